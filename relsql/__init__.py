@@ -1,0 +1,3 @@
+"""Turn a question about the future, asked of a DuckDB database, into a SQL function."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,52 @@
+"""Text of SQL: identifiers, literals and statements that read well."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Iterable
+
+
+def ident(name: str) -> str:
+    """Quote one identifier: `we"ird` -> `"we""ird"`."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def qualified(*parts: str | None) -> str:
+    """Quote and join the parts of a name, leaving out the ones that are None."""
+    return ".".join(ident(part) for part in parts if part is not None)
+
+
+def literal(value: object) -> str:
+    """Write a Python value as a DuckDB literal.
+
+    Raises:
+        TypeError: for a type that has no literal form here.
+    """
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return f"'{value}'::DOUBLE"
+        return f"{value!r}::DOUBLE" if "e" in repr(value) else repr(value)
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    if isinstance(value, datetime.datetime):
+        return f"TIMESTAMP '{value.isoformat(sep=' ')}'"
+    raise TypeError(f"no SQL literal for {type(value).__name__}")
+
+
+def indented(text: str, spaces: int = 4) -> str:
+    """Indent every line of `text`."""
+    pad = " " * spaces
+    return "\n".join(pad + line if line else line for line in text.splitlines())
+
+
+def with_ctes(ctes: Iterable[tuple[str, str]], body: str) -> str:
+    """Write `WITH name AS (query), ... body`, one name per idea, indented."""
+    parts = [f"{name} AS (\n{indented(query)}\n)" for name, query in ctes]
+    return ("WITH " + ",\n".join(parts) + "\n" + body) if parts else body

@@ -1,0 +1,139 @@
+"""The tables of schema `relsql` in the user's file. They are created when first written to, never assumed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from relsql.errors import DatabaseError
+from relsql.schema import RELSQL_SCHEMA, has_relsql_table
+from relsql.sql import ident, qualified
+
+TABLES: dict[str, str] = {
+    "schema_tables": "table_name VARCHAR, primary_key VARCHAR[], time_column VARCHAR, origin VARCHAR",
+    "schema_links": (
+        "child_table VARCHAR, child_columns VARCHAR[], parent_table VARCHAR, parent_columns VARCHAR[], "
+        "origin VARCHAR, removed BOOLEAN"
+    ),
+    "tasks": (
+        "name VARCHAR, task_type VARCHAR, entity_table VARCHAR, entity_col VARCHAR, target_col VARCHAR, "
+        "time_col VARCHAR, timedelta VARCHAR, num_eval_timestamps INTEGER, sql VARCHAR, description VARCHAR, "
+        "remove_columns VARCHAR[][], val_timestamp TIMESTAMP, test_timestamp TIMESTAMP"
+    ),
+    "models": (
+        "name VARCHAR, version INTEGER, status VARCHAR, task VARCHAR, task_type VARCHAR, created TIMESTAMP, "
+        "metrics VARCHAR, card VARCHAR, sha256 VARCHAR"
+    ),
+    "artifacts": "model VARCHAR, version INTEGER, name VARCHAR, bytes BLOB, sha256 VARCHAR",
+    "row_embeddings": "model VARCHAR, version INTEGER, text VARCHAR, embedding FLOAT[]",
+    "runs": (
+        "run_id VARCHAR, model VARCHAR, version INTEGER, task VARCHAR, phase VARCHAR, started TIMESTAMP, "
+        "seconds DOUBLE, metrics VARCHAR, error VARCHAR"
+    ),
+}
+"""Columns of each table. Added columns go last, so that an older file is extended by `ALTER TABLE`."""
+
+
+def relsql_table(catalog: str, name: str) -> str:
+    """The qualified name of a relsql table: `"f1"."relsql"."models"`."""
+    assert name in TABLES, name
+    return qualified(catalog, RELSQL_SCHEMA, name)
+
+
+def ensure_table(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> str:
+    """Create `relsql.<name>` if it does not exist and return its qualified name."""
+    if not has_relsql_table(con, catalog, name):
+        con.execute(f"CREATE SCHEMA IF NOT EXISTS {qualified(catalog, RELSQL_SCHEMA)}")
+        con.execute(f"CREATE TABLE IF NOT EXISTS {relsql_table(catalog, name)} ({TABLES[name]})")
+    return relsql_table(catalog, name)
+
+
+def open_database(path: str | Path, *, read_only: bool = False, must_exist: bool = True) -> duckdb.DuckDBPyConnection:
+    """Open a DuckDB file.
+
+    Args:
+        path: the file.
+        read_only: open without a write lock; several readers may share the file.
+        must_exist: refuse to create a new file.
+
+    Raises:
+        DatabaseError: the file is missing, locked by another process, read-only, or no DuckDB database.
+    """
+    path = Path(path)
+    if must_exist and not path.exists():
+        raise DatabaseError(f"file '{path}' does not exist", fix=f"relsql import SOURCE {path}")
+    if path.is_dir():
+        raise DatabaseError(f"'{path}' is a folder", expected="a DuckDB file")
+    try:
+        return duckdb.connect(str(path), read_only=read_only)
+    except (duckdb.Error, OSError) as error:
+        raise _open_error(path, error) from error
+
+
+def _open_error(path: Path, error: Exception) -> DatabaseError:
+    text = str(error)
+    if "lock" in text.lower():
+        holder = re.search(r"PID (\d+)", text)
+        who = f" by process {holder.group(1)}" if holder else ""
+        return DatabaseError(f"file '{path}' is locked{who}", fix="close the other connection, then run again")
+    if "permission denied" in text.lower() or "read-only" in text.lower():
+        return DatabaseError(
+            f"file '{path}' cannot be written", expected="write permission", fix=f"chmod u+w '{path}' or work on a copy"
+        )
+    if "not a valid duckdb database" in text.lower() or "file header" in text.lower():
+        return DatabaseError(f"file '{path}' is no DuckDB database", fix=f"relsql import SOURCE {path.stem}.duckdb")
+    if "version number" in text.lower():
+        return DatabaseError(
+            f"file '{path}' was written by another DuckDB storage version ({text.splitlines()[0]})",
+            fix="pip install --upgrade duckdb",
+        )
+    return DatabaseError(f"file '{path}' cannot be opened: {text.splitlines()[0]}")
+
+
+def is_read_only(con: duckdb.DuckDBPyConnection, catalog: str) -> bool:
+    """True if the attached database `catalog` cannot be written."""
+    row = con.execute("SELECT readonly FROM duckdb_databases() WHERE database_name = ?", [catalog]).fetchone()
+    return bool(row and row[0])
+
+
+def require_writable(con: duckdb.DuckDBPyConnection, catalog: str, doing: str) -> None:
+    """Raise DatabaseError if `catalog` is read-only; `doing` says what for."""
+    if is_read_only(con, catalog):
+        raise DatabaseError(
+            f"database '{catalog}' is read-only, but {doing} writes to it",
+            expected="a database opened for writing",
+            fix=f"relsql.connect('{catalog}.duckdb') without read_only, or work on a copy",
+        )
+
+
+@contextmanager
+def transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Run a block in one transaction: all of it is committed or none.
+
+    Raises:
+        DatabaseError: the disk is full or the file cannot be written.
+    """
+    con.execute("BEGIN TRANSACTION")
+    try:
+        yield
+        con.execute("COMMIT")
+    except BaseException as error:
+        try:
+            con.execute("ROLLBACK")
+        except duckdb.Error:
+            pass  # A failed COMMIT has already rolled back.
+        if isinstance(error, duckdb.IOException) or (isinstance(error, OSError) and error.errno == 28):
+            raise DatabaseError(
+                f"the database could not be written: {str(error).splitlines()[0]}",
+                expected="enough disk space; nothing was changed",
+            ) from error
+        raise
+
+
+def use_catalog(con: duckdb.DuckDBPyConnection, catalog: str) -> None:
+    """Make `catalog` the connection's current database."""
+    con.execute(f"USE {ident(catalog)}")
