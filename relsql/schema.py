@@ -166,7 +166,7 @@ def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None) -> S
             table = tables[key]
             if primary_key:
                 table = replace(table, primary_key=primary_key, key_origin=origin)
-            tables[key] = replace(table, time_column=time_column)
+            tables[key] = replace(table, time_column=time_column or None)
     merged = [link for link in links if not any(link.same_columns(other) for other in removed_links)]
     merged += [link for link in declared_links if not any(link.same_columns(other) for other in merged)]
     known = tuple(link for link in merged if link.child in tables and link.parent in tables)

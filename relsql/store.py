@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 
 from relsql.errors import DatabaseError
-from relsql.schema import RELSQL_SCHEMA, has_relsql_table
+from relsql.schema import DEFAULT_SCHEMA, RELSQL_SCHEMA, has_relsql_table
 from relsql.sql import ident, qualified
 
 TABLES: dict[str, str] = {
@@ -136,4 +136,4 @@ def transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
 def use_catalog(con: duckdb.DuckDBPyConnection, catalog: str) -> None:
     """Make `catalog` the connection's current database."""
-    con.execute(f"USE {ident(catalog)}")
+    con.execute(f"USE {qualified(catalog, DEFAULT_SCHEMA)}")

@@ -81,7 +81,9 @@ class Task:
         name = str(raw.get("name") or "unnamed")
         kind = raw.get("kind", "forecast")
         if kind != "forecast":
-            raise TaskError(f"task '{name}' is of kind '{kind}'", expected="kind: forecast, with a label query in 'sql'")
+            raise TaskError(
+                f"task '{name}' is of kind '{kind}'", expected="kind: forecast, with a label query in 'sql'"
+            )
         required = [f.name for f in fields(cls) if f.name in _REQUIRED]
         missing = [key for key in required if not raw.get(key)]
         if missing:

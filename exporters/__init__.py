@@ -1,0 +1,1 @@
+"""Trained models to artefacts: ONNX components, checked against torch."""

@@ -1,0 +1,187 @@
+"""Gathered rows as arrays: what the gather query returns, ready for the network.
+
+A block holds the rows of one path for a batch of seeds, in any order; `slot` says where each belongs: seed
+`slot // fanout`, recency rank `slot % fanout` (0 = latest). Training and scoring decode the same Arrow columns by
+the code here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute  # noqa: F401  (pa.compute)
+
+from relsql.features import NodeInputs
+from relsql.gather import Segment
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockLayout:
+    """Where the values of each segment lie in a path's rows.
+
+    Attributes:
+        name: the path's name.
+        fanout: rows per seed at most.
+        segments: row's own table first, then its lookups, see `relsql.gather.Segment`.
+    """
+
+    name: str
+    fanout: int
+    segments: tuple[Segment, ...]
+
+    @property
+    def numbers_width(self) -> int:
+        """Number of FLOAT fields n0, n1, ... of a row."""
+        return sum(segment.numbers_width for segment in self.segments)
+
+    @property
+    def codes_width(self) -> int:
+        """Number of INTEGER fields c0, c1, ... of a row."""
+        return sum(segment.codes_width for segment in self.segments)
+
+    @property
+    def categories_width(self) -> int:
+        """Number of category codes of a decoded row: textual ones, then integer ones, of each segment."""
+        return sum(category_count(segment.inputs) for segment in self.segments)
+
+    @property
+    def texts_width(self) -> int:
+        """Number of text ids of a decoded row, one for each segment with text."""
+        return sum(segment.has_text for segment in self.segments)
+
+    def arrow_type(self) -> str:
+        """DuckDB type of the path's column."""
+        fields = ["rank INTEGER"]
+        fields += [f"n{i} FLOAT" for i in range(self.numbers_width)]
+        fields += [f"c{i} INTEGER" for i in range(self.codes_width)]
+        return f"STRUCT({', '.join(fields)})[]"
+
+
+def category_count(inputs: NodeInputs) -> int:
+    """Number of category codes of one table: textual categories and integer columns with few values."""
+    return len(inputs.categories) + sum(1 for number in inputs.numbers if number.categories)
+
+
+def category_sizes(inputs: NodeInputs) -> tuple[int, ...]:
+    """Number of codes of each category, including 0 for NULL, rare and unseen values."""
+    textual = [len(category.values) + 1 for category in inputs.categories]
+    return tuple(textual + [len(number.categories) + 1 for number in inputs.numbers if number.categories])
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows of one path.
+
+    Attributes:
+        numbers: float32 [rows, numbers_width]; NaN = missing.
+        categories: int64 [rows, categories_width], 0 = none.
+        texts: int64 [rows, texts_width], ids of row texts, 0 = none.
+        slot: int64 [rows], each value once: seed * fanout + recency rank.
+        counts: int64 [seeds], rows of each seed.
+    """
+
+    numbers: FloatArray
+    categories: IntArray
+    texts: IntArray
+    slot: IntArray
+    counts: IntArray
+
+    def take(self, seeds: IntArray, starts: IntArray, fanout: int) -> Block:
+        """The rows of some seeds, renumbered 0, 1, ... in the order given.
+
+        Args:
+            seeds: int64 [batch], positions of seeds in this block.
+            starts: int64 [seeds], first row of each seed (see `row_starts`).
+            fanout: of the path.
+        """
+        counts = self.counts[seeds]
+        batch_start = np.cumsum(counts) - counts
+        rows = np.arange(counts.sum()) - np.repeat(batch_start - starts[seeds], counts)
+        slot = np.repeat(np.arange(len(seeds)) * fanout, counts) + self.slot[rows] % fanout
+        return Block(self.numbers[rows], self.categories[rows], self.texts[rows], slot, counts)
+
+    def row_starts(self) -> IntArray:
+        """First row of each seed; rows of a seed are contiguous. int64 [seeds]."""
+        starts: IntArray = np.cumsum(self.counts) - self.counts
+        return starts
+
+
+def decode_block(column: pa.Array, layout: BlockLayout) -> Block:
+    """Decode one path's column: LIST of STRUCT(rank, n0.., c0..), NULL where a seed has no rows."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    counts = np.asarray(pa.compute.list_value_length(column).fill_null(0), dtype=np.int64)
+    rows: pa.StructArray = column.flatten()
+    seed = np.repeat(np.arange(len(counts)), counts)
+    rank = _integers(rows, "rank") - 1
+    numbers = np.empty((len(rows), layout.numbers_width), dtype=np.float32)
+    for i in range(layout.numbers_width):
+        numbers[:, i] = rows.field(f"n{i}").to_numpy(zero_copy_only=False)
+    codes = [_integers(rows, f"c{i}") for i in range(layout.codes_width)]
+    categories = np.empty((len(rows), layout.categories_width), dtype=np.int64)
+    texts = np.empty((len(rows), layout.texts_width), dtype=np.int64)
+    _split_codes(layout, numbers, codes, categories, texts)
+    return Block(numbers, categories, texts, seed * layout.fanout + rank, counts)
+
+
+def _split_codes(
+    layout: BlockLayout, numbers: FloatArray, codes: list[IntArray], categories: IntArray, texts: IntArray
+) -> None:
+    """Fill categories and texts from the gathered codes and from the integer columns among the numbers."""
+    number, code, category, text = 0, 0, 0, 0
+    for segment in layout.segments:
+        for _ in segment.inputs.categories:
+            categories[:, category] = codes[code]
+            code, category = code + 1, category + 1
+        for i, column in enumerate(segment.inputs.numbers):
+            if column.categories:
+                categories[:, category] = _positions(numbers[:, number + 1 + i], column.categories)
+                category += 1
+        if segment.has_text:
+            texts[:, text] = codes[code]
+            code, text = code + 1, text + 1
+        number += segment.numbers_width
+
+
+def _positions(values: FloatArray, vocabulary: tuple[float, ...]) -> IntArray:
+    """1-based positions of values in the vocabulary, 0 for values that are not in it."""
+    known = np.asarray(vocabulary, dtype=np.float32)
+    order = np.argsort(known)
+    nearest = order[np.minimum(np.searchsorted(known, values, sorter=order), len(known) - 1)]
+    return np.where(known[nearest] == values, nearest + 1, 0)
+
+
+def _integers(rows: pa.StructArray, name: str) -> IntArray:
+    return np.asarray(rows.field(name).fill_null(0), dtype=np.int64)
+
+
+def concat_blocks(blocks: Sequence[Block], fanout: int) -> Block:
+    """Put blocks of consecutive seeds together."""
+    shifts = np.cumsum([0] + [len(block.counts) for block in blocks[:-1]])
+    return Block(
+        np.concatenate([block.numbers for block in blocks]),
+        np.concatenate([block.categories for block in blocks]),
+        np.concatenate([block.texts for block in blocks]),
+        np.concatenate([block.slot + shift * fanout for block, shift in zip(blocks, shifts, strict=True)]),
+        np.concatenate([block.counts for block in blocks]),
+    )
+
+
+def compact_texts(texts: Sequence[IntArray]) -> tuple[IntArray, list[IntArray]]:
+    """Renumber the text ids of a batch, so that only the embeddings of its distinct texts are needed.
+
+    Returns:
+        The distinct ids, int64 [m], starting with 0; and the arrays with each id replaced by its position there.
+    """
+    flat = np.concatenate([ids.ravel() for ids in texts] + [np.zeros(1, dtype=np.int64)])
+    distinct, positions = np.unique(flat, return_inverse=True)
+    ends = np.cumsum([ids.size for ids in texts])[:-1]
+    parts = np.split(positions[:-1], ends)
+    return distinct, [part.reshape(ids.shape) for part, ids in zip(parts, texts, strict=True)]

@@ -1,0 +1,204 @@
+"""Node inputs: which columns of a table become numbers, categories and text, and the SQL that reads them.
+
+Numbers reach the network as they are (NULL = missing); it standardises them with statistics of its training seeds.
+Times become ages: days between the column and `as_of`. Integers with few distinct values are also read as categories,
+by the network itself. Textual categories become small integers, 0 for NULL and for values that were rare or absent in
+training. Keys say nothing about an entity and are left out.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from typing import Literal
+
+import duckdb
+
+from relsql.schema import Column, Schema, Table
+from relsql.serialize import row_text_sql
+from relsql.sql import ident, literal
+
+MAX_CATEGORIES = 64
+MAX_DISTINCT_CATEGORIES = 256
+MIN_CATEGORY_ROWS = 8
+NUMERIC_TEXT_SHARE = 0.9
+CATEGORY_SEPARATOR = "\x1f"
+
+_INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"}
+_INTEGERS |= {"UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"}
+_FLOATS = {"FLOAT", "DOUBLE"}
+_TIMES = {"DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE"}
+
+NumberKind = Literal["number", "text_number", "age", "time_of_day", "interval"]
+
+
+@dataclass(frozen=True, slots=True)
+class NumberInput:
+    """A column read as one FLOAT; NULL = missing.
+
+    `categories` are the values that the network also embeds one by one; empty for a column that is only a quantity.
+    """
+
+    column: str
+    kind: NumberKind
+    categories: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryInput:
+    """A textual column read as the 1-based position of its value in `values`; 0 = NULL, rare or unseen."""
+
+    column: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInputs:
+    """What the network reads of one table's rows.
+
+    `numbers` starts with the row's age when the table has a time column. `text_columns` is empty when the table has
+    no textual column; then its rows have no text embedding.
+    """
+
+    table: str
+    numbers: tuple[NumberInput, ...]
+    categories: tuple[CategoryInput, ...]
+    text_columns: tuple[str, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of all columns that are read, each once."""
+        names = [i.column for i in self.numbers] + [i.column for i in self.categories] + list(self.text_columns)
+        return tuple(dict.fromkeys(names))
+
+
+def time_sql(table: Table, row: str) -> str:
+    """The row's time as zone-less TIMESTAMP (UTC for zoned columns); the table must have a time column."""
+    assert table.time_column is not None
+    return as_timestamp_sql(table.column(table.time_column), row)
+
+
+def as_timestamp_sql(column: Column, row: str) -> str:
+    """A date or time column as zone-less TIMESTAMP."""
+    value = f"{row}.{ident(column.name)}"
+    if column.type == "TIMESTAMP":
+        return value
+    if column.type == "TIMESTAMP WITH TIME ZONE":
+        return f"timezone('UTC', {value})"
+    return f"CAST({value} AS TIMESTAMP)"
+
+
+def number_sql(table: Table, number: NumberInput, row: str, as_of: str) -> str:
+    """A number input as an expression that casts to FLOAT; NULL when missing."""
+    column = table.column(number.column)
+    value = f"{row}.{ident(column.name)}"
+    if number.kind == "age":
+        return f"(epoch_us({as_of}) - epoch_us({as_timestamp_sql(column, row)})) / 86400e6"
+    if number.kind == "time_of_day":
+        return f"epoch(CAST({value} AS TIME))"
+    if number.kind == "interval":
+        return f"epoch({value}) / 86400.0"
+    if number.kind == "text_number":
+        return f"TRY_CAST(TRY_CAST({value} AS DOUBLE) AS FLOAT)"
+    # A DOUBLE or HUGEINT beyond the range of FLOAT is missing, not an error.
+    safe = column.type in _INTEGERS - {"HUGEINT", "UHUGEINT"}
+    return value if safe else f"TRY_CAST({value} AS FLOAT)"
+
+
+def category_sql(category: CategoryInput, row: str) -> str:
+    """The INTEGER code of a category input."""
+    # One literal for all values: a list of literals makes planning slow.
+    values = literal(CATEGORY_SEPARATOR.join(category.values))
+    value = f"CAST({row}.{ident(category.column)} AS VARCHAR)"
+    return f"coalesce(list_position(string_split({values}, chr({ord(CATEGORY_SEPARATOR)})), {value}), 0)"
+
+
+def text_sql(table: Table, inputs: NodeInputs, row: str) -> str:
+    """The row text of a row, over the text columns of `inputs`."""
+    return row_text_sql(table, inputs.text_columns, row)
+
+
+def fit_node_inputs(
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    schema: Schema,
+    key: str,
+    *,
+    until: datetime.datetime,
+    all_text: bool = False,
+) -> NodeInputs:
+    """Choose the node inputs of one table, looking only at rows with time <= `until`.
+
+    Args:
+        con: connection to the data.
+        catalog: database that holds the table.
+        schema: its tables and links.
+        key: `Table.key` of the table.
+        until: end of the training time range, inclusive; rows of tables without time all count.
+        all_text: put every column into the text too, as the seed paper does.
+    """
+    table = schema.table(key)
+    linked = {name for link in schema.links_from(key) for name in link.child_columns}
+    source = f"{table.sql(catalog)} r"
+    if table.time_column:
+        source += f" WHERE {time_sql(table, 'r')} <= {literal(until)}"
+    numbers: list[NumberInput] = []
+    categories: list[CategoryInput] = []
+    text: list[str] = []
+    if table.time_column:
+        numbers.append(NumberInput(table.time_column, "age"))
+    for column in table.columns:
+        if column.name in (*table.primary_key, *linked, table.time_column):
+            continue
+        kind = _number_kind(con, source, column)
+        values = _category_values(con, source, column)
+        if kind:
+            codes = tuple(float(value) for value in values) if column.type in _INTEGERS else ()
+            numbers.append(NumberInput(column.name, kind, codes))
+        if values and column.type not in _INTEGERS:
+            categories.append(CategoryInput(column.name, values))
+        if all_text or _is_textual(column):
+            text.append(column.name)
+    return NodeInputs(key, tuple(numbers), tuple(categories), tuple(text))
+
+
+def _is_textual(column: Column) -> bool:
+    if column.type in _INTEGERS | _FLOATS | _TIMES | {"BOOLEAN", "BLOB", "BIT", "UUID", "TIME", "INTERVAL"}:
+        return False
+    return not column.type.startswith(("DECIMAL", "TIME "))
+
+
+def _number_kind(con: duckdb.DuckDBPyConnection, source: str, column: Column) -> NumberKind | None:
+    kind = column.type
+    if kind in _INTEGERS | _FLOATS | {"BOOLEAN"} or kind.startswith("DECIMAL"):
+        return "number"
+    if kind in _TIMES:
+        return "age"
+    if kind.startswith("TIME"):
+        return "time_of_day"
+    if kind == "INTERVAL":
+        return "interval"
+    if kind != "VARCHAR":
+        return None
+    name = f"r.{ident(column.name)}"
+    row = con.execute(f"SELECT count(TRY_CAST({name} AS DOUBLE)), count({name}) FROM {source}").fetchone()
+    assert row is not None
+    return "text_number" if row[1] and row[0] >= NUMERIC_TEXT_SHARE * row[1] else None
+
+
+def _category_values(con: duckdb.DuckDBPyConnection, source: str, column: Column) -> tuple[str, ...]:
+    """The values worth a code, most frequent first: few distinct ones, each on enough rows."""
+    if column.type not in _INTEGERS | {"VARCHAR"} and not column.type.startswith("ENUM"):
+        return ()
+    name = f"r.{ident(column.name)}"
+    row = con.execute(f"SELECT approx_count_distinct({name}) FROM {source}").fetchone()
+    if row is None or not 2 <= row[0] <= 4 * MAX_DISTINCT_CATEGORIES:
+        return ()
+    query = f"""
+        SELECT CAST({name} AS VARCHAR) AS value, count(*) AS rows, count(*) OVER () AS distinct_values
+        FROM {source} GROUP BY value HAVING value IS NOT NULL ORDER BY rows DESC, value"""
+    found = con.execute(query).fetchall()
+    if not 2 <= len(found) <= MAX_DISTINCT_CATEGORIES:
+        return ()
+    kept = [value for value, rows, _ in found if rows >= MIN_CATEGORY_ROWS and CATEGORY_SEPARATOR not in value]
+    return tuple(kept[:MAX_CATEGORIES])

@@ -1,0 +1,265 @@
+"""The one SQL that gathers what the network reads: for each seed (entity, as_of) the last k rows of every path.
+
+Training, evaluation and scoring all run the query built here; only the `seed` CTE differs. Its shape follows
+measurements (`docs/decisions/0001-one-gather.md`):
+
+* hops are joins in FROM, never subqueries in WHERE, which decorrelate into cross products;
+* keys first: `max({time, key}, k)` keeps a heap of k per seed, values are joined back after the top k;
+* the time is part of the key and the primary key breaks ties, so the answer does not depend on row order;
+* a row counts when its time <= as_of; a row without time in a table that has a time column never counts;
+* hubs are gathered once per distinct (hub, as_of), not once per seed.
+
+Result: one row per seed whose entity exists and is visible, with `_entity`, `_as_of`, and for each path a list of
+STRUCT(numbers FLOAT[n], codes INTEGER[m]), latest row first, NULL when there are no rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from relsql.features import NodeInputs, category_sql, number_sql, text_sql, time_sql
+from relsql.paths import Path
+from relsql.schema import Link, Schema, Table
+from relsql.sql import ident, with_ctes
+
+ENTITY = "_entity"
+AS_OF = "_as_of"
+_SEED_COLUMNS = f"{ENTITY}, {AS_OF}"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The part of a path's row that comes from one table: the row itself, or one of its lookups.
+
+    Its numbers are a present flag (1.0, or 0.0 for a lookup that finds no visible row) and the table's number
+    inputs; its codes are the table's textual categories and, if the table has text, the text id.
+    """
+
+    inputs: NodeInputs
+    link: Link | None = None
+
+    @property
+    def numbers_width(self) -> int:
+        """Number of FLOATs: the present flag and the number inputs."""
+        return 1 + len(self.inputs.numbers)
+
+    @property
+    def codes_width(self) -> int:
+        """Number of INTEGERs: category codes and the text id."""
+        return len(self.inputs.categories) + self.has_text
+
+    @property
+    def has_text(self) -> bool:
+        """True if the last code is a text id."""
+        return bool(self.inputs.text_columns)
+
+
+def segments(path: Path, inputs: dict[str, NodeInputs]) -> tuple[Segment, ...]:
+    """The segments of a path's rows: the row's own table first, then its lookups in order."""
+    return (Segment(inputs[path.table]), *(Segment(inputs[link.parent], link) for link in path.lookups))
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """Builds the gather query of one model.
+
+    Attributes:
+        catalog: the attached database that holds the tables; every name in the SQL is qualified with it.
+        schema: its tables and links.
+        paths: the plan; `paths[0]` is the entity itself.
+        inputs: node inputs by table.
+        text_function: name of the function VARCHAR -> INTEGER that numbers row texts.
+    """
+
+    catalog: str
+    schema: Schema
+    paths: tuple[Path, ...]
+    inputs: dict[str, NodeInputs]
+    text_function: str
+
+    def query(self, seed_sql: str, select: str | None = None) -> str:
+        """The whole query.
+
+        Args:
+            seed_sql: a query with the columns `_entity` and `_as_of` (TIMESTAMP), each pair once.
+            select: the select list over the gathered columns; default: all of them.
+        """
+        ctes = [("seed", seed_sql), ("self", self._self_sql())]
+        for path in self.paths:
+            ctes += self._path_ctes(path, [name for name, _ in ctes])
+        columns = select or ", ".join([_SEED_COLUMNS, *(ident(path.name) for path in self.paths)])
+        joins = "\n".join(f"LEFT JOIN {ident(path.name)} USING ({_SEED_COLUMNS})" for path in self.paths)
+        return with_ctes(ctes, f"SELECT {columns}\nFROM seed\n{joins}")
+
+    def _self_sql(self) -> str:
+        """The seeds whose entity exists and is visible, with the entity's columns that paths start from."""
+        entity = self._table(self.paths[0].table)
+        anchors = sorted({c for p in self.paths[1:] for c in _start_columns(p)} - set(entity.primary_key))
+        columns = "".join(f', r.{ident(c)} AS {ident("self." + c)}' for c in anchors)
+        return (
+            f"SELECT seed.{ENTITY}, seed.{AS_OF}{columns}\n"
+            f"FROM seed\n"
+            f"JOIN {entity.sql(self.catalog)} r ON r.{ident(entity.primary_key[0])} = seed.{ENTITY}"
+            f"{_visible(entity, 'r', 'seed')}"
+        )
+
+    def _path_ctes(self, path: Path, known: list[str]) -> list[tuple[str, str]]:
+        if path.kind == "entity":
+            return [(ident(path.name), self._rows_sql(path, "self", [("self." + ENTITY, self._table(path.table).primary_key)]))]
+        if path.kind == "parents":
+            link = path.links[0]
+            start = [(f"self.{ident('self.' + c)}", (p,)) for c, p in zip(link.child_columns, link.parent_columns, strict=True)]
+            return [(ident(path.name), self._rows_sql(path, "self", start))]
+        ctes: list[tuple[str, str]] = []
+        source, keys = "self", self._self_keys(path.links[0])
+        if path.kind == "hub":
+            source, keys = self._hub(path)
+            if source not in known:
+                ctes.append((source, self._hub_sql(path)))
+        elif path.kind == "siblings":
+            keys = [f"self.{ident('self.' + c)}" for c in path.links[0].child_columns]
+        elif path.kind == "grandchildren":
+            source, keys = f"{self._child_path(path)}_keys", []
+        top, top_keys = f"{path.name}_top", f"{path.name}_keys"
+        ctes.append((top, self._top_sql(path, source, keys)))
+        ctes.append((top_keys, self._keys_sql(path, source, keys, top)))
+        row = self._table(path.table)
+        start = [(f"{top_keys}.key.k{i}", (c,)) for i, c in enumerate(_row_key(row))]
+        ctes.append((ident(path.name), self._rows_sql(path, top_keys, start, rank=f"{top_keys}.rank")))
+        return ctes
+
+    def _top_sql(self, path: Path, source: str, keys: list[str]) -> str:
+        """The keys of the last k rows per group: per seed, or per distinct hub and as_of."""
+        row, link = self._table(path.table), path.links[-1]
+        key = ", ".join(f"k{i}: {_column(row, c, 'r')}" for i, c in enumerate(_row_key(row)))
+        if row.time_column:
+            key = f"t: {time_sql(row, 'r')}, {key}"
+        group, origin, joined = _SEED_COLUMNS, source, keys
+        if path.kind in ("hub", "siblings"):
+            group = ", ".join([*(f"hub{i}" for i in range(len(keys))), AS_OF])
+            hubs = ", ".join(f"{k} AS hub{i}" for i, k in enumerate(keys))
+            origin = f"(SELECT DISTINCT {hubs}, {source}.{AS_OF} FROM {source}) hubs"
+            source, joined = "hubs", [f"hubs.hub{i}" for i in range(len(keys))]
+        middle = ""
+        if path.kind == "grandchildren":
+            # The children are joined by their key; the link to them may use another unique column.
+            child = self._table(link.parent)
+            on = " AND ".join(f"{_column(child, c, 'c')} = {source}.key.k{i}" for i, c in enumerate(_row_key(child)))
+            middle = f"\nJOIN {child.sql(self.catalog)} c ON {on}"
+            joined = [f"c.{ident(c)}" for c in link.parent_columns]
+        on = " AND ".join(f"r.{ident(c)} = {j}" for c, j in zip(link.child_columns, joined, strict=True))
+        return (
+            f"SELECT {group}, max({{{key}}}, {path.fanout}) AS top\n"
+            f"FROM {origin}{middle}\n"
+            f"JOIN {row.sql(self.catalog)} r ON {on}{_visible(row, 'r', source)}\n"
+            f"GROUP BY {group}"
+        )
+
+    def _keys_sql(self, path: Path, source: str, keys: list[str], top: str) -> str:
+        if path.kind not in ("hub", "siblings"):
+            return f"SELECT {_SEED_COLUMNS}, unnest(top) AS key, generate_subscripts(top, 1) AS rank\nFROM {top}"
+        on = " AND ".join([f"{top}.hub{i} = {k}" for i, k in enumerate(keys)] + [f"{top}.{AS_OF} = {source}.{AS_OF}"])
+        return (
+            f"SELECT {source}.{ENTITY}, {source}.{AS_OF}, unnest({top}.top) AS key,\n"
+            f"    generate_subscripts({top}.top, 1) AS rank\n"
+            f"FROM {source}\n"
+            f"JOIN {top} ON {on}"
+        )
+
+    def _hub(self, path: Path) -> tuple[str, list[str]]:
+        """Name of the CTE with each seed's current hub, and its key columns."""
+        to_hub = path.links[1]
+        name = f"{self._child_path(path)}_hub_{'_'.join(str(self.schema.links.index(to_hub)).split())}"
+        return name, [f"{name}.{ident('hub.' + c)}" for c in path.links[2].parent_columns]
+
+    def _hub_sql(self, path: Path) -> str:
+        """The hub that the seed's latest child row points at."""
+        child_path = self._child_path(path)
+        to_hub, child = path.links[1], self._table(path.links[1].child)
+        on = " AND ".join(f"{_column(child, c, 'c')} = latest.key.k{i}" for i, c in enumerate(_row_key(child)))
+        hub = self._table(to_hub.parent)
+        match = " AND ".join(f"h.{ident(p)} = c.{ident(c)}" for c, p in zip(to_hub.child_columns, to_hub.parent_columns, strict=True))
+        wanted = sorted({c for p in self.paths if p.links[:2] == path.links[:2] and p.kind == "hub" for c in p.links[2].parent_columns})
+        columns = ", ".join(f'h.{ident(c)} AS {ident("hub." + c)}' for c in wanted)
+        return (
+            f"SELECT latest.{ENTITY}, latest.{AS_OF}, {columns}\n"
+            f"FROM (SELECT {_SEED_COLUMNS}, max(key) AS key FROM {child_path}_keys GROUP BY {_SEED_COLUMNS}) latest\n"
+            f"JOIN {child.sql(self.catalog)} c ON {on}\n"
+            f"JOIN {hub.sql(self.catalog)} h ON {match}"
+        )
+
+    def _rows_sql(self, path: Path, source: str, start: list[tuple[str, tuple[str, ...]]], rank: str = "1") -> str:
+        """Join the values back to the chosen keys, look up the rows they point at, and list them per seed."""
+        row = self._table(path.table)
+        on = " AND ".join(f"{_column(row, columns[0], 'r')} = {value}" for value, columns in start)
+        on += _visible(row, "r", source)
+        joins = [f"JOIN {row.sql(self.catalog)} r ON {on}"]
+        for i, link in enumerate(path.lookups):
+            parent = self._table(link.parent)
+            match = " AND ".join(f"p{i}.{ident(p)} = r.{ident(c)}" for c, p in zip(link.child_columns, link.parent_columns, strict=True))
+            joins.append(f"LEFT JOIN {parent.sql(self.catalog)} p{i} ON {match}{_visible(parent, f'p{i}', source)}")
+        struct = self._row_struct(path, rank, f"{source}.{AS_OF}")
+        return (
+            f"SELECT {source}.{ENTITY}, {source}.{AS_OF},\n"
+            f"    list({struct}) AS {ident(path.name)}\n"
+            f"FROM {source}\n" + "\n".join(joins) + f"\nGROUP BY {source}.{ENTITY}, {source}.{AS_OF}"
+        )
+
+    def _row_struct(self, path: Path, rank: str, as_of: str) -> str:
+        numbers: list[str] = []
+        codes: list[str] = []
+        for i, segment in enumerate(segments(path, self.inputs)):
+            table = self._table(segment.inputs.table)
+            alias = f"p{i - 1}" if segment.link else "r"
+            present = f"{alias}.{ident(segment.link.parent_columns[0])} IS NOT NULL" if segment.link else "true"
+            numbers.append(f"CAST({present} AS FLOAT)")
+            numbers += [f"CAST({number_sql(table, n, alias, as_of)} AS FLOAT)" for n in segment.inputs.numbers]
+            codes += [category_sql(category, alias) for category in segment.inputs.categories]
+            if segment.has_text:
+                text = text_sql(table, segment.inputs, alias)
+                codes.append(f"{self.text_function}(CASE WHEN {present} THEN {text} END)")
+        fields = [f"rank: CAST({rank} AS INTEGER)"]
+        fields += [f"n{i}: {number}" for i, number in enumerate(numbers)]
+        fields += [f"c{i}: {code}" for i, code in enumerate(codes)]
+        return "{" + ", ".join(fields) + "}"
+
+    def _table(self, key: str) -> Table:
+        return self.schema.table(key)
+
+    def _child_path(self, path: Path) -> str:
+        """Name of the children path that a grandchildren or hub path walks through."""
+        return next(p.name for p in self.paths if p.kind == "children" and p.links == path.links[:1])
+
+    def _self_keys(self, link: Link) -> list[str]:
+        """The entity's values that `link`'s children point at."""
+        key = self._table(self.paths[0].table).primary_key
+        return [f"self.{ENTITY}" if (c,) == key else f"self.{ident('self.' + c)}" for c in link.parent_columns]
+
+
+def _start_columns(path: Path) -> tuple[str, ...]:
+    """Columns of the entity that a path starts from."""
+    link = path.links[0]
+    return link.child_columns if path.kind in ("parents", "siblings") else link.parent_columns
+
+
+def _row_key(table: Table) -> tuple[str, ...]:
+    """Columns that identify a row; without a primary key the position in storage does."""
+    return table.primary_key or ("rowid",)
+
+
+def _column(table: Table, name: str, alias: str) -> str:
+    return f"{alias}.rowid" if not table.primary_key and name == "rowid" else f"{alias}.{ident(name)}"
+
+
+def _visible(table: Table, alias: str, source: str) -> str:
+    """The condition that a row may be seen at the seed's as_of; empty for a table without time."""
+    return f" AND {time_sql(table, alias)} <= {source}.{AS_OF}" if table.time_column else ""
+
+
+def latest_event_sql(schema: Schema, catalog: str, tables: tuple[str, ...]) -> str:
+    """A query for the time of the latest event in `tables`; NULL when none of them has a time column."""
+    timed = [schema.table(key) for key in dict.fromkeys(tables) if schema.table(key).time_column]
+    if not timed:
+        return "SELECT CAST(NULL AS TIMESTAMP)"
+    parts = [f"SELECT max({time_sql(table, 'r')}) AS t FROM {table.sql(catalog)} r" for table in timed]
+    return "SELECT max(t) FROM (" + " UNION ALL ".join(parts) + ")"

@@ -1,0 +1,336 @@
+"""Labels of a task: its label query, run in the user's database by the rules of RelBench 3.
+
+A split is a list of timestamps. The label query sees them as `timestamps(timestamp)` and every table by its name;
+for the splits `train` and `val` the timed tables end at the task's test timestamp (inclusive).
+
+The query runs on a cursor of its own, with temporary relations that vanish with the cursor: the user's connection and
+tables are untouched, and a read-only database will do. A cursor sees committed rows only: what an open transaction
+on the user's connection has written does not count.
+
+Limits: the user's views, and names that include the database (`f1.main.results`), are not cut at the test
+timestamp. A user's table called `timestamps` is hidden by the relation of that name.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from relsql.errors import TaskError, nearest
+from relsql.features import as_timestamp_sql, time_sql
+from relsql.schema import DEFAULT_SCHEMA, Column, Schema, Table
+from relsql.splits import (
+    SPLITS,
+    Split,
+    default_splits,
+    one_row,
+    split_timestamps,
+    task_cursor,
+    task_errors,
+    timestamps_of,
+    with_splits,
+)
+from relsql.sql import ident, literal
+from relsql.task import Task
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["SPLITS", "LabelTable", "Split", "default_splits", "entity_key", "label_table", "split_timestamps"]
+
+_SEEDS = "temp.main.timestamps"
+_RESULT = "temp.main.relsql_result"
+_KNOWN = "temp.main.relsql_known"
+_NUMBERS = frozenset(
+    (
+        *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"),
+        *("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"),
+        *("FLOAT", "DOUBLE", "DECIMAL"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelTable:
+    """Labels of one split.
+
+    Attributes:
+        table: the columns `entity` (type of the entity table's key), `as_of` (timestamp[us], UTC if zoned) and
+            `label` (int64 0 or 1 for classification, float64 for regression), sorted by (as_of, entity).
+        split: `train`, `val` or `test`.
+        dropped_dangling: label rows left out because their entity is not in the entity table.
+        dropped_null: label rows left out because their label is NULL.
+    """
+
+    table: pa.Table
+    split: Split
+    dropped_dangling: int
+    dropped_null: int
+
+
+def label_table(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, split: Split) -> LabelTable:
+    """Compute the labels of one split.
+
+    Args:
+        con: the user's connection; it is left as it is, also when this is interrupted.
+        catalog: name of the attached database.
+        schema: its schema.
+        task: the task; split timestamps that it lacks are chosen as in `default_splits`.
+        split: `train`, `val` or `test`.
+
+    Raises:
+        TaskError: the entity table, the timedelta, the split or the label query is not usable.
+    """
+    key = entity_key(schema, task)
+    with task_cursor(con, catalog) as cursor:
+        task = with_splits(cursor, catalog, schema, task)
+        timestamps = timestamps_of(cursor, catalog, schema, task, split)
+        _create_relations(cursor, catalog, schema, task, split, timestamps)
+        rows = _run_query(cursor, catalog, schema, task, split)
+        kept = _keep_known(cursor, catalog, schema, task, key)
+        if not kept:
+            raise TaskError(
+                f"task '{task.name}': none of the {rows} {split} labels names a row of table '{task.entity_table}'",
+                expected=f"'{task.entity_col}' holding values of {task.entity_table}.{key}",
+            )
+        nulls = _check_labels(cursor, task, split)
+        target_type = "BIGINT" if task.is_classification else "DOUBLE"
+        labels = cursor.sql(
+            f"SELECT entity, as_of, CAST(label AS {target_type}) AS label FROM {_KNOWN} "
+            "WHERE label IS NOT NULL ORDER BY as_of, entity"
+        ).to_arrow_table()
+        return LabelTable(labels, split, rows - kept, nulls)
+
+
+def entity_key(schema: Schema, task: Task) -> str:
+    """Return the column of the entity table that the label query's `entity_col` holds values of.
+
+    That is the primary key, whatever its name, as in RelBench; in a table without one, the column `entity_col`.
+
+    Raises:
+        TaskError: there is no such table, or it has no such column.
+    """
+    table = schema.tables.get(task.entity_table)
+    if table is None:
+        raise TaskError(
+            f"task '{task.name}': entity table '{task.entity_table}' does not exist",
+            expected=nearest(task.entity_table, schema.tables),
+            fix="correct entity_table in the task manifest",
+        )
+    fix = f"relsql init FILE --primary-key '{table.key}(COLUMN)'"
+    if len(table.primary_key) > 1:
+        columns = ", ".join(table.primary_key)
+        raise TaskError(
+            f"task '{task.name}': entity table '{table.key}' has the key ({columns})",
+            expected="one key column",
+            fix=fix,
+        )
+    if table.primary_key:
+        return table.primary_key[0]
+    names = {name.lower(): name for name in table.column_names}
+    if task.entity_col.lower() not in names:
+        raise TaskError(
+            f"task '{task.name}': entity table '{table.key}' has no column '{task.entity_col}' and no primary key",
+            expected=nearest(task.entity_col, table.column_names),
+            fix=fix,
+        )
+    return names[task.entity_col.lower()]
+
+
+def _create_relations(
+    cursor: duckdb.DuckDBPyConnection,
+    catalog: str,
+    schema: Schema,
+    task: Task,
+    split: Split,
+    timestamps: list[datetime.datetime],
+) -> None:
+    """Create `timestamps(timestamp)` and, but for test, views that show the timed tables up to the test timestamp."""
+    cursor.execute('CREATE TEMP TABLE timestamps ("timestamp" TIMESTAMP)')
+    cursor.execute(f"INSERT INTO {_SEEDS} SELECT unnest(?::TIMESTAMP[])", [timestamps])
+    if split == "test":
+        return
+    outside = _outside_main(schema)
+    for table in schema.timed_tables:
+        if table.key in outside:
+            view = outside[table.key]
+        elif table.name.lower() == "timestamps":
+            continue
+        else:
+            view = table.name
+        # A temporary view comes before a table of the same name, also when that is written with the prefix `main`.
+        with task_errors(task, f"table '{table.key}' cannot be read", "COMMIT open changes, or relsql inspect FILE"):
+            cursor.execute(f"CREATE TEMP VIEW {ident(view)} AS {_cut_sql(catalog, table, task)}")
+
+
+def _cut_sql(catalog: str, table: Table, task: Task) -> str:
+    """A query for the rows of `table` up to the test timestamp (inclusive); for an untimed table all rows."""
+    query = f"SELECT * FROM {table.sql(catalog)} AS r"
+    return f"{query} WHERE {time_sql(table, 'r')} <= {literal(task.test_timestamp)}" if table.time_column else query
+
+
+def _outside_main(schema: Schema) -> dict[str, str]:
+    """Names of the views that stand for timed tables outside schema main, which no temporary view can hide."""
+    outside = [table.key for table in schema.timed_tables if table.schema_name != DEFAULT_SCHEMA]
+    return {key: f"relsql_cut_{i}" for i, key in enumerate(outside)}
+
+
+def _run_query(cursor: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, split: Split) -> int:
+    """Store the label query's result in a temporary table and check its columns and timestamps.
+
+    Returns:
+        The number of rows.
+    """
+    sql = task.sql.replace("{timedelta}", task.timedelta)
+    fix = "correct 'sql' in the task manifest"
+    with task_errors(task, "the label query fails", fix):
+        statements = cursor.extract_statements(sql)
+        if len(statements) != 1:
+            raise TaskError(
+                f"task '{task.name}': the label query has {len(statements)} statements", expected="one SELECT"
+            )
+        if split != "test":
+            sql = _redirected(cursor, catalog, schema, task, sql)
+        cursor.execute(f"CREATE TEMP TABLE {_RESULT} AS\n{sql}")
+    described = [(name, str(type_)) for name, type_, *_ in cursor.execute(f"DESCRIBE {_RESULT}").fetchall()]
+    types = {name.lower(): (name, type_) for name, type_ in described}
+    expected = (task.entity_col, task.time_col, task.target_col)
+    if any(name.lower() not in types for name in expected):
+        raise TaskError(
+            f"task '{task.name}': the label query returns the columns {', '.join(name for name, _ in described)}",
+            expected=f"{', '.join(expected)} (entity_col, time_col, target_col)",
+            fix=fix,
+        )
+    (entity, _), (time, time_type), (label, label_type) = (types[name.lower()] for name in expected)
+    _check_types(task, time_type, label_type)
+    as_of = as_timestamp_sql(Column(time, time_type), "r")
+    cursor.execute(
+        f"CREATE TEMP VIEW relsql_labels AS SELECT r.{ident(entity)} AS entity, {as_of} AS as_of, "
+        f"r.{ident(label)} AS label FROM {_RESULT} AS r"
+    )
+    return _check_timestamps(cursor, task, split)
+
+
+def _check_types(task: Task, time_type: str, label_type: str) -> None:
+    if not time_type.startswith(("TIMESTAMP", "DATE")):
+        raise TaskError(
+            f"task '{task.name}': the label query returns '{task.time_col}' as {time_type}",
+            expected="a timestamp out of timestamps(timestamp)",
+        )
+    numeric = label_type.split("(")[0] in _NUMBERS and not label_type.endswith("]")
+    if not numeric and not (task.is_classification and label_type == "BOOLEAN"):
+        raise TaskError(
+            f"task '{task.name}': the label query returns '{task.target_col}' as {label_type}",
+            expected="0 and 1, or BOOLEAN" if task.is_classification else "a number",
+            fix="correct 'sql' or 'task_type' in the task manifest",
+        )
+
+
+def _check_timestamps(cursor: duckdb.DuckDBPyConnection, task: Task, split: Split) -> int:
+    strange = f'as_of IS NULL OR as_of NOT IN (SELECT "timestamp" FROM {_SEEDS})'
+    query = f"SELECT count(*), count(*) FILTER (WHERE {strange}), any_value(as_of) FILTER (WHERE {strange}) FROM {{}}"
+    rows, strangers, example = one_row(cursor, query.format("temp.main.relsql_labels"))
+    if not rows:
+        raise TaskError(
+            f"task '{task.name}': the label query returns no rows for the {split} timestamps",
+            expected="one row per entity and timestamp",
+            fix="run the query by hand with a table timestamps(timestamp); check its time conditions",
+        )
+    if strangers:
+        raise TaskError(
+            f"task '{task.name}': {strangers} of {rows} labels have a '{task.time_col}' not asked for ({example})",
+            expected="the values of timestamps.timestamp, unchanged",
+            fix=f"select timestamps.timestamp AS {ident(task.time_col)} in the label query",
+        )
+    return int(rows)
+
+
+def _keep_known(cursor: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, key: str) -> int:
+    """Store the labels of entities that the entity table holds at the test timestamp, and return their number.
+
+    The entity takes the type of the entity table's key, so that it joins without casts from here on.
+    """
+    keys = f"SELECT DISTINCT {ident(key)} AS entity FROM ({_cut_sql(catalog, schema.table(task.entity_table), task)})"
+    with task_errors(task, f"'{task.entity_col}' cannot be compared with {task.entity_table}.{key}"):
+        cursor.execute(
+            f"CREATE TEMP TABLE {_KNOWN} AS SELECT k.entity, l.as_of, l.label "
+            f"FROM temp.main.relsql_labels l JOIN ({keys}) k ON k.entity = l.entity"
+        )
+    return int(one_row(cursor, f"SELECT count(*) FROM {_KNOWN}")[0])
+
+
+def _check_labels(cursor: duckdb.DuckDBPyConnection, task: Task, split: Split) -> int:
+    """Check that each (entity, as_of) has one label, that labels are valid and that they differ.
+
+    Returns:
+        The number of NULL labels.
+    """
+    repeated = f"SELECT entity, as_of, count(*) FROM {_KNOWN} GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL LIMIT 1"
+    for entity, as_of, count in cursor.execute(repeated).fetchall():
+        raise TaskError(
+            f"task '{task.name}': the label query returns {count} rows for entity {entity!r} at {as_of}",
+            expected="one row per entity and timestamp",
+            fix=f"GROUP BY {ident(task.time_col)}, {ident(task.entity_col)} in the label query",
+        )
+    value = "CAST(label AS DOUBLE)"
+    wrong = f"{value} NOT IN (0, 1)" if task.is_classification else f"NOT isfinite({value})"
+    nulls, distinct, only, example = one_row(
+        cursor,
+        f"SELECT count(*) - count(label), count(DISTINCT label), any_value({value}), "
+        f"any_value({value}) FILTER (WHERE {wrong}) FROM {_KNOWN}",
+    )
+    if example is not None:
+        raise TaskError(
+            f"task '{task.name}': '{task.target_col}' holds {example:g}",
+            expected="0 and 1" if task.is_classification else "finite numbers",
+            fix="correct 'sql' or 'task_type' in the task manifest",
+        )
+    if not distinct:
+        raise TaskError(f"task '{task.name}': all {split} labels are NULL", expected="at least one label")
+    if distinct == 1 and (task.is_classification or split == "train"):
+        raise TaskError(
+            f"task '{task.name}': all {split} labels are {only:g}",
+            expected="labels of both classes" if task.is_classification else "labels that differ",
+            fix="correct 'sql' in the task manifest, or raise num_eval_timestamps",
+        )
+    return int(nulls)
+
+
+def _redirected(cursor: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, sql: str) -> str:
+    """Rewrite `sql` so that timed tables outside schema main are read through their cut views."""
+    views = {
+        (schema.tables[key].schema_name.lower(), schema.tables[key].name.lower()): view
+        for key, view in _outside_main(schema).items()
+    }
+    if not views:
+        return sql
+    tree = json.loads(one_row(cursor, f"SELECT json_serialize_sql({literal(sql)})")[0])
+    if tree["error"]:
+        schemas = ", ".join(sorted({name for name, _ in views}))
+        raise TaskError(
+            f"task '{task.name}': the label query cannot be cut at the test timestamp ({tree['error_message']})",
+            expected=f"a plain SELECT, as the database has timed tables outside schema main ({schemas})",
+        )
+    _redirect(tree, views, catalog)
+    return str(one_row(cursor, f"SELECT json_deserialize_sql({literal(json.dumps(tree))})")[0])
+
+
+def _redirect(node: Any, views: dict[tuple[str, str], str], catalog: str) -> None:
+    """Point the table references in a serialized query at `views`, in place; the table's name stays the alias."""
+    if isinstance(node, list):
+        for child in node:
+            _redirect(child, views, catalog)
+    elif isinstance(node, dict):
+        if node.get("type") == "BASE_TABLE" and node.get("catalog_name", "").lower() in ("", catalog.lower()):
+            name = node["table_name"]
+            view = views.get((node["schema_name"].lower(), name.lower()))
+            if view:
+                node.update(alias=node["alias"] or name, catalog_name="", schema_name="", table_name=view)
+                if "qualified_name" in node:
+                    node["qualified_name"] = {"path": [view]}
+        for child in node.values():
+            _redirect(child, views, catalog)

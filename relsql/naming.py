@@ -1,0 +1,109 @@
+"""What the names of columns and tables say: which words they have, and whether one names the other.
+
+All functions are pure. Names are split into lower-case singular words first, so that `homeTeamId`, `HOME_TEAM_ID`
+and `home team id` are alike.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from functools import cache
+
+
+def word_set(text: str) -> frozenset[str]:
+    """The words of a vocabulary, written as one text."""
+    return frozenset(text.split())
+
+
+STRONG_KEY_WORDS = ("id", "uuid", "guid", "oid", "pk", "key", "sk", "fk", "ref")
+WEAK_KEY_WORDS = ("code", "no", "nr", "num", "number", "idx")
+KEY_WORDS = STRONG_KEY_WORDS + WEAK_KEY_WORDS
+"""Words that say that a column is a key, the surest first; the weak ones also stand in ordinary numbers."""
+
+PLAIN_WORDS = word_set("name title type status value label description kind class rank") | {*KEY_WORDS}
+"""Words that say nothing about which table a column belongs to."""
+
+MEASURE_WORDS = word_set(
+    "n count total sum avg mean min max pct percent amount qty quantity rate ratio point score age year month day "
+    "price cost length size weight"
+)
+_TABLE_PREFIXES = word_set("tbl dim fact fct stg src raw t d f tb")
+_IRREGULAR = {"people": "person", "children": "child", "men": "man", "women": "woman", "indices": "index"}
+
+
+@cache
+def words(name: str) -> tuple[str, ...]:
+    """Split a name into lower-case singular words: `homeTeamId` -> `home team id`; digits are dropped."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
+    return tuple(_singular(part.lower()) for part in re.findall(r"[^\W\d_]+", spaced))
+
+
+def _singular(word: str) -> str:
+    if word in _IRREGULAR:
+        return _IRREGULAR[word]
+    if word.endswith("ies") and len(word) > 4:
+        return word[:-3] + "y"
+    if re.search(r"(ss|x|z|ch|sh)es$", word):
+        return word[:-2]
+    return word[:-1] if len(word) > 2 and word.endswith("s") and not re.search(r"(ss|us|is)$", word) else word
+
+
+@cache
+def stem(column: str) -> tuple[str, ...]:
+    """The words of a column without those that only say that it is a key: `driver_id`, `fk_driver` -> `driver`."""
+    parts = list(words(column))
+    while parts and parts[-1] in KEY_WORDS:
+        parts.pop()
+    while parts and parts[0] in STRONG_KEY_WORDS:
+        parts.pop(0)
+    return tuple(parts)
+
+
+@cache
+def table_words(table: str) -> tuple[str, ...]:
+    """The words of a table without the prefix of its layer: `dim_customers` -> `customer`."""
+    parts = words(table)
+    return parts[1:] if len(parts) > 1 and parts[0] in _TABLE_PREFIXES else parts
+
+
+def is_plural(column: str) -> bool:
+    """True if the last word is a plural: `laps` counts laps, `lap` may name one."""
+    last = re.findall(r"[^\W\d_]+", column)[-1:]
+    return bool(last) and not words(column)[-1].endswith(last[0].lower()[-1:])
+
+
+def is_key_name(column: str) -> bool:
+    """True if a word of the column says that it is a key."""
+    parts = words(column)
+    return bool(parts) and (parts[-1] in KEY_WORDS or parts[0] in STRONG_KEY_WORDS or parts[-1].endswith(("id", "key")))
+
+
+def has_weak_suffix(column: str) -> bool:
+    """True for names such as `car_number`, which may be a key or just a number."""
+    parts = words(column)
+    return bool(parts) and parts[-1] in WEAK_KEY_WORDS
+
+
+def name_match(column: str, target: tuple[str, ...]) -> float:
+    """How well a column names `target`, the words of a table or of its key.
+
+    Returns:
+        From 0 to 1: 1 for `driver_id` and `drivers`, .9 with a role before it (`home_team_id`, `teams`), .8 where one
+        is a part of the other, .75 for abbreviations, .7 for like spellings.
+    """
+    mine, theirs = stem(column), "".join(target)
+    joined = "".join(mine)
+    if not joined or not theirs:
+        return 0.0
+    glued = re.sub(f"({'|'.join(KEY_WORDS)})$", "", "".join(words(column)))
+    if theirs in (joined, glued):
+        return 1.0
+    if mine[-len(target) :] == target:
+        return 0.9
+    if target[-len(mine) :] == mine or mine[: len(target)] == target:
+        return 0.8
+    if (len(joined) >= 3 and theirs.startswith(joined)) or (len(theirs) >= 4 and joined.startswith(theirs)):
+        return 0.75
+    alike = difflib.SequenceMatcher(None, joined, theirs).ratio() >= 0.85
+    return 0.7 if alike and len(joined) >= 5 else 0.0

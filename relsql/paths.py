@@ -1,0 +1,176 @@
+"""Which rows a seed reads: the entity's own row, and the last k rows along each link path.
+
+A path is a walk over foreign keys that starts at the entity and ends at the rows that are read. Four shapes are
+planned, all of at most two hops; the last one reaches the hub table in two hops and reads that hub's rows:
+
+    entity                      the row itself
+    parents                     entity -> parent                            one row
+    siblings                    entity -> parent <- rows                    last k rows of the parent
+    children                    entity <- rows                              last k rows of the entity
+    grandchildren               entity <- rows <- rows                      last k rows under those children
+    hub                         entity <- last row -> hub <- rows           last k rows of the hub
+
+Every row that is read brings the rows its own foreign keys point at (`lookups`): one join each, no list. So a race
+result carries its team and its race, and a message along a path sees both hops at once, as in RelGNN's
+dimension-fact-dimension routes (arXiv 2502.06784, section 4).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import duckdb
+
+from relsql.errors import SchemaError
+from relsql.schema import Link, Schema, Table
+from relsql.sql import ident, qualified
+
+PathKind = Literal["entity", "parents", "siblings", "children", "grandchildren", "hub"]
+
+DEFAULT_FANOUT = 16
+MAX_PATHS = 12
+MAX_HUB_DEGREE = 5_000
+"""A hub whose rows number more than this, for the average row, is left out: it meets all its older rows at every
+seed, and the last 16 of many thousands say little about one entity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """One walk from the entity to rows of `table`.
+
+    Attributes:
+        name: a plain identifier, unique in the plan; names CTEs and ONNX inputs.
+        kind: shape of the walk, see the module's docstring.
+        table: `Table.key` of the rows that are read.
+        links: the foreign keys walked over, in order.
+        fanout: at most so many rows per seed, the latest ones.
+        lookups: foreign keys of `table` whose parent row is joined to every row read.
+    """
+
+    name: str
+    kind: PathKind
+    table: str
+    links: tuple[Link, ...]
+    fanout: int
+    lookups: tuple[Link, ...]
+
+    def describe(self) -> str:
+        """The walk as people read it: `drivers <- results -> constructors <- results, last 16`."""
+        if self.kind == "entity":
+            return self.table
+        text = self.links[0].child if self.kind in ("parents", "siblings") else self.links[0].parent
+        for position, link in enumerate(self.links):
+            forward = (self.kind in ("parents", "siblings") and position == 0) or (self.kind == "hub" and position == 1)
+            text += f" -> {link.parent}" if forward else f" <- {link.child}"
+        return text if self.kind == "parents" else f"{text}, last {self.fanout}"
+
+
+def plan_paths(
+    con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, entity_table: str, *, fanout: int = DEFAULT_FANOUT
+) -> tuple[Path, ...]:
+    """Plan the paths of an entity table.
+
+    Args:
+        con: connection; the degree of hub tables is measured on the data.
+        catalog: database that holds the tables.
+        schema: its tables and links.
+        entity_table: `Table.key` of the table whose rows are scored.
+        fanout: rows per seed and path.
+
+    Raises:
+        SchemaError: the entity table does not exist or has no single-column primary key.
+    """
+    entity = schema.table(entity_table)
+    if len(entity.primary_key) != 1:
+        raise SchemaError(
+            f"table '{entity.key}' has {'no' if not entity.primary_key else 'a composite'} primary key",
+            expected="one key column, by which entities are scored",
+            fix=f"relsql init FILE --primary-key '{entity.key}(COLUMN)'",
+        )
+    paths = [Path("entity", "entity", entity.key, (), 1, ())]
+    paths += [_path("parents", schema, (link,), 1) for link in schema.links_from(entity.key)]
+    children = [_path("children", schema, (link,), fanout) for link in schema.links_to(entity.key)]
+    paths += children
+    paths += [_path("grandchildren", schema, (*p.links, link), fanout) for p in children for link in _keyed(schema, p)]
+    paths += _hub_paths(con, catalog, schema, entity, children, fanout)
+    return _unique_names(paths[:MAX_PATHS])
+
+
+def _keyed(schema: Schema, path: Path) -> tuple[Link, ...]:
+    """Links into the rows of a children path, when those rows have a key that can be pointed at."""
+    return tuple(link for link in schema.links_to(path.table) if link.child != path.links[0].parent)
+
+
+def _path(kind: PathKind, schema: Schema, links: tuple[Link, ...], fanout: int) -> Path:
+    last = links[-1]
+    table = last.parent if kind == "parents" else last.child
+    # The row's link back along the walk says nothing new: its parent is where the walk came from.
+    came_along = None if kind == "parents" else last
+    lookups = tuple(link for link in schema.links_from(table) if link != came_along)
+    stem = {
+        "parents": f"{table}",
+        "siblings": f"{last.parent}_{table}",
+        "children": table,
+        "grandchildren": f"{last.parent}_{table}",
+        "hub": f"{last.parent}_{table}",
+    }[kind]
+    return Path(stem, kind, table, links, fanout, lookups)
+
+
+def _hub_paths(
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    schema: Schema,
+    entity: Table,
+    children: list[Path],
+    fanout: int,
+) -> list[Path]:
+    """Paths over tables without time that children (or the entity) point at: a team, a shop, a product."""
+    walks: list[tuple[PathKind, tuple[Link, ...]]] = [("siblings", (link,)) for link in schema.links_from(entity.key)]
+    for path in sorted(children, key=lambda p: -_row_count(con, catalog, schema.table(p.table))):
+        if schema.table(path.table).time_column:
+            walks += [("hub", (path.links[0], link)) for link in path.lookups]
+    paths: list[Path] = []
+    reached: set[tuple[str, Link]] = set()
+    for kind, walk in walks:
+        hub = walk[-1].parent
+        if hub == entity.key or schema.table(hub).time_column:
+            continue
+        for link in schema.links_to(hub):
+            timed = schema.table(link.child).time_column is not None
+            if not timed or (hub, link) in reached or _hub_degree(con, catalog, schema, link) > MAX_HUB_DEGREE:
+                continue
+            reached.add((hub, link))
+            paths.append(_path(kind, schema, (*walk, link), fanout))
+    return paths
+
+
+def _row_count(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> int:
+    row = con.execute(f"SELECT count(*) FROM {table.sql(catalog)}").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _hub_degree(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, link: Link) -> float:
+    """Rows that share the hub of the average row of `link.child` (the size-biased mean degree)."""
+    columns = qualified(link.child_columns[0]) if len(link.child_columns) == 1 else ", ".join(map(ident, link.child_columns))
+    query = f"""
+        SELECT sum(rows_of_hub * rows_of_hub) / sum(rows_of_hub)
+        FROM (SELECT count(*)::DOUBLE AS rows_of_hub FROM {schema.table(link.child).sql(catalog)} GROUP BY {columns})"""
+    row = con.execute(query).fetchone()
+    return float(row[0]) if row and row[0] is not None else 0.0
+
+
+def _unique_names(paths: list[Path]) -> tuple[Path, ...]:
+    named: list[Path] = []
+    taken: set[str] = set()
+    for path in paths:
+        stem = re.sub(r"[^a-z0-9]+", "_", path.name.lower()).strip("_") or "rows"
+        name, count = stem, 1
+        while name in taken:
+            count += 1
+            name = f"{stem}_{count}"
+        taken.add(name)
+        named.append(replace(path, name=name))
+    return tuple(named)

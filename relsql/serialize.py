@@ -1,0 +1,44 @@
+"""Row text: a table row as the string that the encoder reads, written by a SQL expression.
+
+The form follows the seed paper (arXiv 2605.16085, section 3): table marker and name, then for each column attribute
+marker and name, value marker and value; NULL is the empty value. Training and scoring evaluate the same expression,
+so that they read the same bytes.
+"""
+
+from __future__ import annotations
+
+from relsql.row_text import ATTRIBUTE_MARKER, TABLE_MARKER, VALUE_MARKER
+from relsql.schema import Column, Table
+from relsql.sql import ident, literal
+
+MAX_VALUE_CHARACTERS = 160
+"""Longer values are cut: a row text has to fit the encoder's window together with its other columns."""
+
+
+def row_text_sql(table: Table, columns: tuple[str, ...], row: str) -> str:
+    """The SQL expression of a row's text.
+
+    Args:
+        table: the row's table.
+        columns: the columns that the text holds, in this order.
+        row: alias of the table in the query, or any expression that has the columns as fields.
+    """
+    parts = [literal(TABLE_MARKER + _clean(table.name))]
+    for name in columns:
+        marked = ATTRIBUTE_MARKER + _clean(name) + VALUE_MARKER
+        parts += [literal(marked), _value_sql(table.column(name), row)]
+    return f"concat({', '.join(parts)})"
+
+
+def _value_sql(column: Column, row: str) -> str:
+    value = f"{row}.{ident(column.name)}"
+    if column.type == "TIMESTAMP WITH TIME ZONE":
+        # Its text would depend on the session's time zone.
+        value = f"timezone('UTC', {value})"
+    text = value if column.type == "VARCHAR" else f"CAST({value} AS VARCHAR)"
+    # A value must not be taken for a marker; concat() turns NULL into the empty value.
+    return f"replace(left({text}, {MAX_VALUE_CHARACTERS}), '<', '‹')"
+
+
+def _clean(name: str) -> str:
+    return name.replace("<", "‹")

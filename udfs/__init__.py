@@ -1,0 +1,1 @@
+"""Scoring inside DuckDB: Arrow in, Arrow out, on onnxruntime. Loads neither torch nor transformers."""
