@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute  # noqa: F401  (pa.compute)
+import pyarrow.compute
 
 from relsql.features import NodeInputs
 from relsql.gather import Segment
@@ -174,6 +174,98 @@ def concat_blocks(blocks: Sequence[Block], fanout: int) -> Block:
     )
 
 
+
+@dataclass(frozen=True, slots=True)
+class TableRows:
+    """Distinct rows of one table in a batch, input of its node encoder.
+
+    Attributes:
+        numbers: float32 [rows, numbers]; NaN = missing.
+        categories: int64 [rows, categories].
+        texts: int64 [rows], positions in the batch's embeddings; empty for a table without text.
+    """
+
+    numbers: FloatArray
+    categories: IntArray
+    texts: IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class GraphInputs:
+    """A batch as the network reads it: every table's rows once, and who reads which.
+
+    Attributes:
+        text_ids: int64 [texts], the distinct text ids; the first is 0.
+        tables: rows by table, in the order of `tables_of`.
+        rows: for each path int64 [segments, rows]: position + 1 of each segment's row in its table, 0 = absent.
+        slots: for each path int64 [rows], see `Block.slot`.
+    """
+
+    text_ids: IntArray
+    tables: tuple[TableRows, ...]
+    rows: tuple[IntArray, ...]
+    slots: tuple[IntArray, ...]
+
+
+def tables_of(layouts: Sequence[BlockLayout]) -> tuple[NodeInputs, ...]:
+    """Node inputs of every table that the paths read, sorted by table."""
+    inputs = {segment.inputs.table: segment.inputs for layout in layouts for segment in layout.segments}
+    return tuple(inputs[table] for table in sorted(inputs))
+
+
+def graph_inputs(blocks: Sequence[Block], layouts: Sequence[BlockLayout]) -> GraphInputs:
+    """Sort the rows of a batch by table, each looked-up row once."""
+    tables = tables_of(layouts)
+    position = {inputs.table: i for i, inputs in enumerate(tables)}
+    parts: list[list[tuple[FloatArray, IntArray, IntArray]]] = [[] for _ in tables]
+    filled = [0] * len(tables)
+    rows = [np.zeros((len(layout.segments), len(block.slot)), dtype=np.int64) for layout, block in zip(layouts, blocks, strict=True)]
+    for path, (layout, block) in enumerate(zip(layouts, blocks, strict=True)):
+        for i, (segment, part) in enumerate(zip(layout.segments, _segments_of(block, layout), strict=True)):
+            table = position[segment.inputs.table]
+            present = np.flatnonzero(part[0][:, 0] > 0.5)
+            values = (part[0][present, 1:], part[1][present], part[2][present])
+            if i > 0:
+                values, inverse = _distinct(values)
+            else:
+                inverse = np.arange(len(present))
+            rows[path][i, present] = filled[table] + inverse + 1
+            filled[table] += len(values[0])
+            parts[table].append(values)
+    joined = [tuple(np.concatenate(arrays) for arrays in zip(*part, strict=True)) for part in parts]
+    text_ids, texts = compact_texts([texts for _, _, texts in joined])
+    found = tuple(TableRows(n, c, t) for (n, c, _), t in zip(joined, texts, strict=True))
+    return GraphInputs(text_ids, found, tuple(rows), tuple(block.slot for block in blocks))
+
+
+def _segments_of(block: Block, layout: BlockLayout) -> list[tuple[FloatArray, IntArray, IntArray]]:
+    """Numbers with the present flag, categories and texts of each segment."""
+    parts = []
+    number = category = text = 0
+    for segment in layout.segments:
+        numbers = block.numbers[:, number : number + segment.numbers_width]
+        categories = block.categories[:, category : category + category_count(segment.inputs)]
+        texts = block.texts[:, text] if segment.has_text else np.zeros(len(block.slot), dtype=np.int64)
+        parts.append((numbers, categories, texts))
+        number += segment.numbers_width
+        category += category_count(segment.inputs)
+        text += segment.has_text
+    return parts
+
+
+def _distinct(
+    values: tuple[FloatArray, IntArray, IntArray],
+) -> tuple[tuple[FloatArray, IntArray, IntArray], IntArray]:
+    """Equal rows once, and the position of every row among them."""
+    numbers, categories, texts = values
+    if len(numbers) == 0:
+        return values, np.zeros(0, dtype=np.int64)
+    packed = np.concatenate([np.ascontiguousarray(part).view(np.int32) for part in (numbers, categories, texts[:, None])], 1)
+    keys = np.ascontiguousarray(packed).view([("", np.void, packed.dtype.itemsize * packed.shape[1])]).ravel()
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    return (numbers[first], categories[first], texts[first]), inverse
+
+
 def compact_texts(texts: Sequence[IntArray]) -> tuple[IntArray, list[IntArray]]:
     """Renumber the text ids of a batch, so that only the embeddings of its distinct texts are needed.
 
@@ -185,3 +277,42 @@ def compact_texts(texts: Sequence[IntArray]) -> tuple[IntArray, list[IntArray]]:
     ends = np.cumsum([ids.size for ids in texts])[:-1]
     parts = np.split(positions[:-1], ends)
     return distinct, [part.reshape(ids.shape) for part, ids in zip(parts, texts, strict=True)]
+
+
+def table_input_names(inputs: NodeInputs) -> tuple[str, ...]:
+    """Names of the network's inputs for one table; those of width 0 are left out, but for the numbers."""
+    names = [f"{inputs.table}.numbers"]
+    names += [f"{inputs.table}.categories"] if category_count(inputs) else []
+    names += [f"{inputs.table}.texts"] if inputs.text_columns else []
+    return tuple(names)
+
+
+def graph_input_names(layouts: Sequence[BlockLayout]) -> tuple[str, ...]:
+    """Names of all inputs of the graph component, in order."""
+    tables = [name for inputs in tables_of(layouts) for name in table_input_names(inputs)]
+    paths = [name for layout in layouts for name in (f"path {layout.name}.rows", f"path {layout.name}.slots")]
+    return ("embeddings", "seeds", *tables, *paths)
+
+
+def graph_feed(
+    inputs: GraphInputs, layouts: Sequence[BlockLayout], embeddings: FloatArray, seeds: int
+) -> dict[str, npt.NDArray[np.generic]]:
+    """Inputs of the graph component by name.
+
+    Args:
+        inputs: the batch.
+        layouts: of its blocks.
+        embeddings: float32 [texts, width], those of `inputs.text_ids`.
+        seeds: number of seeds.
+    """
+    feed: dict[str, npt.NDArray[np.generic]] = {"embeddings": embeddings, "seeds": np.arange(seeds)}
+    for table, rows in zip(tables_of(layouts), inputs.tables, strict=True):
+        feed[f"{table.table}.numbers"] = rows.numbers
+        if category_count(table):
+            feed[f"{table.table}.categories"] = rows.categories
+        if table.text_columns:
+            feed[f"{table.table}.texts"] = rows.texts
+    for layout, positions, slots in zip(layouts, inputs.rows, inputs.slots, strict=True):
+        feed[f"path {layout.name}.rows"] = positions
+        feed[f"path {layout.name}.slots"] = slots
+    return feed

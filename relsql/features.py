@@ -15,7 +15,7 @@ from typing import Literal
 import duckdb
 
 from relsql.schema import Column, Schema, Table
-from relsql.serialize import row_text_sql
+from relsql.serialize import ZONED_TYPES, row_text_sql, utc_sql
 from relsql.sql import ident, literal
 
 MAX_CATEGORIES = 64
@@ -23,11 +23,14 @@ MAX_DISTINCT_CATEGORIES = 256
 MIN_CATEGORY_ROWS = 8
 NUMERIC_TEXT_SHARE = 0.9
 CATEGORY_SEPARATOR = "\x1f"
+# DuckDB 1.5 has no literal with a NUL character.
+_UNWRITABLE = frozenset({CATEGORY_SEPARATOR, "\0"})
 
 _INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"}
 _INTEGERS |= {"UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"}
 _FLOATS = {"FLOAT", "DOUBLE"}
-_TIMES = {"DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE"}
+_TIMES = {"DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", *ZONED_TYPES}
+_TIMES_OF_DAY = {"TIME", "TIME_NS", "TIME WITH TIME ZONE"}
 
 NumberKind = Literal["number", "text_number", "age", "time_of_day", "interval"]
 
@@ -79,13 +82,11 @@ def time_sql(table: Table, row: str) -> str:
 
 
 def as_timestamp_sql(column: Column, row: str) -> str:
-    """A date or time column as zone-less TIMESTAMP."""
+    """A date or time column as zone-less TIMESTAMP; NULL beyond the range of TIMESTAMP."""
     value = f"{row}.{ident(column.name)}"
     if column.type == "TIMESTAMP":
         return value
-    if column.type == "TIMESTAMP WITH TIME ZONE":
-        return f"timezone('UTC', {value})"
-    return f"CAST({value} AS TIMESTAMP)"
+    return utc_sql(value) if column.type in ZONED_TYPES else f"TRY_CAST({value} AS TIMESTAMP)"
 
 
 def number_sql(table: Table, number: NumberInput, row: str, as_of: str) -> str:
@@ -93,7 +94,8 @@ def number_sql(table: Table, number: NumberInput, row: str, as_of: str) -> str:
     column = table.column(number.column)
     value = f"{row}.{ident(column.name)}"
     if number.kind == "age":
-        return f"(epoch_us({as_of}) - epoch_us({as_timestamp_sql(column, row)})) / 86400e6"
+        # epoch() is DOUBLE: the difference of two far apart BIGINTs overflows. It is NULL for infinity.
+        return f"(epoch({as_of}) - epoch({as_timestamp_sql(column, row)})) / 86400.0"
     if number.kind == "time_of_day":
         return f"epoch(CAST({value} AS TIME))"
     if number.kind == "interval":
@@ -157,33 +159,37 @@ def fit_node_inputs(
             numbers.append(NumberInput(column.name, kind, codes))
         if values and column.type not in _INTEGERS:
             categories.append(CategoryInput(column.name, values))
-        if all_text or _is_textual(column):
+        if _is_textual(column) or (all_text and _has_fixed_text(column)):
             text.append(column.name)
     return NodeInputs(key, tuple(numbers), tuple(categories), tuple(text))
 
 
 def _is_textual(column: Column) -> bool:
-    if column.type in _INTEGERS | _FLOATS | _TIMES | {"BOOLEAN", "BLOB", "BIT", "UUID", "TIME", "INTERVAL"}:
+    if column.type in _INTEGERS | _FLOATS | _TIMES | _TIMES_OF_DAY | {"BOOLEAN", "BLOB", "BIT", "UUID", "INTERVAL"}:
         return False
-    return not column.type.startswith(("DECIMAL", "TIME "))
+    return not column.type.startswith("DECIMAL(") and _has_fixed_text(column)
+
+
+def _has_fixed_text(column: Column) -> bool:
+    """False if the text of a value depends on the session: zoned timestamps within a LIST, STRUCT, MAP or UNION."""
+    return column.type in ZONED_TYPES or not any(zoned in column.type for zoned in ZONED_TYPES)
 
 
 def _number_kind(con: duckdb.DuckDBPyConnection, source: str, column: Column) -> NumberKind | None:
     kind = column.type
-    if kind in _INTEGERS | _FLOATS | {"BOOLEAN"} or kind.startswith("DECIMAL"):
+    if kind in _INTEGERS | _FLOATS | {"BOOLEAN"} or kind.startswith("DECIMAL("):
         return "number"
     if kind in _TIMES:
         return "age"
-    if kind.startswith("TIME"):
+    if kind in _TIMES_OF_DAY:
         return "time_of_day"
     if kind == "INTERVAL":
         return "interval"
     if kind != "VARCHAR":
         return None
     name = f"r.{ident(column.name)}"
-    row = con.execute(f"SELECT count(TRY_CAST({name} AS DOUBLE)), count({name}) FROM {source}").fetchone()
-    assert row is not None
-    return "text_number" if row[1] and row[0] >= NUMERIC_TEXT_SHARE * row[1] else None
+    [(numeric, known)] = con.execute(f"SELECT count(TRY_CAST({name} AS DOUBLE)), count({name}) FROM {source}").fetchall()
+    return "text_number" if known and numeric >= NUMERIC_TEXT_SHARE * known else None
 
 
 def _category_values(con: duckdb.DuckDBPyConnection, source: str, column: Column) -> tuple[str, ...]:
@@ -191,14 +197,14 @@ def _category_values(con: duckdb.DuckDBPyConnection, source: str, column: Column
     if column.type not in _INTEGERS | {"VARCHAR"} and not column.type.startswith("ENUM"):
         return ()
     name = f"r.{ident(column.name)}"
-    row = con.execute(f"SELECT approx_count_distinct({name}) FROM {source}").fetchone()
-    if row is None or not 2 <= row[0] <= 4 * MAX_DISTINCT_CATEGORIES:
+    [(distinct,)] = con.execute(f"SELECT approx_count_distinct({name}) FROM {source}").fetchall()
+    if not 2 <= distinct <= 4 * MAX_DISTINCT_CATEGORIES:
         return ()
     query = f"""
-        SELECT CAST({name} AS VARCHAR) AS value, count(*) AS rows, count(*) OVER () AS distinct_values
-        FROM {source} GROUP BY value HAVING value IS NOT NULL ORDER BY rows DESC, value"""
+        SELECT value, count(*) FROM (SELECT CAST({name} AS VARCHAR) AS value FROM {source})
+        WHERE value IS NOT NULL GROUP BY value ORDER BY count(*) DESC, value"""
     found = con.execute(query).fetchall()
     if not 2 <= len(found) <= MAX_DISTINCT_CATEGORIES:
         return ()
-    kept = [value for value, rows, _ in found if rows >= MIN_CATEGORY_ROWS and CATEGORY_SEPARATOR not in value]
+    kept = [value for value, rows in found if rows >= MIN_CATEGORY_ROWS and not _UNWRITABLE.intersection(value)]
     return tuple(kept[:MAX_CATEGORIES])

@@ -11,9 +11,9 @@ import torch
 from sklearn.metrics import mean_absolute_error, roc_auc_score
 from torch import Tensor, nn
 
-from relsql.blocks import Block, BlockLayout, FloatArray, IntArray, compact_texts
+from relsql.blocks import Block, BlockLayout, FloatArray, GraphInputs, IntArray, graph_inputs
 from relsql.errors import TrainingError
-from relsql.network import BlockTensors, GraphNetwork, Head
+from relsql.network import GraphNetwork, GraphTensors, Head
 
 FitProgress = Callable[[float, dict[str, float]], None]
 
@@ -80,26 +80,33 @@ class Batches:
             block.take(chosen, starts, layout.fanout)
             for layout, block, starts in zip(self.layouts, self.seeds.blocks, self._starts, strict=True)
         ]
-        distinct, texts = compact_texts([part.texts for part in parts])
-        blocks = [
-            BlockTensors(*map(torch.from_numpy, (part.numbers, part.categories, ids, part.slot)))
-            for part, ids in zip(parts, texts, strict=True)
-        ]
-        embeddings = torch.from_numpy(self._embeddings[distinct])
-        return Batch(blocks, embeddings, torch.from_numpy(self.seeds.as_of_days[chosen]))
+        inputs = graph_inputs(parts, self.layouts)
+        tensors = graph_tensors(inputs, self._embeddings[inputs.text_ids])
+        return Batch(tensors, torch.from_numpy(self.seeds.as_of_days[chosen]))
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Tensors of some seeds: rows of each path, embeddings of their distinct texts, as_of in days float32 [seeds]."""
+    """Some seeds as tensors: their gathered rows, and as_of in days float32 [seeds]."""
 
-    blocks: list[BlockTensors]
-    embeddings: Tensor
+    tensors: GraphTensors
     as_of_days: Tensor
 
     def outputs(self, network: GraphNetwork, head: Head) -> Tensor:
         """Raw outputs of the head, float32 [seeds]."""
-        return head(network(self.blocks, self.embeddings, len(self.as_of_days)), self.as_of_days)
+        return head(network(self.tensors, len(self.as_of_days)), self.as_of_days)
+
+
+def graph_tensors(inputs: GraphInputs, embeddings: FloatArray) -> GraphTensors:
+    """Arrays to tensors, without copying; `embeddings` are those of `inputs.text_ids`."""
+    return GraphTensors(
+        torch.from_numpy(embeddings),
+        [torch.from_numpy(table.numbers) for table in inputs.tables],
+        [torch.from_numpy(table.categories) for table in inputs.tables],
+        [torch.from_numpy(table.texts) for table in inputs.tables],
+        [torch.from_numpy(rows) for rows in inputs.rows],
+        [torch.from_numpy(slots) for slots in inputs.slots],
+    )
 
 
 def fit_statistics(network: GraphNetwork, head: Head, seeds: SeedSet) -> None:

@@ -9,8 +9,9 @@ measurements (`docs/decisions/0001-one-gather.md`):
 * a row counts when its time <= as_of; a row without time in a table that has a time column never counts;
 * hubs are gathered once per distinct (hub, as_of), not once per seed.
 
-Result: one row per seed whose entity exists and is visible, with `_entity`, `_as_of`, and for each path a list of
-STRUCT(numbers FLOAT[n], codes INTEGER[m]), latest row first, NULL when there are no rows.
+Result: one row per seed, with `_entity`, `_as_of`, and for each path a list of STRUCT(rank, n0, n1, ..., c0, c1, ...)
+in any order: recency rank (1 = latest), FLOAT numbers, INTEGER codes. The list is NULL when there are no rows; all are
+NULL when the entity does not exist or is not visible.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class Gather:
         """The seeds whose entity exists and is visible, with the entity's columns that paths start from."""
         entity = self._table(self.paths[0].table)
         anchors = sorted({c for p in self.paths[1:] for c in _start_columns(p)} - set(entity.primary_key))
-        columns = "".join(f', r.{ident(c)} AS {ident("self." + c)}' for c in anchors)
+        columns = "".join(f", r.{ident(c)} AS {ident('self.' + c)}" for c in anchors)
         return (
             f"SELECT seed.{ENTITY}, seed.{AS_OF}{columns}\n"
             f"FROM seed\n"
@@ -105,22 +106,29 @@ class Gather:
 
     def _path_ctes(self, path: Path, known: list[str]) -> list[tuple[str, str]]:
         if path.kind == "entity":
-            return [(ident(path.name), self._rows_sql(path, "self", [("self." + ENTITY, self._table(path.table).primary_key)]))]
+            return [
+                (
+                    ident(path.name),
+                    self._rows_sql(path, "self", [("self." + ENTITY, self._table(path.table).primary_key)]),
+                )
+            ]
         if path.kind == "parents":
             link = path.links[0]
-            start = [(f"self.{ident('self.' + c)}", (p,)) for c, p in zip(link.child_columns, link.parent_columns, strict=True)]
+            start = [
+                (f"self.{ident('self.' + c)}", (p,))
+                for c, p in zip(link.child_columns, link.parent_columns, strict=True)
+            ]
             return [(ident(path.name), self._rows_sql(path, "self", start))]
         ctes: list[tuple[str, str]] = []
         source, keys = "self", self._self_keys(path.links[0])
-        if path.kind == "hub":
+        if path.kind in ("hub", "siblings"):
             source, keys = self._hub(path)
             if source not in known:
                 ctes.append((source, self._hub_sql(path)))
-        elif path.kind == "siblings":
-            keys = [f"self.{ident('self.' + c)}" for c in path.links[0].child_columns]
         elif path.kind == "grandchildren":
-            source, keys = f"{self._child_path(path)}_keys", []
-        top, top_keys = f"{path.name}_top", f"{path.name}_keys"
+            source, keys = f"{self._child_path(path)}__keys", []
+        # Path names have no double underscore, so that these are nobody else's.
+        top, top_keys = f"{path.name}__top", f"{path.name}__keys"
         ctes.append((top, self._top_sql(path, source, keys)))
         ctes.append((top_keys, self._keys_sql(path, source, keys, top)))
         row = self._table(path.table)
@@ -134,9 +142,9 @@ class Gather:
         key = ", ".join(f"k{i}: {_column(row, c, 'r')}" for i, c in enumerate(_row_key(row)))
         if row.time_column:
             key = f"t: {time_sql(row, 'r')}, {key}"
-        group, origin, joined = _SEED_COLUMNS, source, keys
+        group, origin, joined = f"{source}.{ENTITY}, {source}.{AS_OF}", source, keys
         if path.kind in ("hub", "siblings"):
-            group = ", ".join([*(f"hub{i}" for i in range(len(keys))), AS_OF])
+            group = ", ".join(f"hubs.{c}" for c in [*(f"hub{i}" for i in range(len(keys))), AS_OF])
             hubs = ", ".join(f"{k} AS hub{i}" for i, k in enumerate(keys))
             origin = f"(SELECT DISTINCT {hubs}, {source}.{AS_OF} FROM {source}) hubs"
             source, joined = "hubs", [f"hubs.hub{i}" for i in range(len(keys))]
@@ -167,24 +175,32 @@ class Gather:
         )
 
     def _hub(self, path: Path) -> tuple[str, list[str]]:
-        """Name of the CTE with each seed's current hub, and its key columns."""
-        to_hub = path.links[1]
-        name = f"{self._child_path(path)}_hub_{'_'.join(str(self.schema.links.index(to_hub)).split())}"
-        return name, [f"{name}.{ident('hub.' + c)}" for c in path.links[2].parent_columns]
+        """Name of the CTE with each seed's hub, and the columns that the hub's rows point at."""
+        origin = self._child_path(path) if path.kind == "hub" else "self"
+        name = f"{origin}__hub{self.schema.links.index(path.links[-2])}"
+        return name, [f"{name}.{ident('hub.' + c)}" for c in path.links[-1].parent_columns]
 
     def _hub_sql(self, path: Path) -> str:
-        """The hub that the seed's latest child row points at."""
-        child_path = self._child_path(path)
-        to_hub, child = path.links[1], self._table(path.links[1].child)
-        on = " AND ".join(f"{_column(child, c, 'c')} = latest.key.k{i}" for i, c in enumerate(_row_key(child)))
+        """The hub that the entity itself, or the seed's latest child row, points at."""
+        *walk, to_hub, _ = path.links
         hub = self._table(to_hub.parent)
-        match = " AND ".join(f"h.{ident(p)} = c.{ident(c)}" for c, p in zip(to_hub.child_columns, to_hub.parent_columns, strict=True))
-        wanted = sorted({c for p in self.paths if p.links[:2] == path.links[:2] and p.kind == "hub" for c in p.links[2].parent_columns})
-        columns = ", ".join(f'h.{ident(c)} AS {ident("hub." + c)}' for c in wanted)
+        wanted = {c for p in self.paths if p.links[:-1] == path.links[:-1] for c in p.links[-1].parent_columns}
+        columns = ", ".join(f"h.{ident(c)} AS {ident('hub.' + c)}" for c in sorted(wanted))
+        origin, source = "self", "self"
+        keys = [f"self.{ident('self.' + c)}" for c in to_hub.child_columns]
+        if walk:
+            child, child_keys = self._table(to_hub.child), f"{self._child_path(path)}__keys"
+            source = "latest"
+            on = " AND ".join(f"{_column(child, c, 'c')} = latest.key.k{i}" for i, c in enumerate(_row_key(child)))
+            origin = (
+                f"(SELECT {_SEED_COLUMNS}, key FROM {child_keys} WHERE rank = 1) latest\n"
+                f"JOIN {child.sql(self.catalog)} c ON {on}"
+            )
+            keys = [f"c.{ident(c)}" for c in to_hub.child_columns]
+        match = " AND ".join(f"h.{ident(p)} = {key}" for p, key in zip(to_hub.parent_columns, keys, strict=True))
         return (
-            f"SELECT latest.{ENTITY}, latest.{AS_OF}, {columns}\n"
-            f"FROM (SELECT {_SEED_COLUMNS}, max(key) AS key FROM {child_path}_keys GROUP BY {_SEED_COLUMNS}) latest\n"
-            f"JOIN {child.sql(self.catalog)} c ON {on}\n"
+            f"SELECT {source}.{ENTITY}, {source}.{AS_OF}, {columns}\n"
+            f"FROM {origin}\n"
             f"JOIN {hub.sql(self.catalog)} h ON {match}"
         )
 
@@ -196,7 +212,9 @@ class Gather:
         joins = [f"JOIN {row.sql(self.catalog)} r ON {on}"]
         for i, link in enumerate(path.lookups):
             parent = self._table(link.parent)
-            match = " AND ".join(f"p{i}.{ident(p)} = r.{ident(c)}" for c, p in zip(link.child_columns, link.parent_columns, strict=True))
+            match = " AND ".join(
+                f"p{i}.{ident(p)} = r.{ident(c)}" for c, p in zip(link.child_columns, link.parent_columns, strict=True)
+            )
             joins.append(f"LEFT JOIN {parent.sql(self.catalog)} p{i} ON {match}{_visible(parent, f'p{i}', source)}")
         struct = self._row_struct(path, rank, f"{source}.{AS_OF}")
         return (

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import SAGEConv
 from torch_geometric.nn.aggr import Aggregation
 
-from relsql.blocks import BlockLayout, category_count, category_sizes
+from relsql.blocks import BlockLayout, category_sizes, tables_of
 from relsql.features import NodeInputs
 
 WINDOWS = (1, 4, 16)
@@ -35,22 +35,27 @@ class NetworkConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class BlockTensors:
-    """One path's rows as tensors, see `relsql.blocks.Block`; `texts` are rows of the batch's embedding matrix."""
+class GraphTensors:
+    """A batch as tensors, see `relsql.blocks.GraphInputs`.
 
-    numbers: Tensor
-    categories: Tensor
-    texts: Tensor
-    slot: Tensor
+    `embeddings` float32 [texts, text_width] holds the embedding of each distinct text, row 0 zeros; `numbers`,
+    `categories` and `texts` have one tensor per table, `rows` and `slots` one per path.
+    """
+
+    embeddings: Tensor
+    numbers: list[Tensor]
+    categories: list[Tensor]
+    texts: list[Tensor]
+    rows: list[Tensor]
+    slots: list[Tensor]
 
 
 class NodeEncoder(nn.Module):
     """Turn a table's typed columns and text embedding into a node state.
 
-    Shapes: numbers float32 [n, numbers], categories int64 [n, categories], texts int64 [n] or None, text_states
-    float32 [m, channels] (see `project_texts`), present float32 [n, 1] -> float32 [n, channels]. A number is
-    standardised by the statistics of `fit`, on a signed log scale when it is heavy-tailed, and clipped; a missing one
-    is 0 beside a missing flag. The state of an absent row is 0.
+    Shapes: numbers float32 [n, numbers], categories int64 [n, categories], texts int64 [n], embeddings float32
+    [m, text_width] -> float32 [n, channels]. A number is standardised by the statistics of `fit`, on a signed log
+    scale when it is heavy-tailed, and clipped; a missing one is 0 beside a missing flag.
     """
 
     def __init__(self, inputs: NodeInputs, config: NetworkConfig) -> None:
@@ -59,8 +64,8 @@ class NodeEncoder(nn.Module):
         self.register_buffer("center", torch.zeros(width))
         self.register_buffer("scale", torch.ones(width))
         self.register_buffer("logarithmic", torch.zeros(width))
-        # The bias keeps the map whole for a table without numbers.
-        self.number_map = nn.Linear(2 * width + 1, config.channels, bias=False)
+        self.number_map = nn.Linear(2 * width, config.channels) if width else None
+        self.bias = nn.Parameter(torch.randn(config.channels) * 0.1)
         sizes = category_sizes(inputs)
         self.embeddings = nn.ModuleList(nn.Embedding(size, config.channels, padding_idx=0) for size in sizes)
         for embedding in self.embeddings:
@@ -85,29 +90,30 @@ class NodeEncoder(nn.Module):
             deviation = values.std(unbiased=False)
             self.scale[i] = deviation if deviation > 1e-6 else 1.0
 
-    def project_texts(self, embeddings: Tensor) -> Tensor | None:
-        """Map text embeddings float32 [m, text_width] to states [m, channels], once for all rows of a batch."""
-        return None if self.text_map is None else self.text_map(embeddings)
-
-    def forward(
-        self, numbers: Tensor, categories: Tensor, texts: Tensor | None, text_states: Tensor | None, present: Tensor
-    ) -> Tensor:
-        missing = torch.isnan(numbers)
-        known = torch.where(missing, torch.zeros_like(numbers), numbers)
-        signed_log = torch.sign(known) * torch.log1p(torch.abs(known))
-        scaled = torch.where(self.logarithmic > 0.5, signed_log, known)
-        scaled = torch.clamp((scaled - self.center) / self.scale, -CLIP, CLIP)
-        flags = missing.to(numbers.dtype)
-        state = self.number_map(torch.cat([scaled * (1 - flags), flags, present], dim=1))
+    def forward(self, numbers: Tensor, categories: Tensor, texts: Tensor, embeddings: Tensor) -> Tensor:
+        state = self.bias.expand(numbers.shape[0], -1)
+        if self.number_map is not None:
+            state = state + self.number_map(self._standardised(numbers))
         for i, embedding in enumerate(self.embeddings):
             codes = categories[:, i]
             if self.training:
                 # Some values are hidden, so that code 0 is known to the network when it meets unseen ones.
                 codes = codes * (torch.rand(codes.shape) >= self.dropout)
             state = state + embedding(codes)
-        if texts is not None and text_states is not None:
-            state = state + text_states[texts]
-        return torch.relu(self.norm(state)) * present
+        if self.text_map is not None:
+            # Projected before it is spread over rows: a batch has far fewer texts than rows.
+            state = state + self.text_map(embeddings)[texts]
+        return torch.relu(self.norm(state))
+
+    def _standardised(self, numbers: Tensor) -> Tensor:
+        """Standardised numbers and missing flags side by side, float32 [n, 2 * numbers]."""
+        missing = torch.isnan(numbers)
+        known = torch.where(missing, torch.zeros_like(numbers), numbers)
+        signed_log = torch.sign(known) * torch.log1p(torch.abs(known))
+        scaled = torch.where(self.logarithmic > 0.5, signed_log, known)
+        scaled = torch.clamp((scaled - self.center) / self.scale, -CLIP, CLIP)
+        flags = missing.to(numbers.dtype)
+        return torch.cat([scaled * (1 - flags), flags], dim=1)
 
 
 class RecencyWindows(Aggregation):
@@ -121,6 +127,8 @@ class RecencyWindows(Aggregation):
         super().__init__()
         self.fanout = fanout
         self.windows = tuple(sorted({min(window, fanout) for window in windows}))
+        within = torch.tensor([[float(rank < window) for rank in range(fanout)] for window in self.windows])
+        self.register_buffer("within", within)
 
     def width(self, channels: int) -> int:
         """Number of output channels."""
@@ -134,12 +142,14 @@ class RecencyWindows(Aggregation):
         dim_size: int | None = None,
         dim: int = -2,
     ) -> Tensor:
+        """Means over the windows; `index` and `dim_size` are required, the other arguments unused."""
         assert index is not None and dim_size is not None
         slots = dim_size * self.fanout
         rows = x.new_zeros(slots, x.shape[1]).index_copy(0, index, x).view(dim_size, self.fanout, x.shape[1])
-        mask = x.new_zeros(slots, 1).index_copy(0, index, torch.ones_like(x[:, :1])).view(dim_size, self.fanout, 1)
-        parts = [rows[:, :w].sum(1) / torch.clamp(mask[:, :w].sum(1), min=1.0) for w in self.windows]
-        return torch.cat([*parts, torch.log1p(mask.sum(1))], dim=1)
+        mask = x.new_zeros(slots).index_copy(0, index, x.new_ones(x.shape[0])).view(dim_size, 1, self.fanout)
+        weights = mask * self.within
+        means = weights / torch.clamp(weights.sum(2, keepdim=True), min=1.0)
+        return torch.cat([(means @ rows).flatten(1), torch.log1p(mask.sum(2))], dim=1)
 
 
 class BlockSAGEConv(SAGEConv):
@@ -165,10 +175,10 @@ class GraphNetwork(nn.Module):
         super().__init__()
         self.layouts = layouts
         self.config = config
-        self.tables = sorted({s.inputs.table for layout in layouts for s in layout.segments})
-        inputs = {s.inputs.table: s.inputs for layout in layouts for s in layout.segments}
+        inputs = tables_of(layouts)
+        self.tables = [table.table for table in inputs]
         channels = config.channels
-        self.encoders = nn.ModuleList(NodeEncoder(inputs[table], config) for table in self.tables)
+        self.encoders = nn.ModuleList(NodeEncoder(table, config) for table in inputs)
         self.row_root = nn.ModuleList(nn.Linear(channels, channels) for _ in layouts)
         self.row_lookup = nn.ModuleList(
             nn.ModuleList(nn.Linear(channels, channels, bias=False) for _ in layout.segments[1:]) for layout in layouts
@@ -184,41 +194,30 @@ class GraphNetwork(nn.Module):
         assert isinstance(module, NodeEncoder)
         return module
 
-    def forward(self, blocks: list[BlockTensors], embeddings: Tensor, seeds: int) -> Tensor:
-        """Entity states of a batch.
-
-        Args:
-            blocks: rows of each path in layout order, the entity's own first.
-            embeddings: float32 [texts, text_width], row 0 zeros; the blocks' text ids are rows of it.
-            seeds: number of seeds.
-
-        Returns:
-            float32 [seeds, channels].
-        """
-        text_states = {table: self.encoder(table).project_texts(embeddings) for table in self.tables}
-        states = [self._rows(i, block, text_states) for i, block in enumerate(blocks)]
-        entity = states[0].new_zeros(seeds, self.config.channels).index_copy(0, blocks[0].slot, states[0])
+    def forward(self, batch: GraphTensors, seeds: int) -> Tensor:
+        """Entity states of a batch of `seeds` seeds, float32 [seeds, channels]."""
+        # State 0 of every table stands for a row that is absent.
+        nodes = [
+            nn.functional.pad(encoder(numbers, categories, texts, batch.embeddings), (0, 0, 1, 0))
+            for encoder, numbers, categories, texts in zip(
+                self.encoders, batch.numbers, batch.categories, batch.texts, strict=True
+            )
+        ]
+        states = [self._rows(i, rows, nodes) for i, rows in enumerate(batch.rows)]
+        entity = states[0].new_zeros(seeds, self.config.channels).index_copy(0, batch.slots[0], states[0])
         total = self.entity_root(entity)
-        for convolution, state, block in zip(self.convolutions, states[1:], blocks[1:], strict=True):
-            total = total + convolution(state, block.slot, seeds)
+        for convolution, state, slot in zip(self.convolutions, states[1:], batch.slots[1:], strict=True):
+            total = total + convolution(state, slot, seeds)
         return self.dropout(torch.relu(self.norm(total)))
 
-    def _rows(self, position: int, block: BlockTensors, text_states: dict[str, Tensor | None]) -> Tensor:
+    def _rows(self, path: int, rows: Tensor, nodes: list[Tensor]) -> Tensor:
         """Layer 1: the rows' own states, joined by the states of the rows they point at."""
-        number = category = text = 0
-        messages = []
-        for i, segment in enumerate(self.layouts[position].segments):
-            table = segment.inputs.table
-            numbers = block.numbers[:, number : number + segment.numbers_width]
-            categories = block.categories[:, category : category + category_count(segment.inputs)]
-            texts = block.texts[:, text] if segment.has_text else None
-            state = self.encoder(table)(numbers[:, 1:], categories, texts, text_states[table], numbers[:, :1])
-            transform = self.row_root[position] if i == 0 else self.row_lookup[position][i - 1]  # type: ignore[index]
-            messages.append(transform(state))
-            number += segment.numbers_width
-            category += category_count(segment.inputs)
-            text += segment.has_text
-        return self.dropout(torch.relu(torch.stack(messages).sum(0)))
+        segments = self.layouts[path].segments
+        own, *lookups = (nodes[self.tables.index(segment.inputs.table)][rows[i]] for i, segment in enumerate(segments))
+        total = self.row_root[path](own)
+        for transform, state in zip(self.row_lookup[path], lookups, strict=True):  # type: ignore[arg-type]
+            total = total + transform(state)
+        return self.dropout(torch.relu(total))
 
 
 class Head(nn.Module):

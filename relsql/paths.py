@@ -25,7 +25,7 @@ import duckdb
 
 from relsql.errors import SchemaError
 from relsql.schema import Link, Schema, Table
-from relsql.sql import ident, qualified
+from relsql.sql import ident
 
 PathKind = Literal["entity", "parents", "siblings", "children", "grandchildren", "hub"]
 
@@ -34,6 +34,9 @@ MAX_PATHS = 12
 MAX_HUB_DEGREE = 5_000
 """A hub whose rows number more than this, for the average row, is left out: it meets all its older rows at every
 seed, and the last 16 of many thousands say little about one entity."""
+
+RESERVED_NAMES = ("seed", "self", "id", "as_of")
+"""No path has these names: the gather query's first CTEs, and the parameters of scoring macros."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,8 @@ def plan_paths(
         fanout: rows per seed and path.
 
     Raises:
-        SchemaError: the entity table does not exist or has no single-column primary key.
+        SchemaError: the entity table does not exist or has no single-column primary key, or the rows of a table on a
+            path cannot be told apart.
     """
     entity = schema.table(entity_table)
     if len(entity.primary_key) != 1:
@@ -95,7 +99,19 @@ def plan_paths(
     paths += children
     paths += [_path("grandchildren", schema, (*p.links, link), fanout) for p in children for link in _keyed(schema, p)]
     paths += _hub_paths(con, catalog, schema, entity, children, fanout)
+    for path in paths[:MAX_PATHS]:
+        _require_row_key(schema.table(path.table))
     return _unique_names(paths[:MAX_PATHS])
+
+
+def _require_row_key(table: Table) -> None:
+    """Without a primary key rows are told apart by DuckDB's `rowid`, which a column of that name hides."""
+    if not table.primary_key and "rowid" in map(str.lower, table.column_names):
+        raise SchemaError(
+            f"table '{table.key}' has no primary key, and a column 'rowid' in place of DuckDB's own",
+            expected="a primary key, or no column called 'rowid'",
+            fix=f"relsql init FILE --primary-key '{table.key}(COLUMN)'",
+        )
 
 
 def _keyed(schema: Schema, path: Path) -> tuple[Link, ...]:
@@ -148,25 +164,32 @@ def _hub_paths(
 
 
 def _row_count(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> int:
-    row = con.execute(f"SELECT count(*) FROM {table.sql(catalog)}").fetchone()
-    return int(row[0]) if row else 0
+    # Fetching all rows ends the query; after fetchone() the connection would stay busy.
+    [(rows,)] = con.execute(f"SELECT count(*) FROM {table.sql(catalog)}").fetchall()
+    return int(rows)
 
 
 def _hub_degree(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, link: Link) -> float:
     """Rows that share the hub of the average row of `link.child` (the size-biased mean degree)."""
-    columns = qualified(link.child_columns[0]) if len(link.child_columns) == 1 else ", ".join(map(ident, link.child_columns))
+    columns = ", ".join(map(ident, link.child_columns))
+    known = " AND ".join(f"{ident(column)} IS NOT NULL" for column in link.child_columns)
     query = f"""
         SELECT sum(rows_of_hub * rows_of_hub) / sum(rows_of_hub)
-        FROM (SELECT count(*)::DOUBLE AS rows_of_hub FROM {schema.table(link.child).sql(catalog)} GROUP BY {columns})"""
-    row = con.execute(query).fetchone()
-    return float(row[0]) if row and row[0] is not None else 0.0
+        FROM (
+            SELECT count(*)::DOUBLE AS rows_of_hub FROM {schema.table(link.child).sql(catalog)}
+            WHERE {known} GROUP BY {columns}
+        )"""
+    [(degree,)] = con.execute(query).fetchall()
+    return float(degree or 0.0)
 
 
 def _unique_names(paths: list[Path]) -> tuple[Path, ...]:
     named: list[Path] = []
-    taken: set[str] = set()
+    taken = set(RESERVED_NAMES)
     for path in paths:
+        # Single underscores only: the gather query's own names have double ones.
         stem = re.sub(r"[^a-z0-9]+", "_", path.name.lower()).strip("_") or "rows"
+        stem = f"rows_{stem}" if stem[0].isdigit() else stem
         name, count = stem, 1
         while name in taken:
             count += 1

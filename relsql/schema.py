@@ -175,9 +175,9 @@ def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None) -> S
 
 def current_catalog(con: duckdb.DuckDBPyConnection) -> str:
     """Name of the connection's current database."""
-    row = con.execute("SELECT current_database()").fetchone()
-    assert row is not None
-    return str(row[0])
+    # Fetching all rows ends the query; after fetchone() the connection would stay busy.
+    [(name,)] = con.execute("SELECT current_database()").fetchall()
+    return str(name)
 
 
 def table_key(schema_name: str, table_name: str) -> str:
@@ -188,8 +188,8 @@ def table_key(schema_name: str, table_name: str) -> str:
 def has_relsql_table(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> bool:
     """True if `relsql.<name>` exists in the database `catalog`."""
     query = "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND table_name = ?"
-    row = con.execute(query, [catalog, RELSQL_SCHEMA, name]).fetchone()
-    return bool(row and row[0])
+    [(count,)] = con.execute(query, [catalog, RELSQL_SCHEMA, name]).fetchall()
+    return bool(count)
 
 
 def _read_tables(con: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, Table]:

@@ -15,6 +15,19 @@ MAX_VALUE_CHARACTERS = 160
 """Longer values are cut: a row text has to fit the encoder's window together with its other columns."""
 
 
+ZONED_TYPES = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS")
+
+
+def utc_sql(value: str) -> str:
+    """A zoned timestamp as zone-less TIMESTAMP in UTC, whatever the session's time zone.
+
+    The detour over epoch_us is 20 times faster than `timezone('UTC', ...)`, which also fails at the end of the range
+    on DuckDB 1.5. It has no infinity, so that the cast remains for it; that one needs no zone.
+    """
+    zoned = f"CAST({value} AS TIMESTAMP WITH TIME ZONE)"
+    return f"coalesce(make_timestamp(epoch_us({zoned})), CAST({zoned} AS TIMESTAMP))"
+
+
 def row_text_sql(table: Table, columns: tuple[str, ...], row: str) -> str:
     """The SQL expression of a row's text.
 
@@ -32,9 +45,8 @@ def row_text_sql(table: Table, columns: tuple[str, ...], row: str) -> str:
 
 def _value_sql(column: Column, row: str) -> str:
     value = f"{row}.{ident(column.name)}"
-    if column.type == "TIMESTAMP WITH TIME ZONE":
-        # Its text would depend on the session's time zone.
-        value = f"timezone('UTC', {value})"
+    if column.type in ZONED_TYPES:
+        value = utc_sql(value)
     text = value if column.type == "VARCHAR" else f"CAST({value} AS VARCHAR)"
     # A value must not be taken for a marker; concat() turns NULL into the empty value.
     return f"replace(left({text}, {MAX_VALUE_CHARACTERS}), '<', '‹')"

@@ -11,7 +11,7 @@ import duckdb
 
 from relsql.errors import DatabaseError
 from relsql.schema import DEFAULT_SCHEMA, RELSQL_SCHEMA, has_relsql_table
-from relsql.sql import ident, qualified
+from relsql.sql import qualified
 
 TABLES: dict[str, str] = {
     "schema_tables": "table_name VARCHAR, primary_key VARCHAR[], time_column VARCHAR, origin VARCHAR",
@@ -96,8 +96,8 @@ def _open_error(path: Path, error: Exception) -> DatabaseError:
 
 def is_read_only(con: duckdb.DuckDBPyConnection, catalog: str) -> bool:
     """True if the attached database `catalog` cannot be written."""
-    row = con.execute("SELECT readonly FROM duckdb_databases() WHERE database_name = ?", [catalog]).fetchone()
-    return bool(row and row[0])
+    rows = con.execute("SELECT readonly FROM duckdb_databases() WHERE database_name = ?", [catalog]).fetchall()
+    return bool(rows and rows[0][0])
 
 
 def require_writable(con: duckdb.DuckDBPyConnection, catalog: str, doing: str) -> None:

@@ -1,0 +1,246 @@
+"""Export the three ONNX components of a trained model and check each against torch.
+
+    row encoder   input_ids int64 [rows, tokens], attention_mask int64 [rows, tokens] -> row_embedding float32 [rows, width]
+    graph         embeddings float32 [texts, width], seeds int64 [seeds], for each table T the inputs T.numbers,
+                  T.categories, T.texts (those that it has), for each path P the inputs P.rows and P.slots
+                  -> state float32 [seeds, channels]; see `relsql.blocks.GraphInputs`
+    head          state float32 [seeds, channels], as_of_days float32 [seeds] -> score float32 [seeds]
+
+All axes but widths are dynamic. Calibration is inside the head: `score` is a probability or a value.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from relsql.blocks import (
+    Block,
+    BlockLayout,
+    category_count,
+    graph_feed,
+    graph_input_names,
+    graph_inputs,
+    table_input_names,
+    tables_of,
+)
+from relsql.errors import ExportError, ParityError
+from relsql.network import GraphNetwork, GraphTensors, Head
+
+TOLERANCE = 1e-5
+OPSET = 18
+
+class GraphComponent(nn.Module):
+    """`GraphNetwork` with its inputs as three lists; inputs of width 0 are left out, see `relsql.blocks.graph_feed`."""
+
+    def __init__(self, network: GraphNetwork) -> None:
+        super().__init__()
+        self.network = network
+        self.tables = tables_of(network.layouts)
+
+    def forward(self, embeddings: Tensor, seeds: Tensor, tables: list[Tensor], paths: list[Tensor]) -> Tensor:
+        given = iter(tables)
+        numbers, categories, texts = [], [], []
+        for table in self.tables:
+            # Every table has at least its row count to tell, so `numbers` is always given.
+            numbers.append(next(given))
+            nothing = torch.zeros((numbers[-1].shape[0], 0), dtype=torch.int64)
+            categories.append(next(given) if category_count(table) else nothing)
+            texts.append(next(given) if table.text_columns else nothing)
+        batch = GraphTensors(embeddings, numbers, categories, texts, paths[0::2], paths[1::2])
+        return self.network(batch, seeds.shape[0])
+
+
+class HeadComponent(nn.Module):
+    """`Head.score` as a module."""
+
+    def __init__(self, head: Head) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, state: Tensor, as_of_days: Tensor) -> Tensor:
+        return self.head.score(state, as_of_days)
+
+
+def export_encoder(encoder: nn.Module, vocabulary: int, max_tokens: int) -> tuple[bytes, float]:
+    """Export the row encoder; returns the ONNX bytes and the largest difference from torch.
+
+    Raises:
+        ExportError: torch cannot export it. ParityError: onnxruntime disagrees by more than 1e-5.
+    """
+    generator = torch.Generator().manual_seed(0)
+
+    def sample(rows: int, tokens: int) -> list[Tensor]:
+        ids = torch.randint(5, vocabulary, (rows, tokens), generator=generator)
+        mask = torch.ones(rows, tokens, dtype=torch.int64)
+        if rows > 1:
+            mask[1, tokens // 2 + 1 :] = 0
+        return [ids, mask]
+
+    rows, tokens = torch.export.Dim("rows"), torch.export.Dim("tokens", min=2, max=max_tokens)
+    shapes = ({0: rows, 1: tokens}, {0: rows, 1: tokens})
+    names = ["input_ids", "attention_mask"]
+    content = _export("encoder", encoder, tuple(sample(3, 7)), shapes, names, ["row_embedding"])
+    cases = [sample(1, 2), sample(1, min(5, max_tokens)), sample(17, min(33, max_tokens)), sample(4, max_tokens)]
+    return content, _largest_difference("encoder", content, encoder, names, cases)
+
+
+def export_graph(network: GraphNetwork, embedding_width: int) -> tuple[bytes, float]:
+    """Export the graph network; returns the ONNX bytes and the largest difference from torch.
+
+    Raises:
+        ExportError: torch cannot export it. ParityError: onnxruntime disagrees by more than 1e-5.
+    """
+    component = GraphComponent(network)
+    seeds, texts = torch.export.Dim("seeds", min=1), torch.export.Dim("texts", min=1)
+    tables: list[dict[int, torch.export.Dim]] = []
+    for i, table in enumerate(tables_of(network.layouts)):
+        rows = torch.export.Dim(f"table{i}_rows", min=0)
+        tables += [{0: rows} for _ in table_input_names(table)]
+    paths: list[dict[int, torch.export.Dim]] = []
+    for layout in network.layouts:
+        rows = torch.export.Dim(f"{layout.name}_rows", min=0)
+        paths += [{1: rows}, {0: rows}]
+    shapes = ({0: texts}, {0: seeds}, tables, paths)
+    names = list(graph_input_names(network.layouts))
+    embeddings, index, *tensors = _graph_sample(network.layouts, embedding_width, 5, 0.5, 0)
+    inputs = (embeddings, index, tensors[: len(tables)], tensors[len(tables) :])
+    content = _export("graph", component, inputs, shapes, names, ["state"])
+    cases = [
+        _graph_sample(network.layouts, embedding_width, number, fill, number)
+        for number, fill in ((1, 1.0), (1, 0.0), (7, 0.0), (64, 0.7), (3, 0.1))
+    ]
+    return content, _largest_difference("graph", content, _Flat(component, len(tables)), names, cases)
+
+
+def export_head(head: Head, channels: int) -> tuple[bytes, float]:
+    """Export the head; returns the ONNX bytes and the largest difference from torch.
+
+    Raises:
+        ExportError: torch cannot export it. ParityError: onnxruntime disagrees by more than 1e-5.
+    """
+    component = HeadComponent(head)
+    generator = torch.Generator().manual_seed(0)
+    first, last = float(head.first_day), float(head.last_day)
+
+    def sample(seeds: int) -> list[Tensor]:
+        state = torch.rand(seeds, channels, generator=generator) * 2
+        days = first + (torch.rand(seeds, generator=generator) * 1.5 - 0.25) * (last - first)
+        return [state, days]
+
+    seeds = torch.export.Dim("seeds", min=1)
+    names = ["state", "as_of_days"]
+    content = _export("head", component, tuple(sample(3)), ({0: seeds}, {0: seeds}), names, ["score"])
+    return content, _largest_difference("head", content, component, names, [sample(1), sample(2), sample(100)])
+
+
+class _Flat(nn.Module):
+    """`GraphComponent` called with its inputs side by side."""
+
+    def __init__(self, component: GraphComponent, table_inputs: int) -> None:
+        super().__init__()
+        self.component = component
+        self.table_inputs = table_inputs
+
+    def forward(self, embeddings: Tensor, seeds: Tensor, *tensors: Tensor) -> Tensor:
+        return self.component(embeddings, seeds, list(tensors[: self.table_inputs]), list(tensors[self.table_inputs :]))
+
+
+def _graph_sample(layouts: Sequence[BlockLayout], width: int, seeds: int, fill: float, seed: int) -> list[Tensor]:
+    """Random rows: each slot is filled with probability `fill`; the entity's own row always is."""
+    random = np.random.default_rng(seed)
+    blocks = []
+    for position, layout in enumerate(layouts):
+        slots = np.flatnonzero(random.random(seeds * layout.fanout) < (1.0 if position == 0 else fill))
+        numbers = (random.normal(size=(len(slots), layout.numbers_width)) * 3).astype(np.float32)
+        numbers[random.random(numbers.shape) < 0.1] = np.nan
+        start = 0
+        for segment in layout.segments:
+            numbers[:, start] = 1.0 if start == 0 else (random.random(len(slots)) < 0.8)
+            start += segment.numbers_width
+        categories = random.integers(0, 2, size=(len(slots), layout.categories_width))
+        texts = random.integers(0, 4, size=(len(slots), layout.texts_width))
+        counts = np.bincount(slots // layout.fanout, minlength=seeds)
+        blocks.append(Block(numbers, categories, texts, slots, counts))
+    inputs = graph_inputs(blocks, layouts)
+    embeddings = random.normal(size=(len(inputs.text_ids), width)).astype(np.float32)
+    embeddings[0] = 0
+    feed = graph_feed(inputs, layouts, embeddings, seeds)
+    return [torch.from_numpy(np.ascontiguousarray(feed[name])) for name in graph_input_names(layouts)]
+
+
+def _export(
+    name: str, module: nn.Module, inputs: tuple[object, ...], shapes: object, names: list[str], outputs: list[str]
+) -> bytes:
+    module.eval()
+    buffer = io.BytesIO()
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                module,
+                inputs,  # type: ignore[arg-type]
+                input_names=names,
+                output_names=outputs,
+                dynamic_shapes=shapes,  # type: ignore[arg-type]
+                dynamo=True,
+                opset_version=OPSET,
+                # onnxruntime optimises at load time; the exporter's own optimiser takes longer than all the rest.
+                optimize=False,
+                verbose=False,
+            )
+            assert program is not None
+            program.save(buffer)
+    except KeyboardInterrupt:
+        raise
+    except Exception as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ExportError(f"the {name} component cannot be exported to ONNX: {first_line}") from error
+    return buffer.getvalue()
+
+
+def _largest_difference(
+    name: str, content: bytes, module: nn.Module, names: list[str], cases: Sequence[Sequence[Tensor]]
+) -> float:
+    """Compare onnxruntime with torch on shapes that the export has not seen."""
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    wanted = {node.name for node in session.get_inputs()}
+    worst = 0.0
+    module.eval()
+    for case in cases:
+        with torch.inference_mode():
+            expected = module(*case).numpy()
+        feed = {key: value.numpy() for key, value in zip(names, case, strict=True) if key in wanted}
+        found = session.run(None, feed)[0]
+        shapes = ", ".join(str(tuple(value.shape)) for value in case)
+        if found.shape != expected.shape:
+            raise ParityError(f"the {name} component returns shape {found.shape}, torch {expected.shape}, for {shapes}")
+        difference = float(np.abs(found - expected).max()) if found.size else 0.0
+        if not difference <= TOLERANCE:
+            raise ParityError(
+                f"the {name} component differs from torch by {difference:.2g} for inputs of shape {shapes}",
+                expected=f"at most {TOLERANCE:g}",
+            )
+        worst = max(worst, difference)
+    return worst
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's progress lines and deprecation warnings off the terminal."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

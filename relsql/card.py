@@ -1,0 +1,132 @@
+"""The model card: everything about a trained model but its weights, as one JSON document."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+
+import msgspec
+
+from relsql.blocks import BlockLayout
+from relsql.errors import ArtifactError
+from relsql.features import NodeInputs
+from relsql.gather import Gather, segments
+from relsql.paths import Path
+from relsql.schema import Schema, Table
+from relsql.task import Task
+
+CARD_FORMAT = 1
+"""Raised when an older relsql could misread a card."""
+
+
+class EncoderCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The row encoder: `source` is `compact` or the name of the pre-trained model."""
+
+    source: str
+    width: int
+    max_tokens: int
+    denoising: dict[str, float | None]
+
+
+class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Description of one model version.
+
+    Attributes:
+        format: version of this document's form.
+        name, version: of the model.
+        relsql_version: of the program that trained it.
+        created: UTC.
+        task: the task it was trained for.
+        schema: the tables and links it reads, as they were.
+        fingerprint: SHA-256 of that schema.
+        paths: the link paths that the gather query walks.
+        inputs: node inputs by table.
+        encoder: the row encoder.
+        channels, windows: of the graph network.
+        trained_until: end of the training time range; no label window after it was used.
+        stale_after_days: newest evidence older than this was not seen in training; None without evidence in time.
+        metrics: metrics by name, `val_roc_auc`.
+        parity: largest absolute difference between torch and ONNX by component.
+        versions: versions of the libraries that trained it.
+        sha256: digests of the artefacts by name.
+        seed: of the random numbers.
+        options: what else was asked for.
+    """
+
+    format: int
+    name: str
+    version: int
+    relsql_version: str
+    created: datetime.datetime
+    task: Task
+    schema: Schema
+    fingerprint: str
+    paths: tuple[Path, ...]
+    inputs: dict[str, NodeInputs]
+    encoder: EncoderCard
+    channels: int
+    windows: tuple[int, ...]
+    trained_until: datetime.datetime
+    stale_after_days: float | None
+    metrics: dict[str, float]
+    parity: dict[str, float]
+    versions: dict[str, str]
+    sha256: dict[str, str]
+    seed: int
+    options: dict[str, str | int | float | bool | None]
+
+    @property
+    def identity(self) -> str:
+        """First 12 hex digits of the digest of name, version and artefacts: equal for equal models only."""
+        digests = "".join(f"{name}={digest}" for name, digest in sorted(self.sha256.items()))
+        return hashlib.sha256(f"{self.name}:{self.version}:{self.fingerprint}:{digests}".encode()).hexdigest()[:12]
+
+    @property
+    def text_function(self) -> str:
+        """Name of the SQL function that numbers row texts."""
+        return f"relsql_text_{self.identity}"
+
+    @property
+    def score_function(self) -> str:
+        """Name of the SQL function that scores gathered rows."""
+        return f"relsql_score_{self.identity}"
+
+    @property
+    def entity(self) -> Table:
+        """The entity table."""
+        return self.schema.table(self.task.entity_table)
+
+    def gather(self, catalog: str) -> Gather:
+        """The gather query's builder for the database attached as `catalog`."""
+        return Gather(catalog, self.schema, self.paths, self.inputs, self.text_function)
+
+    def to_json(self) -> str:
+        """The card as JSON text, keys in a fixed order."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelCard:
+        """Read a card.
+
+        Raises:
+            ArtifactError: the card was written by a newer relsql, or is damaged.
+        """
+        try:
+            found = msgspec.json.decode(text, type=_Format).format
+            if found > CARD_FORMAT:
+                raise ArtifactError(
+                    f"the model card has format {found}, this relsql reads up to {CARD_FORMAT}",
+                    fix="pip install --upgrade relsql",
+                )
+            return msgspec.json.decode(text, type=cls)
+        except msgspec.MsgspecError as error:
+            raise ArtifactError(f"the model card is damaged: {error}", fix="relsql train FILE TASK --name NAME") from error
+
+
+class _Format(msgspec.Struct):
+    format: int
+
+
+def layouts_of(paths: tuple[Path, ...], inputs: dict[str, NodeInputs]) -> tuple[BlockLayout, ...]:
+    """The block layouts of planned paths."""
+    return tuple(BlockLayout(path.name, path.fanout, segments(path, inputs)) for path in paths)

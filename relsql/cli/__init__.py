@@ -1,0 +1,60 @@
+"""The command line: `relsql COMMAND`. Results go to stdout, everything else to stderr.
+
+Each module holds a few commands over the Python API. Modules at the top import click alone, so that `relsql --help`
+is instant; a command imports what it needs when it runs, and only those that train import torch.
+"""
+
+from __future__ import annotations
+
+import click
+
+from relsql import __version__
+from relsql.cli.database import import_command, inspect_command
+from relsql.cli.demo import demo_command
+from relsql.cli.failures import reported
+from relsql.cli.init import init_command
+from relsql.cli.query import sql_command
+from relsql.cli.scoring import evaluate_command, models_command, score_command
+from relsql.cli.training import train_command
+
+__all__ = ["cli", "main"]
+
+
+class _Group(click.Group):
+    """A group that lists its commands in the order of their use and reports errors on one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> object:
+        with reported(ctx):
+            return super().invoke(ctx)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="relsql")
+def cli() -> None:
+    """Turn a question about the future, asked of a DuckDB database, into a SQL function.
+
+    Results go to stdout; progress, notes and errors to stderr. The exit code is 0 on success, 1 on an error, 2 on a
+    wrong command line and 130 after Ctrl-C.
+    """
+
+
+for _command in (
+    demo_command,
+    init_command,
+    import_command,
+    inspect_command,
+    train_command,
+    evaluate_command,
+    score_command,
+    sql_command,
+    models_command,
+):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    cli(prog_name="relsql")

@@ -1,0 +1,80 @@
+"""`relsql import` and `relsql inspect`."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from relsql.cli.output import note, write_json, write_table
+
+if TYPE_CHECKING:
+    from relsql.importer import ImportReport
+
+
+@click.command("import")
+@click.argument("source")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
+def import_command(source: str, file: Path, overwrite: bool) -> None:
+    """Create the DuckDB FILE from a RelBench 3 data set, with its keys, links, time columns and tasks.
+
+    SOURCE is a folder with `manifest.yaml`, or a hub name such as org/repo/name.
+    """
+    from relsql.importer import import_dataset
+
+    report = import_dataset(source, file, overwrite=overwrite, progress=_import_progress)
+    _write_import(report)
+    if report.tasks:
+        note(f"next: relsql train {file} {report.tasks[0]} --name NAME")
+
+
+def _import_progress(table: str, done: int, tables: int) -> None:
+    if table:
+        note(f"{done + 1}/{tables} {table}")
+
+
+def _write_import(report: ImportReport) -> None:
+    write_table(("table", "rows"), [(name, f"{rows:,}") for name, rows in report.tables], right=(1,))
+    for title, lines in (
+        ("links, as constraints", report.constraint_links),
+        ("links, declared", report.declared_links),
+        ("tasks", report.tasks),
+        ("skipped tasks", [f"{name}: {why}" for name, why in report.skipped_tasks]),
+        ("problems", report.problems),
+    ):
+        if lines:
+            click.echo("\n".join(("", title, *(f"  {line}" for line in lines))))
+
+
+@click.command("inspect")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("table", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def inspect_command(file: Path, table: str | None, as_json: bool) -> None:
+    """Show FILE as relsql sees it: tables, links, tasks, models, and what is wrong with them.
+
+    With TABLE, show the columns of that table.
+    """
+    from relsql.errors import SchemaError, nearest
+    from relsql.inspection import inspect, render_table, render_text
+    from relsql.schema import current_catalog
+    from relsql.store import open_database
+
+    with closing(open_database(file, read_only=True)) as con:
+        report = inspect(con, current_catalog(con))
+    if table is None:
+        if as_json:
+            write_json(report)
+        else:
+            click.echo(render_text(report), nl=False)
+        return
+    chosen = {info.name: info for info in report.tables}
+    if table not in chosen:
+        raise SchemaError(f"table '{table}' does not exist", expected=nearest(table, chosen), fix=f"relsql inspect {file}")
+    if as_json:
+        write_json(chosen[table])
+    else:
+        click.echo(render_table(table, report), nl=False)

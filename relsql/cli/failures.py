@@ -1,0 +1,85 @@
+"""Failures as one line on stderr and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from relsql.cli.output import note
+from relsql.errors import MissingExtraError, RelsqlError
+
+FAILED = 1
+INTERRUPTED = 130
+
+_INTERRUPTED_KEY = "relsql.interrupted"
+
+
+@contextmanager
+def reported(ctx: click.Context) -> Iterator[None]:
+    """Print what went wrong in the block as one line on stderr and exit.
+
+    Errors of relsql and of DuckDB exit with 1, an interruption with 130; any other exception is a bug and keeps its
+    traceback.
+    """
+    try:
+        yield
+    except RelsqlError as error:
+        _fail(str(error))
+    except (KeyboardInterrupt, click.Abort):
+        _interrupted(ctx)
+    except Exception as error:
+        if _is_interruption(error):
+            _interrupted(ctx)
+        duckdb = sys.modules.get("duckdb")
+        if duckdb is None or not isinstance(error, duckdb.Error):
+            raise
+        _fail(duckdb_message(error))
+
+
+def on_interrupt(message: str) -> None:
+    """Say what Ctrl-C leaves behind from here on; until this is called, nothing was changed."""
+    click.get_current_context().find_root().meta[_INTERRUPTED_KEY] = message
+
+
+def duckdb_message(error: Exception) -> str:
+    """A DuckDB error on one line: its message and its suggestion, without the excerpt of the statement."""
+    lines = []
+    for line in str(error).splitlines():
+        if line.startswith("LINE "):
+            break
+        lines.append(line.strip())
+    return " ".join(line for line in lines if line)
+
+
+@contextmanager
+def train_extra(needed_by: str) -> Iterator[None]:
+    """Turn the lack of a training library in the block into an error that says how to install it.
+
+    Raises:
+        MissingExtraError: a module outside relsql cannot be imported.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in ("relsql", "udfs", "exporters"):
+            raise
+        raise MissingExtraError.for_extra("train", needed_by) from error
+
+
+def _is_interruption(error: Exception) -> bool:
+    # Ctrl-C inside a query arrives as an error of DuckDB's, inside a scoring function as an error about that function.
+    text = str(error)
+    return "KeyboardInterrupt" in text or "Query interrupted" in text or type(error).__name__ == "InterruptException"
+
+
+def _fail(message: str) -> None:
+    note(f"relsql: error: {message}")
+    raise click.exceptions.Exit(FAILED)
+
+
+def _interrupted(ctx: click.Context) -> None:
+    note(f"\nrelsql: interrupted: {ctx.find_root().meta.get(_INTERRUPTED_KEY, 'nothing was changed')}")
+    raise click.exceptions.Exit(INTERRUPTED)

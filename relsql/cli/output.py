@@ -1,0 +1,100 @@
+"""Writing results to stdout and notes to stderr."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import unicodedata
+from collections.abc import Collection, Iterable, Sequence
+
+import click
+
+Cells = Sequence[str | None]
+"""One row of a result as text; None is NULL."""
+
+_NEEDS_QUOTES = frozenset(',"\r\n')
+
+
+def note(message: str) -> None:
+    """Write a line for people to stderr."""
+    click.echo(message, err=True)
+
+
+def write_json(value: object) -> None:
+    """Write a value as one indented JSON document; dataclasses become objects, times ISO texts."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_as_json))
+
+
+def write_table(header: Sequence[str], rows: Iterable[Cells], right: Collection[int] = ()) -> None:
+    """Write all rows as columns of fixed width; `right` are the positions of the columns that align to the right."""
+    lines = [[_printable(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    for line in lines:
+        cells = (_padded(cell, width, i in right) for i, (cell, width) in enumerate(zip(line, widths, strict=True)))
+        click.echo("  ".join(cells).rstrip())
+
+
+def write_csv(header: Sequence[str], rows: Iterable[Cells]) -> None:
+    """Write CSV: NULL is an empty field, an empty text is `""`."""
+    for row in (header, *rows):
+        click.echo(",".join(map(_csv_field, row)))
+
+
+def write_json_rows(header: Sequence[str], rows: Iterable[Cells]) -> None:
+    """Write one JSON object per row, in an array; the cells are JSON texts already."""
+    keys = [json.dumps(name, ensure_ascii=False) for name in header]
+    separator = "["
+    for row in rows:
+        pairs = (f"{key}: {_json_cell(cell)}" for key, cell in zip(keys, row, strict=True))
+        click.echo(f"{separator}{{{', '.join(pairs)}}}", nl=False)
+        separator = ",\n "
+    click.echo("[]" if separator == "[" else "]")
+
+
+def number(value: float | int | None) -> str:
+    """A metric for people: four digits, or `-`."""
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _as_json(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, datetime.datetime):
+        return value.isoformat(sep=" ")
+    return str(value)
+
+
+def _printable(cell: str | None) -> str:
+    if cell is None:
+        return "NULL"
+    return cell if cell.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in cell)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _width(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(c) in ("W", "F") for c in text)
+    return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
+
+
+def _padded(text: str, width: int, right: bool) -> str:
+    pad = " " * (width - _width(text))
+    return pad + text if right else text + pad
+
+
+def _csv_field(cell: str | None) -> str:
+    if cell is None:
+        return ""
+    quoted = cell == "" or cell != cell.strip() or not _NEEDS_QUOTES.isdisjoint(cell)
+    return '"' + cell.replace('"', '""') + '"' if quoted else cell
+
+
+def _json_cell(cell: str | None) -> str:
+    # JSON has no words for these.
+    return "null" if cell in (None, "NaN", "Infinity", "-Infinity") else str(cell)

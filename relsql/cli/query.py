@@ -1,0 +1,170 @@
+"""`relsql sql`: one statement with the models attached."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from relsql.cli.failures import duckdb_message
+from relsql.cli.output import Cells, note, write_csv, write_json_rows, write_table
+
+if TYPE_CHECKING:
+    import duckdb
+
+Format = Literal["table", "csv", "json"]
+
+_READERS = frozenset({"SELECT", "EXPLAIN"})
+_NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement and what it does: `reads` if it only reads, `selects` if it can stand in another query's FROM."""
+
+    text: str
+    reads: bool
+    selects: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The rows of a statement as text, for JSON as JSON texts; `right` are the positions of the number columns."""
+
+    columns: tuple[str, ...]
+    rows: list[Cells]
+    right: frozenset[int]
+
+
+@click.command("sql")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("statement")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True, help="Output."
+)
+@click.option(
+    "--read-only/--read-write",
+    "read_only",
+    default=None,
+    help="How to open FILE. Default: read-only for SELECT (also FROM, WITH, VALUES, PIVOT, DESCRIBE, SHOW, SUMMARIZE) "
+    "and EXPLAIN, for writing otherwise.",
+)
+def sql_command(file: Path, statement: str, form: Format, read_only: bool | None) -> None:
+    """Run one SQL STATEMENT in FILE, with the functions of all its models.
+
+    A STATEMENT of `-` is read from stdin. All rows are printed. In CSV a NULL is an empty field and an empty text is
+    `""`; in JSON numbers that are infinite or no numbers are null.
+
+    \b
+    relsql sql f1.duckdb "SELECT driver_id, predict_dnf(driver_id) AS risk FROM drivers ORDER BY risk DESC"
+    relsql sql f1.duckdb "INSERT INTO risk_scores FROM predict_dnf_batch(as_of := NULL)"
+    """
+    from contextlib import closing
+
+    import relsql
+    from relsql.store import open_database
+
+    parsed = parse(sys.stdin.read() if statement == "-" else statement)
+    with closing(open_database(file, read_only=parsed.reads if read_only is None else read_only)) as con:
+        functions = relsql.attach(con)
+        run_statement(con, parsed, form, functions)
+
+
+def parse(text: str) -> Statement:
+    """Read one statement.
+
+    Raises:
+        click.UsageError: the text holds none, or several.
+        duckdb.Error: the text is no SQL.
+    """
+    import duckdb
+
+    with duckdb.connect() as con:
+        statements = con.extract_statements(text)
+    kinds = [statement.type.name for statement in statements]
+    # DuckDB takes a PIVOT apart.
+    if kinds == ["MULTI"] or (kinds == ["CREATE", "SELECT"] and "pivot" in text.lower()):
+        return Statement(text, True, False)
+    if len(statements) != 1:
+        raise click.UsageError(f"STATEMENT holds {len(statements)} statements; give one, and call relsql again for more.")
+    return Statement(text, kinds[0] in _READERS, kinds[0] == "SELECT")
+
+
+def run_statement(
+    con: duckdb.DuckDBPyConnection, statement: Statement, form: Format, functions: tuple[str, ...] = ()
+) -> None:
+    """Run a statement and write its rows to stdout, or on stderr what it did.
+
+    Raises:
+        ModelError: the statement calls a scoring function that does not exist.
+        duckdb.Error: the statement fails.
+    """
+    import duckdb
+
+    try:
+        result = _select(con, statement.text, form) if statement.selects else _execute(con, statement)
+    except duckdb.CatalogException as error:
+        _explain_unknown_function(error, functions)
+        raise
+    except duckdb.InvalidInputException as error:
+        if "read-only mode" in str(error):
+            _explain_read_only(error)
+        raise
+    if result is None:
+        return
+    if form == "csv":
+        write_csv(result.columns, result.rows)
+    elif form == "json":
+        write_json_rows(result.columns, result.rows)
+    else:
+        write_table(result.columns, result.rows, result.right)
+        if not result.rows:
+            note("no rows")
+
+
+def _select(con: duckdb.DuckDBPyConnection, text: str, form: Format) -> Result:
+    """Run a SELECT, with every value turned into text by DuckDB, which knows its types best."""
+    relation = con.sql(text)
+    positions = range(1, len(relation.columns) + 1)
+    # By position: several columns may have one name.
+    cells = (f"to_json(#{i})::VARCHAR" if form == "json" else f"#{i}::VARCHAR" for i in positions)
+    rows = relation.project(", ".join(cells)).fetchall()
+    right = {i for i, kind in enumerate(relation.types) if str(kind).lstrip("U").split("(")[0] in _NUMBERS}
+    return Result(tuple(relation.columns), rows, frozenset(right))
+
+
+def _execute(con: duckdb.DuckDBPyConnection, statement: Statement) -> Result | None:
+    """Run any other statement; None if it has no rows to show."""
+    done = con.execute(statement.text)
+    columns = tuple(str(column[0]) for column in done.description or ())
+    rows = done.fetchall()
+    if not rows and not statement.reads:
+        note("done")
+        return None
+    if columns == ("Count",) and len(rows) == 1:
+        note(f"{rows[0][0]:,} {'row' if rows[0][0] == 1 else 'rows'}")
+        return None
+    return Result(columns, [[None if value is None else str(value) for value in row] for row in rows], frozenset())
+
+
+def _explain_unknown_function(error: Exception, functions: tuple[str, ...]) -> None:
+    """Raise a ModelError if the statement calls a scoring function that does not exist."""
+    from relsql.errors import ModelError, nearest
+
+    unknown = re.search(r"Function with name (predict_\S+) does not exist", str(error))
+    if unknown:
+        raise ModelError(
+            f"function '{unknown.group(1)}' does not exist",
+            expected=nearest(unknown.group(1), functions),
+            fix="relsql models FILE, or relsql train FILE TASK --name NAME",
+        ) from error
+
+
+def _explain_read_only(error: Exception) -> None:
+    from relsql.errors import DatabaseError
+
+    raise DatabaseError(duckdb_message(error), fix="relsql sql --read-write FILE STATEMENT") from error
