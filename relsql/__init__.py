@@ -1,3 +1,68 @@
-"""Turn a question about the future, asked of a DuckDB database, into a SQL function."""
+"""Turn a question about the future, asked of a DuckDB database, into a SQL function.
+
+    import relsql
+
+    con = relsql.connect("f1.duckdb")
+    con.sql("SELECT driverId, predict_dnf(driverId) AS risk FROM drivers ORDER BY risk DESC LIMIT 10")
+
+Public names are loaded when first used: `import relsql` costs little and never loads torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from relsql.errors import RelsqlError
+    from relsql.evaluation import Evaluation, evaluate
+    from relsql.schema import Link, Schema, Table, read_schema
+    from relsql.task import Task
+    from relsql.training import TrainedModel, TrainOptions, train
+    from udfs.attach import attach, connect, detach
 
 __version__ = "0.1.0"
+
+_HOME = {
+    "Evaluation": "relsql.evaluation",
+    "Link": "relsql.schema",
+    "RelsqlError": "relsql.errors",
+    "Schema": "relsql.schema",
+    "Table": "relsql.schema",
+    "Task": "relsql.task",
+    "TrainOptions": "relsql.training",
+    "TrainedModel": "relsql.training",
+    "attach": "udfs.attach",
+    "connect": "udfs.attach",
+    "detach": "udfs.attach",
+    "evaluate": "relsql.evaluation",
+    "read_schema": "relsql.schema",
+    "train": "relsql.training",
+}
+
+__all__ = [
+    "Evaluation",
+    "Link",
+    "RelsqlError",
+    "Schema",
+    "Table",
+    "Task",
+    "TrainOptions",
+    "TrainedModel",
+    "attach",
+    "connect",
+    "detach",
+    "evaluate",
+    "read_schema",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'relsql' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

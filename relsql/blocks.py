@@ -152,7 +152,8 @@ def _split_codes(
 
 def _positions(values: FloatArray, vocabulary: tuple[float, ...]) -> IntArray:
     """1-based positions of values in the vocabulary, 0 for values that are not in it."""
-    known = np.asarray(vocabulary, dtype=np.float32)
+    with np.errstate(over="ignore"):  # A UHUGEINT beyond FLOAT is infinite in both.
+        known = np.asarray(vocabulary, dtype=np.float32)
     order = np.argsort(known)
     nearest = order[np.minimum(np.searchsorted(known, values, sorter=order), len(known) - 1)]
     return np.where(known[nearest] == values, nearest + 1, 0)

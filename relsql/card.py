@@ -92,6 +92,11 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"relsql_score_{self.identity}"
 
     @property
+    def encode_function(self) -> str:
+        """Name of the SQL function that embeds a row text."""
+        return f"relsql_encode_{self.identity}"
+
+    @property
     def entity(self) -> Table:
         """The entity table."""
         return self.schema.table(self.task.entity_table)

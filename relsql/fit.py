@@ -145,9 +145,27 @@ def fit(
 ) -> FitReport:
     """Train both modules in place, keep the best epoch on validation and calibrate the head.
 
+    The result depends on the modules' weights, the seeds and `config` alone; the caller's random state is kept.
+
     Raises:
-        TrainingError: the loss is not finite.
+        TrainingError: there are no training or validation seeds, or the loss is not finite.
     """
+    for name, batches in (("training", train), ("validation", validation)):
+        if len(batches.seeds) == 0:
+            raise TrainingError(f"there are no {name} seeds", expected="label rows on both sides of the split timestamps")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return _fit(network, head, train, validation, config, progress)
+
+
+def _fit(
+    network: GraphNetwork,
+    head: Head,
+    train: Batches,
+    validation: Batches,
+    config: FitConfig,
+    progress: FitProgress | None,
+) -> FitReport:
     fit_statistics(network, head, train.seeds)
     targets = torch.from_numpy(_targets(train.seeds.labels, head))
     loss_function: nn.Module = nn.BCEWithLogitsLoss() if head.classification else nn.SmoothL1Loss(beta=0.5)
@@ -159,7 +177,8 @@ def fit(
     )
     rng = np.random.default_rng(config.seed)
     best_metric, best_epoch, best_state = -np.inf, 0, _state(network, head)
-    epoch = 0
+    name = metric_name(head, validation.seeds.labels)
+    epoch, total = 0, 0.0
     for epoch in range(1, config.epochs + 1):
         network.train()
         head.train()
@@ -182,7 +201,7 @@ def fit(
                 progress((epoch - 1 + (step + 1) / steps_per_epoch) / config.epochs, {})
         metric = _metric(predict(network, head, validation), validation.seeds.labels, head)
         if progress:
-            progress(epoch / config.epochs, {"loss": total / len(order), metric_name(head): abs(metric)})
+            progress(epoch / config.epochs, {"loss": total / len(order), name: abs(metric)})
         if metric > best_metric:
             best_metric, best_epoch, best_state = metric, epoch, _state(network, head)
         elif epoch - best_epoch >= config.patience:
@@ -190,12 +209,16 @@ def fit(
     network.load_state_dict(best_state[0])
     head.load_state_dict(best_state[1])
     calibrate(head, predict(network, head, validation), validation.seeds.labels)
-    return FitReport(epoch, best_epoch, metric_name(head), abs(float(best_metric)), float(head.temperature))
+    if progress:
+        progress(1.0, {"loss": total / len(order), name: abs(float(best_metric))})
+    return FitReport(epoch, best_epoch, name, abs(float(best_metric)), float(head.temperature))
 
 
-def metric_name(head: Head) -> str:
-    """Name of the validation metric: `roc_auc` or `mae`."""
-    return "roc_auc" if head.classification else "mae"
+def metric_name(head: Head, labels: FloatArray) -> str:
+    """Name of the validation metric: `roc_auc`, or `log_loss` when all labels are equal; `mae` for a regression."""
+    if not head.classification:
+        return "mae"
+    return "log_loss" if labels.min() == labels.max() else "roc_auc"
 
 
 def calibrate(head: Head, logits: FloatArray, labels: FloatArray) -> None:
@@ -213,7 +236,7 @@ def _metric(raw: FloatArray, labels: FloatArray, head: Head) -> float:
     if not head.classification:
         values = raw * float(head.label_scale) + float(head.label_center)
         return -float(mean_absolute_error(labels, values))
-    if labels.min() == labels.max():
+    if metric_name(head, labels) == "log_loss":
         return -float(np.mean(np.logaddexp(0.0, raw) - labels * raw))
     return float(roc_auc_score(labels, raw))
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import datetime
 import math
+import re
 from collections.abc import Iterable
+
+_QUOTED_OR_BREAK = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\n(?!\n)""")
 
 
 def ident(name: str) -> str:
@@ -41,9 +44,9 @@ def literal(value: object) -> str:
 
 
 def indented(text: str, spaces: int = 4) -> str:
-    """Indent every line of `text`."""
+    """Indent every line of a query; line breaks within literals and quoted names stay as they are."""
     pad = " " * spaces
-    return "\n".join(pad + line if line else line for line in text.splitlines())
+    return pad + _QUOTED_OR_BREAK.sub(lambda found: found.group() + (pad if found.group() == "\n" else ""), text.strip("\n"))
 
 
 def with_ctes(ctes: Iterable[tuple[str, str]], body: str) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from relsql.importer import ImportReport
 
 
-@click.command("import")
+@click.command("import", short_help="Create a DuckDB file from a RelBench data set.")
 @click.argument("source")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
@@ -49,7 +49,7 @@ def _write_import(report: ImportReport) -> None:
             click.echo("\n".join(("", title, *(f"  {line}" for line in lines))))
 
 
-@click.command("inspect")
+@click.command("inspect", short_help="Show tables, links, tasks, models and problems.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("table", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -73,7 +73,9 @@ def inspect_command(file: Path, table: str | None, as_json: bool) -> None:
         return
     chosen = {info.name: info for info in report.tables}
     if table not in chosen:
-        raise SchemaError(f"table '{table}' does not exist", expected=nearest(table, chosen), fix=f"relsql inspect {file}")
+        raise SchemaError(
+            f"table '{table}' does not exist", expected=nearest(table, chosen), fix=f"relsql inspect {file}"
+        )
     if as_json:
         write_json(chosen[table])
     else:

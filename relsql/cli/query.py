@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -36,11 +37,11 @@ class Result:
     """The rows of a statement as text, for JSON as JSON texts; `right` are the positions of the number columns."""
 
     columns: tuple[str, ...]
-    rows: list[Cells]
+    rows: Sequence[Cells]
     right: frozenset[int]
 
 
-@click.command("sql")
+@click.command("sql", short_help="Run a SQL statement with the models attached.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("statement")
 @click.option(
@@ -62,15 +63,15 @@ def sql_command(file: Path, statement: str, form: Format, read_only: bool | None
     \b
     relsql sql f1.duckdb "SELECT driver_id, predict_dnf(driver_id) AS risk FROM drivers ORDER BY risk DESC"
     relsql sql f1.duckdb "INSERT INTO risk_scores FROM predict_dnf_batch(as_of := NULL)"
-    """
+    """  # noqa: D301
     from contextlib import closing
 
-    import relsql
     from relsql.store import open_database
+    from udfs.attach import attach
 
     parsed = parse(sys.stdin.read() if statement == "-" else statement)
     with closing(open_database(file, read_only=parsed.reads if read_only is None else read_only)) as con:
-        functions = relsql.attach(con)
+        functions = attach(con)
         run_statement(con, parsed, form, functions)
 
 
@@ -90,7 +91,9 @@ def parse(text: str) -> Statement:
     if kinds == ["MULTI"] or (kinds == ["CREATE", "SELECT"] and "pivot" in text.lower()):
         return Statement(text, True, False)
     if len(statements) != 1:
-        raise click.UsageError(f"STATEMENT holds {len(statements)} statements; give one, and call relsql again for more.")
+        raise click.UsageError(
+            f"STATEMENT holds {len(statements)} statements; give one, and call relsql again for more."
+        )
     return Statement(text, kinds[0] in _READERS, kinds[0] == "SELECT")
 
 
@@ -144,6 +147,10 @@ def _execute(con: duckdb.DuckDBPyConnection, statement: Statement) -> Result | N
     rows = done.fetchall()
     if not rows and not statement.reads:
         note("done")
+        return None
+    if columns == ("explain_key", "explain_value"):
+        # A plan is a drawing over several lines.
+        click.echo("\n".join(str(row[1]).rstrip() for row in rows))
         return None
     if columns == ("Count",) and len(rows) == 1:
         note(f"{rows[0][0]:,} {'row' if rows[0][0] == 1 else 'rows'}")

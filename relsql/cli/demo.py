@@ -1,0 +1,121 @@
+"""`relsql demo`: from nothing to scores, on a league that is drawn on the spot."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from relsql.cli.output import note, write_table
+from relsql.cli.query import Statement, run_statement
+from relsql.cli.training import train_with_progress
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from relsql.task import Task
+
+MODEL = "dnf"
+TASK = "driver-dnf"
+QUERY = f"SELECT driver_id, predict_{MODEL}(driver_id) AS risk FROM drivers ORDER BY risk DESC LIMIT 10"
+
+
+@click.command("demo", short_help="Draw a racing league, train on it, score it in SQL.")
+@click.argument("path", type=click.Path(path_type=Path), default=Path("demo.duckdb"), required=False)
+@click.option("--seed", type=int, help="Seed of the league. Default: 7.")
+@click.option("--seasons", type=click.IntRange(min=4), help="Length of the league. Default: 12.")
+@click.option("--overwrite", is_flag=True, help="Replace PATH if it exists.")
+def demo_command(path: Path, seed: int | None, seasons: int | None, overwrite: bool) -> None:
+    """Draw a racing league, train a model on it and score it in SQL.
+
+    The league goes to PATH (default: demo.duckdb) and its true probabilities to a file beside it. If PATH holds the
+    league already, it is used again, and so is its model.
+
+    The results are the ten drivers most likely to retire from a race in the next 30 days, and the accuracy on the test
+    labels: of the model, of a baseline that sees the drivers' own columns only, and of the true probabilities.
+    """
+    from relsql.schema import current_catalog
+    from relsql.store import open_database
+    from udfs.attach import attach
+
+    options = {key: value for key, value in (("seed", seed), ("seasons", seasons)) if value is not None}
+    _prepare_league(path, options, overwrite)
+    with closing(open_database(path)) as con:
+        catalog = current_catalog(con)
+        task = _prepare_model(con, catalog, path)
+        attach(con)
+        note(f"$ relsql sql {shlex.quote(str(path))} {shlex.quote(QUERY)}")
+        run_statement(con, Statement(QUERY, reads=True, selects=True), "table")
+        click.echo()
+        _write_accuracy(con, catalog, task, path)
+    note(f"the database is {path}: relsql inspect {shlex.quote(str(path))}")
+
+
+def _prepare_league(path: Path, options: dict[str, int], overwrite: bool) -> None:
+    """Draw the league, unless `path` holds one.
+
+    Raises:
+        DatabaseError: `path` exists and is no league.
+    """
+    from relsql.demo import create_league
+
+    if path.exists() and not overwrite:
+        _require_league(path)
+        ignored = f"; {', '.join(f'--{name}' for name in options)} ignored" if options else ""
+        note(f"using the league that {path} holds (--overwrite draws a new one{ignored})")
+    else:
+        create_league(path, overwrite=overwrite, **options)
+        note(f"drew a league into {path}")
+
+
+def _require_league(path: Path) -> None:
+    from relsql.errors import DatabaseError
+    from relsql.schema import current_catalog
+    from relsql.store import open_database
+    from relsql.task import read_tasks
+
+    with closing(open_database(path, read_only=True)) as con:
+        if TASK not in read_tasks(con, current_catalog(con)):
+            raise DatabaseError(
+                f"file '{path}' exists and is no demo league",
+                expected="a new file",
+                fix="relsql demo OTHER.duckdb, or relsql demo --overwrite to replace the file",
+            )
+
+
+def _prepare_model(con: duckdb.DuckDBPyConnection, catalog: str, path: Path) -> Task:
+    """Train the model, unless the database holds it."""
+    from relsql.registry import read_models
+    from relsql.task import read_task
+
+    task = read_task(con, catalog, TASK)
+    found = [model for model in read_models(con, catalog) if model.name == MODEL and model.status == "active"]
+    if found:
+        note(f"using model {MODEL} version {found[0].version} that {path} holds")
+    else:
+        train_with_progress(con, task, MODEL)
+    return task
+
+
+def _write_accuracy(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, path: Path) -> None:
+    """Write the test ROC-AUC of the model between what little and what much knowledge reach."""
+    from relsql.baseline import entity_columns_auc
+    from relsql.demo import attainable_auc, truth_path
+    from relsql.evaluation import evaluate
+    from relsql.labels import label_table
+    from relsql.schema import read_schema
+
+    schema = read_schema(con, catalog)
+    baseline = entity_columns_auc(con, catalog, schema, task, ("test",))["test"]
+    rows = [
+        ("drivers' own columns only", f"{baseline:.3f}"),
+        (f"relsql, predict_{MODEL}", f"{evaluate(con, MODEL, 'test').metrics['roc_auc']:.3f}"),
+    ]
+    if truth_path(path).exists():
+        labels = label_table(con, catalog, schema, task, "test").table
+        columns = (labels.column(name).to_pylist() for name in ("entity", "as_of", "label"))
+        rows.append(("best attainable", f"{attainable_auc(truth_path(path), zip(*columns, strict=True)):.3f}"))
+    write_table(("test ROC-AUC", ""), rows, right=(1,))

@@ -1,0 +1,206 @@
+"""`relsql init`: declare or infer what the tables' constraints do not say."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from relsql.cli.output import note
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from relsql.inference import SchemaProposal
+    from relsql.schema import Link, Schema
+    from relsql.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class _Declarations:
+    """What the options say, parsed."""
+
+    primary_keys: tuple[tuple[str, tuple[str, ...]], ...]
+    time_columns: tuple[tuple[str, str], ...]
+    links: tuple[Link, ...]
+    removed_links: tuple[Link, ...]
+    tasks: tuple[Task, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.primary_keys or self.time_columns or self.links or self.removed_links or self.tasks)
+
+
+@click.command("init", short_help="Declare or infer keys, links, time columns; add tasks.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--yes", is_flag=True, help="Store the proposals without asking.")
+@click.option("--primary-key", "primary_keys", multiple=True, metavar="'TABLE(COLUMN, ..)'", help="Declare a key.")
+@click.option("--time-column", "time_columns", multiple=True, metavar="'TABLE(COLUMN)'", help="Declare a time column.")
+@click.option("--no-time-column", "untimed", multiple=True, metavar="TABLE", help="Rows of TABLE are always visible.")
+@click.option("--link", "links", multiple=True, metavar="'CHILD(COLUMN) -> PARENT(COLUMN)'", help="Declare a link.")
+@click.option("--remove-link", "removed", multiple=True, metavar="'CHILD(COLUMN) -> PARENT(COLUMN)'", help="Forget it.")
+@click.option("--task", "manifests", multiple=True, type=click.Path(path_type=Path), metavar="YAML", help="Add a task.")
+def init_command(
+    file: Path,
+    yes: bool,
+    primary_keys: tuple[str, ...],
+    time_columns: tuple[str, ...],
+    untimed: tuple[str, ...],
+    links: tuple[str, ...],
+    removed: tuple[str, ...],
+    manifests: tuple[Path, ...],
+) -> None:
+    """Tell relsql the keys, links, time columns and tasks of FILE.
+
+    DuckDB's constraints are read. What the options declare is checked against the data and stored. What is still
+    missing is inferred, printed with its evidence, and stored only after confirmation or with --yes. All of it goes
+    to schema relsql; your tables are not changed. Options may be given several times.
+
+    \b
+    relsql init f1.duckdb
+    relsql init f1.duckdb --time-column 'races(date)' --link 'results(race_id) -> races(race_id)'
+    relsql init f1.duckdb --task driver-dnf.yaml
+    """  # noqa: D301
+    from relsql.schema import current_catalog
+    from relsql.store import open_database
+
+    declarations = _parse(primary_keys, time_columns, untimed, links, removed, manifests)
+    asks = sys.stdin.isatty()
+    with closing(open_database(file, read_only=not (yes or asks or declarations))) as con:
+        catalog = current_catalog(con)
+        if declarations:
+            _declare(con, catalog, declarations)
+        _infer(con, catalog, file, yes=yes, asks=asks)
+        if declarations.tasks:
+            _save_tasks(con, catalog, declarations.tasks)
+    note(f"see the result: relsql inspect {shlex.quote(str(file))}")
+
+
+def _parse(
+    primary_keys: tuple[str, ...],
+    time_columns: tuple[str, ...],
+    untimed: tuple[str, ...],
+    links: tuple[str, ...],
+    removed: tuple[str, ...],
+    manifests: tuple[Path, ...],
+) -> _Declarations:
+    from relsql.declare import NO_TIME_COLUMN, parse_columns, parse_link
+    from relsql.task import Task
+
+    timed = tuple((table, _only(columns, text)) for text in time_columns for table, columns in [parse_columns(text)])
+    return _Declarations(
+        tuple(map(parse_columns, primary_keys)),
+        timed + tuple((table, NO_TIME_COLUMN) for table in untimed),
+        tuple(map(parse_link, links)),
+        tuple(map(parse_link, removed)),
+        tuple(map(Task.from_manifest, manifests)),
+    )
+
+
+def _only(columns: tuple[str, ...], text: str) -> str:
+    from relsql.errors import SchemaError
+
+    if len(columns) != 1:
+        raise SchemaError(f"'{text}' names {len(columns)} columns", expected="one time column: table(column)")
+    return columns[0]
+
+
+def _declare(con: duckdb.DuckDBPyConnection, catalog: str, declarations: _Declarations) -> None:
+    """Store keys, time columns and links, all or none."""
+    from relsql.declare import declare_link, declare_table
+    from relsql.store import transaction
+
+    done = []
+    with transaction(con):
+        for table, columns in declarations.primary_keys:
+            declare_table(con, catalog, table, primary_key=columns)
+            done.append(f"{table}({', '.join(columns)}) is the primary key" if columns else f"{table} has no key")
+        for table, column in declarations.time_columns:
+            declare_table(con, catalog, table, time_column=column)
+            done.append(f"{table}({column}) is the time column" if column else f"{table} has no time column")
+        done += [f"{_remove(con, catalog, link)} is no link" for link in declarations.removed_links]
+        for link in declarations.links:
+            counts = declare_link(con, catalog, link)
+            dangling = f"; {counts.dangling:,} of {counts.rows:,} keys are in no parent row" if counts.dangling else ""
+            done.append(f"{link} is a link{dangling}")
+    for line in done:
+        note(f"stored: {line}")
+
+
+def _remove(con: duckdb.DuckDBPyConnection, catalog: str, link: Link) -> Link:
+    """Forget a link. One that is not known yet is stored as removed, so that it is not proposed."""
+    from relsql.declare import declare_link, remove_link, resolve_link
+    from relsql.schema import read_schema
+
+    schema = read_schema(con, catalog)
+    link = replace(resolve_link(schema, link), origin="inferred")
+    if not any(link.same_columns(other) for other in schema.links):
+        declare_link(con, catalog, link)
+    remove_link(con, catalog, link)
+    return link
+
+
+def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: bool, asks: bool) -> None:
+    """Print what the schema lacks, and store it if the user agrees."""
+    from relsql.inference import apply_proposal, infer_schema
+
+    proposal = infer_schema(con, catalog)
+    stored = len(proposal.keys) + len(proposal.links) + sum(time.column is not None for time in proposal.times)
+    click.echo(_proposal_text(proposal), nl=False)
+    if not stored:
+        note("nothing to add: keys, links and time columns are known or cannot be told from the data")
+        return
+    if yes or (asks and click.confirm(f"Store these {stored} declarations?", err=True)):
+        apply_proposal(con, catalog, proposal)
+        note(f"stored: {stored} inferred declarations")
+        return
+    path = shlex.quote(str(file))
+    note(f"none of the {stored} proposals was stored; to store them: relsql init {path} --yes")
+    note(
+        f"to correct one first: relsql init {path} --remove-link 'CHILD(COLUMN) -> PARENT', --no-time-column TABLE, .."
+    )
+
+
+def _proposal_text(proposal: SchemaProposal) -> str:
+    keys = [(f"{key.table}({', '.join(key.columns)})", key.confidence, key.evidence) for key in proposal.keys]
+    links = [(str(each.link), each.confidence, each.evidence) for each in proposal.links]
+    times = [
+        (f"{each.table}({each.column})" if each.column else f"{each.table}: none", each.confidence, each.evidence)
+        for each in proposal.times
+    ]
+    sections = []
+    for title, rows in (("primary keys", keys), ("links", links), ("time columns", times)):
+        if rows:
+            width = max(len(name) for name, _, _ in rows)
+            lines = [f"  {name.ljust(width)}  {confidence:.2f}  {evidence}" for name, confidence, evidence in rows]
+            sections.append("\n".join([f"proposed {title}, with confidence and evidence", *lines, ""]))
+    return "\n".join(sections)
+
+
+def _save_tasks(con: duckdb.DuckDBPyConnection, catalog: str, tasks: tuple[Task, ...]) -> None:
+    """Check tasks against the schema and store them, all or none."""
+    from relsql.schema import read_schema
+    from relsql.store import transaction
+    from relsql.task import save_task
+
+    schema = read_schema(con, catalog)
+    for task in tasks:
+        _check_task(schema, task)
+    with transaction(con):
+        for task in tasks:
+            save_task(con, catalog, task)
+    for task in tasks:
+        note(f"stored: task {task.name}")
+
+
+def _check_task(schema: Schema, task: Task) -> None:
+    """Raise TaskError or SchemaError unless the tables and columns that the task names exist."""
+    from relsql.labels import entity_key
+
+    entity_key(schema, task)
+    for table, column in task.remove_columns:
+        schema.table(table).column(column)

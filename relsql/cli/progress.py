@@ -1,0 +1,64 @@
+"""The progress of training on stderr: a bar per phase on a terminal, else a line per finished phase."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from relsql.cli.output import note, number
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+_BAR = "{desc:<10}{percentage:3.0f}% |{bar:24}| {elapsed}<{remaining}{postfix}"
+
+
+class PhaseProgress:
+    """A `TrainProgress` that shows each phase with its time. Use it as a context, which removes an unfinished bar."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[None] | None = None
+        self._started = 0.0
+        self._phase = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def __call__(self, phase: str, fraction: float, metrics: dict[str, float]) -> None:
+        """Show that `fraction`, in [0, 1], of `phase` is done."""
+        if phase != self._phase:
+            self._start(phase)
+        if self._bar is not None:
+            self._bar.set_postfix_str(_words(metrics), refresh=False)
+            self._bar.update(max(0.0, fraction - self._bar.n))
+        if fraction >= 1.0:
+            self._finish(phase, metrics)
+
+    def _start(self, phase: str) -> None:
+        self._close()
+        self._phase, self._started = phase, time.perf_counter()
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=1.0, desc=phase, bar_format=_BAR, leave=False, file=sys.stderr)
+
+    def _finish(self, phase: str, metrics: dict[str, float]) -> None:
+        self._close()
+        self._phase = ""
+        note(f"{phase:<10}{time.perf_counter() - self._started:7.1f} s  {_words(metrics)}".rstrip())
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _words(metrics: dict[str, float]) -> str:
+    return "  ".join(f"{name} {number(value)}" for name, value in metrics.items())

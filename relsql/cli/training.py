@@ -1,0 +1,140 @@
+"""`relsql train`."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from relsql.cli.failures import on_interrupt, train_extra
+from relsql.cli.output import note, number, write_json
+from relsql.cli.progress import PhaseProgress
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from relsql.task import Task
+    from relsql.training import TrainedModel, TrainOptions
+
+
+@click.command("train", short_help="Train a model and publish it as SQL functions.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("task")
+@click.option("--name", required=True, help="Name of the model: NAME dnf gives the SQL function predict_dnf.")
+@click.option("--seed", type=int, help="Seed of all randomness.")
+@click.option("--encoder", metavar="NAME_OR_PATH", help="Row encoder: compact, or a BART by path or hub name.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training labels.")
+@click.option("--fanout", type=click.IntRange(min=1), help="Rows read along each link path.")
+@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Of the network.")
+@click.option("--channels", type=click.IntRange(min=1), help="Width of the network.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Training labels a step.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads to use.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def train_command(file: Path, task: str, name: str, as_json: bool, **options: Any) -> None:
+    """Train a model on TASK and publish it in FILE.
+
+    TASK is the name of a task that FILE holds, or the path of a task manifest (.yaml). The result is one line: name,
+    version, metrics on the validation split.
+
+    \b
+    relsql train f1.duckdb driver-dnf --name dnf
+    """  # noqa: D301
+    with train_extra("relsql train"):
+        from relsql.training import TrainOptions
+    from relsql.schema import current_catalog
+    from relsql.store import open_database, require_writable
+
+    chosen = TrainOptions(**{key: value for key, value in options.items() if value is not None})
+    with closing(open_database(file)) as con:
+        catalog = current_catalog(con)
+        require_writable(con, catalog, "training")
+        definition = resolve_task(con, catalog, task)
+        model = train_with_progress(con, definition, name, chosen)
+        functions = attached_functions(con, name)
+        example = example_line(con, catalog, definition, name, file)
+    note(f"functions: {', '.join(functions)}")
+    note(f"try: {example}")
+    if as_json:
+        write_json(model_fields(model) | {"functions": functions})
+    else:
+        metrics = (f"{key}={number(value)}" for key, value in model.metrics.items())
+        click.echo("\t".join([model.name, str(model.version), *metrics]))
+
+
+def resolve_task(con: duckdb.DuckDBPyConnection, catalog: str, text: str) -> Task:
+    """Read a task from a manifest, if `text` looks like its path, or from the database.
+
+    Raises:
+        TaskError: there is no such task, or the manifest is not usable.
+    """
+    from relsql.task import Task, read_task, read_tasks
+
+    is_path = text.lower().endswith((".yaml", ".yml")) and text not in read_tasks(con, catalog)
+    return Task.from_manifest(Path(text)) if is_path else read_task(con, catalog, text)
+
+
+def train_with_progress(
+    con: duckdb.DuckDBPyConnection, task: Task, name: str, options: TrainOptions | None = None
+) -> TrainedModel:
+    """Train a model with its progress and its summary on stderr.
+
+    Raises:
+        MissingExtraError: a training library is not installed.
+    """
+    with train_extra("training"):
+        from relsql.training import train
+    on_interrupt("no model was written; run the command again to start over")
+    with PhaseProgress() as progress, train_extra("training"):
+        model = train(con, task, name=name, options=options, progress=progress)
+    on_interrupt("the model was written")
+    note(f"trained model {model.name} version {model.version} on {model.task} in {model.seconds:.0f} s")
+    return model
+
+
+def attached_functions(con: duckdb.DuckDBPyConnection, name: str) -> tuple[str, ...]:
+    """Attach one model and return its SQL functions."""
+    from udfs.attach import attach
+
+    return attach(con, models=[name])
+
+
+def example_line(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, name: str, file: Path) -> str:
+    """A shell command that lists the entities with the highest scores."""
+    from relsql.labels import entity_key
+    from relsql.schema import DEFAULT_SCHEMA, read_schema
+
+    schema = read_schema(con, catalog)
+    table = schema.table(task.entity_table)
+    key = _plain(con, entity_key(schema, task))
+    source = _plain(con, table.name)
+    if table.schema_name != DEFAULT_SCHEMA:
+        source = f"{_plain(con, table.schema_name)}.{source}"
+    function = _plain(con, f"predict_{name}")
+    query = f"SELECT {key}, {function}({key}) AS score FROM {source} ORDER BY score DESC LIMIT 10"
+    quoted = shlex.quote(query) if set(query) & set('"$`\\!') else f'"{query}"'
+    return f"relsql sql {shlex.quote(str(file))} {quoted}"
+
+
+def _plain(con: duckdb.DuckDBPyConnection, name: str) -> str:
+    """An identifier as people write it: quoted only where SQL needs it."""
+    from relsql.sql import ident
+
+    query = "SELECT count(*) FROM duckdb_keywords() WHERE keyword_name = ? AND keyword_category <> 'unreserved'"
+    row = con.execute(query, [name]).fetchone()
+    plain = name.isascii() and name.isidentifier() and name == name.lower() and row == (0,)
+    return name if plain else ident(name)
+
+
+def model_fields(model: TrainedModel) -> dict[str, object]:
+    """A trained model as the JSON object that `relsql train --json` prints."""
+    return {
+        "name": model.name,
+        "version": model.version,
+        "task": model.task,
+        "metrics": model.metrics,
+        "seconds": round(model.seconds, 3),
+        "phases": {phase: round(seconds, 3) for phase, seconds in model.phases.items()},
+    }

@@ -1,0 +1,183 @@
+"""The registry: models and their artefacts as rows of schema `relsql`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from relsql.blocks import FloatArray
+from relsql.card import ModelCard
+from relsql.errors import ArtifactError, ModelError, SchemaDriftError, nearest
+from relsql.schema import Schema, has_relsql_table
+from relsql.sql import literal
+from relsql.store import ensure_table, relsql_table
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """One row of `relsql.models`; `status` is `active` (what `predict_<name>` calls) or `retired`."""
+
+    name: str
+    version: int
+    status: str
+    task: str
+    task_type: str
+    created: datetime
+    metrics: dict[str, float]
+    sha256: str
+
+
+def read_models(con: duckdb.DuckDBPyConnection, catalog: str) -> tuple[ModelRow, ...]:
+    """All model versions, by name and version."""
+    if not has_relsql_table(con, catalog, "models"):
+        return ()
+    query = f"""SELECT name, version, status, task, task_type, created, metrics, sha256
+                FROM {relsql_table(catalog, "models")} ORDER BY name, version"""
+    return tuple(ModelRow(*row[:6], json.loads(row[6]), row[7]) for row in con.execute(query).fetchall())
+
+
+def find_model(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> ModelRow:
+    """The active version of a model.
+
+    Raises:
+        ModelError: there is no model of this name.
+    """
+    models = [model for model in read_models(con, catalog) if model.status == "active"]
+    for model in models:
+        if model.name == name:
+            return model
+    raise ModelError(
+        f"model '{name}' does not exist in database '{catalog}'",
+        expected=nearest(name, [model.name for model in models]),
+        fix=f"relsql train FILE TASK --name {name}",
+    )
+
+
+def read_card(con: duckdb.DuckDBPyConnection, catalog: str, name: str, version: int) -> ModelCard:
+    """The card of one model version.
+
+    Raises:
+        ModelError: there is no such version. ArtifactError: the card is damaged or too new.
+    """
+    query = f"SELECT card FROM {relsql_table(catalog, 'models')} WHERE name = ? AND version = ?"
+    row = con.execute(query, [name, version]).fetchone()
+    if row is None:
+        raise ModelError(f"model '{name}' has no version {version}", fix="relsql models FILE")
+    return ModelCard.from_json(row[0])
+
+
+def read_artifacts(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> dict[str, bytes]:
+    """The artefacts of a model version, each checked against the digest in its card.
+
+    Raises:
+        ArtifactError: one is missing or its bytes do not have the digest.
+    """
+    query = f"SELECT name, bytes FROM {relsql_table(catalog, 'artifacts')} WHERE model = ? AND version = ?"
+    found = {name: bytes(content) for name, content in con.execute(query, [card.name, card.version]).fetchall()}
+    for name, digest in card.sha256.items():
+        retrain = f"relsql train FILE {card.task.name} --name {card.name}"
+        if name not in found:
+            raise ArtifactError(f"model '{card.name}' version {card.version}: artefact {name} is missing", fix=retrain)
+        actual = hashlib.sha256(found[name]).hexdigest()
+        if actual != digest:
+            raise ArtifactError(
+                f"model '{card.name}' version {card.version}: artefact {name} is damaged (SHA-256 {actual[:12]}...)",
+                expected=f"SHA-256 {digest[:12]}...",
+                fix=retrain,
+            )
+    return {name: found[name] for name in card.sha256}
+
+
+def read_embeddings(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> tuple[list[str], FloatArray]:
+    """Cached texts and their embeddings, float32 [n, width]."""
+    width = card.encoder.width
+    if not has_relsql_table(con, catalog, "row_embeddings"):
+        return [], np.zeros((0, width), dtype=np.float32)
+    arrow = con.sql(
+        f"""SELECT text, CAST(embedding AS FLOAT[{width}]) AS embedding
+            FROM {relsql_table(catalog, "row_embeddings")}
+            WHERE model = {literal(card.name)} AND version = {card.version} AND len(embedding) = {width}"""
+    ).to_arrow_table()
+    values = arrow.column("embedding").combine_chunks()
+    flat = values.flatten() if isinstance(values, pa.FixedSizeListArray) else pa.array([], pa.float32())
+    return arrow.column("text").to_pylist(), np.asarray(flat, dtype=np.float32).reshape(-1, width)
+
+
+def next_version(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> int:
+    """One more than the highest version of a model."""
+    return max((model.version for model in read_models(con, catalog) if model.name == name), default=0) + 1
+
+
+def save_model(
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    card: ModelCard,
+    artifacts: Mapping[str, bytes],
+    texts: Sequence[str],
+    embeddings: FloatArray,
+) -> None:
+    """Write a model version and make it the active one. The caller owns the transaction."""
+    models = ensure_table(con, catalog, "models")
+    con.execute(f"UPDATE {models} SET status = 'retired' WHERE name = ? AND status = 'active'", [card.name])
+    values = [card.name, card.version, "active", card.task.name, card.task.task_type, card.created]
+    values += [json.dumps(card.metrics), card.to_json(), card.identity]
+    con.execute(f"INSERT INTO {models} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+    stored = ensure_table(con, catalog, "artifacts")
+    for name, content in artifacts.items():
+        con.execute(f"INSERT INTO {stored} VALUES (?, ?, ?, ?, ?)", [card.name, card.version, name, content, card.sha256[name]])
+    cache = ensure_table(con, catalog, "row_embeddings")
+    # Embeddings of retired versions are only a cache; they are encoded again if such a version is called.
+    con.execute(f"DELETE FROM {cache} WHERE model = ?", [card.name])
+    if len(texts):
+        flat = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), embeddings.shape[1])
+        relsql_cache = pa.table({"text": pa.array(texts, pa.string()), "embedding": flat})
+        con.register("relsql_cache", relsql_cache)
+        try:
+            con.execute(f"INSERT INTO {cache} SELECT ?, ?, text, embedding FROM relsql_cache", [card.name, card.version])
+        finally:
+            con.unregister("relsql_cache")
+
+
+def check_drift(card: ModelCard, schema: Schema) -> None:
+    """Check that the tables still have everything that the model reads.
+
+    Raises:
+        SchemaDriftError: tables or columns are gone, or changed their type.
+    """
+    problems = []
+    for key, trained in card.schema.tables.items():
+        current = schema.tables.get(key)
+        if current is None:
+            problems.append(f"table {key} is missing")
+            continue
+        types = {column.name: column.type for column in current.columns}
+        for column in trained.columns:
+            if column.name not in types:
+                problems.append(f"column {key}.{column.name} is missing")
+            elif types[column.name] != column.type:
+                problems.append(f"column {key}.{column.name} is {types[column.name]}, was {column.type}")
+    if problems:
+        raise SchemaDriftError(
+            f"the tables changed since model '{card.name}' was trained: {'; '.join(problems)}",
+            fix=f"relsql train FILE {card.task.name} --name {card.name}",
+        )
+
+
+def used_schema(schema: Schema, tables: Sequence[str], columns: Mapping[str, Sequence[str]]) -> Schema:
+    """The part of a schema that a model reads: some tables, and of those keys, times, link and input columns."""
+    chosen = {}
+    links = tuple(link for link in schema.links if link.child in tables and link.parent in tables)
+    for key in tables:
+        table = schema.table(key)
+        needed = {*table.primary_key, table.time_column, *columns.get(key, ())}
+        needed |= {c for link in links if link.child == key for c in link.child_columns}
+        needed |= {c for link in links if link.parent == key for c in link.parent_columns}
+        chosen[key] = replace(table, columns=tuple(c for c in table.columns if c.name in needed))
+    return Schema(chosen, links)

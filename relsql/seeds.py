@@ -1,0 +1,70 @@
+"""Gather seeds into arrays: the training side of the one gather query."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from relsql.blocks import BlockLayout, concat_blocks, decode_block
+from relsql.fit import SeedSet
+from relsql.gather import AS_OF, ENTITY, Gather
+from relsql.sql import ident
+
+SEEDS_PER_QUERY = 8_192
+_SEEDS = "relsql_seeds"
+
+
+def gather_seeds(
+    con: duckdb.DuckDBPyConnection,
+    gather: Gather,
+    layouts: tuple[BlockLayout, ...],
+    labels: pa.Table,
+    progress: Callable[[float], None] | None = None,
+) -> SeedSet:
+    """Gather the rows of labelled seeds.
+
+    Args:
+        con: connection to the data; the table's name `relsql_seeds` is used for the time of the call.
+        gather: the model's gather query.
+        layouts: of its paths.
+        labels: columns entity, as_of (timestamp), label; each (entity, as_of) once.
+        progress: called with the share of seeds done.
+
+    Returns:
+        The seeds whose entity exists at as_of, in the order of `labels`.
+    """
+    parts = []
+    for start in range(0, labels.num_rows, SEEDS_PER_QUERY):
+        parts.append(_gather_part(con, gather, layouts, labels.slice(start, SEEDS_PER_QUERY)))
+        if progress:
+            progress(min(1.0, (start + SEEDS_PER_QUERY) / labels.num_rows))
+    blocks = tuple(
+        concat_blocks([part.blocks[i] for part in parts], layout.fanout) for i, layout in enumerate(layouts)
+    )
+    days = np.concatenate([part.as_of_days for part in parts])
+    return SeedSet(blocks, days, np.concatenate([part.labels for part in parts]))
+
+
+def _gather_part(
+    con: duckdb.DuckDBPyConnection, gather: Gather, layouts: tuple[BlockLayout, ...], labels: pa.Table
+) -> SeedSet:
+    positions = pa.array(np.arange(labels.num_rows))
+    con.register(_SEEDS, labels.append_column("position", positions))
+    try:
+        seed = f"SELECT s.entity AS {ENTITY}, s.as_of AS {AS_OF}, s.position AS _position FROM {_SEEDS} s"
+        select = ", ".join(["seed._position", *(f"{ident(p.name)}.{ident(p.name)}" for p in gather.paths)])
+        gathered = con.sql(gather.query(seed, select)).to_arrow_table()
+    finally:
+        con.unregister(_SEEDS)
+    order = np.argsort(np.asarray(gathered.column("_position")))
+    gathered = gathered.take(pa.array(order))
+    blocks = [decode_block(gathered.column(layout.name), layout) for layout in layouts]
+    known = np.flatnonzero(blocks[0].counts)
+    if len(known) < labels.num_rows:
+        blocks = [b.take(known, b.row_starts(), x.fanout) for b, x in zip(blocks, layouts, strict=True)]
+    microseconds = np.asarray(labels.column("as_of").cast(pa.timestamp("us")).cast(pa.int64()))[known]
+    values = np.asarray(labels.column("label")).astype(np.float32)[known]
+    return SeedSet(tuple(blocks), (microseconds / 86_400_000_000).astype(np.float32), values)

@@ -1,0 +1,563 @@
+"""The gather query against a brute-force reference in plain Python, and the laws it keeps."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path as File
+from typing import Any
+
+import duckdb
+import pytest
+
+from relsql.features import CategoryInput, NodeInputs, NumberInput
+from relsql.gather import Gather, latest_event_sql, segments
+from relsql.paths import Path, plan_paths
+from relsql.schema import Column, Link, Schema, Table
+from relsql.sql import ident, literal, qualified
+from relsql.store import use_catalog
+
+hypothesis = pytest.importorskip("hypothesis")
+st = pytest.importorskip("hypothesis.strategies")
+
+FIXTURES = File(__file__).parents[1] / "fixtures" / "gather"
+DAYS = [datetime.datetime(2020, 1, day) for day in (1, 2, 3, 4)]
+MICROSECOND = datetime.timedelta(microseconds=1)
+LETTERS = ("a", "b", "c")
+
+Row = dict[str, Any]
+Seed = tuple[Any, datetime.datetime]
+# (rank, numbers of all segments, codes of all segments)
+Gathered = tuple[int, tuple[float | None, ...], tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Database:
+    """Tables with their rows, in storage order; `rowid` is the position."""
+
+    schema: Schema
+    rows: dict[str, list[Row]]
+
+    def create(self, con: duckdb.DuckDBPyConnection, catalog: str, *, reverse_keyed: bool = False) -> None:
+        con.execute(f"ATTACH ':memory:' AS {ident(catalog)}")
+        for table in self.schema.tables.values():
+            if table.schema_name != "main":
+                con.execute(f"CREATE SCHEMA IF NOT EXISTS {qualified(catalog, table.schema_name)}")
+            columns = ", ".join(f"{ident(c.name)} {c.type}" for c in table.columns)
+            con.execute(f"CREATE TABLE {table.sql(catalog)} ({columns})")
+            rows = self.rows[table.key]
+            rows = rows[::-1] if reverse_keyed and table.primary_key else rows
+            values = ", ".join("(" + ", ".join(literal(row[c]) for c in table.column_names) + ")" for row in rows)
+            if rows:
+                con.execute(f"INSERT INTO {table.sql(catalog)} VALUES {values}")
+
+
+# The reference: lists, dicts, loops.
+
+
+class Reference:
+    def __init__(self, database: Database, paths: tuple[Path, ...], inputs: dict[str, NodeInputs]) -> None:
+        self.schema, self.rows = database.schema, database.rows
+        self.paths, self.inputs = paths, inputs
+
+    def gather(self, seed: Seed) -> dict[str, Counter[Gathered]]:
+        entity_id, as_of = seed
+        table = self.schema.table(self.paths[0].table)
+        entity = [r for r in self._visible(table, as_of) if r[table.primary_key[0]] == entity_id and entity_id is not None]
+        return {path.name: self._path(path, entity[0], as_of) if entity else Counter() for path in self.paths}
+
+    def _path(self, path: Path, entity: Row, as_of: datetime.datetime) -> Counter[Gathered]:
+        rows = self._walk(path, entity, as_of)
+        return Counter((rank, *self._values(path, row, as_of)) for rank, row in enumerate(rows, start=1))
+
+    def _walk(self, path: Path, entity: Row, as_of: datetime.datetime) -> list[Row]:
+        if path.kind == "entity":
+            return [entity]
+        first = path.links[0]
+        if path.kind == "parents":
+            return self._parents(first, entity, as_of)
+        if path.kind == "siblings":
+            return self._last(path.links[1], self._parents(first, entity, as_of), as_of, path.fanout)
+        children_fanout = next(p.fanout for p in self.paths if p.kind == "children" and p.links == (first,)) if path.kind != "children" else path.fanout
+        children = self._last(first, [entity], as_of, children_fanout)
+        if path.kind == "children":
+            return children
+        if path.kind == "grandchildren":
+            return self._last(path.links[1], children, as_of, path.fanout)
+        hubs = self._parents(path.links[1], children[0], as_of) if children else []
+        return self._last(path.links[2], hubs, as_of, path.fanout)
+
+    def _last(self, link: Link, parents: list[Row], as_of: datetime.datetime, k: int) -> list[Row]:
+        """The last k visible rows that point at any of `parents`."""
+        table = self.schema.table(link.child)
+        keys = [tuple(parent[c] for c in link.parent_columns) for parent in parents]
+        rows = [r for r in self._visible(table, as_of) if _known(r, link.child_columns) in keys]
+        position = {id(row): i for i, row in enumerate(self.rows[table.key])}
+
+        def order(row: Row) -> tuple[Any, ...]:
+            key = tuple(row[c] for c in table.primary_key) or (position[id(row)],)
+            return (row[table.time_column], *key) if table.time_column else key
+
+        return sorted(rows, key=order, reverse=True)[:k]
+
+    def _parents(self, link: Link, row: Row, as_of: datetime.datetime) -> list[Row]:
+        key = _known(row, link.child_columns)
+        parents = self._visible(self.schema.table(link.parent), as_of)
+        return [p for p in parents if tuple(p[c] for c in link.parent_columns) == key and key is not None]
+
+    def _visible(self, table: Table, as_of: datetime.datetime) -> list[Row]:
+        time = table.time_column
+        return [r for r in self.rows[table.key] if time is None or (r[time] is not None and r[time] <= as_of)]
+
+    def _values(self, path: Path, row: Row, as_of: datetime.datetime) -> tuple[Any, ...]:
+        numbers: list[float | None] = []
+        codes: list[int] = []
+        for segment in segments(path, self.inputs):
+            found = self._parents(segment.link, row, as_of) if segment.link else [row]
+            for number in segment.inputs.numbers:
+                if number.kind == "age":
+                    continue
+            numbers.append(1.0 if found else 0.0)
+            source = found[0] if found else {}
+            for number in segment.inputs.numbers:
+                value = source.get(number.column)
+                age = number.kind == "age"
+                numbers.append((as_of - value) / datetime.timedelta(days=1) if age and value is not None else value)
+            for category in segment.inputs.categories:
+                value = source.get(category.column)
+                codes.append(category.values.index(value) + 1 if value in category.values else 0)
+            if segment.has_text:
+                text = "".join(f"<attribute>{c}<value>{source.get(c) or ''}" for c in segment.inputs.text_columns)
+                name = self.schema.table(segment.inputs.table).name
+                codes.append(len(f"<table>{name}{text}") if found else 0)
+        return tuple(None if n is None else float(f"{n:.4g}") for n in numbers), tuple(codes)
+
+
+def _known(row: Row, columns: tuple[str, ...]) -> tuple[Any, ...] | None:
+    key = tuple(row[c] for c in columns)
+    return None if None in key else key
+
+
+# What the query answers, in the reference's form.
+
+TEXT_LENGTH = "CREATE OR REPLACE TEMP MACRO text_length(text) AS coalesce(length(text), 0)::INTEGER"
+
+
+def gathered(column: list[dict[str, Any]] | None) -> Counter[Gathered]:
+    rows = Counter[Gathered]()
+    for row in column or []:
+        numbers = [v for k, v in row.items() if k.startswith("n")]
+        codes = [v for k, v in row.items() if k.startswith("c")]
+        rows[(row["rank"], tuple(None if n is None else float(f"{n:.4g}") for n in numbers), tuple(codes))] += 1
+    return rows
+
+
+def seeds_sql(seeds: list[Seed], key_type: str) -> str:
+    if not seeds:
+        return f"SELECT CAST(NULL AS {key_type}) AS _entity, CAST(NULL AS TIMESTAMP) AS _as_of WHERE false"
+    values = ", ".join(f"(CAST({literal(key)} AS {key_type}), {literal(as_of)})" for key, as_of in seeds)
+    return f"SELECT * FROM (VALUES {values}) seeds(_entity, _as_of)"
+
+
+def run(con: duckdb.DuckDBPyConnection, gather: Gather, seeds: list[Seed]) -> dict[Seed, dict[str, Counter[Gathered]]]:
+    con.execute(TEXT_LENGTH)
+    entity = gather.schema.table(gather.paths[0].table)
+    key_type = entity.column(entity.primary_key[0]).type
+    rows = con.execute(gather.query(seeds_sql(seeds, key_type))).fetchall()
+    assert len(rows) == len(seeds)
+    names = [path.name for path in gather.paths]
+    return {(row[0], row[1]): dict(zip(names, map(gathered, row[2:]), strict=True)) for row in rows}
+
+
+def inputs_of(schema: Schema) -> dict[str, NodeInputs]:
+    inputs = {}
+    for key, table in schema.tables.items():
+        ages = (NumberInput(table.time_column, "age"),) if table.time_column else ()
+        names = table.column_names
+        number = tuple(NumberInput(n, "number") for n in names if n.endswith("value"))
+        letter = tuple(n for n in names if n.endswith("letter"))
+        inputs[key] = NodeInputs(key, (*ages, *number), tuple(CategoryInput(n, ("a", "b")) for n in letter), letter)
+    return inputs
+
+
+def planned(con: duckdb.DuckDBPyConnection, database: Database, catalog: str, entity: str, fanout: int) -> Gather:
+    paths = plan_paths(con, catalog, database.schema, entity, fanout=fanout)
+    return Gather(catalog, database.schema, paths, inputs_of(database.schema), "text_length")
+
+
+# Random databases.
+
+ODD_NAMES = (
+    "results", "results_top", "results top", "seed", "self", "entity", "select", "Größe", "表", 'a"b', "a'b", "r",
+    "p0", "hubs", "latest", "key", "rank", "2020", "line\nbreak", "as_of", "id", "_entity", "x" * 70,
+)  # fmt: skip
+ODD_COLUMNS = ("_entity", "_as_of", "r", "key", "rank", "top", "hub0", "self.x", "ORDER", "seed", "t", "k0", "rowid")
+
+
+@st.composite
+def databases(draw: Any) -> tuple[Database, str]:
+    names = draw(st.lists(st.sampled_from(ODD_NAMES), min_size=2, max_size=4, unique_by=str.lower))
+    tables: dict[str, Table] = {}
+    links: list[Link] = []
+    odd = {name: draw(st.sampled_from(ODD_COLUMNS)) for name in names}
+    kinds = {name: draw(st.sampled_from(["one", "one", "two", "none"])) for name in names}
+    kinds[names[0]] = "one"
+    timed = {name: draw(st.booleans()) for name in names}
+    keys = {"one": ("pk",), "two": ("pk", "pk 2"), "none": ()}
+    for name in names:
+        columns = [Column("pk", "INTEGER"), Column("pk 2", "INTEGER"), Column("u", "INTEGER"), Column("value", "DOUBLE")]
+        columns += [Column("letter", "VARCHAR")]
+        # A column that only its name makes dangerous; as `rowid` it would hide the key of a table without one.
+        columns += [] if odd[name] == "rowid" and kinds[name] == "none" else [Column(odd[name], "INTEGER")]
+        columns += [Column("time", "TIMESTAMP")] if timed[name] else []
+        pairs = draw(st.lists(st.sampled_from([names[0], *names]), max_size=3))
+        for i, parent in enumerate(pairs):
+            # Links point at the primary key, or at a unique column beside it.
+            target = keys[kinds[parent]] if kinds[parent] != "none" and draw(st.integers(0, 3)) else ("u",)
+            own = tuple(f"fk{i} {j}" for j in range(len(target)))
+            columns += [Column(c, "INTEGER") for c in own]
+            links.append(Link(name, own, parent, target))
+        tables[name] = Table(name, tuple(columns), keys[kinds[name]], "time" if timed[name] else None)
+    rows = {name: draw(_rows(tables[name])) for name in names}
+    return Database(Schema(tables, tuple(links)), rows), names[0]
+
+
+@st.composite
+def _rows(draw: Any, table: Table) -> list[Row]:
+    count = draw(st.integers(0, 7))
+    keys = draw(st.permutations(range(count)))
+    rows = []
+    for i, key in enumerate(keys):
+        row: Row = dict.fromkeys(table.column_names)
+        for name in table.column_names:
+            # Foreign keys: NULL, existing and dangling ones.
+            row[name] = draw(st.sampled_from([None, 0, 0, 1, 1, 2, 3, 99]))
+        row |= {"pk": key, "pk 2": key % 2, "u": key, "value": float(i), "letter": draw(st.sampled_from([None, *LETTERS]))}
+        for name in table.column_names:
+            if name.endswith(" 1"):
+                row[name] = None if row[name] is None else row[name[:-1] + "0"] and row[name[:-1] + "0"] % 2
+        if table.time_column:
+            row["time"] = draw(st.sampled_from([None, *DAYS[:3]]))
+        rows.append(row)
+    return rows
+
+
+AS_OFS = [DAYS[0] - MICROSECOND, DAYS[0], DAYS[1] - MICROSECOND, DAYS[1], DAYS[3]]
+ALL_SEEDS: list[Seed] = [(key, as_of) for key in (0, 1, 2, 98) for as_of in AS_OFS]
+
+
+@hypothesis.settings(
+    max_examples=int(os.environ.get("RELSQL_GATHER_EXAMPLES", "40")),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+@hypothesis.given(databases(), st.integers(1, 3))
+def test_random_databases_give_what_the_reference_gives(drawn: tuple[Database, str], fanout: int) -> None:
+    database, entity = drawn
+    with duckdb.connect() as con:
+        database.create(con, "da\"ta' base")
+        database.create(con, "reversed", reverse_keyed=True)
+        gather = planned(con, database, "da\"ta' base", entity, fanout)
+        found = run(con, gather, ALL_SEEDS)
+        reference = Reference(database, gather.paths, gather.inputs)
+        for seed in ALL_SEEDS:
+            assert found[seed] == reference.gather(seed), (seed, [p.describe() for p in gather.paths])
+        # The answer does not depend on where rows lie, as long as they have a key.
+        assert run(con, replace(gather, catalog="reversed"), ALL_SEEDS) == found
+
+
+# One database with every kind of path.
+
+
+def shop(**names: str) -> Database:
+    """customers -> regions, orders -> customers and stores, lines -> orders; stores have visits."""
+    t = {n: names.get(n, n) for n in ("customers", "regions", "orders", "stores", "lines", "notices", "visits")}
+    value = (Column("value", "DOUBLE"), Column("letter", "VARCHAR"))
+    time = (Column("time", "TIMESTAMP"),)
+
+    def table(name: str, *columns: str, key: tuple[str, ...] = ("id",), timed: bool = False) -> Table:
+        named = tuple(Column(c, "INTEGER") for c in columns)
+        return Table(t[name], (*named, *value, *(time if timed else ())), key, "time" if timed else None)
+
+    tables = [
+        table("customers", "id", "region"),
+        table("regions", "id"),
+        table("orders", "id", "customer", "store", timed=True),
+        table("stores", "id"),
+        table("lines", "order", "line", key=("order", "line"), timed=True),
+        table("notices", "region", key=(), timed=True),
+        table("visits", "store", key=(), timed=True),
+    ]
+    links = (
+        Link(t["customers"], ("region",), t["regions"], ("id",)),
+        Link(t["orders"], ("customer",), t["customers"], ("id",)),
+        Link(t["orders"], ("store",), t["stores"], ("id",)),
+        Link(t["lines"], ("order",), t["orders"], ("id",)),
+        Link(t["notices"], ("region",), t["regions"], ("id",)),
+        Link(t["visits"], ("store",), t["stores"], ("id",)),
+    )
+    numbers = iter(range(1000))
+
+    def row(**values: Any) -> Row:
+        number = next(numbers)
+        return {"value": float(number), "letter": (None, "a", "b", "c")[number % 4], **values}
+
+    rows = {
+        t["customers"]: [row(id=i, region=i % 2 if i < 4 else None) for i in range(6)],
+        t["regions"]: [row(id=0)],
+        t["orders"]: [row(id=i, customer=i % 3, store=i % 4, time=DAYS[i % 3]) for i in range(12)],
+        t["stores"]: [row(id=i) for i in range(3)],
+        t["lines"]: [row(order=i // 2, line=i % 2, time=DAYS[i % 4]) for i in range(30)],
+        t["notices"]: [row(region=i % 2, time=DAYS[i % 4]) for i in range(8)],
+        t["visits"]: [row(store=i % 4, time=DAYS[i % 4]) for i in range(20)],
+    }
+    return Database(Schema({x.key: x for x in tables}, links), rows)
+
+
+@pytest.fixture
+def shop_gather(con: duckdb.DuckDBPyConnection) -> Gather:
+    database = shop()
+    database.create(con, "shop")
+    con.execute(TEXT_LENGTH)
+    return planned(con, database, "shop", "customers", 3)
+
+
+def test_every_kind_of_path_is_planned_and_right(con: duckdb.DuckDBPyConnection, shop_gather: Gather) -> None:
+    assert {p.kind for p in shop_gather.paths} == {"entity", "parents", "siblings", "children", "grandchildren", "hub"}
+    reference = Reference(shop(), shop_gather.paths, shop_gather.inputs)
+    found = run(con, shop_gather, ALL_SEEDS)
+    assert all(found[seed] == reference.gather(seed) for seed in ALL_SEEDS)
+    rows_of_kind = Counter[str]()
+    for answer in found.values():
+        for path in shop_gather.paths:
+            rows_of_kind[path.kind] += answer[path.name].total()
+    assert min(rows_of_kind.values()) > 0
+
+
+def test_rows_at_as_of_are_seen_and_later_ones_never(con: duckdb.DuckDBPyConnection, shop_gather: Gather) -> None:
+    ages = [
+        row[1][1 + next(i for i, n in enumerate(shop_gather.inputs[path.table].numbers) if n.kind == "age")]
+        for answer in run(con, shop_gather, ALL_SEEDS).values()
+        for path in shop_gather.paths
+        if shop_gather.schema.table(path.table).time_column
+        for row in answer[path.name]
+    ]
+    assert min(age for age in ages if age is not None) == 0.0
+
+
+def test_a_looked_up_parent_newer_than_as_of_is_absent(con: duckdb.DuckDBPyConnection) -> None:
+    tables = (
+        Table("people", (Column("id", "INTEGER"),), ("id",)),
+        Table("offers", (Column("id", "INTEGER"), Column("time", "TIMESTAMP"), Column("value", "DOUBLE")), ("id",), "time"),
+        Table("orders", (Column("id", "INTEGER"), Column("p", "INTEGER"), Column("o", "INTEGER"), Column("time", "TIMESTAMP")), ("id",), "time"),
+    )  # fmt: skip
+    links = (Link("orders", ("p",), "people", ("id",)), Link("orders", ("o",), "offers", ("id",)))
+    rows = {
+        "people": [{"id": 1}],
+        "offers": [{"id": 1, "time": DAYS[2], "value": 5.0}],
+        "orders": [{"id": 1, "p": 1, "o": 1, "time": DAYS[0]}],
+    }
+    database = Database(Schema({t.key: t for t in tables}, links), rows)
+    database.create(con, "d")
+    gather = planned(con, database, "d", "people", 2)
+    found = run(con, gather, [(1, DAYS[2] - MICROSECOND), (1, DAYS[2])])
+    # present, age, present of the offer, its age, its value
+    assert list(found[1, DAYS[2] - MICROSECOND]["orders"])[0][1][2:] == (0.0, None, None)
+    assert list(found[1, DAYS[2]]["orders"])[0][1] == (1.0, 2.0, 1.0, 0.0, 5.0)
+
+
+def test_siblings_follow_the_hub_not_the_column_that_points_at_it(con: duckdb.DuckDBPyConnection) -> None:
+    # The entity points at teams.code, the results at teams.id: equal values of the two mean nothing.
+    integer = "INTEGER"
+    tables = (
+        Table("drivers", (Column("id", integer), Column("team_code", integer)), ("id",)),
+        Table("teams", (Column("id", integer), Column("code", integer)), ("id",)),
+        Table("results", (Column("id", integer), Column("team", integer), Column("time", "TIMESTAMP"), Column("value", "DOUBLE")), ("id",), "time"),
+    )  # fmt: skip
+    links = (Link("drivers", ("team_code",), "teams", ("code",)), Link("results", ("team",), "teams", ("id",)))
+    rows = {
+        "drivers": [{"id": 1, "team_code": 20}, {"id": 2, "team_code": 7}],
+        "teams": [{"id": 7, "code": 20}, {"id": 20, "code": 1}],
+        "results": [
+            {"id": 1, "team": 7, "time": DAYS[0], "value": 70.0},
+            {"id": 2, "team": 20, "time": DAYS[0], "value": 200.0},
+        ],
+    }
+    database = Database(Schema({t.key: t for t in tables}, links), rows)
+    database.create(con, "d")
+    gather = planned(con, database, "d", "drivers", 2)
+    siblings = next(p for p in gather.paths if p.kind == "siblings").name
+    found = run(con, gather, [(1, DAYS[1]), (2, DAYS[1])])
+    assert [row[1][2] for row in found[1, DAYS[1]][siblings]] == [70.0]
+    assert not found[2, DAYS[1]][siblings]  # code 7 dangles, though a team has id 7
+
+
+def test_tables_named_like_ctes_parameters_and_each_other(con: duckdb.DuckDBPyConnection) -> None:
+    names = {"customers": "self", "regions": "seed", "orders": "orders", "lines": "orders_top", "stores": "id", "visits": "as_of", "notices": "orders keys"}  # fmt: skip
+    database = shop(**names)
+    database.create(con, "d")
+    gather = planned(con, database, "d", "self", 3)
+    reference = Reference(database, gather.paths, gather.inputs)
+    found = run(con, gather, ALL_SEEDS)
+    assert all(found[seed] == reference.gather(seed) for seed in ALL_SEEDS)
+
+
+# Laws.
+
+
+def test_no_seeds_give_no_rows(con: duckdb.DuckDBPyConnection, shop_gather: Gather) -> None:
+    assert run(con, shop_gather, []) == {}
+
+
+def test_null_and_unknown_entities_give_one_row_of_nulls(con: duckdb.DuckDBPyConnection, shop_gather: Gather) -> None:
+    for key in (None, 98):
+        rows = con.execute(shop_gather.query(seeds_sql([(key, DAYS[3])], "INTEGER"))).fetchall()
+        assert rows == [(key, DAYS[3], *[None] * len(shop_gather.paths))]
+
+
+def test_empty_tables_give_no_rows(con: duckdb.DuckDBPyConnection) -> None:
+    full = shop()
+    database = Database(full.schema, {k: v if k == "customers" else [] for k, v in full.rows.items()})
+    database.create(con, "d")
+    gather = planned(con, database, "d", "customers", 3)
+    answer = run(con, gather, [(0, DAYS[3])])[0, DAYS[3]]
+    assert {name: rows.total() for name, rows in answer.items() if rows} == {"entity": 1}
+
+
+def test_the_split_into_batches_does_not_matter(con: duckdb.DuckDBPyConnection, shop_gather: Gather) -> None:
+    whole = run(con, shop_gather, ALL_SEEDS)
+    split = run(con, shop_gather, ALL_SEEDS[:7]) | run(con, shop_gather, ALL_SEEDS[7:])
+    assert split == whole
+
+
+@pytest.mark.parametrize(
+    "setting", ["threads=1", "threads=4", "preserve_insertion_order=false", "TimeZone='Asia/Tokyo'"]
+)
+def test_settings_do_not_matter(con: duckdb.DuckDBPyConnection, shop_gather: Gather, setting: str) -> None:
+    whole = run(con, shop_gather, ALL_SEEDS)
+    con.execute(f"SET {setting}")
+    assert run(con, shop_gather, ALL_SEEDS) == whole
+
+
+def test_tables_of_the_current_database_are_not_read(con: duckdb.DuckDBPyConnection, shop_gather: Gather) -> None:
+    whole = run(con, shop_gather, ALL_SEEDS)
+    other = shop()
+    for rows in other.rows.values():
+        for row in rows:
+            row["value"] += 5000.0
+    other.create(con, "other")
+    use_catalog(con, "other")
+    assert run(con, shop_gather, ALL_SEEDS) == whole
+    shop().create(con, "renamed")
+    assert run(con, replace(shop_gather, catalog="renamed"), ALL_SEEDS) == whole
+    assert run(con, replace(shop_gather, catalog="other"), ALL_SEEDS) != whole
+
+
+# The same query as a correlated scalar macro.
+
+MACRO_SEED = "SELECT id AS _entity, CAST(as_of AS TIMESTAMP) AS _as_of"
+
+
+def order_independent(path: Path) -> str:
+    """One text of a path's rows; unlike a list it can be compared, sorted and stored."""
+    return f"array_to_string(list_sort(list_transform({ident(path.name)}, lambda x: CAST(x AS VARCHAR))), ';')"
+
+
+@pytest.fixture
+def macro(con: duckdb.DuckDBPyConnection, shop_gather: Gather) -> dict[tuple[int, datetime.datetime], str]:
+    """Macro `f(id, as_of)`, and what the batch form answers for each seed."""
+    select = f"concat_ws('|', {', '.join(order_independent(path) for path in shop_gather.paths)})"
+    con.execute(f"CREATE MACRO f(id, as_of) AS ({shop_gather.query(MACRO_SEED, select)})")
+    seeds: list[Seed] = [(key, as_of) for key in range(6) for as_of in (DAYS[0], DAYS[2])]
+    con.execute(TEXT_LENGTH)
+    query = shop_gather.query(seeds_sql(seeds, "INTEGER"), f"seed._entity, seed._as_of, {select}")
+    batch = {(row[0], row[1]): row[2] for row in con.execute(query).fetchall()}
+    assert len(set(batch.values())) > 4
+    names = ("_entity", "_as_of", "r", "seed", "self", "p0", "key", "rank", "id", "as_of", "c", "h", "hubs", "top")
+    for name in names:
+        con.execute(f"CREATE TABLE {ident('t ' + name)} ({ident(name)} INTEGER, moment TIMESTAMP, answer VARCHAR)")
+        con.executemany(f"INSERT INTO {ident('t ' + name)} VALUES (?, ?, NULL)", [list(seed) for seed in seeds])
+    return batch
+
+
+@pytest.mark.parametrize(
+    "name", ["_entity", "_as_of", "r", "seed", "self", "p0", "key", "rank", "id", "as_of", "c", "h", "hubs", "top"]
+)
+def test_macro_arguments_named_like_inner_names(
+    con: duckdb.DuckDBPyConnection, macro: dict[tuple[int, datetime.datetime], str], name: str
+) -> None:
+    table, column = ident("t " + name), ident(name)
+    answers = {(k, t): a for k, t, a in con.execute(f"SELECT {column}, moment, f({column}, moment) FROM {table}").fetchall()}
+    assert answers == macro
+    # The table under the inner alias, too; the argument as an expression.
+    query = f"SELECT {column}, moment, f({column} + 0, moment) FROM {table} AS {column}"
+    assert {(k, t): a for k, t, a in con.execute(query).fetchall()} == macro
+
+
+def test_macro_in_where_join_order_by_and_update(
+    con: duckdb.DuckDBPyConnection, macro: dict[tuple[int, datetime.datetime], str]
+) -> None:
+    wanted = macro[2, DAYS[2]]
+    matching = sorted(seed for seed, answer in macro.items() if answer == wanted)
+    query = 'SELECT key, moment FROM "t key" WHERE f(key, moment) = ? ORDER BY ALL'
+    assert con.execute(query, [wanted]).fetchall() == matching
+    query = 'SELECT a.key, a.moment FROM "t key" a JOIN (SELECT ? AS w) b ON f(a.key, a.moment) = b.w ORDER BY ALL'
+    assert con.execute(query, [wanted]).fetchall() == matching
+    ordered = con.execute('SELECT key, moment FROM "t key" ORDER BY f(key, moment), key, moment').fetchall()
+    assert ordered == sorted(macro, key=lambda seed: (macro[seed], *seed))
+    con.execute('UPDATE "t key" SET answer = f(key, moment)')
+    assert {(k, t): a for k, t, a in con.execute('SELECT * FROM "t key"').fetchall()} == macro
+
+
+def test_macro_with_subqueries_and_constants_as_arguments(
+    con: duckdb.DuckDBPyConnection, macro: dict[tuple[int, datetime.datetime], str]
+) -> None:
+    query = "SELECT f((SELECT max(id) - 3 FROM shop.main.customers), (SELECT TIMESTAMP '2020-01-03'))"
+    assert con.execute(query).fetchall() == [(macro[2, DAYS[2]],)]
+    assert con.execute("SELECT f(2, '2020-01-03'), f(2, DATE '2020-01-03')").fetchall() == [(macro[2, DAYS[2]],) * 2]
+
+
+# The generated SQL, as text. Rewrite the files with
+# RELSQL_UPDATE_FIXTURES=1 pytest tests/relsql/test_gather.py -k on_file
+
+CASES = ("entity", "parents", "siblings", "children", "grandchildren", "hub")
+
+
+def fixture_sql(con: duckdb.DuckDBPyConnection, kind: str) -> str:
+    database = shop()
+    database.create(con, "shop")
+    gather = planned(con, database, "shop", "customers", 3)
+    wanted = [p for p in gather.paths if p.kind == kind]
+    needed = {"grandchildren": 1, "hub": 1}.get(kind, 0)
+    walked = [p for p in gather.paths if needed and p.kind == "children" and p.links == wanted[0].links[:1]]
+    paths = tuple(dict.fromkeys([gather.paths[0], *walked, wanted[0]]))
+    return replace(gather, paths=paths).query(seeds_sql([(1, DAYS[2])], "INTEGER")) + "\n"
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_generated_sql_is_the_one_on_file(con: duckdb.DuckDBPyConnection, kind: str) -> None:
+    sql = fixture_sql(con, kind)
+    file = FIXTURES / f"{kind}.sql"
+    if os.environ.get("RELSQL_UPDATE_FIXTURES"):
+        file.write_text(sql, encoding="utf-8")
+    assert sql == file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_generated_sql_parses_elsewhere(kind: str) -> None:
+    sqlglot = pytest.importorskip("sqlglot")
+    parsed = sqlglot.parse_one((FIXTURES / f"{kind}.sql").read_text(encoding="utf-8"), dialect="duckdb")
+    names = [cte.alias for cte in parsed.ctes]
+    assert names[:2] == ["seed", "self"] and len(names) == len(set(names))
+
+
+def test_latest_event_is_the_greatest_time_of_timed_tables(con: duckdb.DuckDBPyConnection) -> None:
+    database = shop()
+    database.create(con, "shop")
+    query = latest_event_sql(database.schema, "shop", ("customers", "orders", "lines", "orders"))
+    assert con.execute(query).fetchall() == [(DAYS[3],)]
+    assert con.execute(latest_event_sql(database.schema, "shop", ("orders",))).fetchall() == [(DAYS[2],)]
+    assert con.execute(latest_event_sql(database.schema, "shop", ("stores",))).fetchall() == [(None,)]

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from relsql.blocks import FloatArray
+from udfs.texts import TextTable
+
+WIDTH = 4
+
+
+def embed(texts: Sequence[str]) -> FloatArray:
+    """An embedding that tells the text."""
+    return np.array([[len(t), ord(t[0]) if t else 0, hash(t) % 1000, 1] for t in texts], dtype=np.float32)
+
+
+def test_ids_start_at_one_and_stay() -> None:
+    table = TextTable(WIDTH, embed)
+    assert table.ids(pa.array(["b", "a", None, "b"])).to_pylist() == [1, 2, 0, 1]
+    assert table.ids(pa.array(["a", "", "c"])).to_pylist() == [2, 3, 4]
+    assert (len(table), table.texts) == (4, ["b", "a", "", "c"])
+    assert table.ids(pa.array(["a"])).type == pa.int32()
+    np.testing.assert_array_equal(table.embeddings(np.array([[0, 1], [2, 4]])), [[[0] * 4, *embed("b")], [*embed("a"), *embed("c")]])
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        pa.array(["x", None, "y", "x"]),
+        pa.array(["x", None, "y", "x"], pa.large_string()),
+        pa.array(["x", None, "y", "x"], pa.string_view()),
+        pa.array(["x", None, "y", "x"]).dictionary_encode(),
+        pa.DictionaryArray.from_arrays(pa.array([1, 0, 2, 3]), pa.array([None, "x", "y", "x"])),
+        pa.array(["q", "x", None, "y", "x", "q"])[1:5],
+        pa.array(["q", "x", None, "y", "x", "q"]).dictionary_encode()[1:5],
+        pa.chunked_array([["x", None], [], ["y", "x"]]),
+        pa.chunked_array([pa.array(["x", None]).dictionary_encode(), pa.array(["y", "x"]).dictionary_encode()]),
+    ],
+    ids=["string", "large", "view", "dictionary", "dictionary with NULL", "slice", "dictionary slice", "chunks", "dictionary chunks"],
+)  # fmt: skip
+def test_arrays_of_every_form(texts: pa.Array) -> None:
+    table = TextTable(WIDTH, embed)
+    one, none, two, again = table.ids(texts).to_pylist()
+    assert (none, again) == (0, one) and {one, two} <= set(range(1, 4)) and one != two
+    np.testing.assert_array_equal(table.embeddings(np.array([one, two])), embed(["x", "y"]))
+
+
+@pytest.mark.parametrize(
+    "texts", [pa.array([], pa.string()), pa.chunked_array([], pa.string()), pa.array([], pa.string()).dictionary_encode()]
+)
+def test_no_rows(texts: pa.Array) -> None:
+    assert TextTable(WIDTH, embed).ids(texts).to_pylist() == []
+
+
+def test_only_nulls() -> None:
+    table = TextTable(WIDTH, embed)
+    assert table.ids(pa.array([None, None], pa.string())).to_pylist() == [0, 0]
+    assert len(table) == 0
+
+
+def test_known_texts_keep_id_and_embedding() -> None:
+    table = TextTable(WIDTH)
+    table.add(["a", "b", "a"], np.array([[1] * 4, [2] * 4, [3] * 4], dtype=np.float32))
+    table.add(["b"], np.array([[9] * 4], dtype=np.float32))
+    assert table.ids(pa.array(["a", "b", "new"])).to_pylist() == [1, 2, 3]
+    np.testing.assert_array_equal(table.embeddings(np.arange(4))[:, 0], [0, 1, 2, 0])
+
+
+def test_the_table_grows() -> None:
+    table = TextTable(WIDTH, embed)
+    texts = [f"text {i}" for i in range(5000)]
+    for start in range(0, 5000, 700):
+        table.ids(pa.array(texts[start : start + 700]))
+    ids = table.ids(pa.array(texts)).to_numpy()
+    assert ids.tolist() == list(range(1, 5001))
+    np.testing.assert_array_equal(table.embeddings(ids), embed(texts))
+    assert not table.embeddings(np.array([0])).any()
+
+
+def test_a_failed_embedding_adds_nothing() -> None:
+    def fail(texts: Sequence[str]) -> FloatArray:
+        raise RuntimeError("no encoder")
+
+    table = TextTable(WIDTH, fail)
+    with pytest.raises(RuntimeError, match="no encoder"):
+        table.ids(pa.array(["a"]))
+    assert (len(table), table.texts) == (0, [])
+
+
+def test_eight_threads_agree() -> None:
+    calls: list[int] = []
+
+    def counted(texts: Sequence[str]) -> FloatArray:
+        calls.append(len(texts))
+        return embed(texts)
+
+    table = TextTable(WIDTH, counted)
+    words = [f"{chr(97 + i % 26)}{i}" for i in range(4000)]
+    failures: list[BaseException] = []
+    start = threading.Barrier(8)
+
+    def work(number: int) -> None:
+        try:
+            rng = np.random.default_rng(number)
+            start.wait()
+            for _ in range(60):
+                texts = [words[i] for i in rng.integers(0, len(words), 200)]
+                ids = table.ids(pa.array([*texts, None])).to_numpy()
+                assert ids[-1] == 0
+                np.testing.assert_array_equal(table.embeddings(ids[:-1]), embed(texts))
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    # Nothing is embedded twice, and every id is one text's.
+    assert sum(calls) == len(table) == len(set(table.texts))
+    assert table.ids(pa.array(table.texts)).to_pylist() == list(range(1, len(table) + 1))

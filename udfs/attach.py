@@ -1,0 +1,150 @@
+"""Attach a database's models to a connection: functions on the DuckDB instance, temporary macros on the connection."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from relsql.card import ModelCard
+from relsql.errors import ModelError, nearest
+from relsql.registry import check_drift, read_artifacts, read_card, read_embeddings, read_models
+from relsql.schema import current_catalog, read_schema
+from relsql.sql import ident
+from relsql.store import open_database
+from udfs.macros import macro_statements, score_parameter
+from udfs.scorer import RESULT_SQL_TYPE, Scorer
+
+_SCORERS: dict[str, Scorer] = {}
+"""Scorers by card identity, kept for the life of the process: DuckDB goes on calling a function after the connection
+that registered it is gone, and would otherwise call freed memory (duckdb-python issue 530)."""
+
+_CALLABLES: list[Callable[[pa.Array], pa.Array]] = []
+_LOCK = threading.Lock()
+
+
+def connect(path: str | Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+    """Open a DuckDB file and attach all its models.
+
+    Raises:
+        DatabaseError: the file cannot be opened.
+    """
+    con = open_database(path, read_only=read_only)
+    try:
+        attach(con)
+    except BaseException:
+        con.close()
+        raise
+    return con
+
+
+def attach(
+    con: duckdb.DuckDBPyConnection, *, database: str | None = None, models: Sequence[str] | None = None
+) -> tuple[str, ...]:
+    """Make the models of an attached database callable on this connection.
+
+    Creates `predict_<model>`, `predict_<model>_full`, `predict_<model>_batch` and `row_text_<table>` as temporary
+    macros: they belong to this connection, so a cursor has to be attached too. Nothing is written to the database.
+    Calling it again is cheap, and picks up models trained since.
+
+    Args:
+        con: any open connection.
+        database: name of the attached database; default: the current one.
+        models: names of the models; default: all.
+
+    Returns:
+        Names of the macros.
+
+    Raises:
+        ModelError: a model does not exist. SchemaDriftError: its tables changed. ArtifactError: it is damaged.
+    """
+    catalog = database or current_catalog(con)
+    active = {model.name: model for model in read_models(con, catalog) if model.status == "active"}
+    for name in models or ():
+        if name not in active:
+            raise ModelError(
+                f"model '{name}' does not exist in database '{catalog}'",
+                expected=nearest(name, active),
+                fix=f"relsql train FILE TASK --name {name}",
+            )
+    schema = read_schema(con, catalog) if active else None
+    created: list[str] = []
+    for name in models if models is not None else active:
+        card = read_card(con, catalog, name, active[name].version)
+        assert schema is not None
+        check_drift(card, schema)
+        scorer = load_scorer(con, catalog, card)
+        register_functions(con, scorer)
+        for macro, statement in macro_statements(card, catalog):
+            con.execute(statement)
+            created.append(macro)
+    return tuple(dict.fromkeys(created))
+
+
+def detach(con: duckdb.DuckDBPyConnection) -> None:
+    """Drop relsql's temporary macros from this connection; those of other connections stay."""
+    query = """SELECT DISTINCT function_name, function_type FROM duckdb_functions()
+               WHERE database_name = 'temp' AND function_type IN ('macro', 'table_macro')
+                 AND macro_definition LIKE '%relsql_%'"""
+    for name, kind in con.execute(query).fetchall():
+        con.execute(f"DROP MACRO {'TABLE ' if kind == 'table_macro' else ''}IF EXISTS temp.{ident(name)}")
+
+
+def load_scorer(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> Scorer:
+    """The process's scorer of a model version, with the row embeddings cached in the database.
+
+    Raises:
+        ArtifactError: an artefact is missing or damaged.
+    """
+    with _LOCK:
+        scorer = _SCORERS.get(card.identity)
+    if scorer is not None:
+        return scorer
+    scorer = Scorer(card, read_artifacts(con, catalog, card))
+    scorer.texts.add(*read_embeddings(con, catalog, card))
+    with _LOCK:
+        return _SCORERS.setdefault(card.identity, scorer)
+
+
+def register_functions(con: duckdb.DuckDBPyConnection, scorer: Scorer) -> None:
+    """Register a scorer's functions on the connection's DuckDB instance, once."""
+    card = scorer.card
+    # pyarrow imports pandas, where there is one, at the first conversion: not in the middle of a query.
+    pa.array([1.0]).to_numpy()
+    _register(con, card.text_function, scorer.texts.ids, ["VARCHAR"], "INTEGER")
+    _register(con, card.score_function, scorer.score, [score_parameter(card)], RESULT_SQL_TYPE)
+    _register(con, card.encode_function, _encoder(scorer), ["VARCHAR"], f"FLOAT[{card.encoder.width}]")
+
+
+def _encoder(scorer: Scorer) -> Callable[[pa.Array], pa.Array]:
+    def encode(texts: pa.Array) -> pa.Array:
+        ids = np.asarray(scorer.texts.ids(texts))
+        embeddings = scorer.texts.embeddings(ids)
+        flat = pa.array(np.ascontiguousarray(embeddings).ravel(), pa.float32())
+        return pa.FixedSizeListArray.from_arrays(flat, scorer.texts.width, mask=pa.array(ids == 0))
+
+    return encode
+
+
+def _register(
+    con: duckdb.DuckDBPyConnection,
+    name: str,
+    function: Callable[[pa.Array], pa.Array],
+    parameters: list[str],
+    returns: str,
+) -> None:
+    query = "SELECT count(*) FROM duckdb_functions() WHERE function_name = ? AND function_type = 'scalar'"
+    if con.execute(query, [name]).fetchall()[0][0]:
+        return
+    with _LOCK:
+        _CALLABLES.append(function)
+    try:
+        con.create_function(name, function, parameters, returns, type="arrow", null_handling="special")  # type: ignore[arg-type]
+    except duckdb.Error as error:
+        # Another connection of this process was faster; the function is the same, its name carries the digest.
+        if "already" not in str(error):
+            raise

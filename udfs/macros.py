@@ -1,0 +1,94 @@
+"""The SQL of the macros that `attach` creates for a model.
+
+Arguments are bound first, in a derived table without FROM: DuckDB pastes macro arguments into the body, and a column
+of an inner table with the same name would capture them silently. Every name inside is qualified or reserved.
+"""
+
+from __future__ import annotations
+
+from relsql.card import ModelCard, layouts_of
+from relsql.gather import AS_OF, ENTITY, latest_event_sql
+from relsql.serialize import row_text_sql
+from relsql.sql import ident, indented
+
+
+def predict_name(model: str) -> str:
+    """Name of a model's scalar macro: `predict_dnf`."""
+    return f"predict_{model}"
+
+
+def macro_statements(card: ModelCard, catalog: str) -> list[tuple[str, str]]:
+    """CREATE statements of a model's macros, each with the macro's name; they are temporary, one connection's own."""
+    name = predict_name(card.name)
+    full = scalar_sql(card, catalog)
+    statements = [
+        (f"{name}_full", f"CREATE OR REPLACE TEMP MACRO {ident(name + '_full')}(id, as_of := NULL) AS (\n{indented(full)}\n)"),
+        (name, f"CREATE OR REPLACE TEMP MACRO {ident(name)}(id, as_of := NULL) AS (\n{indented(f'({full}).score')}\n)"),
+        (
+            f"{name}_batch",
+            f"CREATE OR REPLACE TEMP MACRO {ident(name + '_batch')}(as_of := NULL) AS TABLE\n{batch_sql(card, catalog)}",
+        ),
+    ]
+    encode = f"relsql_encode_{card.name}"
+    statements.append((encode, f"CREATE OR REPLACE TEMP MACRO {ident(encode)}(text) AS {card.encode_function}(text)"))
+    for key, inputs in card.inputs.items():
+        macro = f"row_text_{key}"
+        text = row_text_sql(card.schema.table(key), inputs.text_columns, "relsql_row")
+        statements.append((macro, f"CREATE OR REPLACE TEMP MACRO {ident(macro)}(relsql_row) AS {text}"))
+    return statements
+
+
+def scalar_sql(card: ModelCard, catalog: str) -> str:
+    """The body of `predict_<model>_full`: a correlated subquery over one seed, planned as one set-based join."""
+    key_type = card.entity.column(card.entity.primary_key[0]).type
+    seed = (
+        f"SELECT TRY_CAST(id AS {key_type}) AS {ENTITY}, id IS NOT NULL AS _given,\n"
+        f"    coalesce({as_timestamp('as_of')}, ({latest_sql(card, catalog)})) AS {AS_OF}"
+    )
+    select = f"CASE WHEN seed._given THEN {_result_sql(card)} END AS relsql_result"
+    query = card.gather(catalog).query(seed, select=select)
+    return f"(\n{indented(query)}\n)"
+
+
+def batch_sql(card: ModelCard, catalog: str) -> str:
+    """The query of `predict_<model>_batch`: one row per entity that is visible at as_of."""
+    entity = card.entity
+    key = ident(entity.primary_key[0])
+    seed = (
+        f"SELECT relsql_entity.{key} AS {ENTITY}, relsql_time.{AS_OF}\n"
+        f"FROM {entity.sql(catalog)} relsql_entity,\n"
+        f"    (SELECT coalesce({as_timestamp('as_of')}, ({latest_sql(card, catalog)})) AS {AS_OF}) relsql_time"
+    )
+    select = f"seed.{ENTITY}, {_result_sql(card)} AS relsql_result"
+    query = card.gather(catalog).query(seed, select=select)
+    return (
+        f"SELECT {ENTITY} AS {key}, relsql_result.score AS score, relsql_result.status AS status,\n"
+        f"    relsql_result.evidence AS evidence, relsql_result.as_of AS as_of, relsql_result.version AS version\n"
+        f"FROM (\n{indented(query)}\n)"
+    )
+
+
+def latest_sql(card: ModelCard, catalog: str) -> str:
+    """The time of the latest event in the tables that the model reads; some time when none of them has one."""
+    return f"SELECT coalesce(({latest_event_sql(card.schema, catalog, tuple(card.inputs))}), TIMESTAMP '1970-01-01')"
+
+
+def as_timestamp(argument: str) -> str:
+    """An argument of any type as zone-less TIMESTAMP; a zoned one is converted to UTC."""
+    return (
+        f"CASE WHEN typeof({argument}) = 'TIMESTAMP WITH TIME ZONE' "
+        f"THEN timezone('UTC', CAST({argument} AS TIMESTAMPTZ)) ELSE CAST({argument} AS TIMESTAMP) END"
+    )
+
+
+def _result_sql(card: ModelCard) -> str:
+    """The call of the score function on a gathered seed."""
+    paths = ", ".join(f"{ident(path.name)}: {ident(path.name)}.{ident(path.name)}" for path in card.paths)
+    return f"{card.score_function}({{as_of: seed.{AS_OF}, {paths}}})"
+
+
+def score_parameter(card: ModelCard) -> str:
+    """DuckDB type of the score function's argument."""
+    layouts = layouts_of(card.paths, card.inputs)
+    fields = ["as_of TIMESTAMP", *(f"{ident(layout.name)} {layout.arrow_type()}" for layout in layouts)]
+    return f"STRUCT({', '.join(fields)})"
