@@ -38,6 +38,7 @@ from relsql.network import GraphNetwork, GraphTensors, Head
 TOLERANCE = 1e-5
 OPSET = 18
 
+
 class GraphComponent(nn.Module):
     """`GraphNetwork` with its inputs as three lists; inputs of width 0 are left out, see `relsql.blocks.graph_feed`."""
 
@@ -56,7 +57,8 @@ class GraphComponent(nn.Module):
             categories.append(next(given) if category_count(table) else nothing)
             texts.append(next(given) if table.text_columns else nothing)
         batch = GraphTensors(embeddings, numbers, categories, texts, paths[0::2], paths[1::2])
-        return self.network(batch, seeds.shape[0])
+        states: Tensor = self.network(batch, seeds.shape[0])
+        return states
 
 
 class HeadComponent(nn.Module):
@@ -151,7 +153,9 @@ class _Flat(nn.Module):
         self.table_inputs = table_inputs
 
     def forward(self, embeddings: Tensor, seeds: Tensor, *tensors: Tensor) -> Tensor:
-        return self.component(embeddings, seeds, list(tensors[: self.table_inputs]), list(tensors[self.table_inputs :]))
+        tables, paths = tensors[: self.table_inputs], tensors[self.table_inputs :]
+        states: Tensor = self.component(embeddings, seeds, list(tables), list(paths))
+        return states
 
 
 def _graph_sample(layouts: Sequence[BlockLayout], width: int, seeds: int, fill: float, seed: int) -> list[Tensor]:
@@ -181,12 +185,11 @@ def _export(
     name: str, module: nn.Module, inputs: tuple[object, ...], shapes: object, names: list[str], outputs: list[str]
 ) -> bytes:
     module.eval()
-    buffer = io.BytesIO()
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
                 module,
-                inputs,  # type: ignore[arg-type]
+                inputs,
                 input_names=names,
                 output_names=outputs,
                 dynamic_shapes=shapes,  # type: ignore[arg-type]
@@ -197,13 +200,13 @@ def _export(
                 verbose=False,
             )
             assert program is not None
-            program.save(buffer)
+            content = program.model_proto.SerializeToString()
     except KeyboardInterrupt:
         raise
     except Exception as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ExportError(f"the {name} component cannot be exported to ONNX: {first_line}") from error
-    return buffer.getvalue()
+    return bytes(content)
 
 
 def _largest_difference(

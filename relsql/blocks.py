@@ -175,7 +175,6 @@ def concat_blocks(blocks: Sequence[Block], fanout: int) -> Block:
     )
 
 
-
 @dataclass(frozen=True, slots=True)
 class TableRows:
     """Distinct rows of one table in a batch, input of its node encoder.
@@ -220,7 +219,10 @@ def graph_inputs(blocks: Sequence[Block], layouts: Sequence[BlockLayout]) -> Gra
     position = {inputs.table: i for i, inputs in enumerate(tables)}
     parts: list[list[tuple[FloatArray, IntArray, IntArray]]] = [[] for _ in tables]
     filled = [0] * len(tables)
-    rows = [np.zeros((len(layout.segments), len(block.slot)), dtype=np.int64) for layout, block in zip(layouts, blocks, strict=True)]
+    rows = [
+        np.zeros((len(layout.segments), len(block.slot)), dtype=np.int64)
+        for layout, block in zip(layouts, blocks, strict=True)
+    ]
     for path, (layout, block) in enumerate(zip(layouts, blocks, strict=True)):
         for i, (segment, part) in enumerate(zip(layout.segments, _segments_of(block, layout), strict=True)):
             table = position[segment.inputs.table]
@@ -261,7 +263,9 @@ def _distinct(
     numbers, categories, texts = values
     if len(numbers) == 0:
         return values, np.zeros(0, dtype=np.int64)
-    packed = np.concatenate([np.ascontiguousarray(part).view(np.int32) for part in (numbers, categories, texts[:, None])], 1)
+    packed = np.concatenate(
+        [np.ascontiguousarray(part).view(np.int32) for part in (numbers, categories, texts[:, None])], 1
+    )
     keys = np.ascontiguousarray(packed).view([("", np.void, packed.dtype.itemsize * packed.shape[1])]).ravel()
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     return (numbers[first], categories[first], texts[first]), inverse

@@ -125,7 +125,9 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 )
             return msgspec.json.decode(text, type=cls)
         except msgspec.MsgspecError as error:
-            raise ArtifactError(f"the model card is damaged: {error}", fix="relsql train FILE TASK --name NAME") from error
+            raise ArtifactError(
+                f"the model card is damaged: {error}", fix="relsql train FILE TASK --name NAME"
+            ) from error
 
 
 class _Format(msgspec.Struct):

@@ -94,7 +94,8 @@ class Batch:
 
     def outputs(self, network: GraphNetwork, head: Head) -> Tensor:
         """Raw outputs of the head, float32 [seeds]."""
-        return head(network(self.tensors, len(self.as_of_days)), self.as_of_days)
+        raw: Tensor = head(network(self.tensors, len(self.as_of_days)), self.as_of_days)
+        return raw
 
 
 def graph_tensors(inputs: GraphInputs, embeddings: FloatArray) -> GraphTensors:
@@ -152,7 +153,9 @@ def fit(
     """
     for name, batches in (("training", train), ("validation", validation)):
         if len(batches.seeds) == 0:
-            raise TrainingError(f"there are no {name} seeds", expected="label rows on both sides of the split timestamps")
+            raise TrainingError(
+                f"there are no {name} seeds", expected="label rows on both sides of the split timestamps"
+            )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         return _fit(network, head, train, validation, config, progress)

@@ -26,6 +26,8 @@ from relsql.sql import ident, with_ctes
 ENTITY = "_entity"
 AS_OF = "_as_of"
 _SEED_COLUMNS = f"{ENTITY}, {AS_OF}"
+_SHARED = ("hub", "siblings")
+"""Kinds of paths whose rows many seeds have in common: they are gathered once for each hub and as_of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,36 +107,43 @@ class Gather:
         )
 
     def _path_ctes(self, path: Path, known: list[str]) -> list[tuple[str, str]]:
+        row = self._table(path.table)
         if path.kind == "entity":
-            return [
-                (
-                    ident(path.name),
-                    self._rows_sql(path, "self", [("self." + ENTITY, self._table(path.table).primary_key)]),
-                )
-            ]
+            return [(ident(path.name), self._rows_sql(path, "self", {row.primary_key[0]: f"self.{ENTITY}"}))]
         if path.kind == "parents":
             link = path.links[0]
-            start = [
-                (f"self.{ident('self.' + c)}", (p,))
-                for c, p in zip(link.child_columns, link.parent_columns, strict=True)
+            pairs = zip(link.parent_columns, link.child_columns, strict=True)
+            return [
+                (ident(path.name), self._rows_sql(path, "self", {p: f"self.{ident('self.' + c)}" for p, c in pairs}))
             ]
-            return [(ident(path.name), self._rows_sql(path, "self", start))]
         ctes: list[tuple[str, str]] = []
         source, keys = "self", self._self_keys(path.links[0])
-        if path.kind in ("hub", "siblings"):
+        if path.kind in _SHARED:
             source, keys = self._hub(path)
             if source not in known:
                 ctes.append((source, self._hub_sql(path)))
         elif path.kind == "grandchildren":
             source, keys = f"{self._child_path(path)}__keys", []
+        group = (*(f"hub{i}" for i in range(len(keys))), AS_OF) if path.kind in _SHARED else (ENTITY, AS_OF)
         # Path names have no double underscore, so that these are nobody else's.
-        top, top_keys = f"{path.name}__top", f"{path.name}__keys"
+        top, top_keys, rows = f"{path.name}__top", f"{path.name}__keys", f"{path.name}__rows"
         ctes.append((top, self._top_sql(path, source, keys)))
-        ctes.append((top_keys, self._keys_sql(path, source, keys, top)))
-        row = self._table(path.table)
-        start = [(f"{top_keys}.key.k{i}", (c,)) for i, c in enumerate(_row_key(row))]
-        ctes.append((ident(path.name), self._rows_sql(path, top_keys, start, rank=f"{top_keys}.rank")))
-        return ctes
+        unnested = "unnest(top) AS key, generate_subscripts(top, 1) AS rank"
+        ctes.append((top_keys, f"SELECT {', '.join(group)}, {unnested}\nFROM {top}"))
+        start = {c: f"{top_keys}.key.k{i}" for i, c in enumerate(_row_key(row))}
+        listed = self._rows_sql(path, top_keys, start, group, rank=f"{top_keys}.rank")
+        if path.kind not in _SHARED:
+            return [*ctes, (ident(path.name), listed)]
+        return [*ctes, (rows, listed), (ident(path.name), self._spread_sql(path, source, keys, rows))]
+
+    def _spread_sql(self, path: Path, source: str, keys: list[str], rows: str) -> str:
+        """The rows of each hub, for every seed that is at the hub."""
+        on = " AND ".join(
+            [f"{rows}.hub{i} = {key}" for i, key in enumerate(keys)] + [f"{rows}.{AS_OF} = {source}.{AS_OF}"]
+        )
+        return (
+            f"SELECT {source}.{ENTITY}, {source}.{AS_OF}, {rows}.{ident(path.name)}\nFROM {source}\nJOIN {rows} ON {on}"
+        )
 
     def _top_sql(self, path: Path, source: str, keys: list[str]) -> str:
         """The keys of the last k rows per group: per seed, or per distinct hub and as_of."""
@@ -143,7 +152,7 @@ class Gather:
         if row.time_column:
             key = f"t: {time_sql(row, 'r')}, {key}"
         group, origin, joined = f"{source}.{ENTITY}, {source}.{AS_OF}", source, keys
-        if path.kind in ("hub", "siblings"):
+        if path.kind in _SHARED:
             group = ", ".join(f"hubs.{c}" for c in [*(f"hub{i}" for i in range(len(keys))), AS_OF])
             hubs = ", ".join(f"{k} AS hub{i}" for i, k in enumerate(keys))
             origin = f"(SELECT DISTINCT {hubs}, {source}.{AS_OF} FROM {source}) hubs"
@@ -161,17 +170,6 @@ class Gather:
             f"FROM {origin}{middle}\n"
             f"JOIN {row.sql(self.catalog)} r ON {on}{_visible(row, 'r', source)}\n"
             f"GROUP BY {group}"
-        )
-
-    def _keys_sql(self, path: Path, source: str, keys: list[str], top: str) -> str:
-        if path.kind not in ("hub", "siblings"):
-            return f"SELECT {_SEED_COLUMNS}, unnest(top) AS key, generate_subscripts(top, 1) AS rank\nFROM {top}"
-        on = " AND ".join([f"{top}.hub{i} = {k}" for i, k in enumerate(keys)] + [f"{top}.{AS_OF} = {source}.{AS_OF}"])
-        return (
-            f"SELECT {source}.{ENTITY}, {source}.{AS_OF}, unnest({top}.top) AS key,\n"
-            f"    generate_subscripts({top}.top, 1) AS rank\n"
-            f"FROM {source}\n"
-            f"JOIN {top} ON {on}"
         )
 
     def _hub(self, path: Path) -> tuple[str, list[str]]:
@@ -204,10 +202,20 @@ class Gather:
             f"JOIN {hub.sql(self.catalog)} h ON {match}"
         )
 
-    def _rows_sql(self, path: Path, source: str, start: list[tuple[str, tuple[str, ...]]], rank: str = "1") -> str:
-        """Join the values back to the chosen keys, look up the rows they point at, and list them per seed."""
+    def _rows_sql(
+        self, path: Path, source: str, start: dict[str, str], group: tuple[str, ...] = (ENTITY, AS_OF), rank: str = "1"
+    ) -> str:
+        """Join the values back to the chosen keys, look up the rows they point at, and list them per group.
+
+        Args:
+            path: the rows to read.
+            source: CTE with the chosen keys; it has the columns `group` and `_as_of`.
+            start: expression over `source` that each column of the row's key equals.
+            group: columns of `source`, one list for each combination.
+            rank: expression for the recency rank.
+        """
         row = self._table(path.table)
-        on = " AND ".join(f"{_column(row, columns[0], 'r')} = {value}" for value, columns in start)
+        on = " AND ".join(f"{_column(row, column, 'r')} = {value}" for column, value in start.items())
         on += _visible(row, "r", source)
         joins = [f"JOIN {row.sql(self.catalog)} r ON {on}"]
         for i, link in enumerate(path.lookups):
@@ -217,10 +225,11 @@ class Gather:
             )
             joins.append(f"LEFT JOIN {parent.sql(self.catalog)} p{i} ON {match}{_visible(parent, f'p{i}', source)}")
         struct = self._row_struct(path, rank, f"{source}.{AS_OF}")
+        grouped = ", ".join(f"{source}.{column}" for column in group)
         return (
-            f"SELECT {source}.{ENTITY}, {source}.{AS_OF},\n"
+            f"SELECT {grouped},\n"
             f"    list({struct}) AS {ident(path.name)}\n"
-            f"FROM {source}\n" + "\n".join(joins) + f"\nGROUP BY {source}.{ENTITY}, {source}.{AS_OF}"
+            f"FROM {source}\n" + "\n".join(joins) + f"\nGROUP BY {grouped}"
         )
 
     def _row_struct(self, path: Path, rank: str, as_of: str) -> str:

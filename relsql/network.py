@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +58,10 @@ class NodeEncoder(nn.Module):
     [m, text_width] -> float32 [n, channels]. A number is standardised by the statistics of `fit`, on a signed log
     scale when it is heavy-tailed, and clipped; a missing one is 0 beside a missing flag.
     """
+
+    center: Tensor
+    scale: Tensor
+    logarithmic: Tensor
 
     def __init__(self, inputs: NodeInputs, config: NetworkConfig) -> None:
         super().__init__()
@@ -116,12 +121,14 @@ class NodeEncoder(nn.Module):
         return torch.cat([scaled * (1 - flags), flags], dim=1)
 
 
-class RecencyWindows(Aggregation):
+class RecencyWindows(Aggregation):  # type: ignore[misc]  # torch_geometric has no types
     """Mean over the last w rows, for several w, side by side, and the logarithm of the number of rows.
 
     `index` is the slot of each row: seed * fanout + recency rank. Shapes: x float32 [rows, channels], index int64
     [rows] -> float32 [dim_size, len(windows) * channels + 1]. A seed without rows gets zeros.
     """
+
+    within: Tensor
 
     def __init__(self, fanout: int, windows: tuple[int, ...]) -> None:
         super().__init__()
@@ -152,7 +159,7 @@ class RecencyWindows(Aggregation):
         return torch.cat([(means @ rows).flatten(1), torch.log1p(mask.sum(2))], dim=1)
 
 
-class BlockSAGEConv(SAGEConv):
+class BlockSAGEConv(SAGEConv):  # type: ignore[misc]
     """GraphSAGE convolution (Hamilton et al. 2017, arXiv 1706.02216, section 3) on a block of gathered rows.
 
     A block's edges run from row i to seed `slot[i] // fanout`, one edge a row: gathering messages is the identity, so
@@ -163,9 +170,10 @@ class BlockSAGEConv(SAGEConv):
         aggregation = RecencyWindows(fanout, windows)
         super().__init__((aggregation.width(channels), channels), channels, aggr=aggregation, root_weight=False)
 
-    def forward(self, x: Tensor, slot: Tensor, seeds: int) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, slot: Tensor, seeds: int) -> Tensor:
         """Rows float32 [rows, channels] and slots int64 [rows] -> messages float32 [seeds, channels]."""
-        return self.lin_l(self.aggr_module(x, slot, dim_size=seeds))
+        message: Tensor = self.lin_l(self.aggr_module(x, slot, dim_size=seeds))
+        return message
 
 
 class GraphNetwork(nn.Module):
@@ -205,19 +213,21 @@ class GraphNetwork(nn.Module):
         ]
         states = [self._rows(i, rows, nodes) for i, rows in enumerate(batch.rows)]
         entity = states[0].new_zeros(seeds, self.config.channels).index_copy(0, batch.slots[0], states[0])
-        total = self.entity_root(entity)
+        total: Tensor = self.entity_root(entity)
         for convolution, state, slot in zip(self.convolutions, states[1:], batch.slots[1:], strict=True):
             total = total + convolution(state, slot, seeds)
-        return self.dropout(torch.relu(self.norm(total)))
+        result: Tensor = self.dropout(torch.relu(self.norm(total)))
+        return result
 
     def _rows(self, path: int, rows: Tensor, nodes: list[Tensor]) -> Tensor:
         """Layer 1: the rows' own states, joined by the states of the rows they point at."""
         segments = self.layouts[path].segments
         own, *lookups = (nodes[self.tables.index(segment.inputs.table)][rows[i]] for i, segment in enumerate(segments))
-        total = self.row_root[path](own)
-        for transform, state in zip(self.row_lookup[path], lookups, strict=True):  # type: ignore[arg-type]
+        total: Tensor = self.row_root[path](own)
+        for transform, state in zip(cast(nn.ModuleList, self.row_lookup[path]), lookups, strict=True):
             total = total + transform(state)
-        return self.dropout(torch.relu(total))
+        result: Tensor = self.dropout(torch.relu(total))
+        return result
 
 
 class Head(nn.Module):
@@ -227,6 +237,13 @@ class Head(nn.Module):
     the label's unit. Time enters as a share of the training range, clipped to it, and as the season of the year when
     training spans more than two years.
     """
+
+    first_day: Tensor
+    last_day: Tensor
+    seasonal: Tensor
+    temperature: Tensor
+    label_center: Tensor
+    label_scale: Tensor
 
     def __init__(self, config: NetworkConfig, *, classification: bool) -> None:
         super().__init__()
@@ -261,7 +278,8 @@ class Head(nn.Module):
         angle = as_of_days * (2 * math.pi / DAYS_PER_YEAR)
         time = torch.stack([progress, torch.sin(angle) * self.seasonal, torch.cos(angle) * self.seasonal], dim=1)
         hidden = self.dropout(torch.relu(self.hidden(torch.cat([state, time], dim=1))))
-        return self.out(hidden).squeeze(1)
+        raw: Tensor = self.out(hidden).squeeze(1)
+        return raw
 
     def score(self, state: Tensor, as_of_days: Tensor) -> Tensor:
         """Like `forward`, calibrated: a probability, or a value in the label's unit."""

@@ -40,7 +40,8 @@ def read_models(con: duckdb.DuckDBPyConnection, catalog: str) -> tuple[ModelRow,
         return ()
     query = f"""SELECT name, version, status, task, task_type, created, metrics, sha256
                 FROM {relsql_table(catalog, "models")} ORDER BY name, version"""
-    return tuple(ModelRow(*row[:6], json.loads(row[6]), row[7]) for row in con.execute(query).fetchall())
+    rows = con.execute(query).fetchall()
+    return tuple(ModelRow(n, v, s, t, k, c, json.loads(m), digest) for n, v, s, t, k, c, m, digest in rows)
 
 
 def find_model(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> ModelRow:
@@ -131,7 +132,9 @@ def save_model(
     con.execute(f"INSERT INTO {models} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
     stored = ensure_table(con, catalog, "artifacts")
     for name, content in artifacts.items():
-        con.execute(f"INSERT INTO {stored} VALUES (?, ?, ?, ?, ?)", [card.name, card.version, name, content, card.sha256[name]])
+        con.execute(
+            f"INSERT INTO {stored} VALUES (?, ?, ?, ?, ?)", [card.name, card.version, name, content, card.sha256[name]]
+        )
     cache = ensure_table(con, catalog, "row_embeddings")
     # Embeddings of retired versions are only a cache; they are encoded again if such a version is called.
     con.execute(f"DELETE FROM {cache} WHERE model = ?", [card.name])
@@ -140,7 +143,9 @@ def save_model(
         relsql_cache = pa.table({"text": pa.array(texts, pa.string()), "embedding": flat})
         con.register("relsql_cache", relsql_cache)
         try:
-            con.execute(f"INSERT INTO {cache} SELECT ?, ?, text, embedding FROM relsql_cache", [card.name, card.version])
+            con.execute(
+                f"INSERT INTO {cache} SELECT ?, ?, text, embedding FROM relsql_cache", [card.name, card.version]
+            )
         finally:
             con.unregister("relsql_cache")
 

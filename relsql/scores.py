@@ -78,7 +78,7 @@ def _write_file(con: duckdb.DuckDBPyConnection, query: str, output: str, overwri
     try:
         target = f"{literal(str(draft))} ({FILE_FORMATS[path.suffix.lower()]})"
         row = con.execute(f"COPY ({query}) TO {target}").fetchone()
-        os.replace(draft, path)
+        draft.replace(path)
     except (duckdb.IOException, OSError) as error:
         raise DatabaseError(f"file '{path}' cannot be written: {str(error).splitlines()[0]}") from error
     finally:

@@ -41,9 +41,7 @@ def gather_seeds(
         parts.append(_gather_part(con, gather, layouts, labels.slice(start, SEEDS_PER_QUERY)))
         if progress:
             progress(min(1.0, (start + SEEDS_PER_QUERY) / labels.num_rows))
-    blocks = tuple(
-        concat_blocks([part.blocks[i] for part in parts], layout.fanout) for i, layout in enumerate(layouts)
-    )
+    blocks = tuple(concat_blocks([part.blocks[i] for part in parts], layout.fanout) for i, layout in enumerate(layouts))
     days = np.concatenate([part.as_of_days for part in parts])
     return SeedSet(blocks, days, np.concatenate([part.labels for part in parts]))
 

@@ -17,6 +17,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import torch
+from tokenizers import Tokenizer
 
 import relsql
 from exporters.onnx import export_encoder, export_graph, export_head
@@ -40,7 +41,8 @@ from relsql.seeds import gather_seeds
 from relsql.splits import task_cursor
 from relsql.store import require_writable, transaction
 from relsql.task import Task, read_task
-from relsql.tokenizer import Tokenizer, dump_tokenizer, train_tokenizer
+from relsql.tokenizer import dump_tokenizer, train_tokenizer
+from udfs.functions import create_arrow_function
 from udfs.texts import TextTable
 
 MAX_TRAIN_SEEDS = 60_000
@@ -222,10 +224,10 @@ def _gather(
     """Gather the labelled seeds of each split; the texts they meet are only numbered here."""
     texts = TextTable(0)
     function = f"relsql_text_{run.run_id}"
-    con.create_function(function, texts.ids, ["VARCHAR"], "INTEGER", type="arrow", null_handling="special")  # type: ignore[arg-type]
+    create_arrow_function(con, function, texts.ids, ["VARCHAR"], "INTEGER")
     try:
         gather = Gather(catalog, plan.schema, plan.paths, plan.inputs, function)
-        seeds = {}
+        seeds: dict[str, SeedSet] = {}
         for split, table in labels.items():
             done = sum(len(other) for other in seeds.values())
             total = sum(other.num_rows for other in labels.values())
@@ -250,9 +252,7 @@ def _train_encoder(
     """Tokenizer and BART, on the row texts that were visible at the end of the training time range."""
     until = plan.task.val_timestamp
     with run.phase("tokenizer") as metrics:
-        texts = distinct_texts(
-            con, catalog, plan.schema, plan.inputs, until=until, limit_per_table=MAX_TEXTS_PER_TABLE
-        )
+        texts = distinct_texts(con, catalog, plan.schema, plan.inputs, until=until, limit_per_table=MAX_TEXTS_PER_TABLE)
         if options.encoder == COMPACT:
             tokenizer = train_tokenizer(texts)
             model = new_model(compact_config(tokenizer.get_vocab_size()), options.seed)

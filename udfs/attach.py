@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -16,14 +16,13 @@ from relsql.registry import check_drift, read_artifacts, read_card, read_embeddi
 from relsql.schema import current_catalog, read_schema
 from relsql.sql import ident
 from relsql.store import open_database
+from udfs.functions import ArrowFunction, create_arrow_function
 from udfs.macros import macro_statements, score_parameter
 from udfs.scorer import RESULT_SQL_TYPE, Scorer
 
 _SCORERS: dict[str, Scorer] = {}
-"""Scorers by card identity, kept for the life of the process: DuckDB goes on calling a function after the connection
-that registered it is gone, and would otherwise call freed memory (duckdb-python issue 530)."""
+"""Scorers by card identity, kept for the life of the process, as the functions that call them are."""
 
-_CALLABLES: list[Callable[[pa.Array], pa.Array]] = []
 _LOCK = threading.Lock()
 
 
@@ -115,12 +114,12 @@ def register_functions(con: duckdb.DuckDBPyConnection, scorer: Scorer) -> None:
     card = scorer.card
     # pyarrow imports pandas, where there is one, at the first conversion: not in the middle of a query.
     pa.array([1.0]).to_numpy()
-    _register(con, card.text_function, scorer.texts.ids, ["VARCHAR"], "INTEGER")
-    _register(con, card.score_function, scorer.score, [score_parameter(card)], RESULT_SQL_TYPE)
-    _register(con, card.encode_function, _encoder(scorer), ["VARCHAR"], f"FLOAT[{card.encoder.width}]")
+    create_arrow_function(con, card.text_function, scorer.texts.ids, ["VARCHAR"], "INTEGER")
+    create_arrow_function(con, card.score_function, scorer.score, [score_parameter(card)], RESULT_SQL_TYPE)
+    create_arrow_function(con, card.encode_function, _encoder(scorer), ["VARCHAR"], f"FLOAT[{card.encoder.width}]")
 
 
-def _encoder(scorer: Scorer) -> Callable[[pa.Array], pa.Array]:
+def _encoder(scorer: Scorer) -> ArrowFunction:
     def encode(texts: pa.Array) -> pa.Array:
         ids = np.asarray(scorer.texts.ids(texts))
         embeddings = scorer.texts.embeddings(ids)
@@ -128,23 +127,3 @@ def _encoder(scorer: Scorer) -> Callable[[pa.Array], pa.Array]:
         return pa.FixedSizeListArray.from_arrays(flat, scorer.texts.width, mask=pa.array(ids == 0))
 
     return encode
-
-
-def _register(
-    con: duckdb.DuckDBPyConnection,
-    name: str,
-    function: Callable[[pa.Array], pa.Array],
-    parameters: list[str],
-    returns: str,
-) -> None:
-    query = "SELECT count(*) FROM duckdb_functions() WHERE function_name = ? AND function_type = 'scalar'"
-    if con.execute(query, [name]).fetchall()[0][0]:
-        return
-    with _LOCK:
-        _CALLABLES.append(function)
-    try:
-        con.create_function(name, function, parameters, returns, type="arrow", null_handling="special")  # type: ignore[arg-type]
-    except duckdb.Error as error:
-        # Another connection of this process was faster; the function is the same, its name carries the digest.
-        if "already" not in str(error):
-            raise

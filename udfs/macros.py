@@ -22,7 +22,10 @@ def macro_statements(card: ModelCard, catalog: str) -> list[tuple[str, str]]:
     name = predict_name(card.name)
     full = scalar_sql(card, catalog)
     statements = [
-        (f"{name}_full", f"CREATE OR REPLACE TEMP MACRO {ident(name + '_full')}(id, as_of := NULL) AS (\n{indented(full)}\n)"),
+        (
+            f"{name}_full",
+            f"CREATE OR REPLACE TEMP MACRO {ident(name + '_full')}(id, as_of := NULL) AS (\n{indented(full)}\n)",
+        ),
         (name, f"CREATE OR REPLACE TEMP MACRO {ident(name)}(id, as_of := NULL) AS (\n{indented(f'({full}).score')}\n)"),
         (
             f"{name}_batch",

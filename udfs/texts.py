@@ -68,7 +68,8 @@ class TextTable:
 
     def embeddings(self, ids: np.ndarray) -> FloatArray:
         """Embeddings of ids of any shape, float32 [*shape, width]."""
-        return self._matrix[ids]
+        found: FloatArray = self._matrix[ids]
+        return found
 
     def _add_missing(self, missing: list[str]) -> None:
         with self._lock:

@@ -118,4 +118,4 @@ def _write_accuracy(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, pa
         labels = label_table(con, catalog, schema, task, "test").table
         columns = (labels.column(name).to_pylist() for name in ("entity", "as_of", "label"))
         rows.append(("best attainable", f"{attainable_auc(truth_path(path), zip(*columns, strict=True)):.3f}"))
-    write_table(("test ROC-AUC", ""), rows, right=(1,))
+    write_table(("predictor", "test ROC-AUC"), rows, right=(1,))

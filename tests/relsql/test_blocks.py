@@ -17,6 +17,8 @@ from relsql.blocks import (
     compact_texts,
     concat_blocks,
     decode_block,
+    graph_inputs,
+    tables_of,
 )
 from relsql.features import CategoryInput, NodeInputs, NumberInput
 from relsql.gather import Segment
@@ -161,6 +163,29 @@ def test_integer_categories_beyond_float_do_not_fail() -> None:
     block = decode_block(pa.array(rows, type=pa.list_(pa.struct(fields))), layout)
     # FLOAT does not tell 2^24 + 1 from 2^24, nor 2^128 from infinity.
     assert block.categories[:, 0].tolist() == [2, 0, 3, 1, 0]
+
+
+@pytest.mark.parametrize("seeds", [0, 1, 40])
+def test_graph_inputs_lead_back_to_the_rows(seeds: int) -> None:
+    block = decode_block(arrow(make_rows(np.random.default_rng(seeds), seeds)), LAYOUT)
+    inputs = graph_inputs([block, block], [LAYOUT, LAYOUT])
+    assert [table.table for table in tables_of([LAYOUT])] == ["a", "b"]
+    assert inputs.text_ids[0] == 0 and len(np.unique(inputs.text_ids)) == len(inputs.text_ids)
+    own, parent = inputs.tables
+    for positions, slots in zip(inputs.rows, inputs.slots, strict=True):
+        np.testing.assert_array_equal(slots, block.slot)
+        np.testing.assert_array_equal(positions[1] > 0, block.numbers[:, 3] > 0.5)
+        for i, (mine, other) in enumerate(positions.T):
+            np.testing.assert_array_equal(own.numbers[mine - 1], block.numbers[i, 1:3])
+            np.testing.assert_array_equal(own.categories[mine - 1], block.categories[i])
+            assert inputs.text_ids[own.texts[mine - 1]] == block.texts[i, 0]
+            if other:
+                np.testing.assert_array_equal(parent.numbers[other - 1], block.numbers[i, 4:])
+                assert inputs.text_ids[parent.texts[other - 1]] == block.texts[i, 1]
+    # A looked-up row is there once, however many rows of a path point at it.
+    for start in range(0, len(parent.texts), max(1, len(parent.texts) // 2)):
+        half = parent.texts[start : start + len(parent.texts) // 2]
+        assert len(np.unique(half)) == len(half)
 
 
 def test_compact_texts_renumbers_and_starts_with_zero() -> None:

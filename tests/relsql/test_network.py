@@ -11,10 +11,11 @@ pytest.importorskip("torch_geometric")
 
 from torch_geometric.nn import SAGEConv  # noqa: E402
 
-from relsql.blocks import Block, BlockLayout, compact_texts  # noqa: E402
+from relsql.blocks import Block, BlockLayout, graph_inputs  # noqa: E402
 from relsql.features import CategoryInput, NodeInputs, NumberInput  # noqa: E402
+from relsql.fit import graph_tensors  # noqa: E402
 from relsql.gather import Segment  # noqa: E402
-from relsql.network import BlockSAGEConv, BlockTensors, GraphNetwork, Head, NetworkConfig, NodeEncoder  # noqa: E402
+from relsql.network import BlockSAGEConv, GraphNetwork, GraphTensors, Head, NetworkConfig, NodeEncoder  # noqa: E402
 from relsql.schema import Link  # noqa: E402
 
 CONFIG = NetworkConfig(channels=8, text_width=5)
@@ -50,15 +51,11 @@ def make_blocks(seeds: int, seed: int = 0) -> list[Block]:
     return [make_block(x, rng, rng.integers(x.fanout == 1, x.fanout + 1, seeds)) for x in LAYOUTS]
 
 
-def tensors(blocks: list[Block]) -> tuple[list[BlockTensors], torch.Tensor]:
-    table = torch.randn(9, CONFIG.text_width, generator=torch.Generator().manual_seed(0))
-    table[0] = 0
-    distinct, texts = compact_texts([block.texts for block in blocks])
-    parts = [
-        BlockTensors(*map(torch.from_numpy, (block.numbers, block.categories, ids, block.slot)))
-        for block, ids in zip(blocks, texts, strict=True)
-    ]
-    return parts, table[distinct]
+def tensors(blocks: list[Block]) -> GraphTensors:
+    embeddings = np.random.default_rng(9).normal(size=(9, CONFIG.text_width)).astype(np.float32)
+    embeddings[0] = 0
+    inputs = graph_inputs(blocks, LAYOUTS)
+    return graph_tensors(inputs, embeddings[inputs.text_ids])
 
 
 @pytest.fixture
@@ -68,9 +65,8 @@ def network() -> GraphNetwork:
 
 
 def run(network: GraphNetwork, blocks: list[Block]) -> np.ndarray:
-    parts, embeddings = tensors(blocks)
     with torch.inference_mode():
-        return network(parts, embeddings, len(blocks[0].counts)).numpy()
+        return network(tensors(blocks), len(blocks[0].counts)).numpy()
 
 
 def shuffled(block: Block, rng: np.random.Generator) -> Block:
@@ -152,6 +148,8 @@ def test_absent_lookups_are_zero_whatever_their_columns_hold(network: GraphNetwo
     other[absent, 0] = 0
     changed = [blocks[0], replace(rows, texts=other), blocks[2]]
     np.testing.assert_array_equal(run(network, changed), run(network, blocks))
+    other[~absent, 0] = 0
+    assert np.abs(run(network, changed) - run(network, blocks)).max() > 1e-3
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 3e38, -3e38, 1e-45])
@@ -178,7 +176,7 @@ def test_statistics_of_odd_columns_are_finite(values: list[float]) -> None:
     assert torch.isfinite(encoder.center).all() and torch.isfinite(encoder.scale).all() and (encoder.scale > 0).all()
     numbers = torch.tensor([*values, math.nan])[:, None]
     none = torch.zeros(len(numbers), 0, dtype=torch.int64)
-    assert torch.isfinite(encoder(numbers, none, None, None, torch.ones(len(numbers), 1))).all()
+    assert torch.isfinite(encoder(numbers, none, torch.zeros(len(numbers), dtype=torch.int64), torch.zeros(1, 5))).all()
 
 
 def test_gradients_are_finite_with_extreme_numbers() -> None:
@@ -187,19 +185,20 @@ def test_gradients_are_finite_with_extreme_numbers() -> None:
     blocks = make_blocks(6)
     blocks[1].numbers[::2, 1] = math.inf
     blocks[1].numbers[1::2, 2] = -3e38
-    parts, embeddings = tensors(blocks)
-    network(parts, embeddings, 6).sum().backward()
+    network(tensors(blocks), 6).sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
 
 
 def test_unseen_categories_and_no_text_add_nothing(network: GraphNetwork) -> None:
     encoder = network.encoder("e")
-    number, present = torch.zeros(1, 1), torch.ones(1, 1)
-    zero = encoder(number, torch.zeros(1, 1, dtype=torch.int64), torch.tensor([0]), torch.zeros(1, 8), present)
-    bare = encoder(number, torch.zeros(1, 1, dtype=torch.int64), None, None, present)
-    known = encoder(number, torch.ones(1, 1, dtype=torch.int64), None, None, present)
-    torch.testing.assert_close(zero, bare)
-    assert (known - bare).abs().max() > 1e-3
+    embeddings = torch.randn(2, CONFIG.text_width)
+    embeddings[0] = 0
+
+    def state(category: int, text: int, texts: torch.Tensor = embeddings) -> torch.Tensor:
+        return encoder(torch.zeros(1, 1), torch.tensor([[category]]), torch.tensor([text]), texts)
+
+    torch.testing.assert_close(state(0, 0), state(0, 0, torch.zeros(1, CONFIG.text_width)))
+    assert (state(1, 0) - state(0, 0)).abs().max() > 1e-3 and (state(0, 1) - state(0, 0)).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("classification", [True, False])
