@@ -213,7 +213,11 @@ def _largest_difference(
     name: str, content: bytes, module: nn.Module, names: list[str], cases: Sequence[Sequence[Tensor]]
 ) -> float:
     """Compare onnxruntime with torch on shapes that the export has not seen."""
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        problem = str(error).splitlines()[0]
+        raise ExportError(f"the exported {name} component cannot be loaded by onnxruntime: {problem}") from error
     wanted = {node.name for node in session.get_inputs()}
     worst = 0.0
     module.eval()

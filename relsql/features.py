@@ -22,6 +22,9 @@ MAX_CATEGORIES = 64
 MAX_DISTINCT_CATEGORIES = 256
 MIN_CATEGORY_ROWS = 8
 NUMERIC_TEXT_SHARE = 0.9
+TELLS_THE_TIME = 0.98
+"""Rank correlation with the row's time above which a column is left out."""
+
 CATEGORY_SEPARATOR = "\x1f"
 # DuckDB 1.5 has no literal with a NUL character.
 _UNWRITABLE = frozenset({CATEGORY_SEPARATOR, "\0"})
@@ -152,6 +155,8 @@ def fit_node_inputs(
     for column in table.columns:
         if column.name in (*table.primary_key, *linked, table.time_column):
             continue
+        if table.time_column and _tells_the_time(con, source, table, column):
+            continue
         kind = _number_kind(con, source, column)
         values = _category_values(con, source, column)
         if kind:
@@ -162,6 +167,24 @@ def fit_node_inputs(
         if _is_textual(column) or (all_text and _has_fixed_text(column)):
             text.append(column.name)
     return NodeInputs(key, tuple(numbers), tuple(categories), tuple(text))
+
+
+def _tells_the_time(con: duckdb.DuckDBPyConnection, source: str, table: Table, column: Column) -> bool:
+    """True for a column that grows or falls with the row's own time, such as a season or a running number.
+
+    Rows to be scored lie beyond every value seen in training, and the row's age says the same without that flaw.
+    """
+    if column.type not in _INTEGERS | _FLOATS | _TIMES and not column.type.startswith("DECIMAL"):
+        return False
+    query = f"""
+        SELECT corr(value_rank, time_rank), count(DISTINCT value)
+        FROM (
+            SELECT value, rank() OVER (ORDER BY value) AS value_rank, rank() OVER (ORDER BY time) AS time_rank
+            FROM (SELECT r.{ident(column.name)} AS value, {time_sql(table, "r")} AS time FROM {source})
+            WHERE value IS NOT NULL AND time IS NOT NULL
+        )"""
+    correlation, distinct = con.execute(query).fetchall()[0]
+    return correlation is not None and distinct > 2 and abs(correlation) > TELLS_THE_TIME
 
 
 def _is_textual(column: Column) -> bool:
@@ -188,7 +211,9 @@ def _number_kind(con: duckdb.DuckDBPyConnection, source: str, column: Column) ->
     if kind != "VARCHAR":
         return None
     name = f"r.{ident(column.name)}"
-    [(numeric, known)] = con.execute(f"SELECT count(TRY_CAST({name} AS DOUBLE)), count({name}) FROM {source}").fetchall()
+    [(numeric, known)] = con.execute(
+        f"SELECT count(TRY_CAST({name} AS DOUBLE)), count({name}) FROM {source}"
+    ).fetchall()
     return "text_number" if known and numeric >= NUMERIC_TEXT_SHARE * known else None
 
 

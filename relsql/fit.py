@@ -22,11 +22,11 @@ FitProgress = Callable[[float, dict[str, float]], None]
 class FitConfig:
     """Hyper-parameters of task training."""
 
-    epochs: int = 20
+    epochs: int = 6
     batch_size: int = 256
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-2
-    patience: int = 4
+    learning_rate: float = 1e-3
+    weight_decay: float = 5e-2
+    patience: int = 3
     seed: int = 0
 
 

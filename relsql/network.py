@@ -1,7 +1,7 @@
 """The graph network: typed node encoders, a two-layer GraphSAGE over gathered rows, and the task head.
 
 Layer 1 carries a message from every looked-up row (a result's team, its race) into the row that points at it; layer 2
-carries a message from the rows of every path into the seed's entity, as means over the last 1, 4 and 16 of them.
+carries a message from the rows of every path into the seed's entity, as means over the last 4 and the last 16 of them.
 Only linear maps, means, comparisons, ReLU, layer norm, concatenation, log and sigmoid are used: all of them export to
 ONNX and can be written in SQL.
 """
@@ -20,7 +20,7 @@ from torch_geometric.nn.aggr import Aggregation
 from relsql.blocks import BlockLayout, category_sizes, tables_of
 from relsql.features import NodeInputs
 
-WINDOWS = (1, 4, 16)
+WINDOWS = (4, 16)
 CLIP = 5.0
 DAYS_PER_YEAR = 365.25
 
@@ -31,7 +31,7 @@ class NetworkConfig:
 
     channels: int = 64
     text_width: int = 96
-    dropout: float = 0.2
+    dropout: float = 0.3
     windows: tuple[int, ...] = WINDOWS
 
 
@@ -96,6 +96,7 @@ class NodeEncoder(nn.Module):
             self.scale[i] = deviation if deviation > 1e-6 else 1.0
 
     def forward(self, numbers: Tensor, categories: Tensor, texts: Tensor, embeddings: Tensor) -> Tensor:
+        """States of rows; the arguments are those of the class's docstring."""
         state = self.bias.expand(numbers.shape[0], -1)
         if self.number_map is not None:
             state = state + self.number_map(self._standardised(numbers))

@@ -87,6 +87,8 @@ def _write_file(con: duckdb.DuckDBPyConnection, query: str, output: str, overwri
 
 
 def _write_table(con: duckdb.DuckDBPyConnection, query: str, output: str, overwrite: bool) -> int:
+    if os.sep in output:
+        raise DatabaseError(f"'{output}' is no table", expected=f"a file ending in {' or '.join(FILE_FORMATS)}")
     catalog = current_catalog(con)
     require_writable(con, catalog, "writing scores to a table")
     schema_name, _, name = output.rpartition(".")

@@ -46,7 +46,9 @@ def literal(value: object) -> str:
 def indented(text: str, spaces: int = 4) -> str:
     """Indent every line of a query; line breaks within literals and quoted names stay as they are."""
     pad = " " * spaces
-    return pad + _QUOTED_OR_BREAK.sub(lambda found: found.group() + (pad if found.group() == "\n" else ""), text.strip("\n"))
+    return pad + _QUOTED_OR_BREAK.sub(
+        lambda found: found.group() + (pad if found.group() == "\n" else ""), text.strip("\n")
+    )
 
 
 def with_ctes(ctes: Iterable[tuple[str, str]], body: str) -> str:

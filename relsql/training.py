@@ -47,6 +47,7 @@ from udfs.texts import TextTable
 
 MAX_TRAIN_SEEDS = 60_000
 MAX_TEXTS_PER_TABLE = 20_000
+MIN_STEPS = 250
 MODEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 COMPACT = "compact"
 
@@ -62,7 +63,8 @@ class TrainOptions:
         max_tokens: longer row texts are cut.
         fanout: rows per seed and link path.
         channels: width of the graph network.
-        epochs, batch_size, learning_rate: of task training.
+        epochs: passes over the training labels; None: 6, and up to 16 where that makes fewer than 250 steps.
+        batch_size, learning_rate: of task training.
         threads: torch threads; None: as many as torch chooses.
     """
 
@@ -72,9 +74,9 @@ class TrainOptions:
     max_tokens: int = 64
     fanout: int = DEFAULT_FANOUT
     channels: int = 64
-    epochs: int = 10
+    epochs: int | None = None
     batch_size: int = 256
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     threads: int | None = None
 
 
@@ -310,8 +312,10 @@ def _fit(
     config = NetworkConfig(channels=options.channels, text_width=embeddings.shape[1])
     network = GraphNetwork(plan.layouts, config)
     head = Head(config, classification=plan.task.is_classification)
+    steps_per_epoch = max(1, -(-len(seeds["train"]) // options.batch_size))
+    epochs = options.epochs or min(16, max(6, -(-MIN_STEPS // steps_per_epoch)))
     fit_config = FitConfig(
-        epochs=options.epochs, batch_size=options.batch_size, learning_rate=options.learning_rate, seed=options.seed
+        epochs=epochs, batch_size=options.batch_size, learning_rate=options.learning_rate, seed=options.seed
     )
     batches = {split: Batches(part, plan.layouts, embeddings) for split, part in seeds.items()}
     report = fit(

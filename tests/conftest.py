@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,3 +25,21 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to an empty database in memory."""
     with duckdb.connect() as connection:
         yield connection
+
+
+@pytest.fixture(scope="session")
+def shop_with_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small file with a trained model `churn` (see `tests/shop.py`); copy it before writing to it."""
+    from tests.shop import create_shop, train_quickly
+
+    path = tmp_path_factory.mktemp("shop") / "shop.duckdb"
+    create_shop(path)
+    with duckdb.connect(str(path)) as connection:
+        train_quickly(connection, "churn")
+    return path
+
+
+@pytest.fixture
+def shop(shop_with_model: Path, tmp_path: Path) -> Path:
+    """A copy of the shop with a trained model, one test's own."""
+    return Path(shutil.copy(shop_with_model, tmp_path / "shop.duckdb"))

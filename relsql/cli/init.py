@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from relsql.cli.output import note
+from relsql.cli.output import can_ask, note
 
 if TYPE_CHECKING:
     import duckdb
@@ -69,7 +68,7 @@ def init_command(
     from relsql.store import open_database
 
     declarations = _parse(primary_keys, time_columns, untimed, links, removed, manifests)
-    asks = sys.stdin.isatty()
+    asks = can_ask()
     with closing(open_database(file, read_only=not (yes or asks or declarations))) as con:
         catalog = current_catalog(con)
         if declarations:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import sys
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 
@@ -19,6 +20,11 @@ _NEEDS_QUOTES = frozenset(',"\r\n')
 def note(message: str) -> None:
     """Write a line for people to stderr."""
     click.echo(message, err=True)
+
+
+def can_ask() -> bool:
+    """True if somebody at a terminal can answer."""
+    return sys.stdin.isatty()
 
 
 def write_json(value: object) -> None:

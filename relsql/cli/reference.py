@@ -31,7 +31,7 @@ def reference() -> str:
     """The page as Markdown."""
     from relsql.cli import cli
 
-    parent = click.Context(cli, info_name="relsql", terminal_width=WIDTH, max_content_width=WIDTH)
+    parent = click.Context(cli, info_name="relsql", terminal_width=WIDTH, **cli.context_settings)
     parts = [_INTRODUCTION, _section("relsql", cli.get_help(parent))]
     for name, command in cli.commands.items():
         ctx = click.Context(command, info_name=name, parent=parent)

@@ -60,7 +60,11 @@ def make_rows(rng: np.random.Generator, seeds: int) -> list[list[dict[str, Any]]
 
 
 def arrow(column: list[list[dict[str, Any]] | None]) -> pa.Array:
-    fields = [("rank", pa.int32()), *((f"n{i}", pa.float32()) for i in range(5)), *((f"c{i}", pa.int32()) for i in range(3))]
+    fields = [
+        ("rank", pa.int32()),
+        *((f"n{i}", pa.float32()) for i in range(5)),
+        *((f"c{i}", pa.int32()) for i in range(3)),
+    ]
     return pa.array(column, type=pa.list_(pa.struct(fields)))
 
 
@@ -69,7 +73,12 @@ def as_lists(block: Block, fanout: int) -> list[list[tuple[Any, ...]]]:
     seeds: list[list[tuple[Any, ...]]] = [[] for _ in block.counts]
     for i in np.argsort(block.slot):
         numbers = tuple(None if math.isnan(n) else float(n) for n in block.numbers[i])
-        row = (int(block.slot[i] % fanout), numbers, tuple(block.categories[i].tolist()), tuple(block.texts[i].tolist()))
+        row = (
+            int(block.slot[i] % fanout),
+            numbers,
+            tuple(block.categories[i].tolist()),
+            tuple(block.texts[i].tolist()),
+        )
         seeds[block.slot[i] // fanout].append(row)
     assert [len(rows) for rows in seeds] == block.counts.tolist()
     return seeds
@@ -189,7 +198,12 @@ def test_graph_inputs_lead_back_to_the_rows(seeds: int) -> None:
 
 
 def test_compact_texts_renumbers_and_starts_with_zero() -> None:
-    texts = [np.array([[7, 3], [3, 9]]), np.zeros((0, 1), dtype=np.int64), np.zeros((4, 0), dtype=np.int64), np.array([[9]])]
+    texts = [
+        np.array([[7, 3], [3, 9]]),
+        np.zeros((0, 1), dtype=np.int64),
+        np.zeros((4, 0), dtype=np.int64),
+        np.array([[9]]),
+    ]
     distinct, parts = compact_texts(texts)
     assert distinct.tolist() == [0, 3, 7, 9]
     for ids, part in zip(texts, parts, strict=True):

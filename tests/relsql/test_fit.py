@@ -29,7 +29,8 @@ def seed_set(count: int, seed: int, *, regression: bool = False) -> SeedSet:
     rows = np.repeat(level, counts) + 0.3 * rng.normal(size=counts.sum())
     labels = 100 + 10 * level if regression else (level > 0)
     blocks = []
-    for layout, values, sizes in ((LAYOUTS[0], rng.normal(size=count), np.ones(count, dtype=np.int64)), (LAYOUTS[1], rows, counts)):  # fmt: skip
+    single = np.ones(count, dtype=np.int64)
+    for layout, values, sizes in ((LAYOUTS[0], rng.normal(size=count), single), (LAYOUTS[1], rows, counts)):
         numbers = np.stack([np.ones(len(values)), values], axis=1).astype(np.float32)
         none = np.zeros((len(values), 0), dtype=np.int64)
         slot = np.concatenate([i * layout.fanout + np.arange(n) for i, n in enumerate(sizes)])
@@ -113,7 +114,14 @@ def test_progress_ends_at_one() -> None:
     seen: list[tuple[float, dict[str, float]]] = []
     network, head = GraphNetwork(LAYOUTS, CONFIG), Head(CONFIG, classification=True)
     batches = Batches(seed_set(100, 0), LAYOUTS, NO_TEXTS)
-    fit(network, head, batches, batches, FitConfig(epochs=2, batch_size=64), lambda done, metrics: seen.append((done, metrics)))
+    fit(
+        network,
+        head,
+        batches,
+        batches,
+        FitConfig(epochs=2, batch_size=64),
+        lambda done, metrics: seen.append((done, metrics)),
+    )
     fractions = [done for done, _ in seen]
     assert fractions == sorted(fractions) and fractions[-1] == 1.0
     assert set(seen[-1][1]) == {"loss", "roc_auc"}

@@ -65,7 +65,9 @@ class Reference:
     def gather(self, seed: Seed) -> dict[str, Counter[Gathered]]:
         entity_id, as_of = seed
         table = self.schema.table(self.paths[0].table)
-        entity = [r for r in self._visible(table, as_of) if r[table.primary_key[0]] == entity_id and entity_id is not None]
+        entity = [
+            r for r in self._visible(table, as_of) if r[table.primary_key[0]] == entity_id and entity_id is not None
+        ]
         return {path.name: self._path(path, entity[0], as_of) if entity else Counter() for path in self.paths}
 
     def _path(self, path: Path, entity: Row, as_of: datetime.datetime) -> Counter[Gathered]:
@@ -80,7 +82,11 @@ class Reference:
             return self._parents(first, entity, as_of)
         if path.kind == "siblings":
             return self._last(path.links[1], self._parents(first, entity, as_of), as_of, path.fanout)
-        children_fanout = next(p.fanout for p in self.paths if p.kind == "children" and p.links == (first,)) if path.kind != "children" else path.fanout
+        children_fanout = (
+            next(p.fanout for p in self.paths if p.kind == "children" and p.links == (first,))
+            if path.kind != "children"
+            else path.fanout
+        )
         children = self._last(first, [entity], as_of, children_fanout)
         if path.kind == "children":
             return children
@@ -116,9 +122,6 @@ class Reference:
         codes: list[int] = []
         for segment in segments(path, self.inputs):
             found = self._parents(segment.link, row, as_of) if segment.link else [row]
-            for number in segment.inputs.numbers:
-                if number.kind == "age":
-                    continue
             numbers.append(1.0 if found else 0.0)
             source = found[0] if found else {}
             for number in segment.inputs.numbers:
@@ -207,7 +210,12 @@ def databases(draw: Any) -> tuple[Database, str]:
     timed = {name: draw(st.booleans()) for name in names}
     keys = {"one": ("pk",), "two": ("pk", "pk 2"), "none": ()}
     for name in names:
-        columns = [Column("pk", "INTEGER"), Column("pk 2", "INTEGER"), Column("u", "INTEGER"), Column("value", "DOUBLE")]
+        columns = [
+            Column("pk", "INTEGER"),
+            Column("pk 2", "INTEGER"),
+            Column("u", "INTEGER"),
+            Column("value", "DOUBLE"),
+        ]
         columns += [Column("letter", "VARCHAR")]
         # A column that only its name makes dangerous; as `rowid` it would hide the key of a table without one.
         columns += [] if odd[name] == "rowid" and kinds[name] == "none" else [Column(odd[name], "INTEGER")]
@@ -234,7 +242,13 @@ def _rows(draw: Any, table: Table) -> list[Row]:
         for name in table.column_names:
             # Foreign keys: NULL, existing and dangling ones.
             row[name] = draw(st.sampled_from([None, 0, 0, 1, 1, 2, 3, 99]))
-        row |= {"pk": key, "pk 2": key % 2, "u": key, "value": float(i), "letter": draw(st.sampled_from([None, *LETTERS]))}
+        row |= {
+            "pk": key,
+            "pk 2": key % 2,
+            "u": key,
+            "value": float(i),
+            "letter": draw(st.sampled_from([None, *LETTERS])),
+        }
         for name in table.column_names:
             if name.endswith(" 1"):
                 row[name] = None if row[name] is None else row[name[:-1] + "0"] and row[name[:-1] + "0"] % 2
@@ -349,11 +363,13 @@ def test_rows_at_as_of_are_seen_and_later_ones_never(con: duckdb.DuckDBPyConnect
 
 
 def test_a_looked_up_parent_newer_than_as_of_is_absent(con: duckdb.DuckDBPyConnection) -> None:
+    key, time = Column("id", "INTEGER"), Column("time", "TIMESTAMP")
+    people, offer = Column("p", "INTEGER"), Column("o", "INTEGER")
     tables = (
-        Table("people", (Column("id", "INTEGER"),), ("id",)),
-        Table("offers", (Column("id", "INTEGER"), Column("time", "TIMESTAMP"), Column("value", "DOUBLE")), ("id",), "time"),
-        Table("orders", (Column("id", "INTEGER"), Column("p", "INTEGER"), Column("o", "INTEGER"), Column("time", "TIMESTAMP")), ("id",), "time"),
-    )  # fmt: skip
+        Table("people", (key,), ("id",)),
+        Table("offers", (key, time, Column("value", "DOUBLE")), ("id",), "time"),
+        Table("orders", (key, people, offer, time), ("id",), "time"),
+    )
     links = (Link("orders", ("p",), "people", ("id",)), Link("orders", ("o",), "offers", ("id",)))
     rows = {
         "people": [{"id": 1}],
@@ -365,18 +381,19 @@ def test_a_looked_up_parent_newer_than_as_of_is_absent(con: duckdb.DuckDBPyConne
     gather = planned(con, database, "d", "people", 2)
     found = run(con, gather, [(1, DAYS[2] - MICROSECOND), (1, DAYS[2])])
     # present, age, present of the offer, its age, its value
-    assert list(found[1, DAYS[2] - MICROSECOND]["orders"])[0][1][2:] == (0.0, None, None)
-    assert list(found[1, DAYS[2]]["orders"])[0][1] == (1.0, 2.0, 1.0, 0.0, 5.0)
+    [(_, before, _)] = found[1, DAYS[2] - MICROSECOND]["orders"]
+    [(_, after, _)] = found[1, DAYS[2]]["orders"]
+    assert (before[2:], after) == ((0.0, None, None), (1.0, 2.0, 1.0, 0.0, 5.0))
 
 
 def test_siblings_follow_the_hub_not_the_column_that_points_at_it(con: duckdb.DuckDBPyConnection) -> None:
     # The entity points at teams.code, the results at teams.id: equal values of the two mean nothing.
-    integer = "INTEGER"
+    key, time, value = Column("id", "INTEGER"), Column("time", "TIMESTAMP"), Column("value", "DOUBLE")
     tables = (
-        Table("drivers", (Column("id", integer), Column("team_code", integer)), ("id",)),
-        Table("teams", (Column("id", integer), Column("code", integer)), ("id",)),
-        Table("results", (Column("id", integer), Column("team", integer), Column("time", "TIMESTAMP"), Column("value", "DOUBLE")), ("id",), "time"),
-    )  # fmt: skip
+        Table("drivers", (key, Column("team_code", "INTEGER")), ("id",)),
+        Table("teams", (key, Column("code", "INTEGER")), ("id",)),
+        Table("results", (key, Column("team", "INTEGER"), time, value), ("id",), "time"),
+    )
     links = (Link("drivers", ("team_code",), "teams", ("code",)), Link("results", ("team",), "teams", ("id",)))
     rows = {
         "drivers": [{"id": 1, "team_code": 20}, {"id": 2, "team_code": 7}],
@@ -396,7 +413,8 @@ def test_siblings_follow_the_hub_not_the_column_that_points_at_it(con: duckdb.Du
 
 
 def test_tables_named_like_ctes_parameters_and_each_other(con: duckdb.DuckDBPyConnection) -> None:
-    names = {"customers": "self", "regions": "seed", "orders": "orders", "lines": "orders_top", "stores": "id", "visits": "as_of", "notices": "orders keys"}  # fmt: skip
+    names = {"customers": "self", "regions": "seed", "lines": "orders_top", "notices": "orders keys"}
+    names |= {"stores": "id", "visits": "as_of"}
     database = shop(**names)
     database.create(con, "d")
     gather = planned(con, database, "d", "self", 3)
@@ -490,7 +508,9 @@ def test_macro_arguments_named_like_inner_names(
     con: duckdb.DuckDBPyConnection, macro: dict[tuple[int, datetime.datetime], str], name: str
 ) -> None:
     table, column = ident("t " + name), ident(name)
-    answers = {(k, t): a for k, t, a in con.execute(f"SELECT {column}, moment, f({column}, moment) FROM {table}").fetchall()}
+    answers = {
+        (k, t): a for k, t, a in con.execute(f"SELECT {column}, moment, f({column}, moment) FROM {table}").fetchall()
+    }
     assert answers == macro
     # The table under the inner alias, too; the argument as an expression.
     query = f"SELECT {column}, moment, f({column} + 0, moment) FROM {table} AS {column}"

@@ -37,7 +37,9 @@ def make_block(layout: BlockLayout, rng: np.random.Generator, counts: np.ndarray
     for i, segment in enumerate(layout.segments):
         numbers[:, start] = rng.integers(0, 2, rows) if i else 1.0
         start += segment.numbers_width
-    ranks = np.concatenate([rng.permutation(layout.fanout)[:count] for count in counts] or [np.zeros(0, dtype=np.int64)])
+    ranks = np.concatenate(
+        [rng.permutation(layout.fanout)[:count] for count in counts] or [np.zeros(0, dtype=np.int64)]
+    )
     # Ranks have no gaps: 0 .. count - 1.
     ranks = np.concatenate([np.argsort(r) for r in np.split(ranks, np.cumsum(counts)[:-1])]) if len(counts) else ranks
     categories = rng.integers(0, 3, (rows, layout.categories_width))

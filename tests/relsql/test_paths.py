@@ -12,13 +12,17 @@ LEAGUE = """
 CREATE TABLE teams (id INTEGER PRIMARY KEY, name VARCHAR);
 CREATE TABLE races (id INTEGER PRIMARY KEY, day DATE);
 CREATE TABLE drivers (id INTEGER PRIMARY KEY, boss INTEGER REFERENCES drivers (id));
-CREATE TABLE results (id INTEGER PRIMARY KEY, driver INTEGER REFERENCES drivers (id), team INTEGER REFERENCES teams (id),
-    race INTEGER REFERENCES races (id), moment TIMESTAMP);
+CREATE TABLE results (
+    id INTEGER PRIMARY KEY, driver INTEGER REFERENCES drivers (id), team INTEGER REFERENCES teams (id),
+    race INTEGER REFERENCES races (id), moment TIMESTAMP
+);
 CREATE TABLE stops (result INTEGER REFERENCES results (id), moment TIMESTAMP);
 CREATE SCHEMA relsql;
 CREATE TABLE relsql.schema_tables (table_name VARCHAR, primary_key VARCHAR[], time_column VARCHAR, origin VARCHAR);
 INSERT INTO relsql.schema_tables
-    VALUES ('results', ['id'], 'moment', 'declared'), ('races', ['id'], 'day', 'declared'), ('stops', [], 'moment', 'declared');
+VALUES
+    ('stops', [], 'moment', 'declared'), ('results', ['id'], 'moment', 'declared'),
+    ('races', ['id'], 'day', 'declared');
 """
 
 

@@ -55,10 +55,10 @@ def test_golden_texts(con: duckdb.DuckDBPyConnection, kind: str, value: str, tex
 
 
 def test_long_values_are_cut_and_the_text_is_parsed_back(con: duckdb.DuckDBPyConnection) -> None:
-    con.execute("CREATE TABLE \"it's\" (\"a\"\"b\" VARCHAR, n INTEGER, \"select\" VARCHAR)")
+    con.execute('CREATE TABLE "it\'s" ("a""b" VARCHAR, n INTEGER, "select" VARCHAR)')
     con.execute("INSERT INTO \"it's\" VALUES (?, NULL, 'x<attribute>y')", ["é" * 500])
     table = read_schema(con, "memory").table("it's")
-    [(text,)] = con.execute(f"SELECT {row_text_sql(table, table.column_names, 'r')} FROM \"it's\" r").fetchall()
+    [(text,)] = con.execute(f'SELECT {row_text_sql(table, table.column_names, "r")} FROM "it\'s" r').fetchall()
     assert [(unit.kind, text[unit.start : unit.end]) for unit in units(text)] == [
         ("table", "it's"),
         ("attribute", 'a"b'),
@@ -71,7 +71,8 @@ def test_long_values_are_cut_and_the_text_is_parsed_back(con: duckdb.DuckDBPyCon
 
 
 def test_a_macro_over_the_row_gives_the_same_text(con: duckdb.DuckDBPyConnection) -> None:
-    con.execute("""CREATE TABLE t AS SELECT * FROM (VALUES (1, 'a', TIMESTAMPTZ '2020-01-01 00:00:00+00'), (2, NULL, NULL))
+    con.execute("""CREATE TABLE t AS SELECT *
+                   FROM (VALUES (1, 'a', TIMESTAMPTZ '2020-01-01 00:00:00+00'), (2, NULL, NULL))
                    v(r, "self.x", z)""")
     table = read_schema(con, "memory").table("t")
     con.execute(f"CREATE MACRO row_text_t(one_row) AS {row_text_sql(table, table.column_names, 'one_row')}")

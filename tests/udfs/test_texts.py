@@ -24,7 +24,9 @@ def test_ids_start_at_one_and_stay() -> None:
     assert table.ids(pa.array(["a", "", "c"])).to_pylist() == [2, 3, 4]
     assert (len(table), table.texts) == (4, ["b", "a", "", "c"])
     assert table.ids(pa.array(["a"])).type == pa.int32()
-    np.testing.assert_array_equal(table.embeddings(np.array([[0, 1], [2, 4]])), [[[0] * 4, *embed("b")], [*embed("a"), *embed("c")]])
+    np.testing.assert_array_equal(
+        table.embeddings(np.array([[0, 1], [2, 4]])), [[[0] * 4, *embed("b")], [*embed("a"), *embed("c")]]
+    )
 
 
 @pytest.mark.parametrize(
@@ -40,8 +42,8 @@ def test_ids_start_at_one_and_stay() -> None:
         pa.chunked_array([["x", None], [], ["y", "x"]]),
         pa.chunked_array([pa.array(["x", None]).dictionary_encode(), pa.array(["y", "x"]).dictionary_encode()]),
     ],
-    ids=["string", "large", "view", "dictionary", "dictionary with NULL", "slice", "dictionary slice", "chunks", "dictionary chunks"],
-)  # fmt: skip
+    ids=["string", "large", "view", "dictionary", "NULL in it", "slice", "its slice", "chunks", "its chunks"],
+)
 def test_arrays_of_every_form(texts: pa.Array) -> None:
     table = TextTable(WIDTH, embed)
     one, none, two, again = table.ids(texts).to_pylist()
@@ -50,7 +52,8 @@ def test_arrays_of_every_form(texts: pa.Array) -> None:
 
 
 @pytest.mark.parametrize(
-    "texts", [pa.array([], pa.string()), pa.chunked_array([], pa.string()), pa.array([], pa.string()).dictionary_encode()]
+    "texts",
+    [pa.array([], pa.string()), pa.chunked_array([], pa.string()), pa.array([], pa.string()).dictionary_encode()],
 )
 def test_no_rows(texts: pa.Array) -> None:
     assert TextTable(WIDTH, embed).ids(texts).to_pylist() == []

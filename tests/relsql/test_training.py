@@ -1,0 +1,140 @@
+"""Training runs: what they write, what an interruption leaves, and that they can be repeated."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+
+import relsql
+from relsql.errors import DatabaseError, ModelError, SchemaError, TaskError
+from relsql.evaluation import evaluate, predict_split
+from relsql.registry import find_model, read_card, read_models
+from relsql.runs import PHASES
+from relsql.schema import current_catalog
+from relsql.training import train
+from tests.shop import QUICK, TASK, create_shop, train_quickly
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("untrained") / "shop.duckdb"
+    create_shop(path)
+    return path
+
+
+def contents(con: duckdb.DuckDBPyConnection) -> dict[str, object]:
+    """All tables but the run records, with a digest of their rows."""
+    query = """SELECT schema_name || '.' || table_name FROM duckdb_tables()
+               WHERE NOT temporary AND table_name <> 'runs' ORDER BY 1"""
+    names = [row[0] for row in con.execute(query).fetchall()]
+    return {name: con.execute(f"SELECT count(*), sum(hash(t)) FROM {name} t").fetchall() for name in names}
+
+
+def test_a_run_is_recorded_phase_by_phase(shop: Path) -> None:
+    with duckdb.connect(str(shop)) as con:
+        rows = con.execute("SELECT phase, seconds, error, version FROM relsql.runs").fetchall()
+        model = find_model(con, current_catalog(con), "churn")
+        card = read_card(con, current_catalog(con), "churn", 1)
+    assert sorted(row[0] for row in rows) == sorted(PHASES[:-1])
+    assert all(row[1] >= 0 and row[2] is None and row[3] == 1 for row in rows)
+    assert model.status == "active"
+    assert 0 <= model.metrics["val_roc_auc"] <= 1
+    assert set(card.sha256) == {"encoder.onnx", "graph.onnx", "head.onnx", "tokenizer.json"}
+    assert max(card.parity.values()) <= 1e-5
+    assert card.task == replace(TASK)
+    assert type(card).from_json(card.to_json()) == card
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_interruption_leaves_the_file_as_it_was(untrained: Path, tmp_path: Path, phase: str) -> None:
+    path = tmp_path / "shop.duckdb"
+    path.write_bytes(untrained.read_bytes())
+
+    def interrupt(current: str, fraction: float, metrics: dict[str, float]) -> None:
+        if current == phase:
+            raise KeyboardInterrupt
+
+    with duckdb.connect(str(path)) as con:
+        before = contents(con)
+        with pytest.raises(KeyboardInterrupt):
+            train(con, "customer-churn", name="churn", options=QUICK, progress=interrupt)
+        assert contents(con) == before
+        assert con.execute("SELECT phase FROM relsql.runs WHERE error = 'interrupted'").fetchall() == [(phase,)]
+        assert read_models(con, current_catalog(con)) == ()
+        assert con.execute("SELECT count(*) FROM duckdb_tables() WHERE temporary").fetchall() == [(0,)]
+
+
+def test_same_seed_gives_the_same_scores(shop: Path) -> None:
+    with relsql.connect(shop) as con:
+        train_quickly(con, "again")
+        relsql.attach(con)
+        query = "SELECT max(abs(predict_churn(customer_id) - predict_again(customer_id))) FROM customers"
+        assert con.execute(query).fetchall()[0][0] < 1e-6
+
+
+def test_evaluation_is_what_sql_says(shop: Path) -> None:
+    with relsql.connect(shop) as con:
+        predictions = predict_split(con, "churn", "test")
+        for i in range(0, len(predictions.scores), 11):
+            query = "SELECT predict_churn(?, as_of := ?)"
+            found = con.execute(query, [predictions.entities[i], predictions.as_of[i]]).fetchall()[0][0]
+            assert found == pytest.approx(predictions.scores[i], abs=1e-6)
+        result = evaluate(con, "churn", "test")
+    assert result.rows == len(predictions.scores)
+    assert result.unscored == 0
+    assert 0 <= result.metrics["roc_auc"] <= 1
+
+
+def test_validation_metric_of_training_is_that_of_sql(shop: Path) -> None:
+    with relsql.connect(shop) as con:
+        stored = find_model(con, current_catalog(con), "churn").metrics["val_roc_auc"]
+        assert evaluate(con, "churn", "val").metrics["roc_auc"] == pytest.approx(stored, abs=1e-5)
+
+
+def test_future_rows_do_not_change_training_seeds(shop: Path) -> None:
+    with relsql.connect(shop) as con:
+        before = predict_split(con, "churn", "val").scores
+        con.execute("DELETE FROM orders WHERE ordered_at > TIMESTAMP '2022-11-01'")
+        np.testing.assert_array_equal(predict_split(con, "churn", "val").scores, before)
+
+
+@pytest.mark.parametrize("name", ["", "two words", "semi;colon", "x" * 64, "1st"])
+def test_bad_model_names(untrained: Path, name: str) -> None:
+    with duckdb.connect(str(untrained)) as con, pytest.raises(ModelError, match="letters, digits and underscores"):
+        train(con, "customer-churn", name=name, options=QUICK)
+
+
+def test_unknown_task_names_the_nearest(untrained: Path) -> None:
+    with duckdb.connect(str(untrained)) as con, pytest.raises(TaskError, match="did you mean 'customer-churn'"):
+        train(con, "customer-chrun", name="churn", options=QUICK)
+
+
+def test_read_only_file_is_refused(untrained: Path) -> None:
+    with duckdb.connect(str(untrained), read_only=True) as con, pytest.raises(DatabaseError, match="read-only"):
+        train(con, "customer-churn", name="churn", options=QUICK)
+
+
+def test_missing_entity_table_and_key(untrained: Path, tmp_path: Path) -> None:
+    path = tmp_path / "shop.duckdb"
+    path.write_bytes(untrained.read_bytes())
+    with duckdb.connect(str(path)) as con:
+        with pytest.raises(SchemaError, match="did you mean 'customers'"):
+            train(con, replace(TASK, entity_table="custmers"), name="churn", options=QUICK)
+        con.execute("CREATE TABLE loose AS SELECT DISTINCT customer_id FROM customers")
+        with pytest.raises(SchemaError, match="no primary key"):
+            train(con, replace(TASK, entity_table="loose"), name="churn", options=QUICK)
+
+
+def test_removed_columns_are_not_read(untrained: Path, tmp_path: Path) -> None:
+    path = tmp_path / "shop.duckdb"
+    path.write_bytes(untrained.read_bytes())
+    with duckdb.connect(str(path)) as con:
+        task = replace(TASK, remove_columns=(("orders", "amount"), ("customers", "name")))
+        train(con, task, name="churn", options=QUICK)
+        card = read_card(con, current_catalog(con), "churn", 1)
+    assert "amount" not in card.schema.table("orders").column_names
+    assert "name" not in card.inputs["customers"].columns

@@ -1,0 +1,87 @@
+"""A small invented database that trains in seconds: customers of three shops, their orders and the products in them."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import duckdb
+
+from relsql.declare import declare_table
+from relsql.schema import current_catalog
+from relsql.store import transaction
+from relsql.task import Task, save_task
+from relsql.training import TrainedModel, TrainOptions, train
+
+CUSTOMERS = 60
+QUICK = TrainOptions(encoder_steps=2, fanout=4, channels=8, epochs=2, batch_size=64, threads=1)
+LAST_ORDER = datetime.datetime(2022, 12, 20)
+
+TASK = Task(
+    name="customer-churn",
+    task_type="binary_classification",
+    entity_table="customers",
+    entity_col="customer_id",
+    target_col="churned",
+    time_col="timestamp",
+    timedelta="30 days",
+    val_timestamp=datetime.datetime(2022, 9, 1),
+    test_timestamp=datetime.datetime(2022, 11, 1),
+    sql="""
+        SELECT t.timestamp, a.customer_id, (count(o.order_id) = 0)::BIGINT AS churned
+        FROM timestamps t
+        JOIN (SELECT DISTINCT timestamp, customer_id FROM timestamps JOIN orders ON ordered_at <= timestamp) a
+          ON a.timestamp = t.timestamp
+        LEFT JOIN orders o ON o.customer_id = a.customer_id
+          AND o.ordered_at > t.timestamp AND o.ordered_at <= t.timestamp + INTERVAL '{timedelta}'
+        GROUP BY ALL""",
+)
+
+SPEND_TASK = Task(
+    name="customer-spend",
+    task_type="regression",
+    entity_table="customers",
+    entity_col="customer_id",
+    target_col="spend",
+    time_col="timestamp",
+    timedelta="30 days",
+    val_timestamp=TASK.val_timestamp,
+    test_timestamp=TASK.test_timestamp,
+    sql=TASK.sql.replace("(count(o.order_id) = 0)::BIGINT AS churned", "coalesce(sum(o.amount), 0) AS spend"),
+)
+
+
+def create_shop(path: Path) -> None:
+    """Write the shop to a new file, with keys, links, time columns and tasks."""
+    with duckdb.connect(str(path)) as con:
+        con.execute(
+            f"""
+            CREATE TABLE shops (shop_id INTEGER PRIMARY KEY, city VARCHAR);
+            INSERT INTO shops VALUES (1, 'Ulm'), (2, 'Gent'), (3, 'Turku');
+            CREATE TABLE customers (
+                customer_id BIGINT PRIMARY KEY, name VARCHAR, born DATE, shop_id INTEGER REFERENCES shops (shop_id));
+            INSERT INTO customers
+            SELECT i, 'customer ' || (i * 37 % 100), DATE '1960-01-01' + (i * 211)::INTEGER,
+                CASE WHEN i % 10 > 0 THEN 1 + i % 3 END
+            FROM range({CUSTOMERS}) t(i);
+            CREATE TABLE orders (
+                order_id BIGINT PRIMARY KEY, customer_id BIGINT REFERENCES customers (customer_id),
+                amount DOUBLE, note VARCHAR, ordered_at TIMESTAMP);
+            INSERT INTO orders
+            SELECT row_number() OVER (ORDER BY day, i), i, round(5 + hash(i, day) % 900 / 10, 2),
+                ['gift', 'express', NULL][1 + (hash(day, i) % 3)::INTEGER],
+                TIMESTAMP '2021-01-01 08:00:00' + to_days(day::INTEGER)
+            FROM range({CUSTOMERS}) c(i), range(0, 719, 7) d(day)
+            WHERE hash(i, day, 1) % 100 < 5 + (i * 17 % 40);
+            """
+        )
+        catalog = current_catalog(con)
+        with transaction(con):
+            declare_table(con, catalog, "orders", time_column="ordered_at")
+            save_task(con, catalog, TASK)
+            save_task(con, catalog, SPEND_TASK)
+
+
+def train_quickly(con: duckdb.DuckDBPyConnection, name: str, task: str = "customer-churn") -> TrainedModel:
+    """Train a model that is good for nothing but tests."""
+    return train(con, task, name=name, options=QUICK)
