@@ -1,6 +1,7 @@
 """Export the three ONNX components of a trained model and check each against torch.
 
-    row encoder   input_ids int64 [rows, tokens], attention_mask int64 [rows, tokens] -> row_embedding float32 [rows, width]
+    row encoder   input_ids int64 [rows, tokens], attention_mask int64 [rows, tokens]
+                  -> row_embedding float32 [rows, width]
     graph         embeddings float32 [texts, width], seeds int64 [seeds], for each table T the inputs T.numbers,
                   T.categories, T.texts (those that it has), for each path P the inputs P.rows and P.slots
                   -> state float32 [seeds, channels]; see `relsql.blocks.GraphInputs`
@@ -48,6 +49,7 @@ class GraphComponent(nn.Module):
         self.tables = tables_of(network.layouts)
 
     def forward(self, embeddings: Tensor, seeds: Tensor, tables: list[Tensor], paths: list[Tensor]) -> Tensor:
+        """Entity states, float32 [seeds, channels]; the inputs are those of the module's docstring."""
         given = iter(tables)
         numbers, categories, texts = [], [], []
         for table in self.tables:
@@ -69,6 +71,7 @@ class HeadComponent(nn.Module):
         self.head = head
 
     def forward(self, state: Tensor, as_of_days: Tensor) -> Tensor:
+        """Scores, float32 [seeds]."""
         return self.head.score(state, as_of_days)
 
 

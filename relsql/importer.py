@@ -94,8 +94,8 @@ def import_dataset(
 
 
 def _count(con: duckdb.DuckDBPyConnection, table: str) -> int:
-    row = con.execute(f"SELECT count(*) FROM {ident(table)}").fetchone()
-    return int(row[0]) if row else 0
+    row = con.execute(f"SELECT count(*) FROM {ident(table)}").fetchall()[0]
+    return int(row[0])
 
 
 def _require_free(path: Path, overwrite: bool) -> None:
@@ -137,7 +137,7 @@ def _built_beside(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         finally:
             con.close()
         path.with_name(path.name + ".wal").unlink(missing_ok=True)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except (duckdb.Error, OSError) as error:
         raise DatabaseError(
             f"import into '{path}' failed: {str(error).splitlines()[0]}",
@@ -200,7 +200,7 @@ class _Import:
     def _fits(self, name: str, column: str, type_: str) -> bool:
         cast = f"TRY_CAST({ident(column)} AS {type_})"
         query = f"SELECT count(*) FROM {ident(_raw(name))} WHERE {ident(column)} IS NOT NULL AND "
-        row = self.con.execute(f"{query} ({cast} IS NULL OR {cast} <> {ident(column)})").fetchone()
+        row = self.con.execute(f"{query} ({cast} IS NULL OR {cast} <> {ident(column)})").fetchall()[0]
         return row == (0,)
 
     def _adopt_parent_type(self, name: str, column: str, parent: str) -> None:
@@ -218,7 +218,7 @@ class _Import:
         self.sources[name] = replace(table, columns=columns)
 
     def _is_null(self, name: str, column: str) -> bool:
-        row = self.con.execute(f"SELECT count({ident(column)}) FROM {ident(_raw(name))}").fetchone()
+        row = self.con.execute(f"SELECT count({ident(column)}) FROM {ident(_raw(name))}").fetchall()[0]
         return row == (0,)
 
     def check(self) -> None:

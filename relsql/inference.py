@@ -269,7 +269,7 @@ def _link_name_match(child: Table, column: str, parent: Table, key: str) -> floa
         # A second column that is named like the table itself is another name of the same row.
         by_table, by_key = (by_table if by_table == 0.9 else 0.0), 0.0
     name = max(by_table, by_key, by_role)
-    if same and by_key or by_role:
+    if (same and by_key) or by_role:
         return name
     # Counts and car numbers are small integers, which are found in every column of row numbers.
     if MEASURE_WORDS & set(words(column)) or (has_weak_suffix(column) and not has_weak_suffix(key)):

@@ -103,8 +103,7 @@ def _table_info(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> T
         except SchemaError:
             pass  # The findings say so.
     bounds = f"min({time})::VARCHAR, max({time})::VARCHAR" if time else "NULL, NULL"
-    row = con.execute(f"SELECT count(*), {bounds} FROM {table.sql(catalog)}").fetchone()
-    assert row is not None
+    row = con.execute(f"SELECT count(*), {bounds} FROM {table.sql(catalog)}").fetchall()[0]
     columns = tuple((column.name, column.type) for column in table.columns)
     return TableInfo(table.key, row[0], table.primary_key, table.key_origin, table.time_column, row[1], row[2], columns)
 
@@ -209,7 +208,7 @@ def _section(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], r
     lines = [header, *rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     cells = (
-        [cell.rjust(width) if i in right else cell.ljust(width) for i, (cell, width) in enumerate(zip(line, widths))]
+        [cell.rjust(widths[i]) if i in right else cell.ljust(widths[i]) for i, cell in enumerate(line)]
         for line in lines
     )
     return "\n".join([title, *("  " + "  ".join(line).rstrip() for line in cells)])

@@ -80,8 +80,7 @@ class Profiler:
 
     def one(self, query: str) -> tuple[int, ...]:
         """Return the only row of a query."""
-        row = self.con.execute(query).fetchone()
-        assert row is not None
+        row = self.con.execute(query).fetchall()[0]
         return tuple(row)
 
     def values_found(self, link: Link) -> tuple[int, int]:
@@ -120,8 +119,7 @@ def profile_columns(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) 
         )
         distinct = f"approx_count_distinct({name})" if may_hold_key(column.type) or column.type in TIME_TYPES else "0"
         parts.append(f"count(*), count({name}), {distinct}, {text}, {ranged}")
-    row = con.execute(f"SELECT {', '.join(parts)} FROM {table.sql(catalog)}").fetchone()
-    assert row is not None
+    row = con.execute(f"SELECT {', '.join(parts)} FROM {table.sql(catalog)}").fetchall()[0]
     chunks = (row[7 * i : 7 * i + 7] for i in range(len(table.columns)))
     return {
         column.name: Profile(n, values, distinct, length or 0.0, spaces or 0.0, low, high)

@@ -68,10 +68,10 @@ def read_card(con: duckdb.DuckDBPyConnection, catalog: str, name: str, version: 
         ModelError: there is no such version. ArtifactError: the card is damaged or too new.
     """
     query = f"SELECT card FROM {relsql_table(catalog, 'models')} WHERE name = ? AND version = ?"
-    row = con.execute(query, [name, version]).fetchone()
-    if row is None:
+    rows = con.execute(query, [name, version]).fetchall()
+    if not rows:
         raise ModelError(f"model '{name}' has no version {version}", fix="relsql models FILE")
-    return ModelCard.from_json(row[0])
+    return ModelCard.from_json(rows[0][0])
 
 
 def read_artifacts(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> dict[str, bytes]:

@@ -126,11 +126,22 @@ class Schema:
     def without_columns(self, removed: tuple[tuple[str, str], ...]) -> Schema:
         """A schema that hides the (table, column) pairs in `removed`, for tasks that must not see them."""
         hidden = set(removed)
-        tables = {
-            key: replace(table, columns=tuple(c for c in table.columns if (key, c.name) not in hidden))
-            for key, table in self.tables.items()
-        }
-        return replace(self, tables=tables)
+        tables = {}
+        for key, table in self.tables.items():
+            gone = {column for name, column in hidden if name == key}
+            tables[key] = replace(
+                table,
+                columns=tuple(c for c in table.columns if c.name not in gone),
+                primary_key=() if gone & {*table.primary_key} else table.primary_key,
+                time_column=None if table.time_column in gone else table.time_column,
+            )
+        links = tuple(
+            link
+            for link in self.links
+            if not any((link.child, c) in hidden for c in link.child_columns)
+            and not any((link.parent, c) in hidden for c in link.parent_columns)
+        )
+        return replace(self, tables=tables, links=links)
 
     def fingerprint(self, tables: tuple[str, ...] | None = None) -> str:
         """SHA-256 over names, types, keys, time columns and links of `tables` (default: all)."""

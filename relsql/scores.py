@@ -77,13 +77,13 @@ def _write_file(con: duckdb.DuckDBPyConnection, query: str, output: str, overwri
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         target = f"{literal(str(draft))} ({FILE_FORMATS[path.suffix.lower()]})"
-        row = con.execute(f"COPY ({query}) TO {target}").fetchone()
+        row = con.execute(f"COPY ({query}) TO {target}").fetchall()[0]
         draft.replace(path)
     except (duckdb.IOException, OSError) as error:
         raise DatabaseError(f"file '{path}' cannot be written: {str(error).splitlines()[0]}") from error
     finally:
         draft.unlink(missing_ok=True)
-    return int(row[0]) if row else 0
+    return int(row[0])
 
 
 def _write_table(con: duckdb.DuckDBPyConnection, query: str, output: str, overwrite: bool) -> int:
@@ -96,13 +96,13 @@ def _write_table(con: duckdb.DuckDBPyConnection, query: str, output: str, overwr
     if schema_name == RELSQL_SCHEMA:
         raise DatabaseError(f"table '{output}' would lie in relsql's own schema", expected="a table of another schema")
     found = "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND table_name = ?"
-    row = con.execute(found, [catalog, schema_name, name]).fetchone()
+    row = con.execute(found, [catalog, schema_name, name]).fetchall()[0]
     if row != (0,) and not overwrite:
         raise _exists(f"table '{output}'")
     target = qualified(catalog, schema_name, name)
     con.execute(f"CREATE OR REPLACE TABLE {target} AS {query}")
-    row = con.execute(f"SELECT count(*) FROM {target}").fetchone()
-    return int(row[0]) if row else 0
+    row = con.execute(f"SELECT count(*) FROM {target}").fetchall()[0]
+    return int(row[0])
 
 
 def _exists(what: str) -> DatabaseError:

@@ -29,11 +29,13 @@ def macro_statements(card: ModelCard, catalog: str) -> list[tuple[str, str]]:
         (name, f"CREATE OR REPLACE TEMP MACRO {ident(name)}(id, as_of := NULL) AS (\n{indented(f'({full}).score')}\n)"),
         (
             f"{name}_batch",
-            f"CREATE OR REPLACE TEMP MACRO {ident(name + '_batch')}(as_of := NULL) AS TABLE\n{batch_sql(card, catalog)}",
+            f"CREATE OR REPLACE TEMP MACRO {ident(name + '_batch')}(as_of := NULL) AS TABLE\n"
+            + batch_sql(card, catalog),
         ),
     ]
     encode = f"relsql_encode_{card.name}"
-    statements.append((encode, f"CREATE OR REPLACE TEMP MACRO {ident(encode)}(text) AS {card.encode_function}(text)"))
+    call = f"{card.encode_function}(text)"
+    statements.append((encode, f"CREATE OR REPLACE TEMP MACRO {ident(encode)}(text) AS {call}"))
     for key, inputs in card.inputs.items():
         macro = f"row_text_{key}"
         text = row_text_sql(card.schema.table(key), inputs.text_columns, "relsql_row")

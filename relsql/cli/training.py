@@ -123,7 +123,7 @@ def _plain(con: duckdb.DuckDBPyConnection, name: str) -> str:
     from relsql.sql import ident
 
     query = "SELECT count(*) FROM duckdb_keywords() WHERE keyword_name = ? AND keyword_category <> 'unreserved'"
-    row = con.execute(query, [name]).fetchone()
+    row = con.execute(query, [name]).fetchall()[0]
     plain = name.isascii() and name.isidentifier() and name == name.lower() and row == (0,)
     return name if plain else ident(name)
 

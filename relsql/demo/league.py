@@ -112,7 +112,7 @@ def create_league(path: Path, *, seed: int = 7, seasons: int = 12, overwrite: bo
         _write(drafts[path], TABLES, simulation.tables, task)
         for target, draft in drafts.items():
             _log_of(target).unlink(missing_ok=True)  # DuckDB would replay an old log into the new file.
-            os.replace(draft, target)
+            draft.replace(target)
     finally:
         for draft in drafts.values():
             draft.unlink(missing_ok=True)

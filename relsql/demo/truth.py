@@ -22,7 +22,8 @@ TABLES = {
         "team_level INTEGER, PRIMARY KEY (driver_id, race_id)"
     ),
 }
-"""One row per start. `probability` is the mean over the weather of sigmoid(other_logit + TEAM_LEVELS[team_level] + weather)."""
+"""One row per start. `probability` is the mean over the weather of
+sigmoid(other_logit + TEAM_LEVELS[team_level] + weather)."""
 
 Label = tuple[int, datetime.datetime, int]
 
@@ -61,10 +62,7 @@ def attainable_auc(
     rows = list(labels)
     starts = _read_starts(truth)
     row, start = _pairs(starts, rows, horizon)
-    if foresight:
-        probability = starts.probability[start]
-    else:
-        probability = _forecast(starts, start, _timestamps(rows)[row])
+    probability = starts.probability[start] if foresight else _forecast(starts, start, _timestamps(rows)[row])
     log_survival = np.bincount(row, weights=np.log1p(-probability), minlength=len(rows))
     return roc_auc([label for _, _, label in rows], -log_survival)
 

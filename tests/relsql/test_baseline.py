@@ -9,7 +9,11 @@ import duckdb
 import pytest
 
 from relsql.baseline import entity_columns_auc
+from relsql.declare import declare_table
+from relsql.labels import default_splits
 from relsql.schema import read_schema
+from relsql.sql import literal
+from relsql.store import transaction
 from relsql.task import Task
 
 pytest.importorskip("sklearn")
@@ -38,14 +42,10 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
                FROM range(60) t(i)"""
         )
         con.execute('ALTER TABLE "odd table" ADD PRIMARY KEY ("Key")')
-        con.execute(
-            "CREATE TABLE events AS SELECT TIMESTAMP '2020-01-01' + to_days(i::INTEGER) AS at FROM range(200) t(i)"
-        )
-        con.execute("CREATE SCHEMA relsql")
-        con.execute(
-            "CREATE TABLE relsql.schema_tables (table_name VARCHAR, primary_key VARCHAR[], time_column VARCHAR, origin VARCHAR)"
-        )
-        con.execute("INSERT INTO relsql.schema_tables VALUES ('events', NULL, 'at', 'declared')")
+        days = "SELECT TIMESTAMP '2020-01-01' + to_days(i::INTEGER) AS at FROM range(200) t(i)"
+        con.execute(f"CREATE TABLE events AS {days}")
+        with transaction(con):
+            declare_table(con, "memory", "events", time_column="at")
         yield con
 
 
@@ -69,18 +69,11 @@ def test_regression_is_measured_by_mean_absolute_error(con: duckdb.DuckDBPyConne
 
 
 def test_only_training_labels_are_fitted(con: duckdb.DuckDBPyConnection) -> None:
-    before = entity_columns_auc(con, "memory", read_schema(con), TASK, ("train",))
-    # From the first validation timestamp on the labels are turned around.
-    turned = TASK.sql.replace("= 'good')", "= 'good' XOR s.timestamp >= TIMESTAMP '2020-05-19')")
-    task = replace(
-        TASK,
-        sql=turned.replace(" XOR ", " <> (")
-        .replace("-19')", "-19'))")
-        .replace("(e.kind", "((e.kind", 1)
-        .replace("'good' <>", "'good') <>", 1),
-    )
-    after = entity_columns_auc(con, "memory", read_schema(con), task, ("train", "test"))
-    assert after["train"] == before["train"] == 1.0 and after["test"] < 0.2
+    start = default_splits(con, "memory", read_schema(con), TASK).val_timestamp
+    turned = f"((e.kind IS NOT DISTINCT FROM 'good') <> (s.timestamp >= {literal(start)}))::INTEGER"
+    task = replace(TASK, sql=TASK.sql.replace("(e.kind = 'good')::INTEGER", turned))
+    found = entity_columns_auc(con, "memory", read_schema(con), task, ("train", "val", "test"))
+    assert found == {"train": 1.0, "val": 0.0, "test": 0.0}
 
 
 def test_the_connection_is_left_as_it_is(con: duckdb.DuckDBPyConnection) -> None:

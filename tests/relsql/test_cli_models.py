@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from click.testing import CliRunner, Result
 from relsql.cli import cli
 from relsql.cli.progress import PhaseProgress
 from relsql.demo import create_league
+from relsql.sql import literal
 from relsql.task import Task, read_task
 
 pytest.importorskip("torch")
@@ -118,8 +120,6 @@ def test_the_example_quotes_odd_names(tmp_path: Path, trained: list[dict[str, An
     fields |= {"target_col": "y", "time_col": "t", "timedelta": "1 day", "sql": "SELECT 1"}
     manifest.write_text(json.dumps(fields))
     result = invoke("train", path, manifest, "--name", "m")
-    import shlex
-
     command = shlex.split(next(line for line in result.stderr.splitlines() if line.startswith("try: "))[5:])
     assert command[:3] == ["relsql", "sql", str(path)]
     source = '"order"."it\'s"'
@@ -158,7 +158,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
 
 @pytest.mark.slow
 def test_demo_prints_scores_and_accuracy(demo: tuple[Path, Result]) -> None:
-    path, result = demo
+    _, result = demo
     assert result.exit_code == 0, result.stderr
     scores, accuracy = result.stdout.split("\n\n")
     risks = [float(line.split()[1]) for line in scores.splitlines()[2:]]
@@ -208,10 +208,9 @@ def test_score_agrees_with_the_function(demo: tuple[Path, Result], tmp_path: Pat
 def test_score_writes_files(demo: tuple[Path, Result], tmp_path: Path, name: str) -> None:
     output = tmp_path / name
     assert invoke("score", demo[0], "dnf", "--output", output, "--as-of", "2014-06-01").stderr.endswith(f"{output}\n")
-    rows = duckdb.sql(
-        f"SELECT count(*), count(score), max(as_of)::VARCHAR FROM '{str(output).replace(chr(39), chr(39) * 2)}'"
-    )
-    total, scores, as_of = rows.fetchall()[0]
+    with duckdb.connect() as con:
+        query = f"SELECT count(*), count(score), max(as_of)::VARCHAR FROM {literal(str(output))}"
+        total, scores, as_of = con.execute(query).fetchall()[0]
     assert total >= scores > 20 and as_of.startswith("2014-06-01")
     before = output.read_bytes()
     assert "exists" in invoke("score", demo[0], "dnf", "--output", output).stderr and output.read_bytes() == before
