@@ -20,26 +20,21 @@ def predict_name(model: str) -> str:
 def macro_statements(card: ModelCard, catalog: str) -> list[tuple[str, str]]:
     """CREATE statements of a model's macros, each with the macro's name; they are temporary, one connection's own."""
     name = predict_name(card.name)
+    create = "CREATE OR REPLACE TEMP MACRO"
     full = scalar_sql(card, catalog)
+    batch = batch_sql(card, catalog)
     statements = [
-        (
-            f"{name}_full",
-            f"CREATE OR REPLACE TEMP MACRO {ident(name + '_full')}(id, as_of := NULL) AS (\n{indented(full)}\n)",
-        ),
-        (name, f"CREATE OR REPLACE TEMP MACRO {ident(name)}(id, as_of := NULL) AS (\n{indented(f'({full}).score')}\n)"),
-        (
-            f"{name}_batch",
-            f"CREATE OR REPLACE TEMP MACRO {ident(name + '_batch')}(as_of := NULL) AS TABLE\n"
-            + batch_sql(card, catalog),
-        ),
+        (f"{name}_full", f"{create} {ident(name + '_full')}(id, as_of := NULL) AS (\n{indented(full)}\n)"),
+        (name, f"{create} {ident(name)}(id, as_of := NULL) AS (\n{indented(f'({full}).score')}\n)"),
+        (f"{name}_batch", f"{create} {ident(name + '_batch')}(as_of := NULL) AS TABLE\n{batch}"),
     ]
     encode = f"relsql_encode_{card.name}"
     call = f"{card.encode_function}(text)"
-    statements.append((encode, f"CREATE OR REPLACE TEMP MACRO {ident(encode)}(text) AS {call}"))
+    statements.append((encode, f"{create} {ident(encode)}(text) AS {call}"))
     for key, inputs in card.inputs.items():
         macro = f"row_text_{key}"
         text = row_text_sql(card.schema.table(key), inputs.text_columns, "relsql_row")
-        statements.append((macro, f"CREATE OR REPLACE TEMP MACRO {ident(macro)}(relsql_row) AS {text}"))
+        statements.append((macro, f"{create} {ident(macro)}(relsql_row) AS {text}"))
     return statements
 
 
