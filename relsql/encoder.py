@@ -23,6 +23,9 @@ Progress = Callable[[float, dict[str, Any]], None]
 class RowEncoder(nn.Module):
     """BART's encoder with mean pooling over the tokens of a row text.
 
+    The pooled vector is standardised (mean 0, variance 1): denoising leaves its scale open, and the networks that read
+    it, as well as the parity check of the export, expect one.
+
     Args:
         bart: a BART with or without language head; its encoder is shared, not copied.
     """
@@ -40,7 +43,8 @@ class RowEncoder(nn.Module):
         # values to see whether it can be skipped, which does not export.
         penalty = ((1.0 - real) * torch.finfo(torch.float32).min)[:, None, None, :]
         hidden: torch.Tensor = self.encoder(input_ids=input_ids, attention_mask=penalty).last_hidden_state
-        return (hidden * real[:, :, None]).sum(dim=1) / real.sum(dim=1, keepdim=True).clamp(min=1.0)
+        pooled = (hidden * real[:, :, None]).sum(dim=1) / real.sum(dim=1, keepdim=True).clamp(min=1.0)
+        return nn.functional.layer_norm(pooled, (self.dimension,))
 
 
 def compact_config(

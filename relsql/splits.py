@@ -110,7 +110,7 @@ def _span(
         raise TaskError(
             f"task '{task.name}' needs events, but no table has a time column",
             expected=f"a time column in at least one of {', '.join(sorted(schema.tables))}",
-            fix="relsql init FILE --time 'TABLE(COLUMN)'",
+            fix="relsql init FILE --time-column 'TABLE(COLUMN)'",
         )
     cut = f" AND t <= {literal(upto)}" if upto else ""
     parts = [f"SELECT {time_sql(table, 'r')} AS t FROM {table.sql(catalog)} AS r" for table in timed]
@@ -152,6 +152,9 @@ def timestamps_of(
 ) -> list[datetime.datetime]:
     """List the timestamps of one split of a task whose split timestamps are set; see `split_timestamps`."""
     first, last = _span(cursor, catalog, schema, task, upto=None if split == "test" else task.test_timestamp)
+    if split == "val" and task.test_timestamp is not None:
+        # The data are complete until the test timestamp when there are events beyond it, however sparse they are.
+        last = max(last, min(task.test_timestamp, _span(cursor, catalog, schema, task)[1]))
     step, val, test = _step(task), literal(task.val_timestamp), literal(task.test_timestamp)
     evaluation = f"{task.num_eval_timestamps - 1} * {step}"
     if split == "train":

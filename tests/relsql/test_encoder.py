@@ -58,7 +58,8 @@ def test_vector_is_the_mean_of_the_last_hidden_states(encoder: RowEncoder, token
     ids = torch.from_numpy(encode_batch(tokenizer, TEXTS[:1], 64)[0])
     with torch.inference_mode():
         mean = encoder.encoder(input_ids=ids).last_hidden_state.mean(dim=1)
-    torch.testing.assert_close(encode(encoder, tokenizer, TEXTS[:1]), mean, atol=1e-6, rtol=1e-5)
+        mean = torch.nn.functional.layer_norm(mean, mean.shape[1:])
+    torch.testing.assert_close(encode(encoder, tokenizer, TEXTS[:1]), mean, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
