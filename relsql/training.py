@@ -182,7 +182,7 @@ def _train(
         network, head, fitted = _fit(plan, seeds, embeddings, options, run)
         metrics.update(fitted)
     with run.phase("export") as metrics:
-        artifacts, parity = _export(network, head, encoder)
+        artifacts, parity = _export(network, head, encoder, cached)
         metrics.update({f"{component}_difference": value for component, value in parity.items()})
     with run.phase("store"):
         run.version = next_version(con, catalog, name)
@@ -330,11 +330,14 @@ def _fit(
     return network, head, metrics | {"epochs": report.epochs, "best_epoch": report.best_epoch}
 
 
-def _export(network: GraphNetwork, head: Head, encoder: TrainedEncoder) -> tuple[dict[str, bytes], dict[str, float]]:
+def _export(
+    network: GraphNetwork, head: Head, encoder: TrainedEncoder, texts: list[str]
+) -> tuple[dict[str, bytes], dict[str, float]]:
     parity = {}
     artifacts = {"tokenizer.json": dump_tokenizer(encoder.tokenizer).encode()}
-    vocabulary = encoder.tokenizer.get_vocab_size()
-    artifacts["encoder.onnx"], parity["encoder"] = export_encoder(encoder.module, vocabulary, encoder.card.max_tokens)
+    artifacts["encoder.onnx"], parity["encoder"] = export_encoder(
+        encoder.module, encoder.tokenizer, texts, encoder.card.max_tokens
+    )
     artifacts["graph.onnx"], parity["graph"] = export_graph(network, encoder.module.dimension)
     artifacts["head.onnx"], parity["head"] = export_head(head, network.config.channels)
     return artifacts, parity

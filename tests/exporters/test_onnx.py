@@ -16,6 +16,7 @@ from relsql.features import CategoryInput, NodeInputs, NumberInput
 from relsql.network import GraphNetwork, Head, NetworkConfig
 from relsql.paths import Path
 from relsql.schema import Link
+from relsql.tokenizer import train_tokenizer
 
 CONFIG = NetworkConfig(channels=6, text_width=5, dropout=0.0)
 LINK = Link("orders", ("shop id",), "shops", ("shop id",))
@@ -85,4 +86,4 @@ def test_what_torch_cannot_export_is_an_export_error() -> None:
             return torch.from_numpy(input_ids.numpy() * 2.0).float()
 
     with pytest.raises(ExportError, match="encoder component cannot be"):
-        exporter.export_encoder(Printer(), 50, 16)
+        exporter.export_encoder(Printer(), train_tokenizer(["<table>t<attribute>a<value>b"]), [], 16)
