@@ -49,16 +49,17 @@ class Run:
         assert name in PHASES, name
         metrics: dict[str, float] = {}
         started, clock = _now(), time.perf_counter()
-        self.report(name, 0.0, metrics)
+        error_text: str | None = None
         try:
+            self.report(name, 0.0, metrics)
             yield metrics
+            self.report(name, 1.0, metrics)
         except BaseException as error:
             text = str(error) if isinstance(error, RelsqlError) else f"{type(error).__name__}: {error}"
-            seconds = time.perf_counter() - clock
-            self.phases.append(Phase(name, started, seconds, metrics, "interrupted" if interrupted(error) else text))
+            error_text = "interrupted" if interrupted(error) else text
             raise
-        self.phases.append(Phase(name, started, time.perf_counter() - clock, metrics))
-        self.report(name, 1.0, metrics)
+        finally:
+            self.phases.append(Phase(name, started, time.perf_counter() - clock, metrics, error_text))
 
     def report(self, name: str, fraction: float, metrics: dict[str, float]) -> None:
         """Tell the caller how far a phase is."""
