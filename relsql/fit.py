@@ -228,7 +228,7 @@ def calibrate(head: Head, logits: FloatArray, labels: FloatArray) -> None:
     """Set the temperature that minimises the validation log loss (Guo et al. 2017, arXiv 1706.04599, section 4.2)."""
     if not head.classification or len(logits) == 0:
         return
-    candidates = np.exp(np.linspace(np.log(0.25), np.log(4.0), 161))
+    candidates = np.exp(np.linspace(np.log(0.1), np.log(10.0), 185))
     scaled = logits[None, :].astype(np.float64) / candidates[:, None]
     losses = np.mean(np.logaddexp(0.0, scaled) - labels[None, :] * scaled, axis=1)
     head.temperature.fill_(float(candidates[int(np.argmin(losses))]))

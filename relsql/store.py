@@ -126,12 +126,21 @@ def transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
             con.execute("ROLLBACK")
         except duckdb.Error:
             pass  # A failed COMMIT has already rolled back.
-        if isinstance(error, duckdb.IOException) or (isinstance(error, OSError) and error.errno == 28):
+        if _cannot_write(error):
             raise DatabaseError(
                 f"the database could not be written: {str(error).splitlines()[0]}",
                 expected="enough disk space; nothing was changed",
             ) from error
         raise
+
+
+def _cannot_write(error: BaseException) -> bool:
+    """True when the disk is full or the file cannot be written; a failed COMMIT says so in a transaction error."""
+    if isinstance(error, duckdb.IOException):
+        return True
+    return isinstance(error, (duckdb.Error, OSError)) and any(
+        words in str(error) for words in ("No space left on device", "Could not write")
+    )
 
 
 def use_catalog(con: duckdb.DuckDBPyConnection, catalog: str) -> None:

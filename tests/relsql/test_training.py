@@ -138,3 +138,17 @@ def test_removed_columns_are_not_read(untrained: Path, tmp_path: Path) -> None:
         card = read_card(con, current_catalog(con), "churn", 1)
     assert "amount" not in card.schema.table("orders").column_names
     assert "name" not in card.inputs["customers"].columns
+
+
+def test_a_full_disk_changes_nothing(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from relsql import training
+
+    def fill(*args: object, **kwargs: object) -> None:
+        raise duckdb.TransactionException("Failed to commit: Could not write file: No space left on device")
+
+    with duckdb.connect(str(shop)) as con:
+        before = contents(con)
+        monkeypatch.setattr(training, "save_model", fill)
+        with pytest.raises(DatabaseError, match="could not be written"):
+            train_quickly(con, "churn")
+        assert contents(con) == before
