@@ -207,9 +207,10 @@ def make_plan(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, options:
     paths = plan_paths(con, catalog, schema, task.entity_table, fanout=options.fanout)
     used = {path.table for path in paths} | {link.parent for path in paths for link in path.lookups}
     used |= {table for path in paths for link in path.links for table in (link.child, link.parent)}
+    read = used | {str(link) for link in schema.links if link.child in used and link.parent in used}
     for finding in check_schema(con, catalog, schema):
-        if finding.severity == "error" and finding.object.split("(")[0].split(" ")[0] in used:
-            raise SchemaError(f"{finding.object} {finding.message}", fix="relsql inspect FILE")
+        if finding.severity == "error" and finding.object in read:
+            raise SchemaError(finding.message)
     inputs = {key: fit_node_inputs(con, catalog, schema, key, until=task.val_timestamp) for key in sorted(used)}
     columns = {key: found.columns for key, found in inputs.items()}
     return Plan(task, used_schema(schema, sorted(used), columns), paths, inputs, layouts_of(paths, inputs))

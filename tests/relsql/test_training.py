@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 import relsql
+from relsql.declare import declare_link, declare_table, parse_link
 from relsql.errors import DatabaseError, ModelError, SchemaError, TaskError
 from relsql.evaluation import evaluate, predict_split
 from relsql.registry import find_model, read_card, read_models
 from relsql.runs import PHASES
 from relsql.schema import current_catalog
+from relsql.store import transaction
 from relsql.training import train
 from tests.shop import QUICK, TASK, create_shop, train_quickly
 
@@ -138,6 +140,53 @@ def test_removed_columns_are_not_read(untrained: Path, tmp_path: Path) -> None:
         card = read_card(con, current_catalog(con), "churn", 1)
     assert "amount" not in card.schema.table("orders").column_names
     assert "name" not in card.inputs["customers"].columns
+
+
+def test_declared_keys_that_no_longer_hold_stop_training(untrained: Path, tmp_path: Path) -> None:
+    path = tmp_path / "shop.duckdb"
+    path.write_bytes(untrained.read_bytes())
+    with duckdb.connect(str(path)) as con:
+        con.execute("CREATE TABLE visits AS SELECT order_id AS visit_id, customer_id, ordered_at FROM orders")
+        catalog = current_catalog(con)
+        with transaction(con):
+            declare_table(con, catalog, "visits", primary_key=("visit_id",), time_column="ordered_at")
+            declare_link(con, catalog, parse_link("visits(customer_id) -> customers(customer_id)"))
+        con.execute("INSERT INTO visits SELECT * FROM visits LIMIT 5")
+        before = contents(con)
+        with pytest.raises(SchemaError, match="visits"):
+            train(con, "customer-churn", name="churn", options=QUICK)
+        assert contents(con) == before
+
+
+def test_pretrained_bart_is_loaded_and_scores(untrained: Path, tmp_path: Path) -> None:
+    from transformers import BartConfig, BartForConditionalGeneration, PreTrainedTokenizerFast
+
+    from relsql.tokenizer import train_tokenizer
+
+    tokenizer = train_tokenizer(["<table>shops<attribute>city<value>Ulm", "customer 1 gift express"], 300)
+    size = tokenizer.get_vocab_size()
+    sizes = {"d_model": 16, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16, "encoder_layers": 1, "decoder_layers": 1}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "max_position_embeddings": 80}
+    config = BartConfig(vocab_size=size, **sizes, **heads)
+    checkpoint = tmp_path / "bart"
+    BartForConditionalGeneration(config).save_pretrained(checkpoint)
+    named = {
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "pad_token": "<pad>",
+        "unk_token": "<unk>",
+        "mask_token": "<mask>",
+    }
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **named).save_pretrained(checkpoint)
+    path = tmp_path / "shop.duckdb"
+    path.write_bytes(untrained.read_bytes())
+    with relsql.connect(path) as con:
+        train(con, "customer-churn", name="churn", options=replace(QUICK, encoder=str(checkpoint)))
+        relsql.attach(con)
+        card = read_card(con, current_catalog(con), "churn", 1)
+        found = con.execute("SELECT count(predict_churn(customer_id)) FROM customers").fetchall()
+    assert (card.encoder.source, card.encoder.width) == (str(checkpoint), 16)
+    assert found == [(60,)]
 
 
 def test_a_full_disk_changes_nothing(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
