@@ -17,9 +17,13 @@ import pyarrow.compute
 
 from relsql.features import NodeInputs
 from relsql.gather import Segment
+from relsql.paths import Path
+from relsql.schema import Schema
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
+
+MICROSECONDS_PER_DAY = 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +163,36 @@ def _positions(values: FloatArray, vocabulary: tuple[float, ...]) -> IntArray:
     return np.where(known[nearest] == values, nearest + 1, 0)
 
 
+def existing_seeds(blocks: Sequence[Block], layouts: Sequence[BlockLayout]) -> tuple[list[Block], IntArray]:
+    """Keep the seeds whose entity exists at as_of: those with a row in the entity's own block, the first one.
+
+    Returns:
+        The blocks of those seeds, and their positions among all seeds, int64 [kept].
+    """
+    chosen = np.flatnonzero(blocks[0].counts)
+    if len(chosen) == len(blocks[0].counts):
+        return list(blocks), chosen
+    kept = [block.take(chosen, block.row_starts(), x.fanout) for block, x in zip(blocks, layouts, strict=True)]
+    return kept, chosen
+
+
+def as_of_days(times: pa.Array) -> FloatArray:
+    """Timestamps as days since 1970-01-01, float32; 0 for NULL."""
+    microseconds = times.cast(pa.timestamp("us")).cast(pa.int64()).fill_null(0)
+    days: FloatArray = (np.asarray(microseconds) / MICROSECONDS_PER_DAY).astype(np.float32)
+    return days
+
+
+def newest_evidence_days(blocks: Sequence[Block], paths: Sequence[Path], schema: Schema) -> npt.NDArray[np.float64]:
+    """Age of the newest linked row of each seed in days, float64 [seeds]; infinite when none has a time."""
+    newest = np.full(len(blocks[0].counts), np.inf)
+    for block, path in zip(blocks[1:], paths[1:], strict=True):
+        if schema.table(path.table).time_column:
+            # The row's age is the first number after the present flag.
+            np.minimum.at(newest, block.slot // path.fanout, block.numbers[:, 1])
+    return newest
+
+
 def _integers(rows: pa.StructArray, name: str) -> IntArray:
     return np.asarray(rows.field(name).fill_null(0), dtype=np.int64)
 
@@ -224,7 +258,7 @@ def graph_inputs(blocks: Sequence[Block], layouts: Sequence[BlockLayout]) -> Gra
         for layout, block in zip(layouts, blocks, strict=True)
     ]
     for path, (layout, block) in enumerate(zip(layouts, blocks, strict=True)):
-        for i, (segment, part) in enumerate(zip(layout.segments, _segments_of(block, layout), strict=True)):
+        for i, (segment, part) in enumerate(zip(layout.segments, segment_parts(block, layout), strict=True)):
             table = position[segment.inputs.table]
             present = np.flatnonzero(part[0][:, 0] > 0.5)
             values = (part[0][present, 1:], part[1][present], part[2][present])
@@ -241,7 +275,7 @@ def graph_inputs(blocks: Sequence[Block], layouts: Sequence[BlockLayout]) -> Gra
     return GraphInputs(text_ids, found, tuple(rows), tuple(block.slot for block in blocks))
 
 
-def _segments_of(block: Block, layout: BlockLayout) -> list[tuple[FloatArray, IntArray, IntArray]]:
+def segment_parts(block: Block, layout: BlockLayout) -> list[tuple[FloatArray, IntArray, IntArray]]:
     """Numbers with the present flag, categories and texts of each segment."""
     parts = []
     number = category = text = 0

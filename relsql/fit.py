@@ -11,7 +11,7 @@ import torch
 from sklearn.metrics import mean_absolute_error, roc_auc_score
 from torch import Tensor, nn
 
-from relsql.blocks import Block, BlockLayout, FloatArray, GraphInputs, IntArray, graph_inputs
+from relsql.blocks import Block, BlockLayout, FloatArray, GraphInputs, IntArray, graph_inputs, segment_parts
 from relsql.errors import TrainingError
 from relsql.network import GraphNetwork, GraphTensors, Head
 
@@ -114,11 +114,8 @@ def fit_statistics(network: GraphNetwork, head: Head, seeds: SeedSet) -> None:
     """Fit the standardisation of every table's numbers and the head's ranges on the training seeds."""
     samples: dict[str, list[FloatArray]] = {table: [] for table in network.tables}
     for layout, block in zip(network.layouts, seeds.blocks, strict=True):
-        start = 0
-        for segment in layout.segments:
-            part = block.numbers[:, start : start + segment.numbers_width]
-            samples[segment.inputs.table].append(part[part[:, 0] > 0.5, 1:])
-            start += segment.numbers_width
+        for segment, (numbers, _, _) in zip(layout.segments, segment_parts(block, layout), strict=True):
+            samples[segment.inputs.table].append(numbers[numbers[:, 0] > 0.5, 1:])
     for table, parts in samples.items():
         network.encoder(table).fit(torch.from_numpy(np.concatenate(parts)))
     head.fit(torch.from_numpy(seeds.as_of_days), torch.from_numpy(seeds.labels))

@@ -198,8 +198,13 @@ def table_key(schema_name: str, table_name: str) -> str:
 
 def has_relsql_table(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> bool:
     """True if `relsql.<name>` exists in the database `catalog`."""
+    return has_table(con, catalog, RELSQL_SCHEMA, name)
+
+
+def has_table(con: duckdb.DuckDBPyConnection, catalog: str, schema_name: str, name: str) -> bool:
+    """True if the table exists in the database `catalog`."""
     query = "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND table_name = ?"
-    [(count,)] = con.execute(query, [catalog, RELSQL_SCHEMA, name]).fetchall()
+    [(count,)] = con.execute(query, [catalog, schema_name, name]).fetchall()
     return bool(count)
 
 

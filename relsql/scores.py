@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 
 from relsql.errors import DatabaseError
-from relsql.schema import DEFAULT_SCHEMA, RELSQL_SCHEMA, current_catalog
+from relsql.schema import DEFAULT_SCHEMA, RELSQL_SCHEMA, current_catalog, has_table
 from relsql.sql import ident, literal, qualified
 from relsql.store import require_writable
 
@@ -95,9 +95,7 @@ def _write_table(con: duckdb.DuckDBPyConnection, query: str, output: str, overwr
     schema_name = schema_name or DEFAULT_SCHEMA
     if schema_name == RELSQL_SCHEMA:
         raise DatabaseError(f"table '{output}' would lie in relsql's own schema", expected="a table of another schema")
-    found = "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND table_name = ?"
-    row = con.execute(found, [catalog, schema_name, name]).fetchall()[0]
-    if row != (0,) and not overwrite:
+    if has_table(con, catalog, schema_name, name) and not overwrite:
         raise _exists(f"table '{output}'")
     target = qualified(catalog, schema_name, name)
     con.execute(f"CREATE OR REPLACE TABLE {target} AS {query}")

@@ -8,7 +8,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from relsql.blocks import BlockLayout, concat_blocks, decode_block
+from relsql.blocks import BlockLayout, as_of_days, concat_blocks, decode_block, existing_seeds
 from relsql.fit import SeedSet
 from relsql.gather import AS_OF, ENTITY, Gather
 from relsql.sql import ident
@@ -59,10 +59,6 @@ def _gather_part(
         con.unregister(_SEEDS)
     order = np.argsort(np.asarray(gathered.column("_position")))
     gathered = gathered.take(pa.array(order))
-    blocks = [decode_block(gathered.column(layout.name), layout) for layout in layouts]
-    known = np.flatnonzero(blocks[0].counts)
-    if len(known) < labels.num_rows:
-        blocks = [b.take(known, b.row_starts(), x.fanout) for b, x in zip(blocks, layouts, strict=True)]
-    microseconds = np.asarray(labels.column("as_of").cast(pa.timestamp("us")).cast(pa.int64()))[known]
+    blocks, known = existing_seeds([decode_block(gathered.column(layout.name), layout) for layout in layouts], layouts)
     values = np.asarray(labels.column("label")).astype(np.float32)[known]
-    return SeedSet(tuple(blocks), (microseconds / 86_400_000_000).astype(np.float32), values)
+    return SeedSet(tuple(blocks), as_of_days(labels.column("as_of"))[known], values)

@@ -12,8 +12,9 @@ import duckdb
 
 from relsql.errors import TaskError
 from relsql.features import time_sql
-from relsql.schema import DEFAULT_SCHEMA, Schema
-from relsql.sql import literal, qualified
+from relsql.schema import Schema
+from relsql.sql import literal
+from relsql.store import use_catalog
 from relsql.task import Task
 
 Split = Literal["train", "val", "test"]
@@ -58,7 +59,7 @@ def default_splits(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema,
 def task_cursor(con: duckdb.DuckDBPyConnection, catalog: str) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a cursor inside `catalog`; closing it drops its temporary relations."""
     with closing(con.cursor()) as cursor:
-        cursor.execute(f"USE {qualified(catalog, DEFAULT_SCHEMA)}")
+        use_catalog(cursor, catalog)
         # Zoned times compare with the zone-less timestamps of the seeds as UTC.
         cursor.execute("SET TimeZone = 'UTC'")
         yield cursor

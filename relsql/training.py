@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 
 import relsql
 from exporters.onnx import export_encoder, export_graph, export_head
-from relsql.blocks import BlockLayout, FloatArray
+from relsql.blocks import BlockLayout, FloatArray, newest_evidence_days
 from relsql.card import CARD_FORMAT, EncoderCard, ModelCard, layouts_of
 from relsql.corpus import distinct_texts
 from relsql.declare import check_schema
@@ -386,10 +386,7 @@ def _oldest_evidence_days(plan: Plan, seeds: dict[str, SeedSet]) -> float | None
     """Age of the newest linked row, for the seed of train and validation where it is oldest."""
     oldest = -np.inf
     for part in seeds.values():
-        newest = np.full(len(part), np.inf)
-        for layout, block, path in zip(plan.layouts[1:], part.blocks[1:], plan.paths[1:], strict=True):
-            if plan.schema.table(path.table).time_column:
-                np.minimum.at(newest, block.slot // layout.fanout, block.numbers[:, 1])
+        newest = newest_evidence_days(part.blocks, plan.paths, plan.schema)
         finite = newest[np.isfinite(newest)]
         oldest = max(oldest, float(finite.max())) if len(finite) else oldest
     return float(oldest) if np.isfinite(oldest) else None

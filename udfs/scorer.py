@@ -10,7 +10,17 @@ import numpy.typing as npt
 import onnxruntime
 import pyarrow as pa
 
-from relsql.blocks import Block, FloatArray, IntArray, decode_block, graph_feed, graph_inputs
+from relsql.blocks import (
+    Block,
+    FloatArray,
+    IntArray,
+    as_of_days,
+    decode_block,
+    existing_seeds,
+    graph_feed,
+    graph_inputs,
+    newest_evidence_days,
+)
 from relsql.card import ModelCard, layouts_of
 from relsql.errors import ArtifactError
 from relsql.tokenizer import encode_batch, load_tokenizer
@@ -25,7 +35,6 @@ RESULT_FIELDS = [
     pa.field("version", pa.int32()),
 ]
 RESULT_SQL_TYPE = "STRUCT(score DOUBLE, status VARCHAR, evidence INTEGER, as_of TIMESTAMP, version INTEGER)"
-MICROSECONDS_PER_DAY = 86_400_000_000
 
 
 class Scorer:
@@ -84,21 +93,20 @@ class Scorer:
         """
         if isinstance(rows, pa.ChunkedArray):
             rows = rows.combine_chunks()
-        blocks = [decode_block(rows.field(layout.name), layout) for layout in self.layouts]
-        known = blocks[0].counts > 0
-        chosen = np.flatnonzero(known)
-        if len(chosen) < len(known):
-            blocks = [b.take(chosen, b.row_starts(), x.fanout) for b, x in zip(blocks, self.layouts, strict=True)]
+        blocks, known = existing_seeds(
+            [decode_block(rows.field(layout.name), layout) for layout in self.layouts], self.layouts
+        )
         as_of = rows.field("as_of").cast(pa.timestamp("us"))
-        microseconds = np.asarray(as_of.view(pa.int64()).fill_null(0))[chosen]
-        score = np.zeros(len(known))
-        evidence = np.zeros(len(known), dtype=np.int32)
-        status = np.full(len(known), "unknown_entity", dtype=object)
-        if len(chosen):
-            score[chosen] = self._run(blocks, (microseconds / MICROSECONDS_PER_DAY).astype(np.float32))
-            evidence[chosen], status[chosen] = self._evidence(blocks, len(chosen))
-        version = np.full(len(known), self.card.version, dtype=np.int32)
-        columns = [pa.array(score, mask=~known), pa.array(status, pa.string()), pa.array(evidence), as_of]
+        score = np.full(len(rows), np.nan)
+        evidence = np.zeros(len(rows), dtype=np.int32)
+        status = np.full(len(rows), "unknown_entity", dtype=object)
+        if len(known):
+            score[known] = self._run(blocks, as_of_days(as_of)[known])
+            evidence[known], status[known] = self._evidence(blocks)
+        version = np.full(len(rows), self.card.version, dtype=np.int32)
+        unknown = np.ones(len(rows), dtype=bool)
+        unknown[known] = False
+        columns = [pa.array(score, mask=unknown), pa.array(status, pa.string()), pa.array(evidence), as_of]
         return pa.StructArray.from_arrays([*columns, pa.array(version)], fields=RESULT_FIELDS)
 
     def _run(self, blocks: list[Block], as_of_days: FloatArray) -> FloatArray:
@@ -110,17 +118,14 @@ class Scorer:
         result: FloatArray = self._head.run(None, {k: v for k, v in head_feed.items() if k in self._head_names})[0]
         return result
 
-    def _evidence(self, blocks: list[Block], seeds: int) -> tuple[IntArray, npt.NDArray[np.object_]]:
+    def _evidence(self, blocks: list[Block]) -> tuple[IntArray, npt.NDArray[np.object_]]:
         """Number of linked rows of each seed, and its status."""
-        evidence = np.zeros(seeds, dtype=np.int64)
-        newest_days = np.full(seeds, np.inf)
-        for layout, block, path in zip(self.layouts[1:], blocks[1:], self.card.paths[1:], strict=True):
+        evidence = np.zeros(len(blocks[0].counts), dtype=np.int64)
+        for block in blocks[1:]:
             evidence += block.counts
-            if self.card.schema.table(path.table).time_column:
-                # The row's age is the first number after the present flag.
-                np.minimum.at(newest_days, block.slot // layout.fanout, block.numbers[:, 1])
-        status = np.full(seeds, "ok", dtype=object)
+        status = np.full(len(evidence), "ok", dtype=object)
         if self.card.stale_after_days is not None:
+            newest_days = newest_evidence_days(blocks, self.card.paths, self.card.schema)
             status[newest_days > self.card.stale_after_days] = "stale"
         status[evidence == 0] = "no_history"
         return evidence, status
