@@ -6,10 +6,10 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo check lint format types imports build clean
+.PHONY: help setup test demo check lint format types imports build bench-accuracy bench-truth clean
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
 setup: $(STAMP) ## Create .venv with all dependencies (once; about 2 GB)
 
@@ -40,6 +40,13 @@ types: setup ## Check types
 
 imports: setup ## Check which package may import what
 	$(BIN)/lint-imports --no-logo
+
+bench-accuracy: setup ## Measure every method on every task, 5 seeds each (hours; goes on where it stopped)
+	$(BIN)/python -m benchmarks.accuracy
+	$(BIN)/python -m benchmarks.report .bench/accuracy.json
+
+bench-truth: setup ## Measure how much of a planted signal is found in generated databases
+	$(BIN)/python -m benchmarks.known_truth
 
 build: setup ## Build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

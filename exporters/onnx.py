@@ -3,8 +3,9 @@
     row encoder   input_ids int64 [rows, tokens], attention_mask int64 [rows, tokens]
                   -> row_embedding float32 [rows, width]
     graph         embeddings float32 [texts, width], seeds int64 [seeds], for each table T the inputs T.numbers,
-                  T.categories, T.texts (those that it has), for each path P the inputs P.rows and P.slots
-                  -> state float32 [seeds, channels]; see `relsql.blocks.GraphInputs`
+                  T.categories, T.texts (those that it has), for each path P the inputs P.rows, P.slots, P.ages and
+                  P.totals (those that it has) -> state float32 [seeds, channels]; see
+                  `relsql.graph_inputs.GraphInputs`
     head          state float32 [seeds, channels], as_of_days float32 [seeds] -> score float32 [seeds]
 
 All axes but widths are dynamic. Calibration is inside the head: `score` is a probability or a value.
@@ -24,18 +25,18 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from relsql.blocks import (
-    Block,
-    BlockLayout,
-    category_count,
+from relsql.blocks import Block, BlockLayout, category_count
+from relsql.errors import ExportError, ParityError
+from relsql.graph_inputs import (
     graph_feed,
     graph_input_names,
     graph_inputs,
+    path_input_names,
     table_input_names,
     tables_of,
 )
-from relsql.errors import ExportError, ParityError
-from relsql.network import GraphNetwork, GraphTensors, Head
+from relsql.head import Head
+from relsql.network import GraphNetwork, GraphTensors, PathTensors, TableTensors
 from relsql.row_text import TABLE_MARKER, VALUE_MARKER
 from relsql.tokenizer import encode_batch
 
@@ -44,7 +45,7 @@ OPSET = 18
 
 
 class GraphComponent(nn.Module):
-    """`GraphNetwork` with its inputs as three lists; inputs of width 0 are left out, see `relsql.blocks.graph_feed`."""
+    """`GraphNetwork` with its inputs as three lists; inputs of width 0 are left out, see `graph_feed`."""
 
     def __init__(self, network: GraphNetwork) -> None:
         super().__init__()
@@ -53,17 +54,30 @@ class GraphComponent(nn.Module):
 
     def forward(self, embeddings: Tensor, seeds: Tensor, tables: list[Tensor], paths: list[Tensor]) -> Tensor:
         """Entity states, float32 [seeds, channels]; the inputs are those of the module's docstring."""
-        given = iter(tables)
-        numbers, categories, texts = [], [], []
-        for table in self.tables:
-            # Every table has at least its row count to tell, so `numbers` is always given.
-            numbers.append(next(given))
-            nothing = torch.zeros((numbers[-1].shape[0], 0), dtype=torch.int64)
-            categories.append(next(given) if category_count(table) else nothing)
-            texts.append(next(given) if table.text_columns else nothing)
-        batch = GraphTensors(embeddings, numbers, categories, texts, paths[0::2], paths[1::2])
+        batch = GraphTensors(embeddings, self._tables(tables), self._paths(paths, seeds))
         states: Tensor = self.network(batch, seeds.shape[0])
         return states
+
+    def _tables(self, given: list[Tensor]) -> list[TableTensors]:
+        parts = iter(given)
+        found = []
+        for table in self.tables:
+            # Every table has at least its row count to tell, so `numbers` is always given.
+            numbers = next(parts)
+            nothing = torch.zeros((numbers.shape[0], 0), dtype=torch.int64)
+            categories = next(parts) if category_count(table) else nothing
+            found.append(TableTensors(numbers, categories, next(parts) if table.text_columns else nothing))
+        return found
+
+    def _paths(self, given: list[Tensor], seeds: Tensor) -> list[PathTensors]:
+        parts = iter(given)
+        found = []
+        for layout in self.network.layouts:
+            rows, slots = next(parts), next(parts)
+            ages = next(parts) if layout.ages_width else torch.zeros((slots.shape[0], 0))
+            totals = next(parts) if layout.counts_width else torch.zeros((seeds.shape[0], 0))
+            found.append(PathTensors(rows, slots, ages, totals))
+        return found
 
 
 class HeadComponent(nn.Module):
@@ -128,7 +142,8 @@ def export_graph(network: GraphNetwork, embedding_width: int) -> tuple[bytes, fl
     paths: list[dict[int, torch.export.Dim]] = []
     for layout in network.layouts:
         rows = torch.export.Dim(f"{layout.name}_rows", min=0)
-        paths += [{1: rows}, {0: rows}]
+        axes = {"rows": {1: rows}, "slots": {0: rows}, "ages": {0: rows}, "totals": {0: seeds}}
+        paths += [axes[name.rpartition(".")[2]] for name in path_input_names(layout)]
     shapes = ({0: texts}, {0: seeds}, tables, paths)
     names = list(graph_input_names(network.layouts))
     embeddings, index, *tensors = _graph_sample(network.layouts, embedding_width, 5, 0.5, 0)
@@ -191,7 +206,8 @@ def _graph_sample(layouts: Sequence[BlockLayout], width: int, seeds: int, fill: 
         categories = random.integers(0, 2, size=(len(slots), layout.categories_width))
         texts = random.integers(0, 4, size=(len(slots), layout.texts_width))
         counts = np.bincount(slots // layout.fanout, minlength=seeds)
-        blocks.append(Block(numbers, categories, texts, slots, counts))
+        totals = random.integers(0, 99, size=(seeds, layout.counts_width)).astype(np.float32)
+        blocks.append(Block(numbers, categories, texts, slots, counts, totals))
     inputs = graph_inputs(blocks, layouts)
     embeddings = random.normal(size=(len(inputs.text_ids), width)).astype(np.float32)
     embeddings[0] = 0
@@ -230,7 +246,7 @@ def _export(
 def _largest_difference(
     name: str, content: bytes, module: nn.Module, names: list[str], cases: Sequence[Sequence[Tensor]]
 ) -> float:
-    """Compare onnxruntime with torch on shapes that the export has not seen."""
+    """Compare onnxruntime with torch on shapes that the export has not seen; absolute, relative for values above 1."""
     try:
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     except Exception as error:
@@ -247,7 +263,9 @@ def _largest_difference(
         shapes = ", ".join(str(tuple(value.shape)) for value in case)
         if found.shape != expected.shape:
             raise ParityError(f"the {name} component returns shape {found.shape}, torch {expected.shape}, for {shapes}")
-        difference = float(np.abs(found - expected).max()) if found.size else 0.0
+        # A float32 above 1 has no digits for an absolute bound: labels in the thousands are compared relatively.
+        size = np.maximum(1.0, np.abs(expected))
+        difference = float((np.abs(found - expected) / size).max()) if found.size else 0.0
         if not difference <= TOLERANCE:
             raise ParityError(
                 f"the {name} component differs from torch by {difference:.2g} for inputs of shape {shapes}",

@@ -53,11 +53,14 @@ def entity_columns_auc(
     model = _model(task, len(inputs.numbers) + 1, len(inputs.categories))
     x, y = features(con, catalog, schema, task, inputs, train)
     step = -(-len(y) // MAX_TRAIN_ROWS)
-    model.fit(x[::step], y[::step])
+    x, y = x[::step], y[::step]
+    # The boosting refuses a column without any value.
+    empty = np.isnan(x).all(axis=0)
+    model.fit(np.where(empty, 0.0, x), y)
     metrics: dict[Split, float] = {}
     for split in splits:
         x, y = features(con, catalog, schema, task, inputs, label_table(con, catalog, schema, task, split))
-        metrics[split] = _metric(task, model, x, y)
+        metrics[split] = _metric(task, model, np.where(empty, 0.0, x), y)
     return metrics
 
 

@@ -7,7 +7,7 @@ the code here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,11 +34,13 @@ class BlockLayout:
         name: the path's name.
         fanout: rows per seed at most.
         segments: row's own table first, then its lookups, see `relsql.gather.Segment`.
+        counts_width: number of row counts of each seed, see `relsql.paths.Path.count_days`; 0 for a single row.
     """
 
     name: str
     fanout: int
     segments: tuple[Segment, ...]
+    counts_width: int = 0
 
     @property
     def numbers_width(self) -> int:
@@ -59,6 +61,15 @@ class BlockLayout:
     def texts_width(self) -> int:
         """Number of text ids of a decoded row, one for each segment with text."""
         return sum(segment.has_text for segment in self.segments)
+
+    @property
+    def ages_width(self) -> int:
+        """Number of ages of a row, those of its lookups included."""
+        return sum(len(segment.inputs.ages) for segment in self.segments)
+
+    def counts_type(self) -> str:
+        """DuckDB type of the path's counts."""
+        return f"STRUCT({', '.join(f'w{i} BIGINT' for i in range(self.counts_width))})"
 
     def arrow_type(self) -> str:
         """DuckDB type of the path's column."""
@@ -89,6 +100,7 @@ class Block:
         texts: int64 [rows, texts_width], ids of row texts, 0 = none.
         slot: int64 [rows], each value once: seed * fanout + recency rank.
         counts: int64 [seeds], rows of each seed.
+        totals: float32 [seeds, counts_width], visible rows of each seed, in all and within the path's spans.
     """
 
     numbers: FloatArray
@@ -96,6 +108,7 @@ class Block:
     texts: IntArray
     slot: IntArray
     counts: IntArray
+    totals: FloatArray
 
     def take(self, seeds: IntArray, starts: IntArray, fanout: int) -> Block:
         """The rows of some seeds, renumbered 0, 1, ... in the order given.
@@ -109,7 +122,7 @@ class Block:
         batch_start = np.cumsum(counts) - counts
         rows = np.arange(counts.sum()) - np.repeat(batch_start - starts[seeds], counts)
         slot = np.repeat(np.arange(len(seeds)) * fanout, counts) + self.slot[rows] % fanout
-        return Block(self.numbers[rows], self.categories[rows], self.texts[rows], slot, counts)
+        return Block(self.numbers[rows], self.categories[rows], self.texts[rows], slot, counts, self.totals[seeds])
 
     def row_starts(self) -> IntArray:
         """First row of each seed; rows of a seed are contiguous. int64 [seeds]."""
@@ -117,8 +130,16 @@ class Block:
         return starts
 
 
-def decode_block(column: pa.Array, layout: BlockLayout) -> Block:
-    """Decode one path's column: LIST of STRUCT(rank, n0.., c0..), NULL where a seed has no rows."""
+def decode_blocks(columns: Callable[[str], pa.Array], layouts: Sequence[BlockLayout]) -> list[Block]:
+    """Decode the gathered columns of all paths; `columns` returns one by its name."""
+    return [decode_block(columns(x.name), x, columns(f"{x.name}__counts") if x.counts_width else None) for x in layouts]
+
+
+def decode_block(column: pa.Array, layout: BlockLayout, totals: pa.Array | None = None) -> Block:
+    """Decode one path's column: LIST of STRUCT(rank, n0.., c0..), NULL where a seed has no rows.
+
+    `totals` is its column of counts, STRUCT(w0, ...), for a path that has counts.
+    """
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     counts = np.asarray(pa.compute.list_value_length(column).fill_null(0), dtype=np.int64)
@@ -132,7 +153,23 @@ def decode_block(column: pa.Array, layout: BlockLayout) -> Block:
     categories = np.empty((len(rows), layout.categories_width), dtype=np.int64)
     texts = np.empty((len(rows), layout.texts_width), dtype=np.int64)
     _split_codes(layout, numbers, codes, categories, texts)
-    return Block(numbers, categories, texts, seed * layout.fanout + rank, counts)
+    slot = seed * layout.fanout + rank
+    # Lists come in an order that suits the join; neither training nor the last bits of a score depend on it.
+    order = np.argsort(slot)
+    found = _totals(totals, layout, len(counts))
+    return Block(numbers[order], categories[order], texts[order], slot[order], counts, found)
+
+
+def _totals(column: pa.Array | None, layout: BlockLayout, seeds: int) -> FloatArray:
+    found = np.zeros((seeds, layout.counts_width), dtype=np.float32)
+    if column is None or not seeds:
+        return found
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    # `flatten` marks the fields of a NULL struct as NULL, which `field` does not.
+    for i, field in enumerate(column.flatten()):
+        found[:, i] = field.fill_null(0).to_numpy(zero_copy_only=False)
+    return found
 
 
 def _split_codes(
@@ -189,7 +226,7 @@ def newest_evidence_days(blocks: Sequence[Block], paths: Sequence[Path], schema:
     for block, path in zip(blocks[1:], paths[1:], strict=True):
         if schema.table(path.table).time_column:
             # The row's age is the first number after the present flag.
-            np.minimum.at(newest, block.slot // path.fanout, block.numbers[:, 1])
+            np.fmin.at(newest, block.slot // path.fanout, block.numbers[:, 1])
     return newest
 
 
@@ -206,73 +243,8 @@ def concat_blocks(blocks: Sequence[Block], fanout: int) -> Block:
         np.concatenate([block.texts for block in blocks]),
         np.concatenate([block.slot + shift * fanout for block, shift in zip(blocks, shifts, strict=True)]),
         np.concatenate([block.counts for block in blocks]),
+        np.concatenate([block.totals for block in blocks]),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class TableRows:
-    """Distinct rows of one table in a batch, input of its node encoder.
-
-    Attributes:
-        numbers: float32 [rows, numbers]; NaN = missing.
-        categories: int64 [rows, categories].
-        texts: int64 [rows], positions in the batch's embeddings; empty for a table without text.
-    """
-
-    numbers: FloatArray
-    categories: IntArray
-    texts: IntArray
-
-
-@dataclass(frozen=True, slots=True)
-class GraphInputs:
-    """A batch as the network reads it: every table's rows once, and who reads which.
-
-    Attributes:
-        text_ids: int64 [texts], the distinct text ids; the first is 0.
-        tables: rows by table, in the order of `tables_of`.
-        rows: for each path int64 [segments, rows]: position + 1 of each segment's row in its table, 0 = absent.
-        slots: for each path int64 [rows], see `Block.slot`.
-    """
-
-    text_ids: IntArray
-    tables: tuple[TableRows, ...]
-    rows: tuple[IntArray, ...]
-    slots: tuple[IntArray, ...]
-
-
-def tables_of(layouts: Sequence[BlockLayout]) -> tuple[NodeInputs, ...]:
-    """Node inputs of every table that the paths read, sorted by table."""
-    inputs = {segment.inputs.table: segment.inputs for layout in layouts for segment in layout.segments}
-    return tuple(inputs[table] for table in sorted(inputs))
-
-
-def graph_inputs(blocks: Sequence[Block], layouts: Sequence[BlockLayout]) -> GraphInputs:
-    """Sort the rows of a batch by table, each looked-up row once."""
-    tables = tables_of(layouts)
-    position = {inputs.table: i for i, inputs in enumerate(tables)}
-    parts: list[list[tuple[FloatArray, IntArray, IntArray]]] = [[] for _ in tables]
-    filled = [0] * len(tables)
-    rows = [
-        np.zeros((len(layout.segments), len(block.slot)), dtype=np.int64)
-        for layout, block in zip(layouts, blocks, strict=True)
-    ]
-    for path, (layout, block) in enumerate(zip(layouts, blocks, strict=True)):
-        for i, (segment, part) in enumerate(zip(layout.segments, segment_parts(block, layout), strict=True)):
-            table = position[segment.inputs.table]
-            present = np.flatnonzero(part[0][:, 0] > 0.5)
-            values = (part[0][present, 1:], part[1][present], part[2][present])
-            if i > 0:
-                values, inverse = _distinct(values)
-            else:
-                inverse = np.arange(len(present))
-            rows[path][i, present] = filled[table] + inverse + 1
-            filled[table] += len(values[0])
-            parts[table].append(values)
-    joined = [tuple(np.concatenate(arrays) for arrays in zip(*part, strict=True)) for part in parts]
-    text_ids, texts = compact_texts([texts for _, _, texts in joined])
-    found = tuple(TableRows(n, c, t) for (n, c, _), t in zip(joined, texts, strict=True))
-    return GraphInputs(text_ids, found, tuple(rows), tuple(block.slot for block in blocks))
 
 
 def segment_parts(block: Block, layout: BlockLayout) -> list[tuple[FloatArray, IntArray, IntArray]]:
@@ -288,70 +260,3 @@ def segment_parts(block: Block, layout: BlockLayout) -> list[tuple[FloatArray, I
         category += category_count(segment.inputs)
         text += segment.has_text
     return parts
-
-
-def _distinct(
-    values: tuple[FloatArray, IntArray, IntArray],
-) -> tuple[tuple[FloatArray, IntArray, IntArray], IntArray]:
-    """Equal rows once, and the position of every row among them."""
-    numbers, categories, texts = values
-    if len(numbers) == 0:
-        return values, np.zeros(0, dtype=np.int64)
-    packed = np.concatenate(
-        [np.ascontiguousarray(part).view(np.int32) for part in (numbers, categories, texts[:, None])], 1
-    )
-    keys = np.ascontiguousarray(packed).view([("", np.void, packed.dtype.itemsize * packed.shape[1])]).ravel()
-    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-    return (numbers[first], categories[first], texts[first]), inverse
-
-
-def compact_texts(texts: Sequence[IntArray]) -> tuple[IntArray, list[IntArray]]:
-    """Renumber the text ids of a batch, so that only the embeddings of its distinct texts are needed.
-
-    Returns:
-        The distinct ids, int64 [m], starting with 0; and the arrays with each id replaced by its position there.
-    """
-    flat = np.concatenate([ids.ravel() for ids in texts] + [np.zeros(1, dtype=np.int64)])
-    distinct, positions = np.unique(flat, return_inverse=True)
-    ends = np.cumsum([ids.size for ids in texts])[:-1]
-    parts = np.split(positions[:-1], ends)
-    return distinct, [part.reshape(ids.shape) for part, ids in zip(parts, texts, strict=True)]
-
-
-def table_input_names(inputs: NodeInputs) -> tuple[str, ...]:
-    """Names of the network's inputs for one table; those of width 0 are left out, but for the numbers."""
-    names = [f"{inputs.table}.numbers"]
-    names += [f"{inputs.table}.categories"] if category_count(inputs) else []
-    names += [f"{inputs.table}.texts"] if inputs.text_columns else []
-    return tuple(names)
-
-
-def graph_input_names(layouts: Sequence[BlockLayout]) -> tuple[str, ...]:
-    """Names of all inputs of the graph component, in order."""
-    tables = [name for inputs in tables_of(layouts) for name in table_input_names(inputs)]
-    paths = [name for layout in layouts for name in (f"path {layout.name}.rows", f"path {layout.name}.slots")]
-    return ("embeddings", "seeds", *tables, *paths)
-
-
-def graph_feed(
-    inputs: GraphInputs, layouts: Sequence[BlockLayout], embeddings: FloatArray, seeds: int
-) -> dict[str, npt.NDArray[np.generic]]:
-    """Inputs of the graph component by name.
-
-    Args:
-        inputs: the batch.
-        layouts: of its blocks.
-        embeddings: float32 [texts, width], those of `inputs.text_ids`.
-        seeds: number of seeds.
-    """
-    feed: dict[str, npt.NDArray[np.generic]] = {"embeddings": embeddings, "seeds": np.arange(seeds)}
-    for table, rows in zip(tables_of(layouts), inputs.tables, strict=True):
-        feed[f"{table.table}.numbers"] = rows.numbers
-        if category_count(table):
-            feed[f"{table.table}.categories"] = rows.categories
-        if table.text_columns:
-            feed[f"{table.table}.texts"] = rows.texts
-    for layout, positions, slots in zip(layouts, inputs.rows, inputs.slots, strict=True):
-        feed[f"path {layout.name}.rows"] = positions
-        feed[f"path {layout.name}.slots"] = slots
-    return feed

@@ -12,10 +12,11 @@ from relsql.errors import ArtifactError
 from relsql.features import NodeInputs
 from relsql.gather import Gather, segments
 from relsql.paths import Path
+from relsql.regime import Regime
 from relsql.schema import Schema, Table
 from relsql.task import Task
 
-CARD_FORMAT = 1
+CARD_FORMAT = 2
 """Raised when an older relsql could misread a card."""
 
 
@@ -49,6 +50,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         parity: largest absolute difference between torch and ONNX by component.
         versions: versions of the libraries that trained it.
         sha256: digests of the artefacts by name.
+        regime: how old its data may be, see `relsql.regime`.
         seed: of the random numbers.
         options: what else was asked for.
     """
@@ -72,6 +74,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parity: dict[str, float]
     versions: dict[str, str]
     sha256: dict[str, str]
+    regime: Regime
     seed: int
     options: dict[str, str | int | float | bool | None]
 
@@ -136,4 +139,7 @@ class _Format(msgspec.Struct):
 
 def layouts_of(paths: tuple[Path, ...], inputs: dict[str, NodeInputs]) -> tuple[BlockLayout, ...]:
     """The block layouts of planned paths."""
-    return tuple(BlockLayout(path.name, path.fanout, segments(path, inputs)) for path in paths)
+    return tuple(
+        BlockLayout(path.name, path.fanout, segments(path, inputs), (1 + len(path.count_days)) * path.counted)
+        for path in paths
+    )

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import duckdb
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
+from relsql.errors import TaskError
 from relsql.labels import Split, label_table
+from relsql.regime import Regime, check_regime, frozen_database, split_end
 from relsql.registry import find_model, read_card
-from relsql.schema import current_catalog
+from relsql.schema import current_catalog, read_schema
 from relsql.sql import ident
 
 _LABELS = "relsql_labels"
@@ -25,6 +28,7 @@ class Evaluation:
     version: int
     task: str
     split: str
+    regime: str
     rows: int
     unscored: int
     metrics: dict[str, float]
@@ -40,19 +44,39 @@ class Predictions:
     scores: npt.NDArray[np.float64]
 
 
-def predict_split(con: duckdb.DuckDBPyConnection, model: str, split: Split) -> Predictions:
+def predict_split(
+    con: duckdb.DuckDBPyConnection, model: str, split: Split, regime: Regime | None = None
+) -> Predictions:
     """Score every label row of a split: `SELECT predict_<model>(entity, as_of := time)`.
 
+    Args:
+        con: a connection whose current database holds the model.
+        model: its name.
+        split: `train`, `val` or `test`.
+        regime: `seed-time` reads the database up to each row's as_of, `frozen` a copy in memory that ends where the
+            split starts; default: the regime that the model was trained for.
+
     Raises:
-        ModelError: unknown model. TaskError: the label query no longer runs.
+        ModelError: unknown model. TaskError: the label query no longer runs, or there is no such regime.
     """
-    from udfs.attach import attach
+    from udfs.attach import attach, attach_model
 
     catalog = current_catalog(con)
     row = find_model(con, catalog, model)
     card = read_card(con, catalog, model, row.version)
-    labels = label_table(con, catalog, card.schema, card.task, split).table
-    attach(con, models=[model])
+    # The label query may read tables that the model does not.
+    schema = read_schema(con, catalog).without_columns(card.task.remove_columns)
+    labels = label_table(con, catalog, schema, card.task, split).table
+    end = split_end(card.task, split)
+    if check_regime(regime or card.regime) == "seed-time" or end is None:
+        attach(con, models=[model])
+        return _predictions(con, model, labels)
+    with con.cursor() as cursor, frozen_database(cursor, catalog, card.schema, end) as frozen:
+        attach_model(cursor, catalog, card, tables_from=frozen)
+        return _predictions(cursor, model, labels)
+
+
+def _predictions(con: duckdb.DuckDBPyConnection, model: str, labels: pa.Table) -> Predictions:
     con.register(_LABELS, labels)
     try:
         query = f"SELECT entity, as_of, label, {ident('predict_' + model)}(entity, as_of := as_of) FROM {_LABELS}"
@@ -64,33 +88,42 @@ def predict_split(con: duckdb.DuckDBPyConnection, model: str, split: Split) -> P
     return Predictions(list(entities), list(times), np.array(values, dtype=np.float64), found)
 
 
-def evaluate(con: duckdb.DuckDBPyConnection, model: str, split: Split = "test") -> Evaluation:
+def evaluate(
+    con: duckdb.DuckDBPyConnection, model: str, split: Split = "test", regime: Regime | None = None
+) -> Evaluation:
     """Metrics of the active version of a model on `train`, `val` or `test`.
 
-    Every row is scored at its own timestamp, with all rows of the database up to it (the seed-time regime).
+    Every row is scored at its own timestamp; what it may read is said by `regime`, see `predict_split`.
 
     Raises:
-        ModelError: unknown model. TaskError: the label query no longer runs.
+        ModelError: unknown model. TaskError: the label query no longer runs, no labelled entity is visible at its
+            timestamp, or there is no such regime.
     """
     catalog = current_catalog(con)
     row = find_model(con, catalog, model)
-    predictions = predict_split(con, model, split)
+    regime = regime or read_card(con, catalog, model, row.version).regime
+    predictions = predict_split(con, model, split, regime)
     scored = np.isfinite(predictions.scores)
     labels, scores = predictions.labels[scored], predictions.scores[scored]
-    metrics = classification_metrics(labels, scores) if row.task_type == "binary_classification" else {}
-    if not metrics:
-        metrics = regression_metrics(labels, scores)
-    return Evaluation(model, row.version, row.task, split, len(labels), int((~scored).sum()), metrics)
+    if not len(labels):
+        raise TaskError(
+            f"task '{row.task}': no entity of the {len(scored)} {split} labels is visible at its timestamp",
+            expected="entities dated before their labels",
+        )
+    measure = classification_metrics if row.task_type == "binary_classification" else regression_metrics
+    unscored = int((~scored).sum())
+    return Evaluation(model, row.version, row.task, split, regime, len(labels), unscored, measure(labels, scores))
 
 
 def classification_metrics(labels: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> dict[str, float]:
-    """ROC-AUC, average precision, log loss and the rate of positives."""
+    """ROC-AUC and average precision, where there are labels of both classes; log loss and the rate of positives."""
     from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
     clipped = np.clip(scores, 1e-7, 1 - 1e-7)
+    both = labels.min() < labels.max()
+    ranking = {"roc_auc": roc_auc_score, "average_precision": average_precision_score} if both else {}
     return {
-        "roc_auc": float(roc_auc_score(labels, scores)),
-        "average_precision": float(average_precision_score(labels, scores)),
+        **{name: float(metric(labels, scores)) for name, metric in ranking.items()},
         "log_loss": float(log_loss(labels, clipped, labels=[0.0, 1.0])),
         "positive_rate": float(labels.mean()),
         "mean_score": float(scores.mean()),
@@ -98,13 +131,13 @@ def classification_metrics(labels: npt.NDArray[np.float64], scores: npt.NDArray[
 
 
 def regression_metrics(labels: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> dict[str, float]:
-    """MAE, RMSE, R2 and the means."""
+    """MAE, RMSE, R2 where labels differ, and the means."""
     error = scores - labels
     spread = float(((labels - labels.mean()) ** 2).sum())
     return {
         "mae": float(np.abs(error).mean()),
         "rmse": float(np.sqrt((error**2).mean())),
-        "r2": 1 - float((error**2).sum()) / spread if spread else float("nan"),
+        **({"r2": 1 - float((error**2).sum()) / spread} if spread else {}),
         "mean_label": float(labels.mean()),
         "mean_score": float(scores.mean()),
     }

@@ -72,6 +72,16 @@ class NodeInputs:
     text_columns: tuple[str, ...]
 
     @property
+    def static_numbers(self) -> tuple[NumberInput, ...]:
+        """The numbers that do not depend on as_of."""
+        return tuple(number for number in self.numbers if number.kind != "age")
+
+    @property
+    def ages(self) -> tuple[NumberInput, ...]:
+        """The numbers that depend on as_of."""
+        return tuple(number for number in self.numbers if number.kind == "age")
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Names of all columns that are read, each once."""
         names = [i.column for i in self.numbers] + [i.column for i in self.categories] + list(self.text_columns)

@@ -11,11 +11,15 @@ measurements (`docs/decisions/0001-one-gather.md`):
 
 Result: one row per seed, with `_entity`, `_as_of`, and for each path a list of STRUCT(rank, n0, n1, ..., c0, c1, ...)
 in any order: recency rank (1 = latest), FLOAT numbers, INTEGER codes. The list is NULL when there are no rows; all are
-NULL when the entity does not exist or is not visible.
+NULL when the entity does not exist or is not visible. Beside each list of several rows stands `<path>__counts`, a
+STRUCT(w0, w1, ...): how many visible rows there are in all, and how many within each of the path's `count_days`.
+
+Training for a database that lags behind asks for *delayed* seeds: their data end at `_until`, at or before `_as_of`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from relsql.features import NodeInputs, category_sql, number_sql, text_sql, time_sql
@@ -25,7 +29,7 @@ from relsql.sql import ident, with_ctes
 
 ENTITY = "_entity"
 AS_OF = "_as_of"
-_SEED_COLUMNS = f"{ENTITY}, {AS_OF}"
+UNTIL = "_until"
 _SHARED = ("hub", "siblings")
 """Kinds of paths whose rows many seeds have in common: they are gathered once for each hub and as_of."""
 
@@ -72,6 +76,7 @@ class Gather:
         paths: the plan; `paths[0]` is the entity itself.
         inputs: node inputs by table.
         text_function: name of the function VARCHAR -> INTEGER that numbers row texts.
+        delayed: seeds carry `_until`: only rows with time <= `_until` count, while ages run to `_as_of`.
     """
 
     catalog: str
@@ -79,20 +84,42 @@ class Gather:
     paths: tuple[Path, ...]
     inputs: dict[str, NodeInputs]
     text_function: str
+    delayed: bool = False
+
+    @property
+    def _moments(self) -> tuple[str, ...]:
+        """The columns that say when a seed asks and, if that differs, when its data end."""
+        return (AS_OF, UNTIL) if self.delayed else (AS_OF,)
+
+    @property
+    def _seed_columns(self) -> str:
+        return ", ".join((ENTITY, *self._moments))
 
     def query(self, seed_sql: str, select: str | None = None) -> str:
         """The whole query.
 
         Args:
-            seed_sql: a query with the columns `_entity` and `_as_of` (TIMESTAMP), each pair once.
+            seed_sql: a query with the columns `_entity` and `_as_of` (TIMESTAMP), and `_until` when delayed; each
+                combination once.
             select: the select list over the gathered columns; default: all of them.
         """
         ctes = [("seed", seed_sql), ("self", self._self_sql())]
         for path in self.paths:
             ctes += self._path_ctes(path, [name for name, _ in ctes])
-        columns = select or ", ".join([_SEED_COLUMNS, *(ident(path.name) for path in self.paths)])
-        joins = "\n".join(f"LEFT JOIN {ident(path.name)} USING ({_SEED_COLUMNS})" for path in self.paths)
+        columns = select or ", ".join([self._seed_columns, *map(ident, self.columns())])
+        joins = "\n".join(f"LEFT JOIN {ident(path.name)} USING ({self._seed_columns})" for path in self.paths)
         return with_ctes(ctes, f"SELECT {columns}\nFROM seed\n{joins}")
+
+    def columns(self) -> list[str]:
+        """Names of the gathered columns: of each path its rows, and their counts where it has several."""
+        return [
+            name for path in self.paths for name in ([path.name, counts_name(path)] if path.counted else [path.name])
+        ]
+
+    def qualified_columns(self) -> dict[str, str]:
+        """The gathered columns as expressions within `query`'s select list."""
+        of_path = {name: path.name for path in self.paths for name in (path.name, counts_name(path))}
+        return {name: f"{ident(of_path[name])}.{ident(name)}" for name in self.columns()}
 
     def _self_sql(self) -> str:
         """The seeds whose entity exists and is visible, with the entity's columns that paths start from."""
@@ -100,10 +127,10 @@ class Gather:
         anchors = sorted({c for p in self.paths[1:] for c in _start_columns(p)} - set(entity.primary_key))
         columns = "".join(f", r.{ident(c)} AS {ident('self.' + c)}" for c in anchors)
         return (
-            f"SELECT seed.{ENTITY}, seed.{AS_OF}{columns}\n"
+            f"SELECT {_of('seed', (ENTITY, *self._moments))}{columns}\n"
             f"FROM seed\n"
             f"JOIN {entity.sql(self.catalog)} r ON r.{ident(entity.primary_key[0])} = seed.{ENTITY}"
-            f"{_visible(entity, 'r', 'seed')}"
+            f"{self._visible(entity, 'r', 'seed')}"
         )
 
     def _path_ctes(self, path: Path, known: list[str]) -> list[tuple[str, str]]:
@@ -124,11 +151,12 @@ class Gather:
                 ctes.append((source, self._hub_sql(path)))
         elif path.kind == "grandchildren":
             source, keys = f"{self._child_path(path)}__keys", []
-        group = (*(f"hub{i}" for i in range(len(keys))), AS_OF) if path.kind in _SHARED else (ENTITY, AS_OF)
+        first = tuple(f"hub{i}" for i in range(len(keys))) if path.kind in _SHARED else (ENTITY,)
+        group = (*first, *self._moments)
         # Path names have no double underscore, so that these are nobody else's.
         top, top_keys, rows = f"{path.name}__top", f"{path.name}__keys", f"{path.name}__rows"
         ctes.append((top, self._top_sql(path, source, keys)))
-        unnested = "unnest(top) AS key, generate_subscripts(top, 1) AS rank"
+        unnested = "counts, unnest(top) AS key, generate_subscripts(top, 1) AS rank"
         ctes.append((top_keys, f"SELECT {', '.join(group)}, {unnested}\nFROM {top}"))
         start = {c: f"{top_keys}.key.k{i}" for i, c in enumerate(_row_key(row))}
         listed = self._rows_sql(path, top_keys, start, group, rank=f"{top_keys}.rank")
@@ -139,11 +167,11 @@ class Gather:
     def _spread_sql(self, path: Path, source: str, keys: list[str], rows: str) -> str:
         """The rows of each hub, for every seed that is at the hub."""
         on = " AND ".join(
-            [f"{rows}.hub{i} = {key}" for i, key in enumerate(keys)] + [f"{rows}.{AS_OF} = {source}.{AS_OF}"]
+            [f"{rows}.hub{i} = {key}" for i, key in enumerate(keys)]
+            + [f"{rows}.{moment} = {source}.{moment}" for moment in self._moments]
         )
-        return (
-            f"SELECT {source}.{ENTITY}, {source}.{AS_OF}, {rows}.{ident(path.name)}\nFROM {source}\nJOIN {rows} ON {on}"
-        )
+        found = _of(rows, (ident(path.name), ident(counts_name(path))))
+        return f"SELECT {_of(source, (ENTITY, *self._moments))}, {found}\nFROM {source}\nJOIN {rows} ON {on}"
 
     def _top_sql(self, path: Path, source: str, keys: list[str]) -> str:
         """The keys of the last k rows per group: per seed, or per distinct hub and as_of."""
@@ -151,11 +179,11 @@ class Gather:
         key = ", ".join(f"k{i}: {_column(row, c, 'r')}" for i, c in enumerate(_row_key(row)))
         if row.time_column:
             key = f"t: {time_sql(row, 'r')}, {key}"
-        group, origin, joined = f"{source}.{ENTITY}, {source}.{AS_OF}", source, keys
+        group, origin, joined = _of(source, (ENTITY, *self._moments)), source, keys
         if path.kind in _SHARED:
-            group = ", ".join(f"hubs.{c}" for c in [*(f"hub{i}" for i in range(len(keys))), AS_OF])
+            group = _of("hubs", (*(f"hub{i}" for i in range(len(keys))), *self._moments))
             hubs = ", ".join(f"{k} AS hub{i}" for i, k in enumerate(keys))
-            origin = f"(SELECT DISTINCT {hubs}, {source}.{AS_OF} FROM {source}) hubs"
+            origin = f"(SELECT DISTINCT {hubs}, {_of(source, self._moments)} FROM {source}) hubs"
             source, joined = "hubs", [f"hubs.hub{i}" for i in range(len(keys))]
         middle = ""
         if path.kind == "grandchildren":
@@ -166,11 +194,22 @@ class Gather:
             joined = [f"c.{ident(c)}" for c in link.parent_columns]
         on = " AND ".join(f"r.{ident(c)} = {j}" for c, j in zip(link.child_columns, joined, strict=True))
         return (
-            f"SELECT {group}, max({{{key}}}, {path.fanout}) AS top\n"
+            f"SELECT {group}, max({{{key}}}, {path.fanout}) AS top,\n"
+            f"    {self._counts_sql(path, source)} AS counts\n"
             f"FROM {origin}{middle}\n"
-            f"JOIN {row.sql(self.catalog)} r ON {on}{_visible(row, 'r', source)}\n"
+            f"JOIN {row.sql(self.catalog)} r ON {on}{self._visible(row, 'r', source)}\n"
             f"GROUP BY {group}"
         )
+
+    def _counts_sql(self, path: Path, source: str) -> str:
+        """How many visible rows there are, in all and within each of the path's spans before as_of."""
+        row = self._table(path.table)
+        counts = ["count(*)"]
+        if row.time_column:
+            since = f"{time_sql(row, 'r')} > {source}.{AS_OF}"
+            spans = (f"to_seconds({round(days * 86_400)})" for days in path.count_days)
+            counts += [f"count(*) FILTER (WHERE {since} - {span})" for span in spans]
+        return "{" + ", ".join(f"w{i}: {count}" for i, count in enumerate(counts)) + "}"
 
     def _hub(self, path: Path) -> tuple[str, list[str]]:
         """Name of the CTE with each seed's hub, and the columns that the hub's rows point at."""
@@ -191,19 +230,19 @@ class Gather:
             source = "latest"
             on = " AND ".join(f"{_column(child, c, 'c')} = latest.key.k{i}" for i, c in enumerate(_row_key(child)))
             origin = (
-                f"(SELECT {_SEED_COLUMNS}, key FROM {child_keys} WHERE rank = 1) latest\n"
+                f"(SELECT {self._seed_columns}, key FROM {child_keys} WHERE rank = 1) latest\n"
                 f"JOIN {child.sql(self.catalog)} c ON {on}"
             )
             keys = [f"c.{ident(c)}" for c in to_hub.child_columns]
         match = " AND ".join(f"h.{ident(p)} = {key}" for p, key in zip(to_hub.parent_columns, keys, strict=True))
         return (
-            f"SELECT {source}.{ENTITY}, {source}.{AS_OF}, {columns}\n"
+            f"SELECT {_of(source, (ENTITY, *self._moments))}, {columns}\n"
             f"FROM {origin}\n"
             f"JOIN {hub.sql(self.catalog)} h ON {match}"
         )
 
     def _rows_sql(
-        self, path: Path, source: str, start: dict[str, str], group: tuple[str, ...] = (ENTITY, AS_OF), rank: str = "1"
+        self, path: Path, source: str, start: dict[str, str], group: tuple[str, ...] = (), rank: str = "1"
     ) -> str:
         """Join the values back to the chosen keys, look up the rows they point at, and list them per group.
 
@@ -211,24 +250,27 @@ class Gather:
             path: the rows to read.
             source: CTE with the chosen keys; it has the columns `group` and `_as_of`.
             start: expression over `source` that each column of the row's key equals.
-            group: columns of `source`, one list for each combination.
+            group: columns of `source`, one list for each combination; default: those of a seed.
             rank: expression for the recency rank.
         """
-        row = self._table(path.table)
+        row, group = self._table(path.table), group or (ENTITY, *self._moments)
         on = " AND ".join(f"{_column(row, column, 'r')} = {value}" for column, value in start.items())
-        on += _visible(row, "r", source)
+        on += self._visible(row, "r", source)
         joins = [f"JOIN {row.sql(self.catalog)} r ON {on}"]
         for i, link in enumerate(path.lookups):
             parent = self._table(link.parent)
             match = " AND ".join(
                 f"p{i}.{ident(p)} = r.{ident(c)}" for c, p in zip(link.child_columns, link.parent_columns, strict=True)
             )
-            joins.append(f"LEFT JOIN {parent.sql(self.catalog)} p{i} ON {match}{_visible(parent, f'p{i}', source)}")
+            joins.append(
+                f"LEFT JOIN {parent.sql(self.catalog)} p{i} ON {match}{self._visible(parent, f'p{i}', source)}"
+            )
         struct = self._row_struct(path, rank, f"{source}.{AS_OF}")
-        grouped = ", ".join(f"{source}.{column}" for column in group)
+        grouped = _of(source, group)
+        counts = f",\n    any_value({source}.counts) AS {ident(counts_name(path))}" if path.counted else ""
         return (
             f"SELECT {grouped},\n"
-            f"    list({struct}) AS {ident(path.name)}\n"
+            f"    list({struct}) AS {ident(path.name)}{counts}\n"
             f"FROM {source}\n" + "\n".join(joins) + f"\nGROUP BY {grouped}"
         )
 
@@ -252,6 +294,11 @@ class Gather:
 
     def _table(self, key: str) -> Table:
         return self.schema.table(key)
+
+    def _visible(self, table: Table, alias: str, source: str) -> str:
+        """The condition that a row may be seen by the seed; empty for a table without time."""
+        end = UNTIL if self.delayed else AS_OF
+        return f" AND {time_sql(table, alias)} <= {source}.{end}" if table.time_column else ""
 
     def _child_path(self, path: Path) -> str:
         """Name of the children path that a grandchildren or hub path walks through."""
@@ -278,15 +325,23 @@ def _column(table: Table, name: str, alias: str) -> str:
     return f"{alias}.rowid" if not table.primary_key and name == "rowid" else f"{alias}.{ident(name)}"
 
 
-def _visible(table: Table, alias: str, source: str) -> str:
-    """The condition that a row may be seen at the seed's as_of; empty for a table without time."""
-    return f" AND {time_sql(table, alias)} <= {source}.{AS_OF}" if table.time_column else ""
+def counts_name(path: Path) -> str:
+    """Name of the column with a path's counts."""
+    return f"{path.name}__counts"
+
+
+def _of(source: str, columns: Iterable[str]) -> str:
+    """Columns of one relation as a select list."""
+    return ", ".join(f"{source}.{column}" for column in columns)
 
 
 def latest_event_sql(schema: Schema, catalog: str, tables: tuple[str, ...]) -> str:
-    """A query for the time of the latest event in `tables`; NULL when none of them has a time column."""
+    """A query for the time of the latest event in `tables`; NULL when none of them has a time column.
+
+    Infinite times are no events.
+    """
     timed = [schema.table(key) for key in dict.fromkeys(tables) if schema.table(key).time_column]
     if not timed:
         return "SELECT CAST(NULL AS TIMESTAMP)"
-    parts = [f"SELECT max({time_sql(table, 'r')}) AS t FROM {table.sql(catalog)} r" for table in timed]
-    return "SELECT max(t) FROM (" + " UNION ALL ".join(parts) + ")"
+    parts = [f"SELECT {time_sql(table, 'r')} AS t FROM {table.sql(catalog)} r" for table in timed]
+    return "SELECT max(t) FROM (" + " UNION ALL ".join(parts) + ") WHERE isfinite(t)"

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SPLITS", "LabelTable", "Split", "default_splits", "entity_key", "label_table", "split_timestamps"]
 
+LARGEST_LABEL = 1e26
+"""Labels of a regression lie within plus and minus this; scores, which are FLOATs, reach as far."""
+
 _SEEDS = "temp.main.timestamps"
 _RESULT = "temp.main.relsql_result"
 _KNOWN = "temp.main.relsql_known"
@@ -72,7 +75,9 @@ class LabelTable:
     dropped_null: int
 
 
-def label_table(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, split: Split) -> LabelTable:
+def label_table(
+    con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, split: Split, *, density: int = 1
+) -> LabelTable:
     """Compute the labels of one split.
 
     Args:
@@ -81,6 +86,7 @@ def label_table(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, ta
         schema: its schema.
         task: the task; split timestamps that it lacks are chosen as in `default_splits`.
         split: `train`, `val` or `test`.
+        density: of the training timestamps, see `relsql.splits.timestamps_of`.
 
     Raises:
         TaskError: the entity table, the timedelta, the split or the label query is not usable.
@@ -88,7 +94,7 @@ def label_table(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, ta
     key = entity_key(schema, task)
     with task_cursor(con, catalog) as cursor:
         task = with_splits(cursor, catalog, schema, task)
-        timestamps = timestamps_of(cursor, catalog, schema, task, split)
+        timestamps = timestamps_of(cursor, catalog, schema, task, split, density)
         _create_relations(cursor, catalog, schema, task, split, timestamps)
         rows = _run_query(cursor, catalog, schema, task, split)
         kept = _keep_known(cursor, catalog, schema, task, key)
@@ -277,16 +283,16 @@ def _check_labels(cursor: duckdb.DuckDBPyConnection, task: Task, split: Split) -
             fix=f"GROUP BY {ident(task.time_col)}, {ident(task.entity_col)} in the label query",
         )
     value = "CAST(label AS DOUBLE)"
-    wrong = f"{value} NOT IN (0, 1)" if task.is_classification else f"NOT isfinite({value})"
-    nulls, distinct, only, example = one_row(
+    wrong = f"{value} NOT IN (0, 1)" if task.is_classification else f"NOT abs({value}) <= {literal(LARGEST_LABEL)}"
+    nulls, distinct, only, example, first, last = one_row(
         cursor,
         f"SELECT count(*) - count(label), count(DISTINCT label), any_value({value}), "
-        f"any_value({value}) FILTER (WHERE {wrong}) FROM {_KNOWN}",
+        f"any_value({value}) FILTER (WHERE {wrong}), min(as_of), max(as_of) FROM {_KNOWN}",
     )
     if example is not None:
         raise TaskError(
             f"task '{task.name}': '{task.target_col}' holds {example:g}",
-            expected="0 and 1" if task.is_classification else "finite numbers",
+            expected="0 and 1" if task.is_classification else f"finite numbers, at most {LARGEST_LABEL:g} in size",
             fix="correct 'sql' or 'task_type' in the task manifest",
         )
     if not distinct:
@@ -294,8 +300,8 @@ def _check_labels(cursor: duckdb.DuckDBPyConnection, task: Task, split: Split) -
     if distinct == 1 and (task.is_classification or split == "train"):
         raise TaskError(
             f"task '{task.name}': all {split} labels are {only:g}",
-            expected="labels of both classes" if task.is_classification else "labels that differ",
-            fix="correct 'sql' in the task manifest, or raise num_eval_timestamps",
+            expected=f"labels {'of both classes' if task.is_classification else 'that differ'} at {first} to {last}",
+            fix="correct 'sql' or the split timestamps in the task manifest, or raise num_eval_timestamps",
         )
     return int(nulls)
 

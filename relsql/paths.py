@@ -17,6 +17,7 @@ dimension-fact-dimension routes (arXiv 2502.06784, section 4).
 
 from __future__ import annotations
 
+import datetime
 import re
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -24,12 +25,15 @@ from typing import Literal
 import duckdb
 
 from relsql.errors import SchemaError
+from relsql.features import time_sql
 from relsql.schema import Link, Schema, Table
-from relsql.sql import ident
+from relsql.sql import ident, literal
 
 PathKind = Literal["entity", "parents", "siblings", "children", "grandchildren", "hub"]
 
 DEFAULT_FANOUT = 16
+DEFAULT_HORIZON_DAYS = 30.0
+COUNTED_HORIZONS = (1, 4, 16)
 MAX_PATHS = 12
 MAX_HUB_DEGREE = 5_000
 """A hub whose rows number more than this, for the average row, is left out: it meets all its older rows at every
@@ -50,6 +54,8 @@ class Path:
         links: the foreign keys walked over, in order.
         fanout: at most so many rows per seed, the latest ones.
         lookups: foreign keys of `table` whose parent row is joined to every row read.
+        count_days: spans before as_of over which rows are counted, beside the count of all; empty where the table
+            has no time.
     """
 
     name: str
@@ -58,6 +64,12 @@ class Path:
     links: tuple[Link, ...]
     fanout: int
     lookups: tuple[Link, ...]
+    count_days: tuple[float, ...] = ()
+
+    @property
+    def counted(self) -> bool:
+        """True if the path can have many rows, so that their number says something."""
+        return self.kind not in ("entity", "parents")
 
     def describe(self) -> str:
         """The walk as people read it: `drivers <- results -> constructors <- results, last 16`."""
@@ -71,7 +83,14 @@ class Path:
 
 
 def plan_paths(
-    con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, entity_table: str, *, fanout: int = DEFAULT_FANOUT
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    schema: Schema,
+    entity_table: str,
+    *,
+    fanout: int = DEFAULT_FANOUT,
+    horizon_days: float = DEFAULT_HORIZON_DAYS,
+    until: datetime.datetime | None = None,
 ) -> tuple[Path, ...]:
     """Plan the paths of an entity table.
 
@@ -81,6 +100,8 @@ def plan_paths(
         schema: its tables and links.
         entity_table: `Table.key` of the table whose rows are scored.
         fanout: rows per seed and path.
+        horizon_days: of the task; rows are counted over 1, 4 and 16 horizons before as_of.
+        until: rows after it (exclusive) do not count when tables and hubs are measured; default: all count.
 
     Raises:
         SchemaError: the entity table does not exist or has no single-column primary key, or the rows of a table on a
@@ -98,10 +119,14 @@ def plan_paths(
     children = [_path("children", schema, (link,), fanout) for link in schema.links_to(entity.key)]
     paths += children
     paths += [_path("grandchildren", schema, (*p.links, link), fanout) for p in children for link in _keyed(schema, p)]
-    paths += _hub_paths(con, catalog, schema, entity, children, fanout)
-    for path in paths[:MAX_PATHS]:
-        _require_row_key(schema.table(path.table))
-    return _unique_names(paths[:MAX_PATHS])
+    paths += _hub_paths(_Sizes(con, catalog, until), schema, entity, children, fanout)
+    paths = paths[:MAX_PATHS]
+    for i, path in enumerate(paths):
+        table = schema.table(path.table)
+        _require_row_key(table)
+        if path.counted and table.time_column:
+            paths[i] = replace(path, count_days=tuple(horizon_days * n for n in COUNTED_HORIZONS))
+    return _unique_names(paths)
 
 
 def _require_row_key(table: Table) -> None:
@@ -136,8 +161,7 @@ def _path(kind: PathKind, schema: Schema, links: tuple[Link, ...], fanout: int) 
 
 
 def _hub_paths(
-    con: duckdb.DuckDBPyConnection,
-    catalog: str,
+    sizes: _Sizes,
     schema: Schema,
     entity: Table,
     children: list[Path],
@@ -145,7 +169,7 @@ def _hub_paths(
 ) -> list[Path]:
     """Paths over tables without time that children (or the entity) point at: a team, a shop, a product."""
     walks: list[tuple[PathKind, tuple[Link, ...]]] = [("siblings", (link,)) for link in schema.links_from(entity.key)]
-    for path in sorted(children, key=lambda p: -_row_count(con, catalog, schema.table(p.table))):
+    for path in sorted(children, key=lambda p: -sizes.rows(schema.table(p.table))):
         if schema.table(path.table).time_column:
             walks += [("hub", (path.links[0], link)) for link in path.lookups]
     paths: list[Path] = []
@@ -156,31 +180,44 @@ def _hub_paths(
             continue
         for link in schema.links_to(hub):
             timed = schema.table(link.child).time_column is not None
-            if not timed or (hub, link) in reached or _hub_degree(con, catalog, schema, link) > MAX_HUB_DEGREE:
+            if not timed or (hub, link) in reached or sizes.hub_degree(schema, link) > MAX_HUB_DEGREE:
                 continue
             reached.add((hub, link))
             paths.append(_path(kind, schema, (*walk, link), fanout))
     return paths
 
 
-def _row_count(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> int:
-    # Fetching all rows ends the query; after fetchone() the connection would stay busy.
-    [(rows,)] = con.execute(f"SELECT count(*) FROM {table.sql(catalog)}").fetchall()
-    return int(rows)
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """Sizes of tables and hubs, over the rows up to `until`."""
 
+    con: duckdb.DuckDBPyConnection
+    catalog: str
+    until: datetime.datetime | None
 
-def _hub_degree(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, link: Link) -> float:
-    """Rows that share the hub of the average row of `link.child` (the size-biased mean degree)."""
-    columns = ", ".join(map(ident, link.child_columns))
-    known = " AND ".join(f"{ident(column)} IS NOT NULL" for column in link.child_columns)
-    query = f"""
-        SELECT sum(rows_of_hub * rows_of_hub) / sum(rows_of_hub)
-        FROM (
-            SELECT count(*)::DOUBLE AS rows_of_hub FROM {schema.table(link.child).sql(catalog)}
-            WHERE {known} GROUP BY {columns}
-        )"""
-    [(degree,)] = con.execute(query).fetchall()
-    return float(degree or 0.0)
+    def rows(self, table: Table) -> int:
+        """Number of rows."""
+        # Fetching all rows ends the query; after fetchone() the connection would stay busy.
+        [(rows,)] = self.con.execute(f"SELECT count(*) FROM {self._source(table)}").fetchall()
+        return int(rows)
+
+    def hub_degree(self, schema: Schema, link: Link) -> float:
+        """Rows that share the hub of the average row of `link.child` (the size-biased mean degree)."""
+        columns = ", ".join(map(ident, link.child_columns))
+        known = " AND ".join(f"{ident(column)} IS NOT NULL" for column in link.child_columns)
+        query = f"""
+            SELECT sum(rows_of_hub * rows_of_hub) / sum(rows_of_hub)
+            FROM (
+                SELECT count(*)::DOUBLE AS rows_of_hub FROM {self._source(schema.table(link.child))}
+                WHERE {known} GROUP BY {columns}
+            )"""
+        [(degree,)] = self.con.execute(query).fetchall()
+        return float(degree or 0.0)
+
+    def _source(self, table: Table) -> str:
+        if self.until is None or not table.time_column:
+            return table.sql(self.catalog)
+        return f"(SELECT * FROM {table.sql(self.catalog)} r WHERE {time_sql(table, 'r')} <= {literal(self.until)})"
 
 
 def _unique_names(paths: list[Path]) -> tuple[Path, ...]:

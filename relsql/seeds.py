@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
-from relsql.blocks import BlockLayout, as_of_days, concat_blocks, decode_block, existing_seeds
+from relsql.blocks import BlockLayout, as_of_days, concat_blocks, decode_blocks, existing_seeds
 from relsql.fit import SeedSet
-from relsql.gather import AS_OF, ENTITY, Gather
-from relsql.sql import ident
+from relsql.gather import AS_OF, ENTITY, UNTIL, Gather
 
 SEEDS_PER_QUERY = 8_192
 _SEEDS = "relsql_seeds"
@@ -30,7 +30,8 @@ def gather_seeds(
         con: connection to the data; the table's name `relsql_seeds` is used for the time of the call.
         gather: the model's gather query.
         layouts: of its paths.
-        labels: columns entity, as_of (timestamp), label; each (entity, as_of) once.
+        labels: columns entity, as_of (timestamp), label; each (entity, as_of) once. With a column `until`
+            (timestamp), the data of a seed end there (inclusive), and each (entity, as_of, until) stands once.
         progress: called with the share of seeds done.
 
     Returns:
@@ -52,13 +53,15 @@ def _gather_part(
     positions = pa.array(np.arange(labels.num_rows))
     con.register(_SEEDS, labels.append_column("position", positions))
     try:
-        seed = f"SELECT s.entity AS {ENTITY}, s.as_of AS {AS_OF}, s.position AS _position FROM {_SEEDS} s"
-        select = ", ".join(["seed._position", *(f"{ident(p.name)}.{ident(p.name)}" for p in gather.paths)])
+        gather = replace(gather, delayed="until" in labels.column_names)
+        until = f"s.until AS {UNTIL}, " if gather.delayed else ""
+        seed = f"SELECT s.entity AS {ENTITY}, s.as_of AS {AS_OF}, {until}s.position AS _position FROM {_SEEDS} s"
+        select = ", ".join(["seed._position", *gather.qualified_columns().values()])
         gathered = con.sql(gather.query(seed, select)).to_arrow_table()
     finally:
         con.unregister(_SEEDS)
     order = np.argsort(np.asarray(gathered.column("_position")))
     gathered = gathered.take(pa.array(order))
-    blocks, known = existing_seeds([decode_block(gathered.column(layout.name), layout) for layout in layouts], layouts)
+    blocks, known = existing_seeds(decode_blocks(gathered.column, layouts), layouts)
     values = np.asarray(labels.column("label")).astype(np.float32)[known]
     return SeedSet(tuple(blocks), as_of_days(labels.column("as_of"))[known], values)

@@ -82,6 +82,12 @@ def one_row(cursor: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
     return row
 
 
+def horizon_days(con: duckdb.DuckDBPyConnection, task: Task) -> float:
+    """Length of the task's horizon in days; a month has 31."""
+    start = "TIMESTAMP '2000-01-01'"
+    return float(one_row(con, f"SELECT (epoch({start} + {_step(task)}) - epoch({start})) / 86400")[0])
+
+
 def _step(task: Task) -> str:
     return f"CAST({literal(task.timedelta)} AS INTERVAL)"
 
@@ -105,7 +111,10 @@ def _check_timedelta(cursor: duckdb.DuckDBPyConnection, task: Task) -> None:
 def _span(
     cursor: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, upto: datetime.datetime | None = None
 ) -> tuple[datetime.datetime, datetime.datetime]:
-    """First and last event of all timed tables, `upto` inclusive. NULL and infinite times do not count."""
+    """First and last event of all timed tables, `upto` inclusive.
+
+    NULL, infinite times and those beyond the years 1 to 9999, which Python does not have, do not count.
+    """
     timed = schema.timed_tables
     if not timed:
         raise TaskError(
@@ -113,10 +122,10 @@ def _span(
             expected=f"a time column in at least one of {', '.join(sorted(schema.tables))}",
             fix="relsql init FILE --time-column 'TABLE(COLUMN)'",
         )
-    cut = f" AND t <= {literal(upto)}" if upto else ""
+    years = f"{literal(datetime.datetime.min)} AND {literal(upto or datetime.datetime.max)}"
     parts = [f"SELECT {time_sql(table, 'r')} AS t FROM {table.sql(catalog)} AS r" for table in timed]
     with task_errors(task, "the time columns cannot be read", "COMMIT open changes, or relsql inspect FILE"):
-        query = f"SELECT min(t), max(t) FROM ({' UNION ALL '.join(parts)}) WHERE isfinite(t){cut}"
+        query = f"SELECT min(t), max(t) FROM ({' UNION ALL '.join(parts)}) WHERE t BETWEEN {years}"
         first, last = one_row(cursor, query)
     if first is None:
         until = f" until {upto}" if upto else ""
@@ -149,9 +158,12 @@ def with_splits(cursor: duckdb.DuckDBPyConnection, catalog: str, schema: Schema,
 
 
 def timestamps_of(
-    cursor: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, split: Split
+    cursor: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, split: Split, density: int = 1
 ) -> list[datetime.datetime]:
-    """List the timestamps of one split of a task whose split timestamps are set; see `split_timestamps`."""
+    """List the timestamps of one split of a task whose split timestamps are set; see `split_timestamps`.
+
+    With `density` n, training timestamps lie an n-th of a timedelta apart; the windows of their labels overlap.
+    """
     first, last = _span(cursor, catalog, schema, task, upto=None if split == "test" else task.test_timestamp)
     if split == "val" and task.test_timestamp is not None:
         # The data are complete until the test timestamp when there are events beyond it, however sparse they are.
@@ -171,6 +183,7 @@ def timestamps_of(
             fix=f"choose an earlier {split}_timestamp or a shorter timedelta",
         )
     count = one_row(cursor, f"SELECT 1 + (epoch({stop}) - epoch({start})) / epoch({stride})")[0]
+    count *= density if split == "train" else 1
     if count > MAX_TIMESTAMPS:
         raise TaskError(
             f"task '{task.name}': timedelta '{task.timedelta}' gives {count:,.0f} {split} timestamps since {first}",
@@ -178,6 +191,11 @@ def timestamps_of(
             fix="choose a longer timedelta, or correct the earliest times in the data",
         )
     query = f"SELECT unnest(generate_series({start}, {stop}, {stride})) AS t ORDER BY t"
+    if split == "train" and density > 1:
+        shift = f"to_microseconds((i * epoch({step}) * 1e6 / {density})::BIGINT)"
+        series = f"unnest(generate_series({start} - {shift}, {stop}, {stride})) AS t"
+        # Rounded shifts can be equal, and at the end of a short month series of calendar months can meet.
+        query = f"SELECT DISTINCT t FROM (SELECT {series} FROM range({density}) shifts(i)) ORDER BY t"
     timestamps = [t for (t,) in cursor.execute(query).fetchall()]
     if split == "train" and len(timestamps) < MIN_TRAIN_TIMESTAMPS:
         raise TaskError(

@@ -10,7 +10,7 @@ import datetime
 import hashlib
 import platform
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 
 import duckdb
@@ -27,18 +27,20 @@ from relsql.corpus import distinct_texts
 from relsql.declare import check_schema
 from relsql.denoise import train_denoising
 from relsql.encoder import RowEncoder, compact_config, embed_texts, load_pretrained, new_model
-from relsql.errors import ModelError, SchemaError, TrainingError
+from relsql.errors import ModelError, SchemaError, TaskError, TrainingError
 from relsql.features import NodeInputs, fit_node_inputs
-from relsql.fit import Batches, FitConfig, SeedSet, fit
+from relsql.fit import Batches, FitConfig, SeedSet, fit, predict, refit
 from relsql.gather import Gather
+from relsql.head import Head
 from relsql.labels import default_splits, label_table
-from relsql.network import GraphNetwork, Head, NetworkConfig
+from relsql.network import GraphNetwork, NetworkConfig
 from relsql.paths import DEFAULT_FANOUT, Path, plan_paths
+from relsql.regime import Regime, check_regime, delayed_labels, ended_labels
 from relsql.registry import next_version, save_model, used_schema
 from relsql.runs import Run, TrainProgress, interrupted
 from relsql.schema import Schema, current_catalog, read_schema
 from relsql.seeds import gather_seeds
-from relsql.splits import task_cursor
+from relsql.splits import horizon_days, task_cursor
 from relsql.store import require_writable, transaction
 from relsql.task import Task, read_task
 from relsql.tokenizer import dump_tokenizer, train_tokenizer
@@ -47,7 +49,7 @@ from udfs.texts import TextTable
 
 MAX_TRAIN_SEEDS = 60_000
 MAX_TEXTS_PER_TABLE = 20_000
-MIN_STEPS = 250
+MIN_STEPS = 24
 MODEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 COMPACT = "compact"
 
@@ -63,8 +65,12 @@ class TrainOptions:
         max_tokens: longer row texts are cut.
         fanout: rows per seed and link path.
         channels: width of the graph network.
-        epochs: passes over the training labels; None: 6, and up to 16 where that makes fewer than 250 steps.
+        epochs: passes over the training labels at most; None: 4, or 8 for a regression, and up to 16 where that makes
+            fewer than 24 steps.
         batch_size, learning_rate: of task training.
+        regime: `seed-time` for a live database, `frozen` for one that lags behind as_of; see `relsql.regime`.
+        density: training timestamps per horizon.
+        refit: train on training and validation labels in the end; metrics are those of the model before.
         threads: torch threads; None: as many as torch chooses.
     """
 
@@ -75,14 +81,28 @@ class TrainOptions:
     fanout: int = DEFAULT_FANOUT
     channels: int = 64
     epochs: int | None = None
-    batch_size: int = 256
-    learning_rate: float = 1e-3
+    batch_size: int = 512
+    learning_rate: float = 3e-3
+    regime: Regime = "seed-time"
+    density: int = 1
+    refit: bool = True
     threads: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """The outcome of training; `metrics` are on the validation split, `phases` are seconds by phase."""
+    """The outcome of training.
+
+    Attributes:
+        name: of the model.
+        version: of the model.
+        task: name of the task.
+        metrics: on the validation split, of the model before `refit`.
+        seconds: in all.
+        phases: seconds by phase.
+        validation_scores: scores of the validation labels by the model before `refit`, float32 [labels whose entity is
+            visible at as_of], sorted by (as_of, entity).
+    """
 
     name: str
     version: int
@@ -90,13 +110,25 @@ class TrainedModel:
     metrics: dict[str, float]
     seconds: float
     phases: dict[str, float]
+    validation_scores: FloatArray = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FittedNetwork:
+    """Trained network and head, with metrics and scores on the validation split."""
+
+    network: GraphNetwork
+    head: Head
+    metrics: dict[str, float]
+    validation_scores: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a model reads, fixed before training."""
+    """What a model reads, fixed before training: `schema` is the part of `database` that it reads."""
 
     task: Task
+    database: Schema
     schema: Schema
     paths: tuple[Path, ...]
     inputs: dict[str, NodeInputs]
@@ -134,6 +166,7 @@ def train(
         KeyboardInterrupt: interrupted; nothing was changed.
     """
     options = options or TrainOptions()
+    check_regime(options.regime)
     catalog = current_catalog(con)
     if not MODEL_NAME.fullmatch(name):
         raise ModelError(
@@ -167,31 +200,32 @@ def _train(
         plan = make_plan(con, catalog, task, options)
         metrics.update(tables=len(plan.inputs), paths=len(plan.paths))
     with run.phase("labels") as metrics:
-        labels = {split: label_table(con, catalog, plan.schema, plan.task, split).table for split in ("train", "val")}
-        labels["train"] = _latest(labels["train"], MAX_TRAIN_SEEDS)
+        labels = _labels(con, catalog, plan, options)
         metrics.update({f"{split}_labels": table.num_rows for split, table in labels.items()})
     with run.phase("gather") as metrics:
         texts, seeds = _gather(con, catalog, plan, labels, run)
         metrics.update({f"{split}_rows": _row_count(part) for split, part in seeds.items()})
     encoder = _train_encoder(con, catalog, plan, options, run)
     with run.phase("embed") as metrics:
-        cached, cache = _embed(con, catalog, plan, encoder, run)
+        cached, cache = _embed(con, catalog, plan, encoder, texts.texts, run)
         embeddings = _embeddings_of(texts, encoder, cached, cache)
         metrics.update(texts=len(cached))
     with run.phase("network") as metrics:
-        network, head, fitted = _fit(plan, seeds, embeddings, options, run)
-        metrics.update(fitted)
+        fitted = _train_network(plan, seeds, embeddings, options, run)
+        metrics.update(fitted.metrics)
     with run.phase("export") as metrics:
-        artifacts, parity = _export(network, head, encoder, cached)
+        artifacts, parity = _export(fitted, encoder, cached)
         metrics.update({f"{component}_difference": value for component, value in parity.items()})
     with run.phase("store"):
         run.version = next_version(con, catalog, name)
-        card = _card(plan, name, run.version, options, encoder, network, seeds, fitted, parity, artifacts)
+        card = _card(plan, name, run.version, options, encoder, fitted, seeds, parity, artifacts)
         with transaction(con):
             save_model(con, catalog, card, artifacts, cached, cache)
             run.save(con, catalog)
     phases = {phase.name: phase.seconds for phase in run.phases}
-    return TrainedModel(name, run.version, plan.task.name, fitted, sum(phases.values()), phases)
+    return TrainedModel(
+        name, run.version, plan.task.name, fitted.metrics, sum(phases.values()), phases, fitted.validation_scores
+    )
 
 
 def make_plan(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, options: TrainOptions) -> Plan:
@@ -200,11 +234,22 @@ def make_plan(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, options:
     Raises:
         SchemaError, TaskError: they do not fit.
     """
-    schema = read_schema(con, catalog).without_columns(task.remove_columns)
+    database = read_schema(con, catalog)
+    for name, column in task.remove_columns:
+        if name in database.tables and database.table(name).time_column == column:
+            raise TaskError(
+                f"task '{task.name}' removes the column '{column}' of table '{name}', its time",
+                expected="columns that do not say when a row appears: without its time every row is seen at once",
+                fix="correct remove_columns in the task manifest",
+            )
+    schema = database.without_columns(task.remove_columns)
     schema.table(task.entity_table)
     task = default_splits(con, catalog, schema, task)
     assert task.val_timestamp is not None
-    paths = plan_paths(con, catalog, schema, task.entity_table, fanout=options.fanout)
+    days = horizon_days(con, task)
+    paths = plan_paths(
+        con, catalog, schema, task.entity_table, fanout=options.fanout, horizon_days=days, until=task.val_timestamp
+    )
     used = {path.table for path in paths} | {link.parent for path in paths for link in path.lookups}
     used |= {table for path in paths for link in path.links for table in (link.child, link.parent)}
     read = used | {str(link) for link in schema.links if link.child in used and link.parent in used}
@@ -213,7 +258,25 @@ def make_plan(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, options:
             raise SchemaError(finding.message)
     inputs = {key: fit_node_inputs(con, catalog, schema, key, until=task.val_timestamp) for key in sorted(used)}
     columns = {key: found.columns for key, found in inputs.items()}
-    return Plan(task, used_schema(schema, sorted(used), columns), paths, inputs, layouts_of(paths, inputs))
+    return Plan(task, database, used_schema(schema, sorted(used), columns), paths, inputs, layouts_of(paths, inputs))
+
+
+def _labels(con: duckdb.DuckDBPyConnection, catalog: str, plan: Plan, options: TrainOptions) -> dict[str, pa.Table]:
+    """The labels to train on: `train`, `val`, and `closing`, the validation labels as `refit` reads them."""
+    tables = {
+        split: label_table(con, catalog, plan.database, plan.task, split, density=options.density).table
+        for split in ("train", "val")
+    }
+    tables["train"] = _latest(tables["train"], MAX_TRAIN_SEEDS)
+    if options.regime == "seed-time":
+        return tables
+    days = horizon_days(con, plan.task)
+    assert plan.task.val_timestamp is not None
+    return {
+        "train": delayed_labels(tables["train"], plan.task, days, options.seed),
+        "val": ended_labels(tables["val"], plan.task.val_timestamp),
+        "closing": delayed_labels(tables["val"], plan.task, days, options.seed),
+    }
 
 
 def _latest(labels: pa.Table, limit: int) -> pa.Table:
@@ -246,7 +309,20 @@ def _gather(
                 )
     finally:
         con.remove_function(function)
-    return texts, seeds
+    return _in_order(texts, seeds)
+
+
+def _in_order(texts: TextTable, seeds: dict[str, SeedSet]) -> tuple[TextTable, dict[str, SeedSet]]:
+    """Number the texts in their own order instead of that of arrival, which depends on threads and storage."""
+    ordered = sorted(texts.texts)
+    position = {text: i for i, text in enumerate(ordered, start=1)}
+    ids = np.array([0, *(position[text] for text in texts.texts)])
+    renumbered = TextTable(0)
+    renumbered.add(ordered, np.zeros((len(ordered), 0), dtype=np.float32))
+    return renumbered, {
+        split: replace(part, blocks=tuple(replace(block, texts=ids[block.texts]) for block in part.blocks))
+        for split, part in seeds.items()
+    }
 
 
 def _train_encoder(
@@ -284,18 +360,25 @@ def _train_encoder(
 
 
 def _embed(
-    con: duckdb.DuckDBPyConnection, catalog: str, plan: Plan, encoder: TrainedEncoder, run: Run
+    con: duckdb.DuckDBPyConnection, catalog: str, plan: Plan, encoder: TrainedEncoder, met: list[str], run: Run
 ) -> tuple[list[str], FloatArray]:
-    """Embeddings of all row texts in the database."""
-    texts = distinct_texts(con, catalog, plan.schema, plan.inputs)
-    embeddings = embed_texts(
-        encoder.module,
-        encoder.tokenizer,
-        texts,
-        max_tokens=encoder.card.max_tokens,
-        progress=lambda fraction, values: run.report("embed", min(fraction, 0.999), values),
-    )
-    return texts, embeddings
+    """Embeddings of all row texts in the database, those `met` in training first.
+
+    Texts of one batch change each other's last bits, so that later rows share none with those of training.
+    """
+    known = set(met)
+    rest = [text for text in distinct_texts(con, catalog, plan.schema, plan.inputs) if text not in known]
+    embeddings = [
+        embed_texts(
+            encoder.module,
+            encoder.tokenizer,
+            texts,
+            max_tokens=encoder.card.max_tokens,
+            progress=lambda fraction, values: run.report("embed", min(fraction, 0.999), values),
+        )
+        for texts in (met, rest)
+    ]
+    return [*met, *rest], np.concatenate(embeddings)
 
 
 def _embeddings_of(texts: TextTable, encoder: TrainedEncoder, cached: list[str], cache: FloatArray) -> FloatArray:
@@ -307,40 +390,68 @@ def _embeddings_of(texts: TextTable, encoder: TrainedEncoder, cached: list[str],
     return matrix
 
 
-def _fit(
+def _train_network(
     plan: Plan, seeds: dict[str, SeedSet], embeddings: FloatArray, options: TrainOptions, run: Run
-) -> tuple[GraphNetwork, Head, dict[str, float]]:
-    config = NetworkConfig(channels=options.channels, text_width=embeddings.shape[1])
-    network = GraphNetwork(plan.layouts, config)
-    head = Head(config, classification=plan.task.is_classification)
-    steps_per_epoch = max(1, -(-len(seeds["train"]) // options.batch_size))
-    epochs = options.epochs or min(16, max(6, -(-MIN_STEPS // steps_per_epoch)))
-    fit_config = FitConfig(
-        epochs=epochs, batch_size=options.batch_size, learning_rate=options.learning_rate, seed=options.seed
+) -> FittedNetwork:
+    """Choose the epoch on validation, then train on all labels; the metrics are those on validation."""
+    batches = {split: Batches(seeds[split], plan.layouts, embeddings) for split in ("train", "val")}
+    config = fit_config(len(seeds["train"]), plan.task, options)
+    share = 0.5 if options.refit else 1.0
+
+    def report(fraction: float, values: dict[str, float], start: float = 0.0) -> None:
+        run.report("network", min(start + share * fraction, 0.999), values)
+
+    network, head = new_modules(plan, embeddings.shape[1], options)
+    found = fit(network, head, batches["train"], batches["val"], config, report)
+    with torch.inference_mode():
+        scores = head.scores(torch.from_numpy(predict(network, head, batches["val"]))).numpy()
+    if options.refit:
+        everything = seeds["train"].joined(seeds.get("closing", seeds["val"]), plan.layouts)
+        network, head = new_modules(plan, embeddings.shape[1], options)
+        refit(
+            network,
+            head,
+            Batches(everything, plan.layouts, embeddings),
+            config,
+            found,
+            lambda f, v: report(f, v, share),
+        )
+    metrics = {f"val_{found.metric_name}": found.validation_metric, "temperature": found.temperature}
+    metrics |= {"epochs": found.epochs, "best_epoch": found.best_epoch}
+    return FittedNetwork(network, head, metrics, scores)
+
+
+def fit_config(train_seeds: int, task: Task, options: TrainOptions) -> FitConfig:
+    """Hyper-parameters of task training for a number of training seeds."""
+    steps_per_epoch = max(1, -(-train_seeds // options.batch_size))
+    # The absolute error pulls with the same force however small it is, and settles later than the log loss.
+    fewest = 4 if task.is_classification else 8
+    return FitConfig(
+        epochs=options.epochs or min(16, max(fewest, -(-MIN_STEPS // steps_per_epoch))),
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        seed=options.seed,
     )
-    batches = {split: Batches(part, plan.layouts, embeddings) for split, part in seeds.items()}
-    report = fit(
-        network,
-        head,
-        batches["train"],
-        batches["val"],
-        fit_config,
-        lambda fraction, values: run.report("network", min(fraction, 0.999), values),
-    )
-    metrics = {f"val_{report.metric_name}": report.validation_metric, "temperature": report.temperature}
-    return network, head, metrics | {"epochs": report.epochs, "best_epoch": report.best_epoch}
+
+
+def new_modules(plan: Plan, text_width: int, options: TrainOptions) -> tuple[GraphNetwork, Head]:
+    """Untrained network and head; equal for equal options."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        config = NetworkConfig(channels=options.channels, text_width=text_width)
+        return GraphNetwork(plan.layouts, config), Head(config, classification=plan.task.is_classification)
 
 
 def _export(
-    network: GraphNetwork, head: Head, encoder: TrainedEncoder, texts: list[str]
+    fitted: FittedNetwork, encoder: TrainedEncoder, texts: list[str]
 ) -> tuple[dict[str, bytes], dict[str, float]]:
     parity = {}
     artifacts = {"tokenizer.json": dump_tokenizer(encoder.tokenizer).encode()}
     artifacts["encoder.onnx"], parity["encoder"] = export_encoder(
         encoder.module, encoder.tokenizer, texts, encoder.card.max_tokens
     )
-    artifacts["graph.onnx"], parity["graph"] = export_graph(network, encoder.module.dimension)
-    artifacts["head.onnx"], parity["head"] = export_head(head, network.config.channels)
+    artifacts["graph.onnx"], parity["graph"] = export_graph(fitted.network, encoder.module.dimension)
+    artifacts["head.onnx"], parity["head"] = export_head(fitted.head, fitted.network.config.channels)
     return artifacts, parity
 
 
@@ -350,9 +461,8 @@ def _card(
     model_version: int,
     options: TrainOptions,
     encoder: TrainedEncoder,
-    network: GraphNetwork,
+    fitted: FittedNetwork,
     seeds: dict[str, SeedSet],
-    metrics: dict[str, float],
     parity: dict[str, float],
     artifacts: dict[str, bytes],
 ) -> ModelCard:
@@ -369,16 +479,17 @@ def _card(
         paths=plan.paths,
         inputs=plan.inputs,
         encoder=encoder.card,
-        channels=network.config.channels,
-        windows=network.config.windows,
+        channels=fitted.network.config.channels,
+        windows=fitted.network.config.windows,
         trained_until=plan.task.val_timestamp,
         stale_after_days=_oldest_evidence_days(plan, seeds),
-        metrics=metrics,
+        metrics=fitted.metrics,
         parity=parity,
         versions=_versions(),
         sha256={key: hashlib.sha256(content).hexdigest() for key, content in sorted(artifacts.items())},
+        regime=options.regime,
         seed=options.seed,
-        options={key: value for key, value in asdict(options).items() if key != "seed"},
+        options={key: value for key, value in asdict(options).items() if key not in ("seed", "regime")},
     )
 
 

@@ -76,12 +76,29 @@ def attach(
         card = read_card(con, catalog, name, active[name].version)
         assert schema is not None
         check_drift(card, schema)
-        scorer = load_scorer(con, catalog, card)
-        register_functions(con, scorer)
-        for macro, statement in macro_statements(card, catalog):
-            con.execute(statement)
-            created.append(macro)
+        created += attach_model(con, catalog, card)
     return tuple(dict.fromkeys(created))
+
+
+def attach_model(
+    con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, *, tables_from: str | None = None
+) -> list[str]:
+    """Create the functions and macros of one model version; returns the names of the macros.
+
+    Args:
+        con: any open connection.
+        catalog: database that holds the model.
+        card: the model's card.
+        tables_from: database whose tables the macros read; default: `catalog`.
+
+    Raises:
+        ArtifactError: an artefact is missing or damaged.
+    """
+    register_functions(con, load_scorer(con, catalog, card))
+    statements = macro_statements(card, tables_from or catalog)
+    for _, statement in statements:
+        con.execute(statement)
+    return [macro for macro, _ in statements]
 
 
 def detach(con: duckdb.DuckDBPyConnection) -> None:

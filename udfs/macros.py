@@ -7,7 +7,7 @@ of an inner table with the same name would capture them silently. Every name ins
 from __future__ import annotations
 
 from relsql.card import ModelCard, layouts_of
-from relsql.gather import AS_OF, ENTITY, latest_event_sql
+from relsql.gather import AS_OF, ENTITY, counts_name, latest_event_sql
 from relsql.serialize import row_text_sql
 from relsql.sql import ident, indented
 
@@ -83,12 +83,16 @@ def as_timestamp(argument: str) -> str:
 
 def _result_sql(card: ModelCard) -> str:
     """The call of the score function on a gathered seed."""
-    paths = ", ".join(f"{ident(path.name)}: {ident(path.name)}.{ident(path.name)}" for path in card.paths)
-    return f"{card.score_function}({{as_of: seed.{AS_OF}, {paths}}})"
+    columns = card.gather("").qualified_columns()
+    fields = ", ".join(f"{ident(name)}: {column}" for name, column in columns.items())
+    return f"{card.score_function}({{as_of: seed.{AS_OF}, {fields}}})"
 
 
 def score_parameter(card: ModelCard) -> str:
     """DuckDB type of the score function's argument."""
     layouts = layouts_of(card.paths, card.inputs)
-    fields = ["as_of TIMESTAMP", *(f"{ident(layout.name)} {layout.arrow_type()}" for layout in layouts)]
+    fields = ["as_of TIMESTAMP"]
+    for path, layout in zip(card.paths, layouts, strict=True):
+        fields.append(f"{ident(layout.name)} {layout.arrow_type()}")
+        fields += [f"{ident(counts_name(path))} {layout.counts_type()}"] if path.counted else []
     return f"STRUCT({', '.join(fields)})"

@@ -15,14 +15,13 @@ from relsql.blocks import (
     FloatArray,
     IntArray,
     as_of_days,
-    decode_block,
+    decode_blocks,
     existing_seeds,
-    graph_feed,
-    graph_inputs,
     newest_evidence_days,
 )
 from relsql.card import ModelCard, layouts_of
 from relsql.errors import ArtifactError
+from relsql.graph_inputs import graph_feed, graph_inputs
 from relsql.tokenizer import encode_batch, load_tokenizer
 from udfs.texts import TextTable
 
@@ -93,9 +92,7 @@ class Scorer:
         """
         if isinstance(rows, pa.ChunkedArray):
             rows = rows.combine_chunks()
-        blocks, known = existing_seeds(
-            [decode_block(rows.field(layout.name), layout) for layout in self.layouts], self.layouts
-        )
+        blocks, known = existing_seeds(decode_blocks(rows.field, self.layouts), self.layouts)
         as_of = rows.field("as_of").cast(pa.timestamp("us"))
         score = np.full(len(rows), np.nan)
         evidence = np.zeros(len(rows), dtype=np.int32)

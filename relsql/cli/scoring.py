@@ -13,10 +13,12 @@ import click
 from relsql.cli.failures import train_extra
 from relsql.cli.output import note, number, write_json, write_table
 from relsql.cli.query import Statement, run_statement
+from relsql.regime import REGIMES
 
 if TYPE_CHECKING:
     import duckdb
 
+    from relsql.regime import Regime
     from relsql.splits import Split
 
 
@@ -37,24 +39,29 @@ def _timestamp(ctx: click.Context, param: click.Parameter, value: str | None) ->
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("model")
 @click.option("--split", type=click.Choice(["test", "val", "train"]), default="test", show_default=True, help="Labels.")
+@click.option("--regime", type=click.Choice(REGIMES), help="Default: the one that MODEL was trained for.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def evaluate_command(file: Path, model: str, split: Split, as_json: bool) -> None:
+def evaluate_command(file: Path, model: str, split: Split, regime: Regime | None, as_json: bool) -> None:
     """Compare the scores of MODEL with what happened, on one split of its task's labels.
 
-    Each label is scored as of its own time. Beside it stands a baseline that sees the entity table's own columns only.
+    Each label is scored as of its own time: with all rows up to it (regime seed-time), or with a copy in memory of the
+    database that ends where the split starts (regime frozen). Beside it stands a baseline that sees the entity table's
+    own columns only.
     """
     from relsql.store import open_database
 
     with train_extra("relsql evaluate"), closing(open_database(file, read_only=True)) as con:
         from relsql.evaluation import evaluate
 
-        result = evaluate(con, model, split)
+        result = evaluate(con, model, split, regime)
         baseline = _baseline(con, model, split)
     if as_json:
         write_json(dataclasses.asdict(result) | {"baseline": baseline})
         return
     unscored = f", {result.unscored:,} more without score" if result.unscored else ""
-    note(f"{model} version {result.version} on {result.task}, {split}: {result.rows:,} labels{unscored}")
+    note(
+        f"{model} version {result.version} on {result.task}, {split}, {result.regime}: {result.rows:,} labels{unscored}"
+    )
     rows = [(name, number(value), number(baseline.get(name))) for name, value in result.metrics.items()]
     write_table(("metric", "model", "own columns only"), rows, right=(1, 2))
 

@@ -12,6 +12,7 @@ import click
 from relsql.cli.failures import on_interrupt, train_extra
 from relsql.cli.output import note, number, write_json
 from relsql.cli.progress import PhaseProgress
+from relsql.regime import REGIMES
 
 if TYPE_CHECKING:
     import duckdb
@@ -26,11 +27,14 @@ if TYPE_CHECKING:
 @click.option("--name", required=True, help="Name of the model: NAME dnf gives the SQL function predict_dnf.")
 @click.option("--seed", type=int, help="Seed of all randomness.")
 @click.option("--encoder", metavar="NAME_OR_PATH", help="Row encoder: compact, or a BART by path or hub name.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training labels.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training labels, at most.")
 @click.option("--fanout", type=click.IntRange(min=1), help="Rows read along each link path.")
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Of the network.")
 @click.option("--channels", type=click.IntRange(min=1), help="Width of the network.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Training labels a step.")
+@click.option("--regime", type=click.Choice(REGIMES), help="Data up to as_of (default), or data that ended before.")
+@click.option("--density", type=click.IntRange(min=1), help="Training timestamps per horizon.")
+@click.option("--refit/--no-refit", default=None, help="Train on validation labels too in the end (default).")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads to use.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def train_command(file: Path, task: str, name: str, as_json: bool, **options: Any) -> None:

@@ -10,15 +10,21 @@ import pytest
 import torch
 
 from exporters import onnx as exporter
+from relsql.blocks import Block
 from relsql.card import layouts_of
 from relsql.errors import ExportError, ParityError
 from relsql.features import CategoryInput, NodeInputs, NumberInput
-from relsql.network import GraphNetwork, Head, NetworkConfig
+from relsql.fit import Batches, SeedSet, fit_statistics, graph_tensors
+from relsql.graph_inputs import graph_feed, graph_inputs
+from relsql.head import Head
+from relsql.network import GraphNetwork, NetworkConfig
 from relsql.paths import Path
 from relsql.schema import Link
 from relsql.tokenizer import train_tokenizer
+from tests.relsql.random_blocks import LAYOUTS, TEXTS, random_blocks
 
 CONFIG = NetworkConfig(channels=6, text_width=5, dropout=0.0)
+EMBEDDINGS = np.random.default_rng(0).normal(size=(TEXTS, 5)).astype(np.float32) * (np.arange(TEXTS) > 0)[:, None]
 LINK = Link("orders", ("shop id",), "shops", ("shop id",))
 INPUTS = {
     "people": NodeInputs("people", (), (), ()),
@@ -27,7 +33,7 @@ INPUTS = {
 }
 PATHS = (
     Path("people", "entity", "people", (), 1, ()),
-    Path("orders", "children", "orders", (Link("orders", ("p",), "people", ("p",)),), 3, (LINK,)),
+    Path("orders", "children", "orders", (Link("orders", ("p",), "people", ("p",)),), 3, (LINK,), (1.0, 4.0)),
 )
 
 
@@ -41,15 +47,39 @@ def test_graph_component_agrees_on_unseen_shapes() -> None:
     assert 0 <= difference <= 1e-5
     session = onnxruntime.InferenceSession(content)
     names = {node.name for node in session.get_inputs()}
-    assert {"embeddings", "orders.numbers", "shops.texts", "path orders.rows"} <= names
+    assert {"embeddings", "orders.numbers", "shops.texts", "path orders.rows", "path orders.ages"} <= names
+    assert "path orders.totals" in names and not {"path people.ages", "path people.totals"} & names
 
 
-@pytest.mark.parametrize("classification", [True, False])
-def test_head_component_holds_the_calibration(classification: bool) -> None:
-    head = Head(CONFIG, classification=classification)
-    head.fit(
-        torch.linspace(10_000, 12_000, 50), torch.arange(50, dtype=torch.float32) % 2 * (1 if classification else 9)
-    )
+def test_graph_component_reads_what_the_scorer_feeds_it() -> None:
+    torch.manual_seed(1)
+    net = GraphNetwork(LAYOUTS, CONFIG)
+    blocks = {seeds: random_blocks(seeds) for seeds in (0, 1, 40)}
+    fit_statistics(net, Head(CONFIG, classification=True), batches(blocks[40]))
+    session = onnxruntime.InferenceSession(exporter.export_graph(net, CONFIG.text_width)[0])
+    for seeds, gathered in blocks.items():
+        inputs = graph_inputs(gathered, LAYOUTS)
+        embeddings = EMBEDDINGS[inputs.text_ids]
+        found = session.run(None, graph_feed(inputs, LAYOUTS, embeddings, seeds))[0]
+        with torch.inference_mode():
+            expected = net.eval()(graph_tensors(inputs, embeddings), seeds).numpy()
+        assert found.shape == (seeds, CONFIG.channels)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def batches(blocks: list[Block]) -> Batches:
+    seeds = len(blocks[0].counts)
+    labels = (np.arange(seeds) % 2).astype(np.float32)
+    return Batches(SeedSet(tuple(blocks), np.linspace(1, 9, seeds, dtype=np.float32), labels), LAYOUTS, EMBEDDINGS)
+
+
+@pytest.mark.parametrize("labels", ["classes", "numbers", "heavy tails"])
+def test_head_component_holds_the_calibration(labels: str) -> None:
+    head = Head(CONFIG, classification=labels == "classes")
+    values = torch.arange(50, dtype=torch.float32) % 2
+    values[-1] = 1e6 if labels == "heavy tails" else values[-1]
+    head.fit(torch.linspace(10_000, 12_000, 50), values if labels == "classes" else values * 9)
+    assert head.label_logarithmic.item() == float(labels == "heavy tails")
     head.temperature.fill_(2.5)
     content, difference = exporter.export_head(head, CONFIG.channels)
     assert difference <= 1e-5
@@ -59,7 +89,7 @@ def test_head_component_holds_the_calibration(classification: bool) -> None:
     found = session.run(None, {"state": state, "as_of_days": days})[0]
     with torch.no_grad():
         expected = head.eval().score(torch.from_numpy(state), torch.from_numpy(days)).numpy()
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(found, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_disagreement_is_a_parity_error(monkeypatch: pytest.MonkeyPatch) -> None:

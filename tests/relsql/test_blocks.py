@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import duckdb
@@ -14,15 +15,16 @@ from relsql.blocks import (
     IntArray,
     category_count,
     category_sizes,
-    compact_texts,
     concat_blocks,
     decode_block,
-    graph_inputs,
-    tables_of,
+    decode_blocks,
+    existing_seeds,
+    newest_evidence_days,
 )
 from relsql.features import CategoryInput, NodeInputs, NumberInput
 from relsql.gather import Segment
-from relsql.schema import Link
+from relsql.paths import Path
+from relsql.schema import Column, Link, Schema, Table
 
 INTEGERS = (3.0, -1.0, 7.0)
 OWN = NodeInputs(
@@ -33,7 +35,7 @@ OWN = NodeInputs(
 )
 PARENT = NodeInputs("b", (NumberInput("m", "number"),), (), ("t",))
 LINK = Link("a", ("b",), "b", ("id",))
-LAYOUT = BlockLayout("rows", 3, (Segment(OWN), Segment(PARENT, LINK)))
+LAYOUT = BlockLayout("rows", 3, (Segment(OWN), Segment(PARENT, LINK)), 2)
 
 
 def make_rows(rng: np.random.Generator, seeds: int) -> list[list[dict[str, Any]] | None]:
@@ -68,6 +70,19 @@ def arrow(column: list[list[dict[str, Any]] | None]) -> pa.Array:
     return pa.array(column, type=pa.list_(pa.struct(fields)))
 
 
+def make_totals(column: list[list[dict[str, Any]] | None]) -> list[dict[str, int] | None]:
+    """Counts of each seed, None where it has no rows."""
+    return [{"w0": len(rows) + 10 * i, "w1": i % 3} if rows else None for i, rows in enumerate(column)]
+
+
+def arrow_totals(totals: list[dict[str, int] | None]) -> pa.Array:
+    return pa.array(totals, type=pa.struct([("w0", pa.int64()), ("w1", pa.int64())]))
+
+
+def decoded(column: list[list[dict[str, Any]] | None]) -> Block:
+    return decode_block(arrow(column), LAYOUT, arrow_totals(make_totals(column)))
+
+
 def as_lists(block: Block, fanout: int) -> list[list[tuple[Any, ...]]]:
     """Rows of each seed in order of rank, with None for missing numbers."""
     seeds: list[list[tuple[Any, ...]]] = [[] for _ in block.counts]
@@ -97,7 +112,7 @@ def expected(column: list[list[dict[str, Any]] | None]) -> list[list[tuple[Any, 
 
 
 def assert_equal(one: Block, other: Block) -> None:
-    for name in ("numbers", "categories", "texts", "slot", "counts"):
+    for name in ("numbers", "categories", "texts", "slot", "counts", "totals"):
         a, b = getattr(one, name), getattr(other, name)
         assert a.dtype == b.dtype and a.shape == b.shape, name
         np.testing.assert_array_equal(a, b)
@@ -106,62 +121,109 @@ def assert_equal(one: Block, other: Block) -> None:
 @pytest.mark.parametrize("seeds", [0, 1, 40])
 def test_decoding_equals_python(seeds: int) -> None:
     column = make_rows(np.random.default_rng(seeds), seeds)
-    block = decode_block(arrow(column), LAYOUT)
+    block = decoded(column)
     assert as_lists(block, LAYOUT.fanout) == expected(column)
-    assert (block.numbers.dtype, block.categories.dtype) == (np.float32, np.int64)
+    # Whatever the order of a list, rows come by seed and rank.
+    assert (np.diff(block.slot) > 0).all()
+    assert (block.numbers.dtype, block.categories.dtype, block.totals.dtype) == (np.float32, np.int64, np.float32)
     assert block.numbers.shape[1:] == (5,) and block.categories.shape[1:] == (2,) and block.texts.shape[1:] == (2,)
+    totals = [[0, 0] if total is None else list(total.values()) for total in make_totals(column)]
+    assert block.totals.shape == (seeds, 2) and block.totals.tolist() == totals
 
 
 def test_seeds_without_any_row() -> None:
-    block = decode_block(arrow([None, None, []]), LAYOUT)
+    block = decoded([None, None, []])
     assert block.numbers.shape == (0, 5) and block.counts.tolist() == [0, 0, 0]
+    assert block.totals.tolist() == [[0, 0]] * 3
 
 
 def test_sliced_and_chunked_columns() -> None:
     column = make_rows(np.random.default_rng(1), 30)
-    whole = arrow(column)
-    assert as_lists(decode_block(whole[7:23], LAYOUT), 3) == expected(column[7:23])
+    whole, totals = arrow(column), arrow_totals(make_totals(column))
+    middle = decode_block(whole[7:23], LAYOUT, totals[7:23])
+    assert as_lists(middle, 3) == expected(column[7:23])
+    np.testing.assert_array_equal(middle.totals, decoded(column).totals[7:23])
     chunks = pa.chunked_array([whole[:5], whole[5:5], whole[5:18], whole[18:]])
-    assert_equal(decode_block(chunks, LAYOUT), decode_block(whole, LAYOUT))
+    chunked_totals = pa.chunked_array([totals[:11], totals[11:]])
+    assert_equal(decode_block(chunks, LAYOUT, chunked_totals), decoded(column))
     assert as_lists(decode_block(chunks[3:21], LAYOUT), 3) == expected(column[3:21])
-    assert decode_block(pa.chunked_array([], type=whole.type), LAYOUT).counts.shape == (0,)
+    none = decode_block(pa.chunked_array([], type=whole.type), LAYOUT, pa.chunked_array([], type=totals.type))
+    assert none.counts.shape == (0,) and none.totals.shape == (0, 2)
 
 
 def test_rows_behind_a_null_are_not_read() -> None:
-    # Arrow may keep values under a NULL list; they belong to nobody.
+    # Arrow may keep values under a NULL list or struct; they belong to nobody.
     whole = arrow([[row] for row in [r[0] for r in make_rows(np.random.default_rng(5), 20) if r][:3]])
     mask = pa.array([False, True, False])
     hidden = pa.ListArray.from_arrays(whole.offsets, whole.values, mask=mask)
-    assert as_lists(decode_block(hidden, LAYOUT), 3) == expected([whole[0].as_py(), None, whole[2].as_py()])
+    totals = pa.StructArray.from_arrays([pa.array([1, 2, 3]), pa.array([4, 5, 6])], names=["w0", "w1"], mask=mask)
+    block = decode_block(hidden, LAYOUT, totals)
+    assert as_lists(block, 3) == expected([whole[0].as_py(), None, whole[2].as_py()])
+    assert block.totals.tolist() == [[1, 4], [0, 0], [3, 6]]
 
 
 def test_blocks_of_a_query(con: duckdb.DuckDBPyConnection) -> None:
     column = make_rows(np.random.default_rng(2), 30)
-    con.register("source", pa.table({"x": arrow(column)}))
-    found = con.sql(f"SELECT CAST(x AS {LAYOUT.arrow_type()}) AS x FROM source").to_arrow_table().column("x")
-    assert_equal(decode_block(found, LAYOUT), decode_block(arrow(column), LAYOUT))
+    single = BlockLayout("one", 3, LAYOUT.segments)
+    con.register("source", pa.table({"x": arrow(column), "t": arrow_totals(make_totals(column))}))
+    rows = f"CAST(x AS {LAYOUT.arrow_type()})"
+    query = f"SELECT {rows} AS rows, CAST(t AS {LAYOUT.counts_type()}) AS rows__counts, {rows} AS one FROM source"
+    found = decode_blocks(con.sql(query).to_arrow_table().column, [LAYOUT, single])
+    assert_equal(found[0], decoded(column))
+    # A path without counts asks for no column of them.
+    assert_equal(found[1], decode_block(arrow(column), single))
+    assert found[1].totals.shape == (30, 0)
 
 
 def test_take_equals_slicing() -> None:
     column = make_rows(np.random.default_rng(3), 30)
-    block = decode_block(arrow(column), LAYOUT)
+    block = decoded(column)
     chosen: IntArray
     for chosen in (np.arange(30), np.array([4, 2, 2, 29, 0]), np.array([], dtype=np.int64)):
         part = block.take(chosen, block.row_starts(), LAYOUT.fanout)
         assert as_lists(part, LAYOUT.fanout) == expected([column[i] for i in chosen])
+        np.testing.assert_array_equal(part.totals, block.totals[chosen])
 
 
 def test_concat_undoes_a_split() -> None:
     column = make_rows(np.random.default_rng(4), 30)
-    parts = [decode_block(arrow(column[a:b]), LAYOUT) for a, b in ((0, 11), (11, 11), (11, 29), (29, 30))]
-    assert_equal(concat_blocks(parts, LAYOUT.fanout), decode_block(arrow(column), LAYOUT))
+    whole, totals = arrow(column), arrow_totals(make_totals(column))
+    parts = [decode_block(whole[a:b], LAYOUT, totals[a:b]) for a, b in ((0, 11), (11, 11), (11, 29), (29, 30))]
+    assert_equal(concat_blocks(parts, LAYOUT.fanout), decoded(column))
     assert_equal(concat_blocks(parts[:1], LAYOUT.fanout), parts[0])
+
+
+def test_seeds_without_an_entity_are_left_out_of_every_path() -> None:
+    column = make_rows(np.random.default_rng(6), 30)
+    entities = [rows and rows[:1] for rows in column]
+    kept = [i for i, rows in enumerate(entities) if rows]
+    assert 0 < len(kept) < 30
+    other = make_rows(np.random.default_rng(7), 30)
+    blocks, known = existing_seeds([decoded(entities), decoded(other)], [LAYOUT, LAYOUT])
+    assert known.tolist() == kept
+    assert as_lists(blocks[1], LAYOUT.fanout) == expected([other[i] for i in kept])
+    np.testing.assert_array_equal(blocks[1].totals, decoded(other).totals[kept])
+
+
+def test_newest_evidence_is_the_youngest_row_of_known_age() -> None:
+    column = make_rows(np.random.default_rng(8), 30)
+    entity = BlockLayout("entity", 1, (Segment(PARENT),))
+    entities = decode_block(pa.array([[{"rank": 1, "n0": 1.0, "n1": 0.0, "c0": 0}]] * 30), entity)
+    time = (Column("age", "TIMESTAMP"),)
+    schema = Schema({"a": Table("a", time, time_column="age"), "b": Table("b", ())})
+    paths = [Path("entity", "entity", "b", (), 1, ()), Path("rows", "children", "a", (LINK,), 3, ())]
+    ages = [[row["n1"] for row in rows or [] if row["n1"] is not None] for rows in column]
+    found = newest_evidence_days([entities, decoded(column)], paths, schema)
+    assert found.tolist() == [min(known, default=math.inf) for known in ages] and [] in ages
+    untimed = Schema({key: replace(table, time_column=None) for key, table in schema.tables.items()})
+    assert set(newest_evidence_days([entities, decoded(column)], paths, untimed).tolist()) == {math.inf}
 
 
 def test_category_sizes_count_the_unknown() -> None:
     assert (category_count(OWN), category_sizes(OWN)) == (2, (3, 4))
     assert (category_count(PARENT), category_sizes(PARENT)) == (0, ())
     assert (LAYOUT.numbers_width, LAYOUT.codes_width, LAYOUT.categories_width, LAYOUT.texts_width) == (5, 3, 2, 2)
+    assert LAYOUT.ages_width == 1
 
 
 def test_integer_categories_beyond_float_do_not_fail() -> None:
@@ -172,41 +234,3 @@ def test_integer_categories_beyond_float_do_not_fail() -> None:
     block = decode_block(pa.array(rows, type=pa.list_(pa.struct(fields))), layout)
     # FLOAT does not tell 2^24 + 1 from 2^24, nor 2^128 from infinity.
     assert block.categories[:, 0].tolist() == [2, 0, 3, 1, 0]
-
-
-@pytest.mark.parametrize("seeds", [0, 1, 40])
-def test_graph_inputs_lead_back_to_the_rows(seeds: int) -> None:
-    block = decode_block(arrow(make_rows(np.random.default_rng(seeds), seeds)), LAYOUT)
-    inputs = graph_inputs([block, block], [LAYOUT, LAYOUT])
-    assert [table.table for table in tables_of([LAYOUT])] == ["a", "b"]
-    assert inputs.text_ids[0] == 0 and len(np.unique(inputs.text_ids)) == len(inputs.text_ids)
-    own, parent = inputs.tables
-    for positions, slots in zip(inputs.rows, inputs.slots, strict=True):
-        np.testing.assert_array_equal(slots, block.slot)
-        np.testing.assert_array_equal(positions[1] > 0, block.numbers[:, 3] > 0.5)
-        for i, (mine, other) in enumerate(positions.T):
-            np.testing.assert_array_equal(own.numbers[mine - 1], block.numbers[i, 1:3])
-            np.testing.assert_array_equal(own.categories[mine - 1], block.categories[i])
-            assert inputs.text_ids[own.texts[mine - 1]] == block.texts[i, 0]
-            if other:
-                np.testing.assert_array_equal(parent.numbers[other - 1], block.numbers[i, 4:])
-                assert inputs.text_ids[parent.texts[other - 1]] == block.texts[i, 1]
-    # A looked-up row is there once, however many rows of a path point at it.
-    for start in range(0, len(parent.texts), max(1, len(parent.texts) // 2)):
-        half = parent.texts[start : start + len(parent.texts) // 2]
-        assert len(np.unique(half)) == len(half)
-
-
-def test_compact_texts_renumbers_and_starts_with_zero() -> None:
-    texts = [
-        np.array([[7, 3], [3, 9]]),
-        np.zeros((0, 1), dtype=np.int64),
-        np.zeros((4, 0), dtype=np.int64),
-        np.array([[9]]),
-    ]
-    distinct, parts = compact_texts(texts)
-    assert distinct.tolist() == [0, 3, 7, 9]
-    for ids, part in zip(texts, parts, strict=True):
-        np.testing.assert_array_equal(distinct[part], ids)
-    distinct, parts = compact_texts([np.zeros((0, 2), dtype=np.int64)])
-    assert distinct.tolist() == [0] and parts[0].shape == (0, 2)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import duckdb
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -52,7 +53,9 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         progress("network", 0.0, {})
         progress("network", 0.5, {"loss": 0.51234})
         progress("network", 1.0, {"val_roc_auc": 0.71})
-        return TrainedModel(name, 3, task.name, {"val_roc_auc": 0.71239, "epochs": 2}, 12.3456, {"check": 0.1})
+        scores = np.array([0.5], dtype=np.float32)
+        metrics = {"val_roc_auc": 0.71239, "epochs": 2}
+        return TrainedModel(name, 3, task.name, metrics, 12.3456, {"check": 0.1}, scores)
 
     def attach(con: object, *, database: str | None = None, models: Any = None) -> tuple[str, ...]:
         return tuple(f"predict_{name}" for name in models)
@@ -74,6 +77,15 @@ def test_train_passes_only_the_options_given(league: Path, trained: list[dict[st
     assert (trained[0]["name"], trained[0]["task"].name, trained[0]["options"]) == ("dnf", "driver-dnf", expected)
     invoke("train", league, "driver-dnf", "--name", "dnf")
     assert trained[1]["options"] == TrainOptions()
+    regime = ("--regime", "frozen", "--density", 2, "--no-refit", "--channels", 8, "--batch-size", 32, "--threads", 1)
+    assert invoke("train", league, "driver-dnf", "--name", "dnf", *regime).exit_code == 0
+    expected = TrainOptions(regime="frozen", density=2, refit=False, channels=8, batch_size=32, threads=1)
+    assert trained[2]["options"] == expected
+
+
+@pytest.mark.parametrize("option", [("--regime", "frosen"), ("--density", 0), ("--epochs", 0)])
+def test_wrong_options_stop_before_training(league: Path, trained: list[dict[str, Any]], option: tuple[object]) -> None:
+    assert invoke("train", league, "driver-dnf", "--name", "dnf", *option).exit_code == 2 and trained == []
 
 
 def test_train_prints_one_line_and_says_what_to_call(league: Path, trained: list[dict[str, Any]]) -> None:
@@ -190,6 +202,19 @@ def test_evaluate_shows_the_model_beside_the_baseline(demo: tuple[Path, Result])
     found = json.loads(invoke("evaluate", demo[0], "dnf", "--split", "val", "--json").stdout)
     assert found["split"] == "val" and 0 < found["baseline"]["roc_auc"] < 1 and 0 < found["metrics"]["roc_auc"] < 1
     assert "did you mean 'dnf'" in invoke("evaluate", demo[0], "dnff").stderr
+
+
+@pytest.mark.slow
+def test_evaluate_in_the_other_regime(demo: tuple[Path, Result]) -> None:
+    own, frozen = (
+        json.loads(invoke("evaluate", demo[0], "dnf", "--json", *option).stdout)
+        for option in ((), ("--regime", "frozen"))
+    )
+    assert (own["regime"], frozen["regime"]) == ("seed-time", "frozen") and own["rows"] == frozen["rows"]
+    assert own["metrics"]["roc_auc"] != frozen["metrics"]["roc_auc"]
+    assert own["baseline"] == frozen["baseline"]
+    assert ", test, frozen: " in invoke("evaluate", demo[0], "dnf", "--regime", "frozen").stderr
+    assert invoke("evaluate", demo[0], "dnf", "--regime", "thawed").exit_code == 2
 
 
 @pytest.mark.slow

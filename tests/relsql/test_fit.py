@@ -11,13 +11,14 @@ pytest.importorskip("torch_geometric")
 from relsql.blocks import Block, BlockLayout, FloatArray  # noqa: E402
 from relsql.errors import TrainingError  # noqa: E402
 from relsql.features import NodeInputs, NumberInput  # noqa: E402
-from relsql.fit import Batches, FitConfig, FitReport, SeedSet, calibrate, fit, predict  # noqa: E402
+from relsql.fit import Batches, FitConfig, FitReport, SeedSet, calibrate, fit, label_weights, predict, refit  # noqa: E402
 from relsql.gather import Segment  # noqa: E402
-from relsql.network import GraphNetwork, Head, NetworkConfig  # noqa: E402
+from relsql.head import Head  # noqa: E402
+from relsql.network import GraphNetwork, NetworkConfig  # noqa: E402
 
 CONFIG = NetworkConfig(channels=16, text_width=4, dropout=0.1)
 INPUTS = NodeInputs("t", (NumberInput("n", "number"),), (), ())
-LAYOUTS = (BlockLayout("entity", 1, (Segment(INPUTS),)), BlockLayout("rows", 8, (Segment(INPUTS),)))
+LAYOUTS = (BlockLayout("entity", 1, (Segment(INPUTS),)), BlockLayout("rows", 8, (Segment(INPUTS),), 1))
 NO_TEXTS = np.zeros((1, 4), dtype=np.float32)
 
 
@@ -34,15 +35,20 @@ def seed_set(count: int, seed: int, *, regression: bool = False) -> SeedSet:
         numbers = np.stack([np.ones(len(values)), values], axis=1).astype(np.float32)
         none = np.zeros((len(values), 0), dtype=np.int64)
         slot = np.concatenate([i * layout.fanout + np.arange(n) for i, n in enumerate(sizes)])
-        blocks.append(Block(numbers, none, none, slot, sizes.astype(np.int64)))
+        totals = np.repeat(sizes[:, None], layout.counts_width, axis=1).astype(np.float32)
+        blocks.append(Block(numbers, none, none, slot, sizes.astype(np.int64), totals))
     return SeedSet(tuple(blocks), rng.uniform(18000, 19000, count).astype(np.float32), labels.astype(np.float32))
 
 
+def new_modules(*, classification: bool = True) -> tuple[GraphNetwork, Head]:
+    torch.manual_seed(0)
+    return GraphNetwork(LAYOUTS, CONFIG), Head(CONFIG, classification=classification)
+
+
 def trained(
-    train: SeedSet, validation: SeedSet, *, classification: bool = True, init: int = 0, **more: int
+    train: SeedSet, validation: SeedSet, *, classification: bool = True, **more: int
 ) -> tuple[GraphNetwork, Head, FitReport, FloatArray]:
-    torch.manual_seed(init)
-    network, head = GraphNetwork(LAYOUTS, CONFIG), Head(CONFIG, classification=classification)
+    network, head = new_modules(classification=classification)
     config = FitConfig(epochs=more.get("epochs", 8), batch_size=64, learning_rate=1e-2, seed=more.get("seed", 0))
     torch.manual_seed(more.get("global_seed", 1))
     batches = [Batches(seeds, LAYOUTS, NO_TEXTS) for seeds in (train, validation)]
@@ -81,14 +87,71 @@ def test_same_seed_same_result_whatever_ran_before() -> None:
     assert np.abs(trained(train, validation, epochs=2, seed=1)[3] - one).max() > 1e-4
 
 
-def test_fit_leaves_the_callers_random_numbers_alone() -> None:
+def test_training_and_its_caller_draw_random_numbers_apart() -> None:
+    def outputs(draws: list[torch.Tensor], *, drawing: bool) -> FloatArray:
+        def draw(_: float, values: dict[str, float]) -> None:
+            if drawing and values:
+                draws.append(torch.rand(1))
+
+        network, head = new_modules()
+        torch.manual_seed(5)
+        report = fit(network, head, *batches, config, draw)
+        refit(network, head, batches[0], config, replace(report, best_epoch=2), draw)
+        draws.append(torch.rand(1))
+        return predict(network, head, batches[1])
+
+    batches = [Batches(seed_set(40, i), LAYOUTS, NO_TEXTS) for i in range(2)]
+    config = FitConfig(epochs=2, batch_size=16)
+    many: list[torch.Tensor] = []
+    one: list[torch.Tensor] = []
+    np.testing.assert_array_equal(outputs(many, drawing=True), outputs(one, drawing=False))
     torch.manual_seed(5)
-    expected = torch.rand(3)
-    network, head = GraphNetwork(LAYOUTS, CONFIG), Head(CONFIG, classification=True)
-    batches = Batches(seed_set(20, 0), LAYOUTS, NO_TEXTS)
-    torch.manual_seed(5)
-    fit(network, head, batches, batches, FitConfig(epochs=1))
-    torch.testing.assert_close(torch.rand(3), expected)
+    expected = torch.rand(5)
+    assert torch.equal(torch.cat(many), expected) and torch.equal(torch.cat(one), expected[:1])
+
+
+@pytest.mark.parametrize("classification", [True, False])
+def test_refit_repeats_the_chosen_epochs_and_keeps_the_temperature(classification: bool) -> None:
+    train, validation = (seed_set(100, i, regression=not classification) for i in range(2))
+    _, head, report, outputs = trained(train, validation, classification=classification, epochs=4)
+    # Chosen by hand, so that it cannot be the last one by chance.
+    chosen = replace(report, best_epoch=2, temperature=1.75)
+    config = FitConfig(epochs=4, batch_size=64, learning_rate=1e-2)
+    seen: list[dict[str, float]] = []
+    again, its_head = new_modules(classification=classification)
+    refit(again, its_head, Batches(train, LAYOUTS, NO_TEXTS), config, chosen, lambda _, values: seen.append(values))
+    assert sum("loss" in values for values in seen) == 2
+    assert float(its_head.temperature) == 1.75
+    # On the same seeds it is what `fit` had after as many epochs.
+    again, its_head = new_modules(classification=classification)
+    refit(again, its_head, Batches(train, LAYOUTS, NO_TEXTS), config, report)
+    batches = Batches(validation, LAYOUTS, NO_TEXTS)
+    np.testing.assert_allclose(predict(again, its_head, batches), outputs, atol=1e-6)
+    assert float(its_head.temperature) == pytest.approx(float(head.temperature))
+    # With other seeds it is not.
+    again, its_head = new_modules(classification=classification)
+    refit(again, its_head, Batches(train.joined(validation, LAYOUTS), LAYOUTS, NO_TEXTS), config, report)
+    assert np.abs(predict(again, its_head, batches) - outputs).max() > 1e-3
+
+
+def test_joined_seeds_are_those_of_both() -> None:
+    one, other = seed_set(20, 0), seed_set(30, 1)
+    joined = one.joined(other, LAYOUTS)
+    network, head, _, _ = trained(one, other, epochs=1)
+    parts = [predict(network, head, Batches(seeds, LAYOUTS, NO_TEXTS)) for seeds in (one, other)]
+    outputs = predict(network, head, Batches(joined, LAYOUTS, NO_TEXTS))
+    np.testing.assert_allclose(outputs, np.concatenate(parts), atol=1e-6)
+    np.testing.assert_array_equal(joined.labels, np.concatenate([one.labels, other.labels]))
+    assert len(joined) == 50
+
+
+def test_training_stops_when_validation_no_longer_improves() -> None:
+    validation = seed_set(60, 1)
+    # The opposite of what training teaches: the longer, the worse.
+    validation = replace(validation, labels=1 - validation.labels)
+    batches = [Batches(seeds, LAYOUTS, NO_TEXTS) for seeds in (seed_set(200, 0), validation)]
+    report = fit(*new_modules(), *batches, FitConfig(epochs=30, batch_size=32, learning_rate=1e-2, patience=2))
+    assert report.epochs == report.best_epoch + 2 < 30
 
 
 def test_one_class_validation_does_not_fail() -> None:
@@ -112,7 +175,7 @@ def test_no_seeds_are_an_error(empty: str) -> None:
 
 def test_progress_ends_at_one() -> None:
     seen: list[tuple[float, dict[str, float]]] = []
-    network, head = GraphNetwork(LAYOUTS, CONFIG), Head(CONFIG, classification=True)
+    network, head = new_modules()
     batches = Batches(seed_set(100, 0), LAYOUTS, NO_TEXTS)
     fit(
         network,
@@ -131,6 +194,15 @@ def test_batches_of_any_size_predict_the_same() -> None:
     network, head, _, outputs = trained(seed_set(60, 0), seed_set(50, 1), epochs=1)
     batches = Batches(seed_set(50, 1), LAYOUTS, NO_TEXTS)
     np.testing.assert_allclose(predict(network, head, batches, batch_size=7), outputs, atol=1e-6)
+
+
+def test_old_labels_weigh_less() -> None:
+    days = np.array([100.0, 150.0, 175.0, 200.0, 200.0], dtype=np.float32)
+    weights = label_weights(days, 0.25)
+    assert float(weights.mean()) == pytest.approx(1.0)
+    assert (weights / weights[-1]).tolist() == pytest.approx([1 / 16, 1 / 4, 1 / 2, 1, 1])
+    for same in (label_weights(days, np.inf), label_weights(days[-1:], 0.25), label_weights(days[-2:], 0.25)):
+        assert set(same.tolist()) == {1.0}
 
 
 @pytest.mark.parametrize("sharpness", [0.4, 3.0])

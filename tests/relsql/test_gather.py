@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path as File
 from typing import Any
 
@@ -13,11 +13,12 @@ import duckdb
 import pytest
 
 from relsql.features import CategoryInput, NodeInputs, NumberInput
-from relsql.gather import Gather, latest_event_sql, segments
-from relsql.paths import Path, plan_paths
+from relsql.gather import Gather, latest_event_sql
+from relsql.paths import plan_paths
 from relsql.schema import Column, Link, Schema, Table
-from relsql.sql import ident, literal, qualified
+from relsql.sql import ident, literal
 from relsql.store import use_catalog
+from tests.relsql.gather_reference import Answer, Database, Delayed, Gathered, Reference, Row, Seed, rounded
 
 hypothesis = pytest.importorskip("hypothesis")
 st = pytest.importorskip("hypothesis.strategies")
@@ -26,122 +27,6 @@ FIXTURES = File(__file__).parents[1] / "fixtures" / "gather"
 DAYS = [datetime.datetime(2020, 1, day) for day in (1, 2, 3, 4)]
 MICROSECOND = datetime.timedelta(microseconds=1)
 LETTERS = ("a", "b", "c")
-
-Row = dict[str, Any]
-Seed = tuple[Any, datetime.datetime]
-# (rank, numbers of all segments, codes of all segments)
-Gathered = tuple[int, tuple[float | None, ...], tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class Database:
-    """Tables with their rows, in storage order; `rowid` is the position."""
-
-    schema: Schema
-    rows: dict[str, list[Row]]
-
-    def create(self, con: duckdb.DuckDBPyConnection, catalog: str, *, reverse_keyed: bool = False) -> None:
-        con.execute(f"ATTACH ':memory:' AS {ident(catalog)}")
-        for table in self.schema.tables.values():
-            if table.schema_name != "main":
-                con.execute(f"CREATE SCHEMA IF NOT EXISTS {qualified(catalog, table.schema_name)}")
-            columns = ", ".join(f"{ident(c.name)} {c.type}" for c in table.columns)
-            con.execute(f"CREATE TABLE {table.sql(catalog)} ({columns})")
-            rows = self.rows[table.key]
-            rows = rows[::-1] if reverse_keyed and table.primary_key else rows
-            values = ", ".join("(" + ", ".join(literal(row[c]) for c in table.column_names) + ")" for row in rows)
-            if rows:
-                con.execute(f"INSERT INTO {table.sql(catalog)} VALUES {values}")
-
-
-# The reference: lists, dicts, loops.
-
-
-class Reference:
-    def __init__(self, database: Database, paths: tuple[Path, ...], inputs: dict[str, NodeInputs]) -> None:
-        self.schema, self.rows = database.schema, database.rows
-        self.paths, self.inputs = paths, inputs
-
-    def gather(self, seed: Seed) -> dict[str, Counter[Gathered]]:
-        entity_id, as_of = seed
-        table = self.schema.table(self.paths[0].table)
-        entity = [
-            r for r in self._visible(table, as_of) if r[table.primary_key[0]] == entity_id and entity_id is not None
-        ]
-        return {path.name: self._path(path, entity[0], as_of) if entity else Counter() for path in self.paths}
-
-    def _path(self, path: Path, entity: Row, as_of: datetime.datetime) -> Counter[Gathered]:
-        rows = self._walk(path, entity, as_of)
-        return Counter((rank, *self._values(path, row, as_of)) for rank, row in enumerate(rows, start=1))
-
-    def _walk(self, path: Path, entity: Row, as_of: datetime.datetime) -> list[Row]:
-        if path.kind == "entity":
-            return [entity]
-        first = path.links[0]
-        if path.kind == "parents":
-            return self._parents(first, entity, as_of)
-        if path.kind == "siblings":
-            return self._last(path.links[1], self._parents(first, entity, as_of), as_of, path.fanout)
-        children_fanout = (
-            next(p.fanout for p in self.paths if p.kind == "children" and p.links == (first,))
-            if path.kind != "children"
-            else path.fanout
-        )
-        children = self._last(first, [entity], as_of, children_fanout)
-        if path.kind == "children":
-            return children
-        if path.kind == "grandchildren":
-            return self._last(path.links[1], children, as_of, path.fanout)
-        hubs = self._parents(path.links[1], children[0], as_of) if children else []
-        return self._last(path.links[2], hubs, as_of, path.fanout)
-
-    def _last(self, link: Link, parents: list[Row], as_of: datetime.datetime, k: int) -> list[Row]:
-        """The last k visible rows that point at any of `parents`."""
-        table = self.schema.table(link.child)
-        keys = [tuple(parent[c] for c in link.parent_columns) for parent in parents]
-        rows = [r for r in self._visible(table, as_of) if _known(r, link.child_columns) in keys]
-        position = {id(row): i for i, row in enumerate(self.rows[table.key])}
-
-        def order(row: Row) -> tuple[Any, ...]:
-            key = tuple(row[c] for c in table.primary_key) or (position[id(row)],)
-            return (row[table.time_column], *key) if table.time_column else key
-
-        return sorted(rows, key=order, reverse=True)[:k]
-
-    def _parents(self, link: Link, row: Row, as_of: datetime.datetime) -> list[Row]:
-        key = _known(row, link.child_columns)
-        parents = self._visible(self.schema.table(link.parent), as_of)
-        return [p for p in parents if tuple(p[c] for c in link.parent_columns) == key and key is not None]
-
-    def _visible(self, table: Table, as_of: datetime.datetime) -> list[Row]:
-        time = table.time_column
-        return [r for r in self.rows[table.key] if time is None or (r[time] is not None and r[time] <= as_of)]
-
-    def _values(self, path: Path, row: Row, as_of: datetime.datetime) -> tuple[Any, ...]:
-        numbers: list[float | None] = []
-        codes: list[int] = []
-        for segment in segments(path, self.inputs):
-            found = self._parents(segment.link, row, as_of) if segment.link else [row]
-            numbers.append(1.0 if found else 0.0)
-            source = found[0] if found else {}
-            for number in segment.inputs.numbers:
-                value = source.get(number.column)
-                age = number.kind == "age"
-                numbers.append((as_of - value) / datetime.timedelta(days=1) if age and value is not None else value)
-            for category in segment.inputs.categories:
-                value = source.get(category.column)
-                codes.append(category.values.index(value) + 1 if value in category.values else 0)
-            if segment.has_text:
-                text = "".join(f"<attribute>{c}<value>{source.get(c) or ''}" for c in segment.inputs.text_columns)
-                name = self.schema.table(segment.inputs.table).name
-                codes.append(len(f"<table>{name}{text}") if found else 0)
-        return tuple(None if n is None else float(f"{n:.4g}") for n in numbers), tuple(codes)
-
-
-def _known(row: Row, columns: tuple[str, ...]) -> tuple[Any, ...] | None:
-    key = tuple(row[c] for c in columns)
-    return None if None in key else key
-
 
 # What the query answers, in the reference's form.
 
@@ -153,7 +38,7 @@ def gathered(column: list[dict[str, Any]] | None) -> Counter[Gathered]:
     for row in column or []:
         numbers = [v for k, v in row.items() if k.startswith("n")]
         codes = [v for k, v in row.items() if k.startswith("c")]
-        rows[(row["rank"], tuple(None if n is None else float(f"{n:.4g}") for n in numbers), tuple(codes))] += 1
+        rows[(row["rank"], tuple(map(rounded, numbers)), tuple(codes))] += 1
     return rows
 
 
@@ -164,14 +49,28 @@ def seeds_sql(seeds: list[Seed], key_type: str) -> str:
     return f"SELECT * FROM (VALUES {values}) seeds(_entity, _as_of)"
 
 
-def run(con: duckdb.DuckDBPyConnection, gather: Gather, seeds: list[Seed]) -> dict[Seed, dict[str, Counter[Gathered]]]:
+def run(con: duckdb.DuckDBPyConnection, gather: Gather, seeds: list[Seed]) -> dict[Seed, Answer]:
     con.execute(TEXT_LENGTH)
     entity = gather.schema.table(gather.paths[0].table)
     key_type = entity.column(entity.primary_key[0]).type
     rows = con.execute(gather.query(seeds_sql(seeds, key_type))).fetchall()
     assert len(rows) == len(seeds)
-    names = [path.name for path in gather.paths]
-    return {(row[0], row[1]): dict(zip(names, map(gathered, row[2:]), strict=True)) for row in rows}
+    return {(row[0], row[1]): answer(gather, row[2:]) for row in rows}
+
+
+def run_delayed(con: duckdb.DuckDBPyConnection, gather: Gather, seeds: list[Delayed]) -> dict[Delayed, Answer]:
+    con.execute(TEXT_LENGTH)
+    values = ", ".join(f"({', '.join(map(literal, seed))})" for seed in seeds)
+    seed = f"SELECT * FROM (VALUES {values}) seeds(_entity, _as_of, _until)"
+    rows = con.execute(replace(gather, delayed=True).query(seed)).fetchall()
+    assert len(rows) == len(seeds)
+    return {(row[0], row[1], row[2]): answer(gather, row[3:]) for row in rows}
+
+
+def answer(gather: Gather, values: tuple[Any, ...]) -> Answer:
+    found = dict(zip(gather.columns(), values, strict=True))
+    counts = {name: value and tuple(value.values()) for name, value in found.items() if "__" in name}
+    return {path.name: gathered(found[path.name]) for path in gather.paths} | counts
 
 
 def inputs_of(schema: Schema) -> dict[str, NodeInputs]:
@@ -185,8 +84,10 @@ def inputs_of(schema: Schema) -> dict[str, NodeInputs]:
     return inputs
 
 
-def planned(con: duckdb.DuckDBPyConnection, database: Database, catalog: str, entity: str, fanout: int) -> Gather:
-    paths = plan_paths(con, catalog, database.schema, entity, fanout=fanout)
+def planned(
+    con: duckdb.DuckDBPyConnection, database: Database, catalog: str, entity: str, fanout: int, horizon: float = 1.0
+) -> Gather:
+    paths = plan_paths(con, catalog, database.schema, entity, fanout=fanout, horizon_days=horizon)
     return Gather(catalog, database.schema, paths, inputs_of(database.schema), "text_length")
 
 
@@ -194,9 +95,12 @@ def planned(con: duckdb.DuckDBPyConnection, database: Database, catalog: str, en
 
 ODD_NAMES = (
     "results", "results_top", "results top", "seed", "self", "entity", "select", "Größe", "表", 'a"b', "a'b", "r",
-    "p0", "hubs", "latest", "key", "rank", "2020", "line\nbreak", "as_of", "id", "_entity", "x" * 70,
+    "p0", "hubs", "latest", "counts", "until", "key", "rank", "2020", "line\nbreak", "as_of", "id", "_entity", "x" * 70,
 )  # fmt: skip
-ODD_COLUMNS = ("_entity", "_as_of", "r", "key", "rank", "top", "hub0", "self.x", "ORDER", "seed", "t", "k0", "rowid")
+ODD_COLUMNS = (
+    "_entity", "_as_of", "_until", "r", "key", "rank", "top", "counts", "w0", "hub0", "self.x", "ORDER", "seed", "t",
+    "k0", "rowid",
+)  # fmt: skip
 
 
 @st.composite
@@ -246,7 +150,7 @@ def _rows(draw: Any, table: Table) -> list[Row]:
             "pk": key,
             "pk 2": key % 2,
             "u": key,
-            "value": float(i),
+            "value": draw(st.sampled_from([None, float(i), 0.5])),
             "letter": draw(st.sampled_from([None, *LETTERS])),
         }
         for name in table.column_names:
@@ -260,27 +164,49 @@ def _rows(draw: Any, table: Table) -> list[Row]:
 
 AS_OFS = [DAYS[0] - MICROSECOND, DAYS[0], DAYS[1] - MICROSECOND, DAYS[1], DAYS[3]]
 ALL_SEEDS: list[Seed] = [(key, as_of) for key in (0, 1, 2, 98) for as_of in AS_OFS]
+ALL_DELAYED: list[Delayed] = [(*seed, until) for seed in ALL_SEEDS for until in AS_OFS if until <= seed[1]]
 
 
-@hypothesis.settings(
-    max_examples=int(os.environ.get("RELSQL_GATHER_EXAMPLES", "40")),
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=list(hypothesis.HealthCheck),
-)
-@hypothesis.given(databases(), st.integers(1, 3))
-def test_random_databases_give_what_the_reference_gives(drawn: tuple[Database, str], fanout: int) -> None:
+def random_examples(share: float) -> Any:
+    return hypothesis.settings(
+        max_examples=max(1, round(share * int(os.environ.get("RELSQL_GATHER_EXAMPLES", "40")))),
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+
+
+@random_examples(1.0)
+@hypothesis.given(databases(), st.integers(1, 3), st.sampled_from([0.5, 1.0, 400.0]))
+def test_random_databases_give_what_the_reference_gives(
+    drawn: tuple[Database, str], fanout: int, horizon: float
+) -> None:
     database, entity = drawn
     with duckdb.connect() as con:
         database.create(con, "da\"ta' base")
         database.create(con, "reversed", reverse_keyed=True)
-        gather = planned(con, database, "da\"ta' base", entity, fanout)
+        gather = planned(con, database, "da\"ta' base", entity, fanout, horizon)
         found = run(con, gather, ALL_SEEDS)
         reference = Reference(database, gather.paths, gather.inputs)
         for seed in ALL_SEEDS:
             assert found[seed] == reference.gather(seed), (seed, [p.describe() for p in gather.paths])
         # The answer does not depend on where rows lie, as long as they have a key.
         assert run(con, replace(gather, catalog="reversed"), ALL_SEEDS) == found
+
+
+@random_examples(0.5)
+@hypothesis.given(databases())
+def test_delayed_seeds_see_the_database_as_it_was(drawn: tuple[Database, str]) -> None:
+    database, entity = drawn
+    with duckdb.connect() as con:
+        database.create(con, "whole")
+        gather = planned(con, database, "whole", entity, 2)
+        found = run_delayed(con, gather, ALL_DELAYED)
+        for i, until in enumerate(AS_OFS):
+            database.ended(until).create(con, f"ended {i}")
+            asked = [seed for seed in ALL_SEEDS if until <= seed[1]]
+            expected = run(con, replace(gather, catalog=f"ended {i}"), asked)
+            assert {seed: found[(*seed, until)] for seed in asked} == expected
 
 
 # One database with every kind of path.
@@ -349,6 +275,29 @@ def test_every_kind_of_path_is_planned_and_right(con: duckdb.DuckDBPyConnection,
         for path in shop_gather.paths:
             rows_of_kind[path.kind] += answer[path.name].total()
     assert min(rows_of_kind.values()) > 0
+
+
+def test_counts_go_beyond_the_fanout_and_end_at_their_span(con: duckdb.DuckDBPyConnection, shop_gather: Gather) -> None:
+    # Customer 0 has orders 0, 3, 6 and 9, all at DAYS[0]; customer 1 has four at DAYS[1].
+    [orders] = [p for p in shop_gather.paths if p.kind == "children"]
+    assert (orders.fanout, orders.count_days) == (3, (1.0, 4.0, 16.0))
+    asked: list[Seed] = [(0, DAYS[0]), (0, DAYS[1] - MICROSECOND), (0, DAYS[1]), (0, DAYS[3])]
+    found = run(con, shop_gather, asked)
+    assert [found[seed]["orders"].total() for seed in asked] == [3, 3, 3, 3]
+    assert [found[seed]["orders__counts"] for seed in asked] == [(4, 4, 4, 4), (4, 4, 4, 4), (4, 0, 4, 4), (4, 0, 4, 4)]
+    # Rows after the end of the data do not count, and spans run from as_of all the same.
+    delayed = [(1, DAYS[2], DAYS[0]), (1, DAYS[2], DAYS[1]), (1, DAYS[2] - MICROSECOND, DAYS[1])]
+    answers = run_delayed(con, shop_gather, delayed)
+    assert [answers[seed]["orders__counts"] for seed in delayed] == [None, (4, 0, 4, 4), (4, 4, 4, 4)]
+
+
+def test_rows_without_time_are_counted_in_all_only(con: duckdb.DuckDBPyConnection) -> None:
+    full = shop()
+    tables = full.schema.tables | {"orders": replace(full.schema.table("orders"), time_column=None)}
+    database = replace(full, schema=replace(full.schema, tables=tables))
+    database.create(con, "d")
+    gather = planned(con, database, "d", "customers", 3)
+    assert run(con, gather, [(1, DAYS[0])])[1, DAYS[0]]["orders__counts"] == (4,)
 
 
 def test_rows_at_as_of_are_seen_and_later_ones_never(con: duckdb.DuckDBPyConnection, shop_gather: Gather) -> None:
@@ -433,7 +382,7 @@ def test_no_seeds_give_no_rows(con: duckdb.DuckDBPyConnection, shop_gather: Gath
 def test_null_and_unknown_entities_give_one_row_of_nulls(con: duckdb.DuckDBPyConnection, shop_gather: Gather) -> None:
     for key in (None, 98):
         rows = con.execute(shop_gather.query(seeds_sql([(key, DAYS[3])], "INTEGER"))).fetchall()
-        assert rows == [(key, DAYS[3], *[None] * len(shop_gather.paths))]
+        assert rows == [(key, DAYS[3], *[None] * len(shop_gather.columns()))]
 
 
 def test_empty_tables_give_no_rows(con: duckdb.DuckDBPyConnection) -> None:
@@ -477,33 +426,36 @@ def test_tables_of_the_current_database_are_not_read(con: duckdb.DuckDBPyConnect
 # The same query as a correlated scalar macro.
 
 MACRO_SEED = "SELECT id AS _entity, CAST(as_of AS TIMESTAMP) AS _as_of"
+INNER_NAMES = (
+    "_entity", "_as_of", "r", "seed", "self", "p0", "key", "rank", "id", "as_of", "c", "h", "hubs", "top", "counts",
+)  # fmt: skip
 
 
-def order_independent(path: Path) -> str:
-    """One text of a path's rows; unlike a list it can be compared, sorted and stored."""
-    return f"array_to_string(list_sort(list_transform({ident(path.name)}, lambda x: CAST(x AS VARCHAR))), ';')"
+def order_independent(name: str, column: str) -> str:
+    """One text of a gathered column; unlike a list it can be compared, sorted and stored."""
+    if "__" in name:
+        return f"CAST({column} AS VARCHAR)"
+    return f"array_to_string(list_sort(list_transform({column}, lambda x: CAST(x AS VARCHAR))), ';')"
 
 
 @pytest.fixture
 def macro(con: duckdb.DuckDBPyConnection, shop_gather: Gather) -> dict[tuple[int, datetime.datetime], str]:
     """Macro `f(id, as_of)`, and what the batch form answers for each seed."""
-    select = f"concat_ws('|', {', '.join(order_independent(path) for path in shop_gather.paths)})"
+    texts = [order_independent(name, column) for name, column in shop_gather.qualified_columns().items()]
+    select = f"concat_ws('|', {', '.join(texts)})"
     con.execute(f"CREATE MACRO f(id, as_of) AS ({shop_gather.query(MACRO_SEED, select)})")
     seeds: list[Seed] = [(key, as_of) for key in range(6) for as_of in (DAYS[0], DAYS[2])]
     con.execute(TEXT_LENGTH)
     query = shop_gather.query(seeds_sql(seeds, "INTEGER"), f"seed._entity, seed._as_of, {select}")
     batch = {(row[0], row[1]): row[2] for row in con.execute(query).fetchall()}
     assert len(set(batch.values())) > 4
-    names = ("_entity", "_as_of", "r", "seed", "self", "p0", "key", "rank", "id", "as_of", "c", "h", "hubs", "top")
-    for name in names:
+    for name in INNER_NAMES:
         con.execute(f"CREATE TABLE {ident('t ' + name)} ({ident(name)} INTEGER, moment TIMESTAMP, answer VARCHAR)")
         con.executemany(f"INSERT INTO {ident('t ' + name)} VALUES (?, ?, NULL)", [list(seed) for seed in seeds])
     return batch
 
 
-@pytest.mark.parametrize(
-    "name", ["_entity", "_as_of", "r", "seed", "self", "p0", "key", "rank", "id", "as_of", "c", "h", "hubs", "top"]
-)
+@pytest.mark.parametrize("name", INNER_NAMES)
 def test_macro_arguments_named_like_inner_names(
     con: duckdb.DuckDBPyConnection, macro: dict[tuple[int, datetime.datetime], str], name: str
 ) -> None:
@@ -581,3 +533,5 @@ def test_latest_event_is_the_greatest_time_of_timed_tables(con: duckdb.DuckDBPyC
     assert con.execute(query).fetchall() == [(DAYS[3],)]
     assert con.execute(latest_event_sql(database.schema, "shop", ("orders",))).fetchall() == [(DAYS[2],)]
     assert con.execute(latest_event_sql(database.schema, "shop", ("stores",))).fetchall() == [(None,)]
+    con.execute("UPDATE shop.orders SET time = 'infinity' WHERE id = 5")
+    assert con.execute(latest_event_sql(database.schema, "shop", ("orders",))).fetchall() == [(DAYS[2],)]

@@ -13,6 +13,7 @@ import pytest
 from relsql.errors import TaskError
 from relsql.labels import SPLITS, LabelTable, default_splits, entity_key, label_table, split_timestamps
 from relsql.schema import Schema, read_schema
+from relsql.splits import horizon_days, task_cursor, timestamps_of
 from relsql.task import Task
 
 Connection = duckdb.DuckDBPyConnection
@@ -63,8 +64,8 @@ def timed(schema: Schema, key: str, column: str = "day") -> Schema:
     return replace(schema, tables=schema.tables | {key: replace(schema.tables[key], time_column=column)})
 
 
-def labels(con: Connection, schema: Schema, task: Task = TASK, split: Any = "train") -> LabelTable:
-    return label_table(con, "memory", schema, task, split)
+def labels(con: Connection, schema: Schema, task: Task = TASK, split: Any = "train", *, density: int = 1) -> LabelTable:
+    return label_table(con, "memory", schema, task, split, density=density)
 
 
 def pairs(result: LabelTable) -> list[tuple[Any, Any]]:
@@ -132,6 +133,51 @@ def test_infinite_and_null_times_are_no_events(con: Connection) -> None:
     con.execute("INSERT INTO orders (day) VALUES ('infinity'), ('-infinity'), (NULL)")
     assert split_timestamps(con, "memory", schema, TASK, "train") == expected
     assert split_timestamps(con, "memory", schema, TASK, "test") == [TASK.test_timestamp]
+
+
+@pytest.mark.parametrize("density", [2, 4, 7])
+def test_dense_training_timestamps_are_shifted_grids(con: Connection, density: int) -> None:
+    schema = shop(con)
+    found = labels(con, schema, density=density)
+    times = sorted({as_of for _, as_of in pairs(found)})
+    step = datetime.timedelta(days=10)
+    grids = [
+        at("2020-02-20") - k * step - datetime.timedelta(microseconds=round(i * 864e9 / density))
+        for i in range(density)
+        for k in range(6)
+    ]
+    assert times == sorted(t for t in grids if t >= at("2020-01-01"))
+    # Every window is over when validation starts.
+    assert max(times) + step <= at("2020-03-01")
+    plain = labels(con, schema)
+    assert set(pairs(plain)) < set(pairs(found)) and found.table.num_rows == 4 * len(times)
+    for split in ("val", "test"):
+        assert labels(con, schema, split=split, density=density).table.equals(labels(con, schema, split=split).table)
+
+
+@pytest.mark.parametrize(
+    ("timedelta", "first", "val"),
+    [
+        # Series of calendar months meet at the end of a short one.
+        ("1 month", "2019-01-31", "2020-05-31"),
+        ("20 microseconds", "2020-03-01 00:00:00", "2020-03-01 00:00:00.0001"),
+    ],
+)
+def test_dense_timestamps_are_there_once(con: Connection, timedelta: str, first: str, val: str) -> None:
+    schema = shop(con)
+    con.execute("DELETE FROM orders; INSERT INTO orders (day) VALUES (?), ('2020-09-01')", [at(first)])
+    task = replace(TASK, timedelta=timedelta, val_timestamp=at(val), test_timestamp=at("2020-08-01"))
+    with task_cursor(con, "memory") as cursor:
+        times = timestamps_of(cursor, "memory", schema, task, "train", density=30)
+    assert times == sorted(set(times)) and len(times) > 75
+    assert set(split_timestamps(con, "memory", schema, task, "train")) < set(times)
+    ends = con.execute(f"SELECT max(t + INTERVAL '{timedelta}') FROM unnest(?::TIMESTAMP[]) u(t)", [times]).fetchall()
+    assert times[0] >= at(first) and ends[0][0] <= at(val)
+
+
+def test_horizons_are_measured_in_days(con: Connection) -> None:
+    spans = {"30 days": 30, "1 week": 7, "1 month": 31, "1 year": 366, "90 minutes": 0.0625}
+    assert {span: horizon_days(con, replace(TASK, timedelta=span)) for span in spans} == spans
 
 
 @pytest.mark.parametrize("time_type", ["DATE", "TIMESTAMP_NS", "TIMESTAMP_S", "TIMESTAMPTZ"])

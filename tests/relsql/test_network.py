@@ -11,52 +11,18 @@ pytest.importorskip("torch_geometric")
 
 from torch_geometric.nn import SAGEConv  # noqa: E402
 
-from relsql.blocks import Block, BlockLayout, graph_inputs  # noqa: E402
-from relsql.features import CategoryInput, NodeInputs, NumberInput  # noqa: E402
+from relsql.blocks import Block  # noqa: E402
 from relsql.fit import graph_tensors  # noqa: E402
-from relsql.gather import Segment  # noqa: E402
-from relsql.network import BlockSAGEConv, GraphNetwork, GraphTensors, Head, NetworkConfig, NodeEncoder  # noqa: E402
-from relsql.schema import Link  # noqa: E402
+from relsql.graph_inputs import GraphInputs, graph_inputs, take_seeds  # noqa: E402
+from relsql.network import BlockSAGEConv, GraphNetwork, GraphTensors, NetworkConfig, RecencyWindows  # noqa: E402
+from tests.relsql.random_blocks import LAYOUTS, TEXTS, random_block, random_blocks, taken  # noqa: E402
 
 CONFIG = NetworkConfig(channels=8, text_width=5)
-ENTITY = NodeInputs("e", (NumberInput("n", "number"),), (CategoryInput("c", ("x", "y")),), ("c",))
-ROW = NodeInputs("r", (NumberInput("age", "age"), NumberInput("i", "number", (1.0, 2.0))), (), ())
-PARENT = NodeInputs("p", (), (), ("t",))
-LAYOUTS = (
-    BlockLayout("entity", 1, (Segment(ENTITY),)),
-    BlockLayout("rows", 6, (Segment(ROW), Segment(PARENT, Link("r", ("p",), "p", ("id",))))),
-    BlockLayout("more", 4, (Segment(PARENT),)),
-)
 
 
-def make_block(layout: BlockLayout, rng: np.random.Generator, counts: np.ndarray) -> Block:
-    rows = int(counts.sum())
-    numbers = rng.normal(size=(rows, layout.numbers_width)).astype(np.float32)
-    numbers[rng.random(numbers.shape) < 0.2] = np.nan
-    start = 0
-    for i, segment in enumerate(layout.segments):
-        numbers[:, start] = rng.integers(0, 2, rows) if i else 1.0
-        start += segment.numbers_width
-    ranks = np.concatenate(
-        [rng.permutation(layout.fanout)[:count] for count in counts] or [np.zeros(0, dtype=np.int64)]
-    )
-    # Ranks have no gaps: 0 .. count - 1.
-    ranks = np.concatenate([np.argsort(r) for r in np.split(ranks, np.cumsum(counts)[:-1])]) if len(counts) else ranks
-    categories = rng.integers(0, 3, (rows, layout.categories_width))
-    texts = rng.integers(0, 9, (rows, layout.texts_width))
-    slot = np.repeat(np.arange(len(counts)) * layout.fanout, counts) + ranks
-    return Block(numbers, categories, texts, slot.astype(np.int64), counts.astype(np.int64))
-
-
-def make_blocks(seeds: int, seed: int = 0) -> list[Block]:
-    rng = np.random.default_rng(seed)
-    return [make_block(x, rng, rng.integers(x.fanout == 1, x.fanout + 1, seeds)) for x in LAYOUTS]
-
-
-def tensors(blocks: list[Block]) -> GraphTensors:
-    embeddings = np.random.default_rng(9).normal(size=(9, CONFIG.text_width)).astype(np.float32)
+def tensors(inputs: GraphInputs) -> GraphTensors:
+    embeddings = np.random.default_rng(9).normal(size=(TEXTS, CONFIG.text_width)).astype(np.float32)
     embeddings[0] = 0
-    inputs = graph_inputs(blocks, LAYOUTS)
     return graph_tensors(inputs, embeddings[inputs.text_ids])
 
 
@@ -68,7 +34,7 @@ def network() -> GraphNetwork:
 
 def run(network: GraphNetwork, blocks: list[Block]) -> np.ndarray:
     with torch.inference_mode():
-        return network(tensors(blocks), len(blocks[0].counts)).numpy()
+        return network(tensors(graph_inputs(blocks, LAYOUTS)), len(blocks[0].counts)).numpy()
 
 
 def shuffled(block: Block, rng: np.random.Generator) -> Block:
@@ -89,11 +55,10 @@ def test_one_window_is_the_plain_sage_convolution() -> None:
     counts = rng.integers(0, fanout + 1, seeds)
     slot = torch.from_numpy(np.concatenate([i * fanout + rng.permutation(n) for i, n in enumerate(counts)]))
     x = torch.randn(len(slot), channels)
-    ours = BlockSAGEConv(channels, fanout, windows=(fanout,))
+    ours = BlockSAGEConv(fanout, replace(CONFIG, windows=(fanout,))).eval()
     plain = SAGEConv((channels, channels), channels, aggr="mean", root_weight=False)
     with torch.no_grad():
-        ours.lin_l.weight[:, -1] = 0.0  # The number of rows, which the plain convolution does not see.
-        plain.lin_l.weight.copy_(ours.lin_l.weight[:, :-1])
+        plain.lin_l.weight.copy_(ours.lin_l.weight)
         plain.lin_l.bias.copy_(ours.lin_l.bias)
     edges = torch.stack([torch.arange(len(slot)), slot // fanout])
     expected = plain((x, torch.zeros(seeds, channels)), edges, size=(len(slot), seeds))
@@ -102,16 +67,26 @@ def test_one_window_is_the_plain_sage_convolution() -> None:
 
 def test_windows_are_means_over_the_latest_rows() -> None:
     x = torch.tensor([[3.0], [1.0], [5.0], [7.0]])
-    convolution = BlockSAGEConv(1, 4, windows=(1, 2, 16))
-    found = convolution.aggr_module(x, torch.tensor([2, 0, 1, 8]), dim_size=3)
-    log = math.log1p
-    torch.testing.assert_close(
-        found, torch.tensor([[1.0, 3.0, 3.0, log(3)], [0.0, 0.0, 0.0, 0.0], [7.0, 7.0, 7.0, log(1)]])
-    )
+    windows = RecencyWindows(4, (1, 2, 16))
+    assert (windows.windows, windows.width(1)) == ((1, 2, 4), 3)
+    found = windows(x, torch.tensor([2, 0, 1, 8]), dim_size=3)
+    torch.testing.assert_close(found, torch.tensor([[1.0, 3.0, 3.0], [0.0, 0.0, 0.0], [7.0, 7.0, 7.0]]))
+
+
+def test_rows_hidden_in_training_leave_the_mean_of_the_others() -> None:
+    x = torch.tensor([[1.0], [10.0]]).repeat(500, 1)
+    slot = torch.arange(1000)
+    windows = RecencyWindows(2, (1, 2), hidden_rows=0.25).train()
+    torch.manual_seed(0)
+    latest, both = windows(x, slot, dim_size=500).T
+    assert set(latest.tolist()) == {0.0, 1.0} and set(both.tolist()) == {0.0, 1.0, 5.5, 10.0}
+    assert 0.15 < float((latest == 0).float().mean()) < 0.35
+    assert 0.46 < float((both == 5.5).float().mean()) < 0.66
+    assert set(windows.eval()(x, slot, dim_size=500)[:, 1].tolist()) == {5.5}
 
 
 def test_the_order_of_rows_does_not_matter(network: GraphNetwork) -> None:
-    blocks = make_blocks(20)
+    blocks = random_blocks(20)
     rng = np.random.default_rng(1)
     mixed = [shuffled(block, rng) for block in blocks]
     np.testing.assert_allclose(run(network, mixed), run(network, blocks), atol=1e-6)
@@ -119,30 +94,46 @@ def test_the_order_of_rows_does_not_matter(network: GraphNetwork) -> None:
 
 
 def test_the_rest_of_the_batch_does_not_matter(network: GraphNetwork) -> None:
-    blocks = make_blocks(20)
+    blocks = random_blocks(20)
     whole = run(network, blocks)
-    for chosen in (np.array([3]), np.array([19, 0, 7]), np.arange(20)[::-1].copy()):
-        part = [block.take(chosen, block.row_starts(), x.fanout) for block, x in zip(blocks, LAYOUTS, strict=True)]
-        np.testing.assert_allclose(run(network, part), whole[chosen], atol=1e-6)
+    for chosen in (np.array([3]), np.array([19, 0, 7]), np.arange(20)[::-1].copy(), np.array([4, 4])):
+        np.testing.assert_allclose(run(network, taken(blocks, chosen)), whole[chosen], atol=1e-6)
+
+
+def test_taken_seeds_have_the_states_that_they_have_in_the_batch(network: GraphNetwork) -> None:
+    blocks = random_blocks(20)
+    inputs, whole = graph_inputs(blocks, LAYOUTS), run(network, blocks)
+    starts = [np.append(block.row_starts(), len(block.slot)) for block in blocks]
+    for chosen in (np.array([3, 11, 3]), np.random.default_rng(0).integers(0, 20, 50)):
+        with torch.inference_mode():
+            found = network(tensors(take_seeds(inputs, LAYOUTS, chosen, starts)), len(chosen)).numpy()
+        np.testing.assert_allclose(found, whole[chosen], atol=1e-6)
 
 
 def test_padding_with_empty_seeds_does_not_matter(network: GraphNetwork) -> None:
-    blocks = make_blocks(5)
-    padded = [replace(block, counts=np.concatenate([block.counts, np.zeros(7, dtype=np.int64)])) for block in blocks]
+    blocks, rng = random_blocks(5), np.random.default_rng(0)
+    padded = [
+        replace(
+            block,
+            counts=np.concatenate([block.counts, np.zeros(7, dtype=np.int64)]),
+            totals=np.concatenate([block.totals, random_block(x, rng, np.zeros(7, dtype=np.int64)).totals]),
+        )
+        for x, block in zip(LAYOUTS, blocks, strict=True)
+    ]
     found = run(network, padded)
     np.testing.assert_allclose(found[:5], run(network, blocks), atol=1e-6)
     assert np.isfinite(found).all() and np.ptp(found[5:], axis=0).max() < 1e-6
 
 
 def test_no_seeds_and_no_rows(network: GraphNetwork) -> None:
-    assert run(network, make_blocks(0)).shape == (0, CONFIG.channels)
+    assert run(network, random_blocks(0)).shape == (0, CONFIG.channels)
     rng = np.random.default_rng(0)
-    bare = [make_block(x, rng, np.full(3, int(x.fanout == 1))) for x in LAYOUTS]
+    bare = [random_block(x, rng, np.full(3, int(x.fanout == 1))) for x in LAYOUTS]
     assert np.isfinite(run(network, bare)).all()
 
 
 def test_absent_lookups_are_zero_whatever_their_columns_hold(network: GraphNetwork) -> None:
-    blocks = make_blocks(10)
+    blocks = random_blocks(10)
     rows = blocks[1]
     absent = rows.numbers[:, 3] == 0
     assert absent.any() and not absent.all()
@@ -154,40 +145,39 @@ def test_absent_lookups_are_zero_whatever_their_columns_hold(network: GraphNetwo
     assert np.abs(run(network, changed) - run(network, blocks)).max() > 1e-3
 
 
+@pytest.mark.parametrize("part", ["ages", "counts"])
+def test_ages_and_counts_reach_their_seed_alone(network: GraphNetwork, part: str) -> None:
+    blocks = random_blocks(10)
+    chosen = int(np.flatnonzero(blocks[1].counts)[0])
+    rows = replace(blocks[1], numbers=blocks[1].numbers.copy(), totals=blocks[1].totals.copy())
+    if part == "ages":
+        rows.numbers[rows.slot // LAYOUTS[1].fanout == chosen, 1] = 3.75
+    else:
+        rows.totals[chosen] += 1.0
+    difference = np.abs(run(network, [blocks[0], rows, blocks[2]]) - run(network, blocks)).max(1)
+    assert difference[chosen] > 1e-4
+    assert np.delete(difference, chosen).max() < 1e-6
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 3e38, -3e38, 1e-45])
 def test_numbers_of_any_size_stay_finite(network: GraphNetwork, value: float) -> None:
-    blocks = make_blocks(6)
+    blocks = random_blocks(6)
     for layout, block in zip(LAYOUTS, blocks, strict=True):
         start = 0
         for segment in layout.segments:
             block.numbers[:, start + 1 : start + segment.numbers_width] = value
             start += segment.numbers_width
+        block.totals[:] = 1e9
     assert np.isfinite(run(network, blocks)).all()
-    for table in network.tables:
-        encoder = network.encoder(table)
-        width = encoder.center.shape[0]
-        encoder.fit(torch.full((50, width), value))
-        assert torch.isfinite(encoder.center).all() and torch.isfinite(encoder.scale).all()
-    assert np.isfinite(run(network, blocks)).all()
-
-
-@pytest.mark.parametrize("values", [[3e38, -3e38] * 20, [1.0] * 50 + [1e30], [5.0] * 40, [math.inf] * 5 + [1.0, 2.0]])
-def test_statistics_of_odd_columns_are_finite(values: list[float]) -> None:
-    encoder = NodeEncoder(NodeInputs("t", (NumberInput("n", "number"),), (), ()), CONFIG).eval()
-    encoder.fit(torch.tensor(values)[:, None])
-    assert torch.isfinite(encoder.center).all() and torch.isfinite(encoder.scale).all() and (encoder.scale > 0).all()
-    numbers = torch.tensor([*values, math.nan])[:, None]
-    none = torch.zeros(len(numbers), 0, dtype=torch.int64)
-    assert torch.isfinite(encoder(numbers, none, torch.zeros(len(numbers), dtype=torch.int64), torch.zeros(1, 5))).all()
 
 
 def test_gradients_are_finite_with_extreme_numbers() -> None:
     torch.manual_seed(0)
     network = GraphNetwork(LAYOUTS, CONFIG).train()
-    blocks = make_blocks(6)
+    blocks = random_blocks(6)
     blocks[1].numbers[::2, 1] = math.inf
     blocks[1].numbers[1::2, 2] = -3e38
-    network(tensors(blocks), 6).sum().backward()
+    network(tensors(graph_inputs(blocks, LAYOUTS)), 6).sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
 
 
@@ -201,14 +191,16 @@ def test_unseen_categories_and_no_text_add_nothing(network: GraphNetwork) -> Non
 
     torch.testing.assert_close(state(0, 0), state(0, 0, torch.zeros(1, CONFIG.text_width)))
     assert (state(1, 0) - state(0, 0)).abs().max() > 1e-3 and (state(0, 1) - state(0, 0)).abs().max() > 1e-3
+    # A category that training hides is an unseen one.
+    encoder.hidden_categories = 1.0
+    encoder.train()
+    torch.testing.assert_close(state(1, 0), state(0, 0))
 
 
-@pytest.mark.parametrize("classification", [True, False])
-def test_scores_are_finite_at_any_time(classification: bool) -> None:
-    torch.manual_seed(0)
-    head = Head(CONFIG, classification=classification).eval()
-    head.fit(torch.tensor([18000.0, 18000.0]), torch.tensor([1.0, 1.0]))
-    days = torch.tensor([-1e8, 0.0, 18000.0, 1e8])
-    scores = head.score(torch.randn(4, 8), days)
-    assert torch.isfinite(scores).all() and scores.shape == (4,)
-    assert not classification or bool(((scores >= 0) & (scores <= 1)).all())
+def test_training_hides_and_scoring_does_not(network: GraphNetwork) -> None:
+    blocks = random_blocks(20)
+    whole = run(network, blocks)
+    network.train()
+    assert np.abs(run(network, blocks) - run(network, blocks)).max() > 1e-3
+    network.eval()
+    np.testing.assert_array_equal(run(network, blocks), whole)

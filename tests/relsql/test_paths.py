@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import datetime
+
 import duckdb
 import pytest
 
@@ -45,6 +47,23 @@ def test_plan_of_a_league(con: duckdb.DuckDBPyConnection) -> None:
     ]
 
 
+def test_rows_are_counted_over_spans_of_the_horizon(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(LEAGUE)
+    planned = plan_paths(con, "memory", read_schema(con, "memory"), "drivers", horizon_days=0.5)
+    spans = (0.5, 2.0, 8.0)
+    assert {path.name: (path.counted, path.count_days) for path in planned} == {
+        "entity": (False, ()),
+        "drivers": (False, ()),
+        # Drivers have no time: only their number in all is known.
+        "drivers_2": (True, ()),
+        "results": (True, spans),
+        "drivers_results": (True, spans),
+        "results_stops": (True, spans),
+        "teams_results": (True, spans),
+    }
+    assert {path.count_days for path in plan(con)} == {(), (30.0, 120.0, 480.0)}
+
+
 def test_planning_leaves_the_connection_free(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(LEAGUE)
     plan(con)
@@ -62,6 +81,22 @@ def test_crowded_hubs_are_left_out_and_missing_keys_do_not_crowd(
     assert "teams_results" in [p.name for p in plan(con)]
     con.execute("INSERT INTO results SELECT 100 + i, 1, 1, NULL, '2020-01-01' FROM range(11) t(i)")
     assert "teams_results" not in [p.name for p in plan(con)]
+
+
+def test_hubs_are_measured_until_the_end_of_training(
+    con: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    con.execute(LEAGUE)
+    con.execute("INSERT INTO drivers VALUES (1, NULL)")
+    con.execute("INSERT INTO teams VALUES (1, 'a')")
+    con.execute(
+        "INSERT INTO results SELECT i, 1, 1, NULL, TIMESTAMP '2020-01-01' + to_days(i::INT) FROM range(20) t(i)"
+    )
+    monkeypatch.setattr(paths, "MAX_HUB_DEGREE", 10)
+    for last, planned in ((10, True), (11, False), (None, False)):
+        until = None if last is None else datetime.datetime(2020, 1, last)
+        found = plan_paths(con, "memory", read_schema(con, "memory"), "drivers", until=until)
+        assert ("teams_results" in [path.name for path in found]) == planned
 
 
 @pytest.mark.parametrize("table", ["stops", "nowhere"])

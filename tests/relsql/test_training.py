@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +14,12 @@ import relsql
 from relsql.declare import declare_link, declare_table, parse_link
 from relsql.errors import DatabaseError, ModelError, SchemaError, TaskError
 from relsql.evaluation import evaluate, predict_split
+from relsql.regime import REGIMES
 from relsql.registry import find_model, read_card, read_models
 from relsql.runs import PHASES
 from relsql.schema import current_catalog
 from relsql.store import transaction
-from relsql.training import train
+from relsql.training import TrainOptions, train
 from tests.shop import QUICK, TASK, create_shop, train_quickly
 
 
@@ -93,8 +95,52 @@ def test_evaluation_is_what_sql_says(shop: Path) -> None:
 
 def test_validation_metric_of_training_is_that_of_sql(shop: Path) -> None:
     with relsql.connect(shop) as con:
-        stored = find_model(con, current_catalog(con), "churn").metrics["val_roc_auc"]
-        assert evaluate(con, "churn", "val").metrics["roc_auc"] == pytest.approx(stored, abs=1e-5)
+        model = train(con, "customer-churn", name="held", options=replace(QUICK, refit=False))
+        predictions = predict_split(con, "held", "val")
+        np.testing.assert_allclose(model.validation_scores, predictions.scores, atol=1e-5)
+        stored = find_model(con, current_catalog(con), "held").metrics["val_roc_auc"]
+        assert evaluate(con, "held", "val").metrics["roc_auc"] == pytest.approx(stored, abs=1e-5)
+        # The model that was trained on validation labels too is another one, with the same report.
+        refitted = find_model(con, current_catalog(con), "churn").metrics
+        assert refitted == pytest.approx(model.metrics)
+        assert np.abs(predict_split(con, "churn", "val").scores - predictions.scores).max() > 1e-3
+
+
+def test_training_timestamps_can_lie_denser(untrained: Path, tmp_path: Path) -> None:
+    plain, dense = (labels_of_a_run(untrained, tmp_path, replace(QUICK, density=density)) for density in (1, 3))
+    assert 1_000 < plain["train_labels"] < 2_000 and plain["val_labels"] == dense["val_labels"]
+    assert dense["train_labels"] / plain["train_labels"] == pytest.approx(3, rel=0.05)
+
+
+def test_labels_of_a_lagging_database_come_with_delays(untrained: Path, tmp_path: Path) -> None:
+    plain, frozen = (
+        labels_of_a_run(untrained, tmp_path, replace(QUICK, regime=regime), num_eval_timestamps=2) for regime in REGIMES
+    )
+    assert set(plain) == {"train_labels", "val_labels"} and frozen["val_labels"] == plain["val_labels"]
+    # Of two draws from no delay and one horizon, one is a horizon three times in four.
+    for split, source in (("train", "train"), ("closing", "val")):
+        assert frozen[f"{split}_labels"] / plain[f"{source}_labels"] == pytest.approx(1.75, abs=0.1)
+
+
+def labels_of_a_run(untrained: Path, tmp_path: Path, options: TrainOptions, **task: int) -> dict[str, float]:
+    """What the labels phase reports."""
+    found: dict[str, float] = {}
+
+    def stop(phase: str, fraction: float, metrics: dict[str, float]) -> None:
+        if phase == "labels":
+            found.update(metrics)
+        if phase == "gather":
+            raise KeyboardInterrupt
+
+    path = Path(shutil.copy(untrained, tmp_path / "shop.duckdb"))
+    with duckdb.connect(str(path)) as con, pytest.raises(KeyboardInterrupt):
+        train(con, replace(TASK, **task), name="churn", options=options, progress=stop)
+    return found
+
+
+def test_a_regime_that_does_not_exist_is_refused(untrained: Path) -> None:
+    with duckdb.connect(str(untrained), read_only=True) as con, pytest.raises(TaskError, match="did you mean 'frozen'"):
+        train(con, "customer-churn", name="churn", options=replace(QUICK, regime="frosen"))  # type: ignore[arg-type]
 
 
 def test_future_rows_do_not_change_training_seeds(shop: Path) -> None:

@@ -13,7 +13,9 @@ import pytest
 
 import relsql
 from relsql.errors import ArtifactError, ModelError, SchemaDriftError
+from relsql.registry import read_card
 from tests.shop import CUSTOMERS, LAST_ORDER, train_quickly
+from udfs.attach import attach_model
 
 ALL = "SELECT customer_id, predict_churn(customer_id) FROM customers ORDER BY customer_id"
 
@@ -151,7 +153,7 @@ def test_uncommitted_rows_count_and_rollback_undoes_them(shop: Path) -> None:
 def test_arguments_are_not_captured_by_inner_names(shop: Path) -> None:
     with relsql.connect(shop) as con:
         expected = scores(con)
-        for name in ("r", "seed", "self", "_entity", "_as_of", "key", "rank", "top", "id", "orders", "as_of"):
+        for name in ("r", "seed", "self", "_entity", "_as_of", "key", "rank", "top", "counts", "id", "orders", "as_of"):
             alias = f'"{name}"'
             query = f"SELECT predict_churn({alias}.{alias}) FROM (SELECT customer_id AS {alias} FROM customers) {alias}"
             np.testing.assert_allclose(scores(con, f"{query} ORDER BY {alias}"), expected, atol=1e-6, err_msg=name)
@@ -231,6 +233,37 @@ def test_tables_of_the_attached_database_are_read(shop: Path, tmp_path: Path) ->
         query = 'SELECT predict_churn(customer_id) FROM "my shop".customers ORDER BY customer_id'
         np.testing.assert_allclose(scores(con, query), expected, atol=1e-6)
         assert scores(con, "SELECT predict_churn(customer_id) FROM customers").tolist() != expected[:1].tolist()
+
+
+def test_a_model_scores_the_tables_of_another_database(shop: Path) -> None:
+    with relsql.connect(shop) as con:
+        expected = scores(con)
+        con.execute("ATTACH ':memory:' AS twin")
+        for table in ("shops", "customers", "orders"):
+            con.execute(f"CREATE TABLE twin.{table} AS FROM shop.{table}")
+        # A customer without a shop, so that nothing is left of it but its own row.
+        con.execute("DELETE FROM twin.orders WHERE customer_id = 20")
+        card = read_card(con, "shop", "churn", 1)
+        with con.cursor() as cursor:
+            names = attach_model(cursor, "shop", card, tables_from="twin")
+            assert {"predict_churn", "predict_churn_full", "predict_churn_batch"} <= set(names)
+            found = scores(cursor)
+            full = value(cursor, "predict_churn_full(20)")
+        assert isinstance(full, dict)
+        assert (full["status"], full["evidence"]) == ("no_history", 0)
+        np.testing.assert_allclose(np.delete(found, 20), np.delete(expected, 20), atol=1e-6)
+        assert abs(found[20] - expected[20]) > 1e-5
+        # The macros of other connections are their own.
+        np.testing.assert_array_equal(scores(con), expected)
+
+
+def test_rows_beyond_the_fanout_count(shop: Path) -> None:
+    with relsql.connect(shop) as con:
+        before = value(con, "predict_churn(7)")
+        assert con.execute("SELECT count(*) > 4 FROM orders WHERE customer_id = 7").fetchall() == [(True,)]
+        # Older than the last four rows that are read, so that only their number tells of them.
+        con.execute("INSERT INTO orders SELECT 200000 + i, 7, 900, NULL, TIMESTAMP '2021-01-01' FROM range(300) t(i)")
+        assert value(con, "predict_churn(7)") != pytest.approx(before, abs=1e-6)
 
 
 def test_read_only_files_score_unseen_text_too(shop: Path) -> None:

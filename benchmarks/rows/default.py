@@ -1,0 +1,48 @@
+"""relsql as it is shipped: `relsql.train` with default options, scored by `SELECT predict_x(entity, as_of := time)`."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.problems import Problem
+from benchmarks.rows import Scores
+from relsql.errors import TrainingError
+from relsql.evaluation import predict_split
+from relsql.store import open_database
+from relsql.training import TrainOptions, train
+
+MODEL = "bench"
+
+
+@dataclass(frozen=True)
+class Default:
+    """relsql with the options given; without any, the default that users get."""
+
+    name: str = "relsql default"
+    options: TrainOptions = field(default_factory=TrainOptions)
+
+    def scores(self, problem: Problem, seed: int) -> Scores:
+        """Scores on val are those of the model before it is trained on val labels too."""
+        options = replace(self.options, seed=seed, regime=problem.regime)
+        with tempfile.TemporaryDirectory(prefix="relsql-bench-") as folder:
+            path = Path(shutil.copy(problem.path, Path(folder) / "data.duckdb"))
+            with closing(open_database(path)) as con:
+                trained = train(con, problem.task, name=MODEL, options=options)
+                predictions = predict_split(con, MODEL, "test")
+        found: Scores = {"val": trained.validation_scores.astype(np.float64), "test": _known(predictions.scores)}
+        for split, values in found.items():
+            if len(values) != problem.labels[split].num_rows:
+                raise TrainingError(f"{len(values)} of {problem.labels[split].num_rows} {split} labels have a score")
+        return found
+
+
+def _known(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The scores that there are; an entity not visible at as_of has none."""
+    return scores[np.isfinite(scores)]

@@ -1,0 +1,225 @@
+"""What the network reads: gathered blocks sorted by table, every distinct row once, and who reads which.
+
+All that does not depend on as_of belongs to a row and is encoded once, however many seeds read it; ages and counts
+belong to the reading. Training and scoring build their inputs by the code here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from relsql.blocks import Block, BlockLayout, FloatArray, IntArray, category_count, segment_parts
+from relsql.features import NodeInputs
+
+Feed = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class TableRows:
+    """Distinct rows of one table in a batch, input of its node encoder: all that does not depend on as_of.
+
+    Attributes:
+        numbers: float32 [rows, static numbers]; NaN = missing.
+        categories: int64 [rows, categories].
+        texts: int64 [rows], positions in the batch's embeddings; empty for a table without text.
+    """
+
+    numbers: FloatArray
+    categories: IntArray
+    texts: IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class PathRows:
+    """Who reads which rows along one path.
+
+    Attributes:
+        rows: int64 [segments, rows]: position + 1 of each segment's row in its table, 0 = absent.
+        ages: float32 [rows, ages], days between the dates of a row and its lookups and as_of; NaN = missing.
+        slots: int64 [rows], see `Block.slot`.
+        totals: float32 [seeds, counts_width], see `Block.totals`.
+    """
+
+    rows: IntArray
+    ages: FloatArray
+    slots: IntArray
+    totals: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class GraphInputs:
+    """A batch as the network reads it: every table's rows once, and who reads which.
+
+    Attributes:
+        text_ids: int64 [texts], the distinct text ids; the first is 0.
+        tables: rows by table, in the order of `tables_of`.
+        paths: in the order of the layouts.
+    """
+
+    text_ids: IntArray
+    tables: tuple[TableRows, ...]
+    paths: tuple[PathRows, ...]
+
+
+def tables_of(layouts: Sequence[BlockLayout]) -> tuple[NodeInputs, ...]:
+    """Node inputs of every table that the paths read, sorted by table."""
+    inputs = {segment.inputs.table: segment.inputs for layout in layouts for segment in layout.segments}
+    return tuple(inputs[table] for table in sorted(inputs))
+
+
+def graph_inputs(blocks: Sequence[Block], layouts: Sequence[BlockLayout]) -> GraphInputs:
+    """Sort the rows of a batch by table, each distinct row once, and keep apart what depends on as_of."""
+    tables = tables_of(layouts)
+    position = {inputs.table: i for i, inputs in enumerate(tables)}
+    parts: list[list[TableRows]] = [[] for _ in tables]
+    readers: list[list[tuple[int, int, IntArray]]] = [[] for _ in tables]
+    rows = [
+        np.zeros((len(x.segments), len(block.slot)), dtype=np.int64) for x, block in zip(layouts, blocks, strict=True)
+    ]
+    ages: list[FloatArray] = []
+    for path, (layout, block) in enumerate(zip(layouts, blocks, strict=True)):
+        of_path = [np.zeros((len(block.slot), 0), dtype=np.float32)]
+        for i, (segment, part) in enumerate(zip(layout.segments, segment_parts(block, layout), strict=True)):
+            numbers, categories, text = part
+            present = np.flatnonzero(numbers[:, 0] > 0.5)
+            dated = np.array([number.kind == "age" for number in segment.inputs.numbers], dtype=bool)
+            table = position[segment.inputs.table]
+            parts[table].append(TableRows(numbers[present, 1:][:, ~dated], categories[present], text[present]))
+            readers[table].append((path, i, present))
+            of_path.append(numbers[:, 1:][:, dated])
+        ages.append(np.concatenate(of_path, axis=1))
+    distinct = []
+    for found, reading in zip(parts, readers, strict=True):
+        kept, inverse = _distinct(_concat_rows(found))
+        distinct.append(kept)
+        ends = np.cumsum([len(present) for _, _, present in reading])[:-1]
+        for (path, i, present), places in zip(reading, np.split(inverse, ends), strict=True):
+            rows[path][i, present] = places + 1
+    text_ids, texts = compact_texts([table_rows.texts for table_rows in distinct])
+    return GraphInputs(
+        text_ids,
+        tuple(TableRows(d.numbers, d.categories, t) for d, t in zip(distinct, texts, strict=True)),
+        tuple(PathRows(r, a, b.slot, b.totals) for r, a, b in zip(rows, ages, blocks, strict=True)),
+    )
+
+
+def take_seeds(
+    inputs: GraphInputs, layouts: Sequence[BlockLayout], chosen: IntArray, starts: Sequence[IntArray]
+) -> GraphInputs:
+    """The part of a batch that some seeds read.
+
+    Args:
+        inputs: a batch whose rows of each seed are contiguous in every path.
+        layouts: of its paths.
+        chosen: int64 [seeds], positions of seeds in the batch.
+        starts: for each path int64 [seeds of the batch + 1], first row of each seed, and the end.
+    """
+    position = {table.table: i for i, table in enumerate(tables_of(layouts))}
+    used = [np.zeros(len(table.texts) + 1, dtype=bool) for table in inputs.tables]
+    paths: list[PathRows] = []
+    for layout, path, start in zip(layouts, inputs.paths, starts, strict=True):
+        counts = start[chosen + 1] - start[chosen]
+        taken = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts - start[chosen], counts)
+        slots = np.repeat(np.arange(len(chosen)) * layout.fanout, counts) + path.slots[taken] % layout.fanout
+        paths.append(PathRows(path.rows[:, taken], path.ages[taken], slots, path.totals[chosen]))
+        for segment, rows in zip(layout.segments, paths[-1].rows, strict=True):
+            used[position[segment.inputs.table]][rows] = True
+    numbering = []
+    for mask in used:
+        mask[0] = False
+        numbering.append(np.cumsum(mask) * mask)
+    for layout, path in zip(layouts, paths, strict=True):
+        for i, segment in enumerate(layout.segments):
+            path.rows[i] = numbering[position[segment.inputs.table]][path.rows[i]]
+    kept = [
+        TableRows(table.numbers[mask[1:]], table.categories[mask[1:]], table.texts[mask[1:]])
+        for table, mask in zip(inputs.tables, used, strict=True)
+    ]
+    places, texts = compact_texts([table.texts for table in kept])
+    tables = tuple(TableRows(t.numbers, t.categories, x) for t, x in zip(kept, texts, strict=True))
+    return GraphInputs(inputs.text_ids[places], tables, tuple(paths))
+
+
+def _concat_rows(parts: Sequence[TableRows]) -> TableRows:
+    return TableRows(
+        np.concatenate([part.numbers for part in parts]),
+        np.concatenate([part.categories for part in parts]),
+        np.concatenate([part.texts for part in parts]),
+    )
+
+
+def _distinct(rows: TableRows) -> tuple[TableRows, IntArray]:
+    """Equal rows once, and the position of every row among them."""
+    if len(rows.texts) == 0:
+        return rows, np.zeros(0, dtype=np.int64)
+    packed = np.concatenate(
+        [
+            np.ascontiguousarray(rows.numbers).view(np.int32),
+            rows.categories.astype(np.int32),
+            rows.texts[:, None].astype(np.int32),
+        ],
+        1,
+    )
+    keys = np.ascontiguousarray(packed).view([("", np.void, packed.dtype.itemsize * packed.shape[1])]).ravel()
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    return TableRows(rows.numbers[first], rows.categories[first], rows.texts[first]), inverse
+
+
+def compact_texts(texts: Sequence[IntArray]) -> tuple[IntArray, list[IntArray]]:
+    """Renumber the text ids of a batch, so that only the embeddings of its distinct texts are needed.
+
+    Returns:
+        The distinct ids, int64 [m], starting with 0; and the arrays with each id replaced by its position there.
+    """
+    flat = np.concatenate([ids.ravel() for ids in texts] + [np.zeros(1, dtype=np.int64)])
+    distinct, positions = np.unique(flat, return_inverse=True)
+    ends = np.cumsum([ids.size for ids in texts])[:-1]
+    parts = np.split(positions[:-1], ends)
+    return distinct, [part.reshape(ids.shape) for part, ids in zip(parts, texts, strict=True)]
+
+
+def table_input_names(inputs: NodeInputs) -> tuple[str, ...]:
+    """Names of the network's inputs for one table; those of width 0 are left out, but for the numbers."""
+    names = [f"{inputs.table}.numbers"]
+    names += [f"{inputs.table}.categories"] if category_count(inputs) else []
+    names += [f"{inputs.table}.texts"] if inputs.text_columns else []
+    return tuple(names)
+
+
+def path_input_names(layout: BlockLayout) -> tuple[str, ...]:
+    """Names of the network's inputs for one path; those of width 0 are left out."""
+    names = [f"path {layout.name}.rows", f"path {layout.name}.slots"]
+    names += [f"path {layout.name}.ages"] if layout.ages_width else []
+    names += [f"path {layout.name}.totals"] if layout.counts_width else []
+    return tuple(names)
+
+
+def graph_input_names(layouts: Sequence[BlockLayout]) -> tuple[str, ...]:
+    """Names of all inputs of the graph component, in order."""
+    tables = [name for inputs in tables_of(layouts) for name in table_input_names(inputs)]
+    paths = [name for layout in layouts for name in path_input_names(layout)]
+    return ("embeddings", "seeds", *tables, *paths)
+
+
+def graph_feed(inputs: GraphInputs, layouts: Sequence[BlockLayout], embeddings: FloatArray, seeds: int) -> Feed:
+    """Inputs of the graph component by name.
+
+    Args:
+        inputs: the batch.
+        layouts: of its blocks.
+        embeddings: float32 [texts, width], those of `inputs.text_ids`.
+        seeds: number of seeds.
+    """
+    feed: Feed = {"embeddings": embeddings, "seeds": np.arange(seeds)}
+    for table, rows in zip(tables_of(layouts), inputs.tables, strict=True):
+        values: Feed = {"numbers": rows.numbers, "categories": rows.categories, "texts": rows.texts}
+        feed |= {name: values[name.rpartition(".")[2]] for name in table_input_names(table)}
+    for layout, path in zip(layouts, inputs.paths, strict=True):
+        values = {"rows": path.rows, "slots": path.slots, "ages": path.ages, "totals": path.totals}
+        feed |= {name: values[name.rpartition(".")[2]] for name in path_input_names(layout)}
+    return feed
