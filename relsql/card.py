@@ -126,6 +126,12 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     f"the model card has format {found}, this relsql reads up to {CARD_FORMAT}",
                     fix="pip install --upgrade relsql",
                 )
+            if found < CARD_FORMAT:
+                raise ArtifactError(
+                    f"the model card has format {found}, of an earlier relsql that gathered other columns",
+                    expected=f"format {CARD_FORMAT}",
+                    fix="relsql train FILE TASK --name NAME",
+                )
             return msgspec.json.decode(text, type=cls)
         except msgspec.MsgspecError as error:
             raise ArtifactError(

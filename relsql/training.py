@@ -10,44 +10,38 @@ import datetime
 import hashlib
 import platform
 import re
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 
 import duckdb
 import numpy as np
-import pyarrow as pa
 import torch
 from tokenizers import Tokenizer
 
 import relsql
 from exporters.onnx import export_encoder, export_graph, export_head
-from relsql.blocks import BlockLayout, FloatArray, newest_evidence_days
-from relsql.card import CARD_FORMAT, EncoderCard, ModelCard, layouts_of
+from relsql.blocks import FloatArray, newest_evidence_days
+from relsql.card import CARD_FORMAT, EncoderCard, ModelCard
 from relsql.corpus import distinct_texts
-from relsql.declare import check_schema
 from relsql.denoise import train_denoising
 from relsql.encoder import RowEncoder, compact_config, embed_texts, load_pretrained, new_model
-from relsql.errors import ModelError, SchemaError, TaskError, TrainingError
-from relsql.features import NodeInputs, fit_node_inputs
+from relsql.errors import ModelError
 from relsql.fit import Batches, FitConfig, SeedSet, fit, predict, refit
-from relsql.gather import Gather
 from relsql.head import Head
-from relsql.labels import default_splits, label_table
 from relsql.network import GraphNetwork, NetworkConfig
-from relsql.paths import DEFAULT_FANOUT, Path, plan_paths
-from relsql.regime import Regime, check_regime, delayed_labels, ended_labels
-from relsql.registry import next_version, save_model, used_schema
+from relsql.paths import DEFAULT_FANOUT
+from relsql.plan import Plan, make_plan
+from relsql.regime import Regime, check_regime
+from relsql.registry import next_version, save_model
 from relsql.runs import Run, TrainProgress, interrupted
-from relsql.schema import Schema, current_catalog, read_schema
-from relsql.seeds import gather_seeds
-from relsql.splits import horizon_days, task_cursor
+from relsql.schema import current_catalog
+from relsql.splits import task_cursor
 from relsql.store import require_writable, transaction
 from relsql.task import Task, read_task
 from relsql.tokenizer import dump_tokenizer, train_tokenizer
-from udfs.functions import create_arrow_function
+from relsql.training_data import gather_labels, row_count, training_labels
 from udfs.texts import TextTable
 
-MAX_TRAIN_SEEDS = 60_000
 MAX_TEXTS_PER_TABLE = 20_000
 MIN_STEPS = 24
 MODEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
@@ -124,18 +118,6 @@ class FittedNetwork:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What a model reads, fixed before training: `schema` is the part of `database` that it reads."""
-
-    task: Task
-    database: Schema
-    schema: Schema
-    paths: tuple[Path, ...]
-    inputs: dict[str, NodeInputs]
-    layouts: tuple[BlockLayout, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class TrainedEncoder:
     """The row encoder with its tokenizer and everything said about it in the card."""
 
@@ -197,14 +179,14 @@ def _train(
     con: duckdb.DuckDBPyConnection, catalog: str, task: Task, name: str, options: TrainOptions, run: Run
 ) -> TrainedModel:
     with run.phase("check") as metrics:
-        plan = make_plan(con, catalog, task, options)
+        plan = make_plan(con, catalog, task, fanout=options.fanout)
         metrics.update(tables=len(plan.inputs), paths=len(plan.paths))
     with run.phase("labels") as metrics:
-        labels = _labels(con, catalog, plan, options)
+        labels = training_labels(con, catalog, plan, regime=options.regime, density=options.density, seed=options.seed)
         metrics.update({f"{split}_labels": table.num_rows for split, table in labels.items()})
     with run.phase("gather") as metrics:
-        texts, seeds = _gather(con, catalog, plan, labels, run)
-        metrics.update({f"{split}_rows": _row_count(part) for split, part in seeds.items()})
+        texts, seeds = gather_labels(con, catalog, plan, labels, run)
+        metrics.update({f"{split}_rows": row_count(part) for split, part in seeds.items()})
     encoder = _train_encoder(con, catalog, plan, options, run)
     with run.phase("embed") as metrics:
         cached, cache = _embed(con, catalog, plan, encoder, texts.texts, run)
@@ -226,103 +208,6 @@ def _train(
     return TrainedModel(
         name, run.version, plan.task.name, fitted.metrics, sum(phases.values()), phases, fitted.validation_scores
     )
-
-
-def make_plan(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, options: TrainOptions) -> Plan:
-    """Check schema and task against the data and plan what the model reads.
-
-    Raises:
-        SchemaError, TaskError: they do not fit.
-    """
-    database = read_schema(con, catalog)
-    for name, column in task.remove_columns:
-        if name in database.tables and database.table(name).time_column == column:
-            raise TaskError(
-                f"task '{task.name}' removes the column '{column}' of table '{name}', its time",
-                expected="columns that do not say when a row appears: without its time every row is seen at once",
-                fix="correct remove_columns in the task manifest",
-            )
-    schema = database.without_columns(task.remove_columns)
-    schema.table(task.entity_table)
-    task = default_splits(con, catalog, schema, task)
-    assert task.val_timestamp is not None
-    days = horizon_days(con, task)
-    paths = plan_paths(
-        con, catalog, schema, task.entity_table, fanout=options.fanout, horizon_days=days, until=task.val_timestamp
-    )
-    used = {path.table for path in paths} | {link.parent for path in paths for link in path.lookups}
-    used |= {table for path in paths for link in path.links for table in (link.child, link.parent)}
-    read = used | {str(link) for link in schema.links if link.child in used and link.parent in used}
-    for finding in check_schema(con, catalog, schema):
-        if finding.severity == "error" and finding.object in read:
-            raise SchemaError(finding.message)
-    inputs = {key: fit_node_inputs(con, catalog, schema, key, until=task.val_timestamp) for key in sorted(used)}
-    columns = {key: found.columns for key, found in inputs.items()}
-    return Plan(task, database, used_schema(schema, sorted(used), columns), paths, inputs, layouts_of(paths, inputs))
-
-
-def _labels(con: duckdb.DuckDBPyConnection, catalog: str, plan: Plan, options: TrainOptions) -> dict[str, pa.Table]:
-    """The labels to train on: `train`, `val`, and `closing`, the validation labels as `refit` reads them."""
-    tables = {
-        split: label_table(con, catalog, plan.database, plan.task, split, density=options.density).table
-        for split in ("train", "val")
-    }
-    tables["train"] = _latest(tables["train"], MAX_TRAIN_SEEDS)
-    if options.regime == "seed-time":
-        return tables
-    days = horizon_days(con, plan.task)
-    assert plan.task.val_timestamp is not None
-    return {
-        "train": delayed_labels(tables["train"], plan.task, days, options.seed),
-        "val": ended_labels(tables["val"], plan.task.val_timestamp),
-        "closing": delayed_labels(tables["val"], plan.task, days, options.seed),
-    }
-
-
-def _latest(labels: pa.Table, limit: int) -> pa.Table:
-    """The last `limit` labels; they come sorted by time, and the latest are most like what is asked next."""
-    return labels.slice(max(0, labels.num_rows - limit))
-
-
-def _gather(
-    con: duckdb.DuckDBPyConnection, catalog: str, plan: Plan, labels: dict[str, pa.Table], run: Run
-) -> tuple[TextTable, dict[str, SeedSet]]:
-    """Gather the labelled seeds of each split; the texts they meet are only numbered here."""
-    texts = TextTable(0)
-    function = f"relsql_text_{run.run_id}"
-    create_arrow_function(con, function, texts.ids, ["VARCHAR"], "INTEGER")
-    try:
-        gather = Gather(catalog, plan.schema, plan.paths, plan.inputs, function)
-        seeds: dict[str, SeedSet] = {}
-        for split, table in labels.items():
-            done = sum(len(other) for other in seeds.values())
-            total = sum(other.num_rows for other in labels.values())
-
-            def report(share: float, rows: int = table.num_rows, done: int = done, total: int = total) -> None:
-                run.report("gather", (done + share * rows) / total * 0.999, {})
-
-            seeds[split] = gather_seeds(con, gather, plan.layouts, table, report)
-            if not len(seeds[split]):
-                raise TrainingError(
-                    f"task '{plan.task.name}': no entity of the {split} labels is visible at its timestamp",
-                    expected=f"rows of table '{plan.task.entity_table}' dated before the labels",
-                )
-    finally:
-        con.remove_function(function)
-    return _in_order(texts, seeds)
-
-
-def _in_order(texts: TextTable, seeds: dict[str, SeedSet]) -> tuple[TextTable, dict[str, SeedSet]]:
-    """Number the texts in their own order instead of that of arrival, which depends on threads and storage."""
-    ordered = sorted(texts.texts)
-    position = {text: i for i, text in enumerate(ordered, start=1)}
-    ids = np.array([0, *(position[text] for text in texts.texts)])
-    renumbered = TextTable(0)
-    renumbered.add(ordered, np.zeros((len(ordered), 0), dtype=np.float32))
-    return renumbered, {
-        split: replace(part, blocks=tuple(replace(block, texts=ids[block.texts]) for block in part.blocks))
-        for split, part in seeds.items()
-    }
 
 
 def _train_encoder(
@@ -501,10 +386,6 @@ def _oldest_evidence_days(plan: Plan, seeds: dict[str, SeedSet]) -> float | None
         finite = newest[np.isfinite(newest)]
         oldest = max(oldest, float(finite.max())) if len(finite) else oldest
     return float(oldest) if np.isfinite(oldest) else None
-
-
-def _row_count(seeds: SeedSet) -> int:
-    return sum(len(block.slot) for block in seeds.blocks)
 
 
 def _versions() -> dict[str, str]:

@@ -15,8 +15,8 @@ pytest.importorskip("torch")
 from relsql import seeds as module
 from relsql.fit import SeedSet
 from relsql.gather import Gather
+from relsql.plan import Plan, make_plan
 from relsql.seeds import gather_seeds
-from relsql.training import Plan, make_plan
 from tests.shop import QUICK, TASK, create_shop
 
 TIMES = [datetime.datetime(2022, month, 1) for month in (3, 6, 9)]
@@ -38,7 +38,7 @@ def shop_con(shop_file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 @pytest.fixture
 def plan(shop_con: duckdb.DuckDBPyConnection) -> Plan:
-    return make_plan(shop_con, "shop", TASK, QUICK)
+    return make_plan(shop_con, "shop", TASK, fanout=QUICK.fanout)
 
 
 def label_rows(entities: list[int], until: list[datetime.datetime] | None = None) -> pa.Table:

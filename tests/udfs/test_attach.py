@@ -328,6 +328,15 @@ con.close()
     assert "damaged" in done.stdout
 
 
+@pytest.mark.parametrize(("format", "fix"), [(1, "relsql train"), (99, "pip install --upgrade relsql")])
+def test_cards_of_another_relsql_are_refused(shop: Path, format: int, fix: str) -> None:
+    with duckdb.connect(str(shop)) as con:
+        con.execute(f"UPDATE relsql.models SET card = regexp_replace(card, '\"format\": \\d+', '\"format\": {format}')")
+        with pytest.raises(ArtifactError, match=f"format {format}") as caught:
+            relsql.attach(con)
+        assert fix in str(caught.value)
+
+
 def test_regression_model_and_second_version(shop: Path) -> None:
     with relsql.connect(shop) as con:
         assert train_quickly(con, "spend", "customer-spend").version == 1
