@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 import duckdb
 import numpy as np
@@ -27,13 +26,14 @@ from relsql.errors import DatabaseError, nearest
 from relsql.features import time_sql
 from relsql.importer import import_dataset
 from relsql.labels import SPLITS, Split, default_splits, label_table
+from relsql.regime import REGIMES, Regime
 from relsql.schema import Schema, read_schema
 from relsql.sql import ident, literal, qualified
 from relsql.store import use_catalog
 from relsql.task import Task, read_task, read_tasks
 
-Regime = Literal["seed-time", "frozen"]
-REGIMES: tuple[Regime, ...] = get_args(Regime)
+__all__ = ["REGIMES", "Problem", "Regime", "database_file", "list_datasets", "list_tasks", "load_problem"]
+
 DEFAULT_CACHE = Path(".bench")
 
 _DATABASE = "database"
