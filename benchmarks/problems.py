@@ -23,12 +23,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from relsql.errors import DatabaseError, nearest
-from relsql.features import time_sql
 from relsql.importer import import_dataset
 from relsql.labels import SPLITS, Split, default_splits, label_table
-from relsql.regime import REGIMES, Regime
+from relsql.regime import REGIMES, Regime, frozen_database
 from relsql.schema import Schema, read_schema
-from relsql.sql import ident, literal, qualified
+from relsql.sql import ident, literal
 from relsql.store import use_catalog
 from relsql.task import Task, read_task, read_tasks
 
@@ -37,7 +36,6 @@ __all__ = ["REGIMES", "Problem", "Regime", "database_file", "list_datasets", "li
 DEFAULT_CACHE = Path(".bench")
 
 _DATABASE = "database"
-_FROZEN = "frozen"
 
 
 @dataclass(frozen=True)
@@ -84,9 +82,16 @@ class Problem:
         with closing(_connect(self.path)) as con:
             if self.regime == "seed-time" or split == "train":
                 yield con, _DATABASE
-            else:
-                _freeze(con, self._first_timestamp(split))
-                yield con, _FROZEN
+                return
+            cut = self._first_timestamp(split)
+            with frozen_database(con, _DATABASE, read_schema(con, _DATABASE), cut) as frozen:
+                use_catalog(con, frozen)
+                con.execute(f"DETACH {ident(_DATABASE)}")
+                try:
+                    yield con, frozen
+                finally:
+                    # The current database cannot be detached.
+                    use_catalog(con, "memory")
 
     def _first_timestamp(self, split: Split) -> datetime.datetime:
         first = self.task.val_timestamp if split == "val" else self.task.test_timestamp
@@ -164,14 +169,3 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection:
     con.execute(f"ATTACH {literal(str(path))} AS {ident(_DATABASE)} (READ_ONLY)")
     use_catalog(con, _DATABASE)
     return con
-
-
-def _freeze(con: duckdb.DuckDBPyConnection, cut: datetime.datetime) -> None:
-    """Copy the database up to `cut` into memory, and detach the file."""
-    con.execute(f"ATTACH ':memory:' AS {ident(_FROZEN)}")
-    for table in read_schema(con, _DATABASE).tables.values():
-        visible = f" WHERE {time_sql(table, 'r')} <= {literal(cut)}" if table.time_column else ""
-        con.execute(f"CREATE SCHEMA IF NOT EXISTS {qualified(_FROZEN, table.schema_name)}")
-        con.execute(f"CREATE TABLE {table.sql(_FROZEN)} AS SELECT * FROM {table.sql(_DATABASE)} r{visible}")
-    use_catalog(con, _FROZEN)
-    con.execute(f"DETACH {ident(_DATABASE)}")

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from relsql.features import NodeInputs
-from relsql.gather import Segment
+from relsql.gather import Segment, counts_name
 from relsql.paths import Path
 from relsql.schema import Schema
 
@@ -132,7 +132,7 @@ class Block:
 
 def decode_blocks(columns: Callable[[str], pa.Array], layouts: Sequence[BlockLayout]) -> list[Block]:
     """Decode the gathered columns of all paths; `columns` returns one by its name."""
-    return [decode_block(columns(x.name), x, columns(f"{x.name}__counts") if x.counts_width else None) for x in layouts]
+    return [decode_block(columns(x.name), x, columns(counts_name(x.name)) if x.counts_width else None) for x in layouts]
 
 
 def decode_block(column: pa.Array, layout: BlockLayout, totals: pa.Array | None = None) -> Block:

@@ -113,12 +113,14 @@ class Gather:
     def columns(self) -> list[str]:
         """Names of the gathered columns: of each path its rows, and their counts where it has several."""
         return [
-            name for path in self.paths for name in ([path.name, counts_name(path)] if path.counted else [path.name])
+            name
+            for path in self.paths
+            for name in ([path.name, counts_name(path.name)] if path.counted else [path.name])
         ]
 
     def qualified_columns(self) -> dict[str, str]:
         """The gathered columns as expressions within `query`'s select list."""
-        of_path = {name: path.name for path in self.paths for name in (path.name, counts_name(path))}
+        of_path = {name: path.name for path in self.paths for name in (path.name, counts_name(path.name))}
         return {name: f"{ident(of_path[name])}.{ident(name)}" for name in self.columns()}
 
     def _self_sql(self) -> str:
@@ -170,7 +172,7 @@ class Gather:
             [f"{rows}.hub{i} = {key}" for i, key in enumerate(keys)]
             + [f"{rows}.{moment} = {source}.{moment}" for moment in self._moments]
         )
-        found = _of(rows, (ident(path.name), ident(counts_name(path))))
+        found = _of(rows, (ident(path.name), ident(counts_name(path.name))))
         return f"SELECT {_of(source, (ENTITY, *self._moments))}, {found}\nFROM {source}\nJOIN {rows} ON {on}"
 
     def _top_sql(self, path: Path, source: str, keys: list[str]) -> str:
@@ -267,7 +269,7 @@ class Gather:
             )
         struct = self._row_struct(path, rank, f"{source}.{AS_OF}")
         grouped = _of(source, group)
-        counts = f",\n    any_value({source}.counts) AS {ident(counts_name(path))}" if path.counted else ""
+        counts = f",\n    any_value({source}.counts) AS {ident(counts_name(path.name))}" if path.counted else ""
         return (
             f"SELECT {grouped},\n"
             f"    list({struct}) AS {ident(path.name)}{counts}\n"
@@ -325,9 +327,9 @@ def _column(table: Table, name: str, alias: str) -> str:
     return f"{alias}.rowid" if not table.primary_key and name == "rowid" else f"{alias}.{ident(name)}"
 
 
-def counts_name(path: Path) -> str:
+def counts_name(path_name: str) -> str:
     """Name of the column with a path's counts."""
-    return f"{path.name}__counts"
+    return f"{path_name}__counts"
 
 
 def _of(source: str, columns: Iterable[str]) -> str:

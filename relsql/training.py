@@ -40,7 +40,6 @@ from relsql.store import require_writable, transaction
 from relsql.task import Task, read_task
 from relsql.tokenizer import dump_tokenizer, train_tokenizer
 from relsql.training_data import gather_labels, row_count, training_labels
-from udfs.texts import TextTable
 
 MAX_TEXTS_PER_TABLE = 20_000
 MIN_STEPS = 24
@@ -190,7 +189,8 @@ def _train(
     encoder = _train_encoder(con, catalog, plan, options, run)
     with run.phase("embed") as metrics:
         cached, cache = _embed(con, catalog, plan, encoder, texts.texts, run)
-        embeddings = _embeddings_of(texts, encoder, cached, cache)
+        # The texts met in training come first, in the order of their ids; id 0 is no text.
+        embeddings = np.concatenate([np.zeros((1, cache.shape[1]), dtype=np.float32), cache[: len(texts)]])
         metrics.update(texts=len(cached))
     with run.phase("network") as metrics:
         fitted = _train_network(plan, seeds, embeddings, options, run)
@@ -264,15 +264,6 @@ def _embed(
         for texts in (met, rest)
     ]
     return [*met, *rest], np.concatenate(embeddings)
-
-
-def _embeddings_of(texts: TextTable, encoder: TrainedEncoder, cached: list[str], cache: FloatArray) -> FloatArray:
-    """Embeddings by text id, float32 [texts + 1, width], row 0 zeros."""
-    position = {text: i for i, text in enumerate(cached)}
-    matrix = np.zeros((len(texts) + 1, encoder.module.dimension), dtype=np.float32)
-    for i, text in enumerate(texts.texts):
-        matrix[i + 1] = cache[position[text]]
-    return matrix
 
 
 def _train_network(

@@ -94,5 +94,5 @@ def score_parameter(card: ModelCard) -> str:
     fields = ["as_of TIMESTAMP"]
     for path, layout in zip(card.paths, layouts, strict=True):
         fields.append(f"{ident(layout.name)} {layout.arrow_type()}")
-        fields += [f"{ident(counts_name(path))} {layout.counts_type()}"] if path.counted else []
+        fields += [f"{ident(counts_name(path.name))} {layout.counts_type()}"] if path.counted else []
     return f"STRUCT({', '.join(fields)})"

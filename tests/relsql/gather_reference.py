@@ -71,7 +71,7 @@ class Reference:
             listed = enumerate(rows[: path.fanout], start=1)
             answer[path.name] = Counter((rank, *self._values(path, row, as_of)) for rank, row in listed)
             if path.counted:
-                answer[counts_name(path)] = self._counts(path, rows, as_of) if rows else None
+                answer[counts_name(path.name)] = self._counts(path, rows, as_of) if rows else None
         return answer
 
     def _walk(self, path: Path, entity: Row, as_of: datetime.datetime) -> list[Row]:
