@@ -1,4 +1,4 @@
-"""The row encoder: the encoder half of a BART, mean-pooled to one vector per row text."""
+"""The row encoder: the encoder half of a BART and a lexicon, mean-pooled to one vector per row text."""
 
 from __future__ import annotations
 
@@ -21,20 +21,32 @@ Progress = Callable[[float, dict[str, Any]], None]
 
 
 class RowEncoder(nn.Module):
-    """BART's encoder with mean pooling over the tokens of a row text.
+    """BART's encoder and a lexicon, both with mean pooling over the tokens of a row text, side by side.
 
-    The pooled vector is standardised (mean 0, variance 1): denoising leaves its scale open, and the networks that read
-    it, as well as the parity check of the export, expect one.
+    The contextual half is standardised (mean 0, variance 1): denoising leaves its scale open, and the networks that
+    read it, as well as the parity check of the export, expect one.
 
     Args:
         bart: a BART with or without language head; its encoder is shared, not copied.
+        lexicon: float32 [token ids, lexical width], see `relsql.lexicon`; None: the contextual half alone.
     """
 
-    def __init__(self, bart: BartModel | BartForConditionalGeneration) -> None:
+    lexicon: torch.Tensor | None
+
+    def __init__(
+        self, bart: BartModel | BartForConditionalGeneration, lexicon: npt.NDArray[np.float32] | None = None
+    ) -> None:
         super().__init__()
         self.encoder = bart.get_encoder()
-        self.dimension = int(bart.config.d_model or 0)
         self.max_positions = bart.config.max_position_embeddings
+        self.register_buffer("lexicon", None if lexicon is None else torch.from_numpy(lexicon))
+        contextual = int(bart.config.d_model or 0)
+        self.widths = (contextual,) if lexicon is None else (contextual, lexicon.shape[1])
+
+    @property
+    def dimension(self) -> int:
+        """Width of a row embedding."""
+        return sum(self.widths)
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Encode token ids int64 [B, T] with mask int64 [B, T] to float32 [B, d]; padding does not count."""
@@ -43,8 +55,15 @@ class RowEncoder(nn.Module):
         # values to see whether it can be skipped, which does not export.
         penalty = ((1.0 - real) * torch.finfo(torch.float32).min)[:, None, None, :]
         hidden: torch.Tensor = self.encoder(input_ids=input_ids, attention_mask=penalty).last_hidden_state
-        pooled = (hidden * real[:, :, None]).sum(dim=1) / real.sum(dim=1, keepdim=True).clamp(min=1.0)
-        return nn.functional.layer_norm(pooled, (self.dimension,))
+        contextual = nn.functional.layer_norm(_mean(hidden, real), self.widths[:1])
+        if self.lexicon is None:
+            return contextual
+        return torch.cat([contextual, _mean(nn.functional.embedding(input_ids, self.lexicon), real)], dim=1)
+
+
+def _mean(tokens: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """Mean over the real tokens: float32 [B, T, d] and [B, T] to [B, d]."""
+    return (tokens * real[:, :, None]).sum(dim=1) / real.sum(dim=1, keepdim=True).clamp(min=1.0)
 
 
 def compact_config(

@@ -32,7 +32,7 @@ class NetworkConfig:
 
     Attributes:
         channels: width of all states.
-        text_width: width of row text embeddings.
+        text_widths: of the parts of a row text embedding, see `relsql.encoder.RowEncoder`.
         dropout: share of channels of messages and entity states that a training step hides.
         hidden_rows: share of gathered rows that a training step hides.
         hidden_categories: share of category values that a training step hides, so that unseen ones are no surprise.
@@ -40,11 +40,16 @@ class NetworkConfig:
     """
 
     channels: int = 64
-    text_width: int = 96
+    text_widths: tuple[int, ...] = (96,)
     dropout: float = 0.3
     hidden_rows: float = 0.3
     hidden_categories: float = 0.3
     windows: tuple[int, ...] = WINDOWS
+
+    @property
+    def text_width(self) -> int:
+        """Width of a row text embedding."""
+        return sum(self.text_widths)
 
 
 class TableTensors(NamedTuple):
@@ -94,7 +99,7 @@ class NodeEncoder(nn.Module):
         for embedding in cast("list[nn.Embedding]", list(self.embeddings)):
             nn.init.normal_(embedding.weight, std=0.1)
             nn.init.zeros_(embedding.weight[0])
-        self.text_scaling = TextScaling(config.text_width)
+        self.text_scaling = TextScaling(config.text_widths)
         self.text_map = _linear(config.text_width, config.channels) if inputs.text_columns else None
         self.norm = nn.LayerNorm(config.channels)
         self.hidden_categories = config.hidden_categories

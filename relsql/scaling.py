@@ -11,7 +11,9 @@ HEAVY_TAIL = 20.0
 """A value further from the median than so many interquartile ranges makes a number heavy-tailed."""
 
 MAX_SAMPLE = 100_000
-WEAKEST_DIRECTION = 0.01
+WEAKEST_DIRECTIONS = (10.0, 0.01)
+"""Of the contextual and the lexical part of a text embedding, in mean strengths: weaker directions are damped."""
+
 NARROWEST_BIN = 1e-2
 """In standard deviations: a bin between two equal quantiles is a step, which must not be too steep for float32."""
 
@@ -49,9 +51,8 @@ class NumberScaling(nn.Module):
     @torch.no_grad()
     def fit(self, numbers: Tensor, *, logarithmic: bool = False) -> None:
         """Take the statistics from training rows, float32 [n, width]; `logarithmic` puts all on the log scale."""
-        step = max(1, numbers.shape[0] // MAX_SAMPLE)
         for i in range(numbers.shape[1]):
-            values = numbers[::step, i]
+            values = evenly(numbers[:, i])
             values = values[torch.isfinite(values)].double()
             if len(values) == 0:
                 continue
@@ -60,8 +61,10 @@ class NumberScaling(nn.Module):
             values = signed_log(values) if heavy else values
             self.center[i] = values.mean()
             deviation = values.std(unbiased=False)
-            self.scale[i] = deviation if deviation > 1e-6 else 1.0
-            scaled = torch.clamp((values - self.center[i]) / self.scale[i], -CLIP, CLIP)[:MAX_SAMPLE]
+            # Less than the digits of float32 can tell is no deviation.
+            constant = deviation <= 1e-7 * values.abs().max() or deviation < 1e-30
+            self.scale[i] = 1.0 if constant else deviation
+            scaled = torch.clamp((values - self.center[i]) / self.scale[i], -CLIP, CLIP)
             edges = torch.quantile(scaled, torch.linspace(0, 1, self.bins + 1, dtype=torch.float64))
             self.lower[i] = edges[:-1]
             self.span[i] = torch.clamp(edges[1:] - edges[:-1], min=NARROWEST_BIN)
@@ -84,33 +87,35 @@ class NumberScaling(nn.Module):
 
 
 class TextScaling(nn.Module):
-    """Text embeddings whitened: every direction in which the training texts differ counts alike.
+    """Text embeddings centred and scaled, the contextual part apart from the lexical one.
 
-    Denoising spreads what a text says unevenly over an embedding's directions; a few labels find a weak one only after
-    whitening. Shapes: float32 [texts, width] -> the same; the first row, no text, stays zero.
+    The few lexical directions are whitened: each counts alike. The many contextual ones keep their proportions and are
+    small together, since few labels fit noise in any of them. Shapes: float32 [texts, sum(widths)] -> the same; the
+    first row, no text, stays zero.
     """
 
     center: Tensor
     whitening: Tensor
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()
-        self.register_buffer("center", torch.zeros(width))
-        self.register_buffer("whitening", torch.eye(width))
+        self.widths = widths
+        self.register_buffer("center", torch.zeros(sum(widths)))
+        self.register_buffer("whitening", torch.eye(sum(widths)))
 
     @torch.no_grad()
     def fit(self, embeddings: Tensor) -> None:
         """Take the statistics from embeddings of training rows, float32 [n, width]."""
         if embeddings.shape[0] < 2:
             return
-        values = embeddings[:: max(1, embeddings.shape[0] // MAX_SAMPLE)].double()
+        values = evenly(embeddings).double()
         center = values.mean(0)
-        covariance = (values - center).T @ (values - center) / len(values)
-        strengths, directions = torch.linalg.eigh(covariance)
-        # Directions far weaker than the average are noise.
-        floor = WEAKEST_DIRECTION * strengths.clamp(min=0).mean() + 1e-12
         self.center.copy_(center)
-        self.whitening.copy_(directions * torch.rsqrt(strengths.clamp(min=0) + floor) @ directions.T)
+        start = 0
+        for width, weakest in zip(self.widths, WEAKEST_DIRECTIONS, strict=False):
+            part = slice(start, start + width)
+            self.whitening[part, part] = _whitening((values - center)[:, part], weakest)
+            start += width
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """Whitened embeddings."""
@@ -118,11 +123,27 @@ class TextScaling(nn.Module):
         return torch.cat([torch.zeros_like(whitened[:1]), whitened[1:]])
 
 
+def _whitening(centred: Tensor, weakest: float) -> Tensor:
+    """The symmetric matrix that whitens rows of mean zero, float64 [n, width] -> [width, width].
+
+    A direction of strength s is scaled by 1 / sqrt(s + floor), the floor being `weakest` times the mean strength.
+    """
+    strengths, directions = torch.linalg.eigh(centred.T @ centred / len(centred))
+    floor = weakest * strengths.clamp(min=0).mean() + 1e-12
+    whitening: Tensor = directions * torch.rsqrt(strengths.clamp(min=0) + floor) @ directions.T
+    return whitening
+
+
 def is_heavy_tailed(values: Tensor) -> bool:
     """True if some value lies far outside the bulk; `values` float64 [n], finite, n > 0."""
-    quartiles = torch.quantile(values[:MAX_SAMPLE], torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64))
+    quartiles = torch.quantile(evenly(values), torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64))
     reach = HEAVY_TAIL * torch.clamp(quartiles[2] - quartiles[0], min=1e-9)
     return bool((values - quartiles[1]).abs().max() > reach)
+
+
+def evenly(values: Tensor) -> Tensor:
+    """At most MAX_SAMPLE of the values, evenly spread: they come in the order of time."""
+    return values[:: -(-len(values) // MAX_SAMPLE) or 1]
 
 
 def signed_log(values: Tensor) -> Tensor:

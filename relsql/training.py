@@ -28,6 +28,7 @@ from relsql.encoder import RowEncoder, compact_config, embed_texts, load_pretrai
 from relsql.errors import ModelError
 from relsql.fit import Batches, FitConfig, SeedSet, fit, predict, refit
 from relsql.head import Head
+from relsql.lexicon import lexical_vectors
 from relsql.network import GraphNetwork, NetworkConfig
 from relsql.paths import DEFAULT_FANOUT
 from relsql.plan import Plan, make_plan
@@ -42,7 +43,8 @@ from relsql.tokenizer import dump_tokenizer, train_tokenizer
 from relsql.training_data import gather_labels, row_count, training_labels
 
 MAX_TEXTS_PER_TABLE = 20_000
-MIN_STEPS = 24
+FEW_LABELS = ((8, 80), (16, 24))
+"""Training takes up to so many epochs to make so many steps."""
 MODEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 COMPACT = "compact"
 
@@ -58,8 +60,8 @@ class TrainOptions:
         max_tokens: longer row texts are cut.
         fanout: rows per seed and link path.
         channels: width of the graph network.
-        epochs: passes over the training labels at most; None: 4, or 8 for a regression, and up to 16 where that makes
-            fewer than 24 steps.
+        epochs: passes over the training labels at most; None: 4, or 8 for a regression, or more for few labels, see
+            `fit_config`.
         batch_size, learning_rate: of task training.
         regime: `seed-time` for a live database, `frozen` for one that lags behind as_of; see `relsql.regime`.
         density: training timestamps per horizon.
@@ -193,7 +195,7 @@ def _train(
         embeddings = np.concatenate([np.zeros((1, cache.shape[1]), dtype=np.float32), cache[: len(texts)]])
         metrics.update(texts=len(cached))
     with run.phase("network") as metrics:
-        fitted = _train_network(plan, seeds, embeddings, options, run)
+        fitted = _train_network(plan, seeds, embeddings, encoder.module.widths, options, run)
         metrics.update(fitted.metrics)
     with run.phase("export") as metrics:
         artifacts, parity = _export(fitted, encoder, cached)
@@ -213,7 +215,7 @@ def _train(
 def _train_encoder(
     con: duckdb.DuckDBPyConnection, catalog: str, plan: Plan, options: TrainOptions, run: Run
 ) -> TrainedEncoder:
-    """Tokenizer and BART, on the row texts that were visible at the end of the training time range."""
+    """Tokenizer, BART and lexicon, on the row texts that were visible at the end of the training time range."""
     until = plan.task.val_timestamp
     with run.phase("tokenizer") as metrics:
         texts = distinct_texts(con, catalog, plan.schema, plan.inputs, until=until, limit_per_table=MAX_TEXTS_PER_TABLE)
@@ -238,8 +240,10 @@ def _train_encoder(
             progress=lambda fraction, values: run.report("encoder", min(fraction, 0.999), values),
         )
         losses = {"loss_before": report.validation_loss_before, "loss": report.validation_loss}
+        lexicon = lexical_vectors(tokenizer, texts, model.config.vocab_size, max_tokens=options.max_tokens)
         metrics.update({"steps": report.steps, **{k: v for k, v in losses.items() if v is not None}})
-    module = RowEncoder(model)
+        metrics.update(lexical_directions=lexicon.shape[1])
+    module = RowEncoder(model, lexicon)
     card = EncoderCard(options.encoder, module.dimension, options.max_tokens, {"steps": report.steps, **losses})
     return TrainedEncoder(module, tokenizer, card)
 
@@ -267,7 +271,12 @@ def _embed(
 
 
 def _train_network(
-    plan: Plan, seeds: dict[str, SeedSet], embeddings: FloatArray, options: TrainOptions, run: Run
+    plan: Plan,
+    seeds: dict[str, SeedSet],
+    embeddings: FloatArray,
+    text_widths: tuple[int, ...],
+    options: TrainOptions,
+    run: Run,
 ) -> FittedNetwork:
     """Choose the epoch on validation, then train on all labels; the metrics are those on validation."""
     batches = {split: Batches(seeds[split], plan.layouts, embeddings) for split in ("train", "val")}
@@ -277,13 +286,13 @@ def _train_network(
     def report(fraction: float, values: dict[str, float], start: float = 0.0) -> None:
         run.report("network", min(start + share * fraction, 0.999), values)
 
-    network, head = new_modules(plan, embeddings.shape[1], options)
+    network, head = new_modules(plan, text_widths, options)
     found = fit(network, head, batches["train"], batches["val"], config, report)
     with torch.inference_mode():
         scores = head.scores(torch.from_numpy(predict(network, head, batches["val"]))).numpy()
     if options.refit:
         everything = seeds["train"].joined(seeds.get("closing", seeds["val"]), plan.layouts)
-        network, head = new_modules(plan, embeddings.shape[1], options)
+        network, head = new_modules(plan, text_widths, options)
         refit(
             network,
             head,
@@ -302,19 +311,22 @@ def fit_config(train_seeds: int, task: Task, options: TrainOptions) -> FitConfig
     steps_per_epoch = max(1, -(-train_seeds // options.batch_size))
     # The absolute error pulls with the same force however small it is, and settles later than the log loss.
     fewest = 4 if task.is_classification else 8
+    enough = [min(epochs, -(-steps // steps_per_epoch)) for epochs, steps in FEW_LABELS]
     return FitConfig(
-        epochs=options.epochs or min(16, max(fewest, -(-MIN_STEPS // steps_per_epoch))),
+        epochs=options.epochs or max(fewest, *enough),
         batch_size=options.batch_size,
         learning_rate=options.learning_rate,
         seed=options.seed,
     )
 
 
-def new_modules(plan: Plan, text_width: int, options: TrainOptions) -> tuple[GraphNetwork, Head]:
+def new_modules(plan: Plan, text_widths: tuple[int, ...], options: TrainOptions) -> tuple[GraphNetwork, Head]:
     """Untrained network and head; equal for equal options."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
-        config = NetworkConfig(channels=options.channels, text_width=text_width)
+        # The absolute error is blurred by what is hidden: a mean of medians is no median.
+        hidden = 0.3 if plan.task.is_classification else 0.1
+        config = NetworkConfig(options.channels, text_widths, dropout=hidden, hidden_rows=hidden)
         return GraphNetwork(plan.layouts, config), Head(config, classification=plan.task.is_classification)
 
 

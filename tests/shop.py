@@ -14,7 +14,7 @@ from relsql.task import Task, save_task
 from relsql.training import TrainedModel, TrainOptions, train
 
 CUSTOMERS = 60
-QUICK = TrainOptions(encoder_steps=2, fanout=4, channels=8, epochs=2, batch_size=64, threads=1)
+QUICK = TrainOptions(encoder_steps=2, fanout=4, channels=16, epochs=2, batch_size=64, threads=1)
 LAST_ORDER = datetime.datetime(2022, 12, 20)
 
 TASK = Task(

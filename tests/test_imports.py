@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("torch", "transformers", "torch_geometric", "sklearn", "pandas")
+HEAVY = ("torch", "transformers", "torch_geometric", "scipy", "sklearn", "pandas")
 
 
 def training_modules() -> set[str]:

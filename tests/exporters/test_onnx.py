@@ -23,7 +23,7 @@ from relsql.schema import Link
 from relsql.tokenizer import train_tokenizer
 from tests.relsql.random_blocks import LAYOUTS, TEXTS, random_blocks
 
-CONFIG = NetworkConfig(channels=6, text_width=5, dropout=0.0)
+CONFIG = NetworkConfig(channels=6, text_widths=(5,), dropout=0.0)
 EMBEDDINGS = np.random.default_rng(0).normal(size=(TEXTS, 5)).astype(np.float32) * (np.arange(TEXTS) > 0)[:, None]
 LINK = Link("orders", ("shop id",), "shops", ("shop id",))
 INPUTS = {

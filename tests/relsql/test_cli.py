@@ -121,7 +121,7 @@ try:
     main()
 except SystemExit:
     pass
-print("loaded", *sorted({"torch", "transformers", "sklearn"} & set(sys.modules)), file=sys.stderr)
+print("loaded", *sorted({"torch", "transformers", "scipy", "sklearn"} & set(sys.modules)), file=sys.stderr)
 """
     result = process(args[0], shop, *args[1:], script=script)
     assert result.stderr.endswith("loaded\n")

@@ -16,7 +16,7 @@ from relsql.gather import Segment  # noqa: E402
 from relsql.head import Head  # noqa: E402
 from relsql.network import GraphNetwork, NetworkConfig  # noqa: E402
 
-CONFIG = NetworkConfig(channels=16, text_width=4, dropout=0.1)
+CONFIG = NetworkConfig(channels=16, text_widths=(4,), dropout=0.1)
 INPUTS = NodeInputs("t", (NumberInput("n", "number"),), (), ())
 LAYOUTS = (BlockLayout("entity", 1, (Segment(INPUTS),)), BlockLayout("rows", 8, (Segment(INPUTS),), 1))
 NO_TEXTS = np.zeros((1, 4), dtype=np.float32)

@@ -8,7 +8,7 @@ pytest.importorskip("torch_geometric")
 from relsql.head import DAYS_PER_YEAR, Head  # noqa: E402
 from relsql.network import NetworkConfig  # noqa: E402
 
-CONFIG = NetworkConfig(channels=8, text_width=5)
+CONFIG = NetworkConfig(channels=8, text_widths=(5,))
 LABELS = {
     "linear": torch.linspace(-20.0, 50.0, 200),
     "logarithmic": torch.cat([torch.linspace(-3.0, 3.0, 190), torch.logspace(1.0, 6.0, 10), torch.tensor([-9e3])]),

@@ -17,7 +17,7 @@ from relsql.graph_inputs import GraphInputs, graph_inputs, take_seeds  # noqa: E
 from relsql.network import BlockSAGEConv, GraphNetwork, GraphTensors, NetworkConfig, RecencyWindows  # noqa: E402
 from tests.relsql.random_blocks import LAYOUTS, TEXTS, random_block, random_blocks, taken  # noqa: E402
 
-CONFIG = NetworkConfig(channels=8, text_width=5)
+CONFIG = NetworkConfig(channels=8, text_widths=(5,))
 
 
 def tensors(inputs: GraphInputs) -> GraphTensors:

@@ -112,37 +112,51 @@ def test_statistics_of_odd_columns_are_finite(values: list[float], logarithmic: 
     assert torch.isfinite(found).all() and float(found.abs().max()) <= CLIP
 
 
+def test_tiny_columns_are_standardised_and_constant_ones_are_not() -> None:
+    generator = torch.Generator().manual_seed(0)
+    tiny = torch.randn(1000, generator=generator) * 1e-9
+    assert float(fitted(tiny).standardised(tiny[:, None]).std()) == pytest.approx(1.0, abs=0.01)
+    # Beyond the digits of float32, a difference is noise.
+    assert fitted(torch.tensor([1e9, 1e9 + 64] * 50)).scale.item() == 1.0
+
+
 def test_gradients_of_extreme_numbers_are_finite() -> None:
     numbers = torch.tensor([[math.nan], [math.inf], [3e38], [0.0], [1.0]], requires_grad=True)
     fitted(torch.arange(100.0), logarithmic=True)(numbers).sum().backward()
     assert numbers.grad is not None and torch.isfinite(numbers.grad[2:]).all()
 
 
-def test_large_columns_are_sampled_evenly() -> None:
+@pytest.mark.parametrize("samples", [1.9, 3.0])
+def test_large_columns_are_sampled_evenly(samples: float) -> None:
     # Sorted: the first rows alone would say something else.
-    values = torch.arange(float(3 * MAX_SAMPLE))
+    values = torch.arange(samples * MAX_SAMPLE)
     scaling = fitted(values)
     assert scaling.center.item() == pytest.approx(float(values.mean()), rel=1e-3)
     assert scaling.scale.item() == pytest.approx(float(values.std()), rel=1e-3)
-    shares = scaling(values[:: MAX_SAMPLE // 4, None])[:, 1:-1].sum(1)
-    torch.testing.assert_close(shares, torch.linspace(0, BINS, len(shares) + 1)[:-1], atol=0.01, rtol=0)
+    some = values[:: MAX_SAMPLE // 4]
+    shares = scaling(some[:, None])[:, 1:-1].sum(1)
+    torch.testing.assert_close(shares, some / values[-1] * BINS, atol=0.01, rtol=0)
 
 
-def test_text_embeddings_differ_alike_in_every_direction() -> None:
+def test_lexical_directions_count_alike_and_contextual_ones_keep_their_proportions() -> None:
     generator = torch.Generator().manual_seed(0)
     strengths = torch.tensor([1.0, 0.5, 1.0])
-    embeddings = torch.randn(5000, 3, generator=generator) * strengths @ torch.randn(3, 3, generator=generator) + 7
-    scaling = TextScaling(3)
+    lexical = torch.randn(5000, 3, generator=generator) * strengths @ torch.randn(3, 3, generator=generator) + 7
+    contextual = torch.randn(5000, 2, generator=generator) * torch.tensor([1.0, 3.0]) - 5
+    embeddings = torch.cat([contextual, lexical], dim=1)
+    scaling = TextScaling((2, 3))
     scaling.fit(embeddings)
-    found = scaling(torch.cat([torch.zeros(1, 3), embeddings]))
+    found = scaling(torch.cat([torch.zeros(1, 5), embeddings]))
     assert not found[0].any()
-    torch.testing.assert_close(found[1:].mean(0), torch.zeros(3), atol=1e-3, rtol=0)
-    torch.testing.assert_close(torch.cov(found[1:].T), torch.eye(3), atol=0.15, rtol=0)
+    torch.testing.assert_close(found[1:].mean(0), torch.zeros(5), atol=1e-3, rtol=0)
+    torch.testing.assert_close(torch.cov(found[1:, 2:].T), torch.eye(3), atol=0.15, rtol=0)
+    deviations = found[1:, :2].std(0)
+    assert float(deviations[1] / deviations[0]) == pytest.approx(3.0, abs=0.3) and float(deviations.max()) < 0.5
 
 
 @pytest.mark.parametrize("texts", [0, 1, 2])
 def test_few_or_equal_texts_stay_finite(texts: int) -> None:
-    scaling = TextScaling(4)
+    scaling = TextScaling((3, 1))
     embeddings = torch.full((texts, 4), 0.25)
     scaling.fit(embeddings)
     found = scaling(torch.cat([torch.zeros(1, 4), embeddings, torch.randn(3, 4)]))

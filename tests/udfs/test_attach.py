@@ -276,7 +276,7 @@ import relsql, sys
 con = relsql.connect({str(shop)!r}, read_only=True)
 rows = con.execute({ALL!r}).fetchall()
 print(*(repr(row[1]) for row in rows))
-heavy = [name for name in ("torch", "transformers", "torch_geometric", "sklearn") if name in sys.modules]
+heavy = [name for name in ("torch", "transformers", "torch_geometric", "scipy", "sklearn") if name in sys.modules]
 assert not heavy, heavy
 con.close()
 """
