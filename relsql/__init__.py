@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from relsql.evaluation import Evaluation, evaluate
     from relsql.schema import Link, Schema, Table, read_schema
     from relsql.task import Task
-    from relsql.training import TrainedModel, TrainOptions, train
+    from relsql.train_options import TrainOptions
+    from relsql.training import TrainedModel, train
     from udfs.attach import attach, connect, detach
 
 __version__ = "0.1.0"
@@ -30,7 +31,7 @@ _HOME = {
     "Schema": "relsql.schema",
     "Table": "relsql.schema",
     "Task": "relsql.task",
-    "TrainOptions": "relsql.training",
+    "TrainOptions": "relsql.train_options",
     "TrainedModel": "relsql.training",
     "attach": "udfs.attach",
     "connect": "udfs.attach",

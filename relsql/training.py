@@ -16,72 +16,31 @@ from importlib.metadata import PackageNotFoundError, version
 import duckdb
 import numpy as np
 import torch
-from tokenizers import Tokenizer
 
 import relsql
 from exporters.onnx import export_encoder, export_graph, export_head
 from relsql.blocks import FloatArray, newest_evidence_days
-from relsql.card import CARD_FORMAT, EncoderCard, ModelCard
-from relsql.corpus import distinct_texts
-from relsql.denoise import train_denoising
-from relsql.encoder import RowEncoder, compact_config, embed_texts, load_pretrained, new_model
+from relsql.card import CARD_FORMAT, ModelCard
+from relsql.encoder_training import TrainedEncoder, embed_database, train_encoder
 from relsql.errors import ModelError
 from relsql.fit import Batches, FitConfig, SeedSet, fit, predict, refit
 from relsql.head import Head
-from relsql.lexicon import lexical_vectors
 from relsql.network import GraphNetwork, NetworkConfig
-from relsql.paths import DEFAULT_FANOUT
 from relsql.plan import Plan, make_plan
-from relsql.regime import Regime, check_regime
+from relsql.regime import check_regime
 from relsql.registry import next_version, save_model
 from relsql.runs import Run, TrainProgress, interrupted
 from relsql.schema import current_catalog
 from relsql.splits import task_cursor
 from relsql.store import require_writable, transaction
 from relsql.task import Task, read_task
-from relsql.tokenizer import dump_tokenizer, train_tokenizer
+from relsql.tokenizer import dump_tokenizer
+from relsql.train_options import TrainOptions
 from relsql.training_data import gather_labels, row_count, training_labels
 
-MAX_TEXTS_PER_TABLE = 20_000
 FEW_LABELS = ((8, 80), (16, 24))
 """Training takes up to so many epochs to make so many steps."""
 MODEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
-COMPACT = "compact"
-
-
-@dataclass(frozen=True, slots=True)
-class TrainOptions:
-    """What can be chosen about a training run.
-
-    Attributes:
-        seed: of all random numbers.
-        encoder: `compact` (a small BART trained on this database) or the path or hub name of a pre-trained BART.
-        encoder_steps: steps of denoising training; None: by the number of texts. 0 leaves a pre-trained BART as it is.
-        max_tokens: longer row texts are cut.
-        fanout: rows per seed and link path.
-        channels: width of the graph network.
-        epochs: passes over the training labels at most; None: 4, or 8 for a regression, or more for few labels, see
-            `fit_config`.
-        batch_size, learning_rate: of task training.
-        regime: `seed-time` for a live database, `frozen` for one that lags behind as_of; see `relsql.regime`.
-        density: training timestamps per horizon.
-        refit: train on training and validation labels in the end; metrics are those of the model before.
-        threads: torch threads; None: as many as torch chooses.
-    """
-
-    seed: int = 0
-    encoder: str = COMPACT
-    encoder_steps: int | None = None
-    max_tokens: int = 64
-    fanout: int = DEFAULT_FANOUT
-    channels: int = 64
-    epochs: int | None = None
-    batch_size: int = 512
-    learning_rate: float = 3e-3
-    regime: Regime = "seed-time"
-    density: int = 1
-    refit: bool = True
-    threads: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +75,6 @@ class FittedNetwork:
     head: Head
     metrics: dict[str, float]
     validation_scores: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class TrainedEncoder:
-    """The row encoder with its tokenizer and everything said about it in the card."""
-
-    module: RowEncoder
-    tokenizer: Tokenizer
-    card: EncoderCard
 
 
 def train(
@@ -188,9 +138,9 @@ def _train(
     with run.phase("gather") as metrics:
         texts, seeds = gather_labels(con, catalog, plan, labels, run)
         metrics.update({f"{split}_rows": row_count(part) for split, part in seeds.items()})
-    encoder = _train_encoder(con, catalog, plan, options, run)
+    encoder = train_encoder(con, catalog, plan, options, run)
     with run.phase("embed") as metrics:
-        cached, cache = _embed(con, catalog, plan, encoder, texts.texts, run)
+        cached, cache = embed_database(con, catalog, plan, encoder, texts.texts, run)
         # The texts met in training come first, in the order of their ids; id 0 is no text.
         embeddings = np.concatenate([np.zeros((1, cache.shape[1]), dtype=np.float32), cache[: len(texts)]])
         metrics.update(texts=len(cached))
@@ -210,64 +160,6 @@ def _train(
     return TrainedModel(
         name, run.version, plan.task.name, fitted.metrics, sum(phases.values()), phases, fitted.validation_scores
     )
-
-
-def _train_encoder(
-    con: duckdb.DuckDBPyConnection, catalog: str, plan: Plan, options: TrainOptions, run: Run
-) -> TrainedEncoder:
-    """Tokenizer, BART and lexicon, on the row texts that were visible at the end of the training time range."""
-    until = plan.task.val_timestamp
-    with run.phase("tokenizer") as metrics:
-        texts = distinct_texts(con, catalog, plan.schema, plan.inputs, until=until, limit_per_table=MAX_TEXTS_PER_TABLE)
-        if options.encoder == COMPACT:
-            tokenizer = train_tokenizer(texts)
-            model = new_model(compact_config(tokenizer.get_vocab_size()), options.seed)
-        else:
-            model, tokenizer = load_pretrained(options.encoder)
-        metrics.update(texts=len(texts), vocabulary=tokenizer.get_vocab_size())
-    with run.phase("encoder") as metrics:
-        steps = options.encoder_steps
-        if steps is None:
-            steps = min(300, max(60, len(texts) // 4))
-        report = train_denoising(
-            model,
-            tokenizer,
-            texts,
-            max_steps=steps,
-            learning_rate=3e-3 if options.encoder == COMPACT else 1e-4,
-            seed=options.seed,
-            max_tokens=options.max_tokens,
-            progress=lambda fraction, values: run.report("encoder", min(fraction, 0.999), values),
-        )
-        losses = {"loss_before": report.validation_loss_before, "loss": report.validation_loss}
-        lexicon = lexical_vectors(tokenizer, texts, model.config.vocab_size, max_tokens=options.max_tokens)
-        metrics.update({"steps": report.steps, **{k: v for k, v in losses.items() if v is not None}})
-        metrics.update(lexical_directions=lexicon.shape[1])
-    module = RowEncoder(model, lexicon)
-    card = EncoderCard(options.encoder, module.dimension, options.max_tokens, {"steps": report.steps, **losses})
-    return TrainedEncoder(module, tokenizer, card)
-
-
-def _embed(
-    con: duckdb.DuckDBPyConnection, catalog: str, plan: Plan, encoder: TrainedEncoder, met: list[str], run: Run
-) -> tuple[list[str], FloatArray]:
-    """Embeddings of all row texts in the database, those `met` in training first.
-
-    Texts of one batch change each other's last bits, so that later rows share none with those of training.
-    """
-    known = set(met)
-    rest = [text for text in distinct_texts(con, catalog, plan.schema, plan.inputs) if text not in known]
-    embeddings = [
-        embed_texts(
-            encoder.module,
-            encoder.tokenizer,
-            texts,
-            max_tokens=encoder.card.max_tokens,
-            progress=lambda fraction, values: run.report("embed", min(fraction, 0.999), values),
-        )
-        for texts in (met, rest)
-    ]
-    return [*met, *rest], np.concatenate(embeddings)
 
 
 def _train_network(

@@ -11,7 +11,8 @@ from relsql.declare import declare_table
 from relsql.schema import current_catalog
 from relsql.store import transaction
 from relsql.task import Task, save_task
-from relsql.training import TrainedModel, TrainOptions, train
+from relsql.train_options import TrainOptions
+from relsql.training import TrainedModel, train
 
 CUSTOMERS = 60
 QUICK = TrainOptions(encoder_steps=2, fanout=4, channels=16, epochs=2, batch_size=64, threads=1)

@@ -16,7 +16,8 @@ from benchmarks.rows import Scores
 from relsql.errors import TrainingError
 from relsql.evaluation import predict_split
 from relsql.store import open_database
-from relsql.training import TrainOptions, train
+from relsql.train_options import TrainOptions
+from relsql.training import train
 
 MODEL = "bench"
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import duckdb
 
     from relsql.task import Task
-    from relsql.training import TrainedModel, TrainOptions
+    from relsql.train_options import TrainOptions
+    from relsql.training import TrainedModel
 
 
 @click.command("train", short_help="Train a model and publish it as SQL functions.")
@@ -47,9 +48,10 @@ def train_command(file: Path, task: str, name: str, as_json: bool, **options: An
     relsql train f1.duckdb driver-dnf --name dnf
     """  # noqa: D301
     with train_extra("relsql train"):
-        from relsql.training import TrainOptions
+        import relsql.training  # noqa: F401  # Missing libraries are told before the file is opened.
     from relsql.schema import current_catalog
     from relsql.store import open_database, require_writable
+    from relsql.train_options import TrainOptions
 
     chosen = TrainOptions(**{key: value for key, value in options.items() if value is not None})
     with closing(open_database(file)) as con:

@@ -21,7 +21,8 @@ from relsql.evaluation import evaluate, predict_split
 from relsql.schema import current_catalog, read_schema
 from relsql.store import transaction
 from relsql.task import Task
-from relsql.training import TrainOptions, train
+from relsql.train_options import TrainOptions
+from relsql.training import train
 from tests.odd_data import CHURN, CUSTOMERS, FAST, SPEND, create_market, store_bare_weights
 
 Connection = duckdb.DuckDBPyConnection

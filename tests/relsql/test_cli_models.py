@@ -66,7 +66,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 def test_train_passes_only_the_options_given(league: Path, trained: list[dict[str, Any]]) -> None:
-    from relsql.training import TrainOptions
+    from relsql.train_options import TrainOptions
 
     result = invoke(
         *("train", league, "driver-dnf", "--name", "dnf", "--seed", 4, "--encoder", "some/bart", "--epochs", 2),

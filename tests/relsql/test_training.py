@@ -20,7 +20,8 @@ from relsql.registry import find_model, read_card, read_models
 from relsql.runs import PHASES
 from relsql.schema import current_catalog
 from relsql.store import transaction
-from relsql.training import TrainOptions, train
+from relsql.train_options import TrainOptions
+from relsql.training import train
 from tests.shop import QUICK, TASK, create_shop, train_quickly
 
 

@@ -28,7 +28,8 @@ from relsql.registry import read_card
 from relsql.schema import Column, Table, current_catalog, read_schema
 from relsql.sql import ident, literal
 from relsql.task import Task
-from relsql.training import TrainOptions, train
+from relsql.train_options import TrainOptions
+from relsql.training import train
 from tests.odd_data import CHURN, CUSTOMERS, FAST, SPEND, create_market, store_bare_weights
 
 Connection = duckdb.DuckDBPyConnection

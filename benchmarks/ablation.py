@@ -1,0 +1,219 @@
+"""What carries the default: one change at a time, measured before the test timestamp.
+
+    python -m benchmarks.ablation --dataset rel-f1 --task driver-dnf [--regime seed-time] [--cuts 2] [--seeds 2]
+
+Seed-time: the labels before the test timestamp are cut in time; each cut trains on the labels whose windows have closed
+before it and measures on those up to the next cut. Frozen: trains on the training labels, measures on validation.
+Every change keeps rows, encoder and hyper-parameters of the default and blanks an input, drops paths or changes one
+step of training. Prints a Markdown table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+
+from benchmarks.problems import DEFAULT_CACHE, REGIMES, Problem, Regime, load_problem
+from relsql.blocks import Block, BlockLayout, FloatArray, IntArray
+from relsql.encoder import embed_texts
+from relsql.encoder_training import train_encoder
+from relsql.errors import RelsqlError, TrainingError
+from relsql.fit import Batches, SeedSet, fit
+from relsql.plan import Plan, make_plan
+from relsql.runs import Run
+from relsql.splits import horizon_days, task_cursor
+from relsql.train_options import TrainOptions
+from relsql.training import fit_config, new_modules
+from relsql.training_data import gather_labels, training_labels
+
+MEASURED_SHARE = 0.25
+"""The part of the labels, the latest, that the cuts measure on."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that a training run needs, gathered once.
+
+    Attributes:
+        plan: what the model reads.
+        folds: training and measured seeds.
+        fresh_folds: the same without delayed data; those of `folds` at seed time.
+        embeddings: float32 [texts + 1, width].
+        text_widths: of the parts of an embedding.
+    """
+
+    plan: Plan
+    folds: list[tuple[SeedSet, SeedSet]]
+    fresh_folds: list[tuple[SeedSet, SeedSet]]
+    embeddings: FloatArray
+    text_widths: tuple[int, ...]
+
+
+Blank = Callable[[Block, BlockLayout], Block]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of the default.
+
+    Attributes:
+        blank: takes an input out of the rows.
+        kinds: of the paths that are read; None: all.
+        half_life: see `relsql.fit.FitConfig`.
+        fresh: trains on fresh data alone.
+    """
+
+    blank: Blank = field(default=lambda block, layout: block)
+    kinds: tuple[str, ...] | None = None
+    half_life: float | None = None
+    fresh: bool = False
+
+
+def _numbers_blanked(*, ages: bool) -> Blank:
+    """Blank the ages, or all other numbers, of every segment."""
+
+    def blank(block: Block, layout: BlockLayout) -> Block:
+        numbers, start = block.numbers.copy(), 0
+        for segment in layout.segments:
+            for i, number in enumerate(segment.inputs.numbers, start=start + 1):
+                if (number.kind == "age") == ages:
+                    numbers[:, i] = np.nan
+            start += segment.numbers_width
+        return replace(block, numbers=numbers)
+
+    return blank
+
+
+def _without_lookups(block: Block, layout: BlockLayout) -> Block:
+    """Rows point at nothing."""
+    numbers, start = block.numbers.copy(), layout.segments[0].numbers_width
+    for segment in layout.segments[1:]:
+        numbers[:, start] = 0
+        numbers[:, start + 1 : start + segment.numbers_width] = np.nan
+        start += segment.numbers_width
+    return replace(block, numbers=numbers)
+
+
+CHANGES: dict[str, Change] = {
+    "(nothing left out)": Change(),
+    "text": Change(lambda block, layout: replace(block, texts=np.zeros_like(block.texts))),
+    "categories": Change(lambda block, layout: replace(block, categories=np.zeros_like(block.categories))),
+    "numbers": Change(_numbers_blanked(ages=False)),
+    "ages": Change(_numbers_blanked(ages=True)),
+    "counts": Change(lambda block, layout: replace(block, totals=np.zeros_like(block.totals))),
+    "rows pointed at": Change(_without_lookups),
+    "second hop": Change(_without_lookups, kinds=("entity", "parents", "children")),
+    "weights by age": Change(half_life=float("inf")),
+    "delayed data": Change(fresh=True),
+}
+"""What is left out, by its name in the table; `delayed data` is part of the frozen regime alone."""
+
+
+def prepare(problem: Problem, cuts: int) -> Prepared:
+    """Gather all labels before the test timestamp and train the row encoder."""
+    options = TrainOptions(regime=problem.regime)
+    torch.manual_seed(options.seed)
+    run = Run("ablation", problem.task.name, None)
+    with problem.open("train") as (con, catalog), task_cursor(con, catalog) as cursor:
+        plan = make_plan(cursor, catalog, problem.task, fanout=options.fanout)
+        labels = training_labels(cursor, catalog, plan, regime=problem.regime, density=1, seed=options.seed)
+        fresh = training_labels(cursor, catalog, plan, regime="seed-time", density=1, seed=options.seed)
+        texts, seeds = gather_labels(cursor, catalog, plan, {**labels, "fresh": fresh["train"]}, run)
+        encoder = train_encoder(cursor, catalog, plan, options, run)
+        horizon = horizon_days(cursor, problem.task)
+    found = embed_texts(encoder.module, encoder.tokenizer, texts.texts, max_tokens=options.max_tokens)
+    embeddings = np.concatenate([np.zeros((1, found.shape[1]), dtype=np.float32), found])
+    if problem.regime == "frozen":
+        folds = [(seeds["train"], seeds["val"])]
+        fresh_folds = [(seeds["fresh"], seeds["val"])]
+    else:
+        folds = fresh_folds = list(time_folds(seeds["train"].joined(seeds["val"], plan.layouts), plan, cuts, horizon))
+    return Prepared(plan, folds, fresh_folds, embeddings, encoder.module.widths)
+
+
+def time_folds(seeds: SeedSet, plan: Plan, cuts: int, horizon: float) -> Iterator[tuple[SeedSet, SeedSet]]:
+    """Training and measured seeds of each cut; the measured ones are disjoint, together the latest quarter.
+
+    Args:
+        seeds: in any order.
+        plan: of the seeds.
+        cuts: number of cuts.
+        horizon: days between a label's as_of and the end of its window.
+
+    Raises:
+        TrainingError: some cut has no labels on one side.
+    """
+    days = np.sort(seeds.as_of_days)
+    first = int(len(days) * (1 - MEASURED_SHARE))
+    edges = [days[first + (len(days) - first) * i // cuts] for i in range(cuts)] + [np.inf]
+    for start, end in pairwise(edges):
+        training = np.flatnonzero(seeds.as_of_days + horizon <= start)
+        measured = np.flatnonzero((seeds.as_of_days >= start) & (seeds.as_of_days < end))
+        if len(training) == 0 or len(measured) == 0:
+            raise TrainingError("there are too few timestamps for these cuts", fix="--cuts 1, or another task")
+        yield _take(seeds, plan, training), _take(seeds, plan, measured)
+
+
+def _take(seeds: SeedSet, plan: Plan, chosen: IntArray) -> SeedSet:
+    blocks = (
+        block.take(chosen, block.row_starts(), layout.fanout)
+        for block, layout in zip(seeds.blocks, plan.layouts, strict=True)
+    )
+    return SeedSet(tuple(blocks), seeds.as_of_days[chosen], seeds.labels[chosen])
+
+
+def measure(prepared: Prepared, change: Change, seeds: int) -> list[float]:
+    """The validation metric of the default with one change: best epoch of each fold and seed."""
+    plan = prepared.plan
+    kept = [i for i, path in enumerate(plan.paths) if change.kinds is None or path.kind in change.kinds]
+    layouts = tuple(plan.layouts[i] for i in kept)
+    changed_plan = replace(plan, paths=tuple(plan.paths[i] for i in kept), layouts=layouts)
+
+    def batches(found: SeedSet) -> Batches:
+        blocks = tuple(change.blank(found.blocks[i], plan.layouts[i]) for i in kept)
+        return Batches(replace(found, blocks=blocks), layouts, prepared.embeddings)
+
+    metrics = []
+    for training, measured in prepared.fresh_folds if change.fresh else prepared.folds:
+        train, validation = batches(training), batches(measured)
+        for seed in range(seeds):
+            options = TrainOptions(seed=seed)
+            config = fit_config(len(training), plan.task, options)
+            if change.half_life is not None:
+                config = replace(config, half_life=change.half_life)
+            network, head = new_modules(changed_plan, prepared.text_widths, options)
+            metrics.append(fit(network, head, train, validation, config).validation_metric)
+    return metrics
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.option("--dataset", required=True, help="Data set.")
+@click.option("--task", required=True, help="Task of the data set.")
+@click.option("--regime", default="seed-time", type=click.Choice(REGIMES), help="What the rows may know.")
+@click.option("--cuts", default=2, type=click.IntRange(min=1), help="Cuts in time; the frozen regime has none.")
+@click.option("--seeds", default=2, type=click.IntRange(min=1), help="Seeds 0, 1, ... of each cut.")
+@click.option("--cache", default=DEFAULT_CACHE, type=click.Path(path_type=Path), help="Folder of imported data sets.")
+def main(dataset: str, task: str, regime: Regime, cuts: int, seeds: int, cache: Path) -> None:
+    """Print what the validation metric becomes when one thing is left out of the default."""
+    try:
+        prepared = prepare(load_problem(dataset, task, regime, cache), cuts)
+        click.echo(f"| {dataset} {task}, {regime}: default without | metric | change |\n| --- | --- | --- |")
+        whole: float | None = None
+        for name, change in CHANGES.items():
+            if change.fresh and regime != "frozen":
+                continue
+            mean = float(np.mean(measure(prepared, change, seeds)))
+            whole = mean if whole is None else whole
+            click.echo(f"| {name} | {mean:.4f} | {f'{mean - whole:+.4f}' if mean is not whole else ''} |")
+    except RelsqlError as error:
+        raise click.ClickException(str(error)) from error
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m benchmarks.ablation")
