@@ -50,10 +50,12 @@ class RowEncoder(nn.Module):
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Encode token ids int64 [B, T] with mask int64 [B, T] to float32 [B, d]; padding does not count."""
-        real = attention_mask.to(torch.float32)
+        # Of the weights' type, double where the export measures rounding: attention misreads a mask of another type.
+        precision = self.encoder.embed_tokens.weight.dtype
+        real = attention_mask.to(precision)
         # A ready additive mask suits every attention kernel; given a 2-D mask, transformers would look at its
         # values to see whether it can be skipped, which does not export.
-        penalty = ((1.0 - real) * torch.finfo(torch.float32).min)[:, None, None, :]
+        penalty = ((1.0 - real) * torch.finfo(precision).min)[:, None, None, :]
         hidden: torch.Tensor = self.encoder(input_ids=input_ids, attention_mask=penalty).last_hidden_state
         contextual = nn.functional.layer_norm(_mean(hidden, real), self.widths[:1])
         if self.lexicon is None:

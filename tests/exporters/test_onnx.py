@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import torch
 from exporters import onnx as exporter
 from relsql.blocks import Block
 from relsql.card import layouts_of
+from relsql.encoder import RowEncoder, compact_config, new_model
 from relsql.errors import ExportError, ParityError
 from relsql.features import CategoryInput, NodeInputs, NumberInput
 from relsql.fit import Batches, SeedSet, fit_statistics, graph_tensors
@@ -20,7 +23,7 @@ from relsql.head import Head
 from relsql.network import GraphNetwork, NetworkConfig
 from relsql.paths import Path
 from relsql.schema import Link
-from relsql.tokenizer import train_tokenizer
+from relsql.tokenizer import encode_batch, train_tokenizer
 from tests.relsql.random_blocks import LAYOUTS, TEXTS, random_blocks
 
 CONFIG = NetworkConfig(channels=6, text_widths=(5,), dropout=0.0)
@@ -92,22 +95,62 @@ def test_head_component_holds_the_calibration(labels: str) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-5, rtol=1e-5)
 
 
+REAL_SESSION = onnxruntime.InferenceSession
+
+
+class Shifted:
+    """A session whose results are off by `shift`."""
+
+    def __init__(self, *args: Any, shift: float, **kwargs: Any) -> None:
+        self.session = REAL_SESSION(*args, **kwargs)
+        self.shift = shift
+
+    def get_inputs(self) -> Any:
+        return self.session.get_inputs()
+
+    def run(self, *args: Any) -> Any:
+        return [array + self.shift for array in self.session.run(*args)]
+
+
 def test_disagreement_is_a_parity_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = onnxruntime.InferenceSession
-
-    class Shifted:
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            self.session = real(*args, **kwargs)
-
-        def get_inputs(self) -> Any:
-            return self.session.get_inputs()
-
-        def run(self, *args: Any) -> Any:
-            return [array + 1e-3 for array in self.session.run(*args)]
-
-    monkeypatch.setattr(exporter.onnxruntime, "InferenceSession", Shifted)
+    monkeypatch.setattr(exporter.onnxruntime, "InferenceSession", partial(Shifted, shift=1e-3))
     with pytest.raises(ParityError, match=r"head component differs from torch by 0\.001"):
         exporter.export_head(Head(CONFIG, classification=True), CONFIG.channels)
+
+
+class Cancelling(torch.nn.Module):
+    """Embeds ids, with few digits left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Embedding(50, 4)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        embedded: torch.Tensor = (self.embedding(ids) + 1e4) - 1e4
+        return embedded
+
+
+@pytest.mark.parametrize(
+    ("shift", "rounding", "agrees"), [(3e-4, True, True), (3e-4, False, False), (0.01, True, False)]
+)
+def test_rounding_of_torch_itself_is_allowed_for(
+    monkeypatch: pytest.MonkeyPatch, shift: float, rounding: bool, agrees: bool
+) -> None:
+    torch.manual_seed(0)
+    module, ids = Cancelling(), torch.arange(50)
+    content = exporter._export("odd", module, (ids,), ({0: torch.export.Dim("ids")},), ["ids"], ["out"])
+    monkeypatch.setattr(exporter.onnxruntime, "InferenceSession", partial(Shifted, shift=shift))
+    with nullcontext() if agrees else pytest.raises(ParityError, match="odd component differs"):
+        assert exporter._largest_difference("odd", content, module, ["ids"], [[ids]], rounding=rounding) >= shift / 2
+
+
+def test_row_encoder_has_a_result_in_double_precision() -> None:
+    texts = [f"<table>t<attribute>a<value>{word}" for word in ("one", "two words", "three more words")]
+    tokenizer = train_tokenizer(texts)
+    model = new_model(compact_config(tokenizer.get_vocab_size(), d_model=16, heads=2), 0)
+    lexicon = np.random.default_rng(0).normal(size=(model.config.vocab_size, 3)).astype(np.float32)
+    case = [torch.from_numpy(array) for array in encode_batch(tokenizer, texts, 32)]
+    assert 0 < exporter._rounding(RowEncoder(model, lexicon).eval(), case) < 1e-5
 
 
 def test_what_torch_cannot_export_is_an_export_error() -> None:
