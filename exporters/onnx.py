@@ -100,7 +100,7 @@ def export_encoder(
 
     It is compared on row texts, whole and cut short, alone and together. Tokens drawn at random are no measure: trained
     attention is so steep on them that torch itself is 1e-5 away from its result in double precision. Where it is that
-    steep on row texts too, onnxruntime may differ by twice that distance.
+    steep on row texts too, onnxruntime may differ by ten times that distance: its kernels round in other places.
 
     Args:
         encoder: input_ids, attention_mask -> row embeddings.
@@ -257,7 +257,7 @@ def _largest_difference(
 ) -> float:
     """Compare onnxruntime with torch on shapes that the export has not seen.
 
-    `rounding` allows twice torch's own distance from double precision, if that is more than the tolerance.
+    `rounding` allows ten times torch's own distance from double precision, if that is more than the tolerance.
     """
     try:
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
@@ -276,7 +276,7 @@ def _largest_difference(
         if found.shape != expected.shape:
             raise ParityError(f"the {name} component returns shape {found.shape}, torch {expected.shape}, for {shapes}")
         difference = _difference(found, expected)
-        if not difference <= TOLERANCE and not (rounding and difference <= 2 * _rounding(module, case)):
+        if not difference <= TOLERANCE and not (rounding and difference <= 10 * _rounding(module, case)):
             raise ParityError(
                 f"the {name} component differs from torch by {difference:.2g} for inputs of shape {shapes}",
                 expected=f"at most {TOLERANCE:g}",
