@@ -123,8 +123,10 @@ def prepare(problem: Problem, cuts: int) -> Prepared:
     with problem.open("train") as (con, catalog), task_cursor(con, catalog) as cursor:
         plan = make_plan(cursor, catalog, problem.task, fanout=options.fanout)
         labels = training_labels(cursor, catalog, plan, regime=problem.regime, density=1, seed=options.seed)
-        fresh = training_labels(cursor, catalog, plan, regime="seed-time", density=1, seed=options.seed)
-        texts, seeds = gather_labels(cursor, catalog, plan, {**labels, "fresh": fresh["train"]}, run)
+        if problem.regime == "frozen":
+            fresh = training_labels(cursor, catalog, plan, regime="seed-time", density=1, seed=options.seed)
+            labels["fresh"] = fresh["train"]
+        texts, seeds = gather_labels(cursor, catalog, plan, labels, run)
         encoder = train_encoder(cursor, catalog, plan, options, run)
         horizon = horizon_days(cursor, problem.task)
     found = embed_texts(encoder.module, encoder.tokenizer, texts.texts, max_tokens=options.max_tokens)
