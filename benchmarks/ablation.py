@@ -20,9 +20,9 @@ import numpy as np
 import torch
 
 from benchmarks.problems import DEFAULT_CACHE, REGIMES, Problem, Regime, load_problem
-from relsql.blocks import Block, BlockLayout, FloatArray, IntArray
+from relsql.blocks import Block, BlockLayout, FloatArray, IntArray, take_blocks
 from relsql.encoder import embed_texts
-from relsql.encoder_training import train_encoder
+from relsql.encoder_training import train_encoder, with_no_text
 from relsql.errors import RelsqlError, TrainingError
 from relsql.fit import Batches, SeedSet, fit
 from relsql.plan import Plan, make_plan
@@ -130,13 +130,12 @@ def prepare(problem: Problem, cuts: int) -> Prepared:
         encoder = train_encoder(cursor, catalog, plan, options, run)
         horizon = horizon_days(cursor, problem.task)
     found = embed_texts(encoder.module, encoder.tokenizer, texts.texts, max_tokens=options.max_tokens)
-    embeddings = np.concatenate([np.zeros((1, found.shape[1]), dtype=np.float32), found])
     if problem.regime == "frozen":
         folds = [(seeds["train"], seeds["val"])]
         fresh_folds = [(seeds["fresh"], seeds["val"])]
     else:
         folds = fresh_folds = list(time_folds(seeds["train"].joined(seeds["val"], plan.layouts), plan, cuts, horizon))
-    return Prepared(plan, folds, fresh_folds, embeddings, encoder.module.widths)
+    return Prepared(plan, folds, fresh_folds, with_no_text(found), encoder.module.widths)
 
 
 def time_folds(seeds: SeedSet, plan: Plan, cuts: int, horizon: float) -> Iterator[tuple[SeedSet, SeedSet]]:
@@ -163,10 +162,7 @@ def time_folds(seeds: SeedSet, plan: Plan, cuts: int, horizon: float) -> Iterato
 
 
 def _take(seeds: SeedSet, plan: Plan, chosen: IntArray) -> SeedSet:
-    blocks = (
-        block.take(chosen, block.row_starts(), layout.fanout)
-        for block, layout in zip(seeds.blocks, plan.layouts, strict=True)
-    )
+    blocks = take_blocks(seeds.blocks, plan.layouts, chosen)
     return SeedSet(tuple(blocks), seeds.as_of_days[chosen], seeds.labels[chosen])
 
 

@@ -209,8 +209,12 @@ def existing_seeds(blocks: Sequence[Block], layouts: Sequence[BlockLayout]) -> t
     chosen = np.flatnonzero(blocks[0].counts)
     if len(chosen) == len(blocks[0].counts):
         return list(blocks), chosen
-    kept = [block.take(chosen, block.row_starts(), x.fanout) for block, x in zip(blocks, layouts, strict=True)]
-    return kept, chosen
+    return take_blocks(blocks, layouts, chosen), chosen
+
+
+def take_blocks(blocks: Sequence[Block], layouts: Sequence[BlockLayout], chosen: IntArray) -> list[Block]:
+    """The rows of some seeds, int64 [batch], in every block; see `Block.take`."""
+    return [block.take(chosen, block.row_starts(), x.fanout) for block, x in zip(blocks, layouts, strict=True)]
 
 
 def as_of_days(times: pa.Array) -> FloatArray:

@@ -87,3 +87,8 @@ def embed_database(
         for texts in (met, rest)
     ]
     return [*met, *rest], np.concatenate(embeddings)
+
+
+def with_no_text(embeddings: FloatArray) -> FloatArray:
+    """Put zeros first: text id 0 is no text."""
+    return np.pad(embeddings, ((1, 0), (0, 0)))

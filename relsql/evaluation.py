@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from relsql.card import ModelCard
 from relsql.errors import TaskError
 from relsql.labels import Split, label_table
 from relsql.regime import Regime, check_regime, frozen_database, split_end
@@ -59,21 +60,29 @@ def predict_split(
     Raises:
         ModelError: unknown model. TaskError: the label query no longer runs, or there is no such regime.
     """
+    return _predict(con, _active_card(con, model), split, regime)
+
+
+def _active_card(con: duckdb.DuckDBPyConnection, model: str) -> ModelCard:
+    catalog = current_catalog(con)
+    return read_card(con, catalog, model, find_model(con, catalog, model).version)
+
+
+def _predict(con: duckdb.DuckDBPyConnection, card: ModelCard, split: Split, regime: Regime | None) -> Predictions:
+    """See `predict_split`."""
     from udfs.attach import attach, attach_model
 
     catalog = current_catalog(con)
-    row = find_model(con, catalog, model)
-    card = read_card(con, catalog, model, row.version)
     # The label query may read tables that the model does not.
     schema = read_schema(con, catalog).without_columns(card.task.remove_columns)
     labels = label_table(con, catalog, schema, card.task, split).table
     end = split_end(card.task, split)
     if check_regime(regime or card.regime) == "seed-time" or end is None:
-        attach(con, models=[model])
-        return _predictions(con, model, labels)
+        attach(con, models=[card.name])
+        return _predictions(con, card.name, labels)
     with con.cursor() as cursor, frozen_database(cursor, catalog, card.schema, end) as frozen:
         attach_model(cursor, catalog, card, tables_from=frozen)
-        return _predictions(cursor, model, labels)
+        return _predictions(cursor, card.name, labels)
 
 
 def _predictions(con: duckdb.DuckDBPyConnection, model: str, labels: pa.Table) -> Predictions:
@@ -99,20 +108,21 @@ def evaluate(
         ModelError: unknown model. TaskError: the label query no longer runs, no labelled entity is visible at its
             timestamp, or there is no such regime.
     """
-    catalog = current_catalog(con)
-    row = find_model(con, catalog, model)
-    regime = regime or read_card(con, catalog, model, row.version).regime
-    predictions = predict_split(con, model, split, regime)
+    card = _active_card(con, model)
+    regime = regime or card.regime
+    predictions = _predict(con, card, split, regime)
     scored = np.isfinite(predictions.scores)
     labels, scores = predictions.labels[scored], predictions.scores[scored]
     if not len(labels):
         raise TaskError(
-            f"task '{row.task}': no entity of the {len(scored)} {split} labels is visible at its timestamp",
+            f"task '{card.task.name}': no entity of the {len(scored)} {split} labels is visible at its timestamp",
             expected="entities dated before their labels",
         )
-    measure = classification_metrics if row.task_type == "binary_classification" else regression_metrics
+    measure = classification_metrics if card.task.is_classification else regression_metrics
     unscored = int((~scored).sum())
-    return Evaluation(model, row.version, row.task, split, regime, len(labels), unscored, measure(labels, scores))
+    return Evaluation(
+        model, card.version, card.task.name, split, regime, len(labels), unscored, measure(labels, scores)
+    )
 
 
 def classification_metrics(labels: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> dict[str, float]:

@@ -110,11 +110,12 @@ class TextScaling(nn.Module):
             return
         values = evenly(embeddings).double()
         center = values.mean(0)
+        centred = values - center
         self.center.copy_(center)
         start = 0
         for width, weakest in zip(self.widths, WEAKEST_DIRECTIONS, strict=False):
             part = slice(start, start + width)
-            self.whitening[part, part] = _whitening((values - center)[:, part], weakest)
+            self.whitening[part, part] = _whitening(centred[:, part], weakest)
             start += width
 
     def forward(self, embeddings: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ import relsql
 from exporters.onnx import export_encoder, export_graph, export_head
 from relsql.blocks import FloatArray, newest_evidence_days
 from relsql.card import CARD_FORMAT, ModelCard
-from relsql.encoder_training import TrainedEncoder, embed_database, train_encoder
+from relsql.encoder_training import TrainedEncoder, embed_database, train_encoder, with_no_text
 from relsql.errors import ModelError
 from relsql.fit import Batches, FitConfig, SeedSet, fit, predict, refit
 from relsql.head import Head
@@ -141,8 +141,8 @@ def _train(
     encoder = train_encoder(con, catalog, plan, options, run)
     with run.phase("embed") as metrics:
         cached, cache = embed_database(con, catalog, plan, encoder, texts.texts, run)
-        # The texts met in training come first, in the order of their ids; id 0 is no text.
-        embeddings = np.concatenate([np.zeros((1, cache.shape[1]), dtype=np.float32), cache[: len(texts)]])
+        # The texts met in training come first, in the order of their ids.
+        embeddings = with_no_text(cache[: len(texts)])
         metrics.update(texts=len(cached))
     with run.phase("network") as metrics:
         fitted = _train_network(plan, seeds, embeddings, encoder.module.widths, options, run)

@@ -23,7 +23,6 @@ from relsql.task import Task
 
 START = datetime.datetime(2015, 1, 1)
 PERIOD = datetime.timedelta(days=PERIOD_DAYS)
-TASK = "patient-discomfort"
 TOWNS = 12
 SPECIALTIES = ("general practice", "cardiology", "neurology", "orthopaedics")
 REASONS = ("check-up", "follow-up", "renewal", "referral")
@@ -39,31 +38,25 @@ JOIN visits v ON v.date > t.timestamp AND v.date <= t.timestamp + INTERVAL '{{ti
 WHERE EXISTS (SELECT 1 FROM visits past WHERE past.patient_id = v.patient_id AND past.date <= t.timestamp)
 GROUP BY t.timestamp, v.patient_id"""
 
+TASK = Task(
+    name="patient-discomfort",
+    task_type="binary_classification",
+    entity_table="patients",
+    entity_col="patient_id",
+    target_col="unwell",
+    time_col="date",
+    timedelta=f"{PERIOD_DAYS} days",
+    sql=LABEL_SQL,
+    description="Will the next visit, if there is one in 30 days, record a high discomfort?",
+)
+
 
 def create(path: Path, seed: int, size: Size | None = None) -> None:
     """Write the database and its truth; the same seed gives the same rows."""
     size = size or Size()
     rng = np.random.default_rng(seed)
     draw = simulate(rng, size)
-    write_database(path, _tables(rng, draw, size), task(size), _truth(draw, size))
-
-
-def task(size: Size) -> Task:
-    """Will the patient's next visit, if there is one in 30 days, record a high discomfort?"""
-    return Task(
-        name=TASK,
-        task_type="binary_classification",
-        entity_table="patients",
-        entity_col="patient_id",
-        target_col="unwell",
-        time_col="date",
-        timedelta=f"{PERIOD_DAYS} days",
-        sql=LABEL_SQL,
-        num_eval_timestamps=size.evaluation_periods,
-        val_timestamp=START + size.train_periods * PERIOD,
-        test_timestamp=START + (size.train_periods + size.evaluation_periods) * PERIOD,
-        description="Will the next visit, if there is one in 30 days, record a high discomfort?",
-    )
+    write_database(path, _tables(rng, draw, size), size.divided(TASK, START, PERIOD), _truth(draw, size))
 
 
 def features(con: duckdb.DuckDBPyConnection, labels: pa.Table) -> dict[str, FloatArray]:
@@ -193,7 +186,7 @@ def _truth(draw: Draw, size: Size) -> pa.Table:
 
 CLINICS = Generated(
     name="clinics",
-    task=TASK,
+    task=TASK.name,
     create=create,
     features=features,
     bound="exact: a Kalman filter over all patients and doctors, averaged over the doctor of the next visit",

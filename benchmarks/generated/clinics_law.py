@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.generated.kalman import KalmanFilter, normal_cdf
+from benchmarks.generated.periods import Periods
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -46,18 +47,13 @@ NEVER = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
-    """How much is drawn: patients at a time, doctors, and periods with training, validation and test labels."""
+class Size(Periods):
+    """How much is drawn: periods, patients at a time, and doctors."""
 
-    patients: int = 320
-    doctors: int = 24
     train_periods: int = 38
     evaluation_periods: int = 13
-
-    @property
-    def periods(self) -> int:
-        """All periods: one more follows the test labels, so that their last window is complete."""
-        return self.train_periods + 2 * self.evaluation_periods + 1
+    patients: int = 320
+    doctors: int = 24
 
 
 @dataclass(frozen=True, slots=True)

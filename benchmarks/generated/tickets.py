@@ -25,7 +25,6 @@ from relsql.task import Task
 
 START = datetime.datetime(2018, 1, 1)
 PERIOD = datetime.timedelta(days=PERIOD_DAYS)
-TASK = "account-churn"
 PRODUCTS = 15
 CHANNELS = ("mail", "web", "phone")
 WINDOWS = (1, 4, 16)
@@ -40,31 +39,25 @@ LEFT JOIN orders o
     ON o.account_id = a.account_id AND o.date > t.timestamp AND o.date <= t.timestamp + INTERVAL '{timedelta}'
 GROUP BY t.timestamp, a.account_id"""
 
+TASK = Task(
+    name="account-churn",
+    task_type="binary_classification",
+    entity_table="accounts",
+    entity_col="account_id",
+    target_col="churned",
+    time_col="date",
+    timedelta=f"{PERIOD_DAYS} days",
+    sql=LABEL_SQL,
+    description="Will the account place no order in the next 30 days?",
+)
+
 
 def create(path: Path, seed: int, size: Size | None = None) -> None:
     """Write the database and its truth; the same seed gives the same rows."""
     size = size or Size()
     rng = np.random.default_rng(seed)
     draw = simulate(rng, size)
-    write_database(path, _tables(rng, draw), task(size), _truth(draw))
-
-
-def task(size: Size) -> Task:
-    """Will the account place no order in the next 30 days?"""
-    return Task(
-        name=TASK,
-        task_type="binary_classification",
-        entity_table="accounts",
-        entity_col="account_id",
-        target_col="churned",
-        time_col="date",
-        timedelta=f"{PERIOD_DAYS} days",
-        sql=LABEL_SQL,
-        num_eval_timestamps=size.evaluation_periods,
-        val_timestamp=START + size.train_periods * PERIOD,
-        test_timestamp=START + (size.train_periods + size.evaluation_periods) * PERIOD,
-        description="Will the account place no order in the next 30 days?",
-    )
+    write_database(path, _tables(rng, draw), size.divided(TASK, START, PERIOD), _truth(draw))
 
 
 def features(con: duckdb.DuckDBPyConnection, labels: pa.Table) -> dict[str, FloatArray]:
@@ -212,7 +205,7 @@ def _truth(draw: Draw) -> pa.Table:
 
 TICKETS = Generated(
     name="tickets",
-    task=TASK,
+    task=TASK.name,
     create=create,
     features=features,
     bound="exact: the forward algorithm over mood and level, given the tone of every ticket",

@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.generated.periods import Periods
+
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
@@ -42,17 +44,12 @@ AMOUNT_NOISE = 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
-    """How much is drawn: accounts at the end, and periods with training, validation and test labels."""
+class Size(Periods):
+    """How much is drawn: periods, and accounts at the end."""
 
-    accounts: int = 190
     train_periods: int = 34
     evaluation_periods: int = 10
-
-    @property
-    def periods(self) -> int:
-        """All periods: one more follows the test labels, so that their last window is complete."""
-        return self.train_periods + 2 * self.evaluation_periods + 1
+    accounts: int = 190
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from relsql.blocks import Block, BlockLayout, IntArray
+from relsql.blocks import Block, BlockLayout, IntArray, take_blocks
 from relsql.features import CategoryInput, NodeInputs, NumberInput
 from relsql.gather import Segment
 from relsql.schema import Link
@@ -51,4 +51,4 @@ def random_blocks(seeds: int, seed: int = 0) -> list[Block]:
 
 def taken(blocks: list[Block], chosen: IntArray) -> list[Block]:
     """The blocks of some seeds."""
-    return [block.take(chosen, block.row_starts(), x.fanout) for block, x in zip(blocks, LAYOUTS, strict=True)]
+    return take_blocks(blocks, LAYOUTS, chosen)
