@@ -24,7 +24,9 @@ from relsql.blocks import Block, BlockLayout, FloatArray, IntArray, take_blocks
 from relsql.encoder import embed_texts
 from relsql.encoder_training import train_encoder, with_no_text
 from relsql.errors import RelsqlError, TrainingError
+from relsql.features import NumberInput
 from relsql.fit import Batches, SeedSet, fit
+from relsql.gather import DATA_AGE
 from relsql.plan import Plan, make_plan
 from relsql.runs import Run
 from relsql.splits import horizon_days, task_cursor
@@ -41,6 +43,7 @@ class Prepared:
     """Everything that a training run needs, gathered once.
 
     Attributes:
+        regime: what the rows may know.
         plan: what the model reads.
         folds: training and measured seeds.
         fresh_folds: the same without delayed data; those of `folds` at seed time.
@@ -48,6 +51,7 @@ class Prepared:
         text_widths: of the parts of an embedding.
     """
 
+    regime: Regime
     plan: Plan
     folds: list[tuple[SeedSet, SeedSet]]
     fresh_folds: list[tuple[SeedSet, SeedSet]]
@@ -75,14 +79,14 @@ class Change:
     fresh: bool = False
 
 
-def _numbers_blanked(*, ages: bool) -> Blank:
-    """Blank the ages, or all other numbers, of every segment."""
+def _blanked(wanted: Callable[[NumberInput], bool]) -> Blank:
+    """Blank some of the numbers of every segment."""
 
     def blank(block: Block, layout: BlockLayout) -> Block:
         numbers, start = block.numbers.copy(), 0
         for segment in layout.segments:
             for i, number in enumerate(segment.inputs.numbers, start=start + 1):
-                if (number.kind == "age") == ages:
+                if wanted(number):
                     numbers[:, i] = np.nan
             start += segment.numbers_width
         return replace(block, numbers=numbers)
@@ -104,15 +108,19 @@ CHANGES: dict[str, Change] = {
     "(nothing left out)": Change(),
     "text": Change(lambda block, layout: replace(block, texts=np.zeros_like(block.texts))),
     "categories": Change(lambda block, layout: replace(block, categories=np.zeros_like(block.categories))),
-    "numbers": Change(_numbers_blanked(ages=False)),
-    "ages": Change(_numbers_blanked(ages=True)),
+    "numbers": Change(_blanked(lambda number: not number.is_age)),
+    "ages": Change(_blanked(lambda number: number.kind == "age")),
     "counts": Change(lambda block, layout: replace(block, totals=np.zeros_like(block.totals))),
     "rows pointed at": Change(_without_lookups),
     "second hop": Change(_without_lookups, kinds=("entity", "parents", "children")),
     "weights by age": Change(half_life=float("inf")),
     "delayed data": Change(fresh=True),
+    "data age": Change(_blanked(lambda number: number == DATA_AGE)),
 }
-"""What is left out, by its name in the table; `delayed data` is part of the frozen regime alone."""
+"""What is left out, by its name in the table."""
+
+FROZEN_ONLY = ("delayed data", "data age")
+"""What the seed-time regime has not."""
 
 
 def prepare(problem: Problem, cuts: int) -> Prepared:
@@ -121,7 +129,7 @@ def prepare(problem: Problem, cuts: int) -> Prepared:
     torch.manual_seed(options.seed)
     run = Run("ablation", problem.task.name, None)
     with problem.open("train") as (con, catalog), task_cursor(con, catalog) as cursor:
-        plan = make_plan(cursor, catalog, problem.task, fanout=options.fanout)
+        plan = make_plan(cursor, catalog, problem.task, fanout=options.fanout, regime=problem.regime)
         labels = training_labels(cursor, catalog, plan, regime=problem.regime, density=1, seed=options.seed)
         if problem.regime == "frozen":
             fresh = training_labels(cursor, catalog, plan, regime="seed-time", density=1, seed=options.seed)
@@ -135,7 +143,7 @@ def prepare(problem: Problem, cuts: int) -> Prepared:
         fresh_folds = [(seeds["fresh"], seeds["val"])]
     else:
         folds = fresh_folds = list(time_folds(seeds["train"].joined(seeds["val"], plan.layouts), plan, cuts, horizon))
-    return Prepared(plan, folds, fresh_folds, with_no_text(found), encoder.module.widths)
+    return Prepared(problem.regime, plan, folds, fresh_folds, with_no_text(found), encoder.module.widths)
 
 
 def time_folds(seeds: SeedSet, plan: Plan, cuts: int, horizon: float) -> Iterator[tuple[SeedSet, SeedSet]]:
@@ -181,7 +189,7 @@ def measure(prepared: Prepared, change: Change, seeds: int) -> list[float]:
     for training, measured in prepared.fresh_folds if change.fresh else prepared.folds:
         train, validation = batches(training), batches(measured)
         for seed in range(seeds):
-            options = TrainOptions(seed=seed)
+            options = TrainOptions(seed=seed, regime=prepared.regime)
             config = fit_config(len(training), plan.task, options)
             if change.half_life is not None:
                 config = replace(config, half_life=change.half_life)
@@ -204,7 +212,7 @@ def main(dataset: str, task: str, regime: Regime, cuts: int, seeds: int, cache: 
         click.echo(f"| {dataset} {task}, {regime}: default without | metric | change |\n| --- | --- | --- |")
         whole: float | None = None
         for name, change in CHANGES.items():
-            if change.fresh and regime != "frozen":
+            if name in FROZEN_ONLY and regime != "frozen":
                 continue
             mean = float(np.mean(measure(prepared, change, seeds)))
             whole = mean if whole is None else whole

@@ -35,19 +35,25 @@ _FLOATS = {"FLOAT", "DOUBLE"}
 _TIMES = {"DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", *ZONED_TYPES}
 _TIMES_OF_DAY = {"TIME", "TIME_NS", "TIME WITH TIME ZONE"}
 
-NumberKind = Literal["number", "text_number", "age", "time_of_day", "interval"]
+NumberKind = Literal["number", "text_number", "age", "data_age", "time_of_day", "interval"]
 
 
 @dataclass(frozen=True, slots=True)
 class NumberInput:
     """A column read as one FLOAT; NULL = missing.
 
+    Of kind `data_age` it is no column, but the days that the data lag behind as_of, see `relsql.gather.DATA_AGE`.
     `categories` are the values that the network also embeds one by one; empty for a column that is only a quantity.
     """
 
     column: str
     kind: NumberKind
     categories: tuple[float, ...] = ()
+
+    @property
+    def is_age(self) -> bool:
+        """True if the number depends on as_of."""
+        return self.kind in ("age", "data_age")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +80,12 @@ class NodeInputs:
     @property
     def static_numbers(self) -> tuple[NumberInput, ...]:
         """The numbers that do not depend on as_of."""
-        return tuple(number for number in self.numbers if number.kind != "age")
+        return tuple(number for number in self.numbers if not number.is_age)
 
     @property
     def ages(self) -> tuple[NumberInput, ...]:
         """The numbers that depend on as_of."""
-        return tuple(number for number in self.numbers if number.kind == "age")
+        return tuple(number for number in self.numbers if number.is_age)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -102,13 +108,18 @@ def as_timestamp_sql(column: Column, row: str) -> str:
     return utc_sql(value) if column.type in ZONED_TYPES else f"TRY_CAST({value} AS TIMESTAMP)"
 
 
+def age_sql(time: str, as_of: str) -> str:
+    """Days from one TIMESTAMP expression to another as DOUBLE; NULL for infinity."""
+    # epoch() is DOUBLE: the difference of two far apart BIGINTs overflows. It is NULL for infinity.
+    return f"(epoch({as_of}) - epoch({time})) / 86400.0"
+
+
 def number_sql(table: Table, number: NumberInput, row: str, as_of: str) -> str:
     """A number input as an expression that casts to FLOAT; NULL when missing."""
     column = table.column(number.column)
     value = f"{row}.{ident(column.name)}"
     if number.kind == "age":
-        # epoch() is DOUBLE: the difference of two far apart BIGINTs overflows. It is NULL for infinity.
-        return f"(epoch({as_of}) - epoch({as_timestamp_sql(column, row)})) / 86400.0"
+        return age_sql(as_timestamp_sql(column, row), as_of)
     if number.kind == "time_of_day":
         return f"epoch(CAST({value} AS TIME))"
     if number.kind == "interval":

@@ -15,23 +15,29 @@ NULL when the entity does not exist or is not visible. Beside each list of sever
 STRUCT(w0, w1, ...): how many visible rows there are in all, and how many within each of the path's `count_days`.
 
 Training for a database that lags behind asks for *delayed* seeds: their data end at `_until`, at or before `_as_of`.
+Models for such a database read how far it lags: the entity's row carries the age of the newest row of any table.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from relsql.features import NodeInputs, category_sql, number_sql, text_sql, time_sql
+from relsql.features import NodeInputs, NumberInput, age_sql, category_sql, number_sql, text_sql, time_sql
 from relsql.paths import Path
 from relsql.schema import Link, Schema, Table
-from relsql.sql import ident, with_ctes
+from relsql.sql import ident, indented, with_ctes
 
 ENTITY = "_entity"
 AS_OF = "_as_of"
 UNTIL = "_until"
 _SHARED = ("hub", "siblings")
 """Kinds of paths whose rows many seeds have in common: they are gathered once for each hub and as_of."""
+
+DATA_AGE = NumberInput("data age", "data_age")
+"""Days between as_of and the newest visible row of any table that the model reads; NULL when there is none."""
+# Path names have no double underscore, so that these are nobody else's.
+_EVENTS, _NEWEST = "data__events", "data__newest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,10 @@ class Segment:
 
 def segments(path: Path, inputs: dict[str, NodeInputs]) -> tuple[Segment, ...]:
     """The segments of a path's rows: the row's own table first, then its lookups in order."""
-    return (Segment(inputs[path.table]), *(Segment(inputs[link.parent], link) for link in path.lookups))
+    own = inputs[path.table]
+    if path.data_age:
+        own = replace(own, numbers=(*own.numbers, DATA_AGE))
+    return (Segment(own), *(Segment(inputs[link.parent], link) for link in path.lookups))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +101,11 @@ class Gather:
         return (AS_OF, UNTIL) if self.delayed else (AS_OF,)
 
     @property
+    def _end(self) -> str:
+        """The column that says when a seed's data end."""
+        return self._moments[-1]
+
+    @property
     def _seed_columns(self) -> str:
         return ", ".join((ENTITY, *self._moments))
 
@@ -104,6 +118,9 @@ class Gather:
             select: the select list over the gathered columns; default: all of them.
         """
         ctes = [("seed", seed_sql), ("self", self._self_sql())]
+        if self.paths[0].data_age:
+            events = event_times_sql(self.schema, self.catalog, tuple(self.inputs))
+            ctes += [(_EVENTS, events), (_NEWEST, self._newest_sql())]
         for path in self.paths:
             ctes += self._path_ctes(path, [name for name, _ in ctes])
         columns = select or ", ".join([self._seed_columns, *map(ident, self.columns())])
@@ -133,6 +150,14 @@ class Gather:
             f"FROM seed\n"
             f"JOIN {entity.sql(self.catalog)} r ON r.{ident(entity.primary_key[0])} = seed.{ENTITY}"
             f"{self._visible(entity, 'r', 'seed')}"
+        )
+
+    def _newest_sql(self) -> str:
+        """The newest event that seeds of one moment may see."""
+        return (
+            f"SELECT {_of('moment', self._moments)}, {_EVENTS}.t\n"
+            f"FROM (SELECT DISTINCT {', '.join(self._moments)} FROM seed) moment\n"
+            f"ASOF LEFT JOIN {_EVENTS} ON moment.{self._end} >= {_EVENTS}.t"
         )
 
     def _path_ctes(self, path: Path, known: list[str]) -> list[tuple[str, str]]:
@@ -259,6 +284,9 @@ class Gather:
         on = " AND ".join(f"{_column(row, column, 'r')} = {value}" for column, value in start.items())
         on += self._visible(row, "r", source)
         joins = [f"JOIN {row.sql(self.catalog)} r ON {on}"]
+        if path.data_age:
+            same = " AND ".join(f"{_NEWEST}.{moment} = {source}.{moment}" for moment in self._moments)
+            joins.append(f"LEFT JOIN {_NEWEST} ON {same}")
         for i, link in enumerate(path.lookups):
             parent = self._table(link.parent)
             match = " AND ".join(
@@ -284,7 +312,9 @@ class Gather:
             alias = f"p{i - 1}" if segment.link else "r"
             present = f"{alias}.{ident(segment.link.parent_columns[0])} IS NOT NULL" if segment.link else "true"
             numbers.append(f"CAST({present} AS FLOAT)")
-            numbers += [f"CAST({number_sql(table, n, alias, as_of)} AS FLOAT)" for n in segment.inputs.numbers]
+            for n in segment.inputs.numbers:
+                number = age_sql(f"{_NEWEST}.t", as_of) if n == DATA_AGE else number_sql(table, n, alias, as_of)
+                numbers.append(f"CAST({number} AS FLOAT)")
             codes += [category_sql(category, alias) for category in segment.inputs.categories]
             if segment.has_text:
                 text = text_sql(table, segment.inputs, alias)
@@ -299,8 +329,7 @@ class Gather:
 
     def _visible(self, table: Table, alias: str, source: str) -> str:
         """The condition that a row may be seen by the seed; empty for a table without time."""
-        end = UNTIL if self.delayed else AS_OF
-        return f" AND {time_sql(table, alias)} <= {source}.{end}" if table.time_column else ""
+        return f" AND {time_sql(table, alias)} <= {source}.{self._end}" if table.time_column else ""
 
     def _child_path(self, path: Path) -> str:
         """Name of the children path that a grandchildren or hub path walks through."""
@@ -337,13 +366,15 @@ def _of(source: str, columns: Iterable[str]) -> str:
     return ", ".join(f"{source}.{column}" for column in columns)
 
 
-def latest_event_sql(schema: Schema, catalog: str, tables: tuple[str, ...]) -> str:
-    """A query for the time of the latest event in `tables`; NULL when none of them has a time column.
-
-    Infinite times are no events.
-    """
+def event_times_sql(schema: Schema, catalog: str, tables: tuple[str, ...]) -> str:
+    """A query for the times `t` of all events in `tables`, if any has a time; infinite times are no events."""
     timed = [schema.table(key) for key in dict.fromkeys(tables) if schema.table(key).time_column]
     if not timed:
-        return "SELECT CAST(NULL AS TIMESTAMP)"
+        return "SELECT CAST(NULL AS TIMESTAMP) AS t WHERE false"
     parts = [f"SELECT {time_sql(table, 'r')} AS t FROM {table.sql(catalog)} r" for table in timed]
-    return "SELECT max(t) FROM (" + " UNION ALL ".join(parts) + ") WHERE isfinite(t)"
+    return "SELECT t\nFROM (\n" + indented("\nUNION ALL ".join(parts)) + "\n)\nWHERE isfinite(t)"
+
+
+def latest_event_sql(schema: Schema, catalog: str, tables: tuple[str, ...]) -> str:
+    """A query for the time of the latest event in `tables`; NULL when there is none."""
+    return f"SELECT max(t) FROM ({event_times_sql(schema, catalog, tables)})"

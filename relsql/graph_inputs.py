@@ -87,7 +87,7 @@ def graph_inputs(blocks: Sequence[Block], layouts: Sequence[BlockLayout]) -> Gra
         for i, (segment, part) in enumerate(zip(layout.segments, segment_parts(block, layout), strict=True)):
             numbers, categories, text = part
             present = np.flatnonzero(numbers[:, 0] > 0.5)
-            dated = np.array([number.kind == "age" for number in segment.inputs.numbers], dtype=bool)
+            dated = np.array([number.is_age for number in segment.inputs.numbers], dtype=bool)
             table = position[segment.inputs.table]
             parts[table].append(TableRows(numbers[present, 1:][:, ~dated], categories[present], text[present]))
             readers[table].append((path, i, present))

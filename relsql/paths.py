@@ -56,6 +56,7 @@ class Path:
         lookups: foreign keys of `table` whose parent row is joined to every row read.
         count_days: spans before as_of over which rows are counted, beside the count of all; empty where the table
             has no time.
+        data_age: its rows carry how far the data lag behind as_of, see `relsql.gather.DATA_AGE`.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Path:
     fanout: int
     lookups: tuple[Link, ...]
     count_days: tuple[float, ...] = ()
+    data_age: bool = False
 
     @property
     def counted(self) -> bool:

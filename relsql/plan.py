@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import duckdb
 
@@ -13,6 +13,7 @@ from relsql.errors import SchemaError, TaskError
 from relsql.features import NodeInputs, fit_node_inputs
 from relsql.labels import default_splits
 from relsql.paths import DEFAULT_FANOUT, Path, plan_paths
+from relsql.regime import Regime
 from relsql.registry import used_schema
 from relsql.schema import Schema, read_schema
 from relsql.splits import horizon_days
@@ -31,8 +32,17 @@ class Plan:
     layouts: tuple[BlockLayout, ...]
 
 
-def make_plan(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, *, fanout: int = DEFAULT_FANOUT) -> Plan:
+def make_plan(
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    task: Task,
+    *,
+    fanout: int = DEFAULT_FANOUT,
+    regime: Regime = "seed-time",
+) -> Plan:
     """Check schema and task against the data and plan what the model reads.
+
+    In the frozen regime it reads how far the data lag behind as_of, where any table has a time.
 
     Raises:
         SchemaError, TaskError: they do not fit.
@@ -56,6 +66,8 @@ def make_plan(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, *, fanou
     used = {path.table for path in paths} | {link.parent for path in paths for link in path.lookups}
     used |= {table for path in paths for link in path.links for table in (link.child, link.parent)}
     read = used | {str(link) for link in schema.links if link.child in used and link.parent in used}
+    if regime == "frozen" and any(schema.table(key).time_column for key in used):
+        paths = (replace(paths[0], data_age=True), *paths[1:])
     for finding in check_schema(con, catalog, schema):
         if finding.severity == "error" and finding.object in read:
             raise SchemaError(finding.message)

@@ -130,7 +130,7 @@ def _train(
     con: duckdb.DuckDBPyConnection, catalog: str, task: Task, name: str, options: TrainOptions, run: Run
 ) -> TrainedModel:
     with run.phase("check") as metrics:
-        plan = make_plan(con, catalog, task, fanout=options.fanout)
+        plan = make_plan(con, catalog, task, fanout=options.fanout, regime=options.regime)
         metrics.update(tables=len(plan.inputs), paths=len(plan.paths))
     with run.phase("labels") as metrics:
         labels = training_labels(con, catalog, plan, regime=options.regime, density=options.density, seed=options.seed)
@@ -201,8 +201,9 @@ def _train_network(
 def fit_config(train_seeds: int, task: Task, options: TrainOptions) -> FitConfig:
     """Hyper-parameters of task training for a number of training seeds."""
     steps_per_epoch = max(1, -(-train_seeds // options.batch_size))
-    # The absolute error pulls with the same force however small it is, and settles later than the log loss.
-    fewest = 4 if task.is_classification else 8
+    # The absolute error pulls with the same force however small it is, and settles later than the log loss. In the
+    # frozen regime every label stands there up to three times.
+    fewest = 4 if task.is_classification or options.regime == "frozen" else 8
     enough = [min(epochs, -(-steps // steps_per_epoch)) for epochs, steps in FEW_LABELS]
     return FitConfig(
         epochs=options.epochs or max(fewest, *enough),
@@ -216,8 +217,8 @@ def new_modules(plan: Plan, text_widths: tuple[int, ...], options: TrainOptions)
     """Untrained network and head; equal for equal options."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
-        # The absolute error is blurred by what is hidden: a mean of medians is no median.
-        hidden = 0.3 if plan.task.is_classification else 0.1
+        # The absolute error is blurred by what is hidden: a mean of medians is no median. Old rows blur it more.
+        hidden = 0.3 if plan.task.is_classification or options.regime == "frozen" else 0.1
         config = NetworkConfig(options.channels, text_widths, dropout=hidden, hidden_rows=hidden)
         return GraphNetwork(plan.layouts, config), Head(config, classification=plan.task.is_classification)
 

@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 
 from relsql.features import NodeInputs
-from relsql.gather import counts_name, segments
+from relsql.gather import DATA_AGE, counts_name, segments
 from relsql.paths import Path
 from relsql.schema import Link, Schema, Table
 from relsql.sql import ident, literal, qualified
@@ -115,6 +115,12 @@ class Reference:
         starts = [as_of - datetime.timedelta(days=days) for days in path.count_days]
         return (len(rows), *(sum(time > start for time in times) for start in starts))
 
+    def _newest(self, as_of: datetime.datetime) -> datetime.datetime | None:
+        """The latest event of any table."""
+        timed = [table for table in self.schema.tables.values() if table.time_column]
+        times = [row[table.time_column or ""] for table in timed for row in self.database.visible(table, as_of)]
+        return max(times, default=None)
+
     def _values(self, path: Path, row: Row, as_of: datetime.datetime) -> tuple[Any, ...]:
         numbers: list[float | None] = []
         codes: list[int] = []
@@ -123,8 +129,8 @@ class Reference:
             numbers.append(1.0 if found else 0.0)
             source = found[0] if found else {}
             for number in segment.inputs.numbers:
-                value = source.get(number.column)
-                age = number.kind == "age"
+                value = self._newest(as_of) if number == DATA_AGE else source.get(number.column)
+                age = number.is_age
                 numbers.append((as_of - value) / datetime.timedelta(days=1) if age and value is not None else value)
             for category in segment.inputs.categories:
                 value = source.get(category.column)

@@ -85,9 +85,17 @@ def inputs_of(schema: Schema) -> dict[str, NodeInputs]:
 
 
 def planned(
-    con: duckdb.DuckDBPyConnection, database: Database, catalog: str, entity: str, fanout: int, horizon: float = 1.0
+    con: duckdb.DuckDBPyConnection,
+    database: Database,
+    catalog: str,
+    entity: str,
+    fanout: int,
+    horizon: float = 1.0,
+    *,
+    data_age: bool = False,
 ) -> Gather:
     paths = plan_paths(con, catalog, database.schema, entity, fanout=fanout, horizon_days=horizon)
+    paths = (replace(paths[0], data_age=data_age), *paths[1:])
     return Gather(catalog, database.schema, paths, inputs_of(database.schema), "text_length")
 
 
@@ -177,15 +185,15 @@ def random_examples(share: float) -> Any:
 
 
 @random_examples(1.0)
-@hypothesis.given(databases(), st.integers(1, 3), st.sampled_from([0.5, 1.0, 400.0]))
+@hypothesis.given(databases(), st.integers(1, 3), st.sampled_from([0.5, 1.0, 400.0]), st.booleans())
 def test_random_databases_give_what_the_reference_gives(
-    drawn: tuple[Database, str], fanout: int, horizon: float
+    drawn: tuple[Database, str], fanout: int, horizon: float, data_age: bool
 ) -> None:
     database, entity = drawn
     with duckdb.connect() as con:
         database.create(con, "da\"ta' base")
         database.create(con, "reversed", reverse_keyed=True)
-        gather = planned(con, database, "da\"ta' base", entity, fanout, horizon)
+        gather = planned(con, database, "da\"ta' base", entity, fanout, horizon, data_age=data_age)
         found = run(con, gather, ALL_SEEDS)
         reference = Reference(database, gather.paths, gather.inputs)
         for seed in ALL_SEEDS:
@@ -200,7 +208,7 @@ def test_delayed_seeds_see_the_database_as_it_was(drawn: tuple[Database, str]) -
     database, entity = drawn
     with duckdb.connect() as con:
         database.create(con, "whole")
-        gather = planned(con, database, "whole", entity, 2)
+        gather = planned(con, database, "whole", entity, 2, data_age=True)
         found = run_delayed(con, gather, ALL_DELAYED)
         for i, until in enumerate(AS_OFS):
             database.ended(until).create(con, f"ended {i}")
@@ -495,14 +503,14 @@ def test_macro_with_subqueries_and_constants_as_arguments(
 # The generated SQL, as text. Rewrite the files with
 # RELSQL_UPDATE_FIXTURES=1 pytest tests/relsql/test_gather.py -k on_file
 
-CASES = ("entity", "parents", "siblings", "children", "grandchildren", "hub")
+CASES = ("entity", "parents", "siblings", "children", "grandchildren", "hub", "data_age")
 
 
 def fixture_sql(con: duckdb.DuckDBPyConnection, kind: str) -> str:
     database = shop()
     database.create(con, "shop")
-    gather = planned(con, database, "shop", "customers", 3)
-    wanted = [p for p in gather.paths if p.kind == kind]
+    gather = planned(con, database, "shop", "customers", 3, data_age=kind == "data_age")
+    wanted = [p for p in gather.paths if kind in (p.kind, "data_age")]
     needed = {"grandchildren": 1, "hub": 1}.get(kind, 0)
     walked = [p for p in gather.paths if needed and p.kind == "children" and p.links == wanted[0].links[:1]]
     paths = tuple(dict.fromkeys([gather.paths[0], *walked, wanted[0]]))
