@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from relsql.blocks import Block, BlockLayout, FloatArray, IntArray, category_count, segment_parts
 from relsql.features import NodeInputs
@@ -72,8 +73,14 @@ def tables_of(layouts: Sequence[BlockLayout]) -> tuple[NodeInputs, ...]:
     return tuple(inputs[table] for table in sorted(inputs))
 
 
-def graph_inputs(blocks: Sequence[Block], layouts: Sequence[BlockLayout]) -> GraphInputs:
-    """Sort the rows of a batch by table, each distinct row once, and keep apart what depends on as_of."""
+def graph_inputs(blocks: Sequence[Block], layouts: Sequence[BlockLayout], *, in_order: bool = True) -> GraphInputs:
+    """Sort the rows of a batch by table, each distinct row once, and keep apart what depends on as_of.
+
+    Args:
+        blocks: one per path.
+        layouts: of the blocks.
+        in_order: order a table's rows by content, so that training does not depend on the order in which they came.
+    """
     tables = tables_of(layouts)
     position = {inputs.table: i for i, inputs in enumerate(tables)}
     parts: list[list[TableRows]] = [[] for _ in tables]
@@ -95,7 +102,7 @@ def graph_inputs(blocks: Sequence[Block], layouts: Sequence[BlockLayout]) -> Gra
         ages.append(np.concatenate(of_path, axis=1))
     distinct = []
     for found, reading in zip(parts, readers, strict=True):
-        kept, inverse = _distinct(_concat_rows(found))
+        kept, inverse = _distinct(_concat_rows(found), in_order)
         distinct.append(kept)
         ends = np.cumsum([len(present) for _, _, present in reading])[:-1]
         for (path, i, present), places in zip(reading, np.split(inverse, ends), strict=True):
@@ -153,10 +160,8 @@ def _concat_rows(parts: Sequence[TableRows]) -> TableRows:
     )
 
 
-def _distinct(rows: TableRows) -> tuple[TableRows, IntArray]:
+def _distinct(rows: TableRows, in_order: bool) -> tuple[TableRows, IntArray]:
     """Equal rows once, and the position of every row among them."""
-    if len(rows.texts) == 0:
-        return rows, np.zeros(0, dtype=np.int64)
     packed = np.concatenate(
         [
             np.ascontiguousarray(rows.numbers).view(np.int32),
@@ -165,8 +170,18 @@ def _distinct(rows: TableRows) -> tuple[TableRows, IntArray]:
         ],
         1,
     )
-    keys = np.ascontiguousarray(packed).view([("", np.void, packed.dtype.itemsize * packed.shape[1])]).ravel()
-    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    count, row_bytes = len(packed), packed.itemsize * packed.shape[1]
+    # Hashing finds equal rows many times faster than sorting all of them.
+    keys = pa.Array.from_buffers(pa.binary(row_bytes), count, [None, pa.py_buffer(packed)]).dictionary_encode()
+    inverse = np.asarray(keys.indices, dtype=np.int64)
+    first = np.zeros(len(keys.dictionary), dtype=np.int64)
+    # Of several values for one place the last stays: that of the row that came first.
+    first[inverse[::-1]] = np.arange(count)[::-1]
+    if in_order:
+        order = np.argsort(packed[first].view([("", np.void, row_bytes)]).ravel())
+        position = np.empty_like(order)
+        position[order] = np.arange(len(order))
+        first, inverse = first[order], position[inverse]
     return TableRows(rows.numbers[first], rows.categories[first], rows.texts[first]), inverse
 
 

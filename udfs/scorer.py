@@ -107,7 +107,7 @@ class Scorer:
         return pa.StructArray.from_arrays([*columns, pa.array(version)], fields=RESULT_FIELDS)
 
     def _run(self, blocks: list[Block], as_of_days: FloatArray) -> FloatArray:
-        inputs = graph_inputs(blocks, self.layouts)
+        inputs = graph_inputs(blocks, self.layouts, in_order=False)
         embeddings = self.texts.embeddings(inputs.text_ids)
         feed = graph_feed(inputs, self.layouts, embeddings, len(as_of_days))
         state = self._graph.run(None, {name: value for name, value in feed.items() if name in self._graph_names})[0]

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -33,10 +33,11 @@ def assert_equal(one: GraphInputs, other: GraphInputs) -> None:
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("in_order", [True, False])
 @pytest.mark.parametrize("seeds", [0, 1, 40])
-def test_graph_inputs_lead_back_to_the_rows(seeds: int) -> None:
+def test_graph_inputs_lead_back_to_the_rows(seeds: int, in_order: bool) -> None:
     blocks = random_blocks(seeds)
-    inputs = graph_inputs(blocks, LAYOUTS)
+    inputs = graph_inputs(blocks, LAYOUTS, in_order=in_order)
     assert [table.table for table in tables_of(LAYOUTS)] == ["e", "p", "r"]
     assert inputs.text_ids[0] == 0 and len(np.unique(inputs.text_ids)) == len(inputs.text_ids)
     _, parents, rows = inputs.tables
@@ -53,14 +54,25 @@ def test_graph_inputs_lead_back_to_the_rows(seeds: int) -> None:
     np.testing.assert_array_equal(inputs.text_ids[parents.texts][inputs.paths[2].rows[0] - 1], blocks[2].texts[:, 0])
 
 
-def test_equal_rows_are_there_once_however_many_paths_and_moments_read_them() -> None:
-    inputs = graph_inputs(random_blocks(200), LAYOUTS)
+@pytest.mark.parametrize("in_order", [True, False])
+def test_equal_rows_are_there_once_however_many_paths_and_moments_read_them(in_order: bool) -> None:
+    inputs = graph_inputs(random_blocks(200), LAYOUTS, in_order=in_order)
     # Nothing but a text tells parents apart, and an integer with its code tells rows apart; ages say nothing.
     _, parents, rows = inputs.tables
     assert sorted(inputs.text_ids[parents.texts]) == list(range(TEXTS))
     keys = np.column_stack([np.nan_to_num(rows.numbers, nan=-99), rows.categories])
     assert len(np.unique(keys, axis=0)) == len(keys) == 18 * 3
     assert len(np.unique(inputs.paths[1].ages[~np.isnan(inputs.paths[1].ages)])) == 17
+
+
+def test_the_order_of_a_table_does_not_depend_on_that_of_the_rows() -> None:
+    blocks = random_blocks(50)
+    rows = ("numbers", "categories", "texts", "slot")
+    backwards = [replace(block, **{name: getattr(block, name)[::-1] for name in rows}) for block in blocks]
+    one, other = graph_inputs(blocks, LAYOUTS), graph_inputs(backwards, LAYOUTS)
+    for mine, theirs in zip(one.tables, other.tables, strict=True):
+        for a, b in zip(asdict(mine).values(), asdict(theirs).values(), strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_ages_of_lookups_stand_beside_those_of_rows() -> None:
