@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo check lint format types imports build bench-accuracy bench-truth clean
+.PHONY: help setup test demo check lint format types imports build bench-accuracy bench-truth bench-speed clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -47,6 +47,9 @@ bench-accuracy: setup ## Measure every method on every task, 5 seeds each (hours
 
 bench-truth: setup ## Measure how much of a planted signal is found in generated databases
 	$(BIN)/python -m benchmarks.known_truth
+
+bench-speed: setup ## Measure scoring on generated databases of up to a million entities (about an hour, idle machine)
+	$(BIN)/python -m benchmarks.speed
 
 build: setup ## Build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

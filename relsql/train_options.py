@@ -21,7 +21,7 @@ class TrainOptions:
         max_tokens: longer row texts are cut.
         fanout: rows per seed and link path.
         channels: width of the graph network.
-        epochs: passes over the training labels at most; None: 4, or 8 for a regression, or more for few labels, see
+        epochs: passes over the training labels at most; None: 4, 8 for a seed-time regression, more for few labels, see
             `fit_config`.
         batch_size, learning_rate: of task training.
         regime: `seed-time` for a live database, `frozen` for one that lags behind as_of; see `relsql.regime`.

@@ -1,0 +1,73 @@
+"""Time one piece of work in a process of its own, with the memory it takes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long a piece of work takes.
+
+    Attributes:
+        cold_seconds: the first time in its process, what it needs to get ready included.
+        warm_seconds: median of the times after that.
+        entities: number of entities that are scored each time.
+        peak_bytes: largest resident memory of the process.
+    """
+
+    cold_seconds: float
+    warm_seconds: float
+    entities: int
+    peak_bytes: int
+
+    @property
+    def entities_per_second(self) -> float:
+        """Warm throughput."""
+        return self.entities / self.warm_seconds
+
+
+Work = Callable[[], int]
+"""Does the work once; returns the number of entities scored."""
+
+
+def timed(prepare: Callable[..., Work], *arguments: object, repeats: int) -> Timing:
+    """Run `prepare(*arguments)`, and what it returns 1 + `repeats` times, in a new process.
+
+    Both have to be picklable: functions of a module and plain values.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(_timed, prepare, arguments, repeats).result()
+
+
+def _timed(prepare: Callable[..., Work], arguments: tuple[object, ...], repeats: int) -> Timing:
+    start = time.perf_counter()
+    work = prepare(*arguments)
+    entities = work()
+    cold = time.perf_counter() - start
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return Timing(cold, statistics.median(seconds) if seconds else cold, entities, peak_bytes())
+
+
+def peak_bytes() -> int:
+    """Largest resident memory of this process so far."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # What `getrusage` says on Linux includes the parent's memory at the time of the fork.
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
