@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute
 
 from relsql.features import NodeInputs
-from relsql.gather import Segment, counts_name
 from relsql.paths import Path
 from relsql.schema import Schema
+from relsql.segments import Segment, counts_name
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -33,7 +33,7 @@ class BlockLayout:
     Attributes:
         name: the path's name.
         fanout: rows per seed at most.
-        segments: row's own table first, then its lookups, see `relsql.gather.Segment`.
+        segments: row's own table first, then its lookups, see `relsql.segments.Segment`.
         counts_width: number of row counts of each seed, see `relsql.paths.Path.count_days`; 0 for a single row.
     """
 

@@ -10,10 +10,11 @@ import msgspec
 from relsql.blocks import BlockLayout
 from relsql.errors import ArtifactError
 from relsql.features import NodeInputs
-from relsql.gather import Gather, segments
+from relsql.gather import Gather
 from relsql.paths import Path
 from relsql.regime import Regime
 from relsql.schema import Schema, Table
+from relsql.segments import segments
 from relsql.task import Task
 
 CARD_FORMAT = 2

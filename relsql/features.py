@@ -42,7 +42,7 @@ NumberKind = Literal["number", "text_number", "age", "data_age", "time_of_day", 
 class NumberInput:
     """A column read as one FLOAT; NULL = missing.
 
-    Of kind `data_age` it is no column, but the days that the data lag behind as_of, see `relsql.gather.DATA_AGE`.
+    Of kind `data_age` it is no column, but the days that the data lag behind as_of, see `relsql.segments.DATA_AGE`.
     `categories` are the values that the network also embeds one by one; empty for a column that is only a quantity.
     """
 

@@ -4,8 +4,9 @@ Training, evaluation and scoring all run the query built here; only the `seed` C
 measurements (`docs/decisions/0001-one-gather.md`):
 
 * hops are joins in FROM, never subqueries in WHERE, which decorrelate into cross products;
-* keys first: `max({time, key}, k)` keeps a heap of k per seed, values are joined back after the top k;
-* the time is part of the key and the primary key breaks ties, so the answer does not depend on row order;
+* an entity's own rows are few: a window ranks them and carries their values (`docs/decisions/0007-speed.md`);
+* a hub's rows are many: `max({time, key}, k)` keeps a heap of k keys, values are joined back after the top k;
+* the time comes first and the primary key breaks ties, so the answer does not depend on row order;
 * a row counts when its time <= as_of; a row without time in a table that has a time column never counts;
 * hubs are gathered once per distinct (hub, as_of), not once per seed.
 
@@ -21,11 +22,12 @@ Models for such a database read how far it lags: the entity's row carries the ag
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from relsql.features import NodeInputs, NumberInput, age_sql, category_sql, number_sql, text_sql, time_sql
+from relsql.features import NodeInputs, age_sql, category_sql, number_sql, text_sql, time_sql
 from relsql.paths import Path
 from relsql.schema import Link, Schema, Table
+from relsql.segments import DATA_AGE, counts_name, segments
 from relsql.sql import ident, indented, with_ctes
 
 ENTITY = "_entity"
@@ -34,45 +36,20 @@ UNTIL = "_until"
 _SHARED = ("hub", "siblings")
 """Kinds of paths whose rows many seeds have in common: they are gathered once for each hub and as_of."""
 
-DATA_AGE = NumberInput("data age", "data_age")
-"""Days between as_of and the newest visible row of any table that the model reads; NULL when there is none."""
 # Path names have no double underscore, so that these are nobody else's.
 _EVENTS, _NEWEST = "data__events", "data__newest"
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
-    """The part of a path's row that comes from one table: the row itself, or one of its lookups.
+class _Reached:
+    """The visible rows at the end of a path: `sql` is FROM and JOIN, with the rows as `r`.
 
-    Its numbers are a present flag (1.0, or 0.0 for a lookup that finds no visible row) and the table's number
-    inputs; its codes are the table's textual categories and, if the table has text, the text id.
+    `group` are the columns of the relation `source` that tell whose rows they are.
     """
 
-    inputs: NodeInputs
-    link: Link | None = None
-
-    @property
-    def numbers_width(self) -> int:
-        """Number of FLOATs: the present flag and the number inputs."""
-        return 1 + len(self.inputs.numbers)
-
-    @property
-    def codes_width(self) -> int:
-        """Number of INTEGERs: category codes and the text id."""
-        return len(self.inputs.categories) + self.has_text
-
-    @property
-    def has_text(self) -> bool:
-        """True if the last code is a text id."""
-        return bool(self.inputs.text_columns)
-
-
-def segments(path: Path, inputs: dict[str, NodeInputs]) -> tuple[Segment, ...]:
-    """The segments of a path's rows: the row's own table first, then its lookups in order."""
-    own = inputs[path.table]
-    if path.data_age:
-        own = replace(own, numbers=(*own.numbers, DATA_AGE))
-    return (Segment(own), *(Segment(inputs[link.parent], link) for link in path.lookups))
+    source: str
+    group: tuple[str, ...]
+    sql: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,13 +140,11 @@ class Gather:
     def _path_ctes(self, path: Path, known: list[str]) -> list[tuple[str, str]]:
         row = self._table(path.table)
         if path.kind == "entity":
-            return [(ident(path.name), self._rows_sql(path, "self", {row.primary_key[0]: f"self.{ENTITY}"}))]
+            return [(ident(path.name), self._single_sql(path, {row.primary_key[0]: f"self.{ENTITY}"}))]
         if path.kind == "parents":
             link = path.links[0]
             pairs = zip(link.parent_columns, link.child_columns, strict=True)
-            return [
-                (ident(path.name), self._rows_sql(path, "self", {p: f"self.{ident('self.' + c)}" for p, c in pairs}))
-            ]
+            return [(ident(path.name), self._single_sql(path, {p: f"self.{ident('self.' + c)}" for p, c in pairs}))]
         ctes: list[tuple[str, str]] = []
         source, keys = "self", self._self_keys(path.links[0])
         if path.kind in _SHARED:
@@ -177,19 +152,20 @@ class Gather:
             if source not in known:
                 ctes.append((source, self._hub_sql(path)))
         elif path.kind == "grandchildren":
-            source, keys = f"{self._child_path(path)}__keys", []
-        first = tuple(f"hub{i}" for i in range(len(keys))) if path.kind in _SHARED else (ENTITY,)
-        group = (*first, *self._moments)
+            source = f"{self._child_path(path)}__latest"
+            keys = [f"{source}.{ident('r.' + c)}" for c in path.links[1].parent_columns]
+        reached = self._reached(path, source, keys)
         # Path names have no double underscore, so that these are nobody else's.
-        top, top_keys, rows = f"{path.name}__top", f"{path.name}__keys", f"{path.name}__rows"
-        ctes.append((top, self._top_sql(path, source, keys)))
-        unnested = "counts, unnest(top) AS key, generate_subscripts(top, 1) AS rank"
-        ctes.append((top_keys, f"SELECT {', '.join(group)}, {unnested}\nFROM {top}"))
-        start = {c: f"{top_keys}.key.k{i}" for i, c in enumerate(_row_key(row))}
-        listed = self._rows_sql(path, top_keys, start, group, rank=f"{top_keys}.rank")
+        latest, counted, rows = f"{path.name}__latest", f"{path.name}__counted", f"{path.name}__rows"
         if path.kind not in _SHARED:
-            return [*ctes, (ident(path.name), listed)]
-        return [*ctes, (rows, listed), (ident(path.name), self._spread_sql(path, source, keys, rows))]
+            ctes += [(latest, self._latest_sql(path, reached)), (counted, self._counted_sql(path, reached))]
+            return [*ctes, (ident(path.name), self._listed_sql(path, latest, counted, reached.group))]
+        ctes += [
+            (counted, self._heap_sql(path, reached)),
+            (latest, self._latest_of_heap_sql(path, counted, reached.group)),
+        ]
+        ctes.append((rows, self._listed_sql(path, latest, counted, reached.group)))
+        return [*ctes, (ident(path.name), self._spread_sql(path, source, keys, rows))]
 
     def _spread_sql(self, path: Path, source: str, keys: list[str], rows: str) -> str:
         """The rows of each hub, for every seed that is at the hub."""
@@ -200,32 +176,93 @@ class Gather:
         found = _of(rows, (ident(path.name), ident(counts_name(path.name))))
         return f"SELECT {_of(source, (ENTITY, *self._moments))}, {found}\nFROM {source}\nJOIN {rows} ON {on}"
 
-    def _top_sql(self, path: Path, source: str, keys: list[str]) -> str:
-        """The keys of the last k rows per group: per seed, or per distinct hub and as_of."""
+    def _reached(self, path: Path, source: str, keys: list[str]) -> _Reached:
+        """The visible rows of a path: those of each seed, or of each distinct hub and as_of."""
         row, link = self._table(path.table), path.links[-1]
+        group, origin = (ENTITY, *self._moments), source
+        if path.kind in _SHARED:
+            group = (*(f"hub{i}" for i in range(len(keys))), *self._moments)
+            hubs = ", ".join(f"{key} AS hub{i}" for i, key in enumerate(keys))
+            origin = f"(SELECT DISTINCT {hubs}, {_of(source, self._moments)} FROM {source}) hubs"
+            source, keys = "hubs", [f"hubs.hub{i}" for i in range(len(keys))]
+        on = " AND ".join(f"r.{ident(c)} = {key}" for c, key in zip(link.child_columns, keys, strict=True))
+        on += self._visible(row, "r", source)
+        return _Reached(source, group, f"FROM {origin}\nJOIN {row.sql(self.catalog)} r ON {on}")
+
+    def _latest_sql(self, path: Path, reached: _Reached) -> str:
+        """The last k rows of each group with their ranks: structs `r` of what is listed, and columns that lead on."""
+        row, group = self._table(path.table), _of(reached.source, reached.group)
+        onward = "".join(f"    r.{ident(c)} AS {ident('r.' + c)},\n" for c in self._onward_columns(path))
+        order = [f"{time_sql(row, 'r')} DESC"] if row.time_column else []
+        order += [f"{_column(row, c, 'r')} DESC" for c in _row_key(row)]
+        rank = f"row_number() OVER (PARTITION BY {group} ORDER BY {', '.join(order)})"
+        # QUALIFY repeats the expression: a column of the table may be called rank.
+        return (
+            f"SELECT {group}, {self._listed_columns(path)} AS r,\n"
+            f"{onward}"
+            f"    {rank} AS rank\n"
+            f"{reached.sql}\n"
+            f"QUALIFY {rank} <= {path.fanout}"
+        )
+
+    def _heap_sql(self, path: Path, reached: _Reached) -> str:
+        """The keys of the last k rows of each group, time first, and how many rows it has."""
+        row, group = self._table(path.table), _of(reached.source, reached.group)
         key = ", ".join(f"k{i}: {_column(row, c, 'r')}" for i, c in enumerate(_row_key(row)))
         if row.time_column:
             key = f"t: {time_sql(row, 'r')}, {key}"
-        group, origin, joined = _of(source, (ENTITY, *self._moments)), source, keys
-        if path.kind in _SHARED:
-            group = _of("hubs", (*(f"hub{i}" for i in range(len(keys))), *self._moments))
-            hubs = ", ".join(f"{k} AS hub{i}" for i, k in enumerate(keys))
-            origin = f"(SELECT DISTINCT {hubs}, {_of(source, self._moments)} FROM {source}) hubs"
-            source, joined = "hubs", [f"hubs.hub{i}" for i in range(len(keys))]
-        middle = ""
-        if path.kind == "grandchildren":
-            # The children are joined by their key; the link to them may use another unique column.
-            child = self._table(link.parent)
-            on = " AND ".join(f"{_column(child, c, 'c')} = {source}.key.k{i}" for i, c in enumerate(_row_key(child)))
-            middle = f"\nJOIN {child.sql(self.catalog)} c ON {on}"
-            joined = [f"c.{ident(c)}" for c in link.parent_columns]
-        on = " AND ".join(f"r.{ident(c)} = {j}" for c, j in zip(link.child_columns, joined, strict=True))
         return (
             f"SELECT {group}, max({{{key}}}, {path.fanout}) AS top,\n"
-            f"    {self._counts_sql(path, source)} AS counts\n"
-            f"FROM {origin}{middle}\n"
-            f"JOIN {row.sql(self.catalog)} r ON {on}{self._visible(row, 'r', source)}\n"
+            f"    {self._counts_sql(path, reached.source)} AS counts\n"
+            f"{reached.sql}\n"
             f"GROUP BY {group}"
+        )
+
+    def _latest_of_heap_sql(self, path: Path, heap: str, group: tuple[str, ...]) -> str:
+        """The rows whose keys a heap holds, as `_latest_sql` gives them."""
+        row = self._table(path.table)
+        on = " AND ".join(f"{_column(row, c, 'r')} = top.key.k{i}" for i, c in enumerate(_row_key(row)))
+        unnested = f"SELECT {', '.join(group)}, unnest(top) AS key, generate_subscripts(top, 1) AS rank FROM {heap}"
+        return (
+            f"SELECT {_of('top', group)}, {self._listed_columns(path)} AS r, top.rank\n"
+            f"FROM ({unnested}) top\n"
+            f"JOIN {row.sql(self.catalog)} r ON {on}{self._visible(row, 'r', 'top')}"
+        )
+
+    def _listed_columns(self, path: Path) -> str:
+        """The columns of a path's rows that its list is made of, as a struct; it has one field at least."""
+        row = self._table(path.table)
+        names = [*self.inputs[path.table].columns, *(c for link in path.lookups for c in link.child_columns)]
+        fields = (f"{ident(c)}: {_column(row, c, 'r')}" for c in dict.fromkeys(names or _row_key(row)))
+        return "{" + ", ".join(fields) + "}"
+
+    def _onward_columns(self, path: Path) -> tuple[str, ...]:
+        """Columns of a children path's rows that lead on to grandchildren and hubs."""
+        names: list[str] = []
+        for other in self.paths:
+            if path.kind == "children" and len(other.links) > 1 and other.links[0] == path.links[0]:
+                names += other.links[1].child_columns if other.kind == "hub" else other.links[1].parent_columns
+        return tuple(dict.fromkeys(names))
+
+    def _counted_sql(self, path: Path, reached: _Reached) -> str:
+        """How many visible rows each group has."""
+        group = _of(reached.source, reached.group)
+        return f"SELECT {group}, {self._counts_sql(path, reached.source)} AS counts\n{reached.sql}\nGROUP BY {group}"
+
+    def _listed_sql(self, path: Path, latest: str, counted: str, group: tuple[str, ...]) -> str:
+        """The list of each group's rows with what they point at, and its counts."""
+        struct = self._row_struct(path, f"{latest}.r", f"{latest}.rank", f"{latest}.{AS_OF}")
+        listed = (
+            f"SELECT {_of(latest, group)}, list({struct}) AS rows\n"
+            f"FROM {latest}\n"
+            f"{self._lookup_joins(path, f'{latest}.r', latest)}"
+            f"GROUP BY {_of(latest, group)}"
+        )
+        return (
+            f"SELECT {_of('listed', group)}, listed.rows AS {ident(path.name)},\n"
+            f"    {counted}.counts AS {ident(counts_name(path.name))}\n"
+            f"FROM (\n{indented(listed)}\n) listed\n"
+            f"JOIN {counted} USING ({', '.join(group)})"
         )
 
     def _counts_sql(self, path: Path, source: str) -> str:
@@ -253,14 +290,9 @@ class Gather:
         origin, source = "self", "self"
         keys = [f"self.{ident('self.' + c)}" for c in to_hub.child_columns]
         if walk:
-            child, child_keys = self._table(to_hub.child), f"{self._child_path(path)}__keys"
             source = "latest"
-            on = " AND ".join(f"{_column(child, c, 'c')} = latest.key.k{i}" for i, c in enumerate(_row_key(child)))
-            origin = (
-                f"(SELECT {self._seed_columns}, key FROM {child_keys} WHERE rank = 1) latest\n"
-                f"JOIN {child.sql(self.catalog)} c ON {on}"
-            )
-            keys = [f"c.{ident(c)}" for c in to_hub.child_columns]
+            origin = f"(SELECT * FROM {self._child_path(path)}__latest WHERE rank = 1) latest"
+            keys = [f"latest.{ident('r.' + c)}" for c in to_hub.child_columns]
         match = " AND ".join(f"h.{ident(p)} = {key}" for p, key in zip(to_hub.parent_columns, keys, strict=True))
         return (
             f"SELECT {_of(source, (ENTITY, *self._moments))}, {columns}\n"
@@ -268,48 +300,39 @@ class Gather:
             f"JOIN {hub.sql(self.catalog)} h ON {match}"
         )
 
-    def _rows_sql(
-        self, path: Path, source: str, start: dict[str, str], group: tuple[str, ...] = (), rank: str = "1"
-    ) -> str:
-        """Join the values back to the chosen keys, look up the rows they point at, and list them per group.
-
-        Args:
-            path: the rows to read.
-            source: CTE with the chosen keys; it has the columns `group` and `_as_of`.
-            start: expression over `source` that each column of the row's key equals.
-            group: columns of `source`, one list for each combination; default: those of a seed.
-            rank: expression for the recency rank.
-        """
-        row, group = self._table(path.table), group or (ENTITY, *self._moments)
-        on = " AND ".join(f"{_column(row, column, 'r')} = {value}" for column, value in start.items())
-        on += self._visible(row, "r", source)
-        joins = [f"JOIN {row.sql(self.catalog)} r ON {on}"]
+    def _single_sql(self, path: Path, key: dict[str, str]) -> str:
+        """The one row of each seed whose columns equal expressions over `self`, as a list, with what it points at."""
+        row, group = self._table(path.table), _of("self", (ENTITY, *self._moments))
+        on = " AND ".join(f"r.{ident(column)} = {value}" for column, value in key.items())
+        newest = ""
         if path.data_age:
-            same = " AND ".join(f"{_NEWEST}.{moment} = {source}.{moment}" for moment in self._moments)
-            joins.append(f"LEFT JOIN {_NEWEST} ON {same}")
-        for i, link in enumerate(path.lookups):
-            parent = self._table(link.parent)
-            match = " AND ".join(
-                f"p{i}.{ident(p)} = r.{ident(c)}" for c, p in zip(link.child_columns, link.parent_columns, strict=True)
-            )
-            joins.append(
-                f"LEFT JOIN {parent.sql(self.catalog)} p{i} ON {match}{self._visible(parent, f'p{i}', source)}"
-            )
-        struct = self._row_struct(path, rank, f"{source}.{AS_OF}")
-        grouped = _of(source, group)
-        counts = f",\n    any_value({source}.counts) AS {ident(counts_name(path.name))}" if path.counted else ""
+            same = " AND ".join(f"{_NEWEST}.{moment} = self.{moment}" for moment in self._moments)
+            newest = f"LEFT JOIN {_NEWEST} ON {same}\n"
         return (
-            f"SELECT {grouped},\n"
-            f"    list({struct}) AS {ident(path.name)}{counts}\n"
-            f"FROM {source}\n" + "\n".join(joins) + f"\nGROUP BY {grouped}"
+            f"SELECT {group},\n"
+            f"    list({self._row_struct(path, 'r', '1', f'self.{AS_OF}')}) AS {ident(path.name)}\n"
+            f"FROM self\n"
+            f"JOIN {row.sql(self.catalog)} r ON {on}{self._visible(row, 'r', 'self')}\n"
+            f"{newest}{self._lookup_joins(path, 'r', 'self')}"
+            f"GROUP BY {group}"
         )
 
-    def _row_struct(self, path: Path, rank: str, as_of: str) -> str:
+    def _lookup_joins(self, path: Path, row: str, source: str) -> str:
+        """Joins of the rows that a path's rows point at, one line each."""
+        joins = ""
+        for i, link in enumerate(path.lookups):
+            parent = self._table(link.parent)
+            pairs = zip(link.child_columns, link.parent_columns, strict=True)
+            match = " AND ".join(f"p{i}.{ident(p)} = {row}.{ident(c)}" for c, p in pairs)
+            joins += f"LEFT JOIN {parent.sql(self.catalog)} p{i} ON {match}{self._visible(parent, f'p{i}', source)}\n"
+        return joins
+
+    def _row_struct(self, path: Path, row: str, rank: str, as_of: str) -> str:
         numbers: list[str] = []
         codes: list[str] = []
         for i, segment in enumerate(segments(path, self.inputs)):
             table = self._table(segment.inputs.table)
-            alias = f"p{i - 1}" if segment.link else "r"
+            alias = f"p{i - 1}" if segment.link else row
             present = f"{alias}.{ident(segment.link.parent_columns[0])} IS NOT NULL" if segment.link else "true"
             numbers.append(f"CAST({present} AS FLOAT)")
             for n in segment.inputs.numbers:
@@ -354,11 +377,6 @@ def _row_key(table: Table) -> tuple[str, ...]:
 
 def _column(table: Table, name: str, alias: str) -> str:
     return f"{alias}.rowid" if not table.primary_key and name == "rowid" else f"{alias}.{ident(name)}"
-
-
-def counts_name(path_name: str) -> str:
-    """Name of the column with a path's counts."""
-    return f"{path_name}__counts"
 
 
 def _of(source: str, columns: Iterable[str]) -> str:

@@ -56,7 +56,7 @@ class Path:
         lookups: foreign keys of `table` whose parent row is joined to every row read.
         count_days: spans before as_of over which rows are counted, beside the count of all; empty where the table
             has no time.
-        data_age: its rows carry how far the data lag behind as_of, see `relsql.gather.DATA_AGE`.
+        data_age: its rows carry how far the data lag behind as_of, see `relsql.segments.DATA_AGE`.
     """
 
     name: str

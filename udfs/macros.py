@@ -7,7 +7,8 @@ of an inner table with the same name would capture them silently. Every name ins
 from __future__ import annotations
 
 from relsql.card import ModelCard, layouts_of
-from relsql.gather import AS_OF, ENTITY, counts_name, latest_event_sql
+from relsql.gather import AS_OF, ENTITY, latest_event_sql
+from relsql.segments import counts_name
 from relsql.serialize import row_text_sql
 from relsql.sql import ident, indented
 

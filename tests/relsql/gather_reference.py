@@ -10,9 +10,9 @@ from typing import Any
 import duckdb
 
 from relsql.features import NodeInputs
-from relsql.gather import DATA_AGE, counts_name, segments
 from relsql.paths import Path
 from relsql.schema import Link, Schema, Table
+from relsql.segments import DATA_AGE, counts_name, segments
 from relsql.sql import ident, literal, qualified
 
 Row = dict[str, Any]

@@ -7,8 +7,8 @@ import numpy.typing as npt
 
 from relsql.blocks import Block, BlockLayout, IntArray, take_blocks
 from relsql.features import CategoryInput, NodeInputs, NumberInput
-from relsql.gather import Segment
 from relsql.schema import Link
+from relsql.segments import Segment
 
 TEXTS = 9
 ENTITY = NodeInputs("e", (NumberInput("n", "number"),), (CategoryInput("c", ("x", "y")),), ("c",))

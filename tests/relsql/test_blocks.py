@@ -22,9 +22,9 @@ from relsql.blocks import (
     newest_evidence_days,
 )
 from relsql.features import CategoryInput, NodeInputs, NumberInput
-from relsql.gather import Segment
 from relsql.paths import Path
 from relsql.schema import Column, Link, Schema, Table
+from relsql.segments import Segment
 
 INTEGERS = (3.0, -1.0, 7.0)
 OWN = NodeInputs(

@@ -12,9 +12,9 @@ from relsql.blocks import Block, BlockLayout, FloatArray  # noqa: E402
 from relsql.errors import TrainingError  # noqa: E402
 from relsql.features import NodeInputs, NumberInput  # noqa: E402
 from relsql.fit import Batches, FitConfig, FitReport, SeedSet, calibrate, fit, label_weights, predict, refit  # noqa: E402
-from relsql.gather import Segment  # noqa: E402
 from relsql.head import Head  # noqa: E402
 from relsql.network import GraphNetwork, NetworkConfig  # noqa: E402
+from relsql.segments import Segment  # noqa: E402
 
 CONFIG = NetworkConfig(channels=16, text_widths=(4,), dropout=0.1)
 INPUTS = NodeInputs("t", (NumberInput("n", "number"),), (), ())

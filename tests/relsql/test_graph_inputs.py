@@ -7,7 +7,6 @@ import pytest
 
 from relsql.blocks import Block, BlockLayout, IntArray
 from relsql.features import NodeInputs, NumberInput
-from relsql.gather import Segment
 from relsql.graph_inputs import (
     GraphInputs,
     compact_texts,
@@ -17,6 +16,7 @@ from relsql.graph_inputs import (
     tables_of,
     take_seeds,
 )
+from relsql.segments import Segment
 from tests.relsql.random_blocks import LAYOUTS, TEXTS, random_blocks, taken
 
 
