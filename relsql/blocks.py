@@ -229,8 +229,10 @@ def newest_evidence_days(blocks: Sequence[Block], paths: Sequence[Path], schema:
     newest = np.full(len(blocks[0].counts), np.inf)
     for block, path in zip(blocks[1:], paths[1:], strict=True):
         if schema.table(path.table).time_column:
+            seeds = np.flatnonzero(block.counts)
             # The row's age is the first number after the present flag.
-            np.fmin.at(newest, block.slot // path.fanout, block.numbers[:, 1])
+            youngest = np.fmin.reduceat(block.numbers[:, 1], block.row_starts()[seeds]) if len(seeds) else np.inf
+            newest[seeds] = np.fmin(newest[seeds], youngest)
     return newest
 
 
