@@ -153,11 +153,11 @@ class RecencyWindows(Aggregation):  # type: ignore[misc]  # torch_geometric has 
         """Means over the windows; `index` and `dim_size` are required, the other arguments unused."""
         assert index is not None and dim_size is not None
         slots = dim_size * self.fanout
-        rows = x.new_zeros(slots, x.shape[1]).index_copy(0, index, x).view(dim_size, self.fanout, x.shape[1])
+        rows = x.new_zeros(slots, x.shape[1]).index_put((index,), x).view(dim_size, self.fanout, x.shape[1])
         kept = x.new_ones(x.shape[0])
         if self.training and self.hidden_rows:
             kept = (torch.rand(x.shape[0]) >= self.hidden_rows).to(x.dtype)
-        mask = x.new_zeros(slots).index_copy(0, index, kept).view(dim_size, 1, self.fanout)
+        mask = x.new_zeros(slots).index_put((index,), kept).view(dim_size, 1, self.fanout)
         weights = mask * self.within
         means = weights / torch.clamp(weights.sum(2, keepdim=True), min=1.0)
         return (means @ rows).flatten(1)
