@@ -3,7 +3,7 @@
 Every figure is taken in a process of its own. Ratios are taken within one run; run it on an idle machine.
 
     gather       the gather query alone, all that the score function would be given
-    network      onnxruntime alone, on rows gathered before
+    network      the score function alone, on rows gathered before, on one thread
     batch        SELECT ... FROM predict_churn_batch(as_of := ...), one moment for all
     own as_of    SELECT predict_churn(id, as_of := ...), as_of by row
     hundred, one the same call for 100 entities, and for one
