@@ -31,7 +31,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from benchmarks.generated import DATABASES, Generated, read_labels, read_truth
-from benchmarks.problems import DEFAULT_CACHE
+from benchmarks.problems import DEFAULT_CACHE, cache_folder
 from relsql.baseline import entity_columns_auc
 from relsql.demo import roc_auc
 from relsql.errors import DatabaseError, ScoringError, nearest
@@ -205,9 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE, help="folder for the databases")
     parser.add_argument("--references-only", action="store_true", help="train no relsql model")
     options = parser.parse_args(arguments)
-    folder = options.cache / "known_truth"
-    folder.mkdir(parents=True, exist_ok=True)
-    (options.cache / ".gitignore").write_text("*\n")
+    folder = cache_folder(options.cache) / "known_truth"
     outcomes: list[Outcome] = []
     for name in options.databases.split(","):
         if name not in DATABASES:

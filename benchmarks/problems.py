@@ -150,14 +150,19 @@ def load_problem(dataset: str, task: str, regime: Regime, cache: Path = DEFAULT_
     return Problem(dataset, chosen, regime, path, schema.without_columns(chosen.remove_columns), labels)
 
 
+def cache_folder(path: Path) -> Path:
+    """Make a folder that keeps itself out of version control, wherever it is; returns it."""
+    path.mkdir(parents=True, exist_ok=True)
+    (path / ".gitignore").write_text("*\n")
+    return path
+
+
 def database_file(dataset: str, cache: Path = DEFAULT_CACHE) -> Path:
     """The DuckDB file of a data set, imported when there is none or when the data set is newer."""
     folder, path = dataset_folder(dataset), Path(cache) / f"{dataset}.duckdb"
     newest = max(file.stat().st_mtime for file in folder.rglob("*") if file.is_file())
     if not path.exists() or path.stat().st_mtime < newest:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # The folder keeps itself out of version control, wherever it is.
-        (path.parent / ".gitignore").write_text("*\n")
+        cache_folder(path.parent)
         import_dataset(str(folder), path, overwrite=True)
     return path
 

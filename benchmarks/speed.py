@@ -23,15 +23,17 @@ import click
 import duckdb
 import msgspec
 
-from benchmarks.problems import DEFAULT_CACHE
+from benchmarks.problems import DEFAULT_CACHE, cache_folder
 from benchmarks.speed_data import CHURN, LATEST, VARIANTS, Size, create
 from benchmarks.timing import Timing, Work, timed
-from relsql.registry import find_model, read_card, read_models
+from relsql.gather import AS_OF, ENTITY
+from relsql.registry import active_card, read_models
 from relsql.schema import current_catalog
-from relsql.sql import ident, literal
+from relsql.sql import literal
 from relsql.store import open_database
 from relsql.train_options import TrainOptions
 from udfs.attach import attach_model, load_scorer
+from udfs.macros import score_argument
 
 MODEL = "churn"
 TRAINED_ON = 10_000
@@ -58,8 +60,7 @@ def connect(model: Path, data: Path, threads: int) -> duckdb.DuckDBPyConnection:
     con.execute("SET enable_progress_bar = false")
     con.execute(f"ATTACH {literal(str(data))} AS {DATA} (READ_ONLY)")
     catalog = current_catalog(con)
-    card = read_card(con, catalog, MODEL, find_model(con, catalog, MODEL).version)
-    attach_model(con, catalog, card, tables_from=DATA)
+    attach_model(con, catalog, active_card(con, catalog, MODEL), tables_from=DATA)
     return con
 
 
@@ -87,7 +88,7 @@ def prepare_network(model: Path, data: Path, threads: int) -> Work:
     """The score function on gathered rows, chunk by chunk as DuckDB calls it."""
     con = connect(model, data, threads)
     catalog = current_catalog(con)
-    scorer = load_scorer(con, catalog, read_card(con, catalog, MODEL, find_model(con, catalog, MODEL).version))
+    scorer = load_scorer(con, catalog, active_card(con, catalog, MODEL))
     column = con.sql(_gather_sql(con)).to_arrow_table().column("seed_rows").combine_chunks()
 
     def work() -> int:
@@ -97,12 +98,9 @@ def prepare_network(model: Path, data: Path, threads: int) -> Work:
 
 
 def _gather_sql(con: duckdb.DuckDBPyConnection) -> str:
-    catalog = current_catalog(con)
-    card = read_card(con, catalog, MODEL, find_model(con, catalog, MODEL).version)
-    gather = card.gather(DATA)
-    fields = ", ".join(f"{ident(name)}: {column}" for name, column in gather.qualified_columns().items())
-    seed = f"SELECT customer_id AS _entity, {LATEST} AS _as_of FROM {DATA}.customers"
-    return gather.query(seed, f"{{as_of: seed._as_of, {fields}}} AS seed_rows")
+    card = active_card(con, current_catalog(con), MODEL)
+    seed = f"SELECT customer_id AS {ENTITY}, {LATEST} AS {AS_OF} FROM {DATA}.customers"
+    return card.gather(DATA).query(seed, f"{score_argument(card)} AS seed_rows")
 
 
 def queries(size: Size) -> dict[str, str]:
@@ -213,9 +211,7 @@ def write_json(path: Path, results: dict[Size, dict[str, Timing]], threads: int)
 @click.option("--cache", default=DEFAULT_CACHE, type=click.Path(path_type=Path), help="Folder of the databases.")
 def main(sizes: str, variants: str, threads: int, repeats: int, out: Path, cache: Path) -> None:
     """Time scoring on generated databases, print ratios and targets, and store the figures."""
-    folder = cache / "speed"
-    folder.mkdir(parents=True, exist_ok=True)
-    (cache / ".gitignore").write_text("*\n")
+    folder = cache_folder(cache) / "speed"
     results = {}
     for variant in variants.split(","):
         if variant not in VARIANTS:

@@ -231,7 +231,7 @@ def newest_evidence_days(blocks: Sequence[Block], paths: Sequence[Path], schema:
         if schema.table(path.table).time_column:
             seeds = np.flatnonzero(block.counts)
             # The row's age is the first number after the present flag.
-            youngest = np.fmin.reduceat(block.numbers[:, 1], block.row_starts()[seeds]) if len(seeds) else np.inf
+            youngest = np.fmin.reduceat(block.numbers[:, 1], block.row_starts()[seeds])
             newest[seeds] = np.fmin(newest[seeds], youngest)
     return newest
 

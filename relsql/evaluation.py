@@ -14,7 +14,7 @@ from relsql.card import ModelCard
 from relsql.errors import TaskError
 from relsql.labels import Split, label_table
 from relsql.regime import Regime, check_regime, frozen_database, split_end
-from relsql.registry import find_model, read_card
+from relsql.registry import active_card
 from relsql.schema import current_catalog, read_schema
 from relsql.sql import ident
 
@@ -60,12 +60,7 @@ def predict_split(
     Raises:
         ModelError: unknown model. TaskError: the label query no longer runs, or there is no such regime.
     """
-    return _predict(con, _active_card(con, model), split, regime)
-
-
-def _active_card(con: duckdb.DuckDBPyConnection, model: str) -> ModelCard:
-    catalog = current_catalog(con)
-    return read_card(con, catalog, model, find_model(con, catalog, model).version)
+    return _predict(con, active_card(con, current_catalog(con), model), split, regime)
 
 
 def _predict(con: duckdb.DuckDBPyConnection, card: ModelCard, split: Split, regime: Regime | None) -> Predictions:
@@ -108,7 +103,7 @@ def evaluate(
         ModelError: unknown model. TaskError: the label query no longer runs, no labelled entity is visible at its
             timestamp, or there is no such regime.
     """
-    card = _active_card(con, model)
+    card = active_card(con, current_catalog(con), model)
     regime = regime or card.regime
     predictions = _predict(con, card, split, regime)
     scored = np.isfinite(predictions.scores)

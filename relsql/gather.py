@@ -83,8 +83,9 @@ class Gather:
         return self._moments[-1]
 
     @property
-    def _seed_columns(self) -> str:
-        return ", ".join((ENTITY, *self._moments))
+    def _seed(self) -> tuple[str, ...]:
+        """The columns that tell seeds apart."""
+        return (ENTITY, *self._moments)
 
     def query(self, seed_sql: str, select: str | None = None) -> str:
         """The whole query.
@@ -100,8 +101,9 @@ class Gather:
             ctes += [(_EVENTS, events), (_NEWEST, self._newest_sql())]
         for path in self.paths:
             ctes += self._path_ctes(path, [name for name, _ in ctes])
-        columns = select or ", ".join([self._seed_columns, *map(ident, self.columns())])
-        joins = "\n".join(f"LEFT JOIN {ident(path.name)} USING ({self._seed_columns})" for path in self.paths)
+        columns = select or ", ".join([*self._seed, *map(ident, self.columns())])
+        seed = ", ".join(self._seed)
+        joins = "\n".join(f"LEFT JOIN {ident(path.name)} USING ({seed})" for path in self.paths)
         return with_ctes(ctes, f"SELECT {columns}\nFROM seed\n{joins}")
 
     def columns(self) -> list[str]:
@@ -123,7 +125,7 @@ class Gather:
         anchors = sorted({c for p in self.paths[1:] for c in _start_columns(p)} - set(entity.primary_key))
         columns = "".join(f", r.{ident(c)} AS {ident('self.' + c)}" for c in anchors)
         return (
-            f"SELECT {_of('seed', (ENTITY, *self._moments))}{columns}\n"
+            f"SELECT {_of('seed', self._seed)}{columns}\n"
             f"FROM seed\n"
             f"JOIN {entity.sql(self.catalog)} r ON r.{ident(entity.primary_key[0])} = seed.{ENTITY}"
             f"{self._visible(entity, 'r', 'seed')}"
@@ -157,15 +159,13 @@ class Gather:
         reached = self._reached(path, source, keys)
         # Path names have no double underscore, so that these are nobody else's.
         latest, counted, rows = f"{path.name}__latest", f"{path.name}__counted", f"{path.name}__rows"
+        listed = self._listed_sql(path, latest, counted, reached.group)
         if path.kind not in _SHARED:
             ctes += [(latest, self._latest_sql(path, reached)), (counted, self._counted_sql(path, reached))]
-            return [*ctes, (ident(path.name), self._listed_sql(path, latest, counted, reached.group))]
-        ctes += [
-            (counted, self._heap_sql(path, reached)),
-            (latest, self._latest_of_heap_sql(path, counted, reached.group)),
-        ]
-        ctes.append((rows, self._listed_sql(path, latest, counted, reached.group)))
-        return [*ctes, (ident(path.name), self._spread_sql(path, source, keys, rows))]
+            return [*ctes, (ident(path.name), listed)]
+        ctes.append((counted, self._heap_sql(path, reached)))
+        ctes.append((latest, self._latest_of_heap_sql(path, counted, reached.group)))
+        return [*ctes, (rows, listed), (ident(path.name), self._spread_sql(path, source, keys, rows))]
 
     def _spread_sql(self, path: Path, source: str, keys: list[str], rows: str) -> str:
         """The rows of each hub, for every seed that is at the hub."""
@@ -174,12 +174,12 @@ class Gather:
             + [f"{rows}.{moment} = {source}.{moment}" for moment in self._moments]
         )
         found = _of(rows, (ident(path.name), ident(counts_name(path.name))))
-        return f"SELECT {_of(source, (ENTITY, *self._moments))}, {found}\nFROM {source}\nJOIN {rows} ON {on}"
+        return f"SELECT {_of(source, self._seed)}, {found}\nFROM {source}\nJOIN {rows} ON {on}"
 
     def _reached(self, path: Path, source: str, keys: list[str]) -> _Reached:
         """The visible rows of a path: those of each seed, or of each distinct hub and as_of."""
         row, link = self._table(path.table), path.links[-1]
-        group, origin = (ENTITY, *self._moments), source
+        group, origin = self._seed, source
         if path.kind in _SHARED:
             group = (*(f"hub{i}" for i in range(len(keys))), *self._moments)
             hubs = ", ".join(f"{key} AS hub{i}" for i, key in enumerate(keys))
@@ -294,15 +294,11 @@ class Gather:
             origin = f"(SELECT * FROM {self._child_path(path)}__latest WHERE rank = 1) latest"
             keys = [f"latest.{ident('r.' + c)}" for c in to_hub.child_columns]
         match = " AND ".join(f"h.{ident(p)} = {key}" for p, key in zip(to_hub.parent_columns, keys, strict=True))
-        return (
-            f"SELECT {_of(source, (ENTITY, *self._moments))}, {columns}\n"
-            f"FROM {origin}\n"
-            f"JOIN {hub.sql(self.catalog)} h ON {match}"
-        )
+        return f"SELECT {_of(source, self._seed)}, {columns}\nFROM {origin}\nJOIN {hub.sql(self.catalog)} h ON {match}"
 
     def _single_sql(self, path: Path, key: dict[str, str]) -> str:
         """The one row of each seed whose columns equal expressions over `self`, as a list, with what it points at."""
-        row, group = self._table(path.table), _of("self", (ENTITY, *self._moments))
+        row, group = self._table(path.table), _of("self", self._seed)
         on = " AND ".join(f"r.{ident(column)} = {value}" for column, value in key.items())
         newest = ""
         if path.data_age:

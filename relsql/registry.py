@@ -61,6 +61,15 @@ def find_model(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> Model
     )
 
 
+def active_card(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> ModelCard:
+    """The card of the active version of a model.
+
+    Raises:
+        ModelError: there is no model of this name. ArtifactError: its card cannot be read.
+    """
+    return read_card(con, catalog, name, find_model(con, catalog, name).version)
+
+
 def read_card(con: duckdb.DuckDBPyConnection, catalog: str, name: str, version: int) -> ModelCard:
     """The card of one model version.
 

@@ -84,9 +84,14 @@ def as_timestamp(argument: str) -> str:
 
 def _result_sql(card: ModelCard) -> str:
     """The call of the score function on a gathered seed."""
+    return f"{card.score_function}({score_argument(card)})"
+
+
+def score_argument(card: ModelCard) -> str:
+    """The score function's argument, within the select list of the gather query."""
     columns = card.gather("").qualified_columns()
     fields = ", ".join(f"{ident(name)}: {column}" for name, column in columns.items())
-    return f"{card.score_function}({{as_of: seed.{AS_OF}, {fields}}})"
+    return f"{{as_of: seed.{AS_OF}, {fields}}}"
 
 
 def score_parameter(card: ModelCard) -> str:

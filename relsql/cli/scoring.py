@@ -69,11 +69,11 @@ def evaluate_command(file: Path, model: str, split: Split, regime: Regime | None
 def _baseline(con: duckdb.DuckDBPyConnection, model: str, split: Split) -> dict[str, float]:
     """The metric that the entity table's own columns reach, by its name."""
     from relsql.baseline import entity_columns_auc
-    from relsql.registry import find_model, read_card
+    from relsql.registry import active_card
     from relsql.schema import current_catalog, read_schema
 
     catalog = current_catalog(con)
-    task = read_card(con, catalog, model, find_model(con, catalog, model).version).task
+    task = active_card(con, catalog, model).task
     metric = entity_columns_auc(con, catalog, read_schema(con, catalog), task, (split,))[split]
     return {"roc_auc" if task.is_classification else "mae": metric}
 
