@@ -1,11 +1,12 @@
-"""Export the three ONNX components of a trained model and check each against torch.
+"""Export the ONNX components of a trained model and check each against torch.
 
     row encoder   input_ids int64 [rows, tokens], attention_mask int64 [rows, tokens]
                   -> row_embedding float32 [rows, width]
-    graph         embeddings float32 [texts, width], seeds int64 [seeds], for each table T the inputs T.numbers,
-                  T.categories, T.texts (those that it has), for each path P the inputs P.rows, P.slots, P.ages and
-                  P.totals (those that it has) -> state float32 [seeds, channels]; see
-                  `relsql.graph_inputs.GraphInputs`
+    path P        one for each shared path: embeddings float32 [texts, width], for each table T that it reads the inputs
+                  T.numbers, T.categories, T.texts (those that it has), P.rows, P.places, P.ages and P.totals (those
+                  that it has) -> message float32 [hubs, channels]; see `relsql.graph_inputs.GraphInputs`
+    graph         the same inputs for all other paths and their tables, for each shared path P the message of each
+                  seed's hub, P.message float32 [seeds, channels] -> state float32 [seeds, channels]
     head          state float32 [seeds, channels], as_of_days float32 [seeds] -> score float32 [seeds]
 
 All axes but widths are dynamic. Calibration is inside the head: `score` is a probability or a value.
@@ -21,6 +22,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 import numpy as np
+import onnx
+import onnx.utils
 import onnxruntime
 import torch
 from tokenizers import Tokenizer
@@ -32,6 +35,8 @@ from relsql.graph_inputs import (
     graph_feed,
     graph_input_names,
     graph_inputs,
+    message_input_name,
+    path_component,
     path_input_names,
     table_input_names,
     tables_of,
@@ -39,6 +44,7 @@ from relsql.graph_inputs import (
 from relsql.head import Head
 from relsql.network import GraphNetwork, GraphTensors, PathTensors, TableTensors
 from relsql.row_text import TABLE_MARKER, VALUE_MARKER
+from relsql.scaling import NumberScaling
 from relsql.tokenizer import encode_batch
 
 TOLERANCE = 1e-5
@@ -46,18 +52,28 @@ OPSET = 18
 
 
 class GraphComponent(nn.Module):
-    """`GraphNetwork` with its inputs as three lists; inputs of width 0 are left out, see `graph_feed`."""
+    """`GraphNetwork` with its inputs as lists; inputs of width 0 are left out, see `graph_feed`.
+
+    The rows of a shared path belong to hubs, whose messages come out, and those of the seeds' hubs come in.
+    """
 
     def __init__(self, network: GraphNetwork) -> None:
         super().__init__()
-        self.network = network
+        self.network = copy.deepcopy(network)
+        for module in self.network.modules():
+            if isinstance(module, NumberScaling):
+                module.settle()
         self.tables = tables_of(network.layouts)
 
-    def forward(self, embeddings: Tensor, seeds: Tensor, tables: list[Tensor], paths: list[Tensor]) -> Tensor:
-        """Entity states, float32 [seeds, channels]; the inputs are those of the module's docstring."""
-        batch = GraphTensors(embeddings, self._tables(tables), self._paths(paths, seeds))
-        states: Tensor = self.network(batch, seeds.shape[0])
-        return states
+    def forward(
+        self, embeddings: Tensor, tables: list[Tensor], paths: list[Tensor], messages: list[Tensor]
+    ) -> list[Tensor]:
+        """Entity states and the messages of shared paths, float32 [n, channels] each, see the module's docstring."""
+        found = self.network.messages(GraphTensors(embeddings, self._tables(tables), self._paths(paths)))
+        given = iter(messages)
+        layouts = self.network.layouts
+        read = [next(given) if x.shared else message for x, message in zip(layouts, found, strict=True)]
+        return [self.network.states(read), *(m for x, m in zip(layouts, found, strict=True) if x.shared)]
 
     def _tables(self, given: list[Tensor]) -> list[TableTensors]:
         parts = iter(given)
@@ -70,14 +86,14 @@ class GraphComponent(nn.Module):
             found.append(TableTensors(numbers, categories, next(parts) if table.text_columns else nothing))
         return found
 
-    def _paths(self, given: list[Tensor], seeds: Tensor) -> list[PathTensors]:
+    def _paths(self, given: list[Tensor]) -> list[PathTensors]:
         parts = iter(given)
         found = []
         for layout in self.network.layouts:
-            rows, slots = next(parts), next(parts)
-            ages = next(parts) if layout.ages_width else torch.zeros((slots.shape[0], 0))
-            totals = next(parts) if layout.counts_width else torch.zeros((seeds.shape[0], 0))
-            found.append(PathTensors(rows, slots, ages, totals))
+            rows, places = next(parts), next(parts)
+            ages = next(parts) if layout.ages_width else torch.zeros((rows.shape[1], 0))
+            totals = next(parts) if layout.counts_width else torch.zeros((places.shape[0], 0))
+            found.append(PathTensors(rows, places, ages, totals))
         return found
 
 
@@ -130,33 +146,48 @@ def export_encoder(
     return content, _largest_difference("encoder", content, encoder, names, cases, rounding=True)
 
 
-def export_graph(network: GraphNetwork, embedding_width: int) -> tuple[bytes, float]:
-    """Export the graph network; returns the ONNX bytes and the largest difference from torch.
+def export_graph(network: GraphNetwork, embedding_width: int) -> tuple[dict[str, bytes], float]:
+    """Export the graph network: `graph.onnx`, and one component for each shared path, see `path_component`.
+
+    Returns:
+        The ONNX bytes by name, and the largest difference from torch.
 
     Raises:
         ExportError: torch cannot export it. ParityError: onnxruntime disagrees by more than 1e-5.
     """
+    layouts = network.layouts
+    shared = [layout.name for layout in layouts if layout.shared]
     component = GraphComponent(network)
     seeds, texts = torch.export.Dim("seeds", min=1), torch.export.Dim("texts", min=1)
     tables: list[dict[int, torch.export.Dim]] = []
-    for i, table in enumerate(tables_of(network.layouts)):
+    for i, table in enumerate(tables_of(layouts)):
         rows = torch.export.Dim(f"table{i}_rows", min=0)
         tables += [{0: rows} for _ in table_input_names(table)]
     paths: list[dict[int, torch.export.Dim]] = []
-    for layout in network.layouts:
+    for layout in layouts:
         rows = torch.export.Dim(f"{layout.name}_rows", min=0)
-        axes = {"rows": {1: rows}, "slots": {0: rows}, "ages": {0: rows}, "totals": {0: seeds}}
+        readers = torch.export.Dim(f"{layout.name}_hubs", min=1) if layout.shared else seeds
+        axes = {"rows": {1: rows}, "places": {0: readers}, "ages": {0: rows}, "totals": {0: readers}}
         paths += [axes[name.rpartition(".")[2]] for name in path_input_names(layout)]
-    shapes = ({0: texts}, {0: seeds}, tables, paths)
-    names = list(graph_input_names(network.layouts))
-    embeddings, index, *tensors = _graph_sample(network.layouts, embedding_width, 5, 0.5, 0)
-    inputs = (embeddings, index, tensors[: len(tables)], tensors[len(tables) :])
-    content = _export("graph", component, inputs, shapes, names, ["state"])
-    cases = [
-        _graph_sample(network.layouts, embedding_width, number, fill, number)
-        for number, fill in ((1, 1.0), (1, 0.0), (7, 0.0), (64, 0.7), (3, 0.1))
-    ]
-    return content, _largest_difference("graph", content, _Flat(component, len(tables)), names, cases)
+    shapes = ({0: texts}, tables, paths, [{0: seeds} for _ in shared])
+
+    def sample(seeds: int, fill: float, seed: int) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
+        embeddings, *tensors = _graph_sample(layouts, embedding_width, seeds, fill, seed)
+        generator = torch.Generator().manual_seed(seed)
+        messages = [torch.randn(seeds, network.config.channels, generator=generator) for _ in shared]
+        return embeddings, tensors[: len(tables)], tensors[len(tables) :], messages
+
+    names = [*graph_input_names(layouts), *map(message_input_name, shared)]
+    outputs = ["state", *(f"message of {name}" for name in shared)]
+    whole = onnx.load_from_string(_export("graph", component, sample(5, 0.5, 0), shapes, names, outputs))
+    cases = [sample(*case) for case in ((1, 1.0, 1), (1, 0.0, 2), (7, 0.0, 7), (64, 0.7, 64), (3, 0.1, 3))]
+    flat = [[case[0], *case[1], *case[2], *case[3]] for case in cases]
+    components, worst = {}, 0.0
+    for position, name in enumerate(["graph.onnx", *map(path_component, shared)]):
+        components[name] = _part(whole, outputs[position])
+        module = _Flat(component, len(tables), len(paths), position)
+        worst = max(worst, _largest_difference(name, components[name], module, names, flat))
+    return components, worst
 
 
 def export_head(head: Head, channels: int) -> tuple[bytes, float]:
@@ -181,25 +212,38 @@ def export_head(head: Head, channels: int) -> tuple[bytes, float]:
 
 
 class _Flat(nn.Module):
-    """`GraphComponent` called with its inputs side by side."""
+    """One output of `GraphComponent`, which is called with its inputs side by side."""
 
-    def __init__(self, component: GraphComponent, table_inputs: int) -> None:
+    def __init__(self, component: GraphComponent, tables: int, paths: int, position: int) -> None:
         super().__init__()
         self.component = component
-        self.table_inputs = table_inputs
+        self.ends = (tables, tables + paths)
+        self.position = position
 
-    def forward(self, embeddings: Tensor, seeds: Tensor, *tensors: Tensor) -> Tensor:
-        tables, paths = tensors[: self.table_inputs], tensors[self.table_inputs :]
-        states: Tensor = self.component(embeddings, seeds, list(tables), list(paths))
-        return states
+    def forward(self, embeddings: Tensor, *tensors: Tensor) -> Tensor:
+        tables, paths = self.ends
+        parts = [list(part) for part in (tensors[:tables], tensors[tables:paths], tensors[paths:])]
+        found: Tensor = self.component(embeddings, *parts)[self.position]
+        return found
+
+
+def _part(whole: onnx.ModelProto, output: str) -> bytes:
+    """The part of a model that leads to one output, with the inputs that it reads."""
+    part = onnx.utils.Extractor(whole).extract_model([x.name for x in whole.graph.input], [output])
+    read = {name for node in part.graph.node for name in node.input}
+    inputs = [x for x in part.graph.input if x.name in read]
+    del part.graph.input[:]
+    part.graph.input.extend(inputs)
+    return bytes(part.SerializeToString())
 
 
 def _graph_sample(layouts: Sequence[BlockLayout], width: int, seeds: int, fill: float, seed: int) -> list[Tensor]:
-    """Random rows: each slot is filled with probability `fill`; the entity's own row always is."""
+    """Random rows: each slot is filled with probability `fill`; the entity's own row always is. Hubs are fewer."""
     random = np.random.default_rng(seed)
     blocks = []
     for position, layout in enumerate(layouts):
-        slots = np.flatnonzero(random.random(seeds * layout.fanout) < (1.0 if position == 0 else fill))
+        readers = seeds // 2 + 1 if layout.shared else seeds
+        slots = np.flatnonzero(random.random(readers * layout.fanout) < (1.0 if position == 0 else fill))
         numbers = (random.normal(size=(len(slots), layout.numbers_width)) * 3).astype(np.float32)
         numbers[random.random(numbers.shape) < 0.1] = np.nan
         start = 0
@@ -208,13 +252,13 @@ def _graph_sample(layouts: Sequence[BlockLayout], width: int, seeds: int, fill: 
             start += segment.numbers_width
         categories = random.integers(0, 2, size=(len(slots), layout.categories_width))
         texts = random.integers(0, 4, size=(len(slots), layout.texts_width))
-        counts = np.bincount(slots // layout.fanout, minlength=seeds)
-        totals = random.integers(0, 99, size=(seeds, layout.counts_width)).astype(np.float32)
+        counts = np.bincount(slots // layout.fanout, minlength=readers)
+        totals = random.integers(0, 99, size=(readers, layout.counts_width)).astype(np.float32)
         blocks.append(Block(numbers, categories, texts, slots, counts, totals))
     inputs = graph_inputs(blocks, layouts)
     embeddings = random.normal(size=(len(inputs.text_ids), width)).astype(np.float32)
     embeddings[0] = 0
-    feed = graph_feed(inputs, layouts, embeddings, seeds)
+    feed = graph_feed(inputs, layouts, embeddings)
     return [torch.from_numpy(np.ascontiguousarray(feed[name])) for name in graph_input_names(layouts)]
 
 

@@ -35,12 +35,14 @@ class BlockLayout:
         fanout: rows per seed at most.
         segments: row's own table first, then its lookups, see `relsql.segments.Segment`.
         counts_width: number of row counts of each seed, see `relsql.paths.Path.count_days`; 0 for a single row.
+        shared: see `relsql.paths.Path.shared`; scoring reads its rows once for each hub.
     """
 
     name: str
     fanout: int
     segments: tuple[Segment, ...]
     counts_width: int = 0
+    shared: bool = False
 
     @property
     def numbers_width(self) -> int:
@@ -229,10 +231,16 @@ def newest_evidence_days(blocks: Sequence[Block], paths: Sequence[Path], schema:
     newest = np.full(len(blocks[0].counts), np.inf)
     for block, path in zip(blocks[1:], paths[1:], strict=True):
         if schema.table(path.table).time_column:
-            seeds = np.flatnonzero(block.counts)
-            # The row's age is the first number after the present flag.
-            youngest = np.fmin.reduceat(block.numbers[:, 1], block.row_starts()[seeds])
-            newest[seeds] = np.fmin(newest[seeds], youngest)
+            newest = np.fmin(newest, newest_row_days(block))
+    return newest
+
+
+def newest_row_days(block: Block) -> npt.NDArray[np.float64]:
+    """Age of the newest row of each seed in days, float64 [seeds]; infinite without rows. The rows must have a time."""
+    newest = np.full(len(block.counts), np.inf)
+    seeds = np.flatnonzero(block.counts)
+    # The row's age is the first number after the present flag.
+    newest[seeds] = np.fmin.reduceat(block.numbers[:, 1], block.row_starts()[seeds])
     return newest
 
 

@@ -17,7 +17,7 @@ from relsql.schema import Schema, Table
 from relsql.segments import segments
 from relsql.task import Task
 
-CARD_FORMAT = 2
+CARD_FORMAT = 3
 """Raised when an older relsql could misread a card."""
 
 
@@ -105,9 +105,21 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The entity table."""
         return self.schema.table(self.task.entity_table)
 
+    @property
+    def message_functions(self) -> dict[str, str]:
+        """Names of the SQL functions that turn the rows of hubs into messages, by path."""
+        return {path.name: f"relsql_message_{self.identity}_{i}" for i, path in enumerate(self.paths) if path.shared}
+
     def gather(self, catalog: str) -> Gather:
-        """The gather query's builder for the database attached as `catalog`."""
-        return Gather(catalog, self.schema, self.paths, self.inputs, self.text_function)
+        """The scoring query's builder for the database attached as `catalog`."""
+        return Gather(
+            catalog,
+            self.schema,
+            self.paths,
+            self.inputs,
+            self.text_function,
+            message_functions=self.message_functions,
+        )
 
     def to_json(self) -> str:
         """The card as JSON text, keys in a fixed order."""
@@ -147,6 +159,12 @@ class _Format(msgspec.Struct):
 def layouts_of(paths: tuple[Path, ...], inputs: dict[str, NodeInputs]) -> tuple[BlockLayout, ...]:
     """The block layouts of planned paths."""
     return tuple(
-        BlockLayout(path.name, path.fanout, segments(path, inputs), (1 + len(path.count_days)) * path.counted)
+        BlockLayout(
+            path.name,
+            path.fanout,
+            segments(path, inputs),
+            counts_width=(1 + len(path.count_days)) * path.counted,
+            shared=path.shared,
+        )
         for path in paths
     )

@@ -116,7 +116,7 @@ class Batch:
 
     def outputs(self, network: GraphNetwork, head: Head) -> Tensor:
         """Raw outputs of the head, float32 [seeds]."""
-        raw: Tensor = head(network(self.tensors, len(self.as_of_days)), self.as_of_days)
+        raw: Tensor = head(network(self.tensors), self.as_of_days)
         return raw
 
 
@@ -129,7 +129,7 @@ def graph_tensors(inputs: GraphInputs, embeddings: FloatArray) -> GraphTensors:
             for table in inputs.tables
         ],
         [
-            PathTensors(*(torch.from_numpy(part) for part in (path.rows, path.slots, path.ages, path.totals)))
+            PathTensors(*(torch.from_numpy(part) for part in (path.rows, path.places, path.ages, path.totals)))
             for path in inputs.paths
         ],
     )
@@ -168,7 +168,7 @@ def _statistics(network: GraphNetwork, train: Batches, batch_size: int = 4_096) 
         batch = train.take(chosen).tensors
         numbers = network.standardised_numbers(batch)
         yield [
-            network.path(i).statistics(numbers[layout.segments[0].inputs.table], batch.paths[i], len(chosen))
+            network.path(i).statistics(numbers[layout.segments[0].inputs.table], batch.paths[i])
             for i, layout in enumerate(train.layouts)
         ]
 

@@ -14,6 +14,7 @@ Result: one row per seed, with `_entity`, `_as_of`, and for each path a list of 
 in any order: recency rank (1 = latest), FLOAT numbers, INTEGER codes. The list is NULL when there are no rows; all are
 NULL when the entity does not exist or is not visible. Beside each list of several rows stands `<path>__counts`, a
 STRUCT(w0, w1, ...): how many visible rows there are in all, and how many within each of the path's `count_days`.
+Scoring asks for the message of a hub's rows in place of the rows, so that the network reads each hub once.
 
 Training for a database that lags behind asks for *delayed* seeds: their data end at `_until`, at or before `_as_of`.
 Models for such a database read how far it lags: the entity's row carries the age of the newest row of any table.
@@ -21,8 +22,8 @@ Models for such a database read how far it lags: the entity's row carries the ag
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from relsql.features import NodeInputs, age_sql, category_sql, number_sql, text_sql, time_sql
 from relsql.paths import Path
@@ -33,9 +34,6 @@ from relsql.sql import ident, indented, with_ctes
 ENTITY = "_entity"
 AS_OF = "_as_of"
 UNTIL = "_until"
-_SHARED = ("hub", "siblings")
-"""Kinds of paths whose rows many seeds have in common: they are gathered once for each hub and as_of."""
-
 # Path names have no double underscore, so that these are nobody else's.
 _EVENTS, _NEWEST = "data__events", "data__newest"
 
@@ -63,6 +61,8 @@ class Gather:
         inputs: node inputs by table.
         text_function: name of the function VARCHAR -> INTEGER that numbers row texts.
         delayed: seeds carry `_until`: only rows with time <= `_until` count, while ages run to `_as_of`.
+        message_functions: by path that is shared, name of the function STRUCT(hub, rows, counts) -> message: the path's
+            column is then the message of the seed's hub in place of the hub's rows. `hub` tells hubs and moments apart.
     """
 
     catalog: str
@@ -71,6 +71,7 @@ class Gather:
     inputs: dict[str, NodeInputs]
     text_function: str
     delayed: bool = False
+    message_functions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def _moments(self) -> tuple[str, ...]:
@@ -108,16 +109,15 @@ class Gather:
 
     def columns(self) -> list[str]:
         """Names of the gathered columns: of each path its rows, and their counts where it has several."""
-        return [
-            name
-            for path in self.paths
-            for name in ([path.name, counts_name(path.name)] if path.counted else [path.name])
-        ]
+        return [name for path in self.paths for name in self._columns_of(path)]
 
     def qualified_columns(self) -> dict[str, str]:
         """The gathered columns as expressions within `query`'s select list."""
-        of_path = {name: path.name for path in self.paths for name in (path.name, counts_name(path.name))}
-        return {name: f"{ident(of_path[name])}.{ident(name)}" for name in self.columns()}
+        return {name: f"{ident(path.name)}.{ident(name)}" for path in self.paths for name in self._columns_of(path)}
+
+    def _columns_of(self, path: Path) -> list[str]:
+        with_counts = path.counted and path.name not in self.message_functions
+        return [path.name, counts_name(path.name)] if with_counts else [path.name]
 
     def _self_sql(self) -> str:
         """The seeds whose entity exists and is visible, with the entity's columns that paths start from."""
@@ -149,7 +149,7 @@ class Gather:
             return [(ident(path.name), self._single_sql(path, {p: f"self.{ident('self.' + c)}" for p, c in pairs}))]
         ctes: list[tuple[str, str]] = []
         source, keys = "self", self._self_keys(path.links[0])
-        if path.kind in _SHARED:
+        if path.shared:
             source, keys = self._hub(path)
             if source not in known:
                 ctes.append((source, self._hub_sql(path)))
@@ -160,7 +160,7 @@ class Gather:
         # Path names have no double underscore, so that these are nobody else's.
         latest, counted, rows = f"{path.name}__latest", f"{path.name}__counted", f"{path.name}__rows"
         listed = self._listed_sql(path, latest, counted, reached.group)
-        if path.kind not in _SHARED:
+        if not path.shared:
             ctes += [(latest, self._latest_sql(path, reached)), (counted, self._counted_sql(path, reached))]
             return [*ctes, (ident(path.name), listed)]
         ctes.append((counted, self._heap_sql(path, reached)))
@@ -173,14 +173,14 @@ class Gather:
             [f"{rows}.hub{i} = {key}" for i, key in enumerate(keys)]
             + [f"{rows}.{moment} = {source}.{moment}" for moment in self._moments]
         )
-        found = _of(rows, (ident(path.name), ident(counts_name(path.name))))
+        found = _of(rows, map(ident, self._columns_of(path)))
         return f"SELECT {_of(source, self._seed)}, {found}\nFROM {source}\nJOIN {rows} ON {on}"
 
     def _reached(self, path: Path, source: str, keys: list[str]) -> _Reached:
         """The visible rows of a path: those of each seed, or of each distinct hub and as_of."""
         row, link = self._table(path.table), path.links[-1]
         group, origin = self._seed, source
-        if path.kind in _SHARED:
+        if path.shared:
             group = (*(f"hub{i}" for i in range(len(keys))), *self._moments)
             hubs = ", ".join(f"{key} AS hub{i}" for i, key in enumerate(keys))
             origin = f"(SELECT DISTINCT {hubs}, {_of(source, self._moments)} FROM {source}) hubs"
@@ -250,7 +250,7 @@ class Gather:
         return f"SELECT {group}, {self._counts_sql(path, reached.source)} AS counts\n{reached.sql}\nGROUP BY {group}"
 
     def _listed_sql(self, path: Path, latest: str, counted: str, group: tuple[str, ...]) -> str:
-        """The list of each group's rows with what they point at, and its counts."""
+        """The list of each group's rows with what they point at, and its counts; or the message made of both."""
         struct = self._row_struct(path, f"{latest}.r", f"{latest}.rank", f"{latest}.{AS_OF}")
         listed = (
             f"SELECT {_of(latest, group)}, list({struct}) AS rows\n"
@@ -258,9 +258,13 @@ class Gather:
             f"{self._lookup_joins(path, f'{latest}.r', latest)}"
             f"GROUP BY {_of(latest, group)}"
         )
+        found = f"listed.rows AS {ident(path.name)},\n    {counted}.counts AS {ident(counts_name(path.name))}"
+        if path.name in self.message_functions:
+            function = self.message_functions[path.name]
+            hub = f"hash({_of('listed', group)})"
+            found = f"{function}({{hub: {hub}, rows: listed.rows, counts: {counted}.counts}}) AS {ident(path.name)}"
         return (
-            f"SELECT {_of('listed', group)}, listed.rows AS {ident(path.name)},\n"
-            f"    {counted}.counts AS {ident(counts_name(path.name))}\n"
+            f"SELECT {_of('listed', group)}, {found}\n"
             f"FROM (\n{indented(listed)}\n) listed\n"
             f"JOIN {counted} USING ({', '.join(group)})"
         )

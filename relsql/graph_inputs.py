@@ -42,13 +42,13 @@ class PathRows:
     Attributes:
         rows: int64 [segments, rows]: position + 1 of each segment's row in its table, 0 = absent.
         ages: float32 [rows, ages], days between the dates of a row and its lookups and as_of; NaN = missing.
-        slots: int64 [rows], see `Block.slot`.
+        places: int64 [seeds, fanout]: position + 1 of the row of each recency rank, 0 = none.
         totals: float32 [seeds, counts_width], see `Block.totals`.
     """
 
     rows: IntArray
     ages: FloatArray
-    slots: IntArray
+    places: IntArray
     totals: FloatArray
 
 
@@ -111,7 +111,10 @@ def graph_inputs(blocks: Sequence[Block], layouts: Sequence[BlockLayout], *, in_
     return GraphInputs(
         text_ids,
         tuple(TableRows(d.numbers, d.categories, t) for d, t in zip(distinct, texts, strict=True)),
-        tuple(PathRows(r, a, b.slot, b.totals) for r, a, b in zip(rows, ages, blocks, strict=True)),
+        tuple(
+            PathRows(r, a, _places(block, layout), block.totals)
+            for r, a, block, layout in zip(rows, ages, blocks, layouts, strict=True)
+        ),
     )
 
 
@@ -131,9 +134,11 @@ def take_seeds(
     paths: list[PathRows] = []
     for layout, path, start in zip(layouts, inputs.paths, starts, strict=True):
         counts = start[chosen + 1] - start[chosen]
-        taken = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts - start[chosen], counts)
-        slots = np.repeat(np.arange(len(chosen)) * layout.fanout, counts) + path.slots[taken] % layout.fanout
-        paths.append(PathRows(path.rows[:, taken], path.ages[taken], slots, path.totals[chosen]))
+        shift = np.cumsum(counts) - counts - start[chosen]
+        taken = np.arange(counts.sum()) - np.repeat(shift, counts)
+        places = path.places[chosen]
+        places = np.where(places > 0, places + shift[:, None], 0)
+        paths.append(PathRows(path.rows[:, taken], path.ages[taken], places, path.totals[chosen]))
         for segment, rows in zip(layout.segments, paths[-1].rows, strict=True):
             used[position[segment.inputs.table]][rows] = True
     numbering = []
@@ -150,6 +155,13 @@ def take_seeds(
     places, texts = compact_texts([table.texts for table in kept])
     tables = tuple(TableRows(t.numbers, t.categories, x) for t, x in zip(kept, texts, strict=True))
     return GraphInputs(inputs.text_ids[places], tables, tuple(paths))
+
+
+def _places(block: Block, layout: BlockLayout) -> IntArray:
+    """The row of each slot, see `PathRows.places`."""
+    places = np.zeros(len(block.counts) * layout.fanout, dtype=np.int64)
+    places[block.slot] = np.arange(1, len(block.slot) + 1)
+    return places.reshape(-1, layout.fanout)
 
 
 def _concat_rows(parts: Sequence[TableRows]) -> TableRows:
@@ -208,33 +220,42 @@ def table_input_names(inputs: NodeInputs) -> tuple[str, ...]:
 
 def path_input_names(layout: BlockLayout) -> tuple[str, ...]:
     """Names of the network's inputs for one path; those of width 0 are left out."""
-    names = [f"path {layout.name}.rows", f"path {layout.name}.slots"]
+    names = [f"path {layout.name}.rows", f"path {layout.name}.places"]
     names += [f"path {layout.name}.ages"] if layout.ages_width else []
     names += [f"path {layout.name}.totals"] if layout.counts_width else []
     return tuple(names)
 
 
+def message_input_name(path: str) -> str:
+    """Name of the graph component's input with the messages of a shared path."""
+    return f"path {path}.message"
+
+
+def path_component(path: str) -> str:
+    """Name of the artefact that turns a shared path's rows into messages."""
+    return f"path {path}.onnx"
+
+
 def graph_input_names(layouts: Sequence[BlockLayout]) -> tuple[str, ...]:
-    """Names of all inputs of the graph component, in order."""
+    """Names of the network's inputs for all tables and paths, in order."""
     tables = [name for inputs in tables_of(layouts) for name in table_input_names(inputs)]
     paths = [name for layout in layouts for name in path_input_names(layout)]
-    return ("embeddings", "seeds", *tables, *paths)
+    return ("embeddings", *tables, *paths)
 
 
-def graph_feed(inputs: GraphInputs, layouts: Sequence[BlockLayout], embeddings: FloatArray, seeds: int) -> Feed:
+def graph_feed(inputs: GraphInputs, layouts: Sequence[BlockLayout], embeddings: FloatArray) -> Feed:
     """Inputs of the graph component by name.
 
     Args:
         inputs: the batch.
         layouts: of its blocks.
         embeddings: float32 [texts, width], those of `inputs.text_ids`.
-        seeds: number of seeds.
     """
-    feed: Feed = {"embeddings": embeddings, "seeds": np.arange(seeds)}
+    feed: Feed = {"embeddings": embeddings}
     for table, rows in zip(tables_of(layouts), inputs.tables, strict=True):
         values: Feed = {"numbers": rows.numbers, "categories": rows.categories, "texts": rows.texts}
         feed |= {name: values[name.rpartition(".")[2]] for name in table_input_names(table)}
     for layout, path in zip(layouts, inputs.paths, strict=True):
-        values = {"rows": path.rows, "slots": path.slots, "ages": path.ages, "totals": path.totals}
+        values = {"rows": path.rows, "places": path.places, "ages": path.ages, "totals": path.totals}
         feed |= {name: values[name.rpartition(".")[2]] for name in path_input_names(layout)}
     return feed

@@ -64,7 +64,7 @@ class PathTensors(NamedTuple):
     """Who reads which rows along one path as tensors, see `relsql.graph_inputs.PathRows`."""
 
     rows: Tensor
-    slots: Tensor
+    places: Tensor
     ages: Tensor
     totals: Tensor
 
@@ -123,9 +123,9 @@ class NodeEncoder(nn.Module):
 class RecencyWindows(Aggregation):  # type: ignore[misc]  # torch_geometric has no types
     """Mean over the last w rows, for several w, side by side.
 
-    `index` is the slot of each row: seed * fanout + recency rank. Shapes: x float32 [rows, channels], index int64
-    [rows] -> float32 [dim_size, len(windows) * channels]. A seed without rows gets zeros. In training a share of the
-    rows is left out of every mean.
+    `index` says which row has each recency rank of each seed: its position + 1, 0 for none. Shapes: x float32
+    [rows, channels], index int64 [seeds, fanout] -> float32 [seeds, len(windows) * channels]. A seed without rows gets
+    zeros. In training a share of the rows is left out of every mean.
     """
 
     within: Tensor
@@ -150,15 +150,16 @@ class RecencyWindows(Aggregation):  # type: ignore[misc]  # torch_geometric has 
         dim_size: int | None = None,
         dim: int = -2,
     ) -> Tensor:
-        """Means over the windows; `index` and `dim_size` are required, the other arguments unused."""
-        assert index is not None and dim_size is not None
-        slots = dim_size * self.fanout
-        rows = x.new_zeros(slots, x.shape[1]).index_put((index,), x).view(dim_size, self.fanout, x.shape[1])
-        kept = x.new_ones(x.shape[0])
+        """Means over the windows; `index` is required, the arguments after it unused."""
+        assert index is not None
+        present = (index > 0).to(x.dtype)
         if self.training and self.hidden_rows:
-            kept = (torch.rand(x.shape[0]) >= self.hidden_rows).to(x.dtype)
-        mask = x.new_zeros(slots).index_put((index,), kept).view(dim_size, 1, self.fanout)
-        weights = mask * self.within
+            kept = (torch.rand(x.shape[0], 1) >= self.hidden_rows).to(x.dtype)
+            present = spread(with_absent(kept), index).squeeze(2)
+        rows = spread(with_absent(x), index)
+        if self.fanout == 1:
+            return rows.squeeze(1) * present
+        weights = present.unsqueeze(1) * self.within
         means = weights / torch.clamp(weights.sum(2, keepdim=True), min=1.0)
         return (means @ rows).flatten(1)
 
@@ -166,8 +167,8 @@ class RecencyWindows(Aggregation):  # type: ignore[misc]  # torch_geometric has 
 class BlockSAGEConv(SAGEConv):  # type: ignore[misc]
     """GraphSAGE convolution (Hamilton et al. 2017, arXiv 1706.02216, section 3) on a block of gathered rows.
 
-    A block's edges run from row i to seed `slot[i] // fanout`, one edge a row: gathering messages is the identity, so
-    that only the aggregate and update steps of `SAGEConv` remain.
+    A block's edges run from its rows to the seeds that have them, one edge a row: gathering messages is the identity,
+    so that only the aggregate and update steps of `SAGEConv` remain.
     """
 
     def __init__(self, fanout: int, config: NetworkConfig) -> None:
@@ -176,9 +177,9 @@ class BlockSAGEConv(SAGEConv):  # type: ignore[misc]
         super().__init__(sizes, config.channels, aggr=aggregation, root_weight=False)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, slot: Tensor, seeds: int) -> Tensor:
-        """Rows float32 [rows, channels] and slots int64 [rows] -> messages float32 [seeds, channels]."""
-        message: Tensor = self.lin_l(self.dropout(self.aggr_module(x, slot, dim_size=seeds)))
+    def forward(self, x: Tensor, places: Tensor) -> Tensor:
+        """Rows float32 [rows, channels], places int64 [seeds, fanout] -> messages float32 [seeds, channels]."""
+        message: Tensor = self.lin_l(self.dropout(self.aggr_module(x, places)))
         return message
 
 
@@ -204,14 +205,13 @@ class PathLayer(nn.Module):
         self.statistic_scaling = NumberScaling(layout.counts_width + averaged)
         self.statistic_map = _linear(self.statistic_scaling.width, channels)
 
-    def forward(self, nodes: dict[str, Tensor], numbers: Tensor, reading: PathTensors, seeds: int) -> Tensor:
+    def forward(self, nodes: dict[str, Tensor], numbers: Tensor, reading: PathTensors) -> Tensor:
         """Messages to the seeds, float32 [seeds, channels].
 
         Args:
             nodes: states of every table's rows; state 0 stands for an absent row.
             numbers: standardised numbers of the rows of the path's own table, in the same order.
             reading: who reads which.
-            seeds: number of seeds.
         """
         # Transformed before it is spread over readers: many seeds read the same row.
         state = spread(self.root(nodes[self.tables[0]]), reading.rows[0])
@@ -219,15 +219,15 @@ class PathLayer(nn.Module):
             state = state + spread(transform(nodes[self.tables[i]]), reading.rows[i])
         if self.age_map is not None:
             state = state + self.age_map(self.age_scaling(reading.ages))
-        message: Tensor = self.convolution(torch.relu(state), reading.slots, seeds)
+        message: Tensor = self.convolution(torch.relu(state), reading.places)
         if self.statistic_map is not None:
-            message = message + self.statistic_map(self.statistic_scaling(self.statistics(numbers, reading, seeds)))
+            message = message + self.statistic_map(self.statistic_scaling(self.statistics(numbers, reading)))
         return message
 
-    def statistics(self, numbers: Tensor, reading: PathTensors, seeds: int) -> Tensor:
+    def statistics(self, numbers: Tensor, reading: PathTensors) -> Tensor:
         """Statistics of each seed's rows, float32 [seeds, statistics]; the arguments are those of `forward`."""
         values = torch.cat([spread(numbers, reading.rows[0]), self.age_scaling.standardised(reading.ages)], dim=1)
-        averages = self.averages(values, reading.slots, dim_size=seeds)
+        averages = self.averages(values, reading.places)
         return torch.cat([torch.log1p(reading.totals), averages], dim=1)
 
 
@@ -257,17 +257,24 @@ class GraphNetwork(nn.Module):
         assert isinstance(module, PathLayer)
         return module
 
-    def forward(self, batch: GraphTensors, seeds: int) -> Tensor:
-        """Entity states of a batch of `seeds` seeds, float32 [seeds, channels]."""
+    def forward(self, batch: GraphTensors) -> Tensor:
+        """Entity states of a batch, float32 [seeds, channels]."""
+        return self.states(self.messages(batch))
+
+    def messages(self, batch: GraphTensors) -> list[Tensor]:
+        """The message of every path to its seeds, float32 [seeds, channels] each."""
         encoded = (
             encoder(*table, batch.embeddings) for encoder, table in zip(self.encoders, batch.tables, strict=True)
         )
         nodes = {table: with_absent(state) for table, state in zip(self.tables, encoded, strict=True)}
         numbers = self.standardised_numbers(batch)
-        messages = [
-            layer(nodes, numbers[layout.segments[0].inputs.table], reading, seeds)
+        return [
+            layer(nodes, numbers[layout.segments[0].inputs.table], reading)
             for layer, layout, reading in zip(self.paths, self.layouts, batch.paths, strict=True)
         ]
+
+    def states(self, messages: list[Tensor]) -> Tensor:
+        """Entity states, float32 [seeds, channels], from the message of every path in order."""
         total: Tensor = torch.stack(messages).sum(0)
         result: Tensor = self.dropout(torch.relu(self.norm(total)))
         return result

@@ -73,6 +73,11 @@ class Path:
         """True if the path can have many rows, so that their number says something."""
         return self.kind not in ("entity", "parents")
 
+    @property
+    def shared(self) -> bool:
+        """True if the rows are those of a hub, which many seeds have in common: they are read once for each hub."""
+        return self.kind in ("hub", "siblings")
+
     def describe(self) -> str:
         """The walk as people read it: `drivers <- results -> constructors <- results, last 16`."""
         if self.kind == "entity":

@@ -42,6 +42,7 @@ class NumberScaling(nn.Module):
         self.register_buffer("logarithmic", torch.zeros(width))
         self.register_buffer("lower", torch.zeros(width, self.bins))
         self.register_buffer("span", torch.ones(width, self.bins))
+        self._all_linear = False
 
     @property
     def width(self) -> int:
@@ -69,11 +70,19 @@ class NumberScaling(nn.Module):
             self.lower[i] = edges[:-1]
             self.span[i] = torch.clamp(edges[1:] - edges[:-1], min=NARROWEST_BIN)
 
+    def settle(self) -> None:
+        """Leave the logarithm out of all later calls, if no number is on the log scale; call it after the last `fit`.
+
+        Scoring would spend half of its time here on logarithms that nobody needs.
+        """
+        self._all_linear = not bool((self.logarithmic > 0.5).any())
+
     def standardised(self, numbers: Tensor) -> Tensor:
         """Standardised numbers alone, float32 [n, width]; a missing one is 0."""
         missing = torch.isnan(numbers)
-        known = torch.where(missing, torch.zeros_like(numbers), numbers)
-        scaled = torch.where(self.logarithmic > 0.5, signed_log(known), known)
+        scaled = torch.where(missing, torch.zeros_like(numbers), numbers)
+        if not self._all_linear:
+            scaled = torch.where(self.logarithmic > 0.5, signed_log(scaled), scaled)
         scaled = torch.clamp((scaled - self.center) / self.scale, -CLIP, CLIP)
         return scaled * (1 - missing.to(numbers.dtype))
 

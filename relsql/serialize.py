@@ -48,8 +48,9 @@ def _value_sql(column: Column, row: str) -> str:
     if column.type in ZONED_TYPES:
         value = utc_sql(value)
     text = value if column.type == "VARCHAR" else f"CAST({value} AS VARCHAR)"
-    # A value must not be taken for a marker; concat() turns NULL into the empty value.
-    return f"replace(left({text}, {MAX_VALUE_CHARACTERS}), '<', '‹')"
+    # A value must not be taken for a marker; concat() turns NULL into the empty value. Unlike left(), substring() runs
+    # once per entry of a dictionary.
+    return f"replace(substring({text}, 1, {MAX_VALUE_CHARACTERS}), '<', '‹')"
 
 
 def _clean(name: str) -> str:

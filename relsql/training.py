@@ -231,7 +231,8 @@ def _export(
     artifacts["encoder.onnx"], parity["encoder"] = export_encoder(
         encoder.module, encoder.tokenizer, texts, encoder.card.max_tokens
     )
-    artifacts["graph.onnx"], parity["graph"] = export_graph(fitted.network, encoder.module.dimension)
+    components, parity["graph"] = export_graph(fitted.network, encoder.module.dimension)
+    artifacts |= components
     artifacts["head.onnx"], parity["head"] = export_head(fitted.head, fitted.network.config.channels)
     return artifacts, parity
 

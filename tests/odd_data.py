@@ -123,5 +123,9 @@ def store_bare_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     def store(module: Any, *_: object) -> tuple[bytes, float]:
         return save(module.state_dict()), 0.0
 
-    for name in ("export_encoder", "export_graph", "export_head"):
+    def store_graph(module: Any, *_: object) -> tuple[dict[str, bytes], float]:
+        return {"graph.onnx": store(module)[0]}, 0.0
+
+    for name in ("export_encoder", "export_head"):
         monkeypatch.setattr(training, name, store)
+    monkeypatch.setattr(training, "export_graph", store_graph)

@@ -10,7 +10,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from relsql.card import ModelCard
+from relsql.card import ModelCard, layouts_of
 from relsql.errors import ModelError, nearest
 from relsql.registry import check_drift, read_artifacts, read_card, read_embeddings, read_models
 from relsql.schema import current_catalog, read_schema
@@ -18,6 +18,7 @@ from relsql.sql import ident
 from relsql.store import open_database
 from udfs.functions import ArrowFunction, create_arrow_function
 from udfs.macros import macro_statements, score_parameter
+from udfs.messages import MESSAGE_SQL_TYPE
 from udfs.scorer import RESULT_SQL_TYPE, Scorer
 
 _SCORERS: dict[str, Scorer] = {}
@@ -133,6 +134,11 @@ def register_functions(con: duckdb.DuckDBPyConnection, scorer: Scorer) -> None:
     pa.array([1.0]).to_numpy()
     create_arrow_function(con, card.text_function, scorer.texts.ids, ["VARCHAR"], "INTEGER")
     create_arrow_function(con, card.score_function, scorer.score, [score_parameter(card)], RESULT_SQL_TYPE)
+    for layout in layouts_of(card.paths, card.inputs):
+        if layout.shared:
+            rows = f"STRUCT(hub UBIGINT, rows {layout.arrow_type()}, counts {layout.counts_type()})"
+            send = scorer.hubs[layout.name].send
+            create_arrow_function(con, card.message_functions[layout.name], send, [rows], MESSAGE_SQL_TYPE)
     create_arrow_function(con, card.encode_function, _encoder(scorer), ["VARCHAR"], f"FLOAT[{card.encoder.width}]")
 
 

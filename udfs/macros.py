@@ -11,6 +11,7 @@ from relsql.gather import AS_OF, ENTITY, latest_event_sql
 from relsql.segments import counts_name
 from relsql.serialize import row_text_sql
 from relsql.sql import ident, indented
+from udfs.messages import MESSAGE_SQL_TYPE
 
 
 def predict_name(model: str) -> str:
@@ -96,9 +97,9 @@ def score_argument(card: ModelCard) -> str:
 
 def score_parameter(card: ModelCard) -> str:
     """DuckDB type of the score function's argument."""
-    layouts = layouts_of(card.paths, card.inputs)
     fields = ["as_of TIMESTAMP"]
-    for path, layout in zip(card.paths, layouts, strict=True):
-        fields.append(f"{ident(layout.name)} {layout.arrow_type()}")
-        fields += [f"{ident(counts_name(path.name))} {layout.counts_type()}"] if path.counted else []
+    for path, layout in zip(card.paths, layouts_of(card.paths, card.inputs), strict=True):
+        fields.append(f"{ident(path.name)} {MESSAGE_SQL_TYPE if path.shared else layout.arrow_type()}")
+        if path.counted and not path.shared:
+            fields.append(f"{ident(counts_name(path.name))} {layout.counts_type()}")
     return f"STRUCT({', '.join(fields)})"

@@ -64,7 +64,7 @@ def test_a_change_takes_away_what_it_names_and_nothing_else(prepared: Prepared, 
     }
     assert gone[name]
     for path, old in zip(after.paths, before.paths, strict=True):
-        np.testing.assert_array_equal(path.slots, old.slots)
+        np.testing.assert_array_equal(path.places, old.places)
         assert (path.rows[0] > 0).sum() == (old.rows[0] > 0).sum()
         if name != "counts":
             np.testing.assert_array_equal(path.totals, old.totals)

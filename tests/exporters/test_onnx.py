@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,13 +13,13 @@ import pytest
 import torch
 
 from exporters import onnx as exporter
-from relsql.blocks import Block
+from relsql.blocks import Block, BlockLayout, FloatArray
 from relsql.card import layouts_of
 from relsql.encoder import RowEncoder, compact_config, new_model
 from relsql.errors import ExportError, ParityError
 from relsql.features import CategoryInput, NodeInputs, NumberInput
 from relsql.fit import Batches, SeedSet, fit_statistics, graph_tensors
-from relsql.graph_inputs import graph_feed, graph_inputs
+from relsql.graph_inputs import graph_feed, graph_inputs, message_input_name
 from relsql.head import Head
 from relsql.network import GraphNetwork, NetworkConfig
 from relsql.paths import Path
@@ -46,9 +47,9 @@ def network() -> GraphNetwork:
 
 
 def test_graph_component_agrees_on_unseen_shapes() -> None:
-    content, difference = exporter.export_graph(network(), CONFIG.text_width)
-    assert 0 <= difference <= 1e-5
-    session = onnxruntime.InferenceSession(content)
+    components, difference = exporter.export_graph(network(), CONFIG.text_width)
+    assert 0 <= difference <= 1e-5 and set(components) == {"graph.onnx"}
+    session = onnxruntime.InferenceSession(components["graph.onnx"])
     names = {node.name for node in session.get_inputs()}
     assert {"embeddings", "orders.numbers", "shops.texts", "path orders.rows", "path orders.ages"} <= names
     assert "path orders.totals" in names and not {"path people.ages", "path people.totals"} & names
@@ -59,15 +60,46 @@ def test_graph_component_reads_what_the_scorer_feeds_it() -> None:
     net = GraphNetwork(LAYOUTS, CONFIG)
     blocks = {seeds: random_blocks(seeds) for seeds in (0, 1, 40)}
     fit_statistics(net, Head(CONFIG, classification=True), batches(blocks[40]))
-    session = onnxruntime.InferenceSession(exporter.export_graph(net, CONFIG.text_width)[0])
+    session = onnxruntime.InferenceSession(exporter.export_graph(net, CONFIG.text_width)[0]["graph.onnx"])
     for seeds, gathered in blocks.items():
         inputs = graph_inputs(gathered, LAYOUTS)
         embeddings = EMBEDDINGS[inputs.text_ids]
-        found = session.run(None, graph_feed(inputs, LAYOUTS, embeddings, seeds))[0]
+        found = session.run(None, graph_feed(inputs, LAYOUTS, embeddings))[0]
         with torch.inference_mode():
-            expected = net.eval()(graph_tensors(inputs, embeddings), seeds).numpy()
+            expected = net.eval()(graph_tensors(inputs, embeddings)).numpy()
         assert found.shape == (seeds, CONFIG.channels)
         np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_messages_of_hubs_are_computed_apart() -> None:
+    torch.manual_seed(1)
+    layouts = (LAYOUTS[0], replace(LAYOUTS[1], shared=True), LAYOUTS[2])
+    net = GraphNetwork(layouts, CONFIG)
+    seeds, hubs = random_blocks(40), random_blocks(7, 1)[1]
+    fit_statistics(net, Head(CONFIG, classification=True), batches(seeds))
+    components, difference = exporter.export_graph(net, CONFIG.text_width)
+    assert difference <= 1e-5 and set(components) == {"graph.onnx", "path rows.onnx"}
+    # Which hub each seed is at; its rows stand beside the seed's own ones for torch.
+    at = np.arange(40) % 7
+    seeds[1] = hubs.take(at, hubs.row_starts(), layouts[1].fanout)
+    inputs = graph_inputs(seeds, layouts)
+    with torch.inference_mode():
+        expected = net.eval()(graph_tensors(inputs, EMBEDDINGS[inputs.text_ids])).numpy()
+    messages = output(components["path rows.onnx"], [hubs], [layouts[1]])
+    own = [seeds[0], seeds[2]], [layouts[0], layouts[2]]
+    found = output(components["graph.onnx"], *own, {message_input_name("rows"): messages[at]})
+    assert messages.shape == (7, CONFIG.channels) and np.ptp(messages, axis=0).max() > 0.01
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def output(
+    content: bytes, blocks: list[Block], layouts: list[BlockLayout], more: dict[str, FloatArray] | None = None
+) -> FloatArray:
+    inputs = graph_inputs(blocks, layouts)
+    feed = graph_feed(inputs, layouts, EMBEDDINGS[inputs.text_ids]) | (more or {})
+    session = onnxruntime.InferenceSession(content)
+    found: FloatArray = session.run(None, {node.name: feed[node.name] for node in session.get_inputs()})[0]
+    return found
 
 
 def batches(blocks: list[Block]) -> Batches:

@@ -75,7 +75,7 @@ def test_regression_comes_in_the_labels_unit() -> None:
     assert report.metric_name == "mae" and report.validation_metric < constant / 2
     batch = Batches(validation, LAYOUTS, NO_TEXTS).take(np.arange(200))
     with torch.inference_mode():
-        scores = head.score(network(batch.tensors, 200), batch.as_of_days).numpy()
+        scores = head.score(network(batch.tensors), batch.as_of_days).numpy()
     error = np.abs(scores - validation.labels).mean()
     assert float(error) == pytest.approx(report.validation_metric, rel=1e-3)
 

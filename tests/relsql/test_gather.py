@@ -503,17 +503,20 @@ def test_macro_with_subqueries_and_constants_as_arguments(
 # The generated SQL, as text. Rewrite the files with
 # RELSQL_UPDATE_FIXTURES=1 pytest tests/relsql/test_gather.py -k on_file
 
-CASES = ("entity", "parents", "siblings", "children", "grandchildren", "hub", "data_age")
+CASES = ("entity", "parents", "siblings", "children", "grandchildren", "hub", "data_age", "message")
 
 
 def fixture_sql(con: duckdb.DuckDBPyConnection, kind: str) -> str:
     database = shop()
     database.create(con, "shop")
     gather = planned(con, database, "shop", "customers", 3, data_age=kind == "data_age")
-    wanted = [p for p in gather.paths if kind in (p.kind, "data_age")]
+    shape = {"message": "siblings", "data_age": "entity"}.get(kind, kind)
+    wanted = [p for p in gather.paths if p.kind == shape]
     needed = {"grandchildren": 1, "hub": 1}.get(kind, 0)
     walked = [p for p in gather.paths if needed and p.kind == "children" and p.links == wanted[0].links[:1]]
     paths = tuple(dict.fromkeys([gather.paths[0], *walked, wanted[0]]))
+    if kind == "message":
+        gather = replace(gather, message_functions={wanted[0].name: "message_of_siblings"})
     return replace(gather, paths=paths).query(seeds_sql([(1, DAYS[2])], "INTEGER")) + "\n"
 
 

@@ -42,7 +42,9 @@ def test_graph_inputs_lead_back_to_the_rows(seeds: int, in_order: bool) -> None:
     assert inputs.text_ids[0] == 0 and len(np.unique(inputs.text_ids)) == len(inputs.text_ids)
     _, parents, rows = inputs.tables
     for path, block in zip(inputs.paths, blocks, strict=True):
-        np.testing.assert_array_equal(path.slots, block.slot)
+        filled = np.flatnonzero(path.places)
+        np.testing.assert_array_equal(filled, np.sort(block.slot))
+        np.testing.assert_array_equal(block.slot[path.places.ravel()[filled] - 1], filled)
         np.testing.assert_array_equal(path.totals, block.totals)
     path, block = inputs.paths[1], blocks[1]
     np.testing.assert_array_equal(path.rows[1] > 0, block.numbers[:, 3] > 0.5)
@@ -110,13 +112,13 @@ def test_taking_leaves_the_batch_as_it_was() -> None:
 
 def test_feed_has_every_input_and_none_of_width_0() -> None:
     inputs = graph_inputs(random_blocks(5), LAYOUTS)
-    feed = graph_feed(inputs, LAYOUTS, np.zeros((len(inputs.text_ids), 3), dtype=np.float32), 5)
+    feed = graph_feed(inputs, LAYOUTS, np.zeros((len(inputs.text_ids), 3), dtype=np.float32))
     assert tuple(feed) == graph_input_names(LAYOUTS)
     assert set(feed) == {
-        *("embeddings", "seeds", "e.numbers", "e.categories", "e.texts", "p.numbers", "p.texts"),
-        *("r.numbers", "r.categories", "path entity.rows", "path entity.slots"),
-        *("path rows.rows", "path rows.slots", "path rows.ages", "path rows.totals"),
-        *("path more.rows", "path more.slots", "path more.totals"),
+        *("embeddings", "e.numbers", "e.categories", "e.texts", "p.numbers", "p.texts"),
+        *("r.numbers", "r.categories", "path entity.rows", "path entity.places"),
+        *("path rows.rows", "path rows.places", "path rows.ages", "path rows.totals"),
+        *("path more.rows", "path more.places", "path more.totals"),
     }
     assert feed["p.numbers"].shape[1] == 0 and feed["path rows.totals"].shape == (5, 4)
 

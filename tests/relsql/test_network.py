@@ -34,7 +34,7 @@ def network() -> GraphNetwork:
 
 def run(network: GraphNetwork, blocks: list[Block]) -> np.ndarray:
     with torch.inference_mode():
-        return network(tensors(graph_inputs(blocks, LAYOUTS)), len(blocks[0].counts)).numpy()
+        return network(tensors(graph_inputs(blocks, LAYOUTS))).numpy()
 
 
 def shuffled(block: Block, rng: np.random.Generator) -> Block:
@@ -54,6 +54,8 @@ def test_one_window_is_the_plain_sage_convolution() -> None:
     fanout, seeds, channels = 6, 9, 8
     counts = rng.integers(0, fanout + 1, seeds)
     slot = torch.from_numpy(np.concatenate([i * fanout + rng.permutation(n) for i, n in enumerate(counts)]))
+    places = torch.zeros(seeds * fanout, dtype=torch.int64)
+    places[slot] = torch.arange(1, len(slot) + 1)
     x = torch.randn(len(slot), channels)
     ours = BlockSAGEConv(fanout, replace(CONFIG, windows=(fanout,))).eval()
     plain = SAGEConv((channels, channels), channels, aggr="mean", root_weight=False)
@@ -62,27 +64,27 @@ def test_one_window_is_the_plain_sage_convolution() -> None:
         plain.lin_l.bias.copy_(ours.lin_l.bias)
     edges = torch.stack([torch.arange(len(slot)), slot // fanout])
     expected = plain((x, torch.zeros(seeds, channels)), edges, size=(len(slot), seeds))
-    torch.testing.assert_close(ours(x, slot, seeds), expected)
+    torch.testing.assert_close(ours(x, places.view(seeds, fanout)), expected)
 
 
 def test_windows_are_means_over_the_latest_rows() -> None:
     x = torch.tensor([[3.0], [1.0], [5.0], [7.0]])
     windows = RecencyWindows(4, (1, 2, 16))
     assert (windows.windows, windows.width(1)) == ((1, 2, 4), 3)
-    found = windows(x, torch.tensor([2, 0, 1, 8]), dim_size=3)
+    found = windows(x, torch.tensor([[2, 3, 1, 0], [0, 0, 0, 0], [4, 0, 0, 0]]))
     torch.testing.assert_close(found, torch.tensor([[1.0, 3.0, 3.0], [0.0, 0.0, 0.0], [7.0, 7.0, 7.0]]))
 
 
 def test_rows_hidden_in_training_leave_the_mean_of_the_others() -> None:
     x = torch.tensor([[1.0], [10.0]]).repeat(500, 1)
-    slot = torch.arange(1000)
+    places = torch.arange(1, 1001).view(500, 2)
     windows = RecencyWindows(2, (1, 2), hidden_rows=0.25).train()
     torch.manual_seed(0)
-    latest, both = windows(x, slot, dim_size=500).T
+    latest, both = windows(x, places).T
     assert set(latest.tolist()) == {0.0, 1.0} and set(both.tolist()) == {0.0, 1.0, 5.5, 10.0}
     assert 0.15 < float((latest == 0).float().mean()) < 0.35
     assert 0.46 < float((both == 5.5).float().mean()) < 0.66
-    assert set(windows.eval()(x, slot, dim_size=500)[:, 1].tolist()) == {5.5}
+    assert set(windows.eval()(x, places)[:, 1].tolist()) == {5.5}
 
 
 def test_the_order_of_rows_does_not_matter(network: GraphNetwork) -> None:
@@ -106,7 +108,7 @@ def test_taken_seeds_have_the_states_that_they_have_in_the_batch(network: GraphN
     starts = [np.append(block.row_starts(), len(block.slot)) for block in blocks]
     for chosen in (np.array([3, 11, 3]), np.random.default_rng(0).integers(0, 20, 50)):
         with torch.inference_mode():
-            found = network(tensors(take_seeds(inputs, LAYOUTS, chosen, starts)), len(chosen)).numpy()
+            found = network(tensors(take_seeds(inputs, LAYOUTS, chosen, starts))).numpy()
         np.testing.assert_allclose(found, whole[chosen], atol=1e-6)
 
 
@@ -177,7 +179,7 @@ def test_gradients_are_finite_with_extreme_numbers() -> None:
     blocks = random_blocks(6)
     blocks[1].numbers[::2, 1] = math.inf
     blocks[1].numbers[1::2, 2] = -3e38
-    network(tensors(graph_inputs(blocks, LAYOUTS)), 6).sum().backward()
+    network(tensors(graph_inputs(blocks, LAYOUTS))).sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
 
 

@@ -328,7 +328,9 @@ con.close()
     assert "damaged" in done.stdout
 
 
-@pytest.mark.parametrize(("format", "fix"), [(1, "relsql train"), (99, "pip install --upgrade relsql")])
+@pytest.mark.parametrize(
+    ("format", "fix"), [(1, "relsql train"), (2, "relsql train"), (99, "pip install --upgrade relsql")]
+)
 def test_cards_of_another_relsql_are_refused(shop: Path, format: int, fix: str) -> None:
     with duckdb.connect(str(shop)) as con:
         con.execute(f"UPDATE relsql.models SET card = regexp_replace(card, '\"format\": \\d+', '\"format\": {format}')")

@@ -1,0 +1,49 @@
+"""The ONNX components of a model as onnxruntime sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy.typing as npt
+import onnxruntime
+
+from relsql.blocks import FloatArray
+from relsql.card import ModelCard
+from relsql.errors import ArtifactError
+
+
+class Component:
+    """One component, ready to run. It may be called from several threads.
+
+    Args:
+        card: the card of the model that the component belongs to.
+        artifacts: bytes by name.
+        name: of the component.
+        threads: onnxruntime threads per call; DuckDB brings its own threads.
+
+    Raises:
+        ArtifactError: the component cannot be loaded.
+    """
+
+    def __init__(self, card: ModelCard, artifacts: Mapping[str, bytes], name: str, *, threads: int = 1) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(
+                artifacts[name], sess_options=options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            problem = str(error).splitlines()[0]
+            raise ArtifactError(
+                f"model '{card.name}': component {name} cannot be loaded: {problem}",
+                fix=f"relsql train FILE {card.task.name} --name {card.name}",
+            ) from error
+        self._inputs = {node.name for node in self._session.get_inputs()}
+
+    def __call__(self, feed: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
+        """The component's output; what it does not read of `feed` is left out."""
+        found: FloatArray = self._session.run(None, {k: v for k, v in feed.items() if k in self._inputs})[0]
+        return found
