@@ -106,9 +106,10 @@ class NodeEncoder(nn.Module):
 
     def forward(self, numbers: Tensor, categories: Tensor, texts: Tensor, embeddings: Tensor) -> Tensor:
         """States of rows; the arguments are those of the class's docstring."""
-        state = self.bias.expand(numbers.shape[0], -1)
-        if self.number_map is not None:
-            state = state + self.number_map(self.scaling(numbers))
+        if self.number_map is None:
+            state = self.bias.expand(numbers.shape[0], -1)
+        else:
+            state = self.number_map(self.scaling(numbers)) + self.bias
         for i, embedding in enumerate(self.embeddings):
             codes = categories[:, i]
             if self.training:

@@ -79,20 +79,26 @@ class NumberScaling(nn.Module):
 
     def standardised(self, numbers: Tensor) -> Tensor:
         """Standardised numbers alone, float32 [n, width]; a missing one is 0."""
-        missing = torch.isnan(numbers)
-        scaled = torch.where(missing, torch.zeros_like(numbers), numbers)
-        if not self._all_linear:
-            scaled = torch.where(self.logarithmic > 0.5, signed_log(scaled), scaled)
-        scaled = torch.clamp((scaled - self.center) / self.scale, -CLIP, CLIP)
-        return scaled * (1 - missing.to(numbers.dtype))
+        return self._scaled(numbers.t()).t().contiguous()
 
     def forward(self, numbers: Tensor) -> Tensor:
         """The encoding described above."""
-        flags = torch.isnan(numbers).to(numbers.dtype)
-        scaled = self.standardised(numbers)
-        shares = torch.clamp((scaled.unsqueeze(2) - self.lower) / self.span, 0.0, 1.0)
-        shares = shares * (1 - flags).unsqueeze(2)
-        return torch.cat([scaled, shares.flatten(1), flags], dim=1)
+        # All of one number side by side: onnxruntime is several times faster when it broadcasts along rows.
+        columns = numbers.t()
+        known = 1 - torch.isnan(columns).to(numbers.dtype)
+        scaled = self._scaled(columns)
+        shares = torch.clamp((scaled.unsqueeze(1) - self.lower.unsqueeze(2)) / self.span.unsqueeze(2), 0.0, 1.0)
+        shares = shares * known.unsqueeze(1)
+        return torch.cat([scaled, shares.flatten(0, 1), 1 - known]).t().contiguous()
+
+    def _scaled(self, columns: Tensor) -> Tensor:
+        """Standardised numbers, float32 [width, n]."""
+        missing = torch.isnan(columns)
+        scaled = torch.where(missing, torch.zeros_like(columns), columns)
+        if not self._all_linear:
+            scaled = torch.where(self.logarithmic.unsqueeze(1) > 0.5, signed_log(scaled), scaled)
+        scaled = torch.clamp((scaled - self.center.unsqueeze(1)) / self.scale.unsqueeze(1), -CLIP, CLIP)
+        return scaled * (1 - missing.to(columns.dtype))
 
 
 class TextScaling(nn.Module):
