@@ -56,6 +56,7 @@ class TrainedModel:
         phases: seconds by phase.
         validation_scores: scores of the validation labels by the model before `refit`, float32 [labels whose entity is
             visible at as_of], sorted by (as_of, entity).
+        network, head: the torch modules that were exported.
     """
 
     name: str
@@ -65,6 +66,8 @@ class TrainedModel:
     seconds: float
     phases: dict[str, float]
     validation_scores: FloatArray = field(compare=False, repr=False)
+    network: GraphNetwork = field(compare=False, repr=False)
+    head: Head = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +161,15 @@ def _train(
             run.save(con, catalog)
     phases = {phase.name: phase.seconds for phase in run.phases}
     return TrainedModel(
-        name, run.version, plan.task.name, fitted.metrics, sum(phases.values()), phases, fitted.validation_scores
+        name,
+        run.version,
+        plan.task.name,
+        fitted.metrics,
+        sum(phases.values()),
+        phases,
+        fitted.validation_scores,
+        fitted.network,
+        fitted.head,
     )
 
 

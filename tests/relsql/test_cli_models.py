@@ -42,6 +42,8 @@ def league(tmp_path: Path) -> Path:
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Replace training and attaching; the list receives the arguments of each training."""
+    from relsql.head import Head
+    from relsql.network import GraphNetwork, NetworkConfig
     from relsql.training import TrainedModel
 
     calls: list[dict[str, Any]] = []
@@ -55,7 +57,8 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         progress("network", 1.0, {"val_roc_auc": 0.71})
         scores = np.array([0.5], dtype=np.float32)
         metrics = {"val_roc_auc": 0.71239, "epochs": 2}
-        return TrainedModel(name, 3, task.name, metrics, 12.3456, {"check": 0.1}, scores)
+        network, head = GraphNetwork((), NetworkConfig()), Head(NetworkConfig(), classification=True)
+        return TrainedModel(name, 3, task.name, metrics, 12.3456, {"check": 0.1}, scores, network, head)
 
     def attach(con: object, *, database: str | None = None, models: Any = None) -> tuple[str, ...]:
         return tuple(f"predict_{name}" for name in models)
