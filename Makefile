@@ -48,7 +48,7 @@ bench-accuracy: setup ## Measure every method on every task, 5 seeds each (hours
 bench-truth: setup ## Measure how much of a planted signal is found in generated databases
 	$(BIN)/python -m benchmarks.known_truth
 
-bench-speed: setup ## Measure scoring speed, from one entity to a million (an hour, idle machine)
+bench-speed: setup ## Measure scoring speed, from one entity to a million (hours, idle machine)
 	$(BIN)/python -m benchmarks.speed
 
 build: setup ## Build the wheel into dist/

@@ -1,7 +1,10 @@
 """Databases for the speed benchmark: plain rows of any number, drawn by DuckDB itself, the same for the same size.
 
-one-hop   customers, each with 20 orders; the orders lie in the order of time, so that a customer's are scattered
-hub       the same orders also point at shops; one shop has 100,000 of them (a tenth, when there are fewer orders)
+one-hop     customers, each with 20 orders; the orders lie in the order of time, so that a customer's are scattered
+hub         the same orders also point at shops; one shop has 100,000 of them (a tenth, when there are fewer orders)
+ten-table   each customer's 20 rows lie in four tables of its children (orders, payments, visits, tickets) and one of
+            grandchildren (the items of orders); customers point at regions and so have siblings, tickets point at
+            agents, payments at methods, items at products
 """
 
 from __future__ import annotations
@@ -20,9 +23,47 @@ from relsql.task import Task, save_task
 ORDERS_PER_CUSTOMER = 20
 HOT_SHOP_ORDERS = 100_000
 SHOP_ORDERS = 1_000
-VARIANTS = ("one-hop", "hub")
+HUB_ROWS = 100
+"""Customers of a region, and tickets of an agent."""
+
 LATEST = "TIMESTAMP '2024-01-01'"
 """All rows lie before it."""
+
+Tables = dict[str, tuple[str, str | None]]
+"""Key and time column by table."""
+
+_CUSTOMERS: Tables = {"customers": ("customer_id", "joined"), "orders": ("order_id", "ordered")}
+_TEN: Tables = {
+    "items": ("item_id", "added"),
+    "payments": ("payment_id", "paid"),
+    "visits": ("visit_id", "visited"),
+    "tickets": ("ticket_id", "opened"),
+    "regions": ("region_id", None),
+    "products": ("product_id", None),
+    "methods": ("method_id", None),
+    "agents": ("agent_id", None),
+}
+SCHEMAS: dict[str, tuple[Tables, tuple[tuple[str, str], ...]]] = {
+    "one-hop": (_CUSTOMERS, (("orders", "customers"),)),
+    "hub": (_CUSTOMERS | {"shops": ("shop_id", None)}, (("orders", "customers"), ("orders", "shops"))),
+    "ten-table": (
+        _CUSTOMERS | _TEN,
+        (
+            ("orders", "customers"),
+            ("payments", "customers"),
+            ("visits", "customers"),
+            ("tickets", "customers"),
+            ("items", "orders"),
+            ("items", "products"),
+            ("payments", "methods"),
+            ("tickets", "agents"),
+            ("customers", "regions"),
+        ),
+    ),
+}
+"""Tables of each variant, and its links from child to parent, each over the parent's key."""
+
+VARIANTS = tuple(SCHEMAS)
 
 CHURN = Task(
     name="churn",
@@ -77,45 +118,99 @@ def create(path: Path, size: Size) -> None:
 
 
 def _statements(size: Size) -> list[str]:
-    shop_column, shop = "", ""
-    statements = []
+    return _ten_tables(size) if size.variant == "ten-table" else [*_shops(size), _customers(size), _orders(size)]
+
+
+def _customers(size: Size, columns: str = "") -> str:
+    return f"""CREATE TABLE customers AS
+        SELECT CAST(1 + i AS BIGINT) AS customer_id,
+            TIMESTAMP '2020-01-01' + to_seconds(CAST(hash(i, 'joined') % (366 * 86400) AS BIGINT)) AS joined,
+            ['private', 'business', 'public'][CAST(1 + hash(i, 'segment') % 3 AS INTEGER)] AS segment,
+            CAST(hash(i, 'age') % 80 AS INTEGER) AS age{columns}
+        FROM range({size.customers}) t(i)"""
+
+
+def _shops(size: Size) -> list[str]:
+    if size.variant != "hub":
+        return []
+    return [_lookup("shops", "shop_id", _shop_count(size), "50 + hash(i, 'area') % 950 AS area")]
+
+
+def _shop_count(size: Size) -> int:
+    return max(2, size.orders // SHOP_ORDERS)
+
+
+def _orders(size: Size) -> str:
+    shop = ""
     if size.variant == "hub":
-        hot = min(HOT_SHOP_ORDERS, size.orders // 10)
-        shops = max(2, size.orders // SHOP_ORDERS)
-        statements.append(
-            f"""CREATE TABLE shops AS
-                SELECT CAST(1 + i AS BIGINT) AS shop_id, 50 + hash(i, 'area') % 950 AS area FROM range({shops}) t(i)"""
-        )
-        shop_column = ", shop_id"
-        shop = f", CAST(if(hash(i, 'hot') % {size.orders} < {hot}, 1, 2 + hash(i, 'shop') % {shops - 1}) AS BIGINT)"
-    statements.append(
-        f"""CREATE TABLE customers AS
-            SELECT CAST(1 + i AS BIGINT) AS customer_id,
-                TIMESTAMP '2020-01-01' + to_seconds(CAST(hash(i, 'joined') % (366 * 86400) AS BIGINT)) AS joined,
-                ['private', 'business', 'public'][CAST(1 + hash(i, 'segment') % 3 AS INTEGER)] AS segment,
-                CAST(hash(i, 'age') % 80 AS INTEGER) AS age
-            FROM range({size.customers}) t(i)"""
-    )
-    # Three years of orders in the order of time; whose they are is drawn.
-    statements.append(
-        f"""CREATE TABLE orders (order_id, customer_id, ordered, amount, channel{shop_column}) AS
-            SELECT CAST(1 + i AS BIGINT), CAST(1 + hash(i, 'customer') % {size.customers} AS BIGINT),
-                TIMESTAMP '2021-01-01' + to_microseconds(CAST(i * (1094.0 * 86400e6 / {size.orders}) AS BIGINT)),
-                round(1 + 99.0 * (hash(i, 'amount') % 10000) / 10000, 2),
-                ['web', 'phone', 'shop', 'post'][CAST(1 + hash(i, 'channel') % 4 AS INTEGER)]{shop}
-            FROM range({size.orders}) t(i)"""
-    )
-    return statements
+        hot, others = min(HOT_SHOP_ORDERS, size.orders // 10), _shop_count(size) - 1
+        shop = f"if(hash(i, 'hot') % {size.orders} < {hot}, 1, 2 + hash(i, 'shop') % {others})"
+        shop = f", CAST({shop} AS BIGINT) AS shop_id"
+    columns = f"""round(1 + 99.0 * (hash(i, 'amount') % 10000) / 10000, 2) AS amount,
+            ['web', 'phone', 'shop', 'post'][CAST(1 + hash(i, 'channel') % 4 AS INTEGER)] AS channel{shop}"""
+    return _events("orders", "order_id", "ordered", size.orders, _drawn("customer", size.customers), columns)
+
+
+def _ten_tables(size: Size) -> list[str]:
+    n, products = size.customers, 200
+    regions, agents = max(2, n // HUB_ROWS), max(2, 2 * n // HUB_ROWS)
+    customer = _drawn("customer", n)
+    amount = "round(1 + 99.0 * (hash(i, 'amount') % 10000) / 10000, 2) AS amount"
+    return [
+        _lookup("regions", "region_id", regions, "hash(i, 'income') % 900 AS income"),
+        _lookup("methods", "method_id", 4, "['card', 'cash', 'bank', 'voucher'][CAST(1 + i AS INTEGER)] AS method"),
+        _lookup("products", "product_id", products, "hash(i, 'price') % 500 AS price"),
+        _lookup("agents", "agent_id", agents, "hash(i, 'hired') % 20 AS years"),
+        _customers(size, f", {_drawn('region', regions)}"),
+        _events("orders", "order_id", "ordered", 4 * n, customer, amount),
+        # Two items an order, added when it is made.
+        _events(
+            "items",
+            "item_id",
+            "added",
+            8 * n,
+            f"CAST(1 + i // 2 AS BIGINT) AS order_id, {_drawn('product', products)}",
+            "CAST(1 + hash(i, 'pieces') % 5 AS INTEGER) AS pieces",
+        ),
+        _events("payments", "payment_id", "paid", 3 * n, f"{customer}, {_drawn('method', 4)}", amount),
+        _events("visits", "visit_id", "visited", 3 * n, customer, "CAST(hash(i, 'pages') % 40 AS INTEGER) AS pages"),
+        _events(
+            "tickets",
+            "ticket_id",
+            "opened",
+            2 * n,
+            f"{customer}, {_drawn('agent', agents)}",
+            "['billing', 'delivery', 'account'][CAST(1 + hash(i, 'topic') % 3 AS INTEGER)] AS topic",
+        ),
+    ]
+
+
+def _drawn(parent: str, count: int) -> str:
+    """A column that points at one of so many rows of a table, drawn for each row."""
+    return f"CAST(1 + hash(i, '{parent}') % {count} AS BIGINT) AS {parent}_id"
+
+
+def _lookup(table: str, key: str, rows: int, column: str) -> str:
+    return f"CREATE TABLE {table} AS SELECT CAST(1 + i AS BIGINT) AS {key}, {column} FROM range({rows}) t(i)"
+
+
+def _events(table: str, key: str, time: str, rows: int, links: str, columns: str) -> str:
+    """Three years of rows in the order of time; whose they are is drawn."""
+    return f"""CREATE TABLE {table} AS
+        SELECT CAST(1 + i AS BIGINT) AS {key}, {links},
+            TIMESTAMP '2021-01-01' + to_microseconds(CAST(i * (1094.0 * 86400e6 / {rows}) AS BIGINT)) AS {time},
+            {columns}
+        FROM range({rows}) t(i)"""
 
 
 def _declare(con: duckdb.DuckDBPyConnection, size: Size) -> None:
     """Store keys, times, links and the task: the tables themselves declare none, since keys make large inserts slow."""
     catalog = current_catalog(con)
+    tables, links = SCHEMAS[size.variant]
     with transaction(con):
-        declare_table(con, catalog, "customers", primary_key=("customer_id",), time_column="joined")
-        declare_table(con, catalog, "orders", primary_key=("order_id",), time_column="ordered")
-        declare_link(con, catalog, Link("orders", ("customer_id",), "customers", ("customer_id",), "declared"))
-        if size.variant == "hub":
-            declare_table(con, catalog, "shops", primary_key=("shop_id",))
-            declare_link(con, catalog, Link("orders", ("shop_id",), "shops", ("shop_id",), "declared"))
+        for table, (key, time) in tables.items():
+            declare_table(con, catalog, table, primary_key=(key,), time_column=time)
+        for child, parent in links:
+            key = tables[parent][0]
+            declare_link(con, catalog, Link(child, (key,), parent, (key,), "declared"))
         save_task(con, catalog, CHURN)

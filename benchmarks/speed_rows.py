@@ -1,0 +1,258 @@
+"""The rows of the speed benchmark on generated databases: what is timed, each in a process of its own.
+
+A row is a function of a module that gets ready (`prepare_...`) and returns the work to be timed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute
+
+from benchmarks.speed_data import LATEST, Size
+from benchmarks.timing import Work
+from relsql.card import ModelCard
+from relsql.gather import AS_OF, ENTITY
+from relsql.registry import active_card, read_artifacts
+from relsql.schema import current_catalog
+from relsql.sql import ident, literal
+from relsql.store import open_database
+from udfs.attach import attach_model, load_scorer
+from udfs.attach import connect as connect_and_attach
+from udfs.functions import create_arrow_function
+from udfs.macros import score_argument
+from udfs.scorer import Scorer
+
+MODEL = "churn"
+CHUNK = 2_048
+"""Rows that DuckDB hands to a function at once."""
+
+LOOP_LIMIT = 100_000
+"""Customers of the largest database on which the slow rows are measured, and the most that `onnxruntime` is fed."""
+
+TOLERANCE = 1e-5
+DATA = "speed_data"
+BY_QUERY = "predict_by_query"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: `prepare(model, data, threads, *arguments)` gives the work, which is repeated `share` times as often."""
+
+    prepare: Callable[..., Work]
+    arguments: tuple[Any, ...] = ()
+    share: float = 1.0
+
+
+def rows(size: Size) -> dict[str, Row]:
+    """All rows that are measured on a database, by name."""
+    found = {
+        "gather": Row(prepare_gather),
+        "onnxruntime": Row(prepare_onnxruntime),
+        "network": Row(prepare_network),
+        **{name: Row(prepare_query, (query,), share) for name, (query, share) in queries(size).items()},
+        "attach": Row(prepare_attach),
+    }
+    if size.customers <= LOOP_LIMIT:
+        found["query in function"] = Row(prepare_query_in_function, share=0.2)
+        found["torch loop"] = Row(prepare_torch_loop, share=0.2)
+    return found
+
+
+def queries(size: Size) -> dict[str, tuple[str, float]]:
+    """The calls of the SQL functions, with their share of repeats."""
+    customers = f"{DATA}.customers"
+    own_as_of = f"as_of := {LATEST} - to_days(CAST(customer_id % 365 AS INTEGER))"
+    hundred = f"customer_id % {max(1, size.customers // 100)} = 1"
+    return {
+        "batch": (f"SELECT count(score) FROM predict_{MODEL}_batch(as_of := {LATEST})", 1),
+        "own as_of": (f"SELECT count(predict_{MODEL}(customer_id, {own_as_of})) FROM {customers}", 1),
+        "hundred": (
+            f"SELECT count(predict_{MODEL}(customer_id, as_of := {LATEST})) FROM {customers} WHERE {hundred}",
+            4,
+        ),
+        "one": (f"SELECT count(predict_{MODEL}({size.customers // 2}, as_of := {LATEST}))", 4),
+    }
+
+
+def connect(model: Path, data: Path, threads: int) -> duckdb.DuckDBPyConnection:
+    """A connection on which the macros of the model read the tables of another file."""
+    con = open_database(model, read_only=True)
+    con.execute(f"SET threads = {threads}")
+    con.execute("SET enable_progress_bar = false")
+    con.execute(f"ATTACH {literal(str(data))} AS {DATA} (READ_ONLY)")
+    catalog = current_catalog(con)
+    attach_model(con, catalog, active_card(con, catalog, MODEL), tables_from=DATA)
+    return con
+
+
+def counting(con: duckdb.DuckDBPyConnection, query: str) -> Work:
+    """Runs a query of one number, how many entities it scored."""
+
+    def work() -> int:
+        return int(con.execute(query).fetchall()[0][0])
+
+    return work
+
+
+def prepare_query(model: Path, data: Path, threads: int, query: str) -> Work:
+    """A query over `predict_churn`."""
+    return counting(connect(model, data, threads), query)
+
+
+def prepare_gather(model: Path, data: Path, threads: int) -> Work:
+    """The gather query, its result read to the last number."""
+    con = connect(model, data, threads)
+    return counting(con, f"SELECT count(hash(seed_rows)) FROM ({_gather_sql(con)})")
+
+
+def prepare_network(model: Path, data: Path, threads: int) -> Work:
+    """The score function on gathered rows, chunk by chunk as DuckDB calls it."""
+    con = connect(model, data, threads)
+    catalog = current_catalog(con)
+    scorer = load_scorer(con, catalog, active_card(con, catalog, MODEL))
+    chunks = _chunks(con.sql(_gather_sql(con)).to_arrow_table())
+
+    def work() -> int:
+        return sum(len(scorer.score(chunk)) for chunk in chunks)
+
+    return work
+
+
+def prepare_onnxruntime(model: Path, data: Path, threads: int) -> Work:
+    """The floor: onnxruntime alone, on tensors that the score function made before."""
+    con = connect(model, data, threads)
+    catalog = current_catalog(con)
+    card = active_card(con, catalog, MODEL)
+    scorer = RecordingScorer(card, read_artifacts(con, catalog, card))
+    # The gathered text ids are those of the scorer that the text function calls.
+    known = load_scorer(con, catalog, card).texts
+    gathered = con.sql(_gather_sql(con, LOOP_LIMIT)).to_arrow_table()
+    scorer.texts.add(known.texts, known.embeddings(np.arange(1, len(known) + 1)))
+    seeds = sum(len(scorer.score(chunk)) for chunk in _chunks(gathered))
+    calls = scorer.calls
+
+    def work() -> int:
+        for session, feed in calls:
+            session.run(None, feed)
+        return seeds
+
+    return work
+
+
+class RecordingScorer(Scorer):
+    """A scorer that notes what it feeds to its onnxruntime sessions in `calls`."""
+
+    def __init__(self, card: ModelCard, artifacts: Mapping[str, bytes]) -> None:
+        self.calls: list[tuple[Any, dict[str, npt.NDArray[Any]]]] = []
+        super().__init__(card, artifacts)
+
+    def _session(self, name: str) -> Any:
+        return _RecordingSession(super()._session(name), self.calls)
+
+
+class _RecordingSession:
+    def __init__(self, session: Any, calls: list[tuple[Any, dict[str, npt.NDArray[Any]]]]) -> None:
+        self.session = session
+        self.calls = calls
+
+    def run(self, outputs: Any, feed: dict[str, npt.NDArray[Any]]) -> Any:
+        self.calls.append((self.session, feed))
+        return self.session.run(outputs, feed)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.session, name)
+
+
+def prepare_attach(model: Path, data: Path, threads: int) -> Work:
+    """Opening the file of the model and attaching: with all that is loaded at first, and again."""
+
+    def work() -> int:
+        connect_and_attach(model, read_only=True).close()
+        return 0
+
+    return work
+
+
+def prepare_query_in_function(model: Path, data: Path, threads: int) -> Work:
+    """A Python function over ids that gathers their rows by a query of its own, and scores them as the macros do."""
+    con = connect(model, data, threads)
+    create_query_function(con)
+    sample = f"SELECT customer_id, {BY_QUERY}(customer_id) AS score FROM {DATA}.customers WHERE customer_id <= 1_000"
+    found = con.sql(sample).to_arrow_table()
+    check_scores(con, np.asarray(found["customer_id"]), np.asarray(found["score"]))
+    return counting(con, f"SELECT count({BY_QUERY}(customer_id)) FROM {DATA}.customers")
+
+
+def create_query_function(con: duckdb.DuckDBPyConnection) -> None:
+    """Register `predict_by_query(id)` on a connection of `connect`: the score as of `LATEST`.
+
+    It needs DuckDB 2.0: earlier versions hang when a function queries.
+    """
+    catalog = current_catalog(con)
+    card = active_card(con, catalog, MODEL)
+    scorer = load_scorer(con, catalog, card)
+    seed = f"SELECT DISTINCT id AS {ENTITY}, {LATEST} AS {AS_OF} FROM asked"
+    query = card.gather(DATA).query(seed, f"seed.{ENTITY} AS id, {score_argument(card)} AS seed_rows")
+    lock = threading.Lock()
+
+    def score(ids: pa.Array) -> pa.Array:
+        # The calling connection is busy with the query that calls; so is every cursor that another thread uses.
+        with lock:
+            cursor = con.cursor()
+        with closing(cursor):
+            cursor.register("asked", pa.table({"id": ids}))
+            gathered = cursor.sql(query).to_arrow_table().combine_chunks()
+        if not gathered.num_rows:
+            return pa.nulls(len(ids), pa.float64())
+        scores = scorer.score(gathered["seed_rows"]).field("score")
+        return scores.take(pa.compute.index_in(ids, value_set=gathered["id"].combine_chunks()))
+
+    # The function, which is kept for the life of the process, keeps the connection.
+    atexit.register(con.close)
+    create_arrow_function(con, BY_QUERY, score, ["BIGINT"], "DOUBLE")
+
+
+def prepare_torch_loop(model: Path, data: Path, threads: int) -> Work:
+    """What people do today: tables to pandas, a HeteroData, a loop over batches of entities in torch."""
+    # Here, so that the other rows' processes do without torch.
+    from benchmarks.torch_loop import prepare
+
+    return prepare(model, data, threads)
+
+
+def check_scores(con: duckdb.DuckDBPyConnection, ids: npt.NDArray[Any], scores: npt.NDArray[Any]) -> None:
+    """Compare scores as of `LATEST` with those of the SQL function.
+
+    Raises:
+        AssertionError: one differs by more than 1e-5.
+    """
+    with closing(con.cursor()) as cursor:
+        catalog = current_catalog(con)
+        attach_model(cursor, catalog, active_card(cursor, catalog, MODEL), tables_from=DATA)
+        cursor.register("found", pa.table({"id": ids, "score": scores.astype(np.float64)}))
+        query = f"SELECT max(abs(score - {ident('predict_' + MODEL)}(id, as_of := {LATEST}))), count(score) FROM found"
+        [(difference, count)] = cursor.execute(query).fetchall()
+    assert count and difference <= TOLERANCE, f"{count} scores, one differs from the SQL function's by {difference}"
+
+
+def _gather_sql(con: duckdb.DuckDBPyConnection, limit: int | None = None) -> str:
+    card = active_card(con, current_catalog(con), MODEL)
+    seed = f"SELECT customer_id AS {ENTITY}, {LATEST} AS {AS_OF} FROM {DATA}.customers"
+    seed += f" WHERE customer_id <= {limit}" if limit else ""
+    return card.gather(DATA).query(seed, f"{score_argument(card)} AS seed_rows")
+
+
+def _chunks(gathered: pa.Table) -> list[pa.Array]:
+    column = gathered.column("seed_rows").combine_chunks()
+    return [column.slice(start, CHUNK) for start in range(0, len(column), CHUNK)]
