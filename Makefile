@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo check lint format types imports build bench-accuracy bench-truth bench-speed clean
+.PHONY: help setup test demo check lint format types imports build bench-accuracy bench-truth bench-speed bench-training clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -50,6 +50,9 @@ bench-truth: setup ## Measure how much of a planted signal is found in generated
 
 bench-speed: setup ## Measure scoring speed, from one entity to a million (hours, idle machine)
 	$(BIN)/python -m benchmarks.speed
+
+bench-training: setup ## Measure time and memory of training, phase by phase (half an hour, idle machine)
+	$(BIN)/python -m benchmarks.training_speed
 
 build: setup ## Build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

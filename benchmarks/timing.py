@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Timing:
         return self.entities / self.warm_seconds
 
 
+Result = TypeVar("Result")
+
 Work = Callable[[], int]
 """Does the work once; returns the number of entities scored."""
 
@@ -44,9 +47,14 @@ def timed(prepare: Callable[..., Work], *arguments: object, repeats: int) -> Tim
 
     Both have to be picklable: functions of a module and plain values.
     """
+    return in_new_process(_timed, prepare, arguments, repeats)
+
+
+def in_new_process(function: Callable[..., Result], *arguments: object) -> Result:
+    """Call a function of a module with plain values in a new process that shares nothing with this one."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(_timed, prepare, arguments, repeats).result()
+        return pool.submit(function, *arguments).result()
 
 
 def _timed(prepare: Callable[..., Work], arguments: tuple[object, ...], repeats: int) -> Timing:
@@ -62,8 +70,18 @@ def _timed(prepare: Callable[..., Work], arguments: tuple[object, ...], repeats:
     return Timing(cold, statistics.median(seconds) if seconds else cold, entities, peak_bytes())
 
 
+def reset_peak() -> bool:
+    """Make `peak_bytes` count from now on; False where the system cannot and goes on counting from the start."""
+    try:
+        # See proc_pid_clear_refs(5).
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
 def peak_bytes() -> int:
-    """Largest resident memory of this process so far."""
+    """Largest resident memory of this process so far, or since `reset_peak`."""
     status = Path("/proc/self/status")
     if status.exists():
         # What `getrusage` says on Linux includes the parent's memory at the time of the fork.
