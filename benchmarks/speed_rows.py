@@ -21,14 +21,17 @@ import pyarrow.compute
 
 from benchmarks.speed_data import LATEST, Size
 from benchmarks.timing import Work
+from relsql.blocks import FloatArray
 from relsql.card import ModelCard
 from relsql.gather import AS_OF, ENTITY
+from relsql.graph_inputs import Feed
 from relsql.registry import active_card, read_artifacts
 from relsql.schema import current_catalog
 from relsql.sql import ident, literal
 from relsql.store import open_database
 from udfs.attach import attach_model, load_scorer
 from udfs.attach import connect as connect_and_attach
+from udfs.components import Component
 from udfs.functions import create_arrow_function
 from udfs.macros import score_argument
 from udfs.scorer import Scorer
@@ -140,38 +143,39 @@ def prepare_onnxruntime(model: Path, data: Path, threads: int) -> Work:
     gathered = con.sql(_gather_sql(con, LOOP_LIMIT)).to_arrow_table()
     scorer.texts.add(known.texts, known.embeddings(np.arange(1, len(known) + 1)))
     seeds = sum(len(scorer.score(chunk)) for chunk in _chunks(gathered))
-    calls = scorer.calls
+    calls = list(scorer.calls)
 
     def work() -> int:
-        for session, feed in calls:
-            session.run(None, feed)
+        for component, feed in calls:
+            Component.__call__(component, feed)
         return seeds
 
     return work
 
 
 class RecordingScorer(Scorer):
-    """A scorer that notes what it feeds to its onnxruntime sessions in `calls`."""
+    """A scorer that notes what it feeds to its components in `calls`."""
 
     def __init__(self, card: ModelCard, artifacts: Mapping[str, bytes]) -> None:
-        self.calls: list[tuple[Any, dict[str, npt.NDArray[Any]]]] = []
+        self.calls: list[tuple[Component, Feed]] = []
         super().__init__(card, artifacts)
+        # Making ready calls components too.
+        self.calls.clear()
 
-    def _session(self, name: str) -> Any:
-        return _RecordingSession(super()._session(name), self.calls)
+    def _component(self, name: str) -> Component:
+        return _RecordingComponent(self.card, self._artifacts, name, self.calls)
 
 
-class _RecordingSession:
-    def __init__(self, session: Any, calls: list[tuple[Any, dict[str, npt.NDArray[Any]]]]) -> None:
-        self.session = session
+class _RecordingComponent(Component):
+    def __init__(
+        self, card: ModelCard, artifacts: Mapping[str, bytes], name: str, calls: list[tuple[Component, Feed]]
+    ) -> None:
+        super().__init__(card, artifacts, name)
         self.calls = calls
 
-    def run(self, outputs: Any, feed: dict[str, npt.NDArray[Any]]) -> Any:
-        self.calls.append((self.session, feed))
-        return self.session.run(outputs, feed)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.session, name)
+    def __call__(self, feed: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
+        self.calls.append((self, dict(feed)))
+        return super().__call__(feed)
 
 
 def prepare_attach(model: Path, data: Path, threads: int) -> Work:

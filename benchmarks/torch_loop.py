@@ -68,13 +68,13 @@ class Reading:
     Attributes:
         rows: int64 [rows], nodes, seed by seed and latest first.
         seeds: int64 [rows], position of each row's seed.
-        slots: int64 [rows], seed * fanout + recency rank.
+        places: int64 [seeds, fanout], position + 1 of the row of each recency rank, 0 = none.
         totals: float32 [seeds, counts], visible rows in all and within each span.
     """
 
     rows: Tensor
     seeds: Tensor
-    slots: Tensor
+    places: Tensor
     totals: Tensor
 
 
@@ -115,7 +115,7 @@ class TorchLoop:
             times = as_of[start : start + BATCH]
             batch = self._batch(rows[start : start + BATCH].tolist(), torch.from_numpy(times))
             days = torch.from_numpy((times / MICROSECONDS_PER_DAY).astype(np.float32))
-            scores.append(self.modules.head.score(self.modules.network(batch, len(times)), days))
+            scores.append(self.modules.head.score(self.modules.network(batch), days))
         return np.asarray(torch.cat(scores)) if scores else np.zeros(0, dtype=np.float32)
 
     def _batch(self, entities: list[int], as_of: Tensor) -> GraphTensors:
@@ -135,7 +135,7 @@ class TorchLoop:
                 for name, nodes in zip(names, parts, strict=True)
             ]
             days = [self._ages(name, nodes, as_of[reading.seeds]) for name, nodes in zip(names, parts, strict=True)]
-            paths.append(PathTensors(torch.stack(places), reading.slots, torch.cat(days, 1), reading.totals))
+            paths.append(PathTensors(torch.stack(places), reading.places, torch.cat(days, 1), reading.totals))
         tables = [
             TableTensors(
                 *(part[rows] for part in (self.nodes[n].numbers, self.nodes[n].categories, self.nodes[n].text))
@@ -167,7 +167,9 @@ class TorchLoop:
         seeds = torch.repeat_interleave(torch.arange(len(rows)), lengths)
         ranks = torch.arange(len(seeds)) - (torch.cumsum(lengths, 0) - lengths)[seeds]
         counts = torch.stack(totals)[:, : layout.counts_width].float()
-        return Reading(torch.cat(rows), seeds, seeds * layout.fanout + ranks, counts)
+        places = torch.zeros((len(rows), layout.fanout), dtype=torch.int64)
+        places[seeds, ranks] = torch.arange(1, len(seeds) + 1)
+        return Reading(torch.cat(rows), seeds, places, counts)
 
     def _reached(self, path: Path, entity: int, end: int, latest: dict[tuple[Link, ...], Tensor]) -> Tensor:
         """All rows at the end of a path before row `end` of the table; `latest` are those read of its children."""
