@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from relsql.errors import RelsqlError
     from relsql.evaluation import Evaluation, evaluate
+    from relsql.job_store import ScoreJob
     from relsql.schema import Link, Schema, Table, read_schema
+    from relsql.score_job import score_into
     from relsql.task import Task
     from relsql.train_options import TrainOptions
     from relsql.training import TrainedModel, train
@@ -29,6 +31,7 @@ _HOME = {
     "Link": "relsql.schema",
     "RelsqlError": "relsql.errors",
     "Schema": "relsql.schema",
+    "ScoreJob": "relsql.job_store",
     "Table": "relsql.schema",
     "Task": "relsql.task",
     "TrainOptions": "relsql.train_options",
@@ -38,6 +41,7 @@ _HOME = {
     "detach": "udfs.attach",
     "evaluate": "relsql.evaluation",
     "read_schema": "relsql.schema",
+    "score_into": "relsql.score_job",
     "train": "relsql.training",
 }
 
@@ -46,6 +50,7 @@ __all__ = [
     "Link",
     "RelsqlError",
     "Schema",
+    "ScoreJob",
     "Table",
     "Task",
     "TrainOptions",
@@ -55,6 +60,7 @@ __all__ = [
     "detach",
     "evaluate",
     "read_schema",
+    "score_into",
     "train",
 ]
 

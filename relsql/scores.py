@@ -86,15 +86,27 @@ def _write_file(con: duckdb.DuckDBPyConnection, query: str, output: str, overwri
     return int(row[0])
 
 
-def _write_table(con: duckdb.DuckDBPyConnection, query: str, output: str, overwrite: bool) -> int:
-    if os.sep in output:
-        raise DatabaseError(f"'{output}' is no table", expected=f"a file ending in {' or '.join(FILE_FORMATS)}")
+def output_table(con: duckdb.DuckDBPyConnection, output: str) -> tuple[str, str, str]:
+    """Database, schema and name of a table that scores may be written to: `risk`, `staging.risk`.
+
+    Raises:
+        DatabaseError: it is the path of a file, or lies in relsql's own schema, or the database is read-only.
+    """
+    if os.sep in output or not is_table(output):
+        raise DatabaseError(
+            f"'{output}' is no table", expected="risk or staging.risk; a file is written by relsql score --output"
+        )
     catalog = current_catalog(con)
     require_writable(con, catalog, "writing scores to a table")
     schema_name, _, name = output.rpartition(".")
     schema_name = schema_name or DEFAULT_SCHEMA
     if schema_name == RELSQL_SCHEMA:
         raise DatabaseError(f"table '{output}' would lie in relsql's own schema", expected="a table of another schema")
+    return catalog, schema_name, name
+
+
+def _write_table(con: duckdb.DuckDBPyConnection, query: str, output: str, overwrite: bool) -> int:
+    catalog, schema_name, name = output_table(con, output)
     if has_table(con, catalog, schema_name, name) and not overwrite:
         raise _exists(f"table '{output}'")
     target = qualified(catalog, schema_name, name)

@@ -34,6 +34,12 @@ TABLES: dict[str, str] = {
         "run_id VARCHAR, model VARCHAR, version INTEGER, task VARCHAR, phase VARCHAR, started TIMESTAMP, "
         "seconds DOUBLE, metrics VARCHAR, error VARCHAR"
     ),
+    "score_jobs": (
+        "target VARCHAR, job VARCHAR, model VARCHAR, version INTEGER, identity VARCHAR, as_of TIMESTAMP, "
+        "chunk_rows BIGINT, bounds VARCHAR[], changed_only BOOLEAN, chunks_done INTEGER, entities BIGINT, "
+        "scored BIGINT, started TIMESTAMP, updated TIMESTAMP"
+    ),
+    "score_fingerprints": "target VARCHAR, entity VARCHAR, fingerprint UBIGINT",
 }
 """Columns of each table. Added columns go last, so that an older file is extended by `ALTER TABLE`."""
 

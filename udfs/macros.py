@@ -6,7 +6,10 @@ of an inner table with the same name would capture them silently. Every name ins
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from relsql.card import ModelCard, layouts_of
+from relsql.features import time_sql
 from relsql.gather import AS_OF, ENTITY, latest_event_sql
 from relsql.segments import counts_name
 from relsql.serialize import row_text_sql
@@ -52,22 +55,53 @@ def scalar_sql(card: ModelCard, catalog: str) -> str:
     return f"(\n{indented(query)}\n)"
 
 
-def batch_sql(card: ModelCard, catalog: str) -> str:
-    """The query of `predict_<model>_batch`: one row per entity that is visible at as_of."""
-    entity = card.entity
-    key = ident(entity.primary_key[0])
-    seed = (
-        f"SELECT relsql_entity.{key} AS {ENTITY}, relsql_time.{AS_OF}\n"
-        f"FROM {entity.sql(catalog)} relsql_entity,\n"
-        f"    (SELECT coalesce({as_timestamp('as_of')}, ({latest_sql(card, catalog)})) AS {AS_OF}) relsql_time"
-    )
+def batch_sql(card: ModelCard, catalog: str, *, moment: str | None = None, where: str | None = None) -> str:
+    """The query of `predict_<model>_batch`: one row per entity that is visible at as_of.
+
+    Args:
+        card: the model's card.
+        catalog: database that holds the tables.
+        moment: as_of as an expression of type TIMESTAMP; default: the macro's argument, or the latest event.
+        where: a condition on `relsql_entity`, the entity's row: only these entities are gathered and scored.
+    """
+    key = ident(card.entity.primary_key[0])
     select = f"seed.{ENTITY}, {_result_sql(card)} AS relsql_result"
-    query = card.gather(catalog).query(seed, select=select)
+    query = card.gather(catalog).query(_batch_seed_sql(card, catalog, moment, where), select=select)
     return (
         f"SELECT {ENTITY} AS {key}, relsql_result.score AS score, relsql_result.status AS status,\n"
         f"    relsql_result.evidence AS evidence, relsql_result.as_of AS as_of, relsql_result.version AS version\n"
         f"FROM (\n{indented(query)}\n)"
     )
+
+
+def _batch_seed_sql(card: ModelCard, catalog: str, moment: str | None, where: str | None) -> str:
+    """The seeds of all entities that are visible at one moment; a condition outside of the CTE would come too late."""
+    entity = card.entity
+    key = f"relsql_entity.{ident(entity.primary_key[0])}"
+    moment = moment or f"coalesce({as_timestamp('as_of')}, ({latest_sql(card, catalog)}))"
+    conditions = [f"{key} IS NOT NULL"]
+    if entity.time_column:
+        conditions.append(f"{time_sql(entity, 'relsql_entity')} <= relsql_time.{AS_OF}")
+    return (
+        f"SELECT {key} AS {ENTITY}, relsql_time.{AS_OF}\n"
+        f"FROM {entity.sql(catalog)} relsql_entity,\n"
+        f"    (SELECT {moment} AS {AS_OF}) relsql_time\n"
+        f"WHERE {' AND '.join([*conditions, *([where] if where else [])])}"
+    )
+
+
+def fingerprint_sql(card: ModelCard, catalog: str, *, moment: str, where: str) -> str:
+    """A query for `_entity` and `fingerprint` (UBIGINT): a hash of all that the score function is given of an entity.
+
+    Texts count by their content, lists whatever their order. Arguments as of `batch_sql`.
+    """
+    lists = {path.name for path in card.paths}
+    gather = replace(card.gather(catalog), text_function="hash")
+    columns = gather.qualified_columns().items()
+    # A row's rank, its first field, is unique in a list: sorted, the list does not depend on threads.
+    fields = [f"{ident(name)}: {f'list_sort({column})' if name in lists else column}" for name, column in columns]
+    select = f"seed.{ENTITY}, hash({{as_of: seed.{AS_OF}, {', '.join(fields)}}}) AS fingerprint"
+    return gather.query(_batch_seed_sql(card, catalog, moment, where), select=select)
 
 
 def latest_sql(card: ModelCard, catalog: str) -> str:

@@ -1,4 +1,4 @@
-"""The progress of training on stderr: a bar per phase on a terminal, else a line per finished phase."""
+"""The progress of long commands on stderr: a bar per phase on a terminal, else a line per finished phase."""
 
 from __future__ import annotations
 
@@ -34,20 +34,21 @@ class PhaseProgress:
     def __call__(self, phase: str, fraction: float, metrics: dict[str, float]) -> None:
         """Show that `fraction`, in [0, 1], of `phase` is done."""
         if phase != self._phase:
-            self._start(phase)
+            self._start(phase, fraction)
         if self._bar is not None:
             self._bar.set_postfix_str(_words(metrics), refresh=False)
             self._bar.update(max(0.0, fraction - self._bar.n))
         if fraction >= 1.0:
             self._finish(phase, metrics)
 
-    def _start(self, phase: str) -> None:
+    def _start(self, phase: str, fraction: float) -> None:
         self._close()
         self._phase, self._started = phase, time.perf_counter()
         if sys.stderr.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=1.0, desc=phase, bar_format=_BAR, leave=False, file=sys.stderr)
+            # What an earlier run has done says nothing about how long the rest takes.
+            self._bar = tqdm(total=1.0, initial=fraction, desc=phase, bar_format=_BAR, leave=False, file=sys.stderr)
 
     def _finish(self, phase: str, metrics: dict[str, float]) -> None:
         self._close()

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from relsql.cli.failures import train_extra
+from relsql.cli.failures import duckdb_message, on_interrupt, train_extra
 from relsql.cli.output import note, number, write_json, write_table
+from relsql.cli.progress import PhaseProgress
 from relsql.cli.query import Statement, run_statement
 from relsql.regime import REGIMES
 
@@ -83,26 +84,101 @@ def _baseline(con: duckdb.DuckDBPyConnection, model: str, split: Split) -> dict[
 @click.argument("model")
 @click.option("--as-of", "as_of", callback=_timestamp, metavar="TIME", help="Default: the latest event in FILE.")
 @click.option("--output", metavar="OUT", help="A .parquet or .csv file, or the name of a table in FILE.")
-@click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
-def score_command(file: Path, model: str, as_of: datetime.datetime | None, output: str | None, overwrite: bool) -> None:
+@click.option("--into", metavar="TABLE", help="A table in FILE, filled in chunks by a job that can be stopped.")
+@click.option("--overwrite", is_flag=True, help="Replace OUT if it exists, or start the job of TABLE anew.")
+@click.option("--changed-only", is_flag=True, help="With --into: score only entities whose data changed.")
+@click.option(
+    "--chunk-rows",
+    type=click.IntRange(min=1),
+    help="With --into: entities in a chunk. Default: 100,000, or as the job has started.",
+)
+@click.option("--memory-limit", metavar="SIZE", help="DuckDB's memory_limit, 2GB. Default: 80% of the machine's.")
+def score_command(
+    file: Path,
+    model: str,
+    as_of: datetime.datetime | None,
+    output: str | None,
+    into: str | None,
+    overwrite: bool,
+    changed_only: bool,
+    chunk_rows: int | None,
+    memory_limit: str | None,
+) -> None:
     """Score every entity with MODEL.
 
-    Without --output the scores go to stdout as CSV.
+    Without --output or --into the scores go to stdout as CSV.
+
+    With --into each chunk of entities is one transaction. A job that was stopped, in whatever way, loses the running
+    chunk at most: the same command goes on, with the same as_of. With --changed-only a finished table is brought up to
+    date: only entities are scored whose data changed since, and those that are gone are removed.
 
     \b
     relsql score f1.duckdb dnf --as-of 2009-06-01 --output risk.parquet
+    relsql score f1.duckdb dnf --as-of 2009-06-01 --into risk
     """  # noqa: D301
     from relsql.scores import batch_query, is_table, score_to
     from relsql.store import open_database
 
-    writes = output is not None and is_table(output)
+    if into is not None and output is not None:
+        raise click.UsageError("--into and --output exclude each other.")
+    if into is None and (changed_only or chunk_rows):
+        raise click.UsageError("--changed-only and --chunk-rows need --into.")
+    writes = into is not None or (output is not None and is_table(output))
     with closing(open_database(file, read_only=not writes)) as con:
+        if memory_limit is not None:
+            _limit_memory(con, memory_limit)
+        if into is not None:
+            _score_into(con, model, into, as_of, chunk_rows, changed_only, overwrite)
+            return
         if output is None:
             query = batch_query(con, model, as_of)
             run_statement(con, Statement(query, reads=True, selects=True), "csv")
             return
         rows = score_to(con, model, output, as_of=as_of, overwrite=overwrite)
-    note(f"{rows:,} {'row' if rows == 1 else 'rows'} written to {output}")
+    note(f"{_rows(rows)} written to {output}")
+
+
+def _limit_memory(con: duckdb.DuckDBPyConnection, size: str) -> None:
+    import duckdb
+
+    from relsql.sql import literal
+
+    try:
+        con.execute(f"SET memory_limit = {literal(size)}")
+    except duckdb.Error as error:
+        raise click.BadParameter(duckdb_message(error), param_hint="--memory-limit") from None
+
+
+def _score_into(
+    con: duckdb.DuckDBPyConnection,
+    model: str,
+    into: str,
+    as_of: datetime.datetime | None,
+    chunk_rows: int | None,
+    changed_only: bool,
+    overwrite: bool,
+) -> None:
+    from relsql.score_job import open_job, run_job
+
+    opened = open_job(
+        con, model, into, as_of=as_of, chunk_rows=chunk_rows, changed_only=changed_only, overwrite=overwrite
+    )
+    job = opened.job
+    on_interrupt("the chunks that are done are kept; the same command goes on")
+    if opened.resumed:
+        note(f"going on after {job.chunks_done} of {job.chunks} chunks, as of {job.as_of}")
+    if opened.all_because:
+        note(f"scoring all entities: {opened.all_because}")
+    with PhaseProgress() as progress:
+        job = run_job(con, job, progress)
+    if job.changed_only:
+        note(f"{job.scored:,} of {job.entities:,} entities changed, {into} is up to date as of {job.as_of}")
+    else:
+        note(f"{_rows(job.scored)} written to {into} as of {job.as_of}")
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} {'row' if count == 1 else 'rows'}"
 
 
 @click.command("models", short_help="List the models of a file.")

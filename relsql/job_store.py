@@ -1,0 +1,142 @@
+"""Batch jobs as rows of `relsql.score_jobs`: what was asked for, where the job stands, and which table is its own.
+
+A job is read, written and moved on in the transaction of the scores that it counts, so that the two always agree.
+"""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from dataclasses import dataclass, field, fields, replace
+
+import duckdb
+
+from relsql.errors import DatabaseError
+from relsql.schema import has_relsql_table
+from relsql.sql import literal
+from relsql.store import ensure_table, relsql_table
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreJob:
+    """One job; there is at most one for each table.
+
+    Attributes:
+        target: the table, `risk` or `staging.risk`.
+        model, version, identity: of the model version that scores.
+        as_of: the text of a TIMESTAMP, inclusive; settled at the start, the same for all chunks.
+        chunk_rows: entities in a chunk.
+        bounds: the texts of the keys at which the second and later chunks start; the last one has no end.
+        changed_only: fingerprints are kept, and entities whose fingerprint is the same are not scored again.
+        job: a name of its own.
+        chunks_done: chunks that are committed.
+        entities, scored: how many entities these chunks hold, and how many of them were scored.
+    """
+
+    target: str
+    model: str
+    version: int
+    identity: str
+    as_of: str
+    chunk_rows: int
+    bounds: tuple[str, ...]
+    changed_only: bool
+    job: str = field(default_factory=lambda: uuid.uuid4().hex)
+    chunks_done: int = 0
+    entities: int = 0
+    scored: int = 0
+
+    @property
+    def chunks(self) -> int:
+        """Number of chunks in all."""
+        return len(self.bounds) + 1
+
+    @property
+    def finished(self) -> bool:
+        """True if all chunks are committed."""
+        return self.chunks_done == self.chunks
+
+    @property
+    def moment_sql(self) -> str:
+        """`as_of` as an expression."""
+        return f"CAST({literal(self.as_of)} AS TIMESTAMP)"
+
+    def range_sql(self, key: str, key_type: str) -> str:
+        """The condition that an expression is a key of the next chunk."""
+        start = self.bounds[self.chunks_done - 1] if self.chunks_done else None
+        end = self.bounds[self.chunks_done] if self.chunks_done < len(self.bounds) else None
+        conditions = [f"{key} >= CAST({literal(start)} AS {key_type})"] if start is not None else []
+        conditions += [f"{key} < CAST({literal(end)} AS {key_type})"] if end is not None else []
+        return " AND ".join(conditions) or "true"
+
+
+_COLUMNS = ", ".join(f.name for f in fields(ScoreJob))
+_COMMENT = "scores written by relsql, job "
+
+
+def read_job(con: duckdb.DuckDBPyConnection, catalog: str, target: str) -> ScoreJob | None:
+    """The job of a table, if there is one."""
+    if not has_relsql_table(con, catalog, "score_jobs"):
+        return None
+    table = relsql_table(catalog, "score_jobs")
+    query = f"SELECT {_COLUMNS} FROM (SELECT * REPLACE (CAST(as_of AS VARCHAR) AS as_of) FROM {table}) WHERE target = ?"
+    rows = con.execute(query, [target]).fetchall()
+    if not rows:
+        return None
+    job = ScoreJob(*rows[0])
+    return replace(job, bounds=tuple(job.bounds))
+
+
+def save_job(con: duckdb.DuckDBPyConnection, catalog: str, job: ScoreJob) -> None:
+    """Write a job that starts, in place of the table's former one. The caller owns the transaction."""
+    table = ensure_table(con, catalog, "score_jobs")
+    con.execute(f"DELETE FROM {table} WHERE target = ?", [job.target])
+    names = [f.name for f in fields(ScoreJob)]
+    values = [getattr(job, name) for name in names]
+    values = [list(value) if isinstance(value, tuple) else value for value in values]
+    query = f"INSERT INTO {table} ({_COLUMNS}, started, updated) VALUES ({', '.join('?' * (len(names) + 2))})"
+    con.execute(query, [*values, _now(), _now()])
+
+
+def advance_job(con: duckdb.DuckDBPyConnection, catalog: str, job: ScoreJob, *, entities: int, scored: int) -> ScoreJob:
+    """Count the next chunk as done. The caller owns the transaction.
+
+    Raises:
+        DatabaseError: somebody else has moved or removed the job meanwhile.
+    """
+    after = replace(job, chunks_done=job.chunks_done + 1, entities=job.entities + entities, scored=job.scored + scored)
+    query = f"""UPDATE {relsql_table(catalog, "score_jobs")}
+                SET chunks_done = ?, entities = ?, scored = ?, updated = ?
+                WHERE target = ? AND job = ? AND chunks_done = ?"""
+    values = [after.chunks_done, after.entities, after.scored, _now(), job.target, job.job, job.chunks_done]
+    if con.execute(query, values).fetchall()[0][0] != 1:
+        raise DatabaseError(
+            f"the job of table '{job.target}' was changed by another connection",
+            expected="one job at a time for each table",
+            fix=f"relsql score FILE {job.model} --into {job.target}",
+        )
+    return after
+
+
+def mark_table(con: duckdb.DuckDBPyConnection, table: str, job: ScoreJob) -> None:
+    """Comment on a table that it is the job's: the comment goes with the table, a table of the same name has none."""
+    con.execute(f"COMMENT ON TABLE {table} IS {literal(_COMMENT + job.job)}")
+
+
+def find_table(
+    con: duckdb.DuckDBPyConnection, catalog: str, schema_name: str, name: str
+) -> tuple[str, str, str | None] | None:
+    """Schema, name and comment of a table as they are stored: to DuckDB, names in other letter case are the same."""
+    query = """SELECT schema_name, table_name, comment FROM duckdb_tables()
+               WHERE database_name = ? AND lower(schema_name) = lower(?) AND lower(table_name) = lower(?)"""
+    rows = con.execute(query, [catalog, schema_name, name]).fetchall()
+    return rows[0] if rows else None
+
+
+def is_mark(comment: str | None, job: ScoreJob | None) -> bool:
+    """True if a table with this comment is the one that the job created."""
+    return job is not None and comment == _COMMENT + job.job
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0)

@@ -1,0 +1,113 @@
+"""The command line of batch jobs: `relsql score FILE MODEL --into TABLE`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+import pytest
+from click.testing import CliRunner, Result
+
+import relsql
+from relsql.cli import cli
+from relsql.cli.progress import PhaseProgress
+from tests.shop import CUSTOMERS
+
+
+def score(shop: Path, *options: object) -> Result:
+    arguments = ["score", shop, "churn", *options]
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments], prog_name="relsql")
+
+
+def count(shop: Path, table: str = "risk") -> int:
+    with duckdb.connect(str(shop), read_only=True) as con:
+        return int(con.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0])
+
+
+def test_a_job_reports_on_stderr_only(shop: Path) -> None:
+    result = score(shop, "--into", "risk", "--as-of", "2022-12-01", "--chunk-rows", 7, "--memory-limit", "500MB")
+    assert result.exit_code == 0 and result.stdout == ""
+    assert result.stderr.endswith(f"\n{CUSTOMERS} rows written to risk as of 2022-12-01 00:00:00\n")
+    assert "score " in result.stderr and count(shop) == CUSTOMERS
+    again = score(shop, "--into", "risk")
+    assert again.exit_code == 1 and "table 'risk' exists" in again.stderr and "--changed-only" in again.stderr
+    assert score(shop, "--into", "risk", "--overwrite").exit_code == 0
+    own = score(shop, "--into", "customers", "--overwrite")
+    assert own.exit_code == 1 and "none that relsql score --into customers has written" in own.stderr
+
+
+def test_changed_only_says_how_many(shop: Path) -> None:
+    options = ("--into", "risk", "--as-of", "2022-12-01")
+    score(shop, *options)
+    first = score(shop, *options, "--changed-only")
+    assert "scoring all entities: the table has no fingerprints yet" in first.stderr
+    assert f"{CUSTOMERS} of {CUSTOMERS} entities changed" in first.stderr
+    with duckdb.connect(str(shop)) as con:
+        con.execute("UPDATE customers SET name = 'renamed' WHERE customer_id IN (3, 4)")
+    second = score(shop, *options, "--changed-only")
+    assert f"2 of {CUSTOMERS} entities changed, risk is up to date as of 2022-12-01" in second.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--into", "risk", "--output", "x.csv"), "exclude each other"),
+        (("--changed-only",), "need --into"),
+        (("--chunk-rows", 5), "need --into"),
+        (("--into", "risk", "--chunk-rows", 0), "--chunk-rows"),
+        (("--into", "risk", "--memory-limit", "much"), "--memory-limit"),
+    ],
+)
+def test_wrong_options_stop_before_scoring(shop: Path, options: tuple[object, ...], words: str) -> None:
+    result = score(shop, *options)
+    assert result.exit_code == 2 and words in result.stderr
+    with duckdb.connect(str(shop)) as con, pytest.raises(duckdb.CatalogException):
+        con.execute("FROM risk")
+
+
+def test_a_read_only_file_is_reported(shop: Path) -> None:
+    shop.chmod(0o444)
+    if os.access(shop, os.W_OK):  # The superuser writes anyway.
+        with relsql.connect(shop, read_only=True) as con, pytest.raises(relsql.RelsqlError, match="read-only"):
+            relsql.score_into(con, "churn", "risk")
+        return
+    result = score(shop, "--into", "risk")
+    assert result.exit_code == 1 and "cannot be written" in result.stderr
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(shop: Path) -> None:
+    command = [sys.executable, "-m", "relsql", "score", str(shop), "churn", "--into", "risk"]
+    with relsql.connect(shop) as con:
+        con.execute("INSERT INTO customers SELECT 1000 + i, 'x', NULL, 1 FROM range(1000) t(i)")
+    wal = shop.with_name("shop.duckdb.wal")
+    running = subprocess.Popen([*command, "--chunk-rows", "2"], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    # The first commits: the job has started.
+    while not (wal.exists() and wal.stat().st_size > 4096) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    _, stderr = running.communicate(timeout=60)
+    assert running.returncode == 130 and "the same command goes on" in stderr
+    done = count(shop)
+    assert done % 2 == 0 and done < CUSTOMERS + 1000
+    finished = subprocess.run(command, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    assert f"going on after {done // 2} of 530 chunks" in finished.stderr
+    assert count(shop) == CUSTOMERS + 1000
+
+
+def test_the_bar_of_a_resumed_job_starts_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with PhaseProgress() as progress:
+        progress("score", 0.9, {"entities": 90})
+        bar = progress._bar
+        # The time that is left is foretold from the chunks of this run alone.
+        assert bar is not None and (bar.initial, bar.n) == (0.9, 0.9)
+        progress("score", 0.95, {"entities": 95})
+        assert bar.n == pytest.approx(0.95)
