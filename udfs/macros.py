@@ -93,10 +93,11 @@ def _batch_seed_sql(card: ModelCard, catalog: str, moment: str | None, where: st
 def fingerprint_sql(card: ModelCard, catalog: str, *, moment: str, where: str) -> str:
     """A query for `_entity` and `fingerprint` (UBIGINT): a hash of all that the score function is given of an entity.
 
-    Texts count by their content, lists whatever their order. Arguments as of `batch_sql`.
+    Texts count by their content, lists whatever their order, and hubs by their rows: messages may differ in the last
+    bit from query to query. Arguments as of `batch_sql`.
     """
     lists = {path.name for path in card.paths}
-    gather = replace(card.gather(catalog), text_function="hash")
+    gather = replace(card.gather(catalog), text_function="hash", message_functions={})
     columns = gather.qualified_columns().items()
     # A row's rank, its first field, is unique in a list: sorted, the list does not depend on threads.
     fields = [f"{ident(name)}: {f'list_sort({column})' if name in lists else column}" for name, column in columns]
