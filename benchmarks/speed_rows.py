@@ -6,6 +6,8 @@ A row is a function of a module that gets ready (`prepare_...`) and returns the 
 from __future__ import annotations
 
 import atexit
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -27,6 +29,7 @@ from relsql.gather import AS_OF, ENTITY
 from relsql.graph_inputs import Feed
 from relsql.registry import active_card, read_artifacts
 from relsql.schema import current_catalog
+from relsql.score_job import score_into
 from relsql.sql import ident, literal
 from relsql.store import open_database
 from udfs.attach import attach_model, load_scorer
@@ -64,6 +67,7 @@ def rows(size: Size) -> dict[str, Row]:
         "onnxruntime": Row(prepare_onnxruntime),
         "network": Row(prepare_network),
         **{name: Row(prepare_query, (query,), share) for name, (query, share) in queries(size).items()},
+        "score into": Row(prepare_job),
         "attach": Row(prepare_attach),
     }
     if size.customers <= LOOP_LIMIT:
@@ -111,6 +115,22 @@ def counting(con: duckdb.DuckDBPyConnection, query: str) -> Work:
 def prepare_query(model: Path, data: Path, threads: int, query: str) -> Work:
     """A query over `predict_churn`."""
     return counting(connect(model, data, threads), query)
+
+
+def prepare_job(model: Path, data: Path, threads: int) -> Work:
+    """`relsql score --into`: all entities into a table, in chunks. Data and model are copied into one file."""
+    folder = tempfile.TemporaryDirectory()
+    path = Path(shutil.copy(data, folder.name))
+    con = open_database(path)
+    con.execute(f"SET threads = {threads}")
+    con.execute(f"ATTACH {literal(str(model))} AS speed_model (READ_ONLY)")
+    names = "SELECT table_name FROM duckdb_tables() WHERE database_name = 'speed_model' AND schema_name = 'relsql'"
+    for (name,) in con.execute(names).fetchall():
+        con.execute(f"CREATE OR REPLACE TABLE relsql.{ident(name)} AS FROM speed_model.relsql.{ident(name)}")
+    con.execute("DETACH speed_model")
+    [(as_of,)] = con.execute(f"SELECT {LATEST}").fetchall()
+    atexit.register(folder.cleanup)
+    return lambda: score_into(con, MODEL, "scores", as_of=as_of, overwrite=True).scored
 
 
 def prepare_gather(model: Path, data: Path, threads: int) -> Work:
