@@ -160,11 +160,11 @@ def _score_into(
 ) -> None:
     from relsql.score_job import open_job, run_job
 
+    on_interrupt("the chunks that are done are kept; the same command goes on")
     opened = open_job(
         con, model, into, as_of=as_of, chunk_rows=chunk_rows, changed_only=changed_only, overwrite=overwrite
     )
     job = opened.job
-    on_interrupt("the chunks that are done are kept; the same command goes on")
     if opened.resumed:
         note(f"going on after {job.chunks_done} of {job.chunks} chunks, as of {job.as_of}")
     if opened.all_because:

@@ -85,7 +85,8 @@ def test_a_job_writes_what_the_batch_function_gives(shop: Path) -> None:
 
 
 KILLED = """
-import os, random, signal, sys, threading
+import os, signal, sys, threading
+from relsql.job_store import read_job
 from relsql.score_job import open_job, run_job
 from relsql.store import open_database
 
@@ -104,6 +105,9 @@ class Mortal:
         return getattr(self.con, name)
 
 con = Mortal(open_database(path))
+former = read_job(con, "shop", "risk")
+if former and former.finished and not changed_only:
+    sys.exit()  # Killed after the last commit.
 job = open_job(con, "churn", "risk", chunk_rows=7, changed_only=changed_only).job
 if seconds:
     timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL))
@@ -139,7 +143,7 @@ def test_killed_again_and_again_a_job_ends_as_if_it_never_was(shop: Path, by: st
     chance = random.Random(f"{by} {changed_only}")
     kills = 0
     # Before open_job has written anything some 20 statements run, in a chunk 4 or 10.
-    budget = {"statement": lambda: (chance.randint(15, 50), 0.0), "time": lambda: (-1, chance.uniform(0.005, 0.15))}
+    budget = {"statement": lambda: (chance.randint(15, 50), 0.0), "time": lambda: (-1, chance.uniform(0.005, 0.05))}
     while run_mortal(shop, *(budget[by]() if kills < 8 else (-1, 0.0)), changed_only):
         kills += 1
         assert kills < 9
