@@ -11,7 +11,8 @@ Every figure is taken in a process of its own. Ratios are taken within one run; 
     hundred, one       the same call for 100 entities, and for one
     attach             opening the model's file and attaching: cold the first time in a process, warm again
     query in function  a Python function over ids that gathers their rows by a query of its own
-    torch loop         tables to pandas, a HeteroData, a loop over batches of 512 entities in torch, same weights
+    torch loop         tables to pandas, a HeteroData, a loop over batches of 512 entities in torch, same weights, on
+                       one torch thread
 
 On rel-f1, where its data are: all drivers, one driver, the gather query for every (driver, date of a race), attach.
 """

@@ -229,10 +229,13 @@ def weights_file(model: FilePath) -> FilePath:
 def prepare(model: FilePath, data: FilePath, threads: int) -> Work:
     """The row of the speed benchmark. Each time the tables are pulled anew, as the SQL function reads them anew.
 
+    `threads` are DuckDB's, which pull the tables; torch takes one.
+
     Raises:
         AssertionError: a score of about a thousand that are compared differs from the SQL function's by more than 1e-5.
     """
-    torch.set_num_threads(threads)
+    # The steps are small: a second thread gains little, and loses much where others use the cores.
+    torch.set_num_threads(1)
     con = connect(model, data, threads)
     catalog = current_catalog(con)
     card = active_card(con, catalog, MODEL)
@@ -241,7 +244,7 @@ def prepare(model: FilePath, data: FilePath, threads: int) -> Work:
     [(as_of,)] = con.execute(f"SELECT epoch_us({LATEST})").fetchall()
 
     def scores(step: int) -> tuple[npt.NDArray[np.int64], FloatArray]:
-        """Keys and scores of every so manieth entity."""
+        """Keys and scores of the entities, or of one in every `step`."""
         graph = pull_graph(con, DATA, card, texts)
         loop = TorchLoop(graph, card, modules, texts.embeddings(np.arange(len(texts) + 1)))
         entity = graph[card.entity.key]
