@@ -164,11 +164,11 @@ def plot(path: Path, results: Sequence[Measured]) -> None:
     figure = Figure(figsize=(4.5 * max(1, len(variants)), 4), layout="constrained")
     panels = figure.subplots(1, max(1, len(variants)), sharey=True, squeeze=False)[0]
     for panel, variant in zip(panels, variants, strict=False):
-        for row in dict.fromkeys(m.row for m in chosen):
+        for i, row in enumerate(dict.fromkeys(m.row for m in chosen)):
             points = sorted((m.customers, m.timing) for m in chosen if (m.variant, m.row) == (variant, row))
             costs = [1e6 / timing.entities_per_second for _, timing in points]
             if points:
-                panel.plot([customers for customers, _ in points], costs, marker="o", label=row)
+                panel.plot([customers for customers, _ in points], costs, marker="o", color=f"C{i}", label=row)
         panel.set(title=variant, xscale="log", yscale="log", xlabel="customers")
     panels[0].set_ylabel(f"microseconds per customer, {most} thread{'s' * (most > 1)}")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
