@@ -9,14 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 import duckdb
-import numpy as np
-import pyarrow as pa
 
 from relsql.blocks import FloatArray
 from relsql.card import ModelCard
 from relsql.errors import ArtifactError, ModelError, SchemaDriftError, nearest
+from relsql.row_embeddings import add_embeddings, create_table, drop_embeddings
 from relsql.schema import Schema, has_relsql_table
-from relsql.sql import literal
 from relsql.store import ensure_table, relsql_table
 
 
@@ -105,21 +103,6 @@ def read_artifacts(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard
     return {name: found[name] for name in card.sha256}
 
 
-def read_embeddings(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> tuple[list[str], FloatArray]:
-    """Cached texts and their embeddings, float32 [n, width]."""
-    width = card.encoder.width
-    if not has_relsql_table(con, catalog, "row_embeddings"):
-        return [], np.zeros((0, width), dtype=np.float32)
-    arrow = con.sql(
-        f"""SELECT text, CAST(embedding AS FLOAT[{width}]) AS embedding
-            FROM {relsql_table(catalog, "row_embeddings")}
-            WHERE model = {literal(card.name)} AND version = {card.version} AND len(embedding) = {width}"""
-    ).to_arrow_table()
-    values = arrow.column("embedding").combine_chunks()
-    flat = values.flatten() if isinstance(values, pa.FixedSizeListArray) else pa.array([], pa.float32())
-    return arrow.column("text").to_pylist(), np.asarray(flat, dtype=np.float32).reshape(-1, width)
-
-
 def next_version(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> int:
     """One more than the highest version of a model."""
     return max((model.version for model in read_models(con, catalog) if model.name == name), default=0) + 1
@@ -144,19 +127,9 @@ def save_model(
         con.execute(
             f"INSERT INTO {stored} VALUES (?, ?, ?, ?, ?)", [card.name, card.version, name, content, card.sha256[name]]
         )
-    cache = ensure_table(con, catalog, "row_embeddings")
     # Embeddings of retired versions are only a cache; they are encoded again if such a version is called.
-    con.execute(f"DELETE FROM {cache} WHERE model = ?", [card.name])
-    if len(texts):
-        flat = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), embeddings.shape[1])
-        relsql_cache = pa.table({"text": pa.array(texts, pa.string()), "embedding": flat})
-        con.register("relsql_cache", relsql_cache)
-        try:
-            con.execute(
-                f"INSERT INTO {cache} SELECT ?, ?, text, embedding FROM relsql_cache", [card.name, card.version]
-            )
-        finally:
-            con.unregister("relsql_cache")
+    drop_embeddings(con, catalog, card.name)
+    add_embeddings(con, create_table(con, catalog, card), texts, embeddings)
 
 
 def check_drift(card: ModelCard, schema: Schema) -> None:

@@ -41,7 +41,10 @@ TABLES: dict[str, str] = {
     ),
     "score_fingerprints": "target VARCHAR, entity VARCHAR, fingerprint UBIGINT",
 }
-"""Columns of each table. Added columns go last, so that an older file is extended by `ALTER TABLE`."""
+"""Columns of each table. Added columns go last, so that an older file is extended by `ALTER TABLE`.
+
+The tables of `relsql.row_embeddings` depend on the model and are not listed; the one that is belongs to older files.
+"""
 
 
 def relsql_table(catalog: str, name: str) -> str:
@@ -50,10 +53,15 @@ def relsql_table(catalog: str, name: str) -> str:
     return qualified(catalog, RELSQL_SCHEMA, name)
 
 
+def create_schema(con: duckdb.DuckDBPyConnection, catalog: str) -> None:
+    """Create schema `relsql` if it does not exist."""
+    con.execute(f"CREATE SCHEMA IF NOT EXISTS {qualified(catalog, RELSQL_SCHEMA)}")
+
+
 def ensure_table(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> str:
     """Create `relsql.<name>` if it does not exist and return its qualified name."""
     if not has_relsql_table(con, catalog, name):
-        con.execute(f"CREATE SCHEMA IF NOT EXISTS {qualified(catalog, RELSQL_SCHEMA)}")
+        create_schema(con, catalog)
         con.execute(f"CREATE TABLE IF NOT EXISTS {relsql_table(catalog, name)} ({TABLES[name]})")
     return relsql_table(catalog, name)
 

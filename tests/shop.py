@@ -8,6 +8,8 @@ from pathlib import Path
 import duckdb
 
 from relsql.declare import declare_table
+from relsql.registry import find_model
+from relsql.row_embeddings import table_name
 from relsql.schema import current_catalog
 from relsql.store import transaction
 from relsql.task import Task, save_task
@@ -86,3 +88,8 @@ def create_shop(path: Path) -> None:
 def train_quickly(con: duckdb.DuckDBPyConnection, name: str, task: str = "customer-churn") -> TrainedModel:
     """Train a model that is good for nothing but tests."""
     return train(con, task, name=name, options=QUICK)
+
+
+def embeddings_table(con: duckdb.DuckDBPyConnection, model: str = "churn") -> str:
+    """The table with the row embeddings of a model."""
+    return f"relsql.{table_name(find_model(con, current_catalog(con), model).sha256)}"

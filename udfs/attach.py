@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from relsql.card import ModelCard, layouts_of
 from relsql.errors import ModelError, nearest
-from relsql.registry import check_drift, read_artifacts, read_card, read_embeddings, read_models
+from relsql.registry import check_drift, read_artifacts, read_card, read_models
 from relsql.schema import current_catalog, read_schema
 from relsql.sql import ident
 from relsql.store import open_database
@@ -112,19 +112,19 @@ def detach(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def load_scorer(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> Scorer:
-    """The process's scorer of a model version, with the row embeddings cached in the database.
+    """The process's scorer of a model version, which will find the row embeddings stored in the database.
 
     Raises:
         ArtifactError: an artefact is missing or damaged.
     """
     with _LOCK:
         scorer = _SCORERS.get(card.identity)
-    if scorer is not None:
-        return scorer
-    scorer = Scorer(card, read_artifacts(con, catalog, card))
-    scorer.texts.add(*read_embeddings(con, catalog, card))
-    with _LOCK:
-        return _SCORERS.setdefault(card.identity, scorer)
+    if scorer is None:
+        new = Scorer(card, read_artifacts(con, catalog, card))
+        with _LOCK:
+            scorer = _SCORERS.setdefault(card.identity, new)
+    scorer.texts.add(*scorer.stored.attach(con, catalog))
+    return scorer
 
 
 def register_functions(con: duckdb.DuckDBPyConnection, scorer: Scorer) -> None:

@@ -13,6 +13,36 @@ from relsql.card import ModelCard
 from relsql.errors import ArtifactError
 
 
+def load_session(
+    card: ModelCard, artifacts: Mapping[str, bytes], name: str, threads: int
+) -> onnxruntime.InferenceSession:
+    """Load one component of a model, to run on `threads` threads per call.
+
+    Raises:
+        ArtifactError: onnxruntime cannot load it.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Threads that wait for work by spinning slow down whatever else runs on the same cores.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(
+            artifacts[name],
+            sess_options=options,
+            providers=["CPUExecutionProvider"],
+            # Its kernel for CPUs takes several times longer than the addition and the normalisation by themselves.
+            disabled_optimizers=["SkipLayerNormFusion"],
+        )
+    except Exception as error:
+        problem = str(error).splitlines()[0]
+        raise ArtifactError(
+            f"model '{card.name}': component {name} cannot be loaded: {problem}",
+            fix=f"relsql train FILE {card.task.name} --name {card.name}",
+        ) from error
+
+
 class Component:
     """One component, ready to run. It may be called from several threads.
 
@@ -27,20 +57,7 @@ class Component:
     """
 
     def __init__(self, card: ModelCard, artifacts: Mapping[str, bytes], name: str, *, threads: int = 1) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(
-                artifacts[name], sess_options=options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
-            problem = str(error).splitlines()[0]
-            raise ArtifactError(
-                f"model '{card.name}': component {name} cannot be loaded: {problem}",
-                fix=f"relsql train FILE {card.task.name} --name {card.name}",
-            ) from error
+        self._session = load_session(card, artifacts, name, threads)
         self._inputs = {node.name for node in self._session.get_inputs()}
 
     def __call__(self, feed: Mapping[str, npt.NDArray[Any]]) -> FloatArray:

@@ -20,12 +20,12 @@ from relsql.blocks import (
 )
 from relsql.card import ModelCard, layouts_of
 from relsql.graph_inputs import graph_feed, graph_inputs, message_input_name, path_component
-from relsql.tokenizer import encode_batch, load_tokenizer
 from udfs.components import Component
+from udfs.encoder import RowTextEncoder
 from udfs.messages import HubMessages, Messages
+from udfs.stored import StoredEmbeddings
 from udfs.texts import TextTable
 
-ENCODE_BATCH = 64
 RESULT_FIELDS = [
     pa.field("score", pa.float64()),
     pa.field("status", pa.string()),
@@ -53,7 +53,8 @@ class Scorer:
         self.card = card
         layouts = layouts_of(card.paths, card.inputs)
         self.layouts = tuple(layout for layout in layouts if not layout.shared)
-        self.texts = TextTable(card.encoder.width, self.encode)
+        self.stored = StoredEmbeddings(card)
+        self.texts = TextTable(card.encoder.width, self.encode, self.stored.lookup)
         self._artifacts = artifacts
         self._threads = threads
         self._graph = self._component("graph.onnx")
@@ -70,23 +71,15 @@ class Scorer:
         }
         self._own_paths = [path for path in card.paths if not path.shared]
         self._encoder_lock = threading.Lock()
-        self._encoder: Component | None = None
+        self._encoder: RowTextEncoder | None = None
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
         """Embed row texts, float32 [n, width]."""
         with self._encoder_lock:
             # Loaded when the first unseen text comes: most queries meet none.
             if self._encoder is None:
-                self._encoder = self._component("encoder.onnx")
-                self._tokenizer = load_tokenizer(self._artifacts["tokenizer.json"])
-            encoder = self._encoder
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        embeddings = np.zeros((len(texts), self.card.encoder.width), dtype=np.float32)
-        for start in range(0, len(order), ENCODE_BATCH):
-            chosen = order[start : start + ENCODE_BATCH]
-            ids, mask = encode_batch(self._tokenizer, [texts[i] for i in chosen], self.card.encoder.max_tokens)
-            embeddings[chosen] = encoder({"input_ids": ids, "attention_mask": mask})
-        return embeddings
+                self._encoder = RowTextEncoder.load(self.card, self._artifacts, threads=self._threads)
+        return self._encoder.encode(texts)
 
     def score(self, rows: pa.Array) -> pa.Array:
         """Score a batch of seeds.

@@ -16,6 +16,7 @@ import pyarrow as pa
 from relsql.blocks import FloatArray
 
 Embed = Callable[[Sequence[str]], FloatArray]
+Lookup = Callable[[Sequence[str]], tuple[Sequence[str], FloatArray]]
 
 
 class TextTable:
@@ -26,11 +27,14 @@ class TextTable:
     Args:
         width: length of an embedding.
         embed: computes the embeddings of texts, float32 [n, width]; without it, embeddings stay zero.
+        lookup: asked first: returns those of the texts whose embeddings are stored, with embeddings float32
+            [m, width]; it may return others too.
     """
 
-    def __init__(self, width: int, embed: Embed | None = None) -> None:
+    def __init__(self, width: int, embed: Embed | None = None, lookup: Lookup | None = None) -> None:
         self.width = width
         self._embed = embed
+        self._lookup = lookup
         self._ids: dict[str, int] = {}
         self._matrix = np.zeros((1024, width), dtype=np.float32)
         self._lock = threading.RLock()
@@ -46,20 +50,24 @@ class TextTable:
     def add(self, texts: Sequence[str], embeddings: FloatArray) -> None:
         """Add texts with known embeddings, float32 [n, width]; a known text keeps its id."""
         with self._lock:
-            self._reserve(len(texts))
-            for text, embedding in zip(texts, embeddings, strict=True):
+            assert len(texts) == len(embeddings)
+            fresh: dict[str, int] = {}
+            for i, text in enumerate(texts):
                 if text not in self._ids:
-                    # The row is written before its id can be seen by another thread.
-                    self._matrix[len(self._ids) + 1] = embedding
-                    self._ids[text] = len(self._ids) + 1
+                    fresh.setdefault(text, i)
+            self._reserve(len(fresh))
+            ids = range(len(self._ids) + 1, len(self._ids) + 1 + len(fresh))
+            # The rows are written before their ids can be seen by another thread.
+            self._matrix[ids.start : ids.stop] = embeddings[list(fresh.values())]
+            self._ids.update(zip(fresh, ids, strict=True))
 
     def ids(self, texts: pa.Array) -> pa.Array:
-        """Ids of texts, int32; 0 for NULL. Unknown texts are embedded and added."""
+        """Ids of texts, int32; 0 for NULL. Unknown texts are looked up, else embedded, and added."""
         encoded = texts.dictionary_encode()
         if isinstance(encoded, pa.ChunkedArray):
             encoded = encoded.combine_chunks()
         distinct = encoded.dictionary.to_pylist()
-        missing = [text for text in distinct if text is not None and text not in self._ids]
+        missing = self._unknown([text for text in distinct if text is not None])
         if missing:
             self._add_missing(missing)
         known = np.array([0 if text is None else self._ids[text] for text in distinct] + [0], dtype=np.int32)
@@ -73,7 +81,10 @@ class TextTable:
 
     def _add_missing(self, missing: list[str]) -> None:
         with self._lock:
-            texts = [text for text in missing if text not in self._ids]
+            texts = self._unknown(missing)
+            if texts and self._lookup is not None:
+                self.add(*self._lookup(texts))
+                texts = self._unknown(texts)
             if not texts:
                 return
             if self._embed is None:
@@ -81,6 +92,9 @@ class TextTable:
             else:
                 embeddings = self._embed(texts)
             self.add(texts, embeddings)
+
+    def _unknown(self, texts: Sequence[str]) -> list[str]:
+        return [text for text in texts if text not in self._ids]
 
     def _reserve(self, extra: int) -> None:
         needed = len(self._ids) + extra + 1

@@ -14,7 +14,7 @@ import pytest
 import relsql
 from relsql.errors import ArtifactError, ModelError, SchemaDriftError
 from relsql.registry import read_card
-from tests.shop import CUSTOMERS, LAST_ORDER, train_quickly
+from tests.shop import CUSTOMERS, LAST_ORDER, embeddings_table, train_quickly
 from udfs.attach import attach_model
 
 ALL = "SELECT customer_id, predict_churn(customer_id) FROM customers ORDER BY customer_id"
@@ -269,7 +269,7 @@ def test_rows_beyond_the_fanout_count(shop: Path) -> None:
 def test_read_only_files_score_unseen_text_too(shop: Path) -> None:
     with relsql.connect(shop) as con:
         expected = scores(con)
-        con.execute("DELETE FROM relsql.row_embeddings")
+        con.execute(f"DELETE FROM {embeddings_table(con)}")
     # A new process has an empty cache: every text is encoded on the spot.
     script = f"""
 import relsql, sys
@@ -289,7 +289,7 @@ def test_row_text_and_encoder_functions(shop: Path) -> None:
         text = value(con, "row_text_customers(c) FROM customers c WHERE customer_id = 7")
         assert text == "<table>customers<attribute>name<value>customer 59"
         vectors = con.execute(
-            "SELECT relsql_encode_churn(row_text_customers(c)), (SELECT embedding FROM relsql.row_embeddings "
+            f"SELECT relsql_encode_churn(row_text_customers(c)), (SELECT embedding FROM {embeddings_table(con)} "
             "WHERE text = row_text_customers(c)) FROM customers c WHERE customer_id = 7"
         ).fetchall()[0]
         np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-5)

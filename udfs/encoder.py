@@ -1,0 +1,59 @@
+"""The row encoder on onnxruntime: row texts in, row embeddings out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from relsql.blocks import FloatArray
+from relsql.card import ModelCard
+from relsql.tokenizer import PAD, load_tokenizer, pad, token_id, token_ids
+from udfs.components import load_session
+
+BATCH_TOKENS = 2048
+"""Tokens of one run, padding included: short texts go many at a time, long ones few."""
+
+
+class RowTextEncoder:
+    """The row encoder of one model version. It may be called from several threads.
+
+    Args:
+        card: the model's card.
+        artifacts: bytes by name: `encoder.onnx`, `tokenizer.json`.
+        threads: onnxruntime threads per call.
+
+    Raises:
+        ArtifactError: a component cannot be loaded.
+    """
+
+    def __init__(self, card: ModelCard, artifacts: Mapping[str, bytes], *, threads: int = 1) -> None:
+        self._width = card.encoder.width
+        self._max_tokens = card.encoder.max_tokens
+        self._session = load_session(card, artifacts, "encoder.onnx", threads)
+        self._tokenizer = load_tokenizer(artifacts["tokenizer.json"])
+        self._pad_id = token_id(self._tokenizer, PAD)
+
+    def encode(self, texts: Sequence[str]) -> FloatArray:
+        """Embed row texts, float32 [n, width], those of like length together so that little is padded.
+
+        What a text is batched with changes its embedding in the last bits only.
+        """
+        ids = token_ids(self._tokenizer, texts, self._max_tokens)
+        embeddings = np.zeros((len(texts), self._width), dtype=np.float32)
+        for chosen in length_buckets([len(row) for row in ids], BATCH_TOKENS):
+            rows, mask = pad([ids[i] for i in chosen], self._pad_id)
+            embeddings[chosen] = self._session.run(None, {"input_ids": rows, "attention_mask": mask})[0]
+        return embeddings
+
+
+def length_buckets(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Group positions by length, so that each group, padded to its longest, has at most `budget` tokens, or one row."""
+    group: list[int] = []
+    for i in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if group and (len(group) + 1) * lengths[i] > budget:
+            yield group
+            group = []
+        group.append(i)
+    if group:
+        yield group

@@ -1,0 +1,111 @@
+"""Stored row embeddings, read as queries come to need them, so that attaching costs the same for any number of them.
+
+A scoring function cannot query the connection that it runs on, but a cursor of it can be queried. The cursor sees
+committed rows only, which is no loss: a text has one embedding, stored or not.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from relsql.blocks import FloatArray
+from relsql.card import ModelCard
+from relsql.row_embeddings import stored_sql, text_hash_sql
+
+PRELOADED = 50_000
+"""Texts that are read at attach: all of a small database, a few hundredths of a second of a large one."""
+
+FURTHER = 10
+"""So many stored texts are read ahead with each one looked up: who scores everything soon has everything, and who
+scores a few entities never holds more than some multiple of what they need."""
+
+_ASKED = "relsql_asked"
+
+Found = tuple[list[str], FloatArray]
+"""Texts and their embeddings, float32 [n, width]."""
+
+
+@dataclass(slots=True)
+class _Source:
+    """The stored embeddings of one database.
+
+    Attributes:
+        connection: it is not kept alive, so that the file is closed when its user lets go of it.
+        sql: what is stored, see `stored_sql`.
+        end: one more than the last position.
+        position: all rows before it were read.
+    """
+
+    connection: weakref.ref[duckdb.DuckDBPyConnection]
+    sql: str
+    end: int
+    position: int = 0
+
+    def ahead(self, con: duckdb.DuckDBPyConnection, rows: int) -> Found:
+        """The next rows in the order of storage."""
+        start, self.position = self.position, min(self.end, self.position + rows)
+        return _fetch(con, self.sql, f"position >= {start} AND position < {self.position}")
+
+    def lookup(self, texts: Sequence[str]) -> Found:
+        """Of these texts those that are stored, and some more.
+
+        Raises:
+            duckdb.Error: the connection is closed, or the database is gone from it.
+        """
+        con = self.connection()
+        if con is None:
+            raise duckdb.ConnectionException("the connection is gone")
+        with con.cursor() as cursor:
+            cursor.register(_ASKED, pa.table({"text": pa.array(texts, pa.string())}))
+            found = _fetch(cursor, self.sql, f"text_hash IN (SELECT {text_hash_sql('text')} FROM {_ASKED})")
+            more = self.ahead(cursor, FURTHER * len(texts))
+        return found[0] + more[0], np.concatenate([found[1], more[1]])
+
+
+class StoredEmbeddings:
+    """Stored embeddings of one model version, in all databases that it was attached from.
+
+    Args:
+        card: the model's card.
+    """
+
+    def __init__(self, card: ModelCard) -> None:
+        self._card = card
+        self._sources: list[_Source] = []
+
+    def attach(self, con: duckdb.DuckDBPyConnection, catalog: str) -> Found:
+        """Look texts up in this database from now on; returns the first that are stored, if they are new."""
+        sql = stored_sql(con, catalog, self._card)
+        [(end,)] = con.execute(f"SELECT coalesce(max(position) + 1, 0) FROM ({sql})").fetchall()
+        source = _Source(weakref.ref(con), sql, end)
+        # Another connection to the same rows goes on where they were read to.
+        known = [other.position for other in self._sources if (other.sql, other.end) == (sql, end)]
+        source.position = max(known, default=0)
+        found = source.ahead(con, 0 if known else PRELOADED)
+        self._sources = [other for other in self._sources if other.connection() not in (None, con)] + [source]
+        return found
+
+    def lookup(self, texts: Sequence[str]) -> Found:
+        """Of these texts those that are stored, and some more; none when no database can be asked."""
+        for source in reversed(self._sources):
+            if source.position >= source.end:
+                continue
+            try:
+                return source.lookup(texts)
+            except duckdb.Error:
+                # Closed, detached or dropped since: what it held is encoded on the spot.
+                self._sources = [other for other in self._sources if other is not source]
+        return [], np.zeros((0, self._card.encoder.width), dtype=np.float32)
+
+
+def _fetch(con: duckdb.DuckDBPyConnection, sql: str, where: str) -> Found:
+    arrow = con.sql(f"SELECT text, embedding FROM ({sql}) WHERE {where}").to_arrow_table()
+    column = arrow.column("embedding").combine_chunks()
+    width = column.type.list_size
+    return arrow.column("text").to_pylist(), np.asarray(column.flatten(), dtype=np.float32).reshape(-1, width)
