@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from relsql.errors import RelsqlError
     from relsql.evaluation import Evaluation, evaluate
     from relsql.job_store import ScoreJob
+    from relsql.refreshing import Refreshed, refresh
     from relsql.schema import Link, Schema, Table, read_schema
     from relsql.score_job import score_into
     from relsql.task import Task
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Evaluation": "relsql.evaluation",
     "Link": "relsql.schema",
+    "Refreshed": "relsql.refreshing",
     "RelsqlError": "relsql.errors",
     "Schema": "relsql.schema",
     "ScoreJob": "relsql.job_store",
@@ -41,6 +43,7 @@ _HOME = {
     "detach": "udfs.attach",
     "evaluate": "relsql.evaluation",
     "read_schema": "relsql.schema",
+    "refresh": "relsql.refreshing",
     "score_into": "relsql.score_job",
     "train": "relsql.training",
 }
@@ -48,6 +51,7 @@ _HOME = {
 __all__ = [
     "Evaluation",
     "Link",
+    "Refreshed",
     "RelsqlError",
     "Schema",
     "ScoreJob",
@@ -60,6 +64,7 @@ __all__ = [
     "detach",
     "evaluate",
     "read_schema",
+    "refresh",
     "score_into",
     "train",
 ]

@@ -16,6 +16,7 @@ from relsql.cli.demo import demo_command
 from relsql.cli.failures import reported
 from relsql.cli.init import init_command
 from relsql.cli.query import sql_command
+from relsql.cli.refreshing import refresh_command
 from relsql.cli.scoring import evaluate_command, models_command, score_command
 from relsql.cli.training import train_command
 
@@ -50,6 +51,7 @@ for _command in (
     inspect_command,
     train_command,
     evaluate_command,
+    refresh_command,
     score_command,
     sql_command,
     models_command,

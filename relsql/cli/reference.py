@@ -17,10 +17,11 @@ This page is written by `python -m relsql.cli.reference > docs/cli.md`.
   by default and exact with `--json`, `--format csv` or `--format json`.
 - An error is one line on stderr, `relsql: error: ...`: what is wrong, what was expected, and the command that fixes it.
 - The exit code is 0 on success, 1 on an error, 2 on a wrong command line and 130 after Ctrl-C. Ctrl-C leaves the
-  database as it was; `relsql train` adds a row about the attempt to `relsql.runs`, and `relsql score --into` keeps the
-  chunks that are done.
-- `relsql init` and `relsql train` write to schema `relsql` of FILE, `relsql score` to the table that you name, with
-  `--into` also to schema `relsql`, and `relsql sql` what your statement says. All other commands open FILE read-only.
+  database as it was; `relsql train` adds a row about the attempt to `relsql.runs`, `relsql refresh` and
+  `relsql score --into` keep what they have done.
+- `relsql init`, `relsql train` and `relsql refresh` write to schema `relsql` of FILE, `relsql score` to the table that
+  you name, with `--into` also to schema `relsql`, and `relsql sql` what your statement says. All other commands open
+  FILE read-only.
 - Tables outside schema main are written with it: `staging.orders(id)`. Names with spaces, commas or parentheses stand
   in double quotes: `'"my orders"(id)'`.
 - `train` and `evaluate` need `pip install 'relsql[train]'`, `import` needs `pip install 'relsql[bench]'`; the other

@@ -1,0 +1,45 @@
+"""`relsql refresh`."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from relsql.cli.failures import on_interrupt
+from relsql.cli.output import note, write_json
+from relsql.cli.progress import PhaseProgress
+
+
+@click.command("refresh", short_help="Embed the rows that are new since training.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("model")
+@click.option("--prune", is_flag=True, help="Remove embeddings of texts that no row has any more.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads to use. Default: all.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def refresh_command(file: Path, model: str, prune: bool, threads: int | None, as_json: bool) -> None:
+    """Store the embeddings of rows that MODEL reads and that have none yet.
+
+    Scores stay as they are, but the next ones take less time: a row text without stored embedding is encoded whenever a
+    process first meets it. Identical texts are encoded once. What is done is kept when the command is interrupted, and
+    the next run goes on from there. The result is one line: name, version, and what was found and done.
+
+    \b
+    relsql refresh f1.duckdb dnf
+    """  # noqa: D301
+    from relsql.refreshing import refresh
+    from relsql.store import open_database
+
+    with closing(open_database(file)) as con, PhaseProgress() as progress:
+        on_interrupt("what was embedded so far is kept; run the command again to go on")
+        done = refresh(con, model, prune=prune, threads=threads, progress=progress)
+    if as_json:
+        write_json(done)
+        return
+    if not done.rows:
+        note(f"model '{model}' reads no row with text")
+    figures = {"rows": done.rows, "texts": done.texts, "new": done.new}
+    figures |= {"pruned": done.pruned} if prune else {}
+    counts = (f"{name}={value}" for name, value in figures.items())
+    click.echo("\t".join([model, str(done.version), *counts, f"seconds={done.seconds:.1f}"]))

@@ -1,0 +1,174 @@
+"""Embed the row texts that have no stored embedding yet.
+
+Texts are collected, told apart and ordered by DuckDB, which spills to disk what does not fit in memory; Python holds
+one chunk of them. Each chunk is committed by itself: whatever ends a run loses one chunk at most, and the next run goes
+on from there.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import duckdb
+
+from relsql.card import ModelCard
+from relsql.features import text_sql
+from relsql.registry import active_card, check_drift, read_artifacts
+from relsql.row_embeddings import add_embeddings, create_table, stored_sql, text_hash_sql
+from relsql.runs import TrainProgress, interrupted
+from relsql.schema import current_catalog, read_schema
+from relsql.splits import task_cursor
+from relsql.store import require_writable, transaction
+
+CHUNK_TEXTS = 8_192
+"""Texts that are encoded and committed together."""
+
+_TEXTS, _MISSING = "temp.relsql_texts", "temp.relsql_missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """What a refresh found and did.
+
+    Attributes:
+        model, version: whose embeddings.
+        rows: rows of the tables whose text the model reads.
+        texts: distinct texts among them.
+        new: texts that were embedded.
+        pruned: embeddings that were removed because no row has their text.
+        seconds: in all.
+    """
+
+    model: str
+    version: int
+    rows: int
+    texts: int
+    new: int
+    pruned: int
+    seconds: float
+
+
+def refresh(
+    con: duckdb.DuckDBPyConnection,
+    model: str,
+    *,
+    prune: bool = False,
+    threads: int | None = None,
+    progress: TrainProgress | None = None,
+) -> Refreshed:
+    """Store the embeddings of all committed rows that the active version of a model reads and that have none yet.
+
+    Scores do not change, they only take less time: a text without stored embedding is encoded when a query meets it.
+
+    Args:
+        con: a connection whose current database holds the model; its transaction state and settings are left alone.
+        model: its name.
+        prune: also remove embeddings of texts that no committed row has.
+        threads: CPU threads of the encoder; None: all.
+        progress: told about the phases `read`, `embed` and `prune`.
+
+    Raises:
+        DatabaseError: the database is read-only or full. ModelError: there is no such model. SchemaDriftError: its
+            tables changed. ArtifactError: it is damaged.
+        KeyboardInterrupt: interrupted; the chunks that were finished are stored.
+    """
+    started = time.perf_counter()
+    report = progress or _silent
+    catalog = current_catalog(con)
+    card = active_card(con, catalog, model)
+    require_writable(con, catalog, "refreshing row embeddings")
+    check_drift(card, read_schema(con, catalog))
+    with task_cursor(con, catalog) as cursor:
+        try:
+            report("read", 0.0, {})
+            rows, texts = _collect_texts(cursor, catalog, card)
+            new = _collect_missing(cursor, catalog, card)
+            report("read", 1.0, {"rows": rows, "texts": texts, "new": new})
+            if new:
+                _embed_missing(cursor, catalog, card, new, threads, report)
+            pruned = _prune(cursor, catalog, card, report) if prune else 0
+        except BaseException as error:
+            if interrupted(error):
+                raise KeyboardInterrupt from error
+            raise
+    return Refreshed(model, card.version, rows, texts, new, pruned, time.perf_counter() - started)
+
+
+def _collect_texts(cursor: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> tuple[int, int]:
+    """All row texts into a temporary table, each once; returns the number of rows and of texts."""
+    tables = [(card.schema.table(key), inputs) for key, inputs in card.inputs.items() if inputs.text_columns]
+    queries = [f"SELECT {text_sql(table, inputs, 'r')} AS text FROM {table.sql(catalog)} r" for table, inputs in tables]
+    every_row = "\nUNION ALL\n".join(queries) or "SELECT NULL::VARCHAR AS text WHERE false"
+    cursor.execute(
+        f"""CREATE TEMP TABLE {_TEXTS} AS
+            SELECT {text_hash_sql("text")} AS text_hash, text, count(*) AS row_count
+            FROM ({every_row}) GROUP BY text"""
+    )
+    [(rows, texts)] = cursor.execute(f"SELECT coalesce(sum(row_count), 0), count(*) FROM {_TEXTS}").fetchall()
+    return int(rows), int(texts)
+
+
+def _collect_missing(cursor: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> int:
+    """The texts without stored embedding into a temporary table, short ones first; returns their number."""
+    # Length in characters brings texts of like length into one chunk; within it the encoder goes by tokens.
+    cursor.execute(
+        f"""CREATE TEMP TABLE {_MISSING} AS
+            SELECT text FROM {_TEXTS} ANTI JOIN ({stored_sql(cursor, catalog, card)}) stored USING (text_hash)
+            ORDER BY length(text), text_hash"""
+    )
+    [(new,)] = cursor.execute(f"SELECT count(*) FROM {_MISSING}").fetchall()
+    return int(new)
+
+
+def _embed_missing(
+    cursor: duckdb.DuckDBPyConnection,
+    catalog: str,
+    card: ModelCard,
+    new: int,
+    threads: int | None,
+    report: TrainProgress,
+) -> None:
+    """Encode and store the missing texts, chunk by chunk."""
+    from udfs.encoder import RowTextEncoder
+
+    report("embed", 0.0, {})
+    artifacts = read_artifacts(cursor, catalog, card)
+    encoder = RowTextEncoder(card, artifacts, threads=threads or os.cpu_count() or 1)
+    with transaction(cursor):
+        table = create_table(cursor, catalog, card)
+    [(characters,)] = cursor.execute(f"SELECT sum(length(text)) FROM {_MISSING}").fetchall()
+    texts_done = characters_done = 0
+    for texts in _chunks(cursor, new):
+        embeddings = encoder.encode(texts)
+        with transaction(cursor):
+            add_embeddings(cursor, table, texts, embeddings)
+        texts_done += len(texts)
+        # Time goes with length, and the short texts come first.
+        characters_done += sum(map(len, texts))
+        done = texts_done == new
+        report("embed", 1.0 if done else min(characters_done / characters, 0.999), {"texts": texts_done})
+
+
+def _chunks(cursor: duckdb.DuckDBPyConnection, new: int) -> Iterator[list[str]]:
+    """The missing texts, short ones first."""
+    for start in range(0, new, CHUNK_TEXTS):
+        query = f"SELECT text FROM {_MISSING} WHERE rowid >= ? AND rowid < ?"
+        yield [text for (text,) in cursor.execute(query, [start, start + CHUNK_TEXTS]).fetchall()]
+
+
+def _prune(cursor: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, report: TrainProgress) -> int:
+    """Remove the embeddings of texts that no row has; returns how many there were."""
+    report("prune", 0.0, {})
+    with transaction(cursor):
+        table = create_table(cursor, catalog, card)
+        unused = f"text_hash NOT IN (SELECT text_hash FROM {_TEXTS})"
+        [(pruned,)] = cursor.execute(f"DELETE FROM {table} WHERE {unused}").fetchall()
+    report("prune", 1.0, {"removed": pruned})
+    return int(pruned)
+
+
+def _silent(phase: str, fraction: float, metrics: dict[str, float]) -> None:
+    """Tell nobody."""
