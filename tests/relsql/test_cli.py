@@ -20,7 +20,7 @@ from relsql.importer import ImportReport
 from relsql.task import read_tasks
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ["demo", "init", "import", "inspect", "train", "evaluate", "score", "sql", "models"]
+COMMANDS = ["demo", "init", "import", "inspect", "train", "evaluate", "refresh", "score", "sql", "models"]
 
 Run = Callable[..., Result]
 

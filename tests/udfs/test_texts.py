@@ -94,6 +94,29 @@ def test_a_failed_embedding_adds_nothing() -> None:
     assert (len(table), table.texts) == (0, [])
 
 
+def test_stored_texts_are_looked_up_before_any_is_embedded() -> None:
+    asked: list[list[str]] = []
+    embedded: list[str] = []
+
+    def lookup(texts: Sequence[str]) -> tuple[list[str], FloatArray]:
+        asked.append(list(texts))
+        found = [text for text in texts if text.startswith("s")] + ["ahead", "known"]
+        return found, embed(found)
+
+    def counted(texts: Sequence[str]) -> FloatArray:
+        embedded.extend(texts)
+        return embed(texts)
+
+    table = TextTable(WIDTH, counted, lookup)
+    table.add(["known"], embed(["known"]))
+    words = ["new", "s1", None, "known", "s2", "new"]
+    ids = table.ids(pa.array(words)).to_numpy()
+    assert (asked, embedded) == ([["new", "s1", "s2"]], ["new"])
+    np.testing.assert_array_equal(table.embeddings(ids[[0, 1, 3, 4, 5]]), embed(["new", "s1", "known", "s2", "new"]))
+    assert table.ids(pa.array(["ahead", *words])).to_numpy()[1:].tolist() == ids.tolist()
+    assert len(asked) == 1 and sorted(table.texts) == ["ahead", "known", "new", "s1", "s2"]
+
+
 def test_eight_threads_agree() -> None:
     calls: list[int] = []
 
