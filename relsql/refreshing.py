@@ -136,7 +136,7 @@ def _embed_missing(
 
     report("embed", 0.0, {})
     artifacts = read_artifacts(cursor, catalog, card)
-    encoder = RowTextEncoder(card, artifacts, threads=threads or os.cpu_count() or 1)
+    encoder = RowTextEncoder.load(card, artifacts, threads=threads or os.cpu_count() or 1)
     with transaction(cursor):
         table = create_table(cursor, catalog, card)
     [(characters,)] = cursor.execute(f"SELECT sum(length(text)) FROM {_MISSING}").fetchall()

@@ -13,28 +13,33 @@ from relsql.card import ModelCard
 from relsql.errors import ArtifactError
 
 
-def load_session(
-    card: ModelCard, artifacts: Mapping[str, bytes], name: str, threads: int
-) -> onnxruntime.InferenceSession:
-    """Load one component of a model, to run on `threads` threads per call.
-
-    Raises:
-        ArtifactError: onnxruntime cannot load it.
-    """
+def create_session(content: bytes, threads: int) -> onnxruntime.InferenceSession:
+    """A session over a component's bytes that runs on `threads` threads per call."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     # Threads that wait for work by spinning slow down whatever else runs on the same cores.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(
+        content,
+        sess_options=options,
+        providers=["CPUExecutionProvider"],
+        # Its kernel for CPUs takes several times longer than the addition and the normalisation by themselves.
+        disabled_optimizers=["SkipLayerNormFusion"],
+    )
+
+
+def load_session(
+    card: ModelCard, artifacts: Mapping[str, bytes], name: str, threads: int
+) -> onnxruntime.InferenceSession:
+    """The session of one component of a model.
+
+    Raises:
+        ArtifactError: onnxruntime cannot load it.
+    """
     try:
-        return onnxruntime.InferenceSession(
-            artifacts[name],
-            sess_options=options,
-            providers=["CPUExecutionProvider"],
-            # Its kernel for CPUs takes several times longer than the addition and the normalisation by themselves.
-            disabled_optimizers=["SkipLayerNormFusion"],
-        )
+        return create_session(artifacts[name], threads)
     except Exception as error:
         problem = str(error).splitlines()[0]
         raise ArtifactError(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
 
 from relsql.blocks import FloatArray
 from relsql.card import ModelCard
@@ -19,20 +21,27 @@ class RowTextEncoder:
     """The row encoder of one model version. It may be called from several threads.
 
     Args:
-        card: the model's card.
-        artifacts: bytes by name: `encoder.onnx`, `tokenizer.json`.
-        threads: onnxruntime threads per call.
-
-    Raises:
-        ArtifactError: a component cannot be loaded.
+        session: the exported encoder, see `exporters.onnx`.
+        tokenizer: its tokenizer.
+        max_tokens: longer texts are cut.
     """
 
-    def __init__(self, card: ModelCard, artifacts: Mapping[str, bytes], *, threads: int = 1) -> None:
-        self._width = card.encoder.width
-        self._max_tokens = card.encoder.max_tokens
-        self._session = load_session(card, artifacts, "encoder.onnx", threads)
-        self._tokenizer = load_tokenizer(artifacts["tokenizer.json"])
-        self._pad_id = token_id(self._tokenizer, PAD)
+    def __init__(self, session: onnxruntime.InferenceSession, tokenizer: Tokenizer, max_tokens: int) -> None:
+        self._session = session
+        self._tokenizer = tokenizer
+        self._max_tokens = max_tokens
+        self._pad_id = token_id(tokenizer, PAD)
+        self._width = int(session.get_outputs()[0].shape[1])
+
+    @classmethod
+    def load(cls, card: ModelCard, artifacts: Mapping[str, bytes], *, threads: int = 1) -> RowTextEncoder:
+        """The encoder from the artefacts `encoder.onnx` and `tokenizer.json`, on `threads` threads per call.
+
+        Raises:
+            ArtifactError: one of them cannot be loaded.
+        """
+        session = load_session(card, artifacts, "encoder.onnx", threads)
+        return cls(session, load_tokenizer(artifacts["tokenizer.json"]), card.encoder.max_tokens)
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
         """Embed row texts, float32 [n, width], those of like length together so that little is padded.

@@ -39,7 +39,7 @@ def trained(shop_with_model: Path) -> tuple[RowTextEncoder, dict[str, list[float
         catalog = current_catalog(con)
         card = active_card(con, catalog, "churn")
         stored = con.execute(f"SELECT text, embedding FROM {embeddings_table(con)}").fetchall()
-        return RowTextEncoder(card, read_artifacts(con, catalog, card)), dict(stored)
+        return RowTextEncoder.load(card, read_artifacts(con, catalog, card)), dict(stored)
 
 
 def test_embeddings_are_those_of_training_in_any_batch(
@@ -66,4 +66,4 @@ def test_a_broken_component_is_named(shop_with_model: Path) -> None:
     with duckdb.connect(str(shop_with_model), read_only=True) as con:
         card = active_card(con, current_catalog(con), "churn")
     with pytest.raises(ArtifactError, match=r"model 'churn': component encoder\.onnx cannot be loaded"):
-        RowTextEncoder(card, {"encoder.onnx": b"not onnx", "tokenizer.json": b"{}"})
+        RowTextEncoder.load(card, {"encoder.onnx": b"not onnx", "tokenizer.json": b"{}"})
