@@ -6,7 +6,8 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo check lint format types imports build bench-accuracy bench-truth bench-speed bench-training clean
+.PHONY: help setup test demo check lint format types imports build bench-accuracy bench-truth bench-speed
+.PHONY: bench-training bench-encoder clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -53,6 +54,9 @@ bench-speed: setup ## Measure scoring speed, from one entity to a million (hours
 
 bench-training: setup ## Measure time and memory of training, phase by phase (half an hour, idle machine)
 	$(BIN)/python -m benchmarks.training_speed
+
+bench-encoder: setup ## Measure how fast row texts are embedded (minutes, idle machine)
+	$(BIN)/python -m benchmarks.encoder
 
 build: setup ## Build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
