@@ -11,7 +11,7 @@ import duckdb
 
 from benchmarks.problems import database_file
 from benchmarks.speed_report import Measured
-from benchmarks.speed_rows import Row, counting, prepare_attach
+from benchmarks.speed_rows import Row, counting, gather_sql, prepare_attach, rows_read
 from benchmarks.timing import Work, timed
 from relsql.gather import AS_OF, ENTITY
 from relsql.registry import active_card, read_models
@@ -19,12 +19,12 @@ from relsql.schema import current_catalog
 from relsql.store import open_database
 from relsql.train_options import TrainOptions
 from udfs.attach import connect
-from udfs.macros import score_argument
 
 DATASET = "rel-f1"
 TASK = "driver-dnf"
 MODEL = "dnf"
 ALL = f"SELECT count(predict_{MODEL}(driverId)) FROM drivers"
+BATCH = f"SELECT count(score) FROM predict_{MODEL}_batch()"
 ONE = f"SELECT count(predict_{MODEL}(1))"
 SEEDS = f'SELECT DISTINCT driverId AS {ENTITY}, CAST("date" AS TIMESTAMP) AS {AS_OF} FROM results'
 """Every driver at the date of each of his races."""
@@ -53,6 +53,7 @@ def measure_formula1(folder: Path, threads: Sequence[int], repeats: int) -> Iter
     rows = {
         "gather": Row(prepare_seeds, (MODEL, SEEDS)),
         "all drivers": Row(prepare_live, (ALL,)),
+        "batch": Row(prepare_live, (BATCH,)),
         "one driver": Row(prepare_live, (ONE,), share=4),
         "attach": Row(prepare_attach),
     }
@@ -73,8 +74,7 @@ def prepare_seeds(model: Path, data: Path, threads: int, name: str, seeds: str) 
     con = _connect(data, threads)
     catalog = current_catalog(con)
     card = active_card(con, catalog, name)
-    query = card.gather(catalog).query(seeds, f"{score_argument(card)} AS seed_rows")
-    return counting(con, f"SELECT count(hash(seed_rows)) FROM ({query})")
+    return counting(con, rows_read(gather_sql(card, catalog, seeds, messages=False)))
 
 
 def _connect(path: Path, threads: int) -> duckdb.DuckDBPyConnection:

@@ -11,7 +11,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +136,7 @@ def prepare_job(model: Path, data: Path, threads: int) -> Work:
 def prepare_gather(model: Path, data: Path, threads: int) -> Work:
     """The gather query, its result read to the last number."""
     con = connect(model, data, threads)
-    return counting(con, f"SELECT count(hash(seed_rows)) FROM ({_gather_sql(con)})")
+    return counting(con, rows_read(_gather_sql(con, messages=False)))
 
 
 def prepare_network(model: Path, data: Path, threads: int) -> Work:
@@ -270,11 +270,26 @@ def check_scores(con: duckdb.DuckDBPyConnection, ids: npt.NDArray[Any], scores: 
     assert count and difference <= TOLERANCE, f"{count} scores, one differs from the SQL function's by {difference}"
 
 
-def _gather_sql(con: duckdb.DuckDBPyConnection, limit: int | None = None) -> str:
-    card = active_card(con, current_catalog(con), MODEL)
+def _gather_sql(con: duckdb.DuckDBPyConnection, limit: int | None = None, *, messages: bool = True) -> str:
+    """What the score function is given for every customer; without `messages` hubs have their rows instead."""
     seed = f"SELECT customer_id AS {ENTITY}, {LATEST} AS {AS_OF} FROM {DATA}.customers"
     seed += f" WHERE customer_id <= {limit}" if limit else ""
-    return card.gather(DATA).query(seed, f"{score_argument(card)} AS seed_rows")
+    return gather_sql(active_card(con, current_catalog(con), MODEL), DATA, seed, messages=messages)
+
+
+def gather_sql(card: ModelCard, catalog: str, seed: str, *, messages: bool) -> str:
+    """The gather query of a model for the seeds of a query, in one column `seed_rows`."""
+    gather = card.gather(catalog)
+    if messages:
+        return gather.query(seed, f"{score_argument(card)} AS seed_rows")
+    gather = replace(gather, message_functions={})
+    fields = ", ".join(f"{ident(name)}: {column}" for name, column in gather.qualified_columns().items())
+    return gather.query(seed, f"{{as_of: seed.{AS_OF}, {fields}}} AS seed_rows")
+
+
+def rows_read(gather: str) -> str:
+    """A query for the number of seeds that reads all that is gathered for them."""
+    return f"SELECT count(hash(seed_rows)) FROM ({gather})"
 
 
 def _chunks(gathered: pa.Table) -> list[pa.Array]:

@@ -14,6 +14,11 @@ MAX_SAMPLE = 100_000
 WEAKEST_DIRECTIONS = (10.0, 0.01)
 """Of the contextual and the lexical part of a text embedding, in mean strengths: weaker directions are damped."""
 
+ROUNDING = (1e-4, 1e-12)
+"""Of both parts, in mean squares of the part: the strength up to which a direction is no more than rounding.
+
+What a text is batched with moves its contextual part by 1e-6 of its size; whitening must not make an input of that."""
+
 NARROWEST_BIN = 1e-2
 """In standard deviations: a bin between two equal quantiles is a step, which must not be too steep for float32."""
 
@@ -128,9 +133,10 @@ class TextScaling(nn.Module):
         centred = values - center
         self.center.copy_(center)
         start = 0
-        for width, weakest in zip(self.widths, WEAKEST_DIRECTIONS, strict=False):
+        for width, weakest, rounding in zip(self.widths, WEAKEST_DIRECTIONS, ROUNDING, strict=False):
             part = slice(start, start + width)
-            self.whitening[part, part] = _whitening(centred[:, part], weakest)
+            size = float((values[:, part] ** 2).mean())
+            self.whitening[part, part] = _whitening(centred[:, part], weakest, rounding * size)
             start += width
 
     def forward(self, embeddings: Tensor) -> Tensor:
@@ -139,13 +145,14 @@ class TextScaling(nn.Module):
         return torch.cat([torch.zeros_like(whitened[:1]), whitened[1:]])
 
 
-def _whitening(centred: Tensor, weakest: float) -> Tensor:
+def _whitening(centred: Tensor, weakest: float, rounding: float) -> Tensor:
     """The symmetric matrix that whitens rows of mean zero, float64 [n, width] -> [width, width].
 
-    A direction of strength s is scaled by 1 / sqrt(s + floor), the floor being `weakest` times the mean strength.
+    A direction of strength s is scaled by 1 / sqrt(s + floor), the floor being `weakest` times the mean strength and
+    `rounding` together.
     """
     strengths, directions = torch.linalg.eigh(centred.T @ centred / len(centred))
-    floor = weakest * strengths.clamp(min=0).mean() + 1e-12
+    floor = weakest * strengths.clamp(min=0).mean() + rounding + 1e-30
     whitening: Tensor = directions * torch.rsqrt(strengths.clamp(min=0) + floor) @ directions.T
     return whitening
 

@@ -81,7 +81,7 @@ def test_every_row_is_timed_and_scores_every_customer(folder: Path) -> None:
     found = list(measure(model, folder, replace(TEN, customers=300), threads=[2], repeats=1))
     # The rows that score all, the hundred and the one. The last two rows compare their scores with the SQL function's.
     assert {m.row: m.timing.entities for m in found} == {
-        **dict.fromkeys(("gather", "onnxruntime", "network", "batch", "own as_of"), 300),
+        **dict.fromkeys(("gather", "onnxruntime", "network", "batch", "score into", "own as_of"), 300),
         "hundred": 100,
         "one": 1,
         "attach": 0,

@@ -167,3 +167,20 @@ def test_no_columns() -> None:
     scaling = NumberScaling(0)
     scaling.fit(torch.zeros(5, 0))
     assert scaling(torch.zeros(5, 0)).shape == (5, 0)
+
+
+def test_rounding_of_equal_embeddings_is_no_input() -> None:
+    scaling = TextScaling((4, 2))
+    embeddings = torch.cat([torch.ones(50, 4) + 1e-6 * torch.randn(50, 4), torch.randn(50, 2)], dim=1)
+    scaling.fit(embeddings)
+    moved = embeddings.clone()
+    moved[:, :4] += 1e-6 * torch.randn(50, 4)
+    assert float((scaling(moved) - scaling(embeddings)).abs().max()) < 1e-3
+    assert float(scaling(embeddings)[1:, 4:].std()) > 0.5
+
+
+def test_directions_that_say_something_are_inputs() -> None:
+    scaling = TextScaling((4, 2))
+    embeddings = 1 + 0.3 * torch.randn(200, 6)
+    scaling.fit(embeddings)
+    assert float(scaling(embeddings)[1:, :4].std()) > 0.2
