@@ -14,8 +14,8 @@ Every figure is taken in a process of its own. Ratios are taken within one run; 
     torch loop         tables to pandas, a HeteroData, a loop over batches of 512 entities in torch, same weights, on
                        one torch thread
 
-On rel-f1, where its data are: all drivers, by the scalar function and as a batch, one driver, the gather query for every
-(driver, date of a race), attach.
+On rel-f1, where its data are: all drivers, by the scalar function and as a batch; one driver; the gather query for
+every (driver, date of a race); attach.
 """
 
 from __future__ import annotations
