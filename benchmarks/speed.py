@@ -6,7 +6,7 @@ Every figure is taken in a process of its own. Ratios are taken within one run; 
     onnxruntime        the ONNX components alone, on tensors made before, on one thread
     network            the score function alone, on rows gathered before, on one thread
     batch              SELECT ... FROM predict_churn_batch(as_of := ...), one moment for all
-    score into         relsql score --into: all entities into a table, in chunks of 100,000
+    score into         relsql score --into: all entities into a table, in chunks of 250,000
     own as_of          SELECT predict_churn(id, as_of := ...), as_of by row
     hundred, one       the same call for 100 entities, and for one
     attach             opening the model's file and attaching: cold the first time in a process, warm again

@@ -90,7 +90,7 @@ def _baseline(con: duckdb.DuckDBPyConnection, model: str, split: Split) -> dict[
 @click.option(
     "--chunk-rows",
     type=click.IntRange(min=1),
-    help="With --into: entities in a chunk. Default: 100,000, or as the job has started.",
+    help="With --into: entities in a chunk. Default: 250,000, or as the job has started.",
 )
 @click.option("--memory-limit", metavar="SIZE", help="DuckDB's memory_limit, 2GB. Default: 80% of the machine's.")
 def score_command(
