@@ -227,7 +227,8 @@ def create_query_function(con: duckdb.DuckDBPyConnection) -> None:
     card = active_card(con, catalog, MODEL)
     scorer = load_scorer(con, catalog, card)
     seed = f"SELECT DISTINCT id AS {ENTITY}, {LATEST} AS {AS_OF} FROM asked"
-    query = card.gather(DATA).query(seed, f"seed.{ENTITY} AS id, {score_argument(card)} AS seed_rows")
+    gather = card.gather(DATA)
+    query = gather.query(seed, f"seed.{ENTITY} AS id, {score_argument(gather)} AS seed_rows")
     lock = threading.Lock()
 
     def score(ids: pa.Array) -> pa.Array:
@@ -280,11 +281,8 @@ def _gather_sql(con: duckdb.DuckDBPyConnection, limit: int | None = None, *, mes
 def gather_sql(card: ModelCard, catalog: str, seed: str, *, messages: bool) -> str:
     """The gather query of a model for the seeds of a query, in one column `seed_rows`."""
     gather = card.gather(catalog)
-    if messages:
-        return gather.query(seed, f"{score_argument(card)} AS seed_rows")
-    gather = replace(gather, message_functions={})
-    fields = ", ".join(f"{ident(name)}: {column}" for name, column in gather.qualified_columns().items())
-    return gather.query(seed, f"{{as_of: seed.{AS_OF}, {fields}}} AS seed_rows")
+    gather = gather if messages else replace(gather, message_functions={})
+    return gather.query(seed, f"{score_argument(gather)} AS seed_rows")
 
 
 def rows_read(gather: str) -> str:

@@ -11,6 +11,12 @@ from relsql.schema import Schema
 from relsql.sql import literal
 
 
+def row_text_queries(catalog: str, schema: Schema, inputs: dict[str, NodeInputs]) -> list[str]:
+    """For each table that has textual columns the query of its row texts, one `text` per row."""
+    tables = [(schema.table(key), found) for key, found in inputs.items() if found.text_columns]
+    return [f"SELECT {text_sql(table, found, 'r')} AS text FROM {table.sql(catalog)} r" for table, found in tables]
+
+
 def distinct_texts(
     con: duckdb.DuckDBPyConnection,
     catalog: str,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import duckdb
 
 from relsql.card import ModelCard
-from relsql.features import text_sql
+from relsql.corpus import row_text_queries
 from relsql.registry import active_card, check_drift, read_artifacts
 from relsql.row_embeddings import add_embeddings, create_table, stored_sql, text_hash_sql
 from relsql.runs import TrainProgress, interrupted
@@ -99,8 +99,7 @@ def refresh(
 
 def _collect_texts(cursor: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> tuple[int, int]:
     """All row texts into a temporary table, each once; returns the number of rows and of texts."""
-    tables = [(card.schema.table(key), inputs) for key, inputs in card.inputs.items() if inputs.text_columns]
-    queries = [f"SELECT {text_sql(table, inputs, 'r')} AS text FROM {table.sql(catalog)} r" for table, inputs in tables]
+    queries = row_text_queries(catalog, card.schema, card.inputs)
     every_row = "\nUNION ALL\n".join(queries) or "SELECT NULL::VARCHAR AS text WHERE false"
     cursor.execute(
         f"""CREATE TEMP TABLE {_TEXTS} AS

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from relsql.card import ModelCard, layouts_of
 from relsql.features import time_sql
-from relsql.gather import AS_OF, ENTITY, latest_event_sql
+from relsql.gather import AS_OF, ENTITY, Gather, latest_event_sql
 from relsql.segments import counts_name
 from relsql.serialize import row_text_sql
 from relsql.sql import ident, indented
@@ -120,13 +120,13 @@ def as_timestamp(argument: str) -> str:
 
 def _result_sql(card: ModelCard) -> str:
     """The call of the score function on a gathered seed."""
-    return f"{card.score_function}({score_argument(card)})"
+    argument = score_argument(card.gather(""))
+    return f"{card.score_function}({argument})"
 
 
-def score_argument(card: ModelCard) -> str:
+def score_argument(gather: Gather) -> str:
     """The score function's argument, within the select list of the gather query."""
-    columns = card.gather("").qualified_columns()
-    fields = ", ".join(f"{ident(name)}: {column}" for name, column in columns.items())
+    fields = ", ".join(f"{ident(name)}: {column}" for name, column in gather.qualified_columns().items())
     return f"{{as_of: seed.{AS_OF}, {fields}}}"
 
 

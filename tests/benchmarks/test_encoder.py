@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from benchmarks import encoder as benchmark
-from benchmarks.encoder import Speed, measure, sampled, table, target_lines, write_json
+from benchmarks.encoder import Speed, measure, sampled, table, targets, write_json
+from benchmarks.speed_report import target_lines
 from tests.shop import CUSTOMERS, QUICK, TASK, create_shop
 
 
@@ -44,10 +45,10 @@ def test_other_weights_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_targets_are_met_or_missed_by_what_was_measured() -> None:
     speed = Speed("shop", "+ identical once", 1000, 10, 0.5, 5.01, 0.0)
-    assert target_lines([speed, replace(speed, name="int8", ratio=9.0)]) == (
+    assert target_lines(targets([speed, replace(speed, name="int8", ratio=9.0)])) == (
         "shop, rows/s, times the transformers loop: target >= 5, measured 5.01, met"
     )
-    assert target_lines([replace(speed, ratio=4.96)]).endswith("measured 4.96, missed")
+    assert target_lines(targets([replace(speed, ratio=4.96)])).endswith("measured 4.96, missed")
     assert "| shop | + identical once | 1,000 | 10 | 2,000 | 5.0 |" in table([speed])
 
 
