@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from relsql.events import event_times_sql
 from relsql.features import NodeInputs, age_sql, category_sql, number_sql, text_sql, time_sql
 from relsql.paths import Path
 from relsql.schema import Link, Schema, Table
@@ -63,6 +64,7 @@ class Gather:
         delayed: seeds carry `_until`: only rows with time <= `_until` count, while ages run to `_as_of`.
         message_functions: by path that is shared, name of the function STRUCT(hub, rows, counts) -> message: the path's
             column is then the message of the seed's hub in place of the hub's rows. `hub` tells hubs and moments apart.
+        sources: by table, the relation to read in its place, in SQL; default: the table in `catalog`.
     """
 
     catalog: str
@@ -72,6 +74,7 @@ class Gather:
     text_function: str
     delayed: bool = False
     message_functions: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def _moments(self) -> tuple[str, ...]:
@@ -98,7 +101,7 @@ class Gather:
         """
         ctes = [("seed", seed_sql), ("self", self._self_sql())]
         if self.paths[0].data_age:
-            events = event_times_sql(self.schema, self.catalog, tuple(self.inputs))
+            events = event_times_sql([self._table(key) for key in self.inputs], self.source)
             ctes += [(_EVENTS, events), (_NEWEST, self._newest_sql())]
         for path in self.paths:
             ctes += self._path_ctes(path, [name for name, _ in ctes])
@@ -106,6 +109,10 @@ class Gather:
         seed = ", ".join(self._seed)
         joins = "\n".join(f"LEFT JOIN {ident(path.name)} USING ({seed})" for path in self.paths)
         return with_ctes(ctes, f"SELECT {columns}\nFROM seed\n{joins}")
+
+    def source(self, table: Table) -> str:
+        """The relation that is read for a table, in SQL."""
+        return self.sources.get(table.key) or table.sql(self.catalog)
 
     def columns(self) -> list[str]:
         """Names of the gathered columns: of each path its rows, and their counts where it has several."""
@@ -127,7 +134,7 @@ class Gather:
         return (
             f"SELECT {_of('seed', self._seed)}{columns}\n"
             f"FROM seed\n"
-            f"JOIN {entity.sql(self.catalog)} r ON r.{ident(entity.primary_key[0])} = seed.{ENTITY}"
+            f"JOIN {self.source(entity)} r ON r.{ident(entity.primary_key[0])} = seed.{ENTITY}"
             f"{self._visible(entity, 'r', 'seed')}"
         )
 
@@ -142,11 +149,11 @@ class Gather:
     def _path_ctes(self, path: Path, known: list[str]) -> list[tuple[str, str]]:
         row = self._table(path.table)
         if path.kind == "entity":
-            return [(ident(path.name), self._single_sql(path, {row.primary_key[0]: f"self.{ENTITY}"}))]
+            return self._single_ctes(path, {row.primary_key[0]: f"self.{ENTITY}"})
         if path.kind == "parents":
             link = path.links[0]
             pairs = zip(link.parent_columns, link.child_columns, strict=True)
-            return [(ident(path.name), self._single_sql(path, {p: f"self.{ident('self.' + c)}" for p, c in pairs}))]
+            return self._single_ctes(path, {p: f"self.{ident('self.' + c)}" for p, c in pairs})
         ctes: list[tuple[str, str]] = []
         source, keys = "self", self._self_keys(path.links[0])
         if path.shared:
@@ -159,13 +166,13 @@ class Gather:
         reached = self._reached(path, source, keys)
         # Path names have no double underscore, so that these are nobody else's.
         latest, counted, rows = f"{path.name}__latest", f"{path.name}__counted", f"{path.name}__rows"
-        listed = self._listed_sql(path, latest, counted, reached.group)
         if not path.shared:
             ctes += [(latest, self._latest_sql(path, reached)), (counted, self._counted_sql(path, reached))]
-            return [*ctes, (ident(path.name), listed)]
+            return [*ctes, *self._group_ctes(path, ident(path.name), latest, counted, reached.group)]
         ctes.append((counted, self._heap_sql(path, reached)))
         ctes.append((latest, self._latest_of_heap_sql(path, counted, reached.group)))
-        return [*ctes, (rows, listed), (ident(path.name), self._spread_sql(path, source, keys, rows))]
+        ctes += self._group_ctes(path, rows, latest, counted, reached.group)
+        return [*ctes, (ident(path.name), self._spread_sql(path, source, keys, rows))]
 
     def _spread_sql(self, path: Path, source: str, keys: list[str], rows: str) -> str:
         """The rows of each hub, for every seed that is at the hub."""
@@ -187,7 +194,7 @@ class Gather:
             source, keys = "hubs", [f"hubs.hub{i}" for i in range(len(keys))]
         on = " AND ".join(f"r.{ident(c)} = {key}" for c, key in zip(link.child_columns, keys, strict=True))
         on += self._visible(row, "r", source)
-        return _Reached(source, group, f"FROM {origin}\nJOIN {row.sql(self.catalog)} r ON {on}")
+        return _Reached(source, group, f"FROM {origin}\nJOIN {self.source(row)} r ON {on}")
 
     def _latest_sql(self, path: Path, reached: _Reached) -> str:
         """The last k rows of each group with their ranks: structs `r` of what is listed, and columns that lead on."""
@@ -226,7 +233,7 @@ class Gather:
         return (
             f"SELECT {_of('top', group)}, {self._listed_columns(path)} AS r, top.rank\n"
             f"FROM ({unnested}) top\n"
-            f"JOIN {row.sql(self.catalog)} r ON {on}{self._visible(row, 'r', 'top')}"
+            f"JOIN {self.source(row)} r ON {on}{self._visible(row, 'r', 'top')}"
         )
 
     def _listed_columns(self, path: Path) -> str:
@@ -249,8 +256,10 @@ class Gather:
         group = _of(reached.source, reached.group)
         return f"SELECT {group}, {self._counts_sql(path, reached.source)} AS counts\n{reached.sql}\nGROUP BY {group}"
 
-    def _listed_sql(self, path: Path, latest: str, counted: str, group: tuple[str, ...]) -> str:
-        """The list of each group's rows with what they point at, and its counts; or the message made of both."""
+    def _group_ctes(
+        self, path: Path, name: str, latest: str, counted: str, group: tuple[str, ...]
+    ) -> list[tuple[str, str]]:
+        """The CTE `name`: each group's rows with what they point at as a list, and counts; or the message of both."""
         struct = self._row_struct(path, f"{latest}.r", f"{latest}.rank", f"{latest}.{AS_OF}")
         listed = (
             f"SELECT {_of(latest, group)}, list({struct}) AS rows\n"
@@ -263,11 +272,12 @@ class Gather:
             function = self.message_functions[path.name]
             hub = f"hash({_of('listed', group)})"
             found = f"{function}({{hub: {hub}, rows: listed.rows, counts: {counted}.counts}}) AS {ident(path.name)}"
-        return (
+        query = (
             f"SELECT {_of('listed', group)}, {found}\n"
             f"FROM (\n{indented(listed)}\n) listed\n"
             f"JOIN {counted} USING ({', '.join(group)})"
         )
+        return [(name, query)]
 
     def _counts_sql(self, path: Path, source: str) -> str:
         """How many visible rows there are, in all and within each of the path's spans before as_of."""
@@ -298,9 +308,9 @@ class Gather:
             origin = f"(SELECT * FROM {self._child_path(path)}__latest WHERE rank = 1) latest"
             keys = [f"latest.{ident('r.' + c)}" for c in to_hub.child_columns]
         match = " AND ".join(f"h.{ident(p)} = {key}" for p, key in zip(to_hub.parent_columns, keys, strict=True))
-        return f"SELECT {_of(source, self._seed)}, {columns}\nFROM {origin}\nJOIN {hub.sql(self.catalog)} h ON {match}"
+        return f"SELECT {_of(source, self._seed)}, {columns}\nFROM {origin}\nJOIN {self.source(hub)} h ON {match}"
 
-    def _single_sql(self, path: Path, key: dict[str, str]) -> str:
+    def _single_ctes(self, path: Path, key: dict[str, str]) -> list[tuple[str, str]]:
         """The one row of each seed whose columns equal expressions over `self`, as a list, with what it points at."""
         row, group = self._table(path.table), _of("self", self._seed)
         on = " AND ".join(f"r.{ident(column)} = {value}" for column, value in key.items())
@@ -308,14 +318,15 @@ class Gather:
         if path.data_age:
             same = " AND ".join(f"{_NEWEST}.{moment} = self.{moment}" for moment in self._moments)
             newest = f"LEFT JOIN {_NEWEST} ON {same}\n"
-        return (
+        query = (
             f"SELECT {group},\n"
             f"    list({self._row_struct(path, 'r', '1', f'self.{AS_OF}')}) AS {ident(path.name)}\n"
             f"FROM self\n"
-            f"JOIN {row.sql(self.catalog)} r ON {on}{self._visible(row, 'r', 'self')}\n"
+            f"JOIN {self.source(row)} r ON {on}{self._visible(row, 'r', 'self')}\n"
             f"{newest}{self._lookup_joins(path, 'r', 'self')}"
             f"GROUP BY {group}"
         )
+        return [(ident(path.name), query)]
 
     def _lookup_joins(self, path: Path, row: str, source: str) -> str:
         """Joins of the rows that a path's rows point at, one line each."""
@@ -324,7 +335,7 @@ class Gather:
             parent = self._table(link.parent)
             pairs = zip(link.child_columns, link.parent_columns, strict=True)
             match = " AND ".join(f"p{i}.{ident(p)} = {row}.{ident(c)}" for c, p in pairs)
-            joins += f"LEFT JOIN {parent.sql(self.catalog)} p{i} ON {match}{self._visible(parent, f'p{i}', source)}\n"
+            joins += f"LEFT JOIN {self.source(parent)} p{i} ON {match}{self._visible(parent, f'p{i}', source)}\n"
         return joins
 
     def _row_struct(self, path: Path, row: str, rank: str, as_of: str) -> str:
@@ -382,17 +393,3 @@ def _column(table: Table, name: str, alias: str) -> str:
 def _of(source: str, columns: Iterable[str]) -> str:
     """Columns of one relation as a select list."""
     return ", ".join(f"{source}.{column}" for column in columns)
-
-
-def event_times_sql(schema: Schema, catalog: str, tables: tuple[str, ...]) -> str:
-    """A query for the times `t` of all events in `tables`, if any has a time; infinite times are no events."""
-    timed = [schema.table(key) for key in dict.fromkeys(tables) if schema.table(key).time_column]
-    if not timed:
-        return "SELECT CAST(NULL AS TIMESTAMP) AS t WHERE false"
-    parts = [f"SELECT {time_sql(table, 'r')} AS t FROM {table.sql(catalog)} r" for table in timed]
-    return "SELECT t\nFROM (\n" + indented("\nUNION ALL ".join(parts)) + "\n)\nWHERE isfinite(t)"
-
-
-def latest_event_sql(schema: Schema, catalog: str, tables: tuple[str, ...]) -> str:
-    """A query for the time of the latest event in `tables`; NULL when there is none."""
-    return f"SELECT max(t) FROM ({event_times_sql(schema, catalog, tables)})"

@@ -22,6 +22,7 @@ from relsql.job_store import ScoreJob, advance_job, find_table, is_mark, mark_ta
 from relsql.registry import active_card, read_card
 from relsql.schema import DEFAULT_SCHEMA, current_catalog, table_key
 from relsql.scores import output_table
+from relsql.seed_sql import latest_sql
 from relsql.sql import ident, literal, qualified
 from relsql.store import ensure_table, relsql_table, transaction
 
@@ -195,10 +196,8 @@ def _start_changed(con: duckdb.DuckDBPyConnection, catalog: str, former: ScoreJo
 
 def _new_job(con: duckdb.DuckDBPyConnection, catalog: str, request: _Request, name: str | None = None) -> ScoreJob:
     """The job that is asked for, with as_of and the ranges of its chunks settled."""
-    from udfs.macros import latest_sql
-
     card, chunk_rows = request.card, request.chunk_rows or CHUNK_ROWS
-    as_of = request.as_of or _text(con, f"({latest_sql(card, catalog)})")
+    as_of = request.as_of or _text(con, f"({latest_sql(card.gather(catalog))})")
     key = ident(card.entity.primary_key[0])
     numbered = (
         f"SELECT {key} AS key, row_number() OVER (ORDER BY {key}) - 1 AS position "

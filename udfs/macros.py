@@ -1,16 +1,12 @@
-"""The SQL of the macros that `attach` creates for a model.
-
-Arguments are bound first, in a derived table without FROM: DuckDB pastes macro arguments into the body, and a column
-of an inner table with the same name would capture them silently. Every name inside is qualified or reserved.
-"""
+"""The SQL of the macros that `attach` creates for a model. Every name inside is qualified or reserved."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from relsql.card import ModelCard, layouts_of
-from relsql.features import time_sql
-from relsql.gather import AS_OF, ENTITY, Gather, latest_event_sql
+from relsql.gather import AS_OF, ENTITY, Gather
+from relsql.seed_sql import all_seeds_sql, call_seed_sql
 from relsql.segments import counts_name
 from relsql.serialize import row_text_sql
 from relsql.sql import ident, indented
@@ -45,13 +41,9 @@ def macro_statements(card: ModelCard, catalog: str) -> list[tuple[str, str]]:
 
 def scalar_sql(card: ModelCard, catalog: str) -> str:
     """The body of `predict_<model>_full`: a correlated subquery over one seed, planned as one set-based join."""
-    key_type = card.entity.column(card.entity.primary_key[0]).type
-    seed = (
-        f"SELECT TRY_CAST(id AS {key_type}) AS {ENTITY}, id IS NOT NULL AS _given,\n"
-        f"    coalesce({as_timestamp('as_of')}, ({latest_sql(card, catalog)})) AS {AS_OF}"
-    )
+    gather = card.gather(catalog)
     select = f"CASE WHEN seed._given THEN {_result_sql(card)} END AS relsql_result"
-    query = card.gather(catalog).query(seed, select=select)
+    query = gather.query(call_seed_sql(card.entity, gather), select=select)
     return f"(\n{indented(query)}\n)"
 
 
@@ -66,27 +58,12 @@ def batch_sql(card: ModelCard, catalog: str, *, moment: str | None = None, where
     """
     key = ident(card.entity.primary_key[0])
     select = f"seed.{ENTITY}, {_result_sql(card)} AS relsql_result"
-    query = card.gather(catalog).query(_batch_seed_sql(card, catalog, moment, where), select=select)
+    gather = card.gather(catalog)
+    query = gather.query(all_seeds_sql(card.entity, gather, moment, where), select=select)
     return (
         f"SELECT {ENTITY} AS {key}, relsql_result.score AS score, relsql_result.status AS status,\n"
         f"    relsql_result.evidence AS evidence, relsql_result.as_of AS as_of, relsql_result.version AS version\n"
         f"FROM (\n{indented(query)}\n)"
-    )
-
-
-def _batch_seed_sql(card: ModelCard, catalog: str, moment: str | None, where: str | None) -> str:
-    """The seeds of all entities that are visible at one moment; a condition outside of the CTE would come too late."""
-    entity = card.entity
-    key = f"relsql_entity.{ident(entity.primary_key[0])}"
-    moment = moment or f"coalesce({as_timestamp('as_of')}, ({latest_sql(card, catalog)}))"
-    conditions = [f"{key} IS NOT NULL"]
-    if entity.time_column:
-        conditions.append(f"{time_sql(entity, 'relsql_entity')} <= relsql_time.{AS_OF}")
-    return (
-        f"SELECT {key} AS {ENTITY}, relsql_time.{AS_OF}\n"
-        f"FROM {entity.sql(catalog)} relsql_entity,\n"
-        f"    (SELECT {moment} AS {AS_OF}) relsql_time\n"
-        f"WHERE {' AND '.join([*conditions, *([where] if where else [])])}"
     )
 
 
@@ -102,20 +79,7 @@ def fingerprint_sql(card: ModelCard, catalog: str, *, moment: str, where: str) -
     # A row's rank, its first field, is unique in a list: sorted, the list does not depend on threads.
     fields = [f"{ident(name)}: {f'list_sort({column})' if name in lists else column}" for name, column in columns]
     select = f"seed.{ENTITY}, hash({{as_of: seed.{AS_OF}, {', '.join(fields)}}}) AS fingerprint"
-    return gather.query(_batch_seed_sql(card, catalog, moment, where), select=select)
-
-
-def latest_sql(card: ModelCard, catalog: str) -> str:
-    """The time of the latest event in the tables that the model reads; some time when none of them has one."""
-    return f"SELECT coalesce(({latest_event_sql(card.schema, catalog, tuple(card.inputs))}), TIMESTAMP '1970-01-01')"
-
-
-def as_timestamp(argument: str) -> str:
-    """An argument of any type as zone-less TIMESTAMP; a zoned one is converted to UTC."""
-    return (
-        f"CASE WHEN typeof({argument}) = 'TIMESTAMP WITH TIME ZONE' "
-        f"THEN timezone('UTC', CAST({argument} AS TIMESTAMPTZ)) ELSE CAST({argument} AS TIMESTAMP) END"
-    )
+    return gather.query(all_seeds_sql(card.entity, gather, moment, where), select=select)
 
 
 def _result_sql(card: ModelCard) -> str:

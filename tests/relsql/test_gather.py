@@ -7,13 +7,14 @@ import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path as File
-from typing import Any
+from typing import Any, cast
 
 import duckdb
 import pytest
 
+from relsql.events import latest_event_sql
 from relsql.features import CategoryInput, NodeInputs, NumberInput
-from relsql.gather import Gather, latest_event_sql
+from relsql.gather import Gather
 from relsql.paths import plan_paths
 from relsql.schema import Column, Link, Schema, Table
 from relsql.sql import ident, literal
@@ -540,9 +541,14 @@ def test_generated_sql_parses_elsewhere(kind: str) -> None:
 def test_latest_event_is_the_greatest_time_of_timed_tables(con: duckdb.DuckDBPyConnection) -> None:
     database = shop()
     database.create(con, "shop")
-    query = latest_event_sql(database.schema, "shop", ("customers", "orders", "lines", "orders"))
-    assert con.execute(query).fetchall() == [(DAYS[3],)]
-    assert con.execute(latest_event_sql(database.schema, "shop", ("orders",))).fetchall() == [(DAYS[2],)]
-    assert con.execute(latest_event_sql(database.schema, "shop", ("stores",))).fetchall() == [(None,)]
+
+    def latest(*tables: str) -> datetime.datetime | None:
+        query = latest_event_sql(map(database.schema.table, tables), lambda table: table.sql("shop"))
+        [(found,)] = con.execute(query).fetchall()
+        return cast("datetime.datetime | None", found)
+
+    assert latest("customers", "orders", "lines", "orders") == DAYS[3]
+    assert latest("orders") == DAYS[2]
+    assert latest("stores") is None
     con.execute("UPDATE shop.orders SET time = 'infinity' WHERE id = 5")
-    assert con.execute(latest_event_sql(database.schema, "shop", ("orders",))).fetchall() == [(DAYS[2],)]
+    assert latest("orders") == DAYS[2]
