@@ -36,7 +36,7 @@ ENTITY = "_entity"
 AS_OF = "_as_of"
 UNTIL = "_until"
 # Path names have no double underscore, so that these are nobody else's.
-_EVENTS, _NEWEST = "data__events", "data__newest"
+_EVENTS, NEWEST = "data__events", "data__newest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,23 @@ class _Reached:
     source: str
     group: tuple[str, ...]
     sql: str
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The latest rows of each group along a path, as CTEs of the query.
+
+    Attributes:
+        rows: CTE of the rows: the group's columns, a struct `r` of the row's columns, and `rank`.
+        counted: CTE of the group's columns and `counts`; None for a path that is not counted.
+        group: the columns that tell groups apart: those of a seed, or of a hub and a moment.
+        hub: of a shared path the CTE with each seed's hub, and its columns that `group` starts with.
+    """
+
+    rows: str
+    counted: str | None
+    group: tuple[str, ...]
+    hub: tuple[str, list[str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +116,29 @@ class Gather:
                 combination once.
             select: the select list over the gathered columns; default: all of them.
         """
+        return with_ctes(self.ctes(seed_sql), self.select_sql(select))
+
+    def ctes(self, seed_sql: str) -> list[tuple[str, str]]:
+        """The common table expressions of `query`, by name."""
         ctes = [("seed", seed_sql), ("self", self._self_sql())]
         if self.paths[0].data_age:
             events = event_times_sql([self._table(key) for key in self.inputs], self.source)
-            ctes += [(_EVENTS, events), (_NEWEST, self._newest_sql())]
+            ctes += [(_EVENTS, events), (NEWEST, self._newest_sql())]
+        found = {}
         for path in self.paths:
-            ctes += self._path_ctes(path, [name for name, _ in ctes])
+            latest, found[path.name] = self._latest_ctes(path, [name for name, _ in ctes])
+            ctes += latest
+        ctes += self._common_ctes(found)
+        for path in self.paths:
+            ctes += self._column_ctes(path, found[path.name])
+        return ctes
+
+    def select_sql(self, select: str | None = None) -> str:
+        """The query over the common table expressions; the argument is that of `query`."""
         columns = select or ", ".join([*self._seed, *map(ident, self.columns())])
         seed = ", ".join(self._seed)
         joins = "\n".join(f"LEFT JOIN {ident(path.name)} USING ({seed})" for path in self.paths)
-        return with_ctes(ctes, f"SELECT {columns}\nFROM seed\n{joins}")
+        return f"SELECT {columns}\nFROM seed\n{joins}"
 
     def source(self, table: Table) -> str:
         """The relation that is read for a table, in SQL."""
@@ -132,7 +162,7 @@ class Gather:
         anchors = sorted({c for p in self.paths[1:] for c in _start_columns(p)} - set(entity.primary_key))
         columns = "".join(f", r.{ident(c)} AS {ident('self.' + c)}" for c in anchors)
         return (
-            f"SELECT {_of('seed', self._seed)}{columns}\n"
+            f"SELECT {columns_of('seed', self._seed)}{columns}\n"
             f"FROM seed\n"
             f"JOIN {self.source(entity)} r ON r.{ident(entity.primary_key[0])} = seed.{ENTITY}"
             f"{self._visible(entity, 'r', 'seed')}"
@@ -141,20 +171,18 @@ class Gather:
     def _newest_sql(self) -> str:
         """The newest event that seeds of one moment may see."""
         return (
-            f"SELECT {_of('moment', self._moments)}, {_EVENTS}.t\n"
+            f"SELECT {columns_of('moment', self._moments)}, {_EVENTS}.t\n"
             f"FROM (SELECT DISTINCT {', '.join(self._moments)} FROM seed) moment\n"
             f"ASOF LEFT JOIN {_EVENTS} ON moment.{self._end} >= {_EVENTS}.t"
         )
 
-    def _path_ctes(self, path: Path, known: list[str]) -> list[tuple[str, str]]:
-        row = self._table(path.table)
-        if path.kind == "entity":
-            return self._single_ctes(path, {row.primary_key[0]: f"self.{ENTITY}"})
-        if path.kind == "parents":
-            link = path.links[0]
-            pairs = zip(link.parent_columns, link.child_columns, strict=True)
-            return self._single_ctes(path, {p: f"self.{ident('self.' + c)}" for p, c in pairs})
+    def _latest_ctes(self, path: Path, known: list[str]) -> tuple[list[tuple[str, str]], Latest]:
+        """The CTEs of a path's latest rows; those called `known` are there."""
         ctes: list[tuple[str, str]] = []
+        # Path names have no double underscore, so that these are nobody else's.
+        latest, counted = f"{path.name}__latest", f"{path.name}__counted"
+        if not path.counted:
+            return self._single_ctes(path, latest), Latest(latest, None, self._seed)
         source, keys = "self", self._self_keys(path.links[0])
         if path.shared:
             source, keys = self._hub(path)
@@ -164,15 +192,25 @@ class Gather:
             source = f"{self._child_path(path)}__latest"
             keys = [f"{source}.{ident('r.' + c)}" for c in path.links[1].parent_columns]
         reached = self._reached(path, source, keys)
-        # Path names have no double underscore, so that these are nobody else's.
-        latest, counted, rows = f"{path.name}__latest", f"{path.name}__counted", f"{path.name}__rows"
         if not path.shared:
             ctes += [(latest, self._latest_sql(path, reached)), (counted, self._counted_sql(path, reached))]
-            return [*ctes, *self._group_ctes(path, ident(path.name), latest, counted, reached.group)]
+            return ctes, Latest(latest, counted, reached.group)
         ctes.append((counted, self._heap_sql(path, reached)))
         ctes.append((latest, self._latest_of_heap_sql(path, counted, reached.group)))
-        ctes += self._group_ctes(path, rows, latest, counted, reached.group)
-        return [*ctes, (ident(path.name), self._spread_sql(path, source, keys, rows))]
+        return ctes, Latest(latest, counted, reached.group, (source, keys))
+
+    def _common_ctes(self, found: Mapping[str, Latest]) -> list[tuple[str, str]]:
+        """CTEs over the latest rows of several paths, by path name; there are none here."""
+        return []
+
+    def _column_ctes(self, path: Path, latest: Latest) -> list[tuple[str, str]]:
+        """The CTEs that end with the path's own: its columns for every seed."""
+        if latest.counted is None:
+            return [(ident(path.name), self._single_sql(path))]
+        if latest.hub is None:
+            return [(ident(path.name), self._listed_sql(path, latest))]
+        rows = f"{path.name}__rows"
+        return [(rows, self._listed_sql(path, latest)), (ident(path.name), self._spread_sql(path, *latest.hub, rows))]
 
     def _spread_sql(self, path: Path, source: str, keys: list[str], rows: str) -> str:
         """The rows of each hub, for every seed that is at the hub."""
@@ -180,8 +218,8 @@ class Gather:
             [f"{rows}.hub{i} = {key}" for i, key in enumerate(keys)]
             + [f"{rows}.{moment} = {source}.{moment}" for moment in self._moments]
         )
-        found = _of(rows, map(ident, self._columns_of(path)))
-        return f"SELECT {_of(source, self._seed)}, {found}\nFROM {source}\nJOIN {rows} ON {on}"
+        found = columns_of(rows, map(ident, self._columns_of(path)))
+        return f"SELECT {columns_of(source, self._seed)}, {found}\nFROM {source}\nJOIN {rows} ON {on}"
 
     def _reached(self, path: Path, source: str, keys: list[str]) -> _Reached:
         """The visible rows of a path: those of each seed, or of each distinct hub and as_of."""
@@ -190,7 +228,7 @@ class Gather:
         if path.shared:
             group = (*(f"hub{i}" for i in range(len(keys))), *self._moments)
             hubs = ", ".join(f"{key} AS hub{i}" for i, key in enumerate(keys))
-            origin = f"(SELECT DISTINCT {hubs}, {_of(source, self._moments)} FROM {source}) hubs"
+            origin = f"(SELECT DISTINCT {hubs}, {columns_of(source, self._moments)} FROM {source}) hubs"
             source, keys = "hubs", [f"hubs.hub{i}" for i in range(len(keys))]
         on = " AND ".join(f"r.{ident(c)} = {key}" for c, key in zip(link.child_columns, keys, strict=True))
         on += self._visible(row, "r", source)
@@ -198,7 +236,7 @@ class Gather:
 
     def _latest_sql(self, path: Path, reached: _Reached) -> str:
         """The last k rows of each group with their ranks: structs `r` of what is listed, and columns that lead on."""
-        row, group = self._table(path.table), _of(reached.source, reached.group)
+        row, group = self._table(path.table), columns_of(reached.source, reached.group)
         onward = "".join(f"    r.{ident(c)} AS {ident('r.' + c)},\n" for c in self._onward_columns(path))
         order = [f"{time_sql(row, 'r')} DESC"] if row.time_column else []
         order += [f"{_column(row, c, 'r')} DESC" for c in _row_key(row)]
@@ -214,7 +252,7 @@ class Gather:
 
     def _heap_sql(self, path: Path, reached: _Reached) -> str:
         """The keys of the last k rows of each group, time first, and how many rows it has."""
-        row, group = self._table(path.table), _of(reached.source, reached.group)
+        row, group = self._table(path.table), columns_of(reached.source, reached.group)
         key = ", ".join(f"k{i}: {_column(row, c, 'r')}" for i, c in enumerate(_row_key(row)))
         if row.time_column:
             key = f"t: {time_sql(row, 'r')}, {key}"
@@ -231,7 +269,7 @@ class Gather:
         on = " AND ".join(f"{_column(row, c, 'r')} = top.key.k{i}" for i, c in enumerate(_row_key(row)))
         unnested = f"SELECT {', '.join(group)}, unnest(top) AS key, generate_subscripts(top, 1) AS rank FROM {heap}"
         return (
-            f"SELECT {_of('top', group)}, {self._listed_columns(path)} AS r, top.rank\n"
+            f"SELECT {columns_of('top', group)}, {self._listed_columns(path)} AS r, top.rank\n"
             f"FROM ({unnested}) top\n"
             f"JOIN {self.source(row)} r ON {on}{self._visible(row, 'r', 'top')}"
         )
@@ -253,31 +291,29 @@ class Gather:
 
     def _counted_sql(self, path: Path, reached: _Reached) -> str:
         """How many visible rows each group has."""
-        group = _of(reached.source, reached.group)
+        group = columns_of(reached.source, reached.group)
         return f"SELECT {group}, {self._counts_sql(path, reached.source)} AS counts\n{reached.sql}\nGROUP BY {group}"
 
-    def _group_ctes(
-        self, path: Path, name: str, latest: str, counted: str, group: tuple[str, ...]
-    ) -> list[tuple[str, str]]:
-        """The CTE `name`: each group's rows with what they point at as a list, and counts; or the message of both."""
-        struct = self._row_struct(path, f"{latest}.r", f"{latest}.rank", f"{latest}.{AS_OF}")
+    def _listed_sql(self, path: Path, latest: Latest) -> str:
+        """The list of each group's rows with what they point at, and its counts; or the message made of both."""
+        rows, counted, group = latest.rows, latest.counted, latest.group
+        struct = self._row_struct(path, f"{rows}.r", f"{rows}.rank", f"{rows}.{AS_OF}")
         listed = (
-            f"SELECT {_of(latest, group)}, list({struct}) AS rows\n"
-            f"FROM {latest}\n"
-            f"{self._lookup_joins(path, f'{latest}.r', latest)}"
-            f"GROUP BY {_of(latest, group)}"
+            f"SELECT {columns_of(rows, group)}, list({struct}) AS rows\n"
+            f"FROM {rows}\n"
+            f"{self._lookup_joins(path, f'{rows}.r', rows)}"
+            f"GROUP BY {columns_of(rows, group)}"
         )
         found = f"listed.rows AS {ident(path.name)},\n    {counted}.counts AS {ident(counts_name(path.name))}"
         if path.name in self.message_functions:
             function = self.message_functions[path.name]
-            hub = f"hash({_of('listed', group)})"
+            hub = f"hash({columns_of('listed', group)})"
             found = f"{function}({{hub: {hub}, rows: listed.rows, counts: {counted}.counts}}) AS {ident(path.name)}"
-        query = (
-            f"SELECT {_of('listed', group)}, {found}\n"
+        return (
+            f"SELECT {columns_of('listed', group)}, {found}\n"
             f"FROM (\n{indented(listed)}\n) listed\n"
             f"JOIN {counted} USING ({', '.join(group)})"
         )
-        return [(name, query)]
 
     def _counts_sql(self, path: Path, source: str) -> str:
         """How many visible rows there are, in all and within each of the path's spans before as_of."""
@@ -308,25 +344,41 @@ class Gather:
             origin = f"(SELECT * FROM {self._child_path(path)}__latest WHERE rank = 1) latest"
             keys = [f"latest.{ident('r.' + c)}" for c in to_hub.child_columns]
         match = " AND ".join(f"h.{ident(p)} = {key}" for p, key in zip(to_hub.parent_columns, keys, strict=True))
-        return f"SELECT {_of(source, self._seed)}, {columns}\nFROM {origin}\nJOIN {self.source(hub)} h ON {match}"
+        return (
+            f"SELECT {columns_of(source, self._seed)}, {columns}\nFROM {origin}\nJOIN {self.source(hub)} h ON {match}"
+        )
 
-    def _single_ctes(self, path: Path, key: dict[str, str]) -> list[tuple[str, str]]:
-        """The one row of each seed whose columns equal expressions over `self`, as a list, with what it points at."""
-        row, group = self._table(path.table), _of("self", self._seed)
-        on = " AND ".join(f"r.{ident(column)} = {value}" for column, value in key.items())
-        newest = ""
-        if path.data_age:
-            same = " AND ".join(f"{_NEWEST}.{moment} = self.{moment}" for moment in self._moments)
-            newest = f"LEFT JOIN {_NEWEST} ON {same}\n"
-        query = (
+    def _single_ctes(self, path: Path, latest: str) -> list[tuple[str, str]]:
+        """CTEs of the one row of each seed along a path that is not counted; here `_single_sql` reads it by itself."""
+        return []
+
+    def _single_sql(self, path: Path) -> str:
+        """The one row of each seed as a list, with what it points at."""
+        group = columns_of("self", self._seed)
+        return (
             f"SELECT {group},\n"
             f"    list({self._row_struct(path, 'r', '1', f'self.{AS_OF}')}) AS {ident(path.name)}\n"
-            f"FROM self\n"
-            f"JOIN {self.source(row)} r ON {on}{self._visible(row, 'r', 'self')}\n"
-            f"{newest}{self._lookup_joins(path, 'r', 'self')}"
+            f"{self._single_from(path)}\n"
+            f"{self._newest_join(path, 'self')}{self._lookup_joins(path, 'r', 'self')}"
             f"GROUP BY {group}"
         )
-        return [(ident(path.name), query)]
+
+    def _single_from(self, path: Path) -> str:
+        """FROM and JOIN of the one row `r` of each seed along a path that is not counted."""
+        row, link = self._table(path.table), path.links[0] if path.links else None
+        key = {row.primary_key[0]: f"self.{ENTITY}"} if link is None else {}
+        if link is not None:
+            pairs = zip(link.parent_columns, link.child_columns, strict=True)
+            key = {parent: f"self.{ident('self.' + child)}" for parent, child in pairs}
+        on = " AND ".join(f"r.{ident(column)} = {value}" for column, value in key.items())
+        return f"FROM self\nJOIN {self.source(row)} r ON {on}{self._visible(row, 'r', 'self')}"
+
+    def _newest_join(self, path: Path, source: str) -> str:
+        """The join of the newest event that a row's reader may see, where the path's rows carry its age."""
+        if not path.data_age:
+            return ""
+        same = " AND ".join(f"{NEWEST}.{moment} = {source}.{moment}" for moment in self._moments)
+        return f"LEFT JOIN {NEWEST} ON {same}\n"
 
     def _lookup_joins(self, path: Path, row: str, source: str) -> str:
         """Joins of the rows that a path's rows point at, one line each."""
@@ -347,7 +399,7 @@ class Gather:
             present = f"{alias}.{ident(segment.link.parent_columns[0])} IS NOT NULL" if segment.link else "true"
             numbers.append(f"CAST({present} AS FLOAT)")
             for n in segment.inputs.numbers:
-                number = age_sql(f"{_NEWEST}.t", as_of) if n == DATA_AGE else number_sql(table, n, alias, as_of)
+                number = age_sql(f"{NEWEST}.t", as_of) if n == DATA_AGE else number_sql(table, n, alias, as_of)
                 numbers.append(f"CAST({number} AS FLOAT)")
             codes += [category_sql(category, alias) for category in segment.inputs.categories]
             if segment.has_text:
@@ -390,6 +442,6 @@ def _column(table: Table, name: str, alias: str) -> str:
     return f"{alias}.rowid" if not table.primary_key and name == "rowid" else f"{alias}.{ident(name)}"
 
 
-def _of(source: str, columns: Iterable[str]) -> str:
+def columns_of(source: str, columns: Iterable[str]) -> str:
     """Columns of one relation as a select list."""
     return ", ".join(f"{source}.{column}" for column in columns)

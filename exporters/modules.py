@@ -1,0 +1,63 @@
+"""The torch modules of a stored model version, from the weights in its ONNX components."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+import onnx
+import onnx.numpy_helper
+import torch
+from torch import Tensor, nn
+
+from relsql.card import ModelCard, layouts_of
+from relsql.errors import ArtifactError
+from relsql.head import Head
+from relsql.network import GraphNetwork, NetworkConfig
+
+_LEFT_OUT = re.compile(r"within|logarithmic|label_\w+|text_scaling\.\w+")
+"""Buffers that an export leaves out where a model has no use for them: their initial values are the right ones."""
+
+
+def load_modules(card: ModelCard, artifacts: Mapping[str, bytes]) -> tuple[GraphNetwork, Head]:
+    """The network and the head of a model version, ready to score.
+
+    Args:
+        card: the model's card.
+        artifacts: its artefacts by name.
+
+    Raises:
+        ArtifactError: the components lack a weight.
+    """
+    config = NetworkConfig(card.channels, (card.encoder.width,), windows=card.windows)
+    network = GraphNetwork(layouts_of(card.paths, card.inputs), config)
+    head = Head(config, classification=card.task.is_classification)
+    weights: dict[str, Tensor] = {}
+    for name, content in artifacts.items():
+        if name.endswith(".onnx") and name != "encoder.onnx":
+            weights.update(_initializers(content))
+    for prefix, module in (("network.", network), ("head.", head)):
+        _load(card, module, prefix, weights)
+    return network, head
+
+
+def _initializers(content: bytes) -> Iterator[tuple[str, Tensor]]:
+    """The weights of a component; they have the names that they have in the modules."""
+    for initializer in onnx.load_from_string(content).graph.initializer:
+        yield initializer.name, torch.from_numpy(onnx.numpy_helper.to_array(initializer).copy())
+
+
+def _load(card: ModelCard, module: nn.Module, prefix: str, weights: Mapping[str, Tensor]) -> None:
+    state = module.state_dict()
+    buffers = {name for name, _ in module.named_buffers()}
+    for name, initial in state.items():
+        found = weights.get(prefix + name)
+        if found is not None:
+            state[name] = found.reshape(initial.shape)
+        elif initial.numel() and not (name in buffers and _LEFT_OUT.search(name)):
+            raise ArtifactError(
+                f"model '{card.name}' version {card.version}: its ONNX components lack the weight '{prefix}{name}'",
+                fix=f"relsql train FILE {card.task.name} --name {card.name}",
+            )
+    module.load_state_dict(state)
+    module.eval()

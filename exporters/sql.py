@@ -1,0 +1,190 @@
+"""A model as plain SQL: views over the tables that it reads, and macros that score with ordinary tables of weights.
+
+Nothing but DuckDB is needed to call them. Names end with the model's identity, so that a macro which is called from
+another database never reads that one's tables: DuckDB looks names in a macro up where the caller is. Views are looked
+up beside themselves, which is why macros read views.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from exporters.sql_layers import linear_sql, norm_steps, relu_sql, sum_sql
+from exporters.sql_network import COMMA, SqlNetwork
+from relsql.card import ModelCard
+from relsql.gather import AS_OF, ENTITY
+from relsql.head import DAYS_PER_YEAR, LARGEST_LOG
+from relsql.row_embeddings import table_name
+from relsql.schema import RELSQL_SCHEMA, Table
+from relsql.seed_sql import all_seeds_sql, call_seed_sql
+from relsql.sql import ident, indented, literal, qualified, with_ctes
+
+FARTHEST_DAY = 106_751_991.0
+"""Days from 1970 to the ends of TIMESTAMP, which infinite times lie at."""
+
+
+@dataclass(frozen=True, slots=True)
+class SqlModel:
+    """The SQL of one model version.
+
+    Attributes:
+        card: its card.
+        logarithmic: see `exporters.sql_weights.logarithmic_columns`.
+    """
+
+    card: ModelCard
+    logarithmic: frozenset[str]
+
+    @property
+    def weights_table(self) -> str:
+        """Name of the table of weights within schema `relsql`."""
+        return f"weights_{self.card.identity}"
+
+    def views(self) -> list[tuple[str, str]]:
+        """Names within schema `relsql` and queries of the views over the tables that the model reads."""
+        return [(self._view_name(table), self._view_sql(table)) for table in self._tables()]
+
+    def network(self) -> SqlNetwork:
+        """The builder of the scoring query."""
+        card = self.card
+        return SqlNetwork(
+            catalog="",
+            schema=card.schema,
+            paths=card.paths,
+            inputs=card.inputs,
+            text_function="",
+            sources={table.key: qualified(RELSQL_SCHEMA, self._view_name(table)) for table in self._tables()},
+            weights=qualified(RELSQL_SCHEMA, self.weights_table),
+            texts=qualified(RELSQL_SCHEMA, table_name(card.identity)),
+            logarithmic=self.logarithmic,
+            channels=card.channels,
+            windows=card.windows,
+        )
+
+    def call_sql(self) -> str:
+        """The body of `predict_<model>_full(id, as_of := ...)`: a subquery for a STRUCT, NULL without an id."""
+        network = self.network()
+        fields = "score: score, status: status, evidence: evidence, as_of: _as_of, version: version"
+        result = f"SELECT CASE WHEN _given THEN {{{fields}}} END AS relsql_result\nFROM scored"
+        return f"(\n{indented(self._query(network, call_seed_sql(self.card.entity, network), ['_given'], result))}\n)"
+
+    def batch_sql(self) -> str:
+        """The query of `predict_<model>_batch(as_of := ...)`: one row for each entity that is visible at as_of."""
+        network = self.network()
+        key = ident(self.card.entity.primary_key[0])
+        result = f"SELECT {ENTITY} AS {key}, score, status, evidence, {AS_OF} AS as_of, version\nFROM scored"
+        return self._query(network, all_seeds_sql(self.card.entity, network), [], result)
+
+    def _query(self, network: SqlNetwork, seed_sql: str, kept: list[str], result: str) -> str:
+        ctes = network.ctes(seed_sql)
+        ctes.append(("heard", network.select_sql(self._heard_columns(network, kept))))
+        ctes += [*self._state_steps(network), *self._raw_steps(network)]
+        ctes.append(("scored", self._scored_sql(kept)))
+        return with_ctes(ctes, result)
+
+    def _heard_columns(self, network: SqlNetwork, kept: list[str]) -> str:
+        """Of each seed the messages of all paths, and what `status` and `evidence` are made of."""
+        paths = network.columns_per_path()
+        linked = paths[1:]
+        evidence = [f"coalesce({path.name}__evidence, 0)" for path, _ in linked]
+        newest = [name for _, names in linked for name in names if name.endswith("__newest_days")]
+        pending = [f"coalesce({name}, 0)" for _, names in paths for name in names if name.endswith("__pending")]
+        return ",\n    ".join(
+            [
+                f"seed.{ENTITY}, seed.{AS_OF}",
+                *(f"seed.{column}" for column in kept),
+                f"{ident(paths[0][0].name)}.{ident(paths[0][0].name)} IS NOT NULL AS known",
+                f"{' + '.join(evidence) or '0'} AS evidence",
+                # least() passes NULL over.
+                f"least({', '.join([*newest, 'NULL::FLOAT'])}) AS newest_days",
+                f"{' + '.join(pending) or '0'} AS pending",
+                *(f"{ident(path.name)}.{ident(path.name)} AS message{i}" for i, (path, _) in enumerate(paths)),
+            ]
+        )
+
+    def _state_steps(self, network: SqlNetwork) -> list[tuple[str, str]]:
+        """The entity state of seeds whose entity is known: the sum of all messages, normed."""
+        numbers = range(len(self.card.paths))
+        weights = network.with_weights(
+            "heard", head="head", **{f"v{i}": f"path {path.name}" for i, path in enumerate(self.card.paths)}
+        )
+        filled = ",\n    ".join(f"coalesce(message{i}, v{i}.silence) AS message{i}" for i in numbers)
+        total = sum_sql(*(f"message{i}" for i in numbers))
+        return [
+            ("messages", f"SELECT {ENTITY}, {AS_OF}, head,\n    {filled}\nFROM (\n{indented(weights)}\n)\nWHERE known"),
+            ("summed", f"SELECT {ENTITY}, {AS_OF}, head,\n    {total} AS sum\nFROM messages"),
+            *norm_steps("summed", "inverse", "state", norm="head.norm", channels=network.channels),
+        ]
+
+    def _raw_steps(self, network: SqlNetwork) -> list[tuple[str, str]]:
+        """The head's raw output, from the entity state and the time of the prediction."""
+        days = (
+            f"CASE WHEN isfinite({AS_OF}) THEN epoch({AS_OF}) / 86400.0 "
+            f"WHEN {AS_OF} > TIMESTAMP '1970-01-01' THEN {FARTHEST_DAY} ELSE -{FARTHEST_DAY} END"
+        )
+        share = "(days - first_day) / (last_day - first_day)"
+        # In FLOAT where the network is: its rounding of so many days shows in the season.
+        angle = f"days * CAST({2 * math.pi / DAYS_PER_YEAR!r} AS FLOAT)"
+        time = (
+            f"CASE WHEN {share} > 1 THEN 1 WHEN {share} < 0 THEN 0 ELSE {share} END",
+            f"sin({angle}) * seasonal",
+            f"cos({angle}) * seasonal",
+            "1.0",
+        )
+        constants = ", ".join(f"head.constants.{name}" for name in ("first_day", "last_day", "seasonal"))
+        return [
+            ("dated", f"SELECT *, CAST({days} AS FLOAT) AS days, {constants}\nFROM state"),
+            ("timed", f"SELECT *,\n    list_concat(state, [{COMMA.join(time)}]) AS inputs\nFROM dated"),
+            (
+                "hidden",
+                f"SELECT *, list_append({relu_sql(linear_sql('head.hidden', 'inputs'))}, 1.0) AS hidden\nFROM timed",
+            ),
+            (
+                "raw",
+                f"SELECT {ENTITY}, {AS_OF}, head.constants AS constants,\n"
+                f"    list_inner_product(hidden, head.out) AS raw\n"
+                f"FROM hidden",
+            ),
+        ]
+
+    def _scored_sql(self, kept: list[str]) -> str:
+        """Score, status and the rest of the result of every seed; those whose entity is not known have no score."""
+        stale = self.card.stale_after_days
+        status = [
+            "WHEN raw.raw IS NULL THEN 'unknown_entity'",
+            "WHEN heard.pending > 0 THEN 'text_pending'",
+            "WHEN heard.evidence = 0 THEN 'no_history'",
+            *([f"WHEN heard.newest_days > {literal(float(stale))} THEN 'stale'"] if stale is not None else []),
+        ]
+        seed = f"{ENTITY}, {AS_OF}"
+        return (
+            f"SELECT {', '.join(f'heard.{column}' for column in (ENTITY, AS_OF, *kept))},\n"
+            f"    {self._score_sql()} AS score,\n"
+            f"    CASE {' '.join(status)} ELSE 'ok' END AS status,\n"
+            f"    CAST(CASE WHEN raw.raw IS NULL THEN 0 ELSE heard.evidence END AS INTEGER) AS evidence,\n"
+            f"    {self.card.version} AS version\n"
+            f"FROM heard\n"
+            f"LEFT JOIN raw USING ({seed})"
+        )
+
+    def _score_sql(self) -> str:
+        """The calibrated score, see `relsql.head.Head.scores`."""
+        if self.card.task.is_classification:
+            return "1 / (1 + exp(-raw.raw / raw.constants.temperature))"
+        value = "(raw.raw * raw.constants.label_scale + raw.constants.label_center)"
+        bounded = f"least(abs({value}), {LARGEST_LOG})"
+        unlogged = f"sign({value}) * (exp({bounded}) - 1)"
+        return f"CASE WHEN raw.constants.label_logarithmic > 0.5 THEN {unlogged} ELSE {value} END"
+
+    def _tables(self) -> list[Table]:
+        return [self.card.schema.table(key) for key in self.card.schema.tables]
+
+    def _view_name(self, table: Table) -> str:
+        return f"{table.key}_{self.card.identity}"
+
+    def _view_sql(self, table: Table) -> str:
+        """All that the model reads of a table; where rows have no key, their position in storage too."""
+        columns = [ident(column.name) for column in table.columns]
+        columns = columns if table.primary_key else ["rowid", *columns]
+        return f"SELECT {', '.join(columns)}\nFROM {table.sql()}"

@@ -1,0 +1,327 @@
+"""The network in SQL: what `exporters.onnx` exports, as common table expressions over the gathered rows.
+
+States and messages are DOUBLE[], one element a channel; a linear map is one inner product a channel. The weights are
+the one row of a table, which is joined to the rows of every layer. The steps, in the order in which they stand:
+
+    <path>__latest       the rows that a path reads, from the gather query
+    "<table> seen"       keys of the rows of a table that rows of any path point at
+    "<table> states"     their states: what the node encoder makes of a row
+    <path>__pointed<i>   what those rows say to the rows of one path
+    <path>__read         columns of the path's rows, with the messages of what they point at
+    <path>__state        the states of these rows
+    <path>__hidden       states with messages and ages, and beside them numbers and ages as statistics
+    <path>__means        their means over the last 1, 4, 16 rows
+    <path>__message      what the path says to a seed, or to a hub
+
+DuckDB plans all of them together; that costs one entity a few tens of milliseconds, so that steps are few and their
+expressions short. `list_transform` over the rows of a matrix is as fast as an expression for each channel, and
+planned many times faster (docs/decisions/0011-plain-sql.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from exporters.sql_layers import (
+    distances_sql,
+    known_sql,
+    linear_sql,
+    means_sql,
+    norm_steps,
+    relu_sql,
+    scaled_sql,
+    sum_sql,
+)
+from relsql.features import NodeInputs, age_sql, as_timestamp_sql, category_sql, number_sql, text_sql, time_sql
+from relsql.gather import AS_OF, NEWEST, Gather, Latest, columns_of
+from relsql.paths import Path
+from relsql.row_embeddings import text_hash_sql
+from relsql.schema import Link, Table
+from relsql.segments import DATA_AGE
+from relsql.sql import ident, indented
+
+COMMA = ",\n"
+
+
+@dataclass(frozen=True, slots=True)
+class SqlNetwork(Gather):
+    """Builds the query that gathers and scores: a path's column is its message to the seed, DOUBLE[].
+
+    Beside it stand `<path>__evidence`, the number of rows; `<path>__newest_days`, the age of the newest one, where they
+    have a time; `<path>__pending`, the number of texts without an embedding, where there is text.
+
+    Attributes:
+        weights: the relation with the weights, in SQL, see `exporters.sql_weights.weights_table`.
+        texts: the relation with the row embeddings: text_hash, embedding.
+        logarithmic: names of the scalings that put a number on the log scale.
+        channels: width of states.
+        windows: numbers of latest rows that are averaged.
+    """
+
+    weights: str = ""
+    texts: str = ""
+    logarithmic: frozenset[str] = frozenset()
+    channels: int = 64
+    windows: tuple[int, ...] = (1, 4, 16)
+
+    def columns_per_path(self) -> list[tuple[Path, list[str]]]:
+        """The paths, each with the names of its columns: the message, evidence, and newest_days and pending or not."""
+        return [(path, self._columns_of(path)) for path in self.paths]
+
+    def with_weights(self, source: str, **parts: str) -> str:
+        """A query for a relation's rows with the weights of some parts of the network beside them, by column name.
+
+        The relation must be a query of its own: a join that had the weights on one side would copy them for each row.
+        """
+        columns = ", ".join(f"weights.{ident(part)} AS {name}" for name, part in parts.items())
+        return f"SELECT x.*, {columns}\nFROM {source} x, {self.weights} weights"
+
+    def _columns_of(self, path: Path) -> list[str]:
+        columns = [path.name, f"{path.name}__evidence"]
+        columns += [f"{path.name}__newest_days"] if self._timed(path) else []
+        return columns + ([f"{path.name}__pending"] if self._has_text(path) else [])
+
+    def _single_ctes(self, path: Path, latest: str) -> list[tuple[str, str]]:
+        group = columns_of("self", self._seed)
+        return [(latest, f"SELECT {group}, {self._listed_columns(path)} AS r, 1 AS rank\n{self._single_from(path)}")]
+
+    def _common_ctes(self, found: Mapping[str, Latest]) -> list[tuple[str, str]]:
+        """The weights, and the states of the rows that rows of several paths point at."""
+        ctes: list[tuple[str, str]] = []
+        seen: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+        for path in self.paths:
+            for link in path.lookups:
+                keys = ", ".join(f"r.{ident(c)}" for c in link.child_columns)
+                seen.setdefault((link.parent, link.parent_columns), []).append(
+                    f"SELECT {keys} FROM {found[path.name].rows}"
+                )
+        for (key, columns), parts in seen.items():
+            table = self._table(key)
+            name, names = self._state_name(key, columns), ", ".join(f"k{i}" for i in range(len(columns)))
+            ctes.append((f"{ident(name + ' seen')}({names})", "\nUNION ".join(parts)))
+            on = " AND ".join(f"p.{ident(c)} = seen.k{i}" for i, c in enumerate(columns))
+            kept = [names, *([f"{time_sql(table, 'p')} AS time"] if table.time_column else [])]
+            kept += [f"{time} AS date{i}" for i, time in enumerate(self._dates(table, "p"))]
+            source = f"FROM {ident(name + ' seen')} seen\nJOIN {self.source(table)} p ON {on}"
+            read = ident(name + " read")
+            ctes.append((read, self._read_sql(table, "p", kept, source)))
+            steps, state = self._state_steps(table, name + " ", read)
+            ctes += [*steps, (ident(name + " states"), f"SELECT * EXCLUDE (w, scaled)\nFROM {state}")]
+        return ctes
+
+    def _column_ctes(self, path: Path, latest: Latest) -> list[tuple[str, str]]:
+        ctes = [
+            (f"{path.name}__pointed{i}", self._pointed_sql(path, i, link, latest.rows))
+            for i, link in enumerate(path.lookups)
+        ]
+        read, heard = f"{path.name}__read", f"{path.name}__heard"
+        ctes.append((read, self._rows_sql(path, latest)))
+        steps, state = self._state_steps(self._table(path.table), f"{path.name}__", read, v=f"path {path.name}")
+        ctes += [*steps, *self._hidden_steps(path, state, latest.group)]
+        ctes += self._message_steps(path, latest)
+        if latest.hub is None:
+            return [*ctes, (ident(path.name), f"FROM {heard}")]
+        return [*ctes, (ident(path.name), self._spread_sql(path, *latest.hub, heard))]
+
+    def _read_sql(self, table: Table, row: str, kept: Iterable[str], source: str) -> str:
+        """A query for what the network reads of a table's rows: numbers, codes and text embedding, beside `kept`."""
+        inputs = self.inputs[table.key]
+        # NaN is a missing number too.
+        values = (f"nullif(CAST({number_sql(table, n, row, 'NULL')} AS FLOAT), 'nan')" for n in inputs.static_numbers)
+        columns = [*kept, f"[{', '.join(values)}]::FLOAT[] AS numbers"]
+        columns.append(f"[{', '.join(category_sql(c, row) for c in inputs.categories)}]::INTEGER[] AS codes")
+        if inputs.text_columns:
+            columns.append(f"{text_hash_sql(text_sql(table, inputs, row))} AS text_hash")
+        return f"SELECT {indented(COMMA.join(columns)).lstrip()}\n{source}"
+
+    def _state_steps(self, table: Table, prefix: str, read: str, **others: str) -> tuple[list[tuple[str, str]], str]:
+        """CTEs for the states of rows that `_read_sql` reads, and the name of the last one.
+
+        Other columns stay, and there are `scaled`, the standardised numbers, and the weights of the table `w` and of
+        `others`.
+        """
+        inputs, key = self.inputs[table.key], table.key
+        texts, scaled, encoded, summed, inverse, state = (
+            ident(prefix + step) for step in ("texts", "scaled", "inputs", "sum", "inverse", "state")
+        )
+        ctes, source, dropped, said = [], read, ["numbers", "codes"], ""
+        if inputs.text_columns:
+            ctes.append((texts, self._texts_sql(table, read)))
+            source = (
+                f"(\n    SELECT x.*, t.said, CAST(t.said IS NULL AS INTEGER) AS pending\n"
+                f"    FROM {read} x\n    LEFT JOIN {texts} t USING (text_hash)\n)"
+            )
+            dropped, said = [*dropped, "text_hash", "said"], ",\n    coalesce(said, w.zeros) AS said"
+        codes = self._codes(inputs)
+        coded = "".join(f",\n    {code} + 1 AS code{i}" for i, code in enumerate(codes))
+        embedded = "".join(f" + m.category{i}[code{i}]" for i in range(len(codes)))
+        mapped = f"list_transform(w.channels, lambda m: list_inner_product(m.encoder, inputs){embedded})"
+        used = ", ".join(["inputs", *(f"code{i}" for i in range(len(codes))), *(["said"] if said else [])])
+        logarithmic = f"{key}.scaling" in self.logarithmic
+        return [
+            *ctes,
+            (
+                scaled,
+                f"SELECT *, {scaled_sql('numbers', 'w.scaling', logarithmic=logarithmic)} AS scaled\n"
+                f"FROM (\n{indented(self.with_weights(source, w=key, **others))}\n)",
+            ),
+            (
+                encoded,
+                f"SELECT * EXCLUDE ({', '.join(dropped)}),\n"
+                f"    list_append({distances_sql('w.edges', 'scaled')}, 1.0) AS inputs{said}{coded}\n"
+                f"FROM {scaled}",
+            ),
+            (
+                summed,
+                f"SELECT * EXCLUDE ({used}),\n    {sum_sql(mapped, *(['said'] if said else []))} AS sum\nFROM {encoded}",
+            ),
+            *norm_steps(summed, inverse, state, norm="w.norm", channels=self.channels),
+        ], state
+
+    def _texts_sql(self, table: Table, read: str) -> str:
+        """What each distinct text of the rows says to its row; texts without an embedding are left out."""
+        embedded = (
+            f"SELECT text_hash, list_append(CAST(texts.embedding AS DOUBLE[]), 1.0) AS inputs\n"
+            f"FROM (SELECT DISTINCT text_hash FROM {read})\n"
+            f"JOIN {self.texts} texts USING (text_hash)"
+        )
+        weights = self.with_weights(f"(\n{indented(embedded)}\n)", w=table.key)
+        return f"SELECT text_hash, {linear_sql('w.text', 'inputs')} AS said\nFROM (\n{indented(weights)}\n)"
+
+    def _codes(self, inputs: NodeInputs) -> list[str]:
+        """The category codes of a row: textual ones, then those of numbers that are categories too."""
+        codes = [f"codes[{i + 1}]" for i in range(len(inputs.categories))]
+        numbered = [i for i, number in enumerate(inputs.static_numbers) if number.categories]
+        return codes + [f"coalesce(list_position(w.values{n}, numbers[{i + 1}]), 0)" for n, i in enumerate(numbered)]
+
+    def _pointed_sql(self, path: Path, position: int, link: Link, latest: str) -> str:
+        """What the rows that a path's rows point at say to them."""
+        state = ident(self._state_name(link.parent, link.parent_columns) + " states")
+        keys = [f"k{i}" for i in range(len(link.child_columns))]
+        pointed = ", ".join(f"r.{ident(c)} AS {k}" for c, k in zip(link.child_columns, keys, strict=True))
+        found = (
+            f"SELECT found.*\n"
+            f"FROM (SELECT DISTINCT {pointed} FROM {latest})\n"
+            f"JOIN {state} found USING ({', '.join(keys)})"
+        )
+        weights = self.with_weights(f"(\n{indented(found)}\n)", v=f"path {path.name}")
+        return (
+            f"SELECT * EXCLUDE (v, state), {linear_sql(f'v.lookup{position}', 'state')} AS message\n"
+            f"FROM (\n{indented(weights)}\n)"
+        )
+
+    def _rows_sql(self, path: Path, latest: Latest) -> str:
+        """What the network reads of a path's rows: their columns, ages, and messages of the rows they point at."""
+        table, rows = self._table(path.table), latest.rows
+        as_of = f"{rows}.{AS_OF}"
+        ages = [self._age_sql(time, as_of) for time in self._dates(table, f"{rows}.r")]
+        ages += [self._age_sql(f"{NEWEST}.t", as_of)] if path.data_age else []
+        source = f"FROM {rows}\n{self._newest_join(path, rows)}"
+        kept = [columns_of(rows, latest.group), f"{rows}.rank"]
+        kept += [f"{ages[0]} AS days"] if table.time_column else []
+        pending = []
+        for i, link in enumerate(path.lookups):
+            name, parent = f"{path.name}__pointed{i}", self._table(link.parent)
+            on = [f"{name}.k{n} = {rows}.r.{ident(c)}" for n, c in enumerate(link.child_columns)]
+            on += [f"{name}.time <= {rows}.{self._end}"] if parent.time_column else []
+            source += f"LEFT JOIN {name} ON {' AND '.join(on)}\n"
+            ages += [self._age_sql(f"{name}.date{n}", as_of) for n in range(len(self._dates(parent, "")))]
+            kept.append(f"{name}.message AS pointed{i}")
+            pending += [f"coalesce({name}.pending, 0)"] if self.inputs[link.parent].text_columns else []
+        kept += [f"[{', '.join(ages)}]::FLOAT[] AS ages", f"{' + '.join(pending) or '0'} AS pointed_pending"]
+        return self._read_sql(table, f"{rows}.r", kept, source.rstrip())
+
+    def _hidden_steps(self, path: Path, state: str, group: tuple[str, ...]) -> list[tuple[str, str]]:
+        """Each row's message before it is averaged, and beside it what statistics are made of."""
+        name, numbers = path.name, range(len(path.lookups))
+        logarithmic = f"path {name}.scaling" in self.logarithmic
+        pointed = "".join(f",\n    coalesce(pointed{i}, v.zeros) AS pointed{i}" for i in numbers)
+        kept = [*group, "rank", *(["days"] if self._timed(path) else [])]
+        texts = ["pointed_pending", *(["pending"] if self.inputs[path.table].text_columns else [])]
+        kept += [f"{' + '.join(texts)} AS pending"] if self._has_text(path) else []
+        dropped = ["state", "scaled_ages", *(f"pointed{i}" for i in numbers)]
+        summed = sum_sql(linear_sql("v.root", "inputs"), *(f"pointed{i}" for i in numbers))
+        return [
+            (
+                f"{name}__ages",
+                f"SELECT *, {scaled_sql('ages', 'v.scaling', logarithmic=logarithmic)} AS scaled_ages\nFROM {state}",
+            ),
+            (
+                f"{name}__all_inputs",
+                f"SELECT * EXCLUDE ({', '.join(dropped)}),\n"
+                f"    list_concat(state, {distances_sql('v.edges', 'scaled_ages')}, [1.0]) AS inputs,\n"
+                f"    list_concat({known_sql('scaled')}, {known_sql('scaled_ages')}) AS known{pointed}\n"
+                f"FROM {name}__ages",
+            ),
+            (
+                f"{name}__hidden",
+                f"SELECT {', '.join(kept)},\n    list_concat({relu_sql(summed)}, known) AS hidden\n"
+                f"FROM {name}__all_inputs",
+            ),
+        ]
+
+    def _message_steps(self, path: Path, latest: Latest) -> list[tuple[str, str]]:
+        """What a path says to each group, from means over its latest rows and statistics."""
+        name, group, windows = path.name, ", ".join(latest.group), self._windows(path)
+        width = len(self.inputs[path.table].static_numbers) + self._ages_width(path)
+        # In any order: a mean is the same to the last few bits, and ordering costs several times the rest.
+        columns = [f"list(hidden) FILTER (rank <= {window}) AS hidden{window}" for window in windows]
+        columns.append(f"count(*) AS {name}__evidence")
+        columns += [f"min(days) AS {name}__newest_days"] if self._timed(path) else []
+        columns += [f"sum(pending) AS {name}__pending"] if self._has_text(path) else []
+        numbers = (self.channels + 1, self.channels + width)
+        statistics = [means_sql(f"hidden{window}", *numbers) for window in windows]
+        counted = ""
+        if latest.counted:
+            counts = ", ".join(f"ln(1 + counts.w{i})" for i in range(1 + len(path.count_days)))
+            statistics, counted = [f"[{counts}]", *statistics], f"\nJOIN {latest.counted} USING ({group})"
+        logarithmic = f"path {name}.statistics_scaling" in self.logarithmic
+        scaled = scaled_sql("statistics", "v.statistics_scaling", logarithmic=logarithmic)
+        inputs = [means_sql(f"hidden{window}", 1, self.channels) for window in windows]
+        inputs += [distances_sql("v.statistics_edges", "scaled"), "[1.0]"]
+        dropped = ["statistics", "scaled", *(f"hidden{window}" for window in windows)]
+        rows = f"SELECT {group},\n{indented(COMMA.join(columns))}\nFROM {name}__hidden\nGROUP BY {group}"
+        described = f"SELECT *,\n    list_concat({', '.join(statistics)}) AS statistics\nFROM {name}__rows{counted}"
+        described = f"SELECT * EXCLUDE (counts)\nFROM (\n{indented(described)}\n)" if counted else described
+        return [
+            (f"{name}__rows", rows),
+            (f"{name}__statistics", self.with_weights(f"(\n{indented(described)}\n)", v=f"path {name}")),
+            (f"{name}__scaled_statistics", f"SELECT *, {scaled} AS scaled\nFROM {name}__statistics"),
+            (
+                f"{name}__means",
+                f"SELECT * EXCLUDE ({', '.join(dropped)}),\n    list_concat({', '.join(inputs)}) AS inputs\n"
+                f"FROM {name}__scaled_statistics",
+            ),
+            (
+                f"{name}__heard",
+                f"SELECT * EXCLUDE (v, inputs),\n    {linear_sql('v.message', 'inputs')} AS {ident(name)}\n"
+                f"FROM {name}__means",
+            ),
+        ]
+
+    def _dates(self, table: Table, row: str) -> list[str]:
+        """The times whose ages the network reads, the row's own first, as expressions."""
+        dated = (n for n in self.inputs[table.key].ages if n != DATA_AGE)
+        return [as_timestamp_sql(table.column(number.column), row) for number in dated]
+
+    def _age_sql(self, time: str, as_of: str) -> str:
+        return f"CAST({age_sql(time, as_of)} AS FLOAT)"
+
+    def _state_name(self, table: str, columns: tuple[str, ...]) -> str:
+        """Name of the CTEs over rows that are pointed at by some of their columns."""
+        return table if columns == self._table(table).primary_key else f"{table} by {', '.join(columns)}"
+
+    def _ages_width(self, path: Path) -> int:
+        own = len(self.inputs[path.table].ages) + path.data_age
+        return own + sum(len(self.inputs[link.parent].ages) for link in path.lookups)
+
+    def _windows(self, path: Path) -> list[int]:
+        return sorted({min(window, path.fanout) for window in self.windows})
+
+    def _timed(self, path: Path) -> bool:
+        return self._table(path.table).time_column is not None
+
+    def _has_text(self, path: Path) -> bool:
+        """True if the path's rows, or rows that they point at, have text."""
+        return any(self.inputs[key].text_columns for key in (path.table, *(link.parent for link in path.lookups)))

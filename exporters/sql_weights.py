@@ -1,0 +1,254 @@
+"""The weights of a network as the values of one row, folded so that the SQL over them has few steps.
+
+Three foldings, each exact but for rounding, which is why all values are DOUBLE:
+
+* The encoding of a number (see `relsql.scaling.NumberScaling`) is piecewise linear, so that whatever a linear map makes
+  of it is a sum of distances |number - edge|, one for each edge of a bin, with a weight each.
+* A layer norm looks at its input less the mean: the mean is taken out of the weights of the maps before it.
+* Maps whose results are added become one map of their inputs side by side; biases are the weights of a last input 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from torch import Tensor, nn
+
+from relsql.head import Head
+from relsql.network import GraphNetwork, NodeEncoder, PathLayer
+from relsql.scaling import CLIP, NumberScaling
+
+Matrix = npt.NDArray[np.float64]
+
+SAME_EDGE = 1e-6
+"""In standard deviations: a bin ends where the next one starts, but for float32 rounding of its width."""
+
+_MATRIX = pa.list_(pa.list_(pa.float64()))
+_SCALING = pa.list_(pa.struct([("center", pa.float32()), ("scale", pa.float32()), ("logarithmic", pa.bool_())]))
+_EDGES = pa.list_(pa.struct([("number", pa.int32()), ("edge", pa.float64())]))
+_NORM = pa.list_(pa.struct([("weight", pa.float64()), ("bias", pa.float64())]))
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """A linear map of encoded numbers as a map of distances from edges.
+
+    Attributes:
+        number: int64 [edges], position of the number whose distance is taken.
+        edge: float64 [edges].
+        weight: float64 [outputs, edges].
+        bias: float64 [outputs].
+    """
+
+    number: npt.NDArray[np.int64]
+    edge: Matrix
+    weight: Matrix
+    bias: Matrix
+
+    def of(self, scaled: Matrix) -> Matrix:
+        """The map's value for standardised numbers, float64 [numbers] -> [outputs]."""
+        distances: Matrix = np.abs(scaled[self.number] - self.edge)
+        result: Matrix = self.weight @ distances + self.bias
+        return result
+
+
+def weights_table(network: GraphNetwork, head: Head) -> pa.Table:
+    """All weights as a table of one row: a column of structs for each table, for each path, and for the head.
+
+        T             scaling, edges: of the numbers; channels: for each the weights of distances and 1 (encoder), and
+                      of the codes of each category (category0, ...); values0, ...: of the numbers that are
+                      categories; text: linear map of a text embedding and 1; norm: weight and bias by channel
+        path P        scaling, edges: of the ages of its rows; root: linear map of state, distances and 1; lookup0,
+                      ...: linear maps of the states of what a row points at; statistics_scaling, statistics_edges;
+                      message: linear map of means, distances of the statistics, and 1; silence: the message of no
+                      rows; zeros: one for each channel
+        head          constants, norm, hidden, out
+
+    DuckDB plans a join with a few columns of structs faster than one with a hundred columns.
+    """
+    columns: dict[str, pa.Array] = {}
+    for position, table in enumerate(network.tables):
+        values = [c.categories for c in _numbers_of(network, table) if c.categories]
+        encoder = network.encoders[position]
+        assert isinstance(encoder, NodeEncoder)
+        columns[table] = _struct(_encoder_columns(encoder, values))
+    for position, layout in enumerate(network.layouts):
+        columns[f"path {layout.name}"] = _struct(_path_columns(network.path(position)))
+    return pa.table({**columns, "head": _struct(_head_columns(network, head))})
+
+
+def logarithmic_columns(weights: pa.Table) -> frozenset[str]:
+    """Names of the scalings that put some number on the log scale."""
+    found = []
+    for part in weights.column_names:
+        for name, values in weights.column(part)[0].as_py().items():
+            if name.endswith("scaling") and any(number["logarithmic"] for number in values):
+                found.append(f"{part}.{name}")
+    return frozenset(found)
+
+
+def _numbers_of(network: GraphNetwork, table: str) -> tuple[Any, ...]:
+    segments = (segment for layout in network.layouts for segment in layout.segments)
+    return next(segment.inputs.static_numbers for segment in segments if segment.inputs.table == table)
+
+
+def _encoder_columns(encoder: NodeEncoder, values: list[tuple[float, ...]]) -> Mapping[str, pa.Array]:
+    parts, bias = [], _array(encoder.bias)
+    if encoder.number_map is not None:
+        numbers = fold_scaling(encoder.scaling, _array(encoder.number_map.weight))
+        parts, bias = [numbers.weight], bias + numbers.bias
+    text = {}
+    if encoder.text_map is not None:
+        whitened = _array(encoder.text_map.weight) @ _array(encoder.text_scaling.whitening).T
+        centred = _centred(_beside(whitened, -(whitened @ _array(encoder.text_scaling.center))[:, None]))
+        text = {"text": _one(centred.tolist(), _MATRIX), "zeros": _zeros(bias)}
+    categories = {f"category{i}": _centred(_weight(of).T) for i, of in enumerate(encoder.embeddings)}
+    return {
+        **_scaling_columns(encoder.scaling, numbers if encoder.number_map is not None else None),
+        "channels": _rows({"encoder": _centred(_beside(*parts, bias[:, None])), **categories}),
+        **{f"values{i}": _one(list(of), pa.list_(pa.float32())) for i, of in enumerate(values)},
+        **text,
+        "norm": _norm(encoder.norm),
+    }
+
+
+def _path_columns(layer: PathLayer) -> Mapping[str, pa.Array]:
+    root, bias = [_array(layer.root.weight)], _array(layer.root.bias)
+    ages = statistics = None
+    if layer.age_map is not None:
+        ages = fold_scaling(layer.age_scaling, _array(layer.age_map.weight))
+        root, bias = [*root, ages.weight], bias + ages.bias
+    convolution = layer.convolution.lin_l
+    message, silence = [_array(convolution.weight)], _array(convolution.bias)
+    message_bias = silence
+    if layer.statistic_map is not None:
+        statistics = fold_scaling(layer.statistic_scaling, _array(layer.statistic_map.weight))
+        message, message_bias = [*message, statistics.weight], message_bias + statistics.bias
+        silence = silence + statistics.of(_standardised_zeros(layer.statistic_scaling))
+    lookups = {f"lookup{i}": _one(_weight(of).tolist(), _MATRIX) for i, of in enumerate(layer.lookups)}
+    return {
+        **_scaling_columns(layer.age_scaling, ages),
+        "root": _one(_beside(*root, bias[:, None]).tolist(), _MATRIX),
+        **lookups,
+        **{f"statistics_{k}": v for k, v in _scaling_columns(layer.statistic_scaling, statistics).items()},
+        "message": _one(_centred(_beside(*message, message_bias[:, None])).tolist(), _MATRIX),
+        "zeros": _zeros(bias),
+        "silence": _one(_centred(silence[:, None])[:, 0].tolist(), pa.list_(pa.float64())),
+    }
+
+
+def _head_columns(network: GraphNetwork, head: Head) -> Mapping[str, pa.Array]:
+    names = ("first_day", "last_day", "seasonal", "temperature", "label_center", "label_scale", "label_logarithmic")
+    scalars = {name: float(getattr(head, name)) for name in names}
+    return {
+        "constants": _one(scalars, pa.struct([(name, pa.float32()) for name in names])),
+        "norm": _norm(network.norm),
+        "hidden": _one(_beside(_array(head.hidden.weight), _array(head.hidden.bias)[:, None]).tolist(), _MATRIX),
+        "out": _one([*_array(head.out.weight)[0], *_array(head.out.bias)], pa.list_(pa.float64())),
+    }
+
+
+def fold_scaling(scaling: NumberScaling, weight: Matrix) -> Encoding:
+    """A linear map of encoded numbers, float64 [outputs, scaling.width], as a map of distances from edges.
+
+    With s between -5 and 5: s = (|s+5| - |s-5|) / 2, 1 = (|s+5| + |s-5|) / 10, and the share of a bin from l to u that
+    lies below s is (|s-l| - |s-u|) / 2(u-l) + 1/2. A missing number has no distances, which is why what it adds is the
+    bias, and what a known number adds in its place is taken off again with the 1.
+    """
+    count, bins = len(scaling.center), scaling.bins
+    linear, missing = weight[:, :count], weight[:, count * (bins + 1) :]
+    shares = weight[:, count : count * (bins + 1)].reshape(len(weight), count, bins)
+    slopes: dict[tuple[int, float], Matrix] = {}
+
+    def add(number: int, edge: float, slope: Matrix) -> None:
+        slopes[number, edge] = slopes.get((number, edge), np.zeros(len(weight))) + slope
+
+    lower, span = _array(scaling.lower), _array(scaling.span)
+    for number in range(count):
+        known = shares[:, number].sum(1) / 2 - missing[:, number]
+        add(number, -CLIP, linear[:, number] / 2 + known / (2 * CLIP))
+        add(number, CLIP, -linear[:, number] / 2 + known / (2 * CLIP))
+        for position in range(bins):
+            start, end = lower[number, position], lower[number, position] + span[number, position]
+            if position + 1 < bins and abs(lower[number, position + 1] - end) < SAME_EDGE:
+                end = lower[number, position + 1]
+            add(number, start, shares[:, number, position] / (2 * (end - start)))
+            add(number, end, -shares[:, number, position] / (2 * (end - start)))
+    edges = sorted(slopes)
+    return Encoding(
+        np.array([number for number, _ in edges], dtype=np.int64),
+        np.array([edge for _, edge in edges]),
+        np.stack([slopes[edge] for edge in edges], axis=1),
+        missing.sum(1),
+    )
+
+
+def _scaling_columns(scaling: NumberScaling, encoding: Encoding | None) -> Mapping[str, pa.Array]:
+    """The columns `scaling` and `edges`; both are empty where there is no number."""
+    numbers = zip(*(_array(part) for part in (scaling.center, scaling.scale, scaling.logarithmic)), strict=True)
+    scalings = [{"center": center, "scale": scale, "logarithmic": log > 0.5} for center, scale, log in numbers]
+    # DuckDB numbers the elements of a list from 1.
+    edges = (
+        []
+        if encoding is None
+        else [{"number": number + 1, "edge": edge} for number, edge in zip(encoding.number, encoding.edge, strict=True)]
+    )
+    return {"scaling": _one(scalings, _SCALING), "edges": _one(edges, _EDGES)}
+
+
+def _standardised_zeros(scaling: NumberScaling) -> Matrix:
+    """What a number that is 0 is standardised to, float64 [width]."""
+    result: Matrix = np.clip(-_array(scaling.center) / _array(scaling.scale), -CLIP, CLIP)
+    return result
+
+
+def _struct(columns: Mapping[str, pa.Array]) -> pa.Array:
+    return pa.StructArray.from_arrays(list(columns.values()), list(columns))
+
+
+def _norm(norm: nn.Module) -> pa.Array:
+    assert isinstance(norm, nn.LayerNorm)
+    pairs = zip(_array(norm.weight).tolist(), _array(norm.bias).tolist(), strict=True)
+    return _one([{"weight": weight, "bias": bias} for weight, bias in pairs], _NORM)
+
+
+def _zeros(bias: Matrix) -> pa.Array:
+    """A zero for each channel."""
+    return _one([0.0] * len(bias), pa.list_(pa.float64()))
+
+
+def _rows(matrices: Mapping[str, Matrix]) -> pa.Array:
+    """Matrices side by side: a list of structs of rows."""
+    kind = pa.list_(pa.struct([(name, pa.list_(pa.float64())) for name in matrices]))
+    rows = zip(*(matrix.tolist() for matrix in matrices.values()), strict=True)
+    return _one([dict(zip(matrices, row, strict=True)) for row in rows], kind)
+
+
+def _centred(weight: Matrix) -> Matrix:
+    """Weights of a map into a layer norm, float64 [channels, inputs], less the channels' mean."""
+    result: Matrix = weight - weight.mean(0, keepdims=True)
+    return result
+
+
+def _beside(*parts: Matrix) -> Matrix:
+    return np.concatenate(parts, axis=1)
+
+
+def _weight(module: nn.Module) -> Matrix:
+    assert isinstance(module, (nn.Linear, nn.Embedding))
+    return _array(module.weight)
+
+
+def _array(tensor: Tensor) -> Matrix:
+    result: Matrix = tensor.detach().double().numpy()
+    return result
+
+
+def _one(value: object, kind: pa.DataType) -> pa.Array:
+    """A column of one value."""
+    return pa.array([value], kind)
