@@ -26,12 +26,12 @@ from relsql.encoder_training import train_encoder, with_no_text
 from relsql.errors import RelsqlError, TrainingError
 from relsql.features import NumberInput
 from relsql.fit import Batches, SeedSet, fit
+from relsql.network_training import fit_config, new_modules
 from relsql.plan import Plan, make_plan
 from relsql.runs import Run
 from relsql.segments import DATA_AGE
 from relsql.splits import horizon_days, task_cursor
 from relsql.train_options import TrainOptions
-from relsql.training import fit_config, new_modules
 from relsql.training_data import gather_labels, training_labels
 
 MEASURED_SHARE = 0.25

@@ -67,7 +67,8 @@ def train_model(folder: Path, size: Size, options: TrainOptions | None = None) -
     create(path, size)
     with closing(open_database(path)) as con:
         if not weights_file(path).exists() or not read_models(con, current_catalog(con)):
-            trained = train(con, CHURN.name, name=MODEL, options=options)
+            trained = train(con, CHURN.name, name=MODEL, options=options, force=True)
+            assert trained.network and trained.head
             save_modules(weights_file(path), Modules(trained.network, trained.head))
     return path
 

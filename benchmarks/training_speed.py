@@ -90,7 +90,7 @@ def train_once(name: str, database: Path, task: str, options: TrainOptions) -> T
     with tempfile.TemporaryDirectory() as folder:
         path = Path(shutil.copy(database, folder))
         with closing(open_database(path)) as con:
-            trained = train(con, task, name="model", options=options, progress=memory)
+            trained = train(con, task, name="model", options=options, force=True, progress=memory)
             seconds = time.perf_counter() - start
             tables = read_schema(con).tables.values()
             catalog = current_catalog(con)

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import duckdb
 
@@ -15,12 +15,16 @@ from relsql.card import ModelCard
 from relsql.errors import ArtifactError, ModelError, SchemaDriftError, nearest
 from relsql.row_embeddings import add_embeddings, create_table, drop_embeddings
 from relsql.schema import Schema, has_relsql_table
-from relsql.store import ensure_table, relsql_table
+from relsql.store import ensure_table, relsql_table, rows_sql
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """One row of `relsql.models`; `status` is `active` (what `predict_<name>` calls) or `retired`."""
+    """One row of `relsql.models`.
+
+    `status` is `active` (what `predict_<name>` calls) or `retired`. `activated` says when the version last became the
+    active one, UTC, and `request` what it was trained from, see `relsql.request`; earlier builds noted neither.
+    """
 
     name: str
     version: int
@@ -30,16 +34,21 @@ class ModelRow:
     created: datetime
     metrics: dict[str, float]
     sha256: str
+    activated: datetime | None
+    request: str | None
 
 
 def read_models(con: duckdb.DuckDBPyConnection, catalog: str) -> tuple[ModelRow, ...]:
     """All model versions, by name and version."""
     if not has_relsql_table(con, catalog, "models"):
         return ()
-    query = f"""SELECT name, version, status, task, task_type, created, metrics, sha256
-                FROM {relsql_table(catalog, "models")} ORDER BY name, version"""
+    query = f"""SELECT name, version, status, task, task_type, created, metrics, sha256, activated, request
+                FROM {rows_sql(catalog, "models")} ORDER BY name, version"""
     rows = con.execute(query).fetchall()
-    return tuple(ModelRow(n, v, s, t, k, c, json.loads(m), digest) for n, v, s, t, k, c, m, digest in rows)
+    return tuple(
+        ModelRow(name, version, status, task, task_type, created, json.loads(metrics), sha256, activated, request)
+        for name, version, status, task, task_type, created, metrics, sha256, activated, request in rows
+    )
 
 
 def find_model(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> ModelRow:
@@ -103,6 +112,21 @@ def read_artifacts(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard
     return {name: found[name] for name in card.sha256}
 
 
+def find_trained(con: duckdb.DuckDBPyConnection, catalog: str, name: str, request: str) -> ModelRow | None:
+    """The version of a model that was trained from a request: the active one if it was, else the newest.
+
+    One whose card or artefacts are damaged does not count: training is what repairs it.
+    """
+    found = [model for model in read_models(con, catalog) if (model.name, model.request) == (name, request)]
+    for model in sorted(found, key=lambda model: (model.status == "active", model.version), reverse=True):
+        try:
+            read_artifacts(con, catalog, read_card(con, catalog, name, model.version))
+        except ArtifactError:
+            continue
+        return model
+    return None
+
+
 def next_version(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> int:
     """One more than the highest version of a model."""
     return max((model.version for model in read_models(con, catalog) if model.name == name), default=0) + 1
@@ -115,13 +139,18 @@ def save_model(
     artifacts: Mapping[str, bytes],
     texts: Sequence[str],
     embeddings: FloatArray,
+    *,
+    request: str | None = None,
 ) -> None:
-    """Write a model version and make it the active one. The caller owns the transaction."""
+    """Write a model version and make it the active one. The caller owns the transaction.
+
+    `request` says what it was trained from, see `relsql.request`; None: nothing that could be asked for again.
+    """
     models = ensure_table(con, catalog, "models")
-    con.execute(f"UPDATE {models} SET status = 'retired' WHERE name = ? AND status = 'active'", [card.name])
-    values = [card.name, card.version, "active", card.task.name, card.task.task_type, card.created]
-    values += [json.dumps(card.metrics), card.to_json(), card.identity]
-    con.execute(f"INSERT INTO {models} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+    values = [card.name, card.version, "retired", card.task.name, card.task.task_type, card.created]
+    values += [json.dumps(card.metrics), card.to_json(), card.identity, None, request]
+    con.execute(f"INSERT INTO {models} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+    activate(con, catalog, card.name, card.version)
     stored = ensure_table(con, catalog, "artifacts")
     for name, content in artifacts.items():
         con.execute(
@@ -130,6 +159,18 @@ def save_model(
     # Embeddings of retired versions are only a cache; they are encoded again if such a version is called.
     drop_embeddings(con, catalog, card.name)
     add_embeddings(con, create_table(con, catalog, card), texts, embeddings)
+
+
+def activate(con: duckdb.DuckDBPyConnection, catalog: str, name: str, version: int) -> None:
+    """Make a version the active one of its model. The caller owns the transaction."""
+    models = ensure_table(con, catalog, "models")
+    [(latest,)] = con.execute(f"SELECT max(activated) FROM {models} WHERE name = ?", [name]).fetchall()
+    # Never at or before the one that it follows, whatever the clock says: the order of these times is what counts.
+    now = datetime.now(UTC).replace(tzinfo=None)
+    moment = max(now, latest + timedelta(microseconds=1)) if latest else now
+    con.execute(f"UPDATE {models} SET status = 'retired' WHERE name = ? AND status = 'active'", [name])
+    query = f"UPDATE {models} SET status = 'active', activated = ? WHERE name = ? AND version = ?"
+    con.execute(query, [moment, name, version])
 
 
 def check_drift(card: ModelCard, schema: Schema) -> None:

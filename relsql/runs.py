@@ -18,7 +18,7 @@ from relsql.store import ensure_table, transaction
 TrainProgress = Callable[[str, float, dict[str, float]], None]
 """Called with phase, finished fraction (0.0 at its start, 1.0 at its end) and metrics."""
 
-PHASES = ("check", "labels", "gather", "tokenizer", "encoder", "embed", "network", "export", "store")
+PHASES = ("data", "check", "labels", "gather", "tokenizer", "encoder", "embed", "network", "export", "store")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,10 @@ class Run:
         """Tell the caller how far a phase is."""
         if self.progress:
             self.progress(name, fraction, metrics)
+
+    def seconds_by_phase(self) -> dict[str, float]:
+        """Seconds of the phases so far."""
+        return {phase.name: phase.seconds for phase in self.phases}
 
     def save(self, con: duckdb.DuckDBPyConnection, catalog: str) -> None:
         """Write all phases to `relsql.runs`. The caller owns the transaction."""

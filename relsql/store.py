@@ -26,7 +26,7 @@ TABLES: dict[str, str] = {
     ),
     "models": (
         "name VARCHAR, version INTEGER, status VARCHAR, task VARCHAR, task_type VARCHAR, created TIMESTAMP, "
-        "metrics VARCHAR, card VARCHAR, sha256 VARCHAR"
+        "metrics VARCHAR, card VARCHAR, sha256 VARCHAR, activated TIMESTAMP, request VARCHAR"
     ),
     "artifacts": "model VARCHAR, version INTEGER, name VARCHAR, bytes BLOB, sha256 VARCHAR",
     "row_embeddings": "model VARCHAR, version INTEGER, text VARCHAR, embedding FLOAT[]",
@@ -59,11 +59,24 @@ def create_schema(con: duckdb.DuckDBPyConnection, catalog: str) -> None:
 
 
 def ensure_table(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> str:
-    """Create `relsql.<name>` if it does not exist and return its qualified name."""
+    """Create `relsql.<name>`, or add the columns that an older file lacks, and return its qualified name."""
+    table = relsql_table(catalog, name)
     if not has_relsql_table(con, catalog, name):
         create_schema(con, catalog)
-        con.execute(f"CREATE TABLE IF NOT EXISTS {relsql_table(catalog, name)} ({TABLES[name]})")
-    return relsql_table(catalog, name)
+        con.execute(f"CREATE TABLE IF NOT EXISTS {table} ({TABLES[name]})")
+        return table
+    known = {row[0] for row in con.execute(f"DESCRIBE {table}").fetchall()}
+    for column in TABLES[name].split(", "):
+        if column.split()[0] not in known:
+            con.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
+    return table
+
+
+def rows_sql(catalog: str, name: str) -> str:
+    """The rows of a relsql table that exists, in parentheses; columns that an older file lacks are NULL."""
+    columns = (column.split(" ", 1) for column in TABLES[name].split(", "))
+    nulls = ", ".join(f"CAST(NULL AS {kind}) AS {column}" for column, kind in columns)
+    return f"(FROM {relsql_table(catalog, name)} UNION ALL BY NAME SELECT {nulls} WHERE false)"
 
 
 def open_database(path: str | Path, *, read_only: bool = False, must_exist: bool = True) -> duckdb.DuckDBPyConnection:

@@ -1,34 +1,29 @@
 """Train a model: from tables and a task to a version in the registry, phase by phase.
 
 Nothing is written until the last phase, which is one transaction: an interrupted or failed run leaves the database as
-it was, but for its record in `relsql.runs`.
+it was, but for its record in `relsql.runs`. What was trained already from the same data, task, options and code is not
+trained again; torch is only loaded when something is trained.
 """
 
 from __future__ import annotations
 
 import datetime
 import hashlib
-import platform
 import re
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 import duckdb
 import numpy as np
-import torch
 
 import relsql
-from exporters.onnx import export_encoder, export_graph, export_head
 from relsql.blocks import FloatArray, newest_evidence_days
 from relsql.card import CARD_FORMAT, ModelCard
-from relsql.encoder_training import TrainedEncoder, embed_database, train_encoder, with_no_text
 from relsql.errors import ModelError
-from relsql.fit import Batches, FitConfig, SeedSet, fit, predict, refit
-from relsql.head import Head
-from relsql.network import GraphNetwork, NetworkConfig
 from relsql.plan import Plan, make_plan
 from relsql.regime import check_regime
-from relsql.registry import next_version, save_model
+from relsql.registry import ModelRow, activate, find_trained, next_version, save_model
+from relsql.request import library_versions, read_request
 from relsql.runs import Run, TrainProgress, interrupted
 from relsql.schema import current_catalog
 from relsql.splits import task_cursor
@@ -36,10 +31,14 @@ from relsql.store import require_writable, transaction
 from relsql.task import Task, read_task
 from relsql.tokenizer import dump_tokenizer
 from relsql.train_options import TrainOptions
-from relsql.training_data import gather_labels, row_count, training_labels
 
-FEW_LABELS = ((8, 80), (16, 24))
-"""Training takes up to so many epochs to make so many steps."""
+if TYPE_CHECKING:
+    from relsql.encoder_training import TrainedEncoder
+    from relsql.fit import SeedSet
+    from relsql.head import Head
+    from relsql.network import GraphNetwork
+    from relsql.network_training import FittedNetwork
+
 MODEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
 
@@ -57,6 +56,7 @@ class TrainedModel:
         validation_scores: scores of the validation labels by the model before `refit`, float32 [labels whose entity is
             visible at as_of], sorted by (as_of, entity).
         network, head: the torch modules that were exported.
+        reused: True if the version was there already and nothing was trained: then the three above are None.
     """
 
     name: str
@@ -65,19 +65,10 @@ class TrainedModel:
     metrics: dict[str, float]
     seconds: float
     phases: dict[str, float]
-    validation_scores: FloatArray = field(compare=False, repr=False)
-    network: GraphNetwork = field(compare=False, repr=False)
-    head: Head = field(compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class FittedNetwork:
-    """Trained network and head, with metrics and scores on the validation split."""
-
-    network: GraphNetwork
-    head: Head
-    metrics: dict[str, float]
-    validation_scores: FloatArray
+    validation_scores: FloatArray | None = field(default=None, compare=False, repr=False)
+    network: GraphNetwork | None = field(default=None, compare=False, repr=False)
+    head: Head | None = field(default=None, compare=False, repr=False)
+    reused: bool = False
 
 
 def train(
@@ -86,15 +77,20 @@ def train(
     *,
     name: str,
     options: TrainOptions | None = None,
+    force: bool = False,
     progress: TrainProgress | None = None,
 ) -> TrainedModel:
     """Train a model for a task of the connection's current database and make it the active version of `name`.
+
+    A version of `name` that was trained from the same data, task, options and code is made active and returned in its
+    place; nothing is trained then.
 
     Args:
         con: an open connection; its transaction state and settings are left alone.
         task: name of a task in `relsql.tasks`, or a task.
         name: of the model: `dnf` gives `predict_dnf`.
         options: see `TrainOptions`.
+        force: train in any case.
         progress: told about every phase.
 
     Raises:
@@ -110,28 +106,53 @@ def train(
             expected="letters, digits and underscores, at most 63",
             fix="relsql train FILE TASK --name NAME",
         )
-    require_writable(con, catalog, "training")
     task = task if isinstance(task, Task) else read_task(con, catalog, task)
     run = Run(name, task.name, progress)
-    threads = torch.get_num_threads()
     with task_cursor(con, catalog) as cursor:
         try:
-            with torch.random.fork_rng():
-                torch.manual_seed(options.seed)
-                torch.set_num_threads(options.threads or threads)
-                return _train(cursor, catalog, task, name, options, run)
+            with run.phase("data") as metrics:
+                request = read_request(cursor, catalog, task, options)
+                metrics.update(tables=request.tables, rows=request.rows)
+                found = None if force else find_trained(cursor, catalog, name, request.sha256)
+            if found:
+                return _reuse(cursor, catalog, found, run)
+            require_writable(con, catalog, "training")
+            from relsql.network_training import torch_settings
+
+            with torch_settings(options):
+                return _train(cursor, catalog, task, name, options, request.sha256, run)
         except BaseException as error:
             run.save_failure(cursor, catalog)
             if interrupted(error):
                 raise KeyboardInterrupt from error
             raise
-        finally:
-            torch.set_num_threads(threads)
+
+
+def _reuse(con: duckdb.DuckDBPyConnection, catalog: str, found: ModelRow, run: Run) -> TrainedModel:
+    """Make a version that was trained before the active one, as training would have; nothing is written if it is."""
+    if found.status != "active":
+        require_writable(con, catalog, "making another version active")
+        with transaction(con):
+            activate(con, catalog, found.name, found.version)
+    seconds = run.seconds_by_phase()
+    return TrainedModel(
+        found.name, found.version, found.task, found.metrics, sum(seconds.values()), seconds, reused=True
+    )
 
 
 def _train(
-    con: duckdb.DuckDBPyConnection, catalog: str, task: Task, name: str, options: TrainOptions, run: Run
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    task: Task,
+    name: str,
+    options: TrainOptions,
+    request: str,
+    run: Run,
 ) -> TrainedModel:
+    from relsql.encoder_training import embed_database, train_encoder, with_no_text
+    from relsql.network_training import train_network
+    from relsql.training_data import gather_labels, row_count, training_labels
+
     with run.phase("check") as metrics:
         plan = make_plan(con, catalog, task, fanout=options.fanout, regime=options.regime)
         metrics.update(tables=len(plan.inputs), paths=len(plan.paths))
@@ -148,7 +169,7 @@ def _train(
         embeddings = with_no_text(cache[: len(texts)])
         metrics.update(texts=len(cached))
     with run.phase("network") as metrics:
-        fitted = _train_network(plan, seeds, embeddings, encoder.module.widths, options, run)
+        fitted = train_network(plan, seeds, embeddings, encoder.module.widths, options, run)
         metrics.update(fitted.metrics)
     with run.phase("export") as metrics:
         artifacts, parity = _export(fitted, encoder, cached)
@@ -156,10 +177,12 @@ def _train(
     with run.phase("store"):
         run.version = next_version(con, catalog, name)
         card = _card(plan, name, run.version, options, encoder, fitted, seeds, parity, artifacts)
+        # Rows that were changed meanwhile may be in the model or not: nobody can ask for it again.
+        same = read_request(con, catalog, task, options).sha256 == request
         with transaction(con):
-            save_model(con, catalog, card, artifacts, cached, cache)
+            save_model(con, catalog, card, artifacts, cached, cache, request=request if same else None)
             run.save(con, catalog)
-    phases = {phase.name: phase.seconds for phase in run.phases}
+    phases = run.seconds_by_phase()
     return TrainedModel(
         name,
         run.version,
@@ -173,70 +196,11 @@ def _train(
     )
 
 
-def _train_network(
-    plan: Plan,
-    seeds: dict[str, SeedSet],
-    embeddings: FloatArray,
-    text_widths: tuple[int, ...],
-    options: TrainOptions,
-    run: Run,
-) -> FittedNetwork:
-    """Choose the epoch on validation, then train on all labels; the metrics are those on validation."""
-    batches = {split: Batches(seeds[split], plan.layouts, embeddings) for split in ("train", "val")}
-    config = fit_config(len(seeds["train"]), plan.task, options)
-    share = 0.5 if options.refit else 1.0
-
-    def report(fraction: float, values: dict[str, float], start: float = 0.0) -> None:
-        run.report("network", min(start + share * fraction, 0.999), values)
-
-    network, head = new_modules(plan, text_widths, options)
-    found = fit(network, head, batches["train"], batches["val"], config, report)
-    with torch.inference_mode():
-        scores = head.scores(torch.from_numpy(predict(network, head, batches["val"]))).numpy()
-    if options.refit:
-        everything = seeds["train"].joined(seeds.get("closing", seeds["val"]), plan.layouts)
-        network, head = new_modules(plan, text_widths, options)
-        refit(
-            network,
-            head,
-            Batches(everything, plan.layouts, embeddings),
-            config,
-            found,
-            lambda f, v: report(f, v, share),
-        )
-    metrics = {f"val_{found.metric_name}": found.validation_metric, "temperature": found.temperature}
-    metrics |= {"epochs": found.epochs, "best_epoch": found.best_epoch}
-    return FittedNetwork(network, head, metrics, scores)
-
-
-def fit_config(train_seeds: int, task: Task, options: TrainOptions) -> FitConfig:
-    """Hyper-parameters of task training for a number of training seeds."""
-    steps_per_epoch = max(1, -(-train_seeds // options.batch_size))
-    # The absolute error pulls with the same force however small it is, and settles later than the log loss. In the
-    # frozen regime every label stands there up to three times.
-    fewest = 4 if task.is_classification or options.regime == "frozen" else 8
-    enough = [min(epochs, -(-steps // steps_per_epoch)) for epochs, steps in FEW_LABELS]
-    return FitConfig(
-        epochs=options.epochs or max(fewest, *enough),
-        batch_size=options.batch_size,
-        learning_rate=options.learning_rate,
-        seed=options.seed,
-    )
-
-
-def new_modules(plan: Plan, text_widths: tuple[int, ...], options: TrainOptions) -> tuple[GraphNetwork, Head]:
-    """Untrained network and head; equal for equal options."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(options.seed)
-        # The absolute error is blurred by what is hidden: a mean of medians is no median. Old rows blur it more.
-        hidden = 0.3 if plan.task.is_classification or options.regime == "frozen" else 0.1
-        config = NetworkConfig(options.channels, text_widths, dropout=hidden, hidden_rows=hidden)
-        return GraphNetwork(plan.layouts, config), Head(config, classification=plan.task.is_classification)
-
-
 def _export(
     fitted: FittedNetwork, encoder: TrainedEncoder, texts: list[str]
 ) -> tuple[dict[str, bytes], dict[str, float]]:
+    from exporters.onnx import export_encoder, export_graph, export_head
+
     parity = {}
     artifacts = {"tokenizer.json": dump_tokenizer(encoder.tokenizer).encode()}
     artifacts["encoder.onnx"], parity["encoder"] = export_encoder(
@@ -278,7 +242,7 @@ def _card(
         stale_after_days=_oldest_evidence_days(plan, seeds),
         metrics=fitted.metrics,
         parity=parity,
-        versions=_versions(),
+        versions=library_versions(),
         sha256={key: hashlib.sha256(content).hexdigest() for key, content in sorted(artifacts.items())},
         regime=options.regime,
         seed=options.seed,
@@ -294,14 +258,3 @@ def _oldest_evidence_days(plan: Plan, seeds: dict[str, SeedSet]) -> float | None
         finite = newest[np.isfinite(newest)]
         oldest = max(oldest, float(finite.max())) if len(finite) else oldest
     return float(oldest) if np.isfinite(oldest) else None
-
-
-def _versions() -> dict[str, str]:
-    """Versions of what decides the result."""
-    found = {"python": platform.python_version()}
-    for package in ("duckdb", "torch", "transformers", "torch-geometric", "onnxruntime", "tokenizers", "pyarrow"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

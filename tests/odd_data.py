@@ -118,7 +118,7 @@ def store_bare_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let training store the bare weights in place of ONNX components: quick, and as telling about training."""
     from safetensors.torch import save
 
-    from relsql import training
+    from exporters import onnx
 
     def store(module: Any, *_: object) -> tuple[bytes, float]:
         return save(module.state_dict()), 0.0
@@ -127,5 +127,5 @@ def store_bare_weights(monkeypatch: pytest.MonkeyPatch) -> None:
         return {"graph.onnx": store(module)[0]}, 0.0
 
     for name in ("export_encoder", "export_head"):
-        monkeypatch.setattr(training, name, store)
-    monkeypatch.setattr(training, "export_graph", store_graph)
+        monkeypatch.setattr(onnx, name, store)
+    monkeypatch.setattr(onnx, "export_graph", store_graph)

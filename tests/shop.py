@@ -85,9 +85,11 @@ def create_shop(path: Path) -> None:
             save_task(con, catalog, SPEND_TASK)
 
 
-def train_quickly(con: duckdb.DuckDBPyConnection, name: str, task: str = "customer-churn") -> TrainedModel:
+def train_quickly(
+    con: duckdb.DuckDBPyConnection, name: str, task: str = "customer-churn", *, force: bool = False
+) -> TrainedModel:
     """Train a model that is good for nothing but tests."""
-    return train(con, task, name=name, options=QUICK)
+    return train(con, task, name=name, options=QUICK, force=force)
 
 
 def embeddings_table(con: duckdb.DuckDBPyConnection, model: str = "churn") -> str:

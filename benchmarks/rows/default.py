@@ -35,7 +35,8 @@ class Default:
         with tempfile.TemporaryDirectory(prefix="relsql-bench-") as folder:
             path = Path(shutil.copy(problem.path, Path(folder) / "data.duckdb"))
             with closing(open_database(path)) as con:
-                trained = train(con, problem.task, name=MODEL, options=options)
+                trained = train(con, problem.task, name=MODEL, options=options, force=True)
+                assert trained.validation_scores is not None
                 predictions = predict_split(con, MODEL, "test")
         found: Scores = {"val": trained.validation_scores.astype(np.float64), "test": _known(predictions.scores)}
         for split, values in found.items():

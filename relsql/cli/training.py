@@ -37,28 +37,29 @@ if TYPE_CHECKING:
 @click.option("--density", type=click.IntRange(min=1), help="Training timestamps per horizon.")
 @click.option("--refit/--no-refit", default=None, help="Train on validation labels too in the end (default).")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads to use.")
+@click.option("--force", is_flag=True, help="Train, even if the same was trained already.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def train_command(file: Path, task: str, name: str, as_json: bool, **options: Any) -> None:
+def train_command(file: Path, task: str, name: str, force: bool, as_json: bool, **options: Any) -> None:
     """Train a model on TASK and publish it in FILE.
 
     TASK is the name of a task that FILE holds, or the path of a task manifest (.yaml). The result is one line: name,
     version, metrics on the validation split.
 
+    If a version of the model was trained already from the same data, task, options and code, it is made active and
+    nothing is trained.
+
     \b
     relsql train f1.duckdb driver-dnf --name dnf
     """  # noqa: D301
-    with train_extra("relsql train"):
-        import relsql.training  # noqa: F401  # Missing libraries are told before the file is opened.
     from relsql.schema import current_catalog
-    from relsql.store import open_database, require_writable
+    from relsql.store import open_database
     from relsql.train_options import TrainOptions
 
     chosen = TrainOptions(**{key: value for key, value in options.items() if value is not None})
     with closing(open_database(file)) as con:
         catalog = current_catalog(con)
-        require_writable(con, catalog, "training")
         definition = resolve_task(con, catalog, task)
-        model = train_with_progress(con, definition, name, chosen)
+        model = train_with_progress(con, definition, name, chosen, force=force)
         functions = attached_functions(con, name)
         example = example_line(con, catalog, definition, name, file)
     note(f"functions: {', '.join(functions)}")
@@ -83,19 +84,27 @@ def resolve_task(con: duckdb.DuckDBPyConnection, catalog: str, text: str) -> Tas
 
 
 def train_with_progress(
-    con: duckdb.DuckDBPyConnection, task: Task, name: str, options: TrainOptions | None = None
+    con: duckdb.DuckDBPyConnection,
+    task: Task,
+    name: str,
+    options: TrainOptions | None = None,
+    *,
+    force: bool = False,
 ) -> TrainedModel:
-    """Train a model with its progress and its summary on stderr.
+    """Train a model, or find the one that was trained already, with its progress and its summary on stderr.
 
     Raises:
         MissingExtraError: a training library is not installed.
     """
-    with train_extra("training"):
-        from relsql.training import train
+    from relsql.training import train
+
     on_interrupt("no model was written; run the command again to start over")
     with PhaseProgress() as progress, train_extra("training"):
-        model = train(con, task, name=name, options=options, progress=progress)
+        model = train(con, task, name=name, options=options, force=force, progress=progress)
     on_interrupt("the model was written")
+    if model.reused:
+        note(f"already trained: model {model.name} version {model.version} on {model.task}; --force trains it again")
+        return model
     note(f"trained model {model.name} version {model.version} on {model.task} in {model.seconds:.0f} s")
     return model
 
@@ -141,6 +150,7 @@ def model_fields(model: TrainedModel) -> dict[str, object]:
         "version": model.version,
         "task": model.task,
         "metrics": model.metrics,
+        "reused": model.reused,
         "seconds": round(model.seconds, 3),
         "phases": {phase: round(seconds, 3) for phase, seconds in model.phases.items()},
     }

@@ -6,6 +6,7 @@ import datetime
 import json
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -48,8 +49,10 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     calls: list[dict[str, Any]] = []
 
-    def train(con: object, task: Task, *, name: str, options: Any = None, progress: Any = None) -> TrainedModel:
-        calls.append({"task": task, "name": name, "options": options})
+    def train(
+        con: object, task: Task, *, name: str, progress: Any, options: Any = None, force: bool = False
+    ) -> TrainedModel:
+        calls.append({"task": task, "name": name, "options": options, "force": force})
         progress("check", 0.0, {})
         progress("check", 1.0, {"tables": 7})
         progress("network", 0.0, {})
@@ -109,6 +112,20 @@ def test_train_reports_each_phase_on_one_line_without_terminal(league: Path, tra
     lines = invoke("train", league, "driver-dnf", "--name", "dnf").stderr.splitlines()
     assert [line.split()[0] for line in lines[:2]] == ["check", "network"]
     assert lines[0].endswith("tables 7") and lines[1].endswith("val_roc_auc 0.71")
+
+
+def test_train_says_that_the_same_was_trained_already(
+    league: Path, trained: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from relsql import training
+
+    fresh = training.train
+    monkeypatch.setattr(training, "train", lambda *args, **options: replace(fresh(*args, **options), reused=True))
+    result = invoke("train", league, "driver-dnf", "--name", "dnf", "--force")
+    assert result.stdout == "dnf\t3\tval_roc_auc=0.7124\tepochs=2\n"
+    assert "already trained: model dnf version 3 on driver-dnf" in result.stderr
+    assert json.loads(invoke("train", league, "driver-dnf", "--name", "dnf", "--json").stdout)["reused"]
+    assert [call["force"] for call in trained] == [True, False]
 
 
 def test_train_takes_a_manifest(league: Path, trained: list[dict[str, Any]], tmp_path: Path) -> None:

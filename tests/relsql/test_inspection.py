@@ -37,7 +37,8 @@ def _declare(con: duckdb.DuckDBPyConnection) -> None:
     save_task(con, "memory", dataclasses.replace(task, val_timestamp=datetime.datetime(2020, 2, 1)))
     models = ensure_table(con, "memory", "models")
     con.execute(
-        f"INSERT INTO {models} VALUES ('m', 2, 'active', 'churn', 'x', '2020-01-01', '{{\"auc\": 0.75}}', '', '')"
+        f"""INSERT INTO {models} (name, version, status, task, created, metrics)
+            VALUES ('m', 2, 'active', 'churn', '2020-01-01', '{{"auc": 0.75}}')"""
     )
 
 

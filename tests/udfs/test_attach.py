@@ -342,7 +342,7 @@ def test_cards_of_another_relsql_are_refused(shop: Path, format: int, fix: str) 
 def test_regression_model_and_second_version(shop: Path) -> None:
     with relsql.connect(shop) as con:
         assert train_quickly(con, "spend", "customer-spend").version == 1
-        assert train_quickly(con, "churn").version == 2
+        assert train_quickly(con, "churn", force=True).version == 2
         names = relsql.attach(con)
         assert {"predict_spend", "predict_churn"} <= set(names)
         spend = scores(con, "SELECT predict_spend(customer_id) FROM customers")

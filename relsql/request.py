@@ -1,0 +1,150 @@
+"""What a model is trained from, as one SHA-256: data, schema, task, options and code.
+
+Whoever asks for the same again gets the version that was trained. The digest has to miss no change; that it takes some
+for changes which are none, such as another DuckDB version that hashes otherwise, costs one more training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import re
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+from pathlib import Path
+
+import duckdb
+import msgspec
+
+import relsql
+from relsql.schema import RELSQL_SCHEMA, Schema, Table, read_schema
+from relsql.sql import ident
+from relsql.task import Task
+from relsql.train_options import TrainOptions
+
+_PACKAGES = ("relsql", "udfs", "exporters")
+_NOT_TRAINING = ("cli", "demo")
+"""Folders of code that has no part in training."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a model is asked to be trained from: its digest, and how many tables and rows are in it."""
+
+    sha256: str
+    tables: int
+    rows: int
+
+
+def read_request(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, options: TrainOptions) -> Request:
+    """The request for a model of a task, as of the committed rows that `con` sees.
+
+    Counts are all columns of all tables that training may read: those that links connect with the entity table, those
+    with a time column, whose first and last event bound the labels, and those that the label query names. Other tables
+    do not count, so that scores which are written into the database train nothing anew.
+
+    Args:
+        con: a connection to the database.
+        catalog: its name.
+        task: the task.
+        options: all count but `threads`.
+    """
+    query = label_text(con, catalog, task)
+    schema = _part_read(read_schema(con, catalog), task, query)
+    contents = {key: _content(con, catalog, table) for key, table in schema.tables.items()}
+    chosen = asdict(options)
+    # How many threads torch chooses by itself depends on the machine, so that none is no more the same than another.
+    del chosen["threads"]
+    parts = {
+        "contents": contents,
+        "schema": schema,
+        "task": replace(task, description=None),
+        "label query": query,
+        "options": chosen,
+        "encoder": _files_digest(Path(options.encoder)),
+        "code": _code_digest(),
+        "versions": library_versions(),
+    }
+    digest = hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()
+    return Request(digest, len(contents), sum(int(content[0]) for content in contents.values()))
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what decides the result."""
+    found = {"python": platform.python_version()}
+    for package in ("duckdb", "torch", "transformers", "torch-geometric", "onnxruntime", "tokenizers", "pyarrow"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def label_text(con: duckdb.DuckDBPyConnection, catalog: str, task: Task) -> str:
+    """The label query, and below it the definitions of all views and macros of the database that it leads to."""
+    query = f"""SELECT view_name, sql FROM duckdb_views()
+                WHERE database_name = $catalog AND schema_name <> '{RELSQL_SCHEMA}' AND NOT internal
+                UNION ALL
+                SELECT function_name, concat(CAST(parameters AS VARCHAR), macro_definition) FROM duckdb_functions()
+                WHERE database_name = $catalog AND function_type IN ('macro', 'table_macro') AND NOT internal
+                ORDER BY ALL"""
+    text, rest = task.sql, con.execute(query, {"catalog": catalog}).fetchall()
+    while named := [(name, sql) for name, sql in rest if _names(text, name)]:
+        text = "\n".join([text, *(sql for _, sql in named)])
+        rest = [each for each in rest if each not in named]
+    return text
+
+
+def _part_read(schema: Schema, task: Task, query: str) -> Schema:
+    """The tables of a schema that training may read, and the links among them."""
+    chosen = {key for key, table in schema.tables.items() if table.time_column or _names(query, table.name)}
+    chosen.add(task.entity_table)
+    waiting = list(chosen)
+    while waiting:
+        table = waiting.pop()
+        near = {link.parent for link in schema.links_from(table)} | {link.child for link in schema.links_to(table)}
+        waiting += near - chosen
+        chosen |= near
+    tables = {key: table for key, table in schema.tables.items() if key in chosen}
+    return Schema(tables, tuple(link for link in schema.links if link.child in chosen))
+
+
+def _names(text: str, name: str) -> bool:
+    """True if SQL may name a relation or macro; a name in a comment or of a column is taken for one."""
+    written = re.escape(name.replace('"', '""'))
+    return re.search(rf"(?<!\w){written}(?!\w)", text, re.IGNORECASE) is not None
+
+
+def _content(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> tuple[str, ...]:
+    """Number of rows, and sum and exclusive or of their 64-bit hashes: the same for the same rows in any order."""
+    columns = ", ".join(f"r.{ident(name)}" for name in table.column_names)
+    hashes = f"SELECT hash({columns}) AS h FROM {table.sql(catalog)} r"
+    [found] = con.execute(f"SELECT count(*), sum(h), bit_xor(h) FROM ({hashes})").fetchall()
+    return tuple(map(str, found))
+
+
+@cache
+def _code_digest() -> str:
+    """SHA-256 of the sources: between releases, the version of the program says too little."""
+    digest = hashlib.sha256(relsql.__version__.encode())
+    for package in _PACKAGES:
+        folder = Path(str(files(package)))
+        for path in sorted(folder.rglob("*.py")):
+            name = path.relative_to(folder)
+            if name.parts[0] not in _NOT_TRAINING:
+                digest.update(f"{package}/{name.as_posix()}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _files_digest(folder: Path) -> str | None:
+    """SHA-256 of the files of a pre-trained encoder, if it lies in a folder."""
+    if not folder.is_dir():
+        return None
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
