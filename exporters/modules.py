@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import onnx
 import onnx.numpy_helper
 import torch
 from torch import Tensor, nn
 
+from relsql.blocks import Block, BlockLayout, FloatArray, IntArray
 from relsql.card import ModelCard, layouts_of
 from relsql.errors import ArtifactError
+from relsql.graph_inputs import graph_inputs
 from relsql.head import Head
-from relsql.network import GraphNetwork, NetworkConfig
+from relsql.network import GraphNetwork, GraphTensors, NetworkConfig, PathTensors, TableTensors
 
 _LEFT_OUT = re.compile(r"within|logarithmic|label_\w+|text_scaling\.\w+")
 """Buffers that an export leaves out where a model has no use for them: their initial values are the right ones."""
@@ -39,6 +44,42 @@ def load_modules(card: ModelCard, artifacts: Mapping[str, bytes]) -> tuple[Graph
     for prefix, module in (("network.", network), ("head.", head)):
         _load(card, module, prefix, weights)
     return network, head
+
+
+def score_blocks(
+    network: GraphNetwork,
+    head: Head,
+    blocks: Sequence[Block],
+    layouts: Sequence[BlockLayout],
+    texts: Callable[[IntArray], FloatArray],
+    as_of_days: FloatArray,
+) -> FloatArray:
+    """Score gathered rows with torch.
+
+    Args:
+        network: entity states.
+        head: scores.
+        blocks: one per path, of seeds whose entity exists.
+        layouts: of the blocks.
+        texts: row embeddings by text id, int64 [n] -> float32 [n, width].
+        as_of_days: float32 [seeds].
+
+    Returns:
+        Scores, float32 [seeds].
+    """
+    inputs = graph_inputs(blocks, layouts)
+
+    def tensor(array: npt.NDArray[Any]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array))
+
+    batch = GraphTensors(
+        tensor(texts(inputs.text_ids)),
+        [TableTensors(tensor(x.numbers), tensor(x.categories), tensor(x.texts)) for x in inputs.tables],
+        [PathTensors(tensor(x.rows), tensor(x.places), tensor(x.ages), tensor(x.totals)) for x in inputs.paths],
+    )
+    with torch.inference_mode():
+        scores: FloatArray = head.score(network(batch), tensor(as_of_days)).numpy()
+    return scores
 
 
 def _initializers(content: bytes) -> Iterator[tuple[str, Tensor]]:

@@ -16,7 +16,7 @@ from relsql.card import ModelCard
 from relsql.gather import AS_OF, ENTITY
 from relsql.head import DAYS_PER_YEAR, LARGEST_LOG
 from relsql.row_embeddings import table_name
-from relsql.schema import RELSQL_SCHEMA, Table
+from relsql.schema import DEFAULT_SCHEMA, RELSQL_SCHEMA, Table
 from relsql.seed_sql import all_seeds_sql, call_seed_sql
 from relsql.sql import ident, indented, literal, qualified, with_ctes
 
@@ -61,6 +61,35 @@ class SqlModel:
             channels=card.channels,
             windows=card.windows,
         )
+
+    def statements(self) -> list[str]:
+        """Statements that create views and macros in the current database, whose weights table must be there."""
+        name, views = f"predict_{self.card.name}", self.views()
+        call, batch = self.call_sql(), self.batch_sql()
+        full, scored = (qualified(DEFAULT_SCHEMA, name + suffix) for suffix in ("_full", ""))
+        table = qualified(DEFAULT_SCHEMA, name + "_batch")
+        described = {
+            f"MACRO {scored}": "Score of one entity; NULL for one that is not known.",
+            f"MACRO {full}": "Score of one entity with status, evidence (number of linked rows), as_of, version.",
+            f"MACRO TABLE {table}": "Scores of all entities that are visible at as_of.",
+            f"TABLE {qualified(RELSQL_SCHEMA, self.weights_table)}": "Weights of the network, one row.",
+            **{f"VIEW {qualified(RELSQL_SCHEMA, view)}": "What the model reads of a table." for view, _ in views},
+        }
+        return [
+            *(f"CREATE OR REPLACE VIEW {qualified(RELSQL_SCHEMA, view)} AS\n{query}" for view, query in views),
+            f"CREATE OR REPLACE MACRO {full}(id, as_of := NULL) AS (\n{indented(call)}\n)",
+            f"CREATE OR REPLACE MACRO {scored}(id, as_of := NULL) AS (\n{indented(f'({call}).score')}\n)",
+            f"CREATE OR REPLACE MACRO {table}(as_of := NULL) AS TABLE\n{batch}",
+            *(f"COMMENT ON {what} IS {literal(f'{self.comment()}. {text}')}" for what, text in described.items()),
+        ]
+
+    def comment(self) -> str:
+        """What the model is, for people who meet it in a catalog; its start tells which model an object belongs to."""
+        card, kind = self.card, self.card.task.task_type.replace("_", " ")
+        metrics = [f"{name} {value:.4g}" for name, value in card.metrics.items() if name.startswith("val_")]
+        described = [f"{card.task.name} ({kind}, {card.task.timedelta} ahead)", *metrics[:1]]
+        until = f"trained until {card.trained_until:%Y-%m-%d}"
+        return f"{comment_start(card.name)}version {card.version}: {', '.join([*described, until])}"
 
     def call_sql(self) -> str:
         """The body of `predict_<model>_full(id, as_of := ...)`: a subquery for a STRUCT, NULL without an id."""
@@ -185,6 +214,14 @@ class SqlModel:
 
     def _view_sql(self, table: Table) -> str:
         """All that the model reads of a table; where rows have no key, their position in storage too."""
-        columns = [ident(column.name) for column in table.columns]
-        columns = columns if table.primary_key else ["rowid", *columns]
-        return f"SELECT {', '.join(columns)}\nFROM {table.sql()}"
+        # A column that is gone is reported with this alias, which says where to look.
+        alias = ident(f"see relsql selftest FILE {self.card.name}")
+        columns = ["rowid"] if not table.primary_key else []
+        # A column of another type goes on to work as long as its values can be cast.
+        columns += [f"CAST({alias}.{ident(c.name)} AS {c.type}) AS {ident(c.name)}" for c in table.columns]
+        return f"SELECT {COMMA.join(columns)}\nFROM {table.sql()} AS {alias}"
+
+
+def comment_start(model: str) -> str:
+    """How the comments of a model's objects start."""
+    return f"relsql model {model} "

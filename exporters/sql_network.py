@@ -158,6 +158,7 @@ class SqlNetwork(Gather):
         embedded = "".join(f" + m.category{i}[code{i}]" for i in range(len(codes)))
         mapped = f"list_transform(w.channels, lambda m: list_inner_product(m.encoder, inputs){embedded})"
         used = ", ".join(["inputs", *(f"code{i}" for i in range(len(codes))), *(["said"] if said else [])])
+        total = sum_sql(mapped, *(["said"] if said else []))
         logarithmic = f"{key}.scaling" in self.logarithmic
         return [
             *ctes,
@@ -172,10 +173,7 @@ class SqlNetwork(Gather):
                 f"    list_append({distances_sql('w.edges', 'scaled')}, 1.0) AS inputs{said}{coded}\n"
                 f"FROM {scaled}",
             ),
-            (
-                summed,
-                f"SELECT * EXCLUDE ({used}),\n    {sum_sql(mapped, *(['said'] if said else []))} AS sum\nFROM {encoded}",
-            ),
+            (summed, f"SELECT * EXCLUDE ({used}),\n    {total} AS sum\nFROM {encoded}"),
             *norm_steps(summed, inverse, state, norm="w.norm", channels=self.channels),
         ], state
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from relsql.errors import RelsqlError
     from relsql.evaluation import Evaluation, evaluate
     from relsql.job_store import ScoreJob
+    from relsql.publishing import Published, publish, selftest, unpublish
     from relsql.refreshing import Refreshed, refresh
     from relsql.schema import Link, Schema, Table, read_schema
     from relsql.score_job import score_into
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Evaluation": "relsql.evaluation",
     "Link": "relsql.schema",
+    "Published": "relsql.publishing",
     "Refreshed": "relsql.refreshing",
     "RelsqlError": "relsql.errors",
     "Schema": "relsql.schema",
@@ -42,15 +44,19 @@ _HOME = {
     "connect": "udfs.attach",
     "detach": "udfs.attach",
     "evaluate": "relsql.evaluation",
+    "publish": "relsql.publishing",
     "read_schema": "relsql.schema",
     "refresh": "relsql.refreshing",
     "score_into": "relsql.score_job",
+    "selftest": "relsql.publishing",
     "train": "relsql.training",
+    "unpublish": "relsql.publishing",
 }
 
 __all__ = [
     "Evaluation",
     "Link",
+    "Published",
     "Refreshed",
     "RelsqlError",
     "Schema",
@@ -63,10 +69,13 @@ __all__ = [
     "connect",
     "detach",
     "evaluate",
+    "publish",
     "read_schema",
     "refresh",
     "score_into",
+    "selftest",
     "train",
+    "unpublish",
 ]
 
 

@@ -26,7 +26,7 @@ TABLES: dict[str, str] = {
     ),
     "models": (
         "name VARCHAR, version INTEGER, status VARCHAR, task VARCHAR, task_type VARCHAR, created TIMESTAMP, "
-        "metrics VARCHAR, card VARCHAR, sha256 VARCHAR, activated TIMESTAMP, request VARCHAR"
+        "metrics VARCHAR, card VARCHAR, sha256 VARCHAR, activated TIMESTAMP, request VARCHAR, sql_difference DOUBLE"
     ),
     "artifacts": "model VARCHAR, version INTEGER, name VARCHAR, bytes BLOB, sha256 VARCHAR",
     "row_embeddings": "model VARCHAR, version INTEGER, text VARCHAR, embedding FLOAT[]",
@@ -38,6 +38,9 @@ TABLES: dict[str, str] = {
         "target VARCHAR, job VARCHAR, model VARCHAR, version INTEGER, identity VARCHAR, as_of TIMESTAMP, "
         "chunk_rows BIGINT, bounds VARCHAR[], changed_only BOOLEAN, chunks_done INTEGER, entities BIGINT, "
         "scored BIGINT, started TIMESTAMP, updated TIMESTAMP"
+    ),
+    "publications": (
+        "model VARCHAR, version INTEGER, identity VARCHAR, format INTEGER, published TIMESTAMP, relsql_version VARCHAR"
     ),
     "score_fingerprints": "target VARCHAR, entity VARCHAR, fingerprint UBIGINT",
 }

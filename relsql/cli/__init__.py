@@ -15,6 +15,7 @@ from relsql.cli.database import import_command, inspect_command
 from relsql.cli.demo import demo_command
 from relsql.cli.failures import reported
 from relsql.cli.init import init_command
+from relsql.cli.publishing import publish_command, selftest_command, unpublish_command
 from relsql.cli.query import sql_command
 from relsql.cli.refreshing import refresh_command
 from relsql.cli.scoring import evaluate_command, models_command, score_command
@@ -55,6 +56,9 @@ for _command in (
     score_command,
     sql_command,
     models_command,
+    publish_command,
+    unpublish_command,
+    selftest_command,
 ):
     cli.add_command(_command)
 

@@ -1,0 +1,99 @@
+"""`relsql publish`, `relsql unpublish` and `relsql selftest`."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from relsql.cli.failures import on_interrupt
+from relsql.cli.output import note, write_json
+from relsql.cli.progress import PhaseProgress
+
+if TYPE_CHECKING:
+    from relsql.publishing import Published
+
+
+@click.command("publish", short_help="Write a model into the file as plain SQL.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("model")
+@click.option("--into", type=click.Path(path_type=Path), help="Publish in this new copy of FILE, and leave FILE alone.")
+@click.option("--storage-version", help="Storage version of the copy, v1.5.0 for clients of DuckDB 1.5; needs --into.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def publish_command(file: Path, model: str, into: Path | None, storage_version: str | None, as_json: bool) -> None:
+    """Write the active version of MODEL into FILE as plain SQL: tables of weights, views and macros.
+
+    Afterwards every DuckDB client that opens FILE can call predict_MODEL(id), predict_MODEL_full(id) and
+    predict_MODEL_batch(), without Python. Rows without a stored embedding get one first. The macros are compared with
+    torch and onnxruntime before anything is kept; the largest difference is printed, and stored in relsql.models.
+
+    \b
+    relsql publish f1.duckdb dnf
+    relsql publish f1.duckdb dnf --into f1-for-1.5.duckdb --storage-version v1.5.0
+    duckdb f1.duckdb -c "SELECT driverId, predict_dnf(driverId) FROM drivers"
+    """  # noqa: D301
+    from relsql.publishing import copy_database, publish
+    from relsql.store import open_database
+
+    if storage_version and not into:
+        raise click.UsageError("--storage-version needs --into: the storage version of a file cannot be changed")
+    if into:
+        copy_database(file, into, storage_version)
+    with closing(open_database(into or file)) as con, PhaseProgress() as progress:
+        on_interrupt("nothing was published")
+        _print(publish(con, model, progress=progress), as_json)
+
+
+@click.command("unpublish", short_help="Remove a model's plain SQL from the file.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("model")
+def unpublish_command(file: Path, model: str) -> None:
+    """Remove what `relsql publish` wrote for MODEL into FILE; the model itself stays.
+
+    \b
+    relsql unpublish f1.duckdb dnf
+    """  # noqa: D301
+    from relsql.publishing import unpublish
+    from relsql.store import open_database
+
+    with closing(open_database(file)) as con:
+        unpublish(con, model)
+    note(f"model '{model}' is no longer published")
+
+
+@click.command("selftest", short_help="Compare a published model with torch and ONNX again.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("model")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def selftest_command(file: Path, model: str, as_json: bool) -> None:
+    """Compare the published plain SQL of MODEL with torch and onnxruntime, on the tables of FILE as they are now.
+
+    Fails when an object of the published model was dropped or altered, or when scores differ by more than 1e-5.
+
+    \b
+    relsql selftest f1.duckdb dnf
+    """  # noqa: D301
+    from relsql.publishing import selftest
+    from relsql.store import open_database
+
+    with closing(open_database(file, read_only=True)) as con:
+        _print(selftest(con, model), as_json)
+
+
+def _print(published: Published, as_json: bool) -> None:
+    if as_json:
+        write_json(published)
+        return
+    parity = published.parity
+    assert parity is not None
+    figures = {
+        "seeds": parity.seeds,
+        **({"pending": parity.pending} if parity.pending else {}),
+        "torch-onnx": f"{parity.torch_onnx:.1e}",
+        "onnx-sql": f"{parity.onnx_sql:.1e}",
+        "seconds": f"{published.seconds:.1f}",
+    }
+    described = (f"{name}={value}" for name, value in figures.items())
+    click.echo("\t".join([published.model, str(published.version), *described]))

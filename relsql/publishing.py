@@ -1,0 +1,287 @@
+"""Publish a model: its network as plain SQL in the database file, for every DuckDB client.
+
+All that is written, but for row embeddings, is one transaction: weights, views, macros, their comments and the record.
+Before it is committed the macros are compared with torch and onnxruntime.
+"""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+import relsql
+from relsql.card import ModelCard
+from relsql.errors import ArtifactError, DatabaseError, MissingExtraError, ModelError, ParityError
+from relsql.parity import TOLERANCE, Parity, measure_parity
+from relsql.refreshing import refresh
+from relsql.registry import active_card, check_drift, read_artifacts
+from relsql.row_embeddings import create_table
+from relsql.runs import TrainProgress, interrupted
+from relsql.schema import DEFAULT_SCHEMA, RELSQL_SCHEMA, current_catalog, has_relsql_table, read_schema
+from relsql.splits import task_cursor
+from relsql.sql import literal, qualified
+from relsql.store import ensure_table, open_database, relsql_table, require_writable, transaction
+
+PUBLICATION_FORMAT = 1
+"""Raised when an earlier relsql could not replace or remove what this one publishes."""
+
+_NEW = "relsql_new_weights"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A model version in plain SQL.
+
+    Attributes:
+        model, version: the version that the macros score with.
+        macros: names of the macros.
+        parity: how close the three ways to score are; None when it is only looked up.
+        seconds: that publishing took.
+    """
+
+    model: str
+    version: int
+    macros: tuple[str, ...]
+    parity: Parity | None = None
+    seconds: float = 0.0
+
+
+def publish(con: duckdb.DuckDBPyConnection, model: str, *, progress: TrainProgress | None = None) -> Published:
+    """Write the active version of a model into its database as plain SQL.
+
+    Afterwards `predict_<model>`, `predict_<model>_full` and `predict_<model>_batch` work in every DuckDB client that
+    opens the file, without Python; on connections that relsql attaches, the temporary macros come first.
+
+    Args:
+        con: a connection whose current database holds the model.
+        model: its name.
+        progress: told about the phases `read`, `embed` (see `relsql.refresh`), `write` and `compare`.
+
+    Raises:
+        DatabaseError: the database is read-only or full. ModelError: there is no such model, or a macro of somebody
+            else has the name. SchemaDriftError: its tables changed. ArtifactError: it is damaged, or was published by a
+            newer relsql. ParityError: the scores differ; nothing was written. MissingExtraError: torch is missing.
+        KeyboardInterrupt: interrupted; what was published before is as it was.
+    """
+    started = time.perf_counter()
+    report = progress or (lambda phase, fraction, metrics: None)
+    catalog = current_catalog(con)
+    card = active_card(con, catalog, model)
+    require_writable(con, catalog, "publishing")
+    check_drift(card, read_schema(con, catalog))
+    _check_names(con, catalog, card)
+    artifacts = read_artifacts(con, catalog, card)
+    refresh(con, model, progress=progress)
+    with task_cursor(con, catalog) as cursor:
+        try:
+            report("write", 0.0, {})
+            with transaction(cursor):
+                _remove(cursor, catalog, model)
+                macros = _write(cursor, catalog, card, artifacts)
+                report("write", 1.0, {})
+                report("compare", 0.0, {})
+                parity = measure_parity(cursor, catalog, card, artifacts)
+                _require_parity(card, parity)
+                _record(cursor, catalog, card, parity)
+            report("compare", 1.0, {"seeds": parity.seeds, "difference": parity.largest})
+        except BaseException as error:
+            if interrupted(error):
+                raise KeyboardInterrupt from error
+            raise
+    return Published(model, card.version, macros, parity, time.perf_counter() - started)
+
+
+def unpublish(con: duckdb.DuckDBPyConnection, model: str) -> None:
+    """Remove a model's plain SQL; the model itself stays.
+
+    Raises:
+        DatabaseError: the database is read-only. ModelError: the model is not published. ArtifactError: it was
+            published by a newer relsql.
+    """
+    catalog = current_catalog(con)
+    require_writable(con, catalog, "unpublishing")
+    require_published(con, catalog, model)
+    with task_cursor(con, catalog) as cursor, transaction(cursor):
+        _remove(cursor, catalog, model)
+
+
+def selftest(con: duckdb.DuckDBPyConnection, model: str) -> Published:
+    """Compare a published model with torch and onnxruntime again, on the tables as they are now.
+
+    Args:
+        con: a connection whose current database holds the model; it may be read-only.
+        model: its name.
+
+    Raises:
+        ModelError: the model is not published, or an object of it is gone. SchemaDriftError: the tables changed.
+            ArtifactError: the model is damaged. ParityError: the scores differ.
+    """
+    started = time.perf_counter()
+    catalog = current_catalog(con)
+    card = active_card(con, catalog, model)
+    version = require_published(con, catalog, model)
+    if version != card.version:
+        raise ModelError(
+            f"model '{model}' is published as version {version}, while version {card.version} is the active one",
+            fix=f"relsql publish FILE {model}",
+        )
+    check_drift(card, read_schema(con, catalog))
+    artifacts = read_artifacts(con, catalog, card)
+    with task_cursor(con, catalog) as cursor:
+        try:
+            parity = measure_parity(cursor, catalog, card, artifacts)
+        except (duckdb.CatalogException, duckdb.BinderException) as error:
+            problem = str(error).splitlines()[0]
+            raise ModelError(
+                f"the plain SQL of model '{model}' was changed: {problem}", fix=f"relsql publish FILE {model}"
+            ) from error
+    _require_parity(card, parity)
+    return Published(model, version, macro_names(model), parity, time.perf_counter() - started)
+
+
+def copy_database(source: Path, target: Path, storage_version: str | None = None) -> None:
+    """Copy a DuckDB file into a new one.
+
+    Args:
+        source: the file; it is only read.
+        target: must not exist.
+        storage_version: the oldest DuckDB version that can read the copy: `v1.5.0`; default: DuckDB's own.
+
+    Raises:
+        DatabaseError: source cannot be opened, target exists, or there is no such storage version.
+    """
+    open_database(source, read_only=True).close()
+    if target.exists():
+        raise DatabaseError(
+            f"file '{target}' exists", expected="a new file", fix=f"--into another file, or rm '{target}'"
+        )
+    options = f" (STORAGE_VERSION {literal(storage_version)})" if storage_version else ""
+    try:
+        with duckdb.connect() as con:
+            con.execute(f"ATTACH {literal(str(source))} AS relsql_source (READ_ONLY)")
+            con.execute(f"ATTACH {literal(str(target))} AS relsql_target{options}")
+            con.execute("COPY FROM DATABASE relsql_source TO relsql_target")
+    except duckdb.Error as error:
+        target.unlink(missing_ok=True)
+        raise DatabaseError(f"file '{source}' cannot be copied to '{target}': {str(error).splitlines()[0]}") from error
+
+
+def macro_names(model: str) -> tuple[str, ...]:
+    """Names of a published model's macros."""
+    return tuple(f"predict_{model}{suffix}" for suffix in ("", "_full", "_batch"))
+
+
+def published_version(con: duckdb.DuckDBPyConnection, catalog: str, model: str) -> int | None:
+    """The version of a model that its plain SQL scores with; None if it is not published."""
+    if not has_relsql_table(con, catalog, "publications"):
+        return None
+    query = f"SELECT version FROM {relsql_table(catalog, 'publications')} WHERE model = ?"
+    return next((version for (version,) in con.execute(query, [model]).fetchall()), None)
+
+
+def require_published(con: duckdb.DuckDBPyConnection, catalog: str, model: str) -> int:
+    """The published version of a model.
+
+    Raises:
+        ModelError: it is not published.
+    """
+    version = published_version(con, catalog, model)
+    if version is None:
+        raise ModelError(
+            f"model '{model}' is not published in database '{catalog}'", fix=f"relsql publish FILE {model}"
+        )
+    return version
+
+
+def _check_names(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> None:
+    """Refuse to replace a function of somebody else, or to remove what a newer relsql published."""
+    from exporters.sql import comment_start
+
+    query = """SELECT function_name FROM duckdb_functions()
+               WHERE database_name = ? AND schema_name = ? AND lower(function_name) IN (?, ?, ?)
+                 AND NOT starts_with(coalesce(comment, ''), ?)"""
+    names = [name.lower() for name in macro_names(card.name)]
+    taken = con.execute(query, [catalog, DEFAULT_SCHEMA, *names, comment_start(card.name)]).fetchall()
+    if taken:
+        raise ModelError(
+            f"a macro '{taken[0][0]}' exists in database '{catalog}' that is not of model '{card.name}'",
+            expected="a free name",
+            fix=f"DROP MACRO {taken[0][0]}, or relsql train FILE {card.task.name} --name ANOTHER",
+        )
+    if has_relsql_table(con, catalog, "publications"):
+        query = f"SELECT max(format) FROM {relsql_table(catalog, 'publications')} WHERE model = ?"
+        [(found,)] = con.execute(query, [card.name]).fetchall()
+        if found is not None and found > PUBLICATION_FORMAT:
+            raise ArtifactError(
+                f"model '{card.name}' was published in format {found}, this relsql knows up to {PUBLICATION_FORMAT}",
+                fix="pip install --upgrade relsql",
+            )
+
+
+def _write(
+    con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, artifacts: Mapping[str, bytes]
+) -> tuple[str, ...]:
+    """Create weights, views and macros; returns the names of the macros."""
+    try:
+        from exporters.modules import load_modules
+        from exporters.sql import SqlModel
+        from exporters.sql_weights import logarithmic_columns, weights_table
+    except ImportError as error:
+        raise MissingExtraError.for_extra("train", "publishing") from error
+    weights: pa.Table = weights_table(*load_modules(card, artifacts))
+    model = SqlModel(card, logarithmic_columns(weights))
+    create_table(con, catalog, card)
+    con.register(_NEW, weights)
+    try:
+        con.execute(f"CREATE TABLE {qualified(RELSQL_SCHEMA, model.weights_table)} AS FROM {_NEW}")
+    finally:
+        con.unregister(_NEW)
+    for statement in model.statements():
+        con.execute(statement)
+    return macro_names(card.name)
+
+
+def _remove(con: duckdb.DuckDBPyConnection, catalog: str, model: str) -> None:
+    """Drop all objects of a published model, and its record. The caller owns the transaction."""
+    from exporters.sql import comment_start
+
+    start = [catalog, comment_start(model)]
+    drops = []
+    query = """SELECT DISTINCT schema_name, function_name, function_type FROM duckdb_functions()
+               WHERE database_name = ? AND starts_with(comment, ?)"""
+    for schema, name, kind in con.execute(query, start).fetchall():
+        drops.append(f"MACRO {'TABLE ' if kind == 'table_macro' else ''}{qualified(catalog, schema, name)}")
+    for kind in ("view", "table"):
+        query = f"""SELECT schema_name, {kind}_name FROM duckdb_{kind}s()
+                    WHERE database_name = ? AND starts_with(comment, ?)"""
+        drops += [f"{kind} {qualified(catalog, *names)}" for names in con.execute(query, start).fetchall()]
+    for drop in drops:
+        con.execute(f"DROP {drop}")
+    if has_relsql_table(con, catalog, "publications"):
+        con.execute(f"DELETE FROM {relsql_table(catalog, 'publications')} WHERE model = ?", [model])
+
+
+def _require_parity(card: ModelCard, parity: Parity) -> None:
+    if not parity.largest <= TOLERANCE:
+        raise ParityError(
+            f"model '{card.name}': scores of torch and onnxruntime differ by {parity.torch_onnx:.1e}, of onnxruntime "
+            f"and plain SQL by {parity.onnx_sql:.1e}, on {parity.seeds} seeds",
+            expected=f"at most {TOLERANCE:.0e}",
+            fix=f"relsql publish FILE {card.name}",
+        )
+
+
+def _record(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, parity: Parity) -> None:
+    now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0)
+    table = ensure_table(con, catalog, "publications")
+    values = [card.name, card.version, card.identity, PUBLICATION_FORMAT, now, relsql.__version__]
+    con.execute(f"INSERT INTO {table} VALUES (?, ?, ?, ?, ?, ?)", values)
+    models = ensure_table(con, catalog, "models")
+    query = f"UPDATE {models} SET sql_difference = ? WHERE name = ? AND version = ?"
+    con.execute(query, [parity.largest, card.name, card.version])
