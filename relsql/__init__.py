@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from relsql.task import Task
     from relsql.train_options import TrainOptions
     from relsql.training import TrainedModel, train
+    from relsql.versions import Promotion, drop, promote
     from udfs.attach import attach, connect, detach
 
 __version__ = "0.1.0"
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Evaluation": "relsql.evaluation",
     "Link": "relsql.schema",
+    "Promotion": "relsql.versions",
     "Published": "relsql.publishing",
     "Refreshed": "relsql.refreshing",
     "RelsqlError": "relsql.errors",
@@ -43,7 +45,9 @@ _HOME = {
     "attach": "udfs.attach",
     "connect": "udfs.attach",
     "detach": "udfs.attach",
+    "drop": "relsql.versions",
     "evaluate": "relsql.evaluation",
+    "promote": "relsql.versions",
     "publish": "relsql.publishing",
     "read_schema": "relsql.schema",
     "refresh": "relsql.refreshing",
@@ -56,6 +60,7 @@ _HOME = {
 __all__ = [
     "Evaluation",
     "Link",
+    "Promotion",
     "Published",
     "Refreshed",
     "RelsqlError",
@@ -68,7 +73,9 @@ __all__ = [
     "attach",
     "connect",
     "detach",
+    "drop",
     "evaluate",
+    "promote",
     "publish",
     "read_schema",
     "refresh",

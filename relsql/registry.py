@@ -13,6 +13,7 @@ import duckdb
 from relsql.blocks import FloatArray
 from relsql.card import ModelCard
 from relsql.errors import ArtifactError, ModelError, SchemaDriftError, nearest
+from relsql.references import BEST, choose_version, parse_reference
 from relsql.row_embeddings import add_embeddings, create_table, drop_embeddings
 from relsql.schema import Schema, has_relsql_table
 from relsql.store import ensure_table, relsql_table, rows_sql
@@ -51,30 +52,42 @@ def read_models(con: duckdb.DuckDBPyConnection, catalog: str) -> tuple[ModelRow,
     )
 
 
-def find_model(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> ModelRow:
-    """The active version of a model.
+def read_versions(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> tuple[ModelRow, ...]:
+    """All versions of a model, by number.
 
     Raises:
         ModelError: there is no model of this name.
     """
-    models = [model for model in read_models(con, catalog) if model.status == "active"]
-    for model in models:
-        if model.name == name:
-            return model
-    raise ModelError(
-        f"model '{name}' does not exist in database '{catalog}'",
-        expected=nearest(name, [model.name for model in models]),
-        fix=f"relsql train FILE TASK --name {name}",
-    )
+    models = read_models(con, catalog)
+    versions = tuple(model for model in models if model.name == name)
+    if not versions:
+        raise ModelError(
+            f"model '{name}' does not exist in database '{catalog}'",
+            expected=nearest(name, {model.name for model in models}),
+            fix=f"relsql train FILE TASK --name {name}",
+        )
+    return versions
 
 
-def active_card(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> ModelCard:
-    """The card of the active version of a model.
+def find_model(con: duckdb.DuckDBPyConnection, catalog: str, reference: str) -> ModelRow:
+    """The version that a reference names: `dnf` the active one, `dnf@2`, `dnf@best`, `dnf@previous`.
 
     Raises:
-        ModelError: there is no model of this name. ArtifactError: its card cannot be read.
+        ModelError: there is no such model or version.
     """
-    return read_card(con, catalog, name, find_model(con, catalog, name).version)
+    wanted = parse_reference(reference)
+    versions = read_versions(con, catalog, wanted.name)
+    return choose_version(wanted, versions, readable_cards(con, catalog, versions) if wanted.version == BEST else {})
+
+
+def active_card(con: duckdb.DuckDBPyConnection, catalog: str, reference: str) -> ModelCard:
+    """The card of the version that a reference names, of the active one for a mere name.
+
+    Raises:
+        ModelError: there is no such model or version. ArtifactError: its card cannot be read.
+    """
+    model = find_model(con, catalog, reference)
+    return read_card(con, catalog, model.name, model.version)
 
 
 def read_card(con: duckdb.DuckDBPyConnection, catalog: str, name: str, version: int) -> ModelCard:
@@ -88,6 +101,17 @@ def read_card(con: duckdb.DuckDBPyConnection, catalog: str, name: str, version: 
     if not rows:
         raise ModelError(f"model '{name}' has no version {version}", fix="relsql models FILE")
     return ModelCard.from_json(rows[0][0])
+
+
+def readable_cards(con: duckdb.DuckDBPyConnection, catalog: str, versions: Sequence[ModelRow]) -> dict[int, ModelCard]:
+    """The cards of versions of a model by number, without those that this relsql cannot read."""
+    cards = {}
+    for model in versions:
+        try:
+            cards[model.version] = read_card(con, catalog, model.name, model.version)
+        except ArtifactError:
+            continue
+    return cards
 
 
 def read_artifacts(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> dict[str, bytes]:
@@ -128,8 +152,12 @@ def find_trained(con: duckdb.DuckDBPyConnection, catalog: str, name: str, reques
 
 
 def next_version(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> int:
-    """One more than the highest version of a model."""
-    return max((model.version for model in read_models(con, catalog) if model.name == name), default=0) + 1
+    """One more than the highest version that a model had: numbers of versions that were dropped are not given again."""
+    numbers = [model.version for model in read_models(con, catalog) if model.name == name]
+    if has_relsql_table(con, catalog, "runs"):
+        query = f"SELECT max(version) FROM {relsql_table(catalog, 'runs')} WHERE model = ? AND version IS NOT NULL"
+        numbers += [number for (number,) in con.execute(query, [name]).fetchall() if number]
+    return max(numbers, default=0) + 1
 
 
 def save_model(

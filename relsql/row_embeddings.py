@@ -90,13 +90,14 @@ def add_embeddings(con: duckdb.DuckDBPyConnection, table: str, texts: Sequence[s
         con.unregister(_NEW)
 
 
-def drop_embeddings(con: duckdb.DuckDBPyConnection, catalog: str, model: str) -> None:
-    """Remove the embeddings of all versions of a model. The caller owns the transaction."""
-    query = f"SELECT sha256 FROM {relsql_table(catalog, 'models')} WHERE name = ?"
-    for (identity,) in con.execute(query, [model]).fetchall():
+def drop_embeddings(con: duckdb.DuckDBPyConnection, catalog: str, model: str, version: int | None = None) -> None:
+    """Remove the embeddings of one version of a model, or of all. The caller owns the transaction."""
+    query = f"SELECT sha256 FROM {relsql_table(catalog, 'models')} WHERE name = ? AND version = coalesce(?, version)"
+    for (identity,) in con.execute(query, [model, version]).fetchall():
         con.execute(f"DROP TABLE IF EXISTS {qualified(catalog, RELSQL_SCHEMA, table_name(identity))}")
     if has_relsql_table(con, catalog, SHARED_TABLE):
-        con.execute(f"DELETE FROM {relsql_table(catalog, SHARED_TABLE)} WHERE model = ?", [model])
+        rows = "model = ? AND version = coalesce(?, version)"
+        con.execute(f"DELETE FROM {relsql_table(catalog, SHARED_TABLE)} WHERE {rows}", [model, version])
 
 
 def _shared_rows(card: ModelCard) -> str:

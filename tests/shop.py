@@ -95,3 +95,10 @@ def train_quickly(
 def embeddings_table(con: duckdb.DuckDBPyConnection, model: str = "churn") -> str:
     """The table with the row embeddings of a model."""
     return f"relsql.{table_name(find_model(con, current_catalog(con), model).sha256)}"
+
+
+def contents(con: duckdb.DuckDBPyConnection, *, without: str | None = None) -> dict[str, object]:
+    """All tables, but one of schema relsql, with a digest of their rows."""
+    query = "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE NOT temporary AND table_name <> ?"
+    names = [name for (name,) in con.execute(query, [without or ""]).fetchall()]
+    return {name: con.execute(f"SELECT count(*), sum(hash(t)) FROM {name} t").fetchall() for name in names}

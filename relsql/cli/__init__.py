@@ -18,8 +18,9 @@ from relsql.cli.init import init_command
 from relsql.cli.publishing import publish_command, selftest_command, unpublish_command
 from relsql.cli.query import sql_command
 from relsql.cli.refreshing import refresh_command
-from relsql.cli.scoring import evaluate_command, models_command, score_command
+from relsql.cli.scoring import evaluate_command, score_command
 from relsql.cli.training import train_command
+from relsql.cli.versions import drop_command, models_command, promote_command
 
 __all__ = ["cli", "main"]
 
@@ -56,6 +57,8 @@ for _command in (
     score_command,
     sql_command,
     models_command,
+    promote_command,
+    drop_command,
     publish_command,
     unpublish_command,
     selftest_command,

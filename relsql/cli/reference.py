@@ -19,9 +19,11 @@ This page is written by `python -m relsql.cli.reference > docs/cli.md`.
 - The exit code is 0 on success, 1 on an error, 2 on a wrong command line and 130 after Ctrl-C. Ctrl-C leaves the
   database as it was; `relsql train` adds a row about the attempt to `relsql.runs`, `relsql refresh` and
   `relsql score --into` keep what they have done.
-- `relsql init`, `relsql train` and `relsql refresh` write to schema `relsql` of FILE, `relsql score` to the table that
-  you name, with `--into` also to schema `relsql`, and `relsql sql` what your statement says. All other commands open
-  FILE read-only.
+- MODEL is the name of a model, which means its active version, or a version of it: `dnf@2`, `dnf@previous` (active
+  before) or `dnf@best` (by the validation metric).
+- `relsql init`, `relsql train`, `relsql refresh`, `relsql promote` and `relsql drop` write to schema `relsql` of FILE,
+  `relsql score` to the table that you name, with `--into` also to schema `relsql`, and `relsql sql` what your statement
+  says. All other commands open FILE read-only.
 - Tables outside schema main are written with it: `staging.orders(id)`. Names with spaces, commas or parentheses stand
   in double quotes: `'"my orders"(id)'`.
 - `train` and `evaluate` need `pip install 'relsql[train]'`, `import` needs `pip install 'relsql[bench]'`; the other

@@ -1,4 +1,4 @@
-"""`relsql evaluate`, `relsql score` and `relsql models`."""
+"""`relsql evaluate` and `relsql score`."""
 
 from __future__ import annotations
 
@@ -179,34 +179,3 @@ def _score_into(
 
 def _rows(count: int) -> str:
     return f"{count:,} {'row' if count == 1 else 'rows'}"
-
-
-@click.command("models", short_help="List the models of a file.")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def models_command(file: Path, as_json: bool) -> None:
-    """List the models of FILE, all versions; `predict_NAME` calls the active one."""
-    from relsql.registry import read_models
-    from relsql.schema import current_catalog
-    from relsql.store import open_database
-
-    with closing(open_database(file, read_only=True)) as con:
-        models = read_models(con, current_catalog(con))
-    if as_json:
-        write_json(models)
-        return
-    rows = [
-        (
-            model.name,
-            str(model.version),
-            model.status,
-            model.task,
-            model.task_type,
-            f"{model.created:%Y-%m-%d %H:%M}",
-            ", ".join(f"{name} {number(value)}" for name, value in model.metrics.items()),
-        )
-        for model in models
-    ]
-    write_table(("model", "version", "status", "task", "type", "created", "metrics"), rows, right=(1,))
-    if not models:
-        note(f"no models yet: relsql train {file} TASK --name NAME")

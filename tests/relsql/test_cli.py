@@ -20,7 +20,10 @@ from relsql.importer import ImportReport
 from relsql.task import read_tasks
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ["demo", "init", "import", "inspect", "train", "evaluate", "refresh", "score", "sql", "models"]
+COMMANDS = [
+    *("demo", "init", "import", "inspect", "train", "evaluate", "refresh", "score", "sql"),
+    *("models", "promote", "drop"),
+]
 
 Run = Callable[..., Result]
 

@@ -24,7 +24,7 @@ from relsql.task import Task
 from relsql.train_options import TrainOptions
 from relsql.training import train
 from tests.odd_data import store_bare_weights
-from tests.shop import QUICK, TASK, create_shop, train_quickly
+from tests.shop import QUICK, TASK, contents, create_shop, train_quickly
 
 Connection = duckdb.DuckDBPyConnection
 
@@ -210,14 +210,9 @@ def versions(con: Connection) -> list[tuple[str, int, str]]:
     return [(model.name, model.version, model.status) for model in read_models(con, current_catalog(con))]
 
 
-def everything(con: Connection) -> dict[str, object]:
-    names = [f"{s}.{t}" for s, t in con.execute("SELECT schema_name, table_name FROM duckdb_tables()").fetchall()]
-    return {name: con.execute(f"SELECT count(*), sum(hash(t)) FROM {name} t").fetchall() for name in names}
-
-
 def test_the_same_again_writes_nothing_and_loads_no_torch(shop: Path) -> None:
     with duckdb.connect(str(shop), read_only=True) as con:
-        before = everything(con)
+        before = contents(con)
     script = f"""
 import sys, duckdb, relsql
 from relsql.train_options import TrainOptions
@@ -228,7 +223,7 @@ print(model.name, model.version, model.task, model.reused, *model.phases, model.
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert result.stdout == "churn 1 customer-churn True data None False\n"
     with duckdb.connect(str(shop), read_only=True) as con:
-        assert everything(con) == before
+        assert contents(con) == before
 
 
 def test_a_change_trains_and_its_undoing_brings_the_earlier_version_back(bare: Connection) -> None:
