@@ -20,7 +20,7 @@ from relsql.graph_inputs import graph_inputs
 from relsql.head import Head
 from relsql.network import GraphNetwork, GraphTensors, NetworkConfig, PathTensors, TableTensors
 
-_LEFT_OUT = re.compile(r"within|logarithmic|label_\w+|text_scaling\.\w+")
+_LEFT_OUT = re.compile(r"within|logarithmic|label_\w+|temperature|text_scaling\.\w+")
 """Buffers that an export leaves out where a model has no use for them: their initial values are the right ones."""
 
 

@@ -94,7 +94,7 @@ class SqlNetwork(Gather):
             for link in path.lookups:
                 keys = ", ".join(f"r.{ident(c)}" for c in link.child_columns)
                 seen.setdefault((link.parent, link.parent_columns), []).append(
-                    f"SELECT {keys} FROM {found[path.name].rows}"
+                    f"SELECT DISTINCT {keys} FROM {found[path.name].rows}"
                 )
         for (key, columns), parts in seen.items():
             table = self._table(key)

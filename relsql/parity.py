@@ -23,6 +23,8 @@ ENTITIES = 200
 _Result = tuple[float | None, str, int]
 """Score, status and evidence."""
 
+# Python has no times after the year 9999.
+_MOMENT = f"CAST({AS_OF} AS VARCHAR) AS moment"
 _SEEDS = "relsql_parity_seeds"
 
 
@@ -70,12 +72,12 @@ def measure_parity(
     register_functions(con, scorer)
 
     gather = replace(card.gather(catalog), message_functions={})
-    rows = con.sql(f"FROM ({gather.query(seeds)}) ORDER BY {ENTITY}, {AS_OF}").to_arrow_table()
+    rows = con.sql(f"SELECT *, {_MOMENT} FROM ({gather.query(seeds)}) ORDER BY {ENTITY}, {AS_OF}").to_arrow_table()
     layouts = layouts_of(card.paths, card.inputs)
     blocks, known = existing_seeds(decode_blocks(rows.column, layouts), layouts)
     days = as_of_days(rows.column(AS_OF).combine_chunks())[known]
     scores = score_blocks(*load_modules(card, artifacts), blocks, layouts, scorer.texts.embeddings, days)
-    entities, moments = (rows.column(name).to_pylist() for name in (ENTITY, AS_OF))
+    entities, moments = (rows.column(name).to_pylist() for name in (ENTITY, "moment"))
     torch_scores = {(entities[i], moments[i]): float(score) for i, score in zip(known, scores, strict=True)}
 
     gather = card.gather(catalog)
@@ -102,7 +104,7 @@ def _seeds_sql(catalog: str, card: ModelCard) -> str:
 
 
 def _results(con: duckdb.DuckDBPyConnection, query: str) -> dict[tuple[Any, Any], _Result]:
-    rows = con.execute(f"SELECT {ENTITY}, {AS_OF}, result.score, result.status, result.evidence FROM ({query})")
+    rows = con.execute(f"SELECT {ENTITY}, {_MOMENT}, result.score, result.status, result.evidence FROM ({query})")
     return {(entity, as_of): (score, status, evidence) for entity, as_of, score, status, evidence in rows.fetchall()}
 
 

@@ -177,7 +177,8 @@ def save_model(
     models = ensure_table(con, catalog, "models")
     values = [card.name, card.version, "retired", card.task.name, card.task.task_type, card.created]
     values += [json.dumps(card.metrics), card.to_json(), card.identity, None, request]
-    con.execute(f"INSERT INTO {models} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+    columns = "name, version, status, task, task_type, created, metrics, card, sha256, activated, request"
+    con.execute(f"INSERT INTO {models} ({columns}) VALUES ({', '.join('?' * len(values))})", values)
     activate(con, catalog, card.name, card.version)
     stored = ensure_table(con, catalog, "artifacts")
     for name, content in artifacts.items():

@@ -150,6 +150,33 @@ def odd(odd_market: Path, tmp_path: Path) -> Iterator[Connection]:
         yield connection
 
 
+AS_OFS = ("NULL", "'2021-03-05'", "'2022-09-01'", "'1970-01-01'", "'infinity'", "'-infinity'", "joined", "'9999-01-01'")
+"""Moments: constant, by row, beyond all data."""
+
+
+@pytest.mark.parametrize("model", ["churn", "spend"])
+def test_plain_sql_of_odd_data_scores_as_onnx_does(odd: Connection, model: str) -> None:
+    published = relsql.publish(odd, model)
+    assert published.parity is not None and published.parity.seeds > CUSTOMERS and published.parity.pending == 0
+    for as_of in AS_OFS:
+        # Temporary macros, those of the attached model, come before those in the file.
+        onnx, sql = (
+            full_scores(odd, macro, as_of) for macro in (f"predict_{model}_full", f"odd.main.predict_{model}_full")
+        )
+        assert [row[1:] for row in sql] == [row[1:] for row in onnx], as_of
+        largest = max([1.0, *(abs(row[0]) for row in onnx if row[0] is not None)])
+        assert [row[0] for row in sql] == pytest.approx([row[0] for row in onnx], abs=1e-5 * largest), as_of
+
+
+def full_scores(con: Connection, macro: str, as_of: str) -> list[tuple[Any, ...]]:
+    """The results of a macro for all customers."""
+    return con.execute(
+        f"""SELECT r.score, r.status, r.evidence, r.as_of::VARCHAR, r.version
+            FROM (SELECT {macro}(customer_id, as_of := {as_of}) AS r, customer_id FROM customers)
+            ORDER BY customer_id"""
+    ).fetchall()
+
+
 def check_scores(con: Connection, as_of: str) -> None:
     """All customers that exist at as_of have a finite score; a probability lies between 0 and 1."""
     query = f"""SELECT joined <= coalesce({as_of}, TIMESTAMP 'infinity'),
