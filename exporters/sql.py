@@ -118,6 +118,7 @@ class SqlModel:
         linked = paths[1:]
         evidence = [f"coalesce({path.name}__evidence, 0)" for path, _ in linked]
         newest = [name for _, names in linked for name in names if name.endswith("__newest_days")]
+        infinite = "'infinity'::FLOAT"
         pending = [f"coalesce({name}, 0)" for _, names in paths for name in names if name.endswith("__pending")]
         return ",\n    ".join(
             [
@@ -125,8 +126,8 @@ class SqlModel:
                 *(f"seed.{column}" for column in kept),
                 f"{ident(paths[0][0].name)}.{ident(paths[0][0].name)} IS NOT NULL AS known",
                 f"{' + '.join(evidence) or '0'} AS evidence",
-                # least() passes NULL over.
-                f"least({', '.join([*newest, 'NULL::FLOAT'])}) AS newest_days",
+                # least() passes NULL over, an age that is not known or at the end of time.
+                f"least({', '.join([*newest, infinite])}) AS newest_days",
                 f"{' + '.join(pending) or '0'} AS pending",
                 *(f"{ident(path.name)}.{ident(path.name)} AS message{i}" for i, (path, _) in enumerate(paths)),
             ]
