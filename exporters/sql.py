@@ -15,6 +15,7 @@ from exporters.sql_network import COMMA, SqlNetwork
 from relsql.card import ModelCard
 from relsql.gather import AS_OF, ENTITY
 from relsql.head import DAYS_PER_YEAR, LARGEST_LOG
+from relsql.publications import comment_start
 from relsql.row_embeddings import table_name
 from relsql.schema import DEFAULT_SCHEMA, RELSQL_SCHEMA, Table
 from relsql.seed_sql import all_seeds_sql, call_seed_sql
@@ -221,8 +222,3 @@ class SqlModel:
         # A column of another type goes on to work as long as its values can be cast.
         columns += [f"CAST({alias}.{ident(c.name)} AS {c.type}) AS {ident(c.name)}" for c in table.columns]
         return f"SELECT {COMMA.join(columns)}\nFROM {table.sql()} AS {alias}"
-
-
-def comment_start(model: str) -> str:
-    """How the comments of a model's objects start."""
-    return f"relsql model {model} "

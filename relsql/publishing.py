@@ -17,19 +17,24 @@ import pyarrow as pa
 
 import relsql
 from relsql.card import ModelCard
-from relsql.errors import ArtifactError, DatabaseError, MissingExtraError, ModelError, ParityError
+from relsql.errors import DatabaseError, MissingExtraError, ModelError, ParityError
 from relsql.parity import TOLERANCE, Parity, measure_parity
+from relsql.publications import (
+    PUBLICATION_FORMAT,
+    comment_start,
+    macro_names,
+    remove_publication,
+    require_known_format,
+    require_published,
+)
 from relsql.refreshing import refresh
 from relsql.registry import active_card, check_drift, read_artifacts
 from relsql.row_embeddings import create_table
 from relsql.runs import TrainProgress, interrupted
-from relsql.schema import DEFAULT_SCHEMA, RELSQL_SCHEMA, current_catalog, has_relsql_table, read_schema
+from relsql.schema import DEFAULT_SCHEMA, RELSQL_SCHEMA, current_catalog, read_schema
 from relsql.splits import task_cursor
 from relsql.sql import literal, qualified
-from relsql.store import ensure_table, open_database, relsql_table, require_writable, transaction
-
-PUBLICATION_FORMAT = 1
-"""Raised when an earlier relsql could not replace or remove what this one publishes."""
+from relsql.store import ensure_table, open_database, require_writable, transaction
 
 _NEW = "relsql_new_weights"
 
@@ -76,13 +81,14 @@ def publish(con: duckdb.DuckDBPyConnection, model: str, *, progress: TrainProgre
     require_writable(con, catalog, "publishing")
     check_drift(card, read_schema(con, catalog))
     _check_names(con, catalog, card)
+    require_known_format(con, catalog, model)
     artifacts = read_artifacts(con, catalog, card)
     refresh(con, model, progress=progress)
     with task_cursor(con, catalog) as cursor:
         try:
             report("write", 0.0, {})
             with transaction(cursor):
-                _remove(cursor, catalog, model)
+                remove_publication(cursor, catalog, model)
                 macros = _write(cursor, catalog, card, artifacts)
                 report("write", 1.0, {})
                 report("compare", 0.0, {})
@@ -107,8 +113,9 @@ def unpublish(con: duckdb.DuckDBPyConnection, model: str) -> None:
     catalog = current_catalog(con)
     require_writable(con, catalog, "unpublishing")
     require_published(con, catalog, model)
+    require_known_format(con, catalog, model)
     with task_cursor(con, catalog) as cursor, transaction(cursor):
-        _remove(cursor, catalog, model)
+        remove_publication(cursor, catalog, model)
 
 
 def selftest(con: duckdb.DuckDBPyConnection, model: str) -> Published:
@@ -172,37 +179,8 @@ def copy_database(source: Path, target: Path, storage_version: str | None = None
         raise DatabaseError(f"file '{source}' cannot be copied to '{target}': {str(error).splitlines()[0]}") from error
 
 
-def macro_names(model: str) -> tuple[str, ...]:
-    """Names of a published model's macros."""
-    return tuple(f"predict_{model}{suffix}" for suffix in ("", "_full", "_batch"))
-
-
-def published_version(con: duckdb.DuckDBPyConnection, catalog: str, model: str) -> int | None:
-    """The version of a model that its plain SQL scores with; None if it is not published."""
-    if not has_relsql_table(con, catalog, "publications"):
-        return None
-    query = f"SELECT version FROM {relsql_table(catalog, 'publications')} WHERE model = ?"
-    return next((version for (version,) in con.execute(query, [model]).fetchall()), None)
-
-
-def require_published(con: duckdb.DuckDBPyConnection, catalog: str, model: str) -> int:
-    """The published version of a model.
-
-    Raises:
-        ModelError: it is not published.
-    """
-    version = published_version(con, catalog, model)
-    if version is None:
-        raise ModelError(
-            f"model '{model}' is not published in database '{catalog}'", fix=f"relsql publish FILE {model}"
-        )
-    return version
-
-
 def _check_names(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> None:
-    """Refuse to replace a function of somebody else, or to remove what a newer relsql published."""
-    from exporters.sql import comment_start
-
+    """Refuse to replace a function of somebody else."""
     query = """SELECT function_name FROM duckdb_functions()
                WHERE database_name = ? AND schema_name = ? AND lower(function_name) IN (?, ?, ?)
                  AND NOT starts_with(coalesce(comment, ''), ?)"""
@@ -214,14 +192,6 @@ def _check_names(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) 
             expected="a free name",
             fix=f"DROP MACRO {taken[0][0]}, or relsql train FILE {card.task.name} --name ANOTHER",
         )
-    if has_relsql_table(con, catalog, "publications"):
-        query = f"SELECT max(format) FROM {relsql_table(catalog, 'publications')} WHERE model = ?"
-        [(found,)] = con.execute(query, [card.name]).fetchall()
-        if found is not None and found > PUBLICATION_FORMAT:
-            raise ArtifactError(
-                f"model '{card.name}' was published in format {found}, this relsql knows up to {PUBLICATION_FORMAT}",
-                fix="pip install --upgrade relsql",
-            )
 
 
 def _write(
@@ -245,26 +215,6 @@ def _write(
     for statement in model.statements():
         con.execute(statement)
     return macro_names(card.name)
-
-
-def _remove(con: duckdb.DuckDBPyConnection, catalog: str, model: str) -> None:
-    """Drop all objects of a published model, and its record. The caller owns the transaction."""
-    from exporters.sql import comment_start
-
-    start = [catalog, comment_start(model)]
-    drops = []
-    query = """SELECT DISTINCT schema_name, function_name, function_type FROM duckdb_functions()
-               WHERE database_name = ? AND starts_with(comment, ?)"""
-    for schema, name, kind in con.execute(query, start).fetchall():
-        drops.append(f"MACRO {'TABLE ' if kind == 'table_macro' else ''}{qualified(catalog, schema, name)}")
-    for kind in ("view", "table"):
-        query = f"""SELECT schema_name, {kind}_name FROM duckdb_{kind}s()
-                    WHERE database_name = ? AND starts_with(comment, ?)"""
-        drops += [f"{kind} {qualified(catalog, *names)}" for names in con.execute(query, start).fetchall()]
-    for drop in drops:
-        con.execute(f"DROP {drop}")
-    if has_relsql_table(con, catalog, "publications"):
-        con.execute(f"DELETE FROM {relsql_table(catalog, 'publications')} WHERE model = ?", [model])
 
 
 def _require_parity(card: ModelCard, parity: Parity) -> None:

@@ -13,6 +13,7 @@ import duckdb
 from relsql.blocks import FloatArray
 from relsql.card import ModelCard
 from relsql.errors import ArtifactError, ModelError, SchemaDriftError, nearest
+from relsql.publications import published
 from relsql.references import BEST, choose_version, parse_reference
 from relsql.row_embeddings import add_embeddings, create_table, drop_embeddings
 from relsql.schema import Schema, has_relsql_table
@@ -185,8 +186,10 @@ def save_model(
         con.execute(
             f"INSERT INTO {stored} VALUES (?, ?, ?, ?, ?)", [card.name, card.version, name, content, card.sha256[name]]
         )
-    # Embeddings of retired versions are only a cache; they are encoded again if such a version is called.
-    drop_embeddings(con, catalog, card.name)
+    # Embeddings of retired versions are only a cache; they are encoded again if such a version is called. Plain SQL
+    # cannot encode.
+    found = published(con, catalog, card.name)
+    drop_embeddings(con, catalog, card.name, keep=found[1] if found else None)
     add_embeddings(con, create_table(con, catalog, card), texts, embeddings)
 
 

@@ -90,11 +90,17 @@ def add_embeddings(con: duckdb.DuckDBPyConnection, table: str, texts: Sequence[s
         con.unregister(_NEW)
 
 
-def drop_embeddings(con: duckdb.DuckDBPyConnection, catalog: str, model: str, version: int | None = None) -> None:
-    """Remove the embeddings of one version of a model, or of all. The caller owns the transaction."""
+def drop_embeddings(
+    con: duckdb.DuckDBPyConnection, catalog: str, model: str, version: int | None = None, *, keep: str | None = None
+) -> None:
+    """Remove the embeddings of one version of a model, or of all but the version with the identity `keep`.
+
+    The caller owns the transaction.
+    """
     query = f"SELECT sha256 FROM {relsql_table(catalog, 'models')} WHERE name = ? AND version = coalesce(?, version)"
     for (identity,) in con.execute(query, [model, version]).fetchall():
-        con.execute(f"DROP TABLE IF EXISTS {qualified(catalog, RELSQL_SCHEMA, table_name(identity))}")
+        if identity != keep:
+            con.execute(f"DROP TABLE IF EXISTS {qualified(catalog, RELSQL_SCHEMA, table_name(identity))}")
     if has_relsql_table(con, catalog, SHARED_TABLE):
         rows = "model = ? AND version = coalesce(?, version)"
         con.execute(f"DELETE FROM {relsql_table(catalog, SHARED_TABLE)} WHERE {rows}", [model, version])

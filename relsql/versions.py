@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import duckdb
 
 from relsql.errors import ModelError
+from relsql.publications import published, remove_publication
 from relsql.references import BEST, Comparison, compare_versions, parse_reference
 from relsql.registry import (
     ModelRow,
@@ -136,6 +137,8 @@ def versions_to_drop(
 def _drop_version(con: duckdb.DuckDBPyConnection, catalog: str, model: ModelRow) -> None:
     """Remove all that belongs to a version. The caller owns the transaction."""
     key = [model.name, model.version]
+    if published(con, catalog, model.name) == (model.version, model.sha256):
+        remove_publication(con, catalog, model.name)
     drop_embeddings(con, catalog, model.name, model.version)
     if has_relsql_table(con, catalog, "score_fingerprints"):
         jobs = f"SELECT target FROM {relsql_table(catalog, 'score_jobs')} WHERE identity = ?"

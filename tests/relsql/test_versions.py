@@ -103,7 +103,7 @@ def test_previous_is_what_was_active_before_whatever_was_promoted(promoted: list
         history = []
         for version in (1, 2, 3, 4, *promoted):
             if version == len(history) + 1 <= 4:
-                values = "'m', $version, 'retired', 't', 'x', TIMESTAMP '2024-01-01', '{}', '', '', NULL, NULL"
+                values = "'m', $version, 'retired', 't', 'x', TIMESTAMP '2024-01-01', '{}', '', '', NULL, NULL, NULL"
                 con.execute(f"INSERT INTO {models} VALUES ({values})", {"version": version})
             activate(con, "memory", "m", version)
             history.append(version)

@@ -1,0 +1,90 @@
+"""Which models are published as plain SQL, and the removal of what was published (see `relsql.publishing`)."""
+
+from __future__ import annotations
+
+import duckdb
+
+from relsql.errors import ArtifactError, ModelError
+from relsql.row_embeddings import table_name
+from relsql.schema import RELSQL_SCHEMA, has_relsql_table
+from relsql.sql import qualified
+from relsql.store import relsql_table
+
+PUBLICATION_FORMAT = 1
+"""Raised when an earlier relsql could not replace or remove what this one publishes."""
+
+
+def macro_names(model: str) -> tuple[str, ...]:
+    """Names of a published model's macros."""
+    return tuple(f"predict_{model}{suffix}" for suffix in ("", "_full", "_batch"))
+
+
+def comment_start(model: str) -> str:
+    """How the comments of a published model's objects start: they tell whose an object is."""
+    return f"relsql model {model} "
+
+
+def published(con: duckdb.DuckDBPyConnection, catalog: str, model: str) -> tuple[int, str] | None:
+    """Version and identity of a model that its plain SQL scores with; None if it is not published."""
+    if not has_relsql_table(con, catalog, "publications"):
+        return None
+    query = f"SELECT version, identity FROM {relsql_table(catalog, 'publications')} WHERE model = ?"
+    return next(iter(con.execute(query, [model]).fetchall()), None)
+
+
+def require_published(con: duckdb.DuckDBPyConnection, catalog: str, model: str) -> int:
+    """The published version of a model.
+
+    Raises:
+        ModelError: it is not published.
+    """
+    found = published(con, catalog, model)
+    if found is None:
+        raise ModelError(
+            f"model '{model}' is not published in database '{catalog}'", fix=f"relsql publish FILE {model}"
+        )
+    return found[0]
+
+
+def require_known_format(con: duckdb.DuckDBPyConnection, catalog: str, model: str) -> None:
+    """Refuse to remove what a newer relsql published.
+
+    Raises:
+        ArtifactError: a newer relsql published the model.
+    """
+    if not has_relsql_table(con, catalog, "publications"):
+        return
+    query = f"SELECT max(format) FROM {relsql_table(catalog, 'publications')} WHERE model = ?"
+    [(found,)] = con.execute(query, [model]).fetchall()
+    if found is not None and found > PUBLICATION_FORMAT:
+        raise ArtifactError(
+            f"model '{model}' was published in format {found}, this relsql knows up to {PUBLICATION_FORMAT}",
+            fix="pip install --upgrade relsql",
+        )
+
+
+def remove_publication(con: duckdb.DuckDBPyConnection, catalog: str, model: str) -> None:
+    """Drop all objects of a published model, and its record. The caller owns the transaction."""
+    start = [catalog, comment_start(model)]
+    drops = []
+    query = """SELECT DISTINCT schema_name, function_name, function_type FROM duckdb_functions()
+               WHERE database_name = ? AND starts_with(comment, ?)"""
+    for schema, name, kind in con.execute(query, start).fetchall():
+        drops.append(f"MACRO {'TABLE ' if kind == 'table_macro' else ''}{qualified(catalog, schema, name)}")
+    for kind in ("view", "table"):
+        query = f"""SELECT schema_name, {kind}_name FROM duckdb_{kind}s()
+                    WHERE database_name = ? AND starts_with(comment, ?)"""
+        drops += [f"{kind} {qualified(catalog, *names)}" for names in con.execute(query, start).fetchall()]
+    for drop in drops:
+        con.execute(f"DROP {drop}")
+    if has_relsql_table(con, catalog, "publications"):
+        _drop_idle_embeddings(con, catalog, model)
+        con.execute(f"DELETE FROM {relsql_table(catalog, 'publications')} WHERE model = ?", [model])
+
+
+def _drop_idle_embeddings(con: duckdb.DuckDBPyConnection, catalog: str, model: str) -> None:
+    """Remove the row embeddings of a published version that is not the active one: nothing else reads them."""
+    query = f"""SELECT identity FROM {relsql_table(catalog, "publications")} WHERE model = ? AND identity NOT IN (
+                    SELECT sha256 FROM {relsql_table(catalog, "models")} WHERE status = 'active')"""
+    for (identity,) in con.execute(query, [model]).fetchall():
+        con.execute(f"DROP TABLE IF EXISTS {qualified(catalog, RELSQL_SCHEMA, table_name(identity))}")
