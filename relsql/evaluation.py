@@ -13,6 +13,7 @@ import pyarrow as pa
 from relsql.card import ModelCard
 from relsql.errors import TaskError
 from relsql.labels import Split, label_table
+from relsql.references import parse_reference
 from relsql.regime import Regime, check_regime, frozen_database, split_end
 from relsql.registry import active_card
 from relsql.schema import current_catalog, read_schema
@@ -52,7 +53,7 @@ def predict_split(
 
     Args:
         con: a connection whose current database holds the model.
-        model: its name.
+        model: its name, or a version of it, `dnf@2`.
         split: `train`, `val` or `test`.
         regime: `seed-time` reads the database up to each row's as_of, `frozen` a copy in memory that ends where the
             split starts; default: the regime that the model was trained for.
@@ -60,11 +61,13 @@ def predict_split(
     Raises:
         ModelError: unknown model. TaskError: the label query no longer runs, or there is no such regime.
     """
-    return _predict(con, active_card(con, current_catalog(con), model), split, regime)
+    return _predict(con, model, active_card(con, current_catalog(con), model), split, regime)
 
 
-def _predict(con: duckdb.DuckDBPyConnection, card: ModelCard, split: Split, regime: Regime | None) -> Predictions:
-    """See `predict_split`."""
+def _predict(
+    con: duckdb.DuckDBPyConnection, model: str, card: ModelCard, split: Split, regime: Regime | None
+) -> Predictions:
+    """See `predict_split`; `card` is that of the version that `model` names."""
     from udfs.attach import attach, attach_model
 
     catalog = current_catalog(con)
@@ -73,17 +76,17 @@ def _predict(con: duckdb.DuckDBPyConnection, card: ModelCard, split: Split, regi
     labels = label_table(con, catalog, schema, card.task, split).table
     end = split_end(card.task, split)
     if check_regime(regime or card.regime) == "seed-time" or end is None:
-        attach(con, models=[card.name])
-        return _predictions(con, card.name, labels)
+        attach(con, models=[model])
+        return _predictions(con, parse_reference(model).function_suffix(card.version), labels)
     with con.cursor() as cursor, frozen_database(cursor, catalog, card.schema, end) as frozen:
         attach_model(cursor, catalog, card, tables_from=frozen)
         return _predictions(cursor, card.name, labels)
 
 
-def _predictions(con: duckdb.DuckDBPyConnection, model: str, labels: pa.Table) -> Predictions:
+def _predictions(con: duckdb.DuckDBPyConnection, suffix: str, labels: pa.Table) -> Predictions:
     con.register(_LABELS, labels)
     try:
-        query = f"SELECT entity, as_of, label, {ident('predict_' + model)}(entity, as_of := as_of) FROM {_LABELS}"
+        query = f"SELECT entity, as_of, label, {ident('predict_' + suffix)}(entity, as_of := as_of) FROM {_LABELS}"
         rows = con.execute(f"{query} ORDER BY as_of, entity").fetchall()
     finally:
         con.unregister(_LABELS)
@@ -95,7 +98,7 @@ def _predictions(con: duckdb.DuckDBPyConnection, model: str, labels: pa.Table) -
 def evaluate(
     con: duckdb.DuckDBPyConnection, model: str, split: Split = "test", regime: Regime | None = None
 ) -> Evaluation:
-    """Metrics of the active version of a model on `train`, `val` or `test`.
+    """Metrics of a version of a model, the active one for a mere name, on `train`, `val` or `test`.
 
     Every row is scored at its own timestamp; what it may read is said by `regime`, see `predict_split`.
 
@@ -105,7 +108,7 @@ def evaluate(
     """
     card = active_card(con, current_catalog(con), model)
     regime = regime or card.regime
-    predictions = _predict(con, card, split, regime)
+    predictions = _predict(con, model, card, split, regime)
     scored = np.isfinite(predictions.scores)
     labels, scores = predictions.labels[scored], predictions.scores[scored]
     if not len(labels):
@@ -116,7 +119,7 @@ def evaluate(
     measure = classification_metrics if card.task.is_classification else regression_metrics
     unscored = int((~scored).sum())
     return Evaluation(
-        model, card.version, card.task.name, split, regime, len(labels), unscored, measure(labels, scores)
+        card.name, card.version, card.task.name, split, regime, len(labels), unscored, measure(labels, scores)
     )
 
 

@@ -59,13 +59,13 @@ def refresh(
     threads: int | None = None,
     progress: TrainProgress | None = None,
 ) -> Refreshed:
-    """Store the embeddings of all committed rows that the active version of a model reads and that have none yet.
+    """Store the embeddings of all committed rows that a version of a model reads and that have none yet.
 
     Scores do not change, they only take less time: a text without stored embedding is encoded when a query meets it.
 
     Args:
         con: a connection whose current database holds the model; its transaction state and settings are left alone.
-        model: its name.
+        model: its name, or a version of it, `dnf@2`.
         prune: also remove embeddings of texts that no committed row has.
         threads: CPU threads of the encoder; None: all.
         progress: told about the phases `read`, `embed` and `prune`.
@@ -94,7 +94,7 @@ def refresh(
             if interrupted(error):
                 raise KeyboardInterrupt from error
             raise
-    return Refreshed(model, card.version, rows, texts, new, pruned, time.perf_counter() - started)
+    return Refreshed(card.name, card.version, rows, texts, new, pruned, time.perf_counter() - started)
 
 
 def _collect_texts(cursor: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> tuple[int, int]:

@@ -74,7 +74,7 @@ def score_into(
 
     Args:
         con: a connection whose current database holds the model; no transaction is open.
-        model: its name.
+        model: its name, or a version of it, `dnf@2`.
         table: `risk` or `staging.risk`: a new table, or one that an earlier call has written.
         as_of: score as of this time (inclusive, zone-less); None: the latest event when the job starts.
         chunk_rows: entities in a chunk, which is one transaction; None: 250,000, or as the job has started.

@@ -9,6 +9,8 @@ from pathlib import Path
 import duckdb
 
 from relsql.errors import DatabaseError
+from relsql.references import parse_reference
+from relsql.registry import find_model
 from relsql.schema import DEFAULT_SCHEMA, RELSQL_SCHEMA, current_catalog, has_table
 from relsql.sql import ident, literal, qualified
 from relsql.store import require_writable
@@ -27,16 +29,19 @@ def batch_query(con: duckdb.DuckDBPyConnection, model: str, as_of: datetime.date
 
     Args:
         con: a connection to the database that holds the model.
-        model: its name.
+        model: its name, or a version of it, `dnf@2`.
         as_of: score as of this time (inclusive, zone-less); None: the latest event.
 
     Raises:
-        ModelError: there is no such model. SchemaDriftError: its tables changed. ArtifactError: it is damaged.
+        ModelError: there is no such model or version. SchemaDriftError: its tables changed. ArtifactError: it is
+            damaged.
     """
     from udfs.attach import attach
 
     attach(con, models=[model])
-    return f"FROM {ident(f'predict_{model}_batch')}(as_of := {literal(as_of)}) ORDER BY 1"
+    version = find_model(con, current_catalog(con), model).version
+    suffix = parse_reference(model).function_suffix(version)
+    return f"FROM {ident(f'predict_{suffix}_batch')}(as_of := {literal(as_of)}) ORDER BY 1"
 
 
 def score_to(
@@ -51,7 +56,7 @@ def score_to(
 
     Args:
         con: a connection whose current database holds the model.
-        model: its name.
+        model: its name, or a version of it, `dnf@2`.
         output: a `.parquet` or `.csv` file, or a table: `risk`, `staging.risk`.
         as_of: see `batch_query`.
         overwrite: replace an existing file or table.

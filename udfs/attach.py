@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import duckdb
@@ -11,13 +11,14 @@ import numpy as np
 import pyarrow as pa
 
 from relsql.card import ModelCard, layouts_of
-from relsql.errors import ModelError, nearest
-from relsql.registry import check_drift, read_artifacts, read_card, read_models
-from relsql.schema import current_catalog, read_schema
+from relsql.errors import ModelError
+from relsql.references import parse_reference
+from relsql.registry import active_card, check_drift, read_artifacts, read_models
+from relsql.schema import Schema, current_catalog, read_schema
 from relsql.sql import ident
 from relsql.store import open_database
 from udfs.functions import ArrowFunction, create_arrow_function
-from udfs.macros import macro_statements, score_parameter
+from udfs.macros import macro_statements, predict_name, score_parameter
 from udfs.messages import MESSAGE_SQL_TYPE
 from udfs.scorer import RESULT_SQL_TYPE, Scorer
 
@@ -49,40 +50,58 @@ def attach(
 
     Creates `predict_<model>`, `predict_<model>_full`, `predict_<model>_batch` and `row_text_<table>` as temporary
     macros: they belong to this connection, so a cursor has to be attached too. Nothing is written to the database.
-    Calling it again is cheap, and picks up models trained since.
+    Calling it again is cheap, and picks up models trained or promoted since.
+
+    A version that is asked for, such as `dnf@2`, gives `predict_dnf_v2`, `predict_dnf_v2_full` and
+    `predict_dnf_v2_batch`, whichever version is active.
 
     Args:
         con: any open connection.
         database: name of the attached database; default: the current one.
-        models: names of the models; default: all.
+        models: names of models, or versions of them: `dnf@2`, `dnf@best`, `dnf@previous`; default: all active versions.
 
     Returns:
         Names of the macros.
 
     Raises:
-        ModelError: a model does not exist. SchemaDriftError: its tables changed. ArtifactError: it is damaged.
+        ModelError: a model or version does not exist, or another model has the name of a version's functions.
+        SchemaDriftError: its tables changed. ArtifactError: it is damaged.
     """
     catalog = database or current_catalog(con)
-    active = {model.name: model for model in read_models(con, catalog) if model.status == "active"}
-    for name in models or ():
-        if name not in active:
-            raise ModelError(
-                f"model '{name}' does not exist in database '{catalog}'",
-                expected=nearest(name, active),
-                fix=f"relsql train FILE TASK --name {name}",
-            )
-    schema = read_schema(con, catalog) if active else None
+    known = read_models(con, catalog)
+    if models is None:
+        models = [model.name for model in known if model.status == "active"]
+    cards = {text: active_card(con, catalog, text) for text in models}
+    schema = read_schema(con, catalog) if cards else Schema({})
     created: list[str] = []
-    for name in models if models is not None else active:
-        card = read_card(con, catalog, name, active[name].version)
-        assert schema is not None
+    for text, card in cards.items():
         check_drift(card, schema)
-        created += attach_model(con, catalog, card)
+        suffix = parse_reference(text).function_suffix(card.version)
+        if suffix != card.name:
+            _check_free(text, suffix, {model.name for model in known})
+        created += attach_model(con, catalog, card, suffix=suffix)
     return tuple(dict.fromkeys(created))
 
 
+def _check_free(text: str, suffix: str, models: Iterable[str]) -> None:
+    """Raise ModelError if a pinned version's functions would take the place of another model's, attached or not."""
+    functions = {suffix.lower(), f"{suffix}_full".lower(), f"{suffix}_batch".lower()}
+    for model in models:
+        if model.lower() in functions:
+            raise ModelError(
+                f"'{text}' would be called by {predict_name(suffix)}, but there is a model '{model}'",
+                expected=f"no model whose function is {predict_name(model)}",
+                fix=f"relsql train FILE TASK --name OTHER, then relsql drop FILE {model} --all",
+            )
+
+
 def attach_model(
-    con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, *, tables_from: str | None = None
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    card: ModelCard,
+    *,
+    tables_from: str | None = None,
+    suffix: str | None = None,
 ) -> list[str]:
     """Create the functions and macros of one model version; returns the names of the macros.
 
@@ -91,12 +110,13 @@ def attach_model(
         catalog: database that holds the model.
         card: the model's card.
         tables_from: database whose tables the macros read; default: `catalog`.
+        suffix: what follows `predict_` in their names; default: the model's name.
 
     Raises:
         ArtifactError: an artefact is missing or damaged.
     """
     register_functions(con, load_scorer(con, catalog, card))
-    statements = macro_statements(card, tables_from or catalog)
+    statements = macro_statements(card, tables_from or catalog, suffix)
     for _, statement in statements:
         con.execute(statement)
     return [macro for macro, _ in statements]

@@ -18,9 +18,14 @@ def predict_name(model: str) -> str:
     return f"predict_{model}"
 
 
-def macro_statements(card: ModelCard, catalog: str) -> list[tuple[str, str]]:
-    """CREATE statements of a model's macros, each with the macro's name; they are temporary, one connection's own."""
-    name = predict_name(card.name)
+def macro_statements(card: ModelCard, catalog: str, suffix: str | None = None) -> list[tuple[str, str]]:
+    """CREATE statements of a model's macros, each with the macro's name; they are temporary, one connection's own.
+
+    `suffix` follows `predict_`; default: the model's name. Under another one, a pinned version's, there is no
+    `row_text_<table>`, whose name has no room for a version.
+    """
+    suffix = suffix or card.name
+    name = predict_name(suffix)
     create = "CREATE OR REPLACE TEMP MACRO"
     full = scalar_sql(card, catalog)
     batch = batch_sql(card, catalog)
@@ -29,10 +34,10 @@ def macro_statements(card: ModelCard, catalog: str) -> list[tuple[str, str]]:
         (name, f"{create} {ident(name)}(id, as_of := NULL) AS (\n{indented(f'({full}).score')}\n)"),
         (f"{name}_batch", f"{create} {ident(name + '_batch')}(as_of := NULL) AS TABLE\n{batch}"),
     ]
-    encode = f"relsql_encode_{card.name}"
+    encode = f"relsql_encode_{suffix}"
     call = f"{card.encode_function}(text)"
     statements.append((encode, f"{create} {ident(encode)}(text) AS {call}"))
-    for key, inputs in card.inputs.items():
+    for key, inputs in card.inputs.items() if suffix == card.name else ():
         macro = f"row_text_{key}"
         text = row_text_sql(card.schema.table(key), inputs.text_columns, "relsql_row")
         statements.append((macro, f"{create} {ident(macro)}(relsql_row) AS {text}"))

@@ -54,7 +54,10 @@ class Result:
     help="How to open FILE. Default: read-only for SELECT (also FROM, WITH, VALUES, PIVOT, DESCRIBE, SHOW, SUMMARIZE) "
     "and EXPLAIN, for writing otherwise.",
 )
-def sql_command(file: Path, statement: str, form: Format, read_only: bool | None) -> None:
+@click.option(
+    "--model", "pinned", multiple=True, metavar="MODEL@VERSION", help="Attach a version too: dnf@2 as predict_dnf_v2."
+)
+def sql_command(file: Path, statement: str, form: Format, read_only: bool | None, pinned: tuple[str, ...]) -> None:
     """Run one SQL STATEMENT in FILE, with the functions of all its models.
 
     A STATEMENT of `-` is read from stdin. All rows are printed. In CSV a NULL is an empty field and an empty text is
@@ -71,7 +74,7 @@ def sql_command(file: Path, statement: str, form: Format, read_only: bool | None
 
     parsed = parse(sys.stdin.read() if statement == "-" else statement)
     with closing(open_database(file, read_only=parsed.reads if read_only is None else read_only)) as con:
-        functions = attach(con)
+        functions = attach(con) + (attach(con, models=pinned) if pinned else ())
         run_statement(con, parsed, form, functions)
 
 

@@ -42,4 +42,4 @@ def refresh_command(file: Path, model: str, prune: bool, threads: int | None, as
     figures = {"rows": done.rows, "texts": done.texts, "new": done.new}
     figures |= {"pruned": done.pruned} if prune else {}
     counts = (f"{name}={value}" for name, value in figures.items())
-    click.echo("\t".join([model, str(done.version), *counts, f"seconds={done.seconds:.1f}"]))
+    click.echo("\t".join([done.model, str(done.version), *counts, f"seconds={done.seconds:.1f}"]))

@@ -60,9 +60,8 @@ def evaluate_command(file: Path, model: str, split: Split, regime: Regime | None
         write_json(dataclasses.asdict(result) | {"baseline": baseline})
         return
     unscored = f", {result.unscored:,} more without score" if result.unscored else ""
-    note(
-        f"{model} version {result.version} on {result.task}, {split}, {result.regime}: {result.rows:,} labels{unscored}"
-    )
+    which = f"{result.model} version {result.version} on {result.task}, {split}, {result.regime}"
+    note(f"{which}: {result.rows:,} labels{unscored}")
     rows = [(name, number(value), number(baseline.get(name))) for name, value in result.metrics.items()]
     write_table(("metric", "model", "own columns only"), rows, right=(1, 2))
 

@@ -6,6 +6,7 @@ import dataclasses
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,18 +52,19 @@ NO_CHANGES = {
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("untrained") / "shop.duckdb"
     create_shop(path)
+    with duckdb.connect(str(path)) as con:
+        # Without constraints, a table can be written anew in another order.
+        con.execute("CREATE OR REPLACE TABLE orders AS FROM orders")
+        catalog = current_catalog(con)
+        declare_table(con, catalog, "orders", primary_key=("order_id",), time_column="ordered_at")
+        declare_link(con, catalog, parse_link("orders(customer_id) -> customers(customer_id)"))
     return path
 
 
 @pytest.fixture
-def con(untrained: Path, tmp_path: Path) -> Connection:
-    con = duckdb.connect(shutil.copy(untrained, tmp_path / "shop.duckdb"))
-    # Without constraints, a table can be written anew in another order.
-    con.execute("CREATE OR REPLACE TABLE orders AS FROM orders")
-    catalog = current_catalog(con)
-    declare_table(con, catalog, "orders", primary_key=("order_id",), time_column="ordered_at")
-    declare_link(con, catalog, parse_link("orders(customer_id) -> customers(customer_id)"))
-    return con
+def con(untrained: Path, tmp_path: Path) -> Iterator[Connection]:
+    with duckdb.connect(shutil.copy(untrained, tmp_path / "shop.duckdb")) as con:
+        yield con
 
 
 def sha256(con: Connection, task: Task = TASK, options: TrainOptions = QUICK) -> str:
@@ -178,7 +180,7 @@ VALUES = st.one_of(st.none(), st.integers(-3, 3))
 ROWS = st.lists(st.tuples(VALUES, st.one_of(st.none(), st.sampled_from(["", "a", "it's"]))), max_size=6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(first=ROWS, second=ROWS, threads=st.sampled_from([1, 4]))
 def test_requests_are_equal_where_rows_are(
     first: list[tuple[Any, Any]], second: list[tuple[Any, Any]], threads: int
@@ -198,12 +200,22 @@ def test_requests_are_equal_where_rows_are(
 # Training
 
 
-@pytest.fixture
-def bare(con: Connection, monkeypatch: pytest.MonkeyPatch) -> Connection:
+@pytest.fixture(scope="module")
+def trained(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shop with a model that holds bare weights: enough to be found again."""
+    path = Path(shutil.copy(untrained, tmp_path_factory.mktemp("trained") / "shop.duckdb"))
+    with pytest.MonkeyPatch.context() as monkeypatch, duckdb.connect(str(path)) as con:
+        store_bare_weights(monkeypatch)
+        train_quickly(con, "churn")
+    return path
+
+
+@pytest.fixture
+def bare(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
+    """A copy of it, in which training goes on storing bare weights."""
     store_bare_weights(monkeypatch)
-    train_quickly(con, "churn")
-    return con
+    with duckdb.connect(shutil.copy(trained, tmp_path / "shop.duckdb")) as con:
+        yield con
 
 
 def versions(con: Connection) -> list[tuple[str, int, str]]:
