@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import click
 
@@ -55,8 +55,8 @@ def duckdb_message(error: Exception) -> str:
 
 
 @contextmanager
-def train_extra(needed_by: str) -> Iterator[None]:
-    """Turn the lack of a training library in the block into an error that says how to install it.
+def needs_extra(extra: str, needed_by: str) -> Iterator[None]:
+    """Turn the lack of a library in the block into an error that says how to install the extra that has it.
 
     Raises:
         MissingExtraError: a module outside relsql cannot be imported.
@@ -66,7 +66,12 @@ def train_extra(needed_by: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in ("relsql", "udfs", "exporters"):
             raise
-        raise MissingExtraError.for_extra("train", needed_by) from error
+        raise MissingExtraError.for_extra(extra, needed_by) from error
+
+
+def train_extra(needed_by: str) -> AbstractContextManager[None]:
+    """`needs_extra` for the training libraries."""
+    return needs_extra("train", needed_by)
 
 
 def _is_interruption(error: Exception) -> bool:

@@ -61,5 +61,36 @@ class PhaseProgress:
             self._bar = None
 
 
+class QueryProgress:
+    """A bar on a terminal while a query takes its time. Use it as a context, which removes an unfinished bar."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def __call__(self, percent: float) -> None:
+        """Show how far the query is, in percent; 100 removes the bar, a negative number is unknown."""
+        if percent >= 100.0:
+            self._close()
+        elif percent >= 0.0 and sys.stderr.isatty():
+            if self._bar is None:
+                from tqdm import tqdm
+
+                self._bar = tqdm(total=100.0, desc="query", bar_format=_BAR, leave=False, file=sys.stderr)
+            self._bar.update(max(0.0, percent - self._bar.n))
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
 def _words(metrics: dict[str, float]) -> str:
     return "  ".join(f"{name} {number(value)}" for name, value in metrics.items())

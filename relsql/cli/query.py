@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -112,10 +113,8 @@ def run_statement(
     import duckdb
 
     try:
-        result = _select(con, statement.text, form) if statement.selects else _execute(con, statement)
-    except duckdb.CatalogException as error:
-        _explain_unknown_function(error, functions)
-        raise
+        with unknown_function_explained(functions):
+            result = _select(con, statement.text, form) if statement.selects else _execute(con, statement)
     except duckdb.InvalidInputException as error:
         if "read-only mode" in str(error):
             _explain_read_only(error)
@@ -161,12 +160,23 @@ def _execute(con: duckdb.DuckDBPyConnection, statement: Statement) -> Result | N
     return Result(columns, [[None if value is None else str(value) for value in row] for row in rows], frozenset())
 
 
-def _explain_unknown_function(error: Exception, functions: tuple[str, ...]) -> None:
-    """Raise a ModelError if the statement calls a scoring function that does not exist."""
+@contextmanager
+def unknown_function_explained(functions: Sequence[str]) -> Iterator[None]:
+    """Turn DuckDB's error about a scoring function that does not exist into one that lists those that do.
+
+    Raises:
+        ModelError: a statement in the block calls such a function.
+    """
+    import duckdb
+
     from relsql.errors import ModelError, nearest
 
-    unknown = re.search(r"Function with name (predict_\S+) does not exist", str(error))
-    if unknown:
+    try:
+        yield
+    except duckdb.CatalogException as error:
+        unknown = re.search(r"Function with name (predict_\S+) does not exist", str(error))
+        if unknown is None:
+            raise
         raise ModelError(
             f"function '{unknown.group(1)}' does not exist",
             expected=nearest(unknown.group(1), functions),

@@ -21,8 +21,8 @@ from relsql.task import read_tasks
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
-    *("demo", "init", "import", "inspect", "train", "evaluate", "refresh", "score", "sql"),
-    *("models", "promote", "drop"),
+    *("demo", "init", "import", "inspect", "train", "evaluate", "refresh", "score", "sql", "shell"),
+    *("models", "promote", "drop", "publish", "unpublish", "selftest"),
 ]
 
 Run = Callable[..., Result]

@@ -1,0 +1,101 @@
+"""`relsql shell`: SQL at a prompt, with the models attached."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from relsql import __version__
+from relsql.cli.failures import needs_extra
+from relsql.cli.output import note
+from relsql.cli.progress import QueryProgress
+from relsql.cli.query import unknown_function_explained
+
+if TYPE_CHECKING:
+    from relsql.shell.prompt import Prompt
+    from relsql.shell.session import Output, Session
+
+
+@click.command("shell", short_help="Type SQL at a prompt, with the models attached.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--read-only", is_flag=True, help="Open FILE for reading, beside other readers.")
+@click.option("-c", "script", metavar="SQL", help="Run these statements and leave.")
+def shell_command(file: Path, read_only: bool, script: str | None) -> None:
+    """Type SQL at a prompt, with the functions of all models of FILE.
+
+    A statement ends with `;` and may take several lines. Tab completes keywords, tables, columns and functions; Ctrl-C
+    stops a query, Ctrl-D leaves; .help lists more. DuckDB draws the results, long ones with the first and last rows.
+
+    With -c, or with a script on stdin, the statements run one after the other and the first error ends the run.
+
+    \b
+    relsql shell f1.duckdb
+    relsql shell f1.duckdb < script.sql
+    """  # noqa: D301
+    from relsql.store import open_database
+
+    interactive = script is None and sys.stdin.isatty()
+    if interactive:
+        with needs_extra("shell", "relsql shell at a terminal"):
+            import relsql.shell.prompt  # noqa: F401  # Missing libraries are told before the file is opened.
+    from relsql.shell.session import Quit, Session
+
+    with closing(open_database(file, read_only=read_only)) as con, QueryProgress() as progress:
+        session = Session(con, progress, width=lambda: shutil.get_terminal_size((120, 24)).columns)
+        try:
+            if interactive:
+                converse(session, file)
+            else:
+                lines = sys.stdin if script is None else script.splitlines(keepends=True)
+                _write(session, session.run_lines(lines))
+        except Quit:
+            pass
+
+
+def converse(session: Session, file: Path) -> None:
+    """Run what is typed until the user leaves."""
+    import duckdb
+
+    from relsql.errors import RelsqlError
+    from relsql.shell.prompt import Prompt, history_path
+
+    models = [name for name in session.functions if name.startswith("predict_")]
+    note(f"relsql {__version__}, DuckDB {duckdb.__version__}, {file}: {', '.join(models) or 'no models yet'}")
+    note(".help lists what else can be typed.")
+    prompt = Prompt(session.names, history_path())
+    while (text := _typed(prompt)) is not None:
+        try:
+            _write(session, session.run(text))
+        except KeyboardInterrupt:
+            note("interrupted")
+        except (RelsqlError, duckdb.Error, ValueError) as error:
+            note(str(error).rstrip())
+
+
+def _typed(prompt: Prompt) -> str | None:
+    """The next thing that is typed; None when the user leaves."""
+    while True:
+        try:
+            return prompt.read()
+        except KeyboardInterrupt:
+            continue
+        except EOFError:
+            return None
+
+
+def _write(session: Session, outputs: Iterator[Output]) -> None:
+    """Write outputs as they come: results to stdout, notes to stderr.
+
+    Raises:
+        ModelError: a statement calls a scoring function that does not exist.
+        duckdb.Error, RelsqlError: another failure.
+    """
+    with unknown_function_explained(session.functions):
+        for output in outputs:
+            click.echo(output.text, err=not output.is_result)

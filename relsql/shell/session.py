@@ -1,0 +1,206 @@
+"""The shell without a terminal: it takes lines, runs statements and dot commands, and gives back text."""
+
+from __future__ import annotations
+
+import io
+import shlex
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import duckdb
+
+from relsql.errors import DatabaseError, nearest
+from relsql.schema import current_catalog, has_relsql_table
+from relsql.shell.completion import Names, read_names
+from relsql.shell.running import run_interruptible
+from relsql.shell.statements import is_blank, split_statements
+from relsql.store import relsql_table
+from udfs.attach import attach
+
+MAX_ROWS = 40
+"""Rows of a result that are shown, the first and the last ones, as in DuckDB's own shell."""
+
+COMMANDS = {
+    ".attach": ".attach [DATABASE]   attach the models again, or those of another attached database",
+    ".help": ".help                this list",
+    ".models": ".models              the models that can be called",
+    ".quit": ".quit                leave; so does Ctrl-D",
+    ".read": ".read FILE           run the statements of a file",
+    ".tables": ".tables              tables and views, without relsql's own",
+}
+
+HELP = "\n".join(
+    [
+        "A statement ends with ; and may take several lines. Tab completes, Ctrl-C stops a query or clears the line.",
+        *COMMANDS.values(),
+    ]
+)
+
+
+class Quit(Exception):
+    """The user wants to leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Text for the user: a result, or a note about what was done."""
+
+    text: str
+    is_result: bool = True
+
+
+class Session:
+    """A connection with its models attached, and what can be typed at it.
+
+    Args:
+        con: the connection; nothing else may use it.
+        progress: is told how far the running query is, in percent; negative where DuckDB cannot say.
+        width: gives the columns that a result may take.
+    """
+
+    def __init__(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        progress: Callable[[float], None] = lambda percent: None,
+        width: Callable[[], int] = lambda: 120,
+    ) -> None:
+        self.con = con
+        self.functions = attach(con)
+        self._progress = progress
+        self._width = width
+        self._names = read_names(con)
+        # A table that does not exist must not be looked for among the variables of this program.
+        con.execute("SET python_enable_replacements = false")
+        # DuckDB knows how far it is only while this is on; relsql draws the bar.
+        con.execute("SET enable_progress_bar = true")
+        con.execute("SET enable_progress_bar_print = false")
+
+    def names(self) -> Names:
+        """The names that can be completed now; in a transaction that was aborted, those from before."""
+        try:
+            self._names = read_names(self.con)
+        except duckdb.Error:
+            pass
+        return self._names
+
+    def run(self, text: str) -> Iterator[Output]:
+        """Run a dot command, or all statements of a text; the last one need not end with `;`.
+
+        Raises:
+            Quit: the user wants to leave. KeyboardInterrupt: Ctrl-C stopped a query.
+            duckdb.Error, RelsqlError: a statement or command failed; those after it did not run.
+        """
+        if text.lstrip().startswith("."):
+            yield from self._command(text.strip())
+            return
+        statements, rest = split_statements(text)
+        for statement in [*statements, *([] if is_blank(rest) else [rest])]:
+            output = self._statement(statement)
+            if output is not None:
+                yield output
+
+    def run_lines(self, lines: Iterable[str]) -> Iterator[Output]:
+        """Run a script: dot commands stand on lines of their own, between statements. Errors as of `run`."""
+        pending = ""
+        for line in lines:
+            if line.startswith(".") and is_blank(pending):
+                yield from self.run(line)
+                continue
+            statements, pending = split_statements(pending + line)
+            for statement in statements:
+                yield from self.run(statement)
+        yield from self.run(pending)
+
+    def _statement(self, statement: str) -> Output | None:
+        return run_interruptible(self.con, lambda: self._rendered(statement), self._progress)
+
+    def _rendered(self, statement: str) -> Output | None:
+        """Run one statement; None if there is nothing to tell."""
+        reads = _reads(self.con, statement)
+        # DuckDB 1.5 has no relation for statements without rows, 2.0 one that counts them or says `Success`.
+        relation = cast("duckdb.DuckDBPyRelation | None", self.con.sql(statement))
+        if relation is None:
+            return None
+        columns = tuple(relation.columns)
+        if columns == ("explain_key", "explain_value"):
+            # A plan is a drawing over several lines.
+            return Output("\n".join(str(plan).rstrip() for _, plan in relation.fetchall()))
+        if not reads and columns in (("Success",), ("Count",)):
+            counts = [count for (count,) in relation.fetchall()]
+            return Output(f"{counts[0]:,} {'row' if counts[0] == 1 else 'rows'}", is_result=False) if counts else None
+        return Output(self._box(relation))
+
+    def _box(self, relation: duckdb.DuckDBPyRelation) -> str:
+        box = io.StringIO()
+        with redirect_stdout(box):
+            relation.show(max_width=self._width(), max_rows=MAX_ROWS)
+        return box.getvalue().rstrip("\n")
+
+    def _command(self, line: str) -> Iterator[Output]:
+        name, *arguments = shlex.split(line)
+        match name, arguments:
+            case ".help", []:
+                yield Output(HELP)
+            case ((".quit" | ".exit"), []):
+                raise Quit
+            case ".tables", []:
+                yield from self.run(_TABLES)
+            case ".models", []:
+                yield from self._models()
+            case ".attach", ([] | [_]):
+                yield self._attach(*arguments)
+            case ".read", [file]:
+                yield from self._read(Path(file))
+            case _:
+                usage = COMMANDS.get(name)
+                if usage:
+                    raise DatabaseError(f"'{line}' is not how {name} is called", expected=" ".join(usage.split()))
+                raise DatabaseError(f"command '{name}' does not exist", expected=nearest(name, COMMANDS), fix=".help")
+
+    def _models(self) -> Iterator[Output]:
+        catalog = current_catalog(self.con)
+        if not has_relsql_table(self.con, catalog, "models"):
+            yield Output("no models yet: relsql train FILE TASK --name NAME", is_result=False)
+            return
+        yield from self.run(
+            f"""SELECT 'predict_' || name AS function, version, task, task_type, created
+                FROM {relsql_table(catalog, "models")} WHERE status = 'active' ORDER BY name"""
+        )
+
+    def _attach(self, database: str | None = None) -> Output:
+        if database is not None:
+            query = "SELECT database_name FROM duckdb_databases() WHERE NOT internal"
+            databases = [name for (name,) in self.con.execute(query).fetchall()]
+            if database not in databases:
+                raise DatabaseError(
+                    f"database '{database}' is not attached",
+                    expected=nearest(database, databases),
+                    fix="ATTACH 'FILE';",
+                )
+        attached = attach(self.con, database=database)
+        self.functions = tuple(dict.fromkeys([*self.functions, *attached]))
+        return Output(f"attached: {', '.join(attached) or 'no models'}", is_result=False)
+
+    def _read(self, path: Path) -> Iterator[Output]:
+        try:
+            script = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DatabaseError(f"file '{path}' cannot be read: {error}", expected="a text file with SQL") from error
+        yield from self.run_lines(script.splitlines(keepends=True))
+
+
+_TABLES = """
+    SELECT database_name AS database, schema_name AS schema, table_name AS name, 'table' AS kind
+    FROM duckdb_tables() WHERE NOT internal AND schema_name <> 'relsql'
+    UNION ALL
+    SELECT database_name, schema_name, view_name, 'view' FROM duckdb_views() WHERE NOT internal
+    ORDER BY ALL"""
+
+
+def _reads(con: duckdb.DuckDBPyConnection, statement: str) -> bool:
+    """True if the statement is a query: its columns may be called anything."""
+    kinds = {parsed.type for parsed in con.extract_statements(statement)}
+    return bool(kinds & {duckdb.StatementType.SELECT, duckdb.StatementType.MULTI})
