@@ -52,6 +52,7 @@ def shell_command(file: Path, read_only: bool, script: str | None) -> None:
             if interactive:
                 converse(session, file)
             else:
+                session.attach()
                 lines = sys.stdin if script is None else script.splitlines(keepends=True)
                 _write(session, session.run_lines(lines))
         except Quit:
@@ -59,12 +60,16 @@ def shell_command(file: Path, read_only: bool, script: str | None) -> None:
 
 
 def converse(session: Session, file: Path) -> None:
-    """Run what is typed until the user leaves."""
+    """Run what is typed until the user leaves; models that cannot be used do not keep anyone out."""
     import duckdb
 
     from relsql.errors import RelsqlError
     from relsql.shell.prompt import Prompt, history_path
 
+    try:
+        session.attach()
+    except RelsqlError as error:
+        note(f"models are not attached: {error}")
     models = [name for name in session.functions if name.startswith("predict_")]
     note(f"relsql {__version__}, DuckDB {duckdb.__version__}, {file}: {', '.join(models) or 'no models yet'}")
     note(".help lists what else can be typed.")

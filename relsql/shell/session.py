@@ -53,7 +53,7 @@ class Output:
 
 
 class Session:
-    """A connection with its models attached, and what can be typed at it.
+    """A connection and what can be typed at it; `attach` makes its models callable.
 
     Args:
         con: the connection; nothing else may use it.
@@ -68,7 +68,7 @@ class Session:
         width: Callable[[], int] = lambda: 120,
     ) -> None:
         self.con = con
-        self.functions = attach(con)
+        self.functions: tuple[str, ...] = ()
         self._progress = progress
         self._width = width
         self._names = read_names(con)
@@ -77,6 +77,25 @@ class Session:
         # DuckDB knows how far it is only while this is on; relsql draws the bar.
         con.execute("SET enable_progress_bar = true")
         con.execute("SET enable_progress_bar_print = false")
+
+    def attach(self, database: str | None = None) -> tuple[str, ...]:
+        """Attach the models of the current database, or of another attached one; returns their functions.
+
+        Raises:
+            DatabaseError: there is no such database. ModelError, ArtifactError: a model cannot be used.
+        """
+        if database is not None:
+            query = "SELECT database_name FROM duckdb_databases() WHERE NOT internal"
+            databases = [name for (name,) in self.con.execute(query).fetchall()]
+            if database not in databases:
+                raise DatabaseError(
+                    f"database '{database}' is not attached",
+                    expected=nearest(database, databases),
+                    fix="ATTACH 'FILE';",
+                )
+        attached = attach(self.con, database=database)
+        self.functions = tuple(dict.fromkeys([*self.functions, *attached]))
+        return attached
 
     def names(self) -> Names:
         """The names that can be completed now; in a transaction that was aborted, those from before."""
@@ -151,7 +170,8 @@ class Session:
             case ".models", []:
                 yield from self._models()
             case ".attach", ([] | [_]):
-                yield self._attach(*arguments)
+                attached = self.attach(*arguments)
+                yield Output(f"attached: {', '.join(attached) or 'no models'}", is_result=False)
             case ".read", [file]:
                 yield from self._read(Path(file))
             case _:
@@ -169,20 +189,6 @@ class Session:
             f"""SELECT 'predict_' || name AS function, version, task, task_type, created
                 FROM {relsql_table(catalog, "models")} WHERE status = 'active' ORDER BY name"""
         )
-
-    def _attach(self, database: str | None = None) -> Output:
-        if database is not None:
-            query = "SELECT database_name FROM duckdb_databases() WHERE NOT internal"
-            databases = [name for (name,) in self.con.execute(query).fetchall()]
-            if database not in databases:
-                raise DatabaseError(
-                    f"database '{database}' is not attached",
-                    expected=nearest(database, databases),
-                    fix="ATTACH 'FILE';",
-                )
-        attached = attach(self.con, database=database)
-        self.functions = tuple(dict.fromkeys([*self.functions, *attached]))
-        return Output(f"attached: {', '.join(attached) or 'no models'}", is_result=False)
 
     def _read(self, path: Path) -> Iterator[Output]:
         try:

@@ -85,6 +85,23 @@ main()
     )
 
 
+def test_a_model_that_cannot_be_used_keeps_nobody_out(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with (
+        duckdb.connect(str(shop)) as con,
+        create_pipe_input() as keys,
+        create_app_session(input=keys, output=DummyOutput()),
+    ):
+        con.execute("ALTER TABLE orders RENAME amount TO price")
+        keys.send_text("SELECT 42 AS answer;\n\x04")
+        converse(Session(con), shop)
+    out, err = capsys.readouterr()
+    assert "answer" in out
+    assert err.startswith("models are not attached: the tables changed since model 'churn' was trained")
+
+
 def test_the_prompt_goes_on_after_errors(
     shop: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

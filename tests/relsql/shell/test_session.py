@@ -22,7 +22,9 @@ SLOW = "SELECT count(*) FROM range(10_000_000) a(i), range(10_000_000) b(j) WHER
 @pytest.fixture
 def session(shop: Path) -> Iterator[Session]:
     with closing(duckdb.connect(str(shop))) as con:
-        yield Session(con)
+        session = Session(con)
+        session.attach()
+        yield session
 
 
 def results(session: Session, text: str) -> list[str]:
@@ -155,6 +157,7 @@ def test_read_runs_a_script(session: Session, tmp_path: Path) -> None:
 def test_attach_makes_models_of_another_database_callable(shop: Path) -> None:
     with closing(duckdb.connect()) as con:
         session = Session(con)
+        session.attach()
         with pytest.raises(duckdb.CatalogException):
             results(session, "SELECT predict_churn(1);")
         results(session, f"ATTACH '{shop}' AS shop (READ_ONLY);")
