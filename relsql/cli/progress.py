@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 _BAR = "{desc:<10}{percentage:3.0f}% |{bar:24}| {elapsed}<{remaining}{postfix}"
+_QUERY_BAR = "{percentage:3.0f}% |{bar:40}| {elapsed}"
+_PATIENCE_SECONDS = 0.5
+"""A query that takes less shows no bar."""
 
 
 class PhaseProgress:
@@ -66,6 +69,7 @@ class QueryProgress:
 
     def __init__(self) -> None:
         self._bar: tqdm[None] | None = None
+        self._started = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -79,14 +83,19 @@ class QueryProgress:
         """Show how far the query is, in percent; 100 removes the bar, a negative number is unknown."""
         if percent >= 100.0:
             self._close()
-        elif percent >= 0.0 and sys.stderr.isatty():
-            if self._bar is None:
-                from tqdm import tqdm
+            return
+        self._started = self._started or time.perf_counter()
+        if percent < 0.0 or time.perf_counter() - self._started < _PATIENCE_SECONDS or not sys.stderr.isatty():
+            return
+        if self._bar is None:
+            from tqdm import tqdm
 
-                self._bar = tqdm(total=100.0, desc="query", bar_format=_BAR, leave=False, file=sys.stderr)
-            self._bar.update(max(0.0, percent - self._bar.n))
+            self._bar = tqdm(total=100.0, bar_format=_QUERY_BAR, leave=False, file=sys.stderr)
+        self._bar.n = percent
+        self._bar.refresh()
 
     def _close(self) -> None:
+        self._started = 0.0
         if self._bar is not None:
             self._bar.close()
             self._bar = None

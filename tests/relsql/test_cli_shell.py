@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import duckdb
@@ -12,6 +14,7 @@ from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
+from relsql.cli.progress import QueryProgress
 from relsql.cli.shell import converse
 from relsql.shell.session import Session
 
@@ -120,3 +123,22 @@ def test_the_prompt_goes_on_after_errors(
     assert any(line.startswith("Binder Error:") and "nonsense" in line for line in notes)
     assert any("command '.nonsense' does not exist" in line for line in notes)
     assert any("No closing quotation" in line for line in notes)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_bar_shows_how_far_a_long_query_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with QueryProgress() as progress:
+        progress(-1.0)
+        progress(10.0)
+        assert terminal.getvalue() == ""
+        time.sleep(0.6)
+        progress(35.0)
+        assert " 35% |" in terminal.getvalue()
+        progress(100.0)
+        assert terminal.getvalue().endswith("\r")
