@@ -4,9 +4,10 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 STAMP := .venv/.installed
+SHELLS := .venv/shells
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo check lint format types imports build bench-accuracy bench-truth bench-speed
+.PHONY: help setup test test-shells demo check lint format types imports build bench-accuracy bench-truth bench-speed
 .PHONY: bench-training bench-encoder clean
 
 help: ## Show this list
@@ -22,6 +23,20 @@ $(STAMP): pyproject.toml constraints.txt
 
 test: check ## Lint, types, import contracts and all tests
 	$(BIN)/python -m pytest
+
+test-shells: $(SHELLS)/.installed ## Test Harlequin and the server on DuckDB 1.5, in an environment of their own
+	$(SHELLS)/bin/python -m pytest tests/shells
+
+# Over .venv, with only what differs: Harlequin pins other versions of what is there, and the extension that the server
+# needs comes as a wheel for DuckDB 1.5 only.
+$(SHELLS)/.installed: $(STAMP) Makefile
+	$(BIN)/python -m venv --without-pip $(SHELLS)
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> $(SHELLS)/below.pth
+	cp $(SHELLS)/below.pth $(SHELLS)/lib/python3*/site-packages/
+	$(BIN)/python -m pip --python $(SHELLS)/bin/python install --quiet --disable-pip-version-check \
+		harlequin==2.17.0 duckdb==1.5.5 duckdb-cli==1.5.5 duckdb-extension-httpfs==1.5.5 duckdb-extension-quack==1.5.5
+	@touch $@
 
 demo: setup ## Train on a made-up racing league and score it in SQL
 	$(BIN)/relsql demo

@@ -1,0 +1,55 @@
+"""The adapter of `harlequin -a relsql FILE`: DuckDB's own, with the models attached. Needs `relsql[harlequin]`."""
+
+from __future__ import annotations
+
+import duckdb
+from harlequin import HarlequinCompletion
+from harlequin_duckdb import DuckDbAdapter
+from harlequin_duckdb.adapter import DuckDbConnection
+
+from relsql.errors import RelsqlError
+from udfs.attach import attach
+
+_FIRST = 100
+"""Priority of a completion: that of reserved words. DuckDB's functions have 1000, lower ones are offered first."""
+
+
+class RelsqlConnection(DuckDbConnection):
+    """A connection of Harlequin's DuckDB adapter with models attached.
+
+    Args:
+        conn: the connection; models that cannot be used are left out.
+        init_message: what Harlequin says after it connected.
+    """
+
+    def __init__(self, conn: duckdb.DuckDBPyConnection, init_message: str = "") -> None:
+        self.functions: tuple[str, ...] = ()
+        try:
+            self.functions = attach(conn)
+            attached = f"Attached {', '.join(self.functions) or 'no models'}"
+        except RelsqlError as error:
+            attached = f"Models are not attached: {error}"
+        super().__init__(conn, "\n".join(filter(None, [init_message, attached])))
+
+    def get_completions(self) -> list[HarlequinCompletion]:
+        """DuckDB's completions and the functions of the models, which only this connection knows."""
+        models = [
+            HarlequinCompletion(label=name, type_label="fn", value=name, priority=_FIRST, context=None)
+            for name in self.functions
+        ]
+        return [*models, *super().get_completions()]
+
+
+class RelsqlAdapter(DuckDbAdapter):
+    """Harlequin's DuckDB adapter, with the same options, that attaches the models of the first file."""
+
+    ADAPTER_DETAILS = "DuckDB with the models of relsql attached: SELECT predict_<model>(id)."
+
+    def connect(self) -> RelsqlConnection:
+        """Open the files and attach the models of the first one.
+
+        Raises:
+            HarlequinConnectionError: a file cannot be opened.
+        """
+        connection = super().connect()
+        return RelsqlConnection(connection.conn, connection.init_message)
