@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from relsql.card import ModelCard, layouts_of
-from relsql.errors import ModelError
+from relsql.errors import DatabaseError, ModelError
 from relsql.references import parse_reference
 from relsql.registry import active_card, check_drift, read_artifacts, read_models
 from relsql.schema import Schema, current_catalog, read_schema
@@ -44,7 +44,11 @@ def connect(path: str | Path, *, read_only: bool = False) -> duckdb.DuckDBPyConn
 
 
 def attach(
-    con: duckdb.DuckDBPyConnection, *, database: str | None = None, models: Sequence[str] | None = None
+    con: duckdb.DuckDBPyConnection,
+    *,
+    database: str | None = None,
+    models: Sequence[str] | None = None,
+    shared: bool = False,
 ) -> tuple[str, ...]:
     """Make the models of an attached database callable on this connection.
 
@@ -59,15 +63,19 @@ def attach(
         con: any open connection.
         database: name of the attached database; default: the current one.
         models: names of models, or versions of them: `dnf@2`, `dnf@best`, `dnf@previous`; default: all active versions.
+        shared: create the macros in the current database, which must be one in memory, for all cursors and connections
+            to it. Some libraries run every query on a cursor of its own.
 
     Returns:
         Names of the macros.
 
     Raises:
-        ModelError: a model or version does not exist, or another model has the name of a version's functions.
+        DatabaseError: shared macros would be written to a file. ModelError: a model or version does not exist, or another model has the name of a version's functions.
         SchemaDriftError: its tables changed. ArtifactError: it is damaged.
     """
     catalog = database or current_catalog(con)
+    if shared:
+        _require_memory(con)
     known = read_models(con, catalog)
     if models is None:
         models = [model.name for model in known if model.status == "active"]
@@ -79,7 +87,7 @@ def attach(
         suffix = parse_reference(text).function_suffix(card.version)
         if suffix != card.name:
             _check_free(text, suffix, {model.name for model in known})
-        created += attach_model(con, catalog, card, suffix=suffix)
+        created += attach_model(con, catalog, card, suffix=suffix, shared=shared)
     return tuple(dict.fromkeys(created))
 
 
@@ -102,6 +110,7 @@ def attach_model(
     *,
     tables_from: str | None = None,
     suffix: str | None = None,
+    shared: bool = False,
 ) -> list[str]:
     """Create the functions and macros of one model version; returns the names of the macros.
 
@@ -111,15 +120,28 @@ def attach_model(
         card: the model's card.
         tables_from: database whose tables the macros read; default: `catalog`.
         suffix: what follows `predict_` in their names; default: the model's name.
+        shared: see `attach`.
 
     Raises:
         ArtifactError: an artefact is missing or damaged.
     """
     register_functions(con, load_scorer(con, catalog, card))
-    statements = macro_statements(card, tables_from or catalog, suffix)
+    statements = macro_statements(card, tables_from or catalog, suffix, shared=shared)
     for _, statement in statements:
         con.execute(statement)
     return [macro for macro, _ in statements]
+
+
+def _require_memory(con: duckdb.DuckDBPyConnection) -> None:
+    """Raise DatabaseError if the current database is a file, in which macros would outlive what they call."""
+    current = current_catalog(con)
+    query = "SELECT path FROM duckdb_databases() WHERE database_name = ?"
+    if con.execute(query, [current]).fetchall() != [(None,)]:
+        raise DatabaseError(
+            f"database '{current}' is a file, which shared functions are not written to",
+            expected="a connection that duckdb.connect() made, with the file attached",
+            fix="ATTACH 'FILE' AS f, then relsql.attach(con, database='f', shared=True)",
+        )
 
 
 def detach(con: duckdb.DuckDBPyConnection) -> None:

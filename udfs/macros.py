@@ -18,15 +18,18 @@ def predict_name(model: str) -> str:
     return f"predict_{model}"
 
 
-def macro_statements(card: ModelCard, catalog: str, suffix: str | None = None) -> list[tuple[str, str]]:
-    """CREATE statements of a model's macros, each with the macro's name; they are temporary, one connection's own.
+def macro_statements(
+    card: ModelCard, catalog: str, suffix: str | None = None, *, shared: bool = False
+) -> list[tuple[str, str]]:
+    """CREATE statements of a model's macros, each with the macro's name.
 
-    `suffix` follows `predict_`; default: the model's name. Under another one, a pinned version's, there is no
+    They are temporary, one connection's own, or shared: of the current database, for all connections to it. `suffix`
+    follows `predict_`; default: the model's name. Under another one, a pinned version's, there is no
     `row_text_<table>`, whose name has no room for a version.
     """
     suffix = suffix or card.name
     name = predict_name(suffix)
-    create = "CREATE OR REPLACE TEMP MACRO"
+    create = "CREATE OR REPLACE MACRO" if shared else "CREATE OR REPLACE TEMP MACRO"
     full = scalar_sql(card, catalog)
     batch = batch_sql(card, catalog)
     statements = [

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import relsql
-from relsql.errors import ArtifactError, ModelError, SchemaDriftError
+from relsql.errors import ArtifactError, DatabaseError, ModelError, SchemaDriftError
 from relsql.registry import read_card
 from tests.shop import CUSTOMERS, LAST_ORDER, embeddings_table, train_quickly
 from udfs.attach import attach_model
@@ -221,6 +221,27 @@ def test_another_connection_scores_after_the_first_is_gone(shop: Path) -> None:
     del first
     np.testing.assert_array_equal(scores(second), expected)
     second.close()
+
+
+def test_shared_functions_are_every_cursors(shop: Path) -> None:
+    with duckdb.connect() as con:
+        con.execute(f"ATTACH '{shop}' AS shop")
+        relsql.attach(con, database="shop", shared=True)
+        query = "SELECT list(predict_churn(customer_id) ORDER BY customer_id) FROM shop.customers"
+        with con.cursor() as cursor:
+            shared = cursor.execute(query).fetchall()
+            assert cursor.execute("SELECT count(*) FROM predict_churn_batch()").fetchall() == [(CUSTOMERS,)]
+        con.execute("DETACH shop")
+    with relsql.connect(shop) as con:
+        assert con.execute(query.replace("shop.customers", "customers")).fetchall() == shared
+
+
+def test_shared_functions_are_not_written_to_a_file(shop: Path) -> None:
+    with duckdb.connect(str(shop)) as con:
+        with pytest.raises(DatabaseError, match="'shop' is a file"):
+            relsql.attach(con, shared=True)
+        query = "SELECT count(*) FROM duckdb_functions() WHERE database_name = 'shop'"
+        assert con.execute(query).fetchall() == [(0,)]
 
 
 def test_tables_of_the_attached_database_are_read(shop: Path, tmp_path: Path) -> None:
