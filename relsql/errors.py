@@ -11,6 +11,7 @@
     ├── ExportError              an ONNX component could not be written
     │   └── ParityError          it was written, but disagrees with torch
     ├── ScoringError             a score cannot be computed
+    ├── ServingError             the server cannot start
     └── MissingExtraError        an optional dependency is not installed
 
 A message has up to three parts, on one line: what is wrong with which object, what was expected, and the
@@ -82,6 +83,10 @@ class ParityError(ExportError):
 
 class ScoringError(RelsqlError):
     """A score cannot be computed."""
+
+
+class ServingError(RelsqlError):
+    """The server cannot start."""
 
 
 class MissingExtraError(RelsqlError):

@@ -70,8 +70,9 @@ def attach(
         Names of the macros.
 
     Raises:
-        DatabaseError: shared macros would be written to a file. ModelError: a model or version does not exist, or another model has the name of a version's functions.
-        SchemaDriftError: its tables changed. ArtifactError: it is damaged.
+        DatabaseError: shared macros would be written to a file. ModelError: a model or version does not exist, or
+            another model has the name of a version's functions. SchemaDriftError: its tables changed. ArtifactError: it
+            is damaged.
     """
     catalog = database or current_catalog(con)
     if shared:

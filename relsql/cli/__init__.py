@@ -19,6 +19,7 @@ from relsql.cli.publishing import publish_command, selftest_command, unpublish_c
 from relsql.cli.query import sql_command
 from relsql.cli.refreshing import refresh_command
 from relsql.cli.scoring import evaluate_command, score_command
+from relsql.cli.serving import serve_command
 from relsql.cli.shell import shell_command
 from relsql.cli.training import train_command
 from relsql.cli.versions import drop_command, models_command, promote_command
@@ -58,6 +59,7 @@ for _command in (
     score_command,
     sql_command,
     shell_command,
+    serve_command,
     models_command,
     promote_command,
     drop_command,

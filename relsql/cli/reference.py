@@ -21,14 +21,15 @@ This page is written by `python -m relsql.cli.reference > docs/cli.md`.
   `relsql score --into` keep what they have done.
 - MODEL is the name of a model, which means its active version, or a version of it: `dnf@2`, `dnf@previous` (active
   before) or `dnf@best` (by the validation metric).
-- `relsql init`, `relsql train`, `relsql refresh`, `relsql promote`, `relsql drop`, `relsql publish` and `relsql
-  unpublish` write to schema `relsql` of FILE (what is published: also macros to schema `main`),
-  `relsql score` to the table that you name, with `--into` also to schema `relsql`, and `relsql sql` and
-  `relsql shell` what your statements say. All other commands open FILE read-only.
+- `relsql init`, `relsql train`, `relsql refresh`, `relsql promote`, `relsql drop`, `relsql publish` and
+  `relsql unpublish` write to schema `relsql` of FILE, `publish` also macros to schema `main`; `relsql score` writes to
+  the table that you name, with `--into` also to schema `relsql`, and `relsql sql`, `relsql shell` and the clients of
+  `relsql serve` write what your statements say. All other commands open FILE read-only.
 - Tables outside schema main are written with it: `staging.orders(id)`. Names with spaces, commas or parentheses stand
   in double quotes: `'"my orders"(id)'`.
-- `train`, `evaluate`, `publish` and `selftest` need `pip install 'relsql[train]'`, `import` needs `pip install 'relsql[bench]'`, the prompt
-  of `shell` needs `pip install 'relsql[shell]'`; the other commands need none of them, and `demo` is training.
+- `train`, `evaluate`, `publish` and `selftest` need `pip install 'relsql[train]'`, `import` needs
+  `pip install 'relsql[bench]'`, the prompt of `shell` needs `pip install 'relsql[shell]'`; the other commands need none
+  of them, and `demo` is training.
 """
 
 

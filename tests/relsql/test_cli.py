@@ -21,7 +21,7 @@ from relsql.task import read_tasks
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
-    *("demo", "init", "import", "inspect", "train", "evaluate", "refresh", "score", "sql", "shell"),
+    *("demo", "init", "import", "inspect", "train", "evaluate", "refresh", "score", "sql", "shell", "serve"),
     *("models", "promote", "drop", "publish", "unpublish", "selftest"),
 ]
 

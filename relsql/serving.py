@@ -1,0 +1,172 @@
+"""A server over DuckDB's quack protocol: other DuckDB clients call the models, which run here.
+
+A client's statement runs in a session of its own, which starts in the server's initial database. That one lies in
+memory and holds the functions of the models and a view of each of the file's tables; the file is attached beside it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import ipaddress
+import socket
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from relsql.errors import ServingError
+from relsql.schema import RELSQL_SCHEMA, current_catalog
+from relsql.sql import ident, literal, qualified
+from relsql.store import open_database
+from udfs.attach import attach
+
+MIN_TOKEN_LENGTH = 16
+_EXTENSIONS = ("httpfs", "quack")
+_TESTED = "1.5.5"
+"""The newest DuckDB whose wheels of both extensions are tested."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server: its address, the name of the file's database there, and the functions of the models."""
+
+    uri: str
+    token: str
+    database: str
+    functions: tuple[str, ...]
+
+    @property
+    def attach_statement(self) -> str:
+        """What a client runs to reach the server."""
+        return f"ATTACH {literal(self.uri)} AS r (TOKEN {literal(self.token)});"
+
+
+def is_loopback(host: str) -> bool:
+    """True if only this machine can reach `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@contextmanager
+def serve(
+    path: str | Path, *, host: str = "127.0.0.1", port: int = 9494, token: str, read_write: bool = False
+) -> Iterator[Server]:
+    """Serve a file with its models until the block ends.
+
+    Args:
+        path: the DuckDB file.
+        host: address to listen on; anything but a loopback address is open to the network, without encryption.
+        port: TCP port.
+        token: what a client has to know, at least 16 characters.
+        read_write: clients may change the file's tables, as `<database>.<table>`.
+
+    Raises:
+        ServingError: the extension is not there, the token is short, or the address cannot be listened on.
+        DatabaseError: the file cannot be opened. ModelError, ArtifactError: a model cannot be used.
+    """
+    if len(token) < MIN_TOKEN_LENGTH:
+        raise ServingError(
+            f"the token has {len(token)} characters",
+            expected=f"at least {MIN_TOKEN_LENGTH}",
+            fix="relsql serve FILE, which makes one",
+        )
+    # What is wrong with the file is told by opening it as everywhere else.
+    open_database(path, read_only=not read_write).close()
+    with closing(duckdb.connect()) as con:
+        load_extensions(con)
+        database = _free_name(con, Path(path).stem)
+        attach_file = f"ATTACH {literal(str(path))} AS {ident(database)} (READ_{'WRITE' if read_write else 'ONLY'}"
+        con.execute(f"{attach_file})")
+        functions = attach(con, database=database, shared=True)
+        _create_views(con, database)
+        # A client lists all tables that it can see, and fails at the first one that has a foreign key.
+        con.execute(f"DETACH {ident(database)}")
+        con.execute(f"{attach_file}, HIDDEN)")
+        uri = f"quack:{host}:{port}"
+        _listen(con, uri, host, port, token)
+        # Clients reach this file alone, and no other file of this machine.
+        con.execute("SET enable_external_access = false")
+        con.execute("SET lock_configuration = true")
+        try:
+            yield Server(uri, token, database, functions)
+        finally:
+            con.execute(f"CALL quack_stop({literal(uri)})")
+
+
+def load_extensions(con: duckdb.DuckDBPyConnection) -> None:
+    """Load what the server needs, as installed in DuckDB or from a wheel.
+
+    Raises:
+        ServingError: an extension is not there for this version of DuckDB.
+    """
+    version = duckdb.__version__
+    for name in _EXTENSIONS:
+        try:
+            con.execute(f"LOAD {name}")
+        except duckdb.Error as error:
+            binary = wheel_binary(name, version)
+            if binary is None:
+                raise ServingError(
+                    f"relsql serve needs DuckDB's extension {name}, which is not there for DuckDB {version}",
+                    expected=f"INSTALL {name} in DuckDB, or the wheel duckdb-extension-{name} of the same version",
+                    fix=f"pip install {' '.join(f'{package}=={_TESTED}' for package in _packages())}",
+                ) from error
+            con.execute(f"LOAD {literal(str(binary))}")
+
+
+def _packages() -> list[str]:
+    return ["duckdb", *(f"duckdb-extension-{name}" for name in _EXTENSIONS)]
+
+
+def wheel_binary(name: str, version: str) -> Path | None:
+    """The binary of an extension in its wheel, if that is installed for this version of DuckDB."""
+    spec = importlib.util.find_spec(f"duckdb_extension_{name}")
+    if spec is None or spec.origin is None:
+        return None
+    binary = Path(spec.origin).parent / "extensions" / f"v{version}" / f"{name}.duckdb_extension"
+    return binary if binary.is_file() else None
+
+
+def _free_name(con: duckdb.DuckDBPyConnection, stem: str) -> str:
+    """The name of a file's database: that of the file, unless DuckDB has it."""
+    taken = {name.lower() for (name,) in con.execute("SELECT database_name FROM duckdb_databases()").fetchall()}
+    return f"{stem}_file" if stem.lower() in taken else stem
+
+
+def _create_views(con: duckdb.DuckDBPyConnection, database: str) -> None:
+    """Let clients name the file's tables and views as in the file itself."""
+    query = """SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = $1 AND NOT internal
+               UNION ALL SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = $1 AND NOT internal"""
+    here = current_catalog(con)
+    for schema, name in con.execute(query, [database]).fetchall():
+        if schema != RELSQL_SCHEMA:
+            con.execute(f"CREATE SCHEMA IF NOT EXISTS {qualified(here, schema)}")
+            con.execute(f"CREATE VIEW {qualified(here, schema, name)} AS FROM {qualified(database, schema, name)}")
+
+
+def _listen(con: duckdb.DuckDBPyConnection, uri: str, host: str, port: int, token: str) -> None:
+    """Start to listen.
+
+    Raises:
+        ServingError: the address cannot be listened on.
+    """
+    try:
+        # DuckDB would share a port that another process listens on.
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+        other = "" if is_loopback(host) else ", allow_other_hostname => true"
+        con.execute(f"CALL quack_serve({literal(uri)}, token => {literal(token)}{other})").fetchall()
+    except (OSError, duckdb.Error) as error:
+        reason = str(error).splitlines()[0]
+        raise ServingError(
+            f"cannot listen on {host}, port {port}: {reason}",
+            expected="a free port and an address of this machine",
+            fix="relsql serve FILE --port PORT",
+        ) from error
