@@ -23,13 +23,13 @@ This page is written by `python -m relsql.cli.reference > docs/cli.md`.
   before) or `dnf@best` (by the validation metric).
 - `relsql init`, `relsql train`, `relsql refresh`, `relsql promote`, `relsql drop`, `relsql publish` and
   `relsql unpublish` write to schema `relsql` of FILE, `publish` also macros to schema `main`; `relsql score` writes to
-  the table that you name, with `--into` also to schema `relsql`, and `relsql sql`, `relsql shell` and the clients of
-  `relsql serve` write what your statements say. All other commands open FILE read-only.
+  the table that you name, with `--into` also to schema `relsql`, and `relsql sql` and `relsql shell` write what your
+  statements say. All other commands open FILE read-only; so does `relsql serve` without `--read-write`.
 - Tables outside schema main are written with it: `staging.orders(id)`. Names with spaces, commas or parentheses stand
   in double quotes: `'"my orders"(id)'`.
 - `train`, `evaluate`, `publish` and `selftest` need `pip install 'relsql[train]'`, `import` needs
-  `pip install 'relsql[bench]'`, the prompt of `shell` needs `pip install 'relsql[shell]'`; the other commands need none
-  of them, and `demo` is training.
+  `pip install 'relsql[bench]'`, the prompt of `shell` needs `pip install 'relsql[shell]'`, `serve` needs DuckDB's
+  extensions httpfs and quack; the other commands need none of them, and `demo` is training.
 """
 
 
