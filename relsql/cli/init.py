@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from contextlib import closing
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,22 +15,8 @@ if TYPE_CHECKING:
     import duckdb
 
     from relsql.inference import SchemaProposal
-    from relsql.schema import Link, Schema
+    from relsql.schema import Schema
     from relsql.task import Task
-
-
-@dataclass(frozen=True, slots=True)
-class _Declarations:
-    """What the options say, parsed."""
-
-    primary_keys: tuple[tuple[str, tuple[str, ...]], ...]
-    time_columns: tuple[tuple[str, str], ...]
-    links: tuple[Link, ...]
-    removed_links: tuple[Link, ...]
-    tasks: tuple[Task, ...]
-
-    def __bool__(self) -> bool:
-        return bool(self.primary_keys or self.time_columns or self.links or self.removed_links or self.tasks)
 
 
 @click.command("init", short_help="Declare or infer keys, links, time columns; add tasks.")
@@ -64,83 +49,25 @@ def init_command(
     relsql init f1.duckdb --time-column 'races(date)' --link 'results(race_id) -> races(race_id)'
     relsql init f1.duckdb --task driver-dnf.yaml
     """  # noqa: D301
+    from relsql.declarations import Declarations
     from relsql.schema import current_catalog
     from relsql.store import open_database
-
-    declarations = _parse(primary_keys, time_columns, untimed, links, removed, manifests)
-    asks = can_ask()
-    with closing(open_database(file, read_only=not (yes or asks or declarations))) as con:
-        catalog = current_catalog(con)
-        if declarations:
-            _declare(con, catalog, declarations)
-        _infer(con, catalog, file, yes=yes, asks=asks)
-        if declarations.tasks:
-            _save_tasks(con, catalog, declarations.tasks)
-    note(f"see the result: relsql inspect {shlex.quote(str(file))}")
-
-
-def _parse(
-    primary_keys: tuple[str, ...],
-    time_columns: tuple[str, ...],
-    untimed: tuple[str, ...],
-    links: tuple[str, ...],
-    removed: tuple[str, ...],
-    manifests: tuple[Path, ...],
-) -> _Declarations:
-    from relsql.declare import NO_TIME_COLUMN, parse_columns, parse_link
     from relsql.task import Task
 
-    timed = tuple((table, _only(columns, text)) for text in time_columns for table, columns in [parse_columns(text)])
-    return _Declarations(
-        tuple(map(parse_columns, primary_keys)),
-        timed + tuple((table, NO_TIME_COLUMN) for table in untimed),
-        tuple(map(parse_link, links)),
-        tuple(map(parse_link, removed)),
-        tuple(map(Task.from_manifest, manifests)),
+    declarations = Declarations.parse(
+        primary_keys=primary_keys, time_columns=time_columns, untimed=untimed, links=links, removed_links=removed
     )
-
-
-def _only(columns: tuple[str, ...], text: str) -> str:
-    from relsql.errors import SchemaError
-
-    if len(columns) != 1:
-        raise SchemaError(f"'{text}' names {len(columns)} columns", expected="one time column: table(column)")
-    return columns[0]
-
-
-def _declare(con: duckdb.DuckDBPyConnection, catalog: str, declarations: _Declarations) -> None:
-    """Store keys, time columns and links, all or none."""
-    from relsql.declare import declare_link, declare_table
-    from relsql.store import transaction
-
-    done = []
-    with transaction(con):
-        for table, columns in declarations.primary_keys:
-            declare_table(con, catalog, table, primary_key=columns)
-            done.append(f"{table}({', '.join(columns)}) is the primary key" if columns else f"{table} has no key")
-        for table, column in declarations.time_columns:
-            declare_table(con, catalog, table, time_column=column)
-            done.append(f"{table}({column}) is the time column" if column else f"{table} has no time column")
-        done += [f"{_remove(con, catalog, link)} is no link" for link in declarations.removed_links]
-        for link in declarations.links:
-            counts = declare_link(con, catalog, link)
-            dangling = f"; {counts.dangling:,} of {counts.rows:,} keys are in no parent row" if counts.dangling else ""
-            done.append(f"{link} is a link{dangling}")
-    for line in done:
-        note(f"stored: {line}")
-
-
-def _remove(con: duckdb.DuckDBPyConnection, catalog: str, link: Link) -> Link:
-    """Forget a link. One that is not known yet is stored as removed, so that it is not proposed."""
-    from relsql.declare import declare_link, remove_link, resolve_link
-    from relsql.schema import read_schema
-
-    schema = read_schema(con, catalog)
-    link = replace(resolve_link(schema, link), origin="inferred")
-    if not any(link.same_columns(other) for other in schema.links):
-        declare_link(con, catalog, link)
-    remove_link(con, catalog, link)
-    return link
+    tasks = tuple(map(Task.from_manifest, manifests))
+    asks = can_ask()
+    with closing(open_database(file, read_only=not (yes or asks or declarations or tasks))) as con:
+        catalog = current_catalog(con)
+        if declarations:
+            for line in declarations.store(con, catalog):
+                note(f"stored: {line}")
+        _infer(con, catalog, file, yes=yes, asks=asks)
+        if tasks:
+            _save_tasks(con, catalog, tasks)
+    note(f"see the result: relsql inspect {shlex.quote(str(file))}")
 
 
 def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: bool, asks: bool) -> None:
