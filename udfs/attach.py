@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -17,7 +18,7 @@ from relsql.registry import active_card, check_drift, read_artifacts, read_model
 from relsql.schema import Schema, current_catalog, read_schema
 from relsql.sql import ident
 from relsql.store import open_database
-from udfs.functions import ArrowFunction, create_arrow_function
+from udfs.functions import ArrowFunction, create_arrow_function, scalar_functions
 from udfs.macros import macro_statements, predict_name, score_parameter
 from udfs.messages import MESSAGE_SQL_TYPE
 from udfs.scorer import RESULT_SQL_TYPE, Scorer
@@ -175,14 +176,14 @@ def register_functions(con: duckdb.DuckDBPyConnection, scorer: Scorer) -> None:
     card = scorer.card
     # pyarrow imports pandas, where there is one, at the first conversion: not in the middle of a query.
     pa.array([1.0]).to_numpy()
-    create_arrow_function(con, card.text_function, scorer.texts.ids, ["VARCHAR"], "INTEGER")
-    create_arrow_function(con, card.score_function, scorer.score, [score_parameter(card)], RESULT_SQL_TYPE)
+    create = partial(create_arrow_function, con, taken=scalar_functions(con))
+    create(card.text_function, scorer.texts.ids, ["VARCHAR"], "INTEGER")
+    create(card.score_function, scorer.score, [score_parameter(card)], RESULT_SQL_TYPE)
     for layout in layouts_of(card.paths, card.inputs):
         if layout.shared:
             rows = f"STRUCT(hub UBIGINT, rows {layout.arrow_type()}, counts {layout.counts_type()})"
-            send = scorer.hubs[layout.name].send
-            create_arrow_function(con, card.message_functions[layout.name], send, [rows], MESSAGE_SQL_TYPE)
-    create_arrow_function(con, card.encode_function, _encoder(scorer), ["VARCHAR"], f"FLOAT[{card.encoder.width}]")
+            create(card.message_functions[layout.name], scorer.hubs[layout.name].send, [rows], MESSAGE_SQL_TYPE)
+    create(card.encode_function, _encoder(scorer), ["VARCHAR"], f"FLOAT[{card.encoder.width}]")
 
 
 def _encoder(scorer: Scorer) -> ArrowFunction:
