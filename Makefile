@@ -5,6 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 BIN := .venv/bin
 STAMP := .venv/.installed
 SHELLS := .venv/shells
+DBT := .venv-dbt
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test test-shells demo check lint format types imports build bench-accuracy bench-truth bench-speed
@@ -13,12 +14,21 @@ SHELLS := .venv/shells
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
-setup: $(STAMP) ## Create .venv with all dependencies (once; about 2 GB)
+setup: $(STAMP) $(DBT)/.installed ## Create .venv with all dependencies (once; about 2 GB)
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer was not found: make setup PYTHON=/path/to/python3" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,bench,shell,test]'
+	@touch $@
+
+# dbt needs older packages than mypy does. It gets an environment of its own, with all that is in .venv behind it; pip
+# says that mypy would not run there, and it need not.
+$(DBT)/.installed: $(STAMP)
+	test -x $(DBT)/bin/python || $(BIN)/python -m venv $(DBT)
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(" + repr(sysconfig.get_path("purelib")) + ")")' \
+		> $$($(DBT)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/relsql_behind.pth
+	$(DBT)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dbt]'
 	@touch $@
 
 test: check ## Lint, types, import contracts and all tests
@@ -77,5 +87,5 @@ build: setup ## Build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean: ## Remove .venv, caches and build results
-	rm -rf .venv dist build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv $(DBT) dist build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

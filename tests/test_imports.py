@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# Its library has an environment of its own; `make test-shells` imports it.
-APART = {"relsql.harlequin"}
+NEEDS_ITS_HOST = {"relsql.dbt", "relsql.harlequin"}
+"""Imported by programs that have environments of their own, where tests import them."""
 HEAVY = ("torch", "transformers", "torch_geometric", "scipy", "sklearn", "pandas")
 
 
@@ -28,7 +28,7 @@ def training_modules() -> set[str]:
 def light_modules(package: str) -> list[str]:
     paths = sorted((ROOT / package).rglob("*.py"))
     modules = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in paths]
-    left_out = training_modules() | APART
+    left_out = training_modules() | NEEDS_ITS_HOST
     return [name for name in modules if name not in left_out and not name.endswith("__main__")]
 
 
