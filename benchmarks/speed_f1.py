@@ -13,7 +13,7 @@ from benchmarks.problems import database_file
 from benchmarks.speed_report import Measured
 from benchmarks.speed_rows import Row, counting, gather_sql, prepare_attach, rows_read
 from benchmarks.timing import Work, timed
-from relsql.gather import AS_OF, ENTITY
+from relsql.latest import AS_OF, ENTITY
 from relsql.registry import active_card, read_models
 from relsql.schema import current_catalog
 from relsql.store import open_database

@@ -25,8 +25,8 @@ from benchmarks.speed_data import LATEST, Size
 from benchmarks.timing import Work
 from relsql.blocks import FloatArray
 from relsql.card import ModelCard
-from relsql.gather import AS_OF, ENTITY
 from relsql.graph_inputs import Feed
+from relsql.latest import AS_OF, ENTITY
 from relsql.registry import active_card, read_artifacts
 from relsql.schema import current_catalog
 from relsql.score_job import score_into

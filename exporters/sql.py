@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from exporters.sql_layers import linear_sql, norm_steps, relu_sql, sum_sql
 from exporters.sql_network import COMMA, SqlNetwork
 from relsql.card import ModelCard
-from relsql.gather import AS_OF, ENTITY
 from relsql.head import DAYS_PER_YEAR, LARGEST_LOG
+from relsql.latest import AS_OF, ENTITY
 from relsql.publications import comment_start
 from relsql.row_embeddings import table_name
 from relsql.schema import DEFAULT_SCHEMA, RELSQL_SCHEMA, Table
@@ -54,7 +54,6 @@ class SqlModel:
             schema=card.schema,
             paths=card.paths,
             inputs=card.inputs,
-            text_function="",
             sources={table.key: qualified(RELSQL_SCHEMA, self._view_name(table)) for table in self._tables()},
             weights=qualified(RELSQL_SCHEMA, self.weights_table),
             texts=qualified(RELSQL_SCHEMA, table_name(card.identity)),

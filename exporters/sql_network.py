@@ -34,7 +34,7 @@ from exporters.sql_layers import (
     sum_sql,
 )
 from relsql.features import NodeInputs, age_sql, as_timestamp_sql, category_sql, number_sql, text_sql, time_sql
-from relsql.gather import AS_OF, NEWEST, Gather, Latest, columns_of
+from relsql.latest import AS_OF, NEWEST, Latest, LatestRows, columns_of
 from relsql.paths import Path
 from relsql.row_embeddings import text_hash_sql
 from relsql.schema import Link, Table
@@ -45,7 +45,7 @@ COMMA = ",\n"
 
 
 @dataclass(frozen=True, slots=True)
-class SqlNetwork(Gather):
+class SqlNetwork(LatestRows):
     """Builds the query that gathers and scores: a path's column is its message to the seed, DOUBLE[].
 
     Beside it stand `<path>__evidence`, the number of rows; `<path>__newest_days`, the age of the newest one, where they

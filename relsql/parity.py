@@ -10,7 +10,7 @@ import duckdb
 
 from relsql.blocks import as_of_days, decode_blocks, existing_seeds
 from relsql.card import ModelCard, layouts_of
-from relsql.gather import AS_OF, ENTITY
+from relsql.latest import AS_OF, ENTITY
 from relsql.seed_sql import latest_sql
 from relsql.sql import ident, literal, qualified
 

@@ -17,8 +17,8 @@ import duckdb
 
 from relsql.card import ModelCard
 from relsql.errors import DatabaseError
-from relsql.gather import ENTITY
 from relsql.job_store import ScoreJob, advance_job, find_table, is_mark, mark_table, read_job, save_job
+from relsql.latest import ENTITY
 from relsql.registry import active_card, read_card
 from relsql.schema import DEFAULT_SCHEMA, current_catalog, table_key
 from relsql.scores import output_table

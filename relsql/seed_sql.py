@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from relsql.events import latest_event_sql
 from relsql.features import time_sql
-from relsql.gather import AS_OF, ENTITY, Gather
+from relsql.latest import AS_OF, ENTITY, LatestRows
 from relsql.schema import Table
 from relsql.sql import ident
 
 
-def call_seed_sql(entity: Table, gather: Gather) -> str:
+def call_seed_sql(entity: Table, gather: LatestRows) -> str:
     """The seed of a call `f(id, as_of := ...)`; `_given` says whether there is an id."""
     key_type = entity.column(entity.primary_key[0]).type
     return (
@@ -22,7 +22,7 @@ def call_seed_sql(entity: Table, gather: Gather) -> str:
     )
 
 
-def all_seeds_sql(entity: Table, gather: Gather, moment: str | None = None, where: str | None = None) -> str:
+def all_seeds_sql(entity: Table, gather: LatestRows, moment: str | None = None, where: str | None = None) -> str:
     """The seeds of all entities that are visible at one moment.
 
     Args:
@@ -45,7 +45,7 @@ def all_seeds_sql(entity: Table, gather: Gather, moment: str | None = None, wher
     )
 
 
-def latest_sql(gather: Gather) -> str:
+def latest_sql(gather: LatestRows) -> str:
     """The time of the latest event in the tables that are read; some time when none of them has one."""
     tables = [gather.schema.table(key) for key in gather.inputs]
     return f"SELECT coalesce(({latest_event_sql(tables, gather.source)}), TIMESTAMP '1970-01-01')"

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from relsql.blocks import BlockLayout, as_of_days, concat_blocks, decode_blocks, existing_seeds
 from relsql.fit import SeedSet
-from relsql.gather import AS_OF, ENTITY, UNTIL, Gather
+from relsql.gather import Gather
+from relsql.latest import AS_OF, ENTITY, UNTIL
 
 SEEDS_PER_QUERY = 8_192
 _SEEDS = "relsql_seeds"

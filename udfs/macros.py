@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from relsql.card import ModelCard, layouts_of
-from relsql.gather import AS_OF, ENTITY, Gather
+from relsql.gather import Gather
+from relsql.latest import AS_OF, ENTITY
 from relsql.seed_sql import all_seeds_sql, call_seed_sql
 from relsql.segments import counts_name
 from relsql.serialize import row_text_sql

@@ -1,0 +1,365 @@
+"""The latest rows of every path, in SQL: which rows each seed (entity, as_of) reads.
+
+The one place that decides it, for training, evaluation and scoring, by onnxruntime and in plain SQL. What becomes of
+the rows is up to the classes that build on it. The shape follows measurements (`docs/decisions/0001-one-gather.md`):
+
+* hops are joins in FROM, never subqueries in WHERE, which decorrelate into cross products;
+* an entity's own rows are few: a window ranks them and carries their values (`docs/decisions/0007-speed.md`);
+* a hub's rows are many: `max({time, key}, k)` keeps a heap of k keys, values are joined back after the top k;
+* the time comes first and the primary key breaks ties, so the answer does not depend on row order;
+* a row counts when its time <= as_of; a row without time in a table that has a time column never counts;
+* hubs are gathered once per distinct (hub, as_of), not once per seed.
+
+Training for a database that lags behind asks for *delayed* seeds: their data end at `_until`, at or before `_as_of`.
+Models for such a database read how far it lags: the entity's row carries the age of the newest row of any table.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from relsql.events import event_times_sql
+from relsql.features import NodeInputs, time_sql
+from relsql.paths import Path
+from relsql.schema import Link, Schema, Table
+from relsql.sql import ident, with_ctes
+
+ENTITY = "_entity"
+AS_OF = "_as_of"
+UNTIL = "_until"
+# Path names have no double underscore, so that these are nobody else's.
+_EVENTS, NEWEST = "data__events", "data__newest"
+
+
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    """The visible rows at the end of a path: `sql` is FROM and JOIN, with the rows as `r`.
+
+    `group` are the columns of the relation `source` that tell whose rows they are.
+    """
+
+    source: str
+    group: tuple[str, ...]
+    sql: str
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The latest rows of each group along a path, as CTEs of the query.
+
+    Attributes:
+        rows: CTE of the rows: the group's columns, a struct `r` of the row's columns, and `rank`.
+        counted: CTE of the group's columns and `counts`; None for a path that is not counted.
+        group: the columns that tell groups apart: those of a seed, or of a hub and a moment.
+        hub: of a shared path the CTE with each seed's hub, and its columns that `group` starts with.
+    """
+
+    rows: str
+    counted: str | None
+    group: tuple[str, ...]
+    hub: tuple[str, list[str]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LatestRows(ABC):
+    """Builds queries over the latest rows of every path.
+
+    Attributes:
+        catalog: the attached database that holds the tables; every name in the SQL is qualified with it.
+        schema: its tables and links.
+        paths: the plan; `paths[0]` is the entity itself.
+        inputs: node inputs by table.
+        delayed: seeds carry `_until`: only rows with time <= `_until` count, while ages run to `_as_of`.
+        sources: by table, the relation to read in its place, in SQL; default: the table in `catalog`.
+    """
+
+    catalog: str
+    schema: Schema
+    paths: tuple[Path, ...]
+    inputs: dict[str, NodeInputs]
+    delayed: bool = field(default=False, kw_only=True)
+    sources: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+
+    @property
+    def _moments(self) -> tuple[str, ...]:
+        """The columns that say when a seed asks and, if that differs, when its data end."""
+        return (AS_OF, UNTIL) if self.delayed else (AS_OF,)
+
+    @property
+    def _end(self) -> str:
+        """The column that says when a seed's data end."""
+        return self._moments[-1]
+
+    @property
+    def _seed(self) -> tuple[str, ...]:
+        """The columns that tell seeds apart."""
+        return (ENTITY, *self._moments)
+
+    def query(self, seed_sql: str, select: str | None = None) -> str:
+        """The whole query.
+
+        Args:
+            seed_sql: a query with the columns `_entity` and `_as_of` (TIMESTAMP), and `_until` when delayed; each
+                combination once.
+            select: the select list over the gathered columns; default: all of them.
+        """
+        return with_ctes(self.ctes(seed_sql), self.select_sql(select))
+
+    def ctes(self, seed_sql: str) -> list[tuple[str, str]]:
+        """The common table expressions of `query`, by name."""
+        ctes = [("seed", seed_sql), ("self", self._self_sql())]
+        if self.paths[0].data_age:
+            events = event_times_sql([self._table(key) for key in self.inputs], self.source)
+            ctes += [(_EVENTS, events), (NEWEST, self._newest_sql())]
+        found = {}
+        for path in self.paths:
+            latest, found[path.name] = self._latest_ctes(path, [name for name, _ in ctes])
+            ctes += latest
+        ctes += self._common_ctes(found)
+        for path in self.paths:
+            ctes += self._column_ctes(path, found[path.name])
+        return ctes
+
+    def select_sql(self, select: str | None = None) -> str:
+        """The query over the common table expressions; the argument is that of `query`."""
+        columns = select or ", ".join([*self._seed, *map(ident, self.columns())])
+        seed = ", ".join(self._seed)
+        joins = "\n".join(f"LEFT JOIN {ident(path.name)} USING ({seed})" for path in self.paths)
+        return f"SELECT {columns}\nFROM seed\n{joins}"
+
+    def source(self, table: Table) -> str:
+        """The relation that is read for a table, in SQL."""
+        return self.sources.get(table.key) or table.sql(self.catalog)
+
+    def columns(self) -> list[str]:
+        """Names of all columns but those of the seed."""
+        return [name for path in self.paths for name in self._columns_of(path)]
+
+    @abstractmethod
+    def _columns_of(self, path: Path) -> list[str]:
+        """Names of a path's columns."""
+
+    def _self_sql(self) -> str:
+        """The seeds whose entity exists and is visible, with the entity's columns that paths start from."""
+        entity = self._table(self.paths[0].table)
+        anchors = sorted({c for p in self.paths[1:] for c in _start_columns(p)} - set(entity.primary_key))
+        columns = "".join(f", r.{ident(c)} AS {ident('self.' + c)}" for c in anchors)
+        return (
+            f"SELECT {columns_of('seed', self._seed)}{columns}\n"
+            f"FROM seed\n"
+            f"JOIN {self.source(entity)} r ON r.{ident(entity.primary_key[0])} = seed.{ENTITY}"
+            f"{self._visible(entity, 'r', 'seed')}"
+        )
+
+    def _newest_sql(self) -> str:
+        """The newest event that seeds of one moment may see."""
+        return (
+            f"SELECT {columns_of('moment', self._moments)}, {_EVENTS}.t\n"
+            f"FROM (SELECT DISTINCT {', '.join(self._moments)} FROM seed) moment\n"
+            f"ASOF LEFT JOIN {_EVENTS} ON moment.{self._end} >= {_EVENTS}.t"
+        )
+
+    def _latest_ctes(self, path: Path, known: list[str]) -> tuple[list[tuple[str, str]], Latest]:
+        """The CTEs of a path's latest rows; those called `known` are there."""
+        ctes: list[tuple[str, str]] = []
+        # Path names have no double underscore, so that these are nobody else's.
+        latest, counted = f"{path.name}__latest", f"{path.name}__counted"
+        if not path.counted:
+            return self._single_ctes(path, latest), Latest(latest, None, self._seed)
+        source, keys = "self", self._self_keys(path.links[0])
+        if path.shared:
+            source, keys = self._hub(path)
+            if source not in known:
+                ctes.append((source, self._hub_sql(path)))
+        elif path.kind == "grandchildren":
+            source = f"{self._child_path(path)}__latest"
+            keys = [f"{source}.{ident('r.' + c)}" for c in path.links[1].parent_columns]
+        reached = self._reached(path, source, keys)
+        if not path.shared:
+            ctes += [(latest, self._latest_sql(path, reached)), (counted, self._counted_sql(path, reached))]
+            return ctes, Latest(latest, counted, reached.group)
+        ctes.append((counted, self._heap_sql(path, reached)))
+        ctes.append((latest, self._latest_of_heap_sql(path, counted, reached.group)))
+        return ctes, Latest(latest, counted, reached.group, (source, keys))
+
+    def _common_ctes(self, found: Mapping[str, Latest]) -> list[tuple[str, str]]:
+        """CTEs over the latest rows of several paths, by path name; there need not be any."""
+        return []
+
+    @abstractmethod
+    def _column_ctes(self, path: Path, latest: Latest) -> list[tuple[str, str]]:
+        """The CTEs that end with the path's own: its columns for every seed."""
+
+    @abstractmethod
+    def _single_ctes(self, path: Path, latest: str) -> list[tuple[str, str]]:
+        """The CTE `latest` of the one row of each seed along a path that is not counted; none if nobody asks for it."""
+
+    def _spread_sql(self, path: Path, source: str, keys: list[str], rows: str) -> str:
+        """The rows of each hub, for every seed that is at the hub."""
+        on = " AND ".join(
+            [f"{rows}.hub{i} = {key}" for i, key in enumerate(keys)]
+            + [f"{rows}.{moment} = {source}.{moment}" for moment in self._moments]
+        )
+        found = columns_of(rows, map(ident, self._columns_of(path)))
+        return f"SELECT {columns_of(source, self._seed)}, {found}\nFROM {source}\nJOIN {rows} ON {on}"
+
+    def _reached(self, path: Path, source: str, keys: list[str]) -> _Reached:
+        """The visible rows of a path: those of each seed, or of each distinct hub and as_of."""
+        row, link = self._table(path.table), path.links[-1]
+        group, origin = self._seed, source
+        if path.shared:
+            group = (*(f"hub{i}" for i in range(len(keys))), *self._moments)
+            hubs = ", ".join(f"{key} AS hub{i}" for i, key in enumerate(keys))
+            origin = f"(SELECT DISTINCT {hubs}, {columns_of(source, self._moments)} FROM {source}) hubs"
+            source, keys = "hubs", [f"hubs.hub{i}" for i in range(len(keys))]
+        on = " AND ".join(f"r.{ident(c)} = {key}" for c, key in zip(link.child_columns, keys, strict=True))
+        on += self._visible(row, "r", source)
+        return _Reached(source, group, f"FROM {origin}\nJOIN {self.source(row)} r ON {on}")
+
+    def _latest_sql(self, path: Path, reached: _Reached) -> str:
+        """The last k rows of each group with their ranks: structs `r` of what is listed, and columns that lead on."""
+        row, group = self._table(path.table), columns_of(reached.source, reached.group)
+        onward = "".join(f"    r.{ident(c)} AS {ident('r.' + c)},\n" for c in self._onward_columns(path))
+        order = [f"{time_sql(row, 'r')} DESC"] if row.time_column else []
+        order += [f"{_column(row, c, 'r')} DESC" for c in _row_key(row)]
+        rank = f"row_number() OVER (PARTITION BY {group} ORDER BY {', '.join(order)})"
+        # QUALIFY repeats the expression: a column of the table may be called rank.
+        return (
+            f"SELECT {group}, {self._listed_columns(path)} AS r,\n"
+            f"{onward}"
+            f"    {rank} AS rank\n"
+            f"{reached.sql}\n"
+            f"QUALIFY {rank} <= {path.fanout}"
+        )
+
+    def _heap_sql(self, path: Path, reached: _Reached) -> str:
+        """The keys of the last k rows of each group, time first, and how many rows it has."""
+        row, group = self._table(path.table), columns_of(reached.source, reached.group)
+        key = ", ".join(f"k{i}: {_column(row, c, 'r')}" for i, c in enumerate(_row_key(row)))
+        if row.time_column:
+            key = f"t: {time_sql(row, 'r')}, {key}"
+        return (
+            f"SELECT {group}, max({{{key}}}, {path.fanout}) AS top,\n"
+            f"    {self._counts_sql(path, reached.source)} AS counts\n"
+            f"{reached.sql}\n"
+            f"GROUP BY {group}"
+        )
+
+    def _latest_of_heap_sql(self, path: Path, heap: str, group: tuple[str, ...]) -> str:
+        """The rows whose keys a heap holds, as `_latest_sql` gives them."""
+        row = self._table(path.table)
+        on = " AND ".join(f"{_column(row, c, 'r')} = top.key.k{i}" for i, c in enumerate(_row_key(row)))
+        unnested = f"SELECT {', '.join(group)}, unnest(top) AS key, generate_subscripts(top, 1) AS rank FROM {heap}"
+        return (
+            f"SELECT {columns_of('top', group)}, {self._listed_columns(path)} AS r, top.rank\n"
+            f"FROM ({unnested}) top\n"
+            f"JOIN {self.source(row)} r ON {on}{self._visible(row, 'r', 'top')}"
+        )
+
+    def _listed_columns(self, path: Path) -> str:
+        """The columns of a path's rows that its list is made of, as a struct; it has one field at least."""
+        row = self._table(path.table)
+        names = [*self.inputs[path.table].columns, *(c for link in path.lookups for c in link.child_columns)]
+        fields = (f"{ident(c)}: {_column(row, c, 'r')}" for c in dict.fromkeys(names or _row_key(row)))
+        return "{" + ", ".join(fields) + "}"
+
+    def _onward_columns(self, path: Path) -> tuple[str, ...]:
+        """Columns of a children path's rows that lead on to grandchildren and hubs."""
+        names: list[str] = []
+        for other in self.paths:
+            if path.kind == "children" and len(other.links) > 1 and other.links[0] == path.links[0]:
+                names += other.links[1].child_columns if other.kind == "hub" else other.links[1].parent_columns
+        return tuple(dict.fromkeys(names))
+
+    def _counted_sql(self, path: Path, reached: _Reached) -> str:
+        """How many visible rows each group has."""
+        group = columns_of(reached.source, reached.group)
+        return f"SELECT {group}, {self._counts_sql(path, reached.source)} AS counts\n{reached.sql}\nGROUP BY {group}"
+
+    def _counts_sql(self, path: Path, source: str) -> str:
+        """How many visible rows there are, in all and within each of the path's spans before as_of."""
+        row = self._table(path.table)
+        counts = ["count(*)"]
+        if row.time_column:
+            since = f"{time_sql(row, 'r')} > {source}.{AS_OF}"
+            spans = (f"to_seconds({round(days * 86_400)})" for days in path.count_days)
+            counts += [f"count(*) FILTER (WHERE {since} - {span})" for span in spans]
+        return "{" + ", ".join(f"w{i}: {count}" for i, count in enumerate(counts)) + "}"
+
+    def _hub(self, path: Path) -> tuple[str, list[str]]:
+        """Name of the CTE with each seed's hub, and the columns that the hub's rows point at."""
+        origin = self._child_path(path) if path.kind == "hub" else "self"
+        name = f"{origin}__hub{self.schema.links.index(path.links[-2])}"
+        return name, [f"{name}.{ident('hub.' + c)}" for c in path.links[-1].parent_columns]
+
+    def _hub_sql(self, path: Path) -> str:
+        """The hub that the entity itself, or the seed's latest child row, points at."""
+        *walk, to_hub, _ = path.links
+        hub = self._table(to_hub.parent)
+        wanted = {c for p in self.paths if p.links[:-1] == path.links[:-1] for c in p.links[-1].parent_columns}
+        columns = ", ".join(f"h.{ident(c)} AS {ident('hub.' + c)}" for c in sorted(wanted))
+        origin, source = "self", "self"
+        keys = [f"self.{ident('self.' + c)}" for c in to_hub.child_columns]
+        if walk:
+            source = "latest"
+            origin = f"(SELECT * FROM {self._child_path(path)}__latest WHERE rank = 1) latest"
+            keys = [f"latest.{ident('r.' + c)}" for c in to_hub.child_columns]
+        match = " AND ".join(f"h.{ident(p)} = {key}" for p, key in zip(to_hub.parent_columns, keys, strict=True))
+        return (
+            f"SELECT {columns_of(source, self._seed)}, {columns}\nFROM {origin}\nJOIN {self.source(hub)} h ON {match}"
+        )
+
+    def _single_from(self, path: Path) -> str:
+        """FROM and JOIN of the one row `r` of each seed along a path that is not counted."""
+        row, link = self._table(path.table), path.links[0] if path.links else None
+        key = {row.primary_key[0]: f"self.{ENTITY}"} if link is None else {}
+        if link is not None:
+            pairs = zip(link.parent_columns, link.child_columns, strict=True)
+            key = {parent: f"self.{ident('self.' + child)}" for parent, child in pairs}
+        on = " AND ".join(f"r.{ident(column)} = {value}" for column, value in key.items())
+        return f"FROM self\nJOIN {self.source(row)} r ON {on}{self._visible(row, 'r', 'self')}"
+
+    def _newest_join(self, path: Path, source: str) -> str:
+        """The join of the newest event that a row's reader may see, where the path's rows carry its age."""
+        if not path.data_age:
+            return ""
+        same = " AND ".join(f"{NEWEST}.{moment} = {source}.{moment}" for moment in self._moments)
+        return f"LEFT JOIN {NEWEST} ON {same}\n"
+
+    def _table(self, key: str) -> Table:
+        return self.schema.table(key)
+
+    def _visible(self, table: Table, alias: str, source: str) -> str:
+        """The condition that a row may be seen by the seed; empty for a table without time."""
+        return f" AND {time_sql(table, alias)} <= {source}.{self._end}" if table.time_column else ""
+
+    def _child_path(self, path: Path) -> str:
+        """Name of the children path that a grandchildren or hub path walks through."""
+        return next(p.name for p in self.paths if p.kind == "children" and p.links == path.links[:1])
+
+    def _self_keys(self, link: Link) -> list[str]:
+        """The entity's values that `link`'s children point at."""
+        key = self._table(self.paths[0].table).primary_key
+        return [f"self.{ENTITY}" if (c,) == key else f"self.{ident('self.' + c)}" for c in link.parent_columns]
+
+
+def _start_columns(path: Path) -> tuple[str, ...]:
+    """Columns of the entity that a path starts from."""
+    link = path.links[0]
+    return link.child_columns if path.kind in ("parents", "siblings") else link.parent_columns
+
+
+def _row_key(table: Table) -> tuple[str, ...]:
+    """Columns that identify a row; without a primary key the position in storage does."""
+    return table.primary_key or ("rowid",)
+
+
+def _column(table: Table, name: str, alias: str) -> str:
+    return f"{alias}.rowid" if not table.primary_key and name == "rowid" else f"{alias}.{ident(name)}"
+
+
+def columns_of(source: str, columns: Iterable[str]) -> str:
+    """Columns of one relation as a select list."""
+    return ", ".join(f"{source}.{column}" for column in columns)
