@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -237,3 +238,11 @@ def test_plugin_without_dbt_says_what_to_install(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delitem(sys.modules, "relsql.dbt", raising=False)
     with pytest.raises(MissingExtraError, match=r"pip install 'relsql\[dbt\]'"):
         importlib.import_module("relsql.dbt")
+
+
+def test_documented_files_are_those_of_the_project() -> None:
+    text = (ROOT / "docs" / "dbt.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^`([\w./]+)`\n\n```\w+\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert len(shown) == 6
+    for path, content in shown:
+        assert content == (PROJECT / path).read_text(encoding="utf-8"), path
