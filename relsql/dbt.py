@@ -23,6 +23,7 @@ import pyarrow as pa
 from relsql.cli.failures import train_extra
 from relsql.declarations import Declarations
 from relsql.errors import ArtifactError, DatabaseError, MissingExtraError, ModelError, RelsqlError, nearest
+from relsql.references import parse_reference
 from relsql.registry import ModelRow, find_model, read_models
 from relsql.splits import task_cursor
 from relsql.sql import ident, literal
@@ -85,17 +86,19 @@ class Plugin(BasePlugin):  # type: ignore[misc]
         """Make the models callable on a cursor.
 
         Raises:
-            DbtRuntimeError: the database that holds the models is not attached.
+            DbtRuntimeError: the database that holds the models is not attached, or `churn@x` names no version.
         """
         _check_attached(cursor, self._database)
         active = [model.name for model in read_models(cursor, self._database) if model.status == "active"]
-        for name in active if self._models is None else self._models:
+        for text in active if self._models is None else self._models:
+            reference = parse_reference(text)
             try:
-                if name not in active:
-                    raise _untrained(name, active, self._database)
-                attach(cursor, database=self._database, models=[name])
+                if reference.name not in active:
+                    raise _untrained(reference.name, active, self._database)
+                attach(cursor, database=self._database, models=[text])
             except (ModelError, ArtifactError) as error:
-                _create_refusals(cursor, name, str(error))
+                version = reference.version if isinstance(reference.version, int) else 0
+                _create_refusals(cursor, reference.function_suffix(version), str(error))
 
 
 def train(
@@ -183,9 +186,9 @@ def _untrained(name: str, active: Sequence[str], database: str) -> ModelError:
     )
 
 
-def _create_refusals(con: duckdb.DuckDBPyConnection, model: str, message: str) -> None:
+def _create_refusals(con: duckdb.DuckDBPyConnection, suffix: str, message: str) -> None:
     """Create the macros of a model that cannot be called: they raise an error with this message when they are."""
-    name, refuse = predict_name(model), f"error({literal(message)})"
+    name, refuse = predict_name(suffix), f"error({literal(message)})"
     # Arguments of a table function are computed when the macro is bound, unless they depend on a parameter of it.
     later = f"CASE WHEN as_of IS NULL THEN {refuse} ELSE {refuse} END"
     for macro, parameters, body in (

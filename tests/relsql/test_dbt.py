@@ -183,7 +183,7 @@ def train(task, **options):
     relsql.dbt.train(this, con, task, name="churn", **options)
 
 def called(query):
-    configured(models=["churn"])
+    configured(models=["churn", "churn@2"])
     con.execute(query)
 
 def message(function, *arguments, **options):
@@ -204,6 +204,7 @@ print(json.dumps({
             "SELECT predict_churn(1)",
             "SELECT predict_churn(i, as_of := DATE '2020-01-01') FROM range(3) t(i)",
             "SELECT predict_churn_full(1).score",
+            "SELECT predict_churn_v2(1)",
             "SELECT customer_id FROM predict_churn_batch()",
             "SELECT customer_id FROM predict_churn_batch(as_of := DATE '2020-01-01')",
         )
