@@ -1,21 +1,19 @@
-"""The network in SQL: what `exporters.onnx` exports, as common table expressions over the gathered rows.
+"""The network in SQL: what `exporters.onnx` exports, as common table expressions over the latest rows.
 
 States and messages are DOUBLE[], one element a channel; a linear map is one inner product a channel. The weights are
-the one row of a table, which is joined to the rows of every layer. The steps, in the order in which they stand:
+the one row of a table, which is joined where a layer begins. The steps, in the order in which they stand:
 
-    <path>__latest       the rows that a path reads, from the gather query
-    "<table> seen"       keys of the rows of a table that rows of any path point at
-    "<table> states"     their states: what the node encoder makes of a row
-    <path>__pointed<i>   what those rows say to the rows of one path
-    <path>__read         columns of the path's rows, with the messages of what they point at
-    <path>__state        the states of these rows
-    <path>__hidden       states with messages and ages, and beside them numbers and ages as statistics
-    <path>__means        their means over the last 1, 4, 16 rows
-    <path>__message      what the path says to a seed, or to a hub
+    <path>__latest            the rows that a path reads, see `relsql.latest`
+    "<table> seen", ...       the rows of a table that rows of any path point at, by key; the steps of their encoder:
+                              read, texts, scaled, inputs, sum, inverse, state; and "<table> states"
+    <path>__pointed<i>        what those rows say to the rows of one path
+    <path>__read, ...         the path's rows with the messages of what they point at, and the steps of their encoder
+    <path>__hidden            states, messages and ages as what is averaged, with numbers and ages for statistics
+    <path>__rows, ...         the lists over which means are taken; statistics, scaled_statistics, means
+    <path>__heard             what the path says to a seed, or to a hub
 
-DuckDB plans all of them together; that costs one entity a few tens of milliseconds, so that steps are few and their
-expressions short. `list_transform` over the rows of a matrix is as fast as an expression for each channel, and
-planned many times faster (docs/decisions/0011-plain-sql.md).
+DuckDB plans all of them together, which costs one entity some tens of milliseconds: steps are few and their expressions
+short (`docs/decisions/0011-plain-sql.md`).
 """
 
 from __future__ import annotations
