@@ -25,7 +25,7 @@ from relsql.task import Task
 from relsql.train_options import TrainOptions
 
 _PACKAGES = ("relsql", "udfs", "exporters")
-_NOT_TRAINING = ("cli", "demo")
+_NOT_TRAINING = ("cli", "demo", "shell")
 """Folders of code that has no part in training."""
 
 

@@ -34,6 +34,7 @@ class Promotion:
         version: the active version now.
         replaced: the version that was active before, if one was; equal to `version` if nothing was changed.
         metrics: of the version, on the validation split.
+        published: the version that plain SQL scores with, if the model is published; promoting leaves it as it is.
         comparison: the versions that `best` was chosen from.
     """
 
@@ -41,6 +42,7 @@ class Promotion:
     version: int
     replaced: int | None
     metrics: dict[str, float]
+    published: int | None = None
     comparison: Comparison | None = None
 
 
@@ -71,8 +73,9 @@ def promote(con: duckdb.DuckDBPyConnection, name: str, version: int | str) -> Pr
             check_drift(card, read_schema(cursor, catalog))
             read_artifacts(cursor, catalog, card)
             activate(cursor, catalog, name, chosen.version)
+        found = published(cursor, catalog, name)
     replaced = next((model.version for model in versions if model.status == "active"), None)
-    return Promotion(name, chosen.version, replaced, chosen.metrics, comparison)
+    return Promotion(name, chosen.version, replaced, chosen.metrics, found[0] if found else None, comparison)
 
 
 def drop(con: duckdb.DuckDBPyConnection, model: str, *, all_versions: bool = False) -> tuple[int, ...]:

@@ -73,6 +73,8 @@ def promote_command(file: Path, model: str, version: str, as_json: bool) -> None
         was = f", was version {done.replaced}" if done.replaced else ""
         note(f"version {done.version} of model {model} is active now{was}")
         note(f"to store row embeddings that it lacks: relsql refresh {file} {model}")
+    if done.published not in (None, done.version):
+        note(f"plain SQL still scores with version {done.published}: relsql publish {file} {model}")
     if as_json:
         write_json(done)
     else:

@@ -340,6 +340,15 @@ def test_promote_says_what_it_did(path: Path) -> None:
     assert wrong.exit_code == 1 and "churn@best or churn@previous" in wrong.stderr
 
 
+def test_promote_tells_that_plain_sql_is_another_version(path: Path) -> None:
+    with duckdb.connect(str(path)) as con:
+        publications = ensure_table(con, current_catalog(con), "publications")
+        con.execute(f"INSERT INTO {publications} (model, version) VALUES ('churn', 3), ('other', 1)")
+    line = f"plain SQL still scores with version 3: relsql publish {path} churn"
+    assert line in invoke("promote", path, "churn", "2").stderr
+    assert line not in invoke("promote", path, "churn", "3").stderr
+
+
 def test_drop_asks_or_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert invoke("drop", path, "churn@1").exit_code == 2
     assert "promote" in invoke("drop", path, "churn@3", "--yes").stderr
