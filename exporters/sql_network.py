@@ -99,7 +99,10 @@ class SqlNetwork(LatestRows):
             name, names = self._state_name(key, columns), ", ".join(f"k{i}" for i in range(len(columns)))
             ctes.append((f"{ident(name + ' seen')}({names})", "\nUNION ".join(parts)))
             on = " AND ".join(f"p.{ident(c)} = seen.k{i}" for i, c in enumerate(columns))
-            kept = [names, *([f"{time_sql(table, 'p')} AS time"] if table.time_column else [])]
+            kept = [
+                *(f"seen.k{i}" for i in range(len(columns))),
+                *([f"{time_sql(table, 'p')} AS time"] if table.time_column else []),
+            ]
             kept += [f"{time} AS date{i}" for i, time in enumerate(self._dates(table, "p"))]
             source = f"FROM {ident(name + ' seen')} seen\nJOIN {self.source(table)} p ON {on}"
             read = ident(name + " read")

@@ -1,0 +1,124 @@
+"""The network in SQL scores as torch does: on random databases with odd names, by an untrained network."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from exporters.modules import score_blocks
+from exporters.sql import SqlModel
+from exporters.sql_weights import logarithmic_columns, weights_table
+from relsql.blocks import as_of_days, decode_blocks, existing_seeds
+from relsql.card import layouts_of
+from relsql.fit import Batches, SeedSet, fit_statistics
+from relsql.gather import Gather
+from relsql.head import Head
+from relsql.network import GraphNetwork, NetworkConfig
+from relsql.row_embeddings import table_name, text_hash_sql
+from relsql.sql import ident
+from tests.relsql.gather_reference import Database
+from tests.relsql.test_gather import ALL_SEEDS, databases, planned, random_examples, seeds_sql, shop
+from udfs.functions import create_arrow_function
+from udfs.texts import TextTable
+
+hypothesis = pytest.importorskip("hypothesis")
+from hypothesis import strategies as st  # noqa: E402
+
+CATALOG = "da\"ta' base"
+WIDTH = 3
+Scores = dict[tuple[Any, Any], tuple[float | None, int]]
+
+
+def embed(texts: list[str]) -> np.ndarray:
+    """An embedding for each text, by its content."""
+    return np.array([np.random.default_rng(sum(map(ord, text))).normal(size=WIDTH) for text in texts], dtype=np.float32)
+
+
+def torch_scores(
+    con: duckdb.DuckDBPyConnection, gather: Gather, network: GraphNetwork, head: Head, texts: TextTable
+) -> Scores:
+    """Scores and evidence by torch; statistics are fitted to the rows that are gathered."""
+    rows = con.sql(gather.query(seeds_sql(ALL_SEEDS, "INTEGER"))).to_arrow_table()
+    layouts = network.layouts
+    blocks, known = existing_seeds(decode_blocks(rows.column, layouts), layouts)
+    days = as_of_days(rows.column("_as_of").combine_chunks())[known]
+    seeds = list(zip(rows.column("_entity").to_pylist(), rows.column("_as_of").to_pylist(), strict=True))
+    found: Scores = dict.fromkeys(seeds, (None, 0))
+    if len(known):
+        seed_set = SeedSet(tuple(blocks), days, np.arange(len(known), dtype=np.float32) % 2)
+        embeddings = texts.embeddings(np.arange(len(texts) + 1))
+        with torch.no_grad():
+            fit_statistics(network, head, Batches(seed_set, layouts, embeddings))
+        scores = score_blocks(network.eval(), head.eval(), blocks, layouts, texts.embeddings, days)
+        evidence = sum(block.counts for block in blocks[1:]) + np.zeros(len(known))
+        found |= {seeds[i]: (float(s), int(n)) for i, s, n in zip(known, scores, evidence, strict=True)}
+    return found
+
+
+def sql_scores(
+    con: duckdb.DuckDBPyConnection, gather: Gather, network: GraphNetwork, head: Head, texts: TextTable
+) -> Scores:
+    """Scores and evidence by the macro."""
+    weights = weights_table(network, head)
+    card = SimpleNamespace(
+        name="m",
+        version=1,
+        identity="0",
+        schema=gather.schema,
+        paths=gather.paths,
+        inputs=gather.inputs,
+        channels=network.config.channels,
+        windows=network.config.windows,
+        entity=gather.schema.table(gather.paths[0].table),
+        task=SimpleNamespace(is_classification=head.classification),
+        stale_after_days=1.5,
+    )
+    model = SqlModel(card, logarithmic_columns(weights))  # type: ignore[arg-type]
+    flat = pa.array(embed(texts.texts).ravel(), pa.float32())
+    stored = pa.table({"text": texts.texts, "embedding": pa.FixedSizeListArray.from_arrays(flat, WIDTH)})
+    con.execute(f"USE {ident(CATALOG)}; CREATE SCHEMA relsql")
+    for name, table in ((model.weights_table, weights), ("stored", stored)):
+        con.register("given", table)
+        con.execute(f"CREATE TABLE relsql.{name} AS FROM given")
+    embeddings = f"SELECT {text_hash_sql('text')} AS text_hash, text, embedding FROM relsql.stored"
+    con.execute(f"CREATE VIEW relsql.{table_name('0')} AS {embeddings}")
+    for name, query in model.views():
+        con.execute(f"CREATE VIEW relsql.{ident(name)} AS {query}")
+    con.execute(f"CREATE MACRO f(id, as_of := NULL) AS {model.call_sql()}")
+    query = f"SELECT _entity, _as_of, f(_entity, as_of := _as_of) FROM ({seeds_sql(ALL_SEEDS, 'INTEGER')})"
+    return {(entity, as_of): (r["score"], r["evidence"]) for entity, as_of, r in con.execute(query).fetchall()}
+
+
+def compare(database: Database, entity: str, fanout: int, *, data_age: bool, classification: bool) -> None:
+    with duckdb.connect() as con:
+        database.create(con, CATALOG)
+        texts = TextTable(WIDTH, embed)  # type: ignore[arg-type]
+        create_arrow_function(con, "text_length", texts.ids, ["VARCHAR"], "INTEGER")
+        gather = planned(con, database, CATALOG, entity, fanout, data_age=data_age)
+        torch.manual_seed(fanout)
+        config = NetworkConfig(channels=4, text_widths=(WIDTH,), windows=(1, 2))
+        network = GraphNetwork(layouts_of(gather.paths, gather.inputs), config)
+        head = Head(config, classification=classification)
+        expected = torch_scores(con, gather, network, head, texts)
+        found = sql_scores(con, gather, network, head, texts)
+    assert found.keys() == expected.keys()
+    for seed, (score, evidence) in expected.items():
+        assert found[seed][1] == evidence, seed
+        assert found[seed][0] == (None if score is None else pytest.approx(score, abs=2e-5)), seed
+
+
+@random_examples(0.6)
+@hypothesis.given(databases(), st.integers(1, 3), st.booleans(), st.booleans())
+def test_random_databases(drawn: tuple[Database, str], fanout: int, data_age: bool, classification: bool) -> None:
+    compare(*drawn, fanout, data_age=data_age, classification=classification)
+
+
+@pytest.mark.parametrize("fanout", [1, 2])
+def test_every_kind_of_path(fanout: int) -> None:
+    compare(shop(), "customers", fanout, data_age=False, classification=True)
