@@ -36,6 +36,7 @@ class NetworkConfig:
         dropout: share of channels of messages and entity states that a training step hides.
         hidden_rows: share of gathered rows that a training step hides.
         hidden_categories: share of category values that a training step hides, so that unseen ones are no surprise.
+        hidden_texts: share of row texts that a training step hides: plain SQL knows none of rows that are new.
         windows: numbers of latest rows that are averaged.
     """
 
@@ -44,6 +45,7 @@ class NetworkConfig:
     dropout: float = 0.3
     hidden_rows: float = 0.3
     hidden_categories: float = 0.3
+    hidden_texts: float = 0.1
     windows: tuple[int, ...] = WINDOWS
 
     @property
@@ -103,6 +105,7 @@ class NodeEncoder(nn.Module):
         self.text_map = _linear(config.text_width, config.channels) if inputs.text_columns else None
         self.norm = nn.LayerNorm(config.channels)
         self.hidden_categories = config.hidden_categories
+        self.hidden_texts = config.hidden_texts
 
     def forward(self, numbers: Tensor, categories: Tensor, texts: Tensor, embeddings: Tensor) -> Tensor:
         """States of rows; the arguments are those of the class's docstring."""
@@ -117,7 +120,10 @@ class NodeEncoder(nn.Module):
             state = state + embedding(codes)
         if self.text_map is not None:
             # Projected before it is spread over rows: a batch has fewer texts than rows.
-            state = state + spread(self.text_map(self.text_scaling(embeddings)), texts)
+            said = spread(self.text_map(self.text_scaling(embeddings)), texts)
+            if self.training:
+                said = said * (torch.rand(said.shape[0], 1) >= self.hidden_texts)
+            state = state + said
         return torch.relu(self.norm(state))
 
 
