@@ -49,9 +49,9 @@ def distances_sql(edges: str, scaled: str) -> str:
     return f"list_transform({edges}, lambda e: coalesce(abs({scaled}[e.number] - e.edge), 0))"
 
 
-def means_sql(rows: str, first: int, last: int) -> str:
-    """Means over the lists of the column `rows`, element by element, from the first to the last one that is wanted."""
-    return f"list_transform(range({first}, {last + 1}), lambda i: list_avg(list_transform({rows}, lambda r: r[i])))"
+def means_sql(rows: str, width: int) -> str:
+    """Means over the lists of the column `rows`, element by element; each list is `width` long."""
+    return f"list_transform(range(1, {width + 1}), lambda i: list_avg(list_transform({rows}, lambda r: r[i])))"
 
 
 def norm_steps(source: str, inverse: str, state: str, *, norm: str, channels: int) -> list[tuple[str, str]]:

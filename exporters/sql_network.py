@@ -9,7 +9,7 @@ the one row of a table, which is joined where a layer begins. The steps, in the 
     <path>__pointed<i>        what those rows say to the rows of one path
     <path>__read, ...         the path's rows with the messages of what they point at, and the steps of their encoder
     <path>__hidden            states, messages and ages as what is averaged, with numbers and ages for statistics
-    <path>__rows, ...         the lists over which means are taken; statistics, scaled_statistics, means
+    <path>__rows, ...         the last 1, 4, 16 of them as lists; statistics, means
     <path>__heard             what the path says to a seed, or to a hub
 
 DuckDB plans all of them together, which costs one entity some tens of milliseconds: steps are few and their expressions
@@ -67,13 +67,15 @@ class SqlNetwork(LatestRows):
         """The paths, each with the names of its columns: the message, evidence, and newest_days and pending or not."""
         return [(path, self._columns_of(path)) for path in self.paths]
 
-    def with_weights(self, source: str, **parts: str) -> str:
+    def with_weights(self, source: str, *computed: str, **parts: str) -> str:
         """A query for a relation's rows with the weights of some parts of the network beside them, by column name.
 
         The relation must be a query of its own: a join that had the weights on one side would copy them for each row.
+        `computed` are further columns, where weights are those of the relation `weights`.
         """
-        columns = ", ".join(f"weights.{ident(part)} AS {name}" for name, part in parts.items())
-        return f"SELECT x.*, {columns}\nFROM {source} x, {self.weights} weights"
+        columns = [f"weights.{ident(part)} AS {name}" for name, part in parts.items()]
+        listed = indented(COMMA.join([*columns, *computed])).lstrip()
+        return f"SELECT x.*, {listed}\nFROM {source} x, {self.weights} weights"
 
     def _columns_of(self, path: Path) -> list[str]:
         columns = [path.name, f"{path.name}__evidence"]
@@ -118,7 +120,9 @@ class SqlNetwork(LatestRows):
         ]
         read, heard = f"{path.name}__read", f"{path.name}__heard"
         ctes.append((read, self._rows_sql(path, latest)))
-        steps, state = self._state_steps(self._table(path.table), f"{path.name}__", read, v=f"path {path.name}")
+        part = f"path {path.name}"
+        ages = f"{self._scaled_sql('ages', part)} AS scaled_ages"
+        steps, state = self._state_steps(self._table(path.table), f"{path.name}__", read, ages, v=part)
         ctes += [*steps, *self._hidden_steps(path, state, latest.group)]
         ctes += self._message_steps(path, latest)
         if latest.hub is None:
@@ -136,11 +140,13 @@ class SqlNetwork(LatestRows):
             columns.append(f"{text_hash_sql(text_sql(table, inputs, row))} AS text_hash")
         return f"SELECT {indented(COMMA.join(columns)).lstrip()}\n{source}"
 
-    def _state_steps(self, table: Table, prefix: str, read: str, **others: str) -> tuple[list[tuple[str, str]], str]:
+    def _state_steps(
+        self, table: Table, prefix: str, read: str, *computed: str, **others: str
+    ) -> tuple[list[tuple[str, str]], str]:
         """CTEs for the states of rows that `_read_sql` reads, and the name of the last one.
 
-        Other columns stay, and there are `scaled`, the standardised numbers, and the weights of the table `w` and of
-        `others`.
+        Other columns stay, and there are `scaled`, the standardised numbers, the weights of the table `w`, and what
+        `with_weights` makes of `computed` and `others`.
         """
         inputs, key = self.inputs[table.key], table.key
         texts, scaled, encoded, summed, inverse, state = (
@@ -160,14 +166,10 @@ class SqlNetwork(LatestRows):
         mapped = f"list_transform(w.channels, lambda m: list_inner_product(m.encoder, inputs){embedded})"
         used = ", ".join(["inputs", *(f"code{i}" for i in range(len(codes))), *(["said"] if said else [])])
         total = sum_sql(mapped, *(["said"] if said else []))
-        logarithmic = f"{key}.scaling" in self.logarithmic
+        standardised = self._scaled_sql("numbers", key)
         return [
             *ctes,
-            (
-                scaled,
-                f"SELECT *, {scaled_sql('numbers', 'w.scaling', logarithmic=logarithmic)} AS scaled\n"
-                f"FROM (\n{indented(self.with_weights(source, w=key, **others))}\n)",
-            ),
+            (scaled, self.with_weights(source, f"{standardised} AS scaled", *computed, w=key, **others)),
             (
                 encoded,
                 f"SELECT * EXCLUDE ({', '.join(dropped)}),\n"
@@ -234,7 +236,6 @@ class SqlNetwork(LatestRows):
     def _hidden_steps(self, path: Path, state: str, group: tuple[str, ...]) -> list[tuple[str, str]]:
         """Each row's message before it is averaged, and beside it what statistics are made of."""
         name, numbers = path.name, range(len(path.lookups))
-        logarithmic = f"path {name}.scaling" in self.logarithmic
         pointed = "".join(f",\n    coalesce(pointed{i}, v.zeros) AS pointed{i}" for i in numbers)
         kept = [*group, "rank", *(["days"] if self._timed(path) else [])]
         texts = ["pointed_pending", *(["pending"] if self.inputs[path.table].text_columns else [])]
@@ -243,20 +244,15 @@ class SqlNetwork(LatestRows):
         summed = sum_sql(linear_sql("v.root", "inputs"), *(f"pointed{i}" for i in numbers))
         return [
             (
-                f"{name}__ages",
-                f"SELECT *, {scaled_sql('ages', 'v.scaling', logarithmic=logarithmic)} AS scaled_ages\nFROM {state}",
-            ),
-            (
                 f"{name}__all_inputs",
                 f"SELECT * EXCLUDE ({', '.join(dropped)}),\n"
                 f"    list_concat(state, {distances_sql('v.edges', 'scaled_ages')}, [1.0]) AS inputs,\n"
                 f"    list_concat({known_sql('scaled')}, {known_sql('scaled_ages')}) AS known{pointed}\n"
-                f"FROM {name}__ages",
+                f"FROM {state}",
             ),
             (
                 f"{name}__hidden",
-                f"SELECT {', '.join(kept)},\n    list_concat({relu_sql(summed)}, known) AS hidden\n"
-                f"FROM {name}__all_inputs",
+                f"SELECT {', '.join(kept)}, known,\n    {relu_sql(summed)} AS hidden\nFROM {name}__all_inputs",
             ),
         ]
 
@@ -265,32 +261,35 @@ class SqlNetwork(LatestRows):
         name, group, windows = path.name, ", ".join(latest.group), self._windows(path)
         width = len(self.inputs[path.table].static_numbers) + self._ages_width(path)
         # In any order: a mean is the same to the last few bits, and ordering costs several times the rest.
-        columns = [f"list(hidden) FILTER (rank <= {window}) AS hidden{window}" for window in windows]
+        columns = [
+            f"list({of}) FILTER (rank <= {window}) AS {of}{window}" for window in windows for of in ("hidden", "known")
+        ]
         columns.append(f"count(*) AS {name}__evidence")
         columns += [f"min(days) AS {name}__newest_days"] if self._timed(path) else []
         columns += [f"sum(pending) AS {name}__pending"] if self._has_text(path) else []
-        numbers = (self.channels + 1, self.channels + width)
-        statistics = [means_sql(f"hidden{window}", *numbers) for window in windows]
-        counted = ""
+        rows = f"SELECT {group},\n{indented(COMMA.join(columns))}\nFROM {name}__hidden\nGROUP BY {group}"
+        statistics, counted = [means_sql(f"known{window}", width) for window in windows], ""
         if latest.counted:
             counts = ", ".join(f"ln(1 + counts.w{i})" for i in range(1 + len(path.count_days)))
             statistics, counted = [f"[{counts}]", *statistics], f"\nJOIN {latest.counted} USING ({group})"
-        logarithmic = f"path {name}.statistics_scaling" in self.logarithmic
-        scaled = scaled_sql("statistics", "v.statistics_scaling", logarithmic=logarithmic)
-        inputs = [means_sql(f"hidden{window}", 1, self.channels) for window in windows]
+        described = (
+            f"SELECT {name}__rows.*,\n    list_concat({', '.join(statistics)}) AS statistics\n"
+            f"FROM {name}__rows{counted}"
+        )
+        scaled = self._scaled_sql("statistics", f"path {name}", "statistics_scaling")
+        inputs = [means_sql(f"hidden{window}", self.channels) for window in windows]
         inputs += [distances_sql("v.statistics_edges", "scaled"), "[1.0]"]
-        dropped = ["statistics", "scaled", *(f"hidden{window}" for window in windows)]
-        rows = f"SELECT {group},\n{indented(COMMA.join(columns))}\nFROM {name}__hidden\nGROUP BY {group}"
-        described = f"SELECT *,\n    list_concat({', '.join(statistics)}) AS statistics\nFROM {name}__rows{counted}"
-        described = f"SELECT * EXCLUDE (counts)\nFROM (\n{indented(described)}\n)" if counted else described
+        dropped = ["statistics", "scaled", *(f"{of}{w}" for w in windows for of in ("hidden", "known"))]
         return [
             (f"{name}__rows", rows),
-            (f"{name}__statistics", self.with_weights(f"(\n{indented(described)}\n)", v=f"path {name}")),
-            (f"{name}__scaled_statistics", f"SELECT *, {scaled} AS scaled\nFROM {name}__statistics"),
+            (
+                f"{name}__statistics",
+                self.with_weights(f"(\n{indented(described)}\n)", f"{scaled} AS scaled", v=f"path {name}"),
+            ),
             (
                 f"{name}__means",
                 f"SELECT * EXCLUDE ({', '.join(dropped)}),\n    list_concat({', '.join(inputs)}) AS inputs\n"
-                f"FROM {name}__scaled_statistics",
+                f"FROM {name}__statistics",
             ),
             (
                 f"{name}__heard",
@@ -298,6 +297,11 @@ class SqlNetwork(LatestRows):
                 f"FROM {name}__means",
             ),
         ]
+
+    def _scaled_sql(self, numbers: str, part: str, name: str = "scaling") -> str:
+        """Standardised numbers of a column, where the weights are those of the relation `weights`."""
+        logarithmic = f"{part}.{name}" in self.logarithmic
+        return scaled_sql(numbers, f"weights.{ident(part)}.{name}", logarithmic=logarithmic)
 
     def _dates(self, table: Table, row: str) -> list[str]:
         """The times whose ages the network reads, the row's own first, as expressions."""
