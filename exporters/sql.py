@@ -144,7 +144,7 @@ class SqlModel:
         return [
             ("messages", f"SELECT {ENTITY}, {AS_OF}, head,\n    {filled}\nFROM (\n{indented(weights)}\n)\nWHERE known"),
             ("summed", f"SELECT {ENTITY}, {AS_OF}, head,\n    {total} AS sum\nFROM messages"),
-            *norm_steps("summed", "inverse", "state", norm="head.norm", channels=network.channels),
+            *norm_steps("summed", "inverse", "state", norm="head", channels=network.channels),
         ]
 
     def _raw_steps(self, network: SqlNetwork) -> list[tuple[str, str]]:

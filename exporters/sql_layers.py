@@ -56,7 +56,8 @@ def means_sql(rows: str, width: int) -> str:
 
 def norm_steps(source: str, inverse: str, state: str, *, norm: str, channels: int) -> list[tuple[str, str]]:
     """CTEs `inverse` and `state`: layer norm and ReLU of the column `sum`, whose mean is 0; other columns stay."""
-    normed = f"list_transform(list_zip(sum, {norm}), lambda c: c[1] * inverse * c[2].weight + c[2].bias)"
+    pairs = f"list_zip(sum, {norm}.norm_weight, {norm}.norm_bias)"
+    normed = f"list_transform({pairs}, lambda c: c[1] * inverse * c[2] + c[3])"
     return [
         (
             inverse,

@@ -31,7 +31,6 @@ SAME_EDGE = 1e-6
 _MATRIX = pa.list_(pa.list_(pa.float64()))
 _SCALING = pa.list_(pa.struct([("center", pa.float32()), ("scale", pa.float32()), ("logarithmic", pa.bool_())]))
 _EDGES = pa.list_(pa.struct([("number", pa.int32()), ("edge", pa.float64())]))
-_NORM = pa.list_(pa.struct([("weight", pa.float64()), ("bias", pa.float64())]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +61,12 @@ def weights_table(network: GraphNetwork, head: Head) -> pa.Table:
 
         T             scaling, edges: of the numbers; channels: for each the weights of distances and 1 (encoder), and
                       of the codes of each category (category0, ...); values0, ...: of the numbers that are
-                      categories; text: linear map of a text embedding and 1; norm: weight and bias by channel
+                      categories; text: linear map of a text embedding and 1; norm_weight, norm_bias
         path P        scaling, edges: of the ages of its rows; root: linear map of state, distances and 1; lookup0,
                       ...: linear maps of the states of what a row points at; statistics_scaling, statistics_edges;
                       message: linear map of means, distances of the statistics, and 1; silence: the message of no
                       rows; zeros: one for each channel
-        head          constants, norm, hidden, out
+        head          constants, norm_weight, norm_bias, hidden, out
 
     DuckDB plans a join with a few columns of structs faster than one with a hundred columns.
     """
@@ -113,7 +112,7 @@ def _encoder_columns(encoder: NodeEncoder, values: list[tuple[float, ...]]) -> M
         "channels": _rows({"encoder": _centred(_beside(*parts, bias[:, None])), **categories}),
         **{f"values{i}": _one(list(of), pa.list_(pa.float32())) for i, of in enumerate(values)},
         **text,
-        "norm": _norm(encoder.norm),
+        **_norm(encoder.norm),
     }
 
 
@@ -147,7 +146,7 @@ def _head_columns(network: GraphNetwork, head: Head) -> Mapping[str, pa.Array]:
     scalars = {name: float(getattr(head, name)) for name in names}
     return {
         "constants": _one(scalars, pa.struct([(name, pa.float32()) for name in names])),
-        "norm": _norm(network.norm),
+        **_norm(network.norm),
         "hidden": _one(_beside(_array(head.hidden.weight), _array(head.hidden.bias)[:, None]).tolist(), _MATRIX),
         "out": _one([*_array(head.out.weight)[0], *_array(head.out.bias)], pa.list_(pa.float64())),
     }
@@ -211,10 +210,9 @@ def _struct(columns: Mapping[str, pa.Array]) -> pa.Array:
     return pa.StructArray.from_arrays(list(columns.values()), list(columns))
 
 
-def _norm(norm: nn.Module) -> pa.Array:
+def _norm(norm: nn.Module) -> Mapping[str, pa.Array]:
     assert isinstance(norm, nn.LayerNorm)
-    pairs = zip(_array(norm.weight).tolist(), _array(norm.bias).tolist(), strict=True)
-    return _one([{"weight": weight, "bias": bias} for weight, bias in pairs], _NORM)
+    return {f"norm_{name}": _one(_array(of).tolist(), pa.list_(pa.float64())) for name, of in norm.named_parameters()}
 
 
 def _zeros(bias: Matrix) -> pa.Array:
