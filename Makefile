@@ -9,7 +9,7 @@ DBT := .venv-dbt
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test test-shells demo check lint format types imports build bench-accuracy bench-truth bench-speed
-.PHONY: bench-training bench-encoder clean
+.PHONY: bench-plain bench-training bench-encoder clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -76,6 +76,9 @@ bench-truth: setup ## Measure how much of a planted signal is found in generated
 
 bench-speed: setup ## Measure scoring speed, from one entity to a million (hours, idle machine)
 	$(BIN)/python -m benchmarks.speed
+
+bench-plain: setup ## Measure published models in DuckDB's command line (minutes, idle machine)
+	$(BIN)/python -m benchmarks.plain_sql
 
 bench-training: setup ## Measure time and memory of training, phase by phase (half an hour, idle machine)
 	$(BIN)/python -m benchmarks.training_speed
