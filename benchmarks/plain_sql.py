@@ -38,7 +38,7 @@ def seconds(file: Path, query: str, repeats: int) -> float:
     script = ".timer on\n" + f"{query};\n" * (1 + repeats)
     done = subprocess.run([BINARY, "-readonly", file], input=script, capture_output=True, text=True, check=False)
     times = [float(found) for found in _TIME.findall(done.stdout)]
-    if len(times) != 1 + repeats:
+    if done.returncode or len(times) != 1 + repeats:
         raise click.ClickException(f"'{query}' failed: {done.stderr.strip() or done.stdout.strip()}")
     return statistics.median(times[1:])
 
