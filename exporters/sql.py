@@ -220,4 +220,4 @@ class SqlModel:
         columns = ["rowid"] if not table.primary_key else []
         # A column of another type goes on to work as long as its values can be cast.
         columns += [f"CAST({alias}.{ident(c.name)} AS {c.type}) AS {ident(c.name)}" for c in table.columns]
-        return f"SELECT {COMMA.join(columns)}\nFROM {table.sql()} AS {alias}"
+        return f"SELECT {indented(COMMA.join(columns)).lstrip()}\nFROM {table.sql()} AS {alias}"

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
@@ -35,6 +36,9 @@ from relsql.schema import DEFAULT_SCHEMA, RELSQL_SCHEMA, current_catalog, read_s
 from relsql.splits import task_cursor
 from relsql.sql import literal, qualified
 from relsql.store import ensure_table, open_database, require_writable, transaction
+
+if TYPE_CHECKING:
+    from exporters.sql import SqlModel
 
 _NEW = "relsql_new_weights"
 
@@ -101,6 +105,18 @@ def publish(con: duckdb.DuckDBPyConnection, model: str, *, progress: TrainProgre
                 raise KeyboardInterrupt from error
             raise
     return Published(model, card.version, macros, parity, time.perf_counter() - started)
+
+
+def publication_sql(con: duckdb.DuckDBPyConnection, model: str) -> str:
+    """The statements that `publish` runs for a model, but for the table of weights: to read, nothing is written.
+
+    Raises:
+        ModelError: there is no such model. ArtifactError: it is damaged. MissingExtraError: torch is missing.
+    """
+    catalog = current_catalog(con)
+    card = active_card(con, catalog, model)
+    sql, _ = _plain_sql(card, read_artifacts(con, catalog, card))
+    return ";\n\n".join([*sql.statements(), ""]).rstrip() + "\n"
 
 
 def unpublish(con: duckdb.DuckDBPyConnection, model: str) -> None:
@@ -198,14 +214,7 @@ def _write(
     con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, artifacts: Mapping[str, bytes]
 ) -> tuple[str, ...]:
     """Create weights, views and macros; returns the names of the macros."""
-    try:
-        from exporters.modules import load_modules
-        from exporters.sql import SqlModel
-        from exporters.sql_weights import logarithmic_columns, weights_table
-    except ImportError as error:
-        raise MissingExtraError.for_extra("train", "publishing") from error
-    weights: pa.Table = weights_table(*load_modules(card, artifacts))
-    model = SqlModel(card, logarithmic_columns(weights))
+    model, weights = _plain_sql(card, artifacts)
     create_table(con, catalog, card)
     con.register(_NEW, weights)
     try:
@@ -215,6 +224,18 @@ def _write(
     for statement in model.statements():
         con.execute(statement)
     return macro_names(card.name)
+
+
+def _plain_sql(card: ModelCard, artifacts: Mapping[str, bytes]) -> tuple[SqlModel, pa.Table]:
+    """The SQL of a model version, and its table of weights."""
+    try:
+        from exporters.modules import load_modules
+        from exporters.sql import SqlModel
+        from exporters.sql_weights import logarithmic_columns, weights_table
+    except ImportError as error:
+        raise MissingExtraError.for_extra("train", "publishing") from error
+    weights: pa.Table = weights_table(*load_modules(card, artifacts))
+    return SqlModel(card, logarithmic_columns(weights)), weights
 
 
 def _require_parity(card: ModelCard, parity: Parity) -> None:

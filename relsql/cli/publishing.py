@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 @click.argument("model")
 @click.option("--into", type=click.Path(path_type=Path), help="Publish in this new copy of FILE, and leave FILE alone.")
 @click.option("--storage-version", help="Storage version of the copy, v1.5.0 for clients of DuckDB 1.5; needs --into.")
+@click.option("--show-sql", is_flag=True, help="Print the views and macros that would be written, and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def publish_command(file: Path, model: str, into: Path | None, storage_version: str | None, as_json: bool) -> None:
+def publish_command(
+    file: Path, model: str, into: Path | None, storage_version: str | None, show_sql: bool, as_json: bool
+) -> None:
     """Write the active version of MODEL into FILE as plain SQL: tables of weights, views and macros.
 
     Afterwards every DuckDB client that opens FILE can call predict_MODEL(id), predict_MODEL_full(id) and
@@ -34,9 +37,13 @@ def publish_command(file: Path, model: str, into: Path | None, storage_version: 
     relsql publish f1.duckdb dnf --into f1-for-1.5.duckdb --storage-version v1.5.0
     duckdb f1.duckdb -c "SELECT driverId, predict_dnf(driverId) FROM drivers"
     """  # noqa: D301
-    from relsql.publishing import copy_database, publish
+    from relsql.publishing import copy_database, publication_sql, publish
     from relsql.store import open_database
 
+    if show_sql:
+        with closing(open_database(file, read_only=True)) as con:
+            click.echo(publication_sql(con, model), nl=False)
+        return
     if storage_version and not into:
         raise click.UsageError("--storage-version needs --into: the storage version of a file cannot be changed")
     if into:

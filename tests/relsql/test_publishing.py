@@ -307,6 +307,15 @@ def test_damage_is_found_by_the_selftest_and_mended_by_publishing(
     assert parity is not None and parity.largest <= 1e-5
 
 
+def test_the_sql_can_be_read_before_it_is_written(shop: Path) -> None:
+    before = shop.read_bytes()
+    result = CliRunner().invoke(cli, ["publish", str(shop), "churn", "--show-sql"])
+    assert result.exit_code == 0 and shop.read_bytes() == before
+    assert len(duckdb.extract_statements(result.stdout)) == result.stdout.count(";\n") > 10
+    assert all(f'MACRO "main"."{name}"' in result.stdout for name in MACROS - {"predict_churn_batch"})
+    assert max(map(len, result.stdout.splitlines())) < 400
+
+
 def test_commands(shop: Path, tmp_path: Path) -> None:
     run = CliRunner().invoke
     result = run(cli, ["publish", str(shop), "churn"])
