@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import onnx
 import onnx.numpy_helper
 import torch
@@ -16,9 +13,10 @@ from torch import Tensor, nn
 from relsql.blocks import Block, BlockLayout, FloatArray, IntArray
 from relsql.card import ModelCard, layouts_of
 from relsql.errors import ArtifactError
+from relsql.fit import graph_tensors
 from relsql.graph_inputs import graph_inputs
 from relsql.head import Head
-from relsql.network import GraphNetwork, GraphTensors, NetworkConfig, PathTensors, TableTensors
+from relsql.network import GraphNetwork, NetworkConfig
 
 _LEFT_OUT = re.compile(r"within|logarithmic|label_\w+|temperature|text_scaling\.\w+")
 """Buffers that an export leaves out where a model has no use for them: their initial values are the right ones."""
@@ -68,17 +66,9 @@ def score_blocks(
         Scores, float32 [seeds].
     """
     inputs = graph_inputs(blocks, layouts)
-
-    def tensor(array: npt.NDArray[Any]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array))
-
-    batch = GraphTensors(
-        tensor(texts(inputs.text_ids)),
-        [TableTensors(tensor(x.numbers), tensor(x.categories), tensor(x.texts)) for x in inputs.tables],
-        [PathTensors(tensor(x.rows), tensor(x.places), tensor(x.ages), tensor(x.totals)) for x in inputs.paths],
-    )
+    batch = graph_tensors(inputs, texts(inputs.text_ids))
     with torch.inference_mode():
-        scores: FloatArray = head.score(network(batch), tensor(as_of_days)).numpy()
+        scores: FloatArray = head.score(network(batch), torch.from_numpy(as_of_days)).numpy()
     return scores
 
 

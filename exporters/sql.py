@@ -15,7 +15,7 @@ from exporters.sql_network import COMMA, SqlNetwork
 from relsql.card import ModelCard
 from relsql.head import DAYS_PER_YEAR, LARGEST_LOG
 from relsql.latest import AS_OF, ENTITY
-from relsql.publications import comment_start
+from relsql.publications import comment_start, macro_names
 from relsql.row_embeddings import table_name
 from relsql.schema import DEFAULT_SCHEMA, RELSQL_SCHEMA, Table
 from relsql.seed_sql import all_seeds_sql, call_seed_sql
@@ -64,10 +64,8 @@ class SqlModel:
 
     def statements(self) -> list[str]:
         """Statements that create views and macros in the current database, whose weights table must be there."""
-        name, views = f"predict_{self.card.name}", self.views()
-        call, batch = self.call_sql(), self.batch_sql()
-        full, scored = (qualified(DEFAULT_SCHEMA, name + suffix) for suffix in ("_full", ""))
-        table = qualified(DEFAULT_SCHEMA, name + "_batch")
+        views, call, batch = self.views(), self.call_sql(), self.batch_sql()
+        scored, full, table = (qualified(DEFAULT_SCHEMA, name) for name in macro_names(self.card.name))
         described = {
             f"MACRO {scored}": "Score of one entity; NULL for one that is not known.",
             f"MACRO {full}": "Score of one entity with status, evidence (number of linked rows), as_of, version.",

@@ -6,11 +6,10 @@ columns. Columns of lists are passed into lambdas for nothing, while arrays are 
 
 from __future__ import annotations
 
+from relsql.scaling import CLIP
+
 EPSILON = 1e-5
 """Of the layer norms."""
-
-LARGEST = 5
-"""Standardised numbers are clipped to it, see `relsql.scaling.CLIP`."""
 
 
 def linear_sql(weight: str, inputs: str) -> str:
@@ -40,7 +39,9 @@ def scaled_sql(numbers: str, scaling: str, *, logarithmic: bool) -> str:
     """Numbers standardised and clipped; NULL stays NULL. `logarithmic`: some number is on the log scale."""
     value = "CASE WHEN x[2].logarithmic THEN sign(x[1]) * ln(1 + abs(x[1])) ELSE x[1] END" if logarithmic else "x[1]"
     scaled = f"list_transform(list_zip({numbers}, {scaling}), lambda x: ({value} - x[2].center) / x[2].scale)"
-    clipped = f"CASE WHEN v > {LARGEST} THEN {LARGEST} WHEN v < -{LARGEST} THEN -{LARGEST} ELSE v END"
+    # An integer, which leaves FLOAT as it is; a decimal would not.
+    most = f"{CLIP:g}"
+    clipped = f"CASE WHEN v > {most} THEN {most} WHEN v < -{most} THEN -{most} ELSE v END"
     return f"list_transform({scaled}, lambda v: {clipped})"
 
 

@@ -11,8 +11,9 @@ import duckdb
 from relsql.blocks import as_of_days, decode_blocks, existing_seeds
 from relsql.card import ModelCard, layouts_of
 from relsql.latest import AS_OF, ENTITY
+from relsql.publications import macro_names
 from relsql.seed_sql import latest_sql
-from relsql.sql import ident, literal, qualified
+from relsql.sql import ident, literal
 
 TOLERANCE = 1e-5
 """Largest difference between scores, of probabilities; of values it is a share of the largest one."""
@@ -83,8 +84,8 @@ def measure_parity(
     gather = card.gather(catalog)
     select = f"seed.{ENTITY}, seed.{AS_OF}, {card.score_function}({score_argument(gather)}) AS result"
     onnx = _results(con, f"FROM ({gather.query(seeds, select=select)})")
-    macro = qualified(f"predict_{card.name}_full")
-    sql = _results(con, f"SELECT {ENTITY}, {AS_OF}, {macro}({ENTITY}, as_of := {AS_OF}) AS result FROM ({seeds})")
+    _, full, _ = macro_names(card.name)
+    sql = _results(con, f"SELECT {ENTITY}, {AS_OF}, {ident(full)}({ENTITY}, as_of := {AS_OF}) AS result FROM ({seeds})")
     con.execute(f"DROP TABLE temp.{_SEEDS}")
     return _compare(card, torch_scores, onnx, sql)
 

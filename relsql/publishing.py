@@ -116,7 +116,7 @@ def publication_sql(con: duckdb.DuckDBPyConnection, model: str) -> str:
     catalog = current_catalog(con)
     card = active_card(con, catalog, model)
     sql, _ = _plain_sql(card, read_artifacts(con, catalog, card))
-    return ";\n\n".join([*sql.statements(), ""]).rstrip() + "\n"
+    return "\n".join(f"{statement};\n" for statement in sql.statements())
 
 
 def unpublish(con: duckdb.DuckDBPyConnection, model: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from relsql.cli.failures import on_interrupt
+from relsql.cli.failures import on_interrupt, train_extra
 from relsql.cli.output import note, write_json
 from relsql.cli.progress import PhaseProgress
 
@@ -85,7 +85,7 @@ def selftest_command(file: Path, model: str, as_json: bool) -> None:
     from relsql.publishing import selftest
     from relsql.store import open_database
 
-    with closing(open_database(file, read_only=True)) as con:
+    with closing(open_database(file, read_only=True)) as con, train_extra("relsql selftest"):
         _print(selftest(con, model), as_json)
 
 
