@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from exporters.sql_layers import linear_sql, norm_steps, relu_sql, sum_sql
+from exporters.sql_layers import linear_sql, norm_steps, sum_sql, twice_relu_sql
 from exporters.sql_network import COMMA, SqlNetwork
 from relsql.card import ModelCard
 from relsql.head import DAYS_PER_YEAR, LARGEST_LOG
@@ -142,7 +142,7 @@ class SqlModel:
         return [
             ("messages", f"SELECT {ENTITY}, {AS_OF}, head,\n    {filled}\nFROM (\n{indented(weights)}\n)\nWHERE known"),
             ("summed", f"SELECT {ENTITY}, {AS_OF}, head,\n    {total} AS sum\nFROM messages"),
-            *norm_steps("summed", "inverse", "state", norm="head", channels=network.channels),
+            *norm_steps("summed", "inverse", "state", "sum", norm="head", channels=network.channels),
         ]
 
     def _raw_steps(self, network: SqlNetwork) -> list[tuple[str, str]]:
@@ -166,7 +166,8 @@ class SqlModel:
             ("timed", f"SELECT *,\n    list_concat(state, [{COMMA.join(time)}]) AS inputs\nFROM dated"),
             (
                 "hidden",
-                f"SELECT *, list_append({relu_sql(linear_sql('head.hidden', 'inputs'))}, 1.0) AS hidden\nFROM timed",
+                f"SELECT *,\n    list_append({twice_relu_sql(linear_sql('head.hidden', 'inputs'))}, 1.0) AS hidden\n"
+                f"FROM timed",
             ),
             (
                 "raw",

@@ -6,6 +6,8 @@ columns. Columns of lists are passed into lambdas for nothing, while arrays are 
 
 from __future__ import annotations
 
+from itertools import combinations
+
 from relsql.scaling import CLIP
 
 EPSILON = 1e-5
@@ -17,9 +19,9 @@ def linear_sql(weight: str, inputs: str) -> str:
     return f"list_transform({weight}, lambda m: list_inner_product(m, {inputs}))"
 
 
-def relu_sql(values: str) -> str:
-    """Negative elements of a list become 0: half of v + |v|, which is ten times faster than greatest()."""
-    return f"list_transform({values}, lambda v: 0.5 * (v + abs(v)))"
+def twice_relu_sql(values: str) -> str:
+    """Twice the elements of a list, negative ones 0: v + |v|, ten times faster than greatest(); weights are halved."""
+    return f"list_transform({values}, lambda v: v + abs(v))"
 
 
 def sum_sql(*lists: str) -> str:
@@ -50,19 +52,32 @@ def distances_sql(edges: str, scaled: str) -> str:
     return f"list_transform({edges}, lambda e: coalesce(abs({scaled}[e.number] - e.edge), 0))"
 
 
-def means_sql(rows: str, width: int) -> str:
-    """Means over the lists of the column `rows`, element by element; each list is `width` long."""
+def means_sql(rows: str, width: int, window: int) -> str:
+    """Means over the lists of the column `rows`, `window` at most, element by element; each list is `width` long."""
+    if window == 1:
+        return f"{rows}[1]"
     return f"list_transform(range(1, {width + 1}), lambda i: list_avg(list_transform({rows}, lambda r: r[i])))"
 
 
-def norm_steps(source: str, inverse: str, state: str, *, norm: str, channels: int) -> list[tuple[str, str]]:
-    """CTEs `inverse` and `state`: layer norm and ReLU of the column `sum`, whose mean is 0; other columns stay."""
-    pairs = f"list_zip(sum, {norm}.norm_weight, {norm}.norm_bias)"
-    normed = f"list_transform({pairs}, lambda c: c[1] * inverse * c[2] + c[3])"
+def norm_steps(source: str, inverse: str, state: str, *parts: str, norm: str, channels: int) -> list[tuple[str, str]]:
+    """CTEs `inverse` and `state`: layer norm and ReLU of the sum of some columns, whose mean is 0; other columns stay.
+
+    Of the norm's weights there is only the bias: the weights that read `state` have the rest, and halve it.
+    """
+    squares = [f"list_inner_product({a}, {a})" for a in parts]
+    squares += [f"2 * list_inner_product({a}, {b})" for a, b in combinations(parts, 2)]
+    total = " + ".join(f"c[{i + 1}]" for i in range(len(parts)))
+    normed = (
+        f"list_transform(list_zip({', '.join(parts)}, {norm}.norm_bias), "
+        f"lambda c: ({total}) * inverse + c[{len(parts) + 1}])"
+    )
     return [
         (
             inverse,
-            f"SELECT *, 1 / sqrt(list_inner_product(sum, sum) / {channels} + {EPSILON}) AS inverse\nFROM {source}",
+            f"SELECT *, 1 / sqrt(({' + '.join(squares)}) / {channels} + {EPSILON}) AS inverse\nFROM {source}",
         ),
-        (state, f"SELECT * EXCLUDE (sum, inverse),\n    {relu_sql(normed)} AS state\nFROM {inverse}"),
+        (
+            state,
+            f"SELECT * EXCLUDE ({', '.join(parts)}, inverse),\n    {twice_relu_sql(normed)} AS state\nFROM {inverse}",
+        ),
     ]

@@ -27,9 +27,9 @@ from exporters.sql_layers import (
     linear_sql,
     means_sql,
     norm_steps,
-    relu_sql,
     scaled_sql,
     sum_sql,
+    twice_relu_sql,
 )
 from relsql.features import NodeInputs, age_sql, as_timestamp_sql, category_sql, number_sql, text_sql, time_sql
 from relsql.latest import AS_OF, NEWEST, Latest, LatestRows, columns_of
@@ -164,8 +164,7 @@ class SqlNetwork(LatestRows):
         coded = "".join(f",\n    {code} + 1 AS code{i}" for i, code in enumerate(codes))
         embedded = "".join(f" + m.category{i}[code{i}]" for i in range(len(codes)))
         mapped = f"list_transform(w.channels, lambda m: list_inner_product(m.encoder, inputs){embedded})"
-        used = ", ".join(["inputs", *(f"code{i}" for i in range(len(codes))), *(["said"] if said else [])])
-        total = sum_sql(mapped, *(["said"] if said else []))
+        used = ", ".join(["inputs", *(f"code{i}" for i in range(len(codes)))])
         standardised = self._scaled_sql("numbers", key)
         return [
             *ctes,
@@ -176,8 +175,8 @@ class SqlNetwork(LatestRows):
                 f"    list_append({distances_sql('w.edges', 'scaled')}, 1.0) AS inputs{said}{coded}\n"
                 f"FROM {scaled}",
             ),
-            (summed, f"SELECT * EXCLUDE ({used}),\n    {total} AS sum\nFROM {encoded}"),
-            *norm_steps(summed, inverse, state, norm="w", channels=self.channels),
+            (summed, f"SELECT * EXCLUDE ({used}),\n    {mapped} AS sum\nFROM {encoded}"),
+            *norm_steps(summed, inverse, state, "sum", *(["said"] if said else []), norm="w", channels=self.channels),
         ], state
 
     def _texts_sql(self, table: Table, read: str) -> str:
@@ -242,7 +241,7 @@ class SqlNetwork(LatestRows):
         kept += [f"{' + '.join(texts)} AS pending"] if self._has_text(path) else []
         dropped = ["state", "scaled_ages", *(f"pointed{i}" for i in numbers)]
         # FLOAT is precise enough for means, and half as much to copy.
-        known = f"list_concat({known_sql('scaled')}, {known_sql('scaled_ages')})"
+        known = known_sql("list_concat(scaled, scaled_ages)")
         summed = sum_sql(linear_sql("v.root", "inputs"), *(f"pointed{i}" for i in numbers))
         return [
             (
@@ -254,13 +253,42 @@ class SqlNetwork(LatestRows):
             ),
             (
                 f"{name}__hidden",
-                f"SELECT {', '.join(kept)}, known,\n    CAST({relu_sql(summed)} AS FLOAT[]) AS hidden\n"
+                f"SELECT {', '.join(kept)}, known,\n    CAST({twice_relu_sql(summed)} AS FLOAT[]) AS hidden\n"
                 f"FROM {name}__all_inputs",
             ),
         ]
 
     def _message_steps(self, path: Path, latest: Latest) -> list[tuple[str, str]]:
         """What a path says to each group, from means over its latest rows and statistics."""
+        name = path.name
+        if latest.counted:
+            rows, described, means, used = self._averaged(path, latest, latest.counted)
+        else:
+            rows, described, means, used = self._single(path)
+        scaled = self._scaled_sql("statistics", f"path {name}", "statistics_scaling")
+        inputs = [*means, distances_sql("v.statistics_edges", "scaled"), "[1.0]"]
+        return [
+            *rows,
+            (
+                f"{name}__statistics",
+                self.with_weights(f"(\n{indented(described)}\n)", f"{scaled} AS scaled", v=f"path {name}"),
+            ),
+            (
+                f"{name}__means",
+                f"SELECT * EXCLUDE ({', '.join(['statistics', 'scaled', *used])}),\n"
+                f"    list_concat({', '.join(inputs)}) AS inputs\nFROM {name}__statistics",
+            ),
+            (
+                f"{name}__heard",
+                f"SELECT * EXCLUDE (v, inputs),\n    {linear_sql('v.message', 'inputs')} AS {ident(name)}\n"
+                f"FROM {name}__means",
+            ),
+        ]
+
+    def _averaged(
+        self, path: Path, latest: Latest, counted: str
+    ) -> tuple[list[tuple[str, str]], str, list[str], list[str]]:
+        """The CTE of each group's rows as lists; a query of it with statistics; means of it; lists that both read."""
         name, group, windows = path.name, ", ".join(latest.group), self._windows(path)
         width = len(self.inputs[path.table].static_numbers) + self._ages_width(path)
 
@@ -273,35 +301,22 @@ class SqlNetwork(LatestRows):
         columns += [f"min(days) AS {name}__newest_days"] if self._timed(path) else []
         columns += [f"sum(pending) AS {name}__pending"] if self._has_text(path) else []
         rows = f"SELECT {group},\n{indented(COMMA.join(columns))}\nFROM {name}__hidden\nGROUP BY {group}"
-        statistics, counted = [means_sql(f"known{window}", width) for window in windows], ""
-        if latest.counted:
-            counts = ", ".join(f"ln(1 + counts.w{i})" for i in range(1 + len(path.count_days)))
-            statistics, counted = [f"[{counts}]", *statistics], f"\nJOIN {latest.counted} USING ({group})"
+        counts = ", ".join(f"ln(1 + counts.w{i})" for i in range(1 + len(path.count_days)))
+        statistics = ", ".join([f"[{counts}]", *(means_sql(f"known{window}", width, window) for window in windows)])
         described = (
-            f"SELECT {name}__rows.*,\n    list_concat({', '.join(statistics)}) AS statistics\n"
-            f"FROM {name}__rows{counted}"
+            f"SELECT {name}__rows.*,\n    list_concat({statistics}) AS statistics\n"
+            f"FROM {name}__rows\nJOIN {counted} USING ({group})"
         )
-        scaled = self._scaled_sql("statistics", f"path {name}", "statistics_scaling")
-        inputs = [means_sql(f"hidden{window}", self.channels) for window in windows]
-        inputs += [distances_sql("v.statistics_edges", "scaled"), "[1.0]"]
-        dropped = ["statistics", "scaled", *(f"{of}{w}" for w in windows for of in ("hidden", "known"))]
-        return [
-            (f"{name}__rows", rows),
-            (
-                f"{name}__statistics",
-                self.with_weights(f"(\n{indented(described)}\n)", f"{scaled} AS scaled", v=f"path {name}"),
-            ),
-            (
-                f"{name}__means",
-                f"SELECT * EXCLUDE ({', '.join(dropped)}),\n    list_concat({', '.join(inputs)}) AS inputs\n"
-                f"FROM {name}__statistics",
-            ),
-            (
-                f"{name}__heard",
-                f"SELECT * EXCLUDE (v, inputs),\n    {linear_sql('v.message', 'inputs')} AS {ident(name)}\n"
-                f"FROM {name}__means",
-            ),
-        ]
+        means = [means_sql(f"hidden{window}", self.channels, window) for window in windows]
+        return [(f"{name}__rows", rows)], described, means, [f"{of}{w}" for w in windows for of in ("hidden", "known")]
+
+    def _single(self, path: Path) -> tuple[list[tuple[str, str]], str, list[str], list[str]]:
+        """The same for a path whose groups have one row at most, which is its own mean."""
+        name = path.name
+        columns = [*self._seed, "hidden", "known AS statistics", f"1 AS {name}__evidence"]
+        columns += [f"days AS {name}__newest_days"] if self._timed(path) else []
+        columns += [f"pending AS {name}__pending"] if self._has_text(path) else []
+        return [], f"SELECT {', '.join(columns)}\nFROM {name}__hidden", ["hidden"], ["hidden"]
 
     def _scaled_sql(self, numbers: str, part: str, name: str = "scaling") -> str:
         """Standardised numbers of a column, where the weights are those of the relation `weights`."""

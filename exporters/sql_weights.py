@@ -1,10 +1,12 @@
 """The weights of a network as the values of one row, folded so that the SQL over them has few steps.
 
-Three foldings, each exact but for rounding, which is why all values are DOUBLE:
+Four foldings, each exact but for rounding, which is why all values are DOUBLE:
 
 * The encoding of a number (see `relsql.scaling.NumberScaling`) is piecewise linear, so that whatever a linear map makes
   of it is a sum of distances |number - edge|, one for each edge of a bin, with a weight each.
 * A layer norm looks at its input less the mean: the mean is taken out of the weights of the maps before it.
+* relu(w n + b) is |w| relu(sign(w) n + b / |w|): of a norm's weights the sign goes to the maps before it, the size to
+  those after it, with the half of relu(v) = (v + |v|) / 2.
 * Maps whose results are added become one map of their inputs side by side; biases are the weights of a last input 1.
 """
 
@@ -27,6 +29,9 @@ Matrix = npt.NDArray[np.float64]
 
 SAME_EDGE = 1e-6
 """In standard deviations: a bin ends where the next one starts, but for float32 rounding of its width."""
+
+TINY_WEIGHT = 1e-12
+"""Size of a layer norm's weight that stands for 0."""
 
 _MATRIX = pa.list_(pa.list_(pa.float64()))
 _SCALING = pa.list_(pa.struct([("center", pa.float32()), ("scale", pa.float32()), ("logarithmic", pa.bool_())]))
@@ -61,12 +66,12 @@ def weights_table(network: GraphNetwork, head: Head) -> pa.Table:
 
         T             scaling, edges: of the numbers; channels: for each the weights of distances and 1 (encoder), and
                       of the codes of each category (category0, ...); values0, ...: of the numbers that are
-                      categories; text: linear map of a text embedding and 1; norm_weight, norm_bias
+                      categories; text: linear map of a text embedding and 1; norm_bias
         path P        scaling, edges: of the ages of its rows; root: linear map of state, distances and 1; lookup0,
                       ...: linear maps of the states of what a row points at; statistics_scaling, statistics_edges;
                       message: linear map of means, distances of the statistics, and 1; silence: the message of no
                       rows; zeros: one for each channel
-        head          constants, norm_weight, norm_bias, hidden, out
+        head          constants, norm_bias, hidden, out
 
     DuckDB plans a join with a few columns of structs faster than one with a hundred columns.
     """
@@ -77,7 +82,7 @@ def weights_table(network: GraphNetwork, head: Head) -> pa.Table:
         assert isinstance(encoder, NodeEncoder)
         columns[table] = _struct(_encoder_columns(encoder, values))
     for position, layout in enumerate(network.layouts):
-        columns[f"path {layout.name}"] = _struct(_path_columns(network.path(position)))
+        columns[f"path {layout.name}"] = _struct(_path_columns(network, network.path(position)))
     return pa.table({**columns, "head": _struct(_head_columns(network, head))})
 
 
@@ -97,59 +102,104 @@ def _numbers_of(network: GraphNetwork, table: str) -> tuple[Any, ...]:
 
 
 def _encoder_columns(encoder: NodeEncoder, values: list[tuple[float, ...]]) -> Mapping[str, pa.Array]:
-    parts, bias = [], _array(encoder.bias)
+    parts, bias, norm = [], _array(encoder.bias), fold_norm(encoder.norm)
     if encoder.number_map is not None:
         numbers = fold_scaling(encoder.scaling, _array(encoder.number_map.weight))
         parts, bias = [numbers.weight], bias + numbers.bias
     text = {}
     if encoder.text_map is not None:
         whitened = _array(encoder.text_map.weight) @ _array(encoder.text_scaling.whitening).T
-        centred = _centred(_beside(whitened, -(whitened @ _array(encoder.text_scaling.center))[:, None]))
-        text = {"text": _one(centred.tolist(), _MATRIX), "zeros": _zeros(bias)}
-    categories = {f"category{i}": _centred(_weight(of).T) for i, of in enumerate(encoder.embeddings)}
+        mapped = norm.before(_beside(whitened, -(whitened @ _array(encoder.text_scaling.center))[:, None]))
+        text = {"text": _one(mapped.tolist(), _MATRIX), "zeros": _zeros(bias)}
+    categories = {f"category{i}": norm.before(_weight(of).T) for i, of in enumerate(encoder.embeddings)}
     return {
         **_scaling_columns(encoder.scaling, numbers if encoder.number_map is not None else None),
-        "channels": _rows({"encoder": _centred(_beside(*parts, bias[:, None])), **categories}),
+        "channels": _rows({"encoder": norm.before(_beside(*parts, bias[:, None])), **categories}),
         **{f"values{i}": _one(list(of), pa.list_(pa.float32())) for i, of in enumerate(values)},
         **text,
-        **_norm(encoder.norm),
+        "norm_bias": norm.column(),
     }
 
 
-def _path_columns(layer: PathLayer) -> Mapping[str, pa.Array]:
-    root, bias = [_array(layer.root.weight)], _array(layer.root.bias)
+def _path_columns(network: GraphNetwork, layer: PathLayer) -> Mapping[str, pa.Array]:
+    own, *pointed = (fold_norm(network.encoder(table).norm) for table in layer.tables)
+    root, bias = [own.after(_array(layer.root.weight))], _array(layer.root.bias)
     ages = statistics = None
     if layer.age_map is not None:
         ages = fold_scaling(layer.age_scaling, _array(layer.age_map.weight))
         root, bias = [*root, ages.weight], bias + ages.bias
-    convolution = layer.convolution.lin_l
-    message, silence = [_array(convolution.weight)], _array(convolution.bias)
+    convolution, norm = layer.convolution.lin_l, fold_norm(network.norm)
+    message, silence = [_array(convolution.weight) / 2], _array(convolution.bias)
     message_bias = silence
     if layer.statistic_map is not None:
         statistics = fold_scaling(layer.statistic_scaling, _array(layer.statistic_map.weight))
         message, message_bias = [*message, statistics.weight], message_bias + statistics.bias
         silence = silence + statistics.of(_standardised_zeros(layer.statistic_scaling))
-    lookups = {f"lookup{i}": _one(_weight(of).tolist(), _MATRIX) for i, of in enumerate(layer.lookups)}
+    lookups = {
+        f"lookup{i}": _one(state.after(_weight(of)).tolist(), _MATRIX)
+        for i, (of, state) in enumerate(zip(layer.lookups, pointed, strict=True))
+    }
     return {
         **_scaling_columns(layer.age_scaling, ages),
         "root": _one(_beside(*root, bias[:, None]).tolist(), _MATRIX),
         **lookups,
         **{f"statistics_{k}": v for k, v in _scaling_columns(layer.statistic_scaling, statistics).items()},
-        "message": _one(_centred(_beside(*message, message_bias[:, None])).tolist(), _MATRIX),
+        "message": _one(norm.before(_beside(*message, message_bias[:, None])).tolist(), _MATRIX),
         "zeros": _zeros(bias),
-        "silence": _one(_centred(silence[:, None])[:, 0].tolist(), pa.list_(pa.float64())),
+        "silence": _one(norm.before(silence[:, None])[:, 0].tolist(), pa.list_(pa.float64())),
     }
 
 
 def _head_columns(network: GraphNetwork, head: Head) -> Mapping[str, pa.Array]:
     names = ("first_day", "last_day", "seasonal", "temperature", "label_center", "label_scale", "label_logarithmic")
     scalars = {name: float(getattr(head, name)) for name in names}
+    norm, channels = fold_norm(network.norm), network.config.channels
+    hidden = _array(head.hidden.weight)
+    hidden = _beside(norm.after(hidden[:, :channels]), hidden[:, channels:], _array(head.hidden.bias)[:, None])
     return {
         "constants": _one(scalars, pa.struct([(name, pa.float32()) for name in names])),
-        **_norm(network.norm),
-        "hidden": _one(_beside(_array(head.hidden.weight), _array(head.hidden.bias)[:, None]).tolist(), _MATRIX),
-        "out": _one([*_array(head.out.weight)[0], *_array(head.out.bias)], pa.list_(pa.float64())),
+        "norm_bias": norm.column(),
+        "hidden": _one(hidden.tolist(), _MATRIX),
+        "out": _one([*_array(head.out.weight)[0] / 2, *_array(head.out.bias)], pa.list_(pa.float64())),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class FoldedNorm:
+    """A layer norm, with the ReLU after it, as what the maps around it take over and the bias that is left.
+
+    Attributes:
+        sign: float64 [channels], what the maps before it are multiplied with.
+        scale: float64 [channels], what the weights that read its states are multiplied with.
+        bias: float64 [channels].
+    """
+
+    sign: Matrix
+    scale: Matrix
+    bias: Matrix
+
+    def before(self, weight: Matrix) -> Matrix:
+        """Weights of a map into the norm, float64 [channels, inputs]: less the channels' mean, and with the sign."""
+        result: Matrix = (weight - weight.mean(0, keepdims=True)) * self.sign[:, None]
+        return result
+
+    def after(self, weight: Matrix) -> Matrix:
+        """Weights of a map that reads states, float64 [outputs, channels]."""
+        result: Matrix = weight * self.scale
+        return result
+
+    def column(self) -> pa.Array:
+        """The bias as a column of one value."""
+        return _one(self.bias.tolist(), pa.list_(pa.float64()))
+
+
+def fold_norm(norm: nn.Module) -> FoldedNorm:
+    """A layer norm, and twice the ReLU after it, for `exporters.sql_layers.norm_steps`."""
+    assert isinstance(norm, nn.LayerNorm)
+    weight, bias = _array(norm.weight), _array(norm.bias)
+    # A weight of 0 leaves the bias alone, which a tiny weight does too.
+    size = np.maximum(np.abs(weight), TINY_WEIGHT)
+    return FoldedNorm(np.where(weight < 0, -1.0, 1.0), size / 2, bias / size)
 
 
 def fold_scaling(scaling: NumberScaling, weight: Matrix) -> Encoding:
@@ -210,11 +260,6 @@ def _struct(columns: Mapping[str, pa.Array]) -> pa.Array:
     return pa.StructArray.from_arrays(list(columns.values()), list(columns))
 
 
-def _norm(norm: nn.Module) -> Mapping[str, pa.Array]:
-    assert isinstance(norm, nn.LayerNorm)
-    return {f"norm_{name}": _one(_array(of).tolist(), pa.list_(pa.float64())) for name, of in norm.named_parameters()}
-
-
 def _zeros(bias: Matrix) -> pa.Array:
     """A zero for each channel."""
     return _one([0.0] * len(bias), pa.list_(pa.float64()))
@@ -225,12 +270,6 @@ def _rows(matrices: Mapping[str, Matrix]) -> pa.Array:
     kind = pa.list_(pa.struct([(name, pa.list_(pa.float64())) for name in matrices]))
     rows = zip(*(matrix.tolist() for matrix in matrices.values()), strict=True)
     return _one([dict(zip(matrices, row, strict=True)) for row in rows], kind)
-
-
-def _centred(weight: Matrix) -> Matrix:
-    """Weights of a map into a layer norm, float64 [channels, inputs], less the channels' mean."""
-    result: Matrix = weight - weight.mean(0, keepdims=True)
-    return result
 
 
 def _beside(*parts: Matrix) -> Matrix:
