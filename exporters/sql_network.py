@@ -94,12 +94,13 @@ class SqlNetwork(LatestRows):
             for link in path.lookups:
                 keys = ", ".join(f"r.{ident(c)}" for c in link.child_columns)
                 seen.setdefault((link.parent, link.parent_columns), []).append(
-                    f"SELECT DISTINCT {keys} FROM {found[path.name].rows}"
+                    f"SELECT {keys} FROM {found[path.name].rows}"
                 )
         for (key, columns), parts in seen.items():
             table = self._table(key)
             name, names = self._state_name(key, columns), ", ".join(f"k{i}" for i in range(len(columns)))
-            ctes.append((f"{ident(name + ' seen')}({names})", "\nUNION ".join(parts)))
+            rows = "\nUNION ".join(parts) if len(parts) > 1 else parts[0].replace("SELECT", "SELECT DISTINCT", 1)
+            ctes.append((f"{ident(name + ' seen')}({names})", rows))
             on = " AND ".join(f"p.{ident(c)} = seen.k{i}" for i, c in enumerate(columns))
             kept = [
                 *(f"seen.k{i}" for i in range(len(columns))),
