@@ -15,7 +15,7 @@ from exporters.sql_network import COMMA, SqlNetwork
 from relsql.card import ModelCard
 from relsql.head import DAYS_PER_YEAR, LARGEST_LOG
 from relsql.latest import AS_OF, ENTITY
-from relsql.publications import comment_start, macro_names
+from relsql.publications import comment_start, macro_names, new_texts_view, texts_table
 from relsql.row_embeddings import table_name
 from relsql.schema import DEFAULT_SCHEMA, RELSQL_SCHEMA, Table
 from relsql.seed_sql import all_seeds_sql, call_seed_sql
@@ -56,14 +56,17 @@ class SqlModel:
             inputs=card.inputs,
             sources={table.key: qualified(RELSQL_SCHEMA, self._view_name(table)) for table in self._tables()},
             weights=qualified(RELSQL_SCHEMA, self.weights_table),
-            texts=qualified(RELSQL_SCHEMA, table_name(card.identity)),
+            texts=qualified(RELSQL_SCHEMA, texts_table(card.identity)),
             logarithmic=self.logarithmic,
             channels=card.channels,
             windows=card.windows,
         )
 
     def statements(self) -> list[str]:
-        """Statements that create views and macros in the current database, whose weights table must be there."""
+        """Statements that create views, macros and the table of texts in the current database.
+
+        The tables of weights and of row embeddings must be there.
+        """
         views, call, batch = self.views(), self.call_sql(), self.batch_sql()
         scored, full, table = (qualified(DEFAULT_SCHEMA, name) for name in macro_names(self.card.name))
         described = {
@@ -73,12 +76,31 @@ class SqlModel:
             f"TABLE {qualified(RELSQL_SCHEMA, self.weights_table)}": "Weights of the network, one row.",
             **{f"VIEW {qualified(RELSQL_SCHEMA, view)}": "What the model reads of a table." for view, _ in views},
         }
+        texts = self.text_statements()
+        if texts:
+            identity = self.card.identity
+            described[f"TABLE {qualified(RELSQL_SCHEMA, texts_table(identity))}"] = "What texts say to rows of a table."
+            described[f"VIEW {qualified(RELSQL_SCHEMA, new_texts_view(identity))}"] = "Texts that it lacks."
         return [
             *(f"CREATE OR REPLACE VIEW {qualified(RELSQL_SCHEMA, view)} AS\n{query}" for view, query in views),
+            *texts,
             f"CREATE OR REPLACE MACRO {full}(id, as_of := NULL) AS (\n{indented(call)}\n)",
             f"CREATE OR REPLACE MACRO {scored}(id, as_of := NULL) AS (\n{indented(f'({call}).score')}\n)",
             f"CREATE OR REPLACE MACRO {table}(as_of := NULL) AS TABLE\n{batch}",
             *(f"COMMENT ON {what} IS {literal(f'{self.comment()}. {text}')}" for what, text in described.items()),
+        ]
+
+    def text_statements(self) -> list[str]:
+        """Statements that create and fill the table of texts, and the view of those that it lacks."""
+        identity, network = self.card.identity, self.network()
+        query = network.new_texts_sql(qualified(RELSQL_SCHEMA, table_name(identity)))
+        if not query:
+            return []
+        view = qualified(RELSQL_SCHEMA, new_texts_view(identity))
+        return [
+            f"CREATE OR REPLACE TABLE {network.texts} (place VARCHAR, text_hash UHUGEINT, said FLOAT[])",
+            f"CREATE OR REPLACE VIEW {view} AS\n{query}",
+            f"INSERT INTO {network.texts} FROM {view}",
         ]
 
     def comment(self) -> str:

@@ -37,7 +37,7 @@ from relsql.paths import Path
 from relsql.row_embeddings import text_hash_sql
 from relsql.schema import Link, Table
 from relsql.segments import DATA_AGE
-from relsql.sql import ident, indented
+from relsql.sql import ident, indented, literal
 
 COMMA = ",\n"
 
@@ -51,7 +51,7 @@ class SqlNetwork(LatestRows):
 
     Attributes:
         weights: the relation with the weights, in SQL, see `exporters.sql_weights.weights_table`.
-        texts: the relation with the row embeddings: text_hash, embedding.
+        texts: the relation with what texts say to the rows of a table: place (key of the table), text_hash, said.
         logarithmic: names of the scalings that put a number on the log scale.
         channels: width of states.
         windows: numbers of latest rows that are averaged.
@@ -181,14 +181,33 @@ class SqlNetwork(LatestRows):
         ], state
 
     def _texts_sql(self, table: Table, read: str) -> str:
-        """What each distinct text of the rows says to its row; texts without an embedding are left out."""
-        embedded = (
-            f"SELECT text_hash, list_append(CAST(texts.embedding AS DOUBLE[]), 1.0) AS inputs\n"
+        """What each distinct text of the rows says to its row; texts that are not stored are left out."""
+        return (
+            f"SELECT text_hash, CAST(texts.said AS DOUBLE[]) AS said\n"
             f"FROM (SELECT DISTINCT text_hash FROM {read})\n"
-            f"JOIN {self.texts} texts USING (text_hash)"
+            f"JOIN {self.texts} texts USING (text_hash)\n"
+            f"WHERE texts.place = {literal(table.key)}"
+        )
+
+    def new_texts_sql(self, embeddings: str) -> str:
+        """What `texts` lacks of the texts in `embeddings` (text_hash, embedding) that rows have; empty without text."""
+        read = {path.table for path in self.paths} | {link.parent for path in self.paths for link in path.lookups}
+        texts = sorted(key for key in read if self.inputs[key].text_columns)
+        return "\nUNION ALL\n".join(self._new_texts_of(self._table(key), embeddings) for key in texts)
+
+    def _new_texts_of(self, table: Table, embeddings: str) -> str:
+        text_hash = text_hash_sql(text_sql(table, self.inputs[table.key], "p"))
+        embedded = (
+            f"SELECT text_hash, list_append(CAST(embedding AS DOUBLE[]), 1.0) AS inputs\n"
+            f"FROM (SELECT DISTINCT {text_hash} AS text_hash FROM {self.source(table)} p)\n"
+            f"JOIN {embeddings} USING (text_hash)\n"
+            f"ANTI JOIN (FROM {self.texts} WHERE place = {literal(table.key)}) USING (text_hash)"
         )
         weights = self.with_weights(f"(\n{indented(embedded)}\n)", w=table.key)
-        return f"SELECT text_hash, {linear_sql('w.text', 'inputs')} AS said\nFROM (\n{indented(weights)}\n)"
+        return (
+            f"SELECT {literal(table.key)} AS place, text_hash,\n"
+            f"    CAST({linear_sql('w.text', 'inputs')} AS FLOAT[]) AS said\nFROM (\n{indented(weights)}\n)"
+        )
 
     def _codes(self, inputs: NodeInputs) -> list[str]:
         """The category codes of a row: textual ones, then those of numbers that are categories too."""

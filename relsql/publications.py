@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import duckdb
 
+from relsql.card import ModelCard
 from relsql.errors import ArtifactError, ModelError
 from relsql.row_embeddings import table_name
 from relsql.schema import RELSQL_SCHEMA, has_relsql_table
@@ -17,6 +18,41 @@ PUBLICATION_FORMAT = 1
 def macro_names(model: str) -> tuple[str, ...]:
     """Names of a published model's macros."""
     return tuple(f"predict_{model}{suffix}" for suffix in ("", "_full", "_batch"))
+
+
+def texts_table(identity: str) -> str:
+    """Name within schema `relsql` of a published model version's table of texts: what each says to rows of a table."""
+    return f"texts_{identity}"
+
+
+def new_texts_view(identity: str) -> str:
+    """Name within schema `relsql` of the view of what the table of texts lacks."""
+    return f"new_texts_{identity}"
+
+
+def add_texts(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> None:
+    """Let the plain SQL of a model version know all texts that have a row embedding by now, if it is published.
+
+    The caller owns the transaction.
+
+    Raises:
+        ModelError: an object of the published model is gone.
+    """
+    if not has_relsql_table(con, catalog, texts_table(card.identity)):
+        return
+    table, view = (qualified(catalog, RELSQL_SCHEMA, name(card.identity)) for name in (texts_table, new_texts_view))
+    try:
+        con.execute(f"INSERT INTO {table} FROM {view}")
+    except (duckdb.CatalogException, duckdb.BinderException) as error:
+        raise changed_sql(card.name, error) from error
+
+
+def changed_sql(model: str, error: duckdb.Error) -> ModelError:
+    """The error that an object of a published model is gone or was changed."""
+    return ModelError(
+        f"the plain SQL of model '{model}' was changed: {str(error).splitlines()[0]}",
+        fix=f"relsql publish FILE {model}",
+    )
 
 
 def comment_start(model: str) -> str:

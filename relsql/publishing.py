@@ -22,13 +22,14 @@ from relsql.errors import DatabaseError, MissingExtraError, ModelError, ParityEr
 from relsql.parity import TOLERANCE, Parity, measure_parity
 from relsql.publications import (
     PUBLICATION_FORMAT,
+    changed_sql,
     comment_start,
     macro_names,
     remove_publication,
     require_known_format,
     require_published,
 )
-from relsql.refreshing import refresh
+from relsql.refreshing import store_embeddings
 from relsql.registry import active_card, check_drift, read_artifacts
 from relsql.row_embeddings import create_table
 from relsql.runs import TrainProgress, interrupted
@@ -87,7 +88,7 @@ def publish(con: duckdb.DuckDBPyConnection, model: str, *, progress: TrainProgre
     _check_names(con, catalog, card)
     require_known_format(con, catalog, model)
     artifacts = read_artifacts(con, catalog, card)
-    refresh(con, model, progress=progress)
+    store_embeddings(con, model, progress=progress)
     with task_cursor(con, catalog) as cursor:
         try:
             report("write", 0.0, {})
@@ -160,10 +161,7 @@ def selftest(con: duckdb.DuckDBPyConnection, model: str) -> Published:
         try:
             parity = measure_parity(cursor, catalog, card, artifacts)
         except (duckdb.CatalogException, duckdb.BinderException) as error:
-            problem = str(error).splitlines()[0]
-            raise ModelError(
-                f"the plain SQL of model '{model}' was changed: {problem}", fix=f"relsql publish FILE {model}"
-            ) from error
+            raise changed_sql(model, error) from error
     _require_parity(card, parity)
     return Published(model, version, macro_names(model), parity, time.perf_counter() - started)
 

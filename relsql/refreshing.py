@@ -16,11 +16,13 @@ import duckdb
 
 from relsql.card import ModelCard
 from relsql.corpus import row_text_queries
+from relsql.publications import add_texts, texts_table
 from relsql.registry import active_card, check_drift, read_artifacts
 from relsql.row_embeddings import add_embeddings, create_table, stored_sql, text_hash_sql
 from relsql.runs import TrainProgress, interrupted
-from relsql.schema import current_catalog, read_schema
+from relsql.schema import RELSQL_SCHEMA, current_catalog, has_relsql_table, read_schema
 from relsql.splits import task_cursor
+from relsql.sql import qualified
 from relsql.store import require_writable, transaction
 
 CHUNK_TEXTS = 8_192
@@ -62,6 +64,7 @@ def refresh(
     """Store the embeddings of all committed rows that a version of a model reads and that have none yet.
 
     Scores do not change, they only take less time: a text without stored embedding is encoded when a query meets it.
+    Where the version is published, its plain SQL knows the texts from then on.
 
     Args:
         con: a connection whose current database holds the model; its transaction state and settings are left alone.
@@ -71,10 +74,26 @@ def refresh(
         progress: told about the phases `read`, `embed` and `prune`.
 
     Raises:
-        DatabaseError: the database is read-only or full. ModelError: there is no such model. SchemaDriftError: its
-            tables changed. ArtifactError: it is damaged.
+        DatabaseError: the database is read-only or full. ModelError: there is no such model, or its plain SQL was
+            changed. SchemaDriftError: its tables changed. ArtifactError: it is damaged.
         KeyboardInterrupt: interrupted; the chunks that were finished are stored.
     """
+    done = store_embeddings(con, model, prune=prune, threads=threads, progress=progress)
+    catalog = current_catalog(con)
+    with task_cursor(con, catalog) as cursor, transaction(cursor):
+        add_texts(cursor, catalog, active_card(con, catalog, model))
+    return done
+
+
+def store_embeddings(
+    con: duckdb.DuckDBPyConnection,
+    model: str,
+    *,
+    prune: bool = False,
+    threads: int | None = None,
+    progress: TrainProgress | None = None,
+) -> Refreshed:
+    """What `refresh` does to row embeddings, whether or not the version is published."""
     started = time.perf_counter()
     report = progress or _silent
     catalog = current_catalog(con)
@@ -165,6 +184,10 @@ def _prune(cursor: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, rep
         table = create_table(cursor, catalog, card)
         unused = f"text_hash NOT IN (SELECT text_hash FROM {_TEXTS})"
         [(pruned,)] = cursor.execute(f"DELETE FROM {table} WHERE {unused}").fetchall()
+        if has_relsql_table(cursor, catalog, texts_table(card.identity)):
+            cursor.execute(
+                f"DELETE FROM {qualified(catalog, RELSQL_SCHEMA, texts_table(card.identity))} WHERE {unused}"
+            )
     report("prune", 1.0, {"removed": pruned})
     return int(pruned)
 

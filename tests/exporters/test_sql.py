@@ -90,6 +90,8 @@ def sql_scores(
     con.execute(f"CREATE VIEW relsql.{table_name('0')} AS {embeddings}")
     for name, query in model.views():
         con.execute(f"CREATE VIEW relsql.{ident(name)} AS {query}")
+    for statement in model.text_statements():
+        con.execute(statement)
     con.execute(f"CREATE MACRO f(id, as_of := NULL) AS {model.call_sql()}")
     query = f"SELECT _entity, _as_of, f(_entity, as_of := _as_of) FROM ({seeds_sql(ALL_SEEDS, 'INTEGER')})"
     return {(entity, as_of): (r["score"], r["evidence"]) for entity, as_of, r in con.execute(query).fetchall()}

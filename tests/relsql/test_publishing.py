@@ -16,7 +16,7 @@ from click.testing import CliRunner
 import relsql
 from relsql.cli import cli
 from relsql.errors import ArtifactError, DatabaseError, ModelError, ParityError, RelsqlError, SchemaDriftError
-from relsql.publications import PUBLICATION_FORMAT, published
+from relsql.publications import PUBLICATION_FORMAT, new_texts_view, published, texts_table
 from relsql.publishing import selftest
 from relsql.registry import active_card, read_artifacts, save_model
 from relsql.row_embeddings import stored_sql
@@ -195,6 +195,30 @@ def test_new_text_is_pending_until_a_refresh(plain: Connection) -> None:
     onnx = full(plain, 7)
     assert refreshed["status"] == onnx["status"] == "ok"
     assert refreshed["score"] == pytest.approx(onnx["score"], abs=1e-5)
+
+
+def test_texts_of_rows_that_are_gone_go_with_a_pruning(plain: Connection) -> None:
+    texts = f"SELECT place, count(*) FROM relsql.{texts_table(identity_of(plain))} GROUP BY ALL ORDER BY ALL"
+    before = plain.execute(texts).fetchall()
+    plain.execute("INSERT INTO orders VALUES (90001, 7, 5000, 'a note never seen', TIMESTAMP '2022-12-19')")
+    relsql.refresh(plain, "churn")
+    assert plain.execute(texts).fetchall() == [(place, n + (place == "orders")) for place, n in before]
+    plain.execute("DELETE FROM orders WHERE order_id = 90001")
+    relsql.refresh(plain, "churn", prune=True)
+    assert plain.execute(texts).fetchall() == before
+
+
+def test_a_refresh_names_what_was_changed_and_stores_embeddings_all_the_same(plain: Connection) -> None:
+    card = active_card(plain, "published", "churn")
+    stored = f"SELECT count(*) FROM ({stored_sql(plain, 'published', card)})"
+    [(before,)] = plain.execute(stored).fetchall()
+    plain.execute(f"DROP VIEW relsql.{new_texts_view(identity_of(plain))}")
+    plain.execute("INSERT INTO orders VALUES (90001, 7, 5000, 'a note never seen', TIMESTAMP '2022-12-19')")
+    with pytest.raises(ModelError, match=r"plain SQL of model 'churn' was changed: .*relsql publish FILE churn"):
+        relsql.refresh(plain, "churn")
+    assert plain.execute(stored).fetchall() == [(before + 1,)]
+    relsql.publish(plain, "churn")
+    assert full(plain, 7)["status"] == "ok"
 
 
 def test_a_file_attached_under_another_name_beside_a_like_one(published_file: Path, shop: Path) -> None:
