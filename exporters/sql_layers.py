@@ -52,11 +52,16 @@ def distances_sql(edges: str, scaled: str) -> str:
     return f"list_transform({edges}, lambda e: coalesce(abs({scaled}[e.number] - e.edge), 0))"
 
 
-def means_sql(rows: str, width: int, window: int) -> str:
-    """Means over the lists of the column `rows`, `window` at most, element by element; each list is `width` long."""
+def means_sql(rows: str, width: int, window: int, share: str | None = None) -> str:
+    """Means over the lists of the column `rows`, `window` at most, element by element; each list is `width` long.
+
+    `share` is a column with the share of each list in the mean, which halves the time where lists are long.
+    """
     if window == 1:
         return f"{rows}[1]"
-    return f"list_transform(range(1, {width + 1}), lambda i: list_avg(list_transform({rows}, lambda r: r[i])))"
+    elements = f"list_transform({rows}, lambda r: r[i])"
+    mean = f"list_inner_product({elements}, {share})" if share else f"list_avg({elements})"
+    return f"list_transform(range(1, {width + 1}), lambda i: {mean})"
 
 
 def norm_steps(source: str, inverse: str, state: str, *parts: str, norm: str, channels: int) -> list[tuple[str, str]]:

@@ -40,6 +40,8 @@ from relsql.segments import DATA_AGE
 from relsql.sql import ident, indented, literal
 
 COMMA = ",\n"
+LONG_WINDOW = 8
+"""Rows from which on a mean of states is faster as an inner product."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,20 +317,27 @@ class SqlNetwork(LatestRows):
         def within(window: int) -> str:
             return f" FILTER (rank <= {window})" if window < path.fanout else ""
 
+        long = [window for window in windows if window >= LONG_WINDOW]
         # In any order: a mean is the same to the last few bits, and ordering costs several times the rest.
         columns = [f"list({of}){within(window)} AS {of}{window}" for window in windows for of in ("hidden", "known")]
+        columns += [f"CAST(1 / least(count(*), {window}) AS FLOAT) AS part{window}" for window in long]
         columns.append(f"count(*) AS {name}__evidence")
         columns += [f"min(days) AS {name}__newest_days"] if self._timed(path) else []
         columns += [f"sum(pending) AS {name}__pending"] if self._has_text(path) else []
         rows = f"SELECT {group},\n{indented(COMMA.join(columns))}\nFROM {name}__hidden\nGROUP BY {group}"
         counts = ", ".join(f"ln(1 + counts.w{i})" for i in range(1 + len(path.count_days)))
         statistics = ", ".join([f"[{counts}]", *(means_sql(f"known{window}", width, window) for window in windows)])
-        described = (
-            f"SELECT {name}__rows.*,\n    list_concat({statistics}) AS statistics\n"
-            f"FROM {name}__rows\nJOIN {counted} USING ({group})"
-        )
-        means = [means_sql(f"hidden{window}", self.channels, window) for window in windows]
-        return [(f"{name}__rows", rows)], described, means, [f"{of}{w}" for w in windows for of in ("hidden", "known")]
+        shares = [f"list_transform(hidden{window}, lambda r: part{window}) AS share{window}" for window in long]
+        columns = [f"{name}__rows.*", f"list_concat({statistics}) AS statistics", *shares]
+        source = f"FROM {name}__rows\nJOIN {counted} USING ({group})"
+        described = f"SELECT {indented(COMMA.join(columns)).lstrip()}\n{source}"
+        means = [
+            means_sql(f"hidden{window}", self.channels, window, f"share{window}" if window in long else None)
+            for window in windows
+        ]
+        used = [f"{of}{window}" for window in windows for of in ("hidden", "known")]
+        used += [f"{of}{window}" for window in long for of in ("part", "share")]
+        return [(f"{name}__rows", rows)], described, means, used
 
     def _single(self, path: Path) -> tuple[list[tuple[str, str]], str, list[str], list[str]]:
         """The same for a path whose groups have one row at most, which is its own mean."""
