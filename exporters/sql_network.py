@@ -89,38 +89,43 @@ class SqlNetwork(LatestRows):
         return [(latest, f"SELECT {group}, {self._listed_columns(path)} AS r, 1 AS rank\n{self._single_from(path)}")]
 
     def _common_ctes(self, found: Mapping[str, Latest]) -> list[tuple[str, str]]:
-        """The weights, and the states of the rows that rows of several paths point at."""
+        """The states of the rows that rows of paths point at, each computed once."""
         ctes: list[tuple[str, str]] = []
-        seen: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-        for path in self.paths:
-            for link in path.lookups:
-                keys = ", ".join(f"r.{ident(c)}" for c in link.child_columns)
-                seen.setdefault((link.parent, link.parent_columns), []).append(
-                    f"SELECT {keys} FROM {found[path.name].rows}"
-                )
-        for (key, columns), parts in seen.items():
-            table = self._table(key)
-            name, names = self._state_name(key, columns), ", ".join(f"k{i}" for i in range(len(columns)))
-            rows = "\nUNION ".join(parts) if len(parts) > 1 else parts[0].replace("SELECT", "SELECT DISTINCT", 1)
-            ctes.append((f"{ident(name + ' seen')}({names})", rows))
-            on = " AND ".join(f"p.{ident(c)} = seen.k{i}" for i, c in enumerate(columns))
-            kept = [
-                *(f"seen.k{i}" for i in range(len(columns))),
-                *([f"{time_sql(table, 'p')} AS time"] if table.time_column else []),
-            ]
+        for (key, columns), readers in self._readers().items():
+            table, name, keys = self._table(key), self._state_name(key, columns), [f"k{i}" for i in range(len(columns))]
+            seen, read = ident(name + " seen"), ident(name + " read")
+            ctes.append((seen, self._seen_sql([(found[path.name].rows, link) for path, link in readers])))
+            kept = [f"seen.{column}" for column in (*keys, *(f"by{i}" for i in range(len(readers))))]
+            kept += [f"{time_sql(table, 'p')} AS time"] if table.time_column else []
             kept += [f"{time} AS date{i}" for i, time in enumerate(self._dates(table, "p"))]
-            source = f"FROM {ident(name + ' seen')} seen\nJOIN {self.source(table)} p ON {on}"
-            read = ident(name + " read")
+            on = " AND ".join(f"p.{ident(c)} = seen.{k}" for c, k in zip(columns, keys, strict=True))
+            source = f"FROM {seen} seen\nJOIN {self.source(table)} p ON {on}"
             ctes.append((read, self._read_sql(table, "p", kept, source)))
             steps, state = self._state_steps(table, name + " ", read)
             ctes += [*steps, (ident(name + " states"), f"SELECT * EXCLUDE (w, scaled)\nFROM {state}")]
         return ctes
 
+    def _readers(self) -> dict[tuple[str, tuple[str, ...]], list[tuple[Path, Link]]]:
+        """The links by which paths read what their rows point at, by the table and columns that they point at."""
+        readers: dict[tuple[str, tuple[str, ...]], list[tuple[Path, Link]]] = {}
+        for path in self.paths:
+            for link in path.lookups:
+                readers.setdefault((link.parent, link.parent_columns), []).append((path, link))
+        return readers
+
+    def _seen_sql(self, readers: list[tuple[str, Link]]) -> str:
+        """The distinct keys that rows of some CTEs point at, and for each CTE whether its rows do: by0, by1, ..."""
+        width, parts = len(readers[0][1].child_columns), []
+        for position, (rows, link) in enumerate(readers):
+            keys = ", ".join(f"r.{ident(c)} AS k{i}" for i, c in enumerate(link.child_columns))
+            parts.append(f"SELECT {keys}, {position} AS reader FROM {rows}")
+        keys = ", ".join(f"k{i}" for i in range(width))
+        by = ", ".join(f"bool_or(reader = {position}) AS by{position}" for position in range(len(readers)))
+        pointed = "\nUNION ALL ".join(parts)
+        return f"SELECT {keys}, {by}\nFROM (\n{indented(pointed)}\n)\nGROUP BY {keys}"
+
     def _column_ctes(self, path: Path, latest: Latest) -> list[tuple[str, str]]:
-        ctes = [
-            (f"{path.name}__pointed{i}", self._pointed_sql(path, i, link, latest.rows))
-            for i, link in enumerate(path.lookups)
-        ]
+        ctes = [(f"{path.name}__pointed{i}", self._pointed_sql(path, i, link)) for i, link in enumerate(path.lookups)]
         read, heard = f"{path.name}__read", f"{path.name}__heard"
         ctes.append((read, self._rows_sql(path, latest)))
         part = f"path {path.name}"
@@ -217,20 +222,19 @@ class SqlNetwork(LatestRows):
         numbered = [i for i, number in enumerate(inputs.static_numbers) if number.categories]
         return codes + [f"coalesce(list_position(w.values{n}, numbers[{i + 1}]), 0)" for n, i in enumerate(numbered)]
 
-    def _pointed_sql(self, path: Path, position: int, link: Link, latest: str) -> str:
+    def _pointed_sql(self, path: Path, position: int, link: Link) -> str:
         """What the rows that a path's rows point at say to them."""
-        state = ident(self._state_name(link.parent, link.parent_columns) + " states")
-        keys = [f"k{i}" for i in range(len(link.child_columns))]
-        pointed = ", ".join(f"r.{ident(c)} AS {k}" for c, k in zip(link.child_columns, keys, strict=True))
-        found = (
-            f"SELECT found.*\n"
-            f"FROM (SELECT DISTINCT {pointed} FROM {latest})\n"
-            f"JOIN {state} found USING ({', '.join(keys)})"
-        )
-        weights = self.with_weights(f"(\n{indented(found)}\n)", v=f"path {path.name}")
+        parent = self._table(link.parent)
+        readers = self._readers()[link.parent, link.parent_columns]
+        found = f"FROM {ident(self._state_name(link.parent, link.parent_columns) + ' states')}"
+        found += f" WHERE by{readers.index((path, link))}" if len(readers) > 1 else ""
+        kept = [f"k{i}" for i in range(len(link.child_columns))]
+        kept += ["time"] if parent.time_column else []
+        kept += [f"date{i}" for i in range(len(self._dates(parent, "")))]
+        kept += ["pending"] if self.inputs[link.parent].text_columns else []
         return (
-            f"SELECT * EXCLUDE (v, state), {linear_sql(f'v.lookup{position}', 'state')} AS message\n"
-            f"FROM (\n{indented(weights)}\n)"
+            f"SELECT {', '.join(kept)}, {linear_sql(f'v.lookup{position}', 'state')} AS message\n"
+            f"FROM (\n{indented(self.with_weights(f'({found})', v=f'path {path.name}'))}\n)"
         )
 
     def _rows_sql(self, path: Path, latest: Latest) -> str:
