@@ -171,8 +171,13 @@ class LatestRows(ABC):
         source, keys = "self", self._self_keys(path.links[0])
         if path.shared:
             source, keys = self._hub(path)
+            distinct = self._distinct_hubs(path)
             if source not in known:
                 ctes.append((source, self._hub_sql(path)))
+            if distinct not in known:
+                hubs = ", ".join(f"{key} AS hub{i}" for i, key in enumerate(keys))
+                query = f"SELECT DISTINCT {hubs}, {columns_of(source, self._moments)}\nFROM {source}"
+                ctes.append((distinct, query))
         elif path.kind == "grandchildren":
             source = f"{self._child_path(path)}__latest"
             keys = [f"{source}.{ident('r.' + c)}" for c in path.links[1].parent_columns]
@@ -208,15 +213,14 @@ class LatestRows(ABC):
     def _reached(self, path: Path, source: str, keys: list[str]) -> _Reached:
         """The visible rows of a path: those of each seed, or of each distinct hub and as_of."""
         row, link = self._table(path.table), path.links[-1]
-        group, origin = self._seed, source
+        group = self._seed
         if path.shared:
             group = (*(f"hub{i}" for i in range(len(keys))), *self._moments)
-            hubs = ", ".join(f"{key} AS hub{i}" for i, key in enumerate(keys))
-            origin = f"(SELECT DISTINCT {hubs}, {columns_of(source, self._moments)} FROM {source}) hubs"
-            source, keys = "hubs", [f"hubs.hub{i}" for i in range(len(keys))]
+            source = self._distinct_hubs(path)
+            keys = [f"{source}.hub{i}" for i in range(len(keys))]
         on = " AND ".join(f"r.{ident(c)} = {key}" for c, key in zip(link.child_columns, keys, strict=True))
         on += self._visible(row, "r", source)
-        return _Reached(source, group, f"FROM {origin}\nJOIN {self.source(row)} r ON {on}")
+        return _Reached(source, group, f"FROM {source}\nJOIN {self.source(row)} r ON {on}")
 
     def _latest_sql(self, path: Path, reached: _Reached) -> str:
         """The last k rows of each group with their ranks: structs `r` of what is listed, and columns that lead on."""
@@ -293,6 +297,11 @@ class LatestRows(ABC):
         origin = self._child_path(path) if path.kind == "hub" else "self"
         name = f"{origin}__hub{self.schema.links.index(path.links[-2])}"
         return name, [f"{name}.{ident('hub.' + c)}" for c in path.links[-1].parent_columns]
+
+    def _distinct_hubs(self, path: Path) -> str:
+        """Name of the CTE with the distinct hubs and moments of all seeds, for the paths that read the same columns."""
+        read = {p.links[-1].parent_columns for p in self.paths if p.shared and p.links[:-1] == path.links[:-1]}
+        return f"{self._hub(path)[0]}s{sorted(read).index(path.links[-1].parent_columns) or ''}"
 
     def _hub_sql(self, path: Path) -> str:
         """The hub that the entity itself, or the seed's latest child row, points at."""
