@@ -1,4 +1,6 @@
-"""Layers of the network as SQL expressions over lists; states are DOUBLE[], one element a channel.
+"""Layers of the network as SQL expressions over lists, one element a channel.
+
+The types of lists are those of the weights; where both FLOAT and DOUBLE meet, DuckDB would convert one for each row.
 
 Whatever stands within a lambda is computed again for each element: arguments that are used within one are names of
 columns. Columns of lists are passed into lambdas for nothing, while arrays are copied for each element.
@@ -40,7 +42,9 @@ def known_sql(values: str) -> str:
 def scaled_sql(numbers: str, scaling: str, *, logarithmic: bool) -> str:
     """Numbers standardised and clipped; NULL stays NULL. `logarithmic`: some number is on the log scale."""
     value = "CASE WHEN x[2].logarithmic THEN sign(x[1]) * ln(1 + abs(x[1])) ELSE x[1] END" if logarithmic else "x[1]"
-    scaled = f"list_transform(list_zip({numbers}, {scaling}), lambda x: ({value} - x[2].center) / x[2].scale)"
+    scaled = (
+        f"list_transform(list_zip({numbers}, {scaling}), lambda x: CAST(({value} - x[2].center) / x[2].scale AS FLOAT))"
+    )
     # An integer, which leaves FLOAT as it is; a decimal would not.
     most = f"{CLIP:g}"
     clipped = f"CASE WHEN v > {most} THEN {most} WHEN v < -{most} THEN -{most} ELSE v END"
@@ -64,10 +68,13 @@ def means_sql(rows: str, width: int, window: int, share: str | None = None) -> s
     return f"list_transform(range(1, {width + 1}), lambda i: {mean})"
 
 
-def norm_steps(source: str, inverse: str, state: str, *parts: str, norm: str, channels: int) -> list[tuple[str, str]]:
+def norm_steps(
+    source: str, inverse: str, state: str, *parts: str, norm: str, channels: int, kind: str = "DOUBLE"
+) -> list[tuple[str, str]]:
     """CTEs `inverse` and `state`: layer norm and ReLU of the sum of some columns, whose mean is 0; other columns stay.
 
-    Of the norm's weights there is only the bias: the weights that read `state` have the rest, and halve it.
+    Of the norm's weights there is only the bias: the weights that read `state` have the rest, and halve it. `kind` is
+    the type of the columns' elements.
     """
     squares = [f"list_inner_product({a}, {a})" for a in parts]
     squares += [f"2 * list_inner_product({a}, {b})" for a, b in combinations(parts, 2)]
@@ -79,7 +86,8 @@ def norm_steps(source: str, inverse: str, state: str, *parts: str, norm: str, ch
     return [
         (
             inverse,
-            f"SELECT *, 1 / sqrt(({' + '.join(squares)}) / {channels} + {EPSILON}) AS inverse\nFROM {source}",
+            f"SELECT *, CAST(1 / sqrt(({' + '.join(squares)}) / {channels} + {EPSILON}) AS {kind}) AS inverse\n"
+            f"FROM {source}",
         ),
         (
             state,

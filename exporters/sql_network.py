@@ -1,7 +1,7 @@
 """The network in SQL: what `exporters.onnx` exports, as common table expressions over the latest rows.
 
-States and messages are DOUBLE[], one element a channel; a linear map is one inner product a channel. The weights are
-the one row of a table, which is joined where a layer begins. The steps, in the order in which they stand:
+States are FLOAT[] and messages DOUBLE[], one element a channel; a linear map is one inner product a channel. Weights
+are the one row of a table, which is joined where a layer begins. The steps, in the order in which they stand:
 
     <path>__latest            the rows that a path reads, see `relsql.latest`
     "<table> seen", ...       the rows of a table that rows of any path point at, by key; the steps of their encoder:
@@ -171,7 +171,7 @@ class SqlNetwork(LatestRows):
         codes = self._codes(inputs)
         coded = "".join(f",\n    {code} + 1 AS code{i}" for i, code in enumerate(codes))
         embedded = "".join(f" + m.category{i}[code{i}]" for i in range(len(codes)))
-        mapped = f"list_transform(w.channels, lambda m: list_inner_product(m.encoder, inputs){embedded})"
+        mapped = f"list_transform(w.channels, lambda m: CAST(list_inner_product(m.encoder, inputs){embedded} AS FLOAT))"
         used = ", ".join(["inputs", *(f"code{i}" for i in range(len(codes)))])
         standardised = self._scaled_sql("numbers", key)
         return [
@@ -180,17 +180,25 @@ class SqlNetwork(LatestRows):
             (
                 encoded,
                 f"SELECT * EXCLUDE ({', '.join(dropped)}),\n"
-                f"    list_append({distances_sql('w.edges', 'scaled')}, 1.0) AS inputs{said}{coded}\n"
+                f"    list_append({distances_sql('w.edges', 'scaled')}, 1) AS inputs{said}{coded}\n"
                 f"FROM {scaled}",
             ),
             (summed, f"SELECT * EXCLUDE ({used}),\n    {mapped} AS sum\nFROM {encoded}"),
-            *norm_steps(summed, inverse, state, "sum", *(["said"] if said else []), norm="w", channels=self.channels),
+            *norm_steps(
+                summed,
+                inverse,
+                state,
+                *("sum", "said")[: 2 if said else 1],
+                norm="w",
+                channels=self.channels,
+                kind="FLOAT",
+            ),
         ], state
 
     def _texts_sql(self, table: Table, read: str) -> str:
         """What each distinct text of the rows says to its row; texts that are not stored are left out."""
         return (
-            f"SELECT text_hash, CAST(texts.said AS DOUBLE[]) AS said\n"
+            f"SELECT text_hash, texts.said\n"
             f"FROM (SELECT DISTINCT text_hash FROM {read})\n"
             f"JOIN {self.texts} texts USING (text_hash)\n"
             f"WHERE texts.place = {literal(table.key)}"
@@ -273,7 +281,7 @@ class SqlNetwork(LatestRows):
             (
                 f"{name}__all_inputs",
                 f"SELECT * EXCLUDE ({', '.join(dropped)}),\n"
-                f"    list_concat(state, {distances_sql('v.edges', 'scaled_ages')}, [1.0]) AS inputs,\n"
+                f"    list_concat(state, {distances_sql('v.edges', 'scaled_ages')}, [CAST(1 AS FLOAT)]) AS inputs,\n"
                 f"    CAST({known} AS FLOAT[]) AS known{pointed}\n"
                 f"FROM {state}",
             ),

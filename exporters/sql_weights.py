@@ -1,6 +1,9 @@
 """The weights of a network as the values of one row, folded so that the SQL over them has few steps.
 
-Four foldings, each exact but for rounding, which is why all values are DOUBLE:
+Weights up to the states of rows and their messages before means are FLOAT, as torch's are, but for maps of encoded
+numbers with narrow bins, whose distances cancel out; from the means on, and there, they are DOUBLE.
+
+Four foldings, each exact but for rounding:
 
 * The encoding of a number (see `relsql.scaling.NumberScaling`) is piecewise linear, so that whatever a linear map makes
   of it is a sum of distances |number - edge|, one for each edge of a bin, with a weight each.
@@ -33,9 +36,12 @@ SAME_EDGE = 1e-6
 TINY_WEIGHT = 1e-12
 """Size of a layer norm's weight that stands for 0."""
 
-_MATRIX = pa.list_(pa.list_(pa.float64()))
+LARGEST_FLOAT_SUM = 16.0
+"""Of the sizes of an output's weights of distances. A distance is 10 at most: in FLOAT their sum is wrong by 1e-5 then
+at the very most, and by a hundredth of that as a rule."""
+
+_FLOAT, _DOUBLE = pa.float32(), pa.float64()
 _SCALING = pa.list_(pa.struct([("center", pa.float32()), ("scale", pa.float32()), ("logarithmic", pa.bool_())]))
-_EDGES = pa.list_(pa.struct([("number", pa.int32()), ("edge", pa.float64())]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +116,16 @@ def _encoder_columns(encoder: NodeEncoder, values: list[tuple[float, ...]]) -> M
     if encoder.text_map is not None:
         whitened = _array(encoder.text_map.weight) @ _array(encoder.text_scaling.whitening).T
         mapped = norm.before(_beside(whitened, -(whitened @ _array(encoder.text_scaling.center))[:, None]))
-        text = {"text": _one(mapped.tolist(), _MATRIX), "zeros": _zeros(bias)}
-    categories = {f"category{i}": norm.before(_weight(of).T) for i, of in enumerate(encoder.embeddings)}
+        text = {"text": _matrix(mapped), "zeros": _zeros(bias)}
+    categories = {f"category{i}": (norm.before(_weight(of).T), _FLOAT) for i, of in enumerate(encoder.embeddings)}
+    encoding = numbers if encoder.number_map is not None else None
+    channels = {"encoder": (norm.before(_beside(*parts, bias[:, None])), _precision(encoding)), **categories}
     return {
-        **_scaling_columns(encoder.scaling, numbers if encoder.number_map is not None else None),
-        "channels": _rows({"encoder": norm.before(_beside(*parts, bias[:, None])), **categories}),
+        **_scaling_columns(encoder.scaling, encoding, _precision(encoding)),
+        "channels": _rows(channels),
         **{f"values{i}": _one(list(of), pa.list_(pa.float32())) for i, of in enumerate(values)},
         **text,
-        "norm_bias": norm.column(),
+        "norm_bias": norm.column(_FLOAT),
     }
 
 
@@ -136,15 +144,15 @@ def _path_columns(network: GraphNetwork, layer: PathLayer) -> Mapping[str, pa.Ar
         message, message_bias = [*message, statistics.weight], message_bias + statistics.bias
         silence = silence + statistics.of(_standardised_zeros(layer.statistic_scaling))
     lookups = {
-        f"lookup{i}": _one(state.after(_weight(of)).tolist(), _MATRIX)
+        f"lookup{i}": _matrix(state.after(_weight(of)), _FLOAT)
         for i, (of, state) in enumerate(zip(layer.lookups, pointed, strict=True))
     }
     return {
-        **_scaling_columns(layer.age_scaling, ages),
-        "root": _one(_beside(*root, bias[:, None]).tolist(), _MATRIX),
+        **_scaling_columns(layer.age_scaling, ages, _precision(ages)),
+        "root": _matrix(_beside(*root, bias[:, None]), _precision(ages)),
         **lookups,
         **{f"statistics_{k}": v for k, v in _scaling_columns(layer.statistic_scaling, statistics).items()},
-        "message": _one(norm.before(_beside(*message, message_bias[:, None])).tolist(), _MATRIX),
+        "message": _matrix(norm.before(_beside(*message, message_bias[:, None]))),
         "zeros": _zeros(bias),
         "silence": _one(norm.before(silence[:, None])[:, 0].tolist(), pa.list_(pa.float64())),
     }
@@ -159,7 +167,7 @@ def _head_columns(network: GraphNetwork, head: Head) -> Mapping[str, pa.Array]:
     return {
         "constants": _one(scalars, pa.struct([(name, pa.float32()) for name in names])),
         "norm_bias": norm.column(),
-        "hidden": _one(hidden.tolist(), _MATRIX),
+        "hidden": _matrix(hidden),
         "out": _one([*_array(head.out.weight)[0] / 2, *_array(head.out.bias)], pa.list_(pa.float64())),
     }
 
@@ -188,9 +196,9 @@ class FoldedNorm:
         result: Matrix = weight * self.scale
         return result
 
-    def column(self) -> pa.Array:
+    def column(self, kind: pa.DataType = _DOUBLE) -> pa.Array:
         """The bias as a column of one value."""
-        return _one(self.bias.tolist(), pa.list_(pa.float64()))
+        return _one(self.bias.tolist(), pa.list_(kind))
 
 
 def fold_norm(norm: nn.Module) -> FoldedNorm:
@@ -237,7 +245,15 @@ def fold_scaling(scaling: NumberScaling, weight: Matrix) -> Encoding:
     )
 
 
-def _scaling_columns(scaling: NumberScaling, encoding: Encoding | None) -> Mapping[str, pa.Array]:
+def _precision(encoding: Encoding | None) -> pa.DataType:
+    """The type in which a map of encoded numbers is precise enough."""
+    precise = encoding is None or np.abs(encoding.weight).sum(1).max() <= LARGEST_FLOAT_SUM
+    return _FLOAT if precise else _DOUBLE
+
+
+def _scaling_columns(
+    scaling: NumberScaling, encoding: Encoding | None, kind: pa.DataType = _DOUBLE
+) -> Mapping[str, pa.Array]:
     """The columns `scaling` and `edges`; both are empty where there is no number."""
     numbers = zip(*(_array(part) for part in (scaling.center, scaling.scale, scaling.logarithmic)), strict=True)
     scalings = [{"center": center, "scale": scale, "logarithmic": log > 0.5} for center, scale, log in numbers]
@@ -247,7 +263,8 @@ def _scaling_columns(scaling: NumberScaling, encoding: Encoding | None) -> Mappi
         if encoding is None
         else [{"number": number + 1, "edge": edge} for number, edge in zip(encoding.number, encoding.edge, strict=True)]
     )
-    return {"scaling": _one(scalings, _SCALING), "edges": _one(edges, _EDGES)}
+    edge = pa.struct([("number", pa.int32()), ("edge", kind)])
+    return {"scaling": _one(scalings, _SCALING), "edges": _one(edges, pa.list_(edge))}
 
 
 def _standardised_zeros(scaling: NumberScaling) -> Matrix:
@@ -262,14 +279,19 @@ def _struct(columns: Mapping[str, pa.Array]) -> pa.Array:
 
 def _zeros(bias: Matrix) -> pa.Array:
     """A zero for each channel."""
-    return _one([0.0] * len(bias), pa.list_(pa.float64()))
+    return _one([0.0] * len(bias), pa.list_(_FLOAT))
 
 
-def _rows(matrices: Mapping[str, Matrix]) -> pa.Array:
-    """Matrices side by side: a list of structs of rows."""
-    kind = pa.list_(pa.struct([(name, pa.list_(pa.float64())) for name in matrices]))
-    rows = zip(*(matrix.tolist() for matrix in matrices.values()), strict=True)
-    return _one([dict(zip(matrices, row, strict=True)) for row in rows], kind)
+def _matrix(weight: Matrix, kind: pa.DataType = _DOUBLE) -> pa.Array:
+    """A column of one matrix, as a list of rows."""
+    return _one(weight.tolist(), pa.list_(pa.list_(kind)))
+
+
+def _rows(matrices: Mapping[str, tuple[Matrix, pa.DataType]]) -> pa.Array:
+    """Matrices of some types side by side: a list of structs of rows."""
+    row = pa.struct([(name, pa.list_(kind)) for name, (_, kind) in matrices.items()])
+    rows = zip(*(matrix.tolist() for matrix, _ in matrices.values()), strict=True)
+    return _one([dict(zip(matrices, values, strict=True)) for values in rows], pa.list_(row))
 
 
 def _beside(*parts: Matrix) -> Matrix:
