@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from exporters.sql_layers import linear_sql, norm_steps, sum_sql, twice_relu_sql
 from exporters.sql_network import COMMA, SqlNetwork
+from exporters.sql_texts import new_texts_sql
 from relsql.card import ModelCard
 from relsql.head import DAYS_PER_YEAR, LARGEST_LOG
 from relsql.latest import AS_OF, ENTITY
@@ -93,7 +94,7 @@ class SqlModel:
     def text_statements(self) -> list[str]:
         """Statements that create and fill the table of texts, and the view of those that it lacks."""
         identity, network = self.card.identity, self.network()
-        query = network.new_texts_sql(qualified(RELSQL_SCHEMA, table_name(identity)))
+        query = new_texts_sql(network, qualified(RELSQL_SCHEMA, table_name(identity)))
         if not query:
             return []
         view = qualified(RELSQL_SCHEMA, new_texts_view(identity))

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from exporters.sql_layers import (
     distances_sql,
@@ -42,6 +43,22 @@ from relsql.sql import ident, indented, literal
 COMMA = ",\n"
 LONG_WINDOW = 8
 """Rows from which on a mean of states is faster as an inner product."""
+
+
+class _Means(NamedTuple):
+    """What a path's rows are to each group before its message is made of it.
+
+    Attributes:
+        ctes: that `query` reads.
+        query: the group's columns, what stands beside the message, `statistics`, and lists.
+        means: expressions over the lists.
+        lists: names of columns that are not needed after the means.
+    """
+
+    ctes: list[tuple[str, str]]
+    query: str
+    means: list[str]
+    lists: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +155,7 @@ class SqlNetwork(LatestRows):
         return [*ctes, (ident(path.name), self._spread_sql(path, *latest.hub, heard))]
 
     def _read_sql(self, table: Table, row: str, kept: Iterable[str], source: str) -> str:
-        """A query for what the network reads of a table's rows: numbers, codes and text embedding, beside `kept`."""
+        """A query for what the network reads of a table's rows: numbers, codes and the text's hash, beside `kept`."""
         inputs = self.inputs[table.key]
         # NaN is a missing number too.
         values = (f"nullif(CAST({number_sql(table, n, row, 'NULL')} AS FLOAT), 'nan')" for n in inputs.static_numbers)
@@ -188,7 +205,7 @@ class SqlNetwork(LatestRows):
                 summed,
                 inverse,
                 state,
-                *("sum", "said")[: 2 if said else 1],
+                *(["sum", "said"] if said else ["sum"]),
                 norm="w",
                 channels=self.channels,
                 kind="FLOAT",
@@ -202,26 +219,6 @@ class SqlNetwork(LatestRows):
             f"FROM (SELECT DISTINCT text_hash FROM {read})\n"
             f"JOIN {self.texts} texts USING (text_hash)\n"
             f"WHERE texts.place = {literal(table.key)}"
-        )
-
-    def new_texts_sql(self, embeddings: str) -> str:
-        """What `texts` lacks of the texts in `embeddings` (text_hash, embedding) that rows have; empty without text."""
-        read = {path.table for path in self.paths} | {link.parent for path in self.paths for link in path.lookups}
-        texts = sorted(key for key in read if self.inputs[key].text_columns)
-        return "\nUNION ALL\n".join(self._new_texts_of(self._table(key), embeddings) for key in texts)
-
-    def _new_texts_of(self, table: Table, embeddings: str) -> str:
-        text_hash = text_hash_sql(text_sql(table, self.inputs[table.key], "p"))
-        embedded = (
-            f"SELECT text_hash, list_append(CAST(embedding AS DOUBLE[]), 1.0) AS inputs\n"
-            f"FROM (SELECT DISTINCT {text_hash} AS text_hash FROM {self.source(table)} p)\n"
-            f"JOIN {embeddings} USING (text_hash)\n"
-            f"ANTI JOIN (FROM {self.texts} WHERE place = {literal(table.key)}) USING (text_hash)"
-        )
-        weights = self.with_weights(f"(\n{indented(embedded)}\n)", w=table.key)
-        return (
-            f"SELECT {literal(table.key)} AS place, text_hash,\n"
-            f"    CAST({linear_sql('w.text', 'inputs')} AS FLOAT[]) AS said\nFROM (\n{indented(weights)}\n)"
         )
 
     def _codes(self, inputs: NodeInputs) -> list[str]:
@@ -295,21 +292,18 @@ class SqlNetwork(LatestRows):
     def _message_steps(self, path: Path, latest: Latest) -> list[tuple[str, str]]:
         """What a path says to each group, from means over its latest rows and statistics."""
         name = path.name
-        if latest.counted:
-            rows, described, means, used = self._averaged(path, latest, latest.counted)
-        else:
-            rows, described, means, used = self._single(path)
+        found = self._averaged(path, latest, latest.counted) if latest.counted else self._single(path)
         scaled = self._scaled_sql("statistics", f"path {name}", "statistics_scaling")
-        inputs = [*means, distances_sql("v.statistics_edges", "scaled"), "[1.0]"]
+        inputs = [*found.means, distances_sql("v.statistics_edges", "scaled"), "[1.0]"]
         return [
-            *rows,
+            *found.ctes,
             (
                 f"{name}__statistics",
-                self.with_weights(f"(\n{indented(described)}\n)", f"{scaled} AS scaled", v=f"path {name}"),
+                self.with_weights(f"(\n{indented(found.query)}\n)", f"{scaled} AS scaled", v=f"path {name}"),
             ),
             (
                 f"{name}__means",
-                f"SELECT * EXCLUDE ({', '.join(['statistics', 'scaled', *used])}),\n"
+                f"SELECT * EXCLUDE ({', '.join(['statistics', 'scaled', *found.lists])}),\n"
                 f"    list_concat({', '.join(inputs)}) AS inputs\nFROM {name}__statistics",
             ),
             (
@@ -319,10 +313,8 @@ class SqlNetwork(LatestRows):
             ),
         ]
 
-    def _averaged(
-        self, path: Path, latest: Latest, counted: str
-    ) -> tuple[list[tuple[str, str]], str, list[str], list[str]]:
-        """The CTE of each group's rows as lists; a query of it with statistics; means of it; lists that both read."""
+    def _averaged(self, path: Path, latest: Latest, counted: str) -> _Means:
+        """Means over the latest rows of each group."""
         name, group, windows = path.name, ", ".join(latest.group), self._windows(path)
         width = len(self.inputs[path.table].static_numbers) + self._ages_width(path)
 
@@ -342,22 +334,22 @@ class SqlNetwork(LatestRows):
         shares = [f"list_transform(hidden{window}, lambda r: part{window}) AS share{window}" for window in long]
         columns = [f"{name}__rows.*", f"list_concat({statistics}) AS statistics", *shares]
         source = f"FROM {name}__rows\nJOIN {counted} USING ({group})"
-        described = f"SELECT {indented(COMMA.join(columns)).lstrip()}\n{source}"
+        query = f"SELECT {indented(COMMA.join(columns)).lstrip()}\n{source}"
         means = [
             means_sql(f"hidden{window}", self.channels, window, f"share{window}" if window in long else None)
             for window in windows
         ]
-        used = [f"{of}{window}" for window in windows for of in ("hidden", "known")]
-        used += [f"{of}{window}" for window in long for of in ("part", "share")]
-        return [(f"{name}__rows", rows)], described, means, used
+        lists = [f"{of}{window}" for window in windows for of in ("hidden", "known")]
+        lists += [f"{of}{window}" for window in long for of in ("part", "share")]
+        return _Means([(f"{name}__rows", rows)], query, means, lists)
 
-    def _single(self, path: Path) -> tuple[list[tuple[str, str]], str, list[str], list[str]]:
-        """The same for a path whose groups have one row at most, which is its own mean."""
+    def _single(self, path: Path) -> _Means:
+        """The one row of each group, which is its own mean."""
         name = path.name
         columns = [*self._seed, "hidden", "known AS statistics", f"1 AS {name}__evidence"]
         columns += [f"days AS {name}__newest_days"] if self._timed(path) else []
         columns += [f"pending AS {name}__pending"] if self._has_text(path) else []
-        return [], f"SELECT {', '.join(columns)}\nFROM {name}__hidden", ["hidden"], ["hidden"]
+        return _Means([], f"SELECT {', '.join(columns)}\nFROM {name}__hidden", ["hidden"], ["hidden"])
 
     def _scaled_sql(self, numbers: str, part: str, name: str = "scaling") -> str:
         """Standardised numbers of a column, where the weights are those of the relation `weights`."""

@@ -1,0 +1,35 @@
+"""What row texts say to the rows of a table, as a query that fills the table that plain SQL looks them up in."""
+
+from __future__ import annotations
+
+from exporters.sql_layers import linear_sql
+from exporters.sql_network import SqlNetwork
+from relsql.features import text_sql
+from relsql.row_embeddings import text_hash_sql
+from relsql.schema import Table
+from relsql.sql import indented, literal
+
+
+def new_texts_sql(network: SqlNetwork, embeddings: str) -> str:
+    """A query for what `network.texts` lacks: place, text_hash, said; of the texts of all rows that have an embedding.
+
+    It is empty for a network that reads no text. `embeddings` is a relation in SQL: text_hash, embedding.
+    """
+    read = {path.table for path in network.paths} | {link.parent for path in network.paths for link in path.lookups}
+    tables = [network.schema.table(key) for key in sorted(read) if network.inputs[key].text_columns]
+    return "\nUNION ALL\n".join(_texts_of(network, table, embeddings) for table in tables)
+
+
+def _texts_of(network: SqlNetwork, table: Table, embeddings: str) -> str:
+    text_hash = text_hash_sql(text_sql(table, network.inputs[table.key], "p"))
+    embedded = (
+        f"SELECT text_hash, list_append(CAST(embedding AS DOUBLE[]), 1.0) AS inputs\n"
+        f"FROM (SELECT DISTINCT {text_hash} AS text_hash FROM {network.source(table)} p)\n"
+        f"JOIN {embeddings} USING (text_hash)\n"
+        f"ANTI JOIN (FROM {network.texts} WHERE place = {literal(table.key)}) USING (text_hash)"
+    )
+    weights = network.with_weights(f"(\n{indented(embedded)}\n)", w=table.key)
+    return (
+        f"SELECT {literal(table.key)} AS place, text_hash,\n"
+        f"    CAST({linear_sql('w.text', 'inputs')} AS FLOAT[]) AS said\nFROM (\n{indented(weights)}\n)"
+    )
