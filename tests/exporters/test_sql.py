@@ -107,6 +107,11 @@ def compare(database: Database, entity: str, fanout: int, *, data_age: bool, cla
         config = NetworkConfig(channels=4, text_widths=(WIDTH,), windows=(1, 2))
         network = GraphNetwork(layouts_of(gather.paths, gather.inputs), config)
         head = Head(config, classification=classification)
+        for norm in (module for module in network.modules() if isinstance(module, torch.nn.LayerNorm)):
+            # Of either sign, and one that leaves nothing but the bias.
+            torch.nn.init.normal_(norm.weight)
+            torch.nn.init.normal_(norm.bias)
+            torch.nn.init.zeros_(norm.weight[:1].detach())
         expected = torch_scores(con, gather, network, head, texts)
         found = sql_scores(con, gather, network, head, texts)
     assert found.keys() == expected.keys()
