@@ -271,15 +271,15 @@ class SqlNetwork(LatestRows):
         texts = ["pointed_pending", *(["pending"] if self.inputs[path.table].text_columns else [])]
         kept += [f"{' + '.join(texts)} AS pending"] if self._has_text(path) else []
         dropped = ["state", "scaled_ages", *(f"pointed{i}" for i in numbers)]
-        # FLOAT is precise enough for means, and half as much to copy.
         known = known_sql("list_concat(scaled, scaled_ages)")
+        # FLOAT is precise enough for means, and half as much to copy.
         summed = sum_sql(linear_sql("v.root", "inputs"), *(f"pointed{i}" for i in numbers))
         return [
             (
                 f"{name}__all_inputs",
                 f"SELECT * EXCLUDE ({', '.join(dropped)}),\n"
                 f"    list_concat(state, {distances_sql('v.edges', 'scaled_ages')}, [CAST(1 AS FLOAT)]) AS inputs,\n"
-                f"    CAST({known} AS FLOAT[]) AS known{pointed}\n"
+                f"    {known} AS known{pointed}\n"
                 f"FROM {state}",
             ),
             (

@@ -37,8 +37,8 @@ TINY_WEIGHT = 1e-12
 """Size of a layer norm's weight that stands for 0."""
 
 LARGEST_FLOAT_SUM = 16.0
-"""Of the sizes of an output's weights of distances. A distance is 10 at most: in FLOAT their sum is wrong by 1e-5 then
-at the very most, and by a hundredth of that as a rule."""
+"""Of the sizes of an output's weights of distances. A distance is 10 at most: in FLOAT their sum is wrong by some 1e-5
+then at the very most, and by a hundredth of that as a rule."""
 
 _FLOAT, _DOUBLE = pa.float32(), pa.float64()
 _SCALING = pa.list_(pa.struct([("center", pa.float32()), ("scale", pa.float32()), ("logarithmic", pa.bool_())]))
@@ -108,17 +108,16 @@ def _numbers_of(network: GraphNetwork, table: str) -> tuple[Any, ...]:
 
 
 def _encoder_columns(encoder: NodeEncoder, values: list[tuple[float, ...]]) -> Mapping[str, pa.Array]:
-    parts, bias, norm = [], _array(encoder.bias), fold_norm(encoder.norm)
+    parts, bias, norm, encoding = [], _array(encoder.bias), fold_norm(encoder.norm), None
     if encoder.number_map is not None:
-        numbers = fold_scaling(encoder.scaling, _array(encoder.number_map.weight))
-        parts, bias = [numbers.weight], bias + numbers.bias
+        encoding = fold_scaling(encoder.scaling, _array(encoder.number_map.weight))
+        parts, bias = [encoding.weight], bias + encoding.bias
     text = {}
     if encoder.text_map is not None:
         whitened = _array(encoder.text_map.weight) @ _array(encoder.text_scaling.whitening).T
         mapped = norm.before(_beside(whitened, -(whitened @ _array(encoder.text_scaling.center))[:, None]))
         text = {"text": _matrix(mapped), "zeros": _zeros(bias)}
     categories = {f"category{i}": (norm.before(_weight(of).T), _FLOAT) for i, of in enumerate(encoder.embeddings)}
-    encoding = numbers if encoder.number_map is not None else None
     channels = {"encoder": (norm.before(_beside(*parts, bias[:, None])), _precision(encoding)), **categories}
     return {
         **_scaling_columns(encoder.scaling, encoding, _precision(encoding)),

@@ -30,6 +30,12 @@ def new_texts_view(identity: str) -> str:
     return f"new_texts_{identity}"
 
 
+def published_texts(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> str | None:
+    """The table of texts of a model version, in SQL; None if it is not published, or reads no text."""
+    name = texts_table(card.identity)
+    return qualified(catalog, RELSQL_SCHEMA, name) if has_relsql_table(con, catalog, name) else None
+
+
 def add_texts(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> None:
     """Let the plain SQL of a model version know all texts that have a row embedding by now, if it is published.
 
@@ -38,11 +44,11 @@ def add_texts(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> 
     Raises:
         ModelError: an object of the published model is gone.
     """
-    if not has_relsql_table(con, catalog, texts_table(card.identity)):
+    table = published_texts(con, catalog, card)
+    if table is None:
         return
-    table, view = (qualified(catalog, RELSQL_SCHEMA, name(card.identity)) for name in (texts_table, new_texts_view))
     try:
-        con.execute(f"INSERT INTO {table} FROM {view}")
+        con.execute(f"INSERT INTO {table} FROM {qualified(catalog, RELSQL_SCHEMA, new_texts_view(card.identity))}")
     except (duckdb.CatalogException, duckdb.BinderException) as error:
         raise changed_sql(card.name, error) from error
 

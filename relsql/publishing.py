@@ -32,7 +32,7 @@ from relsql.publications import (
 from relsql.refreshing import store_embeddings
 from relsql.registry import active_card, check_drift, read_artifacts
 from relsql.row_embeddings import create_table
-from relsql.runs import TrainProgress, interrupted
+from relsql.runs import TrainProgress, keyboard_interrupts
 from relsql.schema import DEFAULT_SCHEMA, RELSQL_SCHEMA, current_catalog, read_schema
 from relsql.splits import task_cursor
 from relsql.sql import literal, qualified
@@ -88,23 +88,18 @@ def publish(con: duckdb.DuckDBPyConnection, model: str, *, progress: TrainProgre
     _check_names(con, catalog, card)
     require_known_format(con, catalog, model)
     artifacts = read_artifacts(con, catalog, card)
-    store_embeddings(con, model, progress=progress)
-    with task_cursor(con, catalog) as cursor:
-        try:
-            report("write", 0.0, {})
-            with transaction(cursor):
-                remove_publication(cursor, catalog, model)
-                macros = _write(cursor, catalog, card, artifacts)
-                report("write", 1.0, {})
-                report("compare", 0.0, {})
-                parity = measure_parity(cursor, catalog, card, artifacts)
-                _require_parity(card, parity)
-                _record(cursor, catalog, card, parity)
-            report("compare", 1.0, {"seeds": parity.seeds, "difference": parity.largest})
-        except BaseException as error:
-            if interrupted(error):
-                raise KeyboardInterrupt from error
-            raise
+    with task_cursor(con, catalog) as cursor, keyboard_interrupts():
+        store_embeddings(cursor, catalog, card, progress=progress)
+        report("write", 0.0, {})
+        with transaction(cursor):
+            remove_publication(cursor, catalog, model)
+            macros = _write(cursor, catalog, card, artifacts)
+            report("write", 1.0, {})
+            report("compare", 0.0, {})
+            parity = measure_parity(cursor, catalog, card, artifacts)
+            _require_parity(card, parity)
+            _record(cursor, catalog, card, parity)
+        report("compare", 1.0, {"seeds": parity.seeds, "difference": parity.largest})
     return Published(model, card.version, macros, parity, time.perf_counter() - started)
 
 

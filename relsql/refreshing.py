@@ -10,19 +10,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import duckdb
 
 from relsql.card import ModelCard
 from relsql.corpus import row_text_queries
-from relsql.publications import add_texts, texts_table
+from relsql.publications import add_texts, published_texts
 from relsql.registry import active_card, check_drift, read_artifacts
 from relsql.row_embeddings import add_embeddings, create_table, stored_sql, text_hash_sql
-from relsql.runs import TrainProgress, interrupted
-from relsql.schema import RELSQL_SCHEMA, current_catalog, has_relsql_table, read_schema
+from relsql.runs import TrainProgress, keyboard_interrupts
+from relsql.schema import current_catalog, read_schema
 from relsql.splits import task_cursor
-from relsql.sql import qualified
 from relsql.store import require_writable, transaction
 
 CHUNK_TEXTS = 8_192
@@ -78,41 +77,37 @@ def refresh(
             changed. SchemaDriftError: its tables changed. ArtifactError: it is damaged.
         KeyboardInterrupt: interrupted; the chunks that were finished are stored.
     """
-    done = store_embeddings(con, model, prune=prune, threads=threads, progress=progress)
+    started = time.perf_counter()
     catalog = current_catalog(con)
-    with task_cursor(con, catalog) as cursor, transaction(cursor):
-        add_texts(cursor, catalog, active_card(con, catalog, model))
-    return done
+    card = active_card(con, catalog, model)
+    require_writable(con, catalog, "refreshing row embeddings")
+    check_drift(card, read_schema(con, catalog))
+    with task_cursor(con, catalog) as cursor, keyboard_interrupts():
+        found = store_embeddings(cursor, catalog, card, prune=prune, threads=threads, progress=progress)
+        with transaction(cursor):
+            add_texts(cursor, catalog, card)
+    return replace(found, seconds=time.perf_counter() - started)
 
 
 def store_embeddings(
-    con: duckdb.DuckDBPyConnection,
-    model: str,
+    cursor: duckdb.DuckDBPyConnection,
+    catalog: str,
+    card: ModelCard,
     *,
     prune: bool = False,
     threads: int | None = None,
     progress: TrainProgress | None = None,
 ) -> Refreshed:
-    """What `refresh` does to row embeddings, whether or not the version is published."""
+    """What `refresh` does to row embeddings, whether or not the version is published; the cursor is a task's own."""
     started = time.perf_counter()
     report = progress or _silent
-    catalog = current_catalog(con)
-    card = active_card(con, catalog, model)
-    require_writable(con, catalog, "refreshing row embeddings")
-    check_drift(card, read_schema(con, catalog))
-    with task_cursor(con, catalog) as cursor:
-        try:
-            report("read", 0.0, {})
-            rows, texts = _collect_texts(cursor, catalog, card)
-            new = _collect_missing(cursor, catalog, card)
-            report("read", 1.0, {"rows": rows, "texts": texts, "new": new})
-            if new:
-                _embed_missing(cursor, catalog, card, new, threads, report)
-            pruned = _prune(cursor, catalog, card, report) if prune else 0
-        except BaseException as error:
-            if interrupted(error):
-                raise KeyboardInterrupt from error
-            raise
+    report("read", 0.0, {})
+    rows, texts = _collect_texts(cursor, catalog, card)
+    new = _collect_missing(cursor, catalog, card)
+    report("read", 1.0, {"rows": rows, "texts": texts, "new": new})
+    if new:
+        _embed_missing(cursor, catalog, card, new, threads, report)
+    pruned = _prune(cursor, catalog, card, report) if prune else 0
     return Refreshed(card.name, card.version, rows, texts, new, pruned, time.perf_counter() - started)
 
 
@@ -184,10 +179,9 @@ def _prune(cursor: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, rep
         table = create_table(cursor, catalog, card)
         unused = f"text_hash NOT IN (SELECT text_hash FROM {_TEXTS})"
         [(pruned,)] = cursor.execute(f"DELETE FROM {table} WHERE {unused}").fetchall()
-        if has_relsql_table(cursor, catalog, texts_table(card.identity)):
-            cursor.execute(
-                f"DELETE FROM {qualified(catalog, RELSQL_SCHEMA, texts_table(card.identity))} WHERE {unused}"
-            )
+        published = published_texts(cursor, catalog, card)
+        if published:
+            cursor.execute(f"DELETE FROM {published} WHERE {unused}")
     report("prune", 1.0, {"removed": pruned})
     return int(pruned)
 

@@ -95,5 +95,16 @@ def interrupted(error: BaseException) -> bool:
     )
 
 
+@contextmanager
+def keyboard_interrupts() -> Iterator[None]:
+    """Let Ctrl-C arrive as KeyboardInterrupt, also where DuckDB makes an error of another class of it."""
+    try:
+        yield
+    except BaseException as error:
+        if interrupted(error):
+            raise KeyboardInterrupt from error
+        raise
+
+
 def _now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0)

@@ -24,7 +24,7 @@ from relsql.plan import Plan, make_plan
 from relsql.regime import check_regime
 from relsql.registry import ModelRow, activate, find_trained, next_version, save_model
 from relsql.request import library_versions, read_request
-from relsql.runs import Run, TrainProgress, interrupted
+from relsql.runs import Run, TrainProgress, keyboard_interrupts
 from relsql.schema import current_catalog
 from relsql.splits import task_cursor
 from relsql.store import require_writable, transaction
@@ -108,7 +108,7 @@ def train(
         )
     task = task if isinstance(task, Task) else read_task(con, catalog, task)
     run = Run(name, task.name, progress)
-    with task_cursor(con, catalog) as cursor:
+    with task_cursor(con, catalog) as cursor, keyboard_interrupts():
         try:
             with run.phase("data") as metrics:
                 request = read_request(cursor, catalog, task, options)
@@ -121,10 +121,8 @@ def train(
 
             with torch_settings(options):
                 return _train(cursor, catalog, task, name, options, request.sha256, run)
-        except BaseException as error:
+        except BaseException:
             run.save_failure(cursor, catalog)
-            if interrupted(error):
-                raise KeyboardInterrupt from error
             raise
 
 

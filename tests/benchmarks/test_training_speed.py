@@ -30,7 +30,10 @@ def test_a_training_is_measured_phase_by_phase_on_a_copy(tmp_path: Path) -> None
         assert con.execute(f"SELECT {counts}").fetchall() == [(cost.rows,)]
         stored = con.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'models'").fetchall()
         assert stored == [(0,)]
-    assert all(20e6 < phase.peak_bytes <= cost.peak_bytes < 4e9 for phase in cost.phases)
+    # The data are told apart before torch is loaded.
+    data, *others = cost.phases
+    assert 20e6 < data.peak_bytes <= cost.peak_bytes
+    assert all(100e6 < phase.peak_bytes <= cost.peak_bytes < 4e9 for phase in others)
     [written] = json.loads((tmp_path / "training.json").read_text())["trainings"]
     assert written["peak_bytes"] == cost.peak_bytes and len(written["phases"]) == len(PHASES)
     assert table([cost]).splitlines()[2].startswith("| data | ")
