@@ -8,14 +8,15 @@ up beside themselves, which is why macros read views.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from exporters.sql_layers import linear_sql, norm_steps, sum_sql, twice_relu_sql
 from exporters.sql_network import COMMA, SqlNetwork
 from exporters.sql_texts import new_texts_sql
 from relsql.card import ModelCard
 from relsql.head import DAYS_PER_YEAR, LARGEST_LOG
-from relsql.latest import AS_OF, ENTITY
+from relsql.indexes import Indexed
+from relsql.latest import AS_OF, ENTITY, SEED
 from relsql.publications import comment_start, macro_names, new_texts_view, texts_table
 from relsql.row_embeddings import table_name
 from relsql.schema import DEFAULT_SCHEMA, RELSQL_SCHEMA, Table
@@ -33,10 +34,12 @@ class SqlModel:
     Attributes:
         card: its card.
         logarithmic: see `exporters.sql_weights.logarithmic_columns`.
+        indexed: columns by whose index the rows of a call's entity are found.
     """
 
     card: ModelCard
     logarithmic: frozenset[str]
+    indexed: Indexed = frozenset()
 
     @property
     def weights_table(self) -> str:
@@ -114,7 +117,7 @@ class SqlModel:
 
     def call_sql(self) -> str:
         """The body of `predict_<model>_full(id, as_of := ...)`: a subquery for a STRUCT, NULL without an id."""
-        network = self.network()
+        network = replace(self.network(), per_call=True, indexed=self.indexed)
         fields = "score: score, status: status, evidence: evidence, as_of: _as_of, version: version"
         result = f"SELECT CASE WHEN _given THEN {{{fields}}} END AS relsql_result\nFROM scored"
         return f"(\n{indented(self._query(network, call_seed_sql(self.card.entity, network), ['_given'], result))}\n)"
@@ -131,7 +134,7 @@ class SqlModel:
         ctes.append(("heard", network.select_sql(self._heard_columns(network, kept))))
         ctes += [*self._state_steps(network), *self._raw_steps(network)]
         ctes.append(("scored", self._scored_sql(kept)))
-        return with_ctes(ctes, result)
+        return with_ctes(ctes, result, materialized=["seed"])
 
     def _heard_columns(self, network: SqlNetwork, kept: list[str]) -> str:
         """Of each seed the messages of all paths, and what `status` and `evidence` are made of."""
@@ -143,7 +146,7 @@ class SqlModel:
         pending = [f"coalesce({name}, 0)" for _, names in paths for name in names if name.endswith("__pending")]
         return ",\n    ".join(
             [
-                f"seed.{ENTITY}, seed.{AS_OF}",
+                f"seed.{SEED}, seed.{ENTITY}, seed.{AS_OF}",
                 *(f"seed.{column}" for column in kept),
                 f"{ident(paths[0][0].name)}.{ident(paths[0][0].name)} IS NOT NULL AS known",
                 f"{' + '.join(evidence) or '0'} AS evidence",
@@ -163,8 +166,8 @@ class SqlModel:
         filled = ",\n    ".join(f"coalesce(message{i}, v{i}.silence) AS message{i}" for i in numbers)
         total = sum_sql(*(f"message{i}" for i in numbers))
         return [
-            ("messages", f"SELECT {ENTITY}, {AS_OF}, head,\n    {filled}\nFROM (\n{indented(weights)}\n)\nWHERE known"),
-            ("summed", f"SELECT {ENTITY}, {AS_OF}, head,\n    {total} AS sum\nFROM messages"),
+            ("messages", f"SELECT {SEED}, {AS_OF}, head,\n    {filled}\nFROM (\n{indented(weights)}\n)\nWHERE known"),
+            ("summed", f"SELECT {SEED}, {AS_OF}, head,\n    {total} AS sum\nFROM messages"),
             *norm_steps("summed", "inverse", "state", "sum", norm="head", channels=network.channels),
         ]
 
@@ -194,7 +197,7 @@ class SqlModel:
             ),
             (
                 "raw",
-                f"SELECT {ENTITY}, {AS_OF}, head.constants AS constants,\n"
+                f"SELECT {SEED}, head.constants AS constants,\n"
                 f"    list_inner_product(hidden, head.out) AS raw\n"
                 f"FROM hidden",
             ),
@@ -209,7 +212,6 @@ class SqlModel:
             "WHEN heard.evidence = 0 THEN 'no_history'",
             *([f"WHEN heard.newest_days > {literal(float(stale))} THEN 'stale'"] if stale is not None else []),
         ]
-        seed = f"{ENTITY}, {AS_OF}"
         return (
             f"SELECT {', '.join(f'heard.{column}' for column in (ENTITY, AS_OF, *kept))},\n"
             f"    {self._score_sql()} AS score,\n"
@@ -217,7 +219,7 @@ class SqlModel:
             f"    CAST(CASE WHEN raw.raw IS NULL THEN 0 ELSE heard.evidence END AS INTEGER) AS evidence,\n"
             f"    {self.card.version} AS version\n"
             f"FROM heard\n"
-            f"LEFT JOIN raw USING ({seed})"
+            f"LEFT JOIN raw USING ({SEED})"
         )
 
     def _score_sql(self) -> str:

@@ -33,7 +33,7 @@ from exporters.sql_layers import (
     twice_relu_sql,
 )
 from relsql.features import NodeInputs, age_sql, as_timestamp_sql, category_sql, number_sql, text_sql, time_sql
-from relsql.latest import AS_OF, NEWEST, Latest, LatestRows, columns_of
+from relsql.latest import AS_OF, NEWEST, SEED, Latest, LatestRows, columns_of
 from relsql.paths import Path
 from relsql.row_embeddings import text_hash_sql
 from relsql.schema import Link, Table
@@ -102,8 +102,11 @@ class SqlNetwork(LatestRows):
         return columns + ([f"{path.name}__pending"] if self._has_text(path) else [])
 
     def _single_ctes(self, path: Path, latest: str) -> list[tuple[str, str]]:
-        group = columns_of("self", self._seed)
-        return [(latest, f"SELECT {group}, {self._listed_columns(path)} AS r, 1 AS rank\n{self._single_from(path)}")]
+        seed = columns_of("self", (SEED, *self._moments))
+        return [(latest, f"SELECT {seed}, {self._listed_columns(path)} AS r, 1 AS rank\n{self._single_from(path)}")]
+
+    def _needs_latest(self, path: Path) -> bool:
+        return True
 
     def _common_ctes(self, found: Mapping[str, Latest]) -> list[tuple[str, str]]:
         """The states of the rows that rows of paths point at, each computed once."""
@@ -292,7 +295,7 @@ class SqlNetwork(LatestRows):
     def _message_steps(self, path: Path, latest: Latest) -> list[tuple[str, str]]:
         """What a path says to each group, from means over its latest rows and statistics."""
         name = path.name
-        found = self._averaged(path, latest, latest.counted) if latest.counted else self._single(path)
+        found = self._averaged(path, latest) if path.counted else self._single(path)
         scaled = self._scaled_sql("statistics", f"path {name}", "statistics_scaling")
         inputs = [*found.means, distances_sql("v.statistics_edges", "scaled"), "[1.0]"]
         return [
@@ -313,9 +316,13 @@ class SqlNetwork(LatestRows):
             ),
         ]
 
-    def _averaged(self, path: Path, latest: Latest, counted: str) -> _Means:
+    def _averaged(self, path: Path, latest: Latest) -> _Means:
         """Means over the latest rows of each group."""
         name, group, windows = path.name, ", ".join(latest.group), self._windows(path)
+        counted, ctes = latest.counted or f"{name}__counted", []
+        if latest.ranked:
+            counts = self._counts_sql(path, f"{latest.ranked}.r", latest.ranked)
+            ctes = [(counted, f"SELECT {group}, {counts} AS counts\nFROM {latest.ranked}\nGROUP BY {group}")]
         width = len(self.inputs[path.table].static_numbers) + self._ages_width(path)
 
         def within(window: int) -> str:
@@ -341,12 +348,12 @@ class SqlNetwork(LatestRows):
         ]
         lists = [f"{of}{window}" for window in windows for of in ("hidden", "known")]
         lists += [f"{of}{window}" for window in long for of in ("part", "share")]
-        return _Means([(f"{name}__rows", rows)], query, means, lists)
+        return _Means([*ctes, (f"{name}__rows", rows)], query, means, lists)
 
     def _single(self, path: Path) -> _Means:
         """The one row of each group, which is its own mean."""
         name = path.name
-        columns = [*self._seed, "hidden", "known AS statistics", f"1 AS {name}__evidence"]
+        columns = [SEED, "hidden", "known AS statistics", f"1 AS {name}__evidence"]
         columns += [f"days AS {name}__newest_days"] if self._timed(path) else []
         columns += [f"pending AS {name}__pending"] if self._has_text(path) else []
         return _Means([], f"SELECT {', '.join(columns)}\nFROM {name}__hidden", ["hidden"], ["hidden"])

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from relsql.features import age_sql, category_sql, number_sql, text_sql
-from relsql.latest import AS_OF, NEWEST, Latest, LatestRows, columns_of
+from relsql.latest import AS_OF, NEWEST, SEED, Latest, LatestRows, columns_of
 from relsql.paths import Path
 from relsql.segments import DATA_AGE, counts_name, segments
 from relsql.sql import ident, indented
@@ -45,12 +45,12 @@ class Gather(LatestRows):
 
     def _column_ctes(self, path: Path, latest: Latest) -> list[tuple[str, str]]:
         """The CTEs that end with the path's own: its columns for every seed."""
-        if latest.counted is None:
+        if not path.counted:
             return [(ident(path.name), self._single_sql(path))]
         if latest.hub is None:
-            return [(ident(path.name), self._listed_sql(path, latest))]
+            return [(ident(path.name), self._listed_sql(path, latest.ranked))]
         rows = f"{path.name}__rows"
-        return [(rows, self._listed_sql(path, latest)), (ident(path.name), self._spread_sql(path, *latest.hub, rows))]
+        return [(rows, self._hub_rows_sql(path, latest)), (ident(path.name), self._spread_sql(path, *latest.hub, rows))]
 
     def _single_ctes(self, path: Path, latest: str) -> list[tuple[str, str]]:
         """None: `_single_sql` reads the row by itself."""
@@ -58,17 +58,32 @@ class Gather(LatestRows):
 
     def _single_sql(self, path: Path) -> str:
         """The one row of each seed as a list, with what it points at."""
-        group = columns_of("self", self._seed)
+        struct = self._row_struct(path, "r", "1", f"self.{AS_OF}")
         return (
-            f"SELECT {group},\n"
-            f"    list({self._row_struct(path, 'r', '1', f'self.{AS_OF}')}) AS {ident(path.name)}\n"
+            f"SELECT self.{SEED}, list({struct}) AS {ident(path.name)}\n"
             f"{self._single_from(path)}\n"
             f"{self._newest_join(path, 'self')}{self._lookup_joins(path, 'r', 'self')}"
-            f"GROUP BY {group}"
+            f"GROUP BY self.{SEED}"
         )
 
-    def _listed_sql(self, path: Path, latest: Latest) -> str:
-        """The list of each group's rows with what they point at, and its counts; or the message made of both."""
+    def _listed_sql(self, path: Path, ranked: str) -> str:
+        """The list of each seed's last k rows with what they point at, and counts of all its rows."""
+        latest = f"{ranked}.rank <= {path.fanout}"
+        struct = self._row_struct(path, f"{ranked}.r", f"{ranked}.rank", f"{ranked}.{AS_OF}")
+        # FILTER by itself would not keep DuckDB from making the struct of every row. Every group meets HAVING, which
+        # lets DuckDB expect fewer lists than seeds: it then scores seeds as it reads them, 2,048 at a time on all
+        # threads, and not lists as the aggregate gives them away, by fewer and sometimes on one thread.
+        return (
+            f"SELECT {ranked}.{SEED},\n"
+            f"    list(CASE WHEN {latest} THEN {struct} END) FILTER (WHERE {latest}) AS {ident(path.name)},\n"
+            f"    {self._counts_sql(path, f'{ranked}.r', ranked)} AS {ident(counts_name(path.name))}\n"
+            f"FROM {ranked}\n"
+            f"{self._lookup_joins(path, f'{ranked}.r', ranked)}"
+            f"GROUP BY {ranked}.{SEED}\nHAVING count(*) > 0"
+        )
+
+    def _hub_rows_sql(self, path: Path, latest: Latest) -> str:
+        """The list of each hub's rows with what they point at, and its counts; or the message made of both."""
         rows, counted, group = latest.rows, latest.counted, latest.group
         struct = self._row_struct(path, f"{rows}.r", f"{rows}.rank", f"{rows}.{AS_OF}")
         listed = (

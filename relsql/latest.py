@@ -4,7 +4,8 @@ The one place that decides it, for training, evaluation and scoring, by onnxrunt
 the rows is up to the classes that build on it. The shape follows measurements (`docs/decisions/0001-one-gather.md`):
 
 * hops are joins in FROM, never subqueries in WHERE, which decorrelate into cross products;
-* an entity's own rows are few: a window ranks them and carries their values (`docs/decisions/0007-speed.md`);
+* seeds are numbered: one small integer tells whose rows they are (`docs/decisions/0007-speed.md`);
+* an entity's own rows are few: a window ranks them and carries their values, counts are taken from it;
 * a hub's rows are many: `max({time, key}, k)` keeps a heap of k keys, values are joined back after the top k;
 * the time comes first and the primary key breaks ties, so the answer does not depend on row order;
 * a row counts when its time <= as_of; a row without time in a table that has a time column never counts;
@@ -22,10 +23,12 @@ from dataclasses import dataclass, field
 
 from relsql.events import event_times_sql
 from relsql.features import NodeInputs, time_sql
+from relsql.indexes import Indexed
 from relsql.paths import Path
 from relsql.schema import Link, Schema, Table
-from relsql.sql import ident, with_ctes
+from relsql.sql import ident, indented, with_ctes
 
+SEED = "_seed"
 ENTITY = "_entity"
 AS_OF = "_as_of"
 UNTIL = "_until"
@@ -50,15 +53,17 @@ class Latest:
     """The latest rows of each group along a path, as CTEs of the query.
 
     Attributes:
-        rows: CTE of the rows: the group's columns, a struct `r` of the row's columns, and `rank`.
-        counted: CTE of the group's columns and `counts`; None for a path that is not counted.
-        group: the columns that tell groups apart: those of a seed, or of a hub and a moment.
+        rows: CTE of the rows: the group's columns, the moments, a struct `r` of the row's columns, and `rank`.
+        group: the columns that tell groups apart: the number of a seed, or those of a hub and its moments.
+        ranked: where groups are seeds that have several rows, CTE like `rows` of all that are visible.
+        counted: of a shared path the CTE of the group's columns and `counts`.
         hub: of a shared path the CTE with each seed's hub, and its columns that `group` starts with.
     """
 
     rows: str
-    counted: str | None
     group: tuple[str, ...]
+    ranked: str = ""
+    counted: str = ""
     hub: tuple[str, list[str]] | None = None
 
 
@@ -73,6 +78,8 @@ class LatestRows(ABC):
         inputs: node inputs by table.
         delayed: seeds carry `_until`: only rows with time <= `_until` count, while ages run to `_as_of`.
         sources: by table, the relation to read in its place, in SQL; default: the table in `catalog`.
+        per_call: the query is the body of a call, which has one seed: DuckDB runs all calls of a statement together.
+        indexed: columns by whose index the rows of a call's entity are found.
     """
 
     catalog: str
@@ -81,6 +88,8 @@ class LatestRows(ABC):
     inputs: dict[str, NodeInputs]
     delayed: bool = field(default=False, kw_only=True)
     sources: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    per_call: bool = field(default=False, kw_only=True)
+    indexed: Indexed = field(default=frozenset(), kw_only=True)
 
     @property
     def _moments(self) -> tuple[str, ...]:
@@ -92,11 +101,6 @@ class LatestRows(ABC):
         """The column that says when a seed's data end."""
         return self._moments[-1]
 
-    @property
-    def _seed(self) -> tuple[str, ...]:
-        """The columns that tell seeds apart."""
-        return (ENTITY, *self._moments)
-
     def query(self, seed_sql: str, select: str | None = None) -> str:
         """The whole query.
 
@@ -105,11 +109,11 @@ class LatestRows(ABC):
                 combination once.
             select: the select list over the gathered columns; default: all of them.
         """
-        return with_ctes(self.ctes(seed_sql), self.select_sql(select))
+        return with_ctes(self.ctes(seed_sql), self.select_sql(select), materialized=["seed"])
 
     def ctes(self, seed_sql: str) -> list[tuple[str, str]]:
         """The common table expressions of `query`, by name."""
-        ctes = [("seed", seed_sql), ("self", self._self_sql())]
+        ctes = [("seed", self._numbered_sql(seed_sql)), ("self", self._self_sql())]
         if self.paths[0].data_age:
             events = event_times_sql([self._table(key) for key in self.inputs], self.source)
             ctes += [(_EVENTS, events), (NEWEST, self._newest_sql())]
@@ -124,9 +128,8 @@ class LatestRows(ABC):
 
     def select_sql(self, select: str | None = None) -> str:
         """The query over the common table expressions; the argument is that of `query`."""
-        columns = select or ", ".join([*self._seed, *map(ident, self.columns())])
-        seed = ", ".join(self._seed)
-        joins = "\n".join(f"LEFT JOIN {ident(path.name)} USING ({seed})" for path in self.paths)
+        columns = select or ", ".join([ENTITY, *self._moments, *map(ident, self.columns())])
+        joins = "\n".join(f"LEFT JOIN {ident(path.name)} USING ({SEED})" for path in self.paths)
         return f"SELECT {columns}\nFROM seed\n{joins}"
 
     def source(self, table: Table) -> str:
@@ -141,16 +144,22 @@ class LatestRows(ABC):
     def _columns_of(self, path: Path) -> list[str]:
         """Names of a path's columns."""
 
+    def _numbered_sql(self, seed_sql: str) -> str:
+        """The seeds, each with a number of its own."""
+        # A statement's calls have different arguments, by which DuckDB tells them apart.
+        number = "CAST(1 AS UINTEGER)" if self.per_call else "CAST(row_number() OVER () AS UINTEGER)"
+        return f"SELECT {number} AS {SEED}, *\nFROM (\n{indented(seed_sql)}\n)"
+
     def _self_sql(self) -> str:
         """The seeds whose entity exists and is visible, with the entity's columns that paths start from."""
         entity = self._table(self.paths[0].table)
         anchors = sorted({c for p in self.paths[1:] for c in _start_columns(p)} - set(entity.primary_key))
         columns = "".join(f", r.{ident(c)} AS {ident('self.' + c)}" for c in anchors)
         return (
-            f"SELECT {columns_of('seed', self._seed)}{columns}\n"
+            f"SELECT {columns_of('seed', (SEED, ENTITY, *self._moments))}{columns}\n"
             f"FROM seed\n"
             f"JOIN {self.source(entity)} r ON r.{ident(entity.primary_key[0])} = seed.{ENTITY}"
-            f"{self._visible(entity, 'r', 'seed')}"
+            f"{self._found_visible(entity, entity.primary_key, 'seed')}"
         )
 
     def _newest_sql(self) -> str:
@@ -163,31 +172,37 @@ class LatestRows(ABC):
 
     def _latest_ctes(self, path: Path, known: list[str]) -> tuple[list[tuple[str, str]], Latest]:
         """The CTEs of a path's latest rows; those called `known` are there."""
-        ctes: list[tuple[str, str]] = []
-        # Path names have no double underscore, so that these are nobody else's.
-        latest, counted = f"{path.name}__latest", f"{path.name}__counted"
         if not path.counted:
-            return self._single_ctes(path, latest), Latest(latest, None, self._seed)
-        source, keys = "self", self._self_keys(path.links[0])
+            latest = f"{path.name}__latest"
+            return self._single_ctes(path, latest), Latest(latest, (SEED,))
         if path.shared:
-            source, keys = self._hub(path)
-            distinct = self._distinct_hubs(path)
-            if source not in known:
-                ctes.append((source, self._hub_sql(path)))
-            if distinct not in known:
-                hubs = ", ".join(f"{key} AS hub{i}" for i, key in enumerate(keys))
-                query = f"SELECT DISTINCT {hubs}, {columns_of(source, self._moments)}\nFROM {source}"
-                ctes.append((distinct, query))
-        elif path.kind == "grandchildren":
+            return self._hub_ctes(path, known)
+        source, keys = "self", self._self_keys(path.links[0])
+        if path.kind == "grandchildren":
             source = f"{self._child_path(path)}__latest"
             keys = [f"{source}.{ident('r.' + c)}" for c in path.links[1].parent_columns]
-        reached = self._reached(path, source, keys)
-        if not path.shared:
-            ctes += [(latest, self._latest_sql(path, reached)), (counted, self._counted_sql(path, reached))]
-            return ctes, Latest(latest, counted, reached.group)
+        ranked, latest = f"{path.name}__ranked", f"{path.name}__latest"
+        ctes = [(ranked, self._ranked_sql(path, self._reached(path, source, keys, (SEED,))))]
+        if self._needs_latest(path):
+            ctes.append((latest, f"SELECT *\nFROM {ranked}\nWHERE rank <= {path.fanout}"))
+        return ctes, Latest(latest, (SEED,), ranked)
+
+    def _hub_ctes(self, path: Path, known: list[str]) -> tuple[list[tuple[str, str]], Latest]:
+        """The CTEs of the latest rows of a shared path's hubs; those called `known` are there."""
+        ctes: list[tuple[str, str]] = []
+        latest, counted = f"{path.name}__latest", f"{path.name}__counted"
+        source, keys = self._hub(path)
+        distinct = self._distinct_hubs(path)
+        if source not in known:
+            ctes.append((source, self._hub_sql(path)))
+        if distinct not in known:
+            hubs = ", ".join(f"{key} AS hub{i}" for i, key in enumerate(keys))
+            ctes.append((distinct, f"SELECT DISTINCT {hubs}, {columns_of(source, self._moments)}\nFROM {source}"))
+        group = (*(f"hub{i}" for i in range(len(keys))), *self._moments)
+        reached = self._reached(path, distinct, [f"{distinct}.hub{i}" for i in range(len(keys))], group)
         ctes.append((counted, self._heap_sql(path, reached)))
-        ctes.append((latest, self._latest_of_heap_sql(path, counted, reached.group)))
-        return ctes, Latest(latest, counted, reached.group, (source, keys))
+        ctes.append((latest, self._latest_of_heap_sql(path, counted, group)))
+        return ctes, Latest(latest, group, counted=counted, hub=(source, keys))
 
     def _common_ctes(self, found: Mapping[str, Latest]) -> list[tuple[str, str]]:
         """CTEs over the latest rows of several paths, by path name; there need not be any."""
@@ -208,34 +223,30 @@ class LatestRows(ABC):
             + [f"{rows}.{moment} = {source}.{moment}" for moment in self._moments]
         )
         found = columns_of(rows, map(ident, self._columns_of(path)))
-        return f"SELECT {columns_of(source, self._seed)}, {found}\nFROM {source}\nJOIN {rows} ON {on}"
+        return f"SELECT {source}.{SEED}, {found}\nFROM {source}\nJOIN {rows} ON {on}"
 
-    def _reached(self, path: Path, source: str, keys: list[str]) -> _Reached:
-        """The visible rows of a path: those of each seed, or of each distinct hub and as_of."""
+    def _needs_latest(self, path: Path) -> bool:
+        """True if the last k rows of a seed stand in a CTE of their own: other paths lead on from there."""
+        return bool(self._onward_columns(path))
+
+    def _reached(self, path: Path, source: str, keys: list[str], group: tuple[str, ...]) -> _Reached:
+        """The visible rows of a path: those that point at the keys of a row of `source`."""
         row, link = self._table(path.table), path.links[-1]
-        group = self._seed
-        if path.shared:
-            group = (*(f"hub{i}" for i in range(len(keys))), *self._moments)
-            source = self._distinct_hubs(path)
-            keys = [f"{source}.hub{i}" for i in range(len(keys))]
         on = " AND ".join(f"r.{ident(c)} = {key}" for c, key in zip(link.child_columns, keys, strict=True))
-        on += self._visible(row, "r", source)
+        on += self._found_visible(row, () if path.shared else link.child_columns, source)
         return _Reached(source, group, f"FROM {source}\nJOIN {self.source(row)} r ON {on}")
 
-    def _latest_sql(self, path: Path, reached: _Reached) -> str:
-        """The last k rows of each group with their ranks: structs `r` of what is listed, and columns that lead on."""
+    def _ranked_sql(self, path: Path, reached: _Reached) -> str:
+        """The rows of each group with their ranks: structs `r` of what is listed, and columns that lead on."""
         row, group = self._table(path.table), columns_of(reached.source, reached.group)
         onward = "".join(f"    r.{ident(c)} AS {ident('r.' + c)},\n" for c in self._onward_columns(path))
         order = [f"{time_sql(row, 'r')} DESC"] if row.time_column else []
         order += [f"{_column(row, c, 'r')} DESC" for c in _row_key(row)]
-        rank = f"row_number() OVER (PARTITION BY {group} ORDER BY {', '.join(order)})"
-        # QUALIFY repeats the expression: a column of the table may be called rank.
         return (
-            f"SELECT {group}, {self._listed_columns(path)} AS r,\n"
+            f"SELECT {group}, {columns_of(reached.source, self._moments)}, {self._listed_columns(path)} AS r,\n"
             f"{onward}"
-            f"    {rank} AS rank\n"
-            f"{reached.sql}\n"
-            f"QUALIFY {rank} <= {path.fanout}"
+            f"    row_number() OVER (PARTITION BY {group} ORDER BY {', '.join(order)}) AS rank\n"
+            f"{reached.sql}"
         )
 
     def _heap_sql(self, path: Path, reached: _Reached) -> str:
@@ -246,13 +257,13 @@ class LatestRows(ABC):
             key = f"t: {time_sql(row, 'r')}, {key}"
         return (
             f"SELECT {group}, max({{{key}}}, {path.fanout}) AS top,\n"
-            f"    {self._counts_sql(path, reached.source)} AS counts\n"
+            f"    {self._counts_sql(path, 'r', reached.source)} AS counts\n"
             f"{reached.sql}\n"
             f"GROUP BY {group}"
         )
 
     def _latest_of_heap_sql(self, path: Path, heap: str, group: tuple[str, ...]) -> str:
-        """The rows whose keys a heap holds, as `_latest_sql` gives them."""
+        """The rows whose keys a heap holds, as `_ranked_sql` gives them."""
         row = self._table(path.table)
         on = " AND ".join(f"{_column(row, c, 'r')} = top.key.k{i}" for i, c in enumerate(_row_key(row)))
         unnested = f"SELECT {', '.join(group)}, unnest(top) AS key, generate_subscripts(top, 1) AS rank FROM {heap}"
@@ -266,6 +277,7 @@ class LatestRows(ABC):
         """The columns of a path's rows that its list is made of, as a struct; it has one field at least."""
         row = self._table(path.table)
         names = [*self.inputs[path.table].columns, *(c for link in path.lookups for c in link.child_columns)]
+        names += [row.time_column] if row.time_column else []
         fields = (f"{ident(c)}: {_column(row, c, 'r')}" for c in dict.fromkeys(names or _row_key(row)))
         return "{" + ", ".join(fields) + "}"
 
@@ -277,17 +289,12 @@ class LatestRows(ABC):
                 names += other.links[1].child_columns if other.kind == "hub" else other.links[1].parent_columns
         return tuple(dict.fromkeys(names))
 
-    def _counted_sql(self, path: Path, reached: _Reached) -> str:
-        """How many visible rows each group has."""
-        group = columns_of(reached.source, reached.group)
-        return f"SELECT {group}, {self._counts_sql(path, reached.source)} AS counts\n{reached.sql}\nGROUP BY {group}"
-
-    def _counts_sql(self, path: Path, source: str) -> str:
+    def _counts_sql(self, path: Path, row: str, source: str) -> str:
         """How many visible rows there are, in all and within each of the path's spans before as_of."""
-        row = self._table(path.table)
+        table = self._table(path.table)
         counts = ["count(*)"]
-        if row.time_column:
-            since = f"{time_sql(row, 'r')} > {source}.{AS_OF}"
+        if table.time_column:
+            since = f"{time_sql(table, row)} > {source}.{AS_OF}"
             spans = (f"to_seconds({round(days * 86_400)})" for days in path.count_days)
             counts += [f"count(*) FILTER (WHERE {since} - {span})" for span in spans]
         return "{" + ", ".join(f"w{i}: {count}" for i, count in enumerate(counts)) + "}"
@@ -316,9 +323,8 @@ class LatestRows(ABC):
             origin = f"(SELECT * FROM {self._child_path(path)}__latest WHERE rank = 1) latest"
             keys = [f"latest.{ident('r.' + c)}" for c in to_hub.child_columns]
         match = " AND ".join(f"h.{ident(p)} = {key}" for p, key in zip(to_hub.parent_columns, keys, strict=True))
-        return (
-            f"SELECT {columns_of(source, self._seed)}, {columns}\nFROM {origin}\nJOIN {self.source(hub)} h ON {match}"
-        )
+        seed = columns_of(source, (SEED, *self._moments))
+        return f"SELECT {seed}, {columns}\nFROM {origin}\nJOIN {self.source(hub)} h ON {match}"
 
     def _single_from(self, path: Path) -> str:
         """FROM and JOIN of the one row `r` of each seed along a path that is not counted."""
@@ -328,7 +334,7 @@ class LatestRows(ABC):
             pairs = zip(link.parent_columns, link.child_columns, strict=True)
             key = {parent: f"self.{ident('self.' + child)}" for parent, child in pairs}
         on = " AND ".join(f"r.{ident(column)} = {value}" for column, value in key.items())
-        return f"FROM self\nJOIN {self.source(row)} r ON {on}{self._visible(row, 'r', 'self')}"
+        return f"FROM self\nJOIN {self.source(row)} r ON {on}{self._found_visible(row, tuple(key), 'self')}"
 
     def _newest_join(self, path: Path, source: str) -> str:
         """The join of the newest event that a row's reader may see, where the path's rows carry its age."""
@@ -343,6 +349,17 @@ class LatestRows(ABC):
     def _visible(self, table: Table, alias: str, source: str) -> str:
         """The condition that a row may be seen by the seed; empty for a table without time."""
         return f" AND {time_sql(table, alias)} <= {source}.{self._end}" if table.time_column else ""
+
+    def _found_visible(self, table: Table, key: tuple[str, ...], source: str) -> str:
+        """`_visible` for rows `r` that a join finds by their `key`.
+
+        DuckDB 2.0 finds rows by an index where the key is the only filter on a scan. It pushes a comparison of columns
+        into the scan, where it skips blocks of rows that are not needed, but no CASE.
+        """
+        visible = self._visible(table, "r", source)
+        if not visible or not self.per_call or len(key) > 1 or not {(table.key, c) for c in key} & self.indexed:
+            return visible
+        return f" AND CASE WHEN{visible.removeprefix(' AND')} THEN true END"
 
     def _child_path(self, path: Path) -> str:
         """Name of the children path that a grandchildren or hub path walks through."""

@@ -19,6 +19,7 @@ import pyarrow as pa
 import relsql
 from relsql.card import ModelCard
 from relsql.errors import DatabaseError, MissingExtraError, ModelError, ParityError
+from relsql.indexes import indexed_columns
 from relsql.parity import TOLERANCE, Parity, measure_parity
 from relsql.publications import (
     PUBLICATION_FORMAT,
@@ -111,7 +112,7 @@ def publication_sql(con: duckdb.DuckDBPyConnection, model: str) -> str:
     """
     catalog = current_catalog(con)
     card = active_card(con, catalog, model)
-    sql, _ = _plain_sql(card, read_artifacts(con, catalog, card))
+    sql, _ = _plain_sql(con, catalog, card, read_artifacts(con, catalog, card))
     return "\n".join(f"{statement};\n" for statement in sql.statements())
 
 
@@ -207,7 +208,7 @@ def _write(
     con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, artifacts: Mapping[str, bytes]
 ) -> tuple[str, ...]:
     """Create weights, views and macros; returns the names of the macros."""
-    model, weights = _plain_sql(card, artifacts)
+    model, weights = _plain_sql(con, catalog, card, artifacts)
     create_table(con, catalog, card)
     con.register(_NEW, weights)
     try:
@@ -219,7 +220,9 @@ def _write(
     return macro_names(card.name)
 
 
-def _plain_sql(card: ModelCard, artifacts: Mapping[str, bytes]) -> tuple[SqlModel, pa.Table]:
+def _plain_sql(
+    con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, artifacts: Mapping[str, bytes]
+) -> tuple[SqlModel, pa.Table]:
     """The SQL of a model version, and its table of weights."""
     try:
         from exporters.modules import load_modules
@@ -228,7 +231,7 @@ def _plain_sql(card: ModelCard, artifacts: Mapping[str, bytes]) -> tuple[SqlMode
     except ImportError as error:
         raise MissingExtraError.for_extra("train", "publishing") from error
     weights: pa.Table = weights_table(*load_modules(card, artifacts))
-    return SqlModel(card, logarithmic_columns(weights)), weights
+    return SqlModel(card, logarithmic_columns(weights), indexed_columns(con, catalog, card.schema)), weights
 
 
 def _require_parity(card: ModelCard, parity: Parity) -> None:

@@ -36,7 +36,8 @@ def all_seeds_sql(entity: Table, gather: LatestRows, moment: str | None = None, 
     moment = moment or f"coalesce({as_timestamp('as_of')}, ({latest_sql(gather)}))"
     conditions = [f"{key} IS NOT NULL"]
     if entity.time_column:
-        conditions.append(f"{time_sql(entity, 'relsql_entity')} <= relsql_time.{AS_OF}")
+        # Of a bare comparison of two relations DuckDB expects that hardly any row meets it, and plans joins for that.
+        conditions.append(f"CASE WHEN {time_sql(entity, 'relsql_entity')} <= relsql_time.{AS_OF} THEN true END")
     return (
         f"SELECT {key} AS {ENTITY}, relsql_time.{AS_OF}\n"
         f"FROM {gather.source(entity)} relsql_entity,\n"

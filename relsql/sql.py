@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 _QUOTED_OR_BREAK = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\n(?!\n)""")
 
@@ -51,7 +51,11 @@ def indented(text: str, spaces: int = 4) -> str:
     )
 
 
-def with_ctes(ctes: Iterable[tuple[str, str]], body: str) -> str:
-    """Write `WITH name AS (query), ... body`, one name per idea, indented."""
-    parts = [f"{name} AS (\n{indented(query)}\n)" for name, query in ctes]
+def with_ctes(ctes: Iterable[tuple[str, str]], body: str, *, materialized: Container[str] = ()) -> str:
+    """Write `WITH name AS (query), ... body`, one name per idea, indented.
+
+    Those called `materialized` have the same rows wherever they are read, though the query by itself might not.
+    """
+    how = {True: "AS MATERIALIZED", False: "AS"}
+    parts = [f"{name} {how[name in materialized]} (\n{indented(query)}\n)" for name, query in ctes]
     return ("WITH " + ",\n".join(parts) + "\n" + body) if parts else body

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from relsql.card import ModelCard, layouts_of
 from relsql.errors import DatabaseError, ModelError
+from relsql.indexes import indexed_columns
 from relsql.references import parse_reference
 from relsql.registry import active_card, check_drift, read_artifacts, read_models
 from relsql.schema import Schema, current_catalog, read_schema
@@ -128,7 +129,9 @@ def attach_model(
         ArtifactError: an artefact is missing or damaged.
     """
     register_functions(con, load_scorer(con, catalog, card))
-    statements = macro_statements(card, tables_from or catalog, suffix, shared=shared)
+    tables = tables_from or catalog
+    indexed = indexed_columns(con, tables, card.schema)
+    statements = macro_statements(card, tables, suffix, shared=shared, indexed=indexed)
     for _, statement in statements:
         con.execute(statement)
     return [macro for macro, _ in statements]

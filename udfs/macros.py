@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from relsql.card import ModelCard, layouts_of
 from relsql.gather import Gather
+from relsql.indexes import Indexed
 from relsql.latest import AS_OF, ENTITY
 from relsql.seed_sql import all_seeds_sql, call_seed_sql
 from relsql.segments import counts_name
@@ -20,18 +21,18 @@ def predict_name(model: str) -> str:
 
 
 def macro_statements(
-    card: ModelCard, catalog: str, suffix: str | None = None, *, shared: bool = False
+    card: ModelCard, catalog: str, suffix: str | None = None, *, shared: bool = False, indexed: Indexed = frozenset()
 ) -> list[tuple[str, str]]:
     """CREATE statements of a model's macros, each with the macro's name.
 
     They are temporary, one connection's own, or shared: of the current database, for all connections to it. `suffix`
     follows `predict_`; default: the model's name. Under another one, a pinned version's, there is no
-    `row_text_<table>`, whose name has no room for a version.
+    `row_text_<table>`, whose name has no room for a version. `indexed` are the columns that have an index.
     """
     suffix = suffix or card.name
     name = predict_name(suffix)
     create = "CREATE OR REPLACE MACRO" if shared else "CREATE OR REPLACE TEMP MACRO"
-    full = scalar_sql(card, catalog)
+    full = scalar_sql(card, catalog, indexed)
     batch = batch_sql(card, catalog)
     statements = [
         (f"{name}_full", f"{create} {ident(name + '_full')}(id, as_of := NULL) AS (\n{indented(full)}\n)"),
@@ -48,9 +49,9 @@ def macro_statements(
     return statements
 
 
-def scalar_sql(card: ModelCard, catalog: str) -> str:
+def scalar_sql(card: ModelCard, catalog: str, indexed: Indexed = frozenset()) -> str:
     """The body of `predict_<model>_full`: a correlated subquery over one seed, planned as one set-based join."""
-    gather = card.gather(catalog)
+    gather = replace(card.gather(catalog), per_call=True, indexed=indexed)
     select = f"CASE WHEN seed._given THEN {_result_sql(card)} END AS relsql_result"
     query = gather.query(call_seed_sql(card.entity, gather), select=select)
     return f"(\n{indented(query)}\n)"

@@ -79,7 +79,8 @@ def sql_scores(
         task=SimpleNamespace(is_classification=head.classification),
         stale_after_days=1.5,
     )
-    model = SqlModel(card, logarithmic_columns(weights))  # type: ignore[arg-type]
+    indexed = frozenset((key, column.name) for key, table in gather.schema.tables.items() for column in table.columns)
+    model = SqlModel(card, logarithmic_columns(weights), indexed)  # type: ignore[arg-type]
     flat = pa.array(embed(texts.texts).ravel(), pa.float32())
     stored = pa.table({"text": texts.texts, "embedding": pa.FixedSizeListArray.from_arrays(flat, WIDTH)})
     con.execute(f"USE {ident(CATALOG)}; CREATE SCHEMA relsql")

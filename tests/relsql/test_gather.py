@@ -12,7 +12,7 @@ from typing import Any, cast
 import duckdb
 import pytest
 
-from relsql.events import latest_event_sql
+from relsql.events import event_times_sql, latest_event_sql
 from relsql.features import CategoryInput, NodeInputs, NumberInput
 from relsql.gather import Gather
 from relsql.paths import plan_paths
@@ -452,7 +452,10 @@ def macro(con: duckdb.DuckDBPyConnection, shop_gather: Gather) -> dict[tuple[int
     """Macro `f(id, as_of)`, and what the batch form answers for each seed."""
     texts = [order_independent(name, column) for name, column in shop_gather.qualified_columns().items()]
     select = f"concat_ws('|', {', '.join(texts)})"
-    con.execute(f"CREATE MACRO f(id, as_of) AS ({shop_gather.query(MACRO_SEED, select)})")
+    tables = shop_gather.schema.tables.items()
+    indexed = frozenset((key, column.name) for key, table in tables for column in table.columns)
+    call = replace(shop_gather, per_call=True, indexed=indexed)
+    con.execute(f"CREATE MACRO f(id, as_of) AS ({call.query(MACRO_SEED, select)})")
     seeds: list[Seed] = [(key, as_of) for key in range(6) for as_of in (DAYS[0], DAYS[2])]
     con.execute(TEXT_LENGTH)
     query = shop_gather.query(seeds_sql(seeds, "INTEGER"), f"seed._entity, seed._as_of, {select}")
@@ -552,3 +555,32 @@ def test_latest_event_is_the_greatest_time_of_timed_tables(con: duckdb.DuckDBPyC
     assert latest("stores") is None
     con.execute("UPDATE shop.orders SET time = 'infinity' WHERE id = 5")
     assert latest("orders") == DAYS[2]
+    con.execute("UPDATE shop.orders SET time = '-infinity'")
+    assert latest("orders") is None
+    con.execute("DELETE FROM shop.orders")
+    assert latest("orders") is None
+
+
+@pytest.mark.parametrize("kind", ["DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMPTZ"])
+def test_latest_event_of_every_type_of_time(con: duckdb.DuckDBPyConnection, kind: str) -> None:
+    con.execute(f"SET TimeZone = 'Asia/Tokyo'; CREATE TABLE events (t {kind})")
+    [(name,)] = con.execute("SELECT data_type FROM duckdb_columns() WHERE table_name = 'events'").fetchall()
+    table = Table("events", (Column("t", name),), (), "t")
+
+    def check(expected: str | None) -> None:
+        latest = latest_event_sql([table], lambda table: table.sql())
+        every = event_times_sql([table], lambda table: table.sql())
+        found = f"SELECT CAST(({latest}) AS VARCHAR), CAST((SELECT max(t) FROM ({every})) AS VARCHAR)"
+        assert con.execute(found).fetchall() == [(expected, expected)]
+
+    check(None)
+    con.execute("INSERT INTO events VALUES (NULL), ('-infinity'), ('infinity')")
+    check(None)
+    con.execute("INSERT INTO events VALUES ('1969-12-30'), ('1844-03-15')")
+    hours_before = "1969-12-29 15:00:00" if kind == "TIMESTAMPTZ" else "1969-12-30 00:00:00"
+    check(hours_before)
+    if kind == "DATE":
+        con.execute("INSERT INTO events VALUES ('294247-01-11')")
+        check(hours_before)
+        con.execute("INSERT INTO events VALUES ('294247-01-10')")
+        check("294247-01-10 00:00:00")
