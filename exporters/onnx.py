@@ -42,7 +42,7 @@ from relsql.graph_inputs import (
     tables_of,
 )
 from relsql.head import Head
-from relsql.network import GraphNetwork, GraphTensors, PathTensors, TableTensors
+from relsql.network import GraphNetwork, GraphTensors, PathTensors, RecencyWindows, TableTensors, with_absent
 from relsql.row_text import TABLE_MARKER, VALUE_MARKER
 from relsql.scaling import NumberScaling
 from relsql.tokenizer import encode_batch
@@ -63,6 +63,8 @@ class GraphComponent(nn.Module):
         for module in self.network.modules():
             if isinstance(module, NumberScaling):
                 module.settle()
+            elif isinstance(module, RecencyWindows):
+                module.absent_first = True
         self.tables = tables_of(network.layouts)
 
     def forward(
@@ -90,8 +92,8 @@ class GraphComponent(nn.Module):
         parts = iter(given)
         found = []
         for layout in self.network.layouts:
-            rows, places = next(parts), next(parts)
-            ages = next(parts) if layout.ages_width else torch.zeros((rows.shape[1], 0))
+            rows, places = nn.functional.pad(next(parts), (1, 0)), next(parts)
+            ages = with_absent(next(parts)) if layout.ages_width else torch.zeros((rows.shape[1], 0))
             totals = next(parts) if layout.counts_width else torch.zeros((places.shape[0], 0))
             found.append(PathTensors(rows, places, ages, totals))
         return found
@@ -344,12 +346,14 @@ def _rounding(module: nn.Module, case: Sequence[Tensor]) -> float:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the exporter's progress lines and deprecation warnings off the terminal."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.fx.experimental.symbolic_shapes")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -156,10 +156,12 @@ def decode_block(column: pa.Array, layout: BlockLayout, totals: pa.Array | None 
     texts = np.empty((len(rows), layout.texts_width), dtype=np.int64)
     _split_codes(layout, numbers, codes, categories, texts)
     slot = seed * layout.fanout + rank
-    # Lists come in an order that suits the join; neither training nor the last bits of a score depend on it.
-    order = np.argsort(slot)
     found = _totals(totals, layout, len(counts))
-    return Block(numbers[order], categories[order], texts[order], slot[order], counts, found)
+    # Lists may come in any order; neither training nor the last bits of a score depend on it.
+    if not (slot[1:] > slot[:-1]).all():
+        order = np.argsort(slot)
+        numbers, categories, texts, slot = numbers[order], categories[order], texts[order], slot[order]
+    return Block(numbers, categories, texts, slot, counts, found)
 
 
 def _totals(column: pa.Array | None, layout: BlockLayout, seeds: int) -> FloatArray:

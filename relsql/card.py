@@ -118,6 +118,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             self.paths,
             self.inputs,
             self.text_function,
+            coded_texts=True,
             message_functions=self.message_functions,
         )
 

@@ -9,6 +9,7 @@ training. Keys say nothing about an entity and are left out.
 from __future__ import annotations
 
 import datetime
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +22,9 @@ from relsql.sql import ident, literal
 MAX_CATEGORIES = 64
 MAX_DISTINCT_CATEGORIES = 256
 MIN_CATEGORY_ROWS = 8
+MAX_CODED_TEXTS = 4_096
+"""Texts of a table's rows up to which category codes are told instead."""
+
 NUMERIC_TEXT_SHARE = 0.9
 TELLS_THE_TIME = 0.98
 """Rank correlation with the row's time above which a column is left out."""
@@ -92,6 +96,14 @@ class NodeInputs:
         """Names of all columns that are read, each once."""
         names = [i.column for i in self.numbers] + [i.column for i in self.categories] + list(self.text_columns)
         return tuple(dict.fromkeys(names))
+
+    @property
+    def text_codes(self) -> tuple[int, ...]:
+        """Positions in `categories` of the text columns; empty where codes cannot tell a row's text."""
+        positions = {category.column: i for i, category in enumerate(self.categories)}
+        found = tuple(positions[name] for name in self.text_columns if name in positions)
+        texts = math.prod(len(self.categories[position].values) for position in found)
+        return found if len(found) == len(self.text_columns) and texts <= MAX_CODED_TEXTS else ()
 
 
 def time_sql(table: Table, row: str) -> str:

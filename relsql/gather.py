@@ -21,6 +21,9 @@ from relsql.paths import Path
 from relsql.segments import DATA_AGE, counts_name, segments
 from relsql.sql import ident, indented
 
+TOLD_BY_CODES = -1
+"""Stands for the number of a text that the row's category codes tell."""
+
 
 @dataclass(frozen=True, slots=True)
 class Gather(LatestRows):
@@ -28,11 +31,13 @@ class Gather(LatestRows):
 
     Attributes:
         text_function: name of the function VARCHAR -> INTEGER that numbers row texts.
+        coded_texts: a row whose category codes tell its text has `TOLD_BY_CODES` in place of the text's number.
         message_functions: by path that is shared, name of the function STRUCT(hub, rows, counts) -> message: the path's
             column is then the message of the seed's hub in place of the hub's rows. `hub` tells hubs and moments apart.
     """
 
     text_function: str
+    coded_texts: bool = field(default=False, kw_only=True)
     message_functions: Mapping[str, str] = field(default_factory=dict, kw_only=True)
 
     def qualified_columns(self) -> dict[str, str]:
@@ -124,10 +129,15 @@ class Gather(LatestRows):
             for n in segment.inputs.numbers:
                 number = age_sql(f"{NEWEST}.t", as_of) if n == DATA_AGE else number_sql(table, n, alias, as_of)
                 numbers.append(f"CAST({number} AS FLOAT)")
-            codes += [category_sql(category, alias) for category in segment.inputs.categories]
+            categories = [category_sql(category, alias) for category in segment.inputs.categories]
+            codes += categories
             if segment.has_text:
                 text = text_sql(table, segment.inputs, alias)
-                codes.append(f"{self.text_function}(CASE WHEN {present} THEN {text} END)")
+                number = f"{self.text_function}(CASE WHEN {present} THEN {text} END)"
+                if self.coded_texts and segment.inputs.text_codes:
+                    told = " AND ".join(f"{categories[position]} > 0" for position in segment.inputs.text_codes)
+                    number = f"CASE WHEN {told} THEN {TOLD_BY_CODES} ELSE {number} END"
+                codes.append(number)
         fields = [f"rank: CAST({rank} AS INTEGER)"]
         fields += [f"n{i}: {number}" for i, number in enumerate(numbers)]
         fields += [f"c{i}: {code}" for i, code in enumerate(codes)]

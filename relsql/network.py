@@ -132,7 +132,8 @@ class RecencyWindows(Aggregation):  # type: ignore[misc]  # torch_geometric has 
 
     `index` says which row has each recency rank of each seed: its position + 1, 0 for none. Shapes: x float32
     [rows, channels], index int64 [seeds, fanout] -> float32 [seeds, len(windows) * channels]. A seed without rows gets
-    zeros. In training a share of the rows is left out of every mean.
+    zeros. In training a share of the rows is left out of every mean. Where `absent_first`, row 0 stands for an absent
+    row, and `index` says the position itself: rows need not be copied to put one before them.
     """
 
     within: Tensor
@@ -142,6 +143,7 @@ class RecencyWindows(Aggregation):  # type: ignore[misc]  # torch_geometric has 
         self.fanout = fanout
         self.windows = tuple(sorted({min(window, fanout) for window in windows}))
         self.hidden_rows = hidden_rows
+        self.absent_first = False
         within = torch.tensor([[float(rank < window) for rank in range(fanout)] for window in self.windows])
         self.register_buffer("within", within)
 
@@ -163,7 +165,7 @@ class RecencyWindows(Aggregation):  # type: ignore[misc]  # torch_geometric has 
         if self.training and self.hidden_rows:
             kept = (torch.rand(x.shape[0], 1) >= self.hidden_rows).to(x.dtype)
             present = spread(with_absent(kept), index).squeeze(2)
-        rows = spread(with_absent(x), index)
+        rows = spread(x if self.absent_first else with_absent(x), index)
         if self.fanout == 1:
             return rows.squeeze(1) * present
         weights = present.unsqueeze(1) * self.within
@@ -282,7 +284,9 @@ class GraphNetwork(nn.Module):
 
     def states(self, messages: list[Tensor]) -> Tensor:
         """Entity states, float32 [seeds, channels], from the message of every path in order."""
-        total: Tensor = torch.stack(messages).sum(0)
+        total = messages[0]
+        for message in messages[1:]:
+            total = total + message
         result: Tensor = self.dropout(torch.relu(self.norm(total)))
         return result
 

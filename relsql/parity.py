@@ -72,7 +72,7 @@ def measure_parity(
     scorer = load_scorer(con, catalog, card)
     register_functions(con, scorer)
 
-    gather = replace(card.gather(catalog), message_functions={})
+    gather = replace(card.gather(catalog), message_functions={}, coded_texts=False)
     rows = con.sql(f"SELECT *, {_MOMENT} FROM ({gather.query(seeds)}) ORDER BY {ENTITY}, {AS_OF}").to_arrow_table()
     layouts = layouts_of(card.paths, card.inputs)
     blocks, known = existing_seeds(decode_blocks(rows.column, layouts), layouts)

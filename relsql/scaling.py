@@ -84,12 +84,12 @@ class NumberScaling(nn.Module):
 
     def standardised(self, numbers: Tensor) -> Tensor:
         """Standardised numbers alone, float32 [n, width]; a missing one is 0."""
-        return self._scaled(numbers.t()).t().contiguous()
+        return _rows(self._scaled(_columns(numbers)))
 
     def forward(self, numbers: Tensor) -> Tensor:
         """The encoding described above."""
         # All of one number side by side: onnxruntime is several times faster when it broadcasts along rows.
-        columns = numbers.t()
+        columns = _columns(numbers)
         known = 1 - torch.isnan(columns).to(numbers.dtype)
         scaled = self._scaled(columns)
         shares = torch.clamp((scaled.unsqueeze(1) - self.lower.unsqueeze(2)) / self.span.unsqueeze(2), 0.0, 1.0)
@@ -143,6 +143,16 @@ class TextScaling(nn.Module):
         """Whitened embeddings."""
         whitened = (embeddings - self.center) @ self.whitening
         return torch.cat([torch.zeros_like(whitened[:1]), whitened[1:]])
+
+
+def _columns(rows: Tensor) -> Tensor:
+    """The transpose; of a single number by `reshape`, which onnxruntime does not swap with what follows."""
+    return rows.reshape(1, -1) if rows.shape[1] == 1 else rows.t()
+
+
+def _rows(columns: Tensor) -> Tensor:
+    """The transpose back."""
+    return columns.reshape(-1, 1) if columns.shape[0] == 1 else columns.t().contiguous()
 
 
 def _whitening(centred: Tensor, weakest: float, rounding: float) -> Tensor:

@@ -7,6 +7,8 @@ so that they read the same bytes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from relsql.row_text import ATTRIBUTE_MARKER, TABLE_MARKER, VALUE_MARKER
 from relsql.schema import Column, Table
 from relsql.sql import ident, literal
@@ -43,6 +45,14 @@ def row_text_sql(table: Table, columns: tuple[str, ...], row: str) -> str:
     return f"concat({', '.join(parts)})"
 
 
+def row_text(table: Table, columns: Sequence[str], values: Sequence[str]) -> str:
+    """What the expression of `row_text_sql` gives for values as text, none of them NULL."""
+    parts = [TABLE_MARKER + _clean(table.name)]
+    for name, value in zip(columns, values, strict=True):
+        parts += [ATTRIBUTE_MARKER, _clean(name), VALUE_MARKER, _clean(value[:MAX_VALUE_CHARACTERS])]
+    return "".join(parts)
+
+
 def _value_sql(column: Column, row: str) -> str:
     value = f"{row}.{ident(column.name)}"
     if column.type in ZONED_TYPES:
@@ -53,5 +63,5 @@ def _value_sql(column: Column, row: str) -> str:
     return f"replace(substring({text}, 1, {MAX_VALUE_CHARACTERS}), '<', '‹')"
 
 
-def _clean(name: str) -> str:
-    return name.replace("<", "‹")
+def _clean(text: str) -> str:
+    return text.replace("<", "‹")

@@ -84,7 +84,7 @@ def fingerprint_sql(card: ModelCard, catalog: str, *, moment: str, where: str) -
     bit from query to query. Arguments as of `batch_sql`.
     """
     lists = {path.name for path in card.paths}
-    gather = replace(card.gather(catalog), text_function="hash", message_functions={})
+    gather = replace(card.gather(catalog), text_function="hash", coded_texts=False, message_functions={})
     columns = gather.qualified_columns().items()
     # A row's rank, its first field, is unique in a list: sorted, the list does not depend on threads.
     fields = [f"{ident(name)}: {f'list_sort({column})' if name in lists else column}" for name, column in columns]

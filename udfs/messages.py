@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from relsql.blocks import Block, BlockLayout, FloatArray, IntArray, decode_block, newest_row_days
 from relsql.graph_inputs import graph_feed, graph_inputs
+from udfs.coded_texts import CodedTexts
 from udfs.components import Component
 from udfs.texts import TextTable
 
@@ -45,13 +46,17 @@ class HubMessages:
         layout: of the path.
         component: turns rows into messages.
         texts: the model's row texts.
+        coded_texts: those among them that codes tell.
         timed: the rows have a time.
     """
 
-    def __init__(self, layout: BlockLayout, component: Component, texts: TextTable, *, timed: bool) -> None:
+    def __init__(
+        self, layout: BlockLayout, component: Component, texts: TextTable, coded_texts: CodedTexts, *, timed: bool
+    ) -> None:
         self._layout = layout
         self._component = component
         self._texts = texts
+        self._coded_texts = coded_texts
         self._timed = timed
         self._silence = self._vectors(_no_rows(layout))
 
@@ -66,6 +71,7 @@ class HubMessages:
         _, first, position = np.unique(np.asarray(hubs.field("hub")), return_index=True, return_inverse=True)
         hubs = hubs.take(pa.array(first))
         block = decode_block(hubs.field("rows"), self._layout, hubs.field("counts"))
+        block = self._coded_texts.resolve(block, self._layout)
         vectors = self._vectors(block) if len(hubs) else self._silence[:0]
         newest = newest_row_days(block) if self._timed else np.full(len(hubs), np.inf)
         packed = pa.py_buffer(np.ascontiguousarray(vectors[position]))

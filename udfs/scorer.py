@@ -20,6 +20,7 @@ from relsql.blocks import (
 )
 from relsql.card import ModelCard, layouts_of
 from relsql.graph_inputs import graph_feed, graph_inputs, message_input_name, path_component
+from udfs.coded_texts import CodedTexts
 from udfs.components import Component
 from udfs.encoder import RowTextEncoder
 from udfs.messages import HubMessages, Messages
@@ -55,6 +56,7 @@ class Scorer:
         self.layouts = tuple(layout for layout in layouts if not layout.shared)
         self.stored = StoredEmbeddings(card)
         self.texts = TextTable(card.encoder.width, self.encode, self.stored.lookup)
+        self._coded_texts = CodedTexts(card.schema, tuple(card.inputs.values()), self.texts)
         self._artifacts = artifacts
         self._threads = threads
         self._graph = self._component("graph.onnx")
@@ -64,6 +66,7 @@ class Scorer:
                 layout,
                 self._component(path_component(path.name)),
                 self.texts,
+                self._coded_texts,
                 timed=card.schema.table(path.table).time_column is not None,
             )
             for path, layout in zip(card.paths, layouts, strict=True)
@@ -95,7 +98,9 @@ class Scorer:
         """
         if isinstance(rows, pa.ChunkedArray):
             rows = rows.combine_chunks()
-        blocks, known = existing_seeds(decode_blocks(rows.field, self.layouts), self.layouts)
+        blocks = decode_blocks(rows.field, self.layouts)
+        blocks = [self._coded_texts.resolve(block, x) for block, x in zip(blocks, self.layouts, strict=True)]
+        blocks, known = existing_seeds(blocks, self.layouts)
         as_of = rows.field("as_of").cast(pa.timestamp("us"))
         score = np.full(len(rows), np.nan)
         evidence = np.zeros(len(rows), dtype=np.int32)

@@ -15,14 +15,17 @@ from relsql.blocks import BlockLayout, FloatArray
 from relsql.evaluation import predict_split
 from relsql.features import NodeInputs, NumberInput
 from relsql.registry import active_card
-from relsql.schema import current_catalog
+from relsql.schema import Schema, current_catalog
 from relsql.segments import Segment
 from relsql.training import train
 from tests.odd_data import CHURN, FAST, create_market
+from udfs.coded_texts import CodedTexts
 from udfs.messages import HubMessages
 from udfs.texts import TextTable
 
 LAYOUT = BlockLayout("rows", 2, (Segment(NodeInputs("r", (NumberInput("at", "age"),), (), ())),), 1, shared=True)
+TEXTS = TextTable(1)
+NO_CODED_TEXTS = CodedTexts(Schema({}), (), TEXTS)
 
 
 class SumOfAges:
@@ -45,7 +48,7 @@ def component() -> SumOfAges:
 
 @pytest.fixture
 def messages(component: SumOfAges) -> HubMessages:
-    return HubMessages(LAYOUT, component, TextTable(1), timed=True)  # type: ignore[arg-type]
+    return HubMessages(LAYOUT, component, TEXTS, NO_CODED_TEXTS, timed=True)  # type: ignore[arg-type]
 
 
 def hubs(*given: tuple[int, list[float]]) -> pa.Array:
@@ -97,7 +100,7 @@ def test_calls_without_rows(messages: HubMessages) -> None:
 
 
 def test_rows_without_time_have_no_newest(component: SumOfAges) -> None:
-    timeless = HubMessages(LAYOUT, component, TextTable(1), timed=False)  # type: ignore[arg-type]
+    timeless = HubMessages(LAYOUT, component, TEXTS, NO_CODED_TEXTS, timed=False)  # type: ignore[arg-type]
     assert timeless.receive(timeless.send(hubs((1, [4.0])))).newest_days.tolist() == [np.inf]
 
 

@@ -130,7 +130,7 @@ def one_by_one(con: Connection, moment: datetime.datetime) -> list[Any]:
 def gathered(con: Connection, as_of: str) -> list[Any]:
     """All that the model's functions are given for all ids; they have no other way to learn about the tables."""
     catalog = current_catalog(con)
-    gather = replace(read_card(con, catalog, "churn", 1).gather(catalog), message_functions={})
+    gather = replace(read_card(con, catalog, "churn", 1).gather(catalog), message_functions={}, coded_texts=False)
     # Also what models of the frozen regime read: how far the data lag behind.
     gather = replace(gather, paths=(replace(gather.paths[0], data_age=True), *gather.paths[1:]))
     seeds = f"SELECT i::BIGINT AS _entity, {as_of} AS _as_of FROM {IDS}"

@@ -1,0 +1,70 @@
+"""Texts of rows whose category codes tell them: the gather query passes the codes alone, and no text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+
+from relsql.blocks import Block, BlockLayout, IntArray, segment_parts
+from relsql.features import NodeInputs
+from relsql.gather import TOLD_BY_CODES
+from relsql.schema import Schema, Table
+from relsql.serialize import row_text
+from udfs.texts import TextTable
+
+
+class CodedTexts:
+    """Ids of the texts that category codes tell. All methods may be called from several threads.
+
+    Args:
+        schema: with the tables that are read.
+        inputs: of the tables.
+        texts: the model's row texts; a text is added to them when a row first has it.
+    """
+
+    def __init__(self, schema: Schema, inputs: Sequence[NodeInputs], texts: TextTable) -> None:
+        self._tables = {x.table: _TableTexts(schema.table(x.table), x, texts) for x in inputs if x.text_codes}
+
+    def resolve(self, block: Block, layout: BlockLayout) -> Block:
+        """The block with the ids of texts where the gather query said `TOLD_BY_CODES`."""
+        found, position = block.texts, 0
+        for segment, (_, categories, _) in zip(layout.segments, segment_parts(block, layout), strict=True):
+            told = found[:, position] == TOLD_BY_CODES if segment.inputs.text_codes else np.zeros(0, dtype=bool)
+            if told.any():
+                # Blocks are not changed: others may read the same arrays.
+                found = found.copy() if found is block.texts else found
+                found[told, position] = self._tables[segment.inputs.table].ids(categories[told])
+            position += segment.has_text
+        return block if found is block.texts else replace(block, texts=found)
+
+
+class _TableTexts:
+    """The texts of one table's rows, by their codes."""
+
+    def __init__(self, table: Table, inputs: NodeInputs, texts: TextTable) -> None:
+        self._table = table
+        self._columns = inputs.text_columns
+        self._positions = inputs.text_codes
+        self._values = [inputs.categories[position].values for position in inputs.text_codes]
+        self._shape = tuple(map(len, self._values))
+        self._texts = texts
+        self._ids = np.full(math.prod(self._shape), -1, dtype=np.int64)
+
+    def ids(self, categories: IntArray) -> IntArray:
+        """Ids of rows' texts, int64 [n], by their codes, int64 [n, categories], none of them 0 in text columns."""
+        combined = np.ravel_multi_index(tuple(categories[:, p] - 1 for p in self._positions), self._shape)
+        found: IntArray = self._ids[combined]
+        if (found < 0).any():
+            missing = np.unique(combined[found < 0])
+            self._ids[missing] = np.asarray(self._texts.ids(pa.array([self._text(i) for i in missing], pa.string())))
+            found = self._ids[combined]
+        return found
+
+    def _text(self, combined: int) -> str:
+        codes = np.unravel_index(combined, self._shape)
+        values = [values[code] for values, code in zip(self._values, codes, strict=True)]
+        return row_text(self._table, self._columns, values)
