@@ -9,6 +9,7 @@ Every figure is taken in a process of its own. Ratios are taken within one run; 
     score into         relsql score --into: all entities into a table, in chunks of 250,000
     own as_of          SELECT predict_churn(id, as_of := ...), as_of by row
     hundred, one       the same call for 100 entities, and for one
+    one by index       one entity where every foreign key has an index
     attach             opening the model's file and attaching: cold the first time in a process, warm again
     query in function  a Python function over ids that gathers their rows by a query of its own
     torch loop         tables to pandas, a HeteroData, a loop over batches of 512 entities in torch, same weights, on

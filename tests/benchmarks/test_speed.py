@@ -84,6 +84,7 @@ def test_every_row_is_timed_and_scores_every_customer(folder: Path) -> None:
         **dict.fromkeys(("gather", "onnxruntime", "network", "batch", "score into", "own as_of"), 300),
         "hundred": 100,
         "one": 1,
+        "one by index": 1,
         "attach": 0,
         **dict.fromkeys(("query in function", "torch loop"), 300),
     }
