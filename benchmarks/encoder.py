@@ -41,7 +41,6 @@ from relsql.schema import current_catalog
 from relsql.splits import task_cursor
 from relsql.store import open_database
 from relsql.task import read_task
-from relsql.tokenizer import encode_batch
 from relsql.train_options import TrainOptions
 from udfs.components import create_session
 from udfs.encoder import RowTextEncoder
@@ -154,7 +153,7 @@ def torch_loop(encoder: TrainedEncoder, texts: list[str]) -> FloatArray:
     encoder.module.eval()
     parts = []
     for start in range(0, len(texts), BATCH):
-        batch = encode_batch(encoder.tokenizer, texts[start : start + BATCH], encoder.card.max_tokens)
+        batch = encoder.tokenizer.encode_batch(texts[start : start + BATCH], encoder.card.max_tokens)
         with torch.inference_mode():
             parts.append(encoder.module(*map(torch.from_numpy, batch)).numpy())
     return np.concatenate(parts)
@@ -164,7 +163,7 @@ def exported_loop(session: onnxruntime.InferenceSession, encoder: TrainedEncoder
     """The same on onnxruntime."""
     parts = []
     for start in range(0, len(texts), BATCH):
-        ids, mask = encode_batch(encoder.tokenizer, texts[start : start + BATCH], encoder.card.max_tokens)
+        ids, mask = encoder.tokenizer.encode_batch(texts[start : start + BATCH], encoder.card.max_tokens)
         parts.append(session.run(None, {"input_ids": ids, "attention_mask": mask})[0])
     return np.concatenate(parts)
 

@@ -20,7 +20,7 @@ from benchmarks.speed_report import Target, target_lines, write_formatted
 ROOT = Path(__file__).parents[1]
 WANTED_MB = 450
 INSTALLERS = ("pip", "setuptools", "_distutils_hack", "distutils")
-UNWANTED = ("torch", "transformers", "pandas")
+UNWANTED = ("torch", "transformers", "pandas", "tokenizers")
 
 
 def folder_sizes(site_packages: Path) -> dict[str, int]:

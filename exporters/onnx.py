@@ -26,7 +26,6 @@ import onnx
 import onnx.utils
 import onnxruntime
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from relsql.blocks import Block, BlockLayout, FloatArray, category_count
@@ -45,7 +44,7 @@ from relsql.head import Head
 from relsql.network import GraphNetwork, GraphTensors, PathTensors, RecencyWindows, TableTensors, with_absent
 from relsql.row_text import TABLE_MARKER, VALUE_MARKER
 from relsql.scaling import NumberScaling
-from relsql.tokenizer import encode_batch
+from relsql.tokenizer import RowTokenizer
 
 TOLERANCE = 1e-5
 OPSET = 18
@@ -112,7 +111,7 @@ class HeadComponent(nn.Module):
 
 
 def export_encoder(
-    encoder: nn.Module, tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int
+    encoder: nn.Module, tokenizer: RowTokenizer, texts: Sequence[str], max_tokens: int
 ) -> tuple[bytes, float]:
     """Export the row encoder; returns the ONNX bytes and the largest difference from torch.
 
@@ -138,7 +137,7 @@ def export_encoder(
     ]
 
     def batch(rows: Sequence[str], tokens: int = max_tokens) -> list[Tensor]:
-        return [torch.from_numpy(array) for array in encode_batch(tokenizer, rows, tokens)]
+        return [torch.from_numpy(array) for array in tokenizer.encode_batch(rows, tokens)]
 
     rows, tokens = torch.export.Dim("rows"), torch.export.Dim("tokens", min=2, max=max_tokens)
     shapes = ({0: rows, 1: tokens}, {0: rows, 1: tokens})

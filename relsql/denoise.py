@@ -11,14 +11,13 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
 from torch.nn import functional
 from transformers import BartForConditionalGeneration
 
 from relsql.encoder import Progress, local_seed, require_positions
 from relsql.errors import TrainingError
 from relsql.row_text import ATTRIBUTE_MARKER, TABLE_MARKER, VALUE_MARKER, table_of, units
-from relsql.tokenizer import EOS, MASK, PAD, pad, token_id, token_ids
+from relsql.tokenizer import EOS, MASK, PAD, RowTokenizer, pad
 
 MASK_PROBABILITY = {TABLE_MARKER: 0.30, ATTRIBUTE_MARKER: 0.20, VALUE_MARKER: 0.40}
 """How likely a unit is masked, by the marker before it."""
@@ -60,10 +59,10 @@ class DenoisingReport:
 class UnitMasker:
     """Replaces whole semantic units of tokenized row texts by one `<mask>` token each."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._mask = token_id(tokenizer, MASK)
-        self._end = token_id(tokenizer, EOS)
-        self._probability = {token_id(tokenizer, marker): p for marker, p in MASK_PROBABILITY.items()}
+    def __init__(self, tokenizer: RowTokenizer) -> None:
+        self._mask = tokenizer.token_id(MASK)
+        self._end = tokenizer.token_id(EOS)
+        self._probability = {tokenizer.token_id(marker): p for marker, p in MASK_PROBABILITY.items()}
 
     def __call__(self, ids: Sequence[int], random: np.random.Generator) -> list[int]:
         """Mask each unit of `ids` with its probability, at least one; ids without a unit stay as they are.
@@ -88,7 +87,7 @@ class UnitMasker:
 
 def train_denoising(
     model: BartForConditionalGeneration,
-    tokenizer: Tokenizer,
+    tokenizer: RowTokenizer,
     texts: Iterable[str],
     *,
     max_steps: int = 300,
@@ -195,19 +194,19 @@ class _Trainer:
     """One model with its tokenizer and the sizes of a batch."""
 
     def __init__(
-        self, model: BartForConditionalGeneration, tokenizer: Tokenizer, max_tokens: int, batch_size: int
+        self, model: BartForConditionalGeneration, tokenizer: RowTokenizer, max_tokens: int, batch_size: int
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
         self._max_tokens = max_tokens
         self._batch_size = batch_size
         self._masker = UnitMasker(tokenizer)
-        self._pad = token_id(tokenizer, PAD)
+        self._pad = tokenizer.token_id(PAD)
         self._device = next(model.parameters()).device
 
     def validation_batches(self, texts: list[str], seed: int) -> list[_Batch]:
         """Batch the held-out texts, longest last; the masks of a text depend on the text and the seed only."""
-        rows = token_ids(self._tokenizer, texts, self._max_tokens)
+        rows = self._tokenizer.token_ids(texts, self._max_tokens)
         masked = [
             self._masker(ids, np.random.default_rng([seed, _hash(text)])) for ids, text in zip(rows, texts, strict=True)
         ]
@@ -260,7 +259,7 @@ class _Trainer:
         stream = sample_evenly(texts, random)
         while True:
             pool = [next(stream) for _ in range(POOL_BATCHES * self._batch_size)]
-            rows = sorted(token_ids(self._tokenizer, pool, self._max_tokens), key=len)
+            rows = sorted(self._tokenizer.token_ids(pool, self._max_tokens), key=len)
             chunks = list(_chunks(rows, self._batch_size))
             for i in random.permutation(len(chunks)):
                 yield self._batch([self._masker(ids, random) for ids in chunks[i]], chunks[i])

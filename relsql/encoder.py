@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from tokenizers import Tokenizer
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer, BartConfig, BartForConditionalGeneration, BartModel
 
-from relsql.errors import TrainingError
-from relsql.tokenizer import PAD, add_markers, frame_texts, missing_tokens, pad, token_id, token_ids
+from relsql.errors import ArtifactError, TrainingError
+from relsql.tokenizer import PAD, RowTokenizer, pad
+from relsql.tokenizer_training import row_tokenizer
 
 Progress = Callable[[float, dict[str, Any]], None]
 """Called with the finished fraction (0 to 1) and figures to show."""
@@ -82,7 +82,7 @@ def compact_config(
     """Configure a small BART for a vocabulary made by `train_tokenizer`.
 
     Args:
-        vocab_size: `tokenizer.get_vocab_size()`.
+        vocab_size: `size` of the tokenizer.
         d_model: width, a multiple of `heads`.
         encoder_layers: layers that scoring runs.
         decoder_layers: layers that only the denoising runs.
@@ -122,7 +122,7 @@ def local_seed(seed: int) -> Iterator[None]:
         yield
 
 
-def load_pretrained(name_or_path: str) -> tuple[BartForConditionalGeneration, Tokenizer]:
+def load_pretrained(name_or_path: str) -> tuple[BartForConditionalGeneration, RowTokenizer]:
     """Load a pre-trained BART and its tokenizer, and teach both the three row markers.
 
     Args:
@@ -146,22 +146,18 @@ def load_pretrained(name_or_path: str) -> tuple[BartForConditionalGeneration, To
         "weights (model.safetensors)",
         lambda: BartForConditionalGeneration.from_pretrained(name_or_path, use_safetensors=True, dtype=torch.float32),
     )
-    tokenizer = _attempt(
-        name_or_path, "tokenizer", lambda: AutoTokenizer.from_pretrained(name_or_path).backend_tokenizer
-    )
-    add_markers(tokenizer)
-    missing = missing_tokens(tokenizer)
-    if missing:
+    backend = _attempt(name_or_path, "tokenizer", lambda: AutoTokenizer.from_pretrained(name_or_path).backend_tokenizer)
+    try:
+        tokenizer = row_tokenizer(backend)
+    except ArtifactError as error:
         raise TrainingError(
-            f"the tokenizer of encoder '{name_or_path}' lacks the tokens {', '.join(missing)}",
+            f"the tokenizer of encoder '{name_or_path}' cannot be used: {error.problem}",
             expected="BART's tokenizer",
             fix="relsql train --encoder facebook/bart-base",
-        )
-    frame_texts(tokenizer)
-    size = max(tokenizer.get_vocab().values()) + 1
-    if size > model.get_input_embeddings().num_embeddings:
+        ) from error
+    if tokenizer.size > model.get_input_embeddings().num_embeddings:
         with local_seed(0):
-            model.resize_token_embeddings(size, mean_resizing=False)
+            model.resize_token_embeddings(tokenizer.size, mean_resizing=False)
     model.train(False)
     return model, tokenizer
 
@@ -191,7 +187,7 @@ def require_positions(max_positions: int, max_tokens: int) -> None:
 
 def embed_texts(
     encoder: RowEncoder,
-    tokenizer: Tokenizer,
+    tokenizer: RowTokenizer,
     texts: Sequence[str],
     batch_size: int = 256,
     max_tokens: int = 64,
@@ -215,7 +211,7 @@ def embed_texts(
     """
     require_positions(encoder.max_positions, max_tokens)
     distinct = sorted(set(texts))
-    ids = token_ids(tokenizer, distinct, max_tokens)
+    ids = tokenizer.token_ids(distinct, max_tokens)
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
     vectors = np.empty((len(distinct), encoder.dimension), dtype=np.float32)
     device = next(encoder.parameters()).device
@@ -224,7 +220,7 @@ def embed_texts(
     try:
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
-            batch = pad([ids[i] for i in chosen], token_id(tokenizer, PAD))
+            batch = pad([ids[i] for i in chosen], tokenizer.token_id(PAD))
             with torch.inference_mode():
                 vectors[chosen] = encoder(*(torch.from_numpy(array).to(device) for array in batch)).cpu().numpy()
             if progress is not None:

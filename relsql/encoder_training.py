@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import duckdb
 import numpy as np
-from tokenizers import Tokenizer
 
 from relsql.blocks import FloatArray
 from relsql.card import EncoderCard
@@ -16,7 +15,8 @@ from relsql.encoder import RowEncoder, compact_config, embed_texts, load_pretrai
 from relsql.lexicon import lexical_vectors
 from relsql.plan import Plan
 from relsql.runs import Run
-from relsql.tokenizer import train_tokenizer
+from relsql.tokenizer import RowTokenizer
+from relsql.tokenizer_training import train_tokenizer
 from relsql.train_options import COMPACT, TrainOptions
 
 MAX_TEXTS_PER_TABLE = 20_000
@@ -27,7 +27,7 @@ class TrainedEncoder:
     """The row encoder with its tokenizer and everything said about it in the card."""
 
     module: RowEncoder
-    tokenizer: Tokenizer
+    tokenizer: RowTokenizer
     card: EncoderCard
 
 
@@ -40,10 +40,10 @@ def train_encoder(
         texts = distinct_texts(con, catalog, plan.schema, plan.inputs, until=until, limit_per_table=MAX_TEXTS_PER_TABLE)
         if options.encoder == COMPACT:
             tokenizer = train_tokenizer(texts)
-            model = new_model(compact_config(tokenizer.get_vocab_size()), options.seed)
+            model = new_model(compact_config(tokenizer.size), options.seed)
         else:
             model, tokenizer = load_pretrained(options.encoder)
-        metrics.update(texts=len(texts), vocabulary=tokenizer.get_vocab_size())
+        metrics.update(texts=len(texts), vocabulary=tokenizer.size)
     with run.phase("encoder") as metrics:
         steps = options.encoder_steps
         if steps is None:

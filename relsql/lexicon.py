@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 from scipy.sparse.linalg import svds
-from tokenizers import Tokenizer
 
-from relsql.tokenizer import token_ids
+from relsql.tokenizer import RowTokenizer
 
 MAX_DIRECTIONS = 64
 
@@ -23,7 +22,7 @@ FloatArray = npt.NDArray[np.float32]
 
 
 def lexical_vectors(
-    tokenizer: Tokenizer, texts: Sequence[str], size: int, *, max_tokens: int = 64, seed: int = 0
+    tokenizer: RowTokenizer, texts: Sequence[str], size: int, *, max_tokens: int = 64, seed: int = 0
 ) -> FloatArray:
     """Lexical vectors of all tokens, float32 [size, d], d from 1 to 64; zeros for a token that no text has.
 
@@ -38,7 +37,7 @@ def lexical_vectors(
         max_tokens: longer texts are cut.
         seed: of the random texts and of the decomposition's start.
     """
-    counts = token_counts(token_ids(tokenizer, texts, max_tokens), size)
+    counts = token_counts(tokenizer.token_ids(texts, max_tokens), size)
     texts_with_token = np.bincount(counts.indices, minlength=size)
     rarity = np.where(texts_with_token > 0, np.log((1 + len(texts)) / (1 + texts_with_token)), 0.0)
     weighted = _rows_of_length_one(counts @ sp.diags_array(rarity))

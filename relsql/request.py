@@ -74,7 +74,8 @@ def read_request(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, optio
 def library_versions() -> dict[str, str]:
     """Versions of what decides the result."""
     found = {"python": platform.python_version()}
-    for package in ("duckdb", "torch", "transformers", "torch-geometric", "onnxruntime", "tokenizers", "pyarrow"):
+    libraries = "duckdb torch transformers torch-geometric onnxruntime tokenizers tiktoken pyarrow"
+    for package in libraries.split():
         try:
             found[package] = version(package)
         except PackageNotFoundError:

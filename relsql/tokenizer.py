@@ -1,19 +1,24 @@
 """The tokenizer of the row encoder: byte-level BPE with BART's special tokens and the three row markers.
 
-Scoring uses it too, so it needs `tokenizers` and `numpy` only.
+Training and scoring make token ids here and nowhere else. What is stored is a `tokenizer.json` of the package
+`tokenizers`, which trains it (see `relsql.tokenizer_training`); `tiktoken`, a tenth of its size with all that each of
+them needs, applies it.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tiktoken import Encoding
 
 from relsql.errors import ArtifactError
-from relsql.row_text import MARKERS, units
+from relsql.row_text import MARKERS
 
 BOS, PAD, EOS, UNK, MASK = "<s>", "<pad>", "</s>", "<unk>", "<mask>"
 SPECIAL_TOKENS = (BOS, PAD, EOS, UNK, MASK)
@@ -21,116 +26,156 @@ SPECIAL_TOKENS = (BOS, PAD, EOS, UNK, MASK)
 
 IntMatrix = npt.NDArray[np.int64]
 
+_PIECES = r"'(?:s|t|re|ve|m|ll|d)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s(?:\s{256}(?=\s))*+\s*(?!\S)|\s"
+"""GPT-2's pieces, which no merge joins. Its pattern has `\\s+(?!\\S)` for whitespace but the last of it; a matcher that
+goes back has no place for a million steps, so that all but the last few hundred are taken for good."""
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int = 4096) -> Tokenizer:
-    """Train a byte-level BPE tokenizer on row texts.
+_SPACES = r"(?<![^\S\x1c-\x1f])[^\S\x1c-\x1f]++"
+"""A run of whitespace, whole: Python counts four separators as whitespace that Unicode does not."""
 
-    The order of `texts` and repeated texts make no difference. Every byte has a token, so no text is unknown to it.
+
+class _AddedToken(msgspec.Struct):
+    """A token that is found in a text before the text is split into pieces; `lstrip`: with the whitespace before it."""
+
+    id: int
+    content: str
+    single_word: bool = False
+    lstrip: bool = False
+    rstrip: bool = False
+
+    def __post_init__(self) -> None:
+        if self.single_word or self.rstrip:
+            raise ValueError(f"single_word and rstrip of {self.content} are not supported")
+
+
+class _ByteLevel(msgspec.Struct):
+    type: Literal["ByteLevel"]
+    add_prefix_space: bool
+    use_regex: bool = True
+
+    def __post_init__(self) -> None:
+        if self.add_prefix_space or not self.use_regex:
+            raise ValueError("add_prefix_space, and use_regex=false, are not supported")
+
+
+class _Bpe(msgspec.Struct):
+    type: Literal["BPE"]
+    vocab: dict[str, int]
+    merges: list[tuple[str, str]]
+    dropout: None = None
+    continuing_subword_prefix: Literal["", None] = None
+    end_of_word_suffix: Literal["", None] = None
+    ignore_merges: bool = False
+
+    def __post_init__(self) -> None:
+        if self.ignore_merges:
+            raise ValueError("ignore_merges is not supported")
+
+
+class _Stored(msgspec.Struct):
+    """The parts of a `tokenizer.json` that decide token ids, as far as they are supported."""
+
+    added_tokens: list[_AddedToken]
+    pre_tokenizer: _ByteLevel
+    model: _Bpe
+    normalizer: None = None
+
+
+class RowTokenizer:
+    """Turns texts into token ids. It does not change and may be used from several threads.
 
     Args:
-        texts: row texts.
-        vocab_size: upper bound of the vocabulary, at least 264 (specials, markers and bytes); a small database
-            reaches fewer.
-    """
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        min_frequency=2,
-        show_progress=False,
-        special_tokens=[*SPECIAL_TOKENS, *MARKERS],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-    )
-    tokenizer.train_from_iterator(_unit_contents(texts), trainer)
-    add_markers(tokenizer)
-    frame_texts(tokenizer)
-    return tokenizer
+        json: what `relsql.tokenizer_training` makes.
 
-
-def _unit_contents(texts: Iterable[str]) -> Iterator[str]:
-    """Yield the contents of all units, sorted: merges across markers would never apply."""
-    counts: Counter[str] = Counter()
-    for text in set(texts):
-        counts.update(text[unit.start : unit.end] for unit in units(text))
-    for content in sorted(counts):
-        for _ in range(counts[content]):
-            yield content
-
-
-def add_markers(tokenizer: Tokenizer) -> None:
-    """Add the three row markers as special tokens, in place; those already there stay."""
-    tokenizer.add_special_tokens([AddedToken(marker, normalized=False, special=True) for marker in MARKERS])
-
-
-def frame_texts(tokenizer: Tokenizer) -> None:
-    """Make `tokenizer` put `<s>` before and `</s>` after every text, uncut and unpadded, in place."""
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{BOS} $A {EOS}",
-        pair=f"{BOS} $A {EOS} $B {EOS}",
-        special_tokens=[(token, token_id(tokenizer, token)) for token in (BOS, EOS)],
-    )
-
-
-def dump_tokenizer(tokenizer: Tokenizer) -> str:
-    """Write a tokenizer as JSON text."""
-    return str(tokenizer.to_str())
-
-
-def load_tokenizer(text: str | bytes) -> Tokenizer:
-    """Read a tokenizer from its JSON text.
+    Attributes:
+        json: the same, to be stored.
+        size: number of token ids: one more than the largest.
 
     Raises:
-        ArtifactError: the text is no tokenizer or lacks a special token of BART or a row marker.
+        ArtifactError: the text is no tokenizer, one of another kind, or lacks a special token of BART or a row marker.
     """
-    try:
-        tokenizer = Tokenizer.from_str(text.decode() if isinstance(text, bytes) else text)
-    except Exception as error:  # The library raises plain Exception.
-        raise ArtifactError(
-            f"the stored tokenizer cannot be read ({error})", fix="train the model again with this version of relsql"
-        ) from error
-    missing = missing_tokens(tokenizer)
-    if missing:
-        raise ArtifactError(
-            f"the stored tokenizer lacks the tokens {', '.join(missing)}",
-            fix="train the model again with this version of relsql",
+
+    def __init__(self, json: str | bytes) -> None:
+        try:
+            self.json = json.decode() if isinstance(json, bytes) else json
+            stored = msgspec.json.decode(self.json, type=_Stored)
+            tokens = _tokens_by_rank(stored.model)
+            ids = [stored.model.vocab[token] for token in tokens]
+            ranks = {_bytes_of(token): rank for rank, token in enumerate(tokens)}
+        except (ValueError, KeyError) as error:
+            reason = f"no token {error}" if isinstance(error, KeyError) else str(error)
+            raise ArtifactError(f"the stored tokenizer cannot be read ({reason})", fix=_RETRAIN) from error
+        self._added = {token.content: token.id for token in stored.added_tokens}
+        if missing := [token for token in (*SPECIAL_TOKENS, *MARKERS) if token not in self._added]:
+            raise ArtifactError(f"the stored tokenizer lacks the tokens {', '.join(missing)}", fix=_RETRAIN)
+        for first, second in pairwise(sorted(self._added)):
+            # The matcher takes either where both fit.
+            if second.startswith(first):
+                raise ArtifactError(f"the stored tokenizer has the tokens {first} and {second}", fix=_RETRAIN)
+        self.size = 1 + max(*stored.model.vocab.values(), *self._added.values())
+        stripping = [re.escape(token.content) for token in stored.added_tokens if token.lstrip]
+        self._stripped = re.compile(f"{_SPACES}(?={'|'.join(stripping)})") if stripping else None
+        # A rank is the priority of a merge, and what comes out; the ids of a pre-trained tokenizer have another order.
+        self._ids = [*ids, *self._added.values()]
+        self._encoding = Encoding(
+            "relsql",
+            pat_str=_PIECES,
+            mergeable_ranks=ranks,
+            special_tokens={token: rank for rank, token in enumerate(self._added, len(ranks))},
         )
-    return tokenizer
+
+    def token_id(self, token: str) -> int:
+        """The id of a special token or row marker."""
+        return self._added[token]
+
+    def token_ids(self, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
+        """Encode texts to token ids, `<s>` first and `</s>` last, at most `max_tokens` each.
+
+        Args:
+            texts: n texts.
+            max_tokens: at least 2; a longer text is cut and keeps its final `</s>`.
+        """
+        assert max_tokens >= 2, max_tokens
+        first, last, ids = self._added[BOS], self._added[EOS], self._ids
+        return [[first, *[ids[rank] for rank in self._ranks(text)[: max_tokens - 2]], last] for text in texts]
+
+    def _ranks(self, text: str) -> list[int]:
+        if self._stripped:
+            text = self._stripped.sub("", text)
+        return self._encoding.encode(text, allowed_special="all", disallowed_special=())
+
+    def encode_batch(self, texts: Sequence[str], max_tokens: int) -> tuple[IntMatrix, IntMatrix]:
+        """Encode texts to padded token ids, see `token_ids`.
+
+        Returns:
+            `input_ids` and `attention_mask`, both int64 [n, longest].
+        """
+        return pad(self.token_ids(texts, max_tokens), self.token_id(PAD))
 
 
-def missing_tokens(tokenizer: Tokenizer) -> list[str]:
-    """The special tokens and row markers that `tokenizer` does not know."""
-    return [token for token in (*SPECIAL_TOKENS, *MARKERS) if tokenizer.token_to_id(token) is None]
+_RETRAIN = "train the model again with this version of relsql"
 
 
-def token_id(tokenizer: Tokenizer, token: str) -> int:
-    """The id of a special token or marker, which `tokenizer` must know."""
-    found = tokenizer.token_to_id(token)
-    assert found is not None, token
-    return found
+def _byte_alphabet() -> dict[str, int]:
+    """The byte that each character of a stored token stands for.
 
-
-def encode_batch(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> tuple[IntMatrix, IntMatrix]:
-    """Encode texts to padded token ids.
-
-    Args:
-        tokenizer: a tokenizer whose own truncation and padding are off; it is not changed.
-        texts: n texts.
-        max_tokens: longest row of the result, at least 2; a longer text is cut and keeps its final `</s>`.
-
-    Returns:
-        `input_ids` and `attention_mask`, both int64 [n, longest].
+    Printable characters of Latin-1 but the soft hyphen stand for their own byte, those from U+0100 on for the rest.
     """
-    return pad(token_ids(tokenizer, texts, max_tokens), token_id(tokenizer, PAD))
+    own = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    rest = [byte for byte in range(0x100) if byte not in own]
+    return {chr(byte): byte for byte in own} | {chr(0x100 + i): byte for i, byte in enumerate(rest)}
 
 
-def token_ids(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
-    """Encode texts to token ids, `<s>` first and `</s>` last, at most `max_tokens` each."""
-    assert max_tokens >= 2, max_tokens
-    rows = [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
-    return [ids if len(ids) <= max_tokens else [*ids[: max_tokens - 1], ids[-1]] for ids in rows]
+_BYTES = _byte_alphabet()
+
+
+def _bytes_of(token: str) -> bytes:
+    return bytes(_BYTES[character] for character in token)
+
+
+def _tokens_by_rank(model: _Bpe) -> list[str]:
+    """All bytes, then what the merges make, in their order; a token that two merges make has the rank of the first."""
+    return [*_BYTES, *dict.fromkeys(left + right for left, right in model.merges)]
 
 
 def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[IntMatrix, IntMatrix]:

@@ -29,7 +29,6 @@ from relsql.schema import current_catalog
 from relsql.splits import task_cursor
 from relsql.store import require_writable, transaction
 from relsql.task import Task, read_task
-from relsql.tokenizer import dump_tokenizer
 from relsql.train_options import TrainOptions
 
 if TYPE_CHECKING:
@@ -200,7 +199,7 @@ def _export(
     from exporters.onnx import export_encoder, export_graph, export_head
 
     parity = {}
-    artifacts = {"tokenizer.json": dump_tokenizer(encoder.tokenizer).encode()}
+    artifacts = {"tokenizer.json": encoder.tokenizer.json.encode()}
     artifacts["encoder.onnx"], parity["encoder"] = export_encoder(
         encoder.module, encoder.tokenizer, texts, encoder.card.max_tokens
     )

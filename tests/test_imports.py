@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 NEEDS_ITS_HOST = {"relsql.dbt", "relsql.harlequin"}
 """Imported by programs that have environments of their own, where tests import them."""
-HEAVY = ("torch", "transformers", "torch_geometric", "scipy", "sklearn", "pandas")
+HEAVY = ("torch", "transformers", "torch_geometric", "scipy", "sklearn", "pandas", "tokenizers")
 
 
 def training_modules() -> set[str]:

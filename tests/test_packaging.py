@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("relsql", "udfs", "exporters")
 # Harlequin pins other versions of what everything else is tested with; `make test-shells` installs it apart.
 APART = {"harlequin"}
-TRAINING = {"torch", "transformers", "torch-geometric", "scikit-learn", "pandas", "onnx", "onnxscript"}
+TRAINING = {"torch", "transformers", "torch-geometric", "scikit-learn", "pandas", "onnx", "onnxscript", "tokenizers"}
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_console_script_starts_without_training_libraries(pyproject: dict[str, A
 import sys
 from {module} import {function}
 assert callable({function})
-print(sorted({{"torch", "transformers", "torch_geometric", "sklearn", "pandas"}} & set(sys.modules)))
+print(sorted({{"torch", "transformers", "torch_geometric", "sklearn", "pandas", "tokenizers"}} & set(sys.modules)))
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 0, result.stderr

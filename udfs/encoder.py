@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import onnxruntime
-from tokenizers import Tokenizer
 
 from relsql.blocks import FloatArray
 from relsql.card import ModelCard
-from relsql.tokenizer import PAD, load_tokenizer, pad, token_id, token_ids
+from relsql.tokenizer import PAD, RowTokenizer, pad
 from udfs.components import load_session
 
 BATCH_TOKENS = 2048
@@ -26,11 +25,11 @@ class RowTextEncoder:
         max_tokens: longer texts are cut.
     """
 
-    def __init__(self, session: onnxruntime.InferenceSession, tokenizer: Tokenizer, max_tokens: int) -> None:
+    def __init__(self, session: onnxruntime.InferenceSession, tokenizer: RowTokenizer, max_tokens: int) -> None:
         self._session = session
         self._tokenizer = tokenizer
         self._max_tokens = max_tokens
-        self._pad_id = token_id(tokenizer, PAD)
+        self._pad_id = tokenizer.token_id(PAD)
         self._width = int(session.get_outputs()[0].shape[1])
 
     @classmethod
@@ -41,14 +40,14 @@ class RowTextEncoder:
             ArtifactError: one of them cannot be loaded.
         """
         session = load_session(card, artifacts, "encoder.onnx", threads)
-        return cls(session, load_tokenizer(artifacts["tokenizer.json"]), card.encoder.max_tokens)
+        return cls(session, RowTokenizer(artifacts["tokenizer.json"]), card.encoder.max_tokens)
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
         """Embed row texts, float32 [n, width], those of like length together so that little is padded.
 
         What a text is batched with changes its embedding in the last bits only.
         """
-        ids = token_ids(self._tokenizer, texts, self._max_tokens)
+        ids = self._tokenizer.token_ids(texts, self._max_tokens)
         embeddings = np.zeros((len(texts), self._width), dtype=np.float32)
         for chosen in length_buckets([len(row) for row in ids], BATCH_TOKENS):
             rows, mask = pad([ids[i] for i in chosen], self._pad_id)

@@ -44,7 +44,7 @@ from relsql.denoise import train_denoising
 from relsql.encoder import RowEncoder, compact_config, embed_texts, load_pretrained, local_seed, new_model
 from relsql.features import NodeInputs
 from relsql.labels import SPLITS, Split, entity_key
-from relsql.tokenizer import train_tokenizer
+from relsql.tokenizer_training import train_tokenizer
 
 COMPACT = "compact"
 RANDOM_WIDTH = 128
@@ -117,7 +117,7 @@ class Paper:
             texts = distinct_texts(con, catalog, problem.schema, inputs, until=until, limit_per_table=limit)
         if self.encoder == COMPACT:
             tokenizer = train_tokenizer(texts)
-            model, rate = new_model(compact_config(tokenizer.get_vocab_size()), seed), 3e-3
+            model, rate = new_model(compact_config(tokenizer.size), seed), 3e-3
         else:
             (model, tokenizer), rate = load_pretrained(self.encoder), 1e-4
         steps = self.encoder_steps

@@ -374,17 +374,20 @@ def test_a_table_without_links_is_enough(tmp_path: Path) -> None:
 
 
 def test_pretrained_bart_is_used(shop_path: Path, tmp_path: Path) -> None:
+    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
     from relsql.encoder import compact_config, new_model
-    from relsql.tokenizer import BOS, EOS, MASK, PAD, UNK, train_tokenizer
+    from relsql.tokenizer import BOS, EOS, MASK, PAD, UNK
+    from relsql.tokenizer_training import train_tokenizer
 
     checkpoint = tmp_path / "bart"
     tokenizer = train_tokenizer(["<table>orders<attribute>note<value>gift"])
     named = {"bos_token": BOS, "pad_token": PAD, "eos_token": EOS, "unk_token": UNK, "mask_token": MASK}
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **named)  # type: ignore[no-untyped-call]
+    backend = Tokenizer.from_str(tokenizer.json)
+    fast = PreTrainedTokenizerFast(tokenizer_object=backend, **named)  # type: ignore[no-untyped-call]
     fast.save_pretrained(checkpoint)
-    new_model(compact_config(tokenizer.get_vocab_size(), d_model=32), 0).save_pretrained(checkpoint)
+    new_model(compact_config(tokenizer.size, d_model=32), 0).save_pretrained(checkpoint)
     row = replace(PAPER, encoder=str(checkpoint), encoder_steps=0)
     assert row.name == f"paper: {checkpoint}, graph fine-tuned"
     problem = make_problem(shop_path, TASK, "frozen")

@@ -24,7 +24,7 @@ from relsql.head import Head
 from relsql.network import GraphNetwork, NetworkConfig
 from relsql.paths import Path
 from relsql.schema import Link
-from relsql.tokenizer import encode_batch, train_tokenizer
+from relsql.tokenizer_training import train_tokenizer
 from tests.relsql.random_blocks import LAYOUTS, TEXTS, random_blocks
 
 CONFIG = NetworkConfig(channels=6, text_widths=(5,), dropout=0.0)
@@ -179,9 +179,9 @@ def test_rounding_of_torch_itself_is_allowed_for(
 def test_row_encoder_has_a_result_in_double_precision() -> None:
     texts = [f"<table>t<attribute>a<value>{word}" for word in ("one", "two words", "three more words")]
     tokenizer = train_tokenizer(texts)
-    model = new_model(compact_config(tokenizer.get_vocab_size(), d_model=16, heads=2), 0)
+    model = new_model(compact_config(tokenizer.size, d_model=16, heads=2), 0)
     lexicon = np.random.default_rng(0).normal(size=(model.config.vocab_size, 3)).astype(np.float32)
-    case = [torch.from_numpy(array) for array in encode_batch(tokenizer, texts, 32)]
+    case = [torch.from_numpy(array) for array in tokenizer.encode_batch(texts, 32)]
     assert 0 < exporter._rounding(RowEncoder(model, lexicon).eval(), case) < 1e-5
 
 

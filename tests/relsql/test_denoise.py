@@ -14,7 +14,8 @@ from relsql.denoise import UnitMasker, sample_evenly, split_texts, train_denoisi
 from relsql.encoder import compact_config, new_model
 from relsql.errors import TrainingError
 from relsql.row_text import table_of
-from relsql.tokenizer import train_tokenizer
+from relsql.tokenizer import RowTokenizer
+from relsql.tokenizer_training import train_tokenizer
 
 NATIONS = ("German", "Spanish", "Finnish", "")
 TEXTS = [
@@ -24,22 +25,22 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module")
-def tokenizer() -> Tokenizer:
+def tokenizer() -> RowTokenizer:
     return train_tokenizer(TEXTS)
 
 
-def small_model(tokenizer: Tokenizer) -> BartForConditionalGeneration:
-    config = compact_config(tokenizer.get_vocab_size(), d_model=16, encoder_layers=1, heads=2)
+def small_model(tokenizer: RowTokenizer) -> BartForConditionalGeneration:
+    config = compact_config(tokenizer.size, d_model=16, encoder_layers=1, heads=2)
     return new_model(config, 0)
 
 
-def masked_text(tokenizer: Tokenizer, text: str, random: np.random.Generator) -> str:
-    ids = UnitMasker(tokenizer)(tokenizer.encode(text).ids, random)
+def masked_text(tokenizer: RowTokenizer, text: str, random: np.random.Generator) -> str:
+    ids = UnitMasker(tokenizer)(tokenizer.token_ids([text], 1000)[0], random)
     assert (ids[0], ids[-1]) == (0, 2)
-    return tokenizer.decode(ids[1:-1], skip_special_tokens=False)
+    return str(Tokenizer.from_str(tokenizer.json).decode(ids[1:-1], skip_special_tokens=False))
 
 
-def test_masks_hide_whole_units_and_at_least_one(tokenizer: Tokenizer) -> None:
+def test_masks_hide_whole_units_and_at_least_one(tokenizer: RowTokenizer) -> None:
     random = np.random.default_rng(0)
     text = "<table>drivers<attribute>forename<value>"
     seen = {masked_text(tokenizer, text, random) for _ in range(300)}
@@ -48,7 +49,7 @@ def test_masks_hide_whole_units_and_at_least_one(tokenizer: Tokenizer) -> None:
     assert seen == every - {text}
 
 
-def test_units_are_masked_with_the_papers_probabilities(tokenizer: Tokenizer) -> None:
+def test_units_are_masked_with_the_papers_probabilities(tokenizer: RowTokenizer) -> None:
     random = np.random.default_rng(1)
     pairs = 20
     text = "<table>drivers" + "<attribute>forename<value>Driver 1" * pairs
@@ -62,8 +63,8 @@ def test_units_are_masked_with_the_papers_probabilities(tokenizer: Tokenizer) ->
     assert hidden["value"] / (draws * pairs) == pytest.approx(0.40, abs=0.02)
 
 
-def test_ids_without_units_stay_as_they_are(tokenizer: Tokenizer) -> None:
-    ids = tokenizer.encode("Anna").ids
+def test_ids_without_units_stay_as_they_are(tokenizer: RowTokenizer) -> None:
+    [ids] = tokenizer.token_ids(["Anna"], 64)
     assert UnitMasker(tokenizer)(ids, np.random.default_rng(0)) == ids
 
 
@@ -90,7 +91,7 @@ def test_tables_get_the_same_share_and_rows_come_round() -> None:
     assert set(drawn) == set(TEXTS)
 
 
-def test_training_lowers_the_validation_loss(tokenizer: Tokenizer) -> None:
+def test_training_lowers_the_validation_loss(tokenizer: RowTokenizer) -> None:
     seen: list[tuple[float, dict[str, Any]]] = []
     report = train_denoising(
         small_model(tokenizer),
@@ -113,13 +114,13 @@ def test_training_lowers_the_validation_loss(tokenizer: Tokenizer) -> None:
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
-def train_weights(tokenizer: Tokenizer, texts: list[str], seed: int) -> torch.Tensor:
+def train_weights(tokenizer: RowTokenizer, texts: list[str], seed: int) -> torch.Tensor:
     model = small_model(tokenizer)
     train_denoising(model, tokenizer, texts, max_steps=3, batch_size=8, seed=seed)
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
-def test_training_depends_on_texts_and_seed_only(tokenizer: Tokenizer) -> None:
+def test_training_depends_on_texts_and_seed_only(tokenizer: RowTokenizer) -> None:
     first = train_weights(tokenizer, TEXTS, 1)
     torch.manual_seed(99)
     np.random.seed(99)
@@ -129,7 +130,7 @@ def test_training_depends_on_texts_and_seed_only(tokenizer: Tokenizer) -> None:
     assert not torch.equal(train_weights(tokenizer, TEXTS, 2), first)
 
 
-def test_validation_masks_are_static(tokenizer: Tokenizer) -> None:
+def test_validation_masks_are_static(tokenizer: RowTokenizer) -> None:
     model = small_model(tokenizer)
     reports = [train_denoising(model, tokenizer, TEXTS, max_steps=0) for _ in range(2)]
     assert reports[0].validation_loss_before is not None
@@ -138,19 +139,19 @@ def test_validation_masks_are_static(tokenizer: Tokenizer) -> None:
 
 
 @pytest.mark.parametrize("texts", [[], ["no marker"]])
-def test_training_on_nothing_is_no_error(tokenizer: Tokenizer, texts: list[str]) -> None:
+def test_training_on_nothing_is_no_error(tokenizer: RowTokenizer, texts: list[str]) -> None:
     report = train_denoising(small_model(tokenizer), tokenizer, texts, max_steps=5)
     assert (report.steps, report.train_texts, report.validation_texts) == (0, 0, 0)
     assert report.train_loss is report.validation_loss is report.validation_loss_before is None
 
 
-def test_training_on_one_text(tokenizer: Tokenizer) -> None:
+def test_training_on_one_text(tokenizer: RowTokenizer) -> None:
     report = train_denoising(small_model(tokenizer), tokenizer, TEXTS[:1], max_steps=2, batch_size=4)
     assert (report.steps, report.train_texts, report.validation_texts) == (2, 1, 1)
     assert report.validation_loss is not None
 
 
-def test_an_interruption_passes_through_and_leaves_no_trace(tokenizer: Tokenizer) -> None:
+def test_an_interruption_passes_through_and_leaves_no_trace(tokenizer: RowTokenizer) -> None:
     model = small_model(tokenizer)
     state = torch.random.get_rng_state()
 
@@ -163,7 +164,7 @@ def test_an_interruption_passes_through_and_leaves_no_trace(tokenizer: Tokenizer
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_a_loss_that_is_not_finite_is_an_error(tokenizer: Tokenizer) -> None:
+def test_a_loss_that_is_not_finite_is_an_error(tokenizer: RowTokenizer) -> None:
     model = small_model(tokenizer)
     with torch.no_grad():
         model.model.shared.weight.fill_(float("nan"))
@@ -171,12 +172,12 @@ def test_a_loss_that_is_not_finite_is_an_error(tokenizer: Tokenizer) -> None:
         train_denoising(model, tokenizer, TEXTS, max_steps=2, batch_size=4)
 
 
-def test_more_tokens_than_positions_are_refused(tokenizer: Tokenizer) -> None:
+def test_more_tokens_than_positions_are_refused(tokenizer: RowTokenizer) -> None:
     with pytest.raises(TrainingError, match="2 to 256"):
         train_denoising(small_model(tokenizer), tokenizer, TEXTS, max_steps=1, max_tokens=300)
 
 
-def test_long_texts_are_cut(tokenizer: Tokenizer) -> None:
+def test_long_texts_are_cut(tokenizer: RowTokenizer) -> None:
     texts = [f"<table>notes<attribute>text<value>{'long words ' * 40}{i}" for i in range(3)]
     report = train_denoising(small_model(tokenizer), tokenizer, texts, max_steps=1, batch_size=2, max_tokens=12)
     assert report.steps == 1

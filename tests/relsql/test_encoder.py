@@ -12,7 +12,8 @@ from transformers import BartForConditionalGeneration, BertConfig, BertModel, Pr
 from relsql.encoder import RowEncoder, compact_config, embed_texts, load_pretrained, new_model
 from relsql.errors import TrainingError
 from relsql.row_text import MARKERS
-from relsql.tokenizer import SPECIAL_TOKENS, encode_batch, token_ids, train_tokenizer
+from relsql.tokenizer import SPECIAL_TOKENS, RowTokenizer
+from relsql.tokenizer_training import train_tokenizer
 
 TEXTS = [
     f"<table>teams<attribute>name<value>{'Great ' * i}Team {i}<attribute>place<value>{place}"
@@ -22,7 +23,7 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module")
-def tokenizer() -> Tokenizer:
+def tokenizer() -> RowTokenizer:
     return train_tokenizer(TEXTS)
 
 
@@ -31,31 +32,31 @@ def small_model(vocab_size: int, seed: int = 0) -> BartForConditionalGeneration:
 
 
 @pytest.fixture(scope="module")
-def encoder(tokenizer: Tokenizer) -> RowEncoder:
-    return RowEncoder(small_model(tokenizer.get_vocab_size())).eval()
+def encoder(tokenizer: RowTokenizer) -> RowEncoder:
+    return RowEncoder(small_model(tokenizer.size)).eval()
 
 
-def encode(encoder: RowEncoder, tokenizer: Tokenizer, texts: list[str]) -> torch.Tensor:
+def encode(encoder: RowEncoder, tokenizer: RowTokenizer, texts: list[str]) -> torch.Tensor:
     with torch.inference_mode():
-        vectors: torch.Tensor = encoder(*map(torch.from_numpy, encode_batch(tokenizer, texts, 64)))
+        vectors: torch.Tensor = encoder(*map(torch.from_numpy, tokenizer.encode_batch(texts, 64)))
     return vectors
 
 
-def test_output_is_one_float32_vector_per_row(encoder: RowEncoder, tokenizer: Tokenizer) -> None:
+def test_output_is_one_float32_vector_per_row(encoder: RowEncoder, tokenizer: RowTokenizer) -> None:
     vectors = encode(encoder, tokenizer, TEXTS)
     assert vectors.shape == (len(TEXTS), 16)
     assert vectors.dtype == torch.float32
     assert len({tuple(row) for row in vectors.tolist()}) == len(TEXTS)
 
 
-def test_padding_does_not_change_a_vector(encoder: RowEncoder, tokenizer: Tokenizer) -> None:
+def test_padding_does_not_change_a_vector(encoder: RowEncoder, tokenizer: RowTokenizer) -> None:
     together = encode(encoder, tokenizer, TEXTS)
     alone = torch.cat([encode(encoder, tokenizer, [text]) for text in TEXTS])
     torch.testing.assert_close(together, alone, atol=1e-6, rtol=1e-5)
 
 
-def test_vector_is_the_mean_of_the_last_hidden_states(encoder: RowEncoder, tokenizer: Tokenizer) -> None:
-    ids = torch.from_numpy(encode_batch(tokenizer, TEXTS[:1], 64)[0])
+def test_vector_is_the_mean_of_the_last_hidden_states(encoder: RowEncoder, tokenizer: RowTokenizer) -> None:
+    ids = torch.from_numpy(tokenizer.encode_batch(TEXTS[:1], 64)[0])
     with torch.inference_mode():
         mean = encoder.encoder(input_ids=ids).last_hidden_state.mean(dim=1)
         mean = torch.nn.functional.layer_norm(mean, mean.shape[1:])
@@ -63,18 +64,18 @@ def test_vector_is_the_mean_of_the_last_hidden_states(encoder: RowEncoder, token
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-def test_attention_kernels_agree(encoder: RowEncoder, tokenizer: Tokenizer, attention: str) -> None:
-    model = small_model(tokenizer.get_vocab_size())
+def test_attention_kernels_agree(encoder: RowEncoder, tokenizer: RowTokenizer, attention: str) -> None:
+    model = small_model(tokenizer.size)
     model.set_attn_implementation(attention)
     torch.testing.assert_close(
         encode(RowEncoder(model).eval(), tokenizer, TEXTS), encode(encoder, tokenizer, TEXTS), atol=1e-6, rtol=1e-5
     )
 
 
-def test_new_model_depends_on_its_seed_only(tokenizer: Tokenizer) -> None:
+def test_new_model_depends_on_its_seed_only(tokenizer: RowTokenizer) -> None:
     torch.manual_seed(5)
     state = torch.random.get_rng_state()
-    first, second, other = (small_model(tokenizer.get_vocab_size(), seed) for seed in (1, 1, 2))
+    first, second, other = (small_model(tokenizer.size, seed) for seed in (1, 1, 2))
     assert torch.equal(torch.random.get_rng_state(), state)
     assert torch.equal(first.model.shared.weight, second.model.shared.weight)
     assert not torch.equal(first.model.shared.weight, other.model.shared.weight)
@@ -108,7 +109,7 @@ def test_exported_encoder_agrees_on_every_shape(encoder: RowEncoder, tmp_path: P
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_embed_texts_keeps_the_input_order(encoder: RowEncoder, tokenizer: Tokenizer) -> None:
+def test_embed_texts_keeps_the_input_order(encoder: RowEncoder, tokenizer: RowTokenizer) -> None:
     texts = [TEXTS[3], TEXTS[9], TEXTS[3], TEXTS[0]]
     vectors = embed_texts(encoder, tokenizer, texts, batch_size=2, max_tokens=64)
     assert vectors.shape == (4, 16)
@@ -117,7 +118,7 @@ def test_embed_texts_keeps_the_input_order(encoder: RowEncoder, tokenizer: Token
     assert (vectors[0] == vectors[2]).all()
 
 
-def test_embed_texts_encodes_each_distinct_text_once(encoder: RowEncoder, tokenizer: Tokenizer) -> None:
+def test_embed_texts_encodes_each_distinct_text_once(encoder: RowEncoder, tokenizer: RowTokenizer) -> None:
     calls: list[tuple[float, dict[str, Any]]] = []
     rows = 0
 
@@ -132,18 +133,18 @@ def test_embed_texts_encodes_each_distinct_text_once(encoder: RowEncoder, tokeni
     assert [done for done, _ in calls] == [0.4, 0.8, 1.0]
 
 
-def test_embed_texts_puts_the_training_mode_back(tokenizer: Tokenizer) -> None:
-    encoder = RowEncoder(small_model(tokenizer.get_vocab_size())).train()
+def test_embed_texts_puts_the_training_mode_back(tokenizer: RowTokenizer) -> None:
+    encoder = RowEncoder(small_model(tokenizer.size)).train()
     first = embed_texts(encoder, tokenizer, TEXTS)
     assert encoder.training
     np.testing.assert_array_equal(first, embed_texts(encoder, tokenizer, TEXTS))
 
 
-def test_embed_texts_of_nothing_is_empty(encoder: RowEncoder, tokenizer: Tokenizer) -> None:
+def test_embed_texts_of_nothing_is_empty(encoder: RowEncoder, tokenizer: RowTokenizer) -> None:
     assert embed_texts(encoder, tokenizer, []).shape == (0, 16)
 
 
-def test_more_tokens_than_positions_are_refused(encoder: RowEncoder, tokenizer: Tokenizer) -> None:
+def test_more_tokens_than_positions_are_refused(encoder: RowEncoder, tokenizer: RowTokenizer) -> None:
     with pytest.raises(TrainingError, match="2 to 80"):
         embed_texts(encoder, tokenizer, TEXTS, max_tokens=81)
 
@@ -175,12 +176,11 @@ def test_load_pretrained_keeps_weights_and_adds_markers(tmp_path: Path) -> None:
     old = original.model.shared.weight
     assert torch.equal(model.model.shared.weight[: len(old)], old)
     assert torch.equal(model.model.encoder.layers[1].fc2.weight, original.model.encoder.layers[1].fc2.weight)
-    assert isinstance(tokenizer, Tokenizer)
-    marker_ids = [tokenizer.token_to_id(marker) for marker in MARKERS]
+    marker_ids = [tokenizer.token_id(marker) for marker in MARKERS]
     assert marker_ids == [len(old), len(old) + 1, len(old) + 2]
     assert model.model.encoder.embed_tokens.num_embeddings == len(old) + 3
     assert model.final_logits_bias.shape == (1, len(old) + 3)
-    assert token_ids(tokenizer, ["<table><value>"], 64) == [[0, marker_ids[0], marker_ids[2], 2]]
+    assert tokenizer.token_ids(["<table><value>"], 64) == [[0, marker_ids[0], marker_ids[2], 2]]
     vectors = embed_texts(RowEncoder(model), tokenizer, TEXTS)
     assert vectors.shape == (len(TEXTS), 16)
     assert np.isfinite(vectors).all()

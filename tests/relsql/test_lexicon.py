@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer
 
 from relsql.lexicon import FloatArray, lexical_vectors, token_counts
-from relsql.tokenizer import token_ids, train_tokenizer
+from relsql.tokenizer import RowTokenizer
+from relsql.tokenizer_training import train_tokenizer
 
 TONES = (("furious", "awful", "horrible", "useless"), ("great", "lovely", "superb", "perfect"))
 THINGS = ("invoice", "parcel", "login", "report", "printer", "manual", "screen", "cable")
@@ -25,16 +25,16 @@ def sample(count: int, seed: int) -> tuple[list[str], np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def tokenizer() -> Tokenizer:
+def tokenizer() -> RowTokenizer:
     return train_tokenizer(sample(400, 0)[0])
 
 
-def pooled(tokenizer: Tokenizer, vectors: FloatArray, texts: list[str]) -> np.ndarray:
-    return np.array([vectors[ids].mean(0) for ids in token_ids(tokenizer, texts, 64)])
+def pooled(tokenizer: RowTokenizer, vectors: FloatArray, texts: list[str]) -> np.ndarray:
+    return np.array([vectors[ids].mean(0) for ids in tokenizer.token_ids(texts, 64)])
 
 
-def test_texts_that_mean_the_same_are_near_each_other(tokenizer: Tokenizer) -> None:
-    vectors = lexical_vectors(tokenizer, sample(400, 0)[0], tokenizer.get_vocab_size())
+def test_texts_that_mean_the_same_are_near_each_other(tokenizer: RowTokenizer) -> None:
+    vectors = lexical_vectors(tokenizer, sample(400, 0)[0], tokenizer.size)
     texts, tones = sample(400, 1)
     found = pooled(tokenizer, vectors, texts)
     # One of few directions tells the tone, though no text says which words are alike.
@@ -42,9 +42,9 @@ def test_texts_that_mean_the_same_are_near_each_other(tokenizer: Tokenizer) -> N
     assert found.shape[1] < 16 and separation.max() > 1.5
 
 
-def test_directions_have_a_deviation_of_one(tokenizer: Tokenizer) -> None:
+def test_directions_have_a_deviation_of_one(tokenizer: RowTokenizer) -> None:
     texts = sample(400, 0)[0]
-    vectors = lexical_vectors(tokenizer, texts, tokenizer.get_vocab_size())
+    vectors = lexical_vectors(tokenizer, texts, tokenizer.size)
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(pooled(tokenizer, vectors, texts).std(0), 1.0, rtol=1e-4)
 
@@ -55,25 +55,25 @@ def test_words_at_random_have_no_directions_but_the_average() -> None:
     texts = sorted({f"<table>t<attribute>a<value>the {' '.join(rng.choice(words, 6))}" for _ in range(500)})
     # Here every word is one token: parts of a word go together, which is a direction.
     tokenizer = train_tokenizer(texts)
-    assert lexical_vectors(tokenizer, texts, tokenizer.get_vocab_size()).shape[1] <= 2
+    assert lexical_vectors(tokenizer, texts, tokenizer.size).shape[1] <= 2
 
 
-def test_same_texts_give_the_same_vectors(tokenizer: Tokenizer) -> None:
+def test_same_texts_give_the_same_vectors(tokenizer: RowTokenizer) -> None:
     texts = sample(100, 2)[0]
-    size = tokenizer.get_vocab_size()
+    size = tokenizer.size
     np.testing.assert_array_equal(lexical_vectors(tokenizer, texts, size), lexical_vectors(tokenizer, texts, size))
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 5])
-def test_few_texts(tokenizer: Tokenizer, count: int) -> None:
-    vectors = lexical_vectors(tokenizer, sample(count, 3)[0], tokenizer.get_vocab_size())
-    assert vectors.shape[0] == tokenizer.get_vocab_size() and vectors.shape[1] >= 1
+def test_few_texts(tokenizer: RowTokenizer, count: int) -> None:
+    vectors = lexical_vectors(tokenizer, sample(count, 3)[0], tokenizer.size)
+    assert vectors.shape[0] == tokenizer.size and vectors.shape[1] >= 1
     assert np.isfinite(vectors).all()
 
 
-def test_equal_texts_but_for_one_word(tokenizer: Tokenizer) -> None:
+def test_equal_texts_but_for_one_word(tokenizer: RowTokenizer) -> None:
     texts = [f"<table>t<attribute>a<value>{word}" for word in THINGS]
-    assert np.isfinite(lexical_vectors(tokenizer, texts, tokenizer.get_vocab_size())).all()
+    assert np.isfinite(lexical_vectors(tokenizer, texts, tokenizer.size)).all()
 
 
 def test_token_counts() -> None:

@@ -199,12 +199,13 @@ def test_declared_keys_that_no_longer_hold_stop_training(untrained: Path, tmp_pa
 
 
 def test_pretrained_bart_is_loaded_and_scores(untrained: Path, tmp_path: Path) -> None:
+    from tokenizers import Tokenizer
     from transformers import BartConfig, BartForConditionalGeneration, PreTrainedTokenizerFast
 
-    from relsql.tokenizer import train_tokenizer
+    from relsql.tokenizer_training import train_tokenizer
 
     tokenizer = train_tokenizer(["<table>shops<attribute>city<value>Ulm", "customer 1 gift express"], 300)
-    size = tokenizer.get_vocab_size()
+    size = tokenizer.size
     sizes = {"d_model": 16, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16, "encoder_layers": 1, "decoder_layers": 1}
     heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "max_position_embeddings": 80}
     config = BartConfig(vocab_size=size, **sizes, **heads)
@@ -217,7 +218,7 @@ def test_pretrained_bart_is_loaded_and_scores(untrained: Path, tmp_path: Path) -
         "unk_token": "<unk>",
         "mask_token": "<mask>",
     }
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **named).save_pretrained(checkpoint)
+    PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(tokenizer.json), **named).save_pretrained(checkpoint)
     path = tmp_path / "shop.duckdb"
     path.write_bytes(untrained.read_bytes())
     with relsql.connect(path) as con:
