@@ -106,14 +106,14 @@ class RowTokenizer:
             ranks = {_bytes_of(token): rank for rank, token in enumerate(tokens)}
         except (ValueError, KeyError) as error:
             reason = f"no token {error}" if isinstance(error, KeyError) else str(error)
-            raise ArtifactError(f"the stored tokenizer cannot be read ({reason})", fix=_RETRAIN) from error
+            raise ArtifactError(f"tokenizer.json cannot be read ({reason})", fix=_RETRAIN) from error
         self._added = {token.content: token.id for token in stored.added_tokens}
         if missing := [token for token in (*SPECIAL_TOKENS, *MARKERS) if token not in self._added]:
-            raise ArtifactError(f"the stored tokenizer lacks the tokens {', '.join(missing)}", fix=_RETRAIN)
+            raise ArtifactError(f"tokenizer.json lacks the tokens {', '.join(missing)}", fix=_RETRAIN)
         for first, second in pairwise(sorted(self._added)):
             # The matcher takes either where both fit.
             if second.startswith(first):
-                raise ArtifactError(f"the stored tokenizer has the tokens {first} and {second}", fix=_RETRAIN)
+                raise ArtifactError(f"tokenizer.json has the tokens {first} and {second}", fix=_RETRAIN)
         self.size = 1 + max(*stored.model.vocab.values(), *self._added.values())
         stripping = [re.escape(token.content) for token in stored.added_tokens if token.lstrip]
         self._stripped = re.compile(f"{_SPACES}(?={'|'.join(stripping)})") if stripping else None
