@@ -1,8 +1,8 @@
 """The tokenizer of the row encoder: byte-level BPE with BART's special tokens and the three row markers.
 
 Training and scoring make token ids here and nowhere else. What is stored is a `tokenizer.json` of the package
-`tokenizers`, which trains it (see `relsql.tokenizer_training`); `tiktoken`, a tenth of its size with all that each of
-them needs, applies it.
+`tokenizers`, which trains it (see `relsql.tokenizer_training`) and brings much that scoring does not need; `tiktoken`
+applies it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ SPECIAL_TOKENS = (BOS, PAD, EOS, UNK, MASK)
 """Ids 0 to 4 of a trained tokenizer; BART's configuration has the same ids for the first three."""
 
 IntMatrix = npt.NDArray[np.int64]
+
+_RETRAIN = "train the model again with this version of relsql"
 
 _PIECES = r"'(?:s|t|re|ve|m|ll|d)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s(?:\s{256}(?=\s))*+\s*(?!\S)|\s"
 """GPT-2's pieces, which no merge joins. Its pattern has `\\s+(?!\\S)` for whitespace but the last of it; a matcher that
@@ -82,10 +84,10 @@ class _Stored(msgspec.Struct):
 
 
 class RowTokenizer:
-    """Turns texts into token ids. It does not change and may be used from several threads.
+    """Turns texts into token ids. Never changes, so that several threads may call it.
 
     Args:
-        json: what `relsql.tokenizer_training` makes.
+        json: what `relsql.tokenizer_training` makes. Texts are framed and not cut, whatever it says about that.
 
     Attributes:
         json: the same, to be stored.
@@ -104,14 +106,14 @@ class RowTokenizer:
             ranks = {_bytes_of(token): rank for rank, token in enumerate(tokens)}
         except (ValueError, KeyError) as error:
             reason = f"no token {error}" if isinstance(error, KeyError) else str(error)
-            raise ArtifactError(f"the stored tokenizer cannot be read ({reason})", fix=_RETRAIN) from error
+            raise ArtifactError(f"tokenizer.json cannot be read ({reason})", fix=_RETRAIN) from error
         self._added = {token.content: token.id for token in stored.added_tokens}
         if missing := [token for token in (*SPECIAL_TOKENS, *MARKERS) if token not in self._added]:
-            raise ArtifactError(f"the stored tokenizer lacks the tokens {', '.join(missing)}", fix=_RETRAIN)
+            raise ArtifactError(f"tokenizer.json lacks the tokens {', '.join(missing)}", fix=_RETRAIN)
         for first, second in pairwise(sorted(self._added)):
             # The matcher takes either where both fit.
             if second.startswith(first):
-                raise ArtifactError(f"the stored tokenizer has the tokens {first} and {second}", fix=_RETRAIN)
+                raise ArtifactError(f"tokenizer.json has the tokens {first} and {second}", fix=_RETRAIN)
         self.size = 1 + max(*stored.model.vocab.values(), *self._added.values())
         stripping = [re.escape(token.content) for token in stored.added_tokens if token.lstrip]
         self._stripped = re.compile(f"{_SPACES}(?={'|'.join(stripping)})") if stripping else None
@@ -151,9 +153,6 @@ class RowTokenizer:
             `input_ids` and `attention_mask`, both int64 [n, longest].
         """
         return pad(self.token_ids(texts, max_tokens), self.token_id(PAD))
-
-
-_RETRAIN = "train the model again with this version of relsql"
 
 
 def _byte_alphabet() -> dict[str, int]:

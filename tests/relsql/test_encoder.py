@@ -215,6 +215,19 @@ def test_load_pretrained_needs_weights(tmp_path: Path) -> None:
         load_pretrained(str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("old", "new"), [('"add_prefix_space": false', '"add_prefix_space": true'), ("</s>", "[SEP]"), ("<mask>", "[MASK]")]
+)
+def test_load_pretrained_refuses_other_tokenizers(tmp_path: Path, old: str, new: str) -> None:
+    write_checkpoint(tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        path = tmp_path / name
+        path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    named = old if old.startswith("<") else "add_prefix_space"
+    with pytest.raises(TrainingError, match=f"cannot be used: tokenizer.json .*{named}"):
+        load_pretrained(str(tmp_path))
+
+
 def test_load_pretrained_needs_a_hub_for_a_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def unreachable(*_args: Any, **_options: Any) -> None:
         raise OSError("We couldn't connect to 'https://huggingface.co'\nsee the documentation")

@@ -230,6 +230,11 @@ def test_runs_of_whitespace_are_split_as_by_tokenizers(pretrained: RowTokenizer,
     assert pretrained.token_ids(texts, WHOLE) == reference_ids(pretrained, texts)
 
 
+def test_mask_takes_the_same_spaces_as_in_tokenizers(pretrained: RowTokenizer) -> None:
+    texts = [f"a{chr(code)} {chr(code)}<mask>b" for code in range(0x3100)]
+    assert pretrained.token_ids(texts, WHOLE) == reference_ids(pretrained, texts)
+
+
 @pytest.mark.parametrize("unit", [" ", "\n", "a", "é", "1", "!", "<", "'", "ab1 !\n"])
 def test_very_long_texts_have_ids(pretrained: RowTokenizer, unit: str) -> None:
     text = unit * (1_500_000 // len(unit))
