@@ -124,6 +124,7 @@ def prepare_indexed(model: Path, data: Path, threads: int, query: str) -> Work:
     atexit.register(folder.cleanup)
     path = Path(shutil.copy(data, folder.name))
     with closing(open_database(path)) as con:
+        con.execute("SET enable_progress_bar = false")
         for link in read_schema(con, current_catalog(con)).links:
             [column] = link.child_columns
             con.execute(f"CREATE INDEX {ident(f'{link.child}_{column}')} ON {ident(link.child)} ({ident(column)})")
@@ -136,6 +137,7 @@ def prepare_job(model: Path, data: Path, threads: int) -> Work:
     path = Path(shutil.copy(data, folder.name))
     con = open_database(path)
     con.execute(f"SET threads = {threads}")
+    con.execute("SET enable_progress_bar = false")
     con.execute(f"ATTACH {literal(str(model))} AS speed_model (READ_ONLY)")
     names = "SELECT table_name FROM duckdb_tables() WHERE database_name = 'speed_model' AND schema_name = 'relsql'"
     for (name,) in con.execute(names).fetchall():
