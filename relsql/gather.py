@@ -77,14 +77,16 @@ class Gather(LatestRows):
         struct = self._row_struct(path, f"{ranked}.r", f"{ranked}.rank", f"{ranked}.{AS_OF}")
         # FILTER by itself would not keep DuckDB from making the struct of every row. Every group meets HAVING, which
         # lets DuckDB expect fewer lists than seeds: it then scores seeds as it reads them, 2,048 at a time on all
-        # threads, and not lists as the aggregate gives them away, by fewer and sometimes on one thread.
+        # threads, and not lists as the aggregate gives them away, by fewer and sometimes on one thread. Calls are
+        # scored the other way: DuckDB parts their seeds, which are grouped too, as threads come by.
+        having = "" if self.per_call else "\nHAVING count(*) > 0"
         return (
             f"SELECT {ranked}.{SEED},\n"
             f"    list(CASE WHEN {latest} THEN {struct} END) FILTER (WHERE {latest}) AS {ident(path.name)},\n"
             f"    {self._counts_sql(path, f'{ranked}.r', ranked)} AS {ident(counts_name(path.name))}\n"
             f"FROM {ranked}\n"
             f"{self._lookup_joins(path, f'{ranked}.r', ranked)}"
-            f"GROUP BY {ranked}.{SEED}\nHAVING count(*) > 0"
+            f"GROUP BY {ranked}.{SEED}{having}"
         )
 
     def _hub_rows_sql(self, path: Path, latest: Latest) -> str:

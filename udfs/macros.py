@@ -52,7 +52,7 @@ def macro_statements(
 def scalar_sql(card: ModelCard, catalog: str, indexed: Indexed = frozenset()) -> str:
     """The body of `predict_<model>_full`: a correlated subquery over one seed, planned as one set-based join."""
     gather = replace(card.gather(catalog), per_call=True, indexed=indexed)
-    select = f"CASE WHEN seed._given THEN {_result_sql(card)} END AS relsql_result"
+    select = f"CASE WHEN seed._given THEN {_result_sql(card, gather)} END AS relsql_result"
     query = gather.query(call_seed_sql(card.entity, gather), select=select)
     return f"(\n{indented(query)}\n)"
 
@@ -67,8 +67,8 @@ def batch_sql(card: ModelCard, catalog: str, *, moment: str | None = None, where
         where: a condition on `relsql_entity`, the entity's row: only these entities are gathered and scored.
     """
     key = ident(card.entity.primary_key[0])
-    select = f"seed.{ENTITY}, {_result_sql(card)} AS relsql_result"
     gather = card.gather(catalog)
+    select = f"seed.{ENTITY}, {_result_sql(card, gather)} AS relsql_result"
     query = gather.query(all_seeds_sql(card.entity, gather, moment, where), select=select)
     return (
         f"SELECT {ENTITY} AS {key}, relsql_result.score AS score, relsql_result.status AS status,\n"
@@ -92,21 +92,23 @@ def fingerprint_sql(card: ModelCard, catalog: str, *, moment: str, where: str) -
     return gather.query(all_seeds_sql(card.entity, gather, moment, where), select=select)
 
 
-def _result_sql(card: ModelCard) -> str:
+def _result_sql(card: ModelCard, gather: Gather) -> str:
     """The call of the score function on a gathered seed."""
-    argument = score_argument(card.gather(""))
+    argument = score_argument(gather)
     return f"{card.score_function}({argument})"
 
 
 def score_argument(gather: Gather) -> str:
     """The score function's argument, within the select list of the gather query."""
     fields = ", ".join(f"{ident(name)}: {column}" for name, column in gather.qualified_columns().items())
-    return f"{{as_of: seed.{AS_OF}, {fields}}}"
+    # The seeds of calls come in an order of their own in every run.
+    order = f"hash(seed.{ENTITY}, seed.{AS_OF})" if gather.per_call else "CAST(NULL AS UBIGINT)"
+    return f"{{as_of: seed.{AS_OF}, seed_order: {order}, {fields}}}"
 
 
 def score_parameter(card: ModelCard) -> str:
     """DuckDB type of the score function's argument."""
-    fields = ["as_of TIMESTAMP"]
+    fields = ["as_of TIMESTAMP", "seed_order UBIGINT"]
     for path, layout in zip(card.paths, layouts_of(card.paths, card.inputs), strict=True):
         fields.append(f"{ident(path.name)} {MESSAGE_SQL_TYPE if path.shared else layout.arrow_type()}")
         if path.counted and not path.shared:

@@ -88,8 +88,10 @@ class Scorer:
         """Score a batch of seeds.
 
         Args:
-            rows: STRUCT(as_of TIMESTAMP, <path> LIST of rows or message of a hub, ...), one field per path in the
-                card's order; a seed whose entity does not exist has NULL in the entity's own path.
+            rows: STRUCT(as_of TIMESTAMP, seed_order UBIGINT, <path> LIST of rows or message of a hub, ...), one field
+                per path in the card's order; a seed whose entity does not exist has NULL in the entity's own path.
+                Seeds are scored in the order of `seed_order`, where it is given: the last bit of a score depends on
+                where its seed stands among those that are scored together.
 
         Returns:
             STRUCT(score, status, evidence, as_of, version). `status` is `ok`; `no_history` when there is no linked
@@ -98,6 +100,13 @@ class Scorer:
         """
         if isinstance(rows, pa.ChunkedArray):
             rows = rows.combine_chunks()
+        order = np.argsort(np.asarray(rows.field("seed_order").fill_null(0)), kind="stable")
+        if (order[1:] > order[:-1]).all():
+            return self._score(rows)
+        return self._score(rows.take(pa.array(order))).take(pa.array(np.argsort(order)))
+
+    def _score(self, rows: pa.StructArray) -> pa.StructArray:
+        """See `score`; in the order in which the seeds come."""
         blocks = decode_blocks(rows.field, self.layouts)
         blocks = [self._coded_texts.resolve(block, x) for block, x in zip(blocks, self.layouts, strict=True)]
         blocks, known = existing_seeds(blocks, self.layouts)

@@ -38,6 +38,15 @@ def test_every_entity_has_a_probability(shop: Path) -> None:
     assert found.std() > 1e-4
 
 
+def test_scores_are_the_same_to_the_bit_in_every_run(shop: Path) -> None:
+    with relsql.connect(shop) as con:
+        moments = "(SELECT unnest([TIMESTAMP '2022-06-01', TIMESTAMP '2022-09-01', NULL]) AS moment)"
+        calls = f"SELECT customer_id, moment, predict_churn(customer_id, as_of := moment) FROM customers, {moments}"
+        expected = scores(con, f"{calls} ORDER BY ALL")
+        for _ in range(6):
+            np.testing.assert_array_equal(scores(con, f"{calls} ORDER BY ALL"), expected)
+
+
 def test_unknown_and_missing_ids_give_null(shop: Path) -> None:
     with relsql.connect(shop) as con:
         assert value(con, "predict_churn(NULL)") is None

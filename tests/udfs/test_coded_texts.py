@@ -89,4 +89,7 @@ def test_scores_do_not_depend_on_what_tells_the_text(shop: Path, monkeypatch: py
         monkeypatch.setattr(NodeInputs, "text_codes", ())
         assert f"THEN {TOLD_BY_CODES}" not in macros.batch_sql(card, "shop")
         relsql.attach(con)
-        assert (con.execute(scores).fetchall(), con.execute(batch).fetchall()) == told
+        for query, expected in zip((scores, batch), told, strict=True):
+            for found, row in zip(con.execute(query).fetchall(), expected, strict=True):
+                # onnxruntime's last bit depends on where a seed stands among those that are scored together.
+                assert found == (row[0], pytest.approx(row[1], abs=1e-6), *row[2:])
