@@ -3,7 +3,7 @@
 States are FLOAT[] and messages DOUBLE[], one element a channel; a linear map is one inner product a channel. Weights
 are the one row of a table, which is joined where a layer begins. The steps, in the order in which they stand:
 
-    <path>__latest            the rows that a path reads, see `relsql.latest`
+    <path>__ranked, __latest  the rows that a path may read, and the last of them, which it does; see `relsql.latest`
     "<table> seen", ...       the rows of a table that rows of any path point at, by key; the steps of their encoder:
                               read, texts, scaled, inputs, sum, inverse, state; and "<table> states"
     <path>__pointed<i>        what those rows say to the rows of one path

@@ -77,8 +77,8 @@ class Gather(LatestRows):
         struct = self._row_struct(path, f"{ranked}.r", f"{ranked}.rank", f"{ranked}.{AS_OF}")
         # FILTER by itself would not keep DuckDB from making the struct of every row. Every group meets HAVING, which
         # lets DuckDB expect fewer lists than seeds: it then scores seeds as it reads them, 2,048 at a time on all
-        # threads, and not lists as the aggregate gives them away, by fewer and sometimes on one thread. Calls are
-        # scored the other way: DuckDB parts their seeds, which are grouped too, as threads come by.
+        # threads, and not lists as the aggregate gives them away, by fewer and sometimes on one thread. The seeds of
+        # calls come out of an aggregate too, and in no fixed parts: there the lists are the better source.
         having = "" if self.per_call else "\nHAVING count(*) > 0"
         return (
             f"SELECT {ranked}.{SEED},\n"
