@@ -120,9 +120,7 @@ def prepare_query(model: Path, data: Path, threads: int, query: str) -> Work:
 
 def prepare_indexed(model: Path, data: Path, threads: int, query: str) -> Work:
     """A query over `predict_churn` on a copy of the data where every foreign key has an index."""
-    folder = tempfile.TemporaryDirectory()
-    atexit.register(folder.cleanup)
-    path = Path(shutil.copy(data, folder.name))
+    path = _temporary_copy(data)
     with closing(open_database(path)) as con:
         con.execute("SET enable_progress_bar = false")
         for link in read_schema(con, current_catalog(con)).links:
@@ -131,11 +129,16 @@ def prepare_indexed(model: Path, data: Path, threads: int, query: str) -> Work:
     return prepare_query(model, path, threads, query)
 
 
+def _temporary_copy(data: Path) -> Path:
+    """A copy that is there until the process ends."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    return Path(shutil.copy(data, folder.name))
+
+
 def prepare_job(model: Path, data: Path, threads: int) -> Work:
     """`relsql score --into`: all entities into a table, in chunks. Data and model are copied into one file."""
-    folder = tempfile.TemporaryDirectory()
-    path = Path(shutil.copy(data, folder.name))
-    con = open_database(path)
+    con = open_database(_temporary_copy(data))
     con.execute(f"SET threads = {threads}")
     con.execute("SET enable_progress_bar = false")
     con.execute(f"ATTACH {literal(str(model))} AS speed_model (READ_ONLY)")
@@ -144,7 +147,6 @@ def prepare_job(model: Path, data: Path, threads: int) -> Work:
         con.execute(f"CREATE OR REPLACE TABLE relsql.{ident(name)} AS FROM speed_model.relsql.{ident(name)}")
     con.execute("DETACH speed_model")
     [(as_of,)] = con.execute(f"SELECT {LATEST}").fetchall()
-    atexit.register(folder.cleanup)
     return lambda: score_into(con, MODEL, "scores", as_of=as_of, overwrite=True).scored
 
 

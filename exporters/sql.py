@@ -21,7 +21,7 @@ from relsql.publications import comment_start, macro_names, new_texts_view, text
 from relsql.row_embeddings import table_name
 from relsql.schema import DEFAULT_SCHEMA, RELSQL_SCHEMA, Table
 from relsql.seed_sql import all_seeds_sql, call_seed_sql
-from relsql.sql import ident, indented, literal, qualified, with_ctes
+from relsql.sql import ident, indented, literal, qualified
 
 FARTHEST_DAY = 106_751_991.0
 """Days from 1970 to the ends of TIMESTAMP, which infinite times lie at."""
@@ -134,7 +134,7 @@ class SqlModel:
         ctes.append(("heard", network.select_sql(self._heard_columns(network, kept))))
         ctes += [*self._state_steps(network), *self._raw_steps(network)]
         ctes.append(("scored", self._scored_sql(kept)))
-        return with_ctes(ctes, result, materialized=["seed"])
+        return network.written(ctes, result)
 
     def _heard_columns(self, network: SqlNetwork, kept: list[str]) -> str:
         """Of each seed the messages of all paths, and what `status` and `evidence` are made of."""

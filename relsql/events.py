@@ -21,7 +21,7 @@ def event_times_sql(tables: Iterable[Table], source: Callable[[Table], str]) -> 
 
     `source` gives the relation to read for a table, in SQL.
     """
-    timed = [table for table in dict.fromkeys(tables) if table.time_column]
+    timed = _timed(tables)
     if not timed:
         return "SELECT CAST(NULL AS TIMESTAMP) AS t WHERE false"
     parts = [f"SELECT {time_sql(table, 'r')} AS t FROM {source(table)} r" for table in timed]
@@ -30,11 +30,16 @@ def event_times_sql(tables: Iterable[Table], source: Callable[[Table], str]) -> 
 
 def latest_event_sql(tables: Iterable[Table], source: Callable[[Table], str]) -> str:
     """A query for the time of the latest event in `tables`; NULL when there is none. Arguments as above."""
-    timed = [table for table in dict.fromkeys(tables) if table.time_column]
+    timed = _timed(tables)
     if not timed:
         return "SELECT CAST(NULL AS TIMESTAMP) AS t"
     parts = [_latest_of_table_sql(table, source(table)) for table in timed]
     return "SELECT max(t) AS t\nFROM (\n" + indented("\nUNION ALL\n".join(parts)) + "\n)\nWHERE isfinite(t)"
+
+
+def _timed(tables: Iterable[Table]) -> list[Table]:
+    """The tables that have a time, each once."""
+    return [table for table in dict.fromkeys(tables) if table.time_column]
 
 
 def _latest_of_table_sql(table: Table, relation: str) -> str:

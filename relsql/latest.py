@@ -79,7 +79,7 @@ class LatestRows(ABC):
         delayed: seeds carry `_until`: only rows with time <= `_until` count, while ages run to `_as_of`.
         sources: by table, the relation to read in its place, in SQL; default: the table in `catalog`.
         per_call: the query is the body of a call, which has one seed: DuckDB runs all calls of a statement together.
-        indexed: columns by whose index the rows of a call's entity are found.
+        indexed: columns by whose index rows are found, of use where the query is a call.
     """
 
     catalog: str
@@ -109,7 +109,11 @@ class LatestRows(ABC):
                 combination once.
             select: the select list over the gathered columns; default: all of them.
         """
-        return with_ctes(self.ctes(seed_sql), self.select_sql(select), materialized=["seed"])
+        return self.written(self.ctes(seed_sql), self.select_sql(select))
+
+    def written(self, ctes: Iterable[tuple[str, str]], body: str) -> str:
+        """A query over `ctes`, those of `ctes()` among them: seeds have the same numbers wherever they are read."""
+        return with_ctes(ctes, body, materialized=["seed"])
 
     def ctes(self, seed_sql: str) -> list[tuple[str, str]]:
         """The common table expressions of `query`, by name."""
@@ -357,9 +361,9 @@ class LatestRows(ABC):
         into the scan, where it skips blocks of rows that are not needed, but no CASE.
         """
         visible = self._visible(table, "r", source)
-        if not visible or not self.per_call or len(key) > 1 or not {(table.key, c) for c in key} & self.indexed:
-            return visible
-        return f" AND CASE WHEN{visible.removeprefix(' AND')} THEN true END"
+        if visible and len(key) == 1 and (table.key, key[0]) in self.indexed:
+            return f" AND CASE WHEN{visible.removeprefix(' AND')} THEN true END"
+        return visible
 
     def _child_path(self, path: Path) -> str:
         """Name of the children path that a grandchildren or hub path walks through."""

@@ -33,11 +33,11 @@ class CodedTexts:
         """The block with the ids of texts where the gather query said `TOLD_BY_CODES`."""
         found, position = block.texts, 0
         for segment, (_, categories, _) in zip(layout.segments, segment_parts(block, layout), strict=True):
-            told = found[:, position] == TOLD_BY_CODES if segment.inputs.text_codes else np.zeros(0, dtype=bool)
-            if told.any():
+            table = self._tables.get(segment.inputs.table)
+            if table and (told := found[:, position] == TOLD_BY_CODES).any():
                 # Blocks are not changed: others may read the same arrays.
                 found = found.copy() if found is block.texts else found
-                found[told, position] = self._tables[segment.inputs.table].ids(categories[told])
+                found[told, position] = table.ids(categories[told])
             position += segment.has_text
         return block if found is block.texts else replace(block, texts=found)
 

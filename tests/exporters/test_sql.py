@@ -23,7 +23,7 @@ from relsql.network import GraphNetwork, NetworkConfig
 from relsql.row_embeddings import table_name, text_hash_sql
 from relsql.sql import ident
 from tests.relsql.gather_reference import Database
-from tests.relsql.test_gather import ALL_SEEDS, databases, planned, random_examples, seeds_sql, shop
+from tests.relsql.test_gather import ALL_SEEDS, databases, every_column, planned, random_examples, seeds_sql, shop
 from udfs.functions import create_arrow_function
 from udfs.texts import TextTable
 
@@ -79,8 +79,7 @@ def sql_scores(
         task=SimpleNamespace(is_classification=head.classification),
         stale_after_days=1.5,
     )
-    indexed = frozenset((key, column.name) for key, table in gather.schema.tables.items() for column in table.columns)
-    model = SqlModel(card, logarithmic_columns(weights), indexed)  # type: ignore[arg-type]
+    model = SqlModel(card, logarithmic_columns(weights), every_column(gather))  # type: ignore[arg-type]
     flat = pa.array(embed(texts.texts).ravel(), pa.float32())
     stored = pa.table({"text": texts.texts, "embedding": pa.FixedSizeListArray.from_arrays(flat, WIDTH)})
     con.execute(f"USE {ident(CATALOG)}; CREATE SCHEMA relsql")

@@ -15,6 +15,7 @@ import pytest
 from relsql.events import event_times_sql, latest_event_sql
 from relsql.features import CategoryInput, NodeInputs, NumberInput
 from relsql.gather import Gather
+from relsql.indexes import Indexed
 from relsql.paths import plan_paths
 from relsql.schema import Column, Link, Schema, Table
 from relsql.sql import ident, literal
@@ -440,6 +441,11 @@ INNER_NAMES = (
 )  # fmt: skip
 
 
+def every_column(gather: Gather) -> Indexed:
+    """All columns: the SQL is then as if each had an index."""
+    return frozenset((key, column.name) for key, table in gather.schema.tables.items() for column in table.columns)
+
+
 def order_independent(name: str, column: str) -> str:
     """One text of a gathered column; unlike a list it can be compared, sorted and stored."""
     if "__" in name:
@@ -452,9 +458,7 @@ def macro(con: duckdb.DuckDBPyConnection, shop_gather: Gather) -> dict[tuple[int
     """Macro `f(id, as_of)`, and what the batch form answers for each seed."""
     texts = [order_independent(name, column) for name, column in shop_gather.qualified_columns().items()]
     select = f"concat_ws('|', {', '.join(texts)})"
-    tables = shop_gather.schema.tables.items()
-    indexed = frozenset((key, column.name) for key, table in tables for column in table.columns)
-    call = replace(shop_gather, per_call=True, indexed=indexed)
+    call = replace(shop_gather, per_call=True, indexed=every_column(shop_gather))
     con.execute(f"CREATE MACRO f(id, as_of) AS ({call.query(MACRO_SEED, select)})")
     seeds: list[Seed] = [(key, as_of) for key in range(6) for as_of in (DAYS[0], DAYS[2])]
     con.execute(TEXT_LENGTH)
