@@ -70,11 +70,11 @@ def prepare_live(model: Path, data: Path, threads: int, query: str) -> Work:
 
 
 def prepare_seeds(model: Path, data: Path, threads: int, name: str, seeds: str) -> Work:
-    """The gather query of a model for given seeds, its result read to the last number."""
+    """The gather query of a model for given seeds, as training asks it, its result read to the last number."""
     con = _connect(data, threads)
     catalog = current_catalog(con)
     card = active_card(con, catalog, name)
-    return counting(con, rows_read(gather_sql(card, catalog, seeds, messages=False)))
+    return counting(con, rows_read(gather_sql(card, catalog, seeds, messages=False, many_moments=True)))
 
 
 def _connect(path: Path, threads: int) -> duckdb.DuckDBPyConnection:

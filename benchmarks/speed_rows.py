@@ -295,9 +295,9 @@ def _gather_sql(con: duckdb.DuckDBPyConnection, limit: int | None = None, *, mes
     return gather_sql(active_card(con, current_catalog(con), MODEL), DATA, seed, messages=messages)
 
 
-def gather_sql(card: ModelCard, catalog: str, seed: str, *, messages: bool) -> str:
+def gather_sql(card: ModelCard, catalog: str, seed: str, *, messages: bool, many_moments: bool = False) -> str:
     """The gather query of a model for the seeds of a query, in one column `seed_rows`."""
-    gather = card.gather(catalog)
+    gather = replace(card.gather(catalog), many_moments=many_moments)
     gather = gather if messages else replace(gather, message_functions={})
     return gather.query(seed, f"{score_argument(gather)} AS seed_rows")
 

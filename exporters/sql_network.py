@@ -33,8 +33,10 @@ from exporters.sql_layers import (
     twice_relu_sql,
 )
 from relsql.features import NodeInputs, age_sql, as_timestamp_sql, category_sql, number_sql, text_sql, time_sql
-from relsql.latest import AS_OF, NEWEST, SEED, Latest, LatestRows, columns_of
+from relsql.latest import AS_OF, NEWEST, SEED, Latest, LatestRows
 from relsql.paths import Path
+from relsql.pointed import pointed_name, readers_of, seen_join_sql, seen_sql
+from relsql.ranking import columns_of, counts_sql, struct_sql
 from relsql.row_embeddings import text_hash_sql
 from relsql.schema import Link, Table
 from relsql.segments import DATA_AGE
@@ -103,7 +105,8 @@ class SqlNetwork(LatestRows):
 
     def _single_ctes(self, path: Path, latest: str) -> list[tuple[str, str]]:
         seed = columns_of("self", (SEED, *self._moments))
-        return [(latest, f"SELECT {seed}, {self._listed_columns(path)} AS r, 1 AS rank\n{self._single_from(path)}")]
+        columns = struct_sql(self._table(path.table), self._listed_columns(path))
+        return [(latest, f"SELECT {seed}, {columns} AS r, 1 AS rank\n{self._single_from(path)}")]
 
     def _needs_latest(self, path: Path) -> bool:
         return True
@@ -111,38 +114,19 @@ class SqlNetwork(LatestRows):
     def _common_ctes(self, found: Mapping[str, Latest]) -> list[tuple[str, str]]:
         """The states of the rows that rows of paths point at, each computed once."""
         ctes: list[tuple[str, str]] = []
-        for (key, columns), readers in self._readers().items():
-            table, name, keys = self._table(key), self._state_name(key, columns), [f"k{i}" for i in range(len(columns))]
+        for (key, columns), readers in readers_of(self.paths).items():
+            table, keys = self._table(key), [f"k{i}" for i in range(len(columns))]
+            name = pointed_name(table, columns)
             seen, read = ident(name + " seen"), ident(name + " read")
-            ctes.append((seen, self._seen_sql([(found[path.name].rows, link) for path, link in readers])))
+            ctes.append((seen, seen_sql([(found[path.name].rows, link) for path, link in readers], by=True)))
             kept = [f"seen.{column}" for column in (*keys, *(f"by{i}" for i in range(len(readers))))]
             kept += [f"{time_sql(table, 'p')} AS time"] if table.time_column else []
             kept += [f"{time} AS date{i}" for i, time in enumerate(self._dates(table, "p"))]
-            on = " AND ".join(f"p.{ident(c)} = seen.{k}" for c, k in zip(columns, keys, strict=True))
-            source = f"FROM {seen} seen\nJOIN {self.source(table)} p ON {on}"
+            source = seen_join_sql(seen, self.source(table), columns)
             ctes.append((read, self._read_sql(table, "p", kept, source)))
             steps, state = self._state_steps(table, name + " ", read)
             ctes += [*steps, (ident(name + " states"), f"SELECT * EXCLUDE (w, scaled)\nFROM {state}")]
         return ctes
-
-    def _readers(self) -> dict[tuple[str, tuple[str, ...]], list[tuple[Path, Link]]]:
-        """The links by which paths read what their rows point at, by the table and columns that they point at."""
-        readers: dict[tuple[str, tuple[str, ...]], list[tuple[Path, Link]]] = {}
-        for path in self.paths:
-            for link in path.lookups:
-                readers.setdefault((link.parent, link.parent_columns), []).append((path, link))
-        return readers
-
-    def _seen_sql(self, readers: list[tuple[str, Link]]) -> str:
-        """The distinct keys that rows of some CTEs point at, and for each CTE whether its rows do: by0, by1, ..."""
-        width, parts = len(readers[0][1].child_columns), []
-        for position, (rows, link) in enumerate(readers):
-            keys = ", ".join(f"r.{ident(c)} AS k{i}" for i, c in enumerate(link.child_columns))
-            parts.append(f"SELECT {keys}, {position} AS reader FROM {rows}")
-        keys = ", ".join(f"k{i}" for i in range(width))
-        by = ", ".join(f"bool_or(reader = {position}) AS by{position}" for position in range(len(readers)))
-        pointed = "\nUNION ALL ".join(parts)
-        return f"SELECT {keys}, {by}\nFROM (\n{indented(pointed)}\n)\nGROUP BY {keys}"
 
     def _column_ctes(self, path: Path, latest: Latest) -> list[tuple[str, str]]:
         ctes = [(f"{path.name}__pointed{i}", self._pointed_sql(path, i, link)) for i, link in enumerate(path.lookups)]
@@ -233,8 +217,8 @@ class SqlNetwork(LatestRows):
     def _pointed_sql(self, path: Path, position: int, link: Link) -> str:
         """What the rows that a path's rows point at say to them."""
         parent = self._table(link.parent)
-        readers = self._readers()[link.parent, link.parent_columns]
-        found = f"FROM {ident(self._state_name(link.parent, link.parent_columns) + ' states')}"
+        readers = readers_of(self.paths)[link.parent, link.parent_columns]
+        found = f"FROM {ident(pointed_name(parent, link.parent_columns) + ' states')}"
         found += f" WHERE by{readers.index((path, link))}" if len(readers) > 1 else ""
         kept = [f"k{i}" for i in range(len(link.child_columns))]
         kept += ["time"] if parent.time_column else []
@@ -321,7 +305,7 @@ class SqlNetwork(LatestRows):
         name, group, windows = path.name, ", ".join(latest.group), self._windows(path)
         counted, ctes = latest.counted or f"{name}__counted", []
         if latest.ranked:
-            counts = self._counts_sql(path, f"{latest.ranked}.r", latest.ranked)
+            counts = counts_sql(path, self._table(path.table), f"{latest.ranked}.r", f"{latest.ranked}.{AS_OF}")
             ctes = [(counted, f"SELECT {group}, {counts} AS counts\nFROM {latest.ranked}\nGROUP BY {group}")]
         width = len(self.inputs[path.table].static_numbers) + self._ages_width(path)
 
@@ -370,10 +354,6 @@ class SqlNetwork(LatestRows):
 
     def _age_sql(self, time: str, as_of: str) -> str:
         return f"CAST({age_sql(time, as_of)} AS FLOAT)"
-
-    def _state_name(self, table: str, columns: tuple[str, ...]) -> str:
-        """Name of the CTEs over rows that are pointed at by some of their columns."""
-        return table if columns == self._table(table).primary_key else f"{table} by {', '.join(columns)}"
 
     def _ages_width(self, path: Path) -> int:
         own = len(self.inputs[path.table].ages) + path.data_age

@@ -5,10 +5,7 @@ the rows is up to the classes that build on it. The shape follows measurements (
 
 * hops are joins in FROM, never subqueries in WHERE, which decorrelate into cross products;
 * seeds are numbered: one small integer tells whose rows they are (`docs/decisions/0007-speed.md`);
-* an entity's own rows are few: a window ranks them and carries their values, counts are taken from it;
-* a hub's rows are many: `max({time, key}, k)` keeps a heap of k keys, values are joined back after the top k;
-* the time comes first and the primary key breaks ties, so the answer does not depend on row order;
-* a row counts when its time <= as_of; a row without time in a table that has a time column never counts;
+* the rows of groups are found by a window, by heaps or by cuts, see `relsql.ranking`;
 * hubs are gathered once per distinct (hub, as_of), not once per seed.
 
 Training for a database that lags behind asks for *delayed* seeds: their data end at `_until`, at or before `_as_of`.
@@ -25,6 +22,7 @@ from relsql.events import event_times_sql
 from relsql.features import NodeInputs, time_sql
 from relsql.indexes import Indexed
 from relsql.paths import Path
+from relsql.ranking import Reached, columns_of, cut_ctes, heap_ctes, row_key, window_sql
 from relsql.schema import Link, Schema, Table
 from relsql.sql import ident, indented, with_ctes
 
@@ -37,26 +35,14 @@ _EVENTS, NEWEST = "data__events", "data__newest"
 
 
 @dataclass(frozen=True, slots=True)
-class _Reached:
-    """The visible rows at the end of a path: `sql` is FROM and JOIN, with the rows as `r`.
-
-    `group` are the columns of the relation `source` that tell whose rows they are.
-    """
-
-    source: str
-    group: tuple[str, ...]
-    sql: str
-
-
-@dataclass(frozen=True, slots=True)
 class Latest:
     """The latest rows of each group along a path, as CTEs of the query.
 
     Attributes:
         rows: CTE of the rows: the group's columns, the moments, a struct `r` of the row's columns, and `rank`.
         group: the columns that tell groups apart: the number of a seed, or those of a hub and its moments.
-        ranked: where groups are seeds that have several rows, CTE like `rows` of all that are visible.
-        counted: of a shared path the CTE of the group's columns and `counts`.
+        ranked: where a window ranks the rows of seeds, CTE like `rows` of all that are visible.
+        counted: of a shared path, and where rows are cut, the CTE of the group's columns and `counts`.
         hub: of a shared path the CTE with each seed's hub, and its columns that `group` starts with.
     """
 
@@ -80,6 +66,7 @@ class LatestRows(ABC):
         sources: by table, the relation to read in its place, in SQL; default: the table in `catalog`.
         per_call: the query is the body of a call, which has one seed: DuckDB runs all calls of a statement together.
         indexed: columns by whose index rows are found, of use where the query is a call.
+        many_moments: seeds of one entity or hub ask at many moments: rows are put in order once and cut at each.
     """
 
     catalog: str
@@ -90,6 +77,7 @@ class LatestRows(ABC):
     sources: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     per_call: bool = field(default=False, kw_only=True)
     indexed: Indexed = field(default=frozenset(), kw_only=True)
+    many_moments: bool = field(default=False, kw_only=True)
 
     @property
     def _moments(self) -> tuple[str, ...]:
@@ -186,7 +174,11 @@ class LatestRows(ABC):
             source = f"{self._child_path(path)}__latest"
             keys = [f"{source}.{ident('r.' + c)}" for c in path.links[1].parent_columns]
         ranked, latest = f"{path.name}__ranked", f"{path.name}__latest"
-        ctes = [(ranked, self._ranked_sql(path, self._reached(path, source, keys, (SEED,))))]
+        reached = self._reached(path, source, keys, (SEED,))
+        if self.many_moments and path.kind == "children":
+            counted = f"{path.name}__counted"
+            return cut_ctes(reached, latest, counted), Latest(latest, (SEED,), counted=counted)
+        ctes = [(ranked, window_sql(reached))]
         if self._needs_latest(path):
             ctes.append((latest, f"SELECT *\nFROM {ranked}\nWHERE rank <= {path.fanout}"))
         return ctes, Latest(latest, (SEED,), ranked)
@@ -204,8 +196,7 @@ class LatestRows(ABC):
             ctes.append((distinct, f"SELECT DISTINCT {hubs}, {columns_of(source, self._moments)}\nFROM {source}"))
         group = (*(f"hub{i}" for i in range(len(keys))), *self._moments)
         reached = self._reached(path, distinct, [f"{distinct}.hub{i}" for i in range(len(keys))], group)
-        ctes.append((counted, self._heap_sql(path, reached)))
-        ctes.append((latest, self._latest_of_heap_sql(path, counted, group)))
+        ctes += (cut_ctes if self.many_moments else heap_ctes)(reached, latest, counted)
         return ctes, Latest(latest, group, counted=counted, hub=(source, keys))
 
     def _common_ctes(self, found: Mapping[str, Latest]) -> list[tuple[str, str]]:
@@ -233,57 +224,30 @@ class LatestRows(ABC):
         """True if the last k rows of a seed stand in a CTE of their own: other paths lead on from there."""
         return bool(self._onward_columns(path))
 
-    def _reached(self, path: Path, source: str, keys: list[str], group: tuple[str, ...]) -> _Reached:
-        """The visible rows of a path: those that point at the keys of a row of `source`."""
-        row, link = self._table(path.table), path.links[-1]
-        on = " AND ".join(f"r.{ident(c)} = {key}" for c, key in zip(link.child_columns, keys, strict=True))
-        on += self._found_visible(row, () if path.shared else link.child_columns, source)
-        return _Reached(source, group, f"FROM {source}\nJOIN {self.source(row)} r ON {on}")
-
-    def _ranked_sql(self, path: Path, reached: _Reached) -> str:
-        """The rows of each group with their ranks: structs `r` of what is listed, and columns that lead on."""
-        row, group = self._table(path.table), columns_of(reached.source, reached.group)
-        onward = "".join(f"    r.{ident(c)} AS {ident('r.' + c)},\n" for c in self._onward_columns(path))
-        order = [f"{time_sql(row, 'r')} DESC"] if row.time_column else []
-        order += [f"{_column(row, c, 'r')} DESC" for c in _row_key(row)]
-        return (
-            f"SELECT {group}, {columns_of(reached.source, self._moments)}, {self._listed_columns(path)} AS r,\n"
-            f"{onward}"
-            f"    row_number() OVER (PARTITION BY {group} ORDER BY {', '.join(order)}) AS rank\n"
-            f"{reached.sql}"
+    def _reached(self, path: Path, source: str, keys: list[str], group: tuple[str, ...]) -> Reached:
+        """The rows of a path: those that point at the keys of a row of `source`."""
+        table, link = self._table(path.table), path.links[-1]
+        visible = self._found_visible(table, () if path.shared else link.child_columns, source)
+        return Reached(
+            path,
+            table,
+            self.source(table),
+            link,
+            source,
+            tuple(keys),
+            group,
+            self._moments,
+            visible,
+            self._listed_columns(path),
+            self._onward_columns(path),
         )
 
-    def _heap_sql(self, path: Path, reached: _Reached) -> str:
-        """The keys of the last k rows of each group, time first, and how many rows it has."""
-        row, group = self._table(path.table), columns_of(reached.source, reached.group)
-        key = ", ".join(f"k{i}: {_column(row, c, 'r')}" for i, c in enumerate(_row_key(row)))
-        if row.time_column:
-            key = f"t: {time_sql(row, 'r')}, {key}"
-        return (
-            f"SELECT {group}, max({{{key}}}, {path.fanout}) AS top,\n"
-            f"    {self._counts_sql(path, 'r', reached.source)} AS counts\n"
-            f"{reached.sql}\n"
-            f"GROUP BY {group}"
-        )
-
-    def _latest_of_heap_sql(self, path: Path, heap: str, group: tuple[str, ...]) -> str:
-        """The rows whose keys a heap holds, as `_ranked_sql` gives them."""
-        row = self._table(path.table)
-        on = " AND ".join(f"{_column(row, c, 'r')} = top.key.k{i}" for i, c in enumerate(_row_key(row)))
-        unnested = f"SELECT {', '.join(group)}, unnest(top) AS key, generate_subscripts(top, 1) AS rank FROM {heap}"
-        return (
-            f"SELECT {columns_of('top', group)}, {self._listed_columns(path)} AS r, top.rank\n"
-            f"FROM ({unnested}) top\n"
-            f"JOIN {self.source(row)} r ON {on}{self._visible(row, 'r', 'top')}"
-        )
-
-    def _listed_columns(self, path: Path) -> str:
-        """The columns of a path's rows that its list is made of, as a struct; it has one field at least."""
-        row = self._table(path.table)
+    def _listed_columns(self, path: Path) -> tuple[str, ...]:
+        """The columns of a path's rows that its list is made of, one at least."""
+        table = self._table(path.table)
         names = [*self.inputs[path.table].columns, *(c for link in path.lookups for c in link.child_columns)]
-        names += [row.time_column] if row.time_column else []
-        fields = (f"{ident(c)}: {_column(row, c, 'r')}" for c in dict.fromkeys(names or _row_key(row)))
-        return "{" + ", ".join(fields) + "}"
+        names += [table.time_column] if table.time_column else []
+        return tuple(dict.fromkeys(names or row_key(table)))
 
     def _onward_columns(self, path: Path) -> tuple[str, ...]:
         """Columns of a children path's rows that lead on to grandchildren and hubs."""
@@ -292,16 +256,6 @@ class LatestRows(ABC):
             if path.kind == "children" and len(other.links) > 1 and other.links[0] == path.links[0]:
                 names += other.links[1].child_columns if other.kind == "hub" else other.links[1].parent_columns
         return tuple(dict.fromkeys(names))
-
-    def _counts_sql(self, path: Path, row: str, source: str) -> str:
-        """How many visible rows there are, in all and within each of the path's spans before as_of."""
-        table = self._table(path.table)
-        counts = ["count(*)"]
-        if table.time_column:
-            since = f"{time_sql(table, row)} > {source}.{AS_OF}"
-            spans = (f"to_seconds({round(days * 86_400)})" for days in path.count_days)
-            counts += [f"count(*) FILTER (WHERE {since} - {span})" for span in spans]
-        return "{" + ", ".join(f"w{i}: {count}" for i, count in enumerate(counts)) + "}"
 
     def _hub(self, path: Path) -> tuple[str, list[str]]:
         """Name of the CTE with each seed's hub, and the columns that the hub's rows point at."""
@@ -379,17 +333,3 @@ def _start_columns(path: Path) -> tuple[str, ...]:
     """Columns of the entity that a path starts from."""
     link = path.links[0]
     return link.child_columns if path.kind in ("parents", "siblings") else link.parent_columns
-
-
-def _row_key(table: Table) -> tuple[str, ...]:
-    """Columns that identify a row; without a primary key the position in storage does."""
-    return table.primary_key or ("rowid",)
-
-
-def _column(table: Table, name: str, alias: str) -> str:
-    return f"{alias}.rowid" if not table.primary_key and name == "rowid" else f"{alias}.{ident(name)}"
-
-
-def columns_of(source: str, columns: Iterable[str]) -> str:
-    """Columns of one relation as a select list."""
-    return ", ".join(f"{source}.{column}" for column in columns)

@@ -187,15 +187,16 @@ def random_examples(share: float) -> Any:
 
 
 @random_examples(1.0)
-@hypothesis.given(databases(), st.integers(1, 3), st.sampled_from([0.5, 1.0, 400.0]), st.booleans())
+@hypothesis.given(databases(), st.integers(1, 3), st.sampled_from([0.5, 1.0, 400.0]), st.booleans(), st.booleans())
 def test_random_databases_give_what_the_reference_gives(
-    drawn: tuple[Database, str], fanout: int, horizon: float, data_age: bool
+    drawn: tuple[Database, str], fanout: int, horizon: float, data_age: bool, many_moments: bool
 ) -> None:
     database, entity = drawn
     with duckdb.connect() as con:
         database.create(con, "da\"ta' base")
         database.create(con, "reversed", reverse_keyed=True)
         gather = planned(con, database, "da\"ta' base", entity, fanout, horizon, data_age=data_age)
+        gather = replace(gather, many_moments=many_moments)
         found = run(con, gather, ALL_SEEDS)
         reference = Reference(database, gather.paths, gather.inputs)
         for seed in ALL_SEEDS:
@@ -205,12 +206,12 @@ def test_random_databases_give_what_the_reference_gives(
 
 
 @random_examples(0.5)
-@hypothesis.given(databases())
-def test_delayed_seeds_see_the_database_as_it_was(drawn: tuple[Database, str]) -> None:
+@hypothesis.given(databases(), st.booleans())
+def test_delayed_seeds_see_the_database_as_it_was(drawn: tuple[Database, str], many_moments: bool) -> None:
     database, entity = drawn
     with duckdb.connect() as con:
         database.create(con, "whole")
-        gather = planned(con, database, "whole", entity, 2, data_age=True)
+        gather = replace(planned(con, database, "whole", entity, 2, data_age=True), many_moments=many_moments)
         found = run_delayed(con, gather, ALL_DELAYED)
         for i, until in enumerate(AS_OFS):
             database.ended(until).create(con, f"ended {i}")
@@ -511,16 +512,17 @@ def test_macro_with_subqueries_and_constants_as_arguments(
 # The generated SQL, as text. Rewrite the files with
 # RELSQL_UPDATE_FIXTURES=1 pytest tests/relsql/test_gather.py -k on_file
 
-CASES = ("entity", "parents", "siblings", "children", "grandchildren", "hub", "data_age", "message")
+CASES = ("entity", "parents", "siblings", "children", "grandchildren", "hub", "data_age", "message", "many_moments")
 
 
 def fixture_sql(con: duckdb.DuckDBPyConnection, kind: str) -> str:
     database = shop()
     database.create(con, "shop")
     gather = planned(con, database, "shop", "customers", 3, data_age=kind == "data_age")
-    shape = {"message": "siblings", "data_age": "entity"}.get(kind, kind)
+    shape = {"message": "siblings", "data_age": "entity", "many_moments": "hub"}.get(kind, kind)
+    gather = replace(gather, many_moments=kind == "many_moments")
     wanted = [p for p in gather.paths if p.kind == shape]
-    needed = {"grandchildren": 1, "hub": 1}.get(kind, 0)
+    needed = {"grandchildren": 1, "hub": 1}.get(shape, 0)
     walked = [p for p in gather.paths if needed and p.kind == "children" and p.links == wanted[0].links[:1]]
     paths = tuple(dict.fromkeys([gather.paths[0], *walked, wanted[0]]))
     if kind == "message":
