@@ -65,7 +65,7 @@ def gather_labels(
     function = f"relsql_text_{run.run_id}"
     create_arrow_function(con, function, texts.ids, ["VARCHAR"], "INTEGER")
     try:
-        gather = Gather(catalog, plan.schema, plan.paths, plan.inputs, function, many_moments=True)
+        gather = Gather(catalog, plan.schema, plan.paths, plan.inputs, function)
         seeds: dict[str, SeedSet] = {}
         for split, table in labels.items():
             done = sum(len(other) for other in seeds.values())

@@ -13,10 +13,11 @@ import pytest
 pytest.importorskip("torch")
 
 from relsql import seeds as module
+from relsql.blocks import concat_blocks
 from relsql.fit import SeedSet
 from relsql.gather import Gather
 from relsql.plan import Plan, make_plan
-from relsql.seeds import gather_seeds
+from relsql.seeds import FEW_MOMENTS, gather_seeds
 from tests.shop import QUICK, TASK, create_shop
 
 TIMES = [datetime.datetime(2022, month, 1) for month in (3, 6, 9)]
@@ -109,6 +110,19 @@ def test_data_end_where_labels_say(shop_con: duckdb.DuckDBPyConnection, plan: Pl
         shop_con.execute(f"CREATE TABLE cut.{table} AS FROM shop.{table} {where}", [end])
     assert_equal(seeds, gathered(shop_con, plan, label_rows(entities), "cut"))
     assert seeds.blocks[-1].totals.sum() < late.blocks[-1].totals.sum()
+
+
+def test_many_moments_are_as_good_as_one_by_one(shop_con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
+    moments = [datetime.datetime(2021, month, 1) for month in range(1, 13)]
+    assert len(moments) > FEW_MOMENTS
+    labels = pa.table({"entity": list(range(20)) * 12, "as_of": sorted(moments * 20), "label": np.arange(240)})
+    together = gathered(shop_con, plan, labels)
+    alone = [gathered(shop_con, plan, labels.slice(20 * i, 20)) for i in range(12)]
+    assert len(together) > 100
+    assert together.labels.tolist() == [label for part in alone for label in part.labels]
+    blocks = [concat_blocks([part.blocks[i] for part in alone], x.fanout) for i, x in enumerate(plan.layouts)]
+    days = np.concatenate([part.as_of_days for part in alone])
+    assert_equal(together, SeedSet(tuple(blocks), days, together.labels))
 
 
 def test_one_label_with_several_ends(shop_con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
