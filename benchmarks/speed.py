@@ -7,7 +7,7 @@ Every figure is taken in a process of its own. Ratios are taken within one run; 
     network            the score function alone, on rows gathered before, on one thread
     batch              SELECT ... FROM predict_churn_batch(as_of := ...), one moment for all
     score into         relsql score --into: all entities into a table, in chunks of 250,000
-    own as_of          SELECT predict_churn(id, as_of := ...), as_of by row
+    own as_of          SELECT predict_churn(id, as_of := ...), as_of by row; 250,000 customers in a statement
     hundred, one       the same call for 100 entities, and for one
     one by index       one entity where every foreign key has an index
     attach             opening the model's file and attaching: cold the first time in a process, warm again

@@ -49,6 +49,8 @@ LOOP_LIMIT = 100_000
 TOLERANCE = 1e-5
 DATA = "speed_data"
 BY_QUERY = "predict_by_query"
+CALLS_PER_STATEMENT = 250_000
+"""A statement holds what it gathers for all its calls: a million over ten tables take more than 19 GB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ def rows(size: Size) -> dict[str, Row]:
         "onnxruntime": Row(prepare_onnxruntime),
         "network": Row(prepare_network),
         **{name: Row(prepare_query, (query,), share) for name, (query, share) in queries(size).items()},
+        "own as_of": Row(prepare_ranges, (own_as_of_query(), size.customers)),
         "one by index": Row(prepare_indexed, (queries(size)["one"][0],), 4),
         "score into": Row(prepare_job),
         "attach": Row(prepare_attach),
@@ -79,18 +82,21 @@ def rows(size: Size) -> dict[str, Row]:
 
 def queries(size: Size) -> dict[str, tuple[str, float]]:
     """The calls of the SQL functions, with their share of repeats."""
-    customers = f"{DATA}.customers"
-    own_as_of = f"as_of := {LATEST} - to_days(CAST(customer_id % 365 AS INTEGER))"
     hundred = f"customer_id % {max(1, size.customers // 100)} = 1"
     return {
         "batch": (f"SELECT count(score) FROM predict_{MODEL}_batch(as_of := {LATEST})", 1),
-        "own as_of": (f"SELECT count(predict_{MODEL}(customer_id, {own_as_of})) FROM {customers}", 1),
         "hundred": (
-            f"SELECT count(predict_{MODEL}(customer_id, as_of := {LATEST})) FROM {customers} WHERE {hundred}",
+            f"SELECT count(predict_{MODEL}(customer_id, as_of := {LATEST})) FROM {DATA}.customers WHERE {hundred}",
             4,
         ),
         "one": (f"SELECT count(predict_{MODEL}({size.customers // 2}, as_of := {LATEST}))", 4),
     }
+
+
+def own_as_of_query() -> str:
+    """A call for each customer, with an as_of by row."""
+    own_as_of = f"as_of := {LATEST} - to_days(CAST(customer_id % 365 AS INTEGER))"
+    return f"SELECT count(predict_{MODEL}(customer_id, {own_as_of})) FROM {DATA}.customers"
 
 
 def connect(model: Path, data: Path, threads: int) -> duckdb.DuckDBPyConnection:
@@ -116,6 +122,14 @@ def counting(con: duckdb.DuckDBPyConnection, query: str) -> Work:
 def prepare_query(model: Path, data: Path, threads: int, query: str) -> Work:
     """A query over `predict_churn`."""
     return counting(connect(model, data, threads), query)
+
+
+def prepare_ranges(model: Path, data: Path, threads: int, query: str, customers: int) -> Work:
+    """A query over `predict_churn` and the table `customers`, in several statements."""
+    con, many = connect(model, data, threads), CALLS_PER_STATEMENT
+    ranges = [f"customer_id > {start} AND customer_id <= {start + many}" for start in range(0, customers, many)]
+    parts = [counting(con, f"{query} WHERE {part}") for part in ranges]
+    return lambda: sum(part() for part in parts)
 
 
 def prepare_indexed(model: Path, data: Path, threads: int, query: str) -> Work:
