@@ -5,7 +5,7 @@ the rows is up to the classes that build on it. The shape follows measurements (
 
 * hops are joins in FROM, never subqueries in WHERE, which decorrelate into cross products;
 * seeds are numbered: one small integer tells whose rows they are (`docs/decisions/0007-speed.md`);
-* the rows of groups are found by a window, by heaps or by cuts, see `relsql.ranking`;
+* the rows of groups are found by windows, heaps or cuts, see `relsql.ranking`;
 * hubs are gathered once per distinct (hub, as_of), not once per seed.
 
 Training for a database that lags behind asks for *delayed* seeds: their data end at `_until`, at or before `_as_of`.
@@ -22,7 +22,7 @@ from relsql.events import event_times_sql
 from relsql.features import NodeInputs, time_sql
 from relsql.indexes import Indexed
 from relsql.paths import Path
-from relsql.ranking import Reached, columns_of, cut_ctes, heap_ctes, row_key, window_sql
+from relsql.ranking import Reached, columns_of, cut_ctes, key_heap_ctes, row_key, time_heap_ctes, window_sql
 from relsql.schema import Link, Schema, Table
 from relsql.sql import ident, indented, with_ctes
 
@@ -196,7 +196,8 @@ class LatestRows(ABC):
             ctes.append((distinct, f"SELECT DISTINCT {hubs}, {columns_of(source, self._moments)}\nFROM {source}"))
         group = (*(f"hub{i}" for i in range(len(keys))), *self._moments)
         reached = self._reached(path, distinct, [f"{distinct}.hub{i}" for i in range(len(keys))], group)
-        ctes += (cut_ctes if self.many_moments else heap_ctes)(reached, latest, counted)
+        in_batch = cut_ctes if self.many_moments else time_heap_ctes
+        ctes += (key_heap_ctes if self.per_call else in_batch)(reached, latest, counted)
         return ctes, Latest(latest, group, counted=counted, hub=(source, keys))
 
     def _common_ctes(self, found: Mapping[str, Latest]) -> list[tuple[str, str]]:

@@ -1,9 +1,11 @@
-"""The latest rows of groups, in SQL: three ways to find the same rows.
+"""The latest rows of groups, in SQL: four ways to find the same rows.
 
 Groups are seeds, or hubs at moments. Which way is the cheapest depends on them:
 
 * a window ranks the rows of each group and carries their values: an entity has few rows, and most of them are wanted;
-* a heap, `max({time, key}, k)`, keeps k keys, and values are joined back: a hub has many rows, few of them are wanted;
+* a heap of times, `max(time, k)`, tells since when rows are wanted, and a window ranks those: a hub has many rows;
+* a heap of keys, `max({time, key}, k)`, keeps k keys, to which values are joined: slower by itself, but windows hand
+  their rows on in pieces, small ones in a call, and the function of texts is called for each;
 * a cut: rows are put in order once for each entity or hub, and cut at each moment, for groups that share their rows and
   differ in the moment, as the seeds of training do. How many rows come before a moment is found by an ASOF join.
 
@@ -14,7 +16,7 @@ row counts when its time <= the end of the data; one without time in a table tha
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from relsql.features import time_sql
 from relsql.paths import Path
@@ -90,20 +92,28 @@ def window_sql(reached: Reached) -> str:
     )
 
 
-def heap_ctes(reached: Reached, latest: str, counted: str) -> Ctes:
-    """The CTE `counted` of each group's `counts`, and the CTE `latest` of its last rows with their ranks."""
-    table, group = reached.table, columns_of(reached.source, reached.group)
-    key = ", ".join(f"k{i}: {column}" for i, column in enumerate(reached.row_key()))
-    if table.time_column:
-        key = f"t: {time_sql(table, 'r')}, {key}"
-    heap = (
-        f"SELECT {group}, max({{{key}}}, {reached.path.fanout}) AS top,\n"
-        f"    {counts_sql(reached.path, table, 'r', f'{reached.source}.{reached.moments[0]}')} AS counts\n"
-        f"{reached.joined()}\n"
-        f"GROUP BY {group}"
-    )
+def time_heap_ctes(reached: Reached, latest: str, counted: str) -> Ctes:
+    """The CTE `counted` of each group's `counts`, and the CTE `latest` of its last rows with their ranks.
+
+    A group's first columns are the keys that its rows point at.
+    """
+    first = reached.order()[0]
+    heap = _heap_sql(reached, f"list_min(max({first}, {reached.path.fanout})) AS since")
+    keys = tuple(f"{counted}.{key}" for key in reached.group[: len(reached.keys)])
+    visible = f" AND {first} <= {counted}.{reached.moments[-1]}" if reached.table.time_column else ""
+    wanted = replace(reached, source=counted, keys=keys, visible=f"{visible} AND {first} >= {counted}.since")
+    ranked = f"FROM (\n{indented(window_sql(wanted))}\n) ranked"
+    return [(counted, heap), (latest, f"SELECT *\n{ranked}\nWHERE ranked.rank <= {reached.path.fanout}")]
+
+
+def key_heap_ctes(reached: Reached, latest: str, counted: str) -> Ctes:
+    """As `time_heap_ctes`."""
+    table, row_key = reached.table, reached.row_key()
+    fields = [f"k{i}: {column}" for i, column in enumerate(row_key)]
+    fields = [f"t: {time_sql(table, 'r')}", *fields] if table.time_column else fields
+    heap = _heap_sql(reached, f"max({{{', '.join(fields)}}}, {reached.path.fanout}) AS top")
     names = ", ".join(reached.group)
-    on = " AND ".join(f"{column} = top.key.k{i}" for i, column in enumerate(reached.row_key()))
+    on = " AND ".join(f"{column} = top.key.k{i}" for i, column in enumerate(row_key))
     on += f" AND {time_sql(table, 'r')} <= top.{reached.moments[-1]}" if table.time_column else ""
     found = (
         f"SELECT {columns_of('top', reached.group)}, {reached.struct()} AS r, top.rank\n"
@@ -113,8 +123,19 @@ def heap_ctes(reached: Reached, latest: str, counted: str) -> Ctes:
     return [(counted, heap), (latest, found)]
 
 
+def _heap_sql(reached: Reached, heap: str) -> str:
+    """A heap over the visible rows of each group, and counts of them."""
+    group, as_of = columns_of(reached.source, reached.group), f"{reached.source}.{reached.moments[0]}"
+    return (
+        f"SELECT {group}, {heap},\n"
+        f"    {counts_sql(reached.path, reached.table, 'r', as_of)} AS counts\n"
+        f"{reached.joined()}\n"
+        f"GROUP BY {group}"
+    )
+
+
 def cut_ctes(reached: Reached, latest: str, counted: str) -> Ctes:
-    """As `heap_ctes`; before them the rows of all groups in order, and how many there are up to each time."""
+    """As `time_heap_ctes`; before them the rows of all groups in order, and how many there are up to each time."""
     name, keys = reached.path.name, [f"key{i}" for i in range(len(reached.keys))]
     ordered, up_to = f"{name}__ordered", f"{name}__up_to"
     listed, timed = ", ".join(keys), reached.table.time_column is not None
