@@ -152,15 +152,19 @@ class Gather(LatestRows):
         return path.counted and not self.per_call and bool(inputs.text_columns) and not told_by_codes
 
     def _common_ctes(self, found: Mapping[str, Latest]) -> list[tuple[str, str]]:
-        """What the network reads of the rows that rows of paths point at."""
+        """What the network reads of the rows that rows of paths point at, if any of their readers may see them.
+
+        The texts of others would get numbers, and be learned from in training.
+        """
         ctes: list[tuple[str, str]] = []
         for (key, columns), readers in readers_of(self.paths).items():
             pointing = [(found[path.name].rows, link) for path, link in readers if self._is_read_once(path, link)]
             if pointing:
                 table, name = self._table(key), pointed_name(self._table(key), columns)
-                seen = ident(name + " seen")
+                seen, end = ident(name + " seen"), self._end if table.time_column else None
                 source = seen_join_sql(seen, self.source(table), columns)
-                ctes.append((seen, seen_sql(pointing)))
+                source += f" AND {time_sql(table, 'p')} <= seen.until" if table.time_column else ""
+                ctes.append((seen, seen_sql(pointing, end=end)))
                 ctes.append((ident(name + " inputs"), self._inputs_sql(table, len(columns), source)))
         return ctes
 

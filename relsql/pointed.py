@@ -26,18 +26,20 @@ def pointed_name(table: Table, columns: tuple[str, ...]) -> str:
     return table.key if columns == table.primary_key else f"{table.key} by {', '.join(columns)}"
 
 
-def seen_sql(pointing: Sequence[tuple[str, Link]], *, by: bool = False) -> str:
+def seen_sql(pointing: Sequence[tuple[str, Link]], *, by: bool = False, end: str | None = None) -> str:
     """The distinct keys k0, k1, ... that rows of some CTEs, by name, point at.
 
-    `by` adds for each CTE whether its rows do: by0, by1, ...
+    `by` adds for each CTE whether its rows do: by0, by1, ... `end`, the column that says until when a row's reader may
+    see data, adds the latest of them as `until`.
     """
     parts = []
     for position, (rows, link) in enumerate(pointing):
         found = ", ".join(f"r.{ident(c)} AS k{i}" for i, c in enumerate(link.child_columns))
-        found += f", {position} AS reader" if by else ""
+        found += (f", {position} AS reader" if by else "") + (f", {end} AS until" if end else "")
         parts.append(f"SELECT {found} FROM {rows}")
     keys = ", ".join(f"k{i}" for i in range(len(pointing[0][1].child_columns)))
     told = "".join(f", bool_or(reader = {position}) AS by{position}" for position in range(len(pointing) if by else 0))
+    told += ", max(until) AS until" if end else ""
     pointed = "\nUNION ALL ".join(parts)
     return f"SELECT {keys}{told}\nFROM (\n{indented(pointed)}\n)\nGROUP BY {keys}"
 

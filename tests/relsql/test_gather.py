@@ -10,6 +10,7 @@ from pathlib import Path as File
 from typing import Any, cast
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from relsql.events import event_times_sql, latest_event_sql
@@ -21,6 +22,7 @@ from relsql.schema import Column, Link, Schema, Table
 from relsql.sql import ident, literal
 from relsql.store import use_catalog
 from tests.relsql.gather_reference import Answer, Database, Delayed, Gathered, Reference, Row, Seed, rounded
+from udfs.functions import create_arrow_function
 
 hypothesis = pytest.importorskip("hypothesis")
 st = pytest.importorskip("hypothesis.strategies")
@@ -348,6 +350,38 @@ def test_a_looked_up_parent_newer_than_as_of_is_absent(con: duckdb.DuckDBPyConne
     [(_, before, _)] = found[1, DAYS[2] - MICROSECOND]["orders"]
     [(_, after, _)] = found[1, DAYS[2]]["orders"]
     assert (before[2:], after) == ((0.0, None, None), (1.0, 2.0, 1.0, 0.0, 5.0))
+
+
+@pytest.mark.parametrize("many_moments", [False, True])
+def test_texts_that_no_seed_may_see_get_no_number(con: duckdb.DuckDBPyConnection, many_moments: bool) -> None:
+    key, time, letter = Column("id", "INTEGER"), Column("time", "TIMESTAMP"), Column("letter", "VARCHAR")
+    tables = (
+        Table("people", (key,), ("id",)),
+        Table("offers", (key, time, letter), ("id",), "time"),
+        Table("orders", (key, Column("p", "INTEGER"), Column("o", "INTEGER"), time), ("id",), "time"),
+    )
+    links = (Link("orders", ("p",), "people", ("id",)), Link("orders", ("o",), "offers", ("id",)))
+    rows = {
+        "people": [{"id": 1}],
+        "offers": [{"id": 1, "time": DAYS[0], "letter": "early"}, {"id": 2, "time": DAYS[2], "letter": "late"}],
+        "orders": [{"id": i, "p": 1, "o": i, "time": DAYS[0]} for i in (1, 2)],
+    }
+    database = Database(Schema({t.key: t for t in tables}, links), rows)
+    database.create(con, "d")
+    texts: list[str | None] = []
+
+    def number(column: pa.ChunkedArray) -> pa.Array:
+        texts.extend(column.to_pylist())
+        return pa.array([1] * len(column), pa.int32())
+
+    create_arrow_function(con, "number", number, ["VARCHAR"], "INTEGER")
+    gather = replace(planned(con, database, "d", "people", 2), text_function="number", many_moments=many_moments)
+    numbered = {}
+    for day in DAYS[1:3]:
+        texts.clear()
+        con.execute(gather.query(seeds_sql([(1, DAYS[0]), (1, day)], "INTEGER"))).fetchall()
+        numbered[day] = {text.rpartition(">")[2] for text in texts if text}
+    assert numbered == {DAYS[1]: {"early"}, DAYS[2]: {"early", "late"}}
 
 
 def test_siblings_follow_the_hub_not_the_column_that_points_at_it(con: duckdb.DuckDBPyConnection) -> None:
