@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, replace
 
 from exporters.sql_layers import linear_sql, norm_steps, sum_sql, twice_relu_sql
-from exporters.sql_network import COMMA, SqlNetwork
+from exporters.sql_network import SqlNetwork
 from exporters.sql_texts import new_texts_sql
 from relsql.card import ModelCard
 from relsql.head import DAYS_PER_YEAR, LARGEST_LOG
@@ -21,7 +21,7 @@ from relsql.publications import comment_start, macro_names, new_texts_view, text
 from relsql.row_embeddings import table_name
 from relsql.schema import DEFAULT_SCHEMA, RELSQL_SCHEMA, Table
 from relsql.seed_sql import all_seeds_sql, call_seed_sql
-from relsql.sql import ident, indented, literal, qualified
+from relsql.sql import COMMA, ident, indented, literal, qualified
 
 FARTHEST_DAY = 106_751_991.0
 """Days from 1970 to the ends of TIMESTAMP, which infinite times lie at."""

@@ -40,9 +40,8 @@ from relsql.ranking import columns_of, counts_sql, struct_sql
 from relsql.row_embeddings import text_hash_sql
 from relsql.schema import Link, Table
 from relsql.segments import DATA_AGE
-from relsql.sql import ident, indented, literal
+from relsql.sql import COMMA, ident, indented, literal
 
-COMMA = ",\n"
 LONG_WINDOW = 8
 """Rows from which on a mean of states is faster as an inner product."""
 

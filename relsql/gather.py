@@ -31,9 +31,8 @@ from relsql.pointed import pointed_name, readers_of, seen_join_sql, seen_sql
 from relsql.ranking import columns_of, counts_sql
 from relsql.schema import Link, Table
 from relsql.segments import DATA_AGE, counts_name, segments
-from relsql.sql import ident, indented
+from relsql.sql import COMMA, ident, indented
 
-COMMA = ",\n"
 TOLD_BY_CODES = -1
 """Stands for the number of a text that the row's category codes tell."""
 

@@ -63,8 +63,19 @@ class Reached:
 
     def joined(self) -> str:
         """FROM and JOIN of the visible rows."""
-        on = " AND ".join(f"r.{ident(c)} = {key}" for c, key in zip(self.link.child_columns, self.keys, strict=True))
-        return f"FROM {self.source}\nJOIN {self.relation} r ON {on}{self.visible}"
+        return f"FROM {self.source}\nJOIN {self.relation} r ON {self.points_at(self.keys)}{self.visible}"
+
+    def points_at(self, keys: Iterable[str]) -> str:
+        """The condition that a row points at keys."""
+        return " AND ".join(f"r.{ident(c)} = {key}" for c, key in zip(self.link.child_columns, keys, strict=True))
+
+    def visible_to(self, source: str) -> str:
+        """The condition that a row's time is at or before the end of the data of a relation's group, as `visible`."""
+        return f" AND {time_sql(self.table, 'r')} <= {source}.{self.moments[-1]}" if self.table.time_column else ""
+
+    def onward_sql(self) -> str:
+        """The columns `onward` within a select list, a line each."""
+        return "".join(f"    r.{ident(c)} AS {ident('r.' + c)},\n" for c in self.onward)
 
     def struct(self) -> str:
         """The wanted columns of a row as a struct."""
@@ -82,11 +93,10 @@ class Reached:
 def window_sql(reached: Reached) -> str:
     """All visible rows of each group with their ranks."""
     group = columns_of(reached.source, reached.group)
-    onward = "".join(f"    r.{ident(c)} AS {ident('r.' + c)},\n" for c in reached.onward)
     order = ", ".join(f"{term} DESC" for term in reached.order())
     return (
         f"SELECT {columns_of(reached.source, reached.carried)}, {reached.struct()} AS r,\n"
-        f"{onward}"
+        f"{reached.onward_sql()}"
         f"    row_number() OVER (PARTITION BY {group} ORDER BY {order}) AS rank\n"
         f"{reached.joined()}"
     )
@@ -100,25 +110,23 @@ def time_heap_ctes(reached: Reached, latest: str, counted: str) -> Ctes:
     first = reached.order()[0]
     heap = _heap_sql(reached, f"list_min(max({first}, {reached.path.fanout})) AS since")
     keys = tuple(f"{counted}.{key}" for key in reached.group[: len(reached.keys)])
-    visible = f" AND {first} <= {counted}.{reached.moments[-1]}" if reached.table.time_column else ""
-    wanted = replace(reached, source=counted, keys=keys, visible=f"{visible} AND {first} >= {counted}.since")
+    visible = f"{reached.visible_to(counted)} AND {first} >= {counted}.since"
+    wanted = replace(reached, source=counted, keys=keys, visible=visible)
     ranked = f"FROM (\n{indented(window_sql(wanted))}\n) ranked"
     return [(counted, heap), (latest, f"SELECT *\n{ranked}\nWHERE ranked.rank <= {reached.path.fanout}")]
 
 
 def key_heap_ctes(reached: Reached, latest: str, counted: str) -> Ctes:
-    """As `time_heap_ctes`."""
-    table, row_key = reached.table, reached.row_key()
-    fields = [f"k{i}: {column}" for i, column in enumerate(row_key)]
-    fields = [f"t: {time_sql(table, 'r')}", *fields] if table.time_column else fields
+    """The same CTEs as `time_heap_ctes`, by keys."""
+    fields = [f"k{i}: {column}" for i, column in enumerate(reached.row_key())]
+    fields = [f"t: {time_sql(reached.table, 'r')}", *fields] if reached.table.time_column else fields
     heap = _heap_sql(reached, f"max({{{', '.join(fields)}}}, {reached.path.fanout}) AS top")
     names = ", ".join(reached.group)
-    on = " AND ".join(f"{column} = top.key.k{i}" for i, column in enumerate(row_key))
-    on += f" AND {time_sql(table, 'r')} <= top.{reached.moments[-1]}" if table.time_column else ""
+    on = " AND ".join(f"{column} = top.key.k{i}" for i, column in enumerate(reached.row_key()))
     found = (
         f"SELECT {columns_of('top', reached.group)}, {reached.struct()} AS r, top.rank\n"
         f"FROM (SELECT {names}, unnest(top) AS key, generate_subscripts(top, 1) AS rank FROM {counted}) top\n"
-        f"JOIN {reached.relation} r ON {on}"
+        f"JOIN {reached.relation} r ON {on}{reached.visible_to('top')}"
     )
     return [(counted, heap), (latest, found)]
 
@@ -160,15 +168,14 @@ def cut_ctes(reached: Reached, latest: str, counted: str) -> Ctes:
 
 def _ordered_sql(reached: Reached, asked: str, keys: list[str]) -> str:
     """The rows that point at one of the keys, those of a key numbered from the oldest on: nth = 1, 2, ..."""
-    on = " AND ".join(f"r.{ident(c)} = asked.{key}" for c, key in zip(reached.link.child_columns, keys, strict=True))
-    onward = "".join(f"    r.{ident(c)} AS {ident('r.' + c)},\n" for c in reached.onward)
+    on = reached.points_at(f"asked.{key}" for key in keys)
     time, where = "", ""
     if reached.table.time_column:
         time, where = f", {time_sql(reached.table, 'r')} AS t", f"\nWHERE {time_sql(reached.table, 'r')} IS NOT NULL"
     part = columns_of("asked", keys)
     return (
         f"SELECT {part}{time}, {reached.struct()} AS r,\n"
-        f"{onward}"
+        f"{reached.onward_sql()}"
         f"    row_number() OVER (PARTITION BY {part} ORDER BY {', '.join(reached.order())}) AS nth\n"
         f"FROM (SELECT DISTINCT {asked} FROM {reached.source}) asked\n"
         f"JOIN {reached.relation} r ON {on}{where}"

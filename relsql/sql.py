@@ -7,6 +7,9 @@ import math
 import re
 from collections.abc import Container, Iterable
 
+COMMA = ",\n"
+"""Between the items of a list that has a line for each."""
+
 _QUOTED_OR_BREAK = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\n(?!\n)""")
 
 
