@@ -188,7 +188,7 @@ class BlockSAGEConv(SAGEConv):  # type: ignore[misc]
 
     def forward(self, x: Tensor, places: Tensor) -> Tensor:
         """Rows float32 [rows, channels], places int64 [seeds, fanout] -> messages float32 [seeds, channels]."""
-        message: Tensor = self.lin_l(self.dropout(self.aggr_module(x, places)))
+        message: Tensor = self.lin_l(self.dropout(self.aggr_module(x, places, dim_size=places.shape[0])))
         return message
 
 
@@ -236,7 +236,7 @@ class PathLayer(nn.Module):
     def statistics(self, numbers: Tensor, reading: PathTensors) -> Tensor:
         """Statistics of each seed's rows, float32 [seeds, statistics]; the arguments are those of `forward`."""
         values = torch.cat([spread(numbers, reading.rows[0]), self.age_scaling.standardised(reading.ages)], dim=1)
-        averages = self.averages(values, reading.places)
+        averages = self.averages(values, reading.places, dim_size=reading.places.shape[0])
         return torch.cat([torch.log1p(reading.totals), averages], dim=1)
 
 
