@@ -99,7 +99,9 @@ def has_formula1() -> bool:
 @click.option("--sizes", default="10000,100000,1000000", help="Numbers of customers, with commas between.")
 @click.option("--variants", help=f"{', '.join(DATABASES)}; with commas between. Default: all there are.")
 @click.option("--threads", default="2", help="DuckDB threads; several numbers with commas between are compared.")
-@click.option("--repeats", default=5, type=click.IntRange(min=1), help="Warm runs; their median counts.")
+@click.option(
+    "--repeats", default=5, type=click.IntRange(min=1), help="Warm runs, fewer of what is slow; the median counts."
+)
 @click.option("--out", default=DEFAULT_CACHE / "speed.json", type=click.Path(path_type=Path), help="Results file.")
 @click.option("--plot", "plot_file", type=click.Path(path_type=Path), help="Draw cost per entity: docs/speed.svg.")
 @click.option("--cache", default=DEFAULT_CACHE, type=click.Path(path_type=Path), help="Folder of the databases.")

@@ -36,6 +36,9 @@ class Timing:
         return self.entities / self.warm_seconds
 
 
+ENOUGH_SECONDS = 60.0
+"""After so long, work is not repeated once more."""
+
 Result = TypeVar("Result")
 
 Work = Callable[[], int]
@@ -43,11 +46,11 @@ Work = Callable[[], int]
 
 
 def timed(prepare: Callable[..., Work], *arguments: object, repeats: int) -> Timing:
-    """Run `prepare(*arguments)`, and what it returns 1 + `repeats` times, in a new process.
+    """Run `prepare(*arguments)`, and what it returns 1 + `repeats` times, in a new process; slow work less often.
 
     Both have to be picklable: functions of a module and plain values.
     """
-    return in_new_process(_timed, prepare, arguments, repeats)
+    return in_new_process(measured, prepare, arguments, repeats)
 
 
 def in_new_process(function: Callable[..., Result], *arguments: object) -> Result:
@@ -57,13 +60,14 @@ def in_new_process(function: Callable[..., Result], *arguments: object) -> Resul
         return pool.submit(function, *arguments).result()
 
 
-def _timed(prepare: Callable[..., Work], arguments: tuple[object, ...], repeats: int) -> Timing:
+def measured(prepare: Callable[..., Work], arguments: tuple[object, ...], repeats: int) -> Timing:
+    """`timed` in this process; once at least, then until it took `ENOUGH_SECONDS` or was repeated often enough."""
     start = time.perf_counter()
     work = prepare(*arguments)
     entities = work()
     cold = time.perf_counter() - start
-    seconds = []
-    for _ in range(repeats):
+    seconds: list[float] = []
+    while len(seconds) < repeats and (not seconds or sum(seconds) < ENOUGH_SECONDS):
         start = time.perf_counter()
         work()
         seconds.append(time.perf_counter() - start)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import speed, speed_f1, speed_rows
+from benchmarks import speed, speed_f1, speed_rows, timing
 from benchmarks.speed import measure, train_model
 from benchmarks.speed_data import LATEST, ORDERS_PER_CUSTOMER, SCHEMAS, Size, create
 from benchmarks.speed_report import Measured, plot, table, target_lines, targets, threads_table, write_json
@@ -254,3 +254,20 @@ def test_timings_are_of_another_process(repeats: int) -> None:
     small, large = (timed(allocate, size, repeats=repeats) for size in (1, 600_000_000))
     assert small.entities == large.entities == 1
     assert large.peak_bytes - small.peak_bytes > 400e6 and peak_bytes() - before < 300e6
+
+
+def test_slow_work_is_repeated_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    def prepare() -> Work:
+        def work() -> int:
+            done.append("once")
+            return 1
+
+        return work
+
+    timing.measured(prepare, (), 4)
+    assert len(done) == 1 + 4
+    monkeypatch.setattr(timing, "ENOUGH_SECONDS", 0.0)
+    timing.measured(prepare, (), 4)
+    assert len(done) == (1 + 4) + (1 + 1)
