@@ -55,6 +55,19 @@ def test_graph_component_agrees_on_unseen_shapes() -> None:
     assert "path orders.totals" in names and not {"path people.ages", "path people.totals"} & names
 
 
+def test_the_graph_network_is_captured_at_the_first_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    attempts, export = [], torch.export.export
+
+    def counted(*arguments: Any, strict: bool = False, **options: Any) -> torch.export.ExportedProgram:
+        attempts.append("bytecode" if strict else "calls")
+        return export(*arguments, strict=strict, **options)
+
+    monkeypatch.setattr(torch.export, "export", counted)
+    exporter.export_graph(network(), CONFIG.text_width)
+    # The second attempt traces bytecode, which takes longer than all the rest.
+    assert attempts == ["calls"]
+
+
 def test_graph_component_reads_what_the_scorer_feeds_it() -> None:
     torch.manual_seed(1)
     net = GraphNetwork(LAYOUTS, CONFIG)
