@@ -17,6 +17,7 @@ import pyarrow as pa
 from relsql.blocks import FloatArray
 from relsql.card import ModelCard
 from relsql.row_embeddings import stored_sql, text_hash_sql
+from relsql.runs import interrupted
 
 PRELOADED = 50_000
 """Texts that are read at attach: all of a small database, a few hundredths of a second of a large one."""
@@ -98,7 +99,9 @@ class StoredEmbeddings:
                 continue
             try:
                 return source.lookup(texts)
-            except duckdb.Error:
+            except duckdb.Error as error:
+                if interrupted(error):
+                    raise
                 # Closed, detached or dropped since: what it held is encoded on the spot.
                 self._sources = [other for other in self._sources if other is not source]
         return [], np.zeros((0, self._card.encoder.width), dtype=np.float32)

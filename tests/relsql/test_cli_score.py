@@ -93,7 +93,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(shop: Path) -> None:
         time.sleep(0.01)
     running.send_signal(signal.SIGINT)
     _, stderr = running.communicate(timeout=60)
-    assert running.returncode == 130 and "the same command goes on" in stderr
+    assert running.returncode == 130 and "the same command goes on" in stderr, stderr
     done = count(shop)
     assert done % 2 == 0 and done < CUSTOMERS + 1000
     finished = subprocess.run(command, capture_output=True, text=True)

@@ -157,3 +157,17 @@ def test_attaching_again_reads_what_was_stored_since(shop: Path, encoded: list[s
         relsql.attach(con)
         scores(con)
         assert encoded == []
+
+
+def test_an_interrupted_look_up_is_none_that_failed(
+    shop: Path, encoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(source: stored._Source, texts: Sequence[str]) -> stored.Found:
+        raise duckdb.InterruptException("INTERRUPT Error: Interrupted!")
+
+    with relsql.connect(shop) as con:
+        with monkeypatch.context() as patched, pytest.raises(duckdb.Error, match="INTERRUPT"):
+            patched.setattr(stored._Source, "lookup", interrupt)
+            con.execute(ALL)
+        scores(con)
+        assert not encoded
