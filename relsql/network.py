@@ -188,6 +188,7 @@ class BlockSAGEConv(SAGEConv):  # type: ignore[misc]
 
     def forward(self, x: Tensor, places: Tensor) -> Tensor:
         """Rows float32 [rows, channels], places int64 [seeds, fanout] -> messages float32 [seeds, channels]."""
+        # Without dim_size PyG reads the largest index, which torch cannot know when it exports.
         message: Tensor = self.lin_l(self.dropout(self.aggr_module(x, places, dim_size=places.shape[0])))
         return message
 
