@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import datetime
 import json
-import signal
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import FrameType
 
 import duckdb
 
@@ -107,33 +104,6 @@ def keyboard_interrupts() -> Iterator[None]:
         if interrupted(error):
             raise KeyboardInterrupt from error
         raise
-
-
-@contextmanager
-def remembered_interrupts() -> Iterator[Callable[[], None]]:
-    """Remember Ctrl-C: gives a function that raises KeyboardInterrupt if it was pressed in the block.
-
-    A library that loads another one, which it can do without, passes over a KeyboardInterrupt that comes meanwhile. Off
-    the main thread, where Python does not handle signals, the function does nothing.
-    """
-    former, pressed = signal.getsignal(signal.SIGINT), threading.Event()
-    if threading.current_thread() is not threading.main_thread() or not callable(former):
-        yield lambda: None
-        return
-
-    def remember(number: int, frame: FrameType | None) -> None:
-        pressed.set()
-        former(number, frame)
-
-    def check() -> None:
-        if pressed.is_set():
-            raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, remember)
-    try:
-        yield check
-    finally:
-        signal.signal(signal.SIGINT, former)
 
 
 def _now() -> datetime.datetime:

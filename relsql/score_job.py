@@ -20,7 +20,6 @@ from relsql.errors import DatabaseError
 from relsql.job_store import ScoreJob, advance_job, find_table, is_mark, mark_table, read_job, save_job
 from relsql.latest import ENTITY
 from relsql.registry import active_card, read_card
-from relsql.runs import remembered_interrupts
 from relsql.schema import DEFAULT_SCHEMA, current_catalog, table_key
 from relsql.scores import output_table
 from relsql.seed_sql import latest_sql
@@ -144,18 +143,16 @@ def run_job(con: duckdb.DuckDBPyConnection, job: ScoreJob, progress: JobProgress
 
     Raises:
         DatabaseError: the database cannot be written, the memory limit is too small, or another connection has changed
-            the job. KeyboardInterrupt: Ctrl-C. The chunks done before are kept.
+            the job; the chunks done before are kept.
     """
     catalog = current_catalog(con)
     card = read_card(con, catalog, job.model, job.version)
     report = progress or (lambda phase, fraction, metrics: None)
     report("score", job.chunks_done / job.chunks, {"entities": job.entities})
-    with remembered_interrupts() as stop_if_interrupted:
-        while not job.finished:
-            stop_if_interrupted()
-            with _memory_explained(con, job.target, job.chunk_rows), transaction(con):
-                job = (_score_changed if job.changed_only else _score_all)(con, catalog, card, job)
-            report("score", job.chunks_done / job.chunks, {"entities": job.entities, "scored": job.scored})
+    while not job.finished:
+        with _memory_explained(con, job.target, job.chunk_rows), transaction(con):
+            job = (_score_changed if job.changed_only else _score_all)(con, catalog, card, job)
+        report("score", job.chunks_done / job.chunks, {"entities": job.entities, "scored": job.scored})
     return job
 
 

@@ -391,31 +391,6 @@ def test_an_interrupted_query_loses_one_chunk(shop: Path) -> None:
         assert len(rows(con)) == CUSTOMERS
 
 
-def test_ctrl_c_that_a_library_passes_over_ends_the_job_after_the_chunk(shop: Path) -> None:
-    former = signal.getsignal(signal.SIGINT)
-
-    def press(phase: str, fraction: float, metrics: dict[str, float]) -> None:
-        if fraction:
-            with contextlib.suppress(KeyboardInterrupt):
-                signal.raise_signal(signal.SIGINT)
-
-    with relsql.connect(shop) as con:
-        opened = open_job(con, "churn", "risk", chunk_rows=10)
-        with pytest.raises(KeyboardInterrupt):
-            run_job(con, opened.job, press)
-        assert len(rows(con)) == 10 and signal.getsignal(signal.SIGINT) is former
-
-
-def test_ctrl_c_that_is_passed_over_in_the_last_chunk_comes_too_late(shop: Path) -> None:
-    def press(phase: str, fraction: float, metrics: dict[str, float]) -> None:
-        if fraction == 1:
-            with contextlib.suppress(KeyboardInterrupt):
-                signal.raise_signal(signal.SIGINT)
-
-    with relsql.connect(shop) as con:
-        assert run_job(con, open_job(con, "churn", "risk", chunk_rows=10).job, press).finished
-
-
 def test_too_little_memory_names_the_setting_and_loses_nothing(shop: Path) -> None:
     with relsql.connect(shop) as con:
         con.execute("INSERT INTO customers SELECT 1000 + i, 'x', NULL, 1 FROM range(20000) t(i)")
