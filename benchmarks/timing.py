@@ -61,13 +61,13 @@ def in_new_process(function: Callable[..., Result], *arguments: object) -> Resul
 
 
 def measured(prepare: Callable[..., Work], arguments: tuple[object, ...], repeats: int) -> Timing:
-    """`timed` in this process; once at least, then until it took `ENOUGH_SECONDS` or was repeated often enough."""
+    """`timed` in this process. Work is repeated until that took `ENOUGH_SECONDS`, `repeats` times at most."""
     start = time.perf_counter()
     work = prepare(*arguments)
     entities = work()
     cold = time.perf_counter() - start
     seconds: list[float] = []
-    while len(seconds) < repeats and (not seconds or sum(seconds) < ENOUGH_SECONDS):
+    while len(seconds) < repeats and sum(seconds) < ENOUGH_SECONDS:
         start = time.perf_counter()
         work()
         seconds.append(time.perf_counter() - start)
