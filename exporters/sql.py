@@ -8,6 +8,7 @@ up beside themselves, which is why macros read views.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from exporters.sql_layers import linear_sql, norm_steps, sum_sql, twice_relu_sql
@@ -20,6 +21,7 @@ from relsql.latest import AS_OF, ENTITY, SEED
 from relsql.publications import comment_start, macro_names, new_texts_view, texts_table
 from relsql.row_embeddings import table_name
 from relsql.schema import DEFAULT_SCHEMA, RELSQL_SCHEMA, Table
+from relsql.sealed import sealed, sealed_expression
 from relsql.seed_sql import all_seeds_sql, call_seed_sql
 from relsql.sql import COMMA, ident, indented, literal, qualified
 
@@ -66,12 +68,16 @@ class SqlModel:
             windows=card.windows,
         )
 
-    def statements(self) -> list[str]:
+    def statements(self, *, seal: bool = True) -> list[str]:
         """Statements that create views, macros and the table of texts in the current database.
 
-        The tables of weights and of row embeddings must be there.
+        The tables of weights and of row embeddings must be there. Queries are sealed, see `relsql.sealed`; without
+        `seal` they are the same queries for people to read.
         """
-        views, call, batch = self.views(), self.call_sql(), self.batch_sql()
+        query_form = sealed if seal else str
+        views = [(view, query_form(query)) for view, query in self.views()]
+        call = sealed_expression(self.call_sql()) if seal else self.call_sql()
+        batch = query_form(self.batch_sql())
         scored, full, table = (qualified(DEFAULT_SCHEMA, name) for name in macro_names(self.card.name))
         described = {
             f"MACRO {scored}": "Score of one entity; NULL for one that is not known.",
@@ -80,7 +86,7 @@ class SqlModel:
             f"TABLE {qualified(RELSQL_SCHEMA, self.weights_table)}": "Weights of the network, one row.",
             **{f"VIEW {qualified(RELSQL_SCHEMA, view)}": "What the model reads of a table." for view, _ in views},
         }
-        texts = self.text_statements()
+        texts = self.text_statements(query_form)
         if texts:
             identity = self.card.identity
             described[f"TABLE {qualified(RELSQL_SCHEMA, texts_table(identity))}"] = "What texts say to rows of a table."
@@ -94,7 +100,7 @@ class SqlModel:
             *(f"COMMENT ON {what} IS {literal(f'{self.comment()}. {text}')}" for what, text in described.items()),
         ]
 
-    def text_statements(self) -> list[str]:
+    def text_statements(self, query_form: Callable[[str], str]) -> list[str]:
         """Statements that create and fill the table of texts, and the view of those that it lacks."""
         identity, network = self.card.identity, self.network()
         query = new_texts_sql(network, qualified(RELSQL_SCHEMA, table_name(identity)))
@@ -103,7 +109,7 @@ class SqlModel:
         view = qualified(RELSQL_SCHEMA, new_texts_view(identity))
         return [
             f"CREATE OR REPLACE TABLE {network.texts} (place VARCHAR, text_hash UHUGEINT, said FLOAT[])",
-            f"CREATE OR REPLACE VIEW {view} AS\n{query}",
+            f"CREATE OR REPLACE VIEW {view} AS\n{query_form(query)}",
             f"INSERT INTO {network.texts} FROM {view}",
         ]
 
@@ -192,7 +198,7 @@ class SqlModel:
             ("timed", f"SELECT *,\n    list_concat(state, [{COMMA.join(time)}]) AS inputs\nFROM dated"),
             (
                 "hidden",
-                f"SELECT *,\n    list_append({twice_relu_sql(linear_sql('head.hidden', 'inputs'))}, 1.0) AS hidden\n"
+                f"SELECT *,\n    list_concat({twice_relu_sql(linear_sql('head.hidden', 'inputs'))}, [1.0]) AS hidden\n"
                 f"FROM timed",
             ),
             (
@@ -243,5 +249,9 @@ class SqlModel:
         alias = ident(f"see relsql selftest FILE {self.card.name}")
         columns = ["rowid"] if not table.primary_key else []
         # A column of another type goes on to work as long as its values can be cast.
-        columns += [f"CAST({alias}.{ident(c.name)} AS {c.type}) AS {ident(c.name)}" for c in table.columns]
+        for column in table.columns:
+            value = f"CAST({alias}.{ident(column.name)} AS {column.type})"
+            # ARRAY values as text, see `Table.sql_without_arrays`.
+            value = f"CAST({value} AS VARCHAR)" if column.holds_array else value
+            columns.append(f"{value} AS {ident(column.name)}")
         return f"SELECT {indented(COMMA.join(columns)).lstrip()}\nFROM {table.sql()} AS {alias}"

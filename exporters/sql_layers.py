@@ -64,7 +64,7 @@ def means_sql(rows: str, width: int, window: int, share: str | None = None) -> s
     if window == 1:
         return f"{rows}[1]"
     elements = f"list_transform({rows}, lambda r: r[i])"
-    mean = f"list_inner_product({elements}, {share})" if share else f"list_avg({elements})"
+    mean = f"list_inner_product({elements}, {share})" if share else f"list_aggregate({elements}, 'avg')"
     return f"list_transform(range(1, {width + 1}), lambda i: {mean})"
 
 

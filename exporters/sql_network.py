@@ -143,9 +143,10 @@ class SqlNetwork(LatestRows):
     def _read_sql(self, table: Table, row: str, kept: Iterable[str], source: str) -> str:
         """A query for what the network reads of a table's rows: numbers, codes and the text's hash, beside `kept`."""
         inputs = self.inputs[table.key]
+        values = [f"CAST({number_sql(table, n, row, 'NULL')} AS FLOAT)" for n in inputs.static_numbers]
         # NaN is a missing number too.
-        values = (f"nullif(CAST({number_sql(table, n, row, 'NULL')} AS FLOAT), 'nan')" for n in inputs.static_numbers)
-        columns = [*kept, f"[{', '.join(values)}]::FLOAT[] AS numbers"]
+        known = (f"CASE WHEN {value} = 'nan' THEN NULL ELSE {value} END" for value in values)
+        columns = [*kept, f"[{', '.join(known)}]::FLOAT[] AS numbers"]
         columns.append(f"[{', '.join(category_sql(c, row) for c in inputs.categories)}]::INTEGER[] AS codes")
         if inputs.text_columns:
             columns.append(f"{text_hash_sql(text_sql(table, inputs, row))} AS text_hash")
@@ -183,7 +184,7 @@ class SqlNetwork(LatestRows):
             (
                 encoded,
                 f"SELECT * EXCLUDE ({', '.join(dropped)}),\n"
-                f"    list_append({distances_sql('w.edges', 'scaled')}, 1) AS inputs{said}{coded}\n"
+                f"    list_concat({distances_sql('w.edges', 'scaled')}, [1]) AS inputs{said}{coded}\n"
                 f"FROM {scaled}",
             ),
             (summed, f"SELECT * EXCLUDE ({used}),\n    {mapped} AS sum\nFROM {encoded}"),

@@ -23,7 +23,7 @@ def new_texts_sql(network: SqlNetwork, embeddings: str) -> str:
 def _texts_of(network: SqlNetwork, table: Table, embeddings: str) -> str:
     text_hash = text_hash_sql(text_sql(table, network.inputs[table.key], "p"))
     embedded = (
-        f"SELECT text_hash, list_append(CAST(embedding AS DOUBLE[]), 1.0) AS inputs\n"
+        f"SELECT text_hash, list_concat(CAST(embedding AS DOUBLE[]), [1.0]) AS inputs\n"
         f"FROM (SELECT DISTINCT {text_hash} AS text_hash FROM {network.source(table)} p)\n"
         f"JOIN {embeddings} USING (text_hash)\n"
         f"ANTI JOIN (FROM {network.texts} WHERE place = {literal(table.key)}) USING (text_hash)"

@@ -17,6 +17,7 @@ from relsql.errors import MissingExtraError
 from relsql.features import NodeInputs, category_sql, fit_node_inputs, number_sql
 from relsql.labels import LabelTable, Split, entity_key, label_table
 from relsql.schema import Schema
+from relsql.sealed import sealed
 from relsql.sql import ident
 from relsql.task import Task
 
@@ -83,7 +84,7 @@ def features(
                 ORDER BY l.as_of, l.entity"""
     with con.cursor() as cursor:
         cursor.register("relsql_labels", labels.table)
-        result = cursor.sql(query).to_arrow_table()
+        result = cursor.sql(sealed(query)).to_arrow_table()
         cursor.unregister("relsql_labels")
     columns = [np.asarray(column.to_numpy(), dtype=np.float64) for column in result.columns]
     return np.column_stack(columns[:-1]), columns[-1]

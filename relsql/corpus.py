@@ -8,13 +8,16 @@ import duckdb
 
 from relsql.features import NodeInputs, text_sql, time_sql
 from relsql.schema import Schema
+from relsql.sealed import sealed
 from relsql.sql import literal
 
 
 def row_text_queries(catalog: str, schema: Schema, inputs: dict[str, NodeInputs]) -> list[str]:
     """For each table that has textual columns the query of its row texts, one `text` per row."""
     tables = [(schema.table(key), found) for key, found in inputs.items() if found.text_columns]
-    return [f"SELECT {text_sql(table, found, 'r')} AS text FROM {table.sql(catalog)} r" for table, found in tables]
+    return [
+        sealed(f"SELECT {text_sql(table, found, 'r')} AS text FROM {table.sql(catalog)} r") for table, found in tables
+    ]
 
 
 def distinct_texts(
@@ -47,5 +50,5 @@ def distinct_texts(
         query = f"SELECT DISTINCT {text_sql(table, inputs[key], 'r')} AS text FROM {table.sql(catalog)} r{where}"
         if limit_per_table is not None:
             query = f"SELECT text FROM ({query}) ORDER BY md5(text) LIMIT {limit_per_table}"
-        texts += sorted(row[0] for row in con.execute(query).fetchall())
+        texts += sorted(row[0] for row in con.execute(sealed(query)).fetchall())
     return texts

@@ -16,6 +16,7 @@ from typing import Literal
 import duckdb
 
 from relsql.schema import Column, Schema, Table
+from relsql.sealed import sealed
 from relsql.serialize import ZONED_TYPES, row_text_sql, utc_sql
 from relsql.sql import ident, literal
 
@@ -216,7 +217,7 @@ def _tells_the_time(con: duckdb.DuckDBPyConnection, source: str, table: Table, c
             FROM (SELECT r.{ident(column.name)} AS value, {time_sql(table, "r")} AS time FROM {source})
             WHERE value IS NOT NULL AND time IS NOT NULL
         )"""
-    correlation, distinct = con.execute(query).fetchall()[0]
+    correlation, distinct = con.execute(sealed(query)).fetchall()[0]
     return correlation is not None and distinct > 2 and abs(correlation) > TELLS_THE_TIME
 
 
@@ -245,7 +246,7 @@ def _number_kind(con: duckdb.DuckDBPyConnection, source: str, column: Column) ->
         return None
     name = f"r.{ident(column.name)}"
     [(numeric, known)] = con.execute(
-        f"SELECT count(TRY_CAST({name} AS DOUBLE)), count({name}) FROM {source}"
+        sealed(f"SELECT count(TRY_CAST({name} AS DOUBLE)), count({name}) FROM {source}")
     ).fetchall()
     return "text_number" if known and numeric >= NUMERIC_TEXT_SHARE * known else None
 
@@ -255,13 +256,13 @@ def _category_values(con: duckdb.DuckDBPyConnection, source: str, column: Column
     if column.type not in _INTEGERS | {"VARCHAR"} and not column.type.startswith("ENUM"):
         return ()
     name = f"r.{ident(column.name)}"
-    [(distinct,)] = con.execute(f"SELECT approx_count_distinct({name}) FROM {source}").fetchall()
+    [(distinct,)] = con.execute(sealed(f"SELECT approx_count_distinct({name}) FROM {source}")).fetchall()
     if not 2 <= distinct <= 4 * MAX_DISTINCT_CATEGORIES:
         return ()
     query = f"""
         SELECT value, count(*) FROM (SELECT CAST({name} AS VARCHAR) AS value FROM {source})
         WHERE value IS NOT NULL GROUP BY value ORDER BY count(*) DESC, value"""
-    found = con.execute(query).fetchall()
+    found = con.execute(sealed(query)).fetchall()
     if not 2 <= len(found) <= MAX_DISTINCT_CATEGORIES:
         return ()
     kept = [value for value, rows in found if rows >= MIN_CATEGORY_ROWS and not _UNWRITABLE.intersection(value)]

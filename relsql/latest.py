@@ -33,6 +33,12 @@ UNTIL = "_until"
 # Path names have no double underscore, so that these are nobody else's.
 _EVENTS, NEWEST = "data__events", "data__newest"
 
+TEXT_KEYS_ARE_EXACT = (
+    "CASE WHEN current_setting('default_collation') IN ('', 'binary') THEN true\n"
+    "    ELSE error('this default_collation takes different text keys for equal: SET default_collation = ''''') END"
+)
+"""A condition on seeds that fails where, after `SET default_collation = 'NOCASE'`, the key 'a' equals 'A'."""
+
 
 @dataclass(frozen=True, slots=True)
 class Latest:
@@ -126,7 +132,7 @@ class LatestRows(ABC):
 
     def source(self, table: Table) -> str:
         """The relation that is read for a table, in SQL."""
-        return self.sources.get(table.key) or table.sql(self.catalog)
+        return self.sources.get(table.key) or table.sql_without_arrays(self.catalog)
 
     def columns(self) -> list[str]:
         """Names of all columns but those of the seed."""
@@ -140,7 +146,16 @@ class LatestRows(ABC):
         """The seeds, each with a number of its own."""
         # A statement's calls have different arguments, by which DuckDB tells them apart.
         number = "CAST(1 AS UINTEGER)" if self.per_call else "CAST(row_number() OVER () AS UINTEGER)"
-        return f"SELECT {number} AS {SEED}, *\nFROM (\n{indented(seed_sql)}\n)"
+        guard = f"\nWHERE {TEXT_KEYS_ARE_EXACT}" if self._has_text_keys() else ""
+        return f"SELECT {number} AS {SEED}, *\nFROM (\n{indented(seed_sql)}\n){guard}"
+
+    def _has_text_keys(self) -> bool:
+        """True if rows are told apart, or linked, by text."""
+        keys = {(key, column) for key, table in self.schema.tables.items() for column in table.primary_key}
+        for link in self.schema.links:
+            keys |= {(link.child, column) for column in link.child_columns}
+            keys |= {(link.parent, column) for column in link.parent_columns}
+        return any("VARCHAR" in self._table(key).column(column).type for key, column in keys)
 
     def _self_sql(self) -> str:
         """The seeds whose entity exists and is visible, with the entity's columns that paths start from."""

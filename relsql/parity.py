@@ -12,6 +12,7 @@ from relsql.blocks import as_of_days, decode_blocks, existing_seeds
 from relsql.card import ModelCard, layouts_of
 from relsql.latest import AS_OF, ENTITY
 from relsql.publications import macro_names
+from relsql.sealed import sealed
 from relsql.seed_sql import latest_sql
 from relsql.sql import ident, literal
 
@@ -67,13 +68,14 @@ def measure_parity(
     from udfs.attach import load_scorer, register_functions
     from udfs.macros import score_argument
 
-    con.execute(f"CREATE OR REPLACE TEMP TABLE {_SEEDS} AS {_seeds_sql(catalog, card)}")
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {_SEEDS} AS {sealed(_seeds_sql(catalog, card))}")
     seeds = f"SELECT * FROM temp.{_SEEDS}"
     scorer = load_scorer(con, catalog, card)
     register_functions(con, scorer)
 
     gather = replace(card.gather(catalog), message_functions={}, coded_texts=False)
-    rows = con.sql(f"SELECT *, {_MOMENT} FROM ({gather.query(seeds)}) ORDER BY {ENTITY}, {AS_OF}").to_arrow_table()
+    gathered = sealed(f"SELECT *, {_MOMENT} FROM ({gather.query(seeds)}) ORDER BY {ENTITY}, {AS_OF}")
+    rows = con.sql(gathered).to_arrow_table()
     layouts = layouts_of(card.paths, card.inputs)
     blocks, known = existing_seeds(decode_blocks(rows.column, layouts), layouts)
     days = as_of_days(rows.column(AS_OF).combine_chunks())[known]
@@ -83,7 +85,7 @@ def measure_parity(
 
     gather = card.gather(catalog)
     select = f"seed.{ENTITY}, seed.{AS_OF}, {card.score_function}({score_argument(gather)}) AS result"
-    onnx = _results(con, f"FROM ({gather.query(seeds, select=select)})")
+    onnx = _results(con, sealed(gather.query(seeds, select=select)))
     _, full, _ = macro_names(card.name)
     sql = _results(con, f"SELECT {ENTITY}, {AS_OF}, {ident(full)}({ENTITY}, as_of := {AS_OF}) AS result FROM ({seeds})")
     con.execute(f"DROP TABLE temp.{_SEEDS}")

@@ -27,6 +27,7 @@ import duckdb
 from relsql.errors import SchemaError
 from relsql.features import time_sql
 from relsql.schema import Link, Schema, Table
+from relsql.sealed import sealed
 from relsql.sql import ident, literal
 
 PathKind = Literal["entity", "parents", "siblings", "children", "grandchildren", "hub"]
@@ -205,7 +206,7 @@ class _Sizes:
     def rows(self, table: Table) -> int:
         """Number of rows."""
         # Fetching all rows ends the query; after fetchone() the connection would stay busy.
-        [(rows,)] = self.con.execute(f"SELECT count(*) FROM {self._source(table)}").fetchall()
+        [(rows,)] = self.con.execute(sealed(f"SELECT count(*) FROM {self._source(table)}")).fetchall()
         return int(rows)
 
     def hub_degree(self, schema: Schema, link: Link) -> float:
@@ -218,7 +219,7 @@ class _Sizes:
                 SELECT count(*)::DOUBLE AS rows_of_hub FROM {self._source(schema.table(link.child))}
                 WHERE {known} GROUP BY {columns}
             )"""
-        [(degree,)] = self.con.execute(query).fetchall()
+        [(degree,)] = self.con.execute(sealed(query)).fetchall()
         return float(degree or 0.0)
 
     def _source(self, table: Table) -> str:

@@ -107,13 +107,15 @@ def publish(con: duckdb.DuckDBPyConnection, model: str, *, progress: TrainProgre
 def publication_sql(con: duckdb.DuckDBPyConnection, model: str) -> str:
     """The statements that `publish` runs for a model, but for the table of weights: to read, nothing is written.
 
+    What is stored calls the same functions by their full names (`relsql.sealed`).
+
     Raises:
         ModelError: there is no such model. ArtifactError: it is damaged. MissingExtraError: torch is missing.
     """
     catalog = current_catalog(con)
     card = active_card(con, catalog, model)
     sql, _ = _plain_sql(con, catalog, card, read_artifacts(con, catalog, card))
-    return "\n".join(f"{statement};\n" for statement in sql.statements())
+    return "\n".join(f"{statement};\n" for statement in sql.statements(seal=False))
 
 
 def unpublish(con: duckdb.DuckDBPyConnection, model: str) -> None:

@@ -93,7 +93,7 @@ class Reached:
 def window_sql(reached: Reached) -> str:
     """All visible rows of each group with their ranks."""
     group = columns_of(reached.source, reached.group)
-    order = ", ".join(f"{term} DESC" for term in reached.order())
+    order = ", ".join(f"{term} DESC NULLS LAST" for term in reached.order())
     return (
         f"SELECT {columns_of(reached.source, reached.carried)}, {reached.struct()} AS r,\n"
         f"{reached.onward_sql()}"
@@ -108,7 +108,7 @@ def time_heap_ctes(reached: Reached, latest: str, counted: str) -> Ctes:
     A group's first columns are the keys that its rows point at.
     """
     first = reached.order()[0]
-    heap = _heap_sql(reached, f"list_min(max({first}, {reached.path.fanout})) AS since")
+    heap = _heap_sql(reached, f"list_aggregate(max({first}, {reached.path.fanout}), 'min') AS since")
     keys = tuple(f"{counted}.{key}" for key in reached.group[: len(reached.keys)])
     visible = f"{reached.visible_to(counted)} AND {first} >= {counted}.since"
     wanted = replace(reached, source=counted, keys=keys, visible=visible)
@@ -125,7 +125,7 @@ def key_heap_ctes(reached: Reached, latest: str, counted: str) -> Ctes:
     on = " AND ".join(f"{column} = top.key.k{i}" for i, column in enumerate(reached.row_key()))
     found = (
         f"SELECT {columns_of('top', reached.group)}, {reached.struct()} AS r, top.rank\n"
-        f"FROM (SELECT {names}, unnest(top) AS key, generate_subscripts(top, 1) AS rank FROM {counted}) top\n"
+        f"FROM (SELECT {names}, unnest(top) AS key, unnest(range(1, len(top) + 1)) AS rank FROM {counted}) top\n"
         f"JOIN {reached.relation} r ON {on}{reached.visible_to('top')}"
     )
     return [(counted, heap), (latest, found)]
@@ -173,10 +173,11 @@ def _ordered_sql(reached: Reached, asked: str, keys: list[str]) -> str:
     if reached.table.time_column:
         time, where = f", {time_sql(reached.table, 'r')} AS t", f"\nWHERE {time_sql(reached.table, 'r')} IS NOT NULL"
     part = columns_of("asked", keys)
+    order = ", ".join(f"{term} ASC NULLS LAST" for term in reached.order())
     return (
         f"SELECT {part}{time}, {reached.struct()} AS r,\n"
         f"{reached.onward_sql()}"
-        f"    row_number() OVER (PARTITION BY {part} ORDER BY {', '.join(reached.order())}) AS nth\n"
+        f"    row_number() OVER (PARTITION BY {part} ORDER BY {order}) AS nth\n"
         f"FROM (SELECT DISTINCT {asked} FROM {reached.source}) asked\n"
         f"JOIN {reached.relation} r ON {on}{where}"
     )

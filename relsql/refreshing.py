@@ -117,10 +117,12 @@ def _collect_texts(cursor: duckdb.DuckDBPyConnection, catalog: str, card: ModelC
     every_row = "\nUNION ALL\n".join(queries) or "SELECT NULL::VARCHAR AS text WHERE false"
     cursor.execute(
         f"""CREATE TEMP TABLE {_TEXTS} AS
-            SELECT {text_hash_sql("text")} AS text_hash, text, count(*) AS row_count
+            SELECT {text_hash_sql("text")} AS text_hash, text, system.main.count_star() AS row_count
             FROM ({every_row}) GROUP BY text"""
     )
-    [(rows, texts)] = cursor.execute(f"SELECT coalesce(sum(row_count), 0), count(*) FROM {_TEXTS}").fetchall()
+    [(rows, texts)] = cursor.execute(
+        f"SELECT coalesce(system.main.sum(row_count), 0), system.main.count_star() FROM {_TEXTS}"
+    ).fetchall()
     return int(rows), int(texts)
 
 
@@ -130,7 +132,7 @@ def _collect_missing(cursor: duckdb.DuckDBPyConnection, catalog: str, card: Mode
     cursor.execute(
         f"""CREATE TEMP TABLE {_MISSING} AS
             SELECT text FROM {_TEXTS} ANTI JOIN ({stored_sql(cursor, catalog, card)}) stored USING (text_hash)
-            ORDER BY length(text), text_hash"""
+            ORDER BY system.main.length(text) ASC, text_hash ASC"""
     )
     [(new,)] = cursor.execute(f"SELECT count(*) FROM {_MISSING}").fetchall()
     return int(new)
@@ -152,7 +154,7 @@ def _embed_missing(
     encoder = RowTextEncoder.load(card, artifacts, threads=threads or os.cpu_count() or 1)
     with transaction(cursor):
         table = create_table(cursor, catalog, card)
-    [(characters,)] = cursor.execute(f"SELECT sum(length(text)) FROM {_MISSING}").fetchall()
+    [(characters,)] = cursor.execute(f"SELECT system.main.sum(system.main.length(text)) FROM {_MISSING}").fetchall()
     texts_done = characters_done = 0
     for texts in _chunks(cursor, new):
         embeddings = encoder.encode(texts)

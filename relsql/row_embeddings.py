@@ -31,7 +31,7 @@ def text_hash_sql(text: str) -> str:
 
     Among ten million texts some two share one with probability 1e-25.
     """
-    return f"md5_number({text})"
+    return f"system.main.md5_number({text})"
 
 
 def table_name(identity: str) -> str:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -19,6 +20,8 @@ from relsql.sql import ident, qualified
 RELSQL_SCHEMA = "relsql"
 DEFAULT_SCHEMA = "main"
 
+_ARRAY = re.compile(r"\[\d+\]")
+
 Origin = Literal["constraint", "declared", "inferred"]
 
 
@@ -28,6 +31,11 @@ class Column:
 
     name: str
     type: str
+
+    @property
+    def holds_array(self) -> bool:
+        """True if the type is an ARRAY (`FLOAT[3]`) or has one inside, as `STRUCT(place FLOAT[3])` does."""
+        return _ARRAY.search(self.type) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +77,21 @@ class Table:
     def sql(self, catalog: str | None = None) -> str:
         """The quoted, qualified name: `"f1"."main"."results"`."""
         return qualified(catalog, self.schema_name, self.name)
+
+    def sql_without_arrays(self, catalog: str | None = None) -> str:
+        """The relation to read when rows are put into lists: as `sql`, with ARRAY values as their text.
+
+        DuckDB 2.0.0 reads foreign memory where lists of structs hold ARRAY values (`docs/decisions/0001`). Text is all
+        that a model reads of such a column.
+        """
+        arrays = [column for column in self.columns if column.holds_array]
+        if not arrays:
+            return self.sql(catalog)
+        # Columns carry an alias: a bare one called `id` would be the argument of the macro that the query stands in.
+        names = [(f"stored.{ident(column.name)}", ident(column.name)) for column in arrays]
+        texts = ", ".join(f"CAST({value} AS VARCHAR) AS {name}" for value, name in names)
+        rowid = "" if self.primary_key else "stored.rowid, "
+        return f"(SELECT {rowid}stored.* REPLACE ({texts}) FROM {self.sql(catalog)} stored)"
 
 
 @dataclass(frozen=True, slots=True)

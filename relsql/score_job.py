@@ -22,6 +22,7 @@ from relsql.latest import ENTITY
 from relsql.registry import active_card, read_card
 from relsql.schema import DEFAULT_SCHEMA, current_catalog, table_key
 from relsql.scores import output_table
+from relsql.sealed import sealed
 from relsql.seed_sql import latest_sql
 from relsql.sql import ident, literal, qualified
 from relsql.store import ensure_table, relsql_table, transaction
@@ -205,7 +206,7 @@ def _new_job(con: duckdb.DuckDBPyConnection, catalog: str, request: _Request, na
     )
     query = f"""SELECT CAST(key AS VARCHAR) FROM ({numbered})
                 WHERE position > 0 AND position % {chunk_rows} = 0 ORDER BY position"""
-    bounds = tuple(bound for (bound,) in con.execute(query).fetchall())
+    bounds = tuple(bound for (bound,) in con.execute(sealed(query)).fetchall())
     job = ScoreJob(
         request.target, card.name, card.version, card.identity, as_of, chunk_rows, bounds, request.changed_only
     )
@@ -264,7 +265,7 @@ def _insert_scores(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard
     from udfs.macros import batch_sql
 
     query = batch_sql(card, catalog, moment=job.moment_sql, where=where)
-    done = con.execute(f"INSERT INTO {_table_sql(catalog, job.target)} FROM ({query}) ORDER BY 1")
+    done = con.execute(f"INSERT INTO {_table_sql(catalog, job.target)} FROM ({query}) ORDER BY 1 ASC NULLS LAST")
     return int(done.fetchall()[0][0])
 
 
@@ -281,7 +282,7 @@ def _table_sql(catalog: str, target: str) -> str:
 
 def _text(con: duckdb.DuckDBPyConnection, moment: str) -> str:
     """A TIMESTAMP expression as text: DuckDB's times go further than Python's."""
-    [(text,)] = con.execute(f"SELECT CAST({moment} AS VARCHAR)").fetchall()
+    [(text,)] = con.execute(sealed(f"SELECT CAST({moment} AS VARCHAR)")).fetchall()
     return str(text)
 
 

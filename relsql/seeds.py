@@ -14,6 +14,7 @@ from relsql.blocks import BlockLayout, as_of_days, concat_blocks, decode_blocks,
 from relsql.fit import SeedSet
 from relsql.gather import Gather
 from relsql.latest import AS_OF, ENTITY, UNTIL
+from relsql.sealed import sealed
 
 SEEDS_PER_QUERY = 8_192
 FEW_MOMENTS = 4
@@ -63,7 +64,7 @@ def _gather_part(
         until = f"s.until AS {UNTIL}, " if gather.delayed else ""
         seed = f"SELECT s.entity AS {ENTITY}, s.as_of AS {AS_OF}, {until}s.position AS _position FROM {_SEEDS} s"
         select = ", ".join(["seed._position", *gather.qualified_columns().values()])
-        gathered = con.sql(gather.query(seed, select)).to_arrow_table()
+        gathered = con.sql(sealed(gather.query(seed, select))).to_arrow_table()
     finally:
         con.unregister(_SEEDS)
     order = np.argsort(np.asarray(gathered.column("_position")))

@@ -1,4 +1,4 @@
-"""The SQL of the macros that `attach` creates for a model. Every name inside is qualified or reserved."""
+"""The SQL of the macros that `attach` creates for a model, sealed: every name inside is qualified or reserved."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from relsql.card import ModelCard, layouts_of
 from relsql.gather import Gather
 from relsql.indexes import Indexed
 from relsql.latest import AS_OF, ENTITY
+from relsql.sealed import sealed, sealed_expression
 from relsql.seed_sql import all_seeds_sql, call_seed_sql
 from relsql.segments import counts_name
 from relsql.serialize import row_text_sql
 from relsql.sql import ident, indented
 from udfs.messages import MESSAGE_SQL_TYPE
+
+_SORTED = "list_sort({}, 'ASC', 'NULLS LAST')"
+"""Without its arguments the order would follow the session's settings."""
 
 
 def predict_name(model: str) -> str:
@@ -35,16 +39,16 @@ def macro_statements(
     full = scalar_sql(card, catalog, indexed)
     batch = batch_sql(card, catalog)
     statements = [
-        (f"{name}_full", f"{create} {ident(name + '_full')}(id, as_of := NULL) AS (\n{indented(full)}\n)"),
-        (name, f"{create} {ident(name)}(id, as_of := NULL) AS (\n{indented(f'({full}).score')}\n)"),
+        (f"{name}_full", f"{create} {ident(name + '_full')}(id, as_of := NULL) AS {full}"),
+        (name, f"{create} {ident(name)}(id, as_of := NULL) AS ({full}).score"),
         (f"{name}_batch", f"{create} {ident(name + '_batch')}(as_of := NULL) AS TABLE\n{batch}"),
     ]
     encode = f"relsql_encode_{suffix}"
-    call = f"{card.encode_function}(text)"
+    call = sealed_expression(f"{card.encode_function}(text)")
     statements.append((encode, f"{create} {ident(encode)}(text) AS {call}"))
     for key, inputs in card.inputs.items() if suffix == card.name else ():
         macro = f"row_text_{key}"
-        text = row_text_sql(card.schema.table(key), inputs.text_columns, "relsql_row")
+        text = sealed_expression(row_text_sql(card.schema.table(key), inputs.text_columns, "relsql_row"))
         statements.append((macro, f"{create} {ident(macro)}(relsql_row) AS {text}"))
     return statements
 
@@ -54,7 +58,7 @@ def scalar_sql(card: ModelCard, catalog: str, indexed: Indexed = frozenset()) ->
     gather = replace(card.gather(catalog), per_call=True, indexed=indexed)
     select = f"CASE WHEN seed._given THEN {_result_sql(card, gather)} END AS relsql_result"
     query = gather.query(call_seed_sql(card.entity, gather), select=select)
-    return f"(\n{indented(query)}\n)"
+    return sealed_expression(f"(\n{indented(query)}\n)")
 
 
 def batch_sql(card: ModelCard, catalog: str, *, moment: str | None = None, where: str | None = None) -> str:
@@ -70,7 +74,7 @@ def batch_sql(card: ModelCard, catalog: str, *, moment: str | None = None, where
     gather = card.gather(catalog)
     select = f"seed.{ENTITY}, {_result_sql(card, gather)} AS relsql_result"
     query = gather.query(all_seeds_sql(card.entity, gather, moment, where), select=select)
-    return (
+    return sealed(
         f"SELECT {ENTITY} AS {key}, relsql_result.score AS score, relsql_result.status AS status,\n"
         f"    relsql_result.evidence AS evidence, relsql_result.as_of AS as_of, relsql_result.version AS version\n"
         f"FROM (\n{indented(query)}\n)"
@@ -87,9 +91,9 @@ def fingerprint_sql(card: ModelCard, catalog: str, *, moment: str, where: str) -
     gather = replace(card.gather(catalog), text_function="hash", coded_texts=False, message_functions={})
     columns = gather.qualified_columns().items()
     # A row's rank, its first field, is unique in a list: sorted, the list does not depend on threads.
-    fields = [f"{ident(name)}: {f'list_sort({column})' if name in lists else column}" for name, column in columns]
+    fields = [f"{ident(name)}: {_SORTED.format(column) if name in lists else column}" for name, column in columns]
     select = f"seed.{ENTITY}, hash({{as_of: seed.{AS_OF}, {', '.join(fields)}}}) AS fingerprint"
-    return gather.query(all_seeds_sql(card.entity, gather, moment, where), select=select)
+    return sealed(gather.query(all_seeds_sql(card.entity, gather, moment, where), select=select))
 
 
 def _result_sql(card: ModelCard, gather: Gather) -> str:
