@@ -10,6 +10,15 @@ from pathlib import Path
 import duckdb
 import pytest
 
+try:
+    import hypothesis
+except ImportError:
+    pass  # Tests that need it are skipped.
+else:
+    # How long an example takes says how busy the machine is, and nothing about the code.
+    hypothesis.settings.register_profile("relsql", deadline=None)
+    hypothesis.settings.load_profile("relsql")
+
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
