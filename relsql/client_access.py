@@ -22,8 +22,11 @@ from udfs.functions import create_arrow_function
 LOG = logging.getLogger("relsql.serve")
 
 DELAY_SECONDS = 1.0
-MAX_DELAYED = 3
-"""How many wrong tokens wait at once. Each takes up a thread of the server, which has at least eight."""
+MAX_DELAYED = 16
+"""How many wrong tokens wait at once; each takes up a thread of the server, which has more than forty of them.
+
+Further wrong ones are refused at once: if they waited too, guesses would keep everybody else from connecting.
+"""
 
 _LOG_SECONDS = 10.0
 _APPEND = re.compile(r"\s*INSERT\b", re.IGNORECASE)

@@ -1,7 +1,7 @@
 """A server over DuckDB's quack protocol: other DuckDB clients call the models, which run here.
 
-A client's statement runs in a session of its own, which starts in the server's initial database. That one is a file for
-the time of serving, which is open for reading only: it holds the functions of the models and a view of each of the user's
+A client's statement runs in a session of its own, which starts in the server's initial database. That one is a
+temporary file that is open for reading only: it holds the functions of the models and a view of each of the user's
 tables. The user's file is attached beside it. Each statement is checked before it runs (`client_access`).
 """
 
@@ -108,11 +108,10 @@ def serve(
         database, functions = _write_catalog(catalog, Path(path))
         with closing(duckdb.connect(str(catalog), read_only=True)) as con:
             load_extensions(con)
-            # A client lists all tables that it can see, and fails at the first one that has a foreign key.
-            mode = "READ_WRITE" if read_write else "READ_ONLY"
-            con.execute(f"ATTACH {literal(str(path))} AS {ident(database)} ({mode}, HIDDEN)")
-            attach(con, database=database)
-            check = StatementCheck(builtin_functions(con).with_models(functions), writable=database if read_write else None)
+            _attach_file(con, path, database, read_write=read_write)
+            check = StatementCheck(
+                builtin_functions(con).with_models(functions), writable=database if read_write else None
+            )
             install_hooks(con, Authenticator(token), Authorizer(check))
             interrupts = _limit_time(con, max_seconds)
             uri = f"quack:{host}:{port}"
@@ -126,11 +125,12 @@ def serve(
 
 def _check_token(token: str) -> None:
     """Raise ServingError if the token could be guessed."""
-    if len(token) < MIN_TOKEN_LENGTH or len(set(token)) < MIN_TOKEN_VARIETY:
+    fix = "relsql serve FILE, which makes one"
+    if len(token) < MIN_TOKEN_LENGTH:
+        raise ServingError(f"the token has {len(token)} characters", expected=f"at least {MIN_TOKEN_LENGTH}", fix=fix)
+    if len(set(token)) < MIN_TOKEN_VARIETY:
         raise ServingError(
-            f"the token has {len(token)} characters, {len(set(token))} different ones",
-            expected=f"at least {MIN_TOKEN_LENGTH}, {MIN_TOKEN_VARIETY} different ones",
-            fix="relsql serve FILE, which makes one",
+            f"the token has {len(set(token))} different characters", expected=f"at least {MIN_TOKEN_VARIETY}", fix=fix
         )
 
 
@@ -148,6 +148,16 @@ def _write_catalog(catalog: Path, path: Path) -> tuple[str, tuple[str, ...]]:
         con.execute(f"ATTACH {literal(str(catalog))} AS {CLIENT_CATALOG}")
         con.execute(f"COPY FROM DATABASE {ident(current_catalog(con))} TO {CLIENT_CATALOG}")
     return database, functions
+
+
+def _attach_file(con: duckdb.DuckDBPyConnection, path: str | Path, database: str, *, read_write: bool) -> None:
+    """Attach the user's file, and register what its models' functions call."""
+    attach_file = f"ATTACH {literal(str(path))} AS {ident(database)} (READ_{'WRITE' if read_write else 'ONLY'}"
+    con.execute(f"{attach_file})")
+    attach(con, database=database)
+    # A client lists all tables that it can see, and fails at the first one that has a foreign key.
+    con.execute(f"DETACH {ident(database)}")
+    con.execute(f"{attach_file}, HIDDEN)")
 
 
 def _limit_time(con: duckdb.DuckDBPyConnection, seconds: int) -> bool:
@@ -227,10 +237,7 @@ def _listen(con: duckdb.DuckDBPyConnection, uri: str, host: str, port: int, toke
         ServingError: the address cannot be listened on.
     """
     try:
-        # DuckDB would share a port that another process listens on.
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
+        _check_port(host, port)
         other = "" if is_loopback(host) else ", allow_other_hostname => true"
         con.execute(f"CALL quack_serve({literal(uri)}, token => {literal(token)}{other})").fetchall()
     except (OSError, duckdb.Error) as error:
@@ -240,3 +247,14 @@ def _listen(con: duckdb.DuckDBPyConnection, uri: str, host: str, port: int, toke
             expected="a free port and an address of this machine",
             fix="relsql serve FILE --port PORT",
         ) from error
+
+
+def _check_port(host: str, port: int) -> None:
+    """Raise OSError if something listens there: DuckDB would share the port with another process of the same user.
+
+    Binding it says less: it fails too as long as the connections of a server that has ended linger.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.settimeout(1)
+        if probe.connect_ex((host, port)) == 0:
+            raise OSError("another process listens there")

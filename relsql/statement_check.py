@@ -1,8 +1,8 @@
 """Which statements of others may run: one query that reads, and calls nothing but known functions.
 
-DuckDB parses the statement and gives its syntax tree as JSON. Every node of the tree has to be of a known kind, so a kind
-that a later DuckDB adds is refused until somebody has looked at it. A statement's type proves nothing: DuckDB 2.0 calls
-`WITH gone AS (DELETE ... RETURNING *) FROM gone` a SELECT.
+DuckDB parses the statement and gives its syntax tree as JSON. Every node of the tree has to be of a known kind, so a
+kind that a later DuckDB adds is refused until somebody has looked at it. A statement's type proves nothing: DuckDB 2.0
+calls `WITH gone AS (DELETE ... RETURNING *) FROM gone` a SELECT.
 """
 
 from __future__ import annotations
@@ -20,30 +20,42 @@ from relsql.schema import RELSQL_SCHEMA
 MAX_STATEMENT_BYTES = 256 * 1024
 """Longer statements are refused before they are parsed: their tree is about fifty times as large."""
 
-_EXPRESSIONS = frozenset(
-    """BETWEEN CASE CAST COLLATE COLUMN_REF COMPARISON CONJUNCTION CONSTANT FUNCTION LAMBDA LAMBDA_REF OPERATOR
-       POSITIONAL_REFERENCE STAR SUBQUERY TYPE WINDOW""".split()
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_EXPRESSIONS = _words(
+    """
+    BETWEEN CASE CAST COLLATE COLUMN_REF COMPARISON CONJUNCTION CONSTANT FUNCTION LAMBDA LAMBDA_REF OPERATOR
+    POSITIONAL_REFERENCE STAR SUBQUERY TYPE WINDOW
+    """
 )
-_NODES = frozenset(
-    """SELECT_NODE SET_OPERATION_NODE CTE_NODE
-       BASE_TABLE SUBQUERY JOIN EMPTY EXPRESSION_LIST TABLE_FUNCTION PIVOT SHOW_REF
-       ORDER_MODIFIER LIMIT_MODIFIER LIMIT_PERCENT_MODIFIER DISTINCT_MODIFIER
-       ORDER_DEFAULT ASCENDING DESCENDING""".split()
+_NODES = _words(
+    """
+    SELECT_NODE SET_OPERATION_NODE CTE_NODE BASE_TABLE SUBQUERY JOIN EMPTY EXPRESSION_LIST TABLE_FUNCTION PIVOT
+    SHOW_REF ORDER_MODIFIER LIMIT_MODIFIER LIMIT_PERCENT_MODIFIER DISTINCT_MODIFIER ORDER_DEFAULT ASCENDING
+    DESCENDING
+    """
 )
 """Kinds of nodes that are no expressions: queries, what they read from, and their modifiers."""
 
-_CLOCKS = frozenset(
-    """current_date current_database current_schema get_current_time get_current_timestamp now random today
-       transaction_timestamp gen_random_uuid uuid uuidv4 uuidv7""".split()
+_CLOCKS = _words(
+    """
+    current_date current_database current_schema get_current_time get_current_timestamp now random today
+    transaction_timestamp gen_random_uuid uuid uuidv4 uuidv7
+    """
 )
 """Functions that are volatile and do no harm."""
 
-_UNSAFE = frozenset(
-    """array_resize current_connection_id current_query current_query_id currval current_setting generate_series getenv
-       getvariable list_resize lpad nextval parse_duckdb_log_message range repeat rpad setseed setval stats
-       write_log""".split()
+_UNSAFE = _words(
+    """
+    array_resize current_connection_id current_query current_query_id currval current_setting generate_series
+    getenv getvariable list_resize lpad nextval parse_duckdb_log_message range repeat rpad setseed setval stats
+    write_log
+    """
 )
-"""Functions that DuckDB calls consistent, but that tell of the process or make much out of little."""
+"""Functions that DuckDB may call consistent, but that tell of the process, or make much out of little."""
 
 _CATALOG_FUNCTIONS = frozenset(["duckdb_columns", "duckdb_schemas", "duckdb_tables", "duckdb_views"])
 """Table functions by which clients learn what there is."""
@@ -51,7 +63,7 @@ _CATALOG_FUNCTIONS = frozenset(["duckdb_columns", "duckdb_schemas", "duckdb_tabl
 _CALLED_AS = frozenset([(), ("main",), ("system", "main")])
 """Where DuckDB's own functions lie, as they can be written before their name."""
 
-_FILE_NAME = re.compile(r"[/\\\\:*?]|\.\w+$")
+_FILE_NAME = re.compile(r"[/\\:*?]|\.\w+$")
 """DuckDB reads a file of that name if there is no such table."""
 
 _EXPLAIN = re.compile(
