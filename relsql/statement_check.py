@@ -60,6 +60,9 @@ _UNSAFE = _words(
 _CATALOG_FUNCTIONS = frozenset(["duckdb_columns", "duckdb_schemas", "duckdb_tables", "duckdb_views"])
 """Table functions by which clients learn what there is."""
 
+_UNSAFE_VIEWS = frozenset(["duckdb_logs", "pg_prepared_statements", "pg_settings"])
+"""DuckDB's own views over functions that are not allowed."""
+
 _CALLED_AS = frozenset([(), ("main",), ("system", "main")])
 """Where DuckDB's own functions lie, as they can be written before their name."""
 
@@ -204,8 +207,10 @@ def _unknown_kind(node: Mapping[str, Any]) -> Iterator[Refusal]:
             yield Refusal(f"it contains {node['class']}", "a query that only reads")
     elif isinstance(kind, str) and kind not in _NODES and not kind.endswith("_TYPE_INFO"):
         yield Refusal(f"it contains {kind}", "a query that only reads")
-    elif kind == "BASE_TABLE" and _FILE_NAME.search(str(node.get("table_name"))):
-        yield Refusal(f"it reads '{node['table_name']}'", "a table, and no file")
+    elif kind == "BASE_TABLE":
+        name = str(node.get("table_name"))
+        if _FILE_NAME.search(name) or name.lower() in _UNSAFE_VIEWS:
+            yield Refusal(f"it reads {name}", "a table or view of the user's, and no file")
 
 
 def _explained(sql: str) -> str:

@@ -17,8 +17,6 @@ with duckdb.connect() as _con:
 READS = StatementCheck(FUNCTIONS)
 WRITES = StatementCheck(FUNCTIONS, writable="shop")
 
-HARMLESS_TO_PARSE = ["FROM '/etc/passwd'", "SUMMARIZE '/etc/passwd'"]
-
 FORBIDDEN_CALLS = [
     "quack_stop('x')",
     "quack_active_connections()",
@@ -96,7 +94,7 @@ def nested(query: str, places: list[str]) -> str:
 @pytest.mark.parametrize("sql", attacks())
 def test_attacks_are_refused(sql: str) -> None:
     assert READS.refusal(sql) is not None
-    assert WRITES.refusal(sql) is not None or sql in HARMLESS_TO_PARSE
+    assert WRITES.refusal(sql) is not None
 
 
 @pytest.mark.parametrize("sql", queries())
