@@ -8,7 +8,7 @@ from typing import Any, cast
 import duckdb
 import pyarrow as pa
 
-ArrowFunction = Callable[[pa.Array], pa.Array]
+ArrowFunction = Callable[..., pa.Array]
 
 _KEPT: list[ArrowFunction] = []
 """DuckDB goes on calling a function after the connection that registered it is gone, and would otherwise call freed

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import secrets
 import signal
+import sys
 import threading
 from pathlib import Path
 
 import click
 
 from relsql.cli.output import note
+
+_LOOK_SECONDS = 1.0
+"""How often the server looks for statements that run for too long."""
 
 
 @click.command("serve", short_help="Let other DuckDB clients call the models.")
@@ -20,13 +26,26 @@ from relsql.cli.output import note
     "--token", envvar="RELSQL_TOKEN", help="What clients have to know. Default: $RELSQL_TOKEN, or a new random one."
 )
 @click.option("--read-write", is_flag=True, help="Let clients change the tables of FILE.")
+@click.option(
+    "--max-seconds",
+    type=click.IntRange(min=1),
+    default=300,
+    show_default=True,
+    help="How long a client's statement may run.",
+)
 @click.option("--allow-network", is_flag=True, help="Needed for a HOST that other machines can reach.")
-def serve_command(file: Path, host: str, port: int, token: str | None, read_write: bool, allow_network: bool) -> None:
+def serve_command(
+    file: Path, host: str, port: int, token: str | None, read_write: bool, max_seconds: int, allow_network: bool
+) -> None:
     """Serve FILE and its models to other DuckDB clients, by DuckDB's own quack protocol, until Ctrl-C.
 
     The statement that a client attaches the server with goes to stdout. The client needs no Python: what it gives to
-    r.query('...') runs here. Clients can read FILE, but no other file of this machine. Tables that they create are kept
-    in memory until the server stops; with --read-write they change those of FILE as DATABASE.TABLE.
+    r.query('...') runs here. Clients run one SELECT, EXPLAIN, SHOW or DESCRIBE at a time, over the tables of FILE and
+    the functions of its models. They cannot change what others see, nor reach other files of this machine. With
+    --read-write they may INSERT, UPDATE and DELETE rows of DATABASE.TABLE too.
+
+    A statement that runs longer than --max-seconds is interrupted by DuckDB 2.0. DuckDB 1.5 cannot interrupt it: the
+    server starts anew then, and clients ATTACH again.
 
     Needs DuckDB's extensions httpfs and quack, and the client needs them too.
 
@@ -39,18 +58,35 @@ def serve_command(file: Path, host: str, port: int, token: str | None, read_writ
         if not allow_network:
             raise click.UsageError(f"other machines can reach {host}; if they shall, add --allow-network.")
         note(f"warning: other machines can reach {host}; the token, the queries and the data are sent unencrypted")
-    with serve(file, host=host, port=port, token=token or secrets.token_urlsafe(24), read_write=read_write) as server:
+    token = token or secrets.token_urlsafe(24)
+    with serve(file, host=host, port=port, token=token, read_write=read_write, max_seconds=max_seconds) as server:
         models = [name for name in server.functions if name.startswith("predict_")]
         access = "to read and write" if read_write else "to read"
         note(f"serving {file} {access}, as {server.database}: {', '.join(models) or 'no models yet'}; Ctrl-C stops")
         click.echo(server.attach_statement)
-        _wait_for_interrupt()
+        stop = _stop_requests()
+        while not stop.wait(_LOOK_SECONDS):
+            if overdue := server.overdue():
+                note(f"starting anew, since a statement has run for {max_seconds} seconds: {overdue[0][:200]!r}")
+                _start_anew(token)
     note("stopped")
 
 
-def _wait_for_interrupt() -> None:
-    """Sleep until Ctrl-C or a request to terminate; meanwhile Python belongs to the threads that score."""
+def _stop_requests() -> threading.Event:
+    """Set by Ctrl-C or a request to terminate; who waits for it leaves Python to the threads that score."""
     stop = threading.Event()
     for kind in (signal.SIGINT, signal.SIGTERM):
         signal.signal(kind, lambda number, frame: stop.set())
-    stop.wait()
+    return stop
+
+
+def _start_anew(token: str) -> None:
+    """Replace this process by a new one with the same arguments and token, which ends all its threads.
+
+    The operating system keeps files and sockets that are open across this, unless they are marked.
+    """
+    for descriptor in Path("/proc/self/fd").iterdir() if Path("/proc/self/fd").exists() else ():
+        if int(descriptor.name) > 2:
+            with contextlib.suppress(OSError):
+                os.set_inheritable(int(descriptor.name), False)
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | {"RELSQL_TOKEN": token})  # noqa: S606

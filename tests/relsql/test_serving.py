@@ -59,6 +59,14 @@ def test_a_short_token_is_refused(shop: Path) -> None:
         pass
 
 
+def test_a_monotonous_token_is_refused(shop: Path) -> None:
+    with (
+        pytest.raises(ServingError, match="the token has 2 different characters. Expected: at least 8"),
+        serve(shop, token="ab" * 20),
+    ):
+        pass
+
+
 def test_a_missing_file_is_told_before_anything_else(tmp_path: Path) -> None:
     with pytest.raises(DatabaseError, match="does not exist"), serve(tmp_path / "none.duckdb", token=TOKEN):
         pass

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ import pytest
 
 import relsql
 from relsql.serving import wheel_binary
+from tests.statements import attacks, queries
 
 ROOT = Path(__file__).parents[2]
 DUCKDB = Path(sys.executable).parent / "duckdb"
@@ -47,6 +50,19 @@ class Client:
         return done.stderr
 
 
+def python_client(attach: str) -> duckdb.DuckDBPyConnection:
+    """A connection with a session of its own at the server, as `r`."""
+    con = duckdb.connect()
+    for name in ("httpfs", "quack"):
+        con.execute(f"LOAD '{wheel_binary(name, duckdb.__version__)}'")
+    con.execute(attach)
+    return con
+
+
+def remote(con: duckdb.DuckDBPyConnection, query: str) -> list[Any]:
+    return con.execute(f"FROM r.query($q${query}$q$)").fetchall()
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -59,9 +75,9 @@ def server(*args: object) -> subprocess.Popen[str]:
 
 
 @contextmanager
-def serving(*args: object, stop: signal.Signals = signal.SIGINT) -> Iterator[Client]:
+def serving(*args: object, port: int | None = None, stop: signal.Signals = signal.SIGINT) -> Iterator[Client]:
     """A server until the block ends; then it stops as it should."""
-    process = server(*args, "--port", free_port())
+    process = server(*args, "--port", port or free_port())
     try:
         assert process.stdout is not None
         yield Client(process.stdout.readline())
@@ -93,16 +109,69 @@ def test_batches_tables_and_row_texts(client: Client) -> None:
     assert json.loads(client.run("SELECT count(*) AS n FROM r.shops").stdout) == [{"n": 3}]
 
 
-def test_clients_read_the_file_and_nothing_else(client: Client) -> None:
-    assert "read-only mode" in client.error("DELETE FROM shop.orders")
-    assert "disabled by configuration" in client.error("FROM read_text('/etc/hostname')")
-    assert "locked" in client.error("SET enable_external_access = true")
+def test_an_attack_changes_nothing_for_others(shop: Path) -> None:
+    port = free_port()
+    digest = hashlib.sha256(shop.read_bytes()).hexdigest()
+    with serving(shop, port=port) as client:
+        victim, attacker = python_client(client.attach), python_client(client.attach)
+        before = remote(victim, SCORES)
+        assert len(before) == 60
+        for statement in attacks():
+            with pytest.raises(duckdb.Error) as refused:
+                remote(attacker, statement.replace("9494", str(port)))
+            assert "Could not connect" not in str(refused.value), statement
+            assert remote(victim, SCORES) == before, statement
+        assert remote(attacker, SCORES) == before
+        assert remote(python_client(client.attach), SCORES) == before
+    assert hashlib.sha256(shop.read_bytes()).hexdigest() == digest
+    with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", 9595)):
+        pass
+
+
+def test_attached_tables_of_a_client_cannot_be_changed(client: Client) -> None:
+    for statement in [
+        "INSERT INTO r.shops VALUES (9, 'x')",
+        "CREATE TABLE r.mine (i INTEGER)",
+        "CREATE TABLE r.mine AS SELECT 1 AS i",
+        "CREATE OR REPLACE VIEW r.customers AS SELECT 1 AS customer_id",
+        "DROP TABLE r.customers",
+        "DROP VIEW r.customers",
+    ]:
+        assert client.run(statement).returncode != 0, statement
+
+
+@pytest.mark.parametrize("query", queries())
+def test_queries_that_read_are_answered(client: Client, query: str) -> None:
+    assert remote(python_client(client.attach), query)
+
+
+def test_refusals_tell_why(client: Client) -> None:
+    assert "relsql serve refuses this statement: it calls read_text" in client.error("FROM read_text('/etc/hostname')")
+    assert "it is no query. Expected: one SELECT, EXPLAIN, SHOW or DESCRIBE" in client.error("DETACH shop")
+
+
+def test_a_statement_without_an_end_does_not_keep_the_server(shop: Path) -> None:
+    everything = ", ".join(f"orders o{n}" for n in range(6))
+    endless = f"SELECT count(*) FROM {everything} WHERE o0.amount + o1.amount + o2.amount + o3.amount < 0"
+    with serving(shop, "--max-seconds", 2) as client:
+        before = remote(python_client(client.attach), SCORES)
+        with pytest.raises(duckdb.Error):
+            remote(python_client(client.attach), endless)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                assert remote(python_client(client.attach), SCORES) == before
+                break
+            except duckdb.IOException:
+                assert time.monotonic() < deadline
+                time.sleep(0.5)
 
 
 def test_a_client_needs_the_token(client: Client) -> None:
     before, _, after = client.attach.partition("TOKEN '")
     stranger = Client(f"{before}TOKEN 'x{after}")
     assert "Authentication failed" in stranger.error("SELECT 1")
+    assert client.rows("SELECT 1 AS one") == [{"one": 1}]
 
 
 def test_a_port_that_is_taken_is_told(shop: Path) -> None:
@@ -119,6 +188,16 @@ def test_clients_write_where_they_may_and_scores_follow(shop: Path) -> None:
         before = client.rows("SELECT predict_churn(1) AS risk")
         client.rows("INSERT INTO shop.orders VALUES (999999, 1, 50, 'gift', TIMESTAMP '2022-12-20 12:00')")
         assert client.rows("SELECT predict_churn(1) AS risk") != before
+        client.rows("UPDATE shop.orders SET amount = 51 WHERE order_id = 999999")
+        assert client.rows("SELECT amount FROM orders WHERE order_id = 999999")[0]["amount"] == 51
+        client.rows("INSERT INTO shop.orders VALUES (999998, 1, 50, 'gift', TIMESTAMP '2022-12-20 12:00')")
+        client.rows("DELETE FROM shop.orders WHERE order_id = 999998")
+        port = client.attach.partition("127.0.0.1:")[2].partition("'")[0]
+        attacker, before = python_client(client.attach), client.rows(SCORES)
+        for statement in attacks():
+            with pytest.raises(duckdb.Error):
+                remote(attacker, statement.replace("9494", port))
+        assert client.rows(SCORES) == before
     with duckdb.connect(str(shop), read_only=True) as con:
         assert con.execute("SELECT count(*) FROM orders WHERE order_id = 999999").fetchall() == [(1,)]
         assert con.execute("SELECT count(*) FROM duckdb_views() WHERE NOT internal").fetchall() == [(0,)]
