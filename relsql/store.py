@@ -62,13 +62,24 @@ def create_schema(con: duckdb.DuckDBPyConnection, catalog: str) -> None:
 
 
 def ensure_table(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> str:
-    """Create `relsql.<name>`, or add the columns that an older file lacks, and return its qualified name."""
+    """Create `relsql.<name>`, or add the columns that an older file lacks, and return its qualified name.
+
+    Raises:
+        DatabaseError: there is a table of this name that relsql did not make.
+    """
     table = relsql_table(catalog, name)
     if not has_relsql_table(con, catalog, name):
         create_schema(con, catalog)
         con.execute(f"CREATE TABLE IF NOT EXISTS {table} ({TABLES[name]})")
         return table
-    known = {row[0] for row in con.execute(f"DESCRIBE {table}").fetchall()}
+    known = [row[0] for row in con.execute(f"DESCRIBE {table}").fetchall()]
+    ours = [column.split()[0] for column in TABLES[name].split(", ")]
+    if any(theirs != mine for theirs, mine in zip(known, ours, strict=False)):
+        raise DatabaseError(
+            f"table '{RELSQL_SCHEMA}.{name}' of database '{catalog}' was not made by relsql",
+            expected=f"the columns {', '.join(ours)}",
+            fix=f"ALTER TABLE {table} RENAME TO another_name",
+        )
     for column in TABLES[name].split(", "):
         if column.split()[0] not in known:
             con.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
