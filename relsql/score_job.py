@@ -31,7 +31,7 @@ from relsql.latest import ENTITY
 from relsql.names import find_relation
 from relsql.registry import active_card, read_card
 from relsql.schema import current_catalog
-from relsql.scores import drop_scores, output_table, require_replaceable
+from relsql.scores import make_room, output_table, require_replaceable
 from relsql.seed_sql import latest_sql
 from relsql.sql import ident, literal
 from relsql.store import ensure_table, relsql_table, transaction
@@ -168,7 +168,7 @@ def _start(con: duckdb.DuckDBPyConnection, catalog: str, request: _Request) -> S
     table = _table_sql(catalog, request.target)
     with transaction(con):
         job = _new_job(con, catalog, request)
-        drop_scores(con, table_of(catalog, request.target))
+        make_room(con, table_of(catalog, request.target), f"--into {request.target}", overwrite=True)
         query = batch_sql(request.card, catalog, moment=job.moment_sql)
         con.execute(f"CREATE TABLE {table} AS FROM ({query}) LIMIT 0")
         mark_table(con, table_of(catalog, request.target), job)

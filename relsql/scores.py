@@ -77,7 +77,7 @@ def score_to(
     """
     if is_table(output):
         target = output_table(con, output)
-        require_replaceable(find_relation(con, target), overwrite=overwrite)
+        require_replaceable(find_relation(con, target), f"--output {output}", overwrite=overwrite)
         return _write_table(con, batch_query(con, model, as_of), target, model, overwrite)
     path = Path(output)
     _check_path(con, path, overwrite)
@@ -87,7 +87,7 @@ def score_to(
 def _check_path(con: duckdb.DuckDBPyConnection, path: Path, overwrite: bool) -> None:
     """Raise DatabaseError if the file exists and must not be replaced, or cannot be written."""
     if path.exists() and not overwrite:
-        raise _exists(f"file '{path}'")
+        raise _exists(f"file '{path}'", f"--output {path}")
     if path.is_dir() or not path.parent.is_dir():
         raise DatabaseError(f"file '{path}' cannot be written", expected="the path of a file in an existing folder")
     for database in _database_files(con):
@@ -110,7 +110,7 @@ def _write_file(con: duckdb.DuckDBPyConnection, query: str, path: Path, overwrit
         target = f"{literal(str(draft))} ({FILE_FORMATS[path.suffix.lower()]})"
         row = con.execute(f"COPY ({query}) TO {target}").fetchall()[0]
         if path.exists() and not overwrite:  # Somebody has written it meanwhile.
-            raise _exists(f"file '{path}'")
+            raise _exists(f"file '{path}'", f"--output {path}")
         draft.replace(path)
     except (duckdb.IOException, OSError) as error:
         raise DatabaseError(f"file '{path}' cannot be written: {str(error).splitlines()[0]}") from error
@@ -141,8 +141,13 @@ def output_table(con: duckdb.DuckDBPyConnection, output: str) -> ObjectName:
     return target
 
 
-def require_replaceable(found: Relation | None, *, overwrite: bool) -> None:
+def require_replaceable(found: Relation | None, asked: str, *, overwrite: bool) -> None:
     """Check that scores may be written in place of what exists.
+
+    Args:
+        found: what exists, if anything does.
+        asked: the option that names it: `--output risk`.
+        overwrite: replace a table of scores.
 
     Raises:
         DatabaseError: it is a view or a table that relsql did not make, or `overwrite` is false.
@@ -151,38 +156,33 @@ def require_replaceable(found: Relation | None, *, overwrite: bool) -> None:
         return
     if not is_scores(found):
         raise DatabaseError(
-            f"{found} exists, and is none that relsql score has written",
-            expected="the name of a new table, or of a table of scores, which --overwrite replaces",
-            fix="relsql score FILE MODEL --output ANOTHER_TABLE",
+            f"{found} exists, and is none that relsql score {asked} has written",
+            expected="the name of a new table, or of a table of scores together with --overwrite",
         )
     if not overwrite:
-        raise _exists(str(found))
+        raise _exists(str(found), asked)
 
 
-def drop_scores(con: duckdb.DuckDBPyConnection, target: ObjectName) -> None:
+def make_room(con: duckdb.DuckDBPyConnection, target: ObjectName, asked: str, *, overwrite: bool) -> None:
     """Drop the table of scores that stands where new ones go, if there is one. The caller owns the transaction.
 
-    Raises:
-        DatabaseError: what stands there is not relsql's.
+    Arguments and errors as of `require_replaceable`.
     """
     found = find_relation(con, target)
-    require_replaceable(found, overwrite=True)
+    require_replaceable(found, asked, overwrite=overwrite)
     if found:
         con.execute(f"DROP TABLE {found.name.sql}")
 
 
 def _write_table(con: duckdb.DuckDBPyConnection, query: str, target: ObjectName, model: str, overwrite: bool) -> int:
     with transaction(con):
-        # Once more within the transaction: another connection may have been faster.
-        require_replaceable(find_relation(con, target), overwrite=overwrite)
-        drop_scores(con, target)
+        # Checked once more within the transaction: another connection may have been faster.
+        make_room(con, target, f"--output {target.key}", overwrite=overwrite)
         row = con.execute(f"CREATE TABLE {target.sql} AS {query}").fetchall()[0]
         mark_scores(con, target, f"model {model}")
         forget_job(con, target)
     return int(row[0])
 
 
-def _exists(what: str) -> DatabaseError:
-    return DatabaseError(
-        f"{what} exists", expected="a new name", fix="relsql score FILE MODEL --output OUT --overwrite"
-    )
+def _exists(what: str, asked: str) -> DatabaseError:
+    return DatabaseError(f"{what} exists", expected="a new name", fix=f"relsql score FILE MODEL {asked} --overwrite")
