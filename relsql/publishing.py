@@ -38,7 +38,7 @@ from relsql.runs import TrainProgress, keyboard_interrupts
 from relsql.schema import RELSQL_SCHEMA, current_catalog, read_schema
 from relsql.splits import task_cursor
 from relsql.sql import literal, qualified
-from relsql.store import ensure_table, open_database, require_writable, transaction
+from relsql.store import ensure_table, open_database, require_no_log, require_writable, transaction
 
 if TYPE_CHECKING:
     from exporters.sql import SqlModel
@@ -175,6 +175,7 @@ def copy_database(source: Path, target: Path, storage_version: str | None = None
         DatabaseError: source cannot be opened, target exists, or there is no such storage version.
     """
     open_database(source, read_only=True).close()
+    require_no_log(target)
     if target.exists():
         raise DatabaseError(
             f"file '{target}' exists", expected="a new file", fix=f"--into another file, or rm '{target}'"

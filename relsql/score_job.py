@@ -253,7 +253,7 @@ def _compare(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, job:
     column = ident(card.entity.primary_key[0])
     fresh = fingerprint_sql(card, catalog, moment=job.moment_sql, where=job.range_sql(*_entity_key(card)))
     con.execute(
-        f"""CREATE TABLE {_chunk_table(job)} AS
+        f"""CREATE TEMP TABLE {_chunk_table(job)} AS
             SELECT fresh.{ENTITY} AS entity, fresh.fingerprint,
                 stored.fingerprint IS DISTINCT FROM fresh.fingerprint OR scored.{column} IS NULL AS changed
             FROM ({fresh}) fresh

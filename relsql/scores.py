@@ -127,7 +127,7 @@ def output_table(con: duckdb.DuckDBPyConnection, output: str) -> ObjectName:
             another database, or the database is read-only.
     """
     if os.sep in output or not is_table(output):
-        raise DatabaseError(f"'{output}' is not the name of a table", expected=_A_TABLE)
+        raise DatabaseError(f"'{output}' is no table", expected=_A_TABLE)
     catalog = current_catalog(con)
     require_writable(con, catalog, "writing scores to a table")
     target = resolve(con, output)

@@ -115,6 +115,23 @@ def open_database(path: str | Path, *, read_only: bool = False, must_exist: bool
         raise _open_error(path, error) from error
 
 
+def require_no_log(path: Path) -> None:
+    """Check that no write-ahead log of another database waits where a new file is to be made.
+
+    Such a log holds changes that are nowhere else, and DuckDB would replay it into the new file.
+
+    Raises:
+        DatabaseError: there is a log, and no file beside it.
+    """
+    log = path.with_name(path.name + ".wal")
+    if log.exists() and not path.exists():
+        raise DatabaseError(
+            f"file '{log}' exists: it holds changes to a database '{path}' that is not here",
+            expected="the name of a file that never was, or the database back beside its log",
+            fix=f"mv '{log}' elsewhere",
+        )
+
+
 def _open_error(path: Path, error: Exception) -> DatabaseError:
     text = str(error)
     if "lock" in text.lower():
