@@ -17,7 +17,8 @@ import duckdb
 from relsql.errors import SchemaError, nearest
 from relsql.names import fold, join_name, split_name
 from relsql.schema import Link, Origin, Schema, Table, read_declarations, read_schema
-from relsql.sql import ident
+from relsql.schema import table_key as schema_table_key
+from relsql.sql import ident, qualified
 from relsql.store import ensure_table, require_writable
 
 TIME_TYPES: tuple[str, ...] = (
@@ -358,7 +359,7 @@ def check_schema(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -
         Findings, errors first: keys and parent columns that identify no row, dangling keys, time columns with NULLs
         or of another type, declarations of tables that do not exist, tables that nothing is linked to.
     """
-    findings = list(_undeclared_tables(con, catalog, schema))
+    findings = [*_undeclared_tables(con, catalog, schema), *_left_out_tables(con, catalog, schema)]
     for table in schema.tables.values():
         findings += _table_findings(con, catalog, schema, table)
     for link in schema.links:
@@ -372,6 +373,20 @@ def _undeclared_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Sch
     for name in sorted({*tables, *(name for link in links for name in (link.child, link.parent))}):
         if schema.find(name) is None:
             yield Finding("warning", name, f"is declared, but does not exist; {nearest(name, schema.tables)}")
+
+
+def _left_out_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> Iterator[Finding]:
+    """Tables whose key is that of another one, as a table `"a.b"` and a table b in schema a have the same."""
+    query = """SELECT schema_name, table_name FROM duckdb_tables()
+               WHERE database_name = ? AND NOT internal AND NOT temporary ORDER BY ALL"""
+    for schema_name, name in con.execute(query, [catalog]).fetchall():
+        chosen = schema.tables.get(schema_table_key(schema_name, name))
+        if chosen and (chosen.schema_name, chosen.name) != (schema_name, name):
+            yield Finding(
+                "warning",
+                qualified(schema_name, name),
+                f"is left out: links and tasks would call it by the same name as {chosen.sql()}; rename one of them",
+            )
 
 
 def _table_findings(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table: Table) -> Iterator[Finding]:

@@ -264,14 +264,9 @@ def _read_tables(con: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, Tabl
     for schema_name, name, columns, types in rows:
         parsed = tuple(Column(c, t) for c, t in zip(columns, types, strict=True))
         key = table_key(schema_name, name)
-        if key in tables:
-            both = (tables[key].sql(), qualified(schema_name, name))
-            raise SchemaError(
-                f"the tables {both[0]} and {both[1]} have the same name '{key}' in links and tasks",
-                expected="no dot in the name of a table that is also the name of a schema",
-                fix=f"ALTER TABLE {both[1]} RENAME TO {ident(name.replace('.', '_') + '_1')}",
-            )
-        tables[key] = Table(name, parsed, schema_name=schema_name)
+        # Of `"a.b"` and `b` in schema a, which links and tasks would call by one name, the latter has it.
+        if key not in tables or schema_name != DEFAULT_SCHEMA:
+            tables[key] = Table(name, parsed, schema_name=schema_name)
     return tables
 
 
