@@ -199,4 +199,4 @@ def _create_refusals(con: duckdb.DuckDBPyConnection, suffix: str, message: str) 
         (f"{name}_batch", "as_of := NULL", f"TABLE FROM query({later})"),
     ):
         con.execute(f"CREATE OR REPLACE TEMP MACRO {ident(macro)}({parameters}) AS {body}")
-        mark_macro(con, Macro("temp", DEFAULT_SCHEMA, macro, body.startswith("TABLE"), None), suffix)
+        mark_macro(con, Macro("temp", DEFAULT_SCHEMA, macro, body.startswith("TABLE")), suffix)

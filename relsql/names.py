@@ -216,13 +216,17 @@ def _relations(con: duckdb.DuckDBPyConnection, name: ObjectName, kind: Literal["
 
 @dataclass(frozen=True, slots=True)
 class Macro:
-    """A macro that exists; scalar and table macros of one name are two."""
+    """A macro that exists; scalar and table macros of one name are two.
+
+    `reads_weights` is true if it reads the weights of a published model. EXPORT DATABASE loses comments.
+    """
 
     catalog: str
     schema_name: str
     name: str
     is_table: bool
-    comment: str | None
+    comment: str | None = None
+    reads_weights: bool = False
 
     @property
     def sql(self) -> str:
@@ -245,14 +249,15 @@ class Functions:
 
 def read_functions(con: duckdb.DuckDBPyConnection) -> Functions:
     """Read the catalog of functions; it takes a hundredth of a second."""
-    query = """SELECT DISTINCT database_name, schema_name, function_name, function_type, comment
+    query = """SELECT DISTINCT database_name, schema_name, function_name, function_type, comment,
+                   regexp_matches(coalesce(macro_definition, ''), 'relsql"?[.]"?weights_[0-9a-f]{12}')
                FROM duckdb_functions()
                WHERE function_type = 'scalar'
                   OR function_type IN ('macro', 'table_macro') AND schema_name = 'main' AND NOT internal"""
     rows = con.execute(query).fetchall()
     macros = [
-        Macro(catalog, schema_name, name, kind == "table_macro", comment)
-        for catalog, schema_name, name, kind, comment in rows
+        Macro(catalog, schema_name, name, kind == "table_macro", comment, reads_weights)
+        for catalog, schema_name, name, kind, comment, reads_weights in rows
         if kind != "scalar"
     ]
     return Functions(frozenset(row[2] for row in rows if row[3] == "scalar"), tuple(sorted(macros, key=str)))

@@ -81,7 +81,8 @@ def require_unclaimed(macros: Iterable[Macro], model: str, *, made_for: str | No
     Raises:
         ModelError: one of them is somebody else's.
     """
-    taken = next((macro for macro in macros if not is_mark(macro.comment, made_for)), None)
+    foreign = (macro for macro in macros if not is_mark(macro.comment, made_for))
+    taken = next((macro for macro in foreign if made_for or not macro.reads_weights), None)
     if taken:
         where = "on this connection" if taken.catalog == "temp" else f"in database '{taken.catalog}'"
         whose = f"of model '{made_for}'" if made_for else f"relsql's, and model '{model}' needs its name"

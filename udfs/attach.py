@@ -159,7 +159,7 @@ def attach_model(
     batch = f"{predict_name(suffix or card.name)}_batch"
     for name, statement in statements:
         con.execute(statement)
-        macro = Macro(here if shared else "temp", DEFAULT_SCHEMA, name, name == batch, None)
+        macro = Macro(here if shared else "temp", DEFAULT_SCHEMA, name, name == batch)
         mark_macro(con, macro, card.name)
     return names
 

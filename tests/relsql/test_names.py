@@ -349,6 +349,14 @@ def test_a_macro_of_the_user_is_neither_replaced_nor_hidden(shop: Path, statemen
         assert con.execute(query).fetchall() == before and len(before) == 1
 
 
+def test_a_published_macro_is_relsqls_without_its_comment_too(shop: Path) -> None:
+    with duckdb.connect(str(shop)) as con:
+        con.execute("""CREATE TABLE relsql.weights_0123456789ab AS SELECT 0.5 AS score;
+                       CREATE MACRO predict_churn(id) AS (SELECT score FROM "relsql"."weights_0123456789ab")""")
+        relsql.attach(con)
+        assert con.execute("SELECT predict_churn(1) <> 0.5").fetchall() == [(True,)]
+
+
 def test_detaching_drops_the_macros_of_relsql_alone(shop: Path) -> None:
     with relsql.connect(shop) as con:
         con.execute("CREATE TEMP MACRO mine(x) AS 'relsql_' || x")
