@@ -18,7 +18,8 @@ from relsql.card import ModelCard
 from relsql.head import DAYS_PER_YEAR, LARGEST_LOG
 from relsql.indexes import Indexed
 from relsql.latest import AS_OF, ENTITY, SEED
-from relsql.publications import comment_start, macro_names, new_texts_view, texts_table
+from relsql.publications import comment_start, new_texts_view, texts_table
+from relsql.references import function_names
 from relsql.row_embeddings import table_name
 from relsql.schema import DEFAULT_SCHEMA, RELSQL_SCHEMA, Table
 from relsql.sealed import sealed, sealed_expression
@@ -78,7 +79,7 @@ class SqlModel:
         views = [(view, query_form(query)) for view, query in self.views()]
         call = sealed_expression(self.call_sql()) if seal else self.call_sql()
         batch = query_form(self.batch_sql())
-        scored, full, table = (qualified(DEFAULT_SCHEMA, name) for name in macro_names(self.card.name))
+        scored, full, table = (qualified(DEFAULT_SCHEMA, name) for name in function_names(self.card.name))
         described = {
             f"MACRO {scored}": "Score of one entity; NULL for one that is not known.",
             f"MACRO {full}": "Score of one entity with status, evidence (number of linked rows), as_of, version.",
@@ -94,9 +95,9 @@ class SqlModel:
         return [
             *(f"CREATE OR REPLACE VIEW {qualified(RELSQL_SCHEMA, view)} AS\n{query}" for view, query in views),
             *texts,
-            f"CREATE OR REPLACE MACRO {full}(id, as_of := NULL) AS (\n{indented(call)}\n)",
-            f"CREATE OR REPLACE MACRO {scored}(id, as_of := NULL) AS (\n{indented(f'({call}).score')}\n)",
-            f"CREATE OR REPLACE MACRO {table}(as_of := NULL) AS TABLE\n{batch}",
+            f"CREATE MACRO {full}(id, as_of := NULL) AS (\n{indented(call)}\n)",
+            f"CREATE MACRO {scored}(id, as_of := NULL) AS (\n{indented(f'({call}).score')}\n)",
+            f"CREATE MACRO {table}(as_of := NULL) AS TABLE\n{batch}",
             *(f"COMMENT ON {what} IS {literal(f'{self.comment()}. {text}')}" for what, text in described.items()),
         ]
 

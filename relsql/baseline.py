@@ -50,7 +50,7 @@ def entity_columns_auc(
     schema = schema.without_columns(task.remove_columns)
     train = label_table(con, catalog, schema, task, "train")
     until = train.table.column("as_of")[-1].as_py()
-    inputs = fit_node_inputs(con, catalog, schema, task.entity_table, until=until)
+    inputs = fit_node_inputs(con, catalog, schema, schema.table(task.entity_table).key, until=until)
     model = _model(task, len(inputs.numbers) + 1, len(inputs.categories))
     x, y = features(con, catalog, schema, task, inputs, train)
     step = -(-len(y) // MAX_TRAIN_ROWS)

@@ -23,13 +23,14 @@ import pyarrow as pa
 from relsql.cli.failures import train_extra
 from relsql.declarations import Declarations
 from relsql.errors import ArtifactError, DatabaseError, MissingExtraError, ModelError, RelsqlError, nearest
+from relsql.names import DEFAULT_SCHEMA, Macro, stored_catalog, stored_name
 from relsql.references import parse_reference
 from relsql.registry import ModelRow, find_model, read_models
 from relsql.splits import task_cursor
 from relsql.sql import ident, literal
 from relsql.task import Task
 from relsql.train_options import TrainOptions
-from udfs.attach import attach
+from udfs.attach import attach, mark_macro
 from udfs.macros import predict_name
 from udfs.scorer import RESULT_SQL_TYPE
 
@@ -89,11 +90,12 @@ class Plugin(BasePlugin):  # type: ignore[misc]
             DbtRuntimeError: the database that holds the models is not attached, or `churn@x` names no version.
         """
         _check_attached(cursor, self._database)
-        active = [model.name for model in read_models(cursor, self._database) if model.status == "active"]
+        database = stored_catalog(cursor, self._database)
+        active = [model.name for model in read_models(cursor, database) if model.status == "active"]
         for text in active if self._models is None else self._models:
             reference = parse_reference(text)
             try:
-                if reference.name not in active:
+                if stored_name(reference.name, active) is None:
                     raise _untrained(reference.name, active, self._database)
                 attach(cursor, database=self._database, models=[text])
             except (ModelError, ArtifactError) as error:
@@ -156,7 +158,7 @@ def train(
 
 def _check_attached(con: duckdb.DuckDBPyConnection, database: str) -> None:
     names = [name for (name,) in con.execute("FROM duckdb_databases() SELECT database_name").fetchall()]
-    if database not in names:
+    if stored_name(database, names) is None:
         raise DatabaseError(
             f"database '{database}' of plugin relsql.dbt is not attached",
             expected=nearest(database, set(names) - {"system", "temp"}),
@@ -197,3 +199,4 @@ def _create_refusals(con: duckdb.DuckDBPyConnection, suffix: str, message: str) 
         (f"{name}_batch", "as_of := NULL", f"TABLE FROM query({later})"),
     ):
         con.execute(f"CREATE OR REPLACE TEMP MACRO {ident(macro)}({parameters}) AS {body}")
+        mark_macro(con, Macro("temp", DEFAULT_SCHEMA, macro, body.startswith("TABLE")), suffix)

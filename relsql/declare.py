@@ -15,8 +15,10 @@ from typing import Literal
 import duckdb
 
 from relsql.errors import SchemaError, nearest
+from relsql.names import fold, join_name, split_name
 from relsql.schema import Link, Origin, Schema, Table, read_declarations, read_schema
-from relsql.sql import ident
+from relsql.schema import table_key as schema_table_key
+from relsql.sql import ident, qualified
 from relsql.store import ensure_table, require_writable
 
 TIME_TYPES: tuple[str, ...] = (
@@ -90,7 +92,7 @@ def parse_columns(text: str) -> tuple[str, tuple[str, ...]]:
     match = re.fullmatch(_REFERENCE, text)
     if not match or match.group(2) is None:
         raise SchemaError(f"'{text}' names no columns", expected="the form table(column) or table(column, column)")
-    return _unquoted(match.group(1)), _split_columns(match.group(2))
+    return _table(match.group(1)), _split_columns(match.group(2))
 
 
 def parse_link(text: str) -> Link:
@@ -106,18 +108,23 @@ def parse_link(text: str) -> Link:
     if not match or not (match.group(2) or "").strip():
         raise SchemaError(f"'{text}' is no link", expected="the form child(column) -> parent or child(a) -> parent(b)")
     child, child_columns, parent, parent_columns = match.groups()
-    return Link(
-        _unquoted(child), _split_columns(child_columns), _unquoted(parent), _split_columns(parent_columns or "")
-    )
+    return Link(_table(child), _split_columns(child_columns), _table(parent), _split_columns(parent_columns or ""))
 
 
 _PART = r'(?:"(?:[^"]|"")+"|[^"(),]+?)'
-_REFERENCE = rf"\s*({_PART})\s*(?:\((\s*|\s*{_PART}\s*(?:,\s*{_PART}\s*)*)\)\s*)?"
+_TABLE = rf"{_PART}(?:\s*\.\s*{_PART})*"
+_REFERENCE = rf"\s*({_TABLE})\s*(?:\((\s*|\s*{_PART}\s*(?:,\s*{_PART}\s*)*)\)\s*)?"
 
 
 def _unquoted(part: str) -> str:
     part = part.strip()
     return part[1:-1].replace('""', '"') if part.startswith('"') else part
+
+
+def _table(text: str) -> str:
+    """A table as it is looked up: one name without its quotes, or a qualified one as it is written."""
+    parts = split_name(text)
+    return parts[0] if len(parts) == 1 else join_name(*parts)
 
 
 def _split_columns(text: str) -> tuple[str, ...]:
@@ -138,7 +145,7 @@ def declare_table(
     Args:
         con: a connection that may write to `catalog`.
         catalog: name of the attached database.
-        table_key: the table's `Table.key`.
+        table_key: the table's `Table.key`, or any other way to write its name.
         primary_key: the key columns; None keeps what is stored, `()` stores that there is none.
         time_column: the time column; None keeps what is stored, `NO_TIME_COLUMN` stores that there is none.
         origin: where the knowledge comes from.
@@ -148,9 +155,12 @@ def declare_table(
         DatabaseError: the database is read-only.
     """
     table = read_schema(con, catalog).table(table_key)
+    table_key = table.key
     if primary_key:
+        primary_key = tuple(table.column(name).name for name in primary_key)
         check_primary_key(con, catalog, table, primary_key)
     if time_column:
+        time_column = table.column(time_column).name
         check_time_type(table, time_column)
     require_writable(con, catalog, "declaring a table")
     stored_key, stored_time, _ = read_declarations(con, catalog)[0].get(table_key, ((), None, origin))
@@ -219,13 +229,15 @@ def _insert_link(con: duckdb.DuckDBPyConnection, catalog: str, link: Link, *, re
 
 
 def resolve_link(schema: Schema, link: Link) -> Link:
-    """Fill empty `parent_columns` with the parent's primary key.
+    """Spell a link as the schema does, and fill empty `parent_columns` with the parent's primary key.
 
     Raises:
-        SchemaError: there is no such table, or the parent has no primary key.
+        SchemaError: there is no such table or column, or the parent has no primary key.
     """
-    schema.table(link.child)
-    parent = schema.table(link.parent)
+    child, parent = schema.table(link.child), schema.table(link.parent)
+    mine = tuple(child.column(name).name for name in link.child_columns)
+    theirs = tuple(parent.column(name).name for name in link.parent_columns)
+    link = replace(link, child=child.key, child_columns=mine, parent=parent.key, parent_columns=theirs)
     if link.parent_columns:
         return link
     if not parent.primary_key:
@@ -239,7 +251,7 @@ def resolve_link(schema: Schema, link: Link) -> Link:
 
 def check_primary_key(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, columns: Sequence[str]) -> None:
     """Raise SchemaError unless `columns` exist, hold no NULL and identify each row of `table`."""
-    if len(set(columns)) < len(columns):
+    if len(set(map(fold, columns))) < len(columns):
         raise SchemaError(f"primary key of table '{table.key}' names a column twice: {', '.join(columns)}")
     for name in columns:
         table.column(name)
@@ -347,7 +359,7 @@ def check_schema(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -
         Findings, errors first: keys and parent columns that identify no row, dangling keys, time columns with NULLs
         or of another type, declarations of tables that do not exist, tables that nothing is linked to.
     """
-    findings = list(_undeclared_tables(con, catalog, schema))
+    findings = [*_undeclared_tables(con, catalog, schema), *_left_out_tables(con, catalog, schema)]
     for table in schema.tables.values():
         findings += _table_findings(con, catalog, schema, table)
     for link in schema.links:
@@ -358,8 +370,23 @@ def check_schema(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -
 
 def _undeclared_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> Iterator[Finding]:
     tables, links, _ = read_declarations(con, catalog)
-    for name in sorted({*tables, *(name for link in links for name in (link.child, link.parent))} - {*schema.tables}):
-        yield Finding("warning", name, f"is declared, but does not exist; {nearest(name, schema.tables)}")
+    for name in sorted({*tables, *(name for link in links for name in (link.child, link.parent))}):
+        if schema.find(name) is None:
+            yield Finding("warning", name, f"is declared, but does not exist; {nearest(name, schema.tables)}")
+
+
+def _left_out_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> Iterator[Finding]:
+    """Tables whose key is that of another one, as a table `"a.b"` and a table b in schema a have the same."""
+    query = """SELECT schema_name, table_name FROM duckdb_tables()
+               WHERE database_name = ? AND NOT internal AND NOT temporary ORDER BY ALL"""
+    for schema_name, name in con.execute(query, [catalog]).fetchall():
+        chosen = schema.tables.get(schema_table_key(schema_name, name))
+        if chosen and (chosen.schema_name, chosen.name) != (schema_name, name):
+            yield Finding(
+                "warning",
+                qualified(schema_name, name),
+                f"is left out: links and tasks would call it by the same name as {chosen.sql()}; rename one of them",
+            )
 
 
 def _table_findings(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table: Table) -> Iterator[Finding]:

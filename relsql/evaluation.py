@@ -13,13 +13,12 @@ import pyarrow as pa
 from relsql.card import ModelCard
 from relsql.errors import TaskError
 from relsql.labels import Split, label_table
-from relsql.references import parse_reference
+from relsql.names import unique_name
+from relsql.references import suffix_of
 from relsql.regime import Regime, check_regime, frozen_database, split_end
 from relsql.registry import active_card
 from relsql.schema import current_catalog, read_schema
 from relsql.sql import ident
-
-_LABELS = "relsql_labels"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +76,20 @@ def _predict(
     end = split_end(card.task, split)
     if check_regime(regime or card.regime) == "seed-time" or end is None:
         attach(con, models=[model])
-        return _predictions(con, parse_reference(model).function_suffix(card.version), labels)
+        return _predictions(con, suffix_of(model, card.name, card.version), labels)
     with con.cursor() as cursor, frozen_database(cursor, catalog, card.schema, end) as frozen:
         attach_model(cursor, catalog, card, tables_from=frozen)
         return _predictions(cursor, card.name, labels)
 
 
 def _predictions(con: duckdb.DuckDBPyConnection, suffix: str, labels: pa.Table) -> Predictions:
-    con.register(_LABELS, labels)
+    relation = unique_name("relsql_labels")
+    con.register(relation, labels)
     try:
-        query = f"SELECT entity, as_of, label, {ident('predict_' + suffix)}(entity, as_of := as_of) FROM {_LABELS}"
+        query = f"SELECT entity, as_of, label, {ident('predict_' + suffix)}(entity, as_of := as_of) FROM {relation}"
         rows = con.execute(f"{query} ORDER BY as_of, entity").fetchall()
     finally:
-        con.unregister(_LABELS)
+        con.unregister(relation)
     entities, times, values, scores = zip(*rows, strict=True)
     found = np.array([np.nan if score is None else score for score in scores], dtype=np.float64)
     return Predictions(list(entities), list(times), np.array(values, dtype=np.float64), found)

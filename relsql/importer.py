@@ -23,7 +23,7 @@ from relsql.declare import INTEGER_TYPES, TIME_TYPES, declare_link, declare_tabl
 from relsql.errors import DatabaseError, MissingExtraError, RelsqlError, SchemaError, TaskError
 from relsql.schema import Column, Link, Schema, Table, current_catalog
 from relsql.sql import ident, literal
-from relsql.store import open_database, transaction
+from relsql.store import open_database, require_no_log, transaction
 from relsql.task import Task, as_timestamp, save_task
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def _require_free(path: Path, overwrite: bool) -> None:
     if path.is_dir() or not path.parent.is_dir():
         problem = "is a folder" if path.is_dir() else f"cannot be created: there is no folder '{path.parent}'"
         raise DatabaseError(f"'{path}' {problem}", expected="the path of a new DuckDB file")
+    require_no_log(path)
     if path.exists():
         if not overwrite:
             raise DatabaseError(f"file '{path}' exists already", fix="choose another name, or allow to overwrite it")

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, fields, replace
 import duckdb
 
 from relsql.errors import DatabaseError
-from relsql.schema import has_relsql_table
+from relsql.names import ObjectName, Relation, find_relation, split_name
+from relsql.schema import DEFAULT_SCHEMA, has_relsql_table
 from relsql.sql import literal
 from relsql.store import ensure_table, relsql_table
 
@@ -22,7 +23,7 @@ class ScoreJob:
     """One job; there is at most one for each table.
 
     Attributes:
-        target: the table, `risk` or `staging.risk`.
+        target: the table as `ObjectName.key` writes it, `risk` or `staging.risk`.
         model, version, identity: of the model version that scores.
         as_of: the text of a TIMESTAMP, inclusive; settled at the start, the same for all chunks.
         chunk_rows: entities in a chunk.
@@ -71,7 +72,7 @@ class ScoreJob:
 
 
 _COLUMNS = ", ".join(f.name for f in fields(ScoreJob))
-_COMMENT = "scores written by relsql, job "
+_COMMENT = "scores written by relsql, "
 
 
 def read_job(con: duckdb.DuckDBPyConnection, catalog: str, target: str) -> ScoreJob | None:
@@ -118,24 +119,59 @@ def advance_job(con: duckdb.DuckDBPyConnection, catalog: str, job: ScoreJob, *, 
     return after
 
 
-def mark_table(con: duckdb.DuckDBPyConnection, table: str, job: ScoreJob) -> None:
-    """Comment on a table that it is the job's: the comment goes with the table, a table of the same name has none."""
-    con.execute(f"COMMENT ON TABLE {table} IS {literal(_COMMENT + job.job)}")
+def forget_job(con: duckdb.DuckDBPyConnection, target: ObjectName) -> None:
+    """Forget a table's job and fingerprints, which no longer tell what it holds. The caller owns the transaction."""
+    for name in ("score_jobs", "score_fingerprints"):
+        if has_relsql_table(con, target.catalog, name):
+            con.execute(f"DELETE FROM {relsql_table(target.catalog, name)} WHERE target = ?", [target.key])
 
 
-def find_table(
-    con: duckdb.DuckDBPyConnection, catalog: str, schema_name: str, name: str
-) -> tuple[str, str, str | None] | None:
-    """Schema, name and comment of a table as they are stored: to DuckDB, names in other letter case are the same."""
-    query = """SELECT schema_name, table_name, comment FROM duckdb_tables()
-               WHERE database_name = ? AND lower(schema_name) = lower(?) AND lower(table_name) = lower(?)"""
-    rows = con.execute(query, [catalog, schema_name, name]).fetchall()
-    return rows[0] if rows else None
+def mark_scores(con: duckdb.DuckDBPyConnection, table: ObjectName, by: str) -> None:
+    """Comment on a table that relsql wrote its scores; `by` says by what.
+
+    The comment goes with the table when it is renamed. A table that anybody creates in its place, or as a copy, has
+    none.
+    """
+    con.execute(f"COMMENT ON TABLE {table.sql} IS {literal(_COMMENT + by)}")
 
 
-def is_mark(comment: str | None, job: ScoreJob | None) -> bool:
-    """True if a table with this comment is the one that the job created."""
-    return job is not None and comment == _COMMENT + job.job
+def mark_table(con: duckdb.DuckDBPyConnection, table: ObjectName, job: ScoreJob) -> None:
+    """Comment on a table that it is the job's."""
+    mark_scores(con, table, _of_job(job))
+
+
+def is_scores(found: Relation) -> bool:
+    """True if relsql made this table to hold scores."""
+    return found.kind == "table" and not found.temporary and (found.comment or "").startswith(_COMMENT)
+
+
+def is_job_table(found: Relation | None, job: ScoreJob | None) -> bool:
+    """True if this is the table that the job created."""
+    return bool(found and job and is_scores(found) and found.comment == _COMMENT + _of_job(job))
+
+
+def require_job_table(con: duckdb.DuckDBPyConnection, catalog: str, job: ScoreJob) -> None:
+    """Check that the job's table is still the one that it created.
+
+    Raises:
+        DatabaseError: it is gone, or another one has its name.
+    """
+    if not is_job_table(find_relation(con, table_of(catalog, job.target)), job):
+        raise DatabaseError(
+            f"table '{job.target}' is no longer the one that its job writes to",
+            expected="the table as the job has created it",
+            fix=f"relsql score FILE {job.model} --into ANOTHER_TABLE",
+        )
+
+
+def table_of(catalog: str, target: str) -> ObjectName:
+    """The table of a job."""
+    *outside, name = split_name(target)
+    return ObjectName(catalog, outside[0] if outside else DEFAULT_SCHEMA, name)
+
+
+def _of_job(job: ScoreJob) -> str:
+    return f"job {job.job}"
 
 
 def _now() -> datetime.datetime:

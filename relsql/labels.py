@@ -22,6 +22,7 @@ import duckdb
 
 from relsql.errors import TaskError, nearest
 from relsql.features import as_timestamp_sql, time_sql
+from relsql.names import stored_name
 from relsql.schema import DEFAULT_SCHEMA, Column, Schema, Table
 from relsql.splits import (
     SPLITS,
@@ -120,7 +121,7 @@ def entity_key(schema: Schema, task: Task) -> str:
     Raises:
         TaskError: there is no such table, or it has no such column.
     """
-    table = schema.tables.get(task.entity_table)
+    table = schema.find(task.entity_table)
     if table is None:
         raise TaskError(
             f"task '{task.name}': entity table '{task.entity_table}' does not exist",
@@ -137,14 +138,14 @@ def entity_key(schema: Schema, task: Task) -> str:
         )
     if table.primary_key:
         return table.primary_key[0]
-    names = {name.lower(): name for name in table.column_names}
-    if task.entity_col.lower() not in names:
+    found = stored_name(task.entity_col, table.column_names)
+    if found is None:
         raise TaskError(
             f"task '{task.name}': entity table '{table.key}' has no column '{task.entity_col}' and no primary key",
             expected=nearest(task.entity_col, table.column_names),
             fix=fix,
         )
-    return names[task.entity_col.lower()]
+    return found
 
 
 def _create_relations(

@@ -11,7 +11,7 @@ import duckdb
 from relsql.blocks import as_of_days, decode_blocks, existing_seeds
 from relsql.card import ModelCard, layouts_of
 from relsql.latest import AS_OF, ENTITY
-from relsql.publications import macro_names
+from relsql.references import function_names
 from relsql.sealed import sealed
 from relsql.seed_sql import latest_sql
 from relsql.sql import ident, literal
@@ -86,7 +86,7 @@ def measure_parity(
     gather = card.gather(catalog)
     select = f"seed.{ENTITY}, seed.{AS_OF}, {card.score_function}({score_argument(gather)}) AS result"
     onnx = _results(con, sealed(gather.query(seeds, select=select)))
-    _, full, _ = macro_names(card.name)
+    _, full, _ = function_names(card.name)
     sql = _results(con, f"SELECT {ENTITY}, {AS_OF}, {ident(full)}({ENTITY}, as_of := {AS_OF}) AS result FROM ({seeds})")
     con.execute(f"DROP TABLE temp.{_SEEDS}")
     return _compare(card, torch_scores, onnx, sql)

@@ -48,6 +48,7 @@ def make_plan(
         SchemaError, TaskError: they do not fit.
     """
     database = read_schema(con, catalog)
+    task = task.resolved(database)
     for name, column in task.remove_columns:
         if name in database.tables and database.table(name).time_column == column:
             raise TaskError(

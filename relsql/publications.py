@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import duckdb
 
 from relsql.card import ModelCard
 from relsql.errors import ArtifactError, ModelError
+from relsql.names import Macro, find_macros, join_name, stored_name
+from relsql.references import function_names
 from relsql.row_embeddings import table_name
 from relsql.schema import RELSQL_SCHEMA, has_relsql_table
 from relsql.sql import qualified
@@ -13,11 +17,6 @@ from relsql.store import relsql_table
 
 PUBLICATION_FORMAT = 1
 """Raised when an earlier relsql could not replace or remove what this one publishes."""
-
-
-def macro_names(model: str) -> tuple[str, ...]:
-    """Names of a published model's macros."""
-    return tuple(f"predict_{model}{suffix}" for suffix in ("", "_full", "_batch"))
 
 
 def texts_table(identity: str) -> str:
@@ -66,6 +65,35 @@ def comment_start(model: str) -> str:
     return f"relsql model {model} "
 
 
+def is_mark(comment: str | None, model: str | None = None) -> bool:
+    """True if an object with this comment was made by relsql, for this model or for any."""
+    return (comment or "").startswith("relsql model " if model is None else comment_start(model))
+
+
+def require_unclaimed(macros: Iterable[Macro], model: str, *, made_for: str | None = None) -> None:
+    """Check that macros which a model's would replace or hide are relsql's.
+
+    Args:
+        macros: those that have a name which the model needs.
+        model: its name.
+        made_for: they must have been made for this model; None: for any.
+
+    Raises:
+        ModelError: one of them is somebody else's.
+    """
+    foreign = (macro for macro in macros if not is_mark(macro.comment, made_for))
+    taken = next((macro for macro in foreign if made_for or not macro.reads_weights), None)
+    if taken:
+        where = "on this connection" if taken.catalog == "temp" else f"in database '{taken.catalog}'"
+        whose = f"of model '{made_for}'" if made_for else f"relsql's, and model '{model}' needs its name"
+        kind = "MACRO TABLE" if taken.is_table else "MACRO"
+        raise ModelError(
+            f"a macro '{taken.name}' exists {where} that is not {whose}",
+            expected="a free name",
+            fix=f"DROP {kind} {join_name(taken.name)}, or relsql train FILE TASK --name ANOTHER",
+        )
+
+
 def published(con: duckdb.DuckDBPyConnection, catalog: str, model: str) -> tuple[int, str] | None:
     """Version and identity of a model that its plain SQL scores with; None if it is not published."""
     if not has_relsql_table(con, catalog, "publications"):
@@ -74,18 +102,23 @@ def published(con: duckdb.DuckDBPyConnection, catalog: str, model: str) -> tuple
     return next(iter(con.execute(query, [model]).fetchall()), None)
 
 
-def require_published(con: duckdb.DuckDBPyConnection, catalog: str, model: str) -> int:
-    """The published version of a model.
+def require_published(con: duckdb.DuckDBPyConnection, catalog: str, model: str) -> tuple[str, int]:
+    """The stored name and the published version of a model, whatever the case of its letters.
 
     Raises:
         ModelError: it is not published.
     """
-    found = published(con, catalog, model)
-    if found is None:
+    names = []
+    if has_relsql_table(con, catalog, "publications"):
+        query = f"SELECT DISTINCT model FROM {relsql_table(catalog, 'publications')}"
+        names = [name for (name,) in con.execute(query).fetchall()]
+    name = stored_name(model, names)
+    found = published(con, catalog, name) if name else None
+    if name is None or found is None:
         raise ModelError(
             f"model '{model}' is not published in database '{catalog}'", fix=f"relsql publish FILE {model}"
         )
-    return found[0]
+    return name, found[0]
 
 
 def require_known_format(con: duckdb.DuckDBPyConnection, catalog: str, model: str) -> None:
@@ -106,16 +139,16 @@ def require_known_format(con: duckdb.DuckDBPyConnection, catalog: str, model: st
 
 
 def remove_publication(con: duckdb.DuckDBPyConnection, catalog: str, model: str) -> None:
-    """Drop all objects of a published model, and its record. The caller owns the transaction."""
+    """Drop all objects of a published model, and its record. The caller owns the transaction.
+
+    A comment alone proves nothing, people write comments too: macros have the names of the model's functions, and
+    tables and views lie in schema relsql.
+    """
     start = [catalog, comment_start(model)]
-    drops = []
-    query = """SELECT DISTINCT schema_name, function_name, function_type FROM duckdb_functions()
-               WHERE database_name = ? AND starts_with(comment, ?)"""
-    for schema, name, kind in con.execute(query, start).fetchall():
-        drops.append(f"MACRO {'TABLE ' if kind == 'table_macro' else ''}{qualified(catalog, schema, name)}")
+    drops = [macro.sql for macro in find_macros(con, [catalog], function_names(model)) if is_mark(macro.comment, model)]
     for kind in ("view", "table"):
         query = f"""SELECT schema_name, {kind}_name FROM duckdb_{kind}s()
-                    WHERE database_name = ? AND starts_with(comment, ?)"""
+                    WHERE database_name = ? AND starts_with(comment, ?) AND lower(schema_name) = '{RELSQL_SCHEMA}'"""
         drops += [f"{kind} {qualified(catalog, *names)}" for names in con.execute(query, start).fetchall()]
     for drop in drops:
         con.execute(f"DROP {drop}")

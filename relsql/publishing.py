@@ -20,24 +20,25 @@ import relsql
 from relsql.card import ModelCard
 from relsql.errors import DatabaseError, MissingExtraError, ModelError, ParityError
 from relsql.indexes import indexed_columns
+from relsql.names import find_macros
 from relsql.parity import TOLERANCE, Parity, measure_parity
 from relsql.publications import (
     PUBLICATION_FORMAT,
     changed_sql,
-    comment_start,
-    macro_names,
     remove_publication,
     require_known_format,
     require_published,
+    require_unclaimed,
 )
+from relsql.references import function_names
 from relsql.refreshing import store_embeddings
 from relsql.registry import active_card, check_drift, read_artifacts
 from relsql.row_embeddings import create_table
 from relsql.runs import TrainProgress, keyboard_interrupts
-from relsql.schema import DEFAULT_SCHEMA, RELSQL_SCHEMA, current_catalog, read_schema
+from relsql.schema import RELSQL_SCHEMA, current_catalog, read_schema
 from relsql.splits import task_cursor
 from relsql.sql import literal, qualified
-from relsql.store import ensure_table, open_database, require_writable, transaction
+from relsql.store import ensure_table, open_database, require_no_log, require_writable, transaction
 
 if TYPE_CHECKING:
     from exporters.sql import SqlModel
@@ -86,14 +87,14 @@ def publish(con: duckdb.DuckDBPyConnection, model: str, *, progress: TrainProgre
     card = active_card(con, catalog, model)
     require_writable(con, catalog, "publishing")
     check_drift(card, read_schema(con, catalog))
-    _check_names(con, catalog, card)
-    require_known_format(con, catalog, model)
+    require_unclaimed(find_macros(con, [catalog], function_names(card.name)), card.name, made_for=card.name)
+    require_known_format(con, catalog, card.name)
     artifacts = read_artifacts(con, catalog, card)
     with task_cursor(con, catalog) as cursor, keyboard_interrupts():
         store_embeddings(cursor, catalog, card, progress=progress)
         report("write", 0.0, {})
         with transaction(cursor):
-            remove_publication(cursor, catalog, model)
+            remove_publication(cursor, catalog, card.name)
             macros = _write(cursor, catalog, card, artifacts)
             report("write", 1.0, {})
             report("compare", 0.0, {})
@@ -101,7 +102,7 @@ def publish(con: duckdb.DuckDBPyConnection, model: str, *, progress: TrainProgre
             _require_parity(card, parity)
             _record(cursor, catalog, card, parity)
         report("compare", 1.0, {"seeds": parity.seeds, "difference": parity.largest})
-    return Published(model, card.version, macros, parity, time.perf_counter() - started)
+    return Published(card.name, card.version, macros, parity, time.perf_counter() - started)
 
 
 def publication_sql(con: duckdb.DuckDBPyConnection, model: str) -> str:
@@ -127,10 +128,10 @@ def unpublish(con: duckdb.DuckDBPyConnection, model: str) -> None:
     """
     catalog = current_catalog(con)
     require_writable(con, catalog, "unpublishing")
-    require_published(con, catalog, model)
-    require_known_format(con, catalog, model)
+    name, _ = require_published(con, catalog, model)
+    require_known_format(con, catalog, name)
     with task_cursor(con, catalog) as cursor, transaction(cursor):
-        remove_publication(cursor, catalog, model)
+        remove_publication(cursor, catalog, name)
 
 
 def selftest(con: duckdb.DuckDBPyConnection, model: str) -> Published:
@@ -147,7 +148,7 @@ def selftest(con: duckdb.DuckDBPyConnection, model: str) -> Published:
     started = time.perf_counter()
     catalog = current_catalog(con)
     card = active_card(con, catalog, model)
-    version = require_published(con, catalog, model)
+    _, version = require_published(con, catalog, card.name)
     if version != card.version:
         raise ModelError(
             f"model '{model}' is published as version {version}, while version {card.version} is the active one",
@@ -161,7 +162,7 @@ def selftest(con: duckdb.DuckDBPyConnection, model: str) -> Published:
         except (duckdb.CatalogException, duckdb.BinderException) as error:
             raise changed_sql(model, error) from error
     _require_parity(card, parity)
-    return Published(model, version, macro_names(model), parity, time.perf_counter() - started)
+    return Published(card.name, version, function_names(card.name), parity, time.perf_counter() - started)
 
 
 def copy_database(source: Path, target: Path, storage_version: str | None = None) -> None:
@@ -176,6 +177,7 @@ def copy_database(source: Path, target: Path, storage_version: str | None = None
         DatabaseError: source cannot be opened, target exists, or there is no such storage version.
     """
     open_database(source, read_only=True).close()
+    require_no_log(target)
     if target.exists():
         raise DatabaseError(
             f"file '{target}' exists", expected="a new file", fix=f"--into another file, or rm '{target}'"
@@ -191,21 +193,6 @@ def copy_database(source: Path, target: Path, storage_version: str | None = None
         raise DatabaseError(f"file '{source}' cannot be copied to '{target}': {str(error).splitlines()[0]}") from error
 
 
-def _check_names(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> None:
-    """Refuse to replace a function of somebody else."""
-    query = """SELECT function_name FROM duckdb_functions()
-               WHERE database_name = ? AND schema_name = ? AND lower(function_name) IN (?, ?, ?)
-                 AND NOT starts_with(coalesce(comment, ''), ?)"""
-    names = [name.lower() for name in macro_names(card.name)]
-    taken = con.execute(query, [catalog, DEFAULT_SCHEMA, *names, comment_start(card.name)]).fetchall()
-    if taken:
-        raise ModelError(
-            f"a macro '{taken[0][0]}' exists in database '{catalog}' that is not of model '{card.name}'",
-            expected="a free name",
-            fix=f"DROP MACRO {taken[0][0]}, or relsql train FILE {card.task.name} --name ANOTHER",
-        )
-
-
 def _write(
     con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, artifacts: Mapping[str, bytes]
 ) -> tuple[str, ...]:
@@ -219,7 +206,7 @@ def _write(
         con.unregister(_NEW)
     for statement in model.statements():
         con.execute(statement)
-    return macro_names(card.name)
+    return function_names(card.name)
 
 
 def _plain_sql(

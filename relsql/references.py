@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from relsql.errors import ModelError
+from relsql.names import fold
 
 if TYPE_CHECKING:
     from relsql.card import ModelCard
@@ -67,6 +68,38 @@ def parse_reference(text: str) -> ModelReference:
             fix="relsql models FILE",
         )
     return ModelReference(name, int(version) if version.isdigit() else version or None)
+
+
+def suffix_of(text: str, name: str, version: int) -> str:
+    """What follows `predict_` in the functions of the version that `text` refers to: version `version` of `name`."""
+    return replace(parse_reference(text), name=name).function_suffix(version)
+
+
+def function_names(suffix: str) -> tuple[str, ...]:
+    """The functions that are called by a model's name, or by `dnf_v2`: `predict_dnf`, and so on."""
+    return tuple(f"predict_{suffix}{kind}" for kind in ("", "_full", "_batch"))
+
+
+def shared_function(suffix: str, other: str) -> str | None:
+    """A function that two models would both have, or None: `churn` and `Churn`, or `dnf_full` and `dnf`."""
+    theirs = set(map(fold, function_names(other)))
+    return next((name for name in function_names(suffix) if fold(name) in theirs), None)
+
+
+def require_new_name(name: str, models: Iterable[str]) -> None:
+    """Check that the functions of a new model would not be those of another one.
+
+    Raises:
+        ModelError: they would.
+    """
+    for other in sorted(set(models) - {name}):
+        shared = shared_function(name, other)
+        if shared:
+            raise ModelError(
+                f"a model '{name}' would have the function {shared}, which belongs to model '{other}'",
+                expected=f"'{other}' for a new version of that model, or another name",
+                fix=f"relsql train FILE TASK --name {other}",
+            )
 
 
 def choose_version(reference: ModelReference, versions: Sequence[ModelRow], cards: Mapping[int, ModelCard]) -> ModelRow:

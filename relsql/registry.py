@@ -13,8 +13,9 @@ import duckdb
 from relsql.blocks import FloatArray
 from relsql.card import ModelCard
 from relsql.errors import ArtifactError, ModelError, SchemaDriftError, nearest
+from relsql.names import fold, stored_name
 from relsql.publications import published
-from relsql.references import BEST, choose_version, parse_reference
+from relsql.references import BEST, choose_version, parse_reference, require_new_name
 from relsql.row_embeddings import add_embeddings, create_table, drop_embeddings
 from relsql.schema import Schema, has_relsql_table
 from relsql.store import ensure_table, relsql_table, rows_sql
@@ -54,20 +55,20 @@ def read_models(con: duckdb.DuckDBPyConnection, catalog: str) -> tuple[ModelRow,
 
 
 def read_versions(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> tuple[ModelRow, ...]:
-    """All versions of a model, by number.
+    """All versions of the model that `name` refers to, in any case of its letters, by number.
 
     Raises:
         ModelError: there is no model of this name.
     """
     models = read_models(con, catalog)
-    versions = tuple(model for model in models if model.name == name)
-    if not versions:
+    found = stored_name(name, {model.name for model in models})
+    if found is None:
         raise ModelError(
             f"model '{name}' does not exist in database '{catalog}'",
             expected=nearest(name, {model.name for model in models}),
             fix=f"relsql train FILE TASK --name {name}",
         )
-    return versions
+    return tuple(model for model in models if model.name == found)
 
 
 def find_model(con: duckdb.DuckDBPyConnection, catalog: str, reference: str) -> ModelRow:
@@ -174,7 +175,11 @@ def save_model(
     """Write a model version and make it the active one. The caller owns the transaction.
 
     `request` says what it was trained from, see `relsql.request`; None: nothing that could be asked for again.
+
+    Raises:
+        ModelError: another model has got one of its functions meanwhile.
     """
+    require_new_name(card.name, {model.name for model in read_models(con, catalog)})
     models = ensure_table(con, catalog, "models")
     values = [card.name, card.version, "retired", card.task.name, card.task.task_type, card.created]
     values += [json.dumps(card.metrics), card.to_json(), card.identity, None, request]
@@ -213,16 +218,17 @@ def check_drift(card: ModelCard, schema: Schema) -> None:
     """
     problems = []
     for key, trained in card.schema.tables.items():
-        current = schema.tables.get(key)
+        current = schema.find(key)
         if current is None:
             problems.append(f"table {key} is missing")
             continue
-        types = {column.name: column.type for column in current.columns}
+        types = {fold(column.name): column.type for column in current.columns}
         for column in trained.columns:
-            if column.name not in types:
+            found = types.get(fold(column.name))
+            if found is None:
                 problems.append(f"column {key}.{column.name} is missing")
-            elif types[column.name] != column.type:
-                problems.append(f"column {key}.{column.name} is {types[column.name]}, was {column.type}")
+            elif found != column.type:
+                problems.append(f"column {key}.{column.name} is {found}, was {column.type}")
     if problems:
         raise SchemaDriftError(
             f"the tables changed since model '{card.name}' was trained: {'; '.join(problems)}",

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import duckdb
 
-from relsql.errors import SchemaError, nearest
+from relsql.errors import DatabaseError, SchemaError, nearest
+from relsql.names import DEFAULT_SCHEMA as DEFAULT_SCHEMA
+from relsql.names import RELSQL_SCHEMA as RELSQL_SCHEMA
+from relsql.names import current_catalog as current_catalog
+from relsql.names import fold, has_table, split_name, stored_catalog, stored_name
 from relsql.sql import ident, qualified
-
-RELSQL_SCHEMA = "relsql"
-DEFAULT_SCHEMA = "main"
 
 _ARRAY = re.compile(r"\[\d+\]")
 
@@ -64,15 +66,15 @@ class Table:
         return tuple(column.name for column in self.columns)
 
     def column(self, name: str) -> Column:
-        """Return the column called `name`.
+        """Return the column that `name` refers to, in any case of its letters.
 
         Raises:
             SchemaError: there is no such column.
         """
-        for column in self.columns:
-            if column.name == name:
-                return column
-        raise SchemaError(f"table '{self.key}' has no column '{name}'", expected=nearest(name, self.column_names))
+        found = stored_name(name, self.column_names)
+        if found is None:
+            raise SchemaError(f"table '{self.key}' has no column '{name}'", expected=nearest(name, self.column_names))
+        return next(column for column in self.columns if column.name == found)
 
     def sql(self, catalog: str | None = None) -> str:
         """The quoted, qualified name: `"f1"."main"."results"`."""
@@ -120,18 +122,25 @@ class Schema:
     tables: dict[str, Table]
     links: tuple[Link, ...] = field(default=())
 
+    def find(self, name: str) -> Table | None:
+        """Return the table that `name` refers to: its key, or any other way to write it, `Main."Results"`."""
+        if name in self.tables:
+            return self.tables[name]
+        key = stored_name(name, self.tables) or stored_name(_key_of(name), self.tables)
+        return None if key is None else self.tables[key]
+
     def table(self, name: str) -> Table:
-        """Return the table called `name`.
+        """Return the table that `name` refers to, see `find`.
 
         Raises:
             SchemaError: there is no such table.
         """
-        try:
-            return self.tables[name]
-        except KeyError:
+        found = self.find(name)
+        if found is None:
             raise SchemaError(
                 f"table '{name}' does not exist", expected=nearest(name, self.tables), fix="relsql inspect FILE"
-            ) from None
+            )
+        return found
 
     def links_to(self, table: str) -> tuple[Link, ...]:
         """Links whose parent is `table`: its children point at it."""
@@ -147,8 +156,11 @@ class Schema:
         return tuple(table for table in self.tables.values() if table.time_column)
 
     def without_columns(self, removed: tuple[tuple[str, str], ...]) -> Schema:
-        """A schema that hides the (table, column) pairs in `removed`, for tasks that must not see them."""
-        hidden = set(removed)
+        """A schema that hides the (table, column) pairs in `removed`, for tasks that must not see them.
+
+        Pairs that name nothing are passed over; `Task.resolved` refuses them.
+        """
+        hidden = set(self._stored_columns(removed))
         tables = {}
         for key, table in self.tables.items():
             gone = {column for name, column in hidden if name == key}
@@ -165,6 +177,14 @@ class Schema:
             and not any((link.parent, c) in hidden for c in link.parent_columns)
         )
         return replace(self, tables=tables, links=links)
+
+    def _stored_columns(self, named: tuple[tuple[str, str], ...]) -> Iterator[tuple[str, str]]:
+        """The (table, column) pairs that exist, spelled as they are stored."""
+        for name, column in named:
+            table = self.find(name)
+            found = table and stored_name(column, table.column_names)
+            if table and found:
+                yield table.key, found
 
     def fingerprint(self, tables: tuple[str, ...] | None = None) -> str:
         """SHA-256 over names, types, keys, time columns and links of `tables` (default: all)."""
@@ -188,30 +208,44 @@ def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None) -> S
 
     Tables in schema `relsql`, in DuckDB's internal schemas and temporary tables are left out; views too.
     """
-    catalog = catalog or current_catalog(con)
+    catalog = stored_catalog(con, catalog) if catalog else current_catalog(con)
     tables = _read_tables(con, catalog)
-    keys, links = _read_constraints(con, catalog)
+    keys, constraint_links = _read_constraints(con, catalog)
+    declared_tables, declared_links, removed_links = read_declarations(con, catalog)
     for key, columns in keys.items():
         if key in tables:
-            tables[key] = replace(tables[key], primary_key=columns, key_origin="constraint")
-    declared_tables, declared_links, removed_links = read_declarations(con, catalog)
-    for key, (primary_key, time_column, origin) in declared_tables.items():
-        if key in tables:
-            table = tables[key]
-            if primary_key:
-                table = replace(table, primary_key=primary_key, key_origin=origin)
-            tables[key] = replace(table, time_column=time_column or None)
-    merged = [link for link in links if not any(link.same_columns(other) for other in removed_links)]
-    merged += [link for link in declared_links if not any(link.same_columns(other) for other in merged)]
-    known = tuple(link for link in merged if link.child in tables and link.parent in tables)
-    return Schema(tables, known)
+            stored = _stored_columns(tables[key], columns)
+            tables[key] = replace(tables[key], primary_key=stored, key_origin="constraint")
+    for name, (primary_key, time_column, origin) in declared_tables.items():
+        table = Schema(tables).find(name)
+        if table is None:
+            continue
+        if primary_key:
+            table = replace(table, primary_key=_stored_columns(table, primary_key), key_origin=origin)
+        [time] = _stored_columns(table, [time_column]) if time_column else (None,)
+        tables[table.key] = replace(table, time_column=time)
+    schema = Schema(tables)
+    removed = [_stored_link(schema, link) for link in removed_links]
+    merged: list[Link] = []
+    for link in (_stored_link(schema, link) for link in (*constraint_links, *declared_links)):
+        gone = link.origin == "constraint" and any(link.same_columns(other) for other in removed)
+        if not gone and not any(link.same_columns(other) for other in merged):
+            merged.append(link)
+    return Schema(tables, tuple(link for link in merged if link.child in tables and link.parent in tables))
 
 
-def current_catalog(con: duckdb.DuckDBPyConnection) -> str:
-    """Name of the connection's current database."""
-    # Fetching all rows ends the query; after fetchone() the connection would stay busy.
-    [(name,)] = con.execute("SELECT current_database()").fetchall()
-    return str(name)
+def _stored_columns(table: Table, names: Iterable[str]) -> tuple[str, ...]:
+    """Columns as the table spells them; DuckDB keeps the spelling of a constraint, and people rename columns."""
+    return tuple(stored_name(name, table.column_names) or name for name in names)
+
+
+def _stored_link(schema: Schema, link: Link) -> Link:
+    """A link with the names that its tables have; names of nothing stay as they are."""
+    child, parent = schema.find(link.child), schema.find(link.parent)
+    if child is None or parent is None:
+        return link
+    mine, theirs = _stored_columns(child, link.child_columns), _stored_columns(parent, link.parent_columns)
+    return replace(link, child=child.key, child_columns=mine, parent=parent.key, parent_columns=theirs)
 
 
 def table_key(schema_name: str, table_name: str) -> str:
@@ -219,16 +253,21 @@ def table_key(schema_name: str, table_name: str) -> str:
     return table_name if schema_name == DEFAULT_SCHEMA else f"{schema_name}.{table_name}"
 
 
+def _key_of(text: str) -> str:
+    """The `Table.key` that a qualified name, quoted or not, stands for."""
+    try:
+        *outside, name = split_name(text)
+    except DatabaseError:
+        return text
+    if len(outside) > 1:
+        return text  # A schema does not know the name of its database.
+    schema_name = outside[-1] if outside else DEFAULT_SCHEMA
+    return table_key(DEFAULT_SCHEMA if fold(schema_name) == DEFAULT_SCHEMA else schema_name, name)
+
+
 def has_relsql_table(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> bool:
     """True if `relsql.<name>` exists in the database `catalog`."""
     return has_table(con, catalog, RELSQL_SCHEMA, name)
-
-
-def has_table(con: duckdb.DuckDBPyConnection, catalog: str, schema_name: str, name: str) -> bool:
-    """True if the table exists in the database `catalog`."""
-    query = "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND table_name = ?"
-    [(count,)] = con.execute(query, [catalog, schema_name, name]).fetchall()
-    return bool(count)
 
 
 def _read_tables(con: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, Table]:
@@ -239,15 +278,18 @@ def _read_tables(con: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, Tabl
         FROM duckdb_columns() c
         JOIN duckdb_tables() t ON (t.database_name, t.schema_name, t.table_name)
                                 = (c.database_name, c.schema_name, c.table_name)
-        WHERE c.database_name = ? AND c.schema_name <> ? AND NOT t.internal AND NOT t.temporary
+        WHERE c.database_name = ? AND lower(c.schema_name) <> ? AND NOT t.internal AND NOT t.temporary
         GROUP BY ALL ORDER BY ALL
         """,
         [catalog, RELSQL_SCHEMA],
     ).fetchall()
-    tables = {}
+    tables: dict[str, Table] = {}
     for schema_name, name, columns, types in rows:
         parsed = tuple(Column(c, t) for c, t in zip(columns, types, strict=True))
-        tables[table_key(schema_name, name)] = Table(name, parsed, schema_name=schema_name)
+        key = table_key(schema_name, name)
+        # Of `"a.b"` and `b` in schema a, which links and tasks would call by one name, the latter has it.
+        if key not in tables or schema_name != DEFAULT_SCHEMA:
+            tables[key] = Table(name, parsed, schema_name=schema_name)
     return tables
 
 

@@ -17,14 +17,24 @@ import duckdb
 
 from relsql.card import ModelCard
 from relsql.errors import DatabaseError
-from relsql.job_store import ScoreJob, advance_job, find_table, is_mark, mark_table, read_job, save_job
+from relsql.job_store import (
+    ScoreJob,
+    advance_job,
+    is_job_table,
+    mark_table,
+    read_job,
+    require_job_table,
+    save_job,
+    table_of,
+)
 from relsql.latest import ENTITY
+from relsql.names import find_relation
 from relsql.registry import active_card, read_card
-from relsql.schema import DEFAULT_SCHEMA, current_catalog, table_key
-from relsql.scores import output_table
+from relsql.schema import current_catalog
+from relsql.scores import make_room, output_table, require_replaceable
 from relsql.sealed import sealed
 from relsql.seed_sql import latest_sql
-from relsql.sql import ident, literal, qualified
+from relsql.sql import ident, literal
 from relsql.store import ensure_table, relsql_table, transaction
 
 CHUNK_ROWS = 250_000
@@ -32,8 +42,6 @@ CHUNK_ROWS = 250_000
 
 JobProgress = Callable[[str, float, dict[str, float]], None]
 """Called with the phase `score`, the finished fraction of the chunks, and how many entities they hold."""
-
-_CHUNK = 'temp."relsql_chunk"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +88,7 @@ def score_into(
         as_of: score as of this time (inclusive, zone-less); None: the latest event when the job starts.
         chunk_rows: entities in a chunk, which is one transaction; None: 250,000, or as the job has started.
         changed_only: keep fingerprints of what the model reads, and score only entities whose fingerprint changed.
-        overwrite: start anew, whatever the table holds.
+        overwrite: start anew, whatever scores the table holds; a table that relsql did not write is never replaced.
         progress: called after each chunk.
 
     Returns:
@@ -110,21 +118,17 @@ def open_job(
     """Find the unfinished job of a table, or start one; arguments and errors as of `score_into`."""
     from udfs.attach import attach
 
-    catalog, schema_name, name = output_table(con, table)
+    target = output_table(con, table)
+    catalog = target.catalog
+    found, former = find_relation(con, target), read_job(con, catalog, target.key)
+    resumable = is_job_table(found, former)
+    require_replaceable(found, f"--into {table}", overwrite=overwrite or resumable)
     attach(con, models=[model])
     card = active_card(con, catalog, model)
-    target = table_key(schema_name, name)
     moment = None if as_of is None else _text(con, f"CAST({literal(as_of)} AS TIMESTAMP)")
-    request = _Request(card, target, moment, chunk_rows, changed_only)
-    former = read_job(con, catalog, target)
-    found = find_table(con, catalog, schema_name, name)
-    if found and (found[:2] != (schema_name, name) or not is_mark(found[2], former)):
-        raise DatabaseError(
-            f"table '{table_key(*found[:2])}' exists, and is none that relsql score --into {table} has written",
-            expected="the name of a new table",
-        )
+    request = _Request(card, target.key, moment, chunk_rows, changed_only)
     with _memory_explained(con, request.target, chunk_rows or CHUNK_ROWS):
-        if former is None or not found or overwrite:
+        if former is None or not resumable or overwrite:
             return OpenJob(_start(con, catalog, request))
         _check_columns(con, catalog, request)
         if not former.finished:
@@ -152,6 +156,7 @@ def run_job(con: duckdb.DuckDBPyConnection, job: ScoreJob, progress: JobProgress
     report("score", job.chunks_done / job.chunks, {"entities": job.entities})
     while not job.finished:
         with _memory_explained(con, job.target, job.chunk_rows), transaction(con):
+            require_job_table(con, catalog, job)
             job = (_score_changed if job.changed_only else _score_all)(con, catalog, card, job)
         report("score", job.chunks_done / job.chunks, {"entities": job.entities, "scored": job.scored})
     return job
@@ -164,10 +169,10 @@ def _start(con: duckdb.DuckDBPyConnection, catalog: str, request: _Request) -> S
     table = _table_sql(catalog, request.target)
     with transaction(con):
         job = _new_job(con, catalog, request)
-        con.execute(f"DROP TABLE IF EXISTS {table}")
+        make_room(con, table_of(catalog, request.target), f"--into {request.target}", overwrite=True)
         query = batch_sql(request.card, catalog, moment=job.moment_sql)
         con.execute(f"CREATE TABLE {table} AS FROM ({query}) LIMIT 0")
-        mark_table(con, table, job)
+        mark_table(con, table_of(catalog, request.target), job)
         _forget_fingerprints(con, catalog, request.target)
         save_job(con, catalog, job)
     return job
@@ -225,16 +230,17 @@ def _score_changed(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard
     target, column = _table_sql(catalog, job.target), ident(card.entity.primary_key[0])
     stored, of_target = relsql_table(catalog, "score_fingerprints"), f"target = {literal(job.target)}"
     entities, changed = _compare(con, catalog, card, job)
-    unchanged = f"SELECT entity FROM {_CHUNK} WHERE NOT changed"
+    chunk = _chunk_table(job)
+    unchanged = f"SELECT entity FROM {chunk} WHERE NOT changed"
     for table, mine, entity in ((target, "true", column), (stored, of_target, f"TRY_CAST(entity AS {key_type})")):
         gone = f"{job.range_sql(entity, key_type)} AND {entity} NOT IN ({unchanged})"
         con.execute(f"DELETE FROM {table} WHERE {mine} AND {gone}")
     if changed:
-        among = f"{key} IN (SELECT entity FROM {_CHUNK} WHERE changed)"
+        among = f"{key} IN (SELECT entity FROM {chunk} WHERE changed)"
         _insert_scores(con, catalog, card, job, f"{job.range_sql(key, key_type)} AND {among}")
         values = f"{literal(job.target)}, CAST(entity AS VARCHAR), fingerprint"
-        con.execute(f"INSERT INTO {stored} SELECT {values} FROM {_CHUNK} WHERE changed")
-    con.execute(f"DROP TABLE {_CHUNK}")
+        con.execute(f"INSERT INTO {stored} SELECT {values} FROM {chunk} WHERE changed")
+    con.execute(f"DROP TABLE {chunk}")
     return advance_job(con, catalog, job, entities=entities, scored=changed)
 
 
@@ -248,7 +254,7 @@ def _compare(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, job:
     column = ident(card.entity.primary_key[0])
     fresh = fingerprint_sql(card, catalog, moment=job.moment_sql, where=job.range_sql(*_entity_key(card)))
     con.execute(
-        f"""CREATE OR REPLACE TEMP TABLE relsql_chunk AS
+        f"""CREATE TEMP TABLE {_chunk_table(job)} AS
             SELECT fresh.{ENTITY} AS entity, fresh.fingerprint,
                 stored.fingerprint IS DISTINCT FROM fresh.fingerprint OR scored.{column} IS NULL AS changed
             FROM ({fresh}) fresh
@@ -256,7 +262,9 @@ def _compare(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, job:
                 ON stored.target = {literal(job.target)} AND stored.entity = CAST(fresh.{ENTITY} AS VARCHAR)
             LEFT JOIN {_table_sql(catalog, job.target)} scored ON scored.{column} = fresh.{ENTITY}"""
     )
-    [(entities, changed)] = con.execute(f"SELECT count(*), count(*) FILTER (WHERE changed) FROM {_CHUNK}").fetchall()
+    [(entities, changed)] = con.execute(
+        f"SELECT count(*), count(*) FILTER (WHERE changed) FROM {_chunk_table(job)}"
+    ).fetchall()
     return int(entities), int(changed)
 
 
@@ -275,9 +283,13 @@ def _entity_key(card: ModelCard) -> tuple[str, str]:
     return f"relsql_entity.{ident(name)}", card.entity.column(name).type
 
 
+def _chunk_table(job: ScoreJob) -> str:
+    """A temporary table for a chunk, of a name that no table of the user has."""
+    return f'temp.main."relsql_chunk_{job.job}"'
+
+
 def _table_sql(catalog: str, target: str) -> str:
-    schema_name, _, name = target.rpartition(".")
-    return qualified(catalog, schema_name or DEFAULT_SCHEMA, name)
+    return table_of(catalog, target).sql
 
 
 def _text(con: duckdb.DuckDBPyConnection, moment: str) -> str:

@@ -62,13 +62,24 @@ def create_schema(con: duckdb.DuckDBPyConnection, catalog: str) -> None:
 
 
 def ensure_table(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> str:
-    """Create `relsql.<name>`, or add the columns that an older file lacks, and return its qualified name."""
+    """Create `relsql.<name>`, or add the columns that an older file lacks, and return its qualified name.
+
+    Raises:
+        DatabaseError: there is a table of this name that relsql did not make.
+    """
     table = relsql_table(catalog, name)
     if not has_relsql_table(con, catalog, name):
         create_schema(con, catalog)
         con.execute(f"CREATE TABLE IF NOT EXISTS {table} ({TABLES[name]})")
         return table
-    known = {row[0] for row in con.execute(f"DESCRIBE {table}").fetchall()}
+    known = [row[0] for row in con.execute(f"DESCRIBE {table}").fetchall()]
+    ours = [column.split()[0] for column in TABLES[name].split(", ")]
+    if any(theirs != mine for theirs, mine in zip(known, ours, strict=False)):
+        raise DatabaseError(
+            f"table '{RELSQL_SCHEMA}.{name}' of database '{catalog}' was not made by relsql",
+            expected=f"the columns {', '.join(ours)}",
+            fix=f"ALTER TABLE {table} RENAME TO another_name",
+        )
     for column in TABLES[name].split(", "):
         if column.split()[0] not in known:
             con.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
@@ -102,6 +113,23 @@ def open_database(path: str | Path, *, read_only: bool = False, must_exist: bool
         return duckdb.connect(str(path), read_only=read_only)
     except (duckdb.Error, OSError) as error:
         raise _open_error(path, error) from error
+
+
+def require_no_log(path: Path) -> None:
+    """Check that no write-ahead log of another database waits where a new file is to be made.
+
+    Such a log holds changes that are nowhere else, and DuckDB would replay it into the new file.
+
+    Raises:
+        DatabaseError: there is a log, and no file beside it.
+    """
+    log = path.with_name(path.name + ".wal")
+    if log.exists() and not path.exists():
+        raise DatabaseError(
+            f"file '{log}' exists: it holds changes to a database '{path}' that is not here",
+            expected="the name of a file that never was, or the database back beside its log",
+            fix=f"mv '{log}' elsewhere",
+        )
 
 
 def _open_error(path: Path, error: Exception) -> DatabaseError:

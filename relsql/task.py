@@ -9,14 +9,15 @@ keeps with the data set. The label query sees every table of the database by nam
 from __future__ import annotations
 
 import datetime
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import duckdb
 
 from relsql.errors import TaskError, nearest
-from relsql.schema import has_relsql_table
+from relsql.names import stored_name
+from relsql.schema import Schema, has_relsql_table
 from relsql.store import ensure_table, relsql_table
 
 TaskType = Literal["binary_classification", "regression"]
@@ -95,6 +96,28 @@ class Task:
                 values[key] = as_timestamp(values[key], name, key)
         return cls(**values)
 
+    def resolved(self, schema: Schema) -> Task:
+        """The task with tables and columns spelled as the database stores them.
+
+        Raises:
+            TaskError: `remove_columns` names a table or column that does not exist: what it was meant to hide would
+                stay visible.
+        """
+        removed = []
+        for name, column in self.remove_columns:
+            table = schema.find(name)
+            found = table and stored_name(column, table.column_names)
+            if not table or not found:
+                what = f"column '{column}' of table '{table.key}'" if table else f"table '{name}'"
+                raise TaskError(
+                    f"task '{self.name}': remove_columns names the {what}, which does not exist",
+                    expected=nearest(column, table.column_names) if table else nearest(name, schema.tables),
+                    fix="correct remove_columns in the task manifest",
+                )
+            removed.append((table.key, found))
+        entity = schema.find(self.entity_table)
+        return replace(self, entity_table=entity.key if entity else self.entity_table, remove_columns=tuple(removed))
+
     def to_manifest(self) -> dict[str, Any]:
         """The task as a RelBench 3 manifest, with the split timestamps when they are set."""
         values = {key: value for key, value in asdict(self).items() if value not in (None, ())}
@@ -143,7 +166,18 @@ def _load_yaml(path: Path) -> dict[str, Any]:
 
 
 def save_task(con: duckdb.DuckDBPyConnection, catalog: str, task: Task) -> None:
-    """Write `task` to `relsql.tasks`, replacing one of the same name. The caller owns the transaction."""
+    """Write `task` to `relsql.tasks`, replacing one of the same name. The caller owns the transaction.
+
+    Raises:
+        TaskError: there is a task whose name differs in the case of its letters only.
+    """
+    other = stored_name(task.name, read_tasks(con, catalog))
+    if other not in (None, task.name):
+        raise TaskError(
+            f"task '{task.name}' differs from task '{other}' in the case of its letters only",
+            expected="the same name, to replace it, or another one",
+            fix=f"name: {other} in the task manifest",
+        )
     table = ensure_table(con, catalog, "tasks")
     con.execute(f"DELETE FROM {table} WHERE name = ?", [task.name])
     values = asdict(task) | {"remove_columns": [list(pair) for pair in task.remove_columns]}
@@ -166,16 +200,17 @@ def read_tasks(con: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, Task]:
 
 
 def read_task(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> Task:
-    """Read one task.
+    """Read the task that `name` refers to, in any case of its letters.
 
     Raises:
         TaskError: there is no task of this name.
     """
     tasks = read_tasks(con, catalog)
-    if name not in tasks:
+    found = stored_name(name, tasks)
+    if found is None:
         raise TaskError(
             f"task '{name}' does not exist in database '{catalog}'",
             expected=nearest(name, tasks),
             fix="relsql init FILE --task manifest.yaml",
         )
-    return tasks[name]
+    return tasks[found]

@@ -20,12 +20,15 @@ import relsql
 from relsql.blocks import FloatArray, newest_evidence_days
 from relsql.card import CARD_FORMAT, ModelCard
 from relsql.errors import ModelError
+from relsql.names import find_macros
 from relsql.plan import Plan, make_plan
+from relsql.publications import require_unclaimed
+from relsql.references import function_names, require_new_name
 from relsql.regime import check_regime
-from relsql.registry import ModelRow, activate, find_trained, next_version, save_model
+from relsql.registry import ModelRow, activate, find_trained, next_version, read_models, save_model
 from relsql.request import library_versions, read_request
 from relsql.runs import Run, TrainProgress, keyboard_interrupts
-from relsql.schema import current_catalog
+from relsql.schema import current_catalog, read_schema
 from relsql.splits import task_cursor
 from relsql.store import require_writable, transaction
 from relsql.task import Task, read_task
@@ -105,11 +108,14 @@ def train(
             expected="letters, digits and underscores, at most 63",
             fix="relsql train FILE TASK --name NAME",
         )
+    require_new_name(name, {model.name for model in read_models(con, catalog)})
+    require_unclaimed(find_macros(con, [catalog], function_names(name)), name)
     task = task if isinstance(task, Task) else read_task(con, catalog, task)
     run = Run(name, task.name, progress)
     with task_cursor(con, catalog) as cursor, keyboard_interrupts():
         try:
             with run.phase("data") as metrics:
+                task = task.resolved(read_schema(cursor, catalog))
                 request = read_request(cursor, catalog, task, options)
                 metrics.update(tables=request.tables, rows=request.rows)
                 found = None if force else find_trained(cursor, catalog, name, request.sha256)

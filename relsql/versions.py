@@ -65,6 +65,7 @@ def promote(con: duckdb.DuckDBPyConnection, name: str, version: int | str) -> Pr
     require_writable(con, catalog, "promoting a version")
     with task_cursor(con, catalog) as cursor, transaction(cursor):
         versions = read_versions(cursor, catalog, name)
+        name = versions[0].name
         chosen = find_model(cursor, catalog, f"{name}@{version}")
         cards = readable_cards(cursor, catalog, versions) if version == BEST else {}
         comparison = compare_versions(versions, cards) if version == BEST else None
@@ -110,8 +111,8 @@ def versions_to_drop(
 ) -> tuple[ModelRow, ...]:
     """The versions that `drop` would remove; arguments and errors as of `drop`."""
     reference = parse_reference(model)
-    name = reference.name
-    versions = read_versions(con, catalog, name)
+    versions = read_versions(con, catalog, reference.name)
+    name = versions[0].name
     if all_versions and reference.version is not None:
         raise ModelError(
             f"'{model}' names one version, not all of model '{name}'",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,10 +15,12 @@ import pyarrow as pa
 from relsql.card import ModelCard, layouts_of
 from relsql.errors import DatabaseError, ModelError
 from relsql.indexes import indexed_columns
-from relsql.references import parse_reference
+from relsql.names import Functions, Macro, fold, read_functions, stored_catalog
+from relsql.publications import comment_start, is_mark, require_unclaimed
+from relsql.references import shared_function, suffix_of
 from relsql.registry import active_card, check_drift, read_artifacts, read_models
-from relsql.schema import Schema, current_catalog, read_schema
-from relsql.sql import ident
+from relsql.schema import DEFAULT_SCHEMA, Schema, current_catalog, read_schema
+from relsql.sql import literal
 from relsql.store import open_database
 from udfs.functions import ArrowFunction, create_arrow_function, scalar_functions
 from udfs.macros import macro_statements, predict_name, score_parameter
@@ -76,7 +79,7 @@ def attach(
             another model has the name of a version's functions. SchemaDriftError: its tables changed. ArtifactError: it
             is damaged.
     """
-    catalog = database or current_catalog(con)
+    catalog = stored_catalog(con, database) if database else current_catalog(con)
     if shared:
         _require_memory(con)
     known = read_models(con, catalog)
@@ -84,21 +87,36 @@ def attach(
         models = [model.name for model in known if model.status == "active"]
     cards = {text: active_card(con, catalog, text) for text in models}
     schema = read_schema(con, catalog) if cards else Schema({})
-    created: list[str] = []
+    suffixes = {text: suffix_of(text, card.name, card.version) for text, card in cards.items()}
     for text, card in cards.items():
         check_drift(card, schema)
-        suffix = parse_reference(text).function_suffix(card.version)
-        if suffix != card.name:
-            _check_free(text, suffix, {model.name for model in known})
-        created += attach_model(con, catalog, card, suffix=suffix, shared=shared)
+        if suffixes[text] != card.name:
+            _check_free(text, suffixes[text], {model.name for model in known})
+    _check_distinct(suffixes.values())
+    created: list[str] = []
+    functions = read_functions(con) if cards else None
+    for text, card in cards.items():
+        created += attach_model(con, catalog, card, suffix=suffixes[text], shared=shared, functions=functions)
     return tuple(dict.fromkeys(created))
+
+
+def _check_distinct(suffixes: Iterable[str]) -> None:
+    """Raise ModelError if a function of one model would take the place of another's, as names of earlier builds may."""
+    for first, second in itertools.combinations(sorted(set(suffixes)), 2):
+        shared = shared_function(first, second)
+        if shared:
+            raise ModelError(
+                f"the models '{first}' and '{second}' both have a function {shared}",
+                expected=f"one of them to be attached: models=['{first}'] or models=['{second}']",
+                fix=f"relsql drop FILE {second} --all, or relsql.attach(con, models=['{first}'])",
+            )
 
 
 def _check_free(text: str, suffix: str, models: Iterable[str]) -> None:
     """Raise ModelError if a pinned version's functions would take the place of another model's, attached or not."""
-    functions = {suffix.lower(), f"{suffix}_full".lower(), f"{suffix}_batch".lower()}
+    functions = {fold(suffix), fold(f"{suffix}_full"), fold(f"{suffix}_batch")}
     for model in models:
-        if model.lower() in functions:
+        if fold(model) in functions:
             raise ModelError(
                 f"'{text}' would be called by {predict_name(suffix)}, but there is a model '{model}'",
                 expected=f"no model whose function is {predict_name(model)}",
@@ -114,6 +132,7 @@ def attach_model(
     tables_from: str | None = None,
     suffix: str | None = None,
     shared: bool = False,
+    functions: Functions | None = None,
 ) -> list[str]:
     """Create the functions and macros of one model version; returns the names of the macros.
 
@@ -124,17 +143,30 @@ def attach_model(
         tables_from: database whose tables the macros read; default: `catalog`.
         suffix: what follows `predict_` in their names; default: the model's name.
         shared: see `attach`.
+        functions: those of the connection, if they are known already.
 
     Raises:
-        ArtifactError: an artefact is missing or damaged.
+        ArtifactError: an artefact is missing or damaged. ModelError: somebody else's macro has one of the names.
     """
-    register_functions(con, load_scorer(con, catalog, card))
+    functions = functions or read_functions(con)
+    register_functions(con, load_scorer(con, catalog, card), taken=functions.scalars)
     tables = tables_from or catalog
     indexed = indexed_columns(con, tables, card.schema)
     statements = macro_statements(card, tables, suffix, shared=shared, indexed=indexed)
-    for _, statement in statements:
+    names = [macro for macro, _ in statements]
+    here = current_catalog(con)
+    require_unclaimed(functions.find_macros({"temp", here}, names), card.name)
+    batch = f"{predict_name(suffix or card.name)}_batch"
+    for name, statement in statements:
         con.execute(statement)
-    return [macro for macro, _ in statements]
+        macro = Macro(here if shared else "temp", DEFAULT_SCHEMA, name, name == batch)
+        mark_macro(con, macro, card.name)
+    return names
+
+
+def mark_macro(con: duckdb.DuckDBPyConnection, macro: Macro, model: str) -> None:
+    """Comment on a macro that it is relsql's, so that it can be replaced and dropped again."""
+    con.execute(f"COMMENT ON {macro.sql} IS {literal(f'{comment_start(model)}attached')}")
 
 
 def _require_memory(con: duckdb.DuckDBPyConnection) -> None:
@@ -151,11 +183,9 @@ def _require_memory(con: duckdb.DuckDBPyConnection) -> None:
 
 def detach(con: duckdb.DuckDBPyConnection) -> None:
     """Drop relsql's temporary macros from this connection; those of other connections stay."""
-    query = """SELECT DISTINCT function_name, function_type FROM duckdb_functions()
-               WHERE database_name = 'temp' AND function_type IN ('macro', 'table_macro')
-                 AND macro_definition LIKE '%relsql_%'"""
-    for name, kind in con.execute(query).fetchall():
-        con.execute(f"DROP MACRO {'TABLE ' if kind == 'table_macro' else ''}IF EXISTS temp.{ident(name)}")
+    for macro in read_functions(con).find_macros(["temp"]):
+        if is_mark(macro.comment):
+            con.execute(f"DROP {macro.sql}")
 
 
 def load_scorer(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> Scorer:
@@ -174,12 +204,12 @@ def load_scorer(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -
     return scorer
 
 
-def register_functions(con: duckdb.DuckDBPyConnection, scorer: Scorer) -> None:
-    """Register a scorer's functions on the connection's DuckDB instance, once."""
+def register_functions(con: duckdb.DuckDBPyConnection, scorer: Scorer, *, taken: Container[str] | None = None) -> None:
+    """Register a scorer's functions on the connection's DuckDB instance, once; `taken` are those that it has."""
     card = scorer.card
     # pyarrow imports pandas, where there is one, at the first conversion: not in the middle of a query.
     pa.array([1.0]).to_numpy()
-    create = partial(create_arrow_function, con, taken=scalar_functions(con))
+    create = partial(create_arrow_function, con, taken=scalar_functions(con) if taken is None else taken)
     create(card.text_function, scorer.texts.ids, ["VARCHAR"], "INTEGER")
     create(card.score_function, scorer.score, [score_parameter(card)], RESULT_SQL_TYPE)
     for layout in layouts_of(card.paths, card.inputs):

@@ -58,25 +58,21 @@ def inspect_command(file: Path, table: str | None, as_json: bool) -> None:
 
     With TABLE, show the columns of that table.
     """
-    from relsql.errors import SchemaError, nearest
     from relsql.inspection import inspect, render_table, render_text
-    from relsql.schema import current_catalog
+    from relsql.schema import current_catalog, read_schema
     from relsql.store import open_database
 
     with closing(open_database(file, read_only=True)) as con:
         report = inspect(con, current_catalog(con))
+        schema = read_schema(con, current_catalog(con))
     if table is None:
         if as_json:
             write_json(report)
         else:
             click.echo(render_text(report), nl=False)
         return
-    chosen = {info.name: info for info in report.tables}
-    if table not in chosen:
-        raise SchemaError(
-            f"table '{table}' does not exist", expected=nearest(table, chosen), fix=f"relsql inspect {file}"
-        )
+    key = schema.table(table).key
     if as_json:
-        write_json(chosen[table])
+        write_json(next(info for info in report.tables if info.name == key))
     else:
-        click.echo(render_table(table, report), nl=False)
+        click.echo(render_table(key, report), nl=False)

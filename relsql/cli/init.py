@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import duckdb
 
     from relsql.inference import SchemaProposal
-    from relsql.schema import Schema
     from relsql.task import Task
 
 
@@ -109,24 +108,17 @@ def _proposal_text(proposal: SchemaProposal) -> str:
 
 def _save_tasks(con: duckdb.DuckDBPyConnection, catalog: str, tasks: tuple[Task, ...]) -> None:
     """Check tasks against the schema and store them, all or none."""
+    from relsql.labels import entity_key
     from relsql.schema import read_schema
     from relsql.store import transaction
     from relsql.task import save_task
 
     schema = read_schema(con, catalog)
+    tasks = tuple(task.resolved(schema) for task in tasks)
     for task in tasks:
-        _check_task(schema, task)
+        entity_key(schema, task)
     with transaction(con):
         for task in tasks:
             save_task(con, catalog, task)
     for task in tasks:
         note(f"stored: task {task.name}")
-
-
-def _check_task(schema: Schema, task: Task) -> None:
-    """Raise TaskError or SchemaError unless the tables and columns that the task names exist."""
-    from relsql.labels import entity_key
-
-    entity_key(schema, task)
-    for table, column in task.remove_columns:
-        schema.table(table).column(column)

@@ -84,7 +84,7 @@ def _baseline(con: duckdb.DuckDBPyConnection, model: str, split: Split) -> dict[
 @click.option("--as-of", "as_of", callback=_timestamp, metavar="TIME", help="Default: the latest event in FILE.")
 @click.option("--output", metavar="OUT", help="A .parquet or .csv file, or the name of a table in FILE.")
 @click.option("--into", metavar="TABLE", help="A table in FILE, filled in chunks by a job that can be stopped.")
-@click.option("--overwrite", is_flag=True, help="Replace OUT if it exists, or start the job of TABLE anew.")
+@click.option("--overwrite", is_flag=True, help="Replace OUT, if relsql wrote it, or start the job of TABLE anew.")
 @click.option("--changed-only", is_flag=True, help="With --into: score only entities whose data changed.")
 @click.option(
     "--chunk-rows",

@@ -65,6 +65,7 @@ def promote_command(file: Path, model: str, version: str, as_json: bool) -> None
 
     with closing(open_database(file)) as con:
         done = promote(con, model, version)
+    model = done.name
     if done.comparison:
         note(str(done.comparison))
     if done.version == done.replaced:

@@ -16,7 +16,7 @@ from relsql.demo.simulate import Row, Simulation
 from relsql.errors import DatabaseError, TaskError
 from relsql.schema import current_catalog
 from relsql.sql import qualified
-from relsql.store import ensure_table, open_database, transaction
+from relsql.store import ensure_table, open_database, require_no_log, transaction
 from relsql.task import Task, save_task
 
 MIN_SEASONS = 4
@@ -149,6 +149,7 @@ def league_task(last_race: datetime.date, seasons: int) -> Task:
 
 def _check_free(path: Path, overwrite: bool) -> None:
     for target in (path, truth_path(path)):
+        require_no_log(target)
         if not target.exists():
             continue
         if not overwrite:
