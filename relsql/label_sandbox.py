@@ -78,9 +78,6 @@ def checked_query(
     """
     sql = task.sql.replace("{timedelta}", task.timedelta)
     with task_errors(task, "the label query fails", "correct 'sql' in the task manifest"):
-        statements = len(cursor.extract_statements(sql))
-        if statements != 1:
-            raise TaskError(f"task '{task.name}': the label query has {statements} statements", expected="one SELECT")
         tree = parse_select(cursor, task.name, sql)
         if not limits.allow_external:
             check_query(cursor, task.name, tree, relations, _GIVEN)

@@ -127,6 +127,7 @@ def check_query(
 
 
 def _tree(cursor: duckdb.DuckDBPyConnection, task_name: str, where: str, sql: str) -> dict[str, Any]:
+    # Not by `extract_statements`: in DuckDB 1.5 that opens the files of an IMPORT DATABASE.
     [(text,)] = cursor.execute("SELECT json_serialize_sql($1::VARCHAR)", [sql]).fetchall()
     try:
         tree: dict[str, Any] = json.loads(text)
@@ -134,14 +135,20 @@ def _tree(cursor: duckdb.DuckDBPyConnection, task_name: str, where: str, sql: st
         raise TaskError(
             f"task '{task_name}': {where} is nested too deeply to be checked", expected="a few hundred levels at most"
         ) from None
-    if tree["error"] or len(tree["statements"]) != 1:
-        why = tree.get("error_message") or f"{len(tree['statements'])} statements"
-        raise TaskError(
-            f"task '{task_name}': {where} is not one SELECT ({why.splitlines()[0]})",
-            expected="one SELECT; a PIVOT needs the list of its columns, ON column IN (...)",
-            fix="correct 'sql' in the task manifest",
-        )
-    return tree
+    why = tree.get("error_message", "").partition("\n")[0]
+    if tree["error"] and tree.get("error_type") == "parser":
+        problem = f"fails: Parser Error: {why}"
+    elif tree["error"]:
+        problem = f"is not one SELECT ({why})"
+    elif len(tree["statements"]) != 1:
+        problem = f"has {len(tree['statements'])} statements"
+    else:
+        return tree
+    raise TaskError(
+        f"task '{task_name}': {where} {problem}",
+        expected="one SELECT; a PIVOT needs the list of its columns, ON column IN (...)",
+        fix="correct 'sql' in the task manifest",
+    )
 
 
 def _check_kind(node: dict[str, Any], task_name: str, where: str) -> None:
