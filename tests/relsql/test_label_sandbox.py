@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import os
 import re
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from relsql.errors import TaskError
 from relsql.label_sandbox import DEFAULT_LIMITS, LabelLimits, label_sandbox
 from relsql.labels import SPLITS, LabelTable, label_table
+from relsql.runs import keyboard_interrupts
 from relsql.schema import Schema, read_schema
 from relsql.task import Task
 
@@ -287,6 +290,29 @@ def test_ctrl_c_passes(room: Room) -> None:
         threading.Timer(0.3, cursor.interrupt).start()
         cursor.execute(f"SELECT sum(i) FROM range({10**12}) t(i)").fetchall()
     assert room.state() == before
+
+
+def test_a_real_ctrl_c_stops_a_running_query(room: Room) -> None:
+    before = room.state()
+    timer = threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt), keyboard_interrupts():
+        room.labels(HOSTILE["endless recursion"], limits=LabelLimits(timeout_seconds=120))
+    timer.join()
+    assert room.state() == before
+
+
+def test_generated_columns_do_not_write_either(con: Connection) -> None:
+    con.execute(filled((QUERIES / "setup.sql").read_text()).split("-- Harmless")[0])
+    con.execute("CREATE TABLE tricky (id INT, n AS (nextval('tickets'))); INSERT INTO tricky (id) VALUES (1)")
+    before = con.execute("SELECT last_value FROM duckdb_sequences()").fetchall()
+    schema = read_schema(con)
+    schema = replace(schema, tables=schema.tables | {"orders": replace(schema.tables["orders"], time_column="day")})
+    task = replace(TASK, sql=filled("SELECT b.*, n FROM {base} b, tricky"))
+    with pytest.raises(TaskError, match="read-only mode") as caught:
+        label_table(con, "memory", schema, task, "train")
+    assert "\n" not in str(caught.value)
+    assert con.execute("SELECT last_value FROM duckdb_sequences()").fetchall() == before
 
 
 # Names
