@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from relsql.errors import MissingExtraError
 from relsql.features import NodeInputs, category_sql, fit_node_inputs, number_sql
+from relsql.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.labels import LabelTable, Split, entity_key, label_table
 from relsql.schema import Schema
 from relsql.sealed import sealed
@@ -29,7 +30,13 @@ MAX_TRAIN_ROWS = 200_000
 
 
 def entity_columns_auc(
-    con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, splits: Sequence[Split] = ("val", "test")
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    schema: Schema,
+    task: Task,
+    splits: Sequence[Split] = ("val", "test"),
+    *,
+    limits: LabelLimits = DEFAULT_LIMITS,
 ) -> dict[Split, float]:
     """Fit the baseline on the training labels and measure it on `splits`.
 
@@ -39,6 +46,7 @@ def entity_columns_auc(
         schema: its schema.
         task: the task.
         splits: where to measure.
+        limits: what the label query may do.
 
     Returns:
         By split the ROC-AUC for binary classification, the mean absolute error for regression.
@@ -48,7 +56,7 @@ def entity_columns_auc(
         MissingExtraError: scikit-learn is not installed.
     """
     schema = schema.without_columns(task.remove_columns)
-    train = label_table(con, catalog, schema, task, "train")
+    train = label_table(con, catalog, schema, task, "train", limits=limits)
     until = train.table.column("as_of")[-1].as_py()
     inputs = fit_node_inputs(con, catalog, schema, schema.table(task.entity_table).key, until=until)
     model = _model(task, len(inputs.numbers) + 1, len(inputs.categories))
@@ -60,7 +68,8 @@ def entity_columns_auc(
     model.fit(np.where(empty, 0.0, x), y)
     metrics: dict[Split, float] = {}
     for split in splits:
-        x, y = features(con, catalog, schema, task, inputs, label_table(con, catalog, schema, task, split))
+        labels = label_table(con, catalog, schema, task, split, limits=limits)
+        x, y = features(con, catalog, schema, task, inputs, labels)
         metrics[split] = _metric(task, model, np.where(empty, 0.0, x), y)
     return metrics
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from relsql.card import ModelCard
 from relsql.errors import TaskError
+from relsql.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.labels import Split, label_table
 from relsql.names import unique_name
 from relsql.references import suffix_of
@@ -46,7 +47,13 @@ class Predictions:
 
 
 def predict_split(
-    con: duckdb.DuckDBPyConnection, model: str, split: Split, regime: Regime | None = None
+    con: duckdb.DuckDBPyConnection,
+    model: str,
+    split: Split,
+    regime: Regime | None = None,
+    *,
+    allow_external: bool = False,
+    label_timeout_seconds: float = LABEL_TIMEOUT_SECONDS,
 ) -> Predictions:
     """Score every label row of a split: `SELECT predict_<model>(entity, as_of := time)`.
 
@@ -56,15 +63,24 @@ def predict_split(
         split: `train`, `val` or `test`.
         regime: `seed-time` reads the database up to each row's as_of, `frozen` a copy in memory that ends where the
             split starts; default: the regime that the model was trained for.
+        allow_external: let the label query read files and other databases, and call any function.
+        label_timeout_seconds: stop the label query after so long.
 
     Raises:
-        ModelError: unknown model. TaskError: the label query no longer runs, or there is no such regime.
+        ModelError: unknown model. TaskError: the label query no longer runs, does what it may not or takes too long, or
+            there is no such regime.
     """
-    return _predict(con, model, active_card(con, current_catalog(con), model), split, regime)
+    limits = LabelLimits(allow_external, label_timeout_seconds)
+    return _predict(con, model, active_card(con, current_catalog(con), model), split, regime, limits)
 
 
 def _predict(
-    con: duckdb.DuckDBPyConnection, model: str, card: ModelCard, split: Split, regime: Regime | None
+    con: duckdb.DuckDBPyConnection,
+    model: str,
+    card: ModelCard,
+    split: Split,
+    regime: Regime | None,
+    limits: LabelLimits,
 ) -> Predictions:
     """See `predict_split`; `card` is that of the version that `model` names."""
     from udfs.attach import attach, attach_model
@@ -72,7 +88,7 @@ def _predict(
     catalog = current_catalog(con)
     # The label query may read tables that the model does not.
     schema = read_schema(con, catalog).without_columns(card.task.remove_columns)
-    labels = label_table(con, catalog, schema, card.task, split).table
+    labels = label_table(con, catalog, schema, card.task, split, limits=limits).table
     end = split_end(card.task, split)
     if check_regime(regime or card.regime) == "seed-time" or end is None:
         attach(con, models=[model])
@@ -96,19 +112,26 @@ def _predictions(con: duckdb.DuckDBPyConnection, suffix: str, labels: pa.Table) 
 
 
 def evaluate(
-    con: duckdb.DuckDBPyConnection, model: str, split: Split = "test", regime: Regime | None = None
+    con: duckdb.DuckDBPyConnection,
+    model: str,
+    split: Split = "test",
+    regime: Regime | None = None,
+    *,
+    allow_external: bool = False,
+    label_timeout_seconds: float = LABEL_TIMEOUT_SECONDS,
 ) -> Evaluation:
     """Metrics of a version of a model, the active one for a mere name, on `train`, `val` or `test`.
 
-    Every row is scored at its own timestamp; what it may read is said by `regime`, see `predict_split`.
+    Every row is scored at its own timestamp; what it may read is said by `regime`. See `predict_split` for all
+    arguments.
 
     Raises:
-        ModelError: unknown model. TaskError: the label query no longer runs, no labelled entity is visible at its
-            timestamp, or there is no such regime.
+        ModelError: unknown model. TaskError: the label query no longer runs, does what it may not or takes too long, no
+            labelled entity is visible at its timestamp, or there is no such regime.
     """
     card = active_card(con, current_catalog(con), model)
     regime = regime or card.regime
-    predictions = _predict(con, model, card, split, regime)
+    predictions = _predict(con, model, card, split, regime, LabelLimits(allow_external, label_timeout_seconds))
     scored = np.isfinite(predictions.scores)
     labels, scores = predictions.labels[scored], predictions.scores[scored]
     if not len(labels):

@@ -3,9 +3,9 @@
 A split is a list of timestamps. The label query sees them as `timestamps(timestamp)` and every table by its name;
 for the splits `train` and `val` the timed tables end at the task's test timestamp (inclusive).
 
-The query runs on a cursor of its own, with temporary relations that vanish with the cursor: the user's connection and
-tables are untouched, and a read-only database will do. A cursor sees committed rows only: what an open transaction
-on the user's connection has written does not count.
+The query runs in `relsql.label_sandbox`: on a cursor of its own, in a read-only transaction, with temporary relations
+that vanish. The user's connection and tables are untouched, and a read-only database will do. A cursor sees committed
+rows only: what an open transaction on the user's connection has written does not count.
 
 Limits: the user's views, and names that include the database (`f1.main.results`), are not cut at the test
 timestamp. A user's table called `timestamps` is hidden by the relation of that name.
@@ -22,7 +22,9 @@ import duckdb
 
 from relsql.errors import TaskError, nearest
 from relsql.features import as_timestamp_sql, time_sql
+from relsql.label_sandbox import DEFAULT_LIMITS, LabelLimits, checked_query, label_sandbox
 from relsql.names import stored_name
+from relsql.query_check import Relations, folded, read_relations
 from relsql.schema import DEFAULT_SCHEMA, Column, Schema, Table
 from relsql.splits import (
     SPLITS,
@@ -30,7 +32,6 @@ from relsql.splits import (
     default_splits,
     one_row,
     split_timestamps,
-    task_cursor,
     task_errors,
     timestamps_of,
     with_splits,
@@ -47,8 +48,6 @@ LARGEST_LABEL = 1e26
 """Labels of a regression lie within plus and minus this; scores, which are FLOATs, reach as far."""
 
 _SEEDS = "temp.main.timestamps"
-_RESULT = "temp.main.relsql_result"
-_KNOWN = "temp.main.relsql_known"
 _NUMBERS = frozenset(
     (
         *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"),
@@ -76,8 +75,33 @@ class LabelTable:
     dropped_null: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """Names of temporary relations that hide no relation of the user's.
+
+    Attributes:
+        result: what the label query returns.
+        labels: the same as (entity, as_of, label).
+        known: those whose entity exists.
+        cut: by `Table.key`, the views that stand for timed tables outside schema main, which no temporary view of the
+            same name can hide.
+    """
+
+    result: str
+    labels: str
+    known: str
+    cut: dict[str, str]
+
+
 def label_table(
-    con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, split: Split, *, density: int = 1
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    schema: Schema,
+    task: Task,
+    split: Split,
+    *,
+    density: int = 1,
+    limits: LabelLimits = DEFAULT_LIMITS,
 ) -> LabelTable:
     """Compute the labels of one split.
 
@@ -88,26 +112,33 @@ def label_table(
         task: the task; split timestamps that it lacks are chosen as in `default_splits`.
         split: `train`, `val` or `test`.
         density: of the training timestamps, see `relsql.splits.timestamps_of`.
+        limits: what the label query may do, and for how long.
 
     Raises:
-        TaskError: the entity table, the timedelta, the split or the label query is not usable.
+        TaskError: the entity table, the timedelta, the split or the label query is not usable, the query does what
+            `limits` do not allow, or it takes too long.
     """
     key = entity_key(schema, task)
-    with task_cursor(con, catalog) as cursor:
+    with label_sandbox(con, catalog, task, limits) as cursor:
         task = with_splits(cursor, catalog, schema, task)
         timestamps = timestamps_of(cursor, catalog, schema, task, split, density)
-        _create_relations(cursor, catalog, schema, task, split, timestamps)
-        rows = _run_query(cursor, catalog, schema, task, split)
-        kept = _keep_known(cursor, catalog, schema, task, key)
+        relations = read_relations(cursor, catalog)
+        names = _unused_names(schema, relations)
+        sql, tree = checked_query(cursor, task, relations, limits)
+        _create_relations(cursor, catalog, schema, task, split, timestamps, names)
+        if split != "test":
+            sql = _redirected(cursor, catalog, schema, sql, tree, names)
+        rows = _run_query(cursor, task, split, sql, names)
+        kept = _keep_known(cursor, catalog, schema, task, key, names)
         if not kept:
             raise TaskError(
                 f"task '{task.name}': none of the {rows} {split} labels names a row of table '{task.entity_table}'",
                 expected=f"'{task.entity_col}' holding values of {task.entity_table}.{key}",
             )
-        nulls = _check_labels(cursor, task, split)
+        nulls = _check_labels(cursor, task, split, names.known)
         target_type = "BIGINT" if task.is_classification else "DOUBLE"
         labels = cursor.sql(
-            f"SELECT entity, as_of, CAST(label AS {target_type}) AS label FROM {_KNOWN} "
+            f"SELECT entity, as_of, CAST(label AS {target_type}) AS label FROM {names.known} "
             "WHERE label IS NOT NULL ORDER BY as_of, entity"
         ).to_arrow_table()
         return LabelTable(labels, split, rows - kept, nulls)
@@ -155,16 +186,16 @@ def _create_relations(
     task: Task,
     split: Split,
     timestamps: list[datetime.datetime],
+    names: _Names,
 ) -> None:
     """Create `timestamps(timestamp)` and, but for test, views that show the timed tables up to the test timestamp."""
     cursor.execute('CREATE TEMP TABLE timestamps ("timestamp" TIMESTAMP)')
     cursor.execute(f"INSERT INTO {_SEEDS} SELECT unnest(?::TIMESTAMP[])", [timestamps])
     if split == "test":
         return
-    outside = _outside_main(schema)
     for table in schema.timed_tables:
-        if table.key in outside:
-            view = outside[table.key]
+        if table.key in names.cut:
+            view = names.cut[table.key]
         elif table.name.lower() == "timestamps":
             continue
         else:
@@ -180,30 +211,31 @@ def _cut_sql(catalog: str, table: Table, task: Task) -> str:
     return f"{query} WHERE {time_sql(table, 'r')} <= {literal(task.test_timestamp)}" if table.time_column else query
 
 
-def _outside_main(schema: Schema) -> dict[str, str]:
-    """Names of the views that stand for timed tables outside schema main, which no temporary view can hide."""
+def _unused_names(schema: Schema, relations: Relations) -> _Names:
+    taken = {name for schema_name, name in relations.views if schema_name == DEFAULT_SCHEMA}
+    taken |= {folded(table.name) for table in schema.tables.values()}
+
+    def unused(name: str) -> str:
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        return name
+
+    result, labels, known = (f"temp.main.{unused(name)}" for name in ("relsql_result", "relsql_labels", "relsql_known"))
     outside = [table.key for table in schema.timed_tables if table.schema_name != DEFAULT_SCHEMA]
-    return {key: f"relsql_cut_{i}" for i, key in enumerate(outside)}
+    return _Names(result, labels, known, {key: unused(f"relsql_cut_{i}") for i, key in enumerate(outside)})
 
 
-def _run_query(cursor: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, split: Split) -> int:
-    """Store the label query's result in a temporary table and check its columns and timestamps.
+def _run_query(cursor: duckdb.DuckDBPyConnection, task: Task, split: Split, sql: str, names: _Names) -> int:
+    """Store the result of the label query `sql` in a temporary table and check its columns and timestamps.
 
     Returns:
         The number of rows.
     """
-    sql = task.sql.replace("{timedelta}", task.timedelta)
     fix = "correct 'sql' in the task manifest"
     with task_errors(task, "the label query fails", fix):
-        statements = cursor.extract_statements(sql)
-        if len(statements) != 1:
-            raise TaskError(
-                f"task '{task.name}': the label query has {len(statements)} statements", expected="one SELECT"
-            )
-        if split != "test":
-            sql = _redirected(cursor, catalog, schema, task, sql)
-        cursor.execute(f"CREATE TEMP TABLE {_RESULT} AS\n{sql}")
-    described = [(name, str(type_)) for name, type_, *_ in cursor.execute(f"DESCRIBE {_RESULT}").fetchall()]
+        cursor.execute(f"CREATE TEMP TABLE {names.result} AS\n{sql}")
+    described = [(name, str(type_)) for name, type_, *_ in cursor.execute(f"DESCRIBE {names.result}").fetchall()]
     types = {name.lower(): (name, type_) for name, type_ in described}
     expected = (task.entity_col, task.time_col, task.target_col)
     if any(name.lower() not in types for name in expected):
@@ -216,10 +248,10 @@ def _run_query(cursor: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, 
     _check_types(task, time_type, label_type)
     as_of = as_timestamp_sql(Column(time, time_type), "r")
     cursor.execute(
-        f"CREATE TEMP VIEW relsql_labels AS SELECT r.{ident(entity)} AS entity, {as_of} AS as_of, "
-        f"r.{ident(label)} AS label FROM {_RESULT} AS r"
+        f"CREATE TEMP VIEW {names.labels} AS SELECT r.{ident(entity)} AS entity, {as_of} AS as_of, "
+        f"r.{ident(label)} AS label FROM {names.result} AS r"
     )
-    return _check_timestamps(cursor, task, split)
+    return _check_timestamps(cursor, task, split, names.labels)
 
 
 def _check_types(task: Task, time_type: str, label_type: str) -> None:
@@ -237,10 +269,10 @@ def _check_types(task: Task, time_type: str, label_type: str) -> None:
         )
 
 
-def _check_timestamps(cursor: duckdb.DuckDBPyConnection, task: Task, split: Split) -> int:
+def _check_timestamps(cursor: duckdb.DuckDBPyConnection, task: Task, split: Split, labels: str) -> int:
     strange = f'as_of IS NULL OR as_of NOT IN (SELECT "timestamp" FROM {_SEEDS})'
     query = f"SELECT count(*), count(*) FILTER (WHERE {strange}), any_value(as_of) FILTER (WHERE {strange}) FROM {{}}"
-    rows, strangers, example = one_row(cursor, query.format("temp.main.relsql_labels"))
+    rows, strangers, example = one_row(cursor, query.format(labels))
     if not rows:
         raise TaskError(
             f"task '{task.name}': the label query returns no rows for the {split} timestamps",
@@ -256,7 +288,9 @@ def _check_timestamps(cursor: duckdb.DuckDBPyConnection, task: Task, split: Spli
     return int(rows)
 
 
-def _keep_known(cursor: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, key: str) -> int:
+def _keep_known(
+    cursor: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, key: str, names: _Names
+) -> int:
     """Store the labels of entities that the entity table holds at the test timestamp, and return their number.
 
     The entity takes the type of the entity table's key, so that it joins without casts from here on.
@@ -264,19 +298,19 @@ def _keep_known(cursor: duckdb.DuckDBPyConnection, catalog: str, schema: Schema,
     keys = f"SELECT DISTINCT {ident(key)} AS entity FROM ({_cut_sql(catalog, schema.table(task.entity_table), task)})"
     with task_errors(task, f"'{task.entity_col}' cannot be compared with {task.entity_table}.{key}"):
         cursor.execute(
-            f"CREATE TEMP TABLE {_KNOWN} AS SELECT k.entity, l.as_of, l.label "
-            f"FROM temp.main.relsql_labels l JOIN ({keys}) k ON k.entity = l.entity"
+            f"CREATE TEMP TABLE {names.known} AS SELECT k.entity, l.as_of, l.label "
+            f"FROM {names.labels} l JOIN ({keys}) k ON k.entity = l.entity"
         )
-    return int(one_row(cursor, f"SELECT count(*) FROM {_KNOWN}")[0])
+    return int(one_row(cursor, f"SELECT count(*) FROM {names.known}")[0])
 
 
-def _check_labels(cursor: duckdb.DuckDBPyConnection, task: Task, split: Split) -> int:
+def _check_labels(cursor: duckdb.DuckDBPyConnection, task: Task, split: Split, known: str) -> int:
     """Check that each (entity, as_of) has one label, that labels are valid and that they differ.
 
     Returns:
         The number of NULL labels.
     """
-    repeated = f"SELECT entity, as_of, count(*) FROM {_KNOWN} GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL LIMIT 1"
+    repeated = f"SELECT entity, as_of, count(*) FROM {known} GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL LIMIT 1"
     for entity, as_of, count in cursor.execute(repeated).fetchall():
         raise TaskError(
             f"task '{task.name}': the label query returns {count} rows for entity {entity!r} at {as_of}",
@@ -288,7 +322,7 @@ def _check_labels(cursor: duckdb.DuckDBPyConnection, task: Task, split: Split) -
     nulls, distinct, only, example, first, last = one_row(
         cursor,
         f"SELECT count(*) - count(label), count(DISTINCT label), any_value({value}), "
-        f"any_value({value}) FILTER (WHERE {wrong}), min(as_of), max(as_of) FROM {_KNOWN}",
+        f"any_value({value}) FILTER (WHERE {wrong}), min(as_of), max(as_of) FROM {known}",
     )
     if example is not None:
         raise TaskError(
@@ -307,37 +341,42 @@ def _check_labels(cursor: duckdb.DuckDBPyConnection, task: Task, split: Split) -
     return int(nulls)
 
 
-def _redirected(cursor: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, sql: str) -> str:
-    """Rewrite `sql` so that timed tables outside schema main are read through their cut views."""
-    views = {
-        (schema.tables[key].schema_name.lower(), schema.tables[key].name.lower()): view
-        for key, view in _outside_main(schema).items()
-    }
-    if not views:
+def _redirected(
+    cursor: duckdb.DuckDBPyConnection,
+    catalog: str,
+    schema: Schema,
+    sql: str,
+    tree: dict[str, Any],
+    names: _Names,
+) -> str:
+    """Rewrite `sql`, of which `tree` is the syntax tree, to read tables outside schema main through their cut views."""
+    if not names.cut:
         return sql
-    tree = json.loads(one_row(cursor, f"SELECT json_serialize_sql({literal(sql)})")[0])
-    if tree["error"]:
-        schemas = ", ".join(sorted({name for name, _ in views}))
-        raise TaskError(
-            f"task '{task.name}': the label query cannot be cut at the test timestamp ({tree['error_message']})",
-            expected=f"a plain SELECT, as the database has timed tables outside schema main ({schemas})",
-        )
-    _redirect(tree, views, catalog)
+    tables = {key: schema.tables[key] for key in names.cut}
+    views = {(folded(tables[key].schema_name), folded(tables[key].name)): view for key, view in names.cut.items()}
+    # DuckDB 1.5 writes some joins back with another meaning: the text stays where no such table is read.
+    if not _redirect(tree, views, folded(catalog)):
+        return sql
     return str(one_row(cursor, f"SELECT json_deserialize_sql({literal(json.dumps(tree))})")[0])
 
 
-def _redirect(node: Any, views: dict[tuple[str, str], str], catalog: str) -> None:
-    """Point the table references in a serialized query at `views`, in place; the table's name stays the alias."""
+def _redirect(node: Any, views: dict[tuple[str, str], str], catalog: str) -> int:
+    """Point the table references in a serialized query at `views`, in place; the table's name stays the alias.
+
+    Returns:
+        The number of references that were changed.
+    """
     if isinstance(node, list):
-        for child in node:
-            _redirect(child, views, catalog)
-    elif isinstance(node, dict):
-        if node.get("type") == "BASE_TABLE" and node.get("catalog_name", "").lower() in ("", catalog.lower()):
+        return sum(_redirect(child, views, catalog) for child in node)
+    changed = 0
+    if isinstance(node, dict):
+        if node.get("type") == "BASE_TABLE" and folded(node.get("catalog_name", "")) in ("", catalog):
             name = node["table_name"]
-            view = views.get((node["schema_name"].lower(), name.lower()))
+            view = views.get((folded(node["schema_name"]), folded(name)))
             if view:
+                changed = 1
                 node.update(alias=node["alias"] or name, catalog_name="", schema_name="", table_name=view)
                 if "qualified_name" in node:
                     node["qualified_name"] = {"path": [view]}
-        for child in node.values():
-            _redirect(child, views, catalog)
+        changed += sum(_redirect(child, views, catalog) for child in node.values())
+    return changed

@@ -50,6 +50,14 @@ The tables of `relsql.row_embeddings` depend on the model and are not listed; th
 """
 
 
+_NOTHING_EXTERNAL: dict[str, str | bool | int | float | list[str]] = {
+    "enable_external_access": False,
+    "autoload_known_extensions": False,
+    "autoinstall_known_extensions": False,
+}
+"""The file itself, its write-ahead log and its folder for temporary files can still be written."""
+
+
 def relsql_table(catalog: str, name: str) -> str:
     """The qualified name of a relsql table: `"f1"."relsql"."models"`."""
     assert name in TABLES, name
@@ -93,13 +101,16 @@ def rows_sql(catalog: str, name: str) -> str:
     return f"(FROM {relsql_table(catalog, name)} UNION ALL BY NAME SELECT {nulls} WHERE false)"
 
 
-def open_database(path: str | Path, *, read_only: bool = False, must_exist: bool = True) -> duckdb.DuckDBPyConnection:
+def open_database(
+    path: str | Path, *, read_only: bool = False, must_exist: bool = True, external: bool = True
+) -> duckdb.DuckDBPyConnection:
     """Open a DuckDB file.
 
     Args:
         path: the file.
         read_only: open without a write lock; several readers may share the file.
         must_exist: refuse to create a new file.
+        external: let statements read and write other files, and load extensions by themselves.
 
     Raises:
         DatabaseError: the file is missing, locked by another process, read-only, or no DuckDB database.
@@ -110,7 +121,7 @@ def open_database(path: str | Path, *, read_only: bool = False, must_exist: bool
     if path.is_dir():
         raise DatabaseError(f"'{path}' is a folder", expected="a DuckDB file")
     try:
-        return duckdb.connect(str(path), read_only=read_only)
+        return duckdb.connect(str(path), read_only=read_only, config={} if external else _NOTHING_EXTERNAL)
     except (duckdb.Error, OSError) as error:
         raise _open_error(path, error) from error
 

@@ -20,6 +20,7 @@ import relsql
 from relsql.blocks import FloatArray, newest_evidence_days
 from relsql.card import CARD_FORMAT, ModelCard
 from relsql.errors import ModelError
+from relsql.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.names import find_macros
 from relsql.plan import Plan, make_plan
 from relsql.publications import require_unclaimed
@@ -81,6 +82,8 @@ def train(
     options: TrainOptions | None = None,
     force: bool = False,
     progress: TrainProgress | None = None,
+    allow_external: bool = False,
+    label_timeout_seconds: float = LABEL_TIMEOUT_SECONDS,
 ) -> TrainedModel:
     """Train a model for a task of the connection's current database and make it the active version of `name`.
 
@@ -94,6 +97,8 @@ def train(
         options: see `TrainOptions`.
         force: train in any case.
         progress: told about every phase.
+        allow_external: let the label query read files and other databases, and call any function.
+        label_timeout_seconds: stop the label query of a split after so long.
 
     Raises:
         RelsqlError: the name, the schema, the task or the data do not allow training, see `relsql.errors`.
@@ -111,6 +116,7 @@ def train(
     require_new_name(name, {model.name for model in read_models(con, catalog)})
     require_unclaimed(find_macros(con, [catalog], function_names(name)), name)
     task = task if isinstance(task, Task) else read_task(con, catalog, task)
+    limits = LabelLimits(allow_external, label_timeout_seconds)
     run = Run(name, task.name, progress)
     with task_cursor(con, catalog) as cursor, keyboard_interrupts():
         try:
@@ -125,7 +131,7 @@ def train(
             from relsql.network_training import torch_settings
 
             with torch_settings(options):
-                return _train(cursor, catalog, task, name, options, request.sha256, run)
+                return _train(cursor, catalog, task, name, options, request.sha256, run, limits)
         except BaseException:
             run.save_failure(cursor, catalog)
             raise
@@ -151,6 +157,7 @@ def _train(
     options: TrainOptions,
     request: str,
     run: Run,
+    limits: LabelLimits,
 ) -> TrainedModel:
     from relsql.encoder_training import embed_database, train_encoder, with_no_text
     from relsql.network_training import train_network
@@ -160,7 +167,9 @@ def _train(
         plan = make_plan(con, catalog, task, fanout=options.fanout, regime=options.regime)
         metrics.update(tables=len(plan.inputs), paths=len(plan.paths))
     with run.phase("labels") as metrics:
-        labels = training_labels(con, catalog, plan, regime=options.regime, density=options.density, seed=options.seed)
+        labels = training_labels(
+            con, catalog, plan, regime=options.regime, density=options.density, seed=options.seed, limits=limits
+        )
         metrics.update({f"{split}_labels": table.num_rows for split, table in labels.items()})
     with run.phase("gather") as metrics:
         texts, seeds = gather_labels(con, catalog, plan, labels, run)

@@ -11,6 +11,7 @@ import pyarrow as pa
 from relsql.errors import TrainingError
 from relsql.fit import SeedSet
 from relsql.gather import Gather
+from relsql.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.labels import label_table
 from relsql.plan import Plan
 from relsql.regime import Regime, delayed_labels, ended_labels
@@ -24,7 +25,14 @@ MAX_TRAIN_SEEDS = 60_000
 
 
 def training_labels(
-    con: duckdb.DuckDBPyConnection, catalog: str, plan: Plan, *, regime: Regime, density: int, seed: int
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    plan: Plan,
+    *,
+    regime: Regime,
+    density: int,
+    seed: int,
+    limits: LabelLimits = DEFAULT_LIMITS,
 ) -> dict[str, pa.Table]:
     """The labels to train on: `train`, `val`, and, when frozen, `closing`: the validation labels as `refit` reads them.
 
@@ -35,9 +43,10 @@ def training_labels(
         regime: see `relsql.regime`.
         density: training timestamps per horizon.
         seed: of the delays of the frozen regime.
+        limits: what the label query may do.
     """
     tables = {
-        split: label_table(con, catalog, plan.database, plan.task, split, density=density).table
+        split: label_table(con, catalog, plan.database, plan.task, split, density=density, limits=limits).table
         for split in ("train", "val")
     }
     tables["train"] = _latest(tables["train"], MAX_TRAIN_SEEDS)

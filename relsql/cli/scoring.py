@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from relsql.cli.failures import duckdb_message, on_interrupt, train_extra
+from relsql.cli.failures import on_interrupt, train_extra
+from relsql.cli.label_options import label_options, limit_memory, memory_option, open_for_labels
 from relsql.cli.output import note, number, write_json, write_table
 from relsql.cli.progress import PhaseProgress
 from relsql.cli.query import Statement, run_statement
@@ -19,6 +20,7 @@ from relsql.regime import REGIMES
 if TYPE_CHECKING:
     import duckdb
 
+    from relsql.label_sandbox import LabelLimits
     from relsql.regime import Regime
     from relsql.splits import Split
 
@@ -42,20 +44,31 @@ def _timestamp(ctx: click.Context, param: click.Parameter, value: str | None) ->
 @click.option("--split", type=click.Choice(["test", "val", "train"]), default="test", show_default=True, help="Labels.")
 @click.option("--regime", type=click.Choice(REGIMES), help="Default: the one that MODEL was trained for.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def evaluate_command(file: Path, model: str, split: Split, regime: Regime | None, as_json: bool) -> None:
+@label_options
+def evaluate_command(
+    file: Path,
+    model: str,
+    split: Split,
+    regime: Regime | None,
+    as_json: bool,
+    allow_external: bool,
+    label_timeout: float,
+    memory_limit: str | None,
+) -> None:
     """Compare the scores of MODEL with what happened, on one split of its task's labels.
 
     Each label is scored as of its own time: with all rows up to it (regime seed-time), or with a copy in memory of the
     database that ends where the split starts (regime frozen). Beside it stands a baseline that sees the entity table's
     own columns only.
     """
-    from relsql.store import open_database
+    from relsql.label_sandbox import LabelLimits
 
-    with train_extra("relsql evaluate"), closing(open_database(file, read_only=True)) as con:
+    opened = open_for_labels(file, read_only=True, allow_external=allow_external, memory_limit=memory_limit)
+    with train_extra("relsql evaluate"), closing(opened) as con:
         from relsql.evaluation import evaluate
 
-        result = evaluate(con, model, split, regime)
-        baseline = _baseline(con, model, split)
+        result = evaluate(con, model, split, regime, allow_external=allow_external, label_timeout_seconds=label_timeout)
+        baseline = _baseline(con, model, split, LabelLimits(allow_external, label_timeout))
     if as_json:
         write_json(dataclasses.asdict(result) | {"baseline": baseline})
         return
@@ -66,7 +79,7 @@ def evaluate_command(file: Path, model: str, split: Split, regime: Regime | None
     write_table(("metric", "model", "own columns only"), rows, right=(1, 2))
 
 
-def _baseline(con: duckdb.DuckDBPyConnection, model: str, split: Split) -> dict[str, float]:
+def _baseline(con: duckdb.DuckDBPyConnection, model: str, split: Split, limits: LabelLimits) -> dict[str, float]:
     """The metric that the entity table's own columns reach, by its name."""
     from relsql.baseline import entity_columns_auc
     from relsql.registry import active_card
@@ -74,7 +87,7 @@ def _baseline(con: duckdb.DuckDBPyConnection, model: str, split: Split) -> dict[
 
     catalog = current_catalog(con)
     task = active_card(con, catalog, model).task
-    metric = entity_columns_auc(con, catalog, read_schema(con, catalog), task, (split,))[split]
+    metric = entity_columns_auc(con, catalog, read_schema(con, catalog), task, (split,), limits=limits)[split]
     return {"roc_auc" if task.is_classification else "mae": metric}
 
 
@@ -91,7 +104,7 @@ def _baseline(con: duckdb.DuckDBPyConnection, model: str, split: Split) -> dict[
     type=click.IntRange(min=1),
     help="With --into: entities in a chunk. Default: 250,000, or as the job has started.",
 )
-@click.option("--memory-limit", metavar="SIZE", help="DuckDB's memory_limit, 2GB. Default: 80% of the machine's.")
+@memory_option
 def score_command(
     file: Path,
     model: str,
@@ -125,7 +138,7 @@ def score_command(
     writes = into is not None or (output is not None and is_table(output))
     with closing(open_database(file, read_only=not writes)) as con:
         if memory_limit is not None:
-            _limit_memory(con, memory_limit)
+            limit_memory(con, memory_limit)
         if into is not None:
             _score_into(con, model, into, as_of, chunk_rows, changed_only, overwrite)
             return
@@ -135,17 +148,6 @@ def score_command(
             return
         rows = score_to(con, model, output, as_of=as_of, overwrite=overwrite)
     note(f"{_rows(rows)} written to {output}")
-
-
-def _limit_memory(con: duckdb.DuckDBPyConnection, size: str) -> None:
-    import duckdb
-
-    from relsql.sql import literal
-
-    try:
-        con.execute(f"SET memory_limit = {literal(size)}")
-    except duckdb.Error as error:
-        raise click.BadParameter(duckdb_message(error), param_hint="--memory-limit") from None
 
 
 def _score_into(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from relsql.cli.failures import on_interrupt, train_extra
+from relsql.cli.label_options import label_options, open_for_labels
 from relsql.cli.output import note, number, write_json
 from relsql.cli.progress import PhaseProgress
 from relsql.regime import REGIMES
@@ -17,6 +18,7 @@ from relsql.regime import REGIMES
 if TYPE_CHECKING:
     import duckdb
 
+    from relsql.label_sandbox import LabelLimits
     from relsql.task import Task
     from relsql.train_options import TrainOptions
     from relsql.training import TrainedModel
@@ -39,7 +41,18 @@ if TYPE_CHECKING:
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads to use.")
 @click.option("--force", is_flag=True, help="Train, even if the same was trained already.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def train_command(file: Path, task: str, name: str, force: bool, as_json: bool, **options: Any) -> None:
+@label_options
+def train_command(
+    file: Path,
+    task: str,
+    name: str,
+    force: bool,
+    as_json: bool,
+    allow_external: bool,
+    label_timeout: float,
+    memory_limit: str | None,
+    **options: Any,
+) -> None:
     """Train a model on TASK and publish it in FILE.
 
     TASK is the name of a task that FILE holds, or the path of a task manifest (.yaml). The result is one line: name,
@@ -51,15 +64,16 @@ def train_command(file: Path, task: str, name: str, force: bool, as_json: bool, 
     \b
     relsql train f1.duckdb driver-dnf --name dnf
     """  # noqa: D301
+    from relsql.label_sandbox import LabelLimits
     from relsql.schema import current_catalog
-    from relsql.store import open_database
     from relsql.train_options import TrainOptions
 
     chosen = TrainOptions(**{key: value for key, value in options.items() if value is not None})
-    with closing(open_database(file)) as con:
+    with closing(open_for_labels(file, allow_external=allow_external, memory_limit=memory_limit)) as con:
         catalog = current_catalog(con)
         definition = resolve_task(con, catalog, task)
-        model = train_with_progress(con, definition, name, chosen, force=force)
+        limits = LabelLimits(allow_external, label_timeout)
+        model = train_with_progress(con, definition, name, chosen, force=force, limits=limits)
         functions = attached_functions(con, name)
         example = example_line(con, catalog, definition, name, file)
     note(f"functions: {', '.join(functions)}")
@@ -90,17 +104,29 @@ def train_with_progress(
     options: TrainOptions | None = None,
     *,
     force: bool = False,
+    limits: LabelLimits | None = None,
 ) -> TrainedModel:
     """Train a model, or find the one that was trained already, with its progress and its summary on stderr.
 
     Raises:
         MissingExtraError: a training library is not installed.
     """
+    from relsql.label_sandbox import LabelLimits
     from relsql.training import train
 
+    limits = limits or LabelLimits()
     on_interrupt("no model was written; run the command again to start over")
     with PhaseProgress() as progress, train_extra("training"):
-        model = train(con, task, name=name, options=options, force=force, progress=progress)
+        model = train(
+            con,
+            task,
+            name=name,
+            options=options,
+            force=force,
+            progress=progress,
+            allow_external=limits.allow_external,
+            label_timeout_seconds=limits.timeout_seconds,
+        )
     on_interrupt("the model was written")
     if model.reused:
         note(f"already trained: model {model.name} version {model.version} on {model.task}; --force trains it again")

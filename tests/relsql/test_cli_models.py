@@ -50,8 +50,9 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     calls: list[dict[str, Any]] = []
 
     def train(
-        con: object, task: Task, *, name: str, progress: Any, options: Any = None, force: bool = False
+        con: object, task: Task, *, name: str, progress: Any, options: Any = None, force: bool = False, **limits: Any
     ) -> TrainedModel:
+        assert limits == {"allow_external": False, "label_timeout_seconds": 3600}
         calls.append({"task": task, "name": name, "options": options, "force": force})
         progress("check", 0.0, {})
         progress("check", 1.0, {"tables": 7})
