@@ -145,11 +145,13 @@ def _open_error(path: Path, error: Exception) -> DatabaseError:
             f"file '{path}' was written by another DuckDB storage version ({first_line(error)})",
             fix="pip install --upgrade duckdb",
         )
-    problem = database_error(error)
-    if problem:
-        return problem
     reason = error.strerror if isinstance(error, OSError) else first_line(error)
-    return DatabaseError(f"file '{path}' cannot be opened: {reason}", expected="a DuckDB file that can be read")
+    found = database_error(error)
+    return DatabaseError(
+        f"file '{path}' cannot be opened: {reason}",
+        expected=found.expected if found else "a DuckDB file that can be read",
+        fix=found.fix if found else None,
+    )
 
 
 def is_read_only(con: duckdb.DuckDBPyConnection, catalog: str) -> bool:
