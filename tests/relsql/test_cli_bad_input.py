@@ -228,3 +228,19 @@ def test_any_name_of_a_model(tmp_path_factory: pytest.TempPathFactory, command: 
     else:
         result = CliRunner().invoke(cli, filled(FILE_COMMANDS[command], path, model))
         assert result.exception is None or isinstance(result.exception, SystemExit)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("RENAME COLUMN amount TO price", "column orders.amount is missing"),
+        ("DROP COLUMN note", "column orders.note is missing"),
+        ("RENAME TO sales", "table orders is missing"),
+    ],
+)
+def test_the_shell_says_which_table_changed_under_a_function(shop: Path, change: str, what: str) -> None:
+    for call in ("SELECT predict_churn(1)", "FROM predict_churn_batch()"):
+        message = refused("shell", shop, "-c", f"BEGIN; ALTER TABLE orders {change}; {call};")
+        assert what in message and "Fix: relsql train FILE customer-churn --name churn" in message
+    # What has nothing to do with a model says what DuckDB says.
+    assert "nowhere" in refused("shell", shop, "-c", "FROM nowhere")
