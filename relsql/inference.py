@@ -41,6 +41,12 @@ MIN_KEY_CONFIDENCE = 0.4
 FEW_ROWS = 20
 """In a table with fewer rows many columns are unique by chance, so that a key's name has to say more."""
 
+FEW_VALUES = 4
+"""So few values say nothing by where they lie among the parent's keys, only by how many keys they are."""
+
+MAX_CODES = 100
+"""Ratings, months, ages and quantities have at most about so many values; a link has any number."""
+
 _SELF_WORDS = word_set("parent manager supervisor boss report predecessor successor")
 _SELF_KEY_WORDS = _SELF_WORDS | word_set(
     "superior lead mentor previous prev next root original duplicate referrer referred inviter invited replaces "
@@ -251,9 +257,39 @@ def _named_claim(data: Profiler, link: Link) -> _Claim | None:
     values, found = data.values_found(link)
     if not values or found / values < (0.5 if name >= 0.9 else 0.95):
         return None
-    same_schema = 1.0 if child.schema_name == parent.schema_name else 0.9
-    evidence = f"name match {name:.2f}, {_found(data, link)}"
-    return _Claim(link, name * found / values * same_schema, evidence, tie)
+    confidence = name * found / values * (1.0 if child.schema_name == parent.schema_name else 0.9)
+    if _found_by_chance(data, link):
+        # A name such as `shop_id` is a key's, however few shops were visited; `shop` alone may be anything.
+        if not is_key_name(link.child_columns[0]) or has_weak_suffix(link.child_columns[0]):
+            return None
+        confidence *= 0.6
+    return _Claim(link, confidence, f"name match {name:.2f}, {_found(data, link)}", tie)
+
+
+def _found_by_chance(data: Profiler, link: Link) -> bool:
+    """True for flags, ratings, months and the like, whose values are among any long row of numbers.
+
+    That they are found says nothing then. It does where they are most of the parent's keys, as in a table of five
+    statuses, or lie scattered among them.
+    """
+    column, key = link.child_columns[0], link.parent_columns[0]
+    child, parent = data.profiles[link.child][column], data.profiles[link.parent][key]
+    keys = data.rows(data.schema.table(link.parent))
+    if type_family(data.schema.table(link.child).column(column).type) in ("text", "UUID"):
+        return False
+    if child.low in ("0", "1") and child.high in ("0", "1"):
+        return keys > 2
+    if _keys_used(data, link) >= 0.5 * keys or child.distinct > MAX_CODES:
+        return False
+    if child.distinct <= FEW_VALUES:
+        return keys > FEW_VALUES * child.distinct
+    return child.density >= 0.8 and child.width < 0.5 * parent.width
+
+
+def _keys_used(data: Profiler, link: Link) -> float:
+    """About how many of the parent's keys the child has, from the sample of its values that was looked up."""
+    values, found = data.values_found(link)
+    return data.profiles[link.child][link.child_columns[0]].distinct * found / max(1, values)
 
 
 def _link_name_match(child: Table, column: str, parent: Table, key: str) -> float:
@@ -304,6 +340,8 @@ def _found(data: Profiler, link: Link) -> str:
     per_key = profile.values / max(1, profile.distinct)
     text = f"{share} % of {values:,} distinct values found in {link.parent}.{', '.join(link.parent_columns)}"
     text += ", about one row per key" if per_key < 1.2 else f", about {per_key:.0f} rows per key"
+    used = _keys_used(data, link) / max(1, data.rows(data.schema.table(link.parent)))
+    text += f", {min(1.0, used):.0%} of the keys used" if used < 0.5 else ""
     return text + ("" if profile.complete else f", {profile.rows - profile.values:,} rows NULL")
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import duckdb
 
 from relsql.declare import Finding, check_schema, check_time_type, link_counts
-from relsql.errors import SchemaError
+from relsql.errors import RelsqlError, SchemaError
+from relsql.paths import MAX_PATHS, candidate_paths
 from relsql.schema import Schema, Table, has_relsql_table, read_schema
 from relsql.sql import ident
-from relsql.store import relsql_table
+from relsql.store import relsql_table, rows_sql
 from relsql.task import read_tasks
 
 
@@ -90,8 +91,27 @@ def inspect(con: duckdb.DuckDBPyConnection, catalog: str) -> Inspection:
         _link_infos(con, catalog, schema),
         _task_infos(con, catalog),
         _model_infos(con, catalog),
-        tuple(check_schema(con, catalog, schema)),
+        (*check_schema(con, catalog, schema), *_path_findings(con, catalog, schema)),
     )
+
+
+def _path_findings(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> Iterator[Finding]:
+    """Tasks with more link paths than training reads, and what the models at hand have left out."""
+    for task in read_tasks(con, catalog).values():
+        try:
+            paths = candidate_paths(con, catalog, schema.without_columns(task.remove_columns), task.entity_table)
+        except RelsqlError:
+            continue  # Training says what does not fit.
+        if len(paths) > MAX_PATHS:
+            text = f"training reads {MAX_PATHS} of its {len(paths)} link paths, those that say most about the labels"
+            yield Finding("info", f"task {task.name}", f"{text}; relsql train --max-paths reads more")
+    if not has_relsql_table(con, catalog, "runs"):
+        return
+    left_out = "CASE WHEN json_valid(metrics) THEN json_extract_string(metrics, '$.left_out_paths[*]') END"
+    query = f"""SELECT model, version, unnest({left_out}) FROM {rows_sql(catalog, "runs")}
+                WHERE phase = 'check' AND version IS NOT NULL ORDER BY model, version"""
+    for model, version, path in con.execute(query).fetchall():
+        yield Finding("info", f"model {model} version {version}", f"does not read {path}")
 
 
 def _table_info(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> TableInfo:

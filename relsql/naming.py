@@ -29,7 +29,14 @@ MEASURE_WORDS = word_set(
     "price cost length size weight"
 )
 _TABLE_PREFIXES = word_set("tbl dim fact fct stg src raw t d f tb")
-_IRREGULAR = {"people": "person", "children": "child", "men": "man", "women": "woman", "indices": "index"}
+_IRREGULAR = {
+    "people": "person",
+    "children": "child",
+    "men": "man",
+    "women": "woman",
+    "indices": "index",
+    "statuses": "status",
+}
 
 
 @cache

@@ -36,6 +36,7 @@ DEFAULT_FANOUT = 16
 DEFAULT_HORIZON_DAYS = 30.0
 COUNTED_HORIZONS = (1, 4, 16)
 MAX_PATHS = 12
+"""Paths that a model reads, unless more are asked for; each costs time in every score."""
 MAX_HUB_DEGREE = 5_000
 """A hub whose rows number more than this, for the average row, is left out: it meets all its older rows at every
 seed, and the last 16 of many thousands say little about one entity."""
@@ -90,7 +91,7 @@ class Path:
         return text if self.kind == "parents" else f"{text}, last {self.fanout}"
 
 
-def plan_paths(
+def candidate_paths(
     con: duckdb.DuckDBPyConnection,
     catalog: str,
     schema: Schema,
@@ -100,7 +101,7 @@ def plan_paths(
     horizon_days: float = DEFAULT_HORIZON_DAYS,
     until: datetime.datetime | None = None,
 ) -> tuple[Path, ...]:
-    """Plan the paths of an entity table.
+    """List all paths of an entity table, the entity's own row first.
 
     Args:
         con: connection; the degree of hub tables is measured on the data.
@@ -112,8 +113,7 @@ def plan_paths(
         until: rows after it (exclusive) do not count when tables and hubs are measured; default: all count.
 
     Raises:
-        SchemaError: the entity table does not exist or has no single-column primary key, or the rows of a table on a
-            path cannot be told apart.
+        SchemaError: the entity table does not exist or has no single-column primary key.
     """
     entity = schema.table(entity_table)
     if len(entity.primary_key) != 1:
@@ -128,13 +128,38 @@ def plan_paths(
     paths += children
     paths += [_path("grandchildren", schema, (*p.links, link), fanout) for p in children for link in _keyed(schema, p)]
     paths += _hub_paths(_Sizes(con, catalog, until), schema, entity, children, fanout)
-    paths = paths[:MAX_PATHS]
     for i, path in enumerate(paths):
-        table = schema.table(path.table)
-        _require_row_key(table)
-        if path.counted and table.time_column:
+        if path.counted and schema.table(path.table).time_column:
             paths[i] = replace(path, count_days=tuple(horizon_days * n for n in COUNTED_HORIZONS))
     return _unique_names(paths)
+
+
+def plan_paths(
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    schema: Schema,
+    entity_table: str,
+    *,
+    fanout: int = DEFAULT_FANOUT,
+    horizon_days: float = DEFAULT_HORIZON_DAYS,
+    until: datetime.datetime | None = None,
+) -> tuple[Path, ...]:
+    """The first `MAX_PATHS` of `candidate_paths`, whose arguments it takes: a plan without labels to choose by.
+
+    Raises:
+        SchemaError: as `candidate_paths`, or the rows of a table on a path cannot be told apart.
+    """
+    paths = candidate_paths(con, catalog, schema, entity_table, fanout=fanout, horizon_days=horizon_days, until=until)[
+        :MAX_PATHS
+    ]
+    require_row_keys(schema, paths)
+    return paths
+
+
+def require_row_keys(schema: Schema, paths: tuple[Path, ...]) -> None:
+    """Raise SchemaError if the rows of a table on a path cannot be told apart."""
+    for path in paths:
+        _require_row_key(schema.table(path.table))
 
 
 def _require_row_key(table: Table) -> None:

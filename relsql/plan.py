@@ -12,7 +12,8 @@ from relsql.declare import check_schema
 from relsql.errors import SchemaError, TaskError
 from relsql.features import NodeInputs, fit_node_inputs
 from relsql.labels import default_splits
-from relsql.paths import DEFAULT_FANOUT, Path, plan_paths
+from relsql.path_choice import PathChoice, PathEvidence, choose_paths, training_sample, used_tables
+from relsql.paths import DEFAULT_FANOUT, MAX_PATHS, Path, candidate_paths, require_row_keys
 from relsql.regime import Regime
 from relsql.registry import used_schema
 from relsql.schema import Schema, read_schema
@@ -22,7 +23,10 @@ from relsql.task import Task
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a model reads, fixed before training: `schema` is the part of `database` that it reads."""
+    """What a model reads, fixed before training.
+
+    `schema` is the part of `database` that it reads, and `left_out` the paths beyond the maximum.
+    """
 
     task: Task
     database: Schema
@@ -30,6 +34,7 @@ class Plan:
     paths: tuple[Path, ...]
     inputs: dict[str, NodeInputs]
     layouts: tuple[BlockLayout, ...]
+    left_out: tuple[PathEvidence, ...] = ()
 
 
 def make_plan(
@@ -39,10 +44,12 @@ def make_plan(
     *,
     fanout: int = DEFAULT_FANOUT,
     regime: Regime = "seed-time",
+    max_paths: int = MAX_PATHS,
 ) -> Plan:
     """Check schema and task against the data and plan what the model reads.
 
-    In the frozen regime it reads how far the data lag behind as_of, where any table has a time.
+    Where there are more than `max_paths` paths, training labels decide, see `relsql.path_choice`. In the frozen regime
+    it reads how far the data lag behind as_of, where any table has a time.
 
     Raises:
         SchemaError, TaskError: they do not fit.
@@ -61,17 +68,29 @@ def make_plan(
     task = default_splits(con, catalog, schema, task)
     assert task.val_timestamp is not None
     days = horizon_days(con, task)
-    paths = plan_paths(
+    candidates = candidate_paths(
         con, catalog, schema, task.entity_table, fanout=fanout, horizon_days=days, until=task.val_timestamp
     )
-    used = {path.table for path in paths} | {link.parent for path in paths for link in path.lookups}
-    used |= {table for path in paths for link in path.links for table in (link.child, link.parent)}
-    read = used | {str(link) for link in schema.links if link.child in used and link.parent in used}
+    require_row_keys(schema, candidates)
+    used = used_tables(candidates)
+    _check_tables(con, catalog, schema, used)
+    inputs = {key: fit_node_inputs(con, catalog, schema, key, until=task.val_timestamp) for key in sorted(used)}
+    choice = PathChoice(candidates)
+    if len(candidates) > max_paths:
+        labels = training_sample(con, catalog, database, task)
+        choice = choose_paths(con, catalog, schema, candidates, inputs, labels, max_paths)
+    paths, used = choice.paths, used_tables(choice.paths)
+    inputs = {key: found for key, found in inputs.items() if key in used}
     if regime == "frozen" and any(schema.table(key).time_column for key in used):
         paths = (replace(paths[0], data_age=True), *paths[1:])
+    columns = {key: found.columns for key, found in inputs.items()}
+    read_part = used_schema(schema, sorted(used), columns)
+    return Plan(task, database, read_part, paths, inputs, layouts_of(paths, inputs), choice.left_out)
+
+
+def _check_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, used: set[str]) -> None:
+    """Raise SchemaError if the data contradict what is declared about some tables, or links among them."""
+    read = used | {str(link) for link in schema.links if link.child in used and link.parent in used}
     for finding in check_schema(con, catalog, schema):
         if finding.severity == "error" and finding.object in read:
             raise SchemaError(finding.message)
-    inputs = {key: fit_node_inputs(con, catalog, schema, key, until=task.val_timestamp) for key in sorted(used)}
-    columns = {key: found.columns for key, found in inputs.items()}
-    return Plan(task, database, used_schema(schema, sorted(used), columns), paths, inputs, layouts_of(paths, inputs))

@@ -39,9 +39,14 @@ class Profile:
     @property
     def density(self) -> float:
         """Share of the integers between the lowest and the highest value that occur; 0 for other types."""
+        return self.distinct / self.width if self.width else 0.0
+
+    @property
+    def width(self) -> int:
+        """Number of integers from the lowest to the highest value; 0 for other types."""
         if self.low is None or self.high is None or not re.fullmatch(r"-?\d+", self.low):
-            return 0.0
-        return self.distinct / (int(self.high) - int(self.low) + 1)
+            return 0
+        return int(self.high) - int(self.low) + 1
 
     @property
     def maybe_unique(self) -> bool:

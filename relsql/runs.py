@@ -42,6 +42,8 @@ class Run:
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     version: int | None = None
     phases: list[Phase] = field(default_factory=list)
+    details: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    """By phase, what its record says beside the metrics."""
 
     @contextmanager
     def phase(self, name: str) -> Iterator[dict[str, float]]:
@@ -75,7 +77,7 @@ class Run:
         table = ensure_table(con, catalog, "runs")
         for phase in self.phases:
             values = [self.run_id, self.model, self.version, self.task, phase.name, phase.started, phase.seconds]
-            values += [json.dumps(phase.metrics), phase.error]
+            values += [json.dumps(phase.metrics | self.details.get(phase.name, {})), phase.error]
             con.execute(f"INSERT INTO {table} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
 
     def save_failure(self, con: duckdb.DuckDBPyConnection, catalog: str) -> None:

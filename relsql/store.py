@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
 
+from relsql.engine_errors import database_error, first_line
 from relsql.errors import DatabaseError
 from relsql.schema import DEFAULT_SCHEMA, RELSQL_SCHEMA, has_relsql_table
 from relsql.sql import qualified
@@ -116,14 +118,35 @@ def open_database(
         DatabaseError: the file is missing, locked by another process, read-only, or no DuckDB database.
     """
     path = Path(path)
-    if must_exist and not path.exists():
-        raise DatabaseError(f"file '{path}' does not exist", fix=f"relsql import SOURCE {path}")
-    if path.is_dir():
-        raise DatabaseError(f"'{path}' is a folder", expected="a DuckDB file")
     try:
-        return duckdb.connect(str(path), read_only=read_only, config={} if external else _NOTHING_EXTERNAL)
-    except (duckdb.Error, OSError) as error:
+        _require_database_file(path, must_exist=must_exist)
+        # DuckDB takes `:memory:`, `md:x` and the like for something else than files.
+        name = path.absolute() if ":" in str(path) else path
+        return duckdb.connect(str(name), read_only=read_only, config={} if external else _NOTHING_EXTERNAL)
+    # A ValueError is about the path: DuckDB takes UTF-8 only, and no system a NUL.
+    except (duckdb.Error, OSError, ValueError) as error:
         raise _open_error(path, error) from error
+
+
+def _require_database_file(path: Path, *, must_exist: bool) -> None:
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        if must_exist:
+            raise DatabaseError(f"file '{path}' does not exist", fix=f"relsql import SOURCE {path}") from None
+        return
+    if stat.S_ISDIR(status.st_mode):
+        raise DatabaseError(f"'{path}' is a folder", expected="a DuckDB file")
+    # Opening a pipe would wait for whoever writes into it.
+    if not stat.S_ISREG(status.st_mode):
+        raise DatabaseError(f"'{path}' is a pipe, a device or a socket", expected="a DuckDB file")
+    # For files of other kinds DuckDB would load an extension, from the network if need be.
+    if status.st_size or must_exist:
+        with path.open("rb") as file:
+            if file.read(12)[8:] != b"DUCK":
+                raise DatabaseError(
+                    f"file '{path}' is no DuckDB database", fix=f"relsql import SOURCE {path.stem}.duckdb"
+                )
 
 
 def require_no_log(path: Path) -> None:
@@ -144,8 +167,11 @@ def require_no_log(path: Path) -> None:
 
 
 def _open_error(path: Path, error: Exception) -> DatabaseError:
-    text = str(error)
-    if "lock" in text.lower():
+    # DuckDB quotes the path, which may hold any words.
+    text = str(error).replace(str(path), "")
+    if isinstance(error, ValueError):
+        return DatabaseError(f"file {str(path)!r} cannot be opened: {text}", expected="a name in UTF-8")
+    if re.search(r"\block\b", text, re.IGNORECASE):
         holder = re.search(r"PID (\d+)", text)
         who = f" by process {holder.group(1)}" if holder else ""
         return DatabaseError(f"file '{path}' is locked{who}", fix="close the other connection, then run again")
@@ -153,14 +179,18 @@ def _open_error(path: Path, error: Exception) -> DatabaseError:
         return DatabaseError(
             f"file '{path}' cannot be written", expected="write permission", fix=f"chmod u+w '{path}' or work on a copy"
         )
-    if "not a valid duckdb database" in text.lower() or "file header" in text.lower():
-        return DatabaseError(f"file '{path}' is no DuckDB database", fix=f"relsql import SOURCE {path.stem}.duckdb")
     if "version number" in text.lower():
         return DatabaseError(
-            f"file '{path}' was written by another DuckDB storage version ({text.splitlines()[0]})",
+            f"file '{path}' was written by another DuckDB storage version ({first_line(error)})",
             fix="pip install --upgrade duckdb",
         )
-    return DatabaseError(f"file '{path}' cannot be opened: {text.splitlines()[0]}")
+    reason = error.strerror if isinstance(error, OSError) else first_line(error)
+    found = database_error(error)
+    return DatabaseError(
+        f"file '{path}' cannot be opened: {reason}",
+        expected=found.expected if found else "a DuckDB file that can be read",
+        fix=found.fix if found else None,
+    )
 
 
 def is_read_only(con: duckdb.DuckDBPyConnection, catalog: str) -> bool:
@@ -184,32 +214,31 @@ def transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """Run a block in one transaction: all of it is committed or none.
 
     Raises:
-        DatabaseError: the disk is full or the file cannot be written.
+        DatabaseError: the disk or the memory is full, the file cannot be written, another connection changes the same
+            tables, or a transaction is open already; see `relsql.engine_errors`.
     """
-    con.execute("BEGIN TRANSACTION")
+    with _database_errors():
+        con.execute("BEGIN TRANSACTION")
+        try:
+            yield
+            con.execute("COMMIT")
+        except BaseException:
+            try:
+                con.execute("ROLLBACK")
+            except duckdb.Error:
+                pass  # A failed COMMIT has already rolled back.
+            raise
+
+
+@contextmanager
+def _database_errors() -> Iterator[None]:
     try:
         yield
-        con.execute("COMMIT")
     except BaseException as error:
-        try:
-            con.execute("ROLLBACK")
-        except duckdb.Error:
-            pass  # A failed COMMIT has already rolled back.
-        if _cannot_write(error):
-            raise DatabaseError(
-                f"the database could not be written: {str(error).splitlines()[0]}",
-                expected="enough disk space; nothing was changed",
-            ) from error
+        problem = database_error(error, writing=True)
+        if problem:
+            raise problem from error
         raise
-
-
-def _cannot_write(error: BaseException) -> bool:
-    """True when the disk is full or the file cannot be written; a failed COMMIT says so in a transaction error."""
-    if isinstance(error, duckdb.IOException):
-        return True
-    return isinstance(error, (duckdb.Error, OSError)) and any(
-        words in str(error) for words in ("No space left on device", "Could not write")
-    )
 
 
 def use_catalog(con: duckdb.DuckDBPyConnection, catalog: str) -> None:

@@ -9,16 +9,19 @@ keeps with the data set. The label query sees every table of the database by nam
 from __future__ import annotations
 
 import datetime
+import reprlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import duckdb
+import msgspec
 
 from relsql.errors import TaskError, nearest
 from relsql.names import stored_name
 from relsql.schema import Schema, has_relsql_table
-from relsql.store import ensure_table, relsql_table
+from relsql.store import ensure_table, rows_sql
 
 TaskType = Literal["binary_classification", "regression"]
 TASK_TYPES: tuple[str, ...] = ("binary_classification", "regression")
@@ -59,12 +62,12 @@ class Task:
     description: str | None = None
 
     def __post_init__(self) -> None:
+        for name in (field.name for field in fields(self)):
+            object.__setattr__(self, name, _checked(self.name, name, getattr(self, name)))
         if self.task_type not in TASK_TYPES:
             raise TaskError(
                 f"task '{self.name}' has task_type '{self.task_type}'", expected=nearest(self.task_type, TASK_TYPES)
             )
-        if self.num_eval_timestamps < 1:
-            raise TaskError(f"task '{self.name}' has num_eval_timestamps {self.num_eval_timestamps}", expected=">= 1")
 
     @property
     def is_classification(self) -> bool:
@@ -72,28 +75,37 @@ class Task:
         return self.task_type == "binary_classification"
 
     @classmethod
-    def from_manifest(cls, source: str | Path | dict[str, Any]) -> Task:
+    def from_manifest(cls, source: str | Path | Mapping[str, Any]) -> Task:
         """Read a RelBench 3 task manifest (a YAML file, or its fields).
 
         Raises:
             TaskError: a field is missing, or the manifest is of a kind that relsql does not train.
         """
-        raw = source if isinstance(source, dict) else _load_yaml(Path(source))
-        name = str(raw.get("name") or "unnamed")
+        raw = source if isinstance(source, Mapping) else _read_file(source)
+        name = raw.get("name") or "unnamed"
         kind = raw.get("kind", "forecast")
         if kind != "forecast":
             raise TaskError(
-                f"task '{name}' is of kind '{kind}'", expected="kind: forecast, with a label query in 'sql'"
+                f"task '{_short(name)}' is of kind '{_short(kind)}'",
+                expected="kind: forecast, with a label query in 'sql'",
             )
-        required = [f.name for f in fields(cls) if f.name in _REQUIRED]
-        missing = [key for key in required if not raw.get(key)]
+        return cls.from_fields(raw)
+
+    @classmethod
+    def from_fields(cls, raw: Mapping[str, Any]) -> Task:
+        """Build a task from its fields: those of a manifest, or a row of `relsql.tasks`. Other keys do not count.
+
+        Raises:
+            TaskError: a field is missing or of another type.
+        """
+        values = {field.name: raw[field.name] for field in fields(cls) if raw.get(field.name) is not None}
+        missing = [key for key in _REQUIRED if values.get(key, "") == ""]
         if missing:
-            raise TaskError(f"task '{name}' lacks {', '.join(missing)}", expected=f"the fields {', '.join(required)}")
-        values = {f.name: raw[f.name] for f in fields(cls) if raw.get(f.name) is not None}
-        values["remove_columns"] = tuple((str(t), str(c)) for t, c in raw.get("remove_columns") or ())
-        for key in ("val_timestamp", "test_timestamp"):
-            if key in values:
-                values[key] = as_timestamp(values[key], name, key)
+            raise TaskError(
+                f"task '{_short(raw.get('name') or 'unnamed')}' lacks {', '.join(missing)}",
+                expected=f"the fields {', '.join(_REQUIRED)}",
+                fix="complete the task manifest, then relsql init FILE --task manifest.yaml",
+            )
         return cls(**values)
 
     def resolved(self, schema: Schema) -> Task:
@@ -130,39 +142,92 @@ class Task:
         return {"kind": "forecast", **values}
 
 
-_REQUIRED = {"name", "task_type", "entity_table", "entity_col", "target_col", "time_col", "timedelta", "sql"}
+def _read_file(path: str | Path) -> dict[str, object]:
+    from relsql.manifest import read_manifest  # Scoring reads no YAML.
+
+    return read_manifest(Path(path))
+
+
+_REQUIRED = ("name", "task_type", "entity_table", "entity_col", "target_col", "time_col", "timedelta", "sql")
+MAX_EVAL_TIMESTAMPS = 1_000_000
+_TIMES = ("val_timestamp", "test_timestamp")
+_TYPES: dict[str, tuple[Any, str]] = {
+    **dict.fromkeys(_REQUIRED, (str, "text; text that YAML takes for something else stands in quotes")),
+    "num_eval_timestamps": (
+        Annotated[int, msgspec.Meta(ge=1, le=MAX_EVAL_TIMESTAMPS)],
+        f">= 1 and <= {MAX_EVAL_TIMESTAMPS:,}, a whole number",
+    ),
+    "remove_columns": (tuple[tuple[str, str], ...], "a list of [table, column] pairs, both of them text"),
+    "description": (str | None, "text"),
+}
+"""Type of each field but the times, and how to say it."""
+
+
+def _checked(task_name: object, field_name: str, value: object) -> object:
+    """The value of a field in the type that `Task` declares; a list of lists becomes a tuple of tuples.
+
+    Raises:
+        TaskError: it is of another type, or text that no database holds.
+    """
+    if field_name in _TIMES:
+        return None if value is None else as_timestamp(value, _short(task_name), field_name)
+    type_, expected = _TYPES[field_name]
+    try:
+        checked = msgspec.convert(value, type_)
+    except msgspec.ValidationError:
+        problem = f"task '{_short(task_name)}' has {field_name} {_shown(value)}"
+        raise TaskError(problem, expected=expected, fix=f"correct {field_name} in the task manifest") from None
+    for text in _texts(checked):
+        if "\0" in text or not _is_unicode(text):
+            raise TaskError(
+                f"task '{_short(task_name)}' has {field_name} {_shown(text)}",
+                expected="text without NUL and without halves of characters",
+                fix=f"correct {field_name} in the task manifest",
+            )
+    return checked
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, tuple):
+        return [text for part in value for text in _texts(part)]
+    return [value] if isinstance(value, str) else []
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _short(value: object) -> str:
+    """A value for a message, however long it is."""
+    return value if isinstance(value, str) and len(value) <= 100 else _shown(value)
+
+
+def _shown(value: object) -> str:
+    """A value as Python writes it, cut after a few parts and characters."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python refuses to write integers of thousands of digits.
+        return f"a huge {type(value).__name__}"
 
 
 def as_timestamp(value: object, task_name: str, field_name: str) -> datetime.datetime:
     """Read a date, datetime or ISO text as a zone-less timestamp.
 
     Raises:
-        TaskError: it is none of these.
+        TaskError: it is none of these, or lies before the year 1 or after 9999 in UTC.
     """
-    if isinstance(value, datetime.datetime):
-        return value.astimezone(datetime.UTC).replace(tzinfo=None) if value.tzinfo else value
-    if isinstance(value, datetime.date):
-        return datetime.datetime(value.year, value.month, value.day)
     try:
-        return as_timestamp(datetime.datetime.fromisoformat(str(value)), task_name, field_name)
-    except ValueError:
-        raise TaskError(
-            f"task '{task_name}': {field_name} '{value}' is no timestamp", expected="a date such as 2010-01-01"
-        ) from None
-
-
-def _load_yaml(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TaskError(f"task manifest '{path}' cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise TaskError(f"task manifest '{path}' is no valid YAML: {str(error).splitlines()[0]}") from error
-    if not isinstance(raw, dict):
-        raise TaskError(f"task manifest '{path}' is empty", expected="the fields of a RelBench 3 task manifest")
-    return raw
+        if isinstance(value, str):
+            value = datetime.datetime.fromisoformat(value)
+        if isinstance(value, datetime.datetime):
+            return value.astimezone(datetime.UTC).replace(tzinfo=None) if value.tzinfo else value
+        if isinstance(value, datetime.date):
+            return datetime.datetime(value.year, value.month, value.day)
+    except (ValueError, OverflowError):
+        pass
+    raise TaskError(
+        f"task '{task_name}': {field_name} '{_short(value)}' is no timestamp", expected="a date such as 2010-01-01"
+    )
 
 
 def save_task(con: duckdb.DuckDBPyConnection, catalog: str, task: Task) -> None:
@@ -189,14 +254,10 @@ def read_tasks(con: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, Task]:
     """Read all rows of `relsql.tasks`, by name."""
     if not has_relsql_table(con, catalog, "tasks"):
         return {}
-    names = [f.name for f in fields(Task)]
-    rows = con.execute(f"SELECT {', '.join(names)} FROM {relsql_table(catalog, 'tasks')} ORDER BY name").fetchall()
-    tasks = {}
-    for row in rows:
-        values = {key: value for key, value in zip(names, row, strict=True) if value is not None}
-        values["remove_columns"] = tuple((pair[0], pair[1]) for pair in values.get("remove_columns", ()))
-        tasks[values["name"]] = Task(**values)
-    return tasks
+    names = [field.name for field in fields(Task)]
+    rows = con.execute(f"SELECT {', '.join(names)} FROM {rows_sql(catalog, 'tasks')} ORDER BY name").fetchall()
+    tasks = [Task.from_fields(dict(zip(names, row, strict=True))) for row in rows]
+    return {task.name: task for task in tasks}
 
 
 def read_task(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> Task:

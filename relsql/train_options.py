@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from relsql.paths import DEFAULT_FANOUT
+from relsql.paths import DEFAULT_FANOUT, MAX_PATHS
 from relsql.regime import Regime
 
 COMPACT = "compact"
@@ -20,6 +20,7 @@ class TrainOptions:
         encoder_steps: steps of denoising training; None: by the number of texts. 0 leaves a pre-trained BART as it is.
         max_tokens: longer row texts are cut.
         fanout: rows per seed and link path.
+        max_paths: link paths that are read at most, at least 1; which, is decided by `relsql.path_choice`.
         channels: width of the graph network.
         epochs: passes over the training labels at most; None: 4, 8 for a seed-time regression, more for few labels, see
             `fit_config`.
@@ -35,6 +36,7 @@ class TrainOptions:
     encoder_steps: int | None = None
     max_tokens: int = 64
     fanout: int = DEFAULT_FANOUT
+    max_paths: int = MAX_PATHS
     channels: int = 64
     epochs: int | None = None
     batch_size: int = 512

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from relsql.head import Head
     from relsql.network import GraphNetwork
     from relsql.network_training import FittedNetwork
+    from relsql.path_choice import PathEvidence
 
 MODEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
@@ -59,6 +60,7 @@ class TrainedModel:
         validation_scores: scores of the validation labels by the model before `refit`, float32 [labels whose entity is
             visible at as_of], sorted by (as_of, entity).
         network, head: the torch modules that were exported.
+        left_out: link paths beyond `max_paths` that it does not read, and why, the best first.
         reused: True if the version was there already and nothing was trained: then the three above are None.
     """
 
@@ -72,6 +74,7 @@ class TrainedModel:
     network: GraphNetwork | None = field(default=None, compare=False, repr=False)
     head: Head | None = field(default=None, compare=False, repr=False)
     reused: bool = False
+    left_out: tuple[PathEvidence, ...] = ()
 
 
 def train(
@@ -164,8 +167,11 @@ def _train(
     from relsql.training_data import gather_labels, row_count, training_labels
 
     with run.phase("check") as metrics:
-        plan = make_plan(con, catalog, task, fanout=options.fanout, regime=options.regime)
+        plan = make_plan(con, catalog, task, fanout=options.fanout, regime=options.regime, max_paths=options.max_paths)
         metrics.update(tables=len(plan.inputs), paths=len(plan.paths))
+        if plan.left_out:
+            metrics.update(left_out=len(plan.left_out))
+            run.details["check"] = {"left_out_paths": list(map(str, plan.left_out))}
     with run.phase("labels") as metrics:
         labels = training_labels(
             con, catalog, plan, regime=options.regime, density=options.density, seed=options.seed, limits=limits
@@ -205,6 +211,7 @@ def _train(
         fitted.validation_scores,
         fitted.network,
         fitted.head,
+        left_out=plan.left_out,
     )
 
 

@@ -33,6 +33,13 @@ class _Group(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # Bytes that are no UTF-8 come as halves of characters, which neither DuckDB nor a file of its takes.
+        for argument in args:
+            if any("\ud800" <= character <= "\udfff" for character in argument):
+                raise click.UsageError(f"the argument {argument!r} is no text in UTF-8.", ctx)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> object:
         with reported(ctx):
             return super().invoke(ctx)

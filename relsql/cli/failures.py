@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 import click
 
-from relsql.cli.output import note
+from relsql.cli.output import note, printable
 from relsql.errors import MissingExtraError, RelsqlError
 
 FAILED = 1
@@ -21,8 +21,8 @@ _INTERRUPTED_KEY = "relsql.interrupted"
 def reported(ctx: click.Context) -> Iterator[None]:
     """Print what went wrong in the block as one line on stderr and exit.
 
-    Errors of relsql and of DuckDB exit with 1, an interruption with 130; any other exception is a bug and keeps its
-    traceback.
+    Errors of relsql, of DuckDB and of the operating system exit with 1, an interruption with 130; any other exception
+    is a bug and keeps its traceback.
     """
     try:
         yield
@@ -33,10 +33,29 @@ def reported(ctx: click.Context) -> Iterator[None]:
     except Exception as error:
         if _is_interruption(error):
             _interrupted(ctx)
-        duckdb = sys.modules.get("duckdb")
-        if duckdb is None or not isinstance(error, duckdb.Error):
+        message = _outside_message(error)
+        if message is None:
             raise
-        _fail(duckdb_message(error))
+        _fail(message)
+
+
+def _outside_message(error: Exception) -> str | None:
+    """What to say about an error that comes from outside relsql; None for a bug, and for a reader who has left."""
+    if isinstance(error, BrokenPipeError):
+        return None  # `| head` closes the pipe, and click ends quietly.
+    if isinstance(error, UnicodeEncodeError):
+        return f"an argument is no text in UTF-8: {error.object[max(0, error.start - 20) : error.end]!r}"
+    if "duckdb" in sys.modules:
+        from relsql.engine_errors import database_error
+
+        problem = database_error(error)
+        if problem:
+            return str(problem)
+        if isinstance(error, sys.modules["duckdb"].Error):
+            return duckdb_message(error)
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}" + (f": '{error.filename}'" if error.filename else "")
+    return None
 
 
 def on_interrupt(message: str) -> None:
@@ -81,7 +100,8 @@ def _is_interruption(error: Exception) -> bool:
 
 
 def _fail(message: str) -> None:
-    note(f"relsql: error: {message}")
+    # What a message quotes may come from a foreign file: it must not drive the terminal.
+    note(f"relsql: error: {printable(' '.join(message.splitlines()))}")
     raise click.exceptions.Exit(FAILED)
 
 

@@ -72,10 +72,13 @@ def _as_json(value: object) -> object:
     return str(value)
 
 
+def printable(text: str) -> str:
+    """A text with its control characters, line ends and halves of characters escaped."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
 def _printable(cell: str | None) -> str:
-    if cell is None:
-        return "NULL"
-    return cell if cell.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in cell)
+    return "NULL" if cell is None else printable(cell)
 
 
 def _escaped(character: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,9 +98,29 @@ def _write(session: Session, outputs: Iterator[Output]) -> None:
     """Write outputs as they come: results to stdout, notes to stderr.
 
     Raises:
-        ModelError: a statement calls a scoring function that does not exist.
+        ModelError: a statement calls a scoring function that does not exist. SchemaDriftError: the tables changed.
         duckdb.Error, RelsqlError: another failure.
     """
-    with unknown_function_explained(session.functions):
+    with unknown_function_explained(session.functions), drift_explained(session):
         for output in outputs:
             click.echo(output.text, err=not output.is_result)
+
+
+@contextmanager
+def drift_explained(session: Session) -> Iterator[None]:
+    """Turn DuckDB's error from inside a scoring function into one about the table that was changed since.
+
+    The functions are macros, which DuckDB binds when they are called: a column that was renamed after the models were
+    attached gives an error about names that the user never wrote.
+
+    Raises:
+        SchemaDriftError: the tables of an attached model changed, and a statement in the block could not be bound.
+    """
+    import duckdb
+
+    try:
+        yield
+    except (duckdb.BinderException, duckdb.CatalogException):
+        if session.functions:
+            session.check_drift()
+        raise

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @click.option("--encoder", metavar="NAME_OR_PATH", help="Row encoder: compact, or a BART by path or hub name.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training labels, at most.")
 @click.option("--fanout", type=click.IntRange(min=1), help="Rows read along each link path.")
+@click.option("--max-paths", type=click.IntRange(min=1), help="Link paths read, at most. Default: 12.")
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Of the network.")
 @click.option("--channels", type=click.IntRange(min=1), help="Width of the network.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Training labels a step.")
@@ -131,6 +132,8 @@ def train_with_progress(
     if model.reused:
         note(f"already trained: model {model.name} version {model.version} on {model.task}; --force trains it again")
         return model
+    for path in model.left_out:
+        note(f"left out, beyond --max-paths: {path}")
     note(f"trained model {model.name} version {model.version} on {model.task} in {model.seconds:.0f} s")
     return model
 
@@ -177,6 +180,7 @@ def model_fields(model: TrainedModel) -> dict[str, object]:
         "task": model.task,
         "metrics": model.metrics,
         "reused": model.reused,
+        "left_out": list(map(str, model.left_out)),
         "seconds": round(model.seconds, 3),
         "phases": {phase: round(seconds, 3) for phase, seconds in model.phases.items()},
     }

@@ -13,7 +13,8 @@ from typing import cast
 import duckdb
 
 from relsql.errors import DatabaseError, nearest
-from relsql.schema import current_catalog, has_relsql_table
+from relsql.registry import check_drift, read_card, read_models
+from relsql.schema import current_catalog, has_relsql_table, read_schema
 from relsql.shell.completion import Names, read_names
 from relsql.shell.running import run_interruptible
 from relsql.shell.statements import is_blank, split_statements
@@ -96,6 +97,18 @@ class Session:
         attached = attach(self.con, database=database)
         self.functions = tuple(dict.fromkeys([*self.functions, *attached]))
         return attached
+
+    def check_drift(self) -> None:
+        """Raise SchemaDriftError if the tables of an active model of the current database changed since training."""
+        try:
+            catalog = current_catalog(self.con)
+            schema = read_schema(self.con, catalog)
+            models = [model for model in read_models(self.con, catalog) if model.status == "active"]
+            cards = [read_card(self.con, catalog, model.name, model.version) for model in models]
+        except duckdb.Error:
+            return  # A transaction that was aborted reads nothing.
+        for card in cards:
+            check_drift(card, schema)
 
     def names(self) -> Names:
         """The names that can be completed now; in a transaction that was aborted, those from before."""

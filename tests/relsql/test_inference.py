@@ -131,6 +131,97 @@ def test_small_integers_are_not_linked_by_their_values(con: duckdb.DuckDBPyConne
     assert _links(proposal) == {"laps(driver_id) -> drivers(driver_id)"}
 
 
+PARENTS = {
+    "scoring": "CREATE TABLE scoring AS SELECT i AS score_id, i * 3.5 AS yards FROM range(1, 1001) r(i)",
+    "shops": "CREATE TABLE shops AS SELECT i AS shop_id, 'shop ' || i AS name FROM range(1, 4) r(i)",
+    "statuses": "CREATE TABLE statuses AS SELECT i AS status_id, 'is ' || i AS label FROM range(1, 6) r(i)",
+    "answers": "CREATE TABLE answers AS SELECT i AS answer_id, ['no', 'yes'][1 + i] AS label FROM range(2) r(i)",
+    "ratings": "CREATE TABLE ratings AS SELECT i AS rating_id, i % 5 AS stars FROM range(1, 5001) r(i)",
+    "weeks": "CREATE TABLE weeks AS SELECT i AS week_id, i * 7 AS days FROM range(1, 501) r(i)",
+    "customers": "CREATE TABLE customers AS SELECT i AS customer_id, i * 1.5 AS worth FROM range(1, 1001) r(i)",
+    "days": "CREATE TABLE calendars AS SELECT i AS calendar_id, i % 7 AS weekday FROM range(1, 3001) r(i)",
+    "employees": "CREATE TABLE bosses AS SELECT i AS boss_id FROM range(0, 300) r(i)",
+    "countries": "CREATE TABLE countries AS SELECT chr((65 + i)::INTEGER) || 'X' AS country FROM range(26) r(i)",
+    "products": "CREATE TABLE products AS SELECT i * 37 AS product_id FROM range(1, 2001) r(i)",
+}
+
+CHILD_COLUMNS = [
+    # (parent, column, its value in row i of 5,000, whether it is a link)
+    ("scoring", "scoring", "i % 2", False),
+    ("scoring", "scoring", "1", False),
+    ("scoring", "scoring", "1 + i % 5", False),
+    ("scoring", "scoring", "i % 12", False),
+    ("scoring", "scoring", "18 + i % 70", False),
+    ("scoring", "scoring", "CASE WHEN i % 3 = 0 THEN 1 END", False),
+    ("scoring", "scoring", "1 + i % 1000", True),
+    ("scoring", "scoring", "1 + hash(i) % 1000", True),
+    ("scoring", "scoring", "1 + (i % 60) * 16", True),
+    ("scoring", "scoring_id", "1 + i % 5", True),
+    ("scoring", "score_id", "i % 900 + 1", True),
+    ("shops", "shop", "2 + i % 2", True),
+    ("shops", "shop", "1 + i % 3", True),
+    ("shops", "shop", "i % 2", False),
+    ("shops", "shop_id", "1 + i % 2", True),
+    ("shops", "shop_id", "1", True),
+    ("statuses", "status", "1 + i % 5", True),
+    ("statuses", "status", "2 + i % 2", True),
+    ("statuses", "status", "i % 2", False),
+    ("statuses", "status_id", "1 + i % 3", True),
+    ("answers", "answer", "i % 2", True),
+    ("ratings", "rating", "1 + i % 5", False),
+    ("ratings", "rating", "1 + i % 10", False),
+    ("ratings", "rating_id", "1 + i % 4000", True),
+    ("weeks", "week", "1 + i % 18", False),
+    ("weeks", "week", "1 + i % 52", False),
+    ("weeks", "week", "1 + i % 490", True),
+    ("customers", "customer", "i % 2", False),
+    ("customers", "customer", "1 + hash(i) % 999", True),
+    ("customers", "customer", "1 + hash(i % 50) % 999", True),
+    ("customers", "customer", "1 + i % 400", True),
+    ("customers", "customer_id", "CASE WHEN i < 2 THEN 7 + i END", True),
+    ("customers", "customers", "1 + i % 40", False),
+    ("days", "calendar", "1 + i % 31", False),
+    ("days", "calendar", "1 + i % 2900", True),
+    ("employees", "boss", "i % 2", False),
+    ("employees", "boss", "hash(i) % 300", True),
+    ("employees", "boss_id", "i % 3", True),
+    ("countries", "country", "chr((65 + i % 2)::INTEGER) || 'X'", True),
+    ("countries", "country", "CASE WHEN i % 2 = 0 THEN 'Y' ELSE 'N' END", False),
+    ("products", "product", "37 * (1 + i % 5)", True),
+    ("products", "product", "1 + i % 5", False),
+]
+
+
+@pytest.mark.parametrize(("parent", "column", "value", "is_link"), CHILD_COLUMNS)
+def test_links_are_told_from_codes(
+    con: duckdb.DuckDBPyConnection, parent: str, column: str, value: str, is_link: bool
+) -> None:
+    child = f"""CREATE TABLE visits AS SELECT i AS visit_id, {value} AS {column}, i * 0.37 AS cost
+                FROM range(5000) r(i)"""
+    proposal = _infer(con, PARENTS[parent], child)
+    found = {link.link.child_columns for link in proposal.links if link.link.child == "visits"}
+    assert found == ({(column,)} if is_link else set())
+
+
+def test_a_role_that_is_a_flag_is_no_link_to_the_table_itself(con: duckdb.DuckDBPyConnection) -> None:
+    proposal = _infer(
+        con,
+        "CREATE TABLE staff AS SELECT i AS id, i % 2 AS manager, (i % 3 = 0)::INTEGER AS original FROM range(90) r(i)",
+        "CREATE TABLE notes AS SELECT i AS id, (i * 7) % 90 AS parent, i % 4 AS previous FROM range(90) r(i)",
+    )
+    assert _links(proposal) == {"notes(parent) -> notes(id)"}
+
+
+def test_few_keys_of_many_make_a_link_less_sure(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(PARENTS["customers"])
+    few, all_ = (
+        _infer(con, f"CREATE OR REPLACE TABLE visits AS SELECT {value} AS customer_id FROM range(5000) r(i)")
+        for value in ("1 + i % 3", "1 + i % 999")
+    )
+    assert few.links[0].confidence < 0.7 < all_.links[0].confidence
+    assert "0% of the keys used" in few.links[0].evidence
+
+
 def test_values_alone_speak_for_links_of_sparse_keys(con: duckdb.DuckDBPyConnection) -> None:
     proposal = _infer(
         con,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from relsql.errors import TaskError
 from relsql.store import transaction
@@ -134,3 +136,78 @@ def test_unknown_task_names_the_nearest(con: duckdb.DuckDBPyConnection) -> None:
         save_task(con, "memory", FULL)
     with pytest.raises(TaskError, match="did you mean 'dnf'"):
         read_task(con, "memory", "dfn")
+
+
+YAML_VALUES = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(),
+        st.text(max_size=8),
+        st.binary(max_size=4),
+        st.dates(),
+        st.datetimes(timezones=st.none() | st.timezones()),
+        st.sampled_from(["lots", "\ud800", "a\0b", "0001-01-01T00:00+05:00", "9999-12-31T23:59-05:00", 2**70]),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.tuples(inner, inner).map(list),
+        st.dictionaries(st.text(max_size=3), inner, max_size=2),
+        st.sets(st.integers(), max_size=2),
+    ),
+    max_leaves=5,
+)
+"""Whatever a YAML file can say."""
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Task)])
+@given(value=YAML_VALUES)
+@settings(max_examples=30, deadline=None)
+def test_any_value_of_any_field_is_taken_or_refused(name: str, value: Any) -> None:
+    manifest = FULL.to_manifest() | {name: value}
+    try:
+        built, message = Task.from_manifest(manifest), ""
+    except TaskError as error:
+        built, message = None, str(error)
+    if built is None:
+        assert name in message and "\n" not in message and len(message) < 1000
+        return
+    # What is taken survives a database and a round trip.
+    assert Task.from_manifest(built.to_manifest()) == built
+    with duckdb.connect() as con:
+        save_task(con, "memory", built)
+        assert read_task(con, "memory", built.name) == built
+
+
+def test_a_damaged_row_is_refused_by_name_and_can_be_replaced(con: duckdb.DuckDBPyConnection) -> None:
+    save_task(con, "memory", FULL)
+    for change, message in (
+        ("sql = NULL", "task 'dnf' lacks sql"),
+        ("num_eval_timestamps = 0", "task 'dnf' has num_eval_timestamps 0"),
+        ("remove_columns = [['results']]", r"task 'dnf' has remove_columns \[\['results'\]\]"),
+        ("remove_columns = [['results', NULL]]", "task 'dnf' has remove_columns"),
+        ("name = NULL", "task 'unnamed' lacks name"),
+    ):
+        con.execute(f"UPDATE relsql.tasks SET {change}")
+        with pytest.raises(TaskError, match=message):
+            read_tasks(con, "memory")
+        con.execute("DELETE FROM relsql.tasks")
+        save_task(con, "memory", FULL)
+    assert read_task(con, "memory", "dnf") == FULL
+
+
+def test_a_table_of_tasks_without_some_columns(con: duckdb.DuckDBPyConnection) -> None:
+    save_task(con, "memory", FULL)
+    con.execute("ALTER TABLE relsql.tasks DROP COLUMN description")
+    assert read_task(con, "memory", "dnf") == replace(FULL, description=None)
+    con.execute("ALTER TABLE relsql.tasks DROP COLUMN sql")
+    with pytest.raises(TaskError, match="lacks sql"):
+        read_task(con, "memory", "dnf")
+
+
+def test_a_number_that_python_does_not_write(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.yaml"
+    path.write_text(yaml.safe_dump(MANIFEST) + f"num_eval_timestamps: 0x{'f' * 9000}\n")
+    with pytest.raises(TaskError, match="has num_eval_timestamps a huge int"):
+        Task.from_manifest(path)

@@ -1,0 +1,115 @@
+"""Read the YAML of a task manifest.
+
+A manifest is passed around, so that its text is not trusted. What no manifest needs is refused before it costs
+anything: a large file, deep nesting, aliases that repeat whole lists, tags, and keys that stand twice.
+"""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from relsql.errors import TaskError
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 16
+"""Of lists and mappings in one another; a manifest of RelBench has two levels."""
+
+_FORM = "the fields of a RelBench 3 task manifest"
+
+
+def read_manifest(path: Path) -> dict[str, object]:
+    """Read the fields of a manifest file. Their types are not checked.
+
+    Args:
+        path: a regular file in UTF-8, of at most `MAX_BYTES`.
+
+    Raises:
+        TaskError: the file cannot be read, is no YAML, or holds no mapping with text as keys.
+    """
+    fields = _parse(path, _read_text(path))
+    if fields is None or not isinstance(fields, dict):
+        raise TaskError(
+            f"task manifest '{path}' is {'empty' if not fields or isinstance(fields, list) else 'no mapping'}",
+            expected=_FORM,
+        )
+    for key in fields:
+        if not isinstance(key, str):
+            raise TaskError(f"task manifest '{path}' has a key of type {type(key).__name__}", expected=_FORM)
+    return fields
+
+
+def _read_text(path: Path) -> str:
+    try:
+        # Reading a pipe or a device might never end.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise TaskError(f"task manifest '{path}' is no regular file", expected="a YAML file")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise TaskError(f"task manifest '{path}' cannot be read: {error.strerror}") from error
+    except ValueError as error:  # A NUL, or half a character, in the path.
+        raise TaskError(f"task manifest {str(path)!r} cannot be read: {error}") from error
+    if len(content) > MAX_BYTES:
+        raise TaskError(f"task manifest '{path}' is too large", expected=f"at most {MAX_BYTES:,} bytes")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TaskError(
+            f"task manifest '{path}' is not UTF-8: byte {error.start} is 0x{content[error.start]:02x}",
+            fix="save the file as UTF-8",
+        ) from error
+
+
+def _parse(path: Path, text: str) -> object:
+    loader = None
+    try:
+        loader = _Loader(text)
+        return loader.get_single_data()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {mark.line + 1}: " if mark else ""
+        problem = f"{where}{error.problem or error.context}"
+        raise TaskError(f"task manifest '{path}' is no valid YAML: {problem}") from error
+    # PyYAML's conversions raise what Python does: for the date 2010-13-45, or a number in base 60 beyond all floats.
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        raise TaskError(f"task manifest '{path}' is no valid YAML: {str(error).splitlines()[0]}") from error
+    finally:
+        if loader is not None:
+            loader.dispose()
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types.
+    """PyYAML's safe loader without what makes reading costly or ambiguous."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node | None:
+        event = self.peek_event()
+        if getattr(event, "tag", None) not in (None, "!"):
+            raise _refusal(f"tag '{event.tag}'", event.start_mark)
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise _refusal(f"more than {MAX_DEPTH} levels", event.start_mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        # An alias of a list in a list of aliases, and so on, is a short text for endless data.
+        if isinstance(event, yaml.AliasEvent) and not isinstance(node, yaml.ScalarNode):
+            raise _refusal(f"the alias '*{event.anchor}' of a list or mapping", event.start_mark)
+        return node
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise _refusal(f"the key '{key.value}' twice", key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _refusal(what: str, mark: yaml.Mark) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=f"a manifest has no room for {what}", problem_mark=mark)
