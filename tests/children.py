@@ -5,17 +5,36 @@ The parent must never open DuckDB: its threads would be missing in the child.
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import select
 import signal
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 TIMEOUT_SECONDS = 600.0
+
+LIBRARIES = (
+    "exporters.modules",
+    "exporters.onnx",
+    "exporters.sql",
+    "exporters.sql_weights",
+    "relsql.cli",
+    "relsql.encoder_training",
+    "relsql.inference",
+    "relsql.network_training",
+    "relsql.publishing",
+    "relsql.refreshing",
+    "relsql.score_job",
+    "relsql.training",
+    "relsql.versions",
+    "udfs.encoder",
+)
+"""What children of both kinds of runs need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +52,12 @@ class Ending:
         if self.timed_out:
             return "did not end in time"
         return self.error or (f"died of {signal.Signals(self.signal).name}" if self.signal else None)
+
+
+def load_libraries(names: Iterable[str] = LIBRARIES) -> None:
+    """Load modules once for all children; none of them opens a database."""
+    for name in names:
+        importlib.import_module(name)
 
 
 def in_child(

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from tests.children import load_libraries
 from tests.fuzz.cases import Case, run_case
 from tests.report import circumstances, write_into
 
@@ -31,7 +32,7 @@ def main() -> int:
     chosen = parser.parse_args()
     warnings.simplefilter("ignore")
     if chosen.train is not False:
-        _load_libraries()
+        load_libraries()
     started = time.monotonic()
     seeds = iter(chosen.seed) if chosen.seed else itertools.count(chosen.first)
     seeds = itertools.islice(seeds, chosen.cases)
@@ -39,7 +40,8 @@ def main() -> int:
     for case in _run(seeds, chosen.train, chosen.workers, 60 * chosen.minutes if chosen.minutes else None):
         cases.append(case)
         if case.result == "failed":
-            print(f"FAILED python -m tests.fuzz --seed {case.seed}: {case.stage}: {case.message if chosen.seed else case.message[:700]}", flush=True)
+            message = case.message if chosen.seed else case.message[:700]
+            print(f"FAILED python -m tests.fuzz --seed {case.seed}: {case.stage}: {message}", flush=True)
         elif chosen.seed:
             print(f"{case.seed} {case.result} in {case.stage} {case.message}")
     lines = [*_table(cases), "", _summary(cases, time.monotonic() - started)]
@@ -71,17 +73,6 @@ def _cause(case: Case) -> str:
 def _summary(cases: list[Case], seconds: float) -> str:
     failed = sum(case.result == "failed" for case in cases)
     return f"{len(cases):,} cases, {failed:,} failures, in {seconds / 60:.0f} minutes. {circumstances()}"
-
-
-def _load_libraries() -> None:
-    """Load what cases need once, for all children, without opening a database."""
-    import exporters.onnx
-    import exporters.sql
-    import exporters.sql_weights
-    import relsql.encoder_training
-    import relsql.network_training
-    import relsql.training
-    import udfs.encoder  # noqa: F401
 
 
 if __name__ == "__main__":

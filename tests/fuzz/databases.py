@@ -31,7 +31,22 @@ NAMES = (
     *_KEYWORDS.split(),
     *_INNER.split(),
     *("a", "A b", "naïve", "表", "😀", 'we"ird', "it's", "a.b", "x(y)", "tab\tname", "new\nline", "-- c", "/*", "1st"),
-    *("<value>", "<table>", "$1", "{timedelta}", "{0}", "%s", "a;b", "ﬁ", "ＡＢ", "İ", "ß", "e\u0301", "\u202eabc", "*"),
+    *(
+        "<value>",
+        "<table>",
+        "$1",
+        "{timedelta}",
+        "{0}",
+        "%s",
+        "a;b",
+        "ﬁ",
+        "ＡＢ",
+        "İ",
+        "ß",
+        "e\u0301",
+        "\u202eabc",
+        "*",
+    ),
     *(" lead", "trail ", "?", ":x", "@", "\\", "''", '""', "#", "[a]", "ÀÉ", "a" * 120),
 )
 
@@ -59,7 +74,9 @@ def _times(type_: str) -> str:
 
 
 TYPES = {
-    **{name: "({h} % 100)::" + name for name in ("TINYINT", "SMALLINT", "INTEGER", "UTINYINT", "USMALLINT", "UINTEGER")},
+    **{
+        name: "({h} % 100)::" + name for name in ("TINYINT", "SMALLINT", "INTEGER", "UTINYINT", "USMALLINT", "UINTEGER")
+    },
     "BIGINT": "CASE WHEN {h} % 9 = 0 THEN -9223372036854775808 ELSE ({h} % 100000)::BIGINT END",
     "UBIGINT": "18446744073709551615 - {h} % 7",
     "HUGEINT": "{h}::HUGEINT * 1000003",
@@ -87,13 +104,16 @@ TYPES = {
     "VARCHAR[2]": "['long ' || repeat('x', 30), 'v' || {h} % 3]",
     "INTEGER[2][2]": "[[1, 2], [3, ({h} % 3)::INTEGER]]",
     "INTEGER[2][]": "[[1, ({h} % 3)::INTEGER]]",
-    "STRUCT(a INTEGER, \"b c\" VARCHAR)": "{{'a': ({h} % 3)::INTEGER, 'b c': 'q'}}",
+    'STRUCT(a INTEGER, "b c" VARCHAR)': "{{'a': ({h} % 3)::INTEGER, 'b c': 'q'}}",
     "STRUCT(a FLOAT[3])": "{{'a': [1, 2, {h} % 3]::FLOAT[3]}}",
     "STRUCT(a DOUBLE[2], t TIMESTAMPTZ)[]": "[{{'a': [1, {h} % 3], 't': TIMESTAMPTZ '2020-01-01 00:00:00+00'}}]",
     "MAP(VARCHAR, INTEGER)": "MAP {{'k': ({h} % 3)::INTEGER}}",
     "MAP(VARCHAR, FLOAT[2])": "MAP {{'k': [1, {h} % 3]::FLOAT[2]}}",
-    "UNION(n INTEGER, s VARCHAR)": "CASE {h} % 2 WHEN 0 THEN 7::UNION(n INTEGER, s VARCHAR) ELSE 'u'::VARCHAR::UNION(n INTEGER, s VARCHAR) END",
-    "UNION(n INTEGER, a FLOAT[2])": "CASE {h} % 2 WHEN 0 THEN 7::UNION(n INTEGER, a FLOAT[2]) ELSE [1, 2]::FLOAT[2]::UNION(n INTEGER, a FLOAT[2]) END",
+    **{
+        f"UNION(n INTEGER, {other})": f"CASE {{h}} % 2 WHEN 0 THEN 7::{union} ELSE {value}::{union} END"
+        for other, value in (("s VARCHAR", "'u'::VARCHAR"), ("a FLOAT[2]", "[1, 2]::FLOAT[2]"))
+        for union in (f"UNION(n INTEGER, {other})",)
+    },
     "JSON": "'{{\"a\": ' || {h} % 3 || '}}'",
 }
 """Types, each with an expression over `{h}`, a hash of the row's number."""
@@ -348,5 +368,3 @@ def _add_rows(con: duckdb.DuckDBPyConnection, table: RandomTable, later: str, se
         con.execute(
             f"INSERT INTO {table.sql} SELECT * REPLACE ({replaced}) FROM {table.sql} WHERE hash(rowid, {seed}) % 4 = 0"
         )
-
-

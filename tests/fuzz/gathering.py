@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import zlib
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -65,7 +64,7 @@ class Routes:
             self.con.execute(f"CREATE OR REPLACE TEMP MACRO relsql_fuzz_call(id, as_of := NULL) AS (\n{query}\n)")
             times = ", ".join(map(literal, moments))
             calls = (
-                f"SELECT e.{self.key} AS {ENTITY}, m.t AS {AS_OF}, relsql_fuzz_call(e.{self.key}, as_of := m.t) AS f "
+                f"SELECT CAST(e.{self.key} AS VARCHAR) AS {ENTITY}, m.t AS {AS_OF}, relsql_fuzz_call(e.{self.key}, as_of := m.t) AS f "
                 f"FROM {self.source} e, (SELECT unnest([{times}]) AS t) m WHERE e.{self.key} IS NOT NULL"
             )
             columns = ", ".join(f"f[{literal(name)}] AS {ident(name)}" for name in self.gather.columns())
@@ -74,22 +73,18 @@ class Routes:
             found[route] = {seed: row for seed, row in every.items() if seed in found["all"]}
         return found
 
-    def one_by_one(self, entities: Iterable[Any], moment: datetime.datetime) -> Gathered:
-        """What single calls gather, for keys as Python values."""
+    def one_by_one(self, moment: datetime.datetime, count: int) -> Gathered:
+        """What single calls gather, for some entities."""
         query = self.queries([moment])["call"]
         self.con.execute(f"CREATE OR REPLACE TEMP MACRO relsql_fuzz_call(id, as_of := NULL) AS (\n{query}\n)")
         columns = ", ".join(f"f[{literal(name)}] AS {ident(name)}" for name in self.gather.columns())
+        call = f"relsql_fuzz_call(k, as_of := {literal(moment)})"
         found: Gathered = {}
-        for entity in entities:
-            call = f"relsql_fuzz_call(k, as_of := {literal(moment)})"
-            query = f"SELECT k, {literal(moment)}, {columns} FROM (SELECT k, {call} AS f FROM (SELECT ? AS k))"
-            found |= self._rows(query, None, [entity])
+        for row in range(count):
+            entity = f"SELECT {self.key} AS k FROM {self.source} WHERE rowid = {row} AND {self.key} IS NOT NULL"
+            calls = f"SELECT CAST(k AS VARCHAR), {literal(moment)}, {call} AS f FROM ({entity})"
+            found |= self._rows(f"SELECT * EXCLUDE (f), {columns} FROM ({calls})", None)
         return found
-
-    def entities(self, count: int) -> list[Any]:
-        """Some keys."""
-        query = f"SELECT {self.key} FROM {self.source} WHERE {self.key} IS NOT NULL ORDER BY rowid LIMIT {count}"
-        return [key for (key,) in self.con.execute(query).fetchall()]
 
     def _seeds(self, moments: list[datetime.datetime]) -> str:
         parts = [all_seeds_sql(self.entity, self.gather, literal(moment)) for moment in moments]
@@ -97,15 +92,20 @@ class Routes:
 
     def _call(self, gather: Gather) -> str:
         fields = ", ".join(f"{ident(name)}: {column}" for name, column in gather.qualified_columns().items())
-        return gather.query(call_seed_sql(self.entity, gather), select=f"CASE WHEN seed._given THEN {{{fields}}} END AS f")
+        return gather.query(
+            call_seed_sql(self.entity, gather), select=f"CASE WHEN seed._given THEN {{{fields}}} END AS f"
+        )
 
-    def _rows(self, query: str, columns: list[str] | None, values: list[Any] | None = None) -> Gathered:
-        rows = self.con.execute(query, values) if values else self.con.execute(query)
+    def _rows(self, query: str, columns: list[str] | None) -> Gathered:
+        if columns:
+            # Python's own types of keys are not always there: those of zoned times need another library.
+            query = f"SELECT * REPLACE (CAST({ENTITY} AS VARCHAR) AS {ENTITY}) FROM ({query})"
+        rows = self.con.execute(query)
         names = columns or [description[0] for description in rows.description or ()]
         found = {}
         for entity, moment, *gathered in rows.fetchall():
             parts = zip(names[2:], gathered, strict=True)
-            found[f"{entity!r} at {moment}"] = repr([(name, _settled(part)) for name, part in parts])
+            found[f"{entity} at {moment}"] = repr([(name, _settled(part)) for name, part in parts])
         return found
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 
-
 import duckdb
 
 from relsql.publishing import publish
@@ -32,36 +31,34 @@ def check_model(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, rng: r
     train(con, task, name=MODEL, options=OPTIONS)
     attach(con)
     card = active_card(con, catalog, MODEL)
-    key, source = ident(card.entity.primary_key[0]), card.entity.sql(catalog)
-    moment = "TIMESTAMP '2022-06-01'"
-    call = f"predict_{MODEL}({key}, as_of := {moment})"
-    every = _scores(con, f"SELECT {key}, {call} FROM {source} WHERE {key} IS NOT NULL")
+    source = f"(SELECT *, rowid AS n, {ident(card.entity.primary_key[0])} AS k FROM {card.entity.sql(catalog)})"
+    moment = "as_of := TIMESTAMP '2022-06-01'"
+    calls = f"SELECT CAST(k AS VARCHAR), predict_{MODEL}(k, {moment}) FROM {source} WHERE k IS NOT NULL"
+    every = _scores(con, calls)
     size = max([1.0, *(abs(score) for score in every.values() if score is not None)])
-    _close("in another order", _scores(con, f"SELECT {key}, {call} FROM {source} ORDER BY hash({key}::VARCHAR)"), every, size)
-    batch = _scores(con, f"SELECT {key}, score FROM predict_{MODEL}_batch(as_of := {moment})")
+    _close("in another order", _scores(con, f"{calls} ORDER BY hash(n)"), every, size)
+    key = ident(card.entity.primary_key[0])
+    batch = _scores(con, f"SELECT CAST({key} AS VARCHAR), score FROM predict_{MODEL}_batch({moment})")
     _close("by batch", batch, {entity: every[entity] for entity in batch}, size)
     parts: Scores = {}
     for part in range(3):
-        parts |= _scores(con, f"SELECT {key}, {call} FROM {source} WHERE hash({key}::VARCHAR) % 3 = {part}")
+        parts |= _scores(con, f"{calls} AND hash(n) % 3 = {part}")
     _close("in parts", parts, every, size)
-    entities = [entity for (entity,) in con.execute(f"SELECT {key} FROM {source}").fetchall() if entity is not None]
-    for entity in rng.sample(entities, min(4, len(entities))):
-        [(score,)] = con.execute(f"SELECT predict_{MODEL}(?, as_of := {moment})", [entity]).fetchall()
-        _close("one by one", {repr(entity): score}, {repr(entity): every[repr(entity)]}, size)
+    for row in rng.sample(range(len(every)), min(4, len(every))):
+        one = _scores(con, f"{calls} AND n = {row}")
+        _close("one by one", one, {entity: every[entity] for entity in one}, size)
     publish(con, MODEL)
     detach(con)
-    plain = _scores(con, f"SELECT {key}, {call} FROM {source} WHERE {key} IS NOT NULL")
-    _close("in plain SQL", plain, every, 10 * size)
+    _close("in plain SQL", _scores(con, calls), every, size, SQL_TOLERANCE)
 
 
 def _scores(con: duckdb.DuckDBPyConnection, query: str) -> Scores:
-    return {repr(entity): score for entity, score in con.execute(query).fetchall() if entity is not None}
+    return dict(con.execute(query).fetchall())
 
 
-def _close(how: str, found: Scores, expected: Scores, size: float) -> None:
+def _close(how: str, found: Scores, expected: Scores, size: float, tolerance: float = TOLERANCE) -> None:
+    """Raise AssertionError unless scores differ by `tolerance` at most; of values it is a share of the largest one."""
     for entity in {**found, **expected}:
         a, b = found.get(entity), expected.get(entity)
-        same = a == b or (a is not None and b is not None and abs(a - b) <= TOLERANCE * size)
+        same = a == b or (a is not None and b is not None and abs(a - b) <= tolerance * size)
         assert same, f"scored {how}, {entity} has {a}, not {b}"
-
-

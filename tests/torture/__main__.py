@@ -12,11 +12,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.children import LIBRARIES, load_libraries
 from tests.report import circumstances, write_into
 from tests.torture.commands import COMMANDS
 from tests.torture.faults import FAULTS, compile_library, compiler, environment, is_preloaded
 from tests.torture.report import Tally
 from tests.torture.sweep import Outcome, Sweep, Try
+
 
 def main() -> int:
     """Run the sweep that the command line asks for."""
@@ -58,7 +60,7 @@ def _fast_folder() -> str | None:
 
 
 def _sweep(chosen: argparse.Namespace, root: Path) -> int:
-    _load_libraries()
+    load_libraries([*LIBRARIES, "relbench", "relsql.baseline", "relsql.demo", "relsql.evaluation", "relsql.importer"])
     started = time.monotonic()
     commands, faults = chosen.command or [*COMMANDS], chosen.fault or [*FAULTS]
     sweep = Sweep(root, commands, faults, chosen.workers)
@@ -86,31 +88,6 @@ def _show(outcome: Outcome, tally: Tally) -> None:
         print(f"FAILED {outcome.made}: {'; '.join(outcome.problems)[:1000]}", file=sys.stderr, flush=True)
     elif tally.tries.total() % 200 == 0:
         print(tally.summary(), file=sys.stderr, flush=True)
-
-
-def _load_libraries() -> None:
-    """Load what the commands need, once for all children, without opening a database."""
-    import relbench  # noqa: F401
-    import sklearn.ensemble  # noqa: F401
-
-    import exporters.modules
-    import exporters.onnx
-    import exporters.sql
-    import exporters.sql_weights
-    import relsql.baseline
-    import relsql.cli
-    import relsql.demo
-    import relsql.encoder_training
-    import relsql.evaluation
-    import relsql.importer
-    import relsql.inference
-    import relsql.network_training
-    import relsql.publishing
-    import relsql.refreshing
-    import relsql.score_job
-    import relsql.training
-    import relsql.versions
-    import udfs.encoder  # noqa: F401
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from pathlib import Path
 import duckdb
 import yaml
 
-from tests.shop import TASK, create_shop
 from tests.children import value_of
+from tests.shop import TASK, create_shop
 from tests.torture.running import run
 
 FILE = "shop.duckdb"

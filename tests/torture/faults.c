@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 enum counter { CHANGES, WRITES, SYNCS, READS, ALLOCATIONS, COUNTERS };
-enum fault { NONE, KILL, TORN, FULL, BROKEN, SYNC, READ, SHORT, MEMORY };
+enum fault { NONE, KILL, TORN, FULL, BROKEN, SYNC, READ, SHORT, MEMORY, READ_ONLY_DISK, READ_ONLY_FOLDER };
 enum operation { WRITE, GROW, CREATE, RENAME, REMOVE, FLUSH };
 
 /* What becomes of an operation: it happens, half of it does (and then the process is killed, or not), or it fails. */
@@ -69,6 +69,13 @@ static int counts_file(int fd) {
 }
 
 static long counted(enum counter counter) { return __sync_add_and_fetch(&counts[counter], 1); }
+
+/* Why a path cannot be changed, or opened for that, whatever has been counted: 0 if it can. */
+static int refused(const char *path, int is_open) {
+    if (!counts_path(path)) return 0;
+    if (fault == READ_ONLY_DISK) return EROFS;
+    return fault == READ_ONLY_FOLDER && !(is_open && !access(path, F_OK)) ? EACCES : 0;
+}
 
 /* Count an operation that changes files, and say what becomes of it: HAPPENS, HALF.., or the errno it fails with. */
 static int meet(enum operation operation) {
@@ -135,6 +142,9 @@ ssize_t read(int fd, void *to, size_t bytes) {
 }
 
 /* The rest takes a file or a path, and happens whole or not at all. */
+#define REFUSED(path, is_open)                                                                                         \
+    if (refused(path, is_open)) return failed(refused(path, is_open))
+
 #define WHOLE(name, is_counted, operation, ...)                                                                        \
     static typeof(&name) real;                                                                                         \
     if (!real) real = NEXT(name);                                                                                      \
@@ -152,16 +162,29 @@ int fallocate64(int fd, int mode, off_t offset, off_t bytes) {
     WHOLE(fallocate64, counts_file(fd), GROW, fd, mode, offset, bytes);
 }
 int fallocate(int fd, int mode, off_t offset, off_t bytes) { return fallocate64(fd, mode, offset, bytes); }
-int unlink(const char *path) { WHOLE(unlink, counts_path(path), REMOVE, path); }
-int remove(const char *path) { WHOLE(remove, counts_path(path), REMOVE, path); }
-int rename(const char *from, const char *to) { WHOLE(rename, counts_path(from) || counts_path(to), RENAME, from, to); }
-int mkdir(const char *path, mode_t mode) { WHOLE(mkdir, counts_path(path), CREATE, path, mode); }
+int unlink(const char *path) {
+    REFUSED(path, 0);
+    WHOLE(unlink, counts_path(path), REMOVE, path);
+}
+int remove(const char *path) {
+    REFUSED(path, 0);
+    WHOLE(remove, counts_path(path), REMOVE, path);
+}
+int rename(const char *from, const char *to) {
+    REFUSED(to, 0);
+    WHOLE(rename, counts_path(from) || counts_path(to), RENAME, from, to);
+}
+int mkdir(const char *path, mode_t mode) {
+    REFUSED(path, 0);
+    WHOLE(mkdir, counts_path(path), CREATE, path, mode);
+}
 
 int open64(const char *path, int flags, ...) {
     va_list rest;
     va_start(rest, flags);
     mode_t mode = flags & O_CREAT ? va_arg(rest, mode_t) : 0;
     va_end(rest);
+    if (flags & (O_WRONLY | O_RDWR | O_CREAT)) REFUSED(path, 1);
     WHOLE(open64, flags & O_CREAT && counts_path(path), CREATE, path, flags, mode);
 }
 

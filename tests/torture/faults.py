@@ -25,6 +25,7 @@ class Counter(IntEnum):
     ALLOCATIONS = 4  # of 64 KiB or more
     REPORTS = 5  # calls of a command's progress, which come at the start and the end of each phase
     MILLISECONDS = 6
+    RUNS = 7  # one
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +35,23 @@ class Fault:
     name: str
     counter: Counter
     code: int
-    kills: bool = False
 
 
 FAULTS = {
     fault.name: fault
     for fault in (
-        Fault("kill", Counter.CHANGES, 1, kills=True),
-        Fault("torn write", Counter.WRITES, 2, kills=True),
+        Fault("kill", Counter.CHANGES, 1),
+        Fault("torn write", Counter.WRITES, 2),
         Fault("disk full", Counter.CHANGES, 3),  # from the n-th on
         Fault("I/O error", Counter.CHANGES, 4),  # the n-th only
         Fault("failed sync", Counter.SYNCS, 5),
         Fault("failed read", Counter.READS, 6),
         Fault("short write", Counter.WRITES, 7),  # half is written, and the caller is told so: no error
         Fault("no memory", Counter.ALLOCATIONS, 8),
-        Fault("kill in phase", Counter.REPORTS, 0, kills=True),
-        Fault("kill in time", Counter.MILLISECONDS, 0, kills=True),
+        Fault("kill in phase", Counter.REPORTS, 0),
+        Fault("kill in time", Counter.MILLISECONDS, 0),
+        Fault("read-only disk", Counter.RUNS, 9),
+        Fault("read-only folder", Counter.RUNS, 10),  # its files can be written, but none made or removed
     )
 }
 

@@ -57,15 +57,13 @@ def run(arguments: list[str], folder: Path, trained: Path, fault: Fault | None =
 def _command(
     arguments: list[str], folder: Path, trained: Path, fault: Fault | None, at: int, output: int
 ) -> tuple[int, Mapping[Counter, int]]:
-    """What `python -m relsql` does, with stdout thrown away and stderr in a file."""
+    """What `python -m relsql` does, with all that it prints in a file."""
     from relsql.cli import cli
 
-    with open(os.devnull, "rb") as nothing:
-        os.dup2(nothing.fileno(), 0)
-    os.dup2(output, 2)
-    os.dup2(output, 1)
-    sys.stdout = open(os.devnull, "w")
-    sys.stderr = open(2, "w", buffering=1, closefd=False)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for file, target in ((nothing, 0), (output, 1), (output, 2)):
+        os.dup2(file, target)
+    sys.stdout = sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
     kill_at = at if fault and fault.counter == Counter.REPORTS else 0
     with quick_training(trained), _counted_reports(kill_at) as reports:
         started = time.perf_counter()
@@ -81,7 +79,7 @@ def _command(
             code = 1
         counts = disarm()
         milliseconds = int(1000 * (time.perf_counter() - started))
-    return code, {**counts, Counter.REPORTS: reports[0], Counter.MILLISECONDS: milliseconds}
+    return code, {**counts, Counter.REPORTS: reports[0], Counter.MILLISECONDS: milliseconds, Counter.RUNS: 1}
 
 
 @contextmanager

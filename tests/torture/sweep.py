@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.torture.checks import Undisturbed, after_fault, after_second_run
 from tests.children import in_child, value_of
+from tests.torture.checks import Undisturbed, after_fault, after_second_run
 from tests.torture.commands import COMMANDS, Bases
 from tests.torture.faults import FAULTS, Counter
 from tests.torture.running import Result, run
@@ -117,7 +117,8 @@ class Sweep:
             problems = [problem for contents in after.databases.values() for problem in contents.problems]
             assert not problems and not after.drafts, f"{name}: {problems} {after.drafts}"
             again = run(arguments, folder, self.bases.trained)
-        return Known(Undisturbed(before, after, again), first.counts)
+            after_again = value_of(lambda: read_state(folder))
+        return Known(Undisturbed(before, after, after_again, again), first.counts)
 
 
 class _Copy:
