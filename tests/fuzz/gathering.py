@@ -13,11 +13,14 @@ import pyarrow as pa
 from relsql.gather import Gather
 from relsql.latest import AS_OF, ENTITY
 from relsql.plan import Plan
+from relsql.sealed import sealed
 from relsql.seed_sql import all_seeds_sql, call_seed_sql
 from relsql.sql import ident, literal
 from udfs.functions import create_arrow_function
 
 TEXT_FUNCTION = "relsql_fuzz_text"
+_ENTITY = f"CAST({ENTITY} AS VARCHAR)"
+"""Python does not have all types of keys."""
 
 Gathered = dict[str, str]
 """What is read of each seed, by the seed, both as text."""
@@ -47,44 +50,48 @@ class Routes:
         )
         many = replace(self.gather, many_moments=True)
         call = replace(self.gather, per_call=True)
-        return {
+        queries = {
             "all": self.gather.query(self._seeds(moments)),
             "many moments": many.query(self._seeds(moments)),
             "call": self._call(call),
             "call by index": self._call(replace(call, indexed=indexed)),
         }
+        return {route: sealed(query) for route, query in queries.items()}
 
     def read(self, moments: list[datetime.datetime]) -> dict[str, Gathered]:
-        """What each route gathers: of all entities that are visible, at each moment."""
+        """What each route gathers: of all entities that are visible, at each moment.
+
+        Around the queries of the routes nothing is called: the database may have macros of any name.
+        """
+        times = ", ".join(f"({literal(moment)})" for moment in moments)
         found = {}
         for route, query in self.queries(moments).items():
             if not route.startswith("call"):
-                found[route] = self._rows(query, [ENTITY, AS_OF, *self.gather.columns()])
+                columns = ", ".join(f"{ident(name)}" for name in self.gather.columns())
+                found[route] = self._rows(f"SELECT {_ENTITY}, {AS_OF}, {columns} FROM ({query})")
                 continue
-            self.con.execute(f"CREATE OR REPLACE TEMP MACRO relsql_fuzz_call(id, as_of := NULL) AS (\n{query}\n)")
-            times = ", ".join(map(literal, moments))
-            calls = (
-                f"SELECT CAST(e.{self.key} AS VARCHAR) AS {ENTITY}, m.t AS {AS_OF}, relsql_fuzz_call(e.{self.key}, as_of := m.t) AS f "
-                f"FROM {self.source} e, (SELECT unnest([{times}]) AS t) m WHERE e.{self.key} IS NOT NULL"
+            self._create_call(query)
+            every = self._rows(
+                f"SELECT {_ENTITY}, {AS_OF}, relsql_fuzz_call({ENTITY}, as_of := {AS_OF})\n"
+                f"FROM (SELECT {self.key} AS {ENTITY} FROM {self.source} WHERE {self.key} IS NOT NULL) e,\n"
+                f"    (VALUES {times}) m({AS_OF})"
             )
-            columns = ", ".join(f"f[{literal(name)}] AS {ident(name)}" for name in self.gather.columns())
-            every = self._rows(f"SELECT {ENTITY}, {AS_OF}, {columns} FROM ({calls})", None)
             # A call for an entity that is not visible reads nothing.
             found[route] = {seed: row for seed, row in every.items() if seed in found["all"]}
         return found
 
     def one_by_one(self, moment: datetime.datetime, count: int) -> Gathered:
         """What single calls gather, for some entities."""
-        query = self.queries([moment])["call"]
-        self.con.execute(f"CREATE OR REPLACE TEMP MACRO relsql_fuzz_call(id, as_of := NULL) AS (\n{query}\n)")
-        columns = ", ".join(f"f[{literal(name)}] AS {ident(name)}" for name in self.gather.columns())
-        call = f"relsql_fuzz_call(k, as_of := {literal(moment)})"
+        self._create_call(self.queries([moment])["call"])
         found: Gathered = {}
         for row in range(count):
-            entity = f"SELECT {self.key} AS k FROM {self.source} WHERE rowid = {row} AND {self.key} IS NOT NULL"
-            calls = f"SELECT CAST(k AS VARCHAR), {literal(moment)}, {call} AS f FROM ({entity})"
-            found |= self._rows(f"SELECT * EXCLUDE (f), {columns} FROM ({calls})", None)
+            entity = f"SELECT {self.key} AS {ENTITY} FROM {self.source} WHERE rowid = {row} AND {self.key} IS NOT NULL"
+            call = f"relsql_fuzz_call({ENTITY}, as_of := {literal(moment)})"
+            found |= self._rows(f"SELECT {_ENTITY}, {literal(moment)}, {call} FROM ({entity})")
         return found
+
+    def _create_call(self, query: str) -> None:
+        self.con.execute(f"CREATE OR REPLACE TEMP MACRO relsql_fuzz_call(id, as_of := NULL) AS (\n{query}\n)")
 
     def _seeds(self, moments: list[datetime.datetime]) -> str:
         parts = [all_seeds_sql(self.entity, self.gather, literal(moment)) for moment in moments]
@@ -96,16 +103,12 @@ class Routes:
             call_seed_sql(self.entity, gather), select=f"CASE WHEN seed._given THEN {{{fields}}} END AS f"
         )
 
-    def _rows(self, query: str, columns: list[str] | None) -> Gathered:
-        if columns:
-            # Python's own types of keys are not always there: those of zoned times need another library.
-            query = f"SELECT * REPLACE (CAST({ENTITY} AS VARCHAR) AS {ENTITY}) FROM ({query})"
-        rows = self.con.execute(query)
-        names = columns or [description[0] for description in rows.description or ()]
+    def _rows(self, query: str) -> Gathered:
+        """The rows of a query for entity, moment, and what is gathered: as columns, or as one struct of them."""
         found = {}
-        for entity, moment, *gathered in rows.fetchall():
-            parts = zip(names[2:], gathered, strict=True)
-            found[f"{entity} at {moment}"] = repr([(name, _settled(part)) for name, part in parts])
+        for entity, moment, *gathered in self.con.execute(query).fetchall():
+            parts = gathered[0].values() if isinstance(gathered[0], dict) else gathered
+            found[f"{entity} at {moment}"] = repr([*map(_settled, parts)])
         return found
 
 

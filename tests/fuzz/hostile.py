@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -46,16 +45,12 @@ def _exists(con: duckdb.DuckDBPyConnection, name: str) -> bool:
     return con.execute("SELECT count(*) FROM duckdb_settings() WHERE name = ?", [name]).fetchall() == [(1,)]
 
 
-def called_functions(con: duckdb.DuckDBPyConnection, statements: Iterable[str]) -> set[str]:
-    """The built-in functions that statements call, by name."""
-    query = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE internal AND function_type NOT LIKE '%table%'"
-    known = {name for (name,) in con.execute(query).fetchall()}
-    called = {name.lower() for text in statements for name in re.findall(r'\b"?([A-Za-z_]\w*)"?\s*\(', text)}
-    return called & known
-
-
 def create_hostile_macros(con: duckdb.DuckDBPyConnection, functions: Iterable[str]) -> list[str]:
-    """Give the current database macros of the names of functions, with wrong answers; returns their names."""
+    """Give the current database macros of the names of functions and operators, with wrong answers.
+
+    Returns:
+        Their names; DuckDB lets nobody define some of them.
+    """
     created = []
     forms = ", ".join(f"({', '.join(f'a{i}' for i in range(count))}) AS NULL" for count in range(6))
     for name in sorted(functions):

@@ -84,8 +84,8 @@ def _between(name: str, contents: Contents, whole: list[Contents]) -> Iterator[s
 def after_second_run(result: Result, state: State, undisturbed: Undisturbed, *, killed: bool) -> Iterator[str]:
     """What does not hold after a command met a fault and then ran again, undisturbed.
 
-    All is done then. The second run may find it done, as one after an undisturbed run does. Drafts of a killed process are
-    left: nobody was there to remove them.
+    All is done then. The second run may find it done, as one after an undisturbed run does. Drafts of a killed process
+    are left: nobody was there to remove them.
     """
     if result.exit_code != 0 and _last(result.stderr) != _last(undisturbed.again.stderr):
         yield f"the second run: {result.signal or ''} {_last(result.stderr)}"

@@ -26,6 +26,9 @@ VOLATILE = re.compile(
 LEFT_OUT = ("runs",)
 """Tables of relsql's that record attempts."""
 
+PER_VERSION = ("row_embeddings_", "weights_", "texts_")
+"""How the names of tables start that belong to one version; they end with its digest."""
+
 SCORE_COLUMNS = {"score", "status", "evidence", "as_of", "version"}
 TOLERANCE = 1e-6
 
@@ -156,16 +159,16 @@ def _read_stored(
     con: duckdb.DuckDBPyConnection, source: str, table: str, names: Mapping[str, str], found: Contents
 ) -> None:
     """One table of relsql's schema."""
-    identity = re.search(r"[0-9a-f]{64}", table)
-    if identity and identity[0] not in names:
+    version = next((names[identity] for identity in names if table.endswith(f"_{identity}")), None)
+    if version is None and table.startswith(PER_VERSION):
         found.problems.append(f"table relsql.{table} belongs to no model")
-    elif identity and table.startswith("row_embeddings_"):
+    elif version and table.startswith("row_embeddings_"):
         rows = con.execute(f"SELECT text_hash, text, embedding FROM {source}").fetchall()
-        found.embeddings[names[identity[0]]] = {key: [text, list(embedding)] for key, text, embedding in rows}
+        found.embeddings[version] = {key: [text, list(embedding)] for key, text, embedding in rows}
         if len(rows) != len({row[0] for row in rows}):
             found.problems.append(f"table relsql.{table} holds a text twice")
-    elif identity:
-        found.stored[table.replace(identity[0], names[identity[0]])] = _digest(con, source)
+    elif version:
+        found.stored[f"{table.rpartition('_')[0]}_{version}"] = _digest(con, source)
     elif table not in LEFT_OUT:
         columns = [name for name in sorted(_column_names(con, source)) if not VOLATILE.fullmatch(name)]
         select = ", ".join(f"sha256({ident(c)}) AS {c}" if c == "bytes" else f"{ident(c)}::VARCHAR" for c in columns)
