@@ -42,13 +42,15 @@ def main() -> int:
         if case.result == "failed":
             message = case.message if chosen.seed else case.message[:700]
             print(f"FAILED python -m tests.fuzz --seed {case.seed}: {case.stage}: {message}", flush=True)
-        elif chosen.seed:
+        elif len(cases) % 25 == 0:
+            print(f"{len(cases)} cases, {_failed(cases)} failures", file=sys.stderr, flush=True)
+        if chosen.seed and case.result != "failed":
             print(f"{case.seed} {case.result} in {case.stage} {case.message}")
     lines = [*_table(cases), "", _summary(cases, time.monotonic() - started)]
     print("\n".join(lines))
     if chosen.report:
         write_into(chosen.report, "table of python -m tests.fuzz", lines)
-    return 1 if not cases or any(case.result == "failed" for case in cases) else 0
+    return 1 if not cases or _failed(cases) else 0
 
 
 def _run(seeds: Iterator[int], train: bool | None, workers: int, seconds: float | None) -> Iterator[Case]:
@@ -71,8 +73,11 @@ def _cause(case: Case) -> str:
 
 
 def _summary(cases: list[Case], seconds: float) -> str:
-    failed = sum(case.result == "failed" for case in cases)
-    return f"{len(cases):,} cases, {failed:,} failures, in {seconds / 60:.0f} minutes. {circumstances()}"
+    return f"{len(cases):,} cases, {_failed(cases):,} failures, in {seconds / 60:.0f} minutes. {circumstances()}"
+
+
+def _failed(cases: list[Case]) -> int:
+    return sum(case.result == "failed" for case in cases)
 
 
 if __name__ == "__main__":

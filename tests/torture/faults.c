@@ -74,7 +74,9 @@ static long counted(enum counter counter) { return __sync_add_and_fetch(&counts[
 static int refused(const char *path, int is_open) {
     if (!counts_path(path)) return 0;
     if (fault == READ_ONLY_DISK) return EROFS;
-    return fault == READ_ONLY_FOLDER && !(is_open && !access(path, F_OK)) ? EACCES : 0;
+    /* A file in the folder can be opened but not removed; one that is not there cannot be made, or is not found. */
+    int exists = !access(path, F_OK);
+    return fault == READ_ONLY_FOLDER && is_open != exists ? EACCES : 0;
 }
 
 /* Count an operation that changes files, and say what becomes of it: HAPPENS, HALF.., or the errno it fails with. */
@@ -171,11 +173,11 @@ int remove(const char *path) {
     WHOLE(remove, counts_path(path), REMOVE, path);
 }
 int rename(const char *from, const char *to) {
-    REFUSED(to, 0);
+    REFUSED(from, 0);
     WHOLE(rename, counts_path(from) || counts_path(to), RENAME, from, to);
 }
 int mkdir(const char *path, mode_t mode) {
-    REFUSED(path, 0);
+    REFUSED(path, 1);
     WHOLE(mkdir, counts_path(path), CREATE, path, mode);
 }
 

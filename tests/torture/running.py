@@ -46,7 +46,7 @@ def run(arguments: list[str], folder: Path, trained: Path, fault: Fault | None =
             lambda: _command(arguments, folder, trained, fault, at, output.fileno()), kill_after_seconds=kill_after
         )
         output.seek(0)
-        stderr = output.read().decode(errors="replace")
+        stderr = output.read().decode(errors="replace").replace(f"{folder}/", "")
     if ending.value is None:
         died = None if ending.error else ending.signal
         return Result(None if died else 1, stderr + (ending.error or ""), died, ending.timed_out)

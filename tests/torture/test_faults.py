@@ -97,3 +97,21 @@ def test_a_file_in_a_read_only_folder_can_be_written(library: Path, tmp_path: Pa
     (tmp_path / "0").touch()
     script = "import sys; print(open(sys.argv[1] + '/0', 'wb', buffering=0).write(b'0123'))"
     assert run(library, tmp_path, "read-only folder", 1, script) == (0, ["4"])
+
+
+@pytest.mark.parametrize(
+    ("fault", "there", "absent"), [("read-only disk", "EROFS", "EROFS"), ("read-only folder", "EACCES", "ENOENT")]
+)
+def test_a_file_in_a_read_only_place_cannot_be_removed(
+    library: Path, tmp_path: Path, fault: str, there: str, absent: str
+) -> None:
+    (tmp_path / "0").touch()
+    script = "\n".join(
+        [
+            "import errno, os, sys",
+            "for name in '01':",
+            "    try: os.unlink(sys.argv[1] + '/' + name)",
+            "    except OSError as error: print(errno.errorcode[error.errno])",
+        ]
+    )
+    assert run(library, tmp_path, fault, 1, script) == (0, [there, absent])
