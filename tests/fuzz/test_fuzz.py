@@ -10,8 +10,9 @@ from relsql.schema import current_catalog, read_schema
 from tests.fuzz.cases import run_case
 from tests.fuzz.databases import TYPES, create_database
 
-ARRAY_SEEDS: tuple[int, ...] = ()
-"""Seeds that failed because DuckDB read foreign memory: arrays in lists of structs (`docs/decisions/0001`)."""
+ARRAY_SEEDS = (22, 23, 33)
+"""Seeds with arrays of a fixed size in a table that another one points at: a list of structs with such a column made
+DuckDB read foreign memory (`docs/decisions/0001-one-gather.md`)."""
 
 SEEDS = (*ARRAY_SEEDS, *range(1, 7))
 
