@@ -295,7 +295,7 @@ def read_declarations(
             tables[name] = (tuple(primary_key or ()), time_column, origin)
     if has_relsql_table(con, catalog, "schema_links"):
         query = f"""SELECT child_table, child_columns, parent_table, parent_columns, origin, removed
-                    FROM {prefix}.schema_links ORDER BY ALL"""
+                    FROM {prefix}.schema_links ORDER BY ALL ASC NULLS LAST"""
         for child, child_columns, parent, parent_columns, origin, is_removed in con.execute(query).fetchall():
             link = Link(child, tuple(child_columns), parent, tuple(parent_columns), origin)
             (removed if is_removed else links).append(link)
