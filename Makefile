@@ -9,7 +9,10 @@ DBT := .venv-dbt
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test test-shells demo check lint format types imports build bench-accuracy bench-truth bench-speed
-.PHONY: bench-plain bench-training bench-encoder clean
+.PHONY: bench-plain bench-training bench-encoder clean torture fuzz
+
+TORTURE_MINUTES ?= 20
+FUZZ_MINUTES ?= 20
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -48,6 +51,13 @@ $(SHELLS)/.installed: $(STAMP) Makefile
 	$(BIN)/python -m pip --python $(SHELLS)/bin/python install --quiet --disable-pip-version-check \
 		harlequin==2.17.0 duckdb==1.5.5 duckdb-cli==1.5.5 duckdb-extension-httpfs==1.5.5 duckdb-extension-quack==1.5.5
 	@touch $@
+
+torture: setup ## Kill, starve and interrupt every command that writes (TORTURE_MINUTES=20; idle machine)
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.torture --minutes $(TORTURE_MINUTES) $(TORTURE_OPTIONS)
+
+fuzz: setup ## Take random databases through everything (FUZZ_MINUTES=20, FUZZ_FIRST=0)
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.fuzz --minutes $(FUZZ_MINUTES) $(if $(FUZZ_CASES),--cases $(FUZZ_CASES)) \
+		--first $(or $(FUZZ_FIRST),0) $(FUZZ_OPTIONS)
 
 demo: setup ## Train on a made-up racing league and score it in SQL
 	$(BIN)/relsql demo

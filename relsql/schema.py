@@ -273,13 +273,13 @@ def has_relsql_table(con: duckdb.DuckDBPyConnection, catalog: str, name: str) ->
 def _read_tables(con: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, Table]:
     rows = con.execute(
         """
-        SELECT c.schema_name, c.table_name, list(c.column_name ORDER BY c.column_index),
-               list(c.data_type ORDER BY c.column_index)
+        SELECT c.schema_name, c.table_name, list(c.column_name ORDER BY c.column_index ASC NULLS LAST),
+               list(c.data_type ORDER BY c.column_index ASC NULLS LAST)
         FROM duckdb_columns() c
         JOIN duckdb_tables() t ON (t.database_name, t.schema_name, t.table_name)
                                 = (c.database_name, c.schema_name, c.table_name)
         WHERE c.database_name = ? AND lower(c.schema_name) <> ? AND NOT t.internal AND NOT t.temporary
-        GROUP BY ALL ORDER BY ALL
+        GROUP BY ALL ORDER BY ALL ASC NULLS LAST
         """,
         [catalog, RELSQL_SCHEMA],
     ).fetchall()
@@ -302,7 +302,7 @@ def _read_constraints(
                referenced_column_names
         FROM duckdb_constraints()
         WHERE database_name = ? AND constraint_type IN ('PRIMARY KEY', 'FOREIGN KEY')
-        ORDER BY schema_name, table_name, constraint_index
+        ORDER BY schema_name ASC, table_name ASC, constraint_index ASC
         """,
         [catalog],
     ).fetchall()
@@ -337,7 +337,7 @@ def read_declarations(
             tables[name] = (tuple(primary_key or ()), time_column, origin)
     if has_relsql_table(con, catalog, "schema_links"):
         query = f"""SELECT child_table, child_columns, parent_table, parent_columns, origin, removed
-                    FROM {prefix}.schema_links ORDER BY ALL"""
+                    FROM {prefix}.schema_links ORDER BY ALL ASC NULLS LAST"""
         for child, child_columns, parent, parent_columns, origin, is_removed in con.execute(query).fetchall():
             link = Link(child, tuple(child_columns), parent, tuple(parent_columns), origin)
             (removed if is_removed else links).append(link)

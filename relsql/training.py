@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import re
+import threading
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,10 @@ if TYPE_CHECKING:
     from relsql.network import GraphNetwork
     from relsql.network_training import FittedNetwork
     from relsql.path_choice import PathEvidence
+
+_STORING = threading.Lock()
+"""Held while a version gets its number and is stored. One process writes to a file, but its threads may train at once:
+both would read the same highest number, or one would undo the other."""
 
 MODEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
@@ -136,7 +141,8 @@ def train(
             with torch_settings(options):
                 return _train(cursor, catalog, task, name, options, request.sha256, run, limits)
         except BaseException:
-            run.save_failure(cursor, catalog)
+            with _STORING:
+                run.save_failure(cursor, catalog)
             raise
 
 
@@ -192,7 +198,7 @@ def _train(
     with run.phase("export") as metrics:
         artifacts, parity = _export(fitted, encoder, cached)
         metrics.update({f"{component}_difference": value for component, value in parity.items()})
-    with run.phase("store"):
+    with run.phase("store"), _STORING:
         run.version = next_version(con, catalog, name)
         card = _card(plan, name, run.version, options, encoder, fitted, seeds, parity, artifacts)
         # Rows that were changed meanwhile may be in the model or not: nobody can ask for it again.

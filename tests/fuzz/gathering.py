@@ -1,0 +1,123 @@
+"""What a plan reads, gathered on every route and told apart to the bit."""
+
+from __future__ import annotations
+
+import datetime
+import zlib
+from dataclasses import replace
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from relsql.gather import Gather
+from relsql.latest import AS_OF, ENTITY
+from relsql.plan import Plan
+from relsql.sealed import sealed
+from relsql.seed_sql import all_seeds_sql, call_seed_sql
+from relsql.sql import ident, literal
+from udfs.functions import create_arrow_function
+
+TEXT_FUNCTION = "relsql_fuzz_text"
+_ENTITY = f"CAST({ENTITY} AS VARCHAR)"
+"""Python does not have all types of keys."""
+
+Gathered = dict[str, str]
+"""What is read of each seed, by the seed, both as text."""
+
+
+class Routes:
+    """The routes of the gather for one plan: for all entities at a moment, at many moments, and per call.
+
+    Args:
+        con: an open connection.
+        catalog: database that holds the tables.
+        plan: what is read.
+    """
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, catalog: str, plan: Plan) -> None:
+        self.con = con
+        self.entity = plan.schema.table(plan.task.entity_table)
+        self.source = self.entity.sql(catalog)
+        self.key = ident(self.entity.primary_key[0])
+        self.gather = Gather(catalog, plan.schema, plan.paths, plan.inputs, TEXT_FUNCTION)
+        create_arrow_function(con, TEXT_FUNCTION, _text_number, ["VARCHAR"], "INTEGER")
+
+    def queries(self, moments: list[datetime.datetime]) -> dict[str, str]:
+        """The query of each route; those of calls are the body of a macro."""
+        indexed = frozenset(
+            (key, column) for key, table in self.gather.schema.tables.items() for column in table.column_names
+        )
+        many = replace(self.gather, many_moments=True)
+        call = replace(self.gather, per_call=True)
+        queries = {
+            "all": self.gather.query(self._seeds(moments)),
+            "many moments": many.query(self._seeds(moments)),
+            "call": self._call(call),
+            "call by index": self._call(replace(call, indexed=indexed)),
+        }
+        return {route: sealed(query) for route, query in queries.items()}
+
+    def read(self, moments: list[datetime.datetime]) -> dict[str, Gathered]:
+        """What each route gathers: of all entities that are visible, at each moment.
+
+        Around the queries of the routes nothing is called: the database may have macros of any name.
+        """
+        times = ", ".join(f"({literal(moment)})" for moment in moments)
+        found = {}
+        for route, query in self.queries(moments).items():
+            if not route.startswith("call"):
+                columns = ", ".join(f"{ident(name)}" for name in self.gather.columns())
+                found[route] = self._rows(f"SELECT {_ENTITY}, {AS_OF}, {columns} FROM ({query})")
+                continue
+            self._create_call(query)
+            every = self._rows(
+                f"SELECT {_ENTITY}, {AS_OF}, relsql_fuzz_call({ENTITY}, as_of := {AS_OF})\n"
+                f"FROM (SELECT {self.key} AS {ENTITY} FROM {self.source} WHERE {self.key} IS NOT NULL) e,\n"
+                f"    (VALUES {times}) m({AS_OF})"
+            )
+            # A call for an entity that is not visible reads nothing.
+            found[route] = {seed: row for seed, row in every.items() if seed in found["all"]}
+        return found
+
+    def one_by_one(self, moment: datetime.datetime, count: int) -> Gathered:
+        """What single calls gather, for some entities."""
+        self._create_call(self.queries([moment])["call"])
+        found: Gathered = {}
+        for row in range(count):
+            entity = f"SELECT {self.key} AS {ENTITY} FROM {self.source} WHERE rowid = {row} AND {self.key} IS NOT NULL"
+            call = f"relsql_fuzz_call({ENTITY}, as_of := {literal(moment)})"
+            found |= self._rows(f"SELECT {_ENTITY}, {literal(moment)}, {call} FROM ({entity})")
+        return found
+
+    def _create_call(self, query: str) -> None:
+        self.con.execute(f"CREATE OR REPLACE TEMP MACRO relsql_fuzz_call(id, as_of := NULL) AS (\n{query}\n)")
+
+    def _seeds(self, moments: list[datetime.datetime]) -> str:
+        parts = [all_seeds_sql(self.entity, self.gather, literal(moment)) for moment in moments]
+        return " UNION ALL ".join(f"SELECT * FROM ({part})" for part in parts)
+
+    def _call(self, gather: Gather) -> str:
+        fields = ", ".join(f"{ident(name)}: {column}" for name, column in gather.qualified_columns().items())
+        return gather.query(
+            call_seed_sql(self.entity, gather), select=f"CASE WHEN seed._given THEN {{{fields}}} END AS f"
+        )
+
+    def _rows(self, query: str) -> Gathered:
+        """The rows of a query for entity, moment, and what is gathered: as columns, or as one struct of them."""
+        found = {}
+        for entity, moment, *gathered in self.con.execute(query).fetchall():
+            parts = gathered[0].values() if isinstance(gathered[0], dict) else gathered
+            found[f"{entity} at {moment}"] = repr([*map(_settled, parts)])
+        return found
+
+
+def _settled(value: Any) -> Any:
+    """Rows in the order of their rank, which is each row's own."""
+    return sorted(value, key=lambda row: row["rank"]) if isinstance(value, list) else value
+
+
+def _text_number(texts: pa.Array) -> pa.Array:
+    """A number that texts have in every process."""
+    numbers = [0 if text is None else zlib.crc32(text.encode()) & 0x7FFFFFFF for text in texts.to_pylist()]
+    return pa.array(numbers, pa.int32())

@@ -1,0 +1,62 @@
+"""Sessions and databases that try to change what relsql's SQL means."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import duckdb
+
+SETTINGS = (
+    "default_order = 'DESC'",
+    "default_null_order = 'NULLS_FIRST'",
+    "default_null_order = 'NULLS_LAST_ON_ASC_FIRST_ON_DESC'",
+    "TimeZone = 'Pacific/Kiritimati'",
+    "threads = 3",
+    "preserve_insertion_order = false",
+    "integer_division = true",
+    "preserve_identifier_case = false",
+    "old_implicit_casting = true",
+    "ieee_floating_point_ops = false",
+    "scalar_subquery_error_on_multiple_rows = false",
+    "default_collation = 'NOCASE'",
+)
+
+
+@contextmanager
+def hostile_settings(con: duckdb.DuckDBPyConnection, rng: random.Random) -> Iterator[tuple[str, ...]]:
+    """Change some of a session's settings, and change them back; gives those that were changed."""
+    chosen = tuple(rng.sample(SETTINGS, rng.randint(1, len(SETTINGS))))
+    names = {setting.split(" = ")[0] for setting in chosen}
+    query = "SELECT value FROM duckdb_settings() WHERE name = ?"
+    former = {name: con.execute(query, [name]).fetchall()[0][0] for name in names if _exists(con, name)}
+    try:
+        for setting in chosen:
+            if setting.split(" = ")[0] in former:
+                con.execute(f"SET {setting}")
+        yield chosen
+    finally:
+        for name, value in former.items():
+            con.execute(f"SET {name} = '{value}'")
+
+
+def _exists(con: duckdb.DuckDBPyConnection, name: str) -> bool:
+    return con.execute("SELECT count(*) FROM duckdb_settings() WHERE name = ?", [name]).fetchall() == [(1,)]
+
+
+def create_hostile_macros(con: duckdb.DuckDBPyConnection, functions: Iterable[str]) -> list[str]:
+    """Give the current database macros of the names of functions and operators, with wrong answers.
+
+    Returns:
+        Their names; DuckDB lets nobody define some of them.
+    """
+    created = []
+    forms = ", ".join(f"({', '.join(f'a{i}' for i in range(count))}) AS NULL" for count in range(6))
+    for name in sorted(functions):
+        try:
+            con.execute(f'CREATE MACRO main."{name}" {forms}')
+        except duckdb.Error:
+            continue
+        created.append(name)
+    return created
