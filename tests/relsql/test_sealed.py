@@ -197,7 +197,7 @@ def test_settings_of_a_session_do_not_change_scores(published_shop: Path, tmp_pa
 def test_a_collation_that_mixes_up_text_keys_is_an_error(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("""
         CREATE TABLE people (name VARCHAR PRIMARY KEY);
-        CREATE TABLE visits (id INTEGER PRIMARY KEY, name VARCHAR REFERENCES people (name), at TIMESTAMP);
+        CREATE TABLE visits (id INTEGER PRIMARY KEY, name VARCHAR REFERENCES people (name), day TIMESTAMP);
         INSERT INTO people VALUES ('a'), ('A');
         INSERT INTO visits VALUES (1, 'a', '2022-01-01'), (2, 'A', '2022-01-02'), (3, 'A', '2022-01-03');
         """)
