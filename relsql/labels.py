@@ -354,10 +354,26 @@ def _redirected(
         return sql
     tables = {key: schema.tables[key] for key in names.cut}
     views = {(folded(tables[key].schema_name), folded(tables[key].name)): view for key, view in names.cut.items()}
-    # DuckDB 1.5 writes some joins back with another meaning: the text stays where no such table is read.
     if not _redirect(tree, views, folded(catalog)):
         return sql
+    always = json.loads(one_row(cursor, "SELECT json_serialize_sql('SELECT true')")[0])
+    _write_out_cross_joins(tree, always["statements"][0]["node"]["select_list"][0])
     return str(one_row(cursor, f"SELECT json_deserialize_sql({literal(json.dumps(tree))})")[0])
+
+
+def _write_out_cross_joins(node: Any, always: dict[str, Any]) -> None:
+    """Give the cross joins in a serialized query the condition `always`, in place.
+
+    DuckDB 1.5 writes `a CROSS JOIN b LEFT JOIN c` back as `a , b LEFT JOIN c`, where the comma binds last.
+    """
+    if isinstance(node, list):
+        for child in node:
+            _write_out_cross_joins(child, always)
+    elif isinstance(node, dict):
+        if node.get("type") == "JOIN" and node.get("ref_type") == "CROSS":
+            node.update(ref_type="REGULAR", condition=always)
+        for child in node.values():
+            _write_out_cross_joins(child, always)
 
 
 def _redirect(node: Any, views: dict[tuple[str, str], str], catalog: str) -> int:
