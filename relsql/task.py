@@ -89,6 +89,12 @@ class Task:
                 f"task '{_short(name)}' is of kind '{_short(kind)}'",
                 expected="kind: forecast, with a label query in 'sql'",
             )
+        task_type = raw.get("task_type")
+        if isinstance(task_type, str) and task_type not in TASK_TYPES:
+            # Manifests of other types have other fields, so that this comes before a list of what is missing.
+            raise TaskError(
+                f"task '{_short(name)}' has task_type '{_short(task_type)}'", expected=nearest(task_type, TASK_TYPES)
+            )
         return cls.from_fields(raw)
 
     @classmethod

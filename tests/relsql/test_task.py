@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from relsql.errors import TaskError
 from relsql.store import transaction
-from relsql.task import Task, as_timestamp, read_task, read_tasks, save_task
+from relsql.task import TASK_TYPES, Task, as_timestamp, read_task, read_tasks, save_task
 
 MANIFEST: dict[str, Any] = {
     "name": "dnf",
@@ -66,8 +66,13 @@ def test_manifest_round_trip(original: Task, tmp_path: Path) -> None:
 def test_manifests_of_the_data_sets_are_read(data_dir: Path) -> None:
     paths = sorted(data_dir.glob("*/tasks/*/manifest.yaml"))
     assert paths
-    for path in paths:
-        assert Task.from_manifest(path).name == path.parent.name
+    manifests = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths]
+    trained = [raw for raw in manifests if raw["kind"] == "forecast" and raw["task_type"] in TASK_TYPES]
+    assert {"driver-dnf", "customer-return", "donee-usd"} <= {Task.from_manifest(raw).name for raw in trained}
+    for raw in manifests:
+        if raw not in trained:
+            with pytest.raises(TaskError, match=f"is of kind '{raw['kind']}'|has task_type '{raw['task_type']}'"):
+                Task.from_manifest(raw)
 
 
 @pytest.mark.parametrize(
