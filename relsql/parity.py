@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import duckdb
 
@@ -25,8 +24,10 @@ ENTITIES = 200
 _Result = tuple[float | None, str, int]
 """Score, status and evidence."""
 
-# Python has no times after the year 9999.
-_MOMENT = f"CAST({AS_OF} AS VARCHAR) AS moment"
+# Seeds are told apart by text: Arrow and DuckDB make other Python values of a UUID, some times need a library that may
+# not be there, and Python has no times after the year 9999. Names of paths have no double underscore.
+_SEED = ("seed__entity", "seed__moment")
+_SEED_SQL = f"CAST({ENTITY} AS VARCHAR) AS {_SEED[0]}, CAST({AS_OF} AS VARCHAR) AS {_SEED[1]}"
 _SEEDS = "relsql_parity_seeds"
 
 
@@ -74,13 +75,13 @@ def measure_parity(
     register_functions(con, scorer)
 
     gather = replace(card.gather(catalog), message_functions={}, coded_texts=False)
-    gathered = sealed(f"SELECT *, {_MOMENT} FROM ({gather.query(seeds)}) ORDER BY {ENTITY}, {AS_OF}")
+    gathered = sealed(f"SELECT *, {_SEED_SQL} FROM ({gather.query(seeds)}) ORDER BY {ENTITY}, {AS_OF}")
     rows = con.sql(gathered).to_arrow_table()
     layouts = layouts_of(card.paths, card.inputs)
     blocks, known = existing_seeds(decode_blocks(rows.column, layouts), layouts)
     days = as_of_days(rows.column(AS_OF).combine_chunks())[known]
     scores = score_blocks(*load_modules(card, artifacts), blocks, layouts, scorer.texts.embeddings, days)
-    entities, moments = (rows.column(name).to_pylist() for name in (ENTITY, "moment"))
+    entities, moments = (rows.column(name).to_pylist() for name in _SEED)
     torch_scores = {(entities[i], moments[i]): float(score) for i, score in zip(known, scores, strict=True)}
 
     gather = card.gather(catalog)
@@ -106,16 +107,16 @@ def _seeds_sql(catalog: str, card: ModelCard) -> str:
     )
 
 
-def _results(con: duckdb.DuckDBPyConnection, query: str) -> dict[tuple[Any, Any], _Result]:
-    rows = con.execute(f"SELECT {ENTITY}, {_MOMENT}, result.score, result.status, result.evidence FROM ({query})")
+def _results(con: duckdb.DuckDBPyConnection, query: str) -> dict[tuple[str, str], _Result]:
+    rows = con.execute(f"SELECT {_SEED_SQL}, result.score, result.status, result.evidence FROM ({query})")
     return {(entity, as_of): (score, status, evidence) for entity, as_of, score, status, evidence in rows.fetchall()}
 
 
 def _compare(
     card: ModelCard,
-    torch_scores: Mapping[tuple[Any, Any], float],
-    onnx: Mapping[tuple[Any, Any], _Result],
-    sql: Mapping[tuple[Any, Any], _Result],
+    torch_scores: Mapping[tuple[str, str], float],
+    onnx: Mapping[tuple[str, str], _Result],
+    sql: Mapping[tuple[str, str], _Result],
 ) -> Parity:
     known = {seed: result for seed, result in onnx.items() if result[0] is not None}
     # A value's unit says nothing of how close two values are.
