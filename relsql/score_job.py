@@ -115,7 +115,7 @@ def open_job(
     target = table_key(schema_name, name)
     moment = None if as_of is None else _text(con, f"CAST({literal(as_of)} AS TIMESTAMP)")
     request = _Request(card, target, moment, chunk_rows, changed_only)
-    former = read_job(con, catalog, target)
+    former = read_job(con, catalog, target, damaged_too=overwrite)
     found = find_table(con, catalog, schema_name, name)
     if found and (found[:2] != (schema_name, name) or not is_mark(found[2], former)):
         raise DatabaseError(
