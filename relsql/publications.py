@@ -96,7 +96,7 @@ def texts_digest(con: duckdb.DuckDBPyConnection, table: str, card: ModelCard, wh
     """Number and digest of the rows of a table of texts that meet a condition; both can be added up."""
     rows = total = 0
     query = f"SELECT md5_number_lower(place || ':' || text_hash::VARCHAR) AS key, said FROM {table} WHERE {where}"
-    for batch in con.execute(query).to_arrow_reader(50_000):
+    for batch in con.sql(query).to_arrow_reader(50_000):
         said, keys = batch.column("said"), np.asarray(batch.column("key").fill_null(0), dtype=np.uint64)
         lengths = np.asarray(pyarrow.compute.list_value_length(said).fill_null(0))
         # A text that says too little, or nothing, still counts, with zeros in place of what is missing.

@@ -222,6 +222,18 @@ def read_artifacts(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard
     return {name: found[name] for name in card.sha256}
 
 
+def find_damage(con: duckdb.DuckDBPyConnection, catalog: str, models: Sequence[ModelRow]) -> list[str]:
+    """What is wrong with the rows and cards of models, one line each; nothing of them is run."""
+    found = {}
+    for model in models:
+        try:
+            check_active([other for other in models if other.name == model.name])
+            read_card(con, catalog, model.name, model.version)
+        except (ArtifactError, ModelError) as error:
+            found[str(error)] = None
+    return list(found)
+
+
 def check_stored(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> tuple[str, ...]:
     """Check all that is stored of a version beside its artefacts; returns what has no digests yet.
 

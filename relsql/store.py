@@ -14,7 +14,7 @@ import duckdb
 from relsql.digests import row_digest
 from relsql.errors import DatabaseError
 from relsql.schema import DEFAULT_SCHEMA, RELSQL_SCHEMA, has_relsql_table
-from relsql.sql import qualified
+from relsql.sql import ident, literal, qualified
 
 TABLES: dict[str, str] = {
     "schema_tables": "table_name VARCHAR, primary_key VARCHAR[], time_column VARCHAR, origin VARCHAR",
@@ -161,14 +161,42 @@ def open_database(path: str | Path, *, read_only: bool = False, must_exist: bool
         DatabaseError: the file is missing, locked by another process, read-only, or no DuckDB database.
     """
     path = Path(path)
-    if must_exist and not path.exists():
-        raise DatabaseError(f"file '{path}' does not exist", fix=f"relsql import SOURCE {path}")
-    if path.is_dir():
-        raise DatabaseError(f"'{path}' is a folder", expected="a DuckDB file")
+    _check_path(path, must_exist)
     try:
         return duckdb.connect(str(path), read_only=read_only)
     except (duckdb.Error, OSError) as error:
         raise _open_error(path, error) from error
+
+
+@contextmanager
+def foreign_database(path: str | Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
+    """Attach a DuckDB file, read-only, in a way that nothing in it runs; yields a connection and the database's name.
+
+    The current database is an empty one: a function name in a query means DuckDB's own function, never a macro of the
+    file. Queries cannot read other files, nor load extensions.
+
+    Raises:
+        DatabaseError: the file cannot be opened.
+    """
+    path = Path(path)
+    _check_path(path, must_exist=True)
+    name = path.stem if path.stem.lower() not in ("", "memory", "system", "temp") else f"file_{path.stem}"
+    with duckdb.connect() as con:
+        try:
+            con.execute(f"ATTACH {literal(str(path))} AS {ident(name)} (READ_ONLY)")
+        except (duckdb.Error, OSError) as error:
+            raise _open_error(path, error) from error
+        for setting in ("enable_external_access", "autoload_known_extensions", "autoinstall_known_extensions"):
+            con.execute(f"SET {setting} = false")
+        con.execute("SET lock_configuration = true")
+        yield con, name
+
+
+def _check_path(path: Path, must_exist: bool) -> None:
+    if must_exist and not path.exists():
+        raise DatabaseError(f"file '{path}' does not exist", fix=f"relsql import SOURCE {path}")
+    if path.is_dir():
+        raise DatabaseError(f"'{path}' is a folder", expected="a DuckDB file")
 
 
 def _open_error(path: Path, error: Exception) -> DatabaseError:

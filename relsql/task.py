@@ -159,6 +159,14 @@ def read_tasks(con: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, Task]:
     rows = con.execute(f"SELECT {', '.join(names)} FROM {relsql_table(catalog, 'tasks')} ORDER BY name").fetchall()
     tasks = {}
     for row in rows:
+        missing = [key for key, value in zip(names, row, strict=True) if key in _REQUIRED and value is None]
+        if missing:
+            name = row[names.index("name")]
+            raise TaskError(
+                f"relsql.tasks has a row {f'of task {name!r} ' if name else ''}without {missing[0]}",
+                expected="the fields of a task manifest",
+                fix=f"DELETE FROM relsql.tasks WHERE {missing[0]} IS NULL, then relsql init FILE --task manifest.yaml",
+            )
         values = {key: value for key, value in zip(names, row, strict=True) if value is not None}
         values["remove_columns"] = tuple((pair[0], pair[1]) for pair in values.get("remove_columns", ()))
         tasks[values["name"]] = Task(**values)

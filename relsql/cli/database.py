@@ -60,11 +60,10 @@ def inspect_command(file: Path, table: str | None, as_json: bool) -> None:
     """
     from relsql.errors import SchemaError, nearest
     from relsql.inspection import inspect, render_table, render_text
-    from relsql.schema import current_catalog
-    from relsql.store import open_database
+    from relsql.store import foreign_database
 
-    with closing(open_database(file, read_only=True)) as con:
-        report = inspect(con, current_catalog(con))
+    with foreign_database(file) as (con, catalog):
+        report = inspect(con, catalog)
     if table is None:
         if as_json:
             write_json(report)
