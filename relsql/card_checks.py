@@ -25,6 +25,9 @@ MAX_CARD_BYTES = 64_000_000
 MAX_WIDTH = 1_000_000
 """Of vectors, fanouts and tokens: more is a typing error, or an attack on the memory."""
 
+MAX_VERSION = 999_999_999
+"""What `dnf@VERSION` can name, see `relsql.references`."""
+
 _MODEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _PATH_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -41,8 +44,8 @@ def card_problem(card: ModelCard) -> str | None:
 def _problems(card: ModelCard) -> Iterator[str]:
     if not _MODEL_NAME.fullmatch(card.name):
         yield f"name '{card.name}' cannot be part of a function name"
-    if card.version < 1:
-        yield f"version {card.version} is not positive"
+    if not 1 <= card.version <= MAX_VERSION:
+        yield f"version {card.version} is not from 1 to {MAX_VERSION:,}"
     yield from _schema_problems(card.schema)
     yield from _task_problems(card.task, card.schema)
     yield from _path_problems(card)

@@ -141,7 +141,9 @@ def _model_infos(con: duckdb.DuckDBPyConnection, catalog: str) -> tuple[ModelInf
         return ()
     query = "SELECT name, version, status, task, created::VARCHAR, metrics FROM "
     rows = con.execute(f"{query} {relsql_table(catalog, 'models')} ORDER BY name, version").fetchall()
-    return tuple(ModelInfo(*row) for row in rows)
+    # What is gone from a damaged row is shown as a question mark.
+    texts = [[cell if cell is not None or i > 3 else "?" for i, cell in enumerate(row)] for row in rows]
+    return tuple(ModelInfo(*row) for row in texts)
 
 
 def render_text(report: Inspection) -> str:
