@@ -123,7 +123,9 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
     @property
     def message_functions(self) -> dict[str, str]:
         """Names of the SQL functions that turn the rows of hubs into messages, by path."""
-        return {path.name: f"relsql_message_{self.functions_id}_{i}" for i, path in enumerate(self.paths) if path.shared}
+        return {
+            path.name: f"relsql_message_{self.functions_id}_{i}" for i, path in enumerate(self.paths) if path.shared
+        }
 
     def gather(self, catalog: str) -> Gather:
         """The scoring query's builder for the database attached as `catalog`."""

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 MAX_CARD_BYTES = 64_000_000
 """A thousand columns with 64 categories of 100 characters each take 7 MB."""
 
-MAX_WIDTH = 1_000_000
-"""Of vectors, fanouts and tokens: more is a typing error, or an attack on the memory."""
+MAX_WIDTH = 100_000
+"""Of vectors and tokens: more is a typing error, or an attack on the memory."""
+
+MAX_FANOUT = 10_000
+"""Rows of a seed along one path; a call scores 2,048 seeds at once, with 8 bytes for each."""
 
 MAX_VERSION = 999_999_999
 """What `dnf@VERSION` can name, see `relsql.references`."""
@@ -100,7 +103,7 @@ def _path_problems(card: ModelCard) -> Iterator[str]:
     for path in card.paths:
         if not _PATH_NAME.fullmatch(path.name) or path.name in RESERVED_NAMES:
             yield f"'{path.name}' cannot be the name of a path"
-        if not 1 <= path.fanout <= MAX_WIDTH:
+        if not 1 <= path.fanout <= MAX_FANOUT:
             yield f"path {path.name} has fanout {path.fanout}"
         if not all(math.isfinite(days) and days > 0 for days in path.count_days):
             yield f"path {path.name} counts over spans that are not positive"

@@ -26,13 +26,7 @@ OPSETS = range(13, 24)
 """Versions of the standard operators in which those below mean the same."""
 
 OPERATORS = frozenset(
-    """
-    Abs Add And Cast CastLike Clip Concat Constant ConstantOfShape Cos Div Equal Erf Exp Expand Floor Gather
-    GatherElements GatherND Gelu Gemm Greater GreaterOrEqual Identity IsInf IsNaN LayerNormalization Less LessOrEqual Log
-    MatMul Max Min Mul Neg Not Or Pad Pow Range Reciprocal ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape Round
-    ScatterElements ScatterND Shape Sigmoid Sign Sin Slice Softmax Split Sqrt Squeeze Sub Sum Tanh Tile Transpose
-    Unsqueeze Where
-    """.split()
+    ["Abs", "Add", "And", "Cast", "CastLike", "Clip", "Concat", "Constant", "ConstantOfShape", "Cos", "Div", "Equal", "Erf", "Exp", "Expand", "Floor", "Gather", "GatherElements", "GatherND", "Gelu", "Gemm", "Greater", "GreaterOrEqual", "Identity", "IsInf", "IsNaN", "LayerNormalization", "Less", "LessOrEqual", "Log", "MatMul", "Max", "Min", "Mul", "Neg", "Not", "Or", "Pad", "Pow", "Range", "Reciprocal", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Reshape", "Round", "ScatterElements", "ScatterND", "Shape", "Sigmoid", "Sign", "Sin", "Slice", "Softmax", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Tile", "Transpose", "Unsqueeze", "Where"]
 )
 """The standard operators that exports of our networks consist of. None of them has a subgraph, keeps a state, draws
 random numbers or reads a file."""
@@ -173,5 +167,7 @@ def _described(tensor: Tensor) -> str:
 
 def _refused(name: str, model: str, task: str, problem: str, expected: str) -> ArtifactError:
     return ArtifactError(
-        f"model '{model}': component {name} {problem}", expected=expected, fix=f"relsql train FILE {task} --name {model}"
+        f"model '{model}': component {name} {problem}",
+        expected=expected,
+        fix=f"relsql train FILE {task} --name {model}",
     )

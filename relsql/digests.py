@@ -51,4 +51,6 @@ def sum_digests(digests: Digests) -> int:
 @lru_cache(maxsize=64)
 def _keys(owner: str, count: int) -> Digests:
     """The key of each place. They are odd: no change of a number, times an odd key, is 0 modulo 2^64."""
-    return np.frombuffer(hashlib.shake_128(owner.encode()).digest(8 * count), dtype="<u8").astype(np.uint64) | np.uint64(1)
+    return np.frombuffer(hashlib.shake_128(owner.encode()).digest(8 * count), dtype="<u8").astype(
+        np.uint64
+    ) | np.uint64(1)

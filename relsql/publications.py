@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import duckdb
 import msgspec
 import numpy as np
@@ -17,6 +20,8 @@ from relsql.store import ensure_table, read_sealed, relsql_table, seal_rows
 
 PUBLICATION_FORMAT = 1
 """Raised when an earlier relsql could not replace or remove what this one publishes."""
+
+_EXCLUDED = re.compile(r"EXCLUDE \(([^()]*)\)")
 
 
 class _Objects(msgspec.Struct, forbid_unknown_fields=True):
@@ -187,7 +192,16 @@ def _found_objects(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard
     query = """SELECT view_name, sql FROM duckdb_views()
                WHERE database_name = ? AND schema_name = ? AND ends_with(view_name, ?) ORDER BY ALL"""
     rows += con.execute(query, [catalog, RELSQL_SCHEMA, f"_{card.identity}"]).fetchall()
-    return _Objects(duckdb.__version__, tables, {name: row_digest([name, *defined]) for name, *defined in rows})
+    return _Objects(duckdb.__version__, tables, _definition_digests(rows))
+
+
+def _definition_digests(rows: list[tuple[Any, ...]]) -> dict[str, str]:
+    """Digests of definitions by name; DuckDB writes the names of an EXCLUDE in another order each time it loads one."""
+    digests = {}
+    for name, *parts, text in rows:
+        ordered = _EXCLUDED.sub(lambda found: f"EXCLUDE ({', '.join(sorted(found[1].split(', ')))})", text)
+        digests[name] = row_digest([name, *parts, ordered])
+    return digests
 
 
 def changed_sql(model: str, error: duckdb.Error) -> ModelError:

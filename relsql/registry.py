@@ -14,9 +14,9 @@ import duckdb
 from relsql.blocks import FloatArray
 from relsql.card import ModelCard
 from relsql.errors import ArtifactError, ModelError, SchemaDriftError, nearest
+from relsql.job_store import check_job_row
 from relsql.publications import published
 from relsql.references import BEST, choose_version, parse_reference
-from relsql.job_store import check_job_row
 from relsql.row_embeddings import add_embeddings, check_embeddings, create_table, drop_embeddings
 from relsql.schema import Schema, has_relsql_table
 from relsql.store import SealedRow, ensure_table, has_column, read_sealed, relsql_table, rows_sql, seal_rows
@@ -68,7 +68,14 @@ def _model_row(
     """A row as it is stored, damaged or not: what lists and repairs models has to read those too."""
     texts = [text if text is not None else "?" for text in (name, status, task, task_type, sha256)]
     return ModelRow(
-        texts[0], version or 0, *texts[1:4], created, _metrics(metrics), texts[4], activated, request  # type: ignore[arg-type]
+        texts[0],
+        version or 0,
+        *texts[1:4],
+        created,
+        _metrics(metrics),
+        texts[4],
+        activated,
+        request,  # type: ignore[arg-type]
     )
 
 
@@ -156,11 +163,14 @@ def read_card(con: duckdb.DuckDBPyConnection, catalog: str, name: str, version: 
     [row] = rows
     if row.values["card"] is None:
         raise _damaged_row(name, version, row, "has no card")
+    try:
+        card = ModelCard.from_json(row.values["card"], database_path(con, catalog))
+    except ArtifactError as error:
+        fix = (error.fix or "").replace("TASK --name NAME", f"{row.values['task'] or 'TASK'} --name {name}")
+        problem = f"model '{name}' version {version}: {error.problem}"
+        raise ArtifactError(problem, expected=error.expected, fix=fix) from error
     if row.intact is False:
-        # What can be read says more than that something is wrong.
-        ModelCard.from_json(row.values["card"])
         raise _damaged_row(name, version, row, "does not have the digest that was written with it")
-    card = ModelCard.from_json(row.values["card"], database_path(con, catalog))
     for column, expected in (
         ("name", card.name),
         ("version", card.version),

@@ -124,12 +124,16 @@ class RowTokenizer:
             raise ArtifactError(f"tokenizer.json lacks the tokens {', '.join(missing)}", fix=_RETRAIN)
         if len(self._added) > MAX_ADDED_TOKENS or "" in self._added:
             raise ArtifactError(
-                f"tokenizer.json has {len(self._added):,} added tokens", expected=f"at most {MAX_ADDED_TOKENS:,}, none empty", fix=_RETRAIN
+                f"tokenizer.json has {len(self._added):,} added tokens",
+                expected=f"at most {MAX_ADDED_TOKENS:,}, none empty",
+                fix=_RETRAIN,
             )
         known = [*stored.model.vocab.values(), *self._added.values()]
         if min(known) < 0 or max(known) >= 2 * len(known):
             raise ArtifactError(
-                "tokenizer.json has token ids that are no positions", expected=f"ids from 0 to {len(known) - 1:,}", fix=_RETRAIN
+                "tokenizer.json has token ids that are no positions",
+                expected=f"ids from 0 to {len(known) - 1:,}",
+                fix=_RETRAIN,
             )
         for first, second in pairwise(sorted(self._added)):
             # The matcher takes either where both fit.

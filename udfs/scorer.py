@@ -121,7 +121,12 @@ class Scorer:
             evidence[known], status[known] = self._evidence(blocks, list(received.values()))
             status[known[~self.valid_scores(score[known])]] = "error"
         version = np.full(len(rows), self.card.version, dtype=np.int32)
-        columns = [pa.array(score, mask=(status == "unknown_entity") | (status == "error")), pa.array(status, pa.string()), pa.array(evidence), as_of]
+        columns = [
+            pa.array(score, mask=(status == "unknown_entity") | (status == "error")),
+            pa.array(status, pa.string()),
+            pa.array(evidence),
+            as_of,
+        ]
         return pa.StructArray.from_arrays([*columns, pa.array(version)], fields=RESULT_FIELDS)
 
     def valid_scores(self, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:

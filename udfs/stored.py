@@ -116,4 +116,3 @@ class StoredEmbeddings:
                 # Closed, detached or dropped since: what it held is encoded on the spot.
                 self._sources = [other for other in self._sources if other is not source]
         return [], np.zeros((0, self._card.encoder.width), dtype=np.float32)
-

@@ -17,7 +17,9 @@ CASES_PER_PROCESS = 200
 
 
 @click.command()
-@click.option("--file", type=click.Path(path_type=Path), help="A shop with a model (tests/shop.py); default: train one.")
+@click.option(
+    "--file", type=click.Path(path_type=Path), help="A shop with a model (tests/shop.py); default: train one."
+)
 @click.option("--sample", type=int, help="Only so many cases, drawn at random.")
 @click.option("--seed", default=0, help="Of the sample.")
 @click.option("--part", type=(int, int), hidden=True)

@@ -87,10 +87,16 @@ def _other_values(column: str, kind: str) -> Iterator[tuple[str, str]]:
         yield "one byte", f"unhex(left({hexed}, 2 * {half}) || '5a' || substr({hexed}, 2 * {half} + 3))"
         yield "empty", "''::BLOB"
     elif kind.startswith("FLOAT["):
-        yield "one number", f"list_transform({column}::FLOAT[], lambda x, i: CASE WHEN i = 3 THEN x + 0.5 ELSE x END)::{kind}"
+        yield (
+            "one number",
+            f"list_transform({column}::FLOAT[], lambda x, i: CASE WHEN i = 3 THEN x + 0.5 ELSE x END)::{kind}",
+        )
         yield "NaN", f"list_transform({column}::FLOAT[], lambda x, i: CASE WHEN i = 3 THEN 'nan' ELSE x END)::{kind}"
         yield "reversed", f"list_reverse({column}::FLOAT[])::{kind}"
-        yield "one number is NULL", f"list_transform({column}::FLOAT[], lambda x, i: CASE WHEN i <> 3 THEN x END)::{kind}"
+        yield (
+            "one number is NULL",
+            f"list_transform({column}::FLOAT[], lambda x, i: CASE WHEN i <> 3 THEN x END)::{kind}",
+        )
     elif kind == "VARCHAR[]":
         yield "one more", f"list_append({column}, 'x')"
         yield "none", "[]"
@@ -121,7 +127,9 @@ def _damage_weight(name: str, column: str) -> Apply:
 
 
 def _change_number(value: Any) -> bool:
-    items = list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
+    items = (
+        list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
+    )
     for key, item in items:
         if isinstance(item, float) and item:
             value[key] = item * 1.001
@@ -142,7 +150,10 @@ def card_cases(con: duckdb.DuckDBPyConnection) -> Iterator[Case]:
             yield Case(f"{name}, forged", "models", _forge_card(changed, version), forged=True)
     for label, content in (
         ("nested", '{"format": 3, "name": ' + "[" * 100_000 + "]" * 100_000 + "}"),
-        ("nested in a field", text.replace('"options": {', '"options": {"x": ' + "[" * 100_000 + "]" * 100_000 + ",", 1)),
+        (
+            "nested in a field",
+            text.replace('"options": {', '"options": {"x": ' + "[" * 100_000 + "]" * 100_000 + ",", 1),
+        ),
         ("cut", text[: len(text) // 2]),
         ("no object", "[]"),
         ("empty", ""),
@@ -229,7 +240,8 @@ def _forge_card(card: Any, version: int) -> Apply:
             return
         values = [read.name, read.version, read.task.name, read.task.task_type, read.identity, version]
         con.execute(
-            "UPDATE relsql.models SET name = ?, version = ?, task = ?, task_type = ?, sha256 = ? WHERE version = ?", values
+            "UPDATE relsql.models SET name = ?, version = ?, task = ?, task_type = ?, sha256 = ? WHERE version = ?",
+            values,
         )
 
     return _seal(apply)

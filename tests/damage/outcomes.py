@@ -22,7 +22,9 @@ from tests.damage.mutations import Case, card_cases, table_cases
 CATALOG = "damaged"
 TOLERANCE = 1e-6
 STATUSES = {"ok", "no_history", "stale", "unknown_entity", "error"}
-SCORES = "SELECT customer_id, r.score, r.status, r.evidence FROM (SELECT customer_id, {} AS r FROM customers) ORDER BY ALL"
+SCORES = (
+    "SELECT customer_id, r.score, r.status, r.evidence FROM (SELECT customer_id, {} AS r FROM customers) ORDER BY ALL"
+)
 
 Rows = list[tuple[Any, ...]]
 

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import duckdb
+import msgspec
 import numpy as np
 import onnx
 import onnx.helper as oh
@@ -50,7 +51,10 @@ def endless_loop(steps: int = 2**60) -> onnx.ModelProto:
             oh.make_tensor_value_info("w", TensorProto.FLOAT, ["n"]),
         ],
     )
-    weights = [oh.make_tensor("steps", TensorProto.INT64, [], [steps]), oh.make_tensor("yes", TensorProto.BOOL, [], [1])]
+    weights = [
+        oh.make_tensor("steps", TensorProto.INT64, [], [steps]),
+        oh.make_tensor("yes", TensorProto.BOOL, [], [1]),
+    ]
     return model(oh.make_node("Loop", ["steps", "yes", "x"], ["y"], body=body), initializer=weights)
 
 
@@ -113,7 +117,17 @@ def test_a_subgraph_is_found_in_nodes_of_known_operators_too() -> None:
 
 
 def test_no_known_operator_has_a_subgraph_or_is_random() -> None:
-    hostile = {"Loop", "Scan", "If", "SequenceMap", "RandomNormal", "RandomUniform", "Bernoulli", "Multinomial", "Dropout"}
+    hostile = {
+        "Loop",
+        "Scan",
+        "If",
+        "SequenceMap",
+        "RandomNormal",
+        "RandomUniform",
+        "Bernoulli",
+        "Multinomial",
+        "Dropout",
+    }
     assert not OPERATORS & hostile
     for name in OPERATORS:
         kinds = {attribute.type.name for attribute in onnx.defs.get_schema(name, 20, "").attributes.values()}
@@ -169,64 +183,60 @@ def test_a_time_limit_changes_nothing_for_those_that_end_and_leaves_no_thread() 
     assert run_session(session, feed).tolist() == [0.0, 2.0]
 
 
-class TestStored:
-    """Components of a trained model, altered."""
+@pytest.fixture(scope="module")
+def stored(shop_with_model: Path) -> tuple[ModelCard, dict[str, bytes]]:
+    with duckdb.connect(str(shop_with_model), read_only=True) as con:
+        card = active_card(con, "shop", "churn")
+        return card, read_artifacts(con, "shop", card)
 
-    @pytest.fixture(scope="class")
-    def stored(self, shop_with_model: Path) -> tuple[ModelCard, dict[str, bytes]]:
-        with duckdb.connect(str(shop_with_model), read_only=True) as con:
-            card = active_card(con, "shop", "churn")
-            return card, read_artifacts(con, "shop", card)
 
-    def test_summary_is_that_of_package_onnx(self, stored: tuple[ModelCard, dict[str, bytes]]) -> None:
-        for name, content in stored[1].items():
-            if not name.endswith(".onnx"):
-                continue
-            summary, expected = read_onnx(content), onnx.load_from_string(content)
-            weights = {x.name for x in expected.graph.initializer}
-            assert summary.operators == [node.op_type for node in expected.graph.node]
-            assert summary.initializers == weights
-            assert summary.inputs == [x.name for x in expected.graph.input if x.name not in weights]
-            assert summary.outputs == [x.name for x in expected.graph.output]
-            assert summary.opsets == {x.domain: x.version for x in expected.opset_import}
-            assert not summary.extras
+def test_summary_is_that_of_package_onnx(stored: tuple[ModelCard, dict[str, bytes]]) -> None:
+    for name, content in stored[1].items():
+        if not name.endswith(".onnx"):
+            continue
+        summary, expected = read_onnx(content), onnx.load_from_string(content)
+        weights = {x.name for x in expected.graph.initializer}
+        assert summary.operators == [node.op_type for node in expected.graph.node]
+        assert summary.initializers == weights
+        assert summary.inputs == [x.name for x in expected.graph.input if x.name not in weights]
+        assert summary.outputs == [x.name for x in expected.graph.output]
+        assert summary.opsets == {x.domain: x.version for x in expected.opset_import}
+        assert not summary.extras
 
-    @pytest.mark.parametrize("name", ["encoder.onnx", "graph.onnx", "head.onnx"])
-    def test_inputs_in_another_order_are_refused(
-        self, stored: tuple[ModelCard, dict[str, bytes]], name: str
-    ) -> None:
-        card, artifacts = stored
-        altered = onnx.load_from_string(artifacts[name])
-        inputs = list(altered.graph.input)
-        del altered.graph.input[:]
-        altered.graph.input.extend(inputs[::-1])
-        with pytest.raises(ArtifactError, match="has its inputs in another order"):
-            load_session(card, artifacts | {name: altered.SerializeToString()}, name, 1)
 
-    def test_another_name_of_an_input_or_output_is_refused(
-        self, stored: tuple[ModelCard, dict[str, bytes]]
-    ) -> None:
-        card, artifacts = stored
-        altered = onnx.load_from_string(artifacts["head.onnx"])
-        altered.graph.output[0].name = "other"
-        altered.graph.node.append(oh.make_node("Identity", ["score"], ["other"]))
-        with pytest.raises(ArtifactError, match="has the outputs other. Expected: 'score'"):
-            load_session(card, artifacts | {"head.onnx": altered.SerializeToString()}, "head.onnx", 1)
+@pytest.mark.parametrize("name", ["encoder.onnx", "graph.onnx", "head.onnx"])
+def test_inputs_in_another_order_are_refused(stored: tuple[ModelCard, dict[str, bytes]], name: str) -> None:
+    card, artifacts = stored
+    altered = onnx.load_from_string(artifacts[name])
+    inputs = list(altered.graph.input)
+    del altered.graph.input[:]
+    altered.graph.input.extend(inputs[::-1])
+    with pytest.raises(ArtifactError, match="has its inputs in another order"):
+        load_session(card, artifacts | {name: altered.SerializeToString()}, name, 1)
 
-    def test_another_width_is_refused(self, stored: tuple[ModelCard, dict[str, bytes]]) -> None:
-        card, artifacts = stored
-        import msgspec
 
-        wider = msgspec.structs.replace(card, channels=card.channels + 1)
-        with pytest.raises(ArtifactError, match=r"the input 'state' as tensor\(float\) \[n, 16\].*\[n, 17\]"):
-            Component(wider, artifacts, "head.onnx")
+def test_another_name_of_an_input_or_output_is_refused(stored: tuple[ModelCard, dict[str, bytes]]) -> None:
+    card, artifacts = stored
+    altered = onnx.load_from_string(artifacts["head.onnx"])
+    altered.graph.output[0].name = "other"
+    altered.graph.node.append(oh.make_node("Identity", ["score"], ["other"]))
+    with pytest.raises(ArtifactError, match="has the outputs other. Expected: 'score'"):
+        load_session(card, artifacts | {"head.onnx": altered.SerializeToString()}, "head.onnx", 1)
 
-    def test_every_component_of_a_model_has_a_signature(self, stored: tuple[ModelCard, dict[str, bytes]]) -> None:
-        card, artifacts = stored
-        for name in artifacts:
-            assert (signature_of(card, name) is not None) == name.endswith(".onnx")
-        assert signature_of(card, "path nowhere.onnx") is None
-        assert dataclasses.is_dataclass(signature_of(card, "head.onnx"))
+
+def test_another_width_is_refused(stored: tuple[ModelCard, dict[str, bytes]]) -> None:
+    card, artifacts = stored
+    wider = msgspec.structs.replace(card, channels=card.channels + 1)
+    with pytest.raises(ArtifactError, match=r"the input 'state' as tensor\(float\) \[n, 16\].*\[n, 17\]"):
+        Component(wider, artifacts, "head.onnx")
+
+
+def test_every_component_of_a_model_has_a_signature(stored: tuple[ModelCard, dict[str, bytes]]) -> None:
+    card, artifacts = stored
+    for name in artifacts:
+        assert (signature_of(card, name) is not None) == name.endswith(".onnx")
+    assert signature_of(card, "path nowhere.onnx") is None
+    assert dataclasses.is_dataclass(signature_of(card, "head.onnx"))
 
 
 def test_onnxruntime_stops_nothing_by_itself() -> None:
