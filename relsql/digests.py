@@ -29,7 +29,7 @@ def embedding_digests(owner: str, text_keys: Digests, embeddings: FloatArray) ->
 
     This is multilinear hashing (Lemire and Kaser 2014, "Strongly universal string hashing is fast"): a sum of the
     embedding's bits, 32 at a time, each times a key of its place. One changed number is always noticed, several unless
-    64 bits agree by chance. It takes 0.5 microseconds a row, a fifteenth of what a cryptographic digest takes in Python.
+    64 bits agree by chance. A cryptographic digest of each row would take ten times longer in Python.
 
     Args:
         owner: the model's identity: an embedding of another model is noticed.

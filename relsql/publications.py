@@ -125,7 +125,7 @@ def _count_texts(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, 
 
 
 def record_objects(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> None:
-    """Write down the digests of a published model's objects, for `check_publication`. The caller owns the transaction."""
+    """Store the digests of a published model's objects for `check_publication`. The caller owns the transaction."""
     ensure_table(con, catalog, "publications")
     _store_objects(con, catalog, card.name, _found_objects(con, catalog, card))
 

@@ -136,7 +136,7 @@ def unpublish(con: duckdb.DuckDBPyConnection, model: str) -> None:
 
 
 def selftest(con: duckdb.DuckDBPyConnection, model: str) -> Published:
-    """Check all that is stored of a published model, and compare it with torch and onnxruntime, on the tables as they are.
+    """Check all that is stored of a published model, and compare it with torch and onnxruntime.
 
     The card, the artefacts, all row embeddings, jobs and the published tables, views and macros are compared with their
     digests. A component that runs for too long is stopped.

@@ -4,8 +4,8 @@ A table of its own lets embeddings be arrays of a fixed size, of which DuckDB re
 the rest (`docs/decisions/0009-row-embeddings.md`), and goes with its model in no time.
 
 The embedding of a text depends on the model version alone, so that the table is only a cache: whatever it lacks is
-encoded when a query meets it. Each row has a digest of its text and embedding, which is checked whenever it is read, so
-that looking up a few rows checks these alone. Tables of earlier builds have no digests until `relsql refresh` adds them.
+encoded when a query meets it. Each row has a digest of its text and embedding, checked when it is read, so that looking
+up a few rows checks these alone. Tables of earlier builds have no digests until `relsql refresh` adds them.
 """
 
 from __future__ import annotations

@@ -44,8 +44,8 @@ TABLES: dict[str, str] = {
         "scored BIGINT, started TIMESTAMP, updated TIMESTAMP, digest VARCHAR"
     ),
     "publications": (
-        "model VARCHAR, version INTEGER, identity VARCHAR, format INTEGER, published TIMESTAMP, relsql_version VARCHAR, "
-        "objects VARCHAR, digest VARCHAR"
+        "model VARCHAR, version INTEGER, identity VARCHAR, format INTEGER, published TIMESTAMP, "
+        "relsql_version VARCHAR, objects VARCHAR, digest VARCHAR"
     ),
     "score_fingerprints": "target VARCHAR, entity VARCHAR, fingerprint UBIGINT",
 }

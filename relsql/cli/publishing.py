@@ -75,7 +75,7 @@ def unpublish_command(file: Path, model: str) -> None:
 @click.argument("model")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def selftest_command(file: Path, model: str, as_json: bool) -> None:
-    """Check all that FILE stores of MODEL, and compare its plain SQL with torch and onnxruntime, on the tables as they are.
+    """Check all that FILE stores of MODEL, and compare its plain SQL with torch and onnxruntime.
 
     Fails when something stored is not what was written: the card, the artefacts, a row embedding, a published table,
     view or macro; or when scores differ by more than 1e-5. What an earlier relsql wrote has no digest to compare with,

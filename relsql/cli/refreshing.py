@@ -22,8 +22,9 @@ def refresh_command(file: Path, model: str, prune: bool, threads: int | None, as
     """Store the embeddings of rows that MODEL reads and that have none yet.
 
     Scores stay as they are, but the next ones take less time: a row text without stored embedding is encoded whenever a
-    process first meets it. Identical texts are encoded once. Stored embeddings that are damaged are encoded again. What is done is kept when the command is interrupted, and
-    the next run goes on from there. The result is one line: name, version, and what was found and done.
+    process first meets it. Identical texts are encoded once. Stored embeddings that are damaged are encoded again. What
+    is done is kept when the command is interrupted, and the next run goes on from there. The result is one line: name,
+    version, and what was found and done.
 
     \b
     relsql refresh f1.duckdb dnf

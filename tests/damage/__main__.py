@@ -1,4 +1,4 @@
-"""Run the whole corpus on a file with a trained model `churn`, or on one that is trained now; exits 1 if a case fails."""
+"""Run the whole corpus on a file with a trained model `churn`; exits 1 if a case fails."""
 
 from __future__ import annotations
 

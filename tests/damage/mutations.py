@@ -63,7 +63,8 @@ def _column_cases(table: str, column: str, kind: str, rows: int) -> Iterator[Cas
         if kind.startswith("STRUCT"):
             yield Case(f"{table}.{where}: one weight", table, _damage_weight(name, column))
         if position:
-            pair = f"(SELECT list(r ORDER BY r.i) FROM (SELECT rowid AS i, {column} AS v FROM {name} ORDER BY rowid LIMIT 5) r)"
+            first = f"SELECT rowid AS i, {column} AS v FROM {name} ORDER BY rowid LIMIT 5"
+            pair = f"(SELECT list(r ORDER BY r.i) FROM ({first}) r)"
             swap = (
                 f"UPDATE {name} SET {column} = CASE WHEN {at} THEN p[1].v ELSE p[{position + 1}].v END "
                 f"FROM (SELECT {pair} AS p) WHERE {name}.rowid IN (p[1].i, p[{position + 1}].i)"

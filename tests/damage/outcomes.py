@@ -197,7 +197,8 @@ def _refused(action: Callable[[duckdb.DuckDBPyConnection], object], con: duckdb.
     try:
         action(con)
     except RelsqlError as error:
-        assert "\n" not in str(error), str(error)
+        if "\n" in str(error):
+            raise ValueError(f"several lines: {error}") from error
         return True
     except duckdb.InvalidInputException as error:
         if "relsql.errors" in str(error) or "ArtifactError" in str(error):

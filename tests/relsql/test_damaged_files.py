@@ -33,8 +33,9 @@ def test_a_part_of_the_corpus_gives_the_same_scores_or_a_clear_error(corpus: Cor
 def test_every_table_and_every_field_of_the_card_is_in_the_corpus(corpus: Corpus) -> None:
     cases = all_cases(corpus)
     with duckdb.connect(str(corpus.path), read_only=True) as con:
-        query = "SELECT table_name || '.' || column_name FROM duckdb_columns() WHERE schema_name = 'relsql' AND table_name IN"
-        columns = con.execute(f"{query} (SELECT table_name FROM duckdb_tables() WHERE estimated_size > 0)").fetchall()
+        query = """SELECT table_name || '.' || column_name FROM duckdb_columns() WHERE schema_name = 'relsql'
+                   AND table_name IN (SELECT table_name FROM duckdb_tables() WHERE estimated_size > 0)"""
+        columns = con.execute(query).fetchall()
     for (column,) in columns:
         assert any(case.name.startswith(f"{column},") for case in cases), column
     for name in ("stale_after_days", "paths.0.name", "inputs.orders.numbers.0.kind", "task.sql", "sha256.head.onnx"):

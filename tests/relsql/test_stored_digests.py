@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -28,10 +28,9 @@ SCORES = "SELECT predict_churn(customer_id) FROM customers ORDER BY customer_id"
 
 
 @pytest.fixture(autouse=True)
-def no_scorers() -> Iterator[None]:
+def no_scorers() -> None:
     """Each test reads what is stored anew."""
     attach._SCORERS.clear()
-    yield
 
 
 def scores(con: duckdb.DuckDBPyConnection, query: str = SCORES) -> np.ndarray:
