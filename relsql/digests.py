@@ -40,7 +40,8 @@ def embedding_digests(owner: str, text_keys: Digests, embeddings: FloatArray) ->
     bits = np.ascontiguousarray(embeddings, dtype=np.float32).view(np.uint32)
     found: Digests = np.einsum("ij,j->i", bits, keys[2:], dtype=np.uint64, casting="unsafe")
     low, high = text_keys & np.uint64(0xFFFFFFFF), text_keys >> np.uint64(32)
-    return found + low * keys[0] + high * keys[1]
+    found += low * keys[0] + high * keys[1]
+    return found
 
 
 def sum_digests(digests: Digests) -> int:

@@ -142,8 +142,10 @@ def _model_infos(con: duckdb.DuckDBPyConnection, catalog: str) -> tuple[ModelInf
     query = "SELECT name, version, status, task, created::VARCHAR, metrics FROM "
     rows = con.execute(f"{query} {relsql_table(catalog, 'models')} ORDER BY name, version").fetchall()
     # What is gone from a damaged row is shown as a question mark.
-    texts = [[cell if cell is not None or i > 3 else "?" for i, cell in enumerate(row)] for row in rows]
-    return tuple(ModelInfo(*row) for row in texts)
+    return tuple(
+        ModelInfo(name or "?", version or 0, status or "?", task or "?", created, metrics)
+        for name, version, status, task, created, metrics in rows
+    )
 
 
 def render_text(report: Inspection) -> str:

@@ -66,16 +66,17 @@ def _model_row(
     request: str | None,
 ) -> ModelRow:
     """A row as it is stored, damaged or not: what lists and repairs models has to read those too."""
-    texts = [text if text is not None else "?" for text in (name, status, task, task_type, sha256)]
     return ModelRow(
-        texts[0],
+        name or "?",
         version or 0,
-        *texts[1:4],
+        status or "?",
+        task or "?",
+        task_type or "?",
         created,
         _metrics(metrics),
-        texts[4],
+        sha256 or "?",
         activated,
-        request,  # type: ignore[arg-type]
+        request,
     )
 
 
@@ -234,7 +235,7 @@ def read_artifacts(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard
 
 def find_damage(con: duckdb.DuckDBPyConnection, catalog: str, models: Sequence[ModelRow]) -> list[str]:
     """What is wrong with the rows and cards of models, one line each; nothing of them is run."""
-    found = {}
+    found: dict[str, None] = {}
     for model in models:
         try:
             check_active([other for other in models if other.name == model.name])

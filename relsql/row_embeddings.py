@@ -70,6 +70,11 @@ def text_hash_sql(text: str) -> str:
     return f"md5_number({text})"
 
 
+def _text_key_sql(text_hash: str) -> str:
+    """The part of a text's hash that goes into the digest of its embedding: 64 bits, UBIGINT."""
+    return f"CAST({text_hash} & {2**64 - 1}::UHUGEINT AS UBIGINT)"
+
+
 def table_name(identity: str) -> str:
     """Name of the table of a model version, within schema `relsql`."""
     return f"row_embeddings_{identity}"
@@ -104,9 +109,10 @@ def read_rows(con: duckdb.DuckDBPyConnection, sql: str, where: str, card: ModelC
 
     Without a digest an embedding only has to be finite.
     """
-    columns = "position, text, embedding, digest, md5_number_lower(text) AS text_key"
-    columns += f", text_hash IS NOT DISTINCT FROM {text_hash_sql('text')} AS found_by_text"
-    rows = con.sql(f"SELECT {columns} FROM ({sql}) WHERE {where}").to_arrow_table()
+    hashed = f"SELECT *, {text_hash_sql('text')} AS hash FROM ({sql}) WHERE {where}"
+    columns = f"position, text, embedding, digest, {_text_key_sql('hash')} AS text_key"
+    columns += ", text_hash IS NOT DISTINCT FROM hash AS found_by_text"
+    rows = con.sql(f"SELECT {columns} FROM ({hashed})").to_arrow_table()
     embeddings, gone = _matrix(rows.column("embedding").combine_chunks(), card.encoder.width)
     texts, digest = rows.column("text"), rows.column("digest")
     gone |= np.asarray(texts.is_null()) | ~np.asarray(rows.column("found_by_text"))
@@ -217,7 +223,8 @@ def _text_keys(con: duckdb.DuckDBPyConnection, texts: Sequence[str]) -> Digests:
     """Hashes of texts as `read_rows` computes them."""
     con.register(_SEALS, pa.table({"text": pa.array(texts, pa.string())}))
     try:
-        keys = con.sql(f"SELECT md5_number_lower(text) AS key FROM {_SEALS}").to_arrow_table().column("key")
+        query = f"SELECT {_text_key_sql(text_hash_sql('text'))} AS key FROM {_SEALS}"
+        keys = con.sql(query).to_arrow_table().column("key")
     finally:
         con.unregister(_SEALS)
     return np.asarray(keys, dtype=np.uint64)

@@ -183,4 +183,4 @@ class TestTokenizer:
 
     def test_nested_ones_are_refused(self) -> None:
         with pytest.raises(ArtifactError, match="nested too deeply"):
-            RowTokenizer('{"normalizer": ' + "[" * 200_000 + "]" * 200_000 + "}")
+            RowTokenizer('{"x": ' + "[" * 200_000 + "]" * 200_000 + "}")
