@@ -29,7 +29,8 @@ import torch
 from torch import Tensor, nn
 
 from relsql.blocks import Block, BlockLayout, FloatArray, category_count
-from relsql.errors import ExportError, ParityError
+from relsql.component_checks import check_component
+from relsql.errors import ArtifactError, ExportError, ParityError
 from relsql.graph_inputs import (
     graph_feed,
     graph_input_names,
@@ -304,6 +305,7 @@ def _largest_difference(
 
     `rounding` allows ten times torch's own distance from double precision, if that is more than the tolerance.
     """
+    check_operators(name, content)
     try:
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     except Exception as error:
@@ -328,6 +330,16 @@ def _largest_difference(
             )
         worst = max(worst, difference)
     return worst
+
+
+def check_operators(name: str, content: bytes) -> None:
+    """Raise ExportError if scoring would refuse the component: a newer torch may write operators unknown to it."""
+    try:
+        check_component(name, content, model="MODEL", task="TASK")
+    except ArtifactError as error:
+        raise ExportError(
+            f"torch exports what scoring refuses: {error.problem}", expected="the torch version of constraints.txt"
+        ) from error
 
 
 def _difference(found: FloatArray, expected: FloatArray) -> float:

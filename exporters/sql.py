@@ -18,7 +18,7 @@ from relsql.card import ModelCard
 from relsql.head import DAYS_PER_YEAR, LARGEST_LOG
 from relsql.indexes import Indexed
 from relsql.latest import AS_OF, ENTITY, SEED
-from relsql.publications import comment_start, new_texts_view, texts_table
+from relsql.publications import comment_start, new_texts_view, texts_table, weights_table
 from relsql.references import function_names
 from relsql.row_embeddings import table_name
 from relsql.schema import DEFAULT_SCHEMA, RELSQL_SCHEMA, Table
@@ -47,7 +47,7 @@ class SqlModel:
     @property
     def weights_table(self) -> str:
         """Name of the table of weights within schema `relsql`."""
-        return f"weights_{self.card.identity}"
+        return weights_table(self.card.identity)
 
     def views(self) -> list[tuple[str, str]]:
         """Names within schema `relsql` and queries of the views over the tables that the model reads."""
@@ -212,16 +212,19 @@ class SqlModel:
 
     def _scored_sql(self, kept: list[str]) -> str:
         """Score, status and the rest of the result of every seed; those whose entity is not known have no score."""
-        stale = self.card.stale_after_days
+        stale, score = self.card.stale_after_days, self._score_sql()
+        # NaN is greater than any number.
+        valid = f"{score} BETWEEN " + ("0 AND 1" if self.card.task.is_classification else "-1e308 AND 1e308")
         status = [
             "WHEN raw.raw IS NULL THEN 'unknown_entity'",
+            f"WHEN NOT ({valid}) THEN 'error'",
             "WHEN heard.pending > 0 THEN 'text_pending'",
             "WHEN heard.evidence = 0 THEN 'no_history'",
             *([f"WHEN heard.newest_days > {literal(float(stale))} THEN 'stale'"] if stale is not None else []),
         ]
         return (
             f"SELECT {', '.join(f'heard.{column}' for column in (ENTITY, AS_OF, *kept))},\n"
-            f"    {self._score_sql()} AS score,\n"
+            f"    CASE WHEN {valid} THEN {score} END AS score,\n"
             f"    CASE {' '.join(status)} ELSE 'ok' END AS status,\n"
             f"    CAST(CASE WHEN raw.raw IS NULL THEN 0 ELSE heard.evidence END AS INTEGER) AS evidence,\n"
             f"    {self.card.version} AS version\n"

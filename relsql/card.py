@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+from functools import cached_property
 
 import msgspec
 
 from relsql.blocks import BlockLayout
-from relsql.errors import ArtifactError
+from relsql.card_checks import MAX_CARD_BYTES, card_problem
+from relsql.errors import ArtifactError, RelsqlError
 from relsql.features import NodeInputs
 from relsql.gather import Gather
 from relsql.paths import Path
@@ -30,7 +32,7 @@ class EncoderCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     denoising: dict[str, float | None]
 
 
-class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """Description of one model version.
 
     Attributes:
@@ -85,20 +87,33 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         digests = "".join(f"{name}={digest}" for name, digest in sorted(self.sha256.items()))
         return hashlib.sha256(f"{self.name}:{self.version}:{self.fingerprint}:{digests}".encode()).hexdigest()[:12]
 
+    @cached_property
+    def origin(self) -> str:
+        """Where the card was read: the database file, or empty; see `from_json`."""
+        return ""
+
+    @cached_property
+    def functions_id(self) -> str:
+        """12 hex digits that end the names of SQL functions: of all that they depend on, and of where it is stored.
+
+        Copies of a file may hold other row embeddings, and all databases of a process share its functions.
+        """
+        return hashlib.sha256(f"{self.origin}\n{self.to_json()}".encode()).hexdigest()[:12]
+
     @property
     def text_function(self) -> str:
         """Name of the SQL function that numbers row texts."""
-        return f"relsql_text_{self.identity}"
+        return f"relsql_text_{self.functions_id}"
 
     @property
     def score_function(self) -> str:
         """Name of the SQL function that scores gathered rows."""
-        return f"relsql_score_{self.identity}"
+        return f"relsql_score_{self.functions_id}"
 
     @property
     def encode_function(self) -> str:
         """Name of the SQL function that embeds a row text."""
-        return f"relsql_encode_{self.identity}"
+        return f"relsql_encode_{self.functions_id}"
 
     @property
     def entity(self) -> Table:
@@ -108,7 +123,9 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def message_functions(self) -> dict[str, str]:
         """Names of the SQL functions that turn the rows of hubs into messages, by path."""
-        return {path.name: f"relsql_message_{self.identity}_{i}" for i, path in enumerate(self.paths) if path.shared}
+        return {
+            path.name: f"relsql_message_{self.functions_id}_{i}" for i, path in enumerate(self.paths) if path.shared
+        }
 
     def gather(self, catalog: str) -> Gather:
         """The scoring query's builder for the database attached as `catalog`."""
@@ -127,30 +144,53 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return msgspec.json.format(msgspec.json.encode(self), indent=2).decode()
 
     @classmethod
-    def from_json(cls, text: str) -> ModelCard:
+    def from_json(cls, text: str, origin: str = "") -> ModelCard:
         """Read a card.
+
+        Args:
+            text: JSON.
+            origin: the database file that it is stored in.
 
         Raises:
             ArtifactError: the card was written by a newer relsql, or is damaged.
         """
+        if len(text) > MAX_CARD_BYTES:
+            raise _damaged(f"it has {len(text):,} characters, more than {MAX_CARD_BYTES:,}")
         try:
-            found = msgspec.json.decode(text, type=_Format).format
-            if found > CARD_FORMAT:
-                raise ArtifactError(
-                    f"the model card has format {found}, this relsql reads up to {CARD_FORMAT}",
-                    fix="pip install --upgrade relsql",
-                )
-            if found < CARD_FORMAT:
-                raise ArtifactError(
-                    f"the model card has format {found}, of an earlier relsql that gathered other columns",
-                    expected=f"format {CARD_FORMAT}",
-                    fix="relsql train FILE TASK --name NAME",
-                )
-            return msgspec.json.decode(text, type=cls)
-        except msgspec.MsgspecError as error:
-            raise ArtifactError(
-                f"the model card is damaged: {error}", fix="relsql train FILE TASK --name NAME"
-            ) from error
+            _check_format(msgspec.json.decode(text, type=_Format).format)
+            card = msgspec.json.decode(text, type=cls)
+        except RecursionError as error:
+            raise _damaged("it is nested too deeply") from error
+        # A task checks itself, and a text may hold half a character.
+        except (msgspec.MsgspecError, UnicodeError) as error:
+            raise _damaged(str(error)) from error
+        except ArtifactError:
+            raise
+        except RelsqlError as error:
+            raise _damaged(error.problem) from error
+        problem = card_problem(card)
+        if problem:
+            raise _damaged(problem)
+        card.__dict__["origin"] = origin
+        return card
+
+
+def _check_format(found: int) -> None:
+    if found > CARD_FORMAT:
+        raise ArtifactError(
+            f"the model card has format {found}, this relsql reads up to {CARD_FORMAT}",
+            fix="pip install --upgrade relsql",
+        )
+    if found < CARD_FORMAT:
+        raise ArtifactError(
+            f"the model card has format {found}, of an earlier relsql that gathered other columns",
+            expected=f"format {CARD_FORMAT}",
+            fix="relsql train FILE TASK --name NAME",
+        )
+
+
+def _damaged(problem: str) -> ArtifactError:
+    return ArtifactError(f"the model card is damaged: {problem}", fix="relsql train FILE TASK --name NAME")
 
 
 class _Format(msgspec.Struct):

@@ -161,7 +161,11 @@ def _model_infos(con: duckdb.DuckDBPyConnection, catalog: str) -> tuple[ModelInf
         return ()
     query = "SELECT name, version, status, task, created::VARCHAR, metrics FROM "
     rows = con.execute(f"{query} {relsql_table(catalog, 'models')} ORDER BY name, version").fetchall()
-    return tuple(ModelInfo(*row) for row in rows)
+    # What is gone from a damaged row is shown as a question mark.
+    return tuple(
+        ModelInfo(name or "?", version or 0, status or "?", task or "?", created, metrics)
+        for name, version, status, task, created, metrics in rows
+    )
 
 
 def render_text(report: Inspection) -> str:

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, fields, replace
 
 import duckdb
 
-from relsql.errors import DatabaseError
+from relsql.errors import ArtifactError, DatabaseError
 from relsql.names import ObjectName, Relation, find_relation, split_name
 from relsql.schema import DEFAULT_SCHEMA, has_relsql_table
 from relsql.sql import literal
-from relsql.store import ensure_table, relsql_table
+from relsql.store import SealedRow, ensure_table, read_sealed, relsql_table, seal_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +75,34 @@ _COLUMNS = ", ".join(f.name for f in fields(ScoreJob))
 _COMMENT = "scores written by relsql, "
 
 
-def read_job(con: duckdb.DuckDBPyConnection, catalog: str, target: str) -> ScoreJob | None:
-    """The job of a table, if there is one."""
+def read_job(
+    con: duckdb.DuckDBPyConnection, catalog: str, target: str, *, damaged_too: bool = False
+) -> ScoreJob | None:
+    """The job of a table, if there is one; a damaged one only for those who replace it.
+
+    Raises:
+        ArtifactError: its row is damaged.
+    """
     if not has_relsql_table(con, catalog, "score_jobs"):
         return None
-    table = relsql_table(catalog, "score_jobs")
-    query = f"SELECT {_COLUMNS} FROM (SELECT * REPLACE (CAST(as_of AS VARCHAR) AS as_of) FROM {table}) WHERE target = ?"
-    rows = con.execute(query, [target]).fetchall()
+    rows = read_sealed(con, catalog, "score_jobs", "target = ?", [target])
     if not rows:
         return None
-    job = ScoreJob(*rows[0])
-    return replace(job, bounds=tuple(job.bounds))
+    if not damaged_too:
+        check_job_row(rows[0])
+    values = rows[0].values
+    return ScoreJob(**values | {"bounds": tuple(values["bounds"] or ())})
+
+
+def check_job_row(row: SealedRow) -> None:
+    """Raise ArtifactError if a job's row is not what was written: its scores could be of other entities or times."""
+    if row.intact is False or any(value is None for value in row.values.values()):
+        target, model = row.values["target"], row.values["model"]
+        raise ArtifactError(
+            f"the job of table '{target}' in relsql.score_jobs is damaged",
+            expected="the row that relsql score wrote",
+            fix=f"relsql score FILE {model} --into {target} --overwrite",
+        )
 
 
 def save_job(con: duckdb.DuckDBPyConnection, catalog: str, job: ScoreJob) -> None:
@@ -97,6 +114,7 @@ def save_job(con: duckdb.DuckDBPyConnection, catalog: str, job: ScoreJob) -> Non
     values = [list(value) if isinstance(value, tuple) else value for value in values]
     query = f"INSERT INTO {table} ({_COLUMNS}, started, updated) VALUES ({', '.join('?' * (len(names) + 2))})"
     con.execute(query, [*values, _now(), _now()])
+    seal_rows(con, catalog, "score_jobs", "target = ?", [job.target])
 
 
 def advance_job(con: duckdb.DuckDBPyConnection, catalog: str, job: ScoreJob, *, entities: int, scored: int) -> ScoreJob:
@@ -116,6 +134,7 @@ def advance_job(con: duckdb.DuckDBPyConnection, catalog: str, job: ScoreJob, *, 
             expected="one job at a time for each table",
             fix=f"relsql score FILE {job.model} --into {job.target}",
         )
+    seal_rows(con, catalog, "score_jobs", "target = ?", [job.target])
     return after
 
 

@@ -21,6 +21,9 @@ TOLERANCE = 1e-5
 ENTITIES = 200
 """So many entities are scored at each moment."""
 
+RUN_SECONDS = 60.0
+"""The most that one run of an ONNX component may take; a batch takes some hundredths of a second."""
+
 _Result = tuple[float | None, str, int]
 """Score, status and evidence."""
 
@@ -67,6 +70,7 @@ def measure_parity(
     """
     from exporters.modules import load_modules, score_blocks
     from udfs.attach import load_scorer, register_functions
+    from udfs.components import time_limit
     from udfs.macros import score_argument
 
     con.execute(f"CREATE OR REPLACE TEMP TABLE {_SEEDS} AS {sealed(_seeds_sql(catalog, card))}")
@@ -86,7 +90,8 @@ def measure_parity(
 
     gather = card.gather(catalog)
     select = f"seed.{ENTITY}, seed.{AS_OF}, {card.score_function}({score_argument(gather)}) AS result"
-    onnx = _results(con, sealed(gather.query(seeds, select=select)))
+    with time_limit(RUN_SECONDS):
+        onnx = _results(con, sealed(gather.query(seeds, select=select)))
     _, full, _ = function_names(card.name)
     sql = _results(con, f"SELECT {ENTITY}, {AS_OF}, {ident(full)}({ENTITY}, as_of := {AS_OF}) AS result FROM ({seeds})")
     con.execute(f"DROP TABLE temp.{_SEEDS}")

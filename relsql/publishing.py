@@ -25,6 +25,8 @@ from relsql.parity import TOLERANCE, Parity, measure_parity
 from relsql.publications import (
     PUBLICATION_FORMAT,
     changed_sql,
+    check_publication,
+    record_objects,
     remove_publication,
     require_known_format,
     require_published,
@@ -32,7 +34,7 @@ from relsql.publications import (
 )
 from relsql.references import function_names
 from relsql.refreshing import store_embeddings
-from relsql.registry import active_card, check_drift, read_artifacts
+from relsql.registry import active_card, check_drift, check_stored, read_artifacts
 from relsql.row_embeddings import create_table
 from relsql.runs import TrainProgress, keyboard_interrupts
 from relsql.schema import RELSQL_SCHEMA, current_catalog, read_schema
@@ -55,6 +57,7 @@ class Published:
         macros: names of the macros.
         parity: how close the three ways to score are; None when it is only looked up.
         seconds: that publishing took.
+        without_digest: what an earlier build wrote, which had no digests that could be checked.
     """
 
     model: str
@@ -62,6 +65,7 @@ class Published:
     macros: tuple[str, ...]
     parity: Parity | None = None
     seconds: float = 0.0
+    without_digest: tuple[str, ...] = ()
 
 
 def publish(con: duckdb.DuckDBPyConnection, model: str, *, progress: TrainProgress | None = None) -> Published:
@@ -135,7 +139,10 @@ def unpublish(con: duckdb.DuckDBPyConnection, model: str) -> None:
 
 
 def selftest(con: duckdb.DuckDBPyConnection, model: str) -> Published:
-    """Compare a published model with torch and onnxruntime again, on the tables as they are now.
+    """Check all that is stored of a published model, and compare it with torch and onnxruntime.
+
+    The card, the artefacts, all row embeddings, jobs and the published tables, views and macros are compared with their
+    digests. A component that runs for too long is stopped.
 
     Args:
         con: a connection whose current database holds the model; it may be read-only.
@@ -143,11 +150,13 @@ def selftest(con: duckdb.DuckDBPyConnection, model: str) -> Published:
 
     Raises:
         ModelError: the model is not published, or an object of it is gone. SchemaDriftError: the tables changed.
-            ArtifactError: the model is damaged. ParityError: the scores differ.
+            ArtifactError: the model is damaged. ParityError: the scores differ. ScoringError: a component does not end.
     """
     started = time.perf_counter()
     catalog = current_catalog(con)
     card = active_card(con, catalog, model)
+    artifacts = read_artifacts(con, catalog, card)
+    without_digest = check_stored(con, catalog, card)
     _, version = require_published(con, catalog, card.name)
     if version != card.version:
         raise ModelError(
@@ -155,14 +164,15 @@ def selftest(con: duckdb.DuckDBPyConnection, model: str) -> Published:
             fix=f"relsql publish FILE {model}",
         )
     check_drift(card, read_schema(con, catalog))
-    artifacts = read_artifacts(con, catalog, card)
+    without_digest += () if check_publication(con, catalog, card) else ("plain SQL",)
     with task_cursor(con, catalog) as cursor:
         try:
             parity = measure_parity(cursor, catalog, card, artifacts)
         except (duckdb.CatalogException, duckdb.BinderException) as error:
             raise changed_sql(model, error) from error
     _require_parity(card, parity)
-    return Published(card.name, version, function_names(card.name), parity, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return Published(card.name, version, function_names(card.name), parity, seconds, without_digest)
 
 
 def copy_database(source: Path, target: Path, storage_version: str | None = None) -> None:
@@ -237,7 +247,9 @@ def _record(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, parit
     now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0)
     table = ensure_table(con, catalog, "publications")
     values = [card.name, card.version, card.identity, PUBLICATION_FORMAT, now, relsql.__version__]
-    con.execute(f"INSERT INTO {table} VALUES (?, ?, ?, ?, ?, ?)", values)
+    columns = "model, version, identity, format, published, relsql_version"
+    con.execute(f"INSERT INTO {table} ({columns}) VALUES (?, ?, ?, ?, ?, ?)", values)
+    record_objects(con, catalog, card)
     models = ensure_table(con, catalog, "models")
     query = f"UPDATE {models} SET sql_difference = ? WHERE name = ? AND version = ?"
     con.execute(query, [parity.largest, card.name, card.version])

@@ -16,13 +16,13 @@ import duckdb
 
 from relsql.card import ModelCard
 from relsql.corpus import row_text_queries
-from relsql.publications import add_texts, published_texts
+from relsql.publications import add_texts, remove_texts
 from relsql.registry import active_card, check_drift, read_artifacts
-from relsql.row_embeddings import add_embeddings, create_table, stored_sql, text_hash_sql
+from relsql.row_embeddings import add_embeddings, create_table, remove_damaged, stored_sql, text_hash_sql
 from relsql.runs import TrainProgress, keyboard_interrupts
 from relsql.schema import current_catalog, read_schema
 from relsql.splits import task_cursor
-from relsql.store import require_writable, transaction
+from relsql.store import ensure_table, require_writable, transaction
 
 CHUNK_TEXTS = 8_192
 """Texts that are encoded and committed together."""
@@ -41,6 +41,7 @@ class Refreshed:
         new: texts that were embedded.
         pruned: embeddings that were removed because no row has their text.
         seconds: in all.
+        repaired: damaged embeddings that were removed; they are among `new` where a row has their text.
     """
 
     model: str
@@ -50,6 +51,7 @@ class Refreshed:
     new: int
     pruned: int
     seconds: float
+    repaired: int = 0
 
 
 def refresh(
@@ -63,6 +65,7 @@ def refresh(
     """Store the embeddings of all committed rows that a version of a model reads and that have none yet.
 
     Scores do not change, they only take less time: a text without stored embedding is encoded when a query meets it.
+    All stored embeddings are checked, and damaged ones encoded again; those of an earlier build get their digests.
     Where the version is published, its plain SQL knows the texts from then on.
 
     Args:
@@ -102,13 +105,23 @@ def store_embeddings(
     started = time.perf_counter()
     report = progress or _silent
     report("read", 0.0, {})
+    repaired = _check_stored(cursor, catalog, card)
     rows, texts = _collect_texts(cursor, catalog, card)
     new = _collect_missing(cursor, catalog, card)
     report("read", 1.0, {"rows": rows, "texts": texts, "new": new})
     if new:
         _embed_missing(cursor, catalog, card, new, threads, report)
     pruned = _prune(cursor, catalog, card, report) if prune else 0
-    return Refreshed(card.name, card.version, rows, texts, new, pruned, time.perf_counter() - started)
+    return Refreshed(card.name, card.version, rows, texts, new, pruned, time.perf_counter() - started, repaired)
+
+
+def _check_stored(cursor: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> int:
+    """Check the stored embeddings and remove damaged ones, or give digests to those of an earlier build."""
+    with transaction(cursor):
+        ensure_table(cursor, catalog, "models")
+        repaired = remove_damaged(cursor, catalog, card)
+        create_table(cursor, catalog, card)
+    return repaired
 
 
 def _collect_texts(cursor: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> tuple[int, int]:
@@ -159,7 +172,7 @@ def _embed_missing(
     for texts in _chunks(cursor, new):
         embeddings = encoder.encode(texts)
         with transaction(cursor):
-            add_embeddings(cursor, table, texts, embeddings)
+            add_embeddings(cursor, table, card, texts, embeddings)
         texts_done += len(texts)
         # Time goes with length, and the short texts come first.
         characters_done += sum(map(len, texts))
@@ -181,9 +194,7 @@ def _prune(cursor: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, rep
         table = create_table(cursor, catalog, card)
         unused = f"text_hash NOT IN (SELECT text_hash FROM {_TEXTS})"
         [(pruned,)] = cursor.execute(f"DELETE FROM {table} WHERE {unused}").fetchall()
-        published = published_texts(cursor, catalog, card)
-        if published:
-            cursor.execute(f"DELETE FROM {published} WHERE {unused}")
+        remove_texts(cursor, catalog, card, unused)
     report("prune", 1.0, {"removed": pruned})
     return int(pruned)
 

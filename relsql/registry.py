@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -13,12 +14,13 @@ import duckdb
 from relsql.blocks import FloatArray
 from relsql.card import ModelCard
 from relsql.errors import ArtifactError, ModelError, SchemaDriftError, nearest
+from relsql.job_store import check_job_row
 from relsql.names import fold, stored_name
 from relsql.publications import published
 from relsql.references import BEST, choose_version, parse_reference, require_new_name
-from relsql.row_embeddings import add_embeddings, create_table, drop_embeddings
+from relsql.row_embeddings import add_embeddings, check_embeddings, create_table, drop_embeddings
 from relsql.schema import Schema, has_relsql_table
-from relsql.store import ensure_table, relsql_table, rows_sql
+from relsql.store import SealedRow, ensure_table, has_column, read_sealed, relsql_table, rows_sql, seal_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,8 @@ class ModelRow:
     """One row of `relsql.models`.
 
     `status` is `active` (what `predict_<name>` calls) or `retired`. `activated` says when the version last became the
-    active one, UTC, and `request` what it was trained from, see `relsql.request`; earlier builds noted neither.
+    active one, UTC, and `request` what it was trained from, see `relsql.request`; earlier builds noted neither. A row
+    that was damaged has `?` for a text that is gone, and no metrics; `read_card` is what refuses it.
     """
 
     name: str
@@ -34,7 +37,7 @@ class ModelRow:
     status: str
     task: str
     task_type: str
-    created: datetime
+    created: datetime | None
     metrics: dict[str, float]
     sha256: str
     activated: datetime | None
@@ -48,10 +51,42 @@ def read_models(con: duckdb.DuckDBPyConnection, catalog: str) -> tuple[ModelRow,
     query = f"""SELECT name, version, status, task, task_type, created, metrics, sha256, activated, request
                 FROM {rows_sql(catalog, "models")} ORDER BY name, version"""
     rows = con.execute(query).fetchall()
-    return tuple(
-        ModelRow(name, version, status, task, task_type, created, json.loads(metrics), sha256, activated, request)
-        for name, version, status, task, task_type, created, metrics, sha256, activated, request in rows
+    return tuple(_model_row(*row) for row in rows)
+
+
+def _model_row(
+    name: str | None,
+    version: int | None,
+    status: str | None,
+    task: str | None,
+    task_type: str | None,
+    created: datetime | None,
+    metrics: str | None,
+    sha256: str | None,
+    activated: datetime | None,
+    request: str | None,
+) -> ModelRow:
+    """A row as it is stored, damaged or not: what lists and repairs models has to read those too."""
+    return ModelRow(
+        name or "?",
+        version or 0,
+        status or "?",
+        task or "?",
+        task_type or "?",
+        created,
+        _metrics(metrics),
+        sha256 or "?",
+        activated,
+        request,
     )
+
+
+def _metrics(text: str | None) -> dict[str, float]:
+    try:
+        found = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) and all(isinstance(x, int | float) for x in found.values()) else {}
 
 
 def read_versions(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> tuple[ModelRow, ...]:
@@ -75,10 +110,12 @@ def find_model(con: duckdb.DuckDBPyConnection, catalog: str, reference: str) -> 
     """The version that a reference names: `dnf` the active one, `dnf@2`, `dnf@best`, `dnf@previous`.
 
     Raises:
-        ModelError: there is no such model or version.
+        ModelError: there is no such model or version. ArtifactError: the registry does not say which one is active.
     """
     wanted = parse_reference(reference)
     versions = read_versions(con, catalog, wanted.name)
+    if not isinstance(wanted.version, int):
+        check_active(versions)
     return choose_version(wanted, versions, readable_cards(con, catalog, versions) if wanted.version == BEST else {})
 
 
@@ -92,17 +129,75 @@ def active_card(con: duckdb.DuckDBPyConnection, catalog: str, reference: str) ->
     return read_card(con, catalog, model.name, model.version)
 
 
-def read_card(con: duckdb.DuckDBPyConnection, catalog: str, name: str, version: int) -> ModelCard:
-    """The card of one model version.
+def check_active(versions: Sequence[ModelRow]) -> None:
+    """Check that at most one version of a model is active, and that it is the one that became so last.
 
     Raises:
-        ModelError: there is no such version. ArtifactError: the card is damaged or too new.
+        ArtifactError: several are, or the order of their times says another.
     """
-    query = f"SELECT card FROM {relsql_table(catalog, 'models')} WHERE name = ? AND version = ?"
-    rows = con.execute(query, [name, version]).fetchall()
+    active = [model for model in versions if model.status == "active"]
+    if not active:
+        return
+    name, listed = active[0].name, " and ".join(str(model.version) for model in active)
+    if len(active) > 1:
+        problem = f"model '{name}' has {len(active)} active versions, {listed}"
+        raise ArtifactError(problem, expected="one", fix=f"relsql promote FILE {name} VERSION")
+    latest = max((model.activated for model in versions if model.activated), default=None)
+    if latest is not None and active[0].activated != latest:
+        raise ArtifactError(
+            f"model '{name}': version {listed} is active, but another one was made active after it",
+            expected="the active version to be the last one that became so",
+            fix=f"relsql promote FILE {name} VERSION",
+        )
+
+
+def read_card(con: duckdb.DuckDBPyConnection, catalog: str, name: str, version: int) -> ModelCard:
+    """The card of one model version, after its row was checked.
+
+    Raises:
+        ModelError: there is no such version. ArtifactError: its row or card is damaged, or the card is too new.
+    """
+    rows = read_sealed(con, catalog, "models", "name = ? AND version = ?", [name, version])
     if not rows:
         raise ModelError(f"model '{name}' has no version {version}", fix="relsql models FILE")
-    return ModelCard.from_json(rows[0][0])
+    if len(rows) > 1:
+        raise _damaged_row(name, version, rows[0], f"is there {len(rows)} times")
+    [row] = rows
+    if row.values["card"] is None:
+        raise _damaged_row(name, version, row, "has no card")
+    try:
+        card = ModelCard.from_json(row.values["card"], database_path(con, catalog))
+    except ArtifactError as error:
+        fix = (error.fix or "").replace("TASK --name NAME", f"{row.values['task'] or 'TASK'} --name {name}")
+        problem = f"model '{name}' version {version}: {error.problem}"
+        raise ArtifactError(problem, expected=error.expected, fix=fix) from error
+    if row.intact is False:
+        raise _damaged_row(name, version, row, "does not have the digest that was written with it")
+    for column, expected in (
+        ("name", card.name),
+        ("version", card.version),
+        ("task", card.task.name),
+        ("task_type", card.task.task_type),
+        ("sha256", card.identity),
+    ):
+        if row.values[column] != expected:
+            raise _damaged_row(name, version, row, f"has the {column} {row.values[column]}, its card {expected}")
+    return card
+
+
+def _damaged_row(name: str, version: int, row: SealedRow, problem: str) -> ArtifactError:
+    task = row.values["task"] or "TASK"
+    return ArtifactError(
+        f"the row of model '{name}' version {version} in relsql.models is damaged: it {problem}",
+        expected="the row that training wrote",
+        fix=f"relsql train FILE {task} --name {name}",
+    )
+
+
+def database_path(con: duckdb.DuckDBPyConnection, catalog: str) -> str:
+    """Where a database is stored: its path, or its name if it is in memory."""
+    rows = con.execute("SELECT path FROM duckdb_databases() WHERE database_name = ?", [catalog]).fetchall()
+    return os.path.realpath(rows[0][0]) if rows and rows[0][0] else f":memory:{catalog}"
 
 
 def readable_cards(con: duckdb.DuckDBPyConnection, catalog: str, versions: Sequence[ModelRow]) -> dict[int, ModelCard]:
@@ -111,7 +206,7 @@ def readable_cards(con: duckdb.DuckDBPyConnection, catalog: str, versions: Seque
     for model in versions:
         try:
             cards[model.version] = read_card(con, catalog, model.name, model.version)
-        except ArtifactError:
+        except (ArtifactError, ModelError):
             continue
     return cards
 
@@ -123,7 +218,8 @@ def read_artifacts(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard
         ArtifactError: one is missing or its bytes do not have the digest.
     """
     query = f"SELECT name, bytes FROM {relsql_table(catalog, 'artifacts')} WHERE model = ? AND version = ?"
-    found = {name: bytes(content) for name, content in con.execute(query, [card.name, card.version]).fetchall()}
+    rows = con.execute(query, [card.name, card.version]).fetchall()
+    found = {name: bytes(content) for name, content in rows if content is not None}
     for name, digest in card.sha256.items():
         retrain = f"relsql train FILE {card.task.name} --name {card.name}"
         if name not in found:
@@ -138,6 +234,32 @@ def read_artifacts(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard
     return {name: found[name] for name in card.sha256}
 
 
+def find_damage(con: duckdb.DuckDBPyConnection, catalog: str, models: Sequence[ModelRow]) -> list[str]:
+    """What is wrong with the rows and cards of models, one line each; nothing of them is run."""
+    found: dict[str, None] = {}
+    for model in models:
+        try:
+            check_active([other for other in models if other.name == model.name])
+            read_card(con, catalog, model.name, model.version)
+        except (ArtifactError, ModelError) as error:
+            found[str(error)] = None
+    return list(found)
+
+
+def check_stored(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> tuple[str, ...]:
+    """Check all that is stored of a version beside its artefacts; returns what has no digests yet.
+
+    Raises:
+        ArtifactError: something is damaged.
+    """
+    without = [] if has_column(con, catalog, "models", "digest") else ["card"]
+    without += [] if check_embeddings(con, catalog, card) else ["row embeddings"]
+    if has_relsql_table(con, catalog, "score_jobs"):
+        for row in read_sealed(con, catalog, "score_jobs", "model = ?", [card.name]):
+            check_job_row(row)
+    return tuple(without)
+
+
 def find_trained(con: duckdb.DuckDBPyConnection, catalog: str, name: str, request: str) -> ModelRow | None:
     """The version of a model that was trained from a request: the active one if it was, else the newest.
 
@@ -147,7 +269,7 @@ def find_trained(con: duckdb.DuckDBPyConnection, catalog: str, name: str, reques
     for model in sorted(found, key=lambda model: (model.status == "active", model.version), reverse=True):
         try:
             read_artifacts(con, catalog, read_card(con, catalog, name, model.version))
-        except ArtifactError:
+        except (ArtifactError, ModelError):
             continue
         return model
     return None
@@ -155,7 +277,7 @@ def find_trained(con: duckdb.DuckDBPyConnection, catalog: str, name: str, reques
 
 def next_version(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> int:
     """One more than the highest version that a model had: numbers of versions that were dropped are not given again."""
-    numbers = [model.version for model in read_models(con, catalog) if model.name == name]
+    numbers = [model.version for model in read_models(con, catalog) if model.name == name and model.version > 0]
     if has_relsql_table(con, catalog, "runs"):
         query = f"SELECT max(version) FROM {relsql_table(catalog, 'runs')} WHERE model = ? AND version IS NOT NULL"
         numbers += [number for (number,) in con.execute(query, [name]).fetchall() if number]
@@ -185,6 +307,7 @@ def save_model(
     values += [json.dumps(card.metrics), card.to_json(), card.identity, None, request]
     columns = "name, version, status, task, task_type, created, metrics, card, sha256, activated, request"
     con.execute(f"INSERT INTO {models} ({columns}) VALUES ({', '.join('?' * len(values))})", values)
+    seal_rows(con, catalog, "models", "name = ? AND version = ?", [card.name, card.version])
     activate(con, catalog, card.name, card.version)
     stored = ensure_table(con, catalog, "artifacts")
     for name, content in artifacts.items():
@@ -195,7 +318,7 @@ def save_model(
     # cannot encode.
     found = published(con, catalog, card.name)
     drop_embeddings(con, catalog, card.name, keep=found[1] if found else None)
-    add_embeddings(con, create_table(con, catalog, card), texts, embeddings)
+    add_embeddings(con, create_table(con, catalog, card), card, texts, embeddings)
 
 
 def activate(con: duckdb.DuckDBPyConnection, catalog: str, name: str, version: int) -> None:

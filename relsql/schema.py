@@ -334,11 +334,26 @@ def read_declarations(
     if has_relsql_table(con, catalog, "schema_tables"):
         query = f"SELECT table_name, primary_key, time_column, origin FROM {prefix}.schema_tables"
         for name, primary_key, time_column, origin in con.execute(query).fetchall():
+            _require_names("schema_tables", "table_name", [name, *(primary_key or ())])
             tables[name] = (tuple(primary_key or ()), time_column, origin)
     if has_relsql_table(con, catalog, "schema_links"):
         query = f"""SELECT child_table, child_columns, parent_table, parent_columns, origin, removed
                     FROM {prefix}.schema_links ORDER BY ALL ASC NULLS LAST"""
         for child, child_columns, parent, parent_columns, origin, is_removed in con.execute(query).fetchall():
+            names = [child, parent, *(child_columns or [None]), *(parent_columns or [None])]
+            _require_names("schema_links", "child_table", names)
             link = Link(child, tuple(child_columns), parent, tuple(parent_columns), origin)
             (removed if is_removed else links).append(link)
     return tables, tuple(links), tuple(removed)
+
+
+def _require_names(table: str, key: str, names: list[str | None]) -> None:
+    """Raise SchemaError if a declaration was damaged: a name in it is gone."""
+    if None in names:
+        known = next((name for name in names if name), None)
+        condition = f"{key} = '{known}'" if names[0] else f"{key} IS NULL"
+        raise SchemaError(
+            f"relsql.{table} has a row {f'of {known} ' if known else ''}that lacks a name",
+            expected="a table and its columns",
+            fix=f"DELETE FROM relsql.{table} WHERE {condition}, then relsql init FILE",
+        )

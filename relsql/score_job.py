@@ -120,7 +120,7 @@ def open_job(
 
     target = output_table(con, table)
     catalog = target.catalog
-    found, former = find_relation(con, target), read_job(con, catalog, target.key)
+    found, former = find_relation(con, target), read_job(con, catalog, target.key, damaged_too=overwrite)
     resumable = is_job_table(found, former)
     require_replaceable(found, f"--into {table}", overwrite=overwrite or resumable)
     attach(con, models=[model])

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
+from relsql.digests import row_digest
 from relsql.engine_errors import database_error, first_line
 from relsql.errors import DatabaseError
 from relsql.schema import DEFAULT_SCHEMA, RELSQL_SCHEMA, has_relsql_table
-from relsql.sql import qualified
+from relsql.sql import ident, literal, qualified
 
 TABLES: dict[str, str] = {
     "schema_tables": "table_name VARCHAR, primary_key VARCHAR[], time_column VARCHAR, origin VARCHAR",
@@ -28,7 +31,8 @@ TABLES: dict[str, str] = {
     ),
     "models": (
         "name VARCHAR, version INTEGER, status VARCHAR, task VARCHAR, task_type VARCHAR, created TIMESTAMP, "
-        "metrics VARCHAR, card VARCHAR, sha256 VARCHAR, activated TIMESTAMP, request VARCHAR, sql_difference DOUBLE"
+        "metrics VARCHAR, card VARCHAR, sha256 VARCHAR, activated TIMESTAMP, request VARCHAR, sql_difference DOUBLE, "
+        "digest VARCHAR"
     ),
     "artifacts": "model VARCHAR, version INTEGER, name VARCHAR, bytes BLOB, sha256 VARCHAR",
     "row_embeddings": "model VARCHAR, version INTEGER, text VARCHAR, embedding FLOAT[]",
@@ -39,10 +43,11 @@ TABLES: dict[str, str] = {
     "score_jobs": (
         "target VARCHAR, job VARCHAR, model VARCHAR, version INTEGER, identity VARCHAR, as_of TIMESTAMP, "
         "chunk_rows BIGINT, bounds VARCHAR[], changed_only BOOLEAN, chunks_done INTEGER, entities BIGINT, "
-        "scored BIGINT, started TIMESTAMP, updated TIMESTAMP"
+        "scored BIGINT, started TIMESTAMP, updated TIMESTAMP, digest VARCHAR"
     ),
     "publications": (
-        "model VARCHAR, version INTEGER, identity VARCHAR, format INTEGER, published TIMESTAMP, relsql_version VARCHAR"
+        "model VARCHAR, version INTEGER, identity VARCHAR, format INTEGER, published TIMESTAMP, "
+        "relsql_version VARCHAR, objects VARCHAR, digest VARCHAR"
     ),
     "score_fingerprints": "target VARCHAR, entity VARCHAR, fingerprint UBIGINT",
 }
@@ -50,6 +55,28 @@ TABLES: dict[str, str] = {
 
 The tables of `relsql.row_embeddings` depend on the model and are not listed; the one that is belongs to older files.
 """
+
+SEALED = {
+    "models": ("name", "version", "task", "task_type", "created", "metrics", "card", "sha256", "request"),
+    "publications": ("model", "version", "identity", "format", "published", "relsql_version", "objects"),
+    "score_jobs": (
+        *("target", "job", "model", "version", "identity", "as_of", "chunk_rows", "bounds", "changed_only"),
+        *("chunks_done", "entities", "scored"),
+    ),
+}
+"""Columns by table that the digest of a row covers; see `docs/decisions/0016-digests.md` for why no others."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealedRow:
+    """A row of a table in `SEALED`.
+
+    `values` are those of the columns that its digest covers, times as text. `intact` says whether they have the digest
+    that was written with them; None where the table has none, because an earlier build wrote it.
+    """
+
+    values: dict[str, Any]
+    intact: bool | None
 
 
 _NOTHING_EXTERNAL: dict[str, str | bool | int | float | list[str]] = {
@@ -91,10 +118,50 @@ def ensure_table(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> str
             expected=f"the columns {', '.join(ours)}",
             fix=f"ALTER TABLE {table} RENAME TO another_name",
         )
-    for column in TABLES[name].split(", "):
-        if column.split()[0] not in known:
-            con.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
+    missing = [column for column in TABLES[name].split(", ") if column.split()[0] not in known]
+    for column in missing:
+        con.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
+    if "digest VARCHAR" in missing:
+        seal_rows(con, catalog, name)
     return table
+
+
+def seal_rows(
+    con: duckdb.DuckDBPyConnection, catalog: str, name: str, where: str = "true", parameters: Sequence[object] = ()
+) -> None:
+    """Write the digests of the rows of a relsql table that meet a condition. The caller owns the transaction."""
+    table = relsql_table(catalog, name)
+    rows = con.execute(f"SELECT rowid, {_sealed_sql(name)} FROM {table} WHERE {where}", parameters).fetchall()
+    for rowid, *values in rows:
+        con.execute(f"UPDATE {table} SET digest = ? WHERE rowid = ?", [row_digest(values), rowid])
+
+
+def read_sealed(
+    con: duckdb.DuckDBPyConnection, catalog: str, name: str, where: str = "true", parameters: Sequence[object] = ()
+) -> list[SealedRow]:
+    """The rows of a relsql table that exists which meet a condition, each compared with its digest."""
+    rows = con.execute(
+        f"SELECT digest, {_sealed_sql(name)} FROM {rows_sql(catalog, name)} WHERE {where}", parameters
+    ).fetchall()
+    sealed = has_column(con, catalog, name, "digest")
+    return [
+        SealedRow(dict(zip(SEALED[name], values, strict=True)), row_digest(values) == digest if sealed else None)
+        for digest, *values in rows
+    ]
+
+
+def has_column(con: duckdb.DuckDBPyConnection, catalog: str, table: str, column: str) -> bool:
+    """True if `relsql.<table>` has the column."""
+    query = """SELECT count(*) FROM duckdb_columns()
+               WHERE database_name = ? AND schema_name = ? AND table_name = ? AND column_name = ?"""
+    [(count,)] = con.execute(query, [catalog, RELSQL_SCHEMA, table, column]).fetchall()
+    return bool(count)
+
+
+def _sealed_sql(name: str) -> str:
+    """The sealed columns; times as text, since those of DuckDB go further than Python's."""
+    types = dict(column.split(" ", 1) for column in TABLES[name].split(", "))
+    return ", ".join(f"CAST({c} AS VARCHAR)" if types[c] == "TIMESTAMP" else c for c in SEALED[name])
 
 
 def rows_sql(catalog: str, name: str) -> str:
@@ -165,6 +232,30 @@ def require_no_log(path: Path) -> None:
             expected="the name of a file that never was, or the database back beside its log",
             fix=f"mv '{log}' elsewhere",
         )
+
+
+@contextmanager
+def foreign_database(path: str | Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
+    """Attach a DuckDB file, read-only, in a way that nothing in it runs; yields a connection and the database's name.
+
+    The current database is an empty one: a function name in a query means DuckDB's own function, never a macro of the
+    file. Queries cannot read other files, nor load extensions.
+
+    Raises:
+        DatabaseError: the file cannot be opened.
+    """
+    path = Path(path)
+    _require_database_file(path, must_exist=True)
+    name = path.stem if path.stem.lower() not in ("", "memory", "system", "temp") else f"file_{path.stem}"
+    with duckdb.connect() as con:
+        try:
+            con.execute(f"ATTACH {literal(str(path))} AS {ident(name)} (READ_ONLY)")
+        except (duckdb.Error, OSError) as error:
+            raise _open_error(path, error) from error
+        for setting in ("enable_external_access", "autoload_known_extensions", "autoinstall_known_extensions"):
+            con.execute(f"SET {setting} = false")
+        con.execute("SET lock_configuration = true")
+        yield con, name
 
 
 def _open_error(path: Path, error: Exception) -> DatabaseError:

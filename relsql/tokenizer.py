@@ -32,6 +32,12 @@ _PIECES = r"'(?:s|t|re|ve|m|ll|d)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|
 """GPT-2's pieces, which no merge joins. Its pattern has `\\s+(?!\\S)` for whitespace but the last of it; a matcher that
 goes back has no place for a million steps, so that all but the last few hundred are taken for good."""
 
+MAX_TOKENIZER_BYTES = 100_000_000
+"""That of bart-large takes 1.4 MB, one of a million tokens 40 MB."""
+
+MAX_ADDED_TOKENS = 1_000
+"""Added tokens are looked for in every text. BART has 5, and 3 row markers."""
+
 _SPACES = r"(?<![^\S\x1c-\x1f])[^\S\x1c-\x1f]++"
 """A run of whitespace, whole: Python counts four separators as whitespace that Unicode does not."""
 
@@ -98,23 +104,42 @@ class RowTokenizer:
     """
 
     def __init__(self, json: str | bytes) -> None:
+        if len(json) > MAX_TOKENIZER_BYTES:
+            raise ArtifactError(
+                f"tokenizer.json has {len(json):,} bytes", expected=f"at most {MAX_TOKENIZER_BYTES:,}", fix=_RETRAIN
+            )
         try:
             self.json = json.decode() if isinstance(json, bytes) else json
             stored = msgspec.json.decode(self.json, type=_Stored)
             tokens = _tokens_by_rank(stored.model)
             ids = [stored.model.vocab[token] for token in tokens]
             ranks = {_bytes_of(token): rank for rank, token in enumerate(tokens)}
+        except RecursionError as error:
+            raise ArtifactError("tokenizer.json cannot be read (it is nested too deeply)", fix=_RETRAIN) from error
         except (ValueError, KeyError) as error:
             reason = f"no token {error}" if isinstance(error, KeyError) else str(error)
             raise ArtifactError(f"tokenizer.json cannot be read ({reason})", fix=_RETRAIN) from error
         self._added = {token.content: token.id for token in stored.added_tokens}
         if missing := [token for token in (*SPECIAL_TOKENS, *MARKERS) if token not in self._added]:
             raise ArtifactError(f"tokenizer.json lacks the tokens {', '.join(missing)}", fix=_RETRAIN)
+        if len(self._added) > MAX_ADDED_TOKENS or "" in self._added:
+            raise ArtifactError(
+                f"tokenizer.json has {len(self._added):,} added tokens",
+                expected=f"at most {MAX_ADDED_TOKENS:,}, none empty",
+                fix=_RETRAIN,
+            )
+        known = [*stored.model.vocab.values(), *self._added.values()]
+        if min(known) < 0 or max(known) >= 2 * len(known):
+            raise ArtifactError(
+                "tokenizer.json has token ids that are no positions",
+                expected=f"ids from 0 to {len(known) - 1:,}",
+                fix=_RETRAIN,
+            )
         for first, second in pairwise(sorted(self._added)):
             # The matcher takes either where both fit.
             if second.startswith(first):
                 raise ArtifactError(f"tokenizer.json has the tokens {first} and {second}", fix=_RETRAIN)
-        self.size = 1 + max(*stored.model.vocab.values(), *self._added.values())
+        self.size = 1 + max(known)
         stripping = [re.escape(token.content) for token in stored.added_tokens if token.lstrip]
         self._stripped = re.compile(f"{_SPACES}(?={'|'.join(stripping)})") if stripping else None
         # A rank is the priority of a merge, and what comes out; the ids of a pre-trained tokenizer have another order.

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import duckdb
 
-from relsql.errors import ModelError
+from relsql.errors import ArtifactError, ModelError
 from relsql.publications import published, remove_publication
 from relsql.references import BEST, Comparison, compare_versions, parse_reference
 from relsql.registry import (
     ModelRow,
     activate,
+    check_active,
     check_drift,
     find_model,
     read_artifacts,
@@ -69,7 +70,7 @@ def promote(con: duckdb.DuckDBPyConnection, name: str, version: int | str) -> Pr
         chosen = find_model(cursor, catalog, f"{name}@{version}")
         cards = readable_cards(cursor, catalog, versions) if version == BEST else {}
         comparison = compare_versions(versions, cards) if version == BEST else None
-        if chosen.status != "active":
+        if chosen.status != "active" or not _is_settled(versions):
             card = read_card(cursor, catalog, name, chosen.version)
             check_drift(card, read_schema(cursor, catalog))
             read_artifacts(cursor, catalog, card)
@@ -77,6 +78,15 @@ def promote(con: duckdb.DuckDBPyConnection, name: str, version: int | str) -> Pr
         found = published(cursor, catalog, name)
     replaced = next((model.version for model in versions if model.status == "active"), None)
     return Promotion(name, chosen.version, replaced, chosen.metrics, found[0] if found else None, comparison)
+
+
+def _is_settled(versions: tuple[ModelRow, ...]) -> bool:
+    """True if the registry says which version is active; promoting a version is what repairs it."""
+    try:
+        check_active(versions)
+    except ArtifactError:
+        return False
+    return True
 
 
 def drop(con: duckdb.DuckDBPyConnection, model: str, *, all_versions: bool = False) -> tuple[int, ...]:

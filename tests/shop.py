@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import datetime
+import json
 from pathlib import Path
 
 import duckdb
+import msgspec
 
+from relsql.card import ModelCard
 from relsql.declare import declare_table
 from relsql.registry import find_model
 from relsql.row_embeddings import table_name
-from relsql.schema import current_catalog
-from relsql.store import transaction
+from relsql.schema import Schema, current_catalog
+from relsql.store import seal_rows, transaction
 from relsql.task import Task, save_task
 from relsql.train_options import TrainOptions
 from relsql.training import TrainedModel, train
@@ -95,6 +98,24 @@ def train_quickly(
 def embeddings_table(con: duckdb.DuckDBPyConnection, model: str = "churn") -> str:
     """The table with the row embeddings of a model."""
     return f"relsql.{table_name(find_model(con, current_catalog(con), model).sha256)}"
+
+
+def seal_models(con: duckdb.DuckDBPyConnection) -> None:
+    """Give the rows of `relsql.models` that a test has changed the digests that they would have been written with."""
+    seal_rows(con, current_catalog(con), "models")
+
+
+def rewrite_card(con: duckdb.DuckDBPyConnection, text: str, where: str = "true") -> None:
+    """Put another card into rows of `relsql.models`, and make what they and the card say of it agree."""
+    card = json.loads(text)
+    tables = msgspec.convert(card["schema"], Schema)
+    card["fingerprint"] = tables.fingerprint()
+    read = ModelCard.from_json(json.dumps(card))
+    con.execute(
+        f"UPDATE relsql.models SET card = ?, name = ?, version = ?, task = ?, sha256 = ? WHERE {where}",
+        [json.dumps(card), read.name, read.version, read.task.name, read.identity],
+    )
+    seal_models(con)
 
 
 def contents(con: duckdb.DuckDBPyConnection, *, without: str | None = None) -> dict[str, object]:

@@ -28,7 +28,7 @@ from udfs.messages import MESSAGE_SQL_TYPE
 from udfs.scorer import RESULT_SQL_TYPE, Scorer
 
 _SCORERS: dict[str, Scorer] = {}
-"""Scorers by card identity, kept for the life of the process, as the functions that call them are."""
+"""Scorers by `ModelCard.functions_id`, kept for the life of the process, as the functions that call them are."""
 
 _LOCK = threading.Lock()
 
@@ -192,14 +192,14 @@ def load_scorer(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -
     """The process's scorer of a model version, which will find the row embeddings stored in the database.
 
     Raises:
-        ArtifactError: an artefact is missing or damaged.
+        ArtifactError: an artefact is missing or damaged, or a row embedding that was read is.
     """
     with _LOCK:
-        scorer = _SCORERS.get(card.identity)
+        scorer = _SCORERS.get(card.functions_id)
     if scorer is None:
         new = Scorer(card, read_artifacts(con, catalog, card))
         with _LOCK:
-            scorer = _SCORERS.setdefault(card.identity, new)
+            scorer = _SCORERS.setdefault(card.functions_id, new)
     scorer.texts.add(*scorer.stored.attach(con, catalog))
     return scorer
 

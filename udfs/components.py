@@ -1,8 +1,10 @@
-"""The ONNX components of a model as onnxruntime sessions."""
+"""The ONNX components of a model as onnxruntime sessions, checked before they run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy.typing as npt
@@ -10,7 +12,11 @@ import onnxruntime
 
 from relsql.blocks import FloatArray
 from relsql.card import ModelCard
-from relsql.errors import ArtifactError
+from relsql.component_checks import Tensor, check_component, check_signature, signature_of
+from relsql.errors import ArtifactError, ScoringError
+
+_limit_seconds: list[float] = []
+"""Time limits of the `time_limit` blocks that are open; UDFs run on threads of DuckDB, so it is the whole process's."""
 
 
 def create_session(content: bytes, threads: int) -> onnxruntime.InferenceSession:
@@ -33,19 +39,77 @@ def create_session(content: bytes, threads: int) -> onnxruntime.InferenceSession
 def load_session(
     card: ModelCard, artifacts: Mapping[str, bytes], name: str, threads: int
 ) -> onnxruntime.InferenceSession:
-    """The session of one component of a model.
+    """The session of one component of a model, whose operators, inputs and output are what the card implies.
 
     Raises:
-        ArtifactError: onnxruntime cannot load it.
+        ArtifactError: it does more than our exporters write, does not fit the card, or onnxruntime cannot load it.
     """
+    names = {"model": card.name, "task": card.task.name}
+    # Before anything else: loading runs what depends on constants alone.
+    check_component(name, artifacts[name], **names)
     try:
-        return create_session(artifacts[name], threads)
+        session = create_session(artifacts[name], threads)
     except Exception as error:
         problem = str(error).splitlines()[0]
         raise ArtifactError(
             f"model '{card.name}': component {name} cannot be loaded: {problem}",
             fix=f"relsql train FILE {card.task.name} --name {card.name}",
         ) from error
+    expected = signature_of(card, name)
+    assert expected is not None, name
+    inputs, outputs = _tensors(session.get_inputs()), _tensors(session.get_outputs())
+    check_signature(name, inputs, outputs, expected, **names)
+    return session
+
+
+def _tensors(nodes: Sequence[Any]) -> list[Tensor]:
+    """Inputs or outputs of a session; axes that have a name, or none, depend on the batch."""
+    return [
+        Tensor(node.name, node.type, tuple(axis if isinstance(axis, int) else None for axis in node.shape))
+        for node in nodes
+    ]
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Stop every run of a component in the block that takes longer, in any thread of the process.
+
+    onnxruntime stops between two operators: a single one is always finished.
+    """
+    _limit_seconds.append(seconds)
+    try:
+        yield
+    finally:
+        _limit_seconds.remove(seconds)
+
+
+def run_session(session: onnxruntime.InferenceSession, feed: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
+    """The first output of a session.
+
+    Raises:
+        ScoringError: it took longer than the innermost `time_limit`.
+    """
+    if not _limit_seconds:
+        found: FloatArray = session.run(None, feed)[0]
+        return found
+    seconds, options, stopped = _limit_seconds[-1], onnxruntime.RunOptions(), threading.Event()
+
+    def stop() -> None:
+        stopped.set()
+        options.terminate = True
+
+    watchdog = threading.Timer(seconds, stop)
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        found = session.run(None, feed, options)[0]
+    except Exception as error:
+        if not stopped.is_set():
+            raise
+        raise ScoringError(f"a component of the model has not ended after {seconds:g} seconds") from error
+    finally:
+        watchdog.cancel()
+    return found
 
 
 class Component:
@@ -58,7 +122,7 @@ class Component:
         threads: onnxruntime threads per call; DuckDB brings its own threads.
 
     Raises:
-        ArtifactError: the component cannot be loaded.
+        ArtifactError: the component cannot be loaded, or is not what the card implies.
     """
 
     def __init__(self, card: ModelCard, artifacts: Mapping[str, bytes], name: str, *, threads: int = 1) -> None:
@@ -67,5 +131,4 @@ class Component:
 
     def __call__(self, feed: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
         """The component's output; what it does not read of `feed` is left out."""
-        found: FloatArray = self._session.run(None, {k: v for k, v in feed.items() if k in self._inputs})[0]
-        return found
+        return run_session(self._session, {k: v for k, v in feed.items() if k in self._inputs})

@@ -10,7 +10,7 @@ import onnxruntime
 from relsql.blocks import FloatArray
 from relsql.card import ModelCard
 from relsql.tokenizer import PAD, RowTokenizer, pad
-from udfs.components import load_session
+from udfs.components import load_session, run_session
 
 BATCH_TOKENS = 2048
 """Tokens of one run, padding included: short texts go many at a time, long ones few."""
@@ -51,7 +51,7 @@ class RowTextEncoder:
         embeddings = np.zeros((len(texts), self._width), dtype=np.float32)
         for chosen in length_buckets([len(row) for row in ids], BATCH_TOKENS):
             rows, mask = pad([ids[i] for i in chosen], self._pad_id)
-            embeddings[chosen] = self._session.run(None, {"input_ids": rows, "attention_mask": mask})[0]
+            embeddings[chosen] = run_session(self._session, {"input_ids": rows, "attention_mask": mask})
         return embeddings
 
 

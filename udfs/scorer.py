@@ -95,7 +95,8 @@ class Scorer:
 
         Returns:
             STRUCT(score, status, evidence, as_of, version). `status` is `ok`; `no_history` when there is no linked
-            row; `stale` when the newest linked row is older than any in training; `unknown_entity` with a NULL score.
+            row; `stale` when the newest linked row is older than any in training; `unknown_entity` with a NULL score;
+            `error`, with a NULL score, when the network returns what no score can be, see `valid_scores`.
             `evidence` is the number of linked rows.
         """
         if isinstance(rows, pa.ChunkedArray):
@@ -118,11 +119,21 @@ class Scorer:
             received = {name: hub.receive(rows.field(name)).take(known) for name, hub in self.hubs.items()}
             score[known] = self._run(blocks, received, as_of_days(as_of)[known])
             evidence[known], status[known] = self._evidence(blocks, list(received.values()))
+            status[known[~self.valid_scores(score[known])]] = "error"
         version = np.full(len(rows), self.card.version, dtype=np.int32)
-        unknown = np.ones(len(rows), dtype=bool)
-        unknown[known] = False
-        columns = [pa.array(score, mask=unknown), pa.array(status, pa.string()), pa.array(evidence), as_of]
+        columns = [
+            pa.array(score, mask=(status == "unknown_entity") | (status == "error")),
+            pa.array(status, pa.string()),
+            pa.array(evidence),
+            as_of,
+        ]
         return pa.StructArray.from_arrays([*columns, pa.array(version)], fields=RESULT_FIELDS)
+
+    def valid_scores(self, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        """Which of some scores can be scores: finite, and of a classification from 0 to 1. bool [n]."""
+        if self.card.task.is_classification:
+            return (scores >= 0) & (scores <= 1)
+        return np.isfinite(scores)
 
     def _run(self, blocks: list[Block], received: dict[str, Messages], as_of_days: FloatArray) -> FloatArray:
         inputs = graph_inputs(blocks, self.layouts, in_order=False)

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from relsql.blocks import FloatArray
 from relsql.card import ModelCard
-from relsql.row_embeddings import stored_sql, text_hash_sql
+from relsql.row_embeddings import read_rows, stored_sql, text_hash_sql
 from relsql.runs import interrupted
 
 PRELOADED = 50_000
@@ -38,12 +38,14 @@ class _Source:
 
     Attributes:
         connection: it is not kept alive, so that the file is closed when its user lets go of it.
+        card: of the model whose embeddings they are.
         sql: what is stored, see `stored_sql`.
         end: one more than the last position.
         position: all rows before it were read.
     """
 
     connection: weakref.ref[duckdb.DuckDBPyConnection]
+    card: ModelCard
     sql: str
     end: int
     position: int = 0
@@ -51,22 +53,27 @@ class _Source:
     def ahead(self, con: duckdb.DuckDBPyConnection, rows: int) -> Found:
         """The next rows in the order of storage."""
         start, self.position = self.position, min(self.end, self.position + rows)
-        return _fetch(con, self.sql, f"position >= {start} AND position < {self.position}")
+        return self._fetch(con, f"position >= {start} AND position < {self.position}")
 
     def lookup(self, texts: Sequence[str]) -> Found:
         """Of these texts those that are stored, and some more.
 
         Raises:
-            duckdb.Error: the connection is closed, or the database is gone from it.
+            duckdb.Error: the connection is closed, or the database is gone from it. ArtifactError: a row is damaged.
         """
         con = self.connection()
         if con is None:
             raise duckdb.ConnectionException("the connection is gone")
         with con.cursor() as cursor:
             cursor.register(_ASKED, pa.table({"text": pa.array(texts, pa.string())}))
-            found = _fetch(cursor, self.sql, f"text_hash IN (SELECT {text_hash_sql('text')} FROM {_ASKED})")
+            found = self._fetch(cursor, f"text_hash IN (SELECT {text_hash_sql('text')} FROM {_ASKED})")
             more = self.ahead(cursor, FURTHER * len(texts))
         return found[0] + more[0], np.concatenate([found[1], more[1]])
+
+    def _fetch(self, con: duckdb.DuckDBPyConnection, where: str) -> Found:
+        rows = read_rows(con, self.sql, where, self.card)
+        rows.require_whole(self.card)
+        return rows.texts, rows.embeddings
 
 
 class StoredEmbeddings:
@@ -81,10 +88,14 @@ class StoredEmbeddings:
         self._sources: list[_Source] = []
 
     def attach(self, con: duckdb.DuckDBPyConnection, catalog: str) -> Found:
-        """Look texts up in this database from now on; returns the first that are stored, if they are new."""
+        """Look texts up in this database from now on; returns the first that are stored, if they are new.
+
+        Raises:
+            ArtifactError: one of them is damaged.
+        """
         sql = stored_sql(con, catalog, self._card)
         [(end,)] = con.execute(f"SELECT coalesce(max(position) + 1, 0) FROM ({sql})").fetchall()
-        source = _Source(weakref.ref(con), sql, end)
+        source = _Source(weakref.ref(con), self._card, sql, end)
         # Another connection to the same rows goes on where they were read to.
         known = [other.position for other in self._sources if (other.sql, other.end) == (sql, end)]
         source.position = max(known, default=0)
@@ -105,10 +116,3 @@ class StoredEmbeddings:
                 # Closed, detached or dropped since: what it held is encoded on the spot.
                 self._sources = [other for other in self._sources if other is not source]
         return [], np.zeros((0, self._card.encoder.width), dtype=np.float32)
-
-
-def _fetch(con: duckdb.DuckDBPyConnection, sql: str, where: str) -> Found:
-    arrow = con.sql(f"SELECT text, embedding FROM ({sql}) WHERE {where}").to_arrow_table()
-    column = arrow.column("embedding").combine_chunks()
-    width = column.type.list_size
-    return arrow.column("text").to_pylist(), np.asarray(column.flatten(), dtype=np.float32).reshape(-1, width)

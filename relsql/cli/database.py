@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,12 +58,12 @@ def inspect_command(file: Path, table: str | None, as_json: bool) -> None:
     With TABLE, show the columns of that table.
     """
     from relsql.inspection import inspect, render_table, render_text
-    from relsql.schema import current_catalog, read_schema
-    from relsql.store import open_database
+    from relsql.schema import read_schema
+    from relsql.store import foreign_database
 
-    with closing(open_database(file, read_only=True)) as con:
-        report = inspect(con, current_catalog(con))
-        schema = read_schema(con, current_catalog(con))
+    with foreign_database(file) as (con, catalog):
+        report = inspect(con, catalog)
+        schema = read_schema(con, catalog)
     if table is None:
         if as_json:
             write_json(report)

@@ -75,9 +75,11 @@ def unpublish_command(file: Path, model: str) -> None:
 @click.argument("model")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def selftest_command(file: Path, model: str, as_json: bool) -> None:
-    """Compare the published plain SQL of MODEL with torch and onnxruntime, on the tables of FILE as they are now.
+    """Check all that FILE stores of MODEL, and compare its plain SQL with torch and onnxruntime.
 
-    Fails when an object of the published model was dropped or altered, or when scores differ by more than 1e-5.
+    Fails when something stored is not what was written: the card, the artefacts, a row embedding, a published table,
+    view or macro; or when scores differ by more than 1e-5. What an earlier relsql wrote has no digest to compare with,
+    until `relsql refresh` or `relsql publish` adds it.
 
     \b
     relsql selftest f1.duckdb dnf
@@ -102,5 +104,7 @@ def _print(published: Published, as_json: bool) -> None:
         "onnx-sql": f"{parity.onnx_sql:.1e}",
         "seconds": f"{published.seconds:.1f}",
     }
+    if published.without_digest:
+        note(f"no digest: {', '.join(published.without_digest)}; to add it: relsql refresh FILE {published.model}")
     described = (f"{name}={value}" for name, value in figures.items())
     click.echo("\t".join([published.model, str(published.version), *described]))

@@ -22,8 +22,9 @@ def refresh_command(file: Path, model: str, prune: bool, threads: int | None, as
     """Store the embeddings of rows that MODEL reads and that have none yet.
 
     Scores stay as they are, but the next ones take less time: a row text without stored embedding is encoded whenever a
-    process first meets it. Identical texts are encoded once. What is done is kept when the command is interrupted, and
-    the next run goes on from there. The result is one line: name, version, and what was found and done.
+    process first meets it. Identical texts are encoded once. Stored embeddings that are damaged are encoded again. What
+    is done is kept when the command is interrupted, and the next run goes on from there. The result is one line: name,
+    version, and what was found and done.
 
     \b
     relsql refresh f1.duckdb dnf
@@ -40,6 +41,7 @@ def refresh_command(file: Path, model: str, prune: bool, threads: int | None, as
     if not done.rows:
         note(f"model '{model}' reads no row with text")
     figures = {"rows": done.rows, "texts": done.texts, "new": done.new}
+    figures |= {"repaired": done.repaired} if done.repaired else {}
     figures |= {"pruned": done.pruned} if prune else {}
     counts = (f"{name}={value}" for name, value in figures.items())
     click.echo("\t".join([done.model, str(done.version), *counts, f"seconds={done.seconds:.1f}"]))

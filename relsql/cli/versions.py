@@ -19,22 +19,24 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with all metrics.")
 def models_command(file: Path, as_json: bool) -> None:
     """List the models of FILE, all versions; `predict_NAME` calls the active one."""
-    from relsql.registry import read_models
-    from relsql.schema import current_catalog
-    from relsql.store import open_database
+    from relsql.registry import find_damage, read_models
+    from relsql.store import foreign_database
 
-    with closing(open_database(file, read_only=True)) as con:
-        models = read_models(con, current_catalog(con))
+    with foreign_database(file) as (con, catalog):
+        models = read_models(con, catalog)
+        damage = find_damage(con, catalog, models)
     if as_json:
         write_json(models)
         return
     write_table(("model", "version", "status", "task", "metric", "created"), map(_cells, models), right=(1,))
+    for problem in damage:
+        note(problem)
     if not models:
         note(f"no models yet: relsql train {file} TASK --name NAME")
 
 
 def _cells(model: ModelRow) -> tuple[str, ...]:
-    created = f"{model.created:%Y-%m-%d %H:%M}"
+    created = f"{model.created:%Y-%m-%d %H:%M}" if model.created else "?"
     return model.name, str(model.version), model.status, model.task, _metric(model.metrics), created
 
 

@@ -22,7 +22,7 @@ from relsql.errors import DatabaseError
 from relsql.job_store import read_job
 from relsql.score_job import open_job, run_job
 from relsql.sql import literal
-from tests.shop import CUSTOMERS
+from tests.shop import CUSTOMERS, rewrite_card
 
 AS_OF = datetime.datetime(2022, 12, 1)
 Rows = list[tuple[Any, ...]]
@@ -65,6 +65,7 @@ def publish(con: duckdb.DuckDBPyConnection, name: str, version: int) -> None:
         column = "name" if table == "models" else "model"
         query = f"SELECT * REPLACE ({values}) FROM relsql.{table} WHERE {column} = 'churn' AND version = 1"
         con.execute(f"INSERT INTO relsql.{table} {query}", [name, version, card][: values.count("?")])
+    rewrite_card(con, card, f"name = '{name}' AND version = {version}")
 
 
 def test_a_job_writes_what_the_batch_function_gives(shop: Path) -> None:
@@ -338,7 +339,7 @@ def change_key(con: duckdb.DuckDBPyConnection, kind: str, expression: str) -> No
     for table in card["schema"]["tables"].values():
         for column in table["columns"]:
             column["type"] = kind if column["name"] == "customer_id" else column["type"]
-    con.execute("UPDATE relsql.models SET card = ?", [json.dumps(card)])
+    rewrite_card(con, json.dumps(card))
 
 
 @pytest.mark.parametrize(

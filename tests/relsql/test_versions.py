@@ -25,7 +25,7 @@ from relsql.schema import current_catalog
 from relsql.store import ensure_table
 from relsql.training import train
 from tests.odd_data import store_bare_weights
-from tests.shop import QUICK, TASK, contents, create_shop
+from tests.shop import QUICK, TASK, contents, create_shop, seal_models
 
 Connection = duckdb.DuckDBPyConnection
 
@@ -62,6 +62,7 @@ def set_metric(con: Connection, values: dict[int, float], metric: str = "val_roc
     for version, value in values.items():
         metrics = json.dumps({metric: value, "temperature": 1.0})
         con.execute("UPDATE relsql.models SET metrics = ? WHERE (name, version) = (?, ?)", [metrics, name, version])
+    seal_models(con)
 
 
 # References
@@ -104,7 +105,7 @@ def test_previous_is_what_was_active_before_whatever_was_promoted(promoted: list
         for version in (1, 2, 3, 4, *promoted):
             if version == len(history) + 1 <= 4:
                 values = "'m', $version, 'retired', 't', 'x', TIMESTAMP '2024-01-01', '{}', '', '', NULL, NULL, NULL"
-                con.execute(f"INSERT INTO {models} VALUES ({values})", {"version": version})
+                con.execute(f"INSERT INTO {models} VALUES ({values}, NULL)", {"version": version})
             activate(con, "memory", "m", version)
             history.append(version)
         others = [version for version in history if version != history[-1]]
@@ -164,6 +165,7 @@ def test_equally_good_versions_leave_the_active_one(con: Connection) -> None:
 def test_versions_that_were_validated_on_something_else_are_not_compared(con: Connection, other: str) -> None:
     set_metric(con, {1: 0.99, 2: 0.7, 3: 0.6})
     con.execute(f"UPDATE relsql.models SET card = {other} WHERE name = 'churn' AND version = 1")
+    seal_models(con)
     done = relsql.promote(con, "churn", "best")
     assert done.version == 2 and done.comparison is not None and done.comparison.left_out == (1,)
     assert "validated on other labels, not compared: 1" in str(done.comparison)
@@ -173,6 +175,7 @@ def test_a_description_makes_no_other_task(con: Connection) -> None:
     set_metric(con, {1: 0.99, 2: 0.7, 3: 0.6})
     con.execute("""UPDATE relsql.models SET card = replace(card, '"description": null', '"description": "old"')
                    WHERE version = 1""")
+    seal_models(con)
     assert relsql.promote(con, "churn", "best").version == 1
 
 

@@ -96,6 +96,7 @@ def test_a_pinned_call_is_what_the_version_gave_when_it_was_active(con: Connecti
 
 def test_versions_by_what_they_are(con: Connection) -> None:
     con.execute("""UPDATE relsql.models SET metrics = '{"val_roc_auc": 0.9}' WHERE version = 1""")
+    seal_models(con)
     assert "predict_churn_v1" in relsql.attach(con, models=["churn@best"])
     assert "predict_churn_v1" in relsql.attach(con, models=["churn@previous"])
     relsql.promote(con, "churn", "previous")
