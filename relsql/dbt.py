@@ -157,7 +157,7 @@ def train(
 
 
 def _check_attached(con: duckdb.DuckDBPyConnection, database: str) -> None:
-    names = [name for (name,) in con.execute("FROM duckdb_databases() SELECT database_name").fetchall()]
+    names = [name for (name,) in con.execute("FROM system.main.duckdb_databases() SELECT database_name").fetchall()]
     if stored_name(database, names) is None:
         raise DatabaseError(
             f"database '{database}' of plugin relsql.dbt is not attached",

@@ -317,13 +317,13 @@ def key_counts(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, colum
     names = ", ".join(map(ident, columns))
     query = f"""
         WITH keys AS (
-            SELECT {names}, count(*) AS relsql_rows, {_any_null(columns)} AS relsql_null
+            SELECT {names}, system.main.count_star() AS relsql_rows, {_any_null(columns)} AS relsql_null
             FROM {table.sql(catalog)} GROUP BY ALL
         )
-        SELECT coalesce(sum(relsql_rows), 0)::BIGINT,
-               coalesce(sum(relsql_rows) FILTER (relsql_null), 0)::BIGINT,
-               coalesce(sum(relsql_rows) FILTER (relsql_rows > 1 AND NOT relsql_null), 0)::BIGINT,
-               min({_as_text(columns)}) FILTER (relsql_rows > 1 AND NOT relsql_null)
+        SELECT coalesce(system.main.sum(relsql_rows), 0)::BIGINT,
+               coalesce(system.main.sum(relsql_rows) FILTER (relsql_null), 0)::BIGINT,
+               coalesce(system.main.sum(relsql_rows) FILTER (relsql_rows > 1 AND NOT relsql_null), 0)::BIGINT,
+               system.main.min({_as_text(columns)}) FILTER (relsql_rows > 1 AND NOT relsql_null)
         FROM keys
     """
     row = con.execute(query).fetchall()[0]
@@ -336,8 +336,9 @@ def link_counts(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, li
     pairs = zip(link.child_columns, link.parent_columns, strict=True)
     matches = " AND ".join(f"c.{ident(mine)} = p.{ident(theirs)}" for mine, theirs in pairs)
     query = f"""
-        SELECT (SELECT count(*) FROM {child}), (SELECT count(*) FROM {child} WHERE {_any_null(link.child_columns)}),
-               count(*), min({_as_text(link.child_columns)})
+        SELECT (SELECT system.main.count_star() FROM {child}),
+               (SELECT system.main.count_star() FROM {child} WHERE {_any_null(link.child_columns)}),
+               system.main.count_star(), system.main.min({_as_text(link.child_columns)})
         FROM (SELECT * FROM {child} WHERE NOT ({_any_null(link.child_columns)})) c ANTI JOIN {parent} p ON {matches}
     """
     row = con.execute(query).fetchall()[0]
@@ -377,7 +378,7 @@ def _undeclared_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Sch
 
 def _left_out_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> Iterator[Finding]:
     """Tables whose key is that of another one, as a table `"a.b"` and a table b in schema a have the same."""
-    query = """SELECT schema_name, table_name FROM duckdb_tables()
+    query = """SELECT schema_name, table_name FROM system.main.duckdb_tables()
                WHERE database_name = ? AND NOT internal AND NOT temporary ORDER BY ALL"""
     for schema_name, name in con.execute(query, [catalog]).fetchall():
         chosen = schema.tables.get(schema_table_key(schema_name, name))
@@ -403,7 +404,9 @@ def _table_findings(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema
 
 
 def _null_times(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, column: str) -> Iterator[Finding]:
-    row = con.execute(f"SELECT count(*), count({ident(column)}) FROM {table.sql(catalog)}").fetchall()[0]
+    row = con.execute(
+        f"SELECT system.main.count_star(), system.main.count({ident(column)}) FROM {table.sql(catalog)}"
+    ).fetchall()[0]
     if row[0] > row[1]:
         yield Finding("warning", table.key, f"{row[0] - row[1]:,} of {row[0]:,} rows have no time in '{column}'")
 

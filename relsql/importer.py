@@ -94,7 +94,7 @@ def import_dataset(
 
 
 def _count(con: duckdb.DuckDBPyConnection, table: str) -> int:
-    row = con.execute(f"SELECT count(*) FROM {ident(table)}").fetchall()[0]
+    row = con.execute(f"SELECT system.main.count_star() FROM {ident(table)}").fetchall()[0]
     return int(row[0])
 
 
@@ -200,7 +200,7 @@ class _Import:
 
     def _fits(self, name: str, column: str, type_: str) -> bool:
         cast = f"TRY_CAST({ident(column)} AS {type_})"
-        query = f"SELECT count(*) FROM {ident(_raw(name))} WHERE {ident(column)} IS NOT NULL AND "
+        query = f"SELECT system.main.count_star() FROM {ident(_raw(name))} WHERE {ident(column)} IS NOT NULL AND "
         row = self.con.execute(f"{query} ({cast} IS NULL OR {cast} <> {ident(column)})").fetchall()[0]
         return row == (0,)
 
@@ -219,7 +219,7 @@ class _Import:
         self.sources[name] = replace(table, columns=columns)
 
     def _is_null(self, name: str, column: str) -> bool:
-        row = self.con.execute(f"SELECT count({ident(column)}) FROM {ident(_raw(name))}").fetchall()[0]
+        row = self.con.execute(f"SELECT system.main.count({ident(column)}) FROM {ident(_raw(name))}").fetchall()[0]
         return row == (0,)
 
     def check(self) -> None:

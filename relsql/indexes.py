@@ -16,10 +16,12 @@ Indexed = frozenset[tuple[str, str]]
 
 def indexed_columns(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> Indexed:
     """The columns of large tables of `schema` that a constraint or an index has for itself."""
-    constraints = """SELECT schema_name, table_name, constraint_column_names FROM duckdb_constraints()
+    constraints = """SELECT schema_name, table_name, constraint_column_names FROM system.main.duckdb_constraints()
                      WHERE database_name = ? AND constraint_type IN ('PRIMARY KEY', 'UNIQUE', 'FOREIGN KEY')"""
-    indexes = "SELECT schema_name, table_name, expressions FROM duckdb_indexes() WHERE database_name = ?"
-    sizes = "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = ? AND estimated_size > ?"
+    indexes = "SELECT schema_name, table_name, expressions FROM system.main.duckdb_indexes() WHERE database_name = ?"
+    sizes = (
+        "SELECT schema_name, table_name FROM system.main.duckdb_tables() WHERE database_name = ? AND estimated_size > ?"
+    )
     keys = {(name, table, tuple(columns)) for name, table, columns in con.execute(constraints, [catalog]).fetchall()}
     created = set(con.execute(indexes, [catalog]).fetchall())
     large = set(con.execute(sizes, [catalog, SCANNED_ROWS]).fetchall())

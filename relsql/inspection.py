@@ -123,7 +123,7 @@ def _table_info(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> T
         except SchemaError:
             pass  # The findings say so.
     bounds = f"min({time})::VARCHAR, max({time})::VARCHAR" if time else "NULL, NULL"
-    row = con.execute(f"SELECT count(*), {bounds} FROM {table.sql(catalog)}").fetchall()[0]
+    row = con.execute(f"SELECT system.main.count_star(), {bounds} FROM {table.sql(catalog)}").fetchall()[0]
     columns = tuple((column.name, column.type) for column in table.columns)
     return TableInfo(table.key, row[0], table.primary_key, table.key_origin, table.time_column, row[1], row[2], columns)
 

@@ -26,6 +26,7 @@ from relsql.label_sandbox import DEFAULT_LIMITS, LabelLimits, checked_query, lab
 from relsql.names import stored_name
 from relsql.query_check import Relations, folded, read_relations
 from relsql.schema import DEFAULT_SCHEMA, Column, Schema, Table
+from relsql.sealed import sealed
 from relsql.splits import (
     SPLITS,
     Split,
@@ -311,7 +312,7 @@ def _check_labels(cursor: duckdb.DuckDBPyConnection, task: Task, split: Split, k
         The number of NULL labels.
     """
     repeated = f"SELECT entity, as_of, count(*) FROM {known} GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL LIMIT 1"
-    for entity, as_of, count in cursor.execute(repeated).fetchall():
+    for entity, as_of, count in cursor.execute(sealed(repeated)).fetchall():
         raise TaskError(
             f"task '{task.name}': the label query returns {count} rows for entity {entity!r} at {as_of}",
             expected="one row per entity and timestamp",

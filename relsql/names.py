@@ -120,7 +120,7 @@ def stored_catalog(con: duckdb.DuckDBPyConnection, name: str) -> str:
     Raises:
         DatabaseError: no such database is attached.
     """
-    names = [found for (found,) in con.execute("SELECT database_name FROM duckdb_databases()").fetchall()]
+    names = [found for (found,) in con.execute("SELECT database_name FROM system.main.duckdb_databases()").fetchall()]
     found = stored_name(name, names)
     if found is None:
         attached = set(names) - {"system", "temp"}
@@ -131,7 +131,7 @@ def stored_catalog(con: duckdb.DuckDBPyConnection, name: str) -> str:
 def current_catalog(con: duckdb.DuckDBPyConnection) -> str:
     """Name of the connection's current database."""
     # After `USE SHOP` DuckDB answers SHOP, whatever the database is called.
-    query = "SELECT current_database(), list(database_name) FROM duckdb_databases()"
+    query = "SELECT system.main.current_database(), system.main.list(database_name) FROM system.main.duckdb_databases()"
     # Fetching all rows ends the query; after fetchone() the connection would stay busy.
     [(name, names)] = con.execute(query).fetchall()
     return stored_name(name, names) or str(name)
@@ -163,7 +163,9 @@ def resolve(con: duckdb.DuckDBPyConnection, text: str) -> ObjectName:
 
 def _schema_or_catalog(con: duckdb.DuckDBPyConnection, catalog: str, name: str, text: str) -> tuple[str, str]:
     """Database and schema that the first of two parts names."""
-    catalogs = [found for (found,) in con.execute("SELECT database_name FROM duckdb_databases()").fetchall()]
+    catalogs = [
+        found for (found,) in con.execute("SELECT database_name FROM system.main.duckdb_databases()").fetchall()
+    ]
     database = stored_name(name, catalogs)
     if database is None:
         return catalog, _stored_schema(con, catalog, name, text)
@@ -188,7 +190,7 @@ def _stored_schema(con: duckdb.DuckDBPyConnection, catalog: str, name: str, text
 
 
 def _schemas(con: duckdb.DuckDBPyConnection, catalog: str) -> list[str]:
-    query = "SELECT schema_name FROM duckdb_schemas() WHERE database_name = ?"
+    query = "SELECT schema_name FROM system.main.duckdb_schemas() WHERE database_name = ?"
     return [name for (name,) in con.execute(query, [catalog]).fetchall() if name not in _DUCKDB_SCHEMAS]
 
 
@@ -206,8 +208,8 @@ def has_table(con: duckdb.DuckDBPyConnection, catalog: str, schema_name: str, na
 
 def _relations(con: duckdb.DuckDBPyConnection, name: ObjectName, kind: Literal["table", "view"]) -> list[Relation]:
     # lower() also folds letters that DuckDB tells apart, so that what it finds is compared once more.
-    query = f"""SELECT database_name, schema_name, {kind}_name, temporary, comment FROM duckdb_{kind}s()
-                WHERE lower({kind}_name) = lower(?) AND (database_name = ? OR temporary)"""
+    query = f"""SELECT database_name, schema_name, {kind}_name, temporary, comment FROM system.main.duckdb_{kind}s()
+                WHERE system.main.lower({kind}_name) = system.main.lower(?) AND (database_name = ? OR temporary)"""
     rows = con.execute(query, [name.name, name.catalog]).fetchall()
     found = [Relation(ObjectName(*row[:3]), kind, *row[3:]) for row in rows]
     wanted = fold(name.schema_name), fold(name.name)
@@ -250,8 +252,8 @@ class Functions:
 def read_functions(con: duckdb.DuckDBPyConnection) -> Functions:
     """Read the catalog of functions; it takes a hundredth of a second."""
     query = """SELECT DISTINCT database_name, schema_name, function_name, function_type, comment,
-                   regexp_matches(coalesce(macro_definition, ''), 'relsql"?[.]"?weights_[0-9a-f]{12}')
-               FROM duckdb_functions()
+                   system.main.regexp_matches(coalesce(macro_definition, ''), 'relsql"?[.]"?weights_[0-9a-f]{12}')
+               FROM system.main.duckdb_functions()
                WHERE function_type = 'scalar'
                   OR function_type IN ('macro', 'table_macro') AND schema_name = 'main' AND NOT internal"""
     rows = con.execute(query).fetchall()

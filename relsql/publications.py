@@ -76,7 +76,7 @@ def add_texts(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> 
     table = published_texts(con, catalog, card)
     if table is None:
         return
-    [(end,)] = con.execute(f"SELECT coalesce(max(rowid), -1) FROM {table}").fetchall()
+    [(end,)] = con.execute(f"SELECT coalesce(system.main.max(rowid), -1) FROM {table}").fetchall()
     try:
         con.execute(f"INSERT INTO {table} FROM {qualified(catalog, RELSQL_SCHEMA, new_texts_view(card.identity))}")
     except (duckdb.CatalogException, duckdb.BinderException) as error:
@@ -184,10 +184,10 @@ def _found_objects(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard
         tables[weights] = row_digest(con.execute(f"FROM {qualified(catalog, RELSQL_SCHEMA, weights)}").fetchall())
     if texts is not None:
         tables[texts_table(card.identity)] = " ".join(map(str, texts_digest(con, texts, card)))
-    query = """SELECT function_name, function_type, parameters, macro_definition FROM duckdb_functions()
+    query = """SELECT function_name, function_type, parameters, macro_definition FROM system.main.duckdb_functions()
                WHERE database_name = ? AND schema_name = ? AND function_name IN (?, ?, ?) ORDER BY ALL"""
     rows = con.execute(query, [catalog, DEFAULT_SCHEMA, *function_names(card.name)]).fetchall()
-    query = """SELECT view_name, sql FROM duckdb_views()
+    query = """SELECT view_name, sql FROM system.main.duckdb_views()
                WHERE database_name = ? AND schema_name = ? AND ends_with(view_name, ?) ORDER BY ALL"""
     rows += con.execute(query, [catalog, RELSQL_SCHEMA, f"_{card.identity}"]).fetchall()
     return _Objects(duckdb.__version__, tables, _definition_digests(rows))
@@ -276,7 +276,7 @@ def require_known_format(con: duckdb.DuckDBPyConnection, catalog: str, model: st
     """
     if not has_relsql_table(con, catalog, "publications"):
         return
-    query = f"SELECT max(format) FROM {relsql_table(catalog, 'publications')} WHERE model = ?"
+    query = f"SELECT system.main.max(format) FROM {relsql_table(catalog, 'publications')} WHERE model = ?"
     [(found,)] = con.execute(query, [model]).fetchall()
     if found is not None and found > PUBLICATION_FORMAT:
         raise ArtifactError(
@@ -294,8 +294,9 @@ def remove_publication(con: duckdb.DuckDBPyConnection, catalog: str, model: str)
     start = [catalog, comment_start(model)]
     drops = [macro.sql for macro in find_macros(con, [catalog], function_names(model)) if is_mark(macro.comment, model)]
     for kind in ("view", "table"):
-        query = f"""SELECT schema_name, {kind}_name FROM duckdb_{kind}s()
-                    WHERE database_name = ? AND starts_with(comment, ?) AND lower(schema_name) = '{RELSQL_SCHEMA}'"""
+        query = f"""SELECT schema_name, {kind}_name FROM system.main.duckdb_{kind}s()
+                    WHERE database_name = ? AND system.main.starts_with(comment, ?)
+                      AND system.main.lower(schema_name) = '{RELSQL_SCHEMA}'"""
         drops += [f"{kind} {qualified(catalog, *names)}" for names in con.execute(query, start).fetchall()]
     for drop in drops:
         con.execute(f"DROP {drop}")

@@ -74,20 +74,22 @@ class Relations:
 
 def read_relations(cursor: duckdb.DuckDBPyConnection, catalog: str) -> Relations:
     """Read the tables, views, macros and types that a query in the database `catalog` can name."""
-    tables = """SELECT schema_name, table_name, NULL FROM duckdb_tables() WHERE database_name = $1 AND NOT internal
+    tables = """SELECT schema_name, table_name, NULL FROM system.main.duckdb_tables()
+                WHERE database_name = $1 AND NOT internal
                 UNION ALL
-                SELECT schema_name, view_name, sql FROM duckdb_views() WHERE database_name = $1 AND NOT internal"""
+                SELECT schema_name, view_name, sql FROM system.main.duckdb_views()
+                WHERE database_name = $1 AND NOT internal"""
     views = {
         (folded(schema), folded(name)): None if sql is None else _VIEW_HEAD.sub("", sql, count=1)
         for schema, name, sql in cursor.execute(tables, [catalog]).fetchall()
     }
     macros: dict[tuple[str, bool], list[str]] = {}
     for name, is_table, body in cursor.execute(
-        """SELECT function_name, function_type = 'table_macro', macro_definition FROM duckdb_functions()
+        """SELECT function_name, function_type = 'table_macro', macro_definition FROM system.main.duckdb_functions()
            WHERE function_type IN ('macro', 'table_macro') AND NOT internal"""
     ).fetchall():
         macros.setdefault((folded(name), is_table), []).append(body if is_table else f"SELECT {body}")
-    types = "SELECT type_name FROM duckdb_types() WHERE database_name = $1 AND NOT internal"
+    types = "SELECT type_name FROM system.main.duckdb_types() WHERE database_name = $1 AND NOT internal"
     own = frozenset(folded(name) for (name,) in cursor.execute(types, [catalog]).fetchall())
     return Relations(catalog, views, macros, own)
 
@@ -305,9 +307,9 @@ def _builtins() -> _Builtins:
     with duckdb.connect(":memory:") as con:
         rows = con.execute(
             """SELECT function_name, coalesce(stability <> 'CONSISTENT' OR has_side_effects, false)
-               FROM duckdb_functions() WHERE function_type IN ('scalar', 'aggregate', 'window', 'macro')"""
+               FROM system.main.duckdb_functions() WHERE function_type IN ('scalar', 'aggregate', 'window', 'macro')"""
         ).fetchall()
-        types = con.execute("SELECT type_name FROM duckdb_types()").fetchall()
+        types = con.execute("SELECT type_name FROM system.main.duckdb_types()").fetchall()
         collations = con.execute("SELECT collname FROM pragma_collations()").fetchall()
     changing = {folded(name) for name, changes in rows if changes} | _SESSION_FUNCTIONS
     names = {folded(name) for name, _ in rows} | {"unnest"}

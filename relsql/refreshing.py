@@ -147,7 +147,7 @@ def _collect_missing(cursor: duckdb.DuckDBPyConnection, catalog: str, card: Mode
             SELECT text FROM {_TEXTS} ANTI JOIN ({stored_sql(cursor, catalog, card)}) stored USING (text_hash)
             ORDER BY system.main.length(text) ASC, text_hash ASC"""
     )
-    [(new,)] = cursor.execute(f"SELECT count(*) FROM {_MISSING}").fetchall()
+    [(new,)] = cursor.execute(f"SELECT system.main.count_star() FROM {_MISSING}").fetchall()
     return int(new)
 
 

@@ -196,7 +196,7 @@ def _damaged_row(name: str, version: int, row: SealedRow, problem: str) -> Artif
 
 def database_path(con: duckdb.DuckDBPyConnection, catalog: str) -> str:
     """Where a database is stored: its path, or its name if it is in memory."""
-    rows = con.execute("SELECT path FROM duckdb_databases() WHERE database_name = ?", [catalog]).fetchall()
+    rows = con.execute("SELECT path FROM system.main.duckdb_databases() WHERE database_name = ?", [catalog]).fetchall()
     return os.path.realpath(rows[0][0]) if rows and rows[0][0] else f":memory:{catalog}"
 
 
@@ -279,7 +279,8 @@ def next_version(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> int
     """One more than the highest version that a model had: numbers of versions that were dropped are not given again."""
     numbers = [model.version for model in read_models(con, catalog) if model.name == name and model.version > 0]
     if has_relsql_table(con, catalog, "runs"):
-        query = f"SELECT max(version) FROM {relsql_table(catalog, 'runs')} WHERE model = ? AND version IS NOT NULL"
+        runs = relsql_table(catalog, "runs")
+        query = f"SELECT system.main.max(version) FROM {runs} WHERE model = ? AND version IS NOT NULL"
         numbers += [number for (number,) in con.execute(query, [name]).fetchall() if number]
     return max(numbers, default=0) + 1
 
@@ -324,7 +325,7 @@ def save_model(
 def activate(con: duckdb.DuckDBPyConnection, catalog: str, name: str, version: int) -> None:
     """Make a version the active one of its model. The caller owns the transaction."""
     models = ensure_table(con, catalog, "models")
-    [(latest,)] = con.execute(f"SELECT max(activated) FROM {models} WHERE name = ?", [name]).fetchall()
+    [(latest,)] = con.execute(f"SELECT system.main.max(activated) FROM {models} WHERE name = ?", [name]).fetchall()
     # Never at or before the one that it follows, whatever the clock says: the order of these times is what counts.
     now = datetime.now(UTC).replace(tzinfo=None)
     moment = max(now, latest + timedelta(microseconds=1)) if latest else now

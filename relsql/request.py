@@ -85,10 +85,11 @@ def library_versions() -> dict[str, str]:
 
 def label_text(con: duckdb.DuckDBPyConnection, catalog: str, task: Task) -> str:
     """The label query, and below it the definitions of all views and macros of the database that it leads to."""
-    query = f"""SELECT view_name, sql FROM duckdb_views()
+    query = f"""SELECT view_name, sql FROM system.main.duckdb_views()
                 WHERE database_name = $catalog AND schema_name <> '{RELSQL_SCHEMA}' AND NOT internal
                 UNION ALL
-                SELECT function_name, concat(CAST(parameters AS VARCHAR), macro_definition) FROM duckdb_functions()
+                SELECT function_name, system.main.concat(CAST(parameters AS VARCHAR), macro_definition)
+                FROM system.main.duckdb_functions()
                 WHERE database_name = $catalog AND function_type IN ('macro', 'table_macro') AND NOT internal
                 ORDER BY ALL"""
     text, rest = task.sql, con.execute(query, {"catalog": catalog}).fetchall()
@@ -121,8 +122,10 @@ def _names(text: str, name: str) -> bool:
 def _content(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> tuple[str, ...]:
     """Number of rows, and sum and exclusive or of their 64-bit hashes: the same for the same rows in any order."""
     columns = ", ".join(f"r.{ident(name)}" for name in table.column_names)
-    hashes = f"SELECT hash({columns}) AS h FROM {table.sql(catalog)} r"
-    [found] = con.execute(f"SELECT count(*), sum(h), bit_xor(h) FROM ({hashes})").fetchall()
+    hashes = f"SELECT system.main.hash({columns}) AS h FROM {table.sql(catalog)} r"
+    [found] = con.execute(
+        f"SELECT system.main.count_star(), system.main.sum(h), system.main.bit_xor(h) FROM ({hashes})"
+    ).fetchall()
     return tuple(map(str, found))
 
 

@@ -273,12 +273,13 @@ def has_relsql_table(con: duckdb.DuckDBPyConnection, catalog: str, name: str) ->
 def _read_tables(con: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, Table]:
     rows = con.execute(
         """
-        SELECT c.schema_name, c.table_name, list(c.column_name ORDER BY c.column_index ASC NULLS LAST),
-               list(c.data_type ORDER BY c.column_index ASC NULLS LAST)
-        FROM duckdb_columns() c
-        JOIN duckdb_tables() t ON (t.database_name, t.schema_name, t.table_name)
+        SELECT c.schema_name, c.table_name,
+               system.main.list(c.column_name ORDER BY c.column_index ASC NULLS LAST),
+               system.main.list(c.data_type ORDER BY c.column_index ASC NULLS LAST)
+        FROM system.main.duckdb_columns() c
+        JOIN system.main.duckdb_tables() t ON (t.database_name, t.schema_name, t.table_name)
                                 = (c.database_name, c.schema_name, c.table_name)
-        WHERE c.database_name = ? AND lower(c.schema_name) <> ? AND NOT t.internal AND NOT t.temporary
+        WHERE c.database_name = ? AND system.main.lower(c.schema_name) <> ? AND NOT t.internal AND NOT t.temporary
         GROUP BY ALL ORDER BY ALL ASC NULLS LAST
         """,
         [catalog, RELSQL_SCHEMA],
@@ -300,7 +301,7 @@ def _read_constraints(
         """
         SELECT schema_name, table_name, constraint_type, constraint_column_names, referenced_table,
                referenced_column_names
-        FROM duckdb_constraints()
+        FROM system.main.duckdb_constraints()
         WHERE database_name = ? AND constraint_type IN ('PRIMARY KEY', 'FOREIGN KEY')
         ORDER BY schema_name ASC, table_name ASC, constraint_index ASC
         """,

@@ -355,7 +355,7 @@ def _memory_explained(con: duckdb.DuckDBPyConnection, target: str, chunk_rows: i
     try:
         yield
     except duckdb.OutOfMemoryException as error:
-        [(limit,)] = con.execute("SELECT current_setting('memory_limit')").fetchall()
+        [(limit,)] = con.execute("SELECT system.main.current_setting('memory_limit')").fetchall()
         raise DatabaseError(
             f"memory_limit {limit} is too small for table '{target}' in chunks of {chunk_rows:,} entities",
             expected="a larger --memory-limit, with which the same command goes on, or with --overwrite a smaller "

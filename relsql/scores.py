@@ -99,7 +99,7 @@ def _check_path(con: duckdb.DuckDBPyConnection, path: Path, overwrite: bool) -> 
 
 def _database_files(con: duckdb.DuckDBPyConnection) -> list[Path]:
     """The files of all attached databases, and their write-ahead logs."""
-    query = "SELECT path FROM duckdb_databases() WHERE path IS NOT NULL"
+    query = "SELECT path FROM system.main.duckdb_databases() WHERE path IS NOT NULL"
     paths = [Path(path) for (path,) in con.execute(query).fetchall()]
     return [*paths, *(path.with_name(path.name + ".wal") for path in paths)]
 

@@ -214,15 +214,16 @@ def wheel_binary(name: str, version: str) -> Path | None:
 
 def _free_name(con: duckdb.DuckDBPyConnection, stem: str) -> str:
     """The name of a file's database: that of the file, unless DuckDB has it."""
-    databases = con.execute("SELECT database_name FROM duckdb_databases()").fetchall()
+    databases = con.execute("SELECT database_name FROM system.main.duckdb_databases()").fetchall()
     taken = {CLIENT_CATALOG, *(name.lower() for (name,) in databases)}
     return f"{stem}_file" if stem.lower() in taken else stem
 
 
 def _create_views(con: duckdb.DuckDBPyConnection, database: str) -> None:
     """Let clients name the file's tables and views as in the file itself."""
-    query = """SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = $1 AND NOT internal
-               UNION ALL SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = $1 AND NOT internal"""
+    query = """SELECT schema_name, table_name FROM system.main.duckdb_tables() WHERE database_name = $1 AND NOT internal
+               UNION ALL SELECT schema_name, view_name FROM system.main.duckdb_views()
+               WHERE database_name = $1 AND NOT internal"""
     here = current_catalog(con)
     for schema, name in con.execute(query, [database]).fetchall():
         if schema != RELSQL_SCHEMA:

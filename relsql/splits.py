@@ -13,6 +13,7 @@ import duckdb
 from relsql.errors import TaskError
 from relsql.features import time_sql
 from relsql.schema import Schema
+from relsql.sealed import sealed
 from relsql.sql import literal
 from relsql.store import use_catalog
 from relsql.task import Task
@@ -78,7 +79,7 @@ def task_errors(task: Task, doing: str, fix: str | None = None) -> Iterator[None
 
 def one_row(cursor: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
     """Return the only row of `query`."""
-    row: tuple[Any, ...] = cursor.execute(query).fetchall()[0]
+    row: tuple[Any, ...] = cursor.execute(sealed(query)).fetchall()[0]
     return row
 
 
@@ -196,7 +197,7 @@ def timestamps_of(
         series = f"unnest(generate_series({start} - {shift}, {stop}, {stride})) AS t"
         # Rounded shifts can be equal, and at the end of a short month series of calendar months can meet.
         query = f"SELECT DISTINCT t FROM (SELECT {series} FROM range({density}) shifts(i)) ORDER BY t"
-    timestamps = [t for (t,) in cursor.execute(query).fetchall()]
+    timestamps = [t for (t,) in cursor.execute(sealed(query)).fetchall()]
     if split == "train" and len(timestamps) < MIN_TRAIN_TIMESTAMPS:
         raise TaskError(
             f"task '{task.name}' has {len(timestamps)} training timestamps between the first event ({first}) and "

@@ -115,7 +115,7 @@ class Refusal:
 
 def builtin_functions(con: duckdb.DuckDBPyConnection) -> AllowedFunctions:
     """DuckDB's own functions that neither write, nor read files, nor tell of other sessions."""
-    query = """SELECT DISTINCT function_name, function_type, stability FROM duckdb_functions()
+    query = """SELECT DISTINCT function_name, function_type, stability FROM system.main.duckdb_functions()
                WHERE database_name = 'system' AND function_type IN ('scalar', 'aggregate', 'window', 'macro')"""
     rows = con.execute(query).fetchall()
     consistent = {name for name, kind, stability in rows if kind == "macro" or stability != "VOLATILE"}

@@ -152,7 +152,7 @@ def read_sealed(
 
 def has_column(con: duckdb.DuckDBPyConnection, catalog: str, table: str, column: str) -> bool:
     """True if `relsql.<table>` has the column."""
-    query = """SELECT count(*) FROM duckdb_columns()
+    query = """SELECT system.main.count_star() FROM system.main.duckdb_columns()
                WHERE database_name = ? AND schema_name = ? AND table_name = ? AND column_name = ?"""
     [(count,)] = con.execute(query, [catalog, RELSQL_SCHEMA, table, column]).fetchall()
     return bool(count)
@@ -287,7 +287,9 @@ def _open_error(path: Path, error: Exception) -> DatabaseError:
 
 def is_read_only(con: duckdb.DuckDBPyConnection, catalog: str) -> bool:
     """True if the attached database `catalog` cannot be written."""
-    rows = con.execute("SELECT readonly FROM duckdb_databases() WHERE database_name = ?", [catalog]).fetchall()
+    rows = con.execute(
+        "SELECT readonly FROM system.main.duckdb_databases() WHERE database_name = ?", [catalog]
+    ).fetchall()
     return bool(rows and rows[0][0])
 
 

@@ -172,7 +172,7 @@ def mark_macro(con: duckdb.DuckDBPyConnection, macro: Macro, model: str) -> None
 def _require_memory(con: duckdb.DuckDBPyConnection) -> None:
     """Raise DatabaseError if the current database is a file, in which macros would outlive what they call."""
     current = current_catalog(con)
-    query = "SELECT path FROM duckdb_databases() WHERE database_name = ?"
+    query = "SELECT path FROM system.main.duckdb_databases() WHERE database_name = ?"
     if con.execute(query, [current]).fetchall() != [(None,)]:
         raise DatabaseError(
             f"database '{current}' is a file, which shared functions are not written to",

@@ -17,7 +17,7 @@ memory (duckdb-python issue 530)."""
 
 def scalar_functions(con: duckdb.DuckDBPyConnection) -> set[str]:
     """Names of all scalar functions of the connection's DuckDB instance; it takes a hundredth of a second."""
-    query = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type = 'scalar'"
+    query = "SELECT DISTINCT function_name FROM system.main.duckdb_functions() WHERE function_type = 'scalar'"
     return {name for (name,) in con.execute(query).fetchall()}
 
 

@@ -166,7 +166,8 @@ def _plain(con: duckdb.DuckDBPyConnection, name: str) -> str:
     """An identifier as people write it: quoted only where SQL needs it."""
     from relsql.sql import ident
 
-    query = "SELECT count(*) FROM duckdb_keywords() WHERE keyword_name = ? AND keyword_category <> 'unreserved'"
+    query = """SELECT system.main.count_star() FROM system.main.duckdb_keywords()
+               WHERE keyword_name = ? AND keyword_category <> 'unreserved'"""
     row = con.execute(query, [name]).fetchall()[0]
     plain = name.isascii() and name.isidentifier() and name == name.lower() and row == (0,)
     return name if plain else ident(name)

@@ -86,7 +86,7 @@ class Session:
             DatabaseError: there is no such database. ModelError, ArtifactError: a model cannot be used.
         """
         if database is not None:
-            query = "SELECT database_name FROM duckdb_databases() WHERE NOT internal"
+            query = "SELECT database_name FROM system.main.duckdb_databases() WHERE NOT internal"
             databases = [name for (name,) in self.con.execute(query).fetchall()]
             if database not in databases:
                 raise DatabaseError(
@@ -213,9 +213,9 @@ class Session:
 
 _TABLES = """
     SELECT database_name AS database, schema_name AS schema, table_name AS name, 'table' AS kind
-    FROM duckdb_tables() WHERE NOT internal AND schema_name <> 'relsql'
+    FROM system.main.duckdb_tables() WHERE NOT internal AND schema_name <> 'relsql'
     UNION ALL
-    SELECT database_name, schema_name, view_name, 'view' FROM duckdb_views() WHERE NOT internal
+    SELECT database_name, schema_name, view_name, 'view' FROM system.main.duckdb_views() WHERE NOT internal
     ORDER BY ALL"""
 
 

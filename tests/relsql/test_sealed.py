@@ -21,10 +21,13 @@ from relsql.card import ModelCard, layouts_of
 from relsql.corpus import row_text_queries
 from relsql.features import fit_node_inputs
 from relsql.gather import Gather
+from relsql.labels import label_table
 from relsql.paths import plan_paths
 from relsql.publishing import publish
+from relsql.refreshing import refresh
 from relsql.registry import active_card, read_artifacts
 from relsql.schema import Column, Table, current_catalog, read_schema
+from relsql.score_job import score_into
 from relsql.sealed import function_names, sealed, sealed_expression
 from relsql.seed_sql import all_seeds_sql
 from relsql.seeds import gather_seeds
@@ -154,6 +157,8 @@ def test_macros_of_a_user_do_not_change_scores(published_shop: Path, tmp_path: P
         in_sql, card = all_scores(con), active_card(con, "copy", "churn")
         attach(con)
         attached, rows = all_scores(con), [gathered(con, card, 1), gathered(con, card, 9)]
+        schema = read_schema(con)
+        labels = label_table(con, "copy", schema, card.task, "test")
         macros = hostile_macros(con)
         assert len(macros) > 30
         for statement in macros:
@@ -161,6 +166,14 @@ def test_macros_of_a_user_do_not_change_scores(published_shop: Path, tmp_path: P
         assert con.execute("SELECT 3 - x, replace('a', 'b', 'c') FROM (SELECT 1 AS x)").fetchall() == [(None, None)]
         assert all_scores(con) == attached
         assert [gathered(con, card, 1), gathered(con, card, 9)] == rows
+        # All that reads and writes the registry works among them too.
+        assert read_schema(con) == schema
+        attach(con)
+        refresh(con, "churn")
+        publish(con, "churn")
+        score_into(con, "churn", "risk", as_of=datetime.datetime(2022, 10, 1), changed_only=True)
+        assert sorted(con.execute("FROM risk").fetchall(), key=str) == attached[2]
+        assert label_table(con, "copy", schema, card.task, "test").table == labels.table
     with opened(published_shop, tmp_path) as con:
         for statement in macros:
             con.execute(statement)

@@ -22,6 +22,7 @@ from relsql.registry import active_card, next_version, read_artifacts, save_mode
 from relsql.row_embeddings import stored_sql
 from relsql.schema import current_catalog
 from relsql.store import transaction
+from tests.shop import seal_models
 
 Connection = duckdb.DuckDBPyConnection
 ALL = "SELECT predict_churn{}(customer_id) FROM customers ORDER BY customer_id"
