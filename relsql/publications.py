@@ -18,6 +18,7 @@ from relsql.names import Macro, find_macros, join_name, stored_name
 from relsql.references import function_names
 from relsql.row_embeddings import table_name
 from relsql.schema import DEFAULT_SCHEMA, RELSQL_SCHEMA, has_relsql_table
+from relsql.sealed import sealed
 from relsql.sql import qualified
 from relsql.store import ensure_table, read_sealed, relsql_table, seal_rows
 
@@ -98,8 +99,9 @@ def remove_texts(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, 
 def texts_digest(con: duckdb.DuckDBPyConnection, table: str, card: ModelCard, where: str = "true") -> tuple[int, int]:
     """Number and digest of the rows of a table of texts that meet a condition; both can be added up."""
     rows = total = 0
-    query = f"SELECT md5_number_lower(place || ':' || text_hash::VARCHAR) AS key, said FROM {table} WHERE {where}"
-    for batch in con.sql(query).to_arrow_reader(50_000):
+    place = f"md5_number(place || ':' || text_hash::VARCHAR) // {2**64}::UHUGEINT"
+    query = f"SELECT CAST({place} AS UBIGINT) AS key, said FROM {table} WHERE {where}"
+    for batch in con.sql(sealed(query)).to_arrow_reader(50_000):
         said, keys = batch.column("said"), np.asarray(batch.column("key").fill_null(0), dtype=np.uint64)
         lengths = np.asarray(pyarrow.compute.list_value_length(said).fill_null(0))
         # A text that says too little, or nothing, still counts, with zeros in place of what is missing.

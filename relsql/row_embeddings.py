@@ -204,8 +204,8 @@ def check_embeddings(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCa
 
 
 def _all_rows(con: duckdb.DuckDBPyConnection, sql: str, table: str, card: ModelCard) -> Iterator[StoredRows]:
-    [(end,)] = con.execute(f"SELECT coalesce(system.main.max(rowid) + 1, 0) FROM {table}").fetchall()
-    for start in range(0, end, SEAL_ROWS):
+    [(last,)] = con.execute(f"SELECT coalesce(system.main.max(rowid), -1) FROM {table}").fetchall()
+    for start in range(0, last + 1, SEAL_ROWS):
         yield read_rows(con, sql, f"position >= {start} AND position < {start + SEAL_ROWS}", card)
 
 

@@ -263,7 +263,7 @@ def _compare(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, job:
             LEFT JOIN {_table_sql(catalog, job.target)} scored ON scored.{column} = fresh.{ENTITY}"""
     )
     [(entities, changed)] = con.execute(
-        f"SELECT count(*), count(*) FILTER (WHERE changed) FROM {_chunk_table(job)}"
+        f"SELECT system.main.count_star(), system.main.count_star() FILTER (WHERE changed) FROM {_chunk_table(job)}"
     ).fetchall()
     return int(entities), int(changed)
 

@@ -94,7 +94,8 @@ class StoredEmbeddings:
             ArtifactError: one of them is damaged.
         """
         sql = stored_sql(con, catalog, self._card)
-        [(end,)] = con.execute(f"SELECT coalesce(system.main.max(position) + 1, 0) FROM ({sql})").fetchall()
+        [(last,)] = con.execute(f"SELECT coalesce(system.main.max(position), -1) FROM ({sql})").fetchall()
+        end = last + 1
         source = _Source(weakref.ref(con), self._card, sql, end)
         # Another connection to the same rows goes on where they were read to.
         known = [other.position for other in self._sources if (other.sql, other.end) == (sql, end)]
