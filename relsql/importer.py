@@ -10,7 +10,6 @@ The file is built beside its final place and renamed when complete, so that a fa
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from relsql.declare import INTEGER_TYPES, TIME_TYPES, declare_link, declare_table, key_counts, link_counts, type_family
+from relsql.drafts import draft_path, log_path, remove_draft
 from relsql.errors import DatabaseError, MissingExtraError, RelsqlError, SchemaError, TaskError
 from relsql.schema import Column, Link, Schema, Table, current_catalog
 from relsql.sql import ident, literal
@@ -128,8 +128,7 @@ def _load(source: str) -> RelBenchDataset:
 @contextmanager
 def _built_beside(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a new database next to `path` and move it there when the block ends; on any error, delete it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.importing")
-    leftovers = [temporary, temporary.with_name(temporary.name + ".wal")]
+    temporary = draft_path(path)
     try:
         con = open_database(temporary, must_exist=False)
         try:
@@ -137,7 +136,7 @@ def _built_beside(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             con.execute("CHECKPOINT")
         finally:
             con.close()
-        path.with_name(path.name + ".wal").unlink(missing_ok=True)
+        log_path(path).unlink(missing_ok=True)
         temporary.replace(path)
     except (duckdb.Error, OSError) as error:
         raise DatabaseError(
@@ -145,8 +144,7 @@ def _built_beside(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             expected="readable parquet files and enough disk space; no file was left",
         ) from error
     finally:
-        for file in leftovers:
-            file.unlink(missing_ok=True)
+        remove_draft(temporary)
 
 
 class _Import:

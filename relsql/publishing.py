@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ import pyarrow as pa
 
 import relsql
 from relsql.card import ModelCard
+from relsql.drafts import draft_path, remove_draft
 from relsql.errors import DatabaseError, MissingExtraError, ModelError, ParityError
 from relsql.indexes import indexed_columns
 from relsql.names import find_macros
@@ -175,6 +177,48 @@ def selftest(con: duckdb.DuckDBPyConnection, model: str) -> Published:
     return Published(card.name, version, function_names(card.name), parity, seconds, without_digest)
 
 
+def publish_into(
+    source: Path,
+    target: Path,
+    model: str,
+    *,
+    storage_version: str | None = None,
+    progress: TrainProgress | None = None,
+) -> Published:
+    """Publish a model in a copy of its database; the copy appears when it is complete.
+
+    Args:
+        source: the file with the model; it is only read.
+        target: the new file.
+        model: its name.
+        storage_version: the oldest DuckDB version that can read the copy, see `copy_database`.
+        progress: told about the phases, see `publish`.
+
+    Raises:
+        DatabaseError: source cannot be opened, target exists, or there is no such storage version. Others: as of
+            `publish`.
+    """
+    require_no_log(target)
+    _require_absent(target)
+    draft = draft_path(target)
+    try:
+        copy_database(source, draft, storage_version)
+        with closing(open_database(draft)) as con:
+            published = publish(con, model, progress=progress)
+        _require_absent(target)
+        draft.replace(target)
+    finally:
+        remove_draft(draft)
+    return published
+
+
+def _require_absent(target: Path) -> None:
+    if target.exists():
+        raise DatabaseError(
+            f"file '{target}' exists", expected="a new file", fix=f"--into another file, or rm '{target}'"
+        )
+
+
 def copy_database(source: Path, target: Path, storage_version: str | None = None) -> None:
     """Copy a DuckDB file into a new one.
 
@@ -188,10 +232,7 @@ def copy_database(source: Path, target: Path, storage_version: str | None = None
     """
     open_database(source, read_only=True).close()
     require_no_log(target)
-    if target.exists():
-        raise DatabaseError(
-            f"file '{target}' exists", expected="a new file", fix=f"--into another file, or rm '{target}'"
-        )
+    _require_absent(target)
     options = f" (STORAGE_VERSION {literal(storage_version)})" if storage_version else ""
     try:
         with duckdb.connect() as con:
@@ -199,7 +240,7 @@ def copy_database(source: Path, target: Path, storage_version: str | None = None
             con.execute(f"ATTACH {literal(str(target))} AS relsql_target{options}")
             con.execute("COPY FROM DATABASE relsql_source TO relsql_target")
     except duckdb.Error as error:
-        target.unlink(missing_ok=True)
+        remove_draft(target)
         raise DatabaseError(f"file '{source}' cannot be copied to '{target}': {str(error).splitlines()[0]}") from error
 
 

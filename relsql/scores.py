@@ -11,6 +11,7 @@ from pathlib import Path
 
 import duckdb
 
+from relsql.drafts import draft_path, remove_draft
 from relsql.errors import DatabaseError
 from relsql.job_store import forget_job, is_scores, mark_scores
 from relsql.names import ObjectName, Relation, find_relation, resolve
@@ -105,7 +106,7 @@ def _database_files(con: duckdb.DuckDBPyConnection) -> list[Path]:
 
 
 def _write_file(con: duckdb.DuckDBPyConnection, query: str, path: Path, overwrite: bool) -> int:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    draft = draft_path(path)
     try:
         target = f"{literal(str(draft))} ({FILE_FORMATS[path.suffix.lower()]})"
         row = con.execute(f"COPY ({query}) TO {target}").fetchall()[0]
@@ -115,7 +116,7 @@ def _write_file(con: duckdb.DuckDBPyConnection, query: str, path: Path, overwrit
     except (duckdb.IOException, OSError) as error:
         raise DatabaseError(f"file '{path}' cannot be written: {str(error).splitlines()[0]}") from error
     finally:
-        draft.unlink(missing_ok=True)
+        remove_draft(draft)
     return int(row[0])
 
 

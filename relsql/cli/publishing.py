@@ -37,7 +37,7 @@ def publish_command(
     relsql publish f1.duckdb dnf --into f1-for-1.5.duckdb --storage-version v1.5.0
     duckdb f1.duckdb -c "SELECT driverId, predict_dnf(driverId) FROM drivers"
     """  # noqa: D301
-    from relsql.publishing import copy_database, publication_sql, publish
+    from relsql.publishing import publication_sql, publish, publish_into
     from relsql.store import open_database
 
     if show_sql:
@@ -46,11 +46,14 @@ def publish_command(
         return
     if storage_version and not into:
         raise click.UsageError("--storage-version needs --into: the storage version of a file cannot be changed")
+    on_interrupt("nothing was published")
     if into:
-        copy_database(file, into, storage_version)
-    with closing(open_database(into or file)) as con, PhaseProgress() as progress:
-        on_interrupt("nothing was published")
-        _print(publish(con, model, progress=progress), as_json)
+        with PhaseProgress() as progress:
+            published = publish_into(file, into, model, storage_version=storage_version, progress=progress)
+    else:
+        with closing(open_database(file)) as con, PhaseProgress() as progress:
+            published = publish(con, model, progress=progress)
+    _print(published, as_json)
 
 
 @click.command("unpublish", short_help="Remove a model's plain SQL from the file.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from relsql.demo import truth
 from relsql.demo.simulate import Row, Simulation
+from relsql.drafts import draft_path, log_path, remove_draft
 from relsql.errors import DatabaseError, TaskError
 from relsql.schema import current_catalog
 from relsql.sql import qualified
@@ -106,17 +106,16 @@ def create_league(path: Path, *, seed: int = 7, seasons: int = 12, overwrite: bo
     simulation = Simulation(np.random.default_rng(seed))
     simulation.run(seasons)
     task = league_task(_last_race(simulation), seasons)
-    drafts = {target: target.with_name(f".{target.name}.{os.getpid()}.tmp") for target in (truth_path(path), path)}
+    drafts = {target: draft_path(target) for target in (truth_path(path), path)}
     try:
         _write(drafts[truth_path(path)], truth.TABLES, simulation.truth)
         _write(drafts[path], TABLES, simulation.tables, task)
         for target, draft in drafts.items():
-            _log_of(target).unlink(missing_ok=True)  # DuckDB would replay an old log into the new file.
+            log_path(target).unlink(missing_ok=True)  # DuckDB would replay an old log into the new file.
             draft.replace(target)
     finally:
         for draft in drafts.values():
-            draft.unlink(missing_ok=True)
-            _log_of(draft).unlink(missing_ok=True)
+            remove_draft(draft)
 
 
 def truth_path(path: Path) -> Path:
@@ -161,10 +160,6 @@ def _check_free(path: Path, overwrite: bool) -> None:
         open_database(target).close()  # Replaces DuckDB files only, and none that is in use.
     if not path.parent.is_dir():
         raise DatabaseError(f"folder '{path.parent}' does not exist", fix=f"mkdir -p '{path.parent}'")
-
-
-def _log_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}.wal")
 
 
 def _last_race(simulation: Simulation) -> datetime.date:
