@@ -15,6 +15,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -82,6 +83,27 @@ def checked_query(
         if not limits.allow_external:
             check_query(cursor, task.name, tree, relations, _GIVEN)
     return sql, tree
+
+
+def run_query(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Run a statement in a thread while this one waits.
+
+    DuckDB notices Ctrl-C only between its tasks, and a recursive query that never ends is one task. The waiting thread
+    gets it at once, and interrupts the query.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C. Otherwise whatever the statement raises.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="relsql-label-query") as executor:
+        running = executor.submit(cursor.execute, sql)
+        try:
+            running.result()
+        except KeyboardInterrupt:
+            while not running.done():
+                # Again and again, since the statement may be about to begin.
+                cursor.interrupt()
+                wait([running], _REPEAT_SECONDS)
+            raise
 
 
 @contextmanager

@@ -22,7 +22,7 @@ import duckdb
 
 from relsql.errors import TaskError, nearest
 from relsql.features import as_timestamp_sql, time_sql
-from relsql.label_sandbox import DEFAULT_LIMITS, LabelLimits, checked_query, label_sandbox
+from relsql.label_sandbox import DEFAULT_LIMITS, LabelLimits, checked_query, label_sandbox, run_query
 from relsql.names import stored_name
 from relsql.query_check import Relations, folded, read_relations
 from relsql.schema import DEFAULT_SCHEMA, Column, Schema, Table
@@ -235,7 +235,7 @@ def _run_query(cursor: duckdb.DuckDBPyConnection, task: Task, split: Split, sql:
     """
     fix = "correct 'sql' in the task manifest"
     with task_errors(task, "the label query fails", fix):
-        cursor.execute(f"CREATE TEMP TABLE {names.result} AS\n{sql}")
+        run_query(cursor, f"CREATE TEMP TABLE {names.result} AS\n{sql}")
     described = [(name, str(type_)) for name, type_, *_ in cursor.execute(f"DESCRIBE {names.result}").fetchall()]
     types = {name.lower(): (name, type_) for name, type_ in described}
     expected = (task.entity_col, task.time_col, task.target_col)

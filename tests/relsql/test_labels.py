@@ -433,7 +433,7 @@ ERRORS: dict[str, tuple[dict[str, Any], str]] = {
     "few timestamps": ({"val_timestamp": at("2020-01-30")}, r"has 2 training timestamps.*Expected: at least 3"),
     "splits too close": ({"val_timestamp": at("2020-03-08")}, r"val_timestamp 2020-03-08 00:00:00 is too late for"),
     "defaults too early": (
-        {"val_timestamp": None, "test_timestamp": None, "num_eval_timestamps": 2_000_000_000},
+        {"val_timestamp": None, "test_timestamp": None, "num_eval_timestamps": 1_000_000},
         r"no split fits|is too late",
     ),
 }
