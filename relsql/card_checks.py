@@ -107,6 +107,8 @@ def _path_problems(card: ModelCard) -> Iterator[str]:
             yield f"path {path.name} has fanout {path.fanout}"
         if not all(math.isfinite(days) and days > 0 for days in path.count_days):
             yield f"path {path.name} counts over spans that are not positive"
+        if path.data_age and (path.kind != "entity" or not card.schema.timed_tables):
+            yield f"path {path.name} reads how old the data are, which is of the entity where a table has a time"
         yield from _walk_problems(path, card)
 
 

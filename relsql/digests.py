@@ -46,7 +46,15 @@ def embedding_digests(owner: str, text_keys: Digests, embeddings: FloatArray) ->
 
 def sum_digests(digests: Digests) -> int:
     """One digest of many rows, whatever their order; sums of parts can be added and taken off, modulo 2^64."""
-    return int(digests.sum(dtype=np.uint64))
+    # A row's digest is linear: two rows that swapped their texts would have the same plain sum.
+    return int(_mixed(digests).sum(dtype=np.uint64))
+
+
+def _mixed(digests: Digests) -> Digests:
+    """The finalizer of SplitMix64 (Steele et al. 2014), a one-to-one map of 64 bits in which no bit stays linear."""
+    found = (digests ^ (digests >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    found = (found ^ (found >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return found ^ (found >> np.uint64(31))
 
 
 @lru_cache(maxsize=64)

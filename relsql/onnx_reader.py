@@ -83,11 +83,15 @@ def _read_graph(message: memoryview, summary: OnnxSummary) -> None:
 
 
 def _read_node(message: memoryview, summary: OnnxSummary) -> None:
-    domain, operator = _name(message, 7), _name(message, 4)
-    summary.operators.append(f"{domain}.{operator}" if domain not in ("", "ai.onnx") else operator)
+    domain = operator = ""
     for number, value in _fields(message):
         if number == 5:
             _read_attribute(_message(value), summary)
+        elif number == 4:
+            operator = str(_message(value), "utf-8")
+        elif number == 7:
+            domain = str(_message(value), "utf-8")
+    summary.operators.append(f"{domain}.{operator}" if domain not in ("", "ai.onnx") else operator)
 
 
 def _read_attribute(message: memoryview, summary: OnnxSummary) -> None:
@@ -104,10 +108,13 @@ def _read_attribute(message: memoryview, summary: OnnxSummary) -> None:
 
 def _read_tensor(message: memoryview, summary: OnnxSummary) -> str:
     """The tensor's name."""
+    name = ""
     for number, value in _fields(message):
-        if number == 13 or (number == 14 and value != 0):
+        if number == 8:
+            name = str(_message(value), "utf-8")
+        elif number == 13 or (number == 14 and value != 0):
             summary.extras.add("external data")
-    return _name(message, 8)
+    return name
 
 
 def _read_opset(message: memoryview, summary: OnnxSummary) -> None:
@@ -141,14 +148,19 @@ def _fields(message: memoryview) -> Iterator[tuple[int, Value]]:
     """Numbers and values of a message's fields, in order."""
     position, end = 0, len(message)
     while position < end:
-        key, position = _varint(message, position)
+        # Almost all numbers have one byte.
+        key, position = message[position], position + 1
+        if key >= 0x80:
+            key, position = _varint(message, position - 1)
         number, kind = key >> 3, key & 7
         if kind == _VARINT:
             value, position = _varint(message, position)
             yield number, value
             continue
         if kind == _BYTES:
-            size, position = _varint(message, position)
+            size, position = message[position], position + 1
+            if size >= 0x80:
+                size, position = _varint(message, position - 1)
         elif kind in (_FIXED64, _FIXED32):
             size = 8 if kind == _FIXED64 else 4
         else:

@@ -45,6 +45,7 @@ def load_session(
         ArtifactError: it does more than our exporters write, does not fit the card, or onnxruntime cannot load it.
     """
     names = {"model": card.name, "task": card.task.name}
+    require_artifact(card, artifacts, name)
     # Before anything else: loading runs what depends on constants alone.
     check_component(name, artifacts[name], **names)
     try:
@@ -60,6 +61,16 @@ def load_session(
     inputs, outputs = _tensors(session.get_inputs()), _tensors(session.get_outputs())
     check_signature(name, inputs, outputs, expected, **names)
     return session
+
+
+def require_artifact(card: ModelCard, artifacts: Mapping[str, bytes], name: str) -> None:
+    """Raise ArtifactError if a model lacks an artefact that it needs."""
+    if name not in artifacts:
+        raise ArtifactError(
+            f"model '{card.name}' version {card.version}: its card lists no artefact {name}",
+            expected=f"one of: {', '.join(artifacts)}, and {name}",
+            fix=f"relsql train FILE {card.task.name} --name {card.name}",
+        )
 
 
 def _tensors(nodes: Sequence[Any]) -> list[Tensor]:

@@ -10,7 +10,7 @@ import onnxruntime
 from relsql.blocks import FloatArray
 from relsql.card import ModelCard
 from relsql.tokenizer import PAD, RowTokenizer, pad
-from udfs.components import load_session, run_session
+from udfs.components import load_session, require_artifact, run_session
 
 BATCH_TOKENS = 2048
 """Tokens of one run, padding included: short texts go many at a time, long ones few."""
@@ -39,6 +39,7 @@ class RowTextEncoder:
         Raises:
             ArtifactError: one of them cannot be loaded.
         """
+        require_artifact(card, artifacts, "tokenizer.json")
         session = load_session(card, artifacts, "encoder.onnx", threads)
         return cls(session, RowTokenizer(artifacts["tokenizer.json"]), card.encoder.max_tokens)
 

@@ -11,6 +11,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from relsql.sql import ident
+
 Apply = Callable[[duckdb.DuckDBPyConnection], None]
 
 
@@ -53,20 +55,20 @@ def _row_cases(table: str) -> Iterator[Case]:
 
 
 def _column_cases(table: str, column: str, kind: str, rows: int) -> Iterator[Case]:
-    name = f"relsql.{table}"
+    name, quoted = f"relsql.{table}", ident(column)
     for position in range(min(rows, 4 if table == "artifacts" else 2)):
         at = f"rowid = (SELECT rowid FROM {name} ORDER BY rowid LIMIT 1 OFFSET {position})"
         where = f"{column}, row {position}"
-        yield _sql(table, f"{where}: NULL", f"UPDATE {name} SET {column} = NULL WHERE {at}")
-        for label, value in _other_values(column, kind):
-            yield _sql(table, f"{where}: {label}", f"UPDATE {name} SET {column} = {value} WHERE {at}")
+        yield _sql(table, f"{where}: NULL", f"UPDATE {name} SET {quoted} = NULL WHERE {at}")
+        for label, value in _other_values(quoted, kind):
+            yield _sql(table, f"{where}: {label}", f"UPDATE {name} SET {quoted} = {value} WHERE {at}")
         if kind.startswith("STRUCT"):
             yield Case(f"{table}.{where}: one weight", table, _damage_weight(name, column))
         if position:
-            first = f"SELECT rowid AS i, {column} AS v FROM {name} ORDER BY rowid LIMIT 5"
+            first = f"SELECT rowid AS i, {quoted} AS v FROM {name} ORDER BY rowid LIMIT 5"
             pair = f"(SELECT list(r ORDER BY r.i) FROM ({first}) r)"
             swap = (
-                f"UPDATE {name} SET {column} = CASE WHEN {at} THEN p[1].v ELSE p[{position + 1}].v END "
+                f"UPDATE {name} SET {quoted} = CASE WHEN {at} THEN p[1].v ELSE p[{position + 1}].v END "
                 f"FROM (SELECT {pair} AS p) WHERE {name}.rowid IN (p[1].i, p[{position + 1}].i)"
             )
             yield _sql(table, f"{where}: swapped with row 0", swap)

@@ -41,6 +41,7 @@ CHANGES: dict[str, tuple[Callable[[Card], object], str]] = {
     "fanout": (lambda c: c["paths"][2].update(fanout=10**9), "has fanout 1000000000"),
     "no fanout": (lambda c: c["paths"][2].update(fanout=0), "has fanout 0"),
     "count days": (lambda c: c["paths"][2].update(count_days=[-1.0]), "spans that are not positive"),
+    "data age": (lambda c: c["paths"][1].update(data_age=True), "reads how old the data are"),
     "kind": (lambda c: c["paths"][2].update(kind="hub"), "of kind hub, but has 1 links"),
     "foreign link": (lambda c: link(c, 2).update(child_columns=["amount"]), "which is none of its links"),
     "other table": (lambda c: c["paths"][2].update(table="shops"), "ends at orders, not at shops"),

@@ -65,5 +65,13 @@ def test_a_row_with_another_value_has_another_digest(values: list[object], posit
     assert (row_digest(values) == row_digest(changed)) == (values == changed)
 
 
+@given(one=st.integers(0, 4), other=st.integers(0, 4))
+def test_two_texts_that_are_swapped_change_the_sum(one: int, other: int) -> None:
+    keys, embeddings = sample()
+    before = sum_digests(embedding_digests("abc", keys, embeddings))
+    keys[[one, other]] = keys[[other, one]]
+    assert (sum_digests(embedding_digests("abc", keys, embeddings)) == before) == (one == other)
+
+
 def test_null_is_not_a_text() -> None:
     assert row_digest([None]) != row_digest(["None"]) != row_digest(["null"])
