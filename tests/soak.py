@@ -24,6 +24,8 @@ MAX_SLOPE_BYTES = 100
 FULL_QUEUE = 32_768
 """Entries from which on DuckDB removes the dead ones."""
 
+WARM_UP_CALLS = 300
+
 PAGE_BYTES = 4096
 
 
@@ -41,7 +43,8 @@ def slope_bytes(call: Callable[[int], object], calls: int, every: int) -> float:
             readings.append((i, resident_bytes()))
             if len(readings) % 20 == 1:
                 print(f"  {i:>7,} calls  {readings[-1][1] / 1e6:7.1f} MB", flush=True)
-    return float(np.polyfit(*zip(*readings, strict=True), 1)[0])
+    numbers, resident = np.array(readings, dtype=float).T
+    return float(np.polyfit(numbers, resident, 1)[0])
 
 
 class MixedCalls:
@@ -76,26 +79,27 @@ class MixedCalls:
         self._con.execute("ROLLBACK")
 
 
-def queued(con: duckdb.DuckDBPyConnection) -> list[int]:
-    """Entries of each of DuckDB's eviction queues that is used; none before DuckDB 2.0, which does not tell."""
+def insertions(con: duckdb.DuckDBPyConnection) -> list[int]:
+    """How many entries each of DuckDB's eviction queues ever had; none before DuckDB 2.0, which does not tell."""
     try:
-        query = (
-            "SELECT approximate_size FROM duckdb_eviction_queues() WHERE approximate_size > 1000 ORDER BY queue_index"
-        )
-        return [size for (size,) in con.execute(query).fetchall()]
+        query = "SELECT total_insertions FROM duckdb_eviction_queues() ORDER BY queue_index"
+        return [count for (count,) in con.execute(query).fetchall()]
     except duckdb.CatalogException:
         return []
 
 
-def warm_up(con: duckdb.DuckDBPyConnection, call: Callable[[int], object], most: int) -> None:
-    """Call until DuckDB's eviction queues are full, at most so many times."""
+def fill_queues(con: duckdb.DuckDBPyConnection, most: int) -> None:
+    """Fill all queues that calls use with dead entries: `most` times a query that does little else."""
+    query = """SELECT max(n) FROM (
+        SELECT row_number() OVER (PARTITION BY customer_id ORDER BY ordered_at) AS n
+        FROM orders JOIN customers USING (customer_id) JOIN shops USING (shop_id))"""
     for i in range(most):
-        call(i)
-        if i % 500 == 499:
-            sizes = queued(con)
-            print(f"  warm-up, {i + 1:,} calls: {resident_bytes() / 1e6:.1f} MB, eviction queues {sizes}", flush=True)
-            # A queue shrinks by up to two purges when it is full.
-            if sizes and min(sizes) > FULL_QUEUE - 3 * 8192:
+        con.execute(query).fetchall()
+        if i % 2000 == 1999:
+            counts = insertions(con)
+            print(f"  {i + 1:,} queries: {resident_bytes() / 1e6:.1f} MB, queue insertions {counts}", flush=True)
+            # Queues that the query puts next to nothing into are not what calls use.
+            if counts and min(count for count in counts if count > i / 10) > FULL_QUEUE + 8192:
                 return
 
 
@@ -114,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the soak test; returns 1 if a slope is too steep."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=20_000)
-    parser.add_argument("--warm-up", type=int, default=20_000, help="calls before that at most")
+    parser.add_argument("--fill", type=int, default=40_000, help="queries that fill DuckDB's queues, at most")
     parser.add_argument("--attaches", type=int, default=300)
     options = parser.parse_args(arguments)
     slopes = {}
@@ -127,7 +131,9 @@ def main(arguments: list[str] | None = None) -> int:
         with relsql.connect(path) as con:
             relsql.attach(con, models=["churn@1"])
             calls = MixedCalls(con)
-            warm_up(con, calls, options.warm_up)
+            fill_queues(con, options.fill)
+            for i in range(WARM_UP_CALLS):
+                calls(i)
             slopes["calls"] = slope_bytes(calls, options.calls, 50)
         again = attach_and_detach(path)
         for i in range(min(50, options.attaches)):

@@ -6,7 +6,7 @@ import tempfile
 import threading
 import weakref
 from itertools import pairwise
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class RecentRows:
         # Row i lies in place (i - 1) % capacity + 1, and row 0 in place 0.
         self._places = np.zeros((1024, width), dtype=np.float32)
         self._spilled_rows = spilled_rows
-        self._file: BinaryIO | None = None
+        self._file: IO[bytes] | None = None
         self._file_lock = threading.Lock()
 
     def append(self, rows: FloatArray) -> range:
@@ -90,13 +90,13 @@ class RecentRows:
             with self._file_lock:
                 if self._file is None:
                     # Nameless where the system can do that, so that nothing is left behind by a process that is killed.
-                    self._file = tempfile.TemporaryFile(prefix="relsql-", buffering=0)  # noqa: SIM115
+                    self._file = tempfile.TemporaryFile(prefix="relsql-")  # noqa: SIM115
                     weakref.finalize(self, self._file.close)
                 for run in _runs(numbers % self._spilled_rows):
                     self._file.seek(4 * self.width * int(numbers[run.start] % self._spilled_rows))
-                    content = memoryview(np.ascontiguousarray(rows[run])).cast("B")
-                    while content:
-                        content = content[self._file.write(content) :]
+                    self._file.write(rows[run].tobytes())
+                # Else a full disk would show at a later write only.
+                self._file.flush()
         except OSError as error:
             raise DatabaseError(
                 f"embeddings of row texts cannot be moved to a temporary file: {error}",
@@ -118,9 +118,8 @@ class RecentRows:
             places = numbers % self._spilled_rows
             for run in _runs(places):
                 self._file.seek(4 * self.width * int(places[run.start]))
-                content = memoryview(rows[run]).cast("B")
-                while content:
-                    content = content[self._file.readinto(content) :]  # type: ignore[attr-defined]
+                content = self._file.read(rows[run].nbytes)
+                rows[run] = np.frombuffer(content, dtype=np.float32).reshape(-1, self.width)
         return rows
 
 

@@ -58,6 +58,8 @@ class TextTable:
         self._embed = embed
         self._lookup = lookup
         self._max_bytes = max_bytes
+        # A part has to fit into an eighth of the limit, which is what is forgotten at a time; 1 KB is a long text.
+        self._part = MOST_ADDED if max_bytes is None else max(1, min(MOST_ADDED, max_bytes // (8 * 1024)))
         self._forgotten = forgotten
         # In the order of ids, since each text is added with the greatest id so far.
         self._ids: dict[str, int] = {}
@@ -93,11 +95,13 @@ class TextTable:
         if isinstance(encoded, pa.ChunkedArray):
             encoded = encoded.combine_chunks()
         distinct = encoded.dictionary.to_pylist()
-        known = self._known(text for text in distinct if text is not None)
-        missing = [text for text in dict.fromkeys(distinct) if text is not None and text not in known]
-        if missing:
-            known |= self._add_missing(missing)
-        ids = np.array([0 if text is None else known[text] for text in distinct] + [0], dtype=np.int32)
+        # One look-up for each text: another thread may forget it between a test and a look-up.
+        known = list(map(self._ids.get, distinct))
+        if None in known:
+            missing = dict.fromkeys(x for x, number in zip(distinct, known, strict=True) if number is None)
+            added = {None: 0} | self._add_missing([text for text in missing if text is not None])
+            known = [added[x] if number is None else number for x, number in zip(distinct, known, strict=True)]
+        ids = np.array([*known, 0], dtype=np.int32)
         positions = np.asarray(encoded.indices.fill_null(len(distinct)), dtype=np.int64)
         return pa.array(ids[positions], type=pa.int32())
 
@@ -110,12 +114,13 @@ class TextTable:
         return self._rows.read(ids)
 
     def _known(self, texts: Iterable[str]) -> dict[str, int]:
-        # One look-up for each: another thread may forget a text between a test and a look-up.
         found = ((text, self._ids.get(text)) for text in texts)
         return {text: number for text, number in found if number is not None}
 
     def _add_missing(self, missing: list[str]) -> dict[str, int]:
         """Ids of texts, those that nobody has added meanwhile looked up or embedded."""
+        if not missing:
+            return {}
         with self._lock:
             ids = self._known(missing)
             unknown = [text for text in missing if text not in ids]
@@ -134,8 +139,8 @@ class TextTable:
         assert len(texts) == len(embeddings)
         ids: dict[str, int] = {}
         with self._lock:
-            for start in range(0, len(texts), MOST_ADDED):
-                ids |= self._add_part(texts[start : start + MOST_ADDED], embeddings[start : start + MOST_ADDED])
+            for start in range(0, len(texts), self._part):
+                ids |= self._add_part(texts[start : start + self._part], embeddings[start : start + self._part])
         return ids
 
     def _add_part(self, texts: Sequence[str], embeddings: FloatArray) -> dict[str, int]:

@@ -10,12 +10,9 @@ import numpy as np
 import pytest
 
 import relsql
-from relsql.registry import active_card
-from relsql.schema import current_catalog
 from tests.soak import slope_bytes
 from tests.udfs.test_attach import ALL, scores, value
-from udfs import functions, scorer
-from udfs.attach import load_scorer
+from udfs import attach, functions, scorer
 
 LIMIT_BYTES = 12_000
 """Room for about thirty texts, less than all customers have."""
@@ -26,15 +23,15 @@ def small_table(shop: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, np.n
     """A file whose model holds few texts, and the scores without that limit."""
     with relsql.connect(shop) as con:
         expected = scores(con)
-    monkeypatch.setattr("udfs.attach._SCORERS", {})
+    monkeypatch.setattr(attach, "_SCORERS", {})
     monkeypatch.setattr(scorer, "MAX_TEXT_BYTES", LIMIT_BYTES, raising=False)
     return shop, expected
 
 
-def texts_of(con: duckdb.DuckDBPyConnection) -> list[str]:
-    """The texts that model `churn` holds in memory."""
-    catalog = current_catalog(con)
-    return load_scorer(con, catalog, active_card(con, catalog, "churn")).texts.texts
+def texts_held() -> list[str]:
+    """The texts that the one model that was attached holds in memory."""
+    (found,) = attach._SCORERS.values()
+    return found.texts.texts
 
 
 def test_texts_of_rows_that_were_rolled_back_are_forgotten(small_table: tuple[Path, np.ndarray]) -> None:
@@ -46,7 +43,7 @@ def test_texts_of_rows_that_were_rolled_back_are_forgotten(small_table: tuple[Pa
             con.execute(f"INSERT INTO orders VALUES ({10**6 + i}, 1, 20, 'note {i}', TIMESTAMP '2022-12-01')")
             value(con, "predict_churn(1)")
             con.execute("ROLLBACK")
-            held.append(len(texts_of(con)))
+            held.append(len(texts_held()))
         assert max(held) < 40
         np.testing.assert_allclose(scores(con), expected, atol=1e-6, rtol=0)
 
@@ -72,7 +69,7 @@ def test_eight_threads_score_while_texts_are_forgotten(small_table: tuple[Path, 
         for thread in threads:
             thread.join()
         assert failures == []
-        assert len(texts_of(con)) < 40
+        assert len(texts_held()) < 40
 
 
 def test_attaching_again_keeps_no_more_functions(shop: Path) -> None:

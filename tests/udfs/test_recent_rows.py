@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relsql.errors import DatabaseError
@@ -16,9 +16,11 @@ WIDTH = 3
 
 def rows_of(numbers: np.ndarray) -> np.ndarray:
     """What a row holds tells its number; row 0 holds zeros."""
-    return np.multiply.outer(numbers, [1, 2, 3]).astype(np.float32)
+    rows: np.ndarray = np.multiply.outer(numbers, [1, 2, 3]).astype(np.float32)
+    return rows
 
 
+@settings(deadline=None)
 @given(
     steps=st.lists(st.tuples(st.integers(0, 1500), st.floats(0, 1)), max_size=12),
     data=st.data(),
