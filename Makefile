@@ -9,7 +9,7 @@ DBT := .venv-dbt
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test test-shells demo check lint format types imports build bench-accuracy bench-truth bench-speed
-.PHONY: bench-plain bench-training bench-encoder clean torture fuzz
+.PHONY: bench-plain bench-training bench-encoder clean torture fuzz soak
 
 TORTURE_MINUTES ?= 20
 FUZZ_MINUTES ?= 20
@@ -58,6 +58,9 @@ torture: setup ## Kill, starve and interrupt every command that writes (TORTURE_
 fuzz: setup ## Take random databases through everything (FUZZ_MINUTES=20, FUZZ_FIRST=0)
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.fuzz --minutes $(FUZZ_MINUTES) $(if $(FUZZ_CASES),--cases $(FUZZ_CASES)) \
 		--first $(or $(FUZZ_FIRST),0) $(FUZZ_OPTIONS)
+
+soak: setup ## Score 20,000 times and attach 300 times: does the process keep memory? (an hour)
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.soak
 
 demo: setup ## Train on a made-up racing league and score it in SQL
 	$(BIN)/relsql demo

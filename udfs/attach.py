@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 
 from relsql.card import ModelCard, layouts_of
@@ -22,7 +21,7 @@ from relsql.registry import active_card, check_drift, read_artifacts, read_model
 from relsql.schema import DEFAULT_SCHEMA, Schema, current_catalog, read_schema
 from relsql.sql import literal
 from relsql.store import open_database
-from udfs.functions import ArrowFunction, create_arrow_function, scalar_functions
+from udfs.functions import create_arrow_function, scalar_functions
 from udfs.macros import macro_statements, predict_name, score_parameter
 from udfs.messages import MESSAGE_SQL_TYPE
 from udfs.scorer import RESULT_SQL_TYPE, Scorer
@@ -216,14 +215,4 @@ def register_functions(con: duckdb.DuckDBPyConnection, scorer: Scorer, *, taken:
         if layout.shared:
             rows = f"STRUCT(hub UBIGINT, rows {layout.arrow_type()}, counts {layout.counts_type()})"
             create(card.message_functions[layout.name], scorer.hubs[layout.name].send, [rows], MESSAGE_SQL_TYPE)
-    create(card.encode_function, _encoder(scorer), ["VARCHAR"], f"FLOAT[{card.encoder.width}]")
-
-
-def _encoder(scorer: Scorer) -> ArrowFunction:
-    def encode(texts: pa.Array) -> pa.Array:
-        ids = np.asarray(scorer.texts.ids(texts))
-        embeddings = scorer.texts.embeddings(ids)
-        flat = pa.array(np.ascontiguousarray(embeddings).ravel(), pa.float32())
-        return pa.FixedSizeListArray.from_arrays(flat, scorer.texts.width, mask=pa.array(ids == 0))
-
-    return encode
+    create(card.encode_function, scorer.encode_column, ["VARCHAR"], f"FLOAT[{card.encoder.width}]")

@@ -58,8 +58,10 @@ class _TableTexts:
         """Ids of rows' texts, int64 [n], by their codes, int64 [n, categories], none of them 0 in text columns."""
         combined = np.ravel_multi_index(tuple(categories[:, p] - 1 for p in self._positions), self._shape)
         found: IntArray = self._ids[combined]
-        if (found < 0).any():
-            missing = np.unique(combined[found < 0])
+        # The table of texts forgets what came first. An id is asked for again long before it loses its meaning.
+        unknown = found < self._texts.oldest_id
+        if unknown.any():
+            missing = np.unique(combined[unknown])
             self._ids[missing] = np.asarray(self._texts.ids(pa.array([self._text(i) for i in missing], pa.string())))
             found = self._ids[combined]
         return found

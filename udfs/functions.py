@@ -10,9 +10,10 @@ import pyarrow as pa
 
 ArrowFunction = Callable[..., pa.Array]
 
-_KEPT: list[ArrowFunction] = []
+_KEPT: dict[ArrowFunction, ArrowFunction] = {}
 """DuckDB goes on calling a function after the connection that registered it is gone, and would otherwise call freed
-memory (duckdb-python issue 530)."""
+memory (duckdb-python issue 530). A method is another object at each access, so the object that is kept has to be the
+one that is registered: however often a model is attached, there is one for each of its functions."""
 
 
 def scalar_functions(con: duckdb.DuckDBPyConnection) -> set[str]:
@@ -38,7 +39,7 @@ def create_arrow_function(
     """
     if name in (scalar_functions(con) if taken is None else taken):
         return
-    _KEPT.append(function)
+    function = _KEPT.setdefault(function, function)
     try:
         # The type stubs of DuckDB 1.5 and 2.0 differ in how they spell the options.
         cast(Any, con).create_function(name, function, parameters, returns, type="arrow", null_handling="special")

@@ -27,6 +27,9 @@ from udfs.messages import HubMessages, Messages
 from udfs.stored import StoredEmbeddings
 from udfs.texts import TextTable
 
+MAX_TEXT_BYTES = 512 * 2**20
+"""Texts and embeddings that a model version holds in memory: about 500,000 of them at a width of 128."""
+
 RESULT_FIELDS = [
     pa.field("score", pa.float64()),
     pa.field("status", pa.string()),
@@ -55,7 +58,13 @@ class Scorer:
         layouts = layouts_of(card.paths, card.inputs)
         self.layouts = tuple(layout for layout in layouts if not layout.shared)
         self.stored = StoredEmbeddings(card)
-        self.texts = TextTable(card.encoder.width, self.encode, self.stored.lookup)
+        self.texts = TextTable(
+            card.encoder.width,
+            self.encode,
+            self.stored.lookup,
+            max_bytes=MAX_TEXT_BYTES,
+            forgotten=self.stored.ask_again,
+        )
         self._coded_texts = CodedTexts(card.schema, tuple(card.inputs.values()), self.texts)
         self._artifacts = artifacts
         self._threads = threads
@@ -84,14 +93,20 @@ class Scorer:
                 self._encoder = RowTextEncoder.load(self.card, self._artifacts, threads=self._threads)
         return self._encoder.encode(texts)
 
+    def encode_column(self, texts: pa.Array) -> pa.Array:
+        """Embed row texts, VARCHAR to FLOAT[width]; NULL gives NULL."""
+        ids = np.asarray(self.texts.ids(texts))
+        flat = pa.array(np.ascontiguousarray(self.texts.embeddings(ids)).ravel(), pa.float32())
+        return pa.FixedSizeListArray.from_arrays(flat, self.texts.width, mask=pa.array(ids == 0))
+
     def score(self, rows: pa.Array) -> pa.Array:
         """Score a batch of seeds.
 
         Args:
             rows: STRUCT(as_of TIMESTAMP, seed_order UBIGINT, <path> LIST of rows or message of a hub, ...), one field
                 per path in the card's order; a seed whose entity does not exist has NULL in the entity's own path.
-                Seeds are scored in the order of `seed_order`, where it is given: the last bit of a score depends on
-                where its seed stands among those that are scored together.
+                Seeds are scored in the order of `seed_order`, where it is given: the last bits of a score depend on
+                which seeds are scored together and in which order, by 1e-6 at most (docs/decisions/0017-memory.md).
 
         Returns:
             STRUCT(score, status, evidence, as_of, version). `status` is `ok`; `no_history` when there is no linked

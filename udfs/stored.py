@@ -86,6 +86,13 @@ class StoredEmbeddings:
     def __init__(self, card: ModelCard) -> None:
         self._card = card
         self._sources: list[_Source] = []
+        self._ask_always = False
+
+    def ask_again(self) -> None:
+        """Texts that were read may be asked for again, since some were forgotten; nothing is read ahead any more."""
+        self._ask_always = True
+        for source in self._sources:
+            source.position = source.end
 
     def attach(self, con: duckdb.DuckDBPyConnection, catalog: str) -> Found:
         """Look texts up in this database from now on; returns the first that are stored, if they are new.
@@ -107,7 +114,7 @@ class StoredEmbeddings:
     def lookup(self, texts: Sequence[str]) -> Found:
         """Of these texts those that are stored, and some more; none when no database can be asked."""
         for source in reversed(self._sources):
-            if source.position >= source.end:
+            if source.position >= source.end and not self._ask_always:
                 continue
             try:
                 return source.lookup(texts)

@@ -150,3 +150,59 @@ def test_eight_threads_agree() -> None:
     # Nothing is embedded twice, and every id is one text's.
     assert sum(calls) == len(table) == len(set(table.texts))
     assert table.ids(pa.array(table.texts)).to_pylist() == list(range(1, len(table) + 1))
+
+
+def test_a_limit_holds_and_old_ids_keep_their_meaning() -> None:
+    limit = 100_000
+    forgotten: list[int] = []
+    table = TextTable(WIDTH, embed, max_bytes=limit, forgotten=lambda: forgotten.append(1))
+    texts = [f"{chr(97 + i % 26)} text {i}" for i in range(5000)]
+    ids = np.concatenate([table.ids(pa.array(texts[i : i + 300])).to_numpy() for i in range(0, 5000, 300)])
+    assert len(set(ids.tolist())) == 5000 and table.held_bytes <= limit and len(table) < limit / 200
+    assert forgotten and table.texts == texts[-len(table) :] and table.oldest_id == 5001 - len(table)
+    np.testing.assert_array_equal(table.embeddings(ids), embed(texts))
+    # A text that is remembered keeps its id, one that was forgotten gets a new one with the same embedding.
+    again = table.ids(pa.array([texts[-1], texts[0]])).to_numpy()
+    assert again.tolist() == [5000, 5001]
+    np.testing.assert_array_equal(table.embeddings(again), embed([texts[-1], texts[0]]))
+
+
+def test_more_texts_at_once_than_the_limit_has_room_for() -> None:
+    def lookup(asked: Sequence[str]) -> tuple[list[str], FloatArray]:
+        found = [*asked, *(f"ahead {i}" for i in range(20_000))]
+        return found, embed(found)
+
+    table = TextTable(WIDTH, embed, lookup, max_bytes=1_500_000)
+    texts = [f"t{i}" for i in range(2048)]
+    ids = table.ids(pa.array(texts)).to_numpy()
+    np.testing.assert_array_equal(table.embeddings(ids), embed(texts))
+    assert table.held_bytes <= 1_500_000 and "t0" not in table.texts
+
+
+def test_eight_threads_hold_ids_while_texts_are_forgotten() -> None:
+    table = TextTable(WIDTH, embed, max_bytes=120_000)
+    failures: list[BaseException] = []
+    start = threading.Barrier(8)
+
+    def work(number: int) -> None:
+        try:
+            rng = np.random.default_rng(number)
+            held: list[tuple[np.ndarray, list[str]]] = []
+            start.wait()
+            for step in range(80):
+                texts = [f"{chr(97 + i % 26)}{i}" for i in rng.integers(0, 20_000, 100)]
+                held.append((table.ids(pa.array(texts)).to_numpy(), texts))
+                ids, expected = held[rng.integers(max(0, step - 20), len(held))]
+                np.testing.assert_array_equal(table.embeddings(ids), embed(expected))
+            for ids, expected in held:
+                np.testing.assert_array_equal(table.embeddings(ids), embed(expected))
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert table.held_bytes <= 120_000 and table.oldest_id > 20_000

@@ -1,0 +1,148 @@
+"""Does scoring keep memory? `python -m tests.soak`: 20,000 calls, then 300 attaches and detaches.
+
+The resident memory of the process (/proc/self/statm) is read after every 50 calls, and a line is fitted to it by least
+squares. Its slope must stay below 100 bytes a call. DuckDB keeps up to 32,768 dead entries in each of its eviction
+queues (docs/decisions/0017-memory.md), so the measurement starts when the queues that calls use are full.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import numpy as np
+
+import relsql
+from tests.shop import create_shop, train_quickly
+
+MAX_SLOPE_BYTES = 100
+FULL_QUEUE = 32_768
+"""Entries from which on DuckDB removes the dead ones."""
+
+WARM_UP_CALLS = 300
+
+PAGE_BYTES = 4096
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in RAM."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
+
+
+def slope_bytes(call: Callable[[int], object], calls: int, every: int) -> float:
+    """Slope of resident memory in bytes a call, by least squares over a reading after every `every` calls."""
+    readings = []
+    for i in range(calls):
+        call(i)
+        if i % every == 0:
+            readings.append((i, resident_bytes()))
+            if len(readings) % 20 == 1:
+                print(f"  {i:>7,} calls  {readings[-1][1] / 1e6:7.1f} MB", flush=True)
+    numbers, resident = np.array(readings, dtype=float).T
+    return float(np.polyfit(numbers, resident, 1)[0])
+
+
+class MixedCalls:
+    """One entity, a batch, a pinned version, another model, and a row with a new text that is rolled back, in turns."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
+        self._con = con
+        self._numbers = itertools.count()
+
+    def __call__(self, i: int) -> None:
+        """The next call."""
+        kind = i % 10
+        if kind == 0:
+            self._con.execute("SELECT sum(score) FROM predict_churn_batch()").fetchall()
+        elif kind == 1:
+            self._con.execute("SELECT sum(predict_churn(customer_id)) FROM customers").fetchall()
+        elif kind == 2:
+            self._con.execute("SELECT predict_churn_v1(2)").fetchall()
+        elif kind == 3:
+            self._con.execute("SELECT predict_spend(3)").fetchall()
+        elif kind < 7:
+            self._with_new_text(next(self._numbers))
+        else:
+            self._con.execute("SELECT predict_churn(?)", [i % 60]).fetchall()
+
+    def _with_new_text(self, number: int) -> None:
+        self._con.execute("BEGIN")
+        self._con.execute(
+            "INSERT INTO orders VALUES (1000000 + ?, 1, 20.0, 'note ' || ?, TIMESTAMP '2022-12-21')", [number, number]
+        )
+        self._con.execute("SELECT predict_churn(1)").fetchall()
+        self._con.execute("ROLLBACK")
+
+
+def insertions(con: duckdb.DuckDBPyConnection) -> list[int]:
+    """How many entries each of DuckDB's eviction queues ever had; none before DuckDB 2.0, which does not tell."""
+    try:
+        query = "SELECT total_insertions FROM duckdb_eviction_queues() ORDER BY queue_index"
+        return [count for (count,) in con.execute(query).fetchall()]
+    except duckdb.CatalogException:
+        return []
+
+
+def fill_queues(con: duckdb.DuckDBPyConnection, most: int) -> None:
+    """Fill all queues that calls use with dead entries: `most` times a query that does little else."""
+    query = """SELECT max(n) FROM (
+        SELECT row_number() OVER (PARTITION BY customer_id ORDER BY ordered_at) AS n
+        FROM orders JOIN customers USING (customer_id) JOIN shops USING (shop_id))"""
+    for i in range(most):
+        con.execute(query).fetchall()
+        if i % 2000 == 1999:
+            counts = insertions(con)
+            print(f"  {i + 1:,} queries: {resident_bytes() / 1e6:.1f} MB, queue insertions {counts}", flush=True)
+            # Queues that the query puts next to nothing into are not what calls use.
+            if counts and min(count for count in counts if count > i / 10) > FULL_QUEUE + 8192:
+                return
+
+
+def attach_and_detach(path: Path) -> Callable[[int], object]:
+    """A call that opens the file, attaches, scores once, detaches and closes."""
+
+    def call(_: int) -> None:
+        with relsql.connect(path) as con:
+            con.execute("SELECT predict_churn(1)").fetchall()
+            relsql.detach(con)
+
+    return call
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the soak test; returns 1 if a slope is too steep."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--calls", type=int, default=20_000)
+    parser.add_argument("--fill", type=int, default=40_000, help="queries that fill DuckDB's queues, at most")
+    parser.add_argument("--attaches", type=int, default=300)
+    options = parser.parse_args(arguments)
+    slopes = {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "shop.duckdb"
+        create_shop(path)
+        with duckdb.connect(str(path)) as con:
+            for name, task in (("churn", "customer-churn"), ("spend", "customer-spend"), ("churn", "customer-churn")):
+                train_quickly(con, name, task, force=True)
+        with relsql.connect(path) as con:
+            relsql.attach(con, models=["churn@1"])
+            calls = MixedCalls(con)
+            fill_queues(con, options.fill)
+            for i in range(WARM_UP_CALLS):
+                calls(i)
+            slopes["calls"] = slope_bytes(calls, options.calls, 50)
+        again = attach_and_detach(path)
+        for i in range(min(50, options.attaches)):
+            again(i)
+        slopes["attaches"] = slope_bytes(again, options.attaches, 5)
+    for name, slope in slopes.items():
+        print(f"DuckDB {duckdb.__version__}: {slope:,.0f} bytes of resident memory per call ({name})")
+    return int(max(slopes.values()) > MAX_SLOPE_BYTES)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
