@@ -29,7 +29,7 @@ from relsql.scores import output_table, score_to
 from relsql.sql import ident, qualified
 from relsql.store import ensure_table, transaction
 from relsql.task import Task, read_task, save_task
-from tests.shop import CUSTOMERS, TASK, train_quickly
+from tests.shop import CUSTOMERS, TASK, seal_models, train_quickly
 
 LETTERS = "aAkKiI\u212aéÉİıßẞöÖ"
 names = st.text(LETTERS + " .\"'-_1", min_size=1, max_size=6).filter(lambda name: name.strip() == name)
@@ -311,6 +311,7 @@ def test_models_of_earlier_builds_that_share_functions_are_not_attached_together
         card = """replace(card, '"name": "churn"', '"name": "Churn"') AS card"""
         for table, changed in (("models", f"'Churn' AS name, {card}"), ("artifacts", "'Churn' AS model")):
             con.execute(f"INSERT INTO relsql.{table} SELECT * REPLACE ({changed}) FROM relsql.{table}")
+        seal_models(con)
         with pytest.raises(ModelError, match="'Churn' and 'churn' both have a function predict_Churn"):
             relsql.attach(con)
         assert "predict_churn" in relsql.attach(con, models=["churn"])
