@@ -180,7 +180,8 @@ def _checked(task_name: object, field_name: str, value: object) -> object:
     type_, expected = _TYPES[field_name]
     try:
         checked = msgspec.convert(value, type_)
-    except msgspec.ValidationError:
+    # msgspec fails on halves of characters with a UnicodeEncodeError where it expects another type.
+    except (msgspec.ValidationError, UnicodeEncodeError):
         problem = f"task '{_short(task_name)}' has {field_name} {_shown(value)}"
         raise TaskError(problem, expected=expected, fix=f"correct {field_name} in the task manifest") from None
     for text in _texts(checked):
