@@ -31,6 +31,9 @@ MAX_FANOUT = 10_000
 MAX_VERSION = 999_999_999
 """What `dnf@VERSION` can name, see `relsql.references`."""
 
+MAX_DAYS = 10_000_000
+"""Of spans before as_of: 27,000 years, which DuckDB can take off a time."""
+
 _MODEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _PATH_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -105,8 +108,8 @@ def _path_problems(card: ModelCard) -> Iterator[str]:
             yield f"'{path.name}' cannot be the name of a path"
         if not 1 <= path.fanout <= MAX_FANOUT:
             yield f"path {path.name} has fanout {path.fanout}"
-        if not all(math.isfinite(days) and days > 0 for days in path.count_days):
-            yield f"path {path.name} counts over spans that are not positive"
+        if not all(0 < days <= MAX_DAYS for days in path.count_days):
+            yield f"path {path.name} counts over spans that are not from 0 to {MAX_DAYS:,} days"
         if path.data_age and (path.kind != "entity" or not card.schema.timed_tables):
             yield f"path {path.name} reads how old the data are, which is of the entity where a table has a time"
         yield from _walk_problems(path, card)
