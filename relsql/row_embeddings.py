@@ -115,7 +115,8 @@ def read_rows(con: duckdb.DuckDBPyConnection, sql: str, where: str, card: ModelC
     rows = con.sql(f"SELECT {columns} FROM ({hashed})").to_arrow_table()
     embeddings, gone = _matrix(rows.column("embedding").combine_chunks(), card.encoder.width)
     texts, digest = rows.column("text"), rows.column("digest")
-    gone |= np.asarray(texts.is_null()) | ~np.asarray(rows.column("found_by_text"))
+    # Under `arrow_lossless_conversion` truth values come as bytes.
+    gone |= np.asarray(texts.is_null()) | ~np.asarray(rows.column("found_by_text")).astype(bool)
     if digest.null_count:
         gone |= ~np.isfinite(embeddings).all(axis=1)
     else:

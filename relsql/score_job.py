@@ -354,7 +354,10 @@ def _memory_explained(con: duckdb.DuckDBPyConnection, target: str, chunk_rows: i
     """
     try:
         yield
-    except duckdb.OutOfMemoryException as error:
+    except (duckdb.OutOfMemoryException, DatabaseError) as error:
+        # A transaction has made an error of relsql's of it.
+        if not isinstance(error.__cause__ or error, duckdb.OutOfMemoryException):
+            raise
         [(limit,)] = con.execute("SELECT system.main.current_setting('memory_limit')").fetchall()
         raise DatabaseError(
             f"memory_limit {limit} is too small for table '{target}' in chunks of {chunk_rows:,} entities",

@@ -10,12 +10,16 @@ from typing import Any
 import duckdb
 import msgspec
 import numpy as np
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
 import relsql
+from exporters import sql_weights
 from relsql.cli import cli
 from relsql.errors import ArtifactError, DatabaseError, ModelError, ParityError, RelsqlError, SchemaDriftError
+from relsql.head import Head
+from relsql.network import GraphNetwork
 from relsql.publications import PUBLICATION_FORMAT, new_texts_view, published, texts_table
 from relsql.publishing import selftest
 from relsql.registry import active_card, read_artifacts, save_model
@@ -298,6 +302,24 @@ def test_a_column_that_is_gone_leads_to_the_selftest(plain: Connection) -> None:
         selftest(plain, "churn")
 
 
+def test_weights_that_are_wrong_by_1e_4_are_not_published(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = sql_weights.weights_table
+
+    def wrong(network: GraphNetwork, head: Head) -> pa.Table:
+        weights = right(network, head)
+        value, position = weights.column("head")[0].as_py(), weights.column_names.index("head")
+        value["out"][-1] += 1e-4
+        kind = weights.schema.field("head").type
+        return weights.set_column(position, "head", pa.array([value], kind))
+
+    monkeypatch.setattr(sql_weights, "weights_table", wrong)
+    with duckdb.connect(str(shop)) as con:
+        with pytest.raises(ParityError, match=r"plain SQL by [1-9]\.\de-05.*at most 1e-05"):
+            relsql.publish(con, "churn")
+        query = "SELECT count(*) FROM duckdb_tables() WHERE table_name LIKE 'weights_%'"
+        assert con.execute(query).fetchall() == [(0,)]
+
+
 def test_another_type_of_the_same_values_goes_on_to_work(plain: Connection) -> None:
     before = scores(plain)
     plain.execute("ALTER TABLE orders ALTER amount TYPE DECIMAL(18, 2); ALTER TABLE orders ADD COLUMN extra INTEGER")
@@ -312,8 +334,8 @@ def test_another_type_of_the_same_values_goes_on_to_work(plain: Connection) -> N
         ("DROP TABLE relsql.{weights}", ModelError, "was changed: .*relsql publish FILE churn"),
         (
             f"UPDATE relsql.{{weights}} SET head = {HARM}",
-            ParityError,
-            "differ by .*relsql publish FILE churn",
+            ModelError,
+            "was changed: weights_.* is not as it was written.*relsql publish FILE churn",
         ),
     ],
 )
