@@ -27,8 +27,9 @@ def database_error(error: BaseException, *, writing: bool = False) -> DatabaseEr
     """
     text = first_line(error)
     if isinstance(error, duckdb.FatalException) or "database has been invalidated" in text:
+        reason = text.rpartition("FATAL Error: ")[2]
         return DatabaseError(
-            f"DuckDB gave up the database after a failure of the disk: {text}",
+            f"DuckDB gave up the database after a failure of the disk: {reason}",
             expected="a disk that works and has room; the transaction that failed was not committed",
             fix="make room on the disk, open the file again, then run the command again",
         )

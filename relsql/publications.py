@@ -259,7 +259,8 @@ def require_published(con: duckdb.DuckDBPyConnection, catalog: str, model: str) 
     """
     names = []
     if has_relsql_table(con, catalog, "publications"):
-        query = f"SELECT DISTINCT model FROM {relsql_table(catalog, 'publications')}"
+        # A damaged row may have no name: it is the publication of no model.
+        query = f"SELECT DISTINCT model FROM {relsql_table(catalog, 'publications')} WHERE model IS NOT NULL"
         names = [name for (name,) in con.execute(query).fetchall()]
     name = stored_name(model, names)
     found = published(con, catalog, name) if name else None
