@@ -90,7 +90,7 @@ def features(
     selected = ", ".join(f"{cell} AS c{i}" for i, cell in enumerate(cells))
     key = ident(entity_key(schema, task))
     query = f"""SELECT {selected} FROM relsql_labels l JOIN {table.sql(catalog)} e ON e.{key} = l.entity
-                ORDER BY l.as_of, l.entity"""
+                ORDER BY l.as_of ASC, l.entity ASC"""
     with con.cursor() as cursor:
         cursor.register("relsql_labels", labels.table)
         result = cursor.sql(sealed(query)).to_arrow_table()

@@ -49,6 +49,6 @@ def distinct_texts(
             where = f" WHERE {time_sql(table, 'r')} <= {literal(until)}"
         query = f"SELECT DISTINCT {text_sql(table, inputs[key], 'r')} AS text FROM {table.sql(catalog)} r{where}"
         if limit_per_table is not None:
-            query = f"SELECT text FROM ({query}) ORDER BY md5(text) LIMIT {limit_per_table}"
+            query = f"SELECT text FROM ({query}) ORDER BY md5(text) ASC NULLS LAST LIMIT {limit_per_table}"
         texts += sorted(row[0] for row in con.execute(sealed(query)).fetchall())
     return texts

@@ -379,7 +379,7 @@ def _undeclared_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Sch
 def _left_out_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> Iterator[Finding]:
     """Tables whose key is that of another one, as a table `"a.b"` and a table b in schema a have the same."""
     query = """SELECT schema_name, table_name FROM system.main.duckdb_tables()
-               WHERE database_name = ? AND NOT internal AND NOT temporary ORDER BY ALL"""
+               WHERE database_name = ? AND NOT internal AND NOT temporary ORDER BY ALL ASC"""
     for schema_name, name in con.execute(query, [catalog]).fetchall():
         chosen = schema.tables.get(schema_table_key(schema_name, name))
         if chosen and (chosen.schema_name, chosen.name) != (schema_name, name):

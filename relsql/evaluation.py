@@ -103,7 +103,7 @@ def _predictions(con: duckdb.DuckDBPyConnection, suffix: str, labels: pa.Table) 
     con.register(relation, labels)
     try:
         query = f"SELECT entity, as_of, label, {ident('predict_' + suffix)}(entity, as_of := as_of) FROM {relation}"
-        rows = con.execute(f"{query} ORDER BY as_of, entity").fetchall()
+        rows = con.execute(f"{query} ORDER BY as_of ASC, entity ASC").fetchall()
     finally:
         con.unregister(relation)
     entities, times, values, scores = zip(*rows, strict=True)

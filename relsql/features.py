@@ -213,7 +213,7 @@ def _tells_the_time(con: duckdb.DuckDBPyConnection, source: str, table: Table, c
     query = f"""
         SELECT corr(value_rank, time_rank), count(DISTINCT value)
         FROM (
-            SELECT value, rank() OVER (ORDER BY value) AS value_rank, rank() OVER (ORDER BY time) AS time_rank
+            SELECT value, rank() OVER (ORDER BY value ASC) AS value_rank, rank() OVER (ORDER BY time ASC) AS time_rank
             FROM (SELECT r.{ident(column.name)} AS value, {time_sql(table, "r")} AS time FROM {source})
             WHERE value IS NOT NULL AND time IS NOT NULL
         )"""
@@ -261,7 +261,7 @@ def _category_values(con: duckdb.DuckDBPyConnection, source: str, column: Column
         return ()
     query = f"""
         SELECT value, count(*) FROM (SELECT CAST({name} AS VARCHAR) AS value FROM {source})
-        WHERE value IS NOT NULL GROUP BY value ORDER BY count(*) DESC, value"""
+        WHERE value IS NOT NULL GROUP BY value ORDER BY count(*) DESC, value ASC"""
     found = con.execute(sealed(query)).fetchall()
     if not 2 <= len(found) <= MAX_DISTINCT_CATEGORIES:
         return ()

@@ -109,7 +109,7 @@ def _path_findings(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema)
         return
     left_out = "CASE WHEN json_valid(metrics) THEN json_extract_string(metrics, '$.left_out_paths[*]') END"
     query = f"""SELECT model, version, unnest({left_out}) FROM {rows_sql(catalog, "runs")}
-                WHERE phase = 'check' AND version IS NOT NULL ORDER BY model, version"""
+                WHERE phase = 'check' AND version IS NOT NULL ORDER BY model ASC, version ASC"""
     for model, version, path in con.execute(query).fetchall():
         yield Finding("info", f"model {model} version {version}", f"does not read {path}")
 
@@ -160,7 +160,7 @@ def _model_infos(con: duckdb.DuckDBPyConnection, catalog: str) -> tuple[ModelInf
     if not has_relsql_table(con, catalog, "models"):
         return ()
     query = "SELECT name, version, status, task, created::VARCHAR, metrics FROM "
-    rows = con.execute(f"{query} {relsql_table(catalog, 'models')} ORDER BY name, version").fetchall()
+    rows = con.execute(f"{query} {relsql_table(catalog, 'models')} ORDER BY name ASC, version ASC").fetchall()
     # What is gone from a damaged row is shown as a question mark.
     return tuple(
         ModelInfo(name or "?", version or 0, status or "?", task or "?", created, metrics)

@@ -14,17 +14,16 @@ timestamp. A user's table called `timestamps` is hidden by the relation of that 
 from __future__ import annotations
 
 import datetime
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import duckdb
 
 from relsql.errors import TaskError, nearest
 from relsql.features import as_timestamp_sql, time_sql
 from relsql.label_sandbox import DEFAULT_LIMITS, LabelLimits, checked_query, label_sandbox, run_query
-from relsql.names import stored_name
-from relsql.query_check import Relations, folded, read_relations
+from relsql.names import fold, stored_name
+from relsql.query_check import Relations, read_relations
 from relsql.schema import DEFAULT_SCHEMA, Column, Schema, Table
 from relsql.sealed import sealed
 from relsql.splits import (
@@ -38,6 +37,7 @@ from relsql.splits import (
     with_splits,
 )
 from relsql.sql import ident, literal
+from relsql.syntax_tree import Tree, nodes, parse, write
 from relsql.task import Task
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def label_table(
         target_type = "BIGINT" if task.is_classification else "DOUBLE"
         labels = cursor.sql(
             f"SELECT entity, as_of, CAST(label AS {target_type}) AS label FROM {names.known} "
-            "WHERE label IS NOT NULL ORDER BY as_of, entity"
+            "WHERE label IS NOT NULL ORDER BY as_of ASC, entity ASC"
         ).to_arrow_table()
         return LabelTable(labels, split, rows - kept, nulls)
 
@@ -197,7 +197,7 @@ def _create_relations(
     for table in schema.timed_tables:
         if table.key in names.cut:
             view = names.cut[table.key]
-        elif table.name.lower() == "timestamps":
+        elif fold(table.name) == "timestamps":
             continue
         else:
             view = table.name
@@ -214,7 +214,7 @@ def _cut_sql(catalog: str, table: Table, task: Task) -> str:
 
 def _unused_names(schema: Schema, relations: Relations) -> _Names:
     taken = {name for schema_name, name in relations.views if schema_name == DEFAULT_SCHEMA}
-    taken |= {folded(table.name) for table in schema.tables.values()}
+    taken |= {fold(table.name) for table in schema.tables.values()}
 
     def unused(name: str) -> str:
         while name in taken:
@@ -237,15 +237,15 @@ def _run_query(cursor: duckdb.DuckDBPyConnection, task: Task, split: Split, sql:
     with task_errors(task, "the label query fails", fix):
         run_query(cursor, f"CREATE TEMP TABLE {names.result} AS\n{sql}")
     described = [(name, str(type_)) for name, type_, *_ in cursor.execute(f"DESCRIBE {names.result}").fetchall()]
-    types = {name.lower(): (name, type_) for name, type_ in described}
+    types = {fold(name): (name, type_) for name, type_ in described}
     expected = (task.entity_col, task.time_col, task.target_col)
-    if any(name.lower() not in types for name in expected):
+    if any(fold(name) not in types for name in expected):
         raise TaskError(
             f"task '{task.name}': the label query returns the columns {', '.join(name for name, _ in described)}",
             expected=f"{', '.join(expected)} (entity_col, time_col, target_col)",
             fix=fix,
         )
-    (entity, _), (time, time_type), (label, label_type) = (types[name.lower()] for name in expected)
+    (entity, _), (time, time_type), (label, label_type) = (types[fold(name)] for name in expected)
     _check_types(task, time_type, label_type)
     as_of = as_timestamp_sql(Column(time, time_type), "r")
     cursor.execute(
@@ -311,7 +311,7 @@ def _check_labels(cursor: duckdb.DuckDBPyConnection, task: Task, split: Split, k
     Returns:
         The number of NULL labels.
     """
-    repeated = f"SELECT entity, as_of, count(*) FROM {known} GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL LIMIT 1"
+    repeated = f"SELECT entity, as_of, count(*) FROM {known} GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL ASC LIMIT 1"
     for entity, as_of, count in cursor.execute(sealed(repeated)).fetchall():
         raise TaskError(
             f"task '{task.name}': the label query returns {count} rows for entity {entity!r} at {as_of}",
@@ -347,53 +347,38 @@ def _redirected(
     catalog: str,
     schema: Schema,
     sql: str,
-    tree: dict[str, Any],
+    tree: Tree,
     names: _Names,
 ) -> str:
     """Rewrite `sql`, of which `tree` is the syntax tree, to read tables outside schema main through their cut views."""
     if not names.cut:
         return sql
     tables = {key: schema.tables[key] for key in names.cut}
-    views = {(folded(tables[key].schema_name), folded(tables[key].name)): view for key, view in names.cut.items()}
-    if not _redirect(tree, views, folded(catalog)):
+    views = {(fold(tables[key].schema_name), fold(tables[key].name)): view for key, view in names.cut.items()}
+    if not _redirect(tree, views, fold(catalog)):
         return sql
-    always = json.loads(one_row(cursor, "SELECT json_serialize_sql('SELECT true')")[0])
-    _write_out_cross_joins(tree, always["statements"][0]["node"]["select_list"][0])
-    return str(one_row(cursor, f"SELECT json_deserialize_sql({literal(json.dumps(tree))})")[0])
-
-
-def _write_out_cross_joins(node: Any, always: dict[str, Any]) -> None:
-    """Give the cross joins in a serialized query the condition `always`, in place.
-
-    DuckDB 1.5 writes `a CROSS JOIN b LEFT JOIN c` back as `a , b LEFT JOIN c`, where the comma binds last.
-    """
-    if isinstance(node, list):
-        for child in node:
-            _write_out_cross_joins(child, always)
-    elif isinstance(node, dict):
+    always = parse(cursor, "SELECT true")["statements"][0]["node"]["select_list"][0]
+    for node in nodes(tree):
+        # DuckDB 1.5 writes `a CROSS JOIN b LEFT JOIN c` back as `a , b LEFT JOIN c`, where the comma binds last.
         if node.get("type") == "JOIN" and node.get("ref_type") == "CROSS":
             node.update(ref_type="REGULAR", condition=always)
-        for child in node.values():
-            _write_out_cross_joins(child, always)
+    return write(cursor, tree)
 
 
-def _redirect(node: Any, views: dict[tuple[str, str], str], catalog: str) -> int:
-    """Point the table references in a serialized query at `views`, in place; the table's name stays the alias.
+def _redirect(tree: Tree, views: dict[tuple[str, str], str], catalog: str) -> bool:
+    """Point the table references in a syntax tree at `views`, in place; the table's name stays the alias.
 
     Returns:
-        The number of references that were changed.
+        True if any reference was changed.
     """
-    if isinstance(node, list):
-        return sum(_redirect(child, views, catalog) for child in node)
-    changed = 0
-    if isinstance(node, dict):
-        if node.get("type") == "BASE_TABLE" and folded(node.get("catalog_name", "")) in ("", catalog):
-            name = node["table_name"]
-            view = views.get((folded(node["schema_name"]), folded(name)))
-            if view:
-                changed = 1
-                node.update(alias=node["alias"] or name, catalog_name="", schema_name="", table_name=view)
-                if "qualified_name" in node:
-                    node["qualified_name"] = {"path": [view]}
-        changed += sum(_redirect(child, views, catalog) for child in node.values())
+    changed = False
+    for node in nodes(tree):
+        if node.get("type") != "BASE_TABLE" or fold(node.get("catalog_name", "")) not in ("", catalog):
+            continue
+        name = node["table_name"]
+        if view := views.get((fold(node["schema_name"]), fold(name))):
+            changed = True
+            node.update(alias=node["alias"] or name, catalog_name="", schema_name="", table_name=view)
+            if "qualified_name" in node:
+                node["qualified_name"] = {"path": [view]}
     return changed

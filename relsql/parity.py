@@ -79,7 +79,7 @@ def measure_parity(
     register_functions(con, scorer)
 
     gather = replace(card.gather(catalog), message_functions={}, coded_texts=False)
-    gathered = sealed(f"SELECT *, {_SEED_SQL} FROM ({gather.query(seeds)}) ORDER BY {ENTITY}, {AS_OF}")
+    gathered = sealed(f"SELECT *, {_SEED_SQL} FROM ({gather.query(seeds)}) ORDER BY {ENTITY} ASC, {AS_OF} ASC")
     rows = con.sql(gathered).to_arrow_table()
     layouts = layouts_of(card.paths, card.inputs)
     blocks, known = existing_seeds(decode_blocks(rows.column, layouts), layouts)
@@ -107,7 +107,7 @@ def _seeds_sql(catalog: str, card: ModelCard) -> str:
         f"SELECT DISTINCT {ENTITY}, {AS_OF}\n"
         f"FROM (\n"
         f"    SELECT {key} AS {ENTITY} FROM {card.entity.sql(catalog)} e WHERE {key} IS NOT NULL\n"
-        f"    ORDER BY md5(CAST({key} AS VARCHAR)) LIMIT {ENTITIES}\n"
+        f"    ORDER BY md5(CAST({key} AS VARCHAR)) ASC LIMIT {ENTITIES}\n"
         f"), (SELECT unnest([{', '.join(moments)}]) AS {AS_OF})"
     )
 

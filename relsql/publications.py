@@ -187,10 +187,10 @@ def _found_objects(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard
     if texts is not None:
         tables[texts_table(card.identity)] = " ".join(map(str, texts_digest(con, texts, card)))
     query = """SELECT function_name, function_type, parameters, macro_definition FROM system.main.duckdb_functions()
-               WHERE database_name = ? AND schema_name = ? AND function_name IN (?, ?, ?) ORDER BY ALL"""
+               WHERE database_name = ? AND schema_name = ? AND function_name IN (?, ?, ?) ORDER BY ALL ASC"""
     rows = con.execute(query, [catalog, DEFAULT_SCHEMA, *function_names(card.name)]).fetchall()
     query = """SELECT view_name, sql FROM system.main.duckdb_views()
-               WHERE database_name = ? AND schema_name = ? AND ends_with(view_name, ?) ORDER BY ALL"""
+               WHERE database_name = ? AND schema_name = ? AND ends_with(view_name, ?) ORDER BY ALL ASC"""
     rows += con.execute(query, [catalog, RELSQL_SCHEMA, f"_{card.identity}"]).fetchall()
     return _Objects(duckdb.__version__, tables, _definition_digests(rows))
 

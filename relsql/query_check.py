@@ -10,7 +10,6 @@ loads extensions.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,19 +19,11 @@ from typing import Any
 import duckdb
 
 from relsql.errors import TaskError, nearest
+from relsql.names import fold
 from relsql.schema import DEFAULT_SCHEMA
+from relsql.syntax_tree import MODIFIERS, SOURCES, NotOneSelectError, Tree, nodes, parse, unknown_kind
 
-_QUERY_NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE"})
-_SOURCES = frozenset({"BASE_TABLE", "SUBQUERY", "JOIN", "TABLE_FUNCTION", "EXPRESSION_LIST", "EMPTY", "PIVOT"})
-_MODIFIERS = frozenset({"ORDER_MODIFIER", "LIMIT_MODIFIER", "LIMIT_PERCENT_MODIFIER", "DISTINCT_MODIFIER"})
-_ORDERS = frozenset({"ORDER_DEFAULT", "ASCENDING", "DESCENDING"})
-_EXPRESSIONS = frozenset(
-    (
-        *("BETWEEN", "CASE", "CAST", "COLLATE", "COLUMN_REF", "COMPARISON", "CONJUNCTION", "CONSTANT", "DEFAULT"),
-        *("FUNCTION", "LAMBDA", "LAMBDA_REF", "OPERATOR", "POSITIONAL_REFERENCE", "STAR", "SUBQUERY", "TYPE", "WINDOW"),
-    )
-)
-_KNOWN_NODES = _QUERY_NODES | _SOURCES | _MODIFIERS | _ORDERS
+_KNOWN_NODES = SOURCES | MODIFIERS | {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE"}
 
 _TABLE_FUNCTIONS = frozenset({"generate_series", "json_each", "json_tree", "range", "unnest"})
 """Table functions that read nothing but their arguments."""
@@ -45,14 +36,8 @@ _CLOCK_COLUMNS = frozenset({"current_date", "current_time", "current_timestamp",
 
 _EXPECTED = "one SELECT over tables, views and macros of the database, with DuckDB's own, repeatable functions"
 _FIX = "correct 'sql' in the task manifest, or pass --allow-external (allow_external=True) if you trust the task"
-_ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 _VIEW_HEAD = re.compile(r'(?:"(?:[^"]|"")*"|[^"])*?\sAS\s', re.IGNORECASE)
 """The text of a view up to its query. AS is reserved: as a name it would stand in quotes."""
-
-
-def folded(name: str) -> str:
-    """A name as DuckDB compares it: only the letters A to Z lose their case."""
-    return name.translate(_ASCII_LOWER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +65,7 @@ def read_relations(cursor: duckdb.DuckDBPyConnection, catalog: str) -> Relations
                 SELECT schema_name, view_name, sql FROM system.main.duckdb_views()
                 WHERE database_name = $1 AND NOT internal"""
     views = {
-        (folded(schema), folded(name)): None if sql is None else _VIEW_HEAD.sub("", sql, count=1)
+        (fold(schema), fold(name)): None if sql is None else _VIEW_HEAD.sub("", sql, count=1)
         for schema, name, sql in cursor.execute(tables, [catalog]).fetchall()
     }
     macros: dict[tuple[str, bool], list[str]] = {}
@@ -88,26 +73,26 @@ def read_relations(cursor: duckdb.DuckDBPyConnection, catalog: str) -> Relations
         """SELECT function_name, function_type = 'table_macro', macro_definition FROM system.main.duckdb_functions()
            WHERE function_type IN ('macro', 'table_macro') AND NOT internal"""
     ).fetchall():
-        macros.setdefault((folded(name), is_table), []).append(body if is_table else f"SELECT {body}")
+        macros.setdefault((fold(name), is_table), []).append(body if is_table else f"SELECT {body}")
     types = "SELECT type_name FROM system.main.duckdb_types() WHERE database_name = $1 AND NOT internal"
-    own = frozenset(folded(name) for (name,) in cursor.execute(types, [catalog]).fetchall())
+    own = frozenset(fold(name) for (name,) in cursor.execute(types, [catalog]).fetchall())
     return Relations(catalog, views, macros, own)
 
 
-def parse_select(cursor: duckdb.DuckDBPyConnection, task_name: str, sql: str) -> dict[str, Any]:
-    """The syntax tree of a query, by DuckDB's `json_serialize_sql`.
+def parse_select(cursor: duckdb.DuckDBPyConnection, task_name: str, sql: str) -> Tree:
+    """The syntax tree of a label query.
 
     Raises:
         TaskError: it is not one SELECT, or writes in one of its parts.
     """
     tree = _tree(cursor, task_name, "the label query", sql)
-    for node, *_ in _nodes(tree["statements"]):
+    for node in nodes(tree["statements"]):
         _check_kind(node, task_name, "the label query")
     return tree
 
 
 def check_query(
-    cursor: duckdb.DuckDBPyConnection, task_name: str, tree: dict[str, Any], relations: Relations, given: frozenset[str]
+    cursor: duckdb.DuckDBPyConnection, task_name: str, tree: Tree, relations: Relations, given: frozenset[str]
 ) -> None:
     """Check that a query, with all views and macros that it leads to, reads the database only and is repeatable.
 
@@ -128,40 +113,26 @@ def check_query(
         check.query(_tree(cursor, task_name, where, sql), where, schemas)
 
 
-def _tree(cursor: duckdb.DuckDBPyConnection, task_name: str, where: str, sql: str) -> dict[str, Any]:
-    # Not by `extract_statements`: in DuckDB 1.5 that opens the files of an IMPORT DATABASE.
-    [(text,)] = cursor.execute("SELECT json_serialize_sql($1::VARCHAR)", [sql]).fetchall()
+def _tree(cursor: duckdb.DuckDBPyConnection, task_name: str, where: str, sql: str) -> Tree:
     try:
-        tree: dict[str, Any] = json.loads(text)
+        return parse(cursor, sql)
     except RecursionError:
         raise TaskError(
             f"task '{task_name}': {where} is nested too deeply to be checked", expected="a few hundred levels at most"
         ) from None
-    why = tree.get("error_message", "").partition("\n")[0]
-    if tree["error"] and tree.get("error_type") == "parser":
-        problem = f"fails: Parser Error: {why}"
-    elif tree["error"]:
-        problem = f"is not one SELECT ({why})"
-    elif len(tree["statements"]) != 1:
-        problem = f"has {len(tree['statements'])} statements"
-    else:
-        return tree
-    raise TaskError(
-        f"task '{task_name}': {where} {problem}",
-        expected="one SELECT; a PIVOT needs the list of its columns, ON column IN (...)",
-        fix="correct 'sql' in the task manifest",
-    )
+    except NotOneSelectError as error:
+        problem = f"fails: Parser Error: {error}" if error.is_syntax else f"is not one SELECT ({error})"
+        raise TaskError(
+            f"task '{task_name}': {where} {problem}",
+            expected="one SELECT; a PIVOT needs the list of its columns, ON column IN (...)",
+            fix="correct 'sql' in the task manifest",
+        ) from None
 
 
-def _check_kind(node: dict[str, Any], task_name: str, where: str) -> None:
+def _check_kind(node: Tree, task_name: str, where: str) -> None:
     """Refuse all parts of a statement that are not known to belong to a SELECT, such as an INSERT in a CTE."""
-    kind = node.get("class")
-    known = kind in _EXPRESSIONS
-    if kind is None:
-        kind = node.get("type")
-        known = not isinstance(kind, str) or kind in _KNOWN_NODES or kind.endswith("_TYPE_INFO")
-    if not known:
-        what = str(kind).removesuffix("_QUERY_NODE")
+    if (kind := unknown_kind(node, _KNOWN_NODES)) is not None:
+        what = kind.removesuffix("_QUERY_NODE")
         raise TaskError(
             f"task '{task_name}': {where} has a part of the kind {what}",
             expected="one SELECT, without parameters, that writes nowhere",
@@ -173,7 +144,7 @@ Scope = frozenset[str]
 """Folded names of the CTEs that can be seen."""
 
 
-def _nodes(tree: Any, scope: Scope = frozenset()) -> Iterator[tuple[dict[str, Any], Scope, bool]]:
+def _scoped_nodes(tree: Any, scope: Scope = frozenset()) -> Iterator[tuple[Tree, Scope, bool]]:
     """All nodes of a tree with the CTEs that each can see, and whether it is called as a table function."""
     waiting: list[tuple[Any, Scope, bool]] = [(tree, scope, False)]
     while waiting:
@@ -185,12 +156,12 @@ def _nodes(tree: Any, scope: Scope = frozenset()) -> Iterator[tuple[dict[str, An
             # A CTE sees those before it. By its own name it means the table, but in the recursive part.
             for cte in (node.get("cte_map") or {}).get("map", ()):
                 waiting.append((cte["value"], scope, False))
-                scope |= {folded(cte["key"])}
+                scope |= {fold(cte["key"])}
             for key, child in node.items():
                 if key == "cte_map":
                     continue
                 recursive = node.get("type") == "RECURSIVE_CTE_NODE" and key == "right"
-                seen = scope | {folded(node["cte_name"])} if recursive else scope
+                seen = scope | {fold(node["cte_name"])} if recursive else scope
                 waiting.append((child, seen, node.get("type") == "TABLE_FUNCTION" and key == "function"))
 
 
@@ -204,8 +175,8 @@ class _Check:
     waiting: list[tuple[str, str, tuple[str, ...]]] = field(default_factory=list)
     met: set[str] = field(default_factory=set)
 
-    def query(self, tree: dict[str, Any], where: str, schemas: tuple[str, ...]) -> None:
-        for node, scope, in_from in _nodes(tree["statements"]):
+    def query(self, tree: Tree, where: str, schemas: tuple[str, ...]) -> None:
+        for node, scope, in_from in _scoped_nodes(tree["statements"]):
             _check_kind(node, self.task_name, where)
             if node.get("type") == "BASE_TABLE":
                 self._table(node, scope, where, schemas)
@@ -216,9 +187,9 @@ class _Check:
             self._sample(node, where)
             self._type(node, where)
 
-    def _table(self, node: dict[str, Any], scope: Scope, where: str, schemas: tuple[str, ...]) -> None:
+    def _table(self, node: Tree, scope: Scope, where: str, schemas: tuple[str, ...]) -> None:
         """A name that is no relation would be tried as a file, a Python variable or a relation of another database."""
-        catalog, schema, name = (folded(node[key] or "") for key in ("catalog_name", "schema_name", "table_name"))
+        catalog, schema, name = (fold(node[key] or "") for key in ("catalog_name", "schema_name", "table_name"))
         path = node.get("qualified_name", {}).get("path", ())
         if not schema and not catalog and name in scope | self.given:
             return
@@ -226,9 +197,9 @@ class _Check:
             return
         if schema and not catalog:
             # `f1.results` is the table results of the schema f1, or of the schema main of the database f1.
-            schemas = (schema, DEFAULT_SCHEMA) if schema == folded(self.relations.catalog) else (schema,)
+            schemas = (schema, DEFAULT_SCHEMA) if schema == fold(self.relations.catalog) else (schema,)
         elif catalog:
-            schemas = (schema,) if catalog == folded(self.relations.catalog) else ()
+            schemas = (schema,) if catalog == fold(self.relations.catalog) else ()
         found = [key for key in ((each, name) for each in schemas) if key in self.relations.views]
         if not found or len(path) > 3:
             written = ".".join(part for part in (node["catalog_name"], node["schema_name"], node["table_name"]) if part)
@@ -240,13 +211,13 @@ class _Check:
             if sql is not None:
                 self._lead_to(f"view '{'.'.join(key)}'", sql, (key[0], DEFAULT_SCHEMA))
 
-    def _function(self, node: dict[str, Any], in_from: bool, where: str) -> None:
+    def _function(self, node: Tree, in_from: bool, where: str) -> None:
         """What a name may stand for, in whatever schema, has to be harmless; a macro comes before a built-in."""
-        name = folded(node["function_name"])
+        name = fold(node["function_name"])
         macros = self.relations.macros.get((name, in_from), ())
         for sql in macros:
             self._lead_to(f"macro '{name}'", sql, (DEFAULT_SCHEMA,))
-        arguments = node.get("arguments", node.get("children", ()))
+        arguments = node.get("arguments") or node.get("children") or ()
         # With one argument age() counts from today.
         changing = not in_from and (name in _builtins().changing or (name == "age" and len(arguments) == 1))
         if changing:
@@ -255,25 +226,25 @@ class _Check:
         if not macros and name not in known:
             self._refuse(where, f"calls {name}(), which label queries may not use")
 
-    def _column(self, node: dict[str, Any], where: str) -> None:
+    def _column(self, node: Tree, where: str) -> None:
         names = node["column_names"]
-        if len(names) == 1 and folded(names[0]) in _CLOCK_COLUMNS:
+        if len(names) == 1 and fold(names[0]) in _CLOCK_COLUMNS:
             self._refuse(where, f"reads {names[0]}, which depends on more than the data")
 
-    def _sample(self, node: dict[str, Any], where: str) -> None:
+    def _sample(self, node: Tree, where: str) -> None:
         sample = node.get("sample")
         if isinstance(sample, dict) and sample.get("seed", -1) < 0:
             self._refuse(where, "takes a sample without REPEATABLE (seed)")
 
-    def _type(self, node: dict[str, Any], where: str) -> None:
+    def _type(self, node: Tree, where: str) -> None:
         """An unknown type or collation makes DuckDB load an extension, or download it."""
         name = node.get("type_name") if node.get("class") == "TYPE" else None
         if node.get("type") == "UNBOUND_TYPE_INFO":
             name = node.get("name")
-        if name is not None and folded(name) not in _builtins().types | self.relations.types:
+        if name is not None and fold(name) not in _builtins().types | self.relations.types:
             self._refuse(where, f"has the type {name}, which neither DuckDB nor the database has")
         collations = node.get("collation", "") if node.get("class") == "COLLATE" else ""
-        for collation in filter(None, folded(collations).split(".")):
+        for collation in filter(None, fold(collations).split(".")):
             if collation not in _builtins().collations:
                 self._refuse(where, f"has the collation {collation}, which DuckDB does not have")
 
@@ -311,11 +282,11 @@ def _builtins() -> _Builtins:
         ).fetchall()
         types = con.execute("SELECT type_name FROM system.main.duckdb_types()").fetchall()
         collations = con.execute("SELECT collname FROM pragma_collations()").fetchall()
-    changing = {folded(name) for name, changes in rows if changes} | _SESSION_FUNCTIONS
-    names = {folded(name) for name, _ in rows} | {"unnest"}
+    changing = {fold(name) for name, changes in rows if changes} | _SESSION_FUNCTIONS
+    names = {fold(name) for name, _ in rows} | {"unnest"}
     return _Builtins(
         frozenset(names - changing),
         frozenset(changing),
-        frozenset(folded(name) for (name,) in types),
-        frozenset(folded(name) for (name,) in collations) | {"binary", "c", "posix"},
+        frozenset(fold(name) for (name,) in types),
+        frozenset(fold(name) for (name,) in collations) | {"binary", "c", "posix"},
     )

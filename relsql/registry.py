@@ -49,7 +49,7 @@ def read_models(con: duckdb.DuckDBPyConnection, catalog: str) -> tuple[ModelRow,
     if not has_relsql_table(con, catalog, "models"):
         return ()
     query = f"""SELECT name, version, status, task, task_type, created, metrics, sha256, activated, request
-                FROM {rows_sql(catalog, "models")} ORDER BY name, version"""
+                FROM {rows_sql(catalog, "models")} ORDER BY name ASC, version ASC"""
     rows = con.execute(query).fetchall()
     return tuple(_model_row(*row) for row in rows)
 

@@ -91,7 +91,7 @@ def label_text(con: duckdb.DuckDBPyConnection, catalog: str, task: Task) -> str:
                 SELECT function_name, system.main.concat(CAST(parameters AS VARCHAR), macro_definition)
                 FROM system.main.duckdb_functions()
                 WHERE database_name = $catalog AND function_type IN ('macro', 'table_macro') AND NOT internal
-                ORDER BY ALL"""
+                ORDER BY ALL ASC NULLS LAST"""
     text, rest = task.sql, con.execute(query, {"catalog": catalog}).fetchall()
     while named := [(name, sql) for name, sql in rest if _names(text, name)]:
         text = "\n".join([text, *(sql for _, sql in named)])

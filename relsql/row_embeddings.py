@@ -147,7 +147,7 @@ def create_table(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) 
         earlier = stored_sql(con, catalog, card)
         create_schema(con, catalog)
         con.execute(
-            f"CREATE TABLE {table} AS SELECT text_hash, text, embedding, digest FROM ({earlier}) ORDER BY position"
+            f"CREATE TABLE {table} AS SELECT text_hash, text, embedding, digest FROM ({earlier}) ORDER BY position ASC"
         )
         if has_relsql_table(con, catalog, SHARED_TABLE):
             con.execute(f"DELETE FROM {relsql_table(catalog, SHARED_TABLE)} WHERE {_shared_rows(card)}")

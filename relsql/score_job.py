@@ -206,11 +206,11 @@ def _new_job(con: duckdb.DuckDBPyConnection, catalog: str, request: _Request, na
     as_of = request.as_of or _text(con, f"({latest_sql(card.gather(catalog))})")
     key = ident(card.entity.primary_key[0])
     numbered = (
-        f"SELECT {key} AS key, row_number() OVER (ORDER BY {key}) - 1 AS position "
+        f"SELECT {key} AS key, row_number() OVER (ORDER BY {key} ASC) - 1 AS position "
         f"FROM {card.entity.sql(catalog)} WHERE {key} IS NOT NULL"
     )
     query = f"""SELECT CAST(key AS VARCHAR) FROM ({numbered})
-                WHERE position > 0 AND position % {chunk_rows} = 0 ORDER BY position"""
+                WHERE position > 0 AND position % {chunk_rows} = 0 ORDER BY position ASC"""
     bounds = tuple(bound for (bound,) in con.execute(sealed(query)).fetchall())
     job = ScoreJob(
         request.target, card.name, card.version, card.identity, as_of, chunk_rows, bounds, request.changed_only

@@ -49,7 +49,7 @@ def batch_query(con: duckdb.DuckDBPyConnection, model: str, as_of: datetime.date
     attach(con, models=[model])
     found = find_model(con, current_catalog(con), model)
     suffix = suffix_of(model, found.name, found.version)
-    return f"FROM {ident(f'predict_{suffix}_batch')}(as_of := {literal(as_of)}) ORDER BY 1"
+    return f"FROM {ident(f'predict_{suffix}_batch')}(as_of := {literal(as_of)}) ORDER BY 1 ASC NULLS LAST"
 
 
 def score_to(

@@ -11,13 +11,12 @@ DuckDB's own parser does the work: a query becomes a tree, the tree is changed, 
 
 from __future__ import annotations
 
-import json
 import threading
-from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
 
 import duckdb
+
+from relsql.syntax_tree import Tree, nodes, parse, write
 
 _CACHED_QUERIES = 256
 """A model's macros are some ten queries. The same ones are sealed for each connection that is attached."""
@@ -41,18 +40,15 @@ def sealed(query: str) -> str:
         query: one SELECT statement.
 
     Raises:
-        duckdb.ParserException: it is not one.
+        NotOneSelectError: it is something else.
     """
     with _lock:
-        [(text,)] = _parser().execute("SELECT json_serialize_sql(?)", [query]).fetchall()
-        tree = json.loads(text)
-        if tree["error"]:
-            raise duckdb.ParserException(tree["error_message"])
-        for node in _nodes(tree):
+        tree = parse(_parser(), query)
+        for node in nodes(tree):
             _name_in_full(node)
             _order_explicitly(node)
-        [(found,)] = _parser().execute("SELECT json_deserialize_sql(?::JSON)", [json.dumps(tree)]).fetchall()
-    return str(found).replace(f"main.{_WINDOW_MARK}", '"system".main.').replace(_WINDOW_MARK, "")
+        found = write(_parser(), tree)
+    return found.replace(f"main.{_WINDOW_MARK}", '"system".main.').replace(_WINDOW_MARK, "")
 
 
 def sealed_expression(expression: str) -> str:
@@ -64,32 +60,17 @@ def function_names(query: str) -> set[str]:
     """Names of all functions, operators included, that one SELECT statement calls.
 
     Raises:
-        duckdb.ParserException: it is not one.
+        NotOneSelectError: it is something else.
     """
     with _lock:
-        [(text,)] = _parser().execute("SELECT json_serialize_sql(?)", [query]).fetchall()
-    tree = json.loads(text)
-    if tree["error"]:
-        raise duckdb.ParserException(tree["error_message"])
-    return {node["function_name"] for node in _nodes(tree) if node.get("class") in _FUNCTION_CLASSES}
+        tree = parse(_parser(), query)
+    return {node["function_name"] for node in nodes(tree) if node.get("class") in _FUNCTION_CLASSES}
 
 
 @lru_cache(maxsize=1)
 def _parser() -> duckdb.DuckDBPyConnection:
     """A database of our own, in memory: no macro or setting of a user reaches it."""
     return duckdb.connect(config={"threads": 1})
-
-
-def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
-    """All objects of a parsed query, parents before their parts."""
-    pending = [tree]
-    while pending:
-        node = pending.pop()
-        if isinstance(node, dict):
-            yield node
-            pending.extend(node.values())
-        elif isinstance(node, list):
-            pending.extend(node)
 
 
 @lru_cache(maxsize=1)
@@ -99,7 +80,7 @@ def _macros() -> frozenset[str]:
     return frozenset(name for (name,) in _parser().execute(query).fetchall())
 
 
-def _name_in_full(node: dict[str, Any]) -> None:
+def _name_in_full(node: Tree) -> None:
     if node.get("class") not in _FUNCTION_CLASSES:
         return
     name = node["function_name"]
@@ -114,7 +95,7 @@ def _name_in_full(node: dict[str, Any]) -> None:
         node["is_operator"] = False  # `a + b` can only be written in full as a call.
 
 
-def _order_explicitly(node: dict[str, Any]) -> None:
+def _order_explicitly(node: Tree) -> None:
     if "null_order" in node and "expression" in node:
         if node["type"] == _DEFAULT:
             node["type"] = "ASCENDING"

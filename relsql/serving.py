@@ -20,6 +20,7 @@ import duckdb
 
 from relsql.client_access import Authenticator, Authorizer, install_hooks
 from relsql.errors import ServingError
+from relsql.names import fold
 from relsql.schema import RELSQL_SCHEMA, current_catalog
 from relsql.sql import ident, literal, qualified
 from relsql.statement_check import StatementCheck, builtin_functions
@@ -215,8 +216,8 @@ def wheel_binary(name: str, version: str) -> Path | None:
 def _free_name(con: duckdb.DuckDBPyConnection, stem: str) -> str:
     """The name of a file's database: that of the file, unless DuckDB has it."""
     databases = con.execute("SELECT database_name FROM system.main.duckdb_databases()").fetchall()
-    taken = {CLIENT_CATALOG, *(name.lower() for (name,) in databases)}
-    return f"{stem}_file" if stem.lower() in taken else stem
+    taken = {CLIENT_CATALOG, *(fold(name) for (name,) in databases)}
+    return f"{stem}_file" if fold(stem) in taken else stem
 
 
 def _create_views(con: duckdb.DuckDBPyConnection, database: str) -> None:
@@ -226,7 +227,7 @@ def _create_views(con: duckdb.DuckDBPyConnection, database: str) -> None:
                WHERE database_name = $1 AND NOT internal"""
     here = current_catalog(con)
     for schema, name in con.execute(query, [database]).fetchall():
-        if schema != RELSQL_SCHEMA:
+        if fold(schema) != RELSQL_SCHEMA:
             con.execute(f"CREATE SCHEMA IF NOT EXISTS {qualified(here, schema)}")
             con.execute(f"CREATE VIEW {qualified(here, schema, name)} AS FROM {qualified(database, schema, name)}")
 

@@ -191,12 +191,12 @@ def timestamps_of(
             expected=f"at most {MAX_TIMESTAMPS:,}",
             fix="choose a longer timedelta, or correct the earliest times in the data",
         )
-    query = f"SELECT unnest(generate_series({start}, {stop}, {stride})) AS t ORDER BY t"
+    query = f"SELECT unnest(generate_series({start}, {stop}, {stride})) AS t ORDER BY t ASC"
     if split == "train" and density > 1:
         shift = f"to_microseconds((i * epoch({step}) * 1e6 / {density})::BIGINT)"
         series = f"unnest(generate_series({start} - {shift}, {stop}, {stride})) AS t"
         # Rounded shifts can be equal, and at the end of a short month series of calendar months can meet.
-        query = f"SELECT DISTINCT t FROM (SELECT {series} FROM range({density}) shifts(i)) ORDER BY t"
+        query = f"SELECT DISTINCT t FROM (SELECT {series} FROM range({density}) shifts(i)) ORDER BY t ASC"
     timestamps = [t for (t,) in cursor.execute(sealed(query)).fetchall()]
     if split == "train" and len(timestamps) < MIN_TRAIN_TIMESTAMPS:
         raise TaskError(

@@ -1,21 +1,20 @@
 """Which statements of others may run: one query that reads, and calls nothing but known functions.
 
-DuckDB parses the statement and gives its syntax tree as JSON. Every node of the tree has to be of a known kind, so a
-kind that a later DuckDB adds is refused until somebody has looked at it. A statement's type proves nothing: DuckDB 2.0
-calls `WITH gone AS (DELETE ... RETURNING *) FROM gone` a SELECT.
+DuckDB parses the statement, and every node of its syntax tree has to be of a known kind.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 
+from relsql.names import fold
 from relsql.schema import RELSQL_SCHEMA
+from relsql.syntax_tree import MODIFIERS, SOURCES, NotOneSelectError, Tree, parse, unknown_kind
 
 MAX_STATEMENT_BYTES = 256 * 1024
 """Longer statements are refused before they are parsed: their tree is about fifty times as large."""
@@ -25,20 +24,8 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_EXPRESSIONS = _words(
-    """
-    BETWEEN CASE CAST COLLATE COLUMN_REF COMPARISON CONJUNCTION CONSTANT FUNCTION LAMBDA LAMBDA_REF OPERATOR
-    POSITIONAL_REFERENCE STAR SUBQUERY TYPE WINDOW
-    """
-)
-_NODES = _words(
-    """
-    SELECT_NODE SET_OPERATION_NODE CTE_NODE BASE_TABLE SUBQUERY JOIN EMPTY EXPRESSION_LIST TABLE_FUNCTION PIVOT
-    SHOW_REF ORDER_MODIFIER LIMIT_MODIFIER LIMIT_PERCENT_MODIFIER DISTINCT_MODIFIER ORDER_DEFAULT ASCENDING
-    DESCENDING
-    """
-)
-"""Kinds of nodes that are no expressions: queries, what they read from, and their modifiers."""
+_KNOWN_NODES = SOURCES | MODIFIERS | {"SELECT_NODE", "SET_OPERATION_NODE", "CTE_NODE", "SHOW_REF"}
+"""Not a recursive CTE: it may go on for ever."""
 
 _CLOCKS = _words(
     """
@@ -158,24 +145,12 @@ class StatementCheck:
 
     def _query_refusal(self, query: str) -> Refusal | None:
         try:
-            tree = self._parse(query)
-        except (duckdb.Error, ValueError, RecursionError) as error:
+            with self._parser.cursor() as cursor:
+                tree = parse(cursor, query)
+        except (duckdb.Error, NotOneSelectError, RecursionError) as error:
             writes = ", INSERT, UPDATE or DELETE" if self.writable else ""
             return Refusal(str(error).splitlines()[0], f"one SELECT, EXPLAIN, SHOW or DESCRIBE{writes}")
-        return next(self._refused(tree), None)
-
-    def _parse(self, query: str) -> Any:
-        """The syntax tree of one query; raises ValueError if it is none."""
-        with self._parser.cursor() as cursor:
-            row = cursor.execute("SELECT json_serialize_sql($1::VARCHAR)", [query]).fetchone()
-        found = json.loads(row[0]) if row else {}
-        statements = found.get("statements", [])
-        if found.get("error", True):
-            message = found.get("error_message", "")
-            raise ValueError("it is no query" if message.startswith("Only SELECT") else message or "it cannot be read")
-        if len(statements) != 1:
-            raise ValueError(f"it is {len(statements)} statements")
-        return statements[0]["node"]
+        return next(self._refused(tree["statements"]), None)
 
     def _refused(self, tree: Any) -> Iterator[Refusal]:
         """What must not run in a tree, node by node."""
@@ -184,14 +159,14 @@ class StatementCheck:
             value, is_table = pending.pop()
             if isinstance(value, list):
                 pending += [(item, False) for item in value]
-            elif isinstance(value, Mapping):
+            elif isinstance(value, dict):
                 yield from _unknown_kind(value)
                 if "function_name" in value:
                     yield from self._unknown_function(value, is_table)
                 reads = value.get("type") == "TABLE_FUNCTION"
                 pending += [(item, reads and key == "function") for key, item in value.items()]
 
-    def _unknown_function(self, node: Mapping[str, Any], is_table: bool) -> Iterator[Refusal]:
+    def _unknown_function(self, node: Tree, is_table: bool) -> Iterator[Refusal]:
         path = tuple(part.lower() for part in (node.get("catalog"), node.get("schema")) if part)
         name = node["function_name"]
         allowed = self.functions.table if is_table else self.functions.scalar
@@ -199,15 +174,11 @@ class StatementCheck:
             yield Refusal(f"it calls {'.'.join([*path, name])}", "functions of models, and DuckDB's that only compute")
 
 
-def _unknown_kind(node: Mapping[str, Any]) -> Iterator[Refusal]:
+def _unknown_kind(node: Tree) -> Iterator[Refusal]:
     """Refuse a node of a kind that is not known to only read."""
-    kind = node.get("type")
-    if "class" in node:
-        if node["class"] not in _EXPRESSIONS:
-            yield Refusal(f"it contains {node['class']}", "a query that only reads")
-    elif isinstance(kind, str) and kind not in _NODES and not kind.endswith("_TYPE_INFO"):
+    if (kind := unknown_kind(node, _KNOWN_NODES)) is not None:
         yield Refusal(f"it contains {kind}", "a query that only reads")
-    elif kind == "BASE_TABLE":
+    elif node.get("type") == "BASE_TABLE" and "class" not in node:
         name = str(node.get("table_name"))
         if _FILE_NAME.search(name) or name.lower() in _UNSAFE_VIEWS:
             yield Refusal(f"it reads {name}", "a table or view of the user's, and no file")
@@ -221,8 +192,8 @@ def _explained(sql: str) -> str:
 
 def _may_write(target: str, database: str) -> bool:
     """True if `database.table` or `database.schema.table` is a table of the user's."""
-    parts = [part.strip('"').replace('""', '"').lower() for part in re.findall(_NAME, target)]
-    return parts[0] == database.lower() and (len(parts) == 2 or parts[1] != RELSQL_SCHEMA)
+    parts = [fold(part.strip('"').replace('""', '"')) for part in re.findall(_NAME, target)]
+    return parts[0] == fold(database) and (len(parts) == 2 or parts[1] != RELSQL_SCHEMA)
 
 
 def _query_of(write: re.Match[str]) -> str:

@@ -89,7 +89,7 @@ def roc_auc(labels: ArrayLike, scores: ArrayLike) -> float:
 def _read_starts(truth: Path) -> Starts:
     with open_database(truth, read_only=True) as con:
         names = ", ".join(Starts.__dataclass_fields__)
-        query = f"SELECT {names} FROM retirement_probabilities ORDER BY date, driver_id"
+        query = f"SELECT {names} FROM retirement_probabilities ORDER BY date ASC, driver_id ASC"
         columns = list(zip(*con.execute(query).fetchall(), strict=True))
     types = ("int64", "int64", "datetime64[us]", "float64", "float64", "int64")
     return Starts(*(np.array(column, dtype=np.dtype(kind)) for column, kind in zip(columns, types, strict=True)))

@@ -55,18 +55,18 @@ def read_names(con: duckdb.DuckDBPyConnection) -> Names:
         duckdb.Error: its transaction was aborted.
     """
     keywords = con.execute(
-        "SELECT keyword_name, keyword_category FROM system.main.duckdb_keywords() ORDER BY 1"
+        "SELECT keyword_name, keyword_category FROM system.main.duckdb_keywords() ORDER BY 1 ASC"
     ).fetchall()
     functions = con.execute(
         """SELECT DISTINCT function_name, function_type LIKE 'table%', database_name = 'temp'
            FROM system.main.duckdb_functions()
            WHERE (regexp_full_match(function_name, '\\w+') OR database_name = 'temp') AND function_type <> 'pragma'
-             AND NOT (function_type = 'scalar' AND starts_with(function_name, 'relsql_')) ORDER BY 1"""
+             AND NOT (function_type = 'scalar' AND starts_with(function_name, 'relsql_')) ORDER BY 1 ASC"""
     ).fetchall()
     columns: dict[str, list[str]] = {}
     schemas: dict[str, set[str]] = {}
     query = """SELECT schema_name, table_name, column_name FROM system.main.duckdb_columns()
-               WHERE NOT internal ORDER BY database_name, schema_name, table_name, column_index"""
+               WHERE NOT internal ORDER BY database_name ASC, schema_name ASC, table_name ASC, column_index ASC"""
     for schema, table, column in con.execute(query).fetchall():
         schemas.setdefault(schema, set()).add(table)
         if schema != "relsql":

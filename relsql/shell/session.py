@@ -200,7 +200,7 @@ class Session:
             return
         yield from self.run(
             f"""SELECT 'predict_' || name AS function, version, task, task_type, created
-                FROM {relsql_table(catalog, "models")} WHERE status = 'active' ORDER BY name"""
+                FROM {relsql_table(catalog, "models")} WHERE status = 'active' ORDER BY name ASC"""
         )
 
     def _read(self, path: Path) -> Iterator[Output]:
@@ -216,7 +216,7 @@ _TABLES = """
     FROM system.main.duckdb_tables() WHERE NOT internal AND schema_name <> 'relsql'
     UNION ALL
     SELECT database_name, schema_name, view_name, 'view' FROM system.main.duckdb_views() WHERE NOT internal
-    ORDER BY ALL"""
+    ORDER BY ALL ASC NULLS LAST"""
 
 
 def _reads(con: duckdb.DuckDBPyConnection, statement: str) -> bool:

@@ -389,7 +389,7 @@ ERRORS: dict[str, tuple[dict[str, Any], str]] = {
         r"reads 'nowhere', which is not a relation of database 'memory'. Expected: one of: customers, orders",
     ),
     "syntax": ({"sql": "SELEC 1"}, r"label query fails: Parser Error.*Fix"),
-    "empty query": ({"sql": "-- nothing"}, r"0 statements. Expected: one SELECT"),
+    "empty query": ({"sql": "-- nothing"}, r"is not one SELECT \(it has 0 statements\). Expected: one SELECT"),
     "two statements": ({"sql": TASK.sql + "; DROP TABLE orders"}, r"is not one SELECT.*Expected: one SELECT"),
     "no select": ({"sql": "DROP TABLE orders"}, r"is not one SELECT.*Fix"),
     "columns": (

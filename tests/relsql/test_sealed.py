@@ -31,6 +31,7 @@ from relsql.sealed import function_names, sealed, sealed_expression
 from relsql.seed_sql import all_seeds_sql
 from relsql.seeds import gather_seeds
 from relsql.sql import ident
+from relsql.syntax_tree import NotOneSelectError
 from tests.shop import CUSTOMERS
 from udfs.attach import attach
 from udfs.macros import batch_sql, fingerprint_sql, scalar_sql
@@ -73,7 +74,7 @@ def test_expressions_are_sealed_as_bodies_of_macros() -> None:
 
 @pytest.mark.parametrize("text", ["INSERT INTO t VALUES (1)", "SELECT 1; SELECT 2 FROM", "SELEC 1"])
 def test_only_a_query_can_be_sealed(text: str) -> None:
-    with pytest.raises(duckdb.Error):
+    with pytest.raises(NotOneSelectError):
         sealed(text)
 
 

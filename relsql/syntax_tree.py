@@ -1,0 +1,96 @@
+"""The syntax tree of a query, as DuckDB's own parser gives it and takes it back.
+
+Whoever checks a query decides on its tree: a statement's type proves nothing, since DuckDB 2.0 calls
+`WITH gone AS (DELETE ... RETURNING *) FROM gone` a SELECT. Each check lists the kinds of nodes that it knows, so that a
+kind that a later DuckDB adds is refused until somebody has looked at it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import duckdb
+
+Tree = dict[str, Any]
+
+EXPRESSIONS = frozenset(
+    (
+        *("BETWEEN", "CASE", "CAST", "COLLATE", "COLUMN_REF", "COMPARISON", "CONJUNCTION", "CONSTANT", "DEFAULT"),
+        *("FUNCTION", "LAMBDA", "LAMBDA_REF", "OPERATOR", "POSITIONAL_REFERENCE", "STAR", "SUBQUERY", "TYPE", "WINDOW"),
+    )
+)
+"""Classes of expressions that read only. A parameter is not among them."""
+
+SOURCES = frozenset({"BASE_TABLE", "SUBQUERY", "JOIN", "TABLE_FUNCTION", "EXPRESSION_LIST", "EMPTY", "PIVOT"})
+"""Kinds of nodes that a query can read from."""
+
+MODIFIERS = frozenset(
+    (
+        *("ORDER_MODIFIER", "LIMIT_MODIFIER", "LIMIT_PERCENT_MODIFIER", "DISTINCT_MODIFIER"),
+        *("ORDER_DEFAULT", "ASCENDING", "DESCENDING"),
+    )
+)
+"""Kinds of nodes that order, limit or reduce what a query returns."""
+
+
+class NotOneSelectError(ValueError):
+    """A text is not one SELECT; the message says what it is instead.
+
+    Attributes:
+        is_syntax: True if DuckDB cannot read it at all.
+    """
+
+    def __init__(self, message: str, *, is_syntax: bool = False) -> None:
+        super().__init__(message)
+        self.is_syntax = is_syntax
+
+
+def parse(con: duckdb.DuckDBPyConnection, sql: str) -> Tree:
+    """The syntax tree of one SELECT, by `json_serialize_sql`: its key `statements` holds one statement.
+
+    Nothing of `sql` runs. (`extract_statements` would not do: in DuckDB 1.5 it opens the files of an IMPORT DATABASE.)
+
+    Raises:
+        NotOneSelectError: it is something else.
+        RecursionError: it is nested too deeply.
+    """
+    row = con.execute("SELECT system.main.json_serialize_sql($1::VARCHAR)", [sql]).fetchone()
+    tree: Tree = json.loads(row[0]) if row else {"error": True}
+    if tree["error"]:
+        message = str(tree.get("error_message", "")).partition("\n")[0]
+        is_syntax = tree.get("error_type") == "parser"
+        raise NotOneSelectError(message if is_syntax else "it is no query", is_syntax=is_syntax)
+    if len(tree["statements"]) != 1:
+        raise NotOneSelectError(f"it has {len(tree['statements'])} statements")
+    return tree
+
+
+def write(con: duckdb.DuckDBPyConnection, tree: Tree) -> str:
+    """The query of a syntax tree, on one line."""
+    row = con.execute("SELECT system.main.json_deserialize_sql($1::JSON)", [json.dumps(tree)]).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def nodes(tree: Any) -> Iterator[Tree]:
+    """All objects of a tree, parents before their parts. They may be changed in place."""
+    pending = [tree]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, dict):
+            yield node
+            pending.extend(node.values())
+        elif isinstance(node, list):
+            pending.extend(node)
+
+
+def unknown_kind(node: Tree, known: Collection[str]) -> str | None:
+    """The kind of a node if it is neither a reading expression nor one of the `known` kinds, else None."""
+    if "class" in node:
+        expression = str(node["class"])
+        return None if expression in EXPRESSIONS else expression
+    kind = node.get("type")
+    is_known = not isinstance(kind, str) or kind in known or kind.endswith("_TYPE_INFO")
+    return None if is_known else str(kind)

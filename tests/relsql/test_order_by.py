@@ -1,0 +1,54 @@
+"""A session's `default_order` and `default_null_order` change nothing: no ORDER BY leaves its direction open."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted(path for room in ("relsql", "udfs", "exporters") for path in (ROOT / room).rglob("*.py"))
+VARIABLE = "{}"
+
+
+def order_clauses(source: str) -> Iterator[str]:
+    """What follows each ORDER BY in the texts of a module, docstrings left out; values in f-strings are `{}`."""
+    tree = ast.parse(source)
+    passed_over = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    passed_over |= {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            text = "".join(str(part.value) if isinstance(part, ast.Constant) else VARIABLE for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in passed_over:
+            text = node.value
+        else:
+            continue
+        yield from re.split(r"ORDER BY\s+", text)[1:]
+
+
+def open_keys(text: str) -> list[str]:
+    """The keys of the ORDER BY that `text` begins with and that state no direction. A variable brings its own."""
+    keys, depth = [""], 0
+    for part in re.findall(r"[(),\n]|\bLIMIT\b|(?:(?!\bLIMIT\b)[^(),\n])+", text):
+        depth += {"(": 1, ")": -1}.get(part, 0)
+        if depth < 0 or (not depth and part in ("\n", "LIMIT")):
+            break
+        if part == "," and not depth:
+            keys.append("")
+        else:
+            keys[-1] += part
+    return [key.strip() for key in keys if not re.search(r"\b(ASC|DESC)\b", key) and key.strip() != VARIABLE]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_order_by_states_its_direction(path: Path) -> None:
+    found = {clause: open_keys(clause) for clause in order_clauses(path.read_text(encoding="utf-8"))}
+    assert not {clause: keys for clause, keys in found.items() if keys}
+
+
+def test_an_open_order_is_found() -> None:
+    source = 'A = "SELECT 1 ORDER BY a ASC, b LIMIT 2"\nB = f"SELECT md5({x}) OVER (ORDER BY f(a, b)) FROM t"\n'
+    assert [key for clause in order_clauses(source) for key in open_keys(clause)] == ["b", "f(a, b)"]
