@@ -20,19 +20,19 @@ import numpy as np
 import torch
 
 from benchmarks.problems import DEFAULT_CACHE, REGIMES, Problem, Regime, load_problem
-from relsql.blocks import Block, BlockLayout, FloatArray, IntArray, take_blocks
-from relsql.encoder import embed_texts
-from relsql.encoder_training import train_encoder, with_no_text
 from relsql.errors import RelsqlError, TrainingError
-from relsql.features import NumberInput
-from relsql.fit import Batches, SeedSet, fit
-from relsql.network_training import fit_config, new_modules
-from relsql.plan import Plan, make_plan
-from relsql.runs import Run
-from relsql.segments import DATA_AGE
-from relsql.splits import horizon_days, task_cursor
-from relsql.train_options import TrainOptions
-from relsql.training_data import gather_labels, training_labels
+from relsql.gather.blocks import Block, BlockLayout, FloatArray, IntArray, take_blocks
+from relsql.gather.layout import DATA_AGE
+from relsql.gather.node_inputs import NumberInput
+from relsql.nn.row_encoder import embed_texts
+from relsql.tasks.splits import horizon_days, task_cursor
+from relsql.training.data import gather_labels, training_labels
+from relsql.training.fit_encoder import train_encoder, with_no_text
+from relsql.training.fit_network import fit_config, new_modules
+from relsql.training.loop import Batches, SeedSet, fit
+from relsql.training.options import TrainOptions
+from relsql.training.plan import Plan, make_plan
+from relsql.training.runs import Run
 
 MEASURED_SHARE = 0.25
 """The part of the labels, the latest, that the cuts measure on."""
@@ -69,7 +69,7 @@ class Change:
     Attributes:
         blank: takes an input out of the rows.
         kinds: of the paths that are read; None: all.
-        half_life: see `relsql.fit.FitConfig`.
+        half_life: see `relsql.training.loop.FitConfig`.
         fresh: trains on fresh data alone.
     """
 

@@ -27,12 +27,13 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from relsql.database.store import open_database, relsql_table
 from relsql.errors import DatabaseError, TaskError
-from relsql.labels import SPLITS, label_table
-from relsql.schema import Column, Schema, Table, has_relsql_table, read_schema
+from relsql.schema.tables import Column, Schema, Table, has_relsql_table, read_schema
 from relsql.sql import ident, literal
-from relsql.store import open_database, relsql_table
-from relsql.task import read_tasks
+from relsql.tasks.labels import label_table
+from relsql.tasks.splits import SPLITS
+from relsql.tasks.task import read_tasks
 
 COPIED = ("schema_tables", "schema_links", "tasks")
 """Tables of schema `relsql` that say what the data mean; the others belong to trained models."""

@@ -21,7 +21,7 @@ import torch
 from torch_geometric.data import HeteroData
 
 from benchmarks.graph_sampling import EdgeType, IntArray, TemporalSampler
-from relsql.features import (
+from relsql.gather.node_inputs import (
     NodeInputs,
     NumberInput,
     as_timestamp_sql,
@@ -31,7 +31,7 @@ from relsql.features import (
     text_sql,
     time_sql,
 )
-from relsql.schema import Link, Schema, Table
+from relsql.schema.tables import Link, Schema, Table
 from relsql.sql import ident
 
 FloatArray = npt.NDArray[np.float32]

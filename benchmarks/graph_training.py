@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.graph_data import FloatArray, Seeds
-from relsql.evaluation import classification_metrics, regression_metrics
+from relsql.evaluation.evaluate import classification_metrics, regression_metrics
 
 Scores = npt.NDArray[np.float64]
 EVALUATION_BATCH = 1_024

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from benchmarks.problems import Problem, dataset_folder
 from relsql.errors import TaskError
-from relsql.labels import Split
+from relsql.tasks.splits import Split
 
 Floats = npt.NDArray[np.float64]
 

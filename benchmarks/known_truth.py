@@ -4,7 +4,7 @@
 
 Every database is drawn anew, a model is trained with default options, and all ROC-AUCs are taken on the test split:
 
-    own columns   `relsql.baseline`: a gradient boosting on the entity table alone
+    own columns   `relsql.evaluation.baseline`: a gradient boosting on the entity table alone
     told: ...     linear model or gradient boosting, the best one on validation, with the planted features handed to
                   it: what the number of labels allows a learner who is told where to look
     relsql        the trained model, through its SQL function
@@ -32,13 +32,14 @@ import pyarrow as pa
 
 from benchmarks.generated import DATABASES, Generated, read_labels, read_truth
 from benchmarks.problems import DEFAULT_CACHE, cache_folder
-from relsql.baseline import entity_columns_auc
-from relsql.demo import roc_auc
+from relsql.database.names import current_catalog
+from relsql.database.store import open_database
+from relsql.demo.truth import roc_auc
 from relsql.errors import DatabaseError, ScoringError, nearest
-from relsql.labels import Split
-from relsql.schema import current_catalog, read_schema
-from relsql.store import open_database
-from relsql.task import read_task
+from relsql.evaluation.baseline import entity_columns_auc
+from relsql.schema.tables import read_schema
+from relsql.tasks.splits import Split
+from relsql.tasks.task import read_task
 
 TARGET = 0.95
 MODEL = "known_truth"
@@ -103,7 +104,7 @@ def train_relsql(con: duckdb.DuckDBPyConnection, task: str) -> FloatArray:
         ScoringError: a label row has no score.
     """
     import relsql
-    from relsql.evaluation import predict_split
+    from relsql.evaluation.evaluate import predict_split
 
     relsql.train(con, task, name=MODEL)
     scores = predict_split(con, MODEL, "test").scores

@@ -23,9 +23,9 @@ from benchmarks.speed import TRAINED_ON, has_formula1, train_model
 from benchmarks.speed_data import Size, create
 from benchmarks.speed_f1 import train_formula1
 from benchmarks.speed_report import Target, target_lines
-from relsql.publishing import copy_database, publish
+from relsql.database.store import open_database
+from relsql.publishing.publish import copy_database, publish
 from relsql.sql import ident, literal
-from relsql.store import open_database
 from udfs.attach import connect
 
 BINARY = Path(sys.executable).with_name("duckdb")

@@ -22,14 +22,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from relsql.database.store import use_catalog
 from relsql.errors import DatabaseError, nearest
-from relsql.importer import import_dataset
-from relsql.labels import SPLITS, Split, default_splits, label_table
-from relsql.regime import REGIMES, Regime, frozen_database
-from relsql.schema import Schema, read_schema
+from relsql.integrations.import_relbench import import_dataset
+from relsql.schema.tables import Schema, read_schema
 from relsql.sql import ident, literal
-from relsql.store import use_catalog
-from relsql.task import Task, read_task, read_tasks
+from relsql.tasks.labels import label_table
+from relsql.tasks.regime import REGIMES, Regime, frozen_database
+from relsql.tasks.splits import SPLITS, Split, default_splits
+from relsql.tasks.task import Task, read_task, read_tasks
 
 __all__ = ["REGIMES", "Problem", "Regime", "database_file", "list_datasets", "list_tasks", "load_problem"]
 

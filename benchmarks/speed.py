@@ -34,11 +34,11 @@ from benchmarks.speed_f1 import DATASET, measure_formula1
 from benchmarks.speed_report import Measured, plot, table, target_lines, targets, threads_table, write_json
 from benchmarks.speed_rows import MODEL, rows
 from benchmarks.timing import timed
+from relsql.database.names import current_catalog
+from relsql.database.store import open_database
 from relsql.errors import DatabaseError
-from relsql.registry import read_models
-from relsql.schema import current_catalog
-from relsql.store import open_database
-from relsql.train_options import TrainOptions
+from relsql.registry.models import read_models
+from relsql.training.options import TrainOptions
 
 TRAINED_ON = 10_000
 DATABASES = (*VARIANTS, DATASET)
@@ -62,7 +62,7 @@ def train_model(folder: Path, size: Size, options: TrainOptions | None = None) -
     """
     # Here, so that the timed processes do without torch.
     from benchmarks.torch_loop import Modules, save_modules, weights_file
-    from relsql.training import train
+    from relsql.training.train import train
 
     path = folder / f"model-{size.file_name}"
     create(path, size)

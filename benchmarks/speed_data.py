@@ -15,10 +15,11 @@ from pathlib import Path
 
 import duckdb
 
-from relsql.declare import declare_link, declare_table
-from relsql.schema import Link, current_catalog
-from relsql.store import open_database, transaction
-from relsql.task import Task, save_task
+from relsql.database.names import current_catalog
+from relsql.database.store import open_database, transaction
+from relsql.schema.declare import declare_link, declare_table
+from relsql.schema.tables import Link
+from relsql.tasks.task import Task, save_task
 
 ORDERS_PER_CUSTOMER = 20
 HOT_SHOP_ORDERS = 100_000

@@ -13,11 +13,11 @@ from benchmarks.problems import database_file
 from benchmarks.speed_report import Measured
 from benchmarks.speed_rows import Row, counting, gather_sql, prepare_attach, rows_read
 from benchmarks.timing import Work, timed
-from relsql.latest import AS_OF, ENTITY
-from relsql.registry import active_card, read_models
-from relsql.schema import current_catalog
-from relsql.store import open_database
-from relsql.train_options import TrainOptions
+from relsql.database.names import current_catalog
+from relsql.database.store import open_database
+from relsql.gather.latest_rows import AS_OF, ENTITY
+from relsql.registry.models import active_card, read_models
+from relsql.training.options import TrainOptions
 from udfs.attach import connect
 
 DATASET = "rel-f1"
@@ -33,7 +33,7 @@ SEEDS = f'SELECT DISTINCT driverId AS {ENTITY}, CAST("date" AS TIMESTAMP) AS {AS
 def train_formula1(folder: Path, options: TrainOptions | None = None) -> Path:
     """A copy of the imported data set with the model `dnf`; it is trained once."""
     # Here, so that the timed processes do without torch.
-    from relsql.training import train
+    from relsql.training.train import train
 
     path = folder / f"model-{DATASET}.duckdb"
     if not path.exists():

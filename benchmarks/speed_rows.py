@@ -23,15 +23,16 @@ import pyarrow.compute
 
 from benchmarks.speed_data import LATEST, Size
 from benchmarks.timing import Work
-from relsql.blocks import FloatArray
-from relsql.card import ModelCard
-from relsql.graph_inputs import Feed
-from relsql.latest import AS_OF, ENTITY
-from relsql.registry import active_card, read_artifacts
-from relsql.schema import current_catalog, read_schema
-from relsql.score_job import score_into
+from relsql.database.names import current_catalog
+from relsql.database.store import open_database
+from relsql.gather.blocks import FloatArray
+from relsql.gather.graph_inputs import Feed
+from relsql.gather.latest_rows import AS_OF, ENTITY
+from relsql.registry.card import ModelCard
+from relsql.registry.models import active_card, read_artifacts
+from relsql.schema.tables import read_schema
+from relsql.scoring.score_table import score_into
 from relsql.sql import ident, literal
-from relsql.store import open_database
 from udfs.attach import attach_model, load_scorer
 from udfs.attach import connect as connect_and_attach
 from udfs.components import Component

@@ -14,11 +14,11 @@ import torch
 from torch_geometric.data import HeteroData
 
 from benchmarks.graph_data import ALWAYS, edge_types
-from relsql.card import ModelCard
-from relsql.features import NodeInputs, as_timestamp_sql, category_sql, number_sql, text_sql, time_sql
-from relsql.schema import Link, Table
+from relsql.gather.node_inputs import NodeInputs, as_timestamp_sql, category_sql, number_sql, text_sql, time_sql
+from relsql.registry.card import ModelCard
+from relsql.schema.tables import Link, Table
 from relsql.sql import ident
-from udfs.texts import TextTable
+from relsql.text.text_table import TextTable
 
 
 def pull_graph(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, texts: TextTable) -> HeteroData:

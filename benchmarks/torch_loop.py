@@ -21,14 +21,15 @@ from benchmarks.speed_data import LATEST
 from benchmarks.speed_rows import DATA, MODEL, check_scores, connect
 from benchmarks.timing import Work
 from benchmarks.torch_graph import pull_graph
-from relsql.blocks import FloatArray
-from relsql.card import ModelCard, layouts_of
-from relsql.graph_inputs import tables_of
-from relsql.head import Head
-from relsql.network import GraphNetwork, GraphTensors, NetworkConfig, PathTensors, TableTensors
-from relsql.paths import Path
-from relsql.registry import active_card
-from relsql.schema import Link, current_catalog
+from relsql.database.names import current_catalog
+from relsql.gather.blocks import FloatArray
+from relsql.gather.graph_inputs import tables_of
+from relsql.gather.paths import Path
+from relsql.nn.graph_network import GraphNetwork, GraphTensors, NetworkConfig, PathTensors, TableTensors
+from relsql.nn.head import Head
+from relsql.registry.card import ModelCard, layouts_of
+from relsql.registry.models import active_card
+from relsql.schema.tables import Link
 from udfs.attach import load_scorer
 
 BATCH = 512

@@ -23,10 +23,11 @@ from benchmarks.problems import DEFAULT_CACHE, cache_folder, database_file, list
 from benchmarks.speed_data import CHURN, Size, create
 from benchmarks.speed_report import Target, target_lines, write_formatted
 from benchmarks.timing import in_new_process, peak_bytes, reset_peak
+from relsql.database.names import current_catalog
+from relsql.database.store import open_database
 from relsql.errors import DatabaseError
-from relsql.schema import current_catalog, read_schema
-from relsql.store import open_database
-from relsql.train_options import TrainOptions
+from relsql.schema.tables import read_schema
+from relsql.training.options import TrainOptions
 
 PROBLEMS = "rel-f1/driver-dnf,rel-retail/customer-return"
 GOAL = "rel-f1/driver-dnf"
@@ -84,7 +85,7 @@ def train_once(name: str, database: Path, task: str, options: TrainOptions) -> T
     """Train on a copy of a database, in this process; what it costs."""
     start = time.perf_counter()
     # Here, as its time counts.
-    from relsql.training import train
+    from relsql.training.train import train
 
     memory = PhaseMemory()
     with tempfile.TemporaryDirectory() as folder:

@@ -10,13 +10,13 @@ import onnx.numpy_helper
 import torch
 from torch import Tensor, nn
 
-from relsql.blocks import Block, BlockLayout, FloatArray, IntArray
-from relsql.card import ModelCard, layouts_of
 from relsql.errors import ArtifactError
-from relsql.fit import graph_tensors
-from relsql.graph_inputs import graph_inputs
-from relsql.head import Head
-from relsql.network import GraphNetwork, NetworkConfig
+from relsql.gather.blocks import Block, BlockLayout, FloatArray, IntArray
+from relsql.gather.graph_inputs import graph_inputs
+from relsql.nn.graph_network import GraphNetwork, NetworkConfig
+from relsql.nn.head import Head
+from relsql.registry.card import ModelCard, layouts_of
+from relsql.training.loop import graph_tensors
 
 _LEFT_OUT = re.compile(r"within|logarithmic|label_\w+|temperature|text_scaling\.\w+")
 """Buffers that an export leaves out where a model has no use for them: their initial values are the right ones."""

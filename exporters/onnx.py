@@ -4,7 +4,7 @@
                   -> row_embedding float32 [rows, width]
     path P        one for each shared path: embeddings float32 [texts, width], for each table T that it reads the inputs
                   T.numbers, T.categories, T.texts (those that it has), P.rows, P.places, P.ages and P.totals (those
-                  that it has) -> message float32 [hubs, channels]; see `relsql.graph_inputs.GraphInputs`
+                  that it has) -> message float32 [hubs, channels]; see `relsql.gather.graph_inputs.GraphInputs`
     graph         the same inputs for all other paths and their tables, for each shared path P the message of each
                   seed's hub, P.message float32 [seeds, channels] -> state float32 [seeds, channels]
     head          state float32 [seeds, channels], as_of_days float32 [seeds] -> score float32 [seeds]
@@ -28,10 +28,9 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from relsql.blocks import Block, BlockLayout, FloatArray, category_count
-from relsql.component_checks import check_component
 from relsql.errors import ArtifactError, ExportError, ParityError
-from relsql.graph_inputs import (
+from relsql.gather.blocks import Block, BlockLayout, FloatArray, category_count
+from relsql.gather.graph_inputs import (
     graph_feed,
     graph_input_names,
     graph_inputs,
@@ -41,11 +40,12 @@ from relsql.graph_inputs import (
     table_input_names,
     tables_of,
 )
-from relsql.head import Head
-from relsql.network import GraphNetwork, GraphTensors, PathTensors, RecencyWindows, TableTensors, with_absent
-from relsql.row_text import TABLE_MARKER, VALUE_MARKER
-from relsql.scaling import NumberScaling
-from relsql.tokenizer import RowTokenizer
+from relsql.nn.graph_network import GraphNetwork, GraphTensors, PathTensors, RecencyWindows, TableTensors, with_absent
+from relsql.nn.head import Head
+from relsql.nn.scaling import NumberScaling
+from relsql.registry.component_checks import check_component
+from relsql.text.row_text import TABLE_MARKER, VALUE_MARKER
+from relsql.text.tokenizer import RowTokenizer
 
 TOLERANCE = 1e-5
 OPSET = 18

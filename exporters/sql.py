@@ -14,16 +14,17 @@ from dataclasses import dataclass, replace
 from exporters.sql_layers import linear_sql, norm_steps, sum_sql, twice_relu_sql
 from exporters.sql_network import SqlNetwork
 from exporters.sql_texts import new_texts_sql
-from relsql.card import ModelCard
-from relsql.head import DAYS_PER_YEAR, LARGEST_LOG
-from relsql.indexes import Indexed
-from relsql.latest import AS_OF, ENTITY, SEED
-from relsql.publications import comment_start, new_texts_view, texts_table, weights_table
-from relsql.references import function_names
-from relsql.row_embeddings import table_name
-from relsql.schema import DEFAULT_SCHEMA, RELSQL_SCHEMA, Table
-from relsql.sealed import sealed, sealed_expression
-from relsql.seed_sql import all_seeds_sql, call_seed_sql
+from relsql.database.names import DEFAULT_SCHEMA, RELSQL_SCHEMA
+from relsql.database.sealed import sealed, sealed_expression
+from relsql.gather.latest_rows import AS_OF, ENTITY, SEED
+from relsql.gather.seeds_sql import all_seeds_sql, call_seed_sql
+from relsql.nn.head import DAYS_PER_YEAR, LARGEST_LOG
+from relsql.registry.card import ModelCard
+from relsql.registry.publications import comment_start, new_texts_view, texts_table, weights_table
+from relsql.registry.row_embeddings import table_name
+from relsql.registry.versions import function_names
+from relsql.schema.indexes import Indexed
+from relsql.schema.tables import Table
 from relsql.sql import COMMA, ident, indented, literal, qualified
 
 FARTHEST_DAY = 106_751_991.0
@@ -72,8 +73,8 @@ class SqlModel:
     def statements(self, *, seal: bool = True) -> list[str]:
         """Statements that create views, macros and the table of texts in the current database.
 
-        The tables of weights and of row embeddings must be there. Queries are sealed, see `relsql.sealed`; without
-        `seal` they are the same queries for people to read.
+        The tables of weights and of row embeddings must be there. Queries are sealed, see `relsql.database.sealed`;
+        without `seal` they are the same queries for people to read.
         """
         query_form = sealed if seal else str
         views = [(view, query_form(query)) for view, query in self.views()]
@@ -233,7 +234,7 @@ class SqlModel:
         )
 
     def _score_sql(self) -> str:
-        """The calibrated score, see `relsql.head.Head.scores`."""
+        """The calibrated score, see `relsql.nn.head.Head.scores`."""
         if self.card.task.is_classification:
             return "1 / (1 + exp(-raw.raw / raw.constants.temperature))"
         value = "(raw.raw * raw.constants.label_scale + raw.constants.label_center)"

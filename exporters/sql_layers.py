@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from itertools import combinations
 
-from relsql.scaling import CLIP
+from relsql.nn.scaling import CLIP
 
 EPSILON = 1e-5
 """Of the layer norms."""

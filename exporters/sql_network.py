@@ -3,8 +3,9 @@
 States are FLOAT[] and messages DOUBLE[], one element a channel; a linear map is one inner product a channel. Weights
 are the one row of a table, which is joined where a layer begins. The steps, in the order in which they stand:
 
-    <path>__ranked, __latest  the rows that a path may read, and the last of them, which it does; see `relsql.latest`
-    "<table> seen", ...       the rows of a table that rows of any path point at, by key; the steps of their encoder:
+    <path>__ranked, __latest  the rows that a path may read, and the last of them, which it does; see
+    `relsql.gather.latest_rows` "<table> seen", ...       the rows of a table that rows of any path point at, by key;
+    the steps of their encoder:
                               read, texts, scaled, inputs, sum, inverse, state; and "<table> states"
     <path>__pointed<i>        what those rows say to the rows of one path
     <path>__read, ...         the path's rows with the messages of what they point at, and the steps of their encoder
@@ -32,14 +33,22 @@ from exporters.sql_layers import (
     sum_sql,
     twice_relu_sql,
 )
-from relsql.features import NodeInputs, age_sql, as_timestamp_sql, category_sql, number_sql, text_sql, time_sql
-from relsql.latest import AS_OF, NEWEST, SEED, Latest, LatestRows
-from relsql.paths import Path
-from relsql.pointed import pointed_name, readers_of, seen_join_sql, seen_sql
-from relsql.ranking import columns_of, counts_sql, struct_sql
-from relsql.row_embeddings import text_hash_sql
-from relsql.schema import Link, Table
-from relsql.segments import DATA_AGE
+from relsql.gather.latest_rows import AS_OF, NEWEST, SEED, Latest, LatestRows
+from relsql.gather.layout import DATA_AGE
+from relsql.gather.lookups import pointed_name, readers_of, seen_join_sql, seen_sql
+from relsql.gather.node_inputs import (
+    NodeInputs,
+    age_sql,
+    as_timestamp_sql,
+    category_sql,
+    number_sql,
+    text_sql,
+    time_sql,
+)
+from relsql.gather.paths import Path
+from relsql.gather.ranking import columns_of, counts_sql, struct_sql
+from relsql.registry.row_embeddings import text_hash_sql
+from relsql.schema.tables import Link, Table
 from relsql.sql import COMMA, ident, indented, literal
 
 LONG_WINDOW = 8

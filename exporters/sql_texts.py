@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from exporters.sql_layers import linear_sql
 from exporters.sql_network import SqlNetwork
-from relsql.features import text_sql
-from relsql.row_embeddings import text_hash_sql
-from relsql.schema import Table
+from relsql.gather.node_inputs import text_sql
+from relsql.registry.row_embeddings import text_hash_sql
+from relsql.schema.tables import Table
 from relsql.sql import indented, literal
 
 

@@ -5,8 +5,8 @@ numbers with narrow bins, whose distances cancel out; from the means on, and the
 
 Four foldings, each exact but for rounding:
 
-* The encoding of a number (see `relsql.scaling.NumberScaling`) is piecewise linear, so that whatever a linear map makes
-  of it is a sum of distances |number - edge|, one for each edge of a bin, with a weight each.
+* The encoding of a number (see `relsql.nn.scaling.NumberScaling`) is piecewise linear, so that whatever a linear map
+  makes of it is a sum of distances |number - edge|, one for each edge of a bin, with a weight each.
 * A layer norm looks at its input less the mean: the mean is taken out of the weights of the maps before it.
 * relu(w n + b) is |w| relu(sign(w) n + b / |w|): of a norm's weights the sign goes to the maps before it, the size to
   those after it, with the half of relu(v) = (v + |v|) / 2.
@@ -24,9 +24,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from torch import Tensor, nn
 
-from relsql.head import Head
-from relsql.network import GraphNetwork, NodeEncoder, PathLayer
-from relsql.scaling import CLIP, NumberScaling
+from relsql.nn.graph_network import GraphNetwork, NodeEncoder, PathLayer
+from relsql.nn.head import Head
+from relsql.nn.scaling import CLIP, NumberScaling
 
 Matrix = npt.NDArray[np.float64]
 

@@ -15,46 +15,46 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from relsql.errors import RelsqlError
-    from relsql.evaluation import Evaluation, evaluate
-    from relsql.job_store import ScoreJob
-    from relsql.publishing import Published, publish, selftest, unpublish
-    from relsql.refreshing import Refreshed, refresh
-    from relsql.schema import Link, Schema, Table, read_schema
-    from relsql.score_job import score_into
-    from relsql.task import Task
-    from relsql.train_options import TrainOptions
-    from relsql.training import TrainedModel, train
-    from relsql.versions import Promotion, drop, promote
+    from relsql.evaluation.evaluate import Evaluation, evaluate
+    from relsql.publishing.publish import Published, publish, selftest, unpublish
+    from relsql.registry.promote import Promotion, drop, promote
+    from relsql.registry.score_jobs import ScoreJob
+    from relsql.schema.tables import Link, Schema, Table, read_schema
+    from relsql.scoring.refresh import Refreshed, refresh
+    from relsql.scoring.score_table import score_into
+    from relsql.tasks.task import Task
+    from relsql.training.options import TrainOptions
+    from relsql.training.train import TrainedModel, train
     from udfs.attach import attach, connect, detach
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "Evaluation": "relsql.evaluation",
-    "Link": "relsql.schema",
-    "Promotion": "relsql.versions",
-    "Published": "relsql.publishing",
-    "Refreshed": "relsql.refreshing",
+    "Evaluation": "relsql.evaluation.evaluate",
+    "Link": "relsql.schema.tables",
+    "Promotion": "relsql.registry.promote",
+    "Published": "relsql.publishing.publish",
+    "Refreshed": "relsql.scoring.refresh",
     "RelsqlError": "relsql.errors",
-    "Schema": "relsql.schema",
-    "ScoreJob": "relsql.job_store",
-    "Table": "relsql.schema",
-    "Task": "relsql.task",
-    "TrainOptions": "relsql.train_options",
-    "TrainedModel": "relsql.training",
+    "Schema": "relsql.schema.tables",
+    "ScoreJob": "relsql.registry.score_jobs",
+    "Table": "relsql.schema.tables",
+    "Task": "relsql.tasks.task",
+    "TrainOptions": "relsql.training.options",
+    "TrainedModel": "relsql.training.train",
     "attach": "udfs.attach",
     "connect": "udfs.attach",
     "detach": "udfs.attach",
-    "drop": "relsql.versions",
-    "evaluate": "relsql.evaluation",
-    "promote": "relsql.versions",
-    "publish": "relsql.publishing",
-    "read_schema": "relsql.schema",
-    "refresh": "relsql.refreshing",
-    "score_into": "relsql.score_job",
-    "selftest": "relsql.publishing",
-    "train": "relsql.training",
-    "unpublish": "relsql.publishing",
+    "drop": "relsql.registry.promote",
+    "evaluate": "relsql.evaluation.evaluate",
+    "promote": "relsql.registry.promote",
+    "publish": "relsql.publishing.publish",
+    "read_schema": "relsql.schema.tables",
+    "refresh": "relsql.scoring.refresh",
+    "score_into": "relsql.scoring.score_table",
+    "selftest": "relsql.publishing.publish",
+    "train": "relsql.training.train",
+    "unpublish": "relsql.publishing.publish",
 }
 
 __all__ = [

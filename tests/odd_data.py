@@ -12,10 +12,10 @@ from typing import Any
 import duckdb
 import pytest
 
-from relsql.declare import declare_link, declare_table, parse_link
-from relsql.schema import current_catalog
-from relsql.store import transaction
-from relsql.task import Task
+from relsql.database.names import current_catalog
+from relsql.database.store import transaction
+from relsql.schema.declare import declare_link, declare_table, parse_link
+from relsql.tasks.task import Task
 from tests.shop import QUICK
 
 CUSTOMERS = 30

@@ -9,15 +9,16 @@ from pathlib import Path
 import duckdb
 import msgspec
 
-from relsql.card import ModelCard
-from relsql.declare import declare_table
-from relsql.registry import find_model
-from relsql.row_embeddings import table_name
-from relsql.schema import Schema, current_catalog
-from relsql.store import seal_rows, transaction
-from relsql.task import Task, save_task
-from relsql.train_options import TrainOptions
-from relsql.training import TrainedModel, train
+from relsql.database.names import current_catalog
+from relsql.database.store import seal_rows, transaction
+from relsql.registry.card import ModelCard
+from relsql.registry.models import find_model
+from relsql.registry.row_embeddings import table_name
+from relsql.schema.declare import declare_table
+from relsql.schema.tables import Schema
+from relsql.tasks.task import Task, save_task
+from relsql.training.options import TrainOptions
+from relsql.training.train import TrainedModel, train
 
 CUSTOMERS = 60
 QUICK = TrainOptions(encoder_steps=2, fanout=4, channels=16, epochs=2, batch_size=64, threads=1)

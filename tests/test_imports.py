@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NEEDS_ITS_HOST = {"relsql.dbt", "relsql.harlequin"}
+NEEDS_ITS_HOST = {"relsql.dbt", "relsql.integrations.dbt", "relsql.integrations.harlequin"}
 """Imported by programs that have environments of their own, where tests import them."""
 HEAVY = ("torch", "transformers", "torch_geometric", "scipy", "sklearn", "pandas", "tokenizers")
 
@@ -62,5 +62,5 @@ def test_modules_outside_training_are_light(package: str) -> None:
 
 def test_a_training_module_would_be_noticed() -> None:
     pytest.importorskip("torch")
-    assert "relsql.network" in training_modules()
-    assert loaded_by(["relsql.errors", "relsql.network"]).startswith("relsql.network loads torch")
+    assert "relsql.nn.graph_network" in training_modules()
+    assert loaded_by(["relsql.errors", "relsql.nn.graph_network"]).startswith("relsql.nn.graph_network loads torch")

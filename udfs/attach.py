@@ -11,16 +11,24 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from relsql.card import ModelCard, layouts_of
+from relsql.database.names import (
+    DEFAULT_SCHEMA,
+    Functions,
+    Macro,
+    current_catalog,
+    fold,
+    read_functions,
+    stored_catalog,
+)
+from relsql.database.store import open_database
 from relsql.errors import DatabaseError, ModelError
-from relsql.indexes import indexed_columns
-from relsql.names import Functions, Macro, fold, read_functions, stored_catalog
-from relsql.publications import comment_start, is_mark, require_unclaimed
-from relsql.references import shared_function, suffix_of
-from relsql.registry import active_card, check_drift, read_artifacts, read_models
-from relsql.schema import DEFAULT_SCHEMA, Schema, current_catalog, read_schema
+from relsql.registry.card import ModelCard, layouts_of
+from relsql.registry.models import active_card, check_drift, read_artifacts, read_models
+from relsql.registry.publications import comment_start, is_mark, require_unclaimed
+from relsql.registry.versions import shared_function, suffix_of
+from relsql.schema.indexes import indexed_columns
+from relsql.schema.tables import Schema, read_schema
 from relsql.sql import literal
-from relsql.store import open_database
 from udfs.functions import create_arrow_function, scalar_functions
 from udfs.macros import macro_statements, predict_name, score_parameter
 from udfs.messages import MESSAGE_SQL_TYPE

@@ -9,12 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from relsql.blocks import Block, BlockLayout, IntArray, segment_parts
-from relsql.features import NodeInputs
-from relsql.gather import TOLD_BY_CODES
-from relsql.schema import Schema, Table
-from relsql.serialize import row_text
-from udfs.texts import TextTable
+from relsql.gather.blocks import Block, BlockLayout, IntArray, segment_parts
+from relsql.gather.node_inputs import NodeInputs
+from relsql.gather.query import TOLD_BY_CODES
+from relsql.schema.tables import Schema, Table
+from relsql.text.row_text_sql import row_text
+from relsql.text.text_table import TextTable
 
 
 class CodedTexts:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy.typing as npt
 import onnxruntime
 
-from relsql.blocks import FloatArray
-from relsql.card import ModelCard
-from relsql.component_checks import Tensor, check_component, check_signature, signature_of
 from relsql.errors import ArtifactError, ScoringError
+from relsql.gather.blocks import FloatArray
+from relsql.registry.card import ModelCard
+from relsql.registry.component_checks import Tensor, check_component, check_signature, signature_of
 
 _limit_seconds: list[float] = []
 """Time limits of the `time_limit` blocks that are open; UDFs run on threads of DuckDB, so it is the whole process's."""

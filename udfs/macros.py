@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from relsql.card import ModelCard, layouts_of
-from relsql.gather import Gather
-from relsql.indexes import Indexed
-from relsql.latest import AS_OF, ENTITY
-from relsql.sealed import sealed, sealed_expression
-from relsql.seed_sql import all_seeds_sql, call_seed_sql
-from relsql.segments import counts_name
-from relsql.serialize import row_text_sql
+from relsql.database.sealed import sealed, sealed_expression
+from relsql.gather.latest_rows import AS_OF, ENTITY
+from relsql.gather.layout import counts_name
+from relsql.gather.query import Gather
+from relsql.gather.seeds_sql import all_seeds_sql, call_seed_sql
+from relsql.registry.card import ModelCard, layouts_of
+from relsql.schema.indexes import Indexed
 from relsql.sql import ident, indented
+from relsql.text.row_text_sql import row_text_sql
 from udfs.messages import MESSAGE_SQL_TYPE
 
 _SORTED = "list_sort({}, 'ASC', 'NULLS LAST')"

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from relsql.blocks import Block, BlockLayout, FloatArray, IntArray, decode_block, newest_row_days
-from relsql.graph_inputs import graph_feed, graph_inputs
+from relsql.gather.blocks import Block, BlockLayout, FloatArray, IntArray, decode_block, newest_row_days
+from relsql.gather.graph_inputs import graph_feed, graph_inputs
+from relsql.text.text_table import TextTable
 from udfs.coded_texts import CodedTexts
 from udfs.components import Component
-from udfs.texts import TextTable
 
 MESSAGE_SQL_TYPE = "STRUCT(message BLOB, evidence INTEGER, newest_days DOUBLE)"
 """DuckDB type of a message: the bytes of the float32 vector, the number of the hub's rows, and the age of the newest in

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from relsql.blocks import (
+from relsql.gather.blocks import (
     Block,
     FloatArray,
     IntArray,
@@ -18,14 +18,14 @@ from relsql.blocks import (
     existing_seeds,
     newest_evidence_days,
 )
-from relsql.card import ModelCard, layouts_of
-from relsql.graph_inputs import graph_feed, graph_inputs, message_input_name, path_component
+from relsql.gather.graph_inputs import graph_feed, graph_inputs, message_input_name, path_component
+from relsql.registry.card import ModelCard, layouts_of
+from relsql.text.text_table import TextTable
 from udfs.coded_texts import CodedTexts
 from udfs.components import Component
 from udfs.encoder import RowTextEncoder
 from udfs.messages import HubMessages, Messages
 from udfs.stored import StoredEmbeddings
-from udfs.texts import TextTable
 
 MAX_TEXT_BYTES = 512 * 2**20
 """Texts and embeddings that a model version holds in memory: about 500,000 of them at a width of 128."""

@@ -19,7 +19,7 @@ from benchmarks.generated.database import (
     write_database,
 )
 from relsql.demo.names import Namer
-from relsql.task import Task
+from relsql.tasks.task import Task
 
 START = datetime.datetime(2015, 1, 1)
 PERIOD = datetime.timedelta(days=PERIOD_DAYS)

@@ -19,13 +19,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from relsql.demo import truth_path
+from relsql.database.names import current_catalog
+from relsql.database.store import ensure_table, open_database, transaction
+from relsql.demo.league import truth_path
 from relsql.errors import DatabaseError
-from relsql.labels import SPLITS, Split, label_table
-from relsql.schema import current_catalog, read_schema
+from relsql.schema.tables import read_schema
 from relsql.sql import ident, qualified
-from relsql.store import ensure_table, open_database, transaction
-from relsql.task import Task, read_task, save_task
+from relsql.tasks.labels import label_table
+from relsql.tasks.splits import SPLITS, Split
+from relsql.tasks.task import Task, read_task, save_task
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -21,11 +21,11 @@ from benchmarks.generated.database import (
 )
 from benchmarks.generated.league_filter import LEVELS, Observer, Race, Start
 from benchmarks.generated.league_forecast import Contract, Day, Forecaster
-from relsql.demo import create_league, truth_path
+from relsql.database.store import open_database
+from relsql.demo.league import create_league, truth_path
 from relsql.demo.simulate import level_transition, retirement_probability, swaps_between
 from relsql.demo.truth import HORIZON
 from relsql.sql import literal
-from relsql.store import open_database
 
 SEASONS = 36
 TASK = "driver-dnf"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass, replace
 
-from relsql.task import Task
+from relsql.tasks.task import Task
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from benchmarks.generated.database import (
 from benchmarks.generated.tickets_law import PERIOD_DAYS, PLANS, Draw, Size, forecasts, simulate
 from relsql.demo.names import Namer
 from relsql.sql import literal
-from relsql.task import Task
+from relsql.tasks.task import Task
 
 START = datetime.datetime(2018, 1, 1)
 PERIOD = datetime.timedelta(days=PERIOD_DAYS)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from benchmarks.problems import Problem
 from relsql.errors import TrainingError, nearest
-from relsql.labels import Split
+from relsql.tasks.splits import Split
 
 Scores = dict[Split, npt.NDArray[np.float64]]
 

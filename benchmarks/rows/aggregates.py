@@ -24,11 +24,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from relsql.features import NodeInputs, fit_node_inputs, number_sql, time_sql
-from relsql.paths import Path, PathKind, plan_paths
-from relsql.schema import Link, Schema, Table
+from relsql.gather.node_inputs import NodeInputs, fit_node_inputs, number_sql, time_sql
+from relsql.gather.paths import Path, PathKind, plan_paths
+from relsql.schema.tables import Link, Schema, Table
 from relsql.sql import ident, literal, with_ctes
-from relsql.task import Task
+from relsql.tasks.task import Task
 
 Floats = npt.NDArray[np.float64]
 Stat = Literal["count", "mean", "min", "max", "std", "sum"]

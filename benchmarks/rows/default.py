@@ -13,11 +13,11 @@ import numpy.typing as npt
 
 from benchmarks.problems import Problem
 from benchmarks.rows import Scores
+from relsql.database.store import open_database
 from relsql.errors import TrainingError
-from relsql.evaluation import predict_split
-from relsql.store import open_database
-from relsql.train_options import TrainOptions
-from relsql.training import train
+from relsql.evaluation.evaluate import predict_split
+from relsql.training.options import TrainOptions
+from relsql.training.train import train
 
 MODEL = "bench"
 

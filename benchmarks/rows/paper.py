@@ -39,12 +39,13 @@ from benchmarks.graph_data import Graph, Seeds, find_seeds, fit_columns, load_gr
 from benchmarks.graph_sampling import EdgeType, IntArray, Subgraphs
 from benchmarks.graph_training import Schedule, Scores, Target, fit_best_epoch, score
 from benchmarks.problems import Problem
-from relsql.corpus import distinct_texts
-from relsql.denoise import train_denoising
-from relsql.encoder import RowEncoder, compact_config, embed_texts, load_pretrained, local_seed, new_model
-from relsql.features import NodeInputs
-from relsql.labels import SPLITS, Split, entity_key
-from relsql.tokenizer_training import train_tokenizer
+from relsql.gather.node_inputs import NodeInputs
+from relsql.gather.row_texts import distinct_texts
+from relsql.nn.row_encoder import RowEncoder, compact_config, embed_texts, load_pretrained, local_seed, new_model
+from relsql.tasks.labels import entity_key
+from relsql.tasks.splits import SPLITS, Split
+from relsql.training.denoise import train_denoising
+from relsql.training.fit_tokenizer import train_tokenizer
 
 COMPACT = "compact"
 RANDOM_WIDTH = 128

@@ -41,10 +41,11 @@ from benchmarks.graph_data import (
 from benchmarks.graph_sampling import EdgeType, IntArray
 from benchmarks.graph_training import Schedule, Scores, Target, fit_best_epoch, score
 from benchmarks.problems import Problem
-from relsql.encoder import local_seed
-from relsql.features import NodeInputs
-from relsql.labels import SPLITS, Split, entity_key
-from relsql.row_text import units
+from relsql.gather.node_inputs import NodeInputs
+from relsql.nn.row_encoder import local_seed
+from relsql.tasks.labels import entity_key
+from relsql.tasks.splits import SPLITS, Split
+from relsql.text.row_text import units
 
 WORD_WIDTH = 64
 WORD_BUCKETS = 4_096

@@ -12,7 +12,7 @@ from benchmarks.judge import Floats, loss
 from benchmarks.problems import Problem
 from benchmarks.rows import Scores
 from benchmarks.rows.aggregates import Feature, Recipe, Stream, plan_streams, read_streams
-from relsql.labels import SPLITS, Split
+from relsql.tasks.splits import SPLITS, Split
 
 SHRINKAGES = (1.0, 4.0, 16.0, 64.0)
 MAX_BINS = 32

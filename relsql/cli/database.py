@@ -10,7 +10,7 @@ import click
 from relsql.cli.output import note, write_json, write_table
 
 if TYPE_CHECKING:
-    from relsql.importer import ImportReport
+    from relsql.integrations.import_relbench import ImportReport
 
 
 @click.command("import", short_help="Create a DuckDB file from a RelBench data set.")
@@ -22,7 +22,7 @@ def import_command(source: str, file: Path, overwrite: bool) -> None:
 
     SOURCE is a folder with `manifest.yaml`, or a hub name such as org/repo/name.
     """
-    from relsql.importer import import_dataset
+    from relsql.integrations.import_relbench import import_dataset
 
     report = import_dataset(source, file, overwrite=overwrite, progress=_import_progress)
     _write_import(report)
@@ -57,9 +57,9 @@ def inspect_command(file: Path, table: str | None, as_json: bool) -> None:
 
     With TABLE, show the columns of that table.
     """
-    from relsql.inspection import inspect, render_table, render_text
-    from relsql.schema import read_schema
-    from relsql.store import foreign_database
+    from relsql.cli.inspection import inspect, render_table, render_text
+    from relsql.database.store import foreign_database
+    from relsql.schema.tables import read_schema
 
     with foreign_database(file) as (con, catalog):
         report = inspect(con, catalog)

@@ -16,7 +16,7 @@ from relsql.cli.training import train_with_progress
 if TYPE_CHECKING:
     import duckdb
 
-    from relsql.task import Task
+    from relsql.tasks.task import Task
 
 MODEL = "dnf"
 TASK = "driver-dnf"
@@ -37,8 +37,8 @@ def demo_command(path: Path, seed: int | None, seasons: int | None, overwrite: b
     The results are the ten drivers most likely to retire from a race in the next 30 days, and the accuracy on the test
     labels: of the model, of a baseline that sees the drivers' own columns only, and of the true probabilities.
     """
-    from relsql.schema import current_catalog
-    from relsql.store import open_database
+    from relsql.database.names import current_catalog
+    from relsql.database.store import open_database
     from udfs.attach import attach
 
     options = {key: value for key, value in (("seed", seed), ("seasons", seasons)) if value is not None}
@@ -60,7 +60,7 @@ def _prepare_league(path: Path, options: dict[str, int], overwrite: bool) -> Non
     Raises:
         DatabaseError: `path` exists and is no league.
     """
-    from relsql.demo import create_league
+    from relsql.demo.league import create_league
 
     if path.exists() and not overwrite:
         _require_league(path)
@@ -72,10 +72,10 @@ def _prepare_league(path: Path, options: dict[str, int], overwrite: bool) -> Non
 
 
 def _require_league(path: Path) -> None:
+    from relsql.database.names import current_catalog
+    from relsql.database.store import open_database
     from relsql.errors import DatabaseError
-    from relsql.schema import current_catalog
-    from relsql.store import open_database
-    from relsql.task import read_tasks
+    from relsql.tasks.task import read_tasks
 
     with closing(open_database(path, read_only=True)) as con:
         if TASK not in read_tasks(con, current_catalog(con)):
@@ -88,8 +88,8 @@ def _require_league(path: Path) -> None:
 
 def _prepare_model(con: duckdb.DuckDBPyConnection, catalog: str, path: Path) -> Task:
     """Train the model, unless the database holds it."""
-    from relsql.registry import read_models
-    from relsql.task import read_task
+    from relsql.registry.models import read_models
+    from relsql.tasks.task import read_task
 
     task = read_task(con, catalog, TASK)
     found = [model for model in read_models(con, catalog) if model.name == MODEL and model.status == "active"]
@@ -102,11 +102,12 @@ def _prepare_model(con: duckdb.DuckDBPyConnection, catalog: str, path: Path) -> 
 
 def _write_accuracy(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, path: Path) -> None:
     """Write the test ROC-AUC of the model between what little and what much knowledge reach."""
-    from relsql.baseline import entity_columns_auc
-    from relsql.demo import attainable_auc, truth_path
-    from relsql.evaluation import evaluate
-    from relsql.labels import label_table
-    from relsql.schema import read_schema
+    from relsql.demo.league import truth_path
+    from relsql.demo.truth import attainable_auc
+    from relsql.evaluation.baseline import entity_columns_auc
+    from relsql.evaluation.evaluate import evaluate
+    from relsql.schema.tables import read_schema
+    from relsql.tasks.labels import label_table
 
     schema = read_schema(con, catalog)
     baseline = entity_columns_auc(con, catalog, schema, task, ("test",))["test"]

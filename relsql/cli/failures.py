@@ -46,7 +46,7 @@ def _outside_message(error: Exception) -> str | None:
     if isinstance(error, UnicodeEncodeError):
         return f"an argument is no text in UTF-8: {error.object[max(0, error.start - 20) : error.end]!r}"
     if "duckdb" in sys.modules:
-        from relsql.engine_errors import database_error
+        from relsql.database.engine_errors import database_error
 
         problem = database_error(error)
         if problem:

@@ -14,8 +14,8 @@ from relsql.cli.output import can_ask, note
 if TYPE_CHECKING:
     import duckdb
 
-    from relsql.inference import SchemaProposal
-    from relsql.task import Task
+    from relsql.schema.discovery.propose import SchemaProposal
+    from relsql.tasks.task import Task
 
 
 @click.command("init", short_help="Declare or infer keys, links, time columns; add tasks.")
@@ -48,10 +48,10 @@ def init_command(
     relsql init f1.duckdb --time-column 'races(date)' --link 'results(race_id) -> races(race_id)'
     relsql init f1.duckdb --task driver-dnf.yaml
     """  # noqa: D301
-    from relsql.declarations import Declarations
-    from relsql.schema import current_catalog
-    from relsql.store import open_database
-    from relsql.task import Task
+    from relsql.database.names import current_catalog
+    from relsql.database.store import open_database
+    from relsql.schema.declarations import Declarations
+    from relsql.tasks.task import Task
 
     declarations = Declarations.parse(
         primary_keys=primary_keys, time_columns=time_columns, untimed=untimed, links=links, removed_links=removed
@@ -71,7 +71,7 @@ def init_command(
 
 def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: bool, asks: bool) -> None:
     """Print what the schema lacks, and store it if the user agrees."""
-    from relsql.inference import apply_proposal, infer_schema
+    from relsql.schema.discovery.propose import apply_proposal, infer_schema
 
     proposal = infer_schema(con, catalog)
     stored = len(proposal.keys) + len(proposal.links) + sum(time.column is not None for time in proposal.times)
@@ -108,10 +108,10 @@ def _proposal_text(proposal: SchemaProposal) -> str:
 
 def _save_tasks(con: duckdb.DuckDBPyConnection, catalog: str, tasks: tuple[Task, ...]) -> None:
     """Check tasks against the schema and store them, all or none."""
-    from relsql.labels import entity_key
-    from relsql.schema import read_schema
-    from relsql.store import transaction
-    from relsql.task import save_task
+    from relsql.database.store import transaction
+    from relsql.schema.tables import read_schema
+    from relsql.tasks.labels import entity_key
+    from relsql.tasks.task import save_task
 
     schema = read_schema(con, catalog)
     tasks = tuple(task.resolved(schema) for task in tasks)

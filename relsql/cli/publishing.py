@@ -13,7 +13,7 @@ from relsql.cli.output import note, write_json
 from relsql.cli.progress import PhaseProgress
 
 if TYPE_CHECKING:
-    from relsql.publishing import Published
+    from relsql.publishing.publish import Published
 
 
 @click.command("publish", short_help="Write a model into the file as plain SQL.")
@@ -37,8 +37,8 @@ def publish_command(
     relsql publish f1.duckdb dnf --into f1-for-1.5.duckdb --storage-version v1.5.0
     duckdb f1.duckdb -c "SELECT driverId, predict_dnf(driverId) FROM drivers"
     """  # noqa: D301
-    from relsql.publishing import publication_sql, publish, publish_into
-    from relsql.store import open_database
+    from relsql.database.store import open_database
+    from relsql.publishing.publish import publication_sql, publish, publish_into
 
     if show_sql:
         with closing(open_database(file, read_only=True)) as con:
@@ -65,8 +65,8 @@ def unpublish_command(file: Path, model: str) -> None:
     \b
     relsql unpublish f1.duckdb dnf
     """  # noqa: D301
-    from relsql.publishing import unpublish
-    from relsql.store import open_database
+    from relsql.database.store import open_database
+    from relsql.publishing.publish import unpublish
 
     with closing(open_database(file)) as con:
         unpublish(con, model)
@@ -87,8 +87,8 @@ def selftest_command(file: Path, model: str, as_json: bool) -> None:
     \b
     relsql selftest f1.duckdb dnf
     """  # noqa: D301
-    from relsql.publishing import selftest
-    from relsql.store import open_database
+    from relsql.database.store import open_database
+    from relsql.publishing.publish import selftest
 
     with closing(open_database(file, read_only=True)) as con, train_extra("relsql selftest"):
         _print(selftest(con, model), as_json)

@@ -70,7 +70,7 @@ def sql_command(file: Path, statement: str, form: Format, read_only: bool | None
     """  # noqa: D301
     from contextlib import closing
 
-    from relsql.store import open_database
+    from relsql.database.store import open_database
     from udfs.attach import attach
 
     parsed = parse(sys.stdin.read() if statement == "-" else statement)

@@ -29,8 +29,8 @@ def refresh_command(file: Path, model: str, prune: bool, threads: int | None, as
     \b
     relsql refresh f1.duckdb dnf
     """  # noqa: D301
-    from relsql.refreshing import refresh
-    from relsql.store import open_database
+    from relsql.database.store import open_database
+    from relsql.scoring.refresh import refresh
 
     with closing(open_database(file)) as con, PhaseProgress() as progress:
         on_interrupt("what was embedded so far is kept; run the command again to go on")

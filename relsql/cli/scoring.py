@@ -15,14 +15,14 @@ from relsql.cli.label_options import label_options, limit_memory, memory_option,
 from relsql.cli.output import note, number, write_json, write_table
 from relsql.cli.progress import PhaseProgress
 from relsql.cli.query import Statement, run_statement
-from relsql.regime import REGIMES
+from relsql.tasks.regime import REGIMES
 
 if TYPE_CHECKING:
     import duckdb
 
-    from relsql.label_sandbox import LabelLimits
-    from relsql.regime import Regime
-    from relsql.splits import Split
+    from relsql.tasks.label_sandbox import LabelLimits
+    from relsql.tasks.regime import Regime
+    from relsql.tasks.splits import Split
 
 
 def _timestamp(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime.datetime | None:
@@ -30,7 +30,7 @@ def _timestamp(ctx: click.Context, param: click.Parameter, value: str | None) ->
     if value is None:
         return None
     from relsql.errors import TaskError
-    from relsql.task import as_timestamp
+    from relsql.tasks.task import as_timestamp
 
     try:
         return as_timestamp(value, "score", "as_of")
@@ -61,11 +61,11 @@ def evaluate_command(
     database that ends where the split starts (regime frozen). Beside it stands a baseline that sees the entity table's
     own columns only.
     """
-    from relsql.label_sandbox import LabelLimits
+    from relsql.tasks.label_sandbox import LabelLimits
 
     opened = open_for_labels(file, read_only=True, allow_external=allow_external, memory_limit=memory_limit)
     with train_extra("relsql evaluate"), closing(opened) as con:
-        from relsql.evaluation import evaluate
+        from relsql.evaluation.evaluate import evaluate
 
         result = evaluate(con, model, split, regime, allow_external=allow_external, label_timeout_seconds=label_timeout)
         baseline = _baseline(con, model, split, LabelLimits(allow_external, label_timeout))
@@ -81,9 +81,10 @@ def evaluate_command(
 
 def _baseline(con: duckdb.DuckDBPyConnection, model: str, split: Split, limits: LabelLimits) -> dict[str, float]:
     """The metric that the entity table's own columns reach, by its name."""
-    from relsql.baseline import entity_columns_auc
-    from relsql.registry import active_card
-    from relsql.schema import current_catalog, read_schema
+    from relsql.database.names import current_catalog
+    from relsql.evaluation.baseline import entity_columns_auc
+    from relsql.registry.models import active_card
+    from relsql.schema.tables import read_schema
 
     catalog = current_catalog(con)
     task = active_card(con, catalog, model).task
@@ -128,8 +129,8 @@ def score_command(
     relsql score f1.duckdb dnf --as-of 2009-06-01 --output risk.parquet
     relsql score f1.duckdb dnf --as-of 2009-06-01 --into risk
     """  # noqa: D301
-    from relsql.scores import batch_query, is_table, score_to
-    from relsql.store import open_database
+    from relsql.database.store import open_database
+    from relsql.scoring.score_output import batch_query, is_table, score_to
 
     if into is not None and output is not None:
         raise click.UsageError("--into and --output exclude each other.")
@@ -159,7 +160,7 @@ def _score_into(
     changed_only: bool,
     overwrite: bool,
 ) -> None:
-    from relsql.score_job import open_job, run_job
+    from relsql.scoring.score_table import open_job, run_job
 
     on_interrupt("the chunks that are done are kept; the same command goes on")
     opened = open_job(

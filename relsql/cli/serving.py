@@ -52,7 +52,7 @@ def serve_command(
     \b
     relsql serve f1.duckdb
     """  # noqa: D301
-    from relsql.serving import is_loopback, serve
+    from relsql.integrations.server import is_loopback, serve
 
     if not is_loopback(host):
         if not allow_network:

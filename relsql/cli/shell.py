@@ -38,7 +38,7 @@ def shell_command(file: Path, read_only: bool, script: str | None) -> None:
     relsql shell f1.duckdb
     relsql shell f1.duckdb < script.sql
     """  # noqa: D301
-    from relsql.store import open_database
+    from relsql.database.store import open_database
 
     interactive = script is None and sys.stdin.isatty()
     if interactive:

@@ -13,15 +13,15 @@ from relsql.cli.failures import on_interrupt, train_extra
 from relsql.cli.label_options import label_options, open_for_labels
 from relsql.cli.output import note, number, write_json
 from relsql.cli.progress import PhaseProgress
-from relsql.regime import REGIMES
+from relsql.tasks.regime import REGIMES
 
 if TYPE_CHECKING:
     import duckdb
 
-    from relsql.label_sandbox import LabelLimits
-    from relsql.task import Task
-    from relsql.train_options import TrainOptions
-    from relsql.training import TrainedModel
+    from relsql.tasks.label_sandbox import LabelLimits
+    from relsql.tasks.task import Task
+    from relsql.training.options import TrainOptions
+    from relsql.training.train import TrainedModel
 
 
 @click.command("train", short_help="Train a model and publish it as SQL functions.")
@@ -65,9 +65,9 @@ def train_command(
     \b
     relsql train f1.duckdb driver-dnf --name dnf
     """  # noqa: D301
-    from relsql.label_sandbox import LabelLimits
-    from relsql.schema import current_catalog
-    from relsql.train_options import TrainOptions
+    from relsql.database.names import current_catalog
+    from relsql.tasks.label_sandbox import LabelLimits
+    from relsql.training.options import TrainOptions
 
     chosen = TrainOptions(**{key: value for key, value in options.items() if value is not None})
     with closing(open_for_labels(file, allow_external=allow_external, memory_limit=memory_limit)) as con:
@@ -92,7 +92,7 @@ def resolve_task(con: duckdb.DuckDBPyConnection, catalog: str, text: str) -> Tas
     Raises:
         TaskError: there is no such task, or the manifest is not usable.
     """
-    from relsql.task import Task, read_task, read_tasks
+    from relsql.tasks.task import Task, read_task, read_tasks
 
     is_path = text.lower().endswith((".yaml", ".yml")) and text not in read_tasks(con, catalog)
     return Task.from_manifest(Path(text)) if is_path else read_task(con, catalog, text)
@@ -112,8 +112,8 @@ def train_with_progress(
     Raises:
         MissingExtraError: a training library is not installed.
     """
-    from relsql.label_sandbox import LabelLimits
-    from relsql.training import train
+    from relsql.tasks.label_sandbox import LabelLimits
+    from relsql.training.train import train
 
     limits = limits or LabelLimits()
     on_interrupt("no model was written; run the command again to start over")
@@ -147,8 +147,9 @@ def attached_functions(con: duckdb.DuckDBPyConnection, name: str) -> tuple[str, 
 
 def example_line(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, name: str, file: Path) -> str:
     """A shell command that lists the entities with the highest scores."""
-    from relsql.labels import entity_key
-    from relsql.schema import DEFAULT_SCHEMA, read_schema
+    from relsql.database.names import DEFAULT_SCHEMA
+    from relsql.schema.tables import read_schema
+    from relsql.tasks.labels import entity_key
 
     schema = read_schema(con, catalog)
     table = schema.table(task.entity_table)

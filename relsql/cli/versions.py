@@ -11,7 +11,7 @@ import click
 from relsql.cli.output import can_ask, note, number, write_json, write_table
 
 if TYPE_CHECKING:
-    from relsql.registry import ModelRow
+    from relsql.registry.models import ModelRow
 
 
 @click.command("models", short_help="List the models of a file.")
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with all metrics.")
 def models_command(file: Path, as_json: bool) -> None:
     """List the models of FILE, all versions; `predict_NAME` calls the active one."""
-    from relsql.registry import find_damage, read_models
-    from relsql.store import foreign_database
+    from relsql.database.store import foreign_database
+    from relsql.registry.models import find_damage, read_models
 
     with foreign_database(file) as (con, catalog):
         models = read_models(con, catalog)
@@ -41,7 +41,7 @@ def _cells(model: ModelRow) -> tuple[str, ...]:
 
 
 def _metric(metrics: dict[str, float]) -> str:
-    from relsql.references import main_metric
+    from relsql.registry.versions import main_metric
 
     name = main_metric(metrics)
     return f"{name} {number(metrics[name])}" if name else "-"
@@ -62,8 +62,8 @@ def promote_command(file: Path, model: str, version: str, as_json: bool) -> None
     relsql promote f1.duckdb dnf 2
     relsql promote f1.duckdb dnf previous
     """  # noqa: D301
-    from relsql.store import open_database
-    from relsql.versions import promote
+    from relsql.database.store import open_database
+    from relsql.registry.promote import promote
 
     with closing(open_database(file)) as con:
         done = promote(con, model, version)
@@ -98,9 +98,9 @@ def drop_command(file: Path, model: str, all_versions: bool, yes: bool) -> None:
     relsql drop f1.duckdb dnf@1
     relsql drop f1.duckdb dnf --all
     """  # noqa: D301
-    from relsql.schema import current_catalog
-    from relsql.store import open_database
-    from relsql.versions import drop, versions_to_drop
+    from relsql.database.names import current_catalog
+    from relsql.database.store import open_database
+    from relsql.registry.promote import drop, versions_to_drop
 
     with closing(open_database(file)) as con:
         doomed = versions_to_drop(con, current_catalog(con), model, all_versions=all_versions)

@@ -10,14 +10,14 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
+from relsql.database.drafts import draft_path, log_path, remove_draft
+from relsql.database.names import current_catalog
+from relsql.database.store import ensure_table, open_database, require_no_log, transaction
 from relsql.demo import truth
 from relsql.demo.simulate import Row, Simulation
-from relsql.drafts import draft_path, log_path, remove_draft
 from relsql.errors import DatabaseError, TaskError
-from relsql.schema import current_catalog
 from relsql.sql import qualified
-from relsql.store import ensure_table, open_database, require_no_log, transaction
-from relsql.task import Task, save_task
+from relsql.tasks.task import Task, save_task
 
 MIN_SEASONS = 4
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from relsql.database.store import open_database
 from relsql.demo.simulate import TEAM_LEVELS, level_transition, retirement_probability, swaps_between
 from relsql.errors import TaskError
-from relsql.store import open_database
 
 HORIZON = datetime.timedelta(days=30)
 

@@ -12,13 +12,14 @@ from typing import cast
 
 import duckdb
 
+from relsql.database.names import current_catalog
+from relsql.database.store import relsql_table
 from relsql.errors import DatabaseError, nearest
-from relsql.registry import check_drift, read_card, read_models
-from relsql.schema import current_catalog, has_relsql_table, read_schema
+from relsql.registry.models import check_drift, read_card, read_models
+from relsql.schema.tables import has_relsql_table, read_schema
 from relsql.shell.completion import Names, read_names
 from relsql.shell.running import run_interruptible
 from relsql.shell.statements import is_blank, split_statements
-from relsql.store import relsql_table
 from udfs.attach import attach
 
 MAX_ROWS = 40

@@ -13,10 +13,12 @@ pytest.importorskip("torch")
 
 from benchmarks.ablation import CHANGES, Prepared, measure, prepare, time_folds
 from benchmarks.problems import Problem, Regime
+from relsql.database.names import current_catalog
 from relsql.errors import TrainingError
-from relsql.graph_inputs import graph_inputs
-from relsql.labels import SPLITS, label_table
-from relsql.schema import current_catalog, read_schema
+from relsql.gather.graph_inputs import graph_inputs
+from relsql.schema.tables import read_schema
+from relsql.tasks.labels import label_table
+from relsql.tasks.splits import SPLITS
 from tests.shop import TASK, create_shop
 
 HORIZON_DAYS = 30

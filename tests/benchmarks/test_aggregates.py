@@ -14,9 +14,9 @@ import pyarrow as pa
 import pytest
 
 from benchmarks.rows.aggregates import Feature, Recipe, Stream, Window, plan_streams, read_streams
-from relsql.declare import declare_table
-from relsql.schema import Schema, read_schema
-from relsql.task import Task
+from relsql.schema.declare import declare_table
+from relsql.schema.tables import Schema, read_schema
+from relsql.tasks.task import Task
 
 DAY = datetime.timedelta(days=1)
 START = datetime.datetime(2020, 1, 1)

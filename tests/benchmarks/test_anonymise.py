@@ -11,12 +11,13 @@ import duckdb
 import pytest
 
 from benchmarks.anonymise import anonymise, main, string_literals
-from relsql.demo import create_league
+from relsql.database.store import ensure_table
+from relsql.demo.league import create_league
 from relsql.errors import DatabaseError
-from relsql.labels import SPLITS, label_table
-from relsql.schema import read_schema
-from relsql.store import ensure_table
-from relsql.task import Task, read_tasks, save_task
+from relsql.schema.tables import read_schema
+from relsql.tasks.labels import label_table
+from relsql.tasks.splits import SPLITS
+from relsql.tasks.task import Task, read_tasks, save_task
 
 LABEL_SQL = """
 SELECT t.timestamp AS date, s.shop AS shop,

@@ -33,9 +33,10 @@ from benchmarks.problems import Problem, Regime
 from benchmarks.rows import paper
 from benchmarks.rows.paper import Paper, convolve, load_seeds, masked_loss, node_batches
 from benchmarks.rows.rdl import GraphLayer, Rdl
-from relsql.labels import SPLITS, label_table
-from relsql.schema import Link, Schema, read_schema
-from relsql.task import Task
+from relsql.schema.tables import Link, Schema, read_schema
+from relsql.tasks.labels import label_table
+from relsql.tasks.splits import SPLITS
+from relsql.tasks.task import Task
 from tests.shop import SPEND_TASK, TASK, create_shop
 
 QUICK = Schedule(epochs=2, batch_size=64, learning_rate=0.01, max_steps=3)
@@ -377,9 +378,9 @@ def test_pretrained_bart_is_used(shop_path: Path, tmp_path: Path) -> None:
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
-    from relsql.encoder import compact_config, new_model
-    from relsql.tokenizer import BOS, EOS, MASK, PAD, UNK
-    from relsql.tokenizer_training import train_tokenizer
+    from relsql.nn.row_encoder import compact_config, new_model
+    from relsql.text.tokenizer import BOS, EOS, MASK, PAD, UNK
+    from relsql.training.fit_tokenizer import train_tokenizer
 
     checkpoint = tmp_path / "bart"
     tokenizer = train_tokenizer(["<table>orders<attribute>note<value>gift"])

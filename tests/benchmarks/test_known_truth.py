@@ -30,10 +30,11 @@ from benchmarks.generated import (
 )
 from benchmarks.generated.kalman import KalmanFilter, normal_cdf
 from benchmarks.known_truth import Outcome, main, measure, table, verdict, write_json
-from relsql.demo import attainable_auc, roc_auc, truth_path
+from relsql.demo.league import truth_path
+from relsql.demo.truth import attainable_auc, roc_auc
 from relsql.errors import DatabaseError
-from relsql.schema import read_schema
-from relsql.task import read_task
+from relsql.schema.tables import read_schema
+from relsql.tasks.task import read_task
 
 CLINICS_SIZE = clinics_law.Size(patients=120, doctors=10, train_periods=16, evaluation_periods=8)
 TICKETS_SIZE = tickets_law.Size(accounts=140, train_periods=16, evaluation_periods=8)

@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks.problems import Problem, database_file, list_datasets, list_tasks, load_problem
 from relsql.errors import DatabaseError, TaskError
-from relsql.features import time_sql
-from relsql.labels import Split
+from relsql.gather.node_inputs import time_sql
+from relsql.tasks.splits import Split
 
 
 @pytest.fixture(scope="module")

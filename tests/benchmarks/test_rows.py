@@ -15,9 +15,9 @@ from benchmarks.problems import Problem, load_problem
 from benchmarks.rows import make_row
 from benchmarks.rows.simple import EntityMean
 from relsql.errors import TrainingError
-from relsql.labels import Split
-from relsql.schema import Schema
-from relsql.task import Task
+from relsql.schema.tables import Schema
+from relsql.tasks.splits import Split
+from relsql.tasks.task import Task
 
 lightgbm_rows = pytest.importorskip("benchmarks.rows.lightgbm_rows")
 

@@ -17,8 +17,8 @@ from benchmarks.speed import measure, train_model
 from benchmarks.speed_data import LATEST, ORDERS_PER_CUSTOMER, SCHEMAS, Size, create
 from benchmarks.speed_report import Measured, plot, table, target_lines, targets, threads_table, write_json
 from benchmarks.timing import Timing, Work, peak_bytes, timed
-from relsql.registry import active_card
-from relsql.schema import read_schema
+from relsql.registry.models import active_card
+from relsql.schema.tables import read_schema
 from udfs.attach import load_scorer
 
 SMALL = Size(400, "hub")
@@ -99,7 +99,7 @@ def test_a_model_is_trained_once_and_anew_without_its_torch_weights(
     def train(*args: object, **options: object) -> None:
         raise InterruptedError
 
-    monkeypatch.setattr("relsql.training.train", train)
+    monkeypatch.setattr("relsql.training.train.train", train)
     model = folder / f"model-{TEN.file_name}"
     stored = model.stat().st_mtime_ns
     assert train_model(folder, TEN) == model and model.stat().st_mtime_ns == stored

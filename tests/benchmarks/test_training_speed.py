@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from benchmarks import training_speed
 from benchmarks.timing import peak_bytes, reset_peak
 from benchmarks.training_speed import PhaseCost, PhaseMemory, TrainingCost, measure, table, targets
-from relsql.runs import PHASES
+from relsql.training.runs import PHASES
 
 
 def test_a_training_is_measured_phase_by_phase_on_a_copy(tmp_path: Path) -> None:

@@ -221,7 +221,7 @@ def _write_card(text: str, version: int) -> Apply:
 
 def _seal(apply: Apply) -> Apply:
     def sealed(con: duckdb.DuckDBPyConnection) -> None:
-        from relsql.store import seal_rows
+        from relsql.database.store import seal_rows
 
         apply(con)
         seal_rows(con, "damaged", "models")
@@ -233,8 +233,8 @@ def _forge_card(card: Any, version: int) -> Apply:
     """The changed card, with all that the registry says of it changed too."""
 
     def apply(con: duckdb.DuckDBPyConnection) -> None:
-        from relsql.card import ModelCard
         from relsql.errors import RelsqlError
+        from relsql.registry.card import ModelCard
 
         con.execute("UPDATE relsql.models SET card = ? WHERE version = ?", [json.dumps(card), version])
         try:

@@ -15,8 +15,8 @@ from typing import Any
 import duckdb
 import numpy as np
 
+from relsql.cli.inspection import inspect, render_text
 from relsql.errors import RelsqlError
-from relsql.inspection import inspect, render_text
 from tests.damage.mutations import Case, card_cases, table_cases
 
 CATALOG = "damaged"
@@ -58,13 +58,13 @@ def prepare(source: Path, folder: Path) -> Corpus:
     """
     import msgspec
 
-    from relsql.job_store import read_job
-    from relsql.publications import published
-    from relsql.publishing import publish
-    from relsql.registry import active_card, read_artifacts, save_model
-    from relsql.score_job import score_into
-    from relsql.store import transaction
-    from relsql.versions import promote
+    from relsql.database.store import transaction
+    from relsql.publishing.publish import publish
+    from relsql.registry.models import active_card, read_artifacts, save_model
+    from relsql.registry.promote import promote
+    from relsql.registry.publications import published
+    from relsql.registry.score_jobs import read_job
+    from relsql.scoring.score_table import score_into
     from udfs.attach import attach
 
     path = Path(shutil.copy(source, folder / f"{CATALOG}.duckdb"))
@@ -165,8 +165,8 @@ def _check_attached(corpus: Corpus, con: duckdb.DuckDBPyConnection, *, forged: b
 
 def _check_published(corpus: Corpus, con: duckdb.DuckDBPyConnection) -> str:
     """Plain SQL cannot check itself: what changes its scores has to be noticed by the self-test."""
-    from relsql.publications import check_publication, require_published
-    from relsql.registry import active_card
+    from relsql.registry.models import active_card
+    from relsql.registry.publications import check_publication, require_published
 
     def check(con: duckdb.DuckDBPyConnection) -> None:
         require_published(con, CATALOG, "churn")
@@ -180,7 +180,7 @@ def _check_published(corpus: Corpus, con: duckdb.DuckDBPyConnection) -> str:
 
 def _check_job(corpus: Corpus, case: Case) -> str:
     """A job goes on from what is stored, in transactions of its own: it gets a copy."""
-    from relsql.score_job import score_into
+    from relsql.scoring.score_table import score_into
 
     path = Path(shutil.copy(corpus.path, corpus.path.with_name("job") / f"{CATALOG}.duckdb"))
     with duckdb.connect(str(path)) as con:
@@ -213,7 +213,7 @@ def _inspected(con: duckdb.DuckDBPyConnection) -> None:
 
 def _listed(con: duckdb.DuckDBPyConnection) -> None:
     from relsql.cli.versions import _cells
-    from relsql.registry import find_damage, read_models
+    from relsql.registry.models import find_damage, read_models
 
     models = read_models(con, CATALOG)
     for model in models:

@@ -13,19 +13,19 @@ import pytest
 import torch
 
 from exporters import onnx as exporter
-from relsql.blocks import Block, BlockLayout, FloatArray
-from relsql.card import layouts_of
-from relsql.encoder import RowEncoder, compact_config, new_model
 from relsql.errors import ExportError, ParityError
-from relsql.features import CategoryInput, NodeInputs, NumberInput
-from relsql.fit import Batches, SeedSet, fit_statistics, graph_tensors
-from relsql.graph_inputs import graph_feed, graph_inputs, message_input_name
-from relsql.head import Head
-from relsql.network import GraphNetwork, NetworkConfig
-from relsql.paths import Path
-from relsql.schema import Link
-from relsql.tokenizer_training import train_tokenizer
-from tests.relsql.random_blocks import LAYOUTS, TEXTS, random_blocks
+from relsql.gather.blocks import Block, BlockLayout, FloatArray
+from relsql.gather.graph_inputs import graph_feed, graph_inputs, message_input_name
+from relsql.gather.node_inputs import CategoryInput, NodeInputs, NumberInput
+from relsql.gather.paths import Path
+from relsql.nn.graph_network import GraphNetwork, NetworkConfig
+from relsql.nn.head import Head
+from relsql.nn.row_encoder import RowEncoder, compact_config, new_model
+from relsql.registry.card import layouts_of
+from relsql.schema.tables import Link
+from relsql.training.fit_tokenizer import train_tokenizer
+from relsql.training.loop import Batches, SeedSet, fit_statistics, graph_tensors
+from tests.relsql.gather.random_blocks import LAYOUTS, TEXTS, random_blocks
 
 CONFIG = NetworkConfig(channels=6, text_widths=(5,), dropout=0.0)
 EMBEDDINGS = np.random.default_rng(0).normal(size=(TEXTS, 5)).astype(np.float32) * (np.arange(TEXTS) > 0)[:, None]

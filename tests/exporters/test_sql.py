@@ -14,18 +14,18 @@ import torch
 from exporters.modules import score_blocks
 from exporters.sql import SqlModel
 from exporters.sql_weights import logarithmic_columns, weights_table
-from relsql.blocks import as_of_days, decode_blocks, existing_seeds
-from relsql.card import layouts_of
-from relsql.fit import Batches, SeedSet, fit_statistics
-from relsql.gather import Gather
-from relsql.head import Head
-from relsql.network import GraphNetwork, NetworkConfig
-from relsql.row_embeddings import table_name, text_hash_sql
+from relsql.gather.blocks import as_of_days, decode_blocks, existing_seeds
+from relsql.gather.query import Gather
+from relsql.nn.graph_network import GraphNetwork, NetworkConfig
+from relsql.nn.head import Head
+from relsql.registry.card import layouts_of
+from relsql.registry.row_embeddings import table_name, text_hash_sql
 from relsql.sql import ident
-from tests.relsql.gather_reference import Database
-from tests.relsql.test_gather import ALL_SEEDS, databases, every_column, planned, random_examples, seeds_sql, shop
+from relsql.text.text_table import TextTable
+from relsql.training.loop import Batches, SeedSet, fit_statistics
+from tests.relsql.gather.reference import Database
+from tests.relsql.gather.test_query import ALL_SEEDS, databases, every_column, planned, random_examples, seeds_sql, shop
 from udfs.functions import create_arrow_function
-from udfs.texts import TextTable
 
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import strategies as st  # noqa: E402

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from exporters.sql_weights import fold_scaling, weights_table
-from relsql.head import Head
-from relsql.network import GraphNetwork, NetworkConfig
-from relsql.scaling import CLIP, NumberScaling
-from tests.relsql.random_blocks import LAYOUTS
+from relsql.nn.graph_network import GraphNetwork, NetworkConfig
+from relsql.nn.head import Head
+from relsql.nn.scaling import CLIP, NumberScaling
+from tests.relsql.gather.random_blocks import LAYOUTS
 
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import given, settings  # noqa: E402

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 
 import duckdb
 
-from relsql.declare import check_schema
+from relsql.database.names import current_catalog
+from relsql.database.sealed import function_names
 from relsql.errors import RelsqlError
-from relsql.inference import infer_schema
-from relsql.labels import label_table
-from relsql.plan import Plan, make_plan
-from relsql.regime import Regime
-from relsql.schema import current_catalog, read_schema
-from relsql.sealed import function_names
+from relsql.schema.declare import check_schema
+from relsql.schema.discovery.propose import infer_schema
+from relsql.schema.tables import read_schema
+from relsql.tasks.labels import label_table
+from relsql.tasks.regime import Regime
+from relsql.training.plan import Plan, make_plan
 from tests.children import in_child
 from tests.fuzz.databases import RandomDatabase, change_later_rows, create_database
 from tests.fuzz.gathering import Gathered, Routes

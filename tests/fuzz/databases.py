@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 
 import duckdb
 
-from relsql.declare import declare_link, declare_table
-from relsql.schema import Link, current_catalog, table_key
+from relsql.database.names import current_catalog
+from relsql.database.store import transaction
+from relsql.schema.declare import declare_link, declare_table
+from relsql.schema.tables import Link, table_key
 from relsql.sql import ident, literal, qualified
-from relsql.store import transaction
-from relsql.task import Task
+from relsql.tasks.task import Task
 
 VAL, TEST = datetime.datetime(2022, 6, 1), datetime.datetime(2022, 9, 1)
 

@@ -10,12 +10,12 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from relsql.gather import Gather
-from relsql.latest import AS_OF, ENTITY
-from relsql.plan import Plan
-from relsql.sealed import sealed
-from relsql.seed_sql import all_seeds_sql, call_seed_sql
+from relsql.database.sealed import sealed
+from relsql.gather.latest_rows import AS_OF, ENTITY
+from relsql.gather.query import Gather
+from relsql.gather.seeds_sql import all_seeds_sql, call_seed_sql
 from relsql.sql import ident, literal
+from relsql.training.plan import Plan
 from udfs.functions import create_arrow_function
 
 TEXT_FUNCTION = "relsql_fuzz_text"

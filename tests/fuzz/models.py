@@ -6,12 +6,12 @@ import random
 
 import duckdb
 
-from relsql.publishing import publish
-from relsql.registry import active_card
+from relsql.publishing.publish import publish
+from relsql.registry.models import active_card
 from relsql.sql import ident
-from relsql.task import Task
-from relsql.train_options import TrainOptions
-from relsql.training import train
+from relsql.tasks.task import Task
+from relsql.training.options import TrainOptions
+from relsql.training.train import train
 from udfs.attach import attach, detach
 
 TOLERANCE, SQL_TOLERANCE = 1e-6, 1e-5

@@ -5,8 +5,9 @@ from __future__ import annotations
 import duckdb
 import pytest
 
+from relsql.database.names import current_catalog
 from relsql.errors import RelsqlError
-from relsql.schema import current_catalog, read_schema
+from relsql.schema.tables import read_schema
 from tests.fuzz.cases import run_case
 from tests.fuzz.databases import TYPES, create_database
 

@@ -14,15 +14,16 @@ import numpy as np
 import pytest
 
 import relsql
-from relsql.baseline import entity_columns_auc
-from relsql.declare import declare_link, declare_table, parse_link
+from relsql.database.names import current_catalog
+from relsql.database.store import transaction
 from relsql.errors import RelsqlError
-from relsql.evaluation import evaluate, predict_split
-from relsql.schema import current_catalog, read_schema
-from relsql.store import transaction
-from relsql.task import Task
-from relsql.train_options import TrainOptions
-from relsql.training import train
+from relsql.evaluation.baseline import entity_columns_auc
+from relsql.evaluation.evaluate import evaluate, predict_split
+from relsql.schema.declare import declare_link, declare_table, parse_link
+from relsql.schema.tables import read_schema
+from relsql.tasks.task import Task
+from relsql.training.options import TrainOptions
+from relsql.training.train import train
 from tests.odd_data import CHURN, CUSTOMERS, FAST, SPEND, create_market, store_bare_weights
 
 Connection = duckdb.DuckDBPyConnection

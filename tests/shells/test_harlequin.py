@@ -13,7 +13,7 @@ import duckdb
 import pytest
 from harlequin.exception import HarlequinConnectionError
 
-from relsql.harlequin import RelsqlAdapter, RelsqlConnection
+from relsql.integrations.harlequin import RelsqlAdapter, RelsqlConnection
 
 ROOT = Path(__file__).parents[2]
 

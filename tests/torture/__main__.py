@@ -60,7 +60,16 @@ def _fast_folder() -> str | None:
 
 
 def _sweep(chosen: argparse.Namespace, root: Path) -> int:
-    load_libraries([*LIBRARIES, "relbench", "relsql.baseline", "relsql.demo", "relsql.evaluation", "relsql.importer"])
+    load_libraries(
+        [
+            *LIBRARIES,
+            "relbench",
+            "relsql.evaluation.baseline",
+            "relsql.demo",
+            "relsql.evaluation.evaluate",
+            "relsql.integrations.import_relbench",
+        ]
+    )
     started = time.monotonic()
     commands, faults = chosen.command or [*COMMANDS], chosen.fault or [*FAULTS]
     sweep = Sweep(root, commands, faults, chosen.workers)

@@ -94,7 +94,7 @@ def alike(a: Any, b: Any) -> bool:
 
 def read_contents(path: Path) -> Contents:
     """Read a database file, with the scores of its models."""
-    from relsql.schema import current_catalog
+    from relsql.database.names import current_catalog
 
     found = Contents()
     with duckdb.connect(str(path)) as con:
@@ -121,7 +121,7 @@ def read_contents(path: Path) -> Contents:
 def _read_models(con: duckdb.DuckDBPyConnection, catalog: str, found: Contents) -> dict[str, str]:
     """Models, their cards and their scores; returns the versions by the digest that names their tables."""
     from relsql.errors import RelsqlError
-    from relsql.registry import read_artifacts, read_card, read_models
+    from relsql.registry.models import read_artifacts, read_card, read_models
     from udfs.attach import attach
     from udfs.macros import predict_name
 

@@ -12,9 +12,9 @@ import duckdb
 import pytest
 
 import relsql
+from relsql.database.names import current_catalog
 from relsql.errors import RelsqlError
-from relsql.registry import read_models
-from relsql.schema import current_catalog
+from relsql.registry.models import read_models
 from tests.odd_data import store_bare_weights
 from tests.shop import QUICK, contents, create_shop
 from tests.torture.checks import message_problem

@@ -22,19 +22,19 @@ ENCODER_STEPS = 2
 @contextmanager
 def quick_training(folder: Path) -> Iterator[None]:
     """Train as little as can be in this process, and once only for each database."""
-    import relsql.encoder_training
-    import relsql.network_training
-    import relsql.train_options
-    import relsql.training
+    import relsql.training.fit_encoder
+    import relsql.training.fit_network
+    import relsql.training.options
+    import relsql.training.train
 
-    options = partial(relsql.train_options.TrainOptions, encoder_steps=ENCODER_STEPS, threads=1, epochs=1)
+    options = partial(relsql.training.options.TrainOptions, encoder_steps=ENCODER_STEPS, threads=1, epochs=1)
 
     def chosen(**given: Any) -> Any:
         return options(**given)
 
     kept = _Kept(folder)
-    encoder, network = relsql.encoder_training.train_encoder, relsql.network_training.train_network
-    export = relsql.training._export
+    encoder, network = relsql.training.fit_encoder.train_encoder, relsql.training.fit_network.train_network
+    export = relsql.training.train._export
 
     def train_encoder(con: Any, catalog: str, plan: Any, options: Any, run: Any) -> Any:
         kept.task = plan.task.name
@@ -54,11 +54,11 @@ def quick_training(folder: Path) -> Iterator[None]:
 
     with ExitStack() as stack:
         for module, name, replacement in (
-            (relsql.train_options, "TrainOptions", chosen),
-            (relsql.training, "TrainOptions", chosen),
-            (relsql.encoder_training, "train_encoder", train_encoder),
-            (relsql.network_training, "train_network", train_network),
-            (relsql.training, "_export", export_components),
+            (relsql.training.options, "TrainOptions", chosen),
+            (relsql.training.train, "TrainOptions", chosen),
+            (relsql.training.fit_encoder, "train_encoder", train_encoder),
+            (relsql.training.fit_network, "train_network", train_network),
+            (relsql.training.train, "_export", export_components),
         ):
             stack.enter_context(mock.patch.object(module, name, replacement))
         yield

@@ -13,7 +13,7 @@ import pytest
 
 import relsql
 from relsql.errors import ArtifactError, DatabaseError, ModelError, SchemaDriftError
-from relsql.registry import read_card
+from relsql.registry.models import read_card
 from tests.shop import CUSTOMERS, LAST_ORDER, embeddings_table, train_quickly
 from udfs.attach import attach_model
 

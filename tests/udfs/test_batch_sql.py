@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import relsql
-from relsql.registry import active_card
-from relsql.schema import Schema
+from relsql.registry.models import active_card
+from relsql.schema.tables import Schema
 from tests.shop import CUSTOMERS
 from udfs.macros import batch_sql, fingerprint_sql
 

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 import relsql
-from relsql.blocks import Block, BlockLayout
-from relsql.features import MAX_CODED_TEXTS, CategoryInput, NodeInputs
-from relsql.gather import TOLD_BY_CODES
-from relsql.registry import active_card
-from relsql.schema import Column, Schema, Table
-from relsql.segments import Segment
-from relsql.serialize import row_text, row_text_sql
+from relsql.gather.blocks import Block, BlockLayout
+from relsql.gather.layout import Segment
+from relsql.gather.node_inputs import MAX_CODED_TEXTS, CategoryInput, NodeInputs
+from relsql.gather.query import TOLD_BY_CODES
+from relsql.registry.models import active_card
+from relsql.schema.tables import Column, Schema, Table
+from relsql.text.row_text_sql import row_text, row_text_sql
+from relsql.text.text_table import TextTable
 from udfs import macros
 from udfs.coded_texts import CodedTexts
-from udfs.texts import TextTable
 
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import strategies as st  # noqa: E402

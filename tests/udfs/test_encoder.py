@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relsql.database.names import current_catalog
 from relsql.errors import ArtifactError
-from relsql.registry import active_card, read_artifacts
-from relsql.schema import current_catalog
+from relsql.registry.models import active_card, read_artifacts
 from tests.shop import embeddings_table
 from udfs import encoder
 from udfs.encoder import RowTextEncoder, length_buckets

@@ -11,17 +11,18 @@ import pyarrow as pa
 import pytest
 
 import relsql
-from relsql.blocks import BlockLayout, FloatArray
-from relsql.evaluation import predict_split
-from relsql.features import NodeInputs, NumberInput
-from relsql.registry import active_card
-from relsql.schema import Schema, current_catalog
-from relsql.segments import Segment
-from relsql.training import train
+from relsql.database.names import current_catalog
+from relsql.evaluation.evaluate import predict_split
+from relsql.gather.blocks import BlockLayout, FloatArray
+from relsql.gather.layout import Segment
+from relsql.gather.node_inputs import NodeInputs, NumberInput
+from relsql.registry.models import active_card
+from relsql.schema.tables import Schema
+from relsql.text.text_table import TextTable
+from relsql.training.train import train
 from tests.odd_data import CHURN, FAST, create_market
 from udfs.coded_texts import CodedTexts
 from udfs.messages import HubMessages
-from udfs.texts import TextTable
 
 LAYOUT = BlockLayout("rows", 2, (Segment(NodeInputs("r", (NumberInput("at", "age"),), (), ())),), 1, shared=True)
 TEXTS = TextTable(1)

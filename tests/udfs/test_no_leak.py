@@ -19,17 +19,19 @@ import numpy as np
 import pytest
 
 import relsql
-from relsql.declare import declare_table
+from relsql.database.names import current_catalog
 from relsql.errors import RelsqlError
-from relsql.evaluation import predict_split
-from relsql.labels import Split, label_table
-from relsql.regime import REGIMES, Regime
-from relsql.registry import read_card
-from relsql.schema import Column, Table, current_catalog, read_schema
+from relsql.evaluation.evaluate import predict_split
+from relsql.registry.models import read_card
+from relsql.schema.declare import declare_table
+from relsql.schema.tables import Column, Table, read_schema
 from relsql.sql import ident, literal
-from relsql.task import Task
-from relsql.train_options import TrainOptions
-from relsql.training import train
+from relsql.tasks.labels import label_table
+from relsql.tasks.regime import REGIMES, Regime
+from relsql.tasks.splits import Split
+from relsql.tasks.task import Task
+from relsql.training.options import TrainOptions
+from relsql.training.train import train
 from tests.odd_data import CHURN, CUSTOMERS, FAST, SPEND, create_market, store_bare_weights
 
 Connection = duckdb.DuckDBPyConnection

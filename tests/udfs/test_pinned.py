@@ -17,11 +17,11 @@ from click.testing import CliRunner, Result
 
 import relsql
 from relsql.cli import cli
+from relsql.database.names import current_catalog
+from relsql.database.store import transaction
 from relsql.errors import ModelError
-from relsql.registry import active_card, next_version, read_artifacts, save_model
-from relsql.row_embeddings import stored_sql
-from relsql.schema import current_catalog
-from relsql.store import transaction
+from relsql.registry.models import active_card, next_version, read_artifacts, save_model
+from relsql.registry.row_embeddings import stored_sql
 from tests.shop import seal_models
 
 Connection = duckdb.DuckDBPyConnection

@@ -1,0 +1,126 @@
+"""The baseline that every model has to beat: the entity table's own columns, without any linked row.
+
+Features are the node inputs of the entity table as of each label's time: numbers, flags, categories, the ages of its
+dates, and the time itself. Texts and keys are left out. A gradient boosting is fitted on the training labels alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from relsql.database.sealed import sealed
+from relsql.errors import MissingExtraError
+from relsql.gather.node_inputs import NodeInputs, category_sql, fit_node_inputs, number_sql
+from relsql.schema.tables import Schema
+from relsql.sql import ident
+from relsql.tasks.label_sandbox import DEFAULT_LIMITS, LabelLimits
+from relsql.tasks.labels import LabelTable, entity_key, label_table
+from relsql.tasks.splits import Split
+from relsql.tasks.task import Task
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+MAX_TRAIN_ROWS = 200_000
+"""More training labels are thinned evenly over time."""
+
+
+def entity_columns_auc(
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    schema: Schema,
+    task: Task,
+    splits: Sequence[Split] = ("val", "test"),
+    *,
+    limits: LabelLimits = DEFAULT_LIMITS,
+) -> dict[Split, float]:
+    """Fit the baseline on the training labels and measure it on `splits`.
+
+    Args:
+        con: the user's connection; it is left as it is.
+        catalog: name of the attached database.
+        schema: its schema.
+        task: the task.
+        splits: where to measure.
+        limits: what the label query may do.
+
+    Returns:
+        By split the ROC-AUC for binary classification, the mean absolute error for regression.
+
+    Raises:
+        TaskError: the labels cannot be computed.
+        MissingExtraError: scikit-learn is not installed.
+    """
+    schema = schema.without_columns(task.remove_columns)
+    train = label_table(con, catalog, schema, task, "train", limits=limits)
+    until = train.table.column("as_of")[-1].as_py()
+    inputs = fit_node_inputs(con, catalog, schema, schema.table(task.entity_table).key, until=until)
+    model = _model(task, len(inputs.numbers) + 1, len(inputs.categories))
+    x, y = features(con, catalog, schema, task, inputs, train)
+    step = -(-len(y) // MAX_TRAIN_ROWS)
+    x, y = x[::step], y[::step]
+    # The boosting refuses a column without any value.
+    empty = np.isnan(x).all(axis=0)
+    model.fit(np.where(empty, 0.0, x), y)
+    metrics: dict[Split, float] = {}
+    for split in splits:
+        labels = label_table(con, catalog, schema, task, split, limits=limits)
+        x, y = features(con, catalog, schema, task, inputs, labels)
+        metrics[split] = _metric(task, model, np.where(empty, 0.0, x), y)
+    return metrics
+
+
+def features(
+    con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, inputs: NodeInputs, labels: LabelTable
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Read the features of each label.
+
+    Returns:
+        x: float64 [labels, numbers + 1 + categories]; first the days since 1970 at as_of, NaN is missing.
+        y: float64 [labels]. Both in the order of `labels`.
+    """
+    table = schema.table(task.entity_table)
+    numbers = [f"CAST({number_sql(table, each, 'e', 'l.as_of')} AS DOUBLE)" for each in inputs.numbers]
+    categories = [f"CAST({category_sql(each, 'e')} AS DOUBLE)" for each in inputs.categories]
+    cells = ["epoch(l.as_of) / 86400.0", *numbers, *categories, "CAST(l.label AS DOUBLE)"]
+    selected = ", ".join(f"{cell} AS c{i}" for i, cell in enumerate(cells))
+    key = ident(entity_key(schema, task))
+    query = f"""SELECT {selected} FROM relsql_labels l JOIN {table.sql(catalog)} e ON e.{key} = l.entity
+                ORDER BY l.as_of ASC, l.entity ASC"""
+    with con.cursor() as cursor:
+        cursor.register("relsql_labels", labels.table)
+        result = cursor.sql(sealed(query)).to_arrow_table()
+        cursor.unregister("relsql_labels")
+    columns = [np.asarray(column.to_numpy(), dtype=np.float64) for column in result.columns]
+    return np.column_stack(columns[:-1]), columns[-1]
+
+
+def _model(task: Task, numbers: int, categories: int) -> HistGradientBoostingClassifier | HistGradientBoostingRegressor:
+    try:
+        from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    except ImportError as error:
+        raise MissingExtraError.for_extra("train", "the baseline") from error
+    options: dict[str, Any] = {
+        "learning_rate": 0.05,
+        "max_iter": 100,
+        "max_leaf_nodes": 8,
+        "categorical_features": [False] * numbers + [True] * categories,
+        "early_stopping": False,
+        "random_state": 0,
+    }
+    if task.is_classification:
+        return HistGradientBoostingClassifier(**options)
+    return HistGradientBoostingRegressor(loss="absolute_error", **options)
+
+
+def _metric(task: Task, model: Any, x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    from sklearn.metrics import mean_absolute_error, roc_auc_score
+
+    if task.is_classification:
+        return float(roc_auc_score(y, model.predict_proba(x)[:, 1]))
+    return float(mean_absolute_error(y, model.predict(x)))

@@ -1,0 +1,175 @@
+"""Evaluate a model and write its scores: all of it through the SQL functions that users call."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from relsql.database.names import current_catalog, unique_name
+from relsql.errors import TaskError
+from relsql.registry.card import ModelCard
+from relsql.registry.models import active_card
+from relsql.registry.versions import suffix_of
+from relsql.schema.tables import read_schema
+from relsql.sql import ident
+from relsql.tasks.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
+from relsql.tasks.labels import label_table
+from relsql.tasks.regime import Regime, check_regime, frozen_database, split_end
+from relsql.tasks.splits import Split
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Metrics of one model version on one split; `unscored` rows had no score and are left out."""
+
+    model: str
+    version: int
+    task: str
+    split: str
+    regime: str
+    rows: int
+    unscored: int
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Scores beside labels: entity and as_of as Python values, labels and scores float64 [rows], NaN = no score."""
+
+    entities: list[object]
+    as_of: list[datetime.datetime]
+    labels: npt.NDArray[np.float64]
+    scores: npt.NDArray[np.float64]
+
+
+def predict_split(
+    con: duckdb.DuckDBPyConnection,
+    model: str,
+    split: Split,
+    regime: Regime | None = None,
+    *,
+    allow_external: bool = False,
+    label_timeout_seconds: float = LABEL_TIMEOUT_SECONDS,
+) -> Predictions:
+    """Score every label row of a split: `SELECT predict_<model>(entity, as_of := time)`.
+
+    Args:
+        con: a connection whose current database holds the model.
+        model: its name, or a version of it, `dnf@2`.
+        split: `train`, `val` or `test`.
+        regime: `seed-time` reads the database up to each row's as_of, `frozen` a copy in memory that ends where the
+            split starts; default: the regime that the model was trained for.
+        allow_external: let the label query read files and other databases, and call any function.
+        label_timeout_seconds: stop the label query after so long.
+
+    Raises:
+        ModelError: unknown model. TaskError: the label query no longer runs, does what it may not or takes too long, or
+            there is no such regime.
+    """
+    limits = LabelLimits(allow_external, label_timeout_seconds)
+    return _predict(con, model, active_card(con, current_catalog(con), model), split, regime, limits)
+
+
+def _predict(
+    con: duckdb.DuckDBPyConnection,
+    model: str,
+    card: ModelCard,
+    split: Split,
+    regime: Regime | None,
+    limits: LabelLimits,
+) -> Predictions:
+    """See `predict_split`; `card` is that of the version that `model` names."""
+    from udfs.attach import attach, attach_model
+
+    catalog = current_catalog(con)
+    # The label query may read tables that the model does not.
+    schema = read_schema(con, catalog).without_columns(card.task.remove_columns)
+    labels = label_table(con, catalog, schema, card.task, split, limits=limits).table
+    end = split_end(card.task, split)
+    if check_regime(regime or card.regime) == "seed-time" or end is None:
+        attach(con, models=[model])
+        return _predictions(con, suffix_of(model, card.name, card.version), labels)
+    with con.cursor() as cursor, frozen_database(cursor, catalog, card.schema, end) as frozen:
+        attach_model(cursor, catalog, card, tables_from=frozen)
+        return _predictions(cursor, card.name, labels)
+
+
+def _predictions(con: duckdb.DuckDBPyConnection, suffix: str, labels: pa.Table) -> Predictions:
+    relation = unique_name("relsql_labels")
+    con.register(relation, labels)
+    try:
+        query = f"SELECT entity, as_of, label, {ident('predict_' + suffix)}(entity, as_of := as_of) FROM {relation}"
+        rows = con.execute(f"{query} ORDER BY as_of ASC, entity ASC").fetchall()
+    finally:
+        con.unregister(relation)
+    entities, times, values, scores = zip(*rows, strict=True)
+    found = np.array([np.nan if score is None else score for score in scores], dtype=np.float64)
+    return Predictions(list(entities), list(times), np.array(values, dtype=np.float64), found)
+
+
+def evaluate(
+    con: duckdb.DuckDBPyConnection,
+    model: str,
+    split: Split = "test",
+    regime: Regime | None = None,
+    *,
+    allow_external: bool = False,
+    label_timeout_seconds: float = LABEL_TIMEOUT_SECONDS,
+) -> Evaluation:
+    """Metrics of a version of a model, the active one for a mere name, on `train`, `val` or `test`.
+
+    Every row is scored at its own timestamp; what it may read is said by `regime`. See `predict_split` for all
+    arguments.
+
+    Raises:
+        ModelError: unknown model. TaskError: the label query no longer runs, does what it may not or takes too long, no
+            labelled entity is visible at its timestamp, or there is no such regime.
+    """
+    card = active_card(con, current_catalog(con), model)
+    regime = regime or card.regime
+    predictions = _predict(con, model, card, split, regime, LabelLimits(allow_external, label_timeout_seconds))
+    scored = np.isfinite(predictions.scores)
+    labels, scores = predictions.labels[scored], predictions.scores[scored]
+    if not len(labels):
+        raise TaskError(
+            f"task '{card.task.name}': no entity of the {len(scored)} {split} labels is visible at its timestamp",
+            expected="entities dated before their labels",
+        )
+    measure = classification_metrics if card.task.is_classification else regression_metrics
+    unscored = int((~scored).sum())
+    return Evaluation(
+        card.name, card.version, card.task.name, split, regime, len(labels), unscored, measure(labels, scores)
+    )
+
+
+def classification_metrics(labels: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> dict[str, float]:
+    """ROC-AUC and average precision, where there are labels of both classes; log loss and the rate of positives."""
+    from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
+
+    clipped = np.clip(scores, 1e-7, 1 - 1e-7)
+    both = labels.min() < labels.max()
+    ranking = {"roc_auc": roc_auc_score, "average_precision": average_precision_score} if both else {}
+    return {
+        **{name: float(metric(labels, scores)) for name, metric in ranking.items()},
+        "log_loss": float(log_loss(labels, clipped, labels=[0.0, 1.0])),
+        "positive_rate": float(labels.mean()),
+        "mean_score": float(scores.mean()),
+    }
+
+
+def regression_metrics(labels: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> dict[str, float]:
+    """MAE, RMSE, R2 where labels differ, and the means."""
+    error = scores - labels
+    spread = float(((labels - labels.mean()) ** 2).sum())
+    return {
+        "mae": float(np.abs(error).mean()),
+        "rmse": float(np.sqrt((error**2).mean())),
+        **({"r2": 1 - float((error**2).sum()) / spread} if spread else {}),
+        "mean_label": float(labels.mean()),
+        "mean_score": float(scores.mean()),
+    }

@@ -1,0 +1,270 @@
+"""Node inputs: which columns of a table become numbers, categories and text, and the SQL that reads them.
+
+Numbers reach the network as they are (NULL = missing); it standardises them with statistics of its training seeds.
+Times become ages: days between the column and `as_of`. Integers with few distinct values are also read as categories,
+by the network itself. Textual categories become small integers, 0 for NULL and for values that were rare or absent in
+training. Keys say nothing about an entity and are left out.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import duckdb
+
+from relsql.database.sealed import sealed
+from relsql.schema.tables import Column, Schema, Table
+from relsql.sql import ident, literal
+from relsql.text.row_text_sql import ZONED_TYPES, row_text_sql, utc_sql
+
+MAX_CATEGORIES = 64
+MAX_DISTINCT_CATEGORIES = 256
+MIN_CATEGORY_ROWS = 8
+MAX_CODED_TEXTS = 4_096
+"""Texts of a table's rows up to which category codes are told instead."""
+
+NUMERIC_TEXT_SHARE = 0.9
+TELLS_THE_TIME = 0.98
+"""Rank correlation with the row's time above which a column is left out."""
+
+CATEGORY_SEPARATOR = "\x1f"
+# DuckDB 1.5 has no literal with a NUL character.
+_UNWRITABLE = frozenset({CATEGORY_SEPARATOR, "\0"})
+
+_INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"}
+_INTEGERS |= {"UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"}
+_FLOATS = {"FLOAT", "DOUBLE"}
+_TIMES = {"DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", *ZONED_TYPES}
+_TIMES_OF_DAY = {"TIME", "TIME_NS", "TIME WITH TIME ZONE"}
+
+NumberKind = Literal["number", "text_number", "age", "data_age", "time_of_day", "interval"]
+
+
+@dataclass(frozen=True, slots=True)
+class NumberInput:
+    """A column read as one FLOAT; NULL = missing.
+
+    Of kind `data_age` it is no column, but the days that the data lag behind as_of, see
+    `relsql.gather.layout.DATA_AGE`. `categories` are the values that the network also embeds one by one; empty for a
+    column that is only a quantity.
+    """
+
+    column: str
+    kind: NumberKind
+    categories: tuple[float, ...] = ()
+
+    @property
+    def is_age(self) -> bool:
+        """True if the number depends on as_of."""
+        return self.kind in ("age", "data_age")
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryInput:
+    """A textual column read as the 1-based position of its value in `values`; 0 = NULL, rare or unseen."""
+
+    column: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInputs:
+    """What the network reads of one table's rows.
+
+    `numbers` starts with the row's age when the table has a time column. `text_columns` is empty when the table has
+    no textual column; then its rows have no text embedding.
+    """
+
+    table: str
+    numbers: tuple[NumberInput, ...]
+    categories: tuple[CategoryInput, ...]
+    text_columns: tuple[str, ...]
+
+    @property
+    def static_numbers(self) -> tuple[NumberInput, ...]:
+        """The numbers that do not depend on as_of."""
+        return tuple(number for number in self.numbers if not number.is_age)
+
+    @property
+    def ages(self) -> tuple[NumberInput, ...]:
+        """The numbers that depend on as_of."""
+        return tuple(number for number in self.numbers if number.is_age)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of all columns that are read, each once."""
+        names = [i.column for i in self.numbers] + [i.column for i in self.categories] + list(self.text_columns)
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def text_codes(self) -> tuple[int, ...]:
+        """Positions in `categories` of the text columns; empty where codes cannot tell a row's text."""
+        positions = {category.column: i for i, category in enumerate(self.categories)}
+        found = tuple(positions[name] for name in self.text_columns if name in positions)
+        texts = math.prod(len(self.categories[position].values) for position in found)
+        return found if len(found) == len(self.text_columns) and texts <= MAX_CODED_TEXTS else ()
+
+
+def time_sql(table: Table, row: str) -> str:
+    """The row's time as zone-less TIMESTAMP (UTC for zoned columns); the table must have a time column."""
+    assert table.time_column is not None
+    return as_timestamp_sql(table.column(table.time_column), row)
+
+
+def as_timestamp_sql(column: Column, row: str) -> str:
+    """A date or time column as zone-less TIMESTAMP; NULL beyond the range of TIMESTAMP."""
+    value = f"{row}.{ident(column.name)}"
+    if column.type == "TIMESTAMP":
+        return value
+    return utc_sql(value) if column.type in ZONED_TYPES else f"TRY_CAST({value} AS TIMESTAMP)"
+
+
+def age_sql(time: str, as_of: str) -> str:
+    """Days from one TIMESTAMP expression to another as DOUBLE; NULL for infinity."""
+    # epoch() is DOUBLE: the difference of two far apart BIGINTs overflows. It is NULL for infinity.
+    return f"(epoch({as_of}) - epoch({time})) / 86400.0"
+
+
+def number_sql(table: Table, number: NumberInput, row: str, as_of: str) -> str:
+    """A number input as an expression that casts to FLOAT; NULL when missing."""
+    column = table.column(number.column)
+    value = f"{row}.{ident(column.name)}"
+    if number.kind == "age":
+        return age_sql(as_timestamp_sql(column, row), as_of)
+    if number.kind == "time_of_day":
+        return f"epoch(CAST({value} AS TIME))"
+    if number.kind == "interval":
+        return f"epoch({value}) / 86400.0"
+    if number.kind == "text_number":
+        return f"TRY_CAST(TRY_CAST({value} AS DOUBLE) AS FLOAT)"
+    # A DOUBLE or HUGEINT beyond the range of FLOAT is missing, not an error.
+    safe = column.type in _INTEGERS - {"HUGEINT", "UHUGEINT"}
+    return value if safe else f"TRY_CAST({value} AS FLOAT)"
+
+
+def category_sql(category: CategoryInput, row: str) -> str:
+    """The INTEGER code of a category input."""
+    # One literal for all values: a list of literals makes planning slow.
+    values = literal(CATEGORY_SEPARATOR.join(category.values))
+    value = f"CAST({row}.{ident(category.column)} AS VARCHAR)"
+    return f"coalesce(list_position(string_split({values}, chr({ord(CATEGORY_SEPARATOR)})), {value}), 0)"
+
+
+def text_sql(table: Table, inputs: NodeInputs, row: str) -> str:
+    """The row text of a row, over the text columns of `inputs`."""
+    return row_text_sql(table, inputs.text_columns, row)
+
+
+def fit_node_inputs(
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    schema: Schema,
+    key: str,
+    *,
+    until: datetime.datetime,
+    all_text: bool = False,
+) -> NodeInputs:
+    """Choose the node inputs of one table, looking only at rows with time <= `until`.
+
+    Args:
+        con: connection to the data.
+        catalog: database that holds the table.
+        schema: its tables and links.
+        key: `Table.key` of the table.
+        until: end of the training time range, inclusive; rows of tables without time all count.
+        all_text: put every column into the text too, as the seed paper does.
+    """
+    table = schema.table(key)
+    linked = {name for link in schema.links_from(key) for name in link.child_columns}
+    source = f"{table.sql(catalog)} r"
+    if table.time_column:
+        source += f" WHERE {time_sql(table, 'r')} <= {literal(until)}"
+    numbers: list[NumberInput] = []
+    categories: list[CategoryInput] = []
+    text: list[str] = []
+    if table.time_column:
+        numbers.append(NumberInput(table.time_column, "age"))
+    for column in table.columns:
+        if column.name in (*table.primary_key, *linked, table.time_column):
+            continue
+        if table.time_column and _tells_the_time(con, source, table, column):
+            continue
+        kind = _number_kind(con, source, column)
+        values = _category_values(con, source, column)
+        if kind:
+            codes = tuple(float(value) for value in values) if column.type in _INTEGERS else ()
+            numbers.append(NumberInput(column.name, kind, codes))
+        if values and column.type not in _INTEGERS:
+            categories.append(CategoryInput(column.name, values))
+        if _is_textual(column) or (all_text and _has_fixed_text(column)):
+            text.append(column.name)
+    return NodeInputs(key, tuple(numbers), tuple(categories), tuple(text))
+
+
+def _tells_the_time(con: duckdb.DuckDBPyConnection, source: str, table: Table, column: Column) -> bool:
+    """True for a column that grows or falls with the row's own time, such as a season or a running number.
+
+    Rows to be scored lie beyond every value seen in training, and the row's age says the same without that flaw.
+    """
+    if column.type not in _INTEGERS | _FLOATS | _TIMES and not column.type.startswith("DECIMAL"):
+        return False
+    query = f"""
+        SELECT corr(value_rank, time_rank), count(DISTINCT value)
+        FROM (
+            SELECT value, rank() OVER (ORDER BY value ASC) AS value_rank, rank() OVER (ORDER BY time ASC) AS time_rank
+            FROM (SELECT r.{ident(column.name)} AS value, {time_sql(table, "r")} AS time FROM {source})
+            WHERE value IS NOT NULL AND time IS NOT NULL
+        )"""
+    correlation, distinct = con.execute(sealed(query)).fetchall()[0]
+    return correlation is not None and distinct > 2 and abs(correlation) > TELLS_THE_TIME
+
+
+def _is_textual(column: Column) -> bool:
+    if column.type in _INTEGERS | _FLOATS | _TIMES | _TIMES_OF_DAY | {"BOOLEAN", "BLOB", "BIT", "UUID", "INTERVAL"}:
+        return False
+    return not column.type.startswith("DECIMAL(") and _has_fixed_text(column)
+
+
+def _has_fixed_text(column: Column) -> bool:
+    """False if the text of a value depends on the session: zoned timestamps within a LIST, STRUCT, MAP or UNION."""
+    return column.type in ZONED_TYPES or not any(zoned in column.type for zoned in ZONED_TYPES)
+
+
+def _number_kind(con: duckdb.DuckDBPyConnection, source: str, column: Column) -> NumberKind | None:
+    kind = column.type
+    if kind in _INTEGERS | _FLOATS | {"BOOLEAN"} or kind.startswith("DECIMAL("):
+        return "number"
+    if kind in _TIMES:
+        return "age"
+    if kind in _TIMES_OF_DAY:
+        return "time_of_day"
+    if kind == "INTERVAL":
+        return "interval"
+    if kind != "VARCHAR":
+        return None
+    name = f"r.{ident(column.name)}"
+    [(numeric, known)] = con.execute(
+        sealed(f"SELECT count(TRY_CAST({name} AS DOUBLE)), count({name}) FROM {source}")
+    ).fetchall()
+    return "text_number" if known and numeric >= NUMERIC_TEXT_SHARE * known else None
+
+
+def _category_values(con: duckdb.DuckDBPyConnection, source: str, column: Column) -> tuple[str, ...]:
+    """The values worth a code, most frequent first: few distinct ones, each on enough rows."""
+    if column.type not in _INTEGERS | {"VARCHAR"} and not column.type.startswith("ENUM"):
+        return ()
+    name = f"r.{ident(column.name)}"
+    [(distinct,)] = con.execute(sealed(f"SELECT approx_count_distinct({name}) FROM {source}")).fetchall()
+    if not 2 <= distinct <= 4 * MAX_DISTINCT_CATEGORIES:
+        return ()
+    query = f"""
+        SELECT value, count(*) FROM (SELECT CAST({name} AS VARCHAR) AS value FROM {source})
+        WHERE value IS NOT NULL GROUP BY value ORDER BY count(*) DESC, value ASC"""
+    found = con.execute(sealed(query)).fetchall()
+    if not 2 <= len(found) <= MAX_DISTINCT_CATEGORIES:
+        return ()
+    kept = [value for value, rows in found if rows >= MIN_CATEGORY_ROWS and not _UNWRITABLE.intersection(value)]
+    return tuple(kept[:MAX_CATEGORIES])

@@ -1,0 +1,269 @@
+"""Which rows a seed reads: the entity's own row, and the last k rows along each link path.
+
+A path is a walk over foreign keys that starts at the entity and ends at the rows that are read. Four shapes are
+planned, all of at most two hops; the last one reaches the hub table in two hops and reads that hub's rows:
+
+    entity                      the row itself
+    parents                     entity -> parent                            one row
+    siblings                    entity -> parent <- rows                    last k rows of the parent
+    children                    entity <- rows                              last k rows of the entity
+    grandchildren               entity <- rows <- rows                      last k rows under those children
+    hub                         entity <- last row -> hub <- rows           last k rows of the hub
+
+Every row that is read brings the rows its own foreign keys point at (`lookups`): one join each, no list. So a race
+result carries its team and its race, and a message along a path sees both hops at once, as in RelGNN's
+dimension-fact-dimension routes (arXiv 2502.06784, section 4).
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import duckdb
+
+from relsql.database.sealed import sealed
+from relsql.errors import SchemaError
+from relsql.gather.node_inputs import time_sql
+from relsql.schema.tables import Link, Schema, Table
+from relsql.sql import ident, literal
+
+PathKind = Literal["entity", "parents", "siblings", "children", "grandchildren", "hub"]
+
+DEFAULT_FANOUT = 16
+DEFAULT_HORIZON_DAYS = 30.0
+COUNTED_HORIZONS = (1, 4, 16)
+MAX_PATHS = 12
+"""Paths that a model reads, unless more are asked for; each costs time in every score."""
+MAX_HUB_DEGREE = 5_000
+"""A hub whose rows number more than this, for the average row, is left out: it meets all its older rows at every
+seed, and the last 16 of many thousands say little about one entity."""
+
+RESERVED_NAMES = ("seed", "self", "id", "as_of")
+"""No path has these names: the gather query's first CTEs, and the parameters of scoring macros."""
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """One walk from the entity to rows of `table`.
+
+    Attributes:
+        name: a plain identifier, unique in the plan; names CTEs and ONNX inputs.
+        kind: shape of the walk, see the module's docstring.
+        table: `Table.key` of the rows that are read.
+        links: the foreign keys walked over, in order.
+        fanout: at most so many rows per seed, the latest ones.
+        lookups: foreign keys of `table` whose parent row is joined to every row read.
+        count_days: spans before as_of over which rows are counted, beside the count of all; empty where the table
+            has no time.
+        data_age: its rows carry how far the data lag behind as_of, see `relsql.gather.layout.DATA_AGE`.
+    """
+
+    name: str
+    kind: PathKind
+    table: str
+    links: tuple[Link, ...]
+    fanout: int
+    lookups: tuple[Link, ...]
+    count_days: tuple[float, ...] = ()
+    data_age: bool = False
+
+    @property
+    def counted(self) -> bool:
+        """True if the path can have many rows, so that their number says something."""
+        return self.kind not in ("entity", "parents")
+
+    @property
+    def shared(self) -> bool:
+        """True if the rows are those of a hub, which many seeds have in common: they are read once for each hub."""
+        return self.kind in ("hub", "siblings")
+
+    def describe(self) -> str:
+        """The walk as people read it: `drivers <- results -> constructors <- results, last 16`."""
+        if self.kind == "entity":
+            return self.table
+        text = self.links[0].child if self.kind in ("parents", "siblings") else self.links[0].parent
+        for position, link in enumerate(self.links):
+            forward = (self.kind in ("parents", "siblings") and position == 0) or (self.kind == "hub" and position == 1)
+            text += f" -> {link.parent}" if forward else f" <- {link.child}"
+        return text if self.kind == "parents" else f"{text}, last {self.fanout}"
+
+
+def candidate_paths(
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    schema: Schema,
+    entity_table: str,
+    *,
+    fanout: int = DEFAULT_FANOUT,
+    horizon_days: float = DEFAULT_HORIZON_DAYS,
+    until: datetime.datetime | None = None,
+) -> tuple[Path, ...]:
+    """List all paths of an entity table, the entity's own row first.
+
+    Args:
+        con: connection; the degree of hub tables is measured on the data.
+        catalog: database that holds the tables.
+        schema: its tables and links.
+        entity_table: `Table.key` of the table whose rows are scored.
+        fanout: rows per seed and path.
+        horizon_days: of the task; rows are counted over 1, 4 and 16 horizons before as_of.
+        until: rows after it (exclusive) do not count when tables and hubs are measured; default: all count.
+
+    Raises:
+        SchemaError: the entity table does not exist or has no single-column primary key.
+    """
+    entity = schema.table(entity_table)
+    if len(entity.primary_key) != 1:
+        raise SchemaError(
+            f"table '{entity.key}' has {'no' if not entity.primary_key else 'a composite'} primary key",
+            expected="one key column, by which entities are scored",
+            fix=f"relsql init FILE --primary-key '{entity.key}(COLUMN)'",
+        )
+    paths = [Path("entity", "entity", entity.key, (), 1, ())]
+    paths += [_path("parents", schema, (link,), 1) for link in schema.links_from(entity.key)]
+    children = [_path("children", schema, (link,), fanout) for link in schema.links_to(entity.key)]
+    paths += children
+    paths += [_path("grandchildren", schema, (*p.links, link), fanout) for p in children for link in _keyed(schema, p)]
+    paths += _hub_paths(_Sizes(con, catalog, until), schema, entity, children, fanout)
+    for i, path in enumerate(paths):
+        if path.counted and schema.table(path.table).time_column:
+            paths[i] = replace(path, count_days=tuple(horizon_days * n for n in COUNTED_HORIZONS))
+    return _unique_names(paths)
+
+
+def plan_paths(
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    schema: Schema,
+    entity_table: str,
+    *,
+    fanout: int = DEFAULT_FANOUT,
+    horizon_days: float = DEFAULT_HORIZON_DAYS,
+    until: datetime.datetime | None = None,
+) -> tuple[Path, ...]:
+    """The first `MAX_PATHS` of `candidate_paths`, whose arguments it takes: a plan without labels to choose by.
+
+    Raises:
+        SchemaError: as `candidate_paths`, or the rows of a table on a path cannot be told apart.
+    """
+    paths = candidate_paths(con, catalog, schema, entity_table, fanout=fanout, horizon_days=horizon_days, until=until)[
+        :MAX_PATHS
+    ]
+    require_row_keys(schema, paths)
+    return paths
+
+
+def require_row_keys(schema: Schema, paths: tuple[Path, ...]) -> None:
+    """Raise SchemaError if the rows of a table on a path cannot be told apart."""
+    for path in paths:
+        _require_row_key(schema.table(path.table))
+
+
+def _require_row_key(table: Table) -> None:
+    """Without a primary key rows are told apart by DuckDB's `rowid`, which a column of that name hides."""
+    if not table.primary_key and "rowid" in map(str.lower, table.column_names):
+        raise SchemaError(
+            f"table '{table.key}' has no primary key, and a column 'rowid' in place of DuckDB's own",
+            expected="a primary key, or no column called 'rowid'",
+            fix=f"relsql init FILE --primary-key '{table.key}(COLUMN)'",
+        )
+
+
+def _keyed(schema: Schema, path: Path) -> tuple[Link, ...]:
+    """Links into the rows of a children path, when those rows have a key that can be pointed at."""
+    return tuple(link for link in schema.links_to(path.table) if link.child != path.links[0].parent)
+
+
+def _path(kind: PathKind, schema: Schema, links: tuple[Link, ...], fanout: int) -> Path:
+    last = links[-1]
+    table = last.parent if kind == "parents" else last.child
+    # The row's link back along the walk says nothing new: its parent is where the walk came from.
+    came_along = None if kind == "parents" else last
+    lookups = tuple(link for link in schema.links_from(table) if link != came_along)
+    stem = {
+        "parents": f"{table}",
+        "siblings": f"{last.parent}_{table}",
+        "children": table,
+        "grandchildren": f"{last.parent}_{table}",
+        "hub": f"{last.parent}_{table}",
+    }[kind]
+    return Path(stem, kind, table, links, fanout, lookups)
+
+
+def _hub_paths(
+    sizes: _Sizes,
+    schema: Schema,
+    entity: Table,
+    children: list[Path],
+    fanout: int,
+) -> list[Path]:
+    """Paths over tables without time that children (or the entity) point at: a team, a shop, a product."""
+    walks: list[tuple[PathKind, tuple[Link, ...]]] = [("siblings", (link,)) for link in schema.links_from(entity.key)]
+    for path in sorted(children, key=lambda p: -sizes.rows(schema.table(p.table))):
+        if schema.table(path.table).time_column:
+            walks += [("hub", (path.links[0], link)) for link in path.lookups]
+    paths: list[Path] = []
+    reached: set[tuple[str, Link]] = set()
+    for kind, walk in walks:
+        hub = walk[-1].parent
+        if hub == entity.key or schema.table(hub).time_column:
+            continue
+        for link in schema.links_to(hub):
+            timed = schema.table(link.child).time_column is not None
+            if not timed or (hub, link) in reached or sizes.hub_degree(schema, link) > MAX_HUB_DEGREE:
+                continue
+            reached.add((hub, link))
+            paths.append(_path(kind, schema, (*walk, link), fanout))
+    return paths
+
+
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """Sizes of tables and hubs, over the rows up to `until`."""
+
+    con: duckdb.DuckDBPyConnection
+    catalog: str
+    until: datetime.datetime | None
+
+    def rows(self, table: Table) -> int:
+        """Number of rows."""
+        # Fetching all rows ends the query; after fetchone() the connection would stay busy.
+        [(rows,)] = self.con.execute(sealed(f"SELECT count(*) FROM {self._source(table)}")).fetchall()
+        return int(rows)
+
+    def hub_degree(self, schema: Schema, link: Link) -> float:
+        """Rows that share the hub of the average row of `link.child` (the size-biased mean degree)."""
+        columns = ", ".join(map(ident, link.child_columns))
+        known = " AND ".join(f"{ident(column)} IS NOT NULL" for column in link.child_columns)
+        query = f"""
+            SELECT sum(rows_of_hub * rows_of_hub) / sum(rows_of_hub)
+            FROM (
+                SELECT count(*)::DOUBLE AS rows_of_hub FROM {self._source(schema.table(link.child))}
+                WHERE {known} GROUP BY {columns}
+            )"""
+        [(degree,)] = self.con.execute(sealed(query)).fetchall()
+        return float(degree or 0.0)
+
+    def _source(self, table: Table) -> str:
+        if self.until is None or not table.time_column:
+            return table.sql(self.catalog)
+        return f"(SELECT * FROM {table.sql(self.catalog)} r WHERE {time_sql(table, 'r')} <= {literal(self.until)})"
+
+
+def _unique_names(paths: list[Path]) -> tuple[Path, ...]:
+    named: list[Path] = []
+    taken = set(RESERVED_NAMES)
+    for path in paths:
+        # Single underscores only: the gather query's own names have double ones.
+        stem = re.sub(r"[^a-z0-9]+", "_", path.name.lower()).strip("_") or "rows"
+        stem = f"rows_{stem}" if stem[0].isdigit() else stem
+        name, count = stem, 1
+        while name in taken:
+            count += 1
+            name = f"{stem}_{count}"
+        taken.add(name)
+        named.append(replace(path, name=name))
+    return tuple(named)

@@ -1,0 +1,224 @@
+"""The gather query: for each seed (entity, as_of) the last k rows of every path, as lists that the network reads.
+
+Training, evaluation and scoring all run the query built here; only the `seed` CTE differs. `relsql.gather.latest_rows`
+decides which rows they are.
+
+Result: one row per seed, with `_entity`, `_as_of`, and for each path a list of STRUCT(rank, n0, n1, ..., c0, c1, ...)
+in any order: recency rank (1 = latest), FLOAT numbers, INTEGER codes. The list is NULL when there are no rows; all are
+NULL when the entity does not exist or is not visible. Beside each list of several rows stands `<path>__counts`, a
+STRUCT(w0, w1, ...): how many visible rows there are in all, and how many within each of the path's `count_days`.
+Scoring asks for the message of a hub's rows in place of the rows, so that the network reads each hub once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from relsql.gather.latest_rows import AS_OF, NEWEST, SEED, Latest, LatestRows
+from relsql.gather.layout import DATA_AGE, counts_name, segments
+from relsql.gather.lookups import pointed_name, readers_of, seen_join_sql, seen_sql
+from relsql.gather.node_inputs import (
+    NodeInputs,
+    NumberInput,
+    age_sql,
+    as_timestamp_sql,
+    category_sql,
+    number_sql,
+    text_sql,
+    time_sql,
+)
+from relsql.gather.paths import Path
+from relsql.gather.ranking import columns_of, counts_sql
+from relsql.schema.tables import Link, Table
+from relsql.sql import COMMA, ident, indented
+
+TOLD_BY_CODES = -1
+"""Stands for the number of a text that the row's category codes tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gather(LatestRows):
+    """Builds the gather query of one model.
+
+    Attributes:
+        text_function: name of the function VARCHAR -> INTEGER that numbers row texts.
+        coded_texts: a row whose category codes tell its text has `TOLD_BY_CODES` in place of the text's number.
+        message_functions: by path that is shared, name of the function STRUCT(hub, rows, counts) -> message: the path's
+            column is then the message of the seed's hub in place of the hub's rows. `hub` tells hubs and moments apart.
+    """
+
+    text_function: str
+    coded_texts: bool = field(default=False, kw_only=True)
+    message_functions: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+
+    def qualified_columns(self) -> dict[str, str]:
+        """The gathered columns as expressions within `query`'s select list."""
+        return {name: f"{ident(path.name)}.{ident(name)}" for path in self.paths for name in self._columns_of(path)}
+
+    def _columns_of(self, path: Path) -> list[str]:
+        with_counts = path.counted and path.name not in self.message_functions
+        return [path.name, counts_name(path.name)] if with_counts else [path.name]
+
+    def _column_ctes(self, path: Path, latest: Latest) -> list[tuple[str, str]]:
+        """The CTEs that end with the path's own: its columns for every seed."""
+        if not path.counted:
+            return [(ident(path.name), self._single_sql(path))]
+        if latest.hub is None:
+            listed = self._listed_sql(path, latest.ranked) if latest.ranked else self._rows_sql(path, latest)
+            return [(ident(path.name), listed)]
+        rows = f"{path.name}__rows"
+        return [(rows, self._rows_sql(path, latest)), (ident(path.name), self._spread_sql(path, *latest.hub, rows))]
+
+    def _single_ctes(self, path: Path, latest: str) -> list[tuple[str, str]]:
+        """None: `_single_sql` reads the row by itself."""
+        return []
+
+    def _single_sql(self, path: Path) -> str:
+        """The one row of each seed as a list, with what it points at."""
+        struct = self._row_struct(path, "r", "1", f"self.{AS_OF}")
+        return (
+            f"SELECT self.{SEED}, list({struct}) AS {ident(path.name)}\n"
+            f"{self._single_from(path)}\n"
+            f"{self._newest_join(path, 'self')}{self._lookup_joins(path, 'r', 'self')}"
+            f"GROUP BY self.{SEED}"
+        )
+
+    def _listed_sql(self, path: Path, ranked: str) -> str:
+        """The list of each seed's last k rows with what they point at, and counts of all its rows."""
+        latest = f"{ranked}.rank <= {path.fanout}"
+        as_of = f"{ranked}.{AS_OF}"
+        struct = self._row_struct(path, f"{ranked}.r", f"{ranked}.rank", as_of)
+        counts = counts_sql(path, self._table(path.table), f"{ranked}.r", as_of)
+        # FILTER by itself would not keep DuckDB from making the struct of every row. Every group meets HAVING, which
+        # lets DuckDB expect fewer lists than seeds: it then scores seeds as it reads them, 2,048 at a time on all
+        # threads, and not lists as the aggregate gives them away, by fewer and sometimes on one thread. The seeds of
+        # calls come out of an aggregate too, and in no fixed parts: there the lists are the better source.
+        having = "" if self.per_call else "\nHAVING count(*) > 0"
+        return (
+            f"SELECT {ranked}.{SEED},\n"
+            f"    list(CASE WHEN {latest} THEN {struct} END) FILTER (WHERE {latest}) AS {ident(path.name)},\n"
+            f"    {counts} AS {ident(counts_name(path.name))}\n"
+            f"FROM {ranked}\n"
+            f"{self._lookup_joins(path, f'{ranked}.r', ranked)}"
+            f"GROUP BY {ranked}.{SEED}{having}"
+        )
+
+    def _rows_sql(self, path: Path, latest: Latest) -> str:
+        """The list of each group's rows with what they point at, and its counts; or the message made of both."""
+        rows, counted, group = latest.rows, latest.counted, latest.group
+        struct = self._row_struct(path, f"{rows}.r", f"{rows}.rank", f"{rows}.{AS_OF}")
+        listed = (
+            f"SELECT {columns_of(rows, group)}, list({struct}) AS rows\n"
+            f"FROM {rows}\n"
+            f"{self._lookup_joins(path, f'{rows}.r', rows)}"
+            f"GROUP BY {columns_of(rows, group)}"
+        )
+        found = f"listed.rows AS {ident(path.name)},\n    {counted}.counts AS {ident(counts_name(path.name))}"
+        if path.name in self.message_functions:
+            function = self.message_functions[path.name]
+            hub = f"hash({columns_of('listed', group)})"
+            found = f"{function}({{hub: {hub}, rows: listed.rows, counts: {counted}.counts}}) AS {ident(path.name)}"
+        return (
+            f"SELECT {columns_of('listed', group)}, {found}\n"
+            f"FROM (\n{indented(listed)}\n) listed\n"
+            f"JOIN {counted} USING ({', '.join(group)})"
+        )
+
+    def _lookup_joins(self, path: Path, row: str, source: str) -> str:
+        """Joins of the rows that a path's rows point at, one line each."""
+        joins = ""
+        for i, link in enumerate(path.lookups):
+            parent = self._table(link.parent)
+            relation, keys = self.source(parent), [ident(column) for column in link.parent_columns]
+            visible = self._visible(parent, f"p{i}", source)
+            if self._is_read_once(path, link):
+                relation = ident(pointed_name(parent, link.parent_columns) + " inputs")
+                keys = [f"k{n}" for n in range(len(keys))]
+                visible = f" AND p{i}.time <= {source}.{self._end}" if parent.time_column else ""
+            pairs = zip(link.child_columns, keys, strict=True)
+            match = " AND ".join(f"p{i}.{key} = {row}.{ident(c)}" for c, key in pairs)
+            joins += f"LEFT JOIN {relation} p{i} ON {match}{visible}\n"
+        return joins
+
+    def _is_read_once(self, path: Path, link: Link) -> bool:
+        """True if what the network reads of the rows that a link points at is computed once for each of them.
+
+        Texts take more time than the join that this costs, numbers and codes do not. A call would do it for itself.
+        """
+        inputs = self.inputs[link.parent]
+        told_by_codes = self.coded_texts and bool(inputs.text_codes)
+        return path.counted and not self.per_call and bool(inputs.text_columns) and not told_by_codes
+
+    def _common_ctes(self, found: Mapping[str, Latest]) -> list[tuple[str, str]]:
+        """What the network reads of the rows that rows of paths point at, if any of their readers may see them.
+
+        The texts of others would get numbers, and be learned from in training.
+        """
+        ctes: list[tuple[str, str]] = []
+        for (key, columns), readers in readers_of(self.paths).items():
+            pointing = [(found[path.name].rows, link) for path, link in readers if self._is_read_once(path, link)]
+            if pointing:
+                table, name = self._table(key), pointed_name(self._table(key), columns)
+                seen, end = ident(name + " seen"), self._end if table.time_column else None
+                source = seen_join_sql(seen, self.source(table), columns)
+                source += f" AND {time_sql(table, 'p')} <= seen.until" if table.time_column else ""
+                ctes.append((seen, seen_sql(pointing, end=end)))
+                ctes.append((ident(name + " inputs"), self._inputs_sql(table, len(columns), source)))
+        return ctes
+
+    def _needs_latest(self, path: Path) -> bool:
+        return LatestRows._needs_latest(self, path) or any(self._is_read_once(path, link) for link in path.lookups)
+
+    def _inputs_sql(self, table: Table, keys: int, source: str) -> str:
+        """Numbers n0, n1, ... of rows `p`, times d0, d1, ... in place of their ages, and codes c0, c1, ..."""
+        columns = [f"seen.k{i}" for i in range(keys)]
+        columns += [f"{time_sql(table, 'p')} AS time"] if table.time_column else []
+        inputs = self.inputs[table.key]
+        for i, number in enumerate(inputs.numbers):
+            if number.kind == "age":
+                columns.append(f"{as_timestamp_sql(table.column(number.column), 'p')} AS d{i}")
+            else:
+                columns.append(f"{self._number_sql(inputs, number, 'p', 'NULL')} AS n{i}")
+        columns += [f"{code} AS c{i}" for i, code in enumerate(self._codes(inputs, "p", "true"))]
+        return f"SELECT {indented(COMMA.join(columns)).lstrip()}\n{source}"
+
+    def _row_struct(self, path: Path, row: str, rank: str, as_of: str) -> str:
+        """What the network reads of a row and of the rows that it points at, which `_lookup_joins` joins."""
+        numbers: list[str] = []
+        codes: list[str] = []
+        for i, segment in enumerate(segments(path, self.inputs)):
+            alias = f"p{i - 1}" if segment.link else row
+            if segment.link and self._is_read_once(path, segment.link):
+                numbers.append(f"CAST({alias}.k0 IS NOT NULL AS FLOAT)")
+                for n, number in enumerate(segment.inputs.numbers):
+                    age = f"CAST({age_sql(f'{alias}.d{n}', as_of)} AS FLOAT)"
+                    numbers.append(age if number.kind == "age" else f"{alias}.n{n}")
+                codes += [f"coalesce({alias}.c{n}, 0)" for n in range(segment.codes_width)]
+            else:
+                present = f"{alias}.{ident(segment.link.parent_columns[0])} IS NOT NULL" if segment.link else "true"
+                numbers.append(f"CAST({present} AS FLOAT)")
+                numbers += [self._number_sql(segment.inputs, number, alias, as_of) for number in segment.inputs.numbers]
+                codes += self._codes(segment.inputs, alias, present)
+        fields = [f"rank: CAST({rank} AS INTEGER)"]
+        fields += [f"n{i}: {number}" for i, number in enumerate(numbers)]
+        fields += [f"c{i}: {code}" for i, code in enumerate(codes)]
+        return "{" + ", ".join(fields) + "}"
+
+    def _number_sql(self, inputs: NodeInputs, number: NumberInput, row: str, as_of: str) -> str:
+        """A number of a row as FLOAT."""
+        newest = age_sql(f"{NEWEST}.t", as_of)
+        value = newest if number == DATA_AGE else number_sql(self._table(inputs.table), number, row, as_of)
+        return f"CAST({value} AS FLOAT)"
+
+    def _codes(self, inputs: NodeInputs, row: str, present: str) -> list[str]:
+        """The category codes of a row and, if it has text, the text's number; `present` is true if there is a row."""
+        codes = [category_sql(category, row) for category in inputs.categories]
+        if not inputs.text_columns:
+            return codes
+        text = text_sql(self._table(inputs.table), inputs, row)
+        number = f"{self.text_function}({text if present == 'true' else f'CASE WHEN {present} THEN {text} END'})"
+        if self.coded_texts and inputs.text_codes:
+            told = " AND ".join(f"{codes[position]} > 0" for position in inputs.text_codes)
+            number = f"CASE WHEN {told} THEN {TOLD_BY_CODES} ELSE {number} END"
+        return [*codes, number]

@@ -1,0 +1,250 @@
+"""The latest rows of groups, in SQL: four ways to find the same rows.
+
+Groups are seeds, or hubs at moments. Which way is the cheapest depends on them:
+
+* a window ranks the rows of each group and carries their values: an entity has few rows, and most of them are wanted;
+* a heap of times, `max(time, k)`, tells since when rows are wanted, and a window ranks those: a hub has many rows;
+* a heap of keys, `max({time, key}, k)`, keeps k keys, to which values are joined: slower by itself, but windows hand
+  their rows on in pieces, small ones in a call, and the function of texts is called for each;
+* a cut: rows are put in order once for each entity or hub, and cut at each moment, for groups that share their rows and
+  differ in the moment, as the seeds of training do. How many rows come before a moment is found by an ASOF join.
+
+All of them put the time first and let the primary key break ties, so that the answer does not depend on row order. A
+row counts when its time <= the end of the data; one without time in a table that has a time column never counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from relsql.gather.node_inputs import time_sql
+from relsql.gather.paths import Path
+from relsql.schema.tables import Link, Table
+from relsql.sql import ident, indented
+
+Ctes = list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """The rows at the end of a path, as `r`, for the groups of a relation.
+
+    Attributes:
+        path: whose rows they are.
+        table: their table.
+        relation: what is read for the table, in SQL.
+        link: by which they point at the groups.
+        source: the relation of the groups.
+        keys: expressions over `source` that the rows point at.
+        group: columns of `source` that tell groups apart.
+        moments: its columns that say when a group asks and, if that differs, when its data end; the end is the last.
+        visible: condition on `r` and `source` by which a row counts, starting with AND; empty if all rows do.
+        columns: the columns of a row that are wanted as the struct `r`.
+        onward: columns that are wanted beside it, as `r.<column>`.
+    """
+
+    path: Path
+    table: Table
+    relation: str
+    link: Link
+    source: str
+    keys: tuple[str, ...]
+    group: tuple[str, ...]
+    moments: tuple[str, ...]
+    visible: str
+    columns: tuple[str, ...]
+    onward: tuple[str, ...]
+
+    @property
+    def carried(self) -> tuple[str, ...]:
+        """The columns of `source` that stand beside each row."""
+        return tuple(dict.fromkeys([*self.group, *self.moments]))
+
+    def joined(self) -> str:
+        """FROM and JOIN of the visible rows."""
+        return f"FROM {self.source}\nJOIN {self.relation} r ON {self.points_at(self.keys)}{self.visible}"
+
+    def points_at(self, keys: Iterable[str]) -> str:
+        """The condition that a row points at keys."""
+        return " AND ".join(f"r.{ident(c)} = {key}" for c, key in zip(self.link.child_columns, keys, strict=True))
+
+    def visible_to(self, source: str) -> str:
+        """The condition that a row's time is at or before the end of the data of a relation's group, as `visible`."""
+        return f" AND {time_sql(self.table, 'r')} <= {source}.{self.moments[-1]}" if self.table.time_column else ""
+
+    def onward_sql(self) -> str:
+        """The columns `onward` within a select list, a line each."""
+        return "".join(f"    r.{ident(c)} AS {ident('r.' + c)},\n" for c in self.onward)
+
+    def struct(self) -> str:
+        """The wanted columns of a row as a struct."""
+        return struct_sql(self.table, self.columns)
+
+    def order(self) -> list[str]:
+        """What rows are ordered by: the time, where there is one, and the key."""
+        return ([time_sql(self.table, "r")] if self.table.time_column else []) + self.row_key()
+
+    def row_key(self) -> list[str]:
+        """What identifies a row `r`."""
+        return [_column(self.table, c) for c in row_key(self.table)]
+
+
+def window_sql(reached: Reached) -> str:
+    """All visible rows of each group with their ranks."""
+    group = columns_of(reached.source, reached.group)
+    order = ", ".join(f"{term} DESC NULLS LAST" for term in reached.order())
+    return (
+        f"SELECT {columns_of(reached.source, reached.carried)}, {reached.struct()} AS r,\n"
+        f"{reached.onward_sql()}"
+        f"    row_number() OVER (PARTITION BY {group} ORDER BY {order}) AS rank\n"
+        f"{reached.joined()}"
+    )
+
+
+def time_heap_ctes(reached: Reached, latest: str, counted: str) -> Ctes:
+    """The CTE `counted` of each group's `counts`, and the CTE `latest` of its last rows with their ranks.
+
+    A group's first columns are the keys that its rows point at.
+    """
+    first = reached.order()[0]
+    heap = _heap_sql(reached, f"list_aggregate(max({first}, {reached.path.fanout}), 'min') AS since")
+    keys = tuple(f"{counted}.{key}" for key in reached.group[: len(reached.keys)])
+    visible = f"{reached.visible_to(counted)} AND {first} >= {counted}.since"
+    wanted = replace(reached, source=counted, keys=keys, visible=visible)
+    ranked = f"FROM (\n{indented(window_sql(wanted))}\n) ranked"
+    return [(counted, heap), (latest, f"SELECT *\n{ranked}\nWHERE ranked.rank <= {reached.path.fanout}")]
+
+
+def key_heap_ctes(reached: Reached, latest: str, counted: str) -> Ctes:
+    """The same CTEs as `time_heap_ctes`, by keys."""
+    fields = [f"k{i}: {column}" for i, column in enumerate(reached.row_key())]
+    fields = [f"t: {time_sql(reached.table, 'r')}", *fields] if reached.table.time_column else fields
+    heap = _heap_sql(reached, f"max({{{', '.join(fields)}}}, {reached.path.fanout}) AS top")
+    names = ", ".join(reached.group)
+    on = " AND ".join(f"{column} = top.key.k{i}" for i, column in enumerate(reached.row_key()))
+    found = (
+        f"SELECT {columns_of('top', reached.group)}, {reached.struct()} AS r, top.rank\n"
+        f"FROM (SELECT {names}, unnest(top) AS key, unnest(range(1, len(top) + 1)) AS rank FROM {counted}) top\n"
+        f"JOIN {reached.relation} r ON {on}{reached.visible_to('top')}"
+    )
+    return [(counted, heap), (latest, found)]
+
+
+def _heap_sql(reached: Reached, heap: str) -> str:
+    """A heap over the visible rows of each group, and counts of them."""
+    group, as_of = columns_of(reached.source, reached.group), f"{reached.source}.{reached.moments[0]}"
+    return (
+        f"SELECT {group}, {heap},\n"
+        f"    {counts_sql(reached.path, reached.table, 'r', as_of)} AS counts\n"
+        f"{reached.joined()}\n"
+        f"GROUP BY {group}"
+    )
+
+
+def cut_ctes(reached: Reached, latest: str, counted: str) -> Ctes:
+    """As `time_heap_ctes`; before them the rows of all groups in order, and how many there are up to each time."""
+    name, keys = reached.path.name, [f"key{i}" for i in range(len(reached.keys))]
+    ordered, up_to = f"{name}__ordered", f"{name}__up_to"
+    listed, timed = ", ".join(keys), reached.table.time_column is not None
+    asked = ", ".join(f"{value} AS {key}" for value, key in zip(reached.keys, keys, strict=True))
+    counts = _counts_at_ends_sql(reached, asked, keys, up_to) if timed else _counts_of_all_sql(reached, keys, up_to)
+    onward = "".join(f"ordered.{ident('r.' + column)}, " for column in reached.onward)
+    on = " AND ".join(f"ordered.{key} = last.{key}" for key in [*keys, "nth"])
+    nths = f"unnest(range(greatest(counts.w0 - {reached.path.fanout}, 0) + 1, counts.w0 + 1)) AS nth"
+    last = (
+        f"SELECT {columns_of('last', reached.carried)}, ordered.r, {onward}last.counts.w0 - last.nth + 1 AS rank\n"
+        f"FROM (SELECT *, {nths} FROM {counted}) last\n"
+        f"JOIN {ordered} ordered ON {on}"
+    )
+    time, by = (", t", f"{listed}, t") if timed else ("", listed)
+    return [
+        (ordered, _ordered_sql(reached, asked, keys)),
+        (up_to, f"SELECT {listed}{time}, max(nth) AS rows\nFROM {ordered}\nGROUP BY {by}"),
+        (counted, counts),
+        (latest, last),
+    ]
+
+
+def _ordered_sql(reached: Reached, asked: str, keys: list[str]) -> str:
+    """The rows that point at one of the keys, those of a key numbered from the oldest on: nth = 1, 2, ..."""
+    on = reached.points_at(f"asked.{key}" for key in keys)
+    time, where = "", ""
+    if reached.table.time_column:
+        time, where = f", {time_sql(reached.table, 'r')} AS t", f"\nWHERE {time_sql(reached.table, 'r')} IS NOT NULL"
+    part = columns_of("asked", keys)
+    order = ", ".join(f"{term} ASC NULLS LAST" for term in reached.order())
+    return (
+        f"SELECT {part}{time}, {reached.struct()} AS r,\n"
+        f"{reached.onward_sql()}"
+        f"    row_number() OVER (PARTITION BY {part} ORDER BY {order}) AS nth\n"
+        f"FROM (SELECT DISTINCT {asked} FROM {reached.source}) asked\n"
+        f"JOIN {reached.relation} r ON {on}{where}"
+    )
+
+
+def _counts_at_ends_sql(reached: Reached, asked: str, keys: list[str], up_to: str) -> str:
+    """Each group's counts: rows up to the end of its data, less those up to where each span begins."""
+    source, as_of, end = reached.source, reached.moments[0], reached.moments[-1]
+    begins = [f"{source}.{as_of} - to_seconds({_span_seconds(days)})" for days in reached.path.count_days]
+    ends = indented(indented(",\n".join([f"{source}.{end}", *begins])))
+    bounds = (
+        f"SELECT {columns_of(source, reached.carried)}, {asked},\n"
+        f"    unnest([\n{ends}\n    ]) AS until,\n"
+        f"    unnest(range({1 + len(begins)})) AS bound\n"
+        f"FROM {source}"
+    )
+    seen, *before = (f"max(up_to.rows) FILTER (WHERE bound = {i})" for i in range(1 + len(begins)))
+    counts = [f"w0: {seen}"]
+    # A span of a database that lags may begin after its end.
+    counts += [f"w{i}: greatest({seen} - coalesce({rows}, 0), 0)" for i, rows in enumerate(before, start=1)]
+    listed = ",\n        ".join(counts)
+    carried = columns_of("bounds", [*reached.carried, *keys])
+    on = " AND ".join([*(f"up_to.{key} = bounds.{key}" for key in keys), "bounds.until >= up_to.t"])
+    return (
+        f"SELECT {carried}, {{\n        {listed}\n    }} AS counts\n"
+        f"FROM (\n{indented(bounds)}\n) bounds\n"
+        f"ASOF JOIN {up_to} up_to ON {on}\n"
+        f"GROUP BY {carried}\n"
+        f"HAVING {seen} > 0"
+    )
+
+
+def _counts_of_all_sql(reached: Reached, keys: list[str], up_to: str) -> str:
+    """The counts of rows without time: all count."""
+    on = " AND ".join(f"up_to.{key} = {value}" for key, value in zip(keys, reached.keys, strict=True))
+    carried = f"{columns_of(reached.source, reached.carried)}, {columns_of('up_to', keys)}"
+    return f"SELECT {carried}, {{w0: up_to.rows}} AS counts\nFROM {reached.source}\nJOIN {up_to} up_to ON {on}"
+
+
+def counts_sql(path: Path, table: Table, row: str, as_of: str) -> str:
+    """How many visible rows there are, in all and within each of the path's spans before as_of."""
+    counts = ["count(*)"]
+    if table.time_column:
+        since = f"{time_sql(table, row)} > {as_of}"
+        spans = (f"to_seconds({_span_seconds(days)})" for days in path.count_days)
+        counts += [f"count(*) FILTER (WHERE {since} - {span})" for span in spans]
+    return "{" + ", ".join(f"w{i}: {count}" for i, count in enumerate(counts)) + "}"
+
+
+def _span_seconds(days: float) -> int:
+    return round(days * 86_400)
+
+
+def struct_sql(table: Table, columns: Iterable[str]) -> str:
+    """Columns of a row `r` as a struct."""
+    return "{" + ", ".join(f"{ident(c)}: {_column(table, c)}" for c in columns) + "}"
+
+
+def row_key(table: Table) -> tuple[str, ...]:
+    """Columns that identify a row; without a primary key the position in storage does."""
+    return table.primary_key or ("rowid",)
+
+
+def _column(table: Table, name: str) -> str:
+    return "r.rowid" if not table.primary_key and name == "rowid" else f"r.{ident(name)}"
+
+
+def columns_of(source: str, columns: Iterable[str]) -> str:
+    """Columns of one relation as a select list."""
+    return ", ".join(f"{source}.{column}" for column in columns)

@@ -1,0 +1,54 @@
+"""The row texts of a database: what the encoder is trained on and what is embedded ahead of scoring."""
+
+from __future__ import annotations
+
+import datetime
+
+import duckdb
+
+from relsql.database.sealed import sealed
+from relsql.gather.node_inputs import NodeInputs, text_sql, time_sql
+from relsql.schema.tables import Schema
+from relsql.sql import literal
+
+
+def row_text_queries(catalog: str, schema: Schema, inputs: dict[str, NodeInputs]) -> list[str]:
+    """For each table that has textual columns the query of its row texts, one `text` per row."""
+    tables = [(schema.table(key), found) for key, found in inputs.items() if found.text_columns]
+    return [
+        sealed(f"SELECT {text_sql(table, found, 'r')} AS text FROM {table.sql(catalog)} r") for table, found in tables
+    ]
+
+
+def distinct_texts(
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    schema: Schema,
+    inputs: dict[str, NodeInputs],
+    *,
+    until: datetime.datetime | None = None,
+    limit_per_table: int | None = None,
+) -> list[str]:
+    """Distinct row texts of all tables that have textual columns, sorted by table and text.
+
+    Args:
+        con: connection to the data.
+        catalog: database that holds the tables.
+        schema: its tables.
+        inputs: node inputs by table.
+        until: only rows with time <= `until`; rows of tables without time all count.
+        limit_per_table: at most so many texts a table, a sample that does not depend on row order.
+    """
+    texts: list[str] = []
+    for key in sorted(inputs):
+        if not inputs[key].text_columns:
+            continue
+        table = schema.table(key)
+        where = ""
+        if until is not None and table.time_column:
+            where = f" WHERE {time_sql(table, 'r')} <= {literal(until)}"
+        query = f"SELECT DISTINCT {text_sql(table, inputs[key], 'r')} AS text FROM {table.sql(catalog)} r{where}"
+        if limit_per_table is not None:
+            query = f"SELECT text FROM ({query}) ORDER BY md5(text) ASC NULLS LAST LIMIT {limit_per_table}"
+        texts += sorted(row[0] for row in con.execute(sealed(query)).fetchall())
+    return texts

@@ -1,0 +1,60 @@
+"""The seeds of a call, in SQL: which entities, and at which moment.
+
+Arguments of macros are bound here, in a derived table without FROM: DuckDB pastes them into the body, and a column of
+an inner table with the same name would capture them silently.
+"""
+
+from __future__ import annotations
+
+from relsql.gather.latest_rows import AS_OF, ENTITY, LatestRows
+from relsql.gather.node_inputs import time_sql
+from relsql.schema.tables import Table
+from relsql.schema.times import latest_event_sql
+from relsql.sql import ident
+
+
+def call_seed_sql(entity: Table, gather: LatestRows) -> str:
+    """The seed of a call `f(id, as_of := ...)`; `_given` says whether there is an id."""
+    key_type = entity.column(entity.primary_key[0]).type
+    return (
+        f"SELECT TRY_CAST(id AS {key_type}) AS {ENTITY}, id IS NOT NULL AS _given,\n"
+        f"    coalesce({as_timestamp('as_of')}, ({latest_sql(gather)})) AS {AS_OF}"
+    )
+
+
+def all_seeds_sql(entity: Table, gather: LatestRows, moment: str | None = None, where: str | None = None) -> str:
+    """The seeds of all entities that are visible at one moment.
+
+    Args:
+        entity: the entity table.
+        gather: builder of the query that the seeds are for.
+        moment: as_of as an expression of type TIMESTAMP; default: the macro's argument, or the latest event.
+        where: a condition on `relsql_entity`, the entity's row: only these entities are gathered and scored. Outside
+            of the seeds it would come too late.
+    """
+    key = f"relsql_entity.{ident(entity.primary_key[0])}"
+    moment = moment or f"coalesce({as_timestamp('as_of')}, ({latest_sql(gather)}))"
+    conditions = [f"{key} IS NOT NULL"]
+    if entity.time_column:
+        # Of a bare comparison of two relations DuckDB expects that hardly any row meets it, and plans joins for that.
+        conditions.append(f"CASE WHEN {time_sql(entity, 'relsql_entity')} <= relsql_time.{AS_OF} THEN true END")
+    return (
+        f"SELECT {key} AS {ENTITY}, relsql_time.{AS_OF}\n"
+        f"FROM {gather.source(entity)} relsql_entity,\n"
+        f"    (SELECT {moment} AS {AS_OF}) relsql_time\n"
+        f"WHERE {' AND '.join([*conditions, *([where] if where else [])])}"
+    )
+
+
+def latest_sql(gather: LatestRows) -> str:
+    """The time of the latest event in the tables that are read; some time when none of them has one."""
+    tables = [gather.schema.table(key) for key in gather.inputs]
+    return f"SELECT coalesce(({latest_event_sql(tables, gather.source)}), TIMESTAMP '1970-01-01')"
+
+
+def as_timestamp(argument: str) -> str:
+    """An argument of any type as zone-less TIMESTAMP; a zoned one is converted to UTC."""
+    return (
+        f"CASE WHEN typeof({argument}) = 'TIMESTAMP WITH TIME ZONE' "
+        f"THEN timezone('UTC', CAST({argument} AS TIMESTAMPTZ)) ELSE CAST({argument} AS TIMESTAMP) END"
+    )

@@ -1,0 +1,1 @@
+"""Hosts and sources: dbt, Harlequin, the server, RelBench folders."""

@@ -1,0 +1,363 @@
+"""Import a RelBench 3 data set into a new DuckDB file, with its keys, links, time columns and tasks.
+
+`relbench` finds the data set (a folder, or a hub name that it downloads) and reads its manifests; DuckDB reads the
+parquet files themselves, in both cases. By way of pandas, nullable integers would become floats and times would
+change their unit; DuckDB keeps the types, and streams tables larger than memory. Rows after the test timestamp are
+imported too: relsql hides them by `as_of`, and tests need them.
+
+The file is built beside its final place and renamed when complete, so that a failed import leaves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from relsql.database.drafts import draft_path, log_path, remove_draft
+from relsql.database.names import current_catalog
+from relsql.database.store import open_database, require_no_log, transaction
+from relsql.errors import DatabaseError, MissingExtraError, RelsqlError, SchemaError, TaskError
+from relsql.schema.declare import (
+    INTEGER_TYPES,
+    TIME_TYPES,
+    declare_link,
+    declare_table,
+    key_counts,
+    link_counts,
+    type_family,
+)
+from relsql.schema.tables import Column, Link, Schema, Table
+from relsql.sql import ident, literal
+from relsql.tasks.task import Task, as_timestamp, save_task
+
+if TYPE_CHECKING:
+    from relbench.load import RelBenchDataset
+
+Progress = Callable[[str, int, int], None]
+"""Called with the name of the table that is written next, how many are done, and how many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import wrote. `problems` are data that did not allow a constraint; `skipped_tasks` are (name, why)."""
+
+    path: str
+    tables: tuple[tuple[str, int], ...]
+    constraint_links: tuple[str, ...]
+    declared_links: tuple[str, ...]
+    tasks: tuple[str, ...]
+    skipped_tasks: tuple[tuple[str, str], ...]
+    problems: tuple[str, ...]
+
+
+def import_dataset(
+    source: str, path: Path, *, overwrite: bool = False, progress: Progress | None = None
+) -> ImportReport:
+    """Create a DuckDB file from a RelBench 3 data set.
+
+    Args:
+        source: a folder with `manifest.yaml`, or a hub name such as `org/repo/name`.
+        path: the file to create.
+        overwrite: replace an existing file, once the new one is complete.
+        progress: called before each table is written.
+
+    Raises:
+        MissingExtraError: relbench is not installed.
+        DatabaseError: the file exists, cannot be written or is locked, or the data set cannot be loaded.
+    """
+    path = Path(path)
+    _require_free(path, overwrite)
+    dataset = _load(source)
+    tables = dataset.manifest.tables
+    for name in tables:
+        if not (dataset.db_dir / f"{name}.parquet").is_file():
+            raise DatabaseError(f"data set '{source}' lacks the file db/{name}.parquet", expected="one per table")
+    with _built_beside(path) as con:
+        work = _Import(con, current_catalog(con), dataset)
+        work.read_sources()
+        work.check()
+        for done, name in enumerate(work.order):
+            if progress:
+                progress(name, done, len(tables))
+            work.create(name)
+        with transaction(con):
+            work.declare()
+            saved, skipped = _save_tasks(con, work.catalog, dataset)
+        if progress:
+            progress("", len(tables), len(tables))
+        counts = tuple((name, _count(con, name)) for name in tables)
+    return ImportReport(
+        str(path),
+        counts,
+        tuple(str(link) for link in work.constrained),
+        tuple(str(link) for link in work.declared),
+        saved,
+        skipped,
+        tuple(work.problems),
+    )
+
+
+def _count(con: duckdb.DuckDBPyConnection, table: str) -> int:
+    row = con.execute(f"SELECT system.main.count_star() FROM {ident(table)}").fetchall()[0]
+    return int(row[0])
+
+
+def _require_free(path: Path, overwrite: bool) -> None:
+    if path.is_dir() or not path.parent.is_dir():
+        problem = "is a folder" if path.is_dir() else f"cannot be created: there is no folder '{path.parent}'"
+        raise DatabaseError(f"'{path}' {problem}", expected="the path of a new DuckDB file")
+    require_no_log(path)
+    if path.exists():
+        if not overwrite:
+            raise DatabaseError(f"file '{path}' exists already", fix="choose another name, or allow to overwrite it")
+        # A rename would succeed while another process still works on the old file, and its work would be lost.
+        open_database(path).close()
+
+
+def _load(source: str) -> RelBenchDataset:
+    try:
+        import relbench
+    except ImportError as error:
+        raise MissingExtraError.for_extra("bench", "importing a RelBench data set") from error
+    try:
+        return relbench.load_dataset(source)
+    except Exception as error:  # relbench and the hub's client raise many kinds, none of them their own.
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DatabaseError(
+            f"data set '{source}' cannot be loaded: {reason}",
+            expected="a RelBench 3 folder with manifest.yaml, or a hub name such as org/repo/name",
+        ) from error
+
+
+@contextmanager
+def _built_beside(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a new database next to `path` and move it there when the block ends; on any error, delete it."""
+    temporary = draft_path(path)
+    try:
+        con = open_database(temporary, must_exist=False)
+        try:
+            yield con
+            con.execute("CHECKPOINT")
+        finally:
+            con.close()
+        log_path(path).unlink(missing_ok=True)
+        temporary.replace(path)
+    except (duckdb.Error, OSError) as error:
+        raise DatabaseError(
+            f"import into '{path}' failed: {str(error).splitlines()[0]}",
+            expected="readable parquet files and enough disk space; no file was left",
+        ) from error
+    finally:
+        remove_draft(temporary)
+
+
+class _Import:
+    """One import: the sources as temporary views, what the data allow, and the tables written so far."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, catalog: str, dataset: RelBenchDataset) -> None:
+        self.con = con
+        self.catalog = catalog
+        self.dataset = dataset
+        self.specs = dataset.manifest.tables
+        self.sources: dict[str, Table] = {}
+        self.keys: dict[str, str] = {}
+        self.constrained: list[Link] = []
+        self.declared: list[Link] = []
+        self.problems: list[str] = []
+        self.order: list[str] = []
+
+    def read_sources(self) -> None:
+        """Make a temporary view per table, in which keys have their final types."""
+        for name in self.specs:
+            file = literal(str(self.dataset.db_dir / f"{name}.parquet"))
+            self.con.execute(f"CREATE TEMP VIEW {ident(_raw(name))} AS SELECT * FROM read_parquet({file})")
+        for name, spec in self.specs.items():
+            types = self._column_types(name)
+            for column in (spec.pkey, spec.time_col, *spec.fkeys):
+                if column and column not in types:
+                    raise SchemaError(
+                        f"table '{name}' has no column '{column}', which the manifest names",
+                        expected=f"one of: {', '.join(types)}",
+                    )
+            if spec.pkey:
+                types[spec.pkey] = self._key_type(name, spec.pkey, types[spec.pkey])
+            columns = tuple(Column(column, type_) for column, type_ in types.items())
+            self.sources[name] = Table(_source(name), columns, schema_name="main")
+        for name, spec in self.specs.items():
+            for column, parent in spec.fkeys.items():
+                self._adopt_parent_type(name, column, parent)
+        for name, table in self.sources.items():
+            casts = ", ".join(f"{ident(c.name)}::{c.type} AS {ident(c.name)}" for c in table.columns)
+            self.con.execute(f"CREATE TEMP VIEW {ident(table.name)} AS SELECT {casts} FROM {ident(_raw(name))}")
+
+    def _column_types(self, name: str) -> dict[str, str]:
+        rows = self.con.execute(f"DESCRIBE SELECT * FROM {ident(_raw(name))}").fetchall()
+        # A column without any value may come without type.
+        return {row[0]: "INTEGER" if row[1] == '"NULL"' else row[1] for row in rows}
+
+    def _key_type(self, name: str, column: str, type_: str) -> str:
+        """BIGINT for a float column whose values are all whole, as pandas makes of integers with gaps."""
+        whole = type_ in ("DOUBLE", "FLOAT") and self._fits(name, column, "BIGINT")
+        return "BIGINT" if whole else type_
+
+    def _fits(self, name: str, column: str, type_: str) -> bool:
+        cast = f"TRY_CAST({ident(column)} AS {type_})"
+        query = f"SELECT system.main.count_star() FROM {ident(_raw(name))} WHERE {ident(column)} IS NOT NULL AND "
+        row = self.con.execute(f"{query} ({cast} IS NULL OR {cast} <> {ident(column)})").fetchall()[0]
+        return row == (0,)
+
+    def _adopt_parent_type(self, name: str, column: str, parent: str) -> None:
+        spec, table = self.specs.get(parent), self.sources[name]
+        mine = table.column(column).type
+        wanted = self._key_type(name, column, mine)
+        if spec and spec.pkey:
+            theirs = self.sources[parent].column(spec.pkey).type
+            # DuckDB's foreign keys want equal types, not only comparable ones.
+            if self._is_null(name, column) or (
+                theirs in INTEGER_TYPES and wanted in INTEGER_TYPES and self._fits(name, column, theirs)
+            ):
+                wanted = theirs
+        columns = tuple(Column(c.name, wanted) if c.name == column else c for c in table.columns)
+        self.sources[name] = replace(table, columns=columns)
+
+    def _is_null(self, name: str, column: str) -> bool:
+        row = self.con.execute(f"SELECT system.main.count({ident(column)}) FROM {ident(_raw(name))}").fetchall()[0]
+        return row == (0,)
+
+    def check(self) -> None:
+        """Decide which keys and links the data allow as constraints, and the order of creation."""
+        for name, spec in self.specs.items():
+            if spec.pkey:
+                problem = key_counts(self.con, "temp", self.sources[name], (spec.pkey,)).problem
+                if problem:
+                    self.problems.append(f"{name}({spec.pkey}) is no primary key: {problem}")
+                else:
+                    self.keys[name] = spec.pkey
+        links = [link for name in self.specs for link in self._links(name)]
+        allowed = [link for link in links if self._allows_constraint(link)]
+        self.order, broken = _dependency_order(list(self.specs), allowed)
+        for link in links:
+            in_constraint = link in allowed and link not in broken
+            (self.constrained if in_constraint else self.declared).append(link)
+
+    def _links(self, name: str) -> Iterator[Link]:
+        for column, parent in self.specs[name].fkeys.items():
+            text = f"{name}({column}) -> {parent}"
+            if parent not in self.keys:
+                self.problems.append(f"{text} is no link: '{parent}' has no primary key")
+                continue
+            link = Link(name, (column,), parent, (self.keys[parent],))
+            mine, theirs = (self.sources[t].column(c).type for t, c in ((name, column), (parent, self.keys[parent])))
+            if type_family(mine) != type_family(theirs):
+                self.problems.append(f"{text} is no link: '{column}' is {mine}, but '{self.keys[parent]}' is {theirs}")
+            else:
+                yield link
+
+    def _allows_constraint(self, link: Link) -> bool:
+        schema = Schema({link.child: self.sources[link.child], link.parent: self.sources[link.parent]})
+        counts = link_counts(self.con, "temp", schema, link)
+        if counts.dangling:
+            self.problems.append(
+                f"{link}: {counts.dangling:,} of {counts.rows:,} keys dangle (for example {counts.example}), "
+                "so that it is declared without constraint"
+            )
+        types = {schema.tables[t].column(c[0]).type for t, c in _ends(link)}
+        return not counts.dangling and counts.null_keys < counts.rows and len(types) == 1
+
+    def create(self, name: str) -> None:
+        """Create one table with its constraints and fill it, in the order of its file."""
+        table = self.sources[name]
+        parts = [f"{ident(column.name)} {column.type}" for column in table.columns]
+        if name in self.keys:
+            parts.append(f"PRIMARY KEY ({ident(self.keys[name])})")
+        for link in self.constrained:
+            if link.child == name:
+                key = f"{ident(link.parent)} ({ident(link.parent_columns[0])})"
+                parts.append(f"FOREIGN KEY ({ident(link.child_columns[0])}) REFERENCES {key}")
+        target = f"{ident(self.catalog)}.main.{ident(name)}"
+        self.con.execute(f"CREATE TABLE {target} ({', '.join(parts)})")
+        self.con.execute(f"INSERT INTO {target} SELECT * FROM {ident(table.name)}")
+
+    def declare(self) -> None:
+        """Store time columns, and the links that no constraint states."""
+        for name, spec in self.specs.items():
+            type_ = self.sources[name].column(spec.time_col).type if spec.time_col else None
+            if type_ in TIME_TYPES:
+                declare_table(self.con, self.catalog, name, time_column=spec.time_col)
+            elif spec.time_col:
+                self.problems.append(f"{name}({spec.time_col}) is no time column: its type is {type_}")
+        for link in self.declared:
+            declare_link(self.con, self.catalog, link)
+
+
+def _raw(name: str) -> str:
+    return f"relsql_raw_{name}"
+
+
+def _source(name: str) -> str:
+    return f"relsql_source_{name}"
+
+
+def _ends(link: Link) -> tuple[tuple[str, tuple[str, ...]], tuple[str, tuple[str, ...]]]:
+    return (link.child, link.child_columns), (link.parent, link.parent_columns)
+
+
+def _dependency_order(names: list[str], links: list[Link]) -> tuple[list[str], list[Link]]:
+    """Order tables so that parents come first.
+
+    Returns:
+        The order, and the links that close a cycle or point at their own table: they cannot be constraints.
+    """
+    order: list[str] = []
+    waiting, open_links = list(names), [link for link in links if link.child != link.parent]
+    broken = [link for link in links if link.child == link.parent]
+    while waiting:
+        blocked = {link.child for link in open_links if link.parent in waiting}
+        # In a cycle the first table goes ahead of its parents.
+        name = next((name for name in waiting if name not in blocked), waiting[0])
+        broken += [link for link in open_links if link.child == name and link.parent in waiting]
+        open_links = [link for link in open_links if link.child != name]
+        waiting.remove(name)
+        order.append(name)
+    return order, broken
+
+
+def _save_tasks(
+    con: duckdb.DuckDBPyConnection, catalog: str, dataset: RelBenchDataset
+) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """Store the forecast tasks with the data set's split timestamps; return names, and (name, why) of the others."""
+    manifest = dataset.manifest
+    saved: list[str] = []
+    skipped: list[tuple[str, str]] = []
+    for name in dataset.get_task_names():
+        try:
+            task = Task.from_manifest(_task_manifest(dataset, name))
+            val, test = (as_timestamp(getattr(manifest, key), name, key) for key in ("val_timestamp", "test_timestamp"))
+            save_task(con, catalog, replace(task, val_timestamp=val, test_timestamp=test))
+            saved.append(task.name)
+        except TaskError as error:
+            skipped.append((name, str(error)))
+    return tuple(saved), tuple(skipped)
+
+
+def _task_manifest(dataset: RelBenchDataset, name: str) -> dict[str, Any]:
+    """The fields of a task's manifest, from the data set's folder or, for tasks hosted elsewhere, from the hub."""
+    from relbench import hf
+    from relbench.manifest import TaskManifest
+
+    file: Path | None = dataset.dataset_dir / "tasks" / name / "manifest.yaml"
+    try:
+        if file is None or not file.exists():
+            file = hf.download_task_manifest(dataset.manifest.name, name)
+        if file is None:
+            raise TaskError(f"task '{name}' has no manifest")
+        return dict(TaskManifest.load(file).to_dict())
+    except RelsqlError:
+        raise
+    except Exception as error:
+        raise TaskError(f"task '{name}' has no readable manifest: {error}") from error

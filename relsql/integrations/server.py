@@ -1,0 +1,261 @@
+"""A server over DuckDB's quack protocol: other DuckDB clients call the models, which run here.
+
+A client's statement runs in a session of its own, which starts in the server's initial database. That one is a
+temporary file that is open for reading only: it holds the functions of the models and a view of each of the user's
+tables. The user's file is attached beside it. Each statement is checked before it runs (`client_access`).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import ipaddress
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from relsql.database.names import RELSQL_SCHEMA, current_catalog, fold
+from relsql.database.store import open_database
+from relsql.errors import ServingError
+from relsql.integrations.client_access import Authenticator, Authorizer, install_hooks
+from relsql.integrations.statement_check import StatementCheck, builtin_functions
+from relsql.sql import ident, literal, qualified
+from udfs.attach import attach
+
+MIN_TOKEN_LENGTH = 16
+MIN_TOKEN_VARIETY = 8
+MAX_SECONDS = 300
+"""How long a client's statement may run."""
+
+CLIENT_CATALOG = "relsql_server"
+"""The database that clients' sessions start in."""
+
+_EXTENSIONS = ("httpfs", "quack")
+_TESTED = "1.5.5"
+"""The newest DuckDB whose wheels of both extensions are tested."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server: its address, the name of the file's database there, and the functions of the models."""
+
+    con: duckdb.DuckDBPyConnection
+    uri: str
+    token: str
+    database: str
+    functions: tuple[str, ...]
+    watched_seconds: int | None
+    """How long a statement may run where DuckDB cannot interrupt it; None where it does."""
+
+    @property
+    def attach_statement(self) -> str:
+        """What a client runs to reach the server."""
+        return f"ATTACH {literal(self.uri)} AS r (TOKEN {literal(self.token)});"
+
+    def overdue(self) -> list[str]:
+        """Statements that have been running for too long, and that only the end of the process ends."""
+        if self.watched_seconds is None:
+            return []
+        query = """SELECT query FROM quack_active_connections()
+                   WHERE state = 'active' AND query_started_at < get_current_timestamp()::TIMESTAMP - to_seconds(?)"""
+        return [text for (text,) in self.con.execute(query, [self.watched_seconds]).fetchall()]
+
+
+def is_loopback(host: str) -> bool:
+    """True if only this machine can reach `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@contextmanager
+def serve(
+    path: str | Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 9494,
+    token: str,
+    read_write: bool = False,
+    max_seconds: int = MAX_SECONDS,
+) -> Iterator[Server]:
+    """Serve a file with its models until the block ends.
+
+    Args:
+        path: the DuckDB file.
+        host: address to listen on; anything but a loopback address is open to the network, without encryption.
+        port: TCP port.
+        token: what a client has to know, at least 16 characters, 8 different ones.
+        read_write: clients may change rows of the file's tables, as `<database>.<table>`.
+        max_seconds: how long a statement may run, at least 1. DuckDB 2.0 interrupts it; DuckDB 1.5 cannot, and
+            `Server.overdue` then says that it is time to serve anew.
+
+    Raises:
+        ServingError: the extension is not there, the token is weak, or the address cannot be listened on.
+        DatabaseError: the file cannot be opened. ModelError, ArtifactError: a model cannot be used.
+    """
+    _check_token(token)
+    # What is wrong with the file is told by opening it as everywhere else.
+    open_database(path, read_only=not read_write).close()
+    with tempfile.TemporaryDirectory(prefix="relsql-serve-") as folder:
+        catalog = Path(folder) / f"{CLIENT_CATALOG}.duckdb"
+        database, functions = _write_catalog(catalog, Path(path))
+        with closing(duckdb.connect(str(catalog), read_only=True)) as con:
+            load_extensions(con)
+            _attach_file(con, path, database, read_write=read_write)
+            check = StatementCheck(
+                builtin_functions(con).with_models(functions), writable=database if read_write else None
+            )
+            install_hooks(con, Authenticator(token), Authorizer(check))
+            interrupts = _limit_time(con, max_seconds)
+            uri = f"quack:{host}:{port}"
+            _listen(con, uri, host, port, token)
+            _lock(con)
+            try:
+                yield Server(con, uri, token, database, functions, None if interrupts else max_seconds)
+            finally:
+                con.execute(f"CALL quack_stop({literal(uri)})")
+
+
+def _check_token(token: str) -> None:
+    """Raise ServingError if the token could be guessed."""
+    fix = "relsql serve FILE, which makes one"
+    if len(token) < MIN_TOKEN_LENGTH:
+        raise ServingError(f"the token has {len(token)} characters", expected=f"at least {MIN_TOKEN_LENGTH}", fix=fix)
+    if len(set(token)) < MIN_TOKEN_VARIETY:
+        raise ServingError(
+            f"the token has {len(set(token))} different characters", expected=f"at least {MIN_TOKEN_VARIETY}", fix=fix
+        )
+
+
+def _write_catalog(catalog: Path, path: Path) -> tuple[str, tuple[str, ...]]:
+    """Write what clients see to a new file: functions of the models, and views of the tables.
+
+    Returns:
+        The name of the user's database in it, and the names of the functions.
+    """
+    with closing(duckdb.connect()) as con:
+        database = _free_name(con, path.stem)
+        con.execute(f"ATTACH {literal(str(path))} AS {ident(database)} (READ_ONLY)")
+        functions = attach(con, database=database, shared=True)
+        _create_views(con, database)
+        con.execute(f"ATTACH {literal(str(catalog))} AS {CLIENT_CATALOG}")
+        con.execute(f"COPY FROM DATABASE {ident(current_catalog(con))} TO {CLIENT_CATALOG}")
+    return database, functions
+
+
+def _attach_file(con: duckdb.DuckDBPyConnection, path: str | Path, database: str, *, read_write: bool) -> None:
+    """Attach the user's file, and register what its models' functions call."""
+    attach_file = f"ATTACH {literal(str(path))} AS {ident(database)} (READ_{'WRITE' if read_write else 'ONLY'}"
+    con.execute(f"{attach_file})")
+    attach(con, database=database)
+    # A client lists all tables that it can see, and fails at the first one that has a foreign key.
+    con.execute(f"DETACH {ident(database)}")
+    con.execute(f"{attach_file}, HIDDEN)")
+
+
+def _limit_time(con: duckdb.DuckDBPyConnection, seconds: int) -> bool:
+    """Let DuckDB interrupt statements that run longer; False if this version cannot."""
+    try:
+        con.execute(f"SET GLOBAL max_execution_time = {seconds * 1000}")
+    except duckdb.CatalogException:
+        return False
+    return True
+
+
+def _lock(con: duckdb.DuckDBPyConnection) -> None:
+    """Clients reach the served file alone: no other file, no extension, no variable of this process; for good."""
+    con.execute("SET GLOBAL python_enable_replacements = false")
+    con.execute("SET autoinstall_known_extensions = false")
+    con.execute("SET autoload_known_extensions = false")
+    con.execute("SET enable_external_access = false")
+    con.execute("SET lock_configuration = true")
+
+
+def load_extensions(con: duckdb.DuckDBPyConnection) -> None:
+    """Load what the server needs, as installed in DuckDB or from a wheel.
+
+    Raises:
+        ServingError: an extension is not there for this version of DuckDB.
+    """
+    version = duckdb.__version__
+    for name in _EXTENSIONS:
+        try:
+            con.execute(f"LOAD {name}")
+        except duckdb.Error as error:
+            binary = wheel_binary(name, version)
+            if binary is None:
+                raise ServingError(
+                    f"relsql serve needs DuckDB's extension {name}, which is not there for DuckDB {version}",
+                    expected=f"INSTALL {name} in DuckDB, or the wheel duckdb-extension-{name} of the same version",
+                    fix=f"pip install {' '.join(f'{package}=={_TESTED}' for package in _packages())}",
+                ) from error
+            con.execute(f"LOAD {literal(str(binary))}")
+
+
+def _packages() -> list[str]:
+    return ["duckdb", *(f"duckdb-extension-{name}" for name in _EXTENSIONS)]
+
+
+def wheel_binary(name: str, version: str) -> Path | None:
+    """The binary of an extension in its wheel, if that is installed for this version of DuckDB."""
+    spec = importlib.util.find_spec(f"duckdb_extension_{name}")
+    if spec is None or spec.origin is None:
+        return None
+    binary = Path(spec.origin).parent / "extensions" / f"v{version}" / f"{name}.duckdb_extension"
+    return binary if binary.is_file() else None
+
+
+def _free_name(con: duckdb.DuckDBPyConnection, stem: str) -> str:
+    """The name of a file's database: that of the file, unless DuckDB has it."""
+    databases = con.execute("SELECT database_name FROM system.main.duckdb_databases()").fetchall()
+    taken = {CLIENT_CATALOG, *(fold(name) for (name,) in databases)}
+    return f"{stem}_file" if fold(stem) in taken else stem
+
+
+def _create_views(con: duckdb.DuckDBPyConnection, database: str) -> None:
+    """Let clients name the file's tables and views as in the file itself."""
+    query = """SELECT schema_name, table_name FROM system.main.duckdb_tables() WHERE database_name = $1 AND NOT internal
+               UNION ALL SELECT schema_name, view_name FROM system.main.duckdb_views()
+               WHERE database_name = $1 AND NOT internal"""
+    here = current_catalog(con)
+    for schema, name in con.execute(query, [database]).fetchall():
+        if fold(schema) != RELSQL_SCHEMA:
+            con.execute(f"CREATE SCHEMA IF NOT EXISTS {qualified(here, schema)}")
+            con.execute(f"CREATE VIEW {qualified(here, schema, name)} AS FROM {qualified(database, schema, name)}")
+
+
+def _listen(con: duckdb.DuckDBPyConnection, uri: str, host: str, port: int, token: str) -> None:
+    """Start to listen.
+
+    Raises:
+        ServingError: the address cannot be listened on.
+    """
+    try:
+        _check_port(host, port)
+        other = "" if is_loopback(host) else ", allow_other_hostname => true"
+        con.execute(f"CALL quack_serve({literal(uri)}, token => {literal(token)}{other})").fetchall()
+    except (OSError, duckdb.Error) as error:
+        reason = str(error).splitlines()[0]
+        raise ServingError(
+            f"cannot listen on {host}, port {port}: {reason}",
+            expected="a free port and an address of this machine",
+            fix="relsql serve FILE --port PORT",
+        ) from error
+
+
+def _check_port(host: str, port: int) -> None:
+    """Raise OSError if something listens there: DuckDB would share the port with another process of the same user.
+
+    Binding it says less: it fails too as long as the connections of a server that has ended linger.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.settimeout(1)
+        if probe.connect_ex((host, port)) == 0:
+            raise OSError("another process listens there")

@@ -1,0 +1,314 @@
+"""The graph network: typed node encoders, a two-layer GraphSAGE over gathered rows, and the task head.
+
+Layer 1 carries a message from every looked-up row (a result's team, its race) into the row that points at it; layer 2
+carries a message from the rows of every path into the seed's entity, as means over the last 1, 4 and 16 of them, with
+plain statistics of the path beside them. Node states do not depend on as_of: how long ago a row happened enters with
+the row's message.
+Only linear maps, means, comparisons, ReLU, layer norm, concatenation, exp, log and sigmoid are used: all of them export
+to ONNX and can be written in SQL.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.nn import SAGEConv
+from torch_geometric.nn.aggr import Aggregation
+
+from relsql.gather.blocks import BlockLayout, category_sizes
+from relsql.gather.graph_inputs import tables_of
+from relsql.gather.node_inputs import NodeInputs
+from relsql.nn.scaling import NumberScaling, TextScaling
+
+WINDOWS = (1, 4, 16)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """Sizes of the network, and what training hides from it at random.
+
+    Attributes:
+        channels: width of all states.
+        text_widths: of the parts of a row text embedding, see `relsql.nn.row_encoder.RowEncoder`.
+        dropout: share of channels of messages and entity states that a training step hides.
+        hidden_rows: share of gathered rows that a training step hides.
+        hidden_categories: share of category values that a training step hides, so that unseen ones are no surprise.
+        hidden_texts: share of row texts that a training step hides: plain SQL knows none of rows that are new.
+        windows: numbers of latest rows that are averaged.
+    """
+
+    channels: int = 64
+    text_widths: tuple[int, ...] = (96,)
+    dropout: float = 0.3
+    hidden_rows: float = 0.3
+    hidden_categories: float = 0.3
+    hidden_texts: float = 0.1
+    windows: tuple[int, ...] = WINDOWS
+
+    @property
+    def text_width(self) -> int:
+        """Width of a row text embedding."""
+        return sum(self.text_widths)
+
+
+class TableTensors(NamedTuple):
+    """Rows of one table as tensors, see `relsql.gather.graph_inputs.TableRows`."""
+
+    numbers: Tensor
+    categories: Tensor
+    texts: Tensor
+
+
+class PathTensors(NamedTuple):
+    """Who reads which rows along one path as tensors, see `relsql.gather.graph_inputs.PathRows`."""
+
+    rows: Tensor
+    places: Tensor
+    ages: Tensor
+    totals: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class GraphTensors:
+    """A batch as tensors, see `relsql.gather.graph_inputs.GraphInputs`.
+
+    `embeddings` float32 [texts, text_width] holds the embedding of each distinct text, row 0 zeros.
+    """
+
+    embeddings: Tensor
+    tables: list[TableTensors]
+    paths: list[PathTensors]
+
+
+class NodeEncoder(nn.Module):
+    """Turn a table's static columns and text embedding into a node state.
+
+    Shapes: numbers float32 [n, numbers], categories int64 [n, categories], texts int64 [n], embeddings float32
+    [m, text_width] -> float32 [n, channels].
+    """
+
+    def __init__(self, inputs: NodeInputs, config: NetworkConfig) -> None:
+        super().__init__()
+        width = len(inputs.static_numbers)
+        self.scaling = NumberScaling(width)
+        self.number_map = _linear(self.scaling.width, config.channels)
+        self.bias = nn.Parameter(torch.randn(config.channels) * 0.1)
+        sizes = category_sizes(inputs)
+        self.embeddings = nn.ModuleList(nn.Embedding(size, config.channels, padding_idx=0) for size in sizes)
+        for embedding in cast("list[nn.Embedding]", list(self.embeddings)):
+            nn.init.normal_(embedding.weight, std=0.1)
+            nn.init.zeros_(embedding.weight[0])
+        self.text_scaling = TextScaling(config.text_widths)
+        self.text_map = _linear(config.text_width, config.channels) if inputs.text_columns else None
+        self.norm = nn.LayerNorm(config.channels)
+        self.hidden_categories = config.hidden_categories
+        self.hidden_texts = config.hidden_texts
+
+    def forward(self, numbers: Tensor, categories: Tensor, texts: Tensor, embeddings: Tensor) -> Tensor:
+        """States of rows; the arguments are those of the class's docstring."""
+        if self.number_map is None:
+            state = self.bias.expand(numbers.shape[0], -1)
+        else:
+            state = self.number_map(self.scaling(numbers)) + self.bias
+        for i, embedding in enumerate(self.embeddings):
+            codes = categories[:, i]
+            if self.training:
+                codes = codes * (torch.rand(codes.shape) >= self.hidden_categories)
+            state = state + embedding(codes)
+        if self.text_map is not None:
+            # Projected before it is spread over rows: a batch has fewer texts than rows.
+            said = spread(self.text_map(self.text_scaling(embeddings)), texts)
+            if self.training:
+                said = said * (torch.rand(said.shape[0], 1) >= self.hidden_texts)
+            state = state + said
+        return torch.relu(self.norm(state))
+
+
+class RecencyWindows(Aggregation):  # type: ignore[misc]  # torch_geometric has no types
+    """Mean over the last w rows, for several w, side by side.
+
+    `index` says which row has each recency rank of each seed: its position + 1, 0 for none. Shapes: x float32
+    [rows, channels], index int64 [seeds, fanout] -> float32 [seeds, len(windows) * channels]. A seed without rows gets
+    zeros. In training a share of the rows is left out of every mean. Where `absent_first`, row 0 stands for an absent
+    row, and `index` says the position itself: rows need not be copied to put one before them.
+    """
+
+    within: Tensor
+
+    def __init__(self, fanout: int, windows: tuple[int, ...], hidden_rows: float = 0.0) -> None:
+        super().__init__()
+        self.fanout = fanout
+        self.windows = tuple(sorted({min(window, fanout) for window in windows}))
+        self.hidden_rows = hidden_rows
+        self.absent_first = False
+        within = torch.tensor([[float(rank < window) for rank in range(fanout)] for window in self.windows])
+        self.register_buffer("within", within)
+
+    def width(self, channels: int) -> int:
+        """Number of output channels."""
+        return len(self.windows) * channels
+
+    def forward(
+        self,
+        x: Tensor,
+        index: Tensor | None = None,
+        ptr: Tensor | None = None,
+        dim_size: int | None = None,
+        dim: int = -2,
+    ) -> Tensor:
+        """Means over the windows; `index` is required, the arguments after it unused."""
+        assert index is not None
+        present = (index > 0).to(x.dtype)
+        if self.training and self.hidden_rows:
+            kept = (torch.rand(x.shape[0], 1) >= self.hidden_rows).to(x.dtype)
+            present = spread(with_absent(kept), index).squeeze(2)
+        rows = spread(x if self.absent_first else with_absent(x), index)
+        if self.fanout == 1:
+            return rows.squeeze(1) * present
+        weights = present.unsqueeze(1) * self.within
+        means = weights / torch.clamp(weights.sum(2, keepdim=True), min=1.0)
+        return (means @ rows).flatten(1)
+
+
+class BlockSAGEConv(SAGEConv):  # type: ignore[misc]
+    """GraphSAGE convolution (Hamilton et al. 2017, arXiv 1706.02216, section 3) on a block of gathered rows.
+
+    A block's edges run from its rows to the seeds that have them, one edge a row: gathering messages is the identity,
+    so that only the aggregate and update steps of `SAGEConv` remain.
+    """
+
+    def __init__(self, fanout: int, config: NetworkConfig) -> None:
+        aggregation = RecencyWindows(fanout, config.windows, config.hidden_rows)
+        sizes = (aggregation.width(config.channels), config.channels)
+        super().__init__(sizes, config.channels, aggr=aggregation, root_weight=False)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, places: Tensor) -> Tensor:
+        """Rows float32 [rows, channels], places int64 [seeds, fanout] -> messages float32 [seeds, channels]."""
+        # Without dim_size PyG reads the largest index, which torch cannot know when it exports.
+        message: Tensor = self.lin_l(self.dropout(self.aggr_module(x, places, dim_size=places.shape[0])))
+        return message
+
+
+class PathLayer(nn.Module):
+    """One path's steps: messages of looked-up rows into its rows, of its rows into the seed, and of its statistics.
+
+    The statistics are numbers of rows, and the rows' own numbers and ages averaged over the windows before any hidden
+    layer sees them: plain recency averages, which a small network learns slowly from hidden states.
+    """
+
+    def __init__(self, layout: BlockLayout, config: NetworkConfig) -> None:
+        super().__init__()
+        channels = config.channels
+        self.tables = [segment.inputs.table for segment in layout.segments]
+        self.root = nn.Linear(channels, channels)
+        self.lookups = nn.ModuleList(nn.Linear(channels, channels, bias=False) for _ in layout.segments[1:])
+        self.age_scaling = NumberScaling(layout.ages_width)
+        self.age_map = _linear(self.age_scaling.width, channels)
+        self.convolution = BlockSAGEConv(layout.fanout, config)
+        own = layout.segments[0].inputs
+        self.averages = RecencyWindows(layout.fanout, config.windows)
+        averaged = self.averages.width(len(own.static_numbers) + layout.ages_width)
+        self.statistic_scaling = NumberScaling(layout.counts_width + averaged)
+        self.statistic_map = _linear(self.statistic_scaling.width, channels)
+
+    def forward(self, nodes: dict[str, Tensor], numbers: Tensor, reading: PathTensors) -> Tensor:
+        """Messages to the seeds, float32 [seeds, channels].
+
+        Args:
+            nodes: states of every table's rows; state 0 stands for an absent row.
+            numbers: standardised numbers of the rows of the path's own table, in the same order.
+            reading: who reads which.
+        """
+        # Transformed before it is spread over readers: many seeds read the same row.
+        state = spread(self.root(nodes[self.tables[0]]), reading.rows[0])
+        for i, transform in enumerate(self.lookups, start=1):
+            state = state + spread(transform(nodes[self.tables[i]]), reading.rows[i])
+        if self.age_map is not None:
+            state = state + self.age_map(self.age_scaling(reading.ages))
+        message: Tensor = self.convolution(torch.relu(state), reading.places)
+        if self.statistic_map is not None:
+            message = message + self.statistic_map(self.statistic_scaling(self.statistics(numbers, reading)))
+        return message
+
+    def statistics(self, numbers: Tensor, reading: PathTensors) -> Tensor:
+        """Statistics of each seed's rows, float32 [seeds, statistics]; the arguments are those of `forward`."""
+        values = torch.cat([spread(numbers, reading.rows[0]), self.age_scaling.standardised(reading.ages)], dim=1)
+        averages = self.averages(values, reading.places, dim_size=reading.places.shape[0])
+        return torch.cat([torch.log1p(reading.totals), averages], dim=1)
+
+
+class GraphNetwork(nn.Module):
+    """Entity state of each seed from its gathered rows."""
+
+    def __init__(self, layouts: tuple[BlockLayout, ...], config: NetworkConfig) -> None:
+        super().__init__()
+        self.layouts = layouts
+        self.config = config
+        inputs = tables_of(layouts)
+        self.tables = [table.table for table in inputs]
+        self.encoders = nn.ModuleList(NodeEncoder(table, config) for table in inputs)
+        self.paths = nn.ModuleList(PathLayer(layout, config) for layout in layouts)
+        self.norm = nn.LayerNorm(config.channels)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def encoder(self, table: str) -> NodeEncoder:
+        """The node encoder of a table."""
+        module = self.encoders[self.tables.index(table)]
+        assert isinstance(module, NodeEncoder)
+        return module
+
+    def path(self, position: int) -> PathLayer:
+        """The layer of a path."""
+        module = self.paths[position]
+        assert isinstance(module, PathLayer)
+        return module
+
+    def forward(self, batch: GraphTensors) -> Tensor:
+        """Entity states of a batch, float32 [seeds, channels]."""
+        return self.states(self.messages(batch))
+
+    def messages(self, batch: GraphTensors) -> list[Tensor]:
+        """The message of every path to its seeds, float32 [seeds, channels] each."""
+        encoded = (
+            encoder(*table, batch.embeddings) for encoder, table in zip(self.encoders, batch.tables, strict=True)
+        )
+        nodes = {table: with_absent(state) for table, state in zip(self.tables, encoded, strict=True)}
+        numbers = self.standardised_numbers(batch)
+        return [
+            layer(nodes, numbers[layout.segments[0].inputs.table], reading)
+            for layer, layout, reading in zip(self.paths, self.layouts, batch.paths, strict=True)
+        ]
+
+    def states(self, messages: list[Tensor]) -> Tensor:
+        """Entity states, float32 [seeds, channels], from the message of every path in order."""
+        total = messages[0]
+        for message in messages[1:]:
+            total = total + message
+        result: Tensor = self.dropout(torch.relu(self.norm(total)))
+        return result
+
+    def standardised_numbers(self, batch: GraphTensors) -> dict[str, Tensor]:
+        """The static numbers of every table's rows, those of an absent row first."""
+        return {
+            name: with_absent(self.encoder(name).scaling.standardised(table.numbers))
+            for name, table in zip(self.tables, batch.tables, strict=True)
+        }
+
+
+def with_absent(rows: Tensor) -> Tensor:
+    """Put zeros before the first row: they stand for an absent one."""
+    return nn.functional.pad(rows, (0, 0, 1, 0))
+
+
+def spread(rows: Tensor, positions: Tensor) -> Tensor:
+    """Rows at some positions; as an embedding, whose gradient is computed faster than that of indexing."""
+    return nn.functional.embedding(positions, rows)
+
+
+def _linear(inputs: int, outputs: int) -> nn.Linear | None:
+    """A linear map without bias, or None where there is no input."""
+    return nn.Linear(inputs, outputs, bias=False) if inputs else None

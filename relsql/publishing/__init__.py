@@ -1,0 +1,1 @@
+"""Models as plain SQL in the file, checked against the networks."""

@@ -1,0 +1,140 @@
+"""Compare the scores of torch, of onnxruntime and of plain SQL on held-out seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import duckdb
+
+from relsql.database.sealed import sealed
+from relsql.gather.blocks import as_of_days, decode_blocks, existing_seeds
+from relsql.gather.latest_rows import AS_OF, ENTITY
+from relsql.gather.seeds_sql import latest_sql
+from relsql.registry.card import ModelCard, layouts_of
+from relsql.registry.versions import function_names
+from relsql.sql import ident, literal
+
+TOLERANCE = 1e-5
+"""Largest difference between scores, of probabilities; of values it is a share of the largest one."""
+
+ENTITIES = 200
+"""So many entities are scored at each moment."""
+
+RUN_SECONDS = 60.0
+"""The most that one run of an ONNX component may take; a batch takes some hundredths of a second."""
+
+_Result = tuple[float | None, str, int]
+"""Score, status and evidence."""
+
+# Seeds are told apart by text: Arrow and DuckDB make other Python values of a UUID, some times need a library that may
+# not be there, and Python has no times after the year 9999. Names of paths have no double underscore.
+_SEED = ("seed__entity", "seed__moment")
+_SEED_SQL = f"CAST({ENTITY} AS VARCHAR) AS {_SEED[0]}, CAST({AS_OF} AS VARCHAR) AS {_SEED[1]}"
+_SEEDS = "relsql_parity_seeds"
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """The largest differences between scores of the same seeds.
+
+    Attributes:
+        seeds: number of seeds with a score.
+        pending: seeds left out because a text of theirs has no stored embedding yet.
+        torch_onnx: between torch and onnxruntime.
+        onnx_sql: between onnxruntime and SQL; infinite when one has a score where the other has none, or when status
+            or evidence differ.
+    """
+
+    seeds: int
+    pending: int
+    torch_onnx: float
+    onnx_sql: float
+
+    @property
+    def largest(self) -> float:
+        """The larger one of both."""
+        return max(self.torch_onnx, self.onnx_sql)
+
+
+def measure_parity(
+    con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, artifacts: Mapping[str, bytes]
+) -> Parity:
+    """Score entities after training ended in three ways: at the end of training, at the start of test, and now.
+
+    Args:
+        con: a connection whose current database is `catalog`, with the model's macros published there.
+        catalog: database that holds the model and the tables.
+        card: the model's card.
+        artifacts: its artefacts.
+    """
+    from exporters.modules import load_modules, score_blocks
+    from udfs.attach import load_scorer, register_functions
+    from udfs.components import time_limit
+    from udfs.macros import score_argument
+
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {_SEEDS} AS {sealed(_seeds_sql(catalog, card))}")
+    seeds = f"SELECT * FROM temp.{_SEEDS}"
+    scorer = load_scorer(con, catalog, card)
+    register_functions(con, scorer)
+
+    gather = replace(card.gather(catalog), message_functions={}, coded_texts=False)
+    gathered = sealed(f"SELECT *, {_SEED_SQL} FROM ({gather.query(seeds)}) ORDER BY {ENTITY} ASC, {AS_OF} ASC")
+    rows = con.sql(gathered).to_arrow_table()
+    layouts = layouts_of(card.paths, card.inputs)
+    blocks, known = existing_seeds(decode_blocks(rows.column, layouts), layouts)
+    days = as_of_days(rows.column(AS_OF).combine_chunks())[known]
+    scores = score_blocks(*load_modules(card, artifacts), blocks, layouts, scorer.texts.embeddings, days)
+    entities, moments = (rows.column(name).to_pylist() for name in _SEED)
+    torch_scores = {(entities[i], moments[i]): float(score) for i, score in zip(known, scores, strict=True)}
+
+    gather = card.gather(catalog)
+    select = f"seed.{ENTITY}, seed.{AS_OF}, {card.score_function}({score_argument(gather)}) AS result"
+    with time_limit(RUN_SECONDS):
+        onnx = _results(con, sealed(gather.query(seeds, select=select)))
+    _, full, _ = function_names(card.name)
+    sql = _results(con, f"SELECT {ENTITY}, {AS_OF}, {ident(full)}({ENTITY}, as_of := {AS_OF}) AS result FROM ({seeds})")
+    con.execute(f"DROP TABLE temp.{_SEEDS}")
+    return _compare(card, torch_scores, onnx, sql)
+
+
+def _seeds_sql(catalog: str, card: ModelCard) -> str:
+    """Some entities, by a hash of their keys, at each of the moments."""
+    key = f"e.{ident(card.entity.primary_key[0])}"
+    moments = [literal(card.trained_until), f"({latest_sql(card.gather(catalog))})"]
+    moments += [literal(card.task.test_timestamp)] if card.task.test_timestamp else []
+    return (
+        f"SELECT DISTINCT {ENTITY}, {AS_OF}\n"
+        f"FROM (\n"
+        f"    SELECT {key} AS {ENTITY} FROM {card.entity.sql(catalog)} e WHERE {key} IS NOT NULL\n"
+        f"    ORDER BY md5(CAST({key} AS VARCHAR)) ASC LIMIT {ENTITIES}\n"
+        f"), (SELECT unnest([{', '.join(moments)}]) AS {AS_OF})"
+    )
+
+
+def _results(con: duckdb.DuckDBPyConnection, query: str) -> dict[tuple[str, str], _Result]:
+    rows = con.execute(f"SELECT {_SEED_SQL}, result.score, result.status, result.evidence FROM ({query})")
+    return {(entity, as_of): (score, status, evidence) for entity, as_of, score, status, evidence in rows.fetchall()}
+
+
+def _compare(
+    card: ModelCard,
+    torch_scores: Mapping[tuple[str, str], float],
+    onnx: Mapping[tuple[str, str], _Result],
+    sql: Mapping[tuple[str, str], _Result],
+) -> Parity:
+    known = {seed: result for seed, result in onnx.items() if result[0] is not None}
+    # A value's unit says nothing of how close two values are.
+    size = 1.0 if card.task.is_classification else max([1e-30, *(abs(score) for score in torch_scores.values())])
+    pending = {seed for seed, result in sql.items() if result[1] == "text_pending"}
+    torch_onnx = max([0.0, *(abs(score - known[seed][0]) / size for seed, score in torch_scores.items())])  # type: ignore[operator]
+    onnx_sql = 0.0
+    for seed, (score, *described) in onnx.items():
+        if seed in pending:
+            continue
+        other, *other_described = sql[seed]
+        if score is None or other is None or described != other_described:
+            onnx_sql = max(onnx_sql, 0.0 if (score, described) == (other, other_described) else float("inf"))
+        else:
+            onnx_sql = max(onnx_sql, abs(score - other) / size)
+    return Parity(len(known), len(pending), torch_onnx, onnx_sql)

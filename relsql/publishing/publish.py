@@ -1,0 +1,296 @@
+"""Publish a model: its network as plain SQL in the database file, for every DuckDB client.
+
+All that is written, but for row embeddings, is one transaction: weights, views, macros, their comments and the record.
+Before it is committed the macros are compared with torch and onnxruntime.
+"""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+import pyarrow as pa
+
+import relsql
+from relsql.database.drafts import draft_path, remove_draft
+from relsql.database.names import RELSQL_SCHEMA, current_catalog, find_macros
+from relsql.database.store import ensure_table, open_database, require_no_log, require_writable, transaction
+from relsql.errors import DatabaseError, MissingExtraError, ModelError, ParityError
+from relsql.publishing.parity import TOLERANCE, Parity, measure_parity
+from relsql.registry.card import ModelCard
+from relsql.registry.models import active_card, check_drift, check_stored, read_artifacts
+from relsql.registry.publications import (
+    PUBLICATION_FORMAT,
+    changed_sql,
+    check_publication,
+    record_objects,
+    remove_publication,
+    require_known_format,
+    require_published,
+    require_unclaimed,
+)
+from relsql.registry.row_embeddings import create_table
+from relsql.registry.versions import function_names
+from relsql.schema.indexes import indexed_columns
+from relsql.schema.tables import read_schema
+from relsql.scoring.refresh import store_embeddings
+from relsql.sql import literal, qualified
+from relsql.tasks.splits import task_cursor
+from relsql.training.runs import TrainProgress, keyboard_interrupts
+
+if TYPE_CHECKING:
+    from exporters.sql import SqlModel
+
+_NEW = "relsql_new_weights"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A model version in plain SQL.
+
+    Attributes:
+        model, version: the version that the macros score with.
+        macros: names of the macros.
+        parity: how close the three ways to score are; None when it is only looked up.
+        seconds: that publishing took.
+        without_digest: what an earlier build wrote, which had no digests that could be checked.
+    """
+
+    model: str
+    version: int
+    macros: tuple[str, ...]
+    parity: Parity | None = None
+    seconds: float = 0.0
+    without_digest: tuple[str, ...] = ()
+
+
+def publish(con: duckdb.DuckDBPyConnection, model: str, *, progress: TrainProgress | None = None) -> Published:
+    """Write the active version of a model into its database as plain SQL.
+
+    Afterwards `predict_<model>`, `predict_<model>_full` and `predict_<model>_batch` work in every DuckDB client that
+    opens the file, without Python; on connections that relsql attaches, the temporary macros come first.
+
+    Args:
+        con: a connection whose current database holds the model.
+        model: its name.
+        progress: told about the phases `read`, `embed` (see `relsql.refresh`), `write` and `compare`.
+
+    Raises:
+        DatabaseError: the database is read-only or full. ModelError: there is no such model, or a macro of somebody
+            else has the name. SchemaDriftError: its tables changed. ArtifactError: it is damaged, or was published by a
+            newer relsql. ParityError: the scores differ; nothing was written. MissingExtraError: torch is missing.
+        KeyboardInterrupt: interrupted; what was published before is as it was.
+    """
+    started = time.perf_counter()
+    report = progress or (lambda phase, fraction, metrics: None)
+    catalog = current_catalog(con)
+    card = active_card(con, catalog, model)
+    require_writable(con, catalog, "publishing")
+    check_drift(card, read_schema(con, catalog))
+    require_unclaimed(find_macros(con, [catalog], function_names(card.name)), card.name, made_for=card.name)
+    require_known_format(con, catalog, card.name)
+    artifacts = read_artifacts(con, catalog, card)
+    with task_cursor(con, catalog) as cursor, keyboard_interrupts():
+        store_embeddings(cursor, catalog, card, progress=progress)
+        report("write", 0.0, {})
+        with transaction(cursor):
+            remove_publication(cursor, catalog, card.name)
+            macros = _write(cursor, catalog, card, artifacts)
+            report("write", 1.0, {})
+            report("compare", 0.0, {})
+            parity = measure_parity(cursor, catalog, card, artifacts)
+            _require_parity(card, parity)
+            _record(cursor, catalog, card, parity)
+        report("compare", 1.0, {"seeds": parity.seeds, "difference": parity.largest})
+    return Published(card.name, card.version, macros, parity, time.perf_counter() - started)
+
+
+def publication_sql(con: duckdb.DuckDBPyConnection, model: str) -> str:
+    """The statements that `publish` runs for a model, but for the table of weights: to read, nothing is written.
+
+    What is stored calls the same functions by their full names (`relsql.database.sealed`).
+
+    Raises:
+        ModelError: there is no such model. ArtifactError: it is damaged. MissingExtraError: torch is missing.
+    """
+    catalog = current_catalog(con)
+    card = active_card(con, catalog, model)
+    sql, _ = _plain_sql(con, catalog, card, read_artifacts(con, catalog, card))
+    return "\n".join(f"{statement};\n" for statement in sql.statements(seal=False))
+
+
+def unpublish(con: duckdb.DuckDBPyConnection, model: str) -> None:
+    """Remove a model's plain SQL; the model itself stays.
+
+    Raises:
+        DatabaseError: the database is read-only. ModelError: the model is not published. ArtifactError: it was
+            published by a newer relsql.
+    """
+    catalog = current_catalog(con)
+    require_writable(con, catalog, "unpublishing")
+    name, _ = require_published(con, catalog, model)
+    require_known_format(con, catalog, name)
+    with task_cursor(con, catalog) as cursor, transaction(cursor):
+        remove_publication(cursor, catalog, name)
+
+
+def selftest(con: duckdb.DuckDBPyConnection, model: str) -> Published:
+    """Check all that is stored of a published model, and compare it with torch and onnxruntime.
+
+    The card, the artefacts, all row embeddings, jobs and the published tables, views and macros are compared with their
+    digests. A component that runs for too long is stopped.
+
+    Args:
+        con: a connection whose current database holds the model; it may be read-only.
+        model: its name.
+
+    Raises:
+        ModelError: the model is not published, or an object of it is gone. SchemaDriftError: the tables changed.
+            ArtifactError: the model is damaged. ParityError: the scores differ. ScoringError: a component does not end.
+    """
+    started = time.perf_counter()
+    catalog = current_catalog(con)
+    card = active_card(con, catalog, model)
+    artifacts = read_artifacts(con, catalog, card)
+    without_digest = check_stored(con, catalog, card)
+    _, version = require_published(con, catalog, card.name)
+    if version != card.version:
+        raise ModelError(
+            f"model '{model}' is published as version {version}, while version {card.version} is the active one",
+            fix=f"relsql publish FILE {model}",
+        )
+    check_drift(card, read_schema(con, catalog))
+    without_digest += () if check_publication(con, catalog, card) else ("plain SQL",)
+    with task_cursor(con, catalog) as cursor:
+        try:
+            parity = measure_parity(cursor, catalog, card, artifacts)
+        except (duckdb.CatalogException, duckdb.BinderException) as error:
+            raise changed_sql(model, error) from error
+    _require_parity(card, parity)
+    seconds = time.perf_counter() - started
+    return Published(card.name, version, function_names(card.name), parity, seconds, without_digest)
+
+
+def publish_into(
+    source: Path,
+    target: Path,
+    model: str,
+    *,
+    storage_version: str | None = None,
+    progress: TrainProgress | None = None,
+) -> Published:
+    """Publish a model in a copy of its database; the copy appears when it is complete.
+
+    Args:
+        source: the file with the model; it is only read.
+        target: the new file.
+        model: its name.
+        storage_version: the oldest DuckDB version that can read the copy, see `copy_database`.
+        progress: told about the phases, see `publish`.
+
+    Raises:
+        DatabaseError: source cannot be opened, target exists, or there is no such storage version. Others: as of
+            `publish`.
+    """
+    require_no_log(target)
+    _require_absent(target)
+    draft = draft_path(target)
+    try:
+        copy_database(source, draft, storage_version)
+        with closing(open_database(draft)) as con:
+            published = publish(con, model, progress=progress)
+        _require_absent(target)
+        draft.replace(target)
+    finally:
+        remove_draft(draft)
+    return published
+
+
+def _require_absent(target: Path) -> None:
+    if target.exists():
+        raise DatabaseError(
+            f"file '{target}' exists", expected="a new file", fix=f"--into another file, or rm '{target}'"
+        )
+
+
+def copy_database(source: Path, target: Path, storage_version: str | None = None) -> None:
+    """Copy a DuckDB file into a new one.
+
+    Args:
+        source: the file; it is only read.
+        target: must not exist.
+        storage_version: the oldest DuckDB version that can read the copy: `v1.5.0`; default: DuckDB's own.
+
+    Raises:
+        DatabaseError: source cannot be opened, target exists, or there is no such storage version.
+    """
+    open_database(source, read_only=True).close()
+    require_no_log(target)
+    _require_absent(target)
+    options = f" (STORAGE_VERSION {literal(storage_version)})" if storage_version else ""
+    try:
+        with duckdb.connect() as con:
+            con.execute(f"ATTACH {literal(str(source))} AS relsql_source (READ_ONLY)")
+            con.execute(f"ATTACH {literal(str(target))} AS relsql_target{options}")
+            con.execute("COPY FROM DATABASE relsql_source TO relsql_target")
+    except duckdb.Error as error:
+        remove_draft(target)
+        raise DatabaseError(f"file '{source}' cannot be copied to '{target}': {str(error).splitlines()[0]}") from error
+
+
+def _write(
+    con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, artifacts: Mapping[str, bytes]
+) -> tuple[str, ...]:
+    """Create weights, views and macros; returns the names of the macros."""
+    model, weights = _plain_sql(con, catalog, card, artifacts)
+    create_table(con, catalog, card)
+    con.register(_NEW, weights)
+    try:
+        con.execute(f"CREATE TABLE {qualified(RELSQL_SCHEMA, model.weights_table)} AS FROM {_NEW}")
+    finally:
+        con.unregister(_NEW)
+    for statement in model.statements():
+        con.execute(statement)
+    return function_names(card.name)
+
+
+def _plain_sql(
+    con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, artifacts: Mapping[str, bytes]
+) -> tuple[SqlModel, pa.Table]:
+    """The SQL of a model version, and its table of weights."""
+    try:
+        from exporters.modules import load_modules
+        from exporters.sql import SqlModel
+        from exporters.sql_weights import logarithmic_columns, weights_table
+    except ImportError as error:
+        raise MissingExtraError.for_extra("train", "publishing") from error
+    weights: pa.Table = weights_table(*load_modules(card, artifacts))
+    return SqlModel(card, logarithmic_columns(weights), indexed_columns(con, catalog, card.schema)), weights
+
+
+def _require_parity(card: ModelCard, parity: Parity) -> None:
+    if not parity.largest <= TOLERANCE:
+        raise ParityError(
+            f"model '{card.name}': scores of torch and onnxruntime differ by {parity.torch_onnx:.1e}, of onnxruntime "
+            f"and plain SQL by {parity.onnx_sql:.1e}, on {parity.seeds} seeds",
+            expected=f"at most {TOLERANCE:.0e}",
+            fix=f"relsql publish FILE {card.name}",
+        )
+
+
+def _record(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, parity: Parity) -> None:
+    now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0)
+    table = ensure_table(con, catalog, "publications")
+    values = [card.name, card.version, card.identity, PUBLICATION_FORMAT, now, relsql.__version__]
+    columns = "model, version, identity, format, published, relsql_version"
+    con.execute(f"INSERT INTO {table} ({columns}) VALUES (?, ?, ?, ?, ?, ?)", values)
+    record_objects(con, catalog, card)
+    models = ensure_table(con, catalog, "models")
+    query = f"UPDATE {models} SET sql_difference = ? WHERE name = ? AND version = ?"
+    con.execute(query, [parity.largest, card.name, card.version])

@@ -1,0 +1,1 @@
+"""What the database knows of models: cards, versions, publications, row embeddings."""

@@ -1,0 +1,182 @@
+"""What a model card must satisfy before anything is built from it.
+
+A card may come from a file of somebody else. Its names become parts of SQL and of function names, its numbers sizes of
+arrays. The form of each field is checked when the JSON is read; here is what fields say about one another.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from relsql.gather.node_inputs import NodeInputs
+from relsql.gather.paths import RESERVED_NAMES, Path
+from relsql.schema.tables import Link, Schema, Table
+from relsql.tasks.task import Task
+
+if TYPE_CHECKING:
+    from relsql.registry.card import ModelCard
+
+MAX_CARD_BYTES = 64_000_000
+"""A thousand columns with 64 categories of 100 characters each take 7 MB."""
+
+MAX_WIDTH = 100_000
+"""Of vectors and tokens: more is a typing error, or an attack on the memory."""
+
+MAX_FANOUT = 10_000
+"""Rows of a seed along one path; a call scores 2,048 seeds at once, with 8 bytes for each."""
+
+MAX_VERSION = 999_999_999
+"""What `dnf@VERSION` can name, see `relsql.registry.versions`."""
+
+MAX_DAYS = 10_000_000
+"""Of spans before as_of: 27,000 years, which DuckDB can take off a time."""
+
+_MODEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+_PATH_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+_STEPS = {"entity": 0, "parents": 1, "siblings": 2, "children": 1, "grandchildren": 2, "hub": 3}
+"""Links that a path of each kind walks over; siblings walk over one to the parent and one back."""
+
+
+def card_problem(card: ModelCard) -> str | None:
+    """The first thing that is wrong with a card that could be read; None if nothing is."""
+    return next(_problems(card), None)
+
+
+def _problems(card: ModelCard) -> Iterator[str]:
+    if not _MODEL_NAME.fullmatch(card.name):
+        yield f"name '{card.name}' cannot be part of a function name"
+    if not 1 <= card.version <= MAX_VERSION:
+        yield f"version {card.version} is not from 1 to {MAX_VERSION:,}"
+    yield from _schema_problems(card.schema)
+    yield from _task_problems(card.task, card.schema)
+    yield from _path_problems(card)
+    for key, inputs in card.inputs.items():
+        yield from _input_problems(key, inputs, card.schema)
+    yield from _number_problems(card)
+    for name, digest in card.sha256.items():
+        if not _DIGEST.fullmatch(digest):
+            yield f"artefact {name} has no SHA-256 digest"
+    if card.fingerprint != card.schema.fingerprint():
+        yield "fingerprint is not that of its tables"
+
+
+def _schema_problems(schema: Schema) -> Iterator[str]:
+    for key, table in schema.tables.items():
+        if table.key != key:
+            yield f"table {key} is called {table.key}"
+        names = set(table.column_names)
+        if len(names) < len(table.columns):
+            yield f"table {key} has two columns of one name"
+        yield from _unknown(f"the primary key of {key}", table.primary_key, names)
+        yield from _unknown(f"the time of {key}", (table.time_column,) if table.time_column else (), names)
+    for link in schema.links:
+        yield from _link_problems(link, schema)
+
+
+def _link_problems(link: Link, schema: Schema) -> Iterator[str]:
+    yield from _unknown("a link", (link.child, link.parent), schema.tables)
+    if not link.child_columns or len(link.child_columns) != len(link.parent_columns):
+        yield f"link {link} pairs {len(link.child_columns)} with {len(link.parent_columns)} columns"
+    for key, columns in ((link.child, link.child_columns), (link.parent, link.parent_columns)):
+        if key in schema.tables:
+            yield from _unknown(f"link {link}", columns, schema.tables[key].column_names)
+
+
+def _task_problems(task: Task, schema: Schema) -> Iterator[str]:
+    if task.entity_table not in schema.tables:
+        yield f"the task's entity table '{task.entity_table}' is not among its tables"
+    elif len(schema.tables[task.entity_table].primary_key) != 1:
+        yield f"the task's entity table '{task.entity_table}' has no single key column"
+    for moment in (task.val_timestamp, task.test_timestamp):
+        if moment is not None and moment.tzinfo is not None:
+            yield f"timestamp {moment} has a time zone"
+
+
+def _path_problems(card: ModelCard) -> Iterator[str]:
+    if not card.paths or card.paths[0].kind != "entity" or any(path.kind == "entity" for path in card.paths[1:]):
+        yield "the first path, and no other, must be the entity"
+    names = [path.name for path in card.paths]
+    if len(set(names)) < len(names):
+        yield "two paths have one name"
+    for path in card.paths:
+        if not _PATH_NAME.fullmatch(path.name) or path.name in RESERVED_NAMES:
+            yield f"'{path.name}' cannot be the name of a path"
+        if not 1 <= path.fanout <= MAX_FANOUT:
+            yield f"path {path.name} has fanout {path.fanout}"
+        if not all(0 < days <= MAX_DAYS for days in path.count_days):
+            yield f"path {path.name} counts over spans that are not from 0 to {MAX_DAYS:,} days"
+        if path.data_age and (path.kind != "entity" or not card.schema.timed_tables):
+            yield f"path {path.name} reads how old the data are, which is of the entity where a table has a time"
+        yield from _walk_problems(path, card)
+
+
+def _walk_problems(path: Path, card: ModelCard) -> Iterator[str]:
+    """A path starts at the entity, goes from row to row over known links, and ends at its table."""
+    for link in (*path.links, *path.lookups):
+        if not any(link.same_columns(known) for known in card.schema.links):
+            yield f"path {path.name} walks over the link {link}, which is none of its links"
+    if len(path.links) != _STEPS[path.kind]:
+        yield f"path {path.name} is of kind {path.kind}, but has {len(path.links)} links"
+        return
+    place = card.task.entity_table
+    for position, link in enumerate(path.links):
+        forward = (position == 0 and path.kind in ("parents", "siblings")) or (position == 1 and path.kind == "hub")
+        start, end = (link.child, link.parent) if forward else (link.parent, link.child)
+        if start != place:
+            yield f"path {path.name} goes on from {start} where it is at {place}"
+        place = end
+    if place != path.table:
+        yield f"path {path.name} ends at {place}, not at {path.table}"
+    for link in path.lookups:
+        if link.child != path.table:
+            yield f"path {path.name} looks up {link} from the rows of {path.table}"
+    if path.kind == "hub" and not any(x.kind == "children" and x.links == path.links[:1] for x in card.paths):
+        yield f"path {path.name} has no path to the rows that point at its hub"
+    yield from _unknown(f"path {path.name}", (path.table, *(x.parent for x in path.lookups)), card.inputs)
+
+
+def _input_problems(key: str, inputs: NodeInputs, schema: Schema) -> Iterator[str]:
+    if key not in schema.tables or inputs.table != key:
+        yield f"the inputs of '{key}' are of table '{inputs.table}'"
+        return
+    table: Table = schema.tables[key]
+    yield from _unknown(f"an input of {key}", inputs.columns, table.column_names)
+    for number in inputs.numbers:
+        if number.kind == "data_age":
+            yield f"input {key}.{number.column} is of kind data_age, which is of a path"
+        if len(set(number.categories)) < len(number.categories):
+            yield f"input {key}.{number.column} names a category twice"
+    if table.time_column and (not inputs.numbers or inputs.numbers[0].column != table.time_column):
+        yield f"the first number of {key} is not the age of its rows"
+    for category in inputs.categories:
+        if len(set(category.values)) < len(category.values):
+            yield f"input {key}.{category.column} names a category twice"
+        if any("\x1f" in value or "\0" in value for value in category.values):
+            yield f"input {key}.{category.column} has a category that SQL cannot write"
+
+
+def _number_problems(card: ModelCard) -> Iterator[str]:
+    for name, value, least in (
+        ("channels", card.channels, 1),
+        ("the encoder's width", card.encoder.width, 0),
+        ("the encoder's max_tokens", card.encoder.max_tokens, 2),
+    ):
+        if not least <= value <= MAX_WIDTH:
+            yield f"{name} is {value}"
+    if not all(1 <= window <= MAX_WIDTH for window in card.windows):
+        yield f"the windows are {', '.join(map(str, card.windows))}"
+    if card.stale_after_days is not None and not math.isfinite(card.stale_after_days):
+        yield f"stale_after_days is {card.stale_after_days}"
+    if card.trained_until.tzinfo is not None or card.created.tzinfo is not None:
+        yield "its times have a time zone"
+
+
+def _unknown(where: str, names: Iterable[str], known: Iterable[str]) -> Iterator[str]:
+    missing = sorted(set(names) - set(known))
+    if missing:
+        yield f"{where} names '{missing[0]}', which it does not describe"

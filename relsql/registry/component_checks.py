@@ -1,0 +1,246 @@
+"""Check the ONNX components of a model before anything of them runs.
+
+A file that comes from elsewhere may hold a component that loops for years, reads other files or expects other inputs
+than the card says. What our exporters write is a small part of ONNX: only that part is accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from relsql.errors import ArtifactError
+from relsql.gather.blocks import BlockLayout, category_count
+from relsql.gather.graph_inputs import (
+    message_input_name,
+    path_component,
+    path_input_names,
+    table_input_names,
+    tables_of,
+)
+from relsql.registry.card import ModelCard, layouts_of
+from relsql.registry.onnx_reader import OnnxFormatError, read_onnx
+
+MAX_COMPONENT_BYTES = 2_000_000_000
+"""The most that a protocol buffer can hold. bart-large in float32 takes 0.8 GB."""
+
+MAX_NODES = 100_000
+"""A network over twelve paths has 3,000."""
+
+OPSETS = range(13, 24)
+"""Versions of the standard operators in which those below mean the same."""
+
+OPERATORS = frozenset(
+    {
+        "Abs",
+        "Add",
+        "And",
+        "Cast",
+        "CastLike",
+        "Clip",
+        "Concat",
+        "Constant",
+        "ConstantOfShape",
+        "Cos",
+        "Div",
+        "Equal",
+        "Erf",
+        "Exp",
+        "Expand",
+        "Floor",
+        "Gather",
+        "GatherElements",
+        "GatherND",
+        "Gelu",
+        "Gemm",
+        "Greater",
+        "GreaterOrEqual",
+        "Identity",
+        "IsInf",
+        "IsNaN",
+        "LayerNormalization",
+        "Less",
+        "LessOrEqual",
+        "Log",
+        "MatMul",
+        "Max",
+        "Min",
+        "Mul",
+        "Neg",
+        "Not",
+        "Or",
+        "Pad",
+        "Pow",
+        "Range",
+        "Reciprocal",
+        "ReduceMax",
+        "ReduceMean",
+        "ReduceMin",
+        "ReduceSum",
+        "Relu",
+        "Reshape",
+        "Round",
+        "ScatterElements",
+        "ScatterND",
+        "Shape",
+        "Sigmoid",
+        "Sign",
+        "Sin",
+        "Slice",
+        "Softmax",
+        "Split",
+        "Sqrt",
+        "Squeeze",
+        "Sub",
+        "Sum",
+        "Tanh",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+        "Where",
+    }
+)
+"""The standard operators that exports of our networks consist of. None of them has a subgraph, keeps a state, draws
+random numbers or reads a file."""
+
+FLOAT, INT64 = "tensor(float)", "tensor(int64)"
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """An input or output of a component: its name, its type as onnxruntime writes it, and the lengths of its axes.
+
+    An axis whose length depends on the batch is None.
+    """
+
+    name: str
+    type: str
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a component of a model takes and returns. Inputs that do not matter to it may be missing."""
+
+    inputs: tuple[Tensor, ...]
+    output: Tensor
+
+
+def check_component(name: str, content: bytes, *, model: str, task: str) -> None:
+    """Refuse a component that does anything our exporters do not write.
+
+    Raises:
+        ArtifactError: it does, or it is no ONNX model.
+    """
+    refuse = partial(_refused, name, model, task)
+    if len(content) > MAX_COMPONENT_BYTES:
+        raise refuse(f"has {len(content):,} bytes", f"at most {MAX_COMPONENT_BYTES:,}")
+    try:
+        found = read_onnx(content)
+    except OnnxFormatError as error:
+        raise refuse(f"is no ONNX model: {error}", "an ONNX model") from error
+    if found.extras:
+        raise refuse(f"has a {min(found.extras)}", "operators and weights only")
+    if set(found.opsets) != {""} or found.opsets[""] not in OPSETS:
+        listed = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in sorted(found.opsets.items()))
+        raise refuse(f"uses the operators of {listed or 'no version'}", f"ai.onnx {OPSETS[0]} to {OPSETS[-1]}")
+    unknown = sorted(set(found.operators) - OPERATORS)
+    if unknown:
+        raise refuse(f"has the operator {unknown[0]}", "operators that relsql exports")
+    if len(found.operators) > MAX_NODES:
+        raise refuse(f"has {len(found.operators):,} nodes", f"at most {MAX_NODES:,}")
+
+
+def check_signature(
+    name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], expected: Signature, *, model: str, task: str
+) -> None:
+    """Refuse a component whose inputs or outputs are not those that the card implies.
+
+    Raises:
+        ArtifactError: a name, the order, a type or a shape differs.
+    """
+    refuse = partial(_refused, name, model, task)
+    wanted = {tensor.name: position for position, tensor in enumerate(expected.inputs)}
+    for tensor in inputs:
+        if tensor.name not in wanted:
+            raise refuse(f"has an input '{tensor.name}'", f"one of: {', '.join(wanted)}")
+        _check_tensor(tensor, expected.inputs[wanted[tensor.name]], "input", refuse)
+    order = [wanted[tensor.name] for tensor in inputs]
+    if order != sorted(set(order)):
+        raise refuse("has its inputs in another order", f"the order {', '.join(wanted)}")
+    if [tensor.name for tensor in outputs] != [expected.output.name]:
+        raise refuse(
+            f"has the outputs {', '.join(tensor.name for tensor in outputs) or 'none'}", f"'{expected.output.name}'"
+        )
+    _check_tensor(outputs[0], expected.output, "output", refuse)
+
+
+def signature_of(card: ModelCard, name: str) -> Signature | None:
+    """What the component called `name` of a model takes and returns; None if the model has no such component."""
+    layouts = layouts_of(card.paths, card.inputs)
+    width, channels = card.encoder.width, card.channels
+    if name == "encoder.onnx":
+        tokens = tuple(Tensor(x, INT64, (None, None)) for x in ("input_ids", "attention_mask"))
+        return Signature(tokens, Tensor("row_embedding", FLOAT, (None, width)))
+    if name == "head.onnx":
+        inputs = (Tensor("state", FLOAT, (None, channels)), Tensor("as_of_days", FLOAT, (None,)))
+        return Signature(inputs, Tensor("score", FLOAT, (None,)))
+    graph = _graph_inputs(layouts, width, channels)
+    if name == "graph.onnx":
+        return Signature(graph, Tensor("state", FLOAT, (None, channels)))
+    for layout in layouts:
+        if layout.shared and name == path_component(layout.name):
+            return Signature(graph, Tensor(f"message of {layout.name}", FLOAT, (None, channels)))
+    return None
+
+
+def _graph_inputs(layouts: Sequence[BlockLayout], width: int, channels: int) -> tuple[Tensor, ...]:
+    """The inputs of the graph network, see `relsql.gather.graph_inputs.graph_input_names`."""
+    inputs = [Tensor("embeddings", FLOAT, (None, width))]
+    for table in tables_of(layouts):
+        shapes: dict[str, tuple[int | None, ...]] = {
+            "numbers": (None, len(table.static_numbers)),
+            "categories": (None, category_count(table)),
+            "texts": (None,),
+        }
+        inputs += [_tensor(name, shapes) for name in table_input_names(table)]
+    for layout in layouts:
+        shapes = {
+            "rows": (len(layout.segments), None),
+            "places": (None, layout.fanout),
+            "ages": (None, layout.ages_width),
+            "totals": (None, layout.counts_width),
+        }
+        inputs += [_tensor(name, shapes) for name in path_input_names(layout)]
+    inputs += [Tensor(message_input_name(x.name), FLOAT, (None, channels)) for x in layouts if x.shared]
+    return tuple(inputs)
+
+
+def _tensor(name: str, shapes: dict[str, tuple[int | None, ...]]) -> Tensor:
+    kind = name.rpartition(".")[2]
+    return Tensor(name, INT64 if kind in ("categories", "texts", "rows", "places") else FLOAT, shapes[kind])
+
+
+def _check_tensor(found: Tensor, expected: Tensor, role: str, refuse: partial[ArtifactError]) -> None:
+    same_axes = len(found.shape) == len(expected.shape) and all(
+        # Not every exporter writes down that an axis is empty.
+        want is None or have == want or (want == 0 and have is None)
+        for have, want in zip(found.shape, expected.shape, strict=True)
+    )
+    if found.type != expected.type or not same_axes:
+        raise refuse(
+            f"has the {role} '{found.name}' as {_described(found)}", f"{_described(expected)}, as the card says"
+        )
+
+
+def _described(tensor: Tensor) -> str:
+    return f"{tensor.type} [{', '.join('n' if axis is None else str(axis) for axis in tensor.shape)}]"
+
+
+def _refused(name: str, model: str, task: str, problem: str, expected: str) -> ArtifactError:
+    return ArtifactError(
+        f"model '{model}': component {name} {problem}",
+        expected=expected,
+        fix=f"relsql train FILE {task} --name {model}",
+    )

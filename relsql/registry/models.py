@@ -1,0 +1,374 @@
+"""The registry: models and their artefacts as rows of schema `relsql`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+import duckdb
+
+from relsql.database.names import fold, stored_name
+from relsql.database.store import SealedRow, ensure_table, has_column, read_sealed, relsql_table, rows_sql, seal_rows
+from relsql.errors import ArtifactError, ModelError, SchemaDriftError, nearest
+from relsql.gather.blocks import FloatArray
+from relsql.registry.card import ModelCard
+from relsql.registry.publications import published
+from relsql.registry.row_embeddings import add_embeddings, check_embeddings, create_table, drop_embeddings
+from relsql.registry.score_jobs import check_job_row
+from relsql.registry.versions import BEST, choose_version, parse_reference, require_new_name
+from relsql.schema.tables import Schema, has_relsql_table
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """One row of `relsql.models`.
+
+    `status` is `active` (what `predict_<name>` calls) or `retired`. `activated` says when the version last became the
+    active one, UTC, and `request` what it was trained from, see `relsql.training.fingerprint`; earlier builds noted
+    neither. A row that was damaged has `?` for a text that is gone, and no metrics; `read_card` is what refuses it.
+    """
+
+    name: str
+    version: int
+    status: str
+    task: str
+    task_type: str
+    created: datetime | None
+    metrics: dict[str, float]
+    sha256: str
+    activated: datetime | None
+    request: str | None
+
+
+def read_models(con: duckdb.DuckDBPyConnection, catalog: str) -> tuple[ModelRow, ...]:
+    """All model versions, by name and version."""
+    if not has_relsql_table(con, catalog, "models"):
+        return ()
+    query = f"""SELECT name, version, status, task, task_type, created, metrics, sha256, activated, request
+                FROM {rows_sql(catalog, "models")} ORDER BY name ASC, version ASC"""
+    rows = con.execute(query).fetchall()
+    return tuple(_model_row(*row) for row in rows)
+
+
+def _model_row(
+    name: str | None,
+    version: int | None,
+    status: str | None,
+    task: str | None,
+    task_type: str | None,
+    created: datetime | None,
+    metrics: str | None,
+    sha256: str | None,
+    activated: datetime | None,
+    request: str | None,
+) -> ModelRow:
+    """A row as it is stored, damaged or not: what lists and repairs models has to read those too."""
+    return ModelRow(
+        name or "?",
+        version or 0,
+        status or "?",
+        task or "?",
+        task_type or "?",
+        created,
+        _metrics(metrics),
+        sha256 or "?",
+        activated,
+        request,
+    )
+
+
+def _metrics(text: str | None) -> dict[str, float]:
+    try:
+        found = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) and all(isinstance(x, int | float) for x in found.values()) else {}
+
+
+def read_versions(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> tuple[ModelRow, ...]:
+    """All versions of the model that `name` refers to, in any case of its letters, by number.
+
+    Raises:
+        ModelError: there is no model of this name.
+    """
+    models = read_models(con, catalog)
+    found = stored_name(name, {model.name for model in models})
+    if found is None:
+        raise ModelError(
+            f"model '{name}' does not exist in database '{catalog}'",
+            expected=nearest(name, {model.name for model in models}),
+            fix=f"relsql train FILE TASK --name {name}",
+        )
+    return tuple(model for model in models if model.name == found)
+
+
+def find_model(con: duckdb.DuckDBPyConnection, catalog: str, reference: str) -> ModelRow:
+    """The version that a reference names: `dnf` the active one, `dnf@2`, `dnf@best`, `dnf@previous`.
+
+    Raises:
+        ModelError: there is no such model or version. ArtifactError: the registry does not say which one is active.
+    """
+    wanted = parse_reference(reference)
+    versions = read_versions(con, catalog, wanted.name)
+    if not isinstance(wanted.version, int):
+        check_active(versions)
+    return choose_version(wanted, versions, readable_cards(con, catalog, versions) if wanted.version == BEST else {})
+
+
+def active_card(con: duckdb.DuckDBPyConnection, catalog: str, reference: str) -> ModelCard:
+    """The card of the version that a reference names, of the active one for a mere name.
+
+    Raises:
+        ModelError: there is no such model or version. ArtifactError: its card cannot be read.
+    """
+    model = find_model(con, catalog, reference)
+    return read_card(con, catalog, model.name, model.version)
+
+
+def check_active(versions: Sequence[ModelRow]) -> None:
+    """Check that at most one version of a model is active, and that it is the one that became so last.
+
+    Raises:
+        ArtifactError: several are, or the order of their times says another.
+    """
+    active = [model for model in versions if model.status == "active"]
+    if not active:
+        return
+    name, listed = active[0].name, " and ".join(str(model.version) for model in active)
+    if len(active) > 1:
+        problem = f"model '{name}' has {len(active)} active versions, {listed}"
+        raise ArtifactError(problem, expected="one", fix=f"relsql promote FILE {name} VERSION")
+    latest = max((model.activated for model in versions if model.activated), default=None)
+    if latest is not None and active[0].activated != latest:
+        raise ArtifactError(
+            f"model '{name}': version {listed} is active, but another one was made active after it",
+            expected="the active version to be the last one that became so",
+            fix=f"relsql promote FILE {name} VERSION",
+        )
+
+
+def read_card(con: duckdb.DuckDBPyConnection, catalog: str, name: str, version: int) -> ModelCard:
+    """The card of one model version, after its row was checked.
+
+    Raises:
+        ModelError: there is no such version. ArtifactError: its row or card is damaged, or the card is too new.
+    """
+    rows = read_sealed(con, catalog, "models", "name = ? AND version = ?", [name, version])
+    if not rows:
+        raise ModelError(f"model '{name}' has no version {version}", fix="relsql models FILE")
+    if len(rows) > 1:
+        raise _damaged_row(name, version, rows[0], f"is there {len(rows)} times")
+    [row] = rows
+    if row.values["card"] is None:
+        raise _damaged_row(name, version, row, "has no card")
+    try:
+        card = ModelCard.from_json(row.values["card"], database_path(con, catalog))
+    except ArtifactError as error:
+        fix = (error.fix or "").replace("TASK --name NAME", f"{row.values['task'] or 'TASK'} --name {name}")
+        problem = f"model '{name}' version {version}: {error.problem}"
+        raise ArtifactError(problem, expected=error.expected, fix=fix) from error
+    if row.intact is False:
+        raise _damaged_row(name, version, row, "does not have the digest that was written with it")
+    for column, expected in (
+        ("name", card.name),
+        ("version", card.version),
+        ("task", card.task.name),
+        ("task_type", card.task.task_type),
+        ("sha256", card.identity),
+    ):
+        if row.values[column] != expected:
+            raise _damaged_row(name, version, row, f"has the {column} {row.values[column]}, its card {expected}")
+    return card
+
+
+def _damaged_row(name: str, version: int, row: SealedRow, problem: str) -> ArtifactError:
+    task = row.values["task"] or "TASK"
+    return ArtifactError(
+        f"the row of model '{name}' version {version} in relsql.models is damaged: it {problem}",
+        expected="the row that training wrote",
+        fix=f"relsql train FILE {task} --name {name}",
+    )
+
+
+def database_path(con: duckdb.DuckDBPyConnection, catalog: str) -> str:
+    """Where a database is stored: its path, or its name if it is in memory."""
+    rows = con.execute("SELECT path FROM system.main.duckdb_databases() WHERE database_name = ?", [catalog]).fetchall()
+    return os.path.realpath(rows[0][0]) if rows and rows[0][0] else f":memory:{catalog}"
+
+
+def readable_cards(con: duckdb.DuckDBPyConnection, catalog: str, versions: Sequence[ModelRow]) -> dict[int, ModelCard]:
+    """The cards of versions of a model by number, without those that this relsql cannot read."""
+    cards = {}
+    for model in versions:
+        try:
+            cards[model.version] = read_card(con, catalog, model.name, model.version)
+        except (ArtifactError, ModelError):
+            continue
+    return cards
+
+
+def read_artifacts(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> dict[str, bytes]:
+    """The artefacts of a model version, each checked against the digest in its card.
+
+    Raises:
+        ArtifactError: one is missing or its bytes do not have the digest.
+    """
+    query = f"SELECT name, bytes FROM {relsql_table(catalog, 'artifacts')} WHERE model = ? AND version = ?"
+    rows = con.execute(query, [card.name, card.version]).fetchall()
+    found = {name: bytes(content) for name, content in rows if content is not None}
+    for name, digest in card.sha256.items():
+        retrain = f"relsql train FILE {card.task.name} --name {card.name}"
+        if name not in found:
+            raise ArtifactError(f"model '{card.name}' version {card.version}: artefact {name} is missing", fix=retrain)
+        actual = hashlib.sha256(found[name]).hexdigest()
+        if actual != digest:
+            raise ArtifactError(
+                f"model '{card.name}' version {card.version}: artefact {name} is damaged (SHA-256 {actual[:12]}...)",
+                expected=f"SHA-256 {digest[:12]}...",
+                fix=retrain,
+            )
+    return {name: found[name] for name in card.sha256}
+
+
+def find_damage(con: duckdb.DuckDBPyConnection, catalog: str, models: Sequence[ModelRow]) -> list[str]:
+    """What is wrong with the rows and cards of models, one line each; nothing of them is run."""
+    found: dict[str, None] = {}
+    for model in models:
+        try:
+            check_active([other for other in models if other.name == model.name])
+            read_card(con, catalog, model.name, model.version)
+        except (ArtifactError, ModelError) as error:
+            found[str(error)] = None
+    return list(found)
+
+
+def check_stored(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> tuple[str, ...]:
+    """Check all that is stored of a version beside its artefacts; returns what has no digests yet.
+
+    Raises:
+        ArtifactError: something is damaged.
+    """
+    without = [] if has_column(con, catalog, "models", "digest") else ["card"]
+    without += [] if check_embeddings(con, catalog, card) else ["row embeddings"]
+    if has_relsql_table(con, catalog, "score_jobs"):
+        for row in read_sealed(con, catalog, "score_jobs", "model = ?", [card.name]):
+            check_job_row(row)
+    return tuple(without)
+
+
+def find_trained(con: duckdb.DuckDBPyConnection, catalog: str, name: str, request: str) -> ModelRow | None:
+    """The version of a model that was trained from a request: the active one if it was, else the newest.
+
+    One whose card or artefacts are damaged does not count: training is what repairs it.
+    """
+    found = [model for model in read_models(con, catalog) if (model.name, model.request) == (name, request)]
+    for model in sorted(found, key=lambda model: (model.status == "active", model.version), reverse=True):
+        try:
+            read_artifacts(con, catalog, read_card(con, catalog, name, model.version))
+        except (ArtifactError, ModelError):
+            continue
+        return model
+    return None
+
+
+def next_version(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> int:
+    """One more than the highest version that a model had: numbers of versions that were dropped are not given again."""
+    numbers = [model.version for model in read_models(con, catalog) if model.name == name and model.version > 0]
+    if has_relsql_table(con, catalog, "runs"):
+        runs = relsql_table(catalog, "runs")
+        query = f"SELECT system.main.max(version) FROM {runs} WHERE model = ? AND version IS NOT NULL"
+        numbers += [number for (number,) in con.execute(query, [name]).fetchall() if number]
+    return max(numbers, default=0) + 1
+
+
+def save_model(
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    card: ModelCard,
+    artifacts: Mapping[str, bytes],
+    texts: Sequence[str],
+    embeddings: FloatArray,
+    *,
+    request: str | None = None,
+) -> None:
+    """Write a model version and make it the active one. The caller owns the transaction.
+
+    `request` says what it was trained from, see `relsql.training.fingerprint`; None: nothing that could be asked for
+    again.
+
+    Raises:
+        ModelError: another model has got one of its functions meanwhile.
+    """
+    require_new_name(card.name, {model.name for model in read_models(con, catalog)})
+    models = ensure_table(con, catalog, "models")
+    values = [card.name, card.version, "retired", card.task.name, card.task.task_type, card.created]
+    values += [json.dumps(card.metrics), card.to_json(), card.identity, None, request]
+    columns = "name, version, status, task, task_type, created, metrics, card, sha256, activated, request"
+    con.execute(f"INSERT INTO {models} ({columns}) VALUES ({', '.join('?' * len(values))})", values)
+    seal_rows(con, catalog, "models", "name = ? AND version = ?", [card.name, card.version])
+    activate(con, catalog, card.name, card.version)
+    stored = ensure_table(con, catalog, "artifacts")
+    for name, content in artifacts.items():
+        con.execute(
+            f"INSERT INTO {stored} VALUES (?, ?, ?, ?, ?)", [card.name, card.version, name, content, card.sha256[name]]
+        )
+    # Embeddings of retired versions are only a cache; they are encoded again if such a version is called. Plain SQL
+    # cannot encode.
+    found = published(con, catalog, card.name)
+    drop_embeddings(con, catalog, card.name, keep=found[1] if found else None)
+    add_embeddings(con, create_table(con, catalog, card), card, texts, embeddings)
+
+
+def activate(con: duckdb.DuckDBPyConnection, catalog: str, name: str, version: int) -> None:
+    """Make a version the active one of its model. The caller owns the transaction."""
+    models = ensure_table(con, catalog, "models")
+    [(latest,)] = con.execute(f"SELECT system.main.max(activated) FROM {models} WHERE name = ?", [name]).fetchall()
+    # Never at or before the one that it follows, whatever the clock says: the order of these times is what counts.
+    now = datetime.now(UTC).replace(tzinfo=None)
+    moment = max(now, latest + timedelta(microseconds=1)) if latest else now
+    con.execute(f"UPDATE {models} SET status = 'retired' WHERE name = ? AND status = 'active'", [name])
+    query = f"UPDATE {models} SET status = 'active', activated = ? WHERE name = ? AND version = ?"
+    con.execute(query, [moment, name, version])
+
+
+def check_drift(card: ModelCard, schema: Schema) -> None:
+    """Check that the tables still have everything that the model reads.
+
+    Raises:
+        SchemaDriftError: tables or columns are gone, or changed their type.
+    """
+    problems = []
+    for key, trained in card.schema.tables.items():
+        current = schema.find(key)
+        if current is None:
+            problems.append(f"table {key} is missing")
+            continue
+        types = {fold(column.name): column.type for column in current.columns}
+        for column in trained.columns:
+            found = types.get(fold(column.name))
+            if found is None:
+                problems.append(f"column {key}.{column.name} is missing")
+            elif found != column.type:
+                problems.append(f"column {key}.{column.name} is {found}, was {column.type}")
+    if problems:
+        raise SchemaDriftError(
+            f"the tables changed since model '{card.name}' was trained: {'; '.join(problems)}",
+            fix=f"relsql train FILE {card.task.name} --name {card.name}",
+        )
+
+
+def used_schema(schema: Schema, tables: Sequence[str], columns: Mapping[str, Sequence[str]]) -> Schema:
+    """The part of a schema that a model reads: some tables, and of those keys, times, link and input columns."""
+    chosen = {}
+    links = tuple(link for link in schema.links if link.child in tables and link.parent in tables)
+    for key in tables:
+        table = schema.table(key)
+        needed = {*table.primary_key, table.time_column, *columns.get(key, ())}
+        needed |= {c for link in links if link.child == key for c in link.child_columns}
+        needed |= {c for link in links if link.parent == key for c in link.parent_columns}
+        chosen[key] = replace(table, columns=tuple(c for c in table.columns if c.name in needed))
+    return Schema(chosen, links)

@@ -1,0 +1,163 @@
+"""Change which version of a model is active, and drop versions; either is one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import duckdb
+
+from relsql.database.names import current_catalog
+from relsql.database.store import relsql_table, require_writable, transaction
+from relsql.errors import ArtifactError, ModelError
+from relsql.registry.models import (
+    ModelRow,
+    activate,
+    check_active,
+    check_drift,
+    find_model,
+    read_artifacts,
+    read_card,
+    read_versions,
+    readable_cards,
+)
+from relsql.registry.publications import published, remove_publication
+from relsql.registry.row_embeddings import drop_embeddings
+from relsql.registry.versions import BEST, Comparison, compare_versions, parse_reference
+from relsql.schema.tables import has_relsql_table, read_schema
+from relsql.tasks.splits import task_cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """What `promote` did.
+
+    Attributes:
+        name: of the model.
+        version: the active version now.
+        replaced: the version that was active before, if one was; equal to `version` if nothing was changed.
+        metrics: of the version, on the validation split.
+        published: the version that plain SQL scores with, if the model is published; promoting leaves it as it is.
+        comparison: the versions that `best` was chosen from.
+    """
+
+    name: str
+    version: int
+    replaced: int | None
+    metrics: dict[str, float]
+    published: int | None = None
+    comparison: Comparison | None = None
+
+
+def promote(con: duckdb.DuckDBPyConnection, name: str, version: int | str) -> Promotion:
+    """Make a version of a model the active one, which `predict_<name>` calls where the model is attached from then on.
+
+    The row embeddings of all versions stay as they are; `relsql.refresh` fills in those that the version lacks.
+
+    Args:
+        con: a connection whose current database holds the model; its transaction state is left alone.
+        name: of the model.
+        version: a number, `best` by the validation metric among versions that were validated on the same labels as the
+            active one, or `previous`: the version that was active before.
+
+    Raises:
+        ModelError: there is no such model or version. SchemaDriftError: its tables changed. ArtifactError: it is
+            damaged. DatabaseError: the database is read-only.
+    """
+    catalog = current_catalog(con)
+    require_writable(con, catalog, "promoting a version")
+    with task_cursor(con, catalog) as cursor, transaction(cursor):
+        versions = read_versions(cursor, catalog, name)
+        name = versions[0].name
+        chosen = find_model(cursor, catalog, f"{name}@{version}")
+        cards = readable_cards(cursor, catalog, versions) if version == BEST else {}
+        comparison = compare_versions(versions, cards) if version == BEST else None
+        if chosen.status != "active" or not _is_settled(versions):
+            card = read_card(cursor, catalog, name, chosen.version)
+            check_drift(card, read_schema(cursor, catalog))
+            read_artifacts(cursor, catalog, card)
+            activate(cursor, catalog, name, chosen.version)
+        found = published(cursor, catalog, name)
+    replaced = next((model.version for model in versions if model.status == "active"), None)
+    return Promotion(name, chosen.version, replaced, chosen.metrics, found[0] if found else None, comparison)
+
+
+def _is_settled(versions: tuple[ModelRow, ...]) -> bool:
+    """True if the registry says which version is active; promoting a version is what repairs it."""
+    try:
+        check_active(versions)
+    except ArtifactError:
+        return False
+    return True
+
+
+def drop(con: duckdb.DuckDBPyConnection, model: str, *, all_versions: bool = False) -> tuple[int, ...]:
+    """Remove a version of a model that is not active, or a model with all its versions.
+
+    Its rows in `relsql.models` and `relsql.artifacts` go, its row embeddings, and the fingerprints of score tables that
+    it has written. Score tables and the records of training runs stay.
+
+    Args:
+        con: a connection whose current database holds the model; its transaction state is left alone.
+        model: `dnf@1`, or `dnf` with `all_versions`.
+        all_versions: drop the whole model.
+
+    Returns:
+        The numbers of the versions that were dropped.
+
+    Raises:
+        ModelError: there is no such version, it is active, or a whole model is named without `all_versions`.
+        DatabaseError: the database is read-only.
+    """
+    catalog = current_catalog(con)
+    require_writable(con, catalog, "dropping a model")
+    with task_cursor(con, catalog) as cursor, transaction(cursor):
+        doomed = versions_to_drop(cursor, catalog, model, all_versions=all_versions)
+        for version in doomed:
+            _drop_version(cursor, catalog, version)
+    return tuple(version.version for version in doomed)
+
+
+def versions_to_drop(
+    con: duckdb.DuckDBPyConnection, catalog: str, model: str, *, all_versions: bool = False
+) -> tuple[ModelRow, ...]:
+    """The versions that `drop` would remove; arguments and errors as of `drop`."""
+    reference = parse_reference(model)
+    versions = read_versions(con, catalog, reference.name)
+    name = versions[0].name
+    if all_versions and reference.version is not None:
+        raise ModelError(
+            f"'{model}' names one version, not all of model '{name}'",
+            expected=f"one of the two: {model}, or {name} with all versions",
+            fix=f"relsql drop FILE {name} --all",
+        )
+    if all_versions:
+        return versions
+    if reference.version is None:
+        raise ModelError(
+            f"model '{name}' is not dropped as a whole without being told so",
+            expected=f"one of {', '.join(f'{name}@{version.version}' for version in versions)}, or --all",
+            fix=f"relsql drop FILE {name} --all",
+        )
+    chosen = find_model(con, catalog, model)
+    if chosen.status == "active":
+        others = len(versions) > 1
+        raise ModelError(
+            f"version {chosen.version} of model '{name}' is {'active' if others else 'the only one'}",
+            expected="another version to be active" if others else "--all to drop the model",
+            fix=f"relsql promote FILE {name} previous" if others else f"relsql drop FILE {name} --all",
+        )
+    return (chosen,)
+
+
+def _drop_version(con: duckdb.DuckDBPyConnection, catalog: str, model: ModelRow) -> None:
+    """Remove all that belongs to a version. The caller owns the transaction."""
+    key = [model.name, model.version]
+    if published(con, catalog, model.name) == (model.version, model.sha256):
+        remove_publication(con, catalog, model.name)
+    drop_embeddings(con, catalog, model.name, model.version)
+    if has_relsql_table(con, catalog, "score_fingerprints"):
+        jobs = f"SELECT target FROM {relsql_table(catalog, 'score_jobs')} WHERE identity = ?"
+        fingerprints = relsql_table(catalog, "score_fingerprints")
+        con.execute(f"DELETE FROM {fingerprints} WHERE target IN ({jobs})", [model.sha256])
+    con.execute(f"DELETE FROM {relsql_table(catalog, 'artifacts')} WHERE model = ? AND version = ?", key)
+    con.execute(f"DELETE FROM {relsql_table(catalog, 'models')} WHERE name = ? AND version = ?", key)

@@ -1,0 +1,189 @@
+"""References to models: `dnf` is the active version; `dnf@2`, `dnf@best` and `dnf@previous` are others, or the same."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from relsql.database.names import fold
+from relsql.errors import ModelError
+
+if TYPE_CHECKING:
+    from relsql.registry.card import ModelCard
+    from relsql.registry.models import ModelRow
+
+BEST, PREVIOUS = "best", "previous"
+_VERSION = re.compile(rf"{BEST}|{PREVIOUS}|[1-9][0-9]{{0,8}}")
+_HIGHER_IS_BETTER = frozenset(("val_roc_auc",))
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReference:
+    """A model and one of its versions: a number, `best`, `previous`, or None for the active one."""
+
+    name: str
+    version: int | str | None = None
+
+    def function_suffix(self, version: int) -> str:
+        """What follows `predict_` in the functions of the version found: `dnf`, or `dnf_v2` where it is asked for."""
+        return self.name if self.version is None else f"{self.name}_v{version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Versions by one validation metric.
+
+    Attributes:
+        metric: its name, `val_roc_auc`.
+        values: metric by version, the best first.
+        left_out: versions that were validated on other labels, or whose card cannot be read.
+    """
+
+    metric: str
+    values: dict[int, float]
+    left_out: tuple[int, ...]
+
+    def __str__(self) -> str:
+        direction = "higher" if self.metric in _HIGHER_IS_BETTER else "lower"
+        listed = ", ".join(f"version {version} {value:.4g}" for version, value in self.values.items())
+        rest = ", ".join(map(str, self.left_out))
+        return f"{self.metric}, {direction} is better: {listed}" + (
+            f"; validated on other labels, not compared: {rest}" if rest else ""
+        )
+
+
+def parse_reference(text: str) -> ModelReference:
+    """Read `NAME` or `NAME@VERSION`.
+
+    Raises:
+        ModelError: VERSION is neither a number nor `best` nor `previous`.
+    """
+    name, at, version = text.partition("@")
+    if at and not _VERSION.fullmatch(version):
+        raise ModelError(
+            f"'{text}' names no version of model '{name}'",
+            expected=f"{name}@1, {name}@{BEST} or {name}@{PREVIOUS}",
+            fix="relsql models FILE",
+        )
+    return ModelReference(name, int(version) if version.isdigit() else version or None)
+
+
+def suffix_of(text: str, name: str, version: int) -> str:
+    """What follows `predict_` in the functions of the version that `text` refers to: version `version` of `name`."""
+    return replace(parse_reference(text), name=name).function_suffix(version)
+
+
+def function_names(suffix: str) -> tuple[str, ...]:
+    """The functions that are called by a model's name, or by `dnf_v2`: `predict_dnf`, and so on."""
+    return tuple(f"predict_{suffix}{kind}" for kind in ("", "_full", "_batch"))
+
+
+def shared_function(suffix: str, other: str) -> str | None:
+    """A function that two models would both have, or None: `churn` and `Churn`, or `dnf_full` and `dnf`."""
+    theirs = set(map(fold, function_names(other)))
+    return next((name for name in function_names(suffix) if fold(name) in theirs), None)
+
+
+def require_new_name(name: str, models: Iterable[str]) -> None:
+    """Check that the functions of a new model would not be those of another one.
+
+    Raises:
+        ModelError: they would.
+    """
+    for other in sorted(set(models) - {name}):
+        shared = shared_function(name, other)
+        if shared:
+            raise ModelError(
+                f"a model '{name}' would have the function {shared}, which belongs to model '{other}'",
+                expected=f"'{other}' for a new version of that model, or another name",
+                fix=f"relsql train FILE TASK --name {other}",
+            )
+
+
+def choose_version(reference: ModelReference, versions: Sequence[ModelRow], cards: Mapping[int, ModelCard]) -> ModelRow:
+    """The version that a reference names, out of the versions of its model.
+
+    Args:
+        reference: names the model whose versions these are.
+        versions: at least one.
+        cards: those of the versions by number, as far as they can be read; only looked at for `best`.
+
+    Raises:
+        ModelError: there is no such version.
+    """
+    if reference.version is None:
+        return _active(versions)
+    if reference.version == PREVIOUS:
+        return _previous(versions)
+    number = reference.version
+    if number == BEST:
+        number = next(iter(compare_versions(versions, cards).values))
+    found = [model for model in versions if model.version == number]
+    if not found:
+        raise ModelError(
+            f"model '{reference.name}' has no version {number}",
+            expected=f"one of: {', '.join(str(model.version) for model in versions)}",
+            fix="relsql models FILE",
+        )
+    return found[0]
+
+
+def compare_versions(versions: Sequence[ModelRow], cards: Mapping[int, ModelCard]) -> Comparison:
+    """Compare versions of a model with the active one: those of the same task, split timestamps and regime.
+
+    Others were validated on other labels or other data, so that their metric says something else. Equal versions keep
+    the active one in front, then the newest.
+
+    Raises:
+        ModelError: the active version has no validation metric, or its card cannot be read.
+    """
+    active = _active(versions)
+    metric = main_metric(active.metrics)
+    if metric is None or active.version not in cards:
+        raise ModelError(
+            f"version {active.version} of model '{active.name}' cannot be compared with others",
+            expected="a card that can be read and a validation metric",
+            fix=f"relsql promote FILE {active.name} VERSION",
+        )
+    asked = _validated_on(cards[active.version])
+    same = {version for version, card in cards.items() if _validated_on(card) == asked}
+    comparable = [model for model in versions if model.version in same and model.metrics.get(metric) is not None]
+    sign = -1 if metric in _HIGHER_IS_BETTER else 1
+    comparable.sort(key=lambda model: (sign * model.metrics[metric], model.status != "active", -model.version))
+    values = {model.version: model.metrics[metric] for model in comparable}
+    return Comparison(metric, values, tuple(model.version for model in versions if model.version not in values))
+
+
+def main_metric(metrics: Mapping[str, float]) -> str | None:
+    """Name of the metric that training chose the epoch by, such as `val_roc_auc` or `val_mae`."""
+    return next((name for name in metrics if name.startswith("val_")), None)
+
+
+def _validated_on(card: ModelCard) -> tuple[object, ...]:
+    return replace(card.task, description=None), card.regime
+
+
+def _active(versions: Sequence[ModelRow]) -> ModelRow:
+    active = [model for model in versions if model.status == "active"]
+    if not active:
+        name = versions[0].name
+        raise ModelError(f"model '{name}' has no active version", fix=f"relsql promote FILE {name} VERSION")
+    return active[0]
+
+
+def _previous(versions: Sequence[ModelRow]) -> ModelRow:
+    """The retired version that was active last; earlier builds noted no time, and the newest was the active one."""
+    retired = [model for model in versions if model.status != "active"]
+    if not retired:
+        [only] = versions
+        raise ModelError(
+            f"model '{only.name}' has no previous version",
+            expected=f"more versions than version {only.version}",
+            fix=f"relsql train FILE {only.task} --name {only.name}",
+        )
+    timed = [(model.activated, model) for model in retired if model.activated]
+    if timed:
+        return max(timed, key=lambda pair: pair[0])[1]
+    return max(retired, key=lambda model: model.version)

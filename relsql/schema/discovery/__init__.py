@@ -1,0 +1,1 @@
+"""Proposals of keys, links and times where nobody has declared them."""

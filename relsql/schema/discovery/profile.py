@@ -1,0 +1,142 @@
+"""What the data say about columns: counts by table, and how many values of one column are found in another.
+
+One scan per table fills the profiles; values are looked up for bounded samples only. Nothing is written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+import duckdb
+
+from relsql.schema.declare import INTEGER_TYPES, TIME_TYPES
+from relsql.schema.tables import Link, Schema, Table
+from relsql.sql import ident
+
+MAX_SAMPLED_VALUES = 100_000
+"""About how many distinct values of a column are looked up in a parent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Counts of one column. `distinct` is approximate; `length` and `spaces` are means over the values' text."""
+
+    rows: int
+    values: int
+    distinct: int
+    length: float
+    spaces: float
+    low: str | None
+    high: str | None
+
+    @property
+    def complete(self) -> bool:
+        """True if no row has a NULL in the column."""
+        return self.values == self.rows
+
+    @property
+    def density(self) -> float:
+        """Share of the integers between the lowest and the highest value that occur; 0 for other types."""
+        return self.distinct / self.width if self.width else 0.0
+
+    @property
+    def width(self) -> int:
+        """Number of integers from the lowest to the highest value; 0 for other types."""
+        if self.low is None or self.high is None or not re.fullmatch(r"-?\d+", self.low):
+            return 0
+        return int(self.high) - int(self.low) + 1
+
+    @property
+    def maybe_unique(self) -> bool:
+        """True if an exact count is worth while: the approximate one errs by up to about 10 %."""
+        return self.complete and self.distinct >= 0.8 * self.rows
+
+
+@dataclass
+class Profiler:
+    """The database under inspection: its profiles, and the schema as far as it is known."""
+
+    con: duckdb.DuckDBPyConnection
+    catalog: str
+    schema: Schema
+    profiles: dict[str, dict[str, Profile]] = field(init=False)
+    _found: dict[Link, tuple[int, int]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        tables = self.schema.tables.values()
+        self.profiles = {table.key: profile_columns(self.con, self.catalog, table) for table in tables}
+
+    def rows(self, table: Table) -> int:
+        """Number of rows of `table`."""
+        return next(iter(self.profiles[table.key].values())).rows
+
+    def learn_keys(self, keys: Iterable[tuple[str, tuple[str, ...]]]) -> None:
+        """Add primary keys, given as (table, columns), to the schema."""
+        tables = dict(self.schema.tables)
+        for table, columns in keys:
+            tables[table] = replace(tables[table], primary_key=columns)
+        self.schema = replace(self.schema, tables=tables)
+
+    def learn_links(self, links: Iterable[Link]) -> None:
+        """Add links to the schema."""
+        self.schema = replace(self.schema, links=self.schema.links + tuple(links))
+
+    def one(self, query: str) -> tuple[int, ...]:
+        """Return the only row of a query."""
+        row = self.con.execute(query).fetchall()[0]
+        return tuple(row)
+
+    def values_found(self, link: Link) -> tuple[int, int]:
+        """Count the child's distinct keys (at most about MAX_SAMPLED_VALUES) and those that a parent row has."""
+        if link not in self._found:
+            child, parent = self.schema.table(link.child), self.schema.table(link.parent)
+            names, keys = map(ident, link.child_columns), map(ident, link.parent_columns)
+            matches = " AND ".join(f"c.{name} = p.{key}" for name, key in zip(names, keys, strict=True))
+            sample = (
+                f"SELECT DISTINCT {', '.join(map(ident, link.child_columns))} FROM {child.sql(self.catalog)} WHERE "
+            )
+            sample += " AND ".join(f"{ident(name)} IS NOT NULL" for name in link.child_columns)
+            # A residue of the hash picks the same values in every run, whatever the number of threads.
+            stride = -(-max(self.profiles[child.key][c].distinct for c in link.child_columns) // MAX_SAMPLED_VALUES)
+            if stride > 1:
+                sample += f" AND hash({', '.join(map(ident, link.child_columns))}) % {stride} = 0"
+            (total,) = self.one(f"SELECT count(*) FROM ({sample})")
+            (found,) = self.one(
+                f"SELECT count(*) FROM ({sample}) c SEMI JOIN {parent.sql(self.catalog)} p ON {matches}"
+            )
+            self._found[link] = total, found
+        return self._found[link]
+
+
+def profile_columns(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> dict[str, Profile]:
+    """Count all columns of a table in one scan."""
+    parts = []
+    for column in table.columns:
+        name = ident(column.name)
+        spaces = f"avg(CASE WHEN contains({name}, ' ') THEN 1 ELSE 0 END)"
+        text = f"avg(length({name})), {spaces}" if column.type == "VARCHAR" else "0.0, 0.0"
+        ranged = (
+            f"min({name})::VARCHAR, max({name})::VARCHAR"
+            if column.type in (*TIME_TYPES, *INTEGER_TYPES)
+            else "NULL, NULL"
+        )
+        distinct = f"approx_count_distinct({name})" if may_hold_key(column.type) or column.type in TIME_TYPES else "0"
+        parts.append(f"count(*), count({name}), {distinct}, {text}, {ranged}")
+    row = con.execute(f"SELECT {', '.join(parts)} FROM {table.sql(catalog)}").fetchall()[0]
+    chunks = (row[7 * i : 7 * i + 7] for i in range(len(table.columns)))
+    return {
+        column.name: Profile(n, values, distinct, length or 0.0, spaces or 0.0, low, high)
+        for column, (n, values, distinct, length, spaces, low, high) in zip(table.columns, chunks, strict=True)
+    }
+
+
+def may_hold_key(type_: str) -> bool:
+    """True for the types of keys: integers, UUIDs and texts. A float or a time names no row."""
+    return type_ in (*INTEGER_TYPES, "UUID", "VARCHAR") or re.fullmatch(r"DECIMAL\(\d+,0\)", type_) is not None
+
+
+def may_be_key(type_: str, profile: Profile) -> bool:
+    """True for a key's type and values: texts are short and mostly without spaces."""
+    return may_hold_key(type_) and profile.length <= 64 and profile.spaces <= 0.5

@@ -1,0 +1,360 @@
+"""The relational schema that relsql reads: tables, primary keys, time columns and links.
+
+`read_schema` merges three sources, the later ones winning: DuckDB's own constraints, the rows of
+`relsql.schema_tables` / `relsql.schema_links` (declared or confirmed by the user), and the arguments of
+`Schema` methods in Python. Guessing keys where none are declared is `relsql.schema.discovery.propose`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import duckdb
+
+from relsql.database.names import DEFAULT_SCHEMA as DEFAULT_SCHEMA
+from relsql.database.names import RELSQL_SCHEMA as RELSQL_SCHEMA
+from relsql.database.names import current_catalog as current_catalog
+from relsql.database.names import fold, has_table, split_name, stored_catalog, stored_name
+from relsql.errors import DatabaseError, SchemaError, nearest
+from relsql.sql import ident, qualified
+
+_ARRAY = re.compile(r"\[\d+\]")
+
+Origin = Literal["constraint", "declared", "inferred"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column and its DuckDB type as written by `duckdb_columns()`, for example `DECIMAL(18,3)`."""
+
+    name: str
+    type: str
+
+    @property
+    def holds_array(self) -> bool:
+        """True if the type is an ARRAY (`FLOAT[3]`) or has one inside, as `STRUCT(place FLOAT[3])` does."""
+        return _ARRAY.search(self.type) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of the user's database.
+
+    `primary_key` is empty when there is none. Rows are visible to a seed when `time_column <= as_of`; a table
+    without time column is always visible.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    primary_key: tuple[str, ...] = ()
+    time_column: str | None = None
+    schema_name: str = DEFAULT_SCHEMA
+    key_origin: Origin | None = None
+
+    @property
+    def key(self) -> str:
+        """The name used in links, tasks and messages: `results`, or `staging.results` outside schema `main`."""
+        return self.name if self.schema_name == DEFAULT_SCHEMA else f"{self.schema_name}.{self.name}"
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """Names of all columns, in table order."""
+        return tuple(column.name for column in self.columns)
+
+    def column(self, name: str) -> Column:
+        """Return the column that `name` refers to, in any case of its letters.
+
+        Raises:
+            SchemaError: there is no such column.
+        """
+        found = stored_name(name, self.column_names)
+        if found is None:
+            raise SchemaError(f"table '{self.key}' has no column '{name}'", expected=nearest(name, self.column_names))
+        return next(column for column in self.columns if column.name == found)
+
+    def sql(self, catalog: str | None = None) -> str:
+        """The quoted, qualified name: `"f1"."main"."results"`."""
+        return qualified(catalog, self.schema_name, self.name)
+
+    def sql_without_arrays(self, catalog: str | None = None) -> str:
+        """The relation to read when rows are put into lists: as `sql`, with ARRAY values as their text.
+
+        DuckDB 2.0.0 reads foreign memory where lists of structs hold ARRAY values (`docs/decisions/0001`). Text is all
+        that a model reads of such a column.
+        """
+        arrays = [column for column in self.columns if column.holds_array]
+        if not arrays:
+            return self.sql(catalog)
+        # Columns carry an alias: a bare one called `id` would be the argument of the macro that the query stands in.
+        names = [(f"stored.{ident(column.name)}", ident(column.name)) for column in arrays]
+        texts = ", ".join(f"CAST({value} AS VARCHAR) AS {name}" for value, name in names)
+        rowid = "" if self.primary_key else "stored.rowid, "
+        return f"(SELECT {rowid}stored.* REPLACE ({texts}) FROM {self.sql(catalog)} stored)"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A foreign key: `child_columns` of `child` hold keys of `parent`. Tables are named by `Table.key`."""
+
+    child: str
+    child_columns: tuple[str, ...]
+    parent: str
+    parent_columns: tuple[str, ...]
+    origin: Origin = "declared"
+
+    def __str__(self) -> str:
+        return f"{self.child}({', '.join(self.child_columns)}) -> {self.parent}({', '.join(self.parent_columns)})"
+
+    def same_columns(self, other: Link) -> bool:
+        """True if both describe the same foreign key, wherever it is known from."""
+        mine = (self.child, self.child_columns, self.parent, self.parent_columns)
+        return mine == (other.child, other.child_columns, other.parent, other.parent_columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """Tables by `Table.key`, and the links between them."""
+
+    tables: dict[str, Table]
+    links: tuple[Link, ...] = field(default=())
+
+    def find(self, name: str) -> Table | None:
+        """Return the table that `name` refers to: its key, or any other way to write it, `Main."Results"`."""
+        if name in self.tables:
+            return self.tables[name]
+        key = stored_name(name, self.tables) or stored_name(_key_of(name), self.tables)
+        return None if key is None else self.tables[key]
+
+    def table(self, name: str) -> Table:
+        """Return the table that `name` refers to, see `find`.
+
+        Raises:
+            SchemaError: there is no such table.
+        """
+        found = self.find(name)
+        if found is None:
+            raise SchemaError(
+                f"table '{name}' does not exist", expected=nearest(name, self.tables), fix="relsql inspect FILE"
+            )
+        return found
+
+    def links_to(self, table: str) -> tuple[Link, ...]:
+        """Links whose parent is `table`: its children point at it."""
+        return tuple(link for link in self.links if link.parent == table)
+
+    def links_from(self, table: str) -> tuple[Link, ...]:
+        """Links whose child is `table`: it points at its parents."""
+        return tuple(link for link in self.links if link.child == table)
+
+    @property
+    def timed_tables(self) -> tuple[Table, ...]:
+        """Tables that have a time column."""
+        return tuple(table for table in self.tables.values() if table.time_column)
+
+    def without_columns(self, removed: tuple[tuple[str, str], ...]) -> Schema:
+        """A schema that hides the (table, column) pairs in `removed`, for tasks that must not see them.
+
+        Pairs that name nothing are passed over; `Task.resolved` refuses them.
+        """
+        hidden = set(self._stored_columns(removed))
+        tables = {}
+        for key, table in self.tables.items():
+            gone = {column for name, column in hidden if name == key}
+            tables[key] = replace(
+                table,
+                columns=tuple(c for c in table.columns if c.name not in gone),
+                primary_key=() if gone & {*table.primary_key} else table.primary_key,
+                time_column=None if table.time_column in gone else table.time_column,
+            )
+        links = tuple(
+            link
+            for link in self.links
+            if not any((link.child, c) in hidden for c in link.child_columns)
+            and not any((link.parent, c) in hidden for c in link.parent_columns)
+        )
+        return replace(self, tables=tables, links=links)
+
+    def _stored_columns(self, named: tuple[tuple[str, str], ...]) -> Iterator[tuple[str, str]]:
+        """The (table, column) pairs that exist, spelled as they are stored."""
+        for name, column in named:
+            table = self.find(name)
+            found = table and stored_name(column, table.column_names)
+            if table and found:
+                yield table.key, found
+
+    def fingerprint(self, tables: tuple[str, ...] | None = None) -> str:
+        """SHA-256 over names, types, keys, time columns and links of `tables` (default: all)."""
+        chosen = sorted(self.tables if tables is None else tables)
+        digest = hashlib.sha256()
+        for key in chosen:
+            table = self.tables[key]
+            columns = ",".join(f"{c.name}:{c.type}" for c in sorted(table.columns, key=lambda c: c.name))
+            digest.update(f"{key}|{columns}|{table.primary_key}|{table.time_column}\n".encode())
+        for link in sorted(str(link) for link in self.links if link.child in chosen and link.parent in chosen):
+            digest.update(link.encode() + b"\n")
+        return digest.hexdigest()
+
+
+def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None) -> Schema:
+    """Read tables, constraints and relsql's own declarations of one attached database.
+
+    Args:
+        con: an open connection; nothing is written.
+        catalog: name of the attached database; default: the connection's current one.
+
+    Tables in schema `relsql`, in DuckDB's internal schemas and temporary tables are left out; views too.
+    """
+    catalog = stored_catalog(con, catalog) if catalog else current_catalog(con)
+    tables = _read_tables(con, catalog)
+    keys, constraint_links = _read_constraints(con, catalog)
+    declared_tables, declared_links, removed_links = read_declarations(con, catalog)
+    for key, columns in keys.items():
+        if key in tables:
+            stored = _stored_columns(tables[key], columns)
+            tables[key] = replace(tables[key], primary_key=stored, key_origin="constraint")
+    for name, (primary_key, time_column, origin) in declared_tables.items():
+        table = Schema(tables).find(name)
+        if table is None:
+            continue
+        if primary_key:
+            table = replace(table, primary_key=_stored_columns(table, primary_key), key_origin=origin)
+        [time] = _stored_columns(table, [time_column]) if time_column else (None,)
+        tables[table.key] = replace(table, time_column=time)
+    schema = Schema(tables)
+    removed = [_stored_link(schema, link) for link in removed_links]
+    merged: list[Link] = []
+    for link in (_stored_link(schema, link) for link in (*constraint_links, *declared_links)):
+        gone = link.origin == "constraint" and any(link.same_columns(other) for other in removed)
+        if not gone and not any(link.same_columns(other) for other in merged):
+            merged.append(link)
+    return Schema(tables, tuple(link for link in merged if link.child in tables and link.parent in tables))
+
+
+def _stored_columns(table: Table, names: Iterable[str]) -> tuple[str, ...]:
+    """Columns as the table spells them; DuckDB keeps the spelling of a constraint, and people rename columns."""
+    return tuple(stored_name(name, table.column_names) or name for name in names)
+
+
+def _stored_link(schema: Schema, link: Link) -> Link:
+    """A link with the names that its tables have; names of nothing stay as they are."""
+    child, parent = schema.find(link.child), schema.find(link.parent)
+    if child is None or parent is None:
+        return link
+    mine, theirs = _stored_columns(child, link.child_columns), _stored_columns(parent, link.parent_columns)
+    return replace(link, child=child.key, child_columns=mine, parent=parent.key, parent_columns=theirs)
+
+
+def table_key(schema_name: str, table_name: str) -> str:
+    """The `Table.key` of a table in a DuckDB schema."""
+    return table_name if schema_name == DEFAULT_SCHEMA else f"{schema_name}.{table_name}"
+
+
+def _key_of(text: str) -> str:
+    """The `Table.key` that a qualified name, quoted or not, stands for."""
+    try:
+        *outside, name = split_name(text)
+    except DatabaseError:
+        return text
+    if len(outside) > 1:
+        return text  # A schema does not know the name of its database.
+    schema_name = outside[-1] if outside else DEFAULT_SCHEMA
+    return table_key(DEFAULT_SCHEMA if fold(schema_name) == DEFAULT_SCHEMA else schema_name, name)
+
+
+def has_relsql_table(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> bool:
+    """True if `relsql.<name>` exists in the database `catalog`."""
+    return has_table(con, catalog, RELSQL_SCHEMA, name)
+
+
+def _read_tables(con: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, Table]:
+    rows = con.execute(
+        """
+        SELECT c.schema_name, c.table_name,
+               system.main.list(c.column_name ORDER BY c.column_index ASC NULLS LAST),
+               system.main.list(c.data_type ORDER BY c.column_index ASC NULLS LAST)
+        FROM system.main.duckdb_columns() c
+        JOIN system.main.duckdb_tables() t ON (t.database_name, t.schema_name, t.table_name)
+                                = (c.database_name, c.schema_name, c.table_name)
+        WHERE c.database_name = ? AND system.main.lower(c.schema_name) <> ? AND NOT t.internal AND NOT t.temporary
+        GROUP BY ALL ORDER BY ALL ASC NULLS LAST
+        """,
+        [catalog, RELSQL_SCHEMA],
+    ).fetchall()
+    tables: dict[str, Table] = {}
+    for schema_name, name, columns, types in rows:
+        parsed = tuple(Column(c, t) for c, t in zip(columns, types, strict=True))
+        key = table_key(schema_name, name)
+        # Of `"a.b"` and `b` in schema a, which links and tasks would call by one name, the latter has it.
+        if key not in tables or schema_name != DEFAULT_SCHEMA:
+            tables[key] = Table(name, parsed, schema_name=schema_name)
+    return tables
+
+
+def _read_constraints(
+    con: duckdb.DuckDBPyConnection, catalog: str
+) -> tuple[dict[str, tuple[str, ...]], tuple[Link, ...]]:
+    rows = con.execute(
+        """
+        SELECT schema_name, table_name, constraint_type, constraint_column_names, referenced_table,
+               referenced_column_names
+        FROM system.main.duckdb_constraints()
+        WHERE database_name = ? AND constraint_type IN ('PRIMARY KEY', 'FOREIGN KEY')
+        ORDER BY schema_name ASC, table_name ASC, constraint_index ASC
+        """,
+        [catalog],
+    ).fetchall()
+    keys: dict[str, tuple[str, ...]] = {}
+    links: list[Link] = []
+    for schema_name, name, kind, columns, parent, parent_columns in rows:
+        child = table_key(schema_name, name)
+        if kind == "PRIMARY KEY":
+            keys[child] = tuple(columns)
+        else:
+            # DuckDB allows foreign keys only within one schema.
+            parent_key = table_key(schema_name, parent)
+            links.append(Link(child, tuple(columns), parent_key, tuple(parent_columns), "constraint"))
+    return keys, tuple(links)
+
+
+def read_declarations(
+    con: duckdb.DuckDBPyConnection, catalog: str
+) -> tuple[dict[str, tuple[tuple[str, ...], str | None, Origin]], tuple[Link, ...], tuple[Link, ...]]:
+    """Read `relsql.schema_tables` and `relsql.schema_links`.
+
+    Returns:
+        Declared (primary key, time column, origin) by table, links that hold, links that the user removed.
+    """
+    tables: dict[str, tuple[tuple[str, ...], str | None, Origin]] = {}
+    links: list[Link] = []
+    removed: list[Link] = []
+    prefix = f"{ident(catalog)}.{RELSQL_SCHEMA}"
+    if has_relsql_table(con, catalog, "schema_tables"):
+        query = f"SELECT table_name, primary_key, time_column, origin FROM {prefix}.schema_tables"
+        for name, primary_key, time_column, origin in con.execute(query).fetchall():
+            _require_names("schema_tables", "table_name", [name, *(primary_key or ())])
+            tables[name] = (tuple(primary_key or ()), time_column, origin)
+    if has_relsql_table(con, catalog, "schema_links"):
+        query = f"""SELECT child_table, child_columns, parent_table, parent_columns, origin, removed
+                    FROM {prefix}.schema_links ORDER BY ALL ASC NULLS LAST"""
+        for child, child_columns, parent, parent_columns, origin, is_removed in con.execute(query).fetchall():
+            names = [child, parent, *(child_columns or [None]), *(parent_columns or [None])]
+            _require_names("schema_links", "child_table", names)
+            link = Link(child, tuple(child_columns), parent, tuple(parent_columns), origin)
+            (removed if is_removed else links).append(link)
+    return tables, tuple(links), tuple(removed)
+
+
+def _require_names(table: str, key: str, names: list[str | None]) -> None:
+    """Raise SchemaError if a declaration was damaged: a name in it is gone."""
+    if None in names:
+        known = next((name for name in names if name), None)
+        condition = f"{key} = '{known}'" if names[0] else f"{key} IS NULL"
+        raise SchemaError(
+            f"relsql.{table} has a row {f'of {known} ' if known else ''}that lacks a name",
+            expected="a table and its columns",
+            fix=f"DELETE FROM relsql.{table} WHERE {condition}, then relsql init FILE",
+        )

@@ -1,0 +1,57 @@
+"""The times of all events: the rows, of any table that has a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from relsql.gather.node_inputs import as_timestamp_sql, time_sql
+from relsql.schema.tables import Table
+from relsql.sql import ident, indented
+
+_LAST_EVENTS = {
+    "TIMESTAMP": "< TIMESTAMP 'infinity'",
+    "TIMESTAMP WITH TIME ZONE": "< TIMESTAMPTZ 'infinity'",
+    "DATE": "<= DATE '294247-01-10'",
+}
+"""By type of time column, the condition that its values are no later than an event may be."""
+
+
+def event_times_sql(tables: Iterable[Table], source: Callable[[Table], str]) -> str:
+    """A query for the times `t` of all events in `tables`, if any has a time; infinite times are no events.
+
+    `source` gives the relation to read for a table, in SQL.
+    """
+    timed = _timed(tables)
+    if not timed:
+        return "SELECT CAST(NULL AS TIMESTAMP) AS t WHERE false"
+    parts = [f"SELECT {time_sql(table, 'r')} AS t FROM {source(table)} r" for table in timed]
+    return "SELECT t\nFROM (\n" + indented("\nUNION ALL ".join(parts)) + "\n)\nWHERE isfinite(t)"
+
+
+def latest_event_sql(tables: Iterable[Table], source: Callable[[Table], str]) -> str:
+    """A query for the time of the latest event in `tables`; NULL when there is none. Arguments as above."""
+    timed = _timed(tables)
+    if not timed:
+        return "SELECT CAST(NULL AS TIMESTAMP) AS t"
+    parts = [_latest_of_table_sql(table, source(table)) for table in timed]
+    return "SELECT max(t) AS t\nFROM (\n" + indented("\nUNION ALL\n".join(parts)) + "\n)\nWHERE isfinite(t)"
+
+
+def _timed(tables: Iterable[Table]) -> list[Table]:
+    """The tables that have a time, each once."""
+    return [table for table in dict.fromkeys(tables) if table.time_column]
+
+
+def _latest_of_table_sql(table: Table, relation: str) -> str:
+    """The greatest time of a table, where times beyond the end of all events do not count.
+
+    As a bare column compared with a constant: DuckDB 2.0 then answers from statistics, without a scan, wherever those
+    are exact.
+    """
+    assert table.time_column is not None
+    column = table.column(table.time_column)
+    if column.type not in _LAST_EVENTS:
+        return f"SELECT max(t) AS t FROM ({event_times_sql([table], lambda _: relation)})"
+    name = ident(column.name)
+    newest = f"SELECT max(r.{name}) AS {name} FROM {relation} r WHERE r.{name} {_LAST_EVENTS[column.type]}"
+    return f"SELECT {as_timestamp_sql(column, 'newest')} AS t FROM ({newest}) newest"

@@ -1,0 +1,188 @@
+"""Write the scores of all entities to a file or a table, and nowhere else.
+
+Nothing that exists is replaced unless the caller says so, and a table only if relsql wrote it: its comment tells.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+from pathlib import Path
+
+import duckdb
+
+from relsql.database.drafts import draft_path, remove_draft
+from relsql.database.names import ObjectName, Relation, current_catalog, find_relation, resolve
+from relsql.database.store import require_writable, transaction
+from relsql.errors import DatabaseError
+from relsql.registry.models import find_model
+from relsql.registry.score_jobs import forget_job, is_scores, mark_scores
+from relsql.registry.versions import suffix_of
+from relsql.sql import ident, literal
+
+FILE_FORMATS = {".parquet": "FORMAT parquet", ".csv": "FORMAT csv, HEADER"}
+"""COPY options by suffix; any other output is the name of a table."""
+
+_A_TABLE = "risk or staging.risk, a table of the database; relsql score --output also writes .parquet and .csv files"
+
+
+def is_table(output: str) -> bool:
+    """True if `output` names a table, not a file. A table called `risk.csv` is written in quotes: `"risk.csv"`."""
+    return Path(output).suffix.lower() not in FILE_FORMATS
+
+
+def batch_query(con: duckdb.DuckDBPyConnection, model: str, as_of: datetime.datetime | None = None) -> str:
+    """Attach a model and return the query that scores every entity, in order of the key.
+
+    Args:
+        con: a connection to the database that holds the model.
+        model: its name, or a version of it, `dnf@2`.
+        as_of: score as of this time (inclusive, zone-less); None: the latest event.
+
+    Raises:
+        ModelError: there is no such model or version. SchemaDriftError: its tables changed. ArtifactError: it is
+            damaged.
+    """
+    from udfs.attach import attach
+
+    attach(con, models=[model])
+    found = find_model(con, current_catalog(con), model)
+    suffix = suffix_of(model, found.name, found.version)
+    return f"FROM {ident(f'predict_{suffix}_batch')}(as_of := {literal(as_of)}) ORDER BY 1 ASC NULLS LAST"
+
+
+def score_to(
+    con: duckdb.DuckDBPyConnection,
+    model: str,
+    output: str,
+    *,
+    as_of: datetime.datetime | None = None,
+    overwrite: bool = False,
+) -> int:
+    """Score every entity and write the scores, all or none.
+
+    Args:
+        con: a connection whose current database holds the model; no transaction is open if `output` is a table.
+        model: its name, or a version of it, `dnf@2`.
+        output: a `.parquet` or `.csv` file, or a table: `risk`, `staging.risk`.
+        as_of: see `batch_query`.
+        overwrite: replace an existing file, or a table of scores that relsql wrote.
+
+    Returns:
+        The number of rows written.
+
+    Raises:
+        DatabaseError: the output exists, is not relsql's to replace, or cannot be written.
+        ModelError, ArtifactError: the model cannot be used.
+    """
+    if is_table(output):
+        target = output_table(con, output)
+        require_replaceable(find_relation(con, target), f"--output {output}", overwrite=overwrite)
+        return _write_table(con, batch_query(con, model, as_of), target, model, overwrite)
+    path = Path(output)
+    _check_path(con, path, overwrite)
+    return _write_file(con, batch_query(con, model, as_of), path, overwrite)
+
+
+def _check_path(con: duckdb.DuckDBPyConnection, path: Path, overwrite: bool) -> None:
+    """Raise DatabaseError if the file exists and must not be replaced, or cannot be written."""
+    if path.exists() and not overwrite:
+        raise _exists(f"file '{path}'", f"--output {path}")
+    if path.is_dir() or not path.parent.is_dir():
+        raise DatabaseError(f"file '{path}' cannot be written", expected="the path of a file in an existing folder")
+    for database in _database_files(con):
+        if path.exists() and database.exists() and path.samefile(database):
+            raise DatabaseError(
+                f"file '{path}' holds the open database '{database}'", expected="a file that is no database in use"
+            )
+
+
+def _database_files(con: duckdb.DuckDBPyConnection) -> list[Path]:
+    """The files of all attached databases, and their write-ahead logs."""
+    query = "SELECT path FROM system.main.duckdb_databases() WHERE path IS NOT NULL"
+    paths = [Path(path) for (path,) in con.execute(query).fetchall()]
+    return [*paths, *(path.with_name(path.name + ".wal") for path in paths)]
+
+
+def _write_file(con: duckdb.DuckDBPyConnection, query: str, path: Path, overwrite: bool) -> int:
+    draft = draft_path(path)
+    try:
+        target = f"{literal(str(draft))} ({FILE_FORMATS[path.suffix.lower()]})"
+        row = con.execute(f"COPY ({query}) TO {target}").fetchall()[0]
+        if path.exists() and not overwrite:  # Somebody has written it meanwhile.
+            raise _exists(f"file '{path}'", f"--output {path}")
+        draft.replace(path)
+    except (duckdb.IOException, OSError) as error:
+        raise DatabaseError(f"file '{path}' cannot be written: {str(error).splitlines()[0]}") from error
+    finally:
+        remove_draft(draft)
+    return int(row[0])
+
+
+def output_table(con: duckdb.DuckDBPyConnection, output: str) -> ObjectName:
+    """The table that scores may be written to, whether or not it exists: `risk`, `staging.risk`, `"my.risk"`.
+
+    Raises:
+        DatabaseError: it is the path of a file, or lies in relsql's own schema, in a schema that does not exist or in
+            another database, or the database is read-only.
+    """
+    if os.sep in output or not is_table(output):
+        raise DatabaseError(f"'{output}' is no table", expected=_A_TABLE)
+    catalog = current_catalog(con)
+    require_writable(con, catalog, "writing scores to a table")
+    target = resolve(con, output)
+    if target.catalog != catalog:
+        raise DatabaseError(
+            f"table '{output}' would lie in database '{target.catalog}'",
+            expected=f"a table of '{catalog}', the database that holds the model",
+        )
+    if target.is_relsql:
+        raise DatabaseError(f"table '{output}' would lie in relsql's own schema", expected="a table of another schema")
+    return target
+
+
+def require_replaceable(found: Relation | None, asked: str, *, overwrite: bool) -> None:
+    """Check that scores may be written in place of what exists.
+
+    Args:
+        found: what exists, if anything does.
+        asked: the option that names it: `--output risk`.
+        overwrite: replace a table of scores.
+
+    Raises:
+        DatabaseError: it is a view or a table that relsql did not make, or `overwrite` is false.
+    """
+    if found is None:
+        return
+    if not is_scores(found):
+        raise DatabaseError(
+            f"{found} exists, and is none that relsql score {asked} has written",
+            expected="the name of a new table, or of a table of scores together with --overwrite",
+        )
+    if not overwrite:
+        raise _exists(str(found), asked)
+
+
+def make_room(con: duckdb.DuckDBPyConnection, target: ObjectName, asked: str, *, overwrite: bool) -> None:
+    """Drop the table of scores that stands where new ones go, if there is one. The caller owns the transaction.
+
+    Arguments and errors as of `require_replaceable`.
+    """
+    found = find_relation(con, target)
+    require_replaceable(found, asked, overwrite=overwrite)
+    if found:
+        con.execute(f"DROP TABLE {found.name.sql}")
+
+
+def _write_table(con: duckdb.DuckDBPyConnection, query: str, target: ObjectName, model: str, overwrite: bool) -> int:
+    with transaction(con):
+        # Checked once more within the transaction: another connection may have been faster.
+        make_room(con, target, f"--output {target.key}", overwrite=overwrite)
+        row = con.execute(f"CREATE TABLE {target.sql} AS {query}").fetchall()[0]
+        mark_scores(con, target, f"model {model}")
+        forget_job(con, target)
+    return int(row[0])
+
+
+def _exists(what: str, asked: str) -> DatabaseError:
+    return DatabaseError(f"{what} exists", expected="a new name", fix=f"relsql score FILE MODEL {asked} --overwrite")

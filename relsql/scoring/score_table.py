@@ -1,0 +1,366 @@
+"""Score every entity into a table of the database, chunk by chunk, so that a job that was stopped goes on.
+
+A chunk is a range of the entity's key. Its scores and the job's row in `relsql.score_jobs` are written in one
+transaction: whatever stops the process, the chunks that are done stay done and nothing of the others is there. The
+ranges and as_of are settled when the job starts (`docs/decisions/0008-batch-jobs.md`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import duckdb
+
+from relsql.database.names import current_catalog, find_relation
+from relsql.database.sealed import sealed
+from relsql.database.store import ensure_table, relsql_table, transaction
+from relsql.errors import DatabaseError
+from relsql.gather.latest_rows import ENTITY
+from relsql.gather.seeds_sql import latest_sql
+from relsql.registry.card import ModelCard
+from relsql.registry.models import active_card, read_card
+from relsql.registry.score_jobs import (
+    ScoreJob,
+    advance_job,
+    is_job_table,
+    mark_table,
+    read_job,
+    require_job_table,
+    save_job,
+    table_of,
+)
+from relsql.scoring.score_output import make_room, output_table, require_replaceable
+from relsql.sql import ident, literal
+
+CHUNK_ROWS = 250_000
+"""Entities in a chunk: some row groups of 122,880, since DuckDB scores each row group on one thread."""
+
+JobProgress = Callable[[str, float, dict[str, float]], None]
+"""Called with the phase `score`, the finished fraction of the chunks, and how many entities they hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenJob:
+    """A job that can run.
+
+    `resumed` is true if an earlier run has left it unfinished. `all_because` says why a job that was to score changed
+    entities only scores all of them.
+    """
+
+    job: ScoreJob
+    resumed: bool = False
+    all_because: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is asked for; None where any will do."""
+
+    card: ModelCard
+    target: str
+    as_of: str | None
+    chunk_rows: int | None
+    changed_only: bool
+
+
+def score_into(
+    con: duckdb.DuckDBPyConnection,
+    model: str,
+    table: str,
+    *,
+    as_of: datetime.datetime | None = None,
+    chunk_rows: int | None = None,
+    changed_only: bool = False,
+    overwrite: bool = False,
+    progress: JobProgress | None = None,
+) -> ScoreJob:
+    """Score every entity that is visible at as_of into a table, and go on where an earlier call was stopped.
+
+    Args:
+        con: a connection whose current database holds the model; no transaction is open.
+        model: its name, or a version of it, `dnf@2`.
+        table: `risk` or `staging.risk`: a new table, or one that an earlier call has written.
+        as_of: score as of this time (inclusive, zone-less); None: the latest event when the job starts.
+        chunk_rows: entities in a chunk, which is one transaction; None: 250,000, or as the job has started.
+        changed_only: keep fingerprints of what the model reads, and score only entities whose fingerprint changed.
+        overwrite: start anew, whatever scores the table holds; a table that relsql did not write is never replaced.
+        progress: called after each chunk.
+
+    Returns:
+        The finished job.
+
+    Raises:
+        DatabaseError: the table is not of an earlier call, is finished already, or an unfinished job differs from what
+            is asked for; the database cannot be written; the memory limit is too small.
+        ModelError, ArtifactError: the model cannot be used.
+    """
+    opened = open_job(
+        con, model, table, as_of=as_of, chunk_rows=chunk_rows, changed_only=changed_only, overwrite=overwrite
+    )
+    return run_job(con, opened.job, progress)
+
+
+def open_job(
+    con: duckdb.DuckDBPyConnection,
+    model: str,
+    table: str,
+    *,
+    as_of: datetime.datetime | None = None,
+    chunk_rows: int | None = None,
+    changed_only: bool = False,
+    overwrite: bool = False,
+) -> OpenJob:
+    """Find the unfinished job of a table, or start one; arguments and errors as of `score_into`."""
+    from udfs.attach import attach
+
+    target = output_table(con, table)
+    catalog = target.catalog
+    found, former = find_relation(con, target), read_job(con, catalog, target.key, damaged_too=overwrite)
+    resumable = is_job_table(found, former)
+    require_replaceable(found, f"--into {table}", overwrite=overwrite or resumable)
+    attach(con, models=[model])
+    card = active_card(con, catalog, model)
+    moment = None if as_of is None else _text(con, f"CAST({literal(as_of)} AS TIMESTAMP)")
+    request = _Request(card, target.key, moment, chunk_rows, changed_only)
+    with _memory_explained(con, request.target, chunk_rows or CHUNK_ROWS):
+        if former is None or not resumable or overwrite:
+            return OpenJob(_start(con, catalog, request))
+        _check_columns(con, catalog, request)
+        if not former.finished:
+            _check_same(former, request)
+            return OpenJob(former, resumed=True)
+        if not changed_only:
+            raise DatabaseError(
+                f"table '{table}' exists, its job is finished",
+                expected="a new name, --changed-only to bring it up to date, or --overwrite to start anew",
+                fix=f"relsql score FILE {model} --into {table} --overwrite",
+            )
+        return _start_changed(con, catalog, former, request)
+
+
+def run_job(con: duckdb.DuckDBPyConnection, job: ScoreJob, progress: JobProgress | None = None) -> ScoreJob:
+    """Score the chunks that are left of a job from `open_job`, each in one transaction.
+
+    Raises:
+        DatabaseError: the database cannot be written, the memory limit is too small, or another connection has changed
+            the job; the chunks done before are kept.
+    """
+    catalog = current_catalog(con)
+    card = read_card(con, catalog, job.model, job.version)
+    report = progress or (lambda phase, fraction, metrics: None)
+    report("score", job.chunks_done / job.chunks, {"entities": job.entities})
+    while not job.finished:
+        with _memory_explained(con, job.target, job.chunk_rows), transaction(con):
+            require_job_table(con, catalog, job)
+            job = (_score_changed if job.changed_only else _score_all)(con, catalog, card, job)
+        report("score", job.chunks_done / job.chunks, {"entities": job.entities, "scored": job.scored})
+    return job
+
+
+def _start(con: duckdb.DuckDBPyConnection, catalog: str, request: _Request) -> ScoreJob:
+    """Create an empty table with its job, in place of what an earlier job has written."""
+    from udfs.macros import batch_sql
+
+    table = _table_sql(catalog, request.target)
+    with transaction(con):
+        job = _new_job(con, catalog, request)
+        make_room(con, table_of(catalog, request.target), f"--into {request.target}", overwrite=True)
+        query = batch_sql(request.card, catalog, moment=job.moment_sql)
+        con.execute(f"CREATE TABLE {table} AS FROM ({query}) LIMIT 0")
+        mark_table(con, table_of(catalog, request.target), job)
+        _forget_fingerprints(con, catalog, request.target)
+        save_job(con, catalog, job)
+    return job
+
+
+def _start_changed(con: duckdb.DuckDBPyConnection, catalog: str, former: ScoreJob, request: _Request) -> OpenJob:
+    """Start a job that brings a finished table up to date; without fingerprints that hold, every entity is changed."""
+    with transaction(con):
+        job = _new_job(con, catalog, request, name=former.job)
+        reason = None
+        if former.model != job.model:
+            raise DatabaseError(
+                f"table '{job.target}' holds scores of model '{former.model}', not of '{job.model}'",
+                fix=f"relsql score FILE {job.model} --into {job.target} --overwrite",
+            )
+        if former.identity != job.identity:
+            reason = f"the table holds scores of version {former.version}, the model is version {job.version} now"
+        elif former.as_of != job.as_of:
+            reason = f"the table is as of {former.as_of}, this is as of {job.as_of}, and ages change with it"
+        elif not former.changed_only:
+            reason = "the table has no fingerprints yet, they are kept from now on"
+        if reason:
+            _forget_fingerprints(con, catalog, job.target)
+        save_job(con, catalog, job)
+    return OpenJob(job, all_because=reason)
+
+
+def _new_job(con: duckdb.DuckDBPyConnection, catalog: str, request: _Request, name: str | None = None) -> ScoreJob:
+    """The job that is asked for, with as_of and the ranges of its chunks settled."""
+    card, chunk_rows = request.card, request.chunk_rows or CHUNK_ROWS
+    as_of = request.as_of or _text(con, f"({latest_sql(card.gather(catalog))})")
+    key = ident(card.entity.primary_key[0])
+    numbered = (
+        f"SELECT {key} AS key, row_number() OVER (ORDER BY {key} ASC) - 1 AS position "
+        f"FROM {card.entity.sql(catalog)} WHERE {key} IS NOT NULL"
+    )
+    query = f"""SELECT CAST(key AS VARCHAR) FROM ({numbered})
+                WHERE position > 0 AND position % {chunk_rows} = 0 ORDER BY position ASC"""
+    bounds = tuple(bound for (bound,) in con.execute(sealed(query)).fetchall())
+    job = ScoreJob(
+        request.target, card.name, card.version, card.identity, as_of, chunk_rows, bounds, request.changed_only
+    )
+    return job if name is None else dataclasses.replace(job, job=name)
+
+
+def _score_all(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, job: ScoreJob) -> ScoreJob:
+    """Score the next chunk."""
+    rows = _insert_scores(con, catalog, card, job, job.range_sql(*_entity_key(card)))
+    return advance_job(con, catalog, job, entities=rows, scored=rows)
+
+
+def _score_changed(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, job: ScoreJob) -> ScoreJob:
+    """Score what changed in the next chunk, and remove what is gone from the scores and the fingerprints."""
+    key, key_type = _entity_key(card)
+    target, column = _table_sql(catalog, job.target), ident(card.entity.primary_key[0])
+    stored, of_target = relsql_table(catalog, "score_fingerprints"), f"target = {literal(job.target)}"
+    entities, changed = _compare(con, catalog, card, job)
+    chunk = _chunk_table(job)
+    unchanged = f"SELECT entity FROM {chunk} WHERE NOT changed"
+    for table, mine, entity in ((target, "true", column), (stored, of_target, f"TRY_CAST(entity AS {key_type})")):
+        gone = f"{job.range_sql(entity, key_type)} AND {entity} NOT IN ({unchanged})"
+        con.execute(f"DELETE FROM {table} WHERE {mine} AND {gone}")
+    if changed:
+        among = f"{key} IN (SELECT entity FROM {chunk} WHERE changed)"
+        _insert_scores(con, catalog, card, job, f"{job.range_sql(key, key_type)} AND {among}")
+        values = f"{literal(job.target)}, CAST(entity AS VARCHAR), fingerprint"
+        con.execute(f"INSERT INTO {stored} SELECT {values} FROM {chunk} WHERE changed")
+    con.execute(f"DROP TABLE {chunk}")
+    return advance_job(con, catalog, job, entities=entities, scored=changed)
+
+
+def _compare(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, job: ScoreJob) -> tuple[int, int]:
+    """Put the next chunk's fingerprints beside those stored; returns how many entities there are, and how many changed.
+
+    An entity without a row in the table counts as changed.
+    """
+    from udfs.macros import fingerprint_sql
+
+    column = ident(card.entity.primary_key[0])
+    fresh = fingerprint_sql(card, catalog, moment=job.moment_sql, where=job.range_sql(*_entity_key(card)))
+    con.execute(
+        f"""CREATE TEMP TABLE {_chunk_table(job)} AS
+            SELECT fresh.{ENTITY} AS entity, fresh.fingerprint,
+                stored.fingerprint IS DISTINCT FROM fresh.fingerprint OR scored.{column} IS NULL AS changed
+            FROM ({fresh}) fresh
+            LEFT JOIN {relsql_table(catalog, "score_fingerprints")} stored
+                ON stored.target = {literal(job.target)} AND stored.entity = CAST(fresh.{ENTITY} AS VARCHAR)
+            LEFT JOIN {_table_sql(catalog, job.target)} scored ON scored.{column} = fresh.{ENTITY}"""
+    )
+    [(entities, changed)] = con.execute(
+        f"SELECT system.main.count_star(), system.main.count_star() FILTER (WHERE changed) FROM {_chunk_table(job)}"
+    ).fetchall()
+    return int(entities), int(changed)
+
+
+def _insert_scores(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, job: ScoreJob, where: str) -> int:
+    """Score the entities that meet a condition into the table; returns their number."""
+    from udfs.macros import batch_sql
+
+    query = batch_sql(card, catalog, moment=job.moment_sql, where=where)
+    done = con.execute(f"INSERT INTO {_table_sql(catalog, job.target)} FROM ({query}) ORDER BY 1 ASC NULLS LAST")
+    return int(done.fetchall()[0][0])
+
+
+def _entity_key(card: ModelCard) -> tuple[str, str]:
+    """The entity's key in the seeds of `batch_sql`, and its type."""
+    name = card.entity.primary_key[0]
+    return f"relsql_entity.{ident(name)}", card.entity.column(name).type
+
+
+def _chunk_table(job: ScoreJob) -> str:
+    """A temporary table for a chunk, of a name that no table of the user has."""
+    return f'temp.main."relsql_chunk_{job.job}"'
+
+
+def _table_sql(catalog: str, target: str) -> str:
+    return table_of(catalog, target).sql
+
+
+def _text(con: duckdb.DuckDBPyConnection, moment: str) -> str:
+    """A TIMESTAMP expression as text: DuckDB's times go further than Python's."""
+    [(text,)] = con.execute(sealed(f"SELECT CAST({moment} AS VARCHAR)")).fetchall()
+    return str(text)
+
+
+def _forget_fingerprints(con: duckdb.DuckDBPyConnection, catalog: str, target: str) -> None:
+    con.execute(f"DELETE FROM {ensure_table(con, catalog, 'score_fingerprints')} WHERE target = ?", [target])
+
+
+def _check_columns(con: duckdb.DuckDBPyConnection, catalog: str, request: _Request) -> None:
+    """Raise DatabaseError if the table has other columns than the scores."""
+    from udfs.macros import batch_sql
+
+    name = request.card.entity.primary_key[0]
+    expected = con.sql(f"FROM ({batch_sql(request.card, catalog, moment='now()::TIMESTAMP')}) LIMIT 0")
+    found = con.sql(f"FROM {_table_sql(catalog, request.target)} LIMIT 0")
+    if found.types != expected.types or found.columns[0] != name:
+        raise DatabaseError(
+            f"table '{request.target}' has other columns than the scores of model '{request.card.name}'",
+            expected=", ".join(f"{c} {t}" for c, t in zip(expected.columns, expected.types, strict=True)),
+            fix=f"relsql score FILE {request.card.name} --into {request.target} --overwrite",
+        )
+
+
+def _check_same(job: ScoreJob, request: _Request) -> None:
+    """Raise DatabaseError if an unfinished job is not the one that is asked for."""
+    card = request.card
+    differences = [
+        f"its {what} is {theirs}, asked for is {mine}"
+        for what, theirs, mine in (
+            ("model", f"{job.model} version {job.version}", f"{card.name} version {card.version}"),
+            ("as_of", job.as_of, request.as_of or job.as_of),
+            ("number of entities in a chunk", job.chunk_rows, request.chunk_rows or job.chunk_rows),
+            ("scope", _scope(job.changed_only), _scope(request.changed_only)),
+        )
+        if theirs != mine
+    ]
+    if not differences and job.identity != card.identity:
+        differences = [f"its model {job.model} version {job.version} was trained anew"]
+    if differences:
+        raise DatabaseError(
+            f"table '{job.target}' has an unfinished job ({job.chunks_done} of {job.chunks} chunks done) that differs: "
+            + "; ".join(differences),
+            expected="the same command as the one that started it, or --overwrite to start anew",
+            fix=f"relsql score FILE {card.name} --into {job.target} --overwrite",
+        )
+
+
+def _scope(changed_only: bool) -> str:
+    return "--changed-only" if changed_only else "all entities"
+
+
+@contextmanager
+def _memory_explained(con: duckdb.DuckDBPyConnection, target: str, chunk_rows: int) -> Iterator[None]:
+    """Turn DuckDB's lack of memory in the block into an error that says what to set.
+
+    Raises:
+        DatabaseError: the memory limit is too small.
+    """
+    try:
+        yield
+    except (duckdb.OutOfMemoryException, DatabaseError) as error:
+        # A transaction has made an error of relsql's of it.
+        if not isinstance(error.__cause__ or error, duckdb.OutOfMemoryException):
+            raise
+        [(limit,)] = con.execute("SELECT system.main.current_setting('memory_limit')").fetchall()
+        raise DatabaseError(
+            f"memory_limit {limit} is too small for table '{target}' in chunks of {chunk_rows:,} entities",
+            expected="a larger --memory-limit, with which the same command goes on, or with --overwrite a smaller "
+            "--chunk-rows; the chunks that are done are kept",
+            fix=f"relsql score FILE MODEL --into {target} --memory-limit SIZE",
+        ) from error

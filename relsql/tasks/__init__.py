@@ -1,0 +1,1 @@
+"""Questions about the future: the task, its splits, and its labels."""

@@ -1,0 +1,149 @@
+"""The one room in which SQL that comes with a task runs.
+
+It runs on a cursor of its own, so the user's connection keeps its transaction and settings. Four layers hold it:
+
+1. A read-only transaction that always ends by ROLLBACK. DuckDB refuses every write to a database in it, and every
+   sequence keeps its value; temporary relations are allowed, and vanish.
+2. The check of the query before it runs, see `relsql.tasks.query_check`.
+3. Where relsql opens the file itself, the whole instance has no access to other files, see `open_database`.
+4. A time limit. DuckDB looks for an interruption between chunks of rows, so one call of a function on one huge list or
+   text is stopped only after it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from relsql.errors import TaskError
+from relsql.tasks.query_check import Relations, check_query, parse_select
+from relsql.tasks.splits import task_cursor, task_errors
+from relsql.tasks.task import Task
+from relsql.training.runs import interrupted
+
+LABEL_TIMEOUT_SECONDS = 3600.0
+"""Default time limit of one split's labels; those of the largest data set that was tried take seconds."""
+
+_REPEAT_SECONDS = 0.1
+_GIVEN = frozenset({"timestamps"})
+
+
+@dataclass(frozen=True, slots=True)
+class LabelLimits:
+    """What the label query of a task may do.
+
+    Attributes:
+        allow_external: it may read files and other databases, and call any function. It still cannot write to a
+            database.
+        timeout_seconds: it is stopped after so long, per split; above 0.
+    """
+
+    allow_external: bool = False
+    timeout_seconds: float = LABEL_TIMEOUT_SECONDS
+
+
+DEFAULT_LIMITS = LabelLimits()
+
+
+@contextmanager
+def label_sandbox(
+    con: duckdb.DuckDBPyConnection, catalog: str, task: Task, limits: LabelLimits = DEFAULT_LIMITS
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a cursor inside `catalog` that writes nothing but temporary relations, for the time of the block.
+
+    Raises:
+        TaskError: the block took longer than the time limit.
+    """
+    with task_cursor(con, catalog) as cursor:
+        if not limits.allow_external:
+            # Otherwise a name that is no relation is looked up among the variables of the calling program.
+            cursor.execute("SET python_enable_replacements = false")
+        with _read_only_transaction(cursor), _time_limit(cursor, task, limits.timeout_seconds):
+            yield cursor
+
+
+def checked_query(
+    cursor: duckdb.DuckDBPyConnection, task: Task, relations: Relations, limits: LabelLimits = DEFAULT_LIMITS
+) -> tuple[str, dict[str, Any]]:
+    """The label query of a task, and its syntax tree, after the check that it may run in the sandbox.
+
+    Raises:
+        TaskError: it is not one SELECT, or does what `limits` do not allow.
+    """
+    sql = task.sql.replace("{timedelta}", task.timedelta)
+    with task_errors(task, "the label query fails", "correct 'sql' in the task manifest"):
+        tree = parse_select(cursor, task.name, sql)
+        if not limits.allow_external:
+            check_query(cursor, task.name, tree, relations, _GIVEN)
+    return sql, tree
+
+
+def run_query(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Run a statement in a thread while this one waits.
+
+    DuckDB notices Ctrl-C only between its tasks, and a recursive query that never ends is one task. The waiting thread
+    gets it at once, and interrupts the query.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C. Otherwise whatever the statement raises.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="relsql-label-query") as executor:
+        running = executor.submit(cursor.execute, sql)
+        try:
+            running.result()
+        except KeyboardInterrupt:
+            while not running.done():
+                # Again and again, since the statement may be about to begin.
+                cursor.interrupt()
+                wait([running], _REPEAT_SECONDS)
+            raise
+
+
+@contextmanager
+def _read_only_transaction(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    cursor.execute("BEGIN TRANSACTION READ ONLY")
+    try:
+        yield
+    finally:
+        try:
+            cursor.execute("ROLLBACK")
+        except duckdb.Error:
+            pass  # After a fatal error there is no transaction any more.
+
+
+@contextmanager
+def _time_limit(cursor: duckdb.DuckDBPyConnection, task: Task, seconds: float) -> Iterator[None]:
+    """Interrupt what runs on the cursor when the block takes too long; Ctrl-C passes as it is."""
+    finished = threading.Event()
+    deadline = time.monotonic() + seconds
+    late = False
+
+    def watch() -> None:
+        nonlocal late
+        # Again and again, since an interruption between two statements is forgotten.
+        while not finished.wait(_REPEAT_SECONDS if late else max(0.0, deadline - time.monotonic())):
+            late = True
+            cursor.interrupt()
+
+    thread = threading.Thread(target=watch, name="relsql-label-timeout", daemon=True)
+    thread.start()
+    try:
+        yield
+    except BaseException as error:
+        if late and not isinstance(error, KeyboardInterrupt) and interrupted(error):
+            raise TaskError(
+                f"task '{task.name}': the labels took more than {seconds:g} seconds and were stopped",
+                expected="a label query that ends",
+                fix="correct 'sql' in the task manifest, or raise --label-timeout (label_timeout_seconds)",
+            ) from error
+        raise
+    finally:
+        finished.set()
+        thread.join()

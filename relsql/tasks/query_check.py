@@ -1,0 +1,291 @@
+"""What the query of a task may do, decided on its syntax tree before it runs.
+
+A task comes from elsewhere, and so may the views and macros of a copied file. The query is parsed by DuckDB itself, and
+all that it leads to is checked: it is one SELECT, it reads relations of the database only, and it calls functions that
+DuckDB brings with it and that give the same result each time. Whatever is not known to be harmless is refused.
+
+A read-only transaction alone is not enough: inside one, DuckDB still reads and writes files, attaches databases and
+loads extensions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import duckdb
+
+from relsql.database.names import DEFAULT_SCHEMA, fold
+from relsql.database.syntax_tree import MODIFIERS, SOURCES, NotOneSelectError, Tree, nodes, parse, unknown_kind
+from relsql.errors import TaskError, nearest
+
+_KNOWN_NODES = SOURCES | MODIFIERS | {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE"}
+
+_TABLE_FUNCTIONS = frozenset({"generate_series", "json_each", "json_tree", "range", "unnest"})
+"""Table functions that read nothing but their arguments."""
+
+_SESSION_FUNCTIONS = frozenset({"current_setting", "getenv", "getvariable"})
+"""Functions that DuckDB 1.5 calls consistent, though they tell about the session and not about the data."""
+
+_CLOCK_COLUMNS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
+"""Names that mean the clock where no column is called so."""
+
+_EXPECTED = "one SELECT over tables, views and macros of the database, with DuckDB's own, repeatable functions"
+_FIX = "correct 'sql' in the task manifest, or pass --allow-external (allow_external=True) if you trust the task"
+_VIEW_HEAD = re.compile(r'(?:"(?:[^"]|"")*"|[^"])*?\sAS\s', re.IGNORECASE)
+"""The text of a view up to its query. AS is reserved: as a name it would stand in quotes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relations:
+    """What the names in a query can stand for; all but `catalog` are folded.
+
+    Attributes:
+        catalog: name of the database.
+        views: by (schema, relation) the query of a view; None for a table.
+        macros: by (name, is it a table macro) the queries that macros of this name run, in any attached database.
+        types: the types that the database defines.
+    """
+
+    catalog: str
+    views: dict[tuple[str, str], str | None]
+    macros: dict[tuple[str, bool], list[str]]
+    types: frozenset[str]
+
+
+def read_relations(cursor: duckdb.DuckDBPyConnection, catalog: str) -> Relations:
+    """Read the tables, views, macros and types that a query in the database `catalog` can name."""
+    tables = """SELECT schema_name, table_name, NULL FROM system.main.duckdb_tables()
+                WHERE database_name = $1 AND NOT internal
+                UNION ALL
+                SELECT schema_name, view_name, sql FROM system.main.duckdb_views()
+                WHERE database_name = $1 AND NOT internal"""
+    views = {
+        (fold(schema), fold(name)): None if sql is None else _VIEW_HEAD.sub("", sql, count=1)
+        for schema, name, sql in cursor.execute(tables, [catalog]).fetchall()
+    }
+    macros: dict[tuple[str, bool], list[str]] = {}
+    for name, is_table, body in cursor.execute(
+        """SELECT function_name, function_type = 'table_macro', macro_definition FROM system.main.duckdb_functions()
+           WHERE function_type IN ('macro', 'table_macro') AND NOT internal"""
+    ).fetchall():
+        macros.setdefault((fold(name), is_table), []).append(body if is_table else f"SELECT {body}")
+    types = "SELECT type_name FROM system.main.duckdb_types() WHERE database_name = $1 AND NOT internal"
+    own = frozenset(fold(name) for (name,) in cursor.execute(types, [catalog]).fetchall())
+    return Relations(catalog, views, macros, own)
+
+
+def parse_select(cursor: duckdb.DuckDBPyConnection, task_name: str, sql: str) -> Tree:
+    """The syntax tree of a label query.
+
+    Raises:
+        TaskError: it is not one SELECT, or writes in one of its parts.
+    """
+    tree = _tree(cursor, task_name, "the label query", sql)
+    for node in nodes(tree["statements"]):
+        _check_kind(node, task_name, "the label query")
+    return tree
+
+
+def check_query(
+    cursor: duckdb.DuckDBPyConnection, task_name: str, tree: Tree, relations: Relations, given: frozenset[str]
+) -> None:
+    """Check that a query, with all views and macros that it leads to, reads the database only and is repeatable.
+
+    Args:
+        cursor: parses the views and macros.
+        task_name: for messages.
+        tree: the query, see `parse_select`.
+        relations: what its names can stand for.
+        given: folded names of temporary relations that it may read besides.
+
+    Raises:
+        TaskError: it does more.
+    """
+    check = _Check(task_name, relations, given)
+    check.query(tree, "the label query", (DEFAULT_SCHEMA,))
+    while check.waiting:
+        where, sql, schemas = check.waiting.pop()
+        check.query(_tree(cursor, task_name, where, sql), where, schemas)
+
+
+def _tree(cursor: duckdb.DuckDBPyConnection, task_name: str, where: str, sql: str) -> Tree:
+    try:
+        return parse(cursor, sql)
+    except RecursionError:
+        raise TaskError(
+            f"task '{task_name}': {where} is nested too deeply to be checked", expected="a few hundred levels at most"
+        ) from None
+    except NotOneSelectError as error:
+        problem = f"fails: Parser Error: {error}" if error.is_syntax else f"is not one SELECT ({error})"
+        raise TaskError(
+            f"task '{task_name}': {where} {problem}",
+            expected="one SELECT; a PIVOT needs the list of its columns, ON column IN (...)",
+            fix="correct 'sql' in the task manifest",
+        ) from None
+
+
+def _check_kind(node: Tree, task_name: str, where: str) -> None:
+    """Refuse all parts of a statement that are not known to belong to a SELECT, such as an INSERT in a CTE."""
+    if (kind := unknown_kind(node, _KNOWN_NODES)) is not None:
+        what = kind.removesuffix("_QUERY_NODE")
+        raise TaskError(
+            f"task '{task_name}': {where} has a part of the kind {what}",
+            expected="one SELECT, without parameters, that writes nowhere",
+            fix="correct 'sql' in the task manifest",
+        )
+
+
+Scope = frozenset[str]
+"""Folded names of the CTEs that can be seen."""
+
+
+def _scoped_nodes(tree: Any, scope: Scope = frozenset()) -> Iterator[tuple[Tree, Scope, bool]]:
+    """All nodes of a tree with the CTEs that each can see, and whether it is called as a table function."""
+    waiting: list[tuple[Any, Scope, bool]] = [(tree, scope, False)]
+    while waiting:
+        node, scope, in_from = waiting.pop()
+        if isinstance(node, list):
+            waiting += [(child, scope, False) for child in node]
+        elif isinstance(node, dict):
+            yield node, scope, in_from
+            # A CTE sees those before it. By its own name it means the table, but in the recursive part.
+            for cte in (node.get("cte_map") or {}).get("map", ()):
+                waiting.append((cte["value"], scope, False))
+                scope |= {fold(cte["key"])}
+            for key, child in node.items():
+                if key == "cte_map":
+                    continue
+                recursive = node.get("type") == "RECURSIVE_CTE_NODE" and key == "right"
+                seen = scope | {fold(node["cte_name"])} if recursive else scope
+                waiting.append((child, seen, node.get("type") == "TABLE_FUNCTION" and key == "function"))
+
+
+@dataclass(slots=True)
+class _Check:
+    """The check of one query; `waiting` are views and macros that it leads to: what they are, SQL, own schemas."""
+
+    task_name: str
+    relations: Relations
+    given: frozenset[str]
+    waiting: list[tuple[str, str, tuple[str, ...]]] = field(default_factory=list)
+    met: set[str] = field(default_factory=set)
+
+    def query(self, tree: Tree, where: str, schemas: tuple[str, ...]) -> None:
+        for node, scope, in_from in _scoped_nodes(tree["statements"]):
+            _check_kind(node, self.task_name, where)
+            if node.get("type") == "BASE_TABLE":
+                self._table(node, scope, where, schemas)
+            elif "function_name" in node:
+                self._function(node, in_from, where)
+            elif node.get("class") == "COLUMN_REF":
+                self._column(node, where)
+            self._sample(node, where)
+            self._type(node, where)
+
+    def _table(self, node: Tree, scope: Scope, where: str, schemas: tuple[str, ...]) -> None:
+        """A name that is no relation would be tried as a file, a Python variable or a relation of another database."""
+        catalog, schema, name = (fold(node[key] or "") for key in ("catalog_name", "schema_name", "table_name"))
+        path = node.get("qualified_name", {}).get("path", ())
+        if not schema and not catalog and name in scope | self.given:
+            return
+        if (catalog, schema) == ("", DEFAULT_SCHEMA) and name in self.given:
+            return
+        if schema and not catalog:
+            # `f1.results` is the table results of the schema f1, or of the schema main of the database f1.
+            schemas = (schema, DEFAULT_SCHEMA) if schema == fold(self.relations.catalog) else (schema,)
+        elif catalog:
+            schemas = (schema,) if catalog == fold(self.relations.catalog) else ()
+        found = [key for key in ((each, name) for each in schemas) if key in self.relations.views]
+        if not found or len(path) > 3:
+            written = ".".join(part for part in (node["catalog_name"], node["schema_name"], node["table_name"]) if part)
+            problem = f"reads '{written}', which is not a relation of database '{self.relations.catalog}'"
+            known = (key[1] if key[0] == DEFAULT_SCHEMA else ".".join(key) for key in self.relations.views)
+            self._refuse(where, problem, nearest(written, known))
+        for key in found:
+            sql = self.relations.views[key]
+            if sql is not None:
+                self._lead_to(f"view '{'.'.join(key)}'", sql, (key[0], DEFAULT_SCHEMA))
+
+    def _function(self, node: Tree, in_from: bool, where: str) -> None:
+        """What a name may stand for, in whatever schema, has to be harmless; a macro comes before a built-in."""
+        name = fold(node["function_name"])
+        macros = self.relations.macros.get((name, in_from), ())
+        for sql in macros:
+            self._lead_to(f"macro '{name}'", sql, (DEFAULT_SCHEMA,))
+        arguments = node.get("arguments") or node.get("children") or ()
+        # With one argument age() counts from today.
+        changing = not in_from and (name in _builtins().changing or (name == "age" and len(arguments) == 1))
+        if changing:
+            self._refuse(where, f"calls {name}(), which depends on more than the data")
+        known = _TABLE_FUNCTIONS if in_from else _builtins().functions
+        if not macros and name not in known:
+            self._refuse(where, f"calls {name}(), which label queries may not use")
+
+    def _column(self, node: Tree, where: str) -> None:
+        names = node["column_names"]
+        if len(names) == 1 and fold(names[0]) in _CLOCK_COLUMNS:
+            self._refuse(where, f"reads {names[0]}, which depends on more than the data")
+
+    def _sample(self, node: Tree, where: str) -> None:
+        sample = node.get("sample")
+        if isinstance(sample, dict) and sample.get("seed", -1) < 0:
+            self._refuse(where, "takes a sample without REPEATABLE (seed)")
+
+    def _type(self, node: Tree, where: str) -> None:
+        """An unknown type or collation makes DuckDB load an extension, or download it."""
+        name = node.get("type_name") if node.get("class") == "TYPE" else None
+        if node.get("type") == "UNBOUND_TYPE_INFO":
+            name = node.get("name")
+        if name is not None and fold(name) not in _builtins().types | self.relations.types:
+            self._refuse(where, f"has the type {name}, which neither DuckDB nor the database has")
+        collations = node.get("collation", "") if node.get("class") == "COLLATE" else ""
+        for collation in filter(None, fold(collations).split(".")):
+            if collation not in _builtins().collations:
+                self._refuse(where, f"has the collation {collation}, which DuckDB does not have")
+
+    def _lead_to(self, what: str, sql: str, schemas: tuple[str, ...]) -> None:
+        key = f"{what} {sql}"
+        if key not in self.met:
+            self.met.add(key)
+            self.waiting.append((f"the label query, through {what},", sql, schemas))
+
+    def _refuse(self, where: str, what: str, expected: str = _EXPECTED) -> None:
+        raise TaskError(f"task '{self.task_name}': {where} {what}", expected=expected, fix=_FIX)
+
+
+@dataclass(frozen=True, slots=True)
+class _Builtins:
+    """What DuckDB has before any extension is loaded and any function registered; all names are folded.
+
+    `functions` are scalar, aggregate and window functions; `changing` those that have effects, or that depend on the
+    clock, the session or chance.
+    """
+
+    functions: frozenset[str]
+    changing: frozenset[str]
+    types: frozenset[str]
+    collations: frozenset[str]
+
+
+@cache
+def _builtins() -> _Builtins:
+    # A connection of its own: the user's may have more, and says of a registered function that it is internal too.
+    with duckdb.connect(":memory:") as con:
+        rows = con.execute(
+            """SELECT function_name, coalesce(stability <> 'CONSISTENT' OR has_side_effects, false)
+               FROM system.main.duckdb_functions() WHERE function_type IN ('scalar', 'aggregate', 'window', 'macro')"""
+        ).fetchall()
+        types = con.execute("SELECT type_name FROM system.main.duckdb_types()").fetchall()
+        collations = con.execute("SELECT collname FROM pragma_collations()").fetchall()
+    changing = {fold(name) for name, changes in rows if changes} | _SESSION_FUNCTIONS
+    names = {fold(name) for name, _ in rows} | {"unnest"}
+    return _Builtins(
+        frozenset(names - changing),
+        frozenset(changing),
+        frozenset(fold(name) for (name,) in types),
+        frozenset(fold(name) for (name,) in collations) | {"binary", "c", "posix"},
+    )

@@ -1,0 +1,284 @@
+"""A task: a question about the future, asked as SQL.
+
+The fields are those of a RelBench 3 task manifest (`kind: forecast`), plus the two split timestamps that RelBench
+keeps with the data set. The label query sees every table of the database by name and a relation
+`timestamps(timestamp)`, and returns one row per (entity, timestamp) with the label over
+`(timestamp, timestamp + timedelta]`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import reprlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import duckdb
+import msgspec
+
+from relsql.database.names import stored_name
+from relsql.database.store import ensure_table, rows_sql
+from relsql.errors import TaskError, nearest
+from relsql.schema.tables import Schema, has_relsql_table
+
+TaskType = Literal["binary_classification", "regression"]
+TASK_TYPES: tuple[str, ...] = ("binary_classification", "regression")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A forecast task over one entity table.
+
+    Attributes:
+        name: name of the task, unique in its database.
+        task_type: `binary_classification` (labels 0 and 1) or `regression`.
+        entity_table: the table whose rows are scored.
+        entity_col: its key column; the label query returns it under this name.
+        target_col: the label column of the query.
+        time_col: the seed time column of the query.
+        timedelta: the horizon as a DuckDB interval, `30 days`; labels lie in (time, time + timedelta].
+        sql: the label query; `{timedelta}` in it is replaced by `timedelta`.
+        num_eval_timestamps: number of validation and of test timestamps, one `timedelta` apart.
+        val_timestamp: first validation timestamp; default: chosen from the data.
+        test_timestamp: first test timestamp; default: chosen from the data.
+        remove_columns: (table, column) pairs that the model must not see.
+        description: one line for people.
+    """
+
+    name: str
+    task_type: str
+    entity_table: str
+    entity_col: str
+    target_col: str
+    time_col: str
+    timedelta: str
+    sql: str
+    num_eval_timestamps: int = 1
+    val_timestamp: datetime.datetime | None = None
+    test_timestamp: datetime.datetime | None = None
+    remove_columns: tuple[tuple[str, str], ...] = ()
+    description: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in (field.name for field in fields(self)):
+            object.__setattr__(self, name, _checked(self.name, name, getattr(self, name)))
+        if self.task_type not in TASK_TYPES:
+            raise TaskError(
+                f"task '{self.name}' has task_type '{self.task_type}'", expected=nearest(self.task_type, TASK_TYPES)
+            )
+
+    @property
+    def is_classification(self) -> bool:
+        """True for `binary_classification`."""
+        return self.task_type == "binary_classification"
+
+    @classmethod
+    def from_manifest(cls, source: str | Path | Mapping[str, Any]) -> Task:
+        """Read a RelBench 3 task manifest (a YAML file, or its fields).
+
+        Raises:
+            TaskError: a field is missing, or the manifest is of a kind that relsql does not train.
+        """
+        raw = source if isinstance(source, Mapping) else _read_file(source)
+        name = raw.get("name") or "unnamed"
+        kind = raw.get("kind", "forecast")
+        if kind != "forecast":
+            raise TaskError(
+                f"task '{_short(name)}' is of kind '{_short(kind)}'",
+                expected="kind: forecast, with a label query in 'sql'",
+            )
+        task_type = raw.get("task_type")
+        if isinstance(task_type, str) and task_type not in TASK_TYPES:
+            # Manifests of other types have other fields, so that this comes before a list of what is missing.
+            raise TaskError(
+                f"task '{_short(name)}' has task_type '{_short(task_type)}'", expected=nearest(task_type, TASK_TYPES)
+            )
+        return cls.from_fields(raw)
+
+    @classmethod
+    def from_fields(cls, raw: Mapping[str, Any]) -> Task:
+        """Build a task from its fields: those of a manifest, or a row of `relsql.tasks`. Other keys do not count.
+
+        Raises:
+            TaskError: a field is missing or of another type.
+        """
+        values = {field.name: raw[field.name] for field in fields(cls) if raw.get(field.name) is not None}
+        missing = [key for key in _REQUIRED if values.get(key, "") == ""]
+        if missing:
+            raise TaskError(
+                f"task '{_short(raw.get('name') or 'unnamed')}' lacks {', '.join(missing)}",
+                expected=f"the fields {', '.join(_REQUIRED)}",
+                fix="complete the task manifest, then relsql init FILE --task manifest.yaml",
+            )
+        return cls(**values)
+
+    def resolved(self, schema: Schema) -> Task:
+        """The task with tables and columns spelled as the database stores them.
+
+        Raises:
+            TaskError: `remove_columns` names a table or column that does not exist: what it was meant to hide would
+                stay visible.
+        """
+        removed = []
+        for name, column in self.remove_columns:
+            table = schema.find(name)
+            found = table and stored_name(column, table.column_names)
+            if not table or not found:
+                what = f"column '{column}' of table '{table.key}'" if table else f"table '{name}'"
+                raise TaskError(
+                    f"task '{self.name}': remove_columns names the {what}, which does not exist",
+                    expected=nearest(column, table.column_names) if table else nearest(name, schema.tables),
+                    fix="correct remove_columns in the task manifest",
+                )
+            removed.append((table.key, found))
+        entity = schema.find(self.entity_table)
+        return replace(self, entity_table=entity.key if entity else self.entity_table, remove_columns=tuple(removed))
+
+    def to_manifest(self) -> dict[str, Any]:
+        """The task as a RelBench 3 manifest, with the split timestamps when they are set."""
+        values = {key: value for key, value in asdict(self).items() if value not in (None, ())}
+        values["remove_columns"] = [list(pair) for pair in self.remove_columns]
+        for key in ("val_timestamp", "test_timestamp"):
+            if key in values:
+                values[key] = values[key].isoformat(sep=" ")
+        if not self.remove_columns:
+            del values["remove_columns"]
+        return {"kind": "forecast", **values}
+
+
+def _read_file(path: str | Path) -> dict[str, object]:
+    from relsql.tasks.manifest import read_manifest
+
+    return read_manifest(Path(path))
+
+
+_REQUIRED = ("name", "task_type", "entity_table", "entity_col", "target_col", "time_col", "timedelta", "sql")
+MAX_EVAL_TIMESTAMPS = 1_000_000
+_TIMES = ("val_timestamp", "test_timestamp")
+_TYPES: dict[str, tuple[Any, str]] = {
+    **dict.fromkeys(_REQUIRED, (str, "text; text that YAML takes for something else stands in quotes")),
+    "num_eval_timestamps": (
+        Annotated[int, msgspec.Meta(ge=1, le=MAX_EVAL_TIMESTAMPS)],
+        f">= 1 and <= {MAX_EVAL_TIMESTAMPS:,}, a whole number",
+    ),
+    "remove_columns": (tuple[tuple[str, str], ...], "a list of [table, column] pairs, both of them text"),
+    "description": (str | None, "text"),
+}
+"""Type of each field but the times, and how to say it."""
+
+
+def _checked(task_name: object, field_name: str, value: object) -> object:
+    """The value of a field in the type that `Task` declares; a list of lists becomes a tuple of tuples.
+
+    Raises:
+        TaskError: it is of another type, or text that no database holds.
+    """
+    if field_name in _TIMES:
+        return None if value is None else as_timestamp(value, _short(task_name), field_name)
+    type_, expected = _TYPES[field_name]
+    try:
+        checked = msgspec.convert(value, type_)
+    # msgspec fails on halves of characters with a UnicodeEncodeError where it expects another type.
+    except (msgspec.ValidationError, UnicodeEncodeError):
+        problem = f"task '{_short(task_name)}' has {field_name} {_shown(value)}"
+        raise TaskError(problem, expected=expected, fix=f"correct {field_name} in the task manifest") from None
+    for text in _texts(checked):
+        if "\0" in text or not _is_unicode(text):
+            raise TaskError(
+                f"task '{_short(task_name)}' has {field_name} {_shown(text)}",
+                expected="text without NUL and without halves of characters",
+                fix=f"correct {field_name} in the task manifest",
+            )
+    return checked
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, tuple):
+        return [text for part in value for text in _texts(part)]
+    return [value] if isinstance(value, str) else []
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _short(value: object) -> str:
+    """A value for a message, however long it is."""
+    return value if isinstance(value, str) and len(value) <= 100 else _shown(value)
+
+
+def _shown(value: object) -> str:
+    """A value as Python writes it, cut after a few parts and characters."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python refuses to write integers of thousands of digits.
+        return f"a huge {type(value).__name__}"
+
+
+def as_timestamp(value: object, task_name: str, field_name: str) -> datetime.datetime:
+    """Read a date, datetime or ISO text as a zone-less timestamp.
+
+    Raises:
+        TaskError: it is none of these, or lies before the year 1 or after 9999 in UTC.
+    """
+    try:
+        if isinstance(value, str):
+            value = datetime.datetime.fromisoformat(value)
+        if isinstance(value, datetime.datetime):
+            return value.astimezone(datetime.UTC).replace(tzinfo=None) if value.tzinfo else value
+        if isinstance(value, datetime.date):
+            return datetime.datetime(value.year, value.month, value.day)
+    except (ValueError, OverflowError):
+        pass
+    raise TaskError(
+        f"task '{task_name}': {field_name} '{_short(value)}' is no timestamp", expected="a date such as 2010-01-01"
+    )
+
+
+def save_task(con: duckdb.DuckDBPyConnection, catalog: str, task: Task) -> None:
+    """Write `task` to `relsql.tasks`, replacing one of the same name. The caller owns the transaction.
+
+    Raises:
+        TaskError: there is a task whose name differs in the case of its letters only.
+    """
+    other = stored_name(task.name, read_tasks(con, catalog))
+    if other not in (None, task.name):
+        raise TaskError(
+            f"task '{task.name}' differs from task '{other}' in the case of its letters only",
+            expected="the same name, to replace it, or another one",
+            fix=f"name: {other} in the task manifest",
+        )
+    table = ensure_table(con, catalog, "tasks")
+    con.execute(f"DELETE FROM {table} WHERE name = ?", [task.name])
+    values = asdict(task) | {"remove_columns": [list(pair) for pair in task.remove_columns]}
+    columns = ", ".join(values)
+    con.execute(f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * len(values))})", list(values.values()))
+
+
+def read_tasks(con: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, Task]:
+    """Read all rows of `relsql.tasks`, by name."""
+    if not has_relsql_table(con, catalog, "tasks"):
+        return {}
+    names = [field.name for field in fields(Task)]
+    rows = con.execute(f"SELECT {', '.join(names)} FROM {rows_sql(catalog, 'tasks')} ORDER BY name ASC").fetchall()
+    tasks = [Task.from_fields(dict(zip(names, row, strict=True))) for row in rows]
+    return {task.name: task for task in tasks}
+
+
+def read_task(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> Task:
+    """Read the task that `name` refers to, in any case of its letters.
+
+    Raises:
+        TaskError: there is no task of this name.
+    """
+    tasks = read_tasks(con, catalog)
+    found = stored_name(name, tasks)
+    if found is None:
+        raise TaskError(
+            f"task '{name}' does not exist in database '{catalog}'",
+            expected=nearest(name, tasks),
+            fix="relsql init FILE --task manifest.yaml",
+        )
+    return tasks[found]

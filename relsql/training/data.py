@@ -1,0 +1,112 @@
+"""The labelled seeds of a training run: which labels, with data of what age, and the rows that each may read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from relsql.errors import TrainingError
+from relsql.gather.query import Gather
+from relsql.tasks.label_sandbox import DEFAULT_LIMITS, LabelLimits
+from relsql.tasks.labels import label_table
+from relsql.tasks.regime import Regime, delayed_labels, ended_labels
+from relsql.tasks.splits import horizon_days
+from relsql.text.text_table import TextTable
+from relsql.training.loop import SeedSet
+from relsql.training.plan import Plan
+from relsql.training.runs import Run
+from relsql.training.seeds import gather_seeds
+from udfs.functions import create_arrow_function
+
+MAX_TRAIN_SEEDS = 60_000
+
+
+def training_labels(
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    plan: Plan,
+    *,
+    regime: Regime,
+    density: int,
+    seed: int,
+    limits: LabelLimits = DEFAULT_LIMITS,
+) -> dict[str, pa.Table]:
+    """The labels to train on: `train`, `val`, and, when frozen, `closing`: the validation labels as `refit` reads them.
+
+    Args:
+        con: connection to the data.
+        catalog: database that holds the tables.
+        plan: what the model reads.
+        regime: see `relsql.tasks.regime`.
+        density: training timestamps per horizon.
+        seed: of the delays of the frozen regime.
+        limits: what the label query may do.
+    """
+    tables = {
+        split: label_table(con, catalog, plan.database, plan.task, split, density=density, limits=limits).table
+        for split in ("train", "val")
+    }
+    tables["train"] = _latest(tables["train"], MAX_TRAIN_SEEDS)
+    if regime == "seed-time":
+        return tables
+    days = horizon_days(con, plan.task)
+    assert plan.task.val_timestamp is not None
+    return {
+        "train": delayed_labels(tables["train"], plan.task, days, seed),
+        "val": ended_labels(tables["val"], plan.task.val_timestamp),
+        "closing": delayed_labels(tables["val"], plan.task, days, seed),
+    }
+
+
+def _latest(labels: pa.Table, limit: int) -> pa.Table:
+    """The last `limit` labels; they come sorted by time, and the latest are most like what is asked next."""
+    return labels.slice(max(0, labels.num_rows - limit))
+
+
+def gather_labels(
+    con: duckdb.DuckDBPyConnection, catalog: str, plan: Plan, labels: dict[str, pa.Table], run: Run
+) -> tuple[TextTable, dict[str, SeedSet]]:
+    """Gather the labelled seeds of each split; the texts they meet are only numbered here."""
+    texts = TextTable(0)
+    function = f"relsql_text_{run.run_id}"
+    create_arrow_function(con, function, texts.ids, ["VARCHAR"], "INTEGER")
+    try:
+        gather = Gather(catalog, plan.schema, plan.paths, plan.inputs, function)
+        seeds: dict[str, SeedSet] = {}
+        for split, table in labels.items():
+            done = sum(len(other) for other in seeds.values())
+            total = sum(other.num_rows for other in labels.values())
+
+            def report(share: float, rows: int = table.num_rows, done: int = done, total: int = total) -> None:
+                run.report("gather", (done + share * rows) / total * 0.999, {})
+
+            seeds[split] = gather_seeds(con, gather, plan.layouts, table, report)
+            if not len(seeds[split]):
+                raise TrainingError(
+                    f"task '{plan.task.name}': no entity of the {split} labels is visible at its timestamp",
+                    expected=f"rows of table '{plan.task.entity_table}' dated before the labels",
+                )
+    finally:
+        con.remove_function(function)
+    return _in_order(texts, seeds)
+
+
+def _in_order(texts: TextTable, seeds: dict[str, SeedSet]) -> tuple[TextTable, dict[str, SeedSet]]:
+    """Number the texts in their own order instead of that of arrival, which depends on threads and storage."""
+    ordered = sorted(texts.texts)
+    position = {text: i for i, text in enumerate(ordered, start=1)}
+    ids = np.array([0, *(position[text] for text in texts.texts)])
+    renumbered = TextTable(0)
+    renumbered.add(ordered, np.zeros((len(ordered), 0), dtype=np.float32))
+    return renumbered, {
+        split: replace(part, blocks=tuple(replace(block, texts=ids[block.texts]) for block in part.blocks))
+        for split, part in seeds.items()
+    }
+
+
+def row_count(seeds: SeedSet) -> int:
+    """Number of gathered rows."""
+    return sum(len(block.slot) for block in seeds.blocks)

@@ -1,0 +1,293 @@
+"""Training of the row encoder: a BART rebuilds row texts in which whole semantic units are masked."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch.nn import functional
+from transformers import BartForConditionalGeneration
+
+from relsql.errors import TrainingError
+from relsql.nn.row_encoder import Progress, local_seed, require_positions
+from relsql.text.row_text import ATTRIBUTE_MARKER, TABLE_MARKER, VALUE_MARKER, table_of, units
+from relsql.text.tokenizer import EOS, MASK, PAD, RowTokenizer, pad
+
+MASK_PROBABILITY = {TABLE_MARKER: 0.30, ATTRIBUTE_MARKER: 0.20, VALUE_MARKER: 0.40}
+"""How likely a unit is masked, by the marker before it."""
+
+HELD_OUT = 10
+"""One text in so many is held out for validation."""
+
+MAX_VALIDATION_TEXTS = 512
+POOL_BATCHES = 16
+"""Batches drawn and sorted by length together: longer pools pad less, shorter ones mix more."""
+
+IGNORED = -100
+"""Label of padding, which cross-entropy leaves out."""
+
+
+@dataclass(frozen=True)
+class DenoisingReport:
+    """What a denoising run did.
+
+    Attributes:
+        steps: optimiser steps.
+        seconds: wall time.
+        train_texts: distinct texts that training drew from.
+        validation_texts: distinct held-out texts; with a single text it is the training text itself.
+        train_loss: mean cross-entropy per token over the last tenth of the steps; None without a step.
+        validation_loss_before: on the held-out texts with fixed masks; None without a text.
+        validation_loss: the same after training.
+    """
+
+    steps: int
+    seconds: float
+    train_texts: int
+    validation_texts: int
+    train_loss: float | None
+    validation_loss_before: float | None
+    validation_loss: float | None
+
+
+class UnitMasker:
+    """Replaces whole semantic units of tokenized row texts by one `<mask>` token each."""
+
+    def __init__(self, tokenizer: RowTokenizer) -> None:
+        self._mask = tokenizer.token_id(MASK)
+        self._end = tokenizer.token_id(EOS)
+        self._probability = {tokenizer.token_id(marker): p for marker, p in MASK_PROBABILITY.items()}
+
+    def __call__(self, ids: Sequence[int], random: np.random.Generator) -> list[int]:
+        """Mask each unit of `ids` with its probability, at least one; ids without a unit stay as they are.
+
+        Args:
+            ids: `<s>`, markers and their contents, `</s>`.
+            random: source of the choice.
+        """
+        starts = [i for i, token in enumerate(ids) if token in self._probability]
+        if not starts:
+            return list(ids)
+        probability = np.array([self._probability[ids[i]] for i in starts])
+        chosen = random.random(len(starts)) < probability
+        if not chosen.any():
+            chosen[random.choice(len(starts), p=probability / probability.sum())] = True
+        ends = [*starts[1:], len(ids) - (ids[-1] == self._end)]
+        masked = list(ids[: starts[0]])
+        for start, end, hide in zip(starts, ends, chosen, strict=True):
+            masked += [ids[start], self._mask] if hide else ids[start:end]
+        return masked + list(ids[ends[-1] :])
+
+
+def train_denoising(
+    model: BartForConditionalGeneration,
+    tokenizer: RowTokenizer,
+    texts: Iterable[str],
+    *,
+    max_steps: int = 300,
+    batch_size: int = 32,
+    learning_rate: float = 3e-3,
+    seed: int = 0,
+    max_tokens: int = 64,
+    progress: Progress | None = None,
+) -> DenoisingReport:
+    """Train a BART, in place, to rebuild row texts whose semantic units are masked.
+
+    Masks of training rows are drawn anew each time, those of validation rows once. All tables get the same share
+    of the rows, whatever their size. AdamW, warm-up over a twentieth of the steps, then cosine to zero. The same
+    arguments on the same machine with the same number of threads give the same weights; an interruption leaves
+    the model partly trained and everything else as it was.
+
+    Args:
+        model: the model; its training mode is put back afterwards.
+        tokenizer: its tokenizer.
+        texts: row texts; repeated ones count once, those without a marker are left out.
+        max_steps: optimiser steps.
+        batch_size: rows of one step.
+        learning_rate: its peak; the default suits a compact model from scratch, a pre-trained one wants about 1e-4.
+        seed: of masks, sampling and dropout.
+        max_tokens: longer texts are cut.
+        progress: told the finished fraction and `step`, `loss`, about a hundred times.
+
+    Raises:
+        TrainingError: `max_tokens` exceeds the model's positions, or the loss is no longer finite.
+    """
+    require_positions(model.config.max_position_embeddings, max_tokens)
+    started = time.perf_counter()
+    train, held_out = split_texts(texts)
+    trainer = _Trainer(model, tokenizer, max_tokens, batch_size)
+    validation = trainer.validation_batches(held_out, seed)
+    was_training = model.training
+    losses: list[float] = []
+    try:
+        before = trainer.evaluate(validation)
+        if train and max_steps > 0:
+            with local_seed(seed):
+                losses = trainer.fit(train, max_steps, learning_rate, seed, progress)
+        after = trainer.evaluate(validation) if losses else before
+    finally:
+        model.train(was_training)
+    return DenoisingReport(
+        steps=len(losses),
+        seconds=time.perf_counter() - started,
+        train_texts=len(train),
+        validation_texts=len(held_out),
+        train_loss=float(np.mean(losses[-math.ceil(len(losses) / 10) :])) if losses else None,
+        validation_loss_before=before,
+        validation_loss=after,
+    )
+
+
+def split_texts(texts: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Split the distinct texts that have units into training and validation texts, by a hash of each text.
+
+    A text stays on its side whatever other texts there are, except that one is always held out and that at most
+    `MAX_VALIDATION_TEXTS` are. A single text is on both sides.
+    """
+    by_hash = sorted((_hash(text), text) for text in set(texts) if units(text))
+    if not by_hash:
+        return [], []
+    limit = 2**64 // HELD_OUT
+    count = min(max(1, sum(number < limit for number, _ in by_hash)), MAX_VALIDATION_TEXTS)
+    held_out = [text for _, text in by_hash[:count]]
+    train = [text for _, text in by_hash[count:]]
+    return train or held_out, held_out
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def sample_evenly(texts: Sequence[str], random: np.random.Generator) -> Iterator[str]:
+    """Yield texts for ever, the tables in turn, each table's texts in a new random order every time round."""
+    tables: dict[str, list[str]] = {}
+    for text in texts:
+        tables.setdefault(table_of(text), []).append(text)
+    streams = [_shuffled_for_ever(tables[name], random) for name in sorted(tables)]
+    while True:
+        for stream in streams:
+            yield next(stream)
+
+
+def _shuffled_for_ever(texts: list[str], random: np.random.Generator) -> Iterator[str]:
+    while True:
+        for i in random.permutation(len(texts)):
+            yield texts[i]
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Masked ids and their mask int64 [B, S], and the labels int64 [B, T], `IGNORED` where padded."""
+
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    labels: torch.Tensor
+
+
+class _Trainer:
+    """One model with its tokenizer and the sizes of a batch."""
+
+    def __init__(
+        self, model: BartForConditionalGeneration, tokenizer: RowTokenizer, max_tokens: int, batch_size: int
+    ) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._max_tokens = max_tokens
+        self._batch_size = batch_size
+        self._masker = UnitMasker(tokenizer)
+        self._pad = tokenizer.token_id(PAD)
+        self._device = next(model.parameters()).device
+
+    def validation_batches(self, texts: list[str], seed: int) -> list[_Batch]:
+        """Batch the held-out texts, longest last; the masks of a text depend on the text and the seed only."""
+        rows = self._tokenizer.token_ids(texts, self._max_tokens)
+        masked = [
+            self._masker(ids, np.random.default_rng([seed, _hash(text)])) for ids, text in zip(rows, texts, strict=True)
+        ]
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        return [
+            self._batch([masked[i] for i in chosen], [rows[i] for i in chosen])
+            for chosen in _chunks(order, self._batch_size)
+        ]
+
+    def evaluate(self, batches: list[_Batch]) -> float | None:
+        """Mean cross-entropy per token, or None without a batch."""
+        self._model.train(False)
+        total, tokens = 0.0, 0
+        with torch.inference_mode():
+            for batch in batches:
+                count = int((batch.labels != IGNORED).sum())
+                total += self._loss(batch).item() * count
+                tokens += count
+        return total / tokens if tokens else None
+
+    def fit(
+        self, texts: list[str], max_steps: int, learning_rate: float, seed: int, progress: Progress | None
+    ) -> list[float]:
+        """Run the optimiser and return the loss of each step."""
+        self._model.train()
+        optimiser = torch.optim.AdamW(self._model.parameters(), lr=learning_rate, weight_decay=0.01, fused=True)
+        warm_up = max(1, max_steps // 20)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, warm_up, max_steps))
+        losses: list[float] = []
+        for step, batch in zip(range(1, max_steps + 1), self._training_batches(texts, seed), strict=False):
+            loss = self._loss(batch)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
+            optimiser.step()
+            schedule.step()
+            losses.append(loss.item())
+            if not math.isfinite(losses[-1]):
+                raise TrainingError(
+                    f"the loss of the row encoder is {losses[-1]} at step {step}",
+                    fix=f"a lower learning rate, for example learning_rate={learning_rate / 10:g}",
+                )
+            if progress is not None and (step % max(1, max_steps // 100) == 0 or step == max_steps):
+                progress(step / max_steps, {"step": step, "loss": losses[-1]})
+        return losses
+
+    def _training_batches(self, texts: list[str], seed: int) -> Iterator[_Batch]:
+        """Yield batches for ever: a pool of rows is drawn, sorted by length, cut up and shuffled."""
+        random = np.random.default_rng(seed)
+        stream = sample_evenly(texts, random)
+        while True:
+            pool = [next(stream) for _ in range(POOL_BATCHES * self._batch_size)]
+            rows = sorted(self._tokenizer.token_ids(pool, self._max_tokens), key=len)
+            chunks = list(_chunks(rows, self._batch_size))
+            for i in random.permutation(len(chunks)):
+                yield self._batch([self._masker(ids, random) for ids in chunks[i]], chunks[i])
+
+    def _batch(self, masked: list[list[int]], rows: list[list[int]]) -> _Batch:
+        input_ids, attention_mask = pad(masked, self._pad)
+        labels, _ = pad(rows, IGNORED)
+        return _Batch(*(torch.from_numpy(a).to(self._device) for a in (input_ids, attention_mask, labels)))
+
+    def _loss(self, batch: _Batch) -> torch.Tensor:
+        """Cross-entropy of the true row; logits are computed for real tokens only, since they cost the most."""
+        start = torch.full_like(batch.labels[:, :1], cast(int, self._model.config.decoder_start_token_id))
+        inputs = torch.cat([start, batch.labels[:, :-1]], dim=1).masked_fill(batch.labels == IGNORED, self._pad)
+        hidden = self._model.model(
+            input_ids=batch.input_ids, attention_mask=batch.attention_mask, decoder_input_ids=inputs, use_cache=False
+        ).last_hidden_state
+        real = batch.labels != IGNORED
+        logits = self._model.lm_head(hidden[real]) + self._model.final_logits_bias
+        return functional.cross_entropy(logits, batch.labels[real])
+
+
+def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _rate(step: int, warm_up: int, max_steps: int) -> float:
+    """Learning rate as a part of its peak: linear warm-up from above zero, then half a cosine to zero."""
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, max_steps - warm_up)))

@@ -1,0 +1,94 @@
+"""The row encoder of a training run: tokenizer, BART and lexicon, and the embeddings of all row texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+
+from relsql.gather.blocks import FloatArray
+from relsql.gather.row_texts import distinct_texts
+from relsql.nn.lexicon import lexical_vectors
+from relsql.nn.row_encoder import RowEncoder, compact_config, embed_texts, load_pretrained, new_model
+from relsql.registry.card import EncoderCard
+from relsql.text.tokenizer import RowTokenizer
+from relsql.training.denoise import train_denoising
+from relsql.training.fit_tokenizer import train_tokenizer
+from relsql.training.options import COMPACT, TrainOptions
+from relsql.training.plan import Plan
+from relsql.training.runs import Run
+
+MAX_TEXTS_PER_TABLE = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedEncoder:
+    """The row encoder with its tokenizer and everything said about it in the card."""
+
+    module: RowEncoder
+    tokenizer: RowTokenizer
+    card: EncoderCard
+
+
+def train_encoder(
+    con: duckdb.DuckDBPyConnection, catalog: str, plan: Plan, options: TrainOptions, run: Run
+) -> TrainedEncoder:
+    """Tokenizer, BART and lexicon, on the row texts that were visible at the end of the training time range."""
+    until = plan.task.val_timestamp
+    with run.phase("tokenizer") as metrics:
+        texts = distinct_texts(con, catalog, plan.schema, plan.inputs, until=until, limit_per_table=MAX_TEXTS_PER_TABLE)
+        if options.encoder == COMPACT:
+            tokenizer = train_tokenizer(texts)
+            model = new_model(compact_config(tokenizer.size), options.seed)
+        else:
+            model, tokenizer = load_pretrained(options.encoder)
+        metrics.update(texts=len(texts), vocabulary=tokenizer.size)
+    with run.phase("encoder") as metrics:
+        steps = options.encoder_steps
+        if steps is None:
+            steps = min(300, max(60, len(texts) // 4))
+        report = train_denoising(
+            model,
+            tokenizer,
+            texts,
+            max_steps=steps,
+            learning_rate=3e-3 if options.encoder == COMPACT else 1e-4,
+            seed=options.seed,
+            max_tokens=options.max_tokens,
+            progress=lambda fraction, values: run.report("encoder", min(fraction, 0.999), values),
+        )
+        losses = {"loss_before": report.validation_loss_before, "loss": report.validation_loss}
+        lexicon = lexical_vectors(tokenizer, texts, model.config.vocab_size, max_tokens=options.max_tokens)
+        metrics.update({"steps": report.steps, **{k: v for k, v in losses.items() if v is not None}})
+        metrics.update(lexical_directions=lexicon.shape[1])
+    module = RowEncoder(model, lexicon)
+    card = EncoderCard(options.encoder, module.dimension, options.max_tokens, {"steps": report.steps, **losses})
+    return TrainedEncoder(module, tokenizer, card)
+
+
+def embed_database(
+    con: duckdb.DuckDBPyConnection, catalog: str, plan: Plan, encoder: TrainedEncoder, met: list[str], run: Run
+) -> tuple[list[str], FloatArray]:
+    """Embeddings of all row texts in the database, those `met` in training first.
+
+    Texts of one batch change each other's last bits, so that later rows share none with those of training.
+    """
+    known = set(met)
+    rest = [text for text in distinct_texts(con, catalog, plan.schema, plan.inputs) if text not in known]
+    embeddings = [
+        embed_texts(
+            encoder.module,
+            encoder.tokenizer,
+            texts,
+            max_tokens=encoder.card.max_tokens,
+            progress=lambda fraction, values: run.report("embed", min(fraction, 0.999), values),
+        )
+        for texts in (met, rest)
+    ]
+    return [*met, *rest], np.concatenate(embeddings)
+
+
+def with_no_text(embeddings: FloatArray) -> FloatArray:
+    """Put zeros first: text id 0 is no text."""
+    return np.pad(embeddings, ((1, 0), (0, 0)))

@@ -1,0 +1,105 @@
+"""The graph network of a training run: the epoch is chosen on validation, then all labels are trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from relsql.gather.blocks import FloatArray
+from relsql.nn.graph_network import GraphNetwork, NetworkConfig
+from relsql.nn.head import Head
+from relsql.tasks.task import Task
+from relsql.training.loop import Batches, FitConfig, SeedSet, fit, predict, refit
+from relsql.training.options import TrainOptions
+from relsql.training.plan import Plan
+from relsql.training.runs import Run
+
+FEW_LABELS = ((8, 80), (16, 24))
+"""Training takes up to so many epochs to make so many steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class FittedNetwork:
+    """Trained network and head, with metrics and scores on the validation split."""
+
+    network: GraphNetwork
+    head: Head
+    metrics: dict[str, float]
+    validation_scores: FloatArray
+
+
+@contextmanager
+def torch_settings(options: TrainOptions) -> Iterator[None]:
+    """Seed torch and set its threads for a block; afterwards both are as they were."""
+    threads = torch.get_num_threads()
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(options.seed)
+            torch.set_num_threads(options.threads or threads)
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def train_network(
+    plan: Plan,
+    seeds: dict[str, SeedSet],
+    embeddings: FloatArray,
+    text_widths: tuple[int, ...],
+    options: TrainOptions,
+    run: Run,
+) -> FittedNetwork:
+    """Choose the epoch on validation, then train on all labels; the metrics are those on validation."""
+    batches = {split: Batches(seeds[split], plan.layouts, embeddings) for split in ("train", "val")}
+    config = fit_config(len(seeds["train"]), plan.task, options)
+    share = 0.5 if options.refit else 1.0
+
+    def report(fraction: float, values: dict[str, float], start: float = 0.0) -> None:
+        run.report("network", min(start + share * fraction, 0.999), values)
+
+    network, head = new_modules(plan, text_widths, options)
+    found = fit(network, head, batches["train"], batches["val"], config, report)
+    with torch.inference_mode():
+        scores = head.scores(torch.from_numpy(predict(network, head, batches["val"]))).numpy()
+    if options.refit:
+        everything = seeds["train"].joined(seeds.get("closing", seeds["val"]), plan.layouts)
+        network, head = new_modules(plan, text_widths, options)
+        refit(
+            network,
+            head,
+            Batches(everything, plan.layouts, embeddings),
+            config,
+            found,
+            lambda f, v: report(f, v, share),
+        )
+    metrics = {f"val_{found.metric_name}": found.validation_metric, "temperature": found.temperature}
+    metrics |= {"epochs": found.epochs, "best_epoch": found.best_epoch}
+    return FittedNetwork(network, head, metrics, scores)
+
+
+def fit_config(train_seeds: int, task: Task, options: TrainOptions) -> FitConfig:
+    """Hyper-parameters of task training for a number of training seeds."""
+    steps_per_epoch = max(1, -(-train_seeds // options.batch_size))
+    # The absolute error pulls with the same force however small it is, and settles later than the log loss. In the
+    # frozen regime every label stands there up to three times.
+    fewest = 4 if task.is_classification or options.regime == "frozen" else 8
+    enough = [min(epochs, -(-steps // steps_per_epoch)) for epochs, steps in FEW_LABELS]
+    return FitConfig(
+        epochs=options.epochs or max(fewest, *enough),
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        seed=options.seed,
+    )
+
+
+def new_modules(plan: Plan, text_widths: tuple[int, ...], options: TrainOptions) -> tuple[GraphNetwork, Head]:
+    """Untrained network and head; equal for equal options."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        # The absolute error is blurred by what is hidden: a mean of medians is no median. Old rows blur it more.
+        hidden = 0.3 if plan.task.is_classification or options.regime == "frozen" else 0.1
+        config = NetworkConfig(options.channels, text_widths, dropout=hidden, hidden_rows=hidden)
+        return GraphNetwork(plan.layouts, config), Head(config, classification=plan.task.is_classification)

@@ -1,0 +1,339 @@
+"""Train graph network and head on gathered seeds: mini-batches, the epoch chosen on validation, temperature scaling.
+
+`fit` trains on the training seeds and keeps the epoch that validation likes best; `refit` trains anew on all labelled
+seeds for as many epochs, since the latest labels are most like what is asked next.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.metrics import mean_absolute_error, roc_auc_score
+from torch import Tensor, nn
+
+from relsql.errors import TrainingError
+from relsql.gather.blocks import Block, BlockLayout, FloatArray, IntArray, concat_blocks
+from relsql.gather.graph_inputs import GraphInputs, graph_inputs, take_seeds
+from relsql.nn.graph_network import GraphNetwork, GraphTensors, PathTensors, TableTensors
+from relsql.nn.head import Head
+
+FitProgress = Callable[[float, dict[str, float]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class FitConfig:
+    """Hyper-parameters of task training.
+
+    `half_life` is a share of the training time range: a label so much older than the latest one weighs half as much,
+    since what holds now is asked for. Infinity weighs all alike.
+    """
+
+    epochs: int = 4
+    batch_size: int = 512
+    learning_rate: float = 3e-3
+    weight_decay: float = 5e-2
+    half_life: float = 0.25
+    patience: int = 3
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SeedSet:
+    """Gathered seeds of one split.
+
+    Attributes:
+        blocks: one per path, in layout order; seeds in the same order in all of them.
+        as_of_days: float32 [seeds], prediction time in days since 1970-01-01.
+        labels: float32 [seeds]; empty when there are none.
+    """
+
+    blocks: tuple[Block, ...]
+    as_of_days: FloatArray
+    labels: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.as_of_days)
+
+    def joined(self, other: SeedSet, layouts: tuple[BlockLayout, ...]) -> SeedSet:
+        """These seeds, then those of `other`."""
+        pairs = zip(self.blocks, other.blocks, layouts, strict=True)
+        return SeedSet(
+            tuple(concat_blocks([mine, theirs], layout.fanout) for mine, theirs, layout in pairs),
+            np.concatenate([self.as_of_days, other.as_of_days]),
+            np.concatenate([self.labels, other.labels]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FitReport:
+    """What happened in training; losses and metrics are those of the kept epoch."""
+
+    epochs: int
+    best_epoch: int
+    metric_name: str
+    validation_metric: float
+    temperature: float
+
+
+class Batches:
+    """Slices of a seed set as tensors.
+
+    Args:
+        seeds: the seed set.
+        layouts: of its blocks.
+        embeddings: float32 [texts + 1, text_width], row 0 zeros: the embedding of each text id.
+    """
+
+    def __init__(self, seeds: SeedSet, layouts: tuple[BlockLayout, ...], embeddings: FloatArray) -> None:
+        self.seeds = seeds
+        self.layouts = layouts
+        self.inputs = graph_inputs(seeds.blocks, layouts)
+        self._starts = [np.append(block.row_starts(), len(block.slot)) for block in seeds.blocks]
+        self._embeddings = embeddings
+
+    def embeddings(self, texts: IntArray) -> FloatArray:
+        """Embeddings of texts, given by their positions in `inputs.text_ids`."""
+        found: FloatArray = self._embeddings[self.inputs.text_ids[texts]]
+        return found
+
+    def take(self, chosen: IntArray) -> Batch:
+        """The chosen seeds, int64 [batch], as one batch."""
+        inputs = take_seeds(self.inputs, self.layouts, chosen, self._starts)
+        tensors = graph_tensors(inputs, self._embeddings[inputs.text_ids])
+        return Batch(tensors, torch.from_numpy(self.seeds.as_of_days[chosen]))
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some seeds as tensors: their gathered rows, and as_of in days float32 [seeds]."""
+
+    tensors: GraphTensors
+    as_of_days: Tensor
+
+    def outputs(self, network: GraphNetwork, head: Head) -> Tensor:
+        """Raw outputs of the head, float32 [seeds]."""
+        raw: Tensor = head(network(self.tensors), self.as_of_days)
+        return raw
+
+
+def graph_tensors(inputs: GraphInputs, embeddings: FloatArray) -> GraphTensors:
+    """Arrays to tensors, without copying; `embeddings` are those of `inputs.text_ids`."""
+    return GraphTensors(
+        torch.from_numpy(embeddings),
+        [
+            TableTensors(*(torch.from_numpy(part) for part in (table.numbers, table.categories, table.texts)))
+            for table in inputs.tables
+        ],
+        [
+            PathTensors(*(torch.from_numpy(part) for part in (path.rows, path.places, path.ages, path.totals)))
+            for path in inputs.paths
+        ],
+    )
+
+
+def fit_statistics(network: GraphNetwork, head: Head, train: Batches) -> None:
+    """Fit the scaling of all numbers and the head's ranges on the training seeds."""
+    for position, table in enumerate(train.inputs.tables):
+        readings = [
+            path.rows[i]
+            for layout, path in zip(train.layouts, train.inputs.paths, strict=True)
+            for i, segment in enumerate(layout.segments)
+            if segment.inputs.table == network.tables[position]
+        ]
+        # A row counts as often as it is read.
+        read = np.concatenate(readings)
+        read = read[read > 0] - 1
+        encoder = network.encoder(network.tables[position])
+        encoder.scaling.fit(torch.from_numpy(table.numbers[read]))
+        if encoder.text_map is not None:
+            # Of the distinct texts, not by how often they are read: frequent texts are not more telling ones.
+            texts = np.unique(table.texts[read])
+            encoder.text_scaling.fit(torch.from_numpy(train.embeddings(texts[texts > 0])))
+    for position, path in enumerate(train.inputs.paths):
+        network.path(position).age_scaling.fit(torch.from_numpy(path.ages), logarithmic=True)
+    for position, parts in enumerate(zip(*_statistics(network, train), strict=True)):
+        network.path(position).statistic_scaling.fit(torch.cat(parts))
+    head.fit(torch.from_numpy(train.seeds.as_of_days), torch.from_numpy(train.seeds.labels))
+
+
+@torch.no_grad()
+def _statistics(network: GraphNetwork, train: Batches, batch_size: int = 4_096) -> Iterator[list[Tensor]]:
+    """The statistics of every path, batch by batch."""
+    for start in range(0, len(train.seeds), batch_size):
+        chosen = np.arange(start, min(start + batch_size, len(train.seeds)))
+        batch = train.take(chosen).tensors
+        numbers = network.standardised_numbers(batch)
+        yield [
+            network.path(i).statistics(numbers[layout.segments[0].inputs.table], batch.paths[i])
+            for i, layout in enumerate(train.layouts)
+        ]
+
+
+def predict(network: GraphNetwork, head: Head, batches: Batches, batch_size: int = 1024) -> FloatArray:
+    """Raw outputs of all seeds in order, float32 [seeds]; neither module keeps a gradient."""
+    network.eval()
+    head.eval()
+    outputs = []
+    with torch.inference_mode():
+        for start in range(0, len(batches.seeds), batch_size):
+            chosen = np.arange(start, min(start + batch_size, len(batches.seeds)))
+            outputs.append(batches.take(chosen).outputs(network, head).numpy())
+    return np.concatenate(outputs) if outputs else np.zeros(0, dtype=np.float32)
+
+
+def fit(
+    network: GraphNetwork,
+    head: Head,
+    train: Batches,
+    validation: Batches,
+    config: FitConfig,
+    progress: FitProgress | None = None,
+) -> FitReport:
+    """Train both modules in place, keep the best epoch on validation and calibrate the head.
+
+    The result depends on the modules' weights, the seeds and `config` alone; the caller's random state is kept.
+
+    Raises:
+        TrainingError: there are no training or validation seeds, or the loss is not finite.
+    """
+    for name, batches in (("training", train), ("validation", validation)):
+        if len(batches.seeds) == 0:
+            raise TrainingError(
+                f"there are no {name} seeds", expected="label rows on both sides of the split timestamps"
+            )
+    labels = validation.seeds.labels
+    name = metric_name(head, labels)
+    best_metric, best_epoch, best_state, epoch = -np.inf, 0, _state(network, head), 0
+    for epoch, loss in _epochs(network, head, train, config, progress):
+        metric = _metric(predict(network, head, validation), labels, head)
+        if progress:
+            progress(epoch / config.epochs, {"loss": loss, name: abs(metric)})
+        if metric > best_metric:
+            best_metric, best_epoch, best_state = metric, epoch, _state(network, head)
+        elif epoch - best_epoch >= config.patience:
+            break
+    network.load_state_dict(best_state[0])
+    head.load_state_dict(best_state[1])
+    calibrate(head, predict(network, head, validation), labels)
+    return FitReport(epoch, best_epoch, name, abs(float(best_metric)), float(head.temperature))
+
+
+def refit(
+    network: GraphNetwork,
+    head: Head,
+    seeds: Batches,
+    config: FitConfig,
+    report: FitReport,
+    progress: FitProgress | None = None,
+) -> None:
+    """Train new modules in place on all labelled seeds, for as many epochs as `fit` found best.
+
+    The temperature is the one found on validation.
+    """
+    for epoch, loss in _epochs(network, head, seeds, config, progress):
+        if progress:
+            progress(epoch / config.epochs, {"loss": loss})
+        if epoch == report.best_epoch:
+            break
+    head.temperature.fill_(report.temperature)
+
+
+def _epochs(
+    network: GraphNetwork, head: Head, train: Batches, config: FitConfig, progress: FitProgress | None
+) -> Iterator[tuple[int, float]]:
+    """Train; yields the number of each epoch, from 1, and its mean loss."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        fit_statistics(network, head, train)
+        random_state = torch.get_rng_state()
+    targets = head.targets(torch.from_numpy(train.seeds.labels))
+    weights = label_weights(train.seeds.as_of_days, config.half_life)
+    loss_function: nn.Module = (nn.BCEWithLogitsLoss if head.classification else nn.L1Loss)(reduction="none")
+    parameters = [*network.parameters(), *head.parameters()]
+    optimizer = _optimizer(parameters, config)
+    steps_per_epoch = max(1, -(-len(train.seeds) // config.batch_size))
+    # Fewer steps than these leave the schedule no step to warm up in, and it divides by their number.
+    steps = max(4, config.epochs * steps_per_epoch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.learning_rate, total_steps=steps, pct_start=0.1 if steps > 10 else 0.5
+    )
+    rng = np.random.default_rng(config.seed)
+    for epoch in range(1, config.epochs + 1):
+        network.train()
+        head.train()
+        order = rng.permutation(len(train.seeds))
+        total = 0.0
+        # The caller's random state is its own between epochs.
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(random_state)
+            for step in range(steps_per_epoch):
+                chosen = order[step * config.batch_size : (step + 1) * config.batch_size]
+                losses = loss_function(train.take(chosen).outputs(network, head), targets[chosen])
+                loss = (losses * weights[chosen]).mean()
+                if not torch.isfinite(loss):
+                    raise TrainingError(
+                        f"the training loss is {float(loss)} in epoch {epoch}",
+                        fix="relsql train ... --learning-rate 5e-4",
+                    )
+                optimizer.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(parameters, 1.0)
+                optimizer.step()
+                schedule.step()
+                total += float(loss.detach()) * len(chosen)
+                if progress:
+                    progress((epoch - 1 + (step + 1) / steps_per_epoch) / config.epochs, {})
+            random_state = torch.get_rng_state()
+        yield epoch, total / len(order)
+
+
+def label_weights(as_of_days: FloatArray, half_life: float) -> Tensor:
+    """Weight of each training label by its age, float32 [seeds], mean 1; see `FitConfig`."""
+    age = float(as_of_days.max()) - as_of_days.astype(np.float64)
+    weights = np.exp2(-age / max(1.0, half_life * float(age.max())))
+    return torch.from_numpy((weights / weights.mean()).astype(np.float32))
+
+
+def _optimizer(parameters: list[nn.Parameter], config: FitConfig) -> torch.optim.Optimizer:
+    """AdamW; only matrices decay."""
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate)
+
+
+def metric_name(head: Head, labels: FloatArray) -> str:
+    """Name of the validation metric: `roc_auc`, or `log_loss` when all labels are equal; `mae` for a regression."""
+    if not head.classification:
+        return "mae"
+    return "log_loss" if labels.min() == labels.max() else "roc_auc"
+
+
+def calibrate(head: Head, logits: FloatArray, labels: FloatArray) -> None:
+    """Set the temperature that minimises the validation log loss (Guo et al. 2017, arXiv 1706.04599, section 4.2)."""
+    if not head.classification or len(logits) == 0:
+        return
+    candidates = np.exp(np.linspace(np.log(0.1), np.log(10.0), 185))
+    scaled = logits[None, :].astype(np.float64) / candidates[:, None]
+    losses = np.mean(np.logaddexp(0.0, scaled) - labels[None, :] * scaled, axis=1)
+    head.temperature.fill_(float(candidates[int(np.argmin(losses))]))
+
+
+def _metric(raw: FloatArray, labels: FloatArray, head: Head) -> float:
+    """Validation metric, larger is better (the error is negated)."""
+    if not head.classification:
+        with torch.inference_mode():
+            values = head.scores(torch.from_numpy(raw)).numpy()
+        return -float(mean_absolute_error(labels, values))
+    if metric_name(head, labels) == "log_loss":
+        return -float(np.mean(np.logaddexp(0.0, raw) - labels * raw))
+    return float(roc_auc_score(labels, raw))
+
+
+def _state(network: GraphNetwork, head: Head) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    return copy.deepcopy(network.state_dict()), copy.deepcopy(head.state_dict())

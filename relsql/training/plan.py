@@ -1,0 +1,95 @@
+"""What a model reads: the tables, link paths and node inputs, fixed before training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import duckdb
+
+from relsql.errors import SchemaError, TaskError
+from relsql.gather.blocks import BlockLayout
+from relsql.gather.node_inputs import NodeInputs, fit_node_inputs
+from relsql.gather.paths import DEFAULT_FANOUT, MAX_PATHS, Path, candidate_paths, require_row_keys
+from relsql.registry.card import layouts_of
+from relsql.registry.models import used_schema
+from relsql.schema.declare import check_schema
+from relsql.schema.tables import Schema, read_schema
+from relsql.tasks.regime import Regime
+from relsql.tasks.splits import default_splits, horizon_days
+from relsql.tasks.task import Task
+from relsql.training.path_choice import PathChoice, PathEvidence, choose_paths, training_sample, used_tables
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a model reads, fixed before training.
+
+    `schema` is the part of `database` that it reads, and `left_out` the paths beyond the maximum.
+    """
+
+    task: Task
+    database: Schema
+    schema: Schema
+    paths: tuple[Path, ...]
+    inputs: dict[str, NodeInputs]
+    layouts: tuple[BlockLayout, ...]
+    left_out: tuple[PathEvidence, ...] = ()
+
+
+def make_plan(
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    task: Task,
+    *,
+    fanout: int = DEFAULT_FANOUT,
+    regime: Regime = "seed-time",
+    max_paths: int = MAX_PATHS,
+) -> Plan:
+    """Check schema and task against the data and plan what the model reads.
+
+    Where there are more than `max_paths` paths, training labels decide, see `relsql.training.path_choice`. In the
+    frozen regime it reads how far the data lag behind as_of, where any table has a time.
+
+    Raises:
+        SchemaError, TaskError: they do not fit.
+    """
+    database = read_schema(con, catalog)
+    task = task.resolved(database)
+    for name, column in task.remove_columns:
+        if name in database.tables and database.table(name).time_column == column:
+            raise TaskError(
+                f"task '{task.name}' removes the column '{column}' of table '{name}', its time",
+                expected="columns that do not say when a row appears: without its time every row is seen at once",
+                fix="correct remove_columns in the task manifest",
+            )
+    schema = database.without_columns(task.remove_columns)
+    schema.table(task.entity_table)
+    task = default_splits(con, catalog, schema, task)
+    assert task.val_timestamp is not None
+    days = horizon_days(con, task)
+    candidates = candidate_paths(
+        con, catalog, schema, task.entity_table, fanout=fanout, horizon_days=days, until=task.val_timestamp
+    )
+    require_row_keys(schema, candidates)
+    used = used_tables(candidates)
+    _check_tables(con, catalog, schema, used)
+    inputs = {key: fit_node_inputs(con, catalog, schema, key, until=task.val_timestamp) for key in sorted(used)}
+    choice = PathChoice(candidates)
+    if len(candidates) > max_paths:
+        labels = training_sample(con, catalog, database, task)
+        choice = choose_paths(con, catalog, schema, candidates, inputs, labels, max_paths)
+    paths, used = choice.paths, used_tables(choice.paths)
+    inputs = {key: found for key, found in inputs.items() if key in used}
+    if regime == "frozen" and any(schema.table(key).time_column for key in used):
+        paths = (replace(paths[0], data_age=True), *paths[1:])
+    columns = {key: found.columns for key, found in inputs.items()}
+    read_part = used_schema(schema, sorted(used), columns)
+    return Plan(task, database, read_part, paths, inputs, layouts_of(paths, inputs), choice.left_out)
+
+
+def _check_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, used: set[str]) -> None:
+    """Raise SchemaError if the data contradict what is declared about some tables, or links among them."""
+    read = used | {str(link) for link in schema.links if link.child in used and link.parent in used}
+    for finding in check_schema(con, catalog, schema):
+        if finding.severity == "error" and finding.object in read:
+            raise SchemaError(finding.message)

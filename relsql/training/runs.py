@@ -1,0 +1,112 @@
+"""Phases of a training run: progress while it goes, and a record in `relsql.runs` however it ends."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import duckdb
+
+from relsql.database.store import ensure_table, transaction
+from relsql.errors import RelsqlError
+
+TrainProgress = Callable[[str, float, dict[str, float]], None]
+"""Called with phase, finished fraction (0.0 at its start, 1.0 at its end) and metrics."""
+
+PHASES = ("data", "check", "labels", "gather", "tokenizer", "encoder", "embed", "network", "export", "store")
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One finished (or failed) phase."""
+
+    name: str
+    started: datetime.datetime
+    seconds: float
+    metrics: dict[str, float]
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class Run:
+    """Phases of one training run, in memory until they are written."""
+
+    model: str
+    task: str
+    progress: TrainProgress | None = None
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    version: int | None = None
+    phases: list[Phase] = field(default_factory=list)
+    details: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    """By phase, what its record says beside the metrics."""
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[dict[str, float]]:
+        """Time a block; what is put into the dict that it yields are the phase's metrics."""
+        assert name in PHASES, name
+        metrics: dict[str, float] = {}
+        started, clock = _now(), time.perf_counter()
+        error_text: str | None = None
+        try:
+            self.report(name, 0.0, metrics)
+            yield metrics
+            self.report(name, 1.0, metrics)
+        except BaseException as error:
+            text = str(error) if isinstance(error, RelsqlError) else f"{type(error).__name__}: {error}"
+            error_text = "interrupted" if interrupted(error) else text
+            raise
+        finally:
+            self.phases.append(Phase(name, started, time.perf_counter() - clock, metrics, error_text))
+
+    def report(self, name: str, fraction: float, metrics: dict[str, float]) -> None:
+        """Tell the caller how far a phase is."""
+        if self.progress:
+            self.progress(name, fraction, metrics)
+
+    def seconds_by_phase(self) -> dict[str, float]:
+        """Seconds of the phases so far."""
+        return {phase.name: phase.seconds for phase in self.phases}
+
+    def save(self, con: duckdb.DuckDBPyConnection, catalog: str) -> None:
+        """Write all phases to `relsql.runs`. The caller owns the transaction."""
+        table = ensure_table(con, catalog, "runs")
+        for phase in self.phases:
+            values = [self.run_id, self.model, self.version, self.task, phase.name, phase.started, phase.seconds]
+            values += [json.dumps(phase.metrics | self.details.get(phase.name, {})), phase.error]
+            con.execute(f"INSERT INTO {table} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+
+    def save_failure(self, con: duckdb.DuckDBPyConnection, catalog: str) -> None:
+        """Write the phases of a run that failed, if the database can still be written; never raises."""
+        try:
+            with transaction(con):
+                self.save(con, catalog)
+        except (duckdb.Error, RelsqlError):
+            pass  # The error that ended the run matters more than its record.
+
+
+def interrupted(error: BaseException) -> bool:
+    """True for Ctrl-C, also when it arrives through DuckDB as an error of another class."""
+    return isinstance(error, KeyboardInterrupt) or (
+        isinstance(error, (duckdb.Error, RuntimeError))
+        and any(word in str(error) for word in ("KeyboardInterrupt", "Query interrupted", "INTERRUPT"))
+    )
+
+
+@contextmanager
+def keyboard_interrupts() -> Iterator[None]:
+    """Let Ctrl-C arrive as KeyboardInterrupt, also where DuckDB makes an error of another class of it."""
+    try:
+        yield
+    except BaseException as error:
+        if interrupted(error):
+            raise KeyboardInterrupt from error
+        raise
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0)

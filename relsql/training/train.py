@@ -1,0 +1,285 @@
+"""Train a model: from tables and a task to a version in the registry, phase by phase.
+
+Nothing is written until the last phase, which is one transaction: an interrupted or failed run leaves the database as
+it was, but for its record in `relsql.runs`. What was trained already from the same data, task, options and code is not
+trained again; torch is only loaded when something is trained.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import re
+import threading
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+import duckdb
+import numpy as np
+
+import relsql
+from relsql.database.names import current_catalog, find_macros
+from relsql.database.store import require_writable, transaction
+from relsql.errors import ModelError
+from relsql.gather.blocks import FloatArray, newest_evidence_days
+from relsql.registry.card import CARD_FORMAT, ModelCard
+from relsql.registry.models import ModelRow, activate, find_trained, next_version, read_models, save_model
+from relsql.registry.publications import require_unclaimed
+from relsql.registry.versions import function_names, require_new_name
+from relsql.schema.tables import read_schema
+from relsql.tasks.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
+from relsql.tasks.regime import check_regime
+from relsql.tasks.splits import task_cursor
+from relsql.tasks.task import Task, read_task
+from relsql.training.fingerprint import library_versions, read_request
+from relsql.training.options import TrainOptions
+from relsql.training.plan import Plan, make_plan
+from relsql.training.runs import Run, TrainProgress, keyboard_interrupts
+
+if TYPE_CHECKING:
+    from relsql.nn.graph_network import GraphNetwork
+    from relsql.nn.head import Head
+    from relsql.training.fit_encoder import TrainedEncoder
+    from relsql.training.fit_network import FittedNetwork
+    from relsql.training.loop import SeedSet
+    from relsql.training.path_choice import PathEvidence
+
+_STORING = threading.Lock()
+"""Held while a version gets its number and is stored. One process writes to a file, but its threads may train at once:
+both would read the same highest number, or one would undo the other."""
+
+MODEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedModel:
+    """The outcome of training.
+
+    Attributes:
+        name: of the model.
+        version: of the model.
+        task: name of the task.
+        metrics: on the validation split, of the model before `refit`.
+        seconds: in all.
+        phases: seconds by phase.
+        validation_scores: scores of the validation labels by the model before `refit`, float32 [labels whose entity is
+            visible at as_of], sorted by (as_of, entity).
+        network, head: the torch modules that were exported.
+        left_out: link paths beyond `max_paths` that it does not read, and why, the best first.
+        reused: True if the version was there already and nothing was trained: then the three above are None.
+    """
+
+    name: str
+    version: int
+    task: str
+    metrics: dict[str, float]
+    seconds: float
+    phases: dict[str, float]
+    validation_scores: FloatArray | None = field(default=None, compare=False, repr=False)
+    network: GraphNetwork | None = field(default=None, compare=False, repr=False)
+    head: Head | None = field(default=None, compare=False, repr=False)
+    reused: bool = False
+    left_out: tuple[PathEvidence, ...] = ()
+
+
+def train(
+    con: duckdb.DuckDBPyConnection,
+    task: str | Task,
+    *,
+    name: str,
+    options: TrainOptions | None = None,
+    force: bool = False,
+    progress: TrainProgress | None = None,
+    allow_external: bool = False,
+    label_timeout_seconds: float = LABEL_TIMEOUT_SECONDS,
+) -> TrainedModel:
+    """Train a model for a task of the connection's current database and make it the active version of `name`.
+
+    A version of `name` that was trained from the same data, task, options and code is made active and returned in its
+    place; nothing is trained then.
+
+    Args:
+        con: an open connection; its transaction state and settings are left alone.
+        task: name of a task in `relsql.tasks`, or a task.
+        name: of the model: `dnf` gives `predict_dnf`.
+        options: see `TrainOptions`.
+        force: train in any case.
+        progress: told about every phase.
+        allow_external: let the label query read files and other databases, and call any function.
+        label_timeout_seconds: stop the label query of a split after so long.
+
+    Raises:
+        RelsqlError: the name, the schema, the task or the data do not allow training, see `relsql.errors`.
+        KeyboardInterrupt: interrupted; nothing was changed.
+    """
+    options = options or TrainOptions()
+    check_regime(options.regime)
+    catalog = current_catalog(con)
+    if not MODEL_NAME.fullmatch(name):
+        raise ModelError(
+            f"model name '{name}' cannot be part of a function name",
+            expected="letters, digits and underscores, at most 63",
+            fix="relsql train FILE TASK --name NAME",
+        )
+    require_new_name(name, {model.name for model in read_models(con, catalog)})
+    require_unclaimed(find_macros(con, [catalog], function_names(name)), name)
+    task = task if isinstance(task, Task) else read_task(con, catalog, task)
+    limits = LabelLimits(allow_external, label_timeout_seconds)
+    run = Run(name, task.name, progress)
+    with task_cursor(con, catalog) as cursor, keyboard_interrupts():
+        try:
+            with run.phase("data") as metrics:
+                task = task.resolved(read_schema(cursor, catalog))
+                request = read_request(cursor, catalog, task, options)
+                metrics.update(tables=request.tables, rows=request.rows)
+                found = None if force else find_trained(cursor, catalog, name, request.sha256)
+            if found:
+                return _reuse(cursor, catalog, found, run)
+            require_writable(con, catalog, "training")
+            from relsql.training.fit_network import torch_settings
+
+            with torch_settings(options):
+                return _train(cursor, catalog, task, name, options, request.sha256, run, limits)
+        except BaseException:
+            with _STORING:
+                run.save_failure(cursor, catalog)
+            raise
+
+
+def _reuse(con: duckdb.DuckDBPyConnection, catalog: str, found: ModelRow, run: Run) -> TrainedModel:
+    """Make a version that was trained before the active one, as training would have; nothing is written if it is."""
+    if found.status != "active":
+        require_writable(con, catalog, "making another version active")
+        with transaction(con):
+            activate(con, catalog, found.name, found.version)
+    seconds = run.seconds_by_phase()
+    return TrainedModel(
+        found.name, found.version, found.task, found.metrics, sum(seconds.values()), seconds, reused=True
+    )
+
+
+def _train(
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    task: Task,
+    name: str,
+    options: TrainOptions,
+    request: str,
+    run: Run,
+    limits: LabelLimits,
+) -> TrainedModel:
+    from relsql.training.data import gather_labels, row_count, training_labels
+    from relsql.training.fit_encoder import embed_database, train_encoder, with_no_text
+    from relsql.training.fit_network import train_network
+
+    with run.phase("check") as metrics:
+        plan = make_plan(con, catalog, task, fanout=options.fanout, regime=options.regime, max_paths=options.max_paths)
+        metrics.update(tables=len(plan.inputs), paths=len(plan.paths))
+        if plan.left_out:
+            metrics.update(left_out=len(plan.left_out))
+            run.details["check"] = {"left_out_paths": list(map(str, plan.left_out))}
+    with run.phase("labels") as metrics:
+        labels = training_labels(
+            con, catalog, plan, regime=options.regime, density=options.density, seed=options.seed, limits=limits
+        )
+        metrics.update({f"{split}_labels": table.num_rows for split, table in labels.items()})
+    with run.phase("gather") as metrics:
+        texts, seeds = gather_labels(con, catalog, plan, labels, run)
+        metrics.update({f"{split}_rows": row_count(part) for split, part in seeds.items()})
+    encoder = train_encoder(con, catalog, plan, options, run)
+    with run.phase("embed") as metrics:
+        cached, cache = embed_database(con, catalog, plan, encoder, texts.texts, run)
+        # The texts met in training come first, in the order of their ids.
+        embeddings = with_no_text(cache[: len(texts)])
+        metrics.update(texts=len(cached))
+    with run.phase("network") as metrics:
+        fitted = train_network(plan, seeds, embeddings, encoder.module.widths, options, run)
+        metrics.update(fitted.metrics)
+    with run.phase("export") as metrics:
+        artifacts, parity = _export(fitted, encoder, cached)
+        metrics.update({f"{component}_difference": value for component, value in parity.items()})
+    with run.phase("store"), _STORING:
+        run.version = next_version(con, catalog, name)
+        card = _card(plan, name, run.version, options, encoder, fitted, seeds, parity, artifacts)
+        # Rows that were changed meanwhile may be in the model or not: nobody can ask for it again.
+        same = read_request(con, catalog, task, options).sha256 == request
+        with transaction(con):
+            save_model(con, catalog, card, artifacts, cached, cache, request=request if same else None)
+            run.save(con, catalog)
+    phases = run.seconds_by_phase()
+    return TrainedModel(
+        name,
+        run.version,
+        plan.task.name,
+        fitted.metrics,
+        sum(phases.values()),
+        phases,
+        fitted.validation_scores,
+        fitted.network,
+        fitted.head,
+        left_out=plan.left_out,
+    )
+
+
+def _export(
+    fitted: FittedNetwork, encoder: TrainedEncoder, texts: list[str]
+) -> tuple[dict[str, bytes], dict[str, float]]:
+    from exporters.onnx import export_encoder, export_graph, export_head
+
+    parity = {}
+    artifacts = {"tokenizer.json": encoder.tokenizer.json.encode()}
+    artifacts["encoder.onnx"], parity["encoder"] = export_encoder(
+        encoder.module, encoder.tokenizer, texts, encoder.card.max_tokens
+    )
+    components, parity["graph"] = export_graph(fitted.network, encoder.module.dimension)
+    artifacts |= components
+    artifacts["head.onnx"], parity["head"] = export_head(fitted.head, fitted.network.config.channels)
+    return artifacts, parity
+
+
+def _card(
+    plan: Plan,
+    name: str,
+    model_version: int,
+    options: TrainOptions,
+    encoder: TrainedEncoder,
+    fitted: FittedNetwork,
+    seeds: dict[str, SeedSet],
+    parity: dict[str, float],
+    artifacts: dict[str, bytes],
+) -> ModelCard:
+    assert plan.task.val_timestamp is not None
+    return ModelCard(
+        format=CARD_FORMAT,
+        name=name,
+        version=model_version,
+        relsql_version=relsql.__version__,
+        created=datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0),
+        task=plan.task,
+        schema=plan.schema,
+        fingerprint=plan.schema.fingerprint(),
+        paths=plan.paths,
+        inputs=plan.inputs,
+        encoder=encoder.card,
+        channels=fitted.network.config.channels,
+        windows=fitted.network.config.windows,
+        trained_until=plan.task.val_timestamp,
+        stale_after_days=_oldest_evidence_days(plan, seeds),
+        metrics=fitted.metrics,
+        parity=parity,
+        versions=library_versions(),
+        sha256={key: hashlib.sha256(content).hexdigest() for key, content in sorted(artifacts.items())},
+        regime=options.regime,
+        seed=options.seed,
+        options={key: value for key, value in asdict(options).items() if key not in ("seed", "regime")},
+    )
+
+
+def _oldest_evidence_days(plan: Plan, seeds: dict[str, SeedSet]) -> float | None:
+    """Age of the newest linked row, for the seed of train and validation where it is oldest."""
+    oldest = -np.inf
+    for part in seeds.values():
+        newest = newest_evidence_days(part.blocks, plan.paths, plan.schema)
+        finite = newest[np.isfinite(newest)]
+        oldest = max(oldest, float(finite.max())) if len(finite) else oldest
+    return float(oldest) if np.isfinite(oldest) else None

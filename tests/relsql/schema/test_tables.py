@@ -1,0 +1,249 @@
+"""Reading and declaring schemas: constraints, declarations, their merge, and the checks against the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from relsql.database.store import transaction
+from relsql.errors import DatabaseError, SchemaError
+from relsql.schema.declare import (
+    NO_TIME_COLUMN,
+    Finding,
+    check_schema,
+    declare_link,
+    declare_table,
+    link_counts,
+    parse_columns,
+    parse_link,
+    remove_link,
+)
+from relsql.schema.tables import Link, read_schema
+
+
+@pytest.fixture
+def con() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        connection.execute("CREATE TABLE users (id BIGINT, name VARCHAR, born VARCHAR, score BIGINT)")
+        connection.execute("INSERT INTO users VALUES (1, 'a', 'x', 1), (2, 'a', 'y', NULL), (3, 'b', 'z', 3)")
+        connection.execute("CREATE TABLE orders (no INTEGER, user_id BIGINT, day DATE, seen TIMESTAMPTZ, epoch BIGINT)")
+        connection.execute(
+            "INSERT INTO orders VALUES (1, 1, '2020-01-01', NULL, 0), (2, 9, NULL, NULL, 0), (3, NULL, NULL, NULL, 0)"
+        )
+        yield connection
+
+
+LINK = Link("orders", ("user_id",), "users", ("id",))
+
+
+def test_constraints_are_read_and_views_and_other_schemas_are_told_apart(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute("CREATE TABLE parent (a INTEGER, b INTEGER, PRIMARY KEY (a, b))")
+    con.execute("CREATE TABLE child (x INTEGER, y INTEGER, FOREIGN KEY (x, y) REFERENCES parent (a, b))")
+    con.execute("CREATE SCHEMA other; CREATE TABLE other.users (id INTEGER); CREATE VIEW v AS SELECT 1 AS id")
+    schema = read_schema(con)
+    assert {"parent", "child", "users", "orders", "other.users"} == set(schema.tables)
+    assert schema.table("parent").primary_key == ("a", "b")
+    assert schema.links == (Link("child", ("x", "y"), "parent", ("a", "b"), "constraint"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "link"),
+    [
+        ("orders(user_id) -> users", Link("orders", ("user_id",), "users", ())),
+        (" a ( x , y )->b(p,q) ", Link("a", ("x", "y"), "b", ("p", "q"))),
+        ('"my ""t"""("a, (b)") -> stage.users(id)', Link('my "t"', ("a, (b)",), "stage.users", ("id",))),
+        ("order lines(order id) -> orders", Link("order lines", ("order id",), "orders", ())),
+    ],
+)
+def test_links_are_parsed(text: str, link: Link) -> None:
+    assert parse_link(text) == link
+
+
+@pytest.mark.parametrize("text", ["", "a", "a -> b", "a() -> b", "a(x)", "a(x -> b", "a(x) -> b(y) -> c", "a(x,) -> b"])
+def test_other_texts_are_no_links(text: str) -> None:
+    with pytest.raises(SchemaError, match="no link"):
+        parse_link(text)
+
+
+def test_columns_are_parsed() -> None:
+    assert parse_columns("orders(no)") == ("orders", ("no",))
+    assert parse_columns('"a(b)"( x , "y z" )') == ("a(b)", ("x", "y z"))
+    assert parse_columns("orders()") == ("orders", ())
+    with pytest.raises(SchemaError, match="names no columns"):
+        parse_columns("orders")
+
+
+def test_declared_key_and_time_are_kept_apart(con: duckdb.DuckDBPyConnection) -> None:
+    declare_table(con, "memory", "orders", primary_key=("no",))
+    declare_table(con, "memory", "orders", time_column="day", origin="inferred")
+    table = read_schema(con).table("orders")
+    assert (table.primary_key, table.time_column, table.key_origin) == (("no",), "day", "inferred")
+    declare_table(con, "memory", "orders", time_column=NO_TIME_COLUMN)
+    table = read_schema(con).table("orders")
+    assert (table.primary_key, table.time_column) == (("no",), None)
+
+
+@pytest.mark.parametrize("column", ["day", "seen"])
+def test_dates_and_zoned_times_are_time_columns(con: duckdb.DuckDBPyConnection, column: str) -> None:
+    declare_table(con, "memory", "orders", time_column=column)
+    assert read_schema(con).table("orders").time_column == column
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "time", "parts"),
+    [
+        ("user", ("id",), None, ["'user' does not exist", "did you mean 'users'"]),
+        ("users", ("idd",), None, ["no column 'idd'", "did you mean 'id'"]),
+        ("users", ("name",), None, ["2 of 3 rows share a key", "for example a"]),
+        ("users", ("score",), None, ["1 of 3 rows have a NULL"]),
+        ("users", ("id", "id"), None, ["names a column twice"]),
+        ("users", None, "born", ["has type VARCHAR", "ALTER TABLE", "TRY_CAST"]),
+        ("orders", None, "dya", ["no column 'dya'", "did you mean 'day'"]),
+    ],
+)
+def test_wrong_declarations_write_nothing(
+    con: duckdb.DuckDBPyConnection, table: str, key: tuple[str, ...] | None, time: str | None, parts: list[str]
+) -> None:
+    with pytest.raises(SchemaError) as caught:
+        declare_table(con, "memory", table, primary_key=key, time_column=time)
+    assert all(part in str(caught.value) for part in parts), str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert con.execute("SELECT count(*) FROM duckdb_schemas() WHERE schema_name = 'relsql'").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(("table", "column"), [("users", "born"), ("orders", "epoch")])
+def test_the_fix_of_a_time_column_works(con: duckdb.DuckDBPyConnection, table: str, column: str) -> None:
+    with pytest.raises(SchemaError) as caught:
+        declare_table(con, "memory", table, time_column=column)
+    assert caught.value.fix is not None
+    con.execute(caught.value.fix)
+    declare_table(con, "memory", table, time_column=f"{column}_time")
+    assert read_schema(con).table(table).time_column == f"{column}_time"
+
+
+def test_dangling_and_null_keys_are_allowed_and_counted(con: duckdb.DuckDBPyConnection) -> None:
+    counts = declare_link(con, "memory", LINK)
+    assert (counts.rows, counts.null_keys, counts.dangling, counts.example) == (3, 1, 1, "9")
+    assert read_schema(con).links == (LINK,)
+    declare_link(con, "memory", LINK)
+    assert read_schema(con).links == (LINK,)
+
+
+def test_parent_columns_default_to_the_primary_key(con: duckdb.DuckDBPyConnection) -> None:
+    with pytest.raises(SchemaError, match="'users' has no primary key"):
+        declare_link(con, "memory", parse_link("orders(user_id) -> users"))
+    declare_table(con, "memory", "users", primary_key=("id",))
+    declare_link(con, "memory", parse_link("orders(user_id) -> users"))
+    assert read_schema(con).links == (LINK,)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("orders(user_id) -> users(name)", "'user_id' is BIGINT, but 'name' is VARCHAR"),
+        ("users(name) -> users(born)", ""),
+        ("users(born) -> users(name)", "2 of 3 rows of 'users' share a key"),
+        ("users(id) -> users(id)", "points from each row to itself"),
+        ("orders(user_id, no) -> users(id)", "pairs 2 with 1 columns"),
+        ("orders(user) -> users(id)", "did you mean 'user_id'"),
+        ("orders(user_id) -> user(id)", "did you mean 'users'"),
+    ],
+)
+def test_links_are_checked(con: duckdb.DuckDBPyConnection, text: str, part: str) -> None:
+    if not part:
+        assert declare_link(con, "memory", parse_link(text)).dangling == 3
+        return
+    with pytest.raises(SchemaError) as caught:
+        declare_link(con, "memory", parse_link(text))
+    assert part in str(caught.value)
+    assert read_schema(con).links == ()
+
+
+def test_integers_of_any_width_may_be_linked(con: duckdb.DuckDBPyConnection) -> None:
+    declare_link(con, "memory", Link("users", ("score",), "orders", ("no",)))
+    assert len(read_schema(con).links) == 1
+
+
+def test_a_removed_declared_link_is_deleted(con: duckdb.DuckDBPyConnection) -> None:
+    declare_link(con, "memory", LINK)
+    remove_link(con, "memory", LINK)
+    assert read_schema(con).links == ()
+    assert con.execute("SELECT count(*) FROM relsql.schema_links").fetchone() == (0,)
+    with pytest.raises(SchemaError, match="does not exist"):
+        remove_link(con, "memory", LINK)
+
+
+def test_a_removed_constraint_stays_away_until_declared_again(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute("CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE c (pid INTEGER REFERENCES p (id))")
+    link = parse_link("c(pid) -> p")
+    remove_link(con, "memory", link)
+    assert read_schema(con).links == ()
+    assert con.execute("SELECT removed FROM relsql.schema_links").fetchall() == [(True,)]
+    declare_link(con, "memory", link)
+    assert [known.origin for known in read_schema(con).links] == ["constraint"]
+    assert con.execute("SELECT count(*) FROM relsql.schema_links").fetchone() == (0,)
+
+
+def test_declarations_follow_the_callers_transaction(con: duckdb.DuckDBPyConnection) -> None:
+    with pytest.raises(SchemaError), transaction(con):
+        declare_link(con, "memory", LINK)
+        declare_table(con, "memory", "users", primary_key=("name",))
+    assert read_schema(con).links == ()
+
+
+def test_odd_identifiers_work_everywhere(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute('CREATE TABLE "Ord""er s" ("Key É" INTEGER, "select" INTEGER, "a\'b" DATE)')
+    con.execute("""INSERT INTO "Ord""er s" VALUES (1, NULL, '2020-01-01'), (2, 1, NULL), (3, 8, NULL)""")
+    declare_table(con, "memory", 'Ord"er s', primary_key=("Key É",), time_column="a'b")
+    declare_link(con, "memory", parse_link('"Ord""er s"(select) -> "Ord""er s"'))
+    schema = read_schema(con)
+    (link,) = schema.links
+    assert link_counts(con, "memory", schema, link).dangling == 1
+    messages = [finding.message for finding in check_schema(con, "memory", schema) if finding.severity == "warning"]
+    assert any("2 of 3 rows have no time" in message for message in messages)
+
+
+def test_read_only_databases_are_refused(tmp_path: Path) -> None:
+    duckdb.connect(str(tmp_path / "a.duckdb")).execute("CREATE TABLE t (id INTEGER)").close()
+    with (
+        duckdb.connect(str(tmp_path / "a.duckdb"), read_only=True) as con,
+        pytest.raises(DatabaseError, match="read-only"),
+    ):
+        declare_table(con, "a", "t", primary_key=("id",))
+
+
+def test_findings_of_a_sound_schema(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute("DELETE FROM orders WHERE no > 1")
+    declare_table(con, "memory", "users", primary_key=("id",))
+    declare_table(con, "memory", "orders", time_column="day")
+    declare_link(con, "memory", LINK)
+    assert check_schema(con, "memory", read_schema(con)) == []
+
+
+def test_findings_when_the_data_have_changed(con: duckdb.DuckDBPyConnection) -> None:
+    declare_table(con, "memory", "users", primary_key=("id",))
+    declare_table(con, "memory", "orders", time_column="day")
+    declare_link(con, "memory", LINK)
+    con.execute("CREATE TABLE gone (id INTEGER)")
+    declare_table(con, "memory", "gone", primary_key=("id",))
+    con.execute("INSERT INTO users VALUES (1, 'again', NULL, NULL), (NULL, NULL, NULL, NULL); DROP TABLE gone")
+    con.execute("CREATE TABLE alone (id INTEGER)")
+    findings = check_schema(con, "memory", read_schema(con))
+    assert [finding.severity for finding in findings] == ["error", "error", "warning", "warning", "info"]
+    text = "\n".join(map(str, findings))
+    assert "2 of 5 rows share a key (for example 1) and 1 of 5 rows have a NULL" in text
+    assert "2 of 3 rows have no time in 'day'" in text
+    assert "gone: is declared, but does not exist" in text
+    assert findings[-1] == Finding("info", "alone", "is linked to no other table, so that no model reads it")
+
+
+def test_a_retyped_time_column_and_dangling_keys_are_found(con: duckdb.DuckDBPyConnection) -> None:
+    declare_table(con, "memory", "orders", time_column="day")
+    declare_link(con, "memory", LINK)
+    con.execute("ALTER TABLE orders ALTER COLUMN day TYPE VARCHAR")
+    findings = check_schema(con, "memory", read_schema(con))
+    assert "has type VARCHAR" in findings[0].message and findings[0].severity == "error"
+    assert "1 of 3 keys are in no row of 'users' (for example 9); 1 more are NULL" in findings[1].message
