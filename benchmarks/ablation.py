@@ -20,19 +20,21 @@ import numpy as np
 import torch
 
 from benchmarks.problems import DEFAULT_CACHE, REGIMES, Problem, Regime, load_problem
+from relsql.database.cursors import task_cursor
 from relsql.errors import RelsqlError, TrainingError
-from relsql.gather.blocks import Block, BlockLayout, FloatArray, IntArray, take_blocks
-from relsql.gather.layout import DATA_AGE
+from relsql.gather.blocks import Block, SeedSet, take_blocks
+from relsql.gather.layout import DATA_AGE, BlockLayout
 from relsql.gather.node_inputs import NumberInput
 from relsql.nn.row_encoder import embed_texts
-from relsql.tasks.splits import horizon_days, task_cursor
+from relsql.tasks.splits import horizon_days
 from relsql.training.data import gather_labels, training_labels
 from relsql.training.fit_encoder import train_encoder, with_no_text
 from relsql.training.fit_network import fit_config, new_modules
-from relsql.training.loop import Batches, SeedSet, fit
+from relsql.training.loop import Batches, fit
 from relsql.training.options import TrainOptions
 from relsql.training.plan import Plan, make_plan
 from relsql.training.runs import Run
+from relsql.typing import FloatArray, IntArray
 
 MEASURED_SHARE = 0.25
 """The part of the labels, the latest, that the cuts measure on."""

@@ -27,9 +27,11 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from relsql.database.store import open_database, relsql_table
+from relsql.database.connections import open_database
+from relsql.database.relsql_tables import has_relsql_table, relsql_table
 from relsql.errors import DatabaseError, TaskError
-from relsql.schema.tables import Column, Schema, Table, has_relsql_table, read_schema
+from relsql.schema.reading import read_schema
+from relsql.schema.tables import Column, Schema, Table
 from relsql.sql import ident, literal
 from relsql.tasks.labels import label_table
 from relsql.tasks.splits import SPLITS

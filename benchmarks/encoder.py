@@ -32,16 +32,16 @@ import torch
 from benchmarks.problems import DEFAULT_CACHE, database_file, list_tasks
 from benchmarks.speed_report import Target, target_lines, write_formatted
 from exporters.onnx import export_encoder
+from relsql.database.connections import open_database
+from relsql.database.cursors import task_cursor
 from relsql.database.names import current_catalog
-from relsql.database.store import open_database
-from relsql.gather.blocks import FloatArray
 from relsql.gather.row_texts import distinct_texts, row_text_queries
-from relsql.tasks.splits import task_cursor
 from relsql.tasks.task import read_task
 from relsql.training.fit_encoder import TrainedEncoder, train_encoder
 from relsql.training.options import TrainOptions
 from relsql.training.plan import Plan, make_plan
 from relsql.training.runs import Run
+from relsql.typing import FloatArray
 from udfs.components import create_session
 from udfs.encoder import RowTextEncoder
 

@@ -21,17 +21,9 @@ import torch
 from torch_geometric.data import HeteroData
 
 from benchmarks.graph_sampling import EdgeType, IntArray, TemporalSampler
-from relsql.gather.node_inputs import (
-    NodeInputs,
-    NumberInput,
-    as_timestamp_sql,
-    category_sql,
-    fit_node_inputs,
-    number_sql,
-    text_sql,
-    time_sql,
-)
+from relsql.gather.node_inputs import NodeInputs, NumberInput, category_sql, fit_node_inputs, number_sql, text_sql
 from relsql.schema.tables import Link, Schema, Table
+from relsql.schema.times import as_timestamp_sql, time_sql
 from relsql.sql import ident
 
 FloatArray = npt.NDArray[np.float32]

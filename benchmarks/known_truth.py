@@ -32,12 +32,12 @@ import pyarrow as pa
 
 from benchmarks.generated import DATABASES, Generated, read_labels, read_truth
 from benchmarks.problems import DEFAULT_CACHE, cache_folder
+from relsql.database.connections import open_database
 from relsql.database.names import current_catalog
-from relsql.database.store import open_database
 from relsql.demo.truth import roc_auc
 from relsql.errors import DatabaseError, ScoringError, nearest
 from relsql.evaluation.baseline import entity_columns_auc
-from relsql.schema.tables import read_schema
+from relsql.schema.reading import read_schema
 from relsql.tasks.splits import Split
 from relsql.tasks.task import read_task
 

@@ -23,7 +23,7 @@ from benchmarks.speed import TRAINED_ON, has_formula1, train_model
 from benchmarks.speed_data import Size, create
 from benchmarks.speed_f1 import train_formula1
 from benchmarks.speed_report import Target, target_lines
-from relsql.database.store import open_database
+from relsql.database.connections import open_database
 from relsql.publishing.publish import copy_database, publish
 from relsql.sql import ident, literal
 from udfs.attach import connect

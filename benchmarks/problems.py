@@ -22,10 +22,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from relsql.database.store import use_catalog
+from relsql.database.connections import use_catalog
 from relsql.errors import DatabaseError, nearest
 from relsql.integrations.import_relbench import import_dataset
-from relsql.schema.tables import Schema, read_schema
+from relsql.schema.reading import read_schema
+from relsql.schema.tables import Schema
 from relsql.sql import ident, literal
 from relsql.tasks.labels import label_table
 from relsql.tasks.regime import REGIMES, Regime, frozen_database

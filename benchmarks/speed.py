@@ -34,8 +34,8 @@ from benchmarks.speed_f1 import DATASET, measure_formula1
 from benchmarks.speed_report import Measured, plot, table, target_lines, targets, threads_table, write_json
 from benchmarks.speed_rows import MODEL, rows
 from benchmarks.timing import timed
+from relsql.database.connections import open_database
 from relsql.database.names import current_catalog
-from relsql.database.store import open_database
 from relsql.errors import DatabaseError
 from relsql.registry.models import read_models
 from relsql.training.options import TrainOptions

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import duckdb
 
+from relsql.database.connections import open_database, transaction
 from relsql.database.names import current_catalog
-from relsql.database.store import open_database, transaction
 from relsql.schema.declare import declare_link, declare_table
 from relsql.schema.tables import Link
 from relsql.tasks.task import Task, save_task

@@ -13,8 +13,8 @@ from benchmarks.problems import database_file
 from benchmarks.speed_report import Measured
 from benchmarks.speed_rows import Row, counting, gather_sql, prepare_attach, rows_read
 from benchmarks.timing import Work, timed
+from relsql.database.connections import open_database
 from relsql.database.names import current_catalog
-from relsql.database.store import open_database
 from relsql.gather.latest_rows import AS_OF, ENTITY
 from relsql.registry.models import active_card, read_models
 from relsql.training.options import TrainOptions

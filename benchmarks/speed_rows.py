@@ -23,16 +23,16 @@ import pyarrow.compute
 
 from benchmarks.speed_data import LATEST, Size
 from benchmarks.timing import Work
+from relsql.database.connections import open_database
 from relsql.database.names import current_catalog
-from relsql.database.store import open_database
-from relsql.gather.blocks import FloatArray
 from relsql.gather.graph_inputs import Feed
 from relsql.gather.latest_rows import AS_OF, ENTITY
 from relsql.registry.card import ModelCard
 from relsql.registry.models import active_card, read_artifacts
-from relsql.schema.tables import read_schema
+from relsql.schema.reading import read_schema
 from relsql.scoring.score_table import score_into
 from relsql.sql import ident, literal
+from relsql.typing import FloatArray
 from udfs.attach import attach_model, load_scorer
 from udfs.attach import connect as connect_and_attach
 from udfs.components import Component

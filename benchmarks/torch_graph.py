@@ -14,9 +14,10 @@ import torch
 from torch_geometric.data import HeteroData
 
 from benchmarks.graph_data import ALWAYS, edge_types
-from relsql.gather.node_inputs import NodeInputs, as_timestamp_sql, category_sql, number_sql, text_sql, time_sql
+from relsql.gather.node_inputs import NodeInputs, category_sql, number_sql, text_sql
 from relsql.registry.card import ModelCard
 from relsql.schema.tables import Link, Table
+from relsql.schema.times import as_timestamp_sql, time_sql
 from relsql.sql import ident
 from relsql.text.text_table import TextTable
 

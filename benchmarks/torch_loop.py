@@ -22,14 +22,15 @@ from benchmarks.speed_rows import DATA, MODEL, check_scores, connect
 from benchmarks.timing import Work
 from benchmarks.torch_graph import pull_graph
 from relsql.database.names import current_catalog
-from relsql.gather.blocks import FloatArray
 from relsql.gather.graph_inputs import tables_of
+from relsql.gather.layout import layouts_of
 from relsql.gather.paths import Path
 from relsql.nn.graph_network import GraphNetwork, GraphTensors, NetworkConfig, PathTensors, TableTensors
 from relsql.nn.head import Head
-from relsql.registry.card import ModelCard, layouts_of
+from relsql.registry.card import ModelCard
 from relsql.registry.models import active_card
 from relsql.schema.tables import Link
+from relsql.typing import FloatArray
 from udfs.attach import load_scorer
 
 BATCH = 512

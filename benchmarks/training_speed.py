@@ -23,10 +23,10 @@ from benchmarks.problems import DEFAULT_CACHE, cache_folder, database_file, list
 from benchmarks.speed_data import CHURN, Size, create
 from benchmarks.speed_report import Target, target_lines, write_formatted
 from benchmarks.timing import in_new_process, peak_bytes, reset_peak
+from relsql.database.connections import open_database
 from relsql.database.names import current_catalog
-from relsql.database.store import open_database
 from relsql.errors import DatabaseError
-from relsql.schema.tables import read_schema
+from relsql.schema.reading import read_schema
 from relsql.training.options import TrainOptions
 
 PROBLEMS = "rel-f1/driver-dnf,rel-retail/customer-return"

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from relsql.errors import ArtifactError
-from relsql.gather.blocks import Block, BlockLayout, FloatArray, IntArray
+from relsql.gather.blocks import Block
 from relsql.gather.graph_inputs import graph_inputs
-from relsql.nn.graph_network import GraphNetwork, NetworkConfig
+from relsql.gather.layout import BlockLayout, layouts_of
+from relsql.nn.graph_network import GraphNetwork, NetworkConfig, graph_tensors
 from relsql.nn.head import Head
-from relsql.registry.card import ModelCard, layouts_of
-from relsql.training.loop import graph_tensors
+from relsql.registry.card import ModelCard
+from relsql.typing import FloatArray, IntArray
 
 _LEFT_OUT = re.compile(r"within|logarithmic|label_\w+|temperature|text_scaling\.\w+")
 """Buffers that an export leaves out where a model has no use for them: their initial values are the right ones."""

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from relsql.errors import ArtifactError, ExportError, ParityError
-from relsql.gather.blocks import Block, BlockLayout, FloatArray, category_count
+from relsql.gather.blocks import Block
 from relsql.gather.graph_inputs import (
     graph_feed,
     graph_input_names,
@@ -40,12 +40,14 @@ from relsql.gather.graph_inputs import (
     table_input_names,
     tables_of,
 )
+from relsql.gather.layout import BlockLayout, category_count
 from relsql.nn.graph_network import GraphNetwork, GraphTensors, PathTensors, RecencyWindows, TableTensors, with_absent
 from relsql.nn.head import Head
 from relsql.nn.scaling import NumberScaling
 from relsql.registry.component_checks import check_component
 from relsql.text.row_text import TABLE_MARKER, VALUE_MARKER
 from relsql.text.tokenizer import RowTokenizer
+from relsql.typing import FloatArray
 
 TOLERANCE = 1e-5
 OPSET = 18

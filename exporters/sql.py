@@ -20,9 +20,9 @@ from relsql.gather.latest_rows import AS_OF, ENTITY, SEED
 from relsql.gather.seeds_sql import all_seeds_sql, call_seed_sql
 from relsql.nn.head import DAYS_PER_YEAR, LARGEST_LOG
 from relsql.registry.card import ModelCard
+from relsql.registry.function_names import function_names
 from relsql.registry.publications import comment_start, new_texts_view, texts_table, weights_table
 from relsql.registry.row_embeddings import table_name
-from relsql.registry.versions import function_names
 from relsql.schema.indexes import Indexed
 from relsql.schema.tables import Table
 from relsql.sql import COMMA, ident, indented, literal, qualified

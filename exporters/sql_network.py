@@ -36,19 +36,12 @@ from exporters.sql_layers import (
 from relsql.gather.latest_rows import AS_OF, NEWEST, SEED, Latest, LatestRows
 from relsql.gather.layout import DATA_AGE
 from relsql.gather.lookups import pointed_name, readers_of, seen_join_sql, seen_sql
-from relsql.gather.node_inputs import (
-    NodeInputs,
-    age_sql,
-    as_timestamp_sql,
-    category_sql,
-    number_sql,
-    text_sql,
-    time_sql,
-)
+from relsql.gather.node_inputs import NodeInputs, category_sql, number_sql, text_sql
 from relsql.gather.paths import Path
 from relsql.gather.ranking import columns_of, counts_sql, struct_sql
 from relsql.registry.row_embeddings import text_hash_sql
 from relsql.schema.tables import Link, Table
+from relsql.schema.times import age_sql, as_timestamp_sql, time_sql
 from relsql.sql import COMMA, ident, indented, literal
 
 LONG_WINDOW = 8

@@ -13,21 +13,22 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from relsql.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from relsql.errors import RelsqlError
     from relsql.evaluation.evaluate import Evaluation, evaluate
     from relsql.publishing.publish import Published, publish, selftest, unpublish
     from relsql.registry.promote import Promotion, drop, promote
     from relsql.registry.score_jobs import ScoreJob
-    from relsql.schema.tables import Link, Schema, Table, read_schema
+    from relsql.schema.reading import read_schema
+    from relsql.schema.tables import Link, Schema, Table
     from relsql.scoring.refresh import Refreshed, refresh
     from relsql.scoring.score_table import score_into
     from relsql.tasks.task import Task
     from relsql.training.options import TrainOptions
     from relsql.training.train import TrainedModel, train
     from udfs.attach import attach, connect, detach
-
-__version__ = "0.1.0"
 
 _HOME = {
     "Evaluation": "relsql.evaluation.evaluate",

@@ -21,7 +21,8 @@ command that fixes it.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 
 class RelsqlError(Exception):
@@ -109,3 +110,23 @@ def nearest(name: str, valid: Iterable[str]) -> str:
         original = next(n for n in names if n.lower() == match[0])
         return f"did you mean '{original}'? One of: {listed}"
     return f"one of: {listed}"
+
+
+@contextmanager
+def needs_extra(extra: str, needed_by: str) -> Iterator[None]:
+    """Turn the lack of a library in the block into an error that says how to install the extra that has it.
+
+    Raises:
+        MissingExtraError: a module outside relsql cannot be imported.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in ("relsql", "udfs", "exporters"):
+            raise
+        raise MissingExtraError.for_extra(extra, needed_by) from error
+
+
+def train_extra(needed_by: str) -> AbstractContextManager[None]:
+    """`needs_extra` for the training libraries."""
+    return needs_extra("train", needed_by)

@@ -12,8 +12,8 @@ from typing import Any
 import duckdb
 import pytest
 
+from relsql.database.connections import transaction
 from relsql.database.names import current_catalog
-from relsql.database.store import transaction
 from relsql.schema.declare import declare_link, declare_table, parse_link
 from relsql.tasks.task import Task
 from tests.shop import QUICK

@@ -9,9 +9,10 @@ from pathlib import Path
 import duckdb
 import msgspec
 
+from relsql.database.connections import transaction
 from relsql.database.names import current_catalog
-from relsql.database.store import seal_rows, transaction
-from relsql.registry.card import ModelCard
+from relsql.database.relsql_tables import seal_rows
+from relsql.registry.card_reading import read_card_text
 from relsql.registry.models import find_model
 from relsql.registry.row_embeddings import table_name
 from relsql.schema.declare import declare_table
@@ -111,7 +112,7 @@ def rewrite_card(con: duckdb.DuckDBPyConnection, text: str, where: str = "true")
     card = json.loads(text)
     tables = msgspec.convert(card["schema"], Schema)
     card["fingerprint"] = tables.fingerprint()
-    read = ModelCard.from_json(json.dumps(card))
+    read = read_card_text(json.dumps(card))
     con.execute(
         f"UPDATE relsql.models SET card = ?, name = ?, version = ?, task = ?, sha256 = ? WHERE {where}",
         [json.dumps(card), read.name, read.version, read.task.name, read.identity],

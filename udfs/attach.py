@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from relsql.database.connections import open_database
 from relsql.database.names import (
     DEFAULT_SCHEMA,
     Functions,
@@ -20,17 +21,19 @@ from relsql.database.names import (
     read_functions,
     stored_catalog,
 )
-from relsql.database.store import open_database
 from relsql.errors import DatabaseError, ModelError
-from relsql.registry.card import ModelCard, layouts_of
+from relsql.gather.layout import layouts_of
+from relsql.registry.card import ModelCard
+from relsql.registry.function_names import batch_name, function_names, predict_name
 from relsql.registry.models import active_card, check_drift, read_artifacts, read_models
 from relsql.registry.publications import comment_start, is_mark, require_unclaimed
 from relsql.registry.versions import shared_function, suffix_of
 from relsql.schema.indexes import indexed_columns
-from relsql.schema.tables import Schema, read_schema
+from relsql.schema.reading import read_schema
+from relsql.schema.tables import Schema
 from relsql.sql import literal
 from udfs.functions import create_arrow_function, scalar_functions
-from udfs.macros import macro_statements, predict_name, score_parameter
+from udfs.macros import macro_statements, score_parameter
 from udfs.messages import MESSAGE_SQL_TYPE
 from udfs.scorer import RESULT_SQL_TYPE, Scorer
 
@@ -121,9 +124,9 @@ def _check_distinct(suffixes: Iterable[str]) -> None:
 
 def _check_free(text: str, suffix: str, models: Iterable[str]) -> None:
     """Raise ModelError if a pinned version's functions would take the place of another model's, attached or not."""
-    functions = {fold(suffix), fold(f"{suffix}_full"), fold(f"{suffix}_batch")}
+    functions = {fold(name) for name in function_names(suffix)}
     for model in models:
-        if fold(model) in functions:
+        if fold(predict_name(model)) in functions:
             raise ModelError(
                 f"'{text}' would be called by {predict_name(suffix)}, but there is a model '{model}'",
                 expected=f"no model whose function is {predict_name(model)}",
@@ -163,7 +166,7 @@ def attach_model(
     names = [macro for macro, _ in statements]
     here = current_catalog(con)
     require_unclaimed(functions.find_macros({"temp", here}, names), card.name)
-    batch = f"{predict_name(suffix or card.name)}_batch"
+    batch = batch_name(suffix or card.name)
     for name, statement in statements:
         con.execute(statement)
         macro = Macro(here if shared else "temp", DEFAULT_SCHEMA, name, name == batch)

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import onnxruntime
 
 from relsql.errors import ArtifactError, ScoringError
-from relsql.gather.blocks import FloatArray
 from relsql.registry.card import ModelCard
 from relsql.registry.component_checks import Tensor, check_component, check_signature, signature_of
+from relsql.typing import FloatArray
 
 _limit_seconds: list[float] = []
 """Time limits of the `time_limit` blocks that are open; UDFs run on threads of DuckDB, so it is the whole process's."""

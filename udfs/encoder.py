@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import onnxruntime
 
-from relsql.gather.blocks import FloatArray
 from relsql.registry.card import ModelCard
 from relsql.text.tokenizer import PAD, RowTokenizer, pad
+from relsql.typing import FloatArray
 from udfs.components import load_session, require_artifact, run_session
 
 BATCH_TOKENS = 2048

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from relsql.database.sealed import sealed, sealed_expression
 from relsql.gather.latest_rows import AS_OF, ENTITY
-from relsql.gather.layout import counts_name
+from relsql.gather.layout import counts_name, layouts_of
 from relsql.gather.query import Gather
 from relsql.gather.seeds_sql import all_seeds_sql, call_seed_sql
-from relsql.registry.card import ModelCard, layouts_of
+from relsql.registry.card import ModelCard
+from relsql.registry.function_names import encode_name, function_names, row_text_name
 from relsql.schema.indexes import Indexed
 from relsql.sql import ident, indented
 from relsql.text.row_text_sql import row_text_sql
@@ -17,11 +18,6 @@ from udfs.messages import MESSAGE_SQL_TYPE
 
 _SORTED = "list_sort({}, 'ASC', 'NULLS LAST')"
 """Without its arguments the order would follow the session's settings."""
-
-
-def predict_name(model: str) -> str:
-    """Name of a model's scalar macro: `predict_dnf`."""
-    return f"predict_{model}"
 
 
 def macro_statements(
@@ -34,20 +30,20 @@ def macro_statements(
     `row_text_<table>`, whose name has no room for a version. `indexed` are the columns that have an index.
     """
     suffix = suffix or card.name
-    name = predict_name(suffix)
+    name, with_status, of_all = function_names(suffix)
     create = "CREATE OR REPLACE MACRO" if shared else "CREATE OR REPLACE TEMP MACRO"
     full = scalar_sql(card, catalog, indexed)
     batch = batch_sql(card, catalog)
     statements = [
-        (f"{name}_full", f"{create} {ident(name + '_full')}(id, as_of := NULL) AS {full}"),
+        (with_status, f"{create} {ident(with_status)}(id, as_of := NULL) AS {full}"),
         (name, f"{create} {ident(name)}(id, as_of := NULL) AS ({full}).score"),
-        (f"{name}_batch", f"{create} {ident(name + '_batch')}(as_of := NULL) AS TABLE\n{batch}"),
+        (of_all, f"{create} {ident(of_all)}(as_of := NULL) AS TABLE\n{batch}"),
     ]
-    encode = f"relsql_encode_{suffix}"
+    encode = encode_name(suffix)
     call = sealed_expression(f"{card.encode_function}(text)")
     statements.append((encode, f"{create} {ident(encode)}(text) AS {call}"))
     for key, inputs in card.inputs.items() if suffix == card.name else ():
-        macro = f"row_text_{key}"
+        macro = row_text_name(key)
         text = sealed_expression(row_text_sql(card.schema.table(key), inputs.text_columns, "relsql_row"))
         statements.append((macro, f"{create} {ident(macro)}(relsql_row) AS {text}"))
     return statements

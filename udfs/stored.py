@@ -14,10 +14,10 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from relsql.gather.blocks import FloatArray
+from relsql.database.interrupts import interrupted
 from relsql.registry.card import ModelCard
 from relsql.registry.row_embeddings import read_rows, stored_sql, text_hash_sql
-from relsql.training.runs import interrupted
+from relsql.typing import FloatArray
 
 PRELOADED = 50_000
 """Texts that are read at attach: all of a small database, a few hundredths of a second of a large one."""

@@ -19,11 +19,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from relsql.database.connections import open_database, transaction
 from relsql.database.names import current_catalog
-from relsql.database.store import ensure_table, open_database, transaction
+from relsql.database.relsql_tables import ensure_table
 from relsql.demo.league import truth_path
 from relsql.errors import DatabaseError
-from relsql.schema.tables import read_schema
+from relsql.schema.reading import read_schema
 from relsql.sql import ident, qualified
 from relsql.tasks.labels import label_table
 from relsql.tasks.splits import SPLITS, Split

@@ -21,7 +21,7 @@ from benchmarks.generated.database import (
 )
 from benchmarks.generated.league_filter import LEVELS, Observer, Race, Start
 from benchmarks.generated.league_forecast import Contract, Day, Forecaster
-from relsql.database.store import open_database
+from relsql.database.connections import open_database
 from relsql.demo.league import create_league, truth_path
 from relsql.demo.simulate import level_transition, retirement_probability, swaps_between
 from relsql.demo.truth import HORIZON

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from benchmarks.problems import Problem
 from benchmarks.rows import Scores
-from relsql.database.store import open_database
+from relsql.database.connections import open_database
 from relsql.errors import TrainingError
 from relsql.evaluation.evaluate import predict_split
 from relsql.training.options import TrainOptions

@@ -19,8 +19,9 @@ from benchmarks.judge import Floats
 from benchmarks.problems import Problem
 from benchmarks.rows import Scores
 from benchmarks.rows.aggregates import SEEDS, Recipe, Stream, create_seeds, plan_streams, read_streams
-from relsql.gather.node_inputs import NodeInputs, category_sql, fit_node_inputs, number_sql, time_sql
+from relsql.gather.node_inputs import NodeInputs, category_sql, fit_node_inputs, number_sql
 from relsql.gather.paths import Path, plan_paths
+from relsql.schema.times import time_sql
 from relsql.sql import ident
 from relsql.tasks.splits import SPLITS, Split
 

@@ -41,11 +41,12 @@ from benchmarks.graph_training import Schedule, Scores, Target, fit_best_epoch, 
 from benchmarks.problems import Problem
 from relsql.gather.node_inputs import NodeInputs
 from relsql.gather.row_texts import distinct_texts
-from relsql.nn.row_encoder import RowEncoder, compact_config, embed_texts, load_pretrained, local_seed, new_model
+from relsql.nn.row_encoder import RowEncoder, compact_config, embed_texts, local_seed, new_model
 from relsql.tasks.labels import entity_key
 from relsql.tasks.splits import SPLITS, Split
 from relsql.training.denoise import train_denoising
 from relsql.training.fit_tokenizer import train_tokenizer
+from relsql.training.pretrained import load_pretrained
 
 COMPACT = "compact"
 RANDOM_WIDTH = 128

@@ -10,7 +10,6 @@ import os
 
 import click
 
-from relsql import __version__
 from relsql.cli.database import import_command, inspect_command
 from relsql.cli.demo import demo_command
 from relsql.cli.failures import reported
@@ -23,6 +22,7 @@ from relsql.cli.serving import serve_command
 from relsql.cli.shell import shell_command
 from relsql.cli.training import train_command
 from relsql.cli.versions import drop_command, models_command, promote_command
+from relsql.version import __version__
 
 __all__ = ["cli", "main"]
 

@@ -58,8 +58,8 @@ def inspect_command(file: Path, table: str | None, as_json: bool) -> None:
     With TABLE, show the columns of that table.
     """
     from relsql.cli.inspection import inspect, render_table, render_text
-    from relsql.database.store import foreign_database
-    from relsql.schema.tables import read_schema
+    from relsql.database.connections import foreign_database
+    from relsql.schema.reading import read_schema
 
     with foreign_database(file) as (con, catalog):
         report = inspect(con, catalog)

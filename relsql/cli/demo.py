@@ -37,8 +37,8 @@ def demo_command(path: Path, seed: int | None, seasons: int | None, overwrite: b
     The results are the ten drivers most likely to retire from a race in the next 30 days, and the accuracy on the test
     labels: of the model, of a baseline that sees the drivers' own columns only, and of the true probabilities.
     """
+    from relsql.database.connections import open_database
     from relsql.database.names import current_catalog
-    from relsql.database.store import open_database
     from udfs.attach import attach
 
     options = {key: value for key, value in (("seed", seed), ("seasons", seasons)) if value is not None}
@@ -72,8 +72,8 @@ def _prepare_league(path: Path, options: dict[str, int], overwrite: bool) -> Non
 
 
 def _require_league(path: Path) -> None:
+    from relsql.database.connections import open_database
     from relsql.database.names import current_catalog
-    from relsql.database.store import open_database
     from relsql.errors import DatabaseError
     from relsql.tasks.task import read_tasks
 
@@ -106,7 +106,7 @@ def _write_accuracy(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, pa
     from relsql.demo.truth import attainable_auc
     from relsql.evaluation.baseline import entity_columns_auc
     from relsql.evaluation.evaluate import evaluate
-    from relsql.schema.tables import read_schema
+    from relsql.schema.reading import read_schema
     from relsql.tasks.labels import label_table
 
     schema = read_schema(con, catalog)

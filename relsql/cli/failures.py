@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 import click
 
 from relsql.cli.output import note, printable
-from relsql.errors import MissingExtraError, RelsqlError
+from relsql.database.interrupts import interrupted
+from relsql.errors import RelsqlError
 
 FAILED = 1
 INTERRUPTED = 130
@@ -31,7 +32,7 @@ def reported(ctx: click.Context) -> Iterator[None]:
     except (KeyboardInterrupt, click.Abort):
         _interrupted(ctx)
     except Exception as error:
-        if _is_interruption(error):
+        if interrupted(error):
             _interrupted(ctx)
         message = _outside_message(error)
         if message is None:
@@ -71,32 +72,6 @@ def duckdb_message(error: Exception) -> str:
             break
         lines.append(line.strip())
     return " ".join(line for line in lines if line)
-
-
-@contextmanager
-def needs_extra(extra: str, needed_by: str) -> Iterator[None]:
-    """Turn the lack of a library in the block into an error that says how to install the extra that has it.
-
-    Raises:
-        MissingExtraError: a module outside relsql cannot be imported.
-    """
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] in ("relsql", "udfs", "exporters"):
-            raise
-        raise MissingExtraError.for_extra(extra, needed_by) from error
-
-
-def train_extra(needed_by: str) -> AbstractContextManager[None]:
-    """`needs_extra` for the training libraries."""
-    return needs_extra("train", needed_by)
-
-
-def _is_interruption(error: Exception) -> bool:
-    # Ctrl-C inside a query arrives as an error of DuckDB's, inside a scoring function as an error about that function.
-    text = str(error)
-    return "KeyboardInterrupt" in text or "Query interrupted" in text or type(error).__name__ == "InterruptException"
 
 
 def _fail(message: str) -> None:

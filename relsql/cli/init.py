@@ -48,8 +48,8 @@ def init_command(
     relsql init f1.duckdb --time-column 'races(date)' --link 'results(race_id) -> races(race_id)'
     relsql init f1.duckdb --task driver-dnf.yaml
     """  # noqa: D301
+    from relsql.database.connections import open_database
     from relsql.database.names import current_catalog
-    from relsql.database.store import open_database
     from relsql.schema.declarations import Declarations
     from relsql.tasks.task import Task
 
@@ -108,8 +108,8 @@ def _proposal_text(proposal: SchemaProposal) -> str:
 
 def _save_tasks(con: duckdb.DuckDBPyConnection, catalog: str, tasks: tuple[Task, ...]) -> None:
     """Check tasks against the schema and store them, all or none."""
-    from relsql.database.store import transaction
-    from relsql.schema.tables import read_schema
+    from relsql.database.connections import transaction
+    from relsql.schema.reading import read_schema
     from relsql.tasks.labels import entity_key
     from relsql.tasks.task import save_task
 

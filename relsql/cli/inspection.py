@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import duckdb
 
-from relsql.database.store import relsql_table, rows_sql
+from relsql.database.relsql_tables import has_relsql_table, relsql_table, rows_sql
 from relsql.errors import RelsqlError, SchemaError
 from relsql.gather.paths import MAX_PATHS, candidate_paths
-from relsql.schema.declare import Finding, check_schema, check_time_type, link_counts
-from relsql.schema.tables import Schema, Table, has_relsql_table, read_schema
+from relsql.schema.checks import Finding, check_schema, check_time_type, link_counts
+from relsql.schema.reading import read_schema
+from relsql.schema.tables import Schema, Table
 from relsql.sql import ident
 from relsql.tasks.task import read_tasks
 

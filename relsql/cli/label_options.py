@@ -50,7 +50,7 @@ def open_for_labels(
         DatabaseError: the file cannot be opened.
         click.BadParameter: the memory limit is not a size.
     """
-    from relsql.database.store import open_database
+    from relsql.database.connections import open_database
 
     con = open_database(file, read_only=read_only, external=allow_external)
     if memory_limit is not None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from relsql.cli.failures import on_interrupt, train_extra
+from relsql.cli.failures import on_interrupt
 from relsql.cli.output import note, write_json
 from relsql.cli.progress import PhaseProgress
+from relsql.errors import train_extra
 
 if TYPE_CHECKING:
     from relsql.publishing.publish import Published
@@ -37,7 +38,7 @@ def publish_command(
     relsql publish f1.duckdb dnf --into f1-for-1.5.duckdb --storage-version v1.5.0
     duckdb f1.duckdb -c "SELECT driverId, predict_dnf(driverId) FROM drivers"
     """  # noqa: D301
-    from relsql.database.store import open_database
+    from relsql.database.connections import open_database
     from relsql.publishing.publish import publication_sql, publish, publish_into
 
     if show_sql:
@@ -65,7 +66,7 @@ def unpublish_command(file: Path, model: str) -> None:
     \b
     relsql unpublish f1.duckdb dnf
     """  # noqa: D301
-    from relsql.database.store import open_database
+    from relsql.database.connections import open_database
     from relsql.publishing.publish import unpublish
 
     with closing(open_database(file)) as con:
@@ -87,7 +88,7 @@ def selftest_command(file: Path, model: str, as_json: bool) -> None:
     \b
     relsql selftest f1.duckdb dnf
     """  # noqa: D301
-    from relsql.database.store import open_database
+    from relsql.database.connections import open_database
     from relsql.publishing.publish import selftest
 
     with closing(open_database(file, read_only=True)) as con, train_extra("relsql selftest"):

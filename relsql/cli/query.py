@@ -14,6 +14,7 @@ import click
 
 from relsql.cli.failures import duckdb_message
 from relsql.cli.output import Cells, note, write_csv, write_json_rows, write_table
+from relsql.schema.types import is_number
 
 if TYPE_CHECKING:
     import duckdb
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 Format = Literal["table", "csv", "json"]
 
 _READERS = frozenset({"SELECT", "EXPLAIN"})
-_NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def sql_command(file: Path, statement: str, form: Format, read_only: bool | None
     """  # noqa: D301
     from contextlib import closing
 
-    from relsql.database.store import open_database
+    from relsql.database.connections import open_database
     from udfs.attach import attach
 
     parsed = parse(sys.stdin.read() if statement == "-" else statement)
@@ -138,7 +138,7 @@ def _select(con: duckdb.DuckDBPyConnection, text: str, form: Format) -> Result:
     # By position: several columns may have one name.
     cells = (f"to_json(#{i})::VARCHAR" if form == "json" else f"#{i}::VARCHAR" for i in positions)
     rows = relation.project(", ".join(cells)).fetchall()
-    right = {i for i, kind in enumerate(relation.types) if str(kind).lstrip("U").split("(")[0] in _NUMBERS}
+    right = {i for i, kind in enumerate(relation.types) if is_number(str(kind))}
     return Result(tuple(relation.columns), rows, frozenset(right))
 
 

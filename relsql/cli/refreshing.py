@@ -29,7 +29,7 @@ def refresh_command(file: Path, model: str, prune: bool, threads: int | None, as
     \b
     relsql refresh f1.duckdb dnf
     """  # noqa: D301
-    from relsql.database.store import open_database
+    from relsql.database.connections import open_database
     from relsql.scoring.refresh import refresh
 
     with closing(open_database(file)) as con, PhaseProgress() as progress:

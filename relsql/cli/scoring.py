@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from relsql.cli.failures import on_interrupt, train_extra
+from relsql.cli.failures import on_interrupt
 from relsql.cli.label_options import label_options, limit_memory, memory_option, open_for_labels
 from relsql.cli.output import note, number, write_json, write_table
 from relsql.cli.progress import PhaseProgress
 from relsql.cli.query import Statement, run_statement
+from relsql.errors import train_extra
 from relsql.tasks.regime import REGIMES
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _baseline(con: duckdb.DuckDBPyConnection, model: str, split: Split, limits: 
     from relsql.database.names import current_catalog
     from relsql.evaluation.baseline import entity_columns_auc
     from relsql.registry.models import active_card
-    from relsql.schema.tables import read_schema
+    from relsql.schema.reading import read_schema
 
     catalog = current_catalog(con)
     task = active_card(con, catalog, model).task
@@ -129,7 +130,7 @@ def score_command(
     relsql score f1.duckdb dnf --as-of 2009-06-01 --output risk.parquet
     relsql score f1.duckdb dnf --as-of 2009-06-01 --into risk
     """  # noqa: D301
-    from relsql.database.store import open_database
+    from relsql.database.connections import open_database
     from relsql.scoring.score_output import batch_query, is_table, score_to
 
     if into is not None and output is not None:

@@ -53,6 +53,7 @@ def serve_command(
     relsql serve f1.duckdb
     """  # noqa: D301
     from relsql.integrations.server import is_loopback, serve
+    from relsql.registry.function_names import is_score_name
 
     if not is_loopback(host):
         if not allow_network:
@@ -60,7 +61,7 @@ def serve_command(
         note(f"warning: other machines can reach {host}; the token, the queries and the data are sent unencrypted")
     token = token or secrets.token_urlsafe(24)
     with serve(file, host=host, port=port, token=token, read_write=read_write, max_seconds=max_seconds) as server:
-        models = [name for name in server.functions if name.startswith("predict_")]
+        models = [name for name in server.functions if is_score_name(name)]
         access = "to read and write" if read_write else "to read"
         note(f"serving {file} {access}, as {server.database}: {', '.join(models) or 'no models yet'}; Ctrl-C stops")
         click.echo(server.attach_statement)

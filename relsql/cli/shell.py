@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from relsql import __version__
-from relsql.cli.failures import needs_extra
 from relsql.cli.output import note
 from relsql.cli.progress import QueryProgress
 from relsql.cli.query import unknown_function_explained
+from relsql.errors import needs_extra
+from relsql.registry.function_names import is_score_name
+from relsql.version import __version__
 
 if TYPE_CHECKING:
     from relsql.shell.prompt import Prompt
@@ -38,7 +39,7 @@ def shell_command(file: Path, read_only: bool, script: str | None) -> None:
     relsql shell f1.duckdb
     relsql shell f1.duckdb < script.sql
     """  # noqa: D301
-    from relsql.database.store import open_database
+    from relsql.database.connections import open_database
 
     interactive = script is None and sys.stdin.isatty()
     if interactive:
@@ -70,7 +71,7 @@ def converse(session: Session, file: Path) -> None:
         session.attach()
     except RelsqlError as error:
         note(f"models are not attached: {error}")
-    models = [name for name in session.functions if name.startswith("predict_")]
+    models = [name for name in session.functions if is_score_name(name)]
     note(f"relsql {__version__}, DuckDB {duckdb.__version__}, {file}: {', '.join(models) or 'no models yet'}")
     note(".help lists what else can be typed.")
     prompt = Prompt(session.names, history_path())

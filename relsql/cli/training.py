@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from relsql.cli.failures import on_interrupt, train_extra
+from relsql.cli.failures import on_interrupt
 from relsql.cli.label_options import label_options, open_for_labels
 from relsql.cli.output import note, number, write_json
 from relsql.cli.progress import PhaseProgress
+from relsql.errors import train_extra
 from relsql.tasks.regime import REGIMES
 
 if TYPE_CHECKING:
@@ -148,7 +149,8 @@ def attached_functions(con: duckdb.DuckDBPyConnection, name: str) -> tuple[str, 
 def example_line(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, name: str, file: Path) -> str:
     """A shell command that lists the entities with the highest scores."""
     from relsql.database.names import DEFAULT_SCHEMA
-    from relsql.schema.tables import read_schema
+    from relsql.registry.function_names import predict_name
+    from relsql.schema.reading import read_schema
     from relsql.tasks.labels import entity_key
 
     schema = read_schema(con, catalog)
@@ -157,7 +159,7 @@ def example_line(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, name:
     source = _plain(con, table.name)
     if table.schema_name != DEFAULT_SCHEMA:
         source = f"{_plain(con, table.schema_name)}.{source}"
-    function = _plain(con, f"predict_{name}")
+    function = _plain(con, predict_name(name))
     query = f"SELECT {key}, {function}({key}) AS score FROM {source} ORDER BY score DESC LIMIT 10"
     quoted = shlex.quote(query) if set(query) & set('"$`\\!') else f'"{query}"'
     return f"relsql sql {shlex.quote(str(file))} {quoted}"

@@ -11,7 +11,7 @@ import click
 from relsql.cli.output import can_ask, note, number, write_json, write_table
 
 if TYPE_CHECKING:
-    from relsql.registry.models import ModelRow
+    from relsql.registry.versions import ModelRow
 
 
 @click.command("models", short_help="List the models of a file.")
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with all metrics.")
 def models_command(file: Path, as_json: bool) -> None:
     """List the models of FILE, all versions; `predict_NAME` calls the active one."""
-    from relsql.database.store import foreign_database
+    from relsql.database.connections import foreign_database
     from relsql.registry.models import find_damage, read_models
 
     with foreign_database(file) as (con, catalog):
@@ -62,7 +62,7 @@ def promote_command(file: Path, model: str, version: str, as_json: bool) -> None
     relsql promote f1.duckdb dnf 2
     relsql promote f1.duckdb dnf previous
     """  # noqa: D301
-    from relsql.database.store import open_database
+    from relsql.database.connections import open_database
     from relsql.registry.promote import promote
 
     with closing(open_database(file)) as con:
@@ -98,8 +98,8 @@ def drop_command(file: Path, model: str, all_versions: bool, yes: bool) -> None:
     relsql drop f1.duckdb dnf@1
     relsql drop f1.duckdb dnf --all
     """  # noqa: D301
+    from relsql.database.connections import open_database
     from relsql.database.names import current_catalog
-    from relsql.database.store import open_database
     from relsql.registry.promote import drop, versions_to_drop
 
     with closing(open_database(file)) as con:

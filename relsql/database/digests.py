@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from relsql.gather.blocks import FloatArray
+from relsql.typing import FloatArray
 
 Digests = npt.NDArray[np.uint64]
 

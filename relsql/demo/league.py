@@ -10,9 +10,10 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
+from relsql.database.connections import open_database, require_no_log, transaction
 from relsql.database.drafts import draft_path, log_path, remove_draft
 from relsql.database.names import current_catalog
-from relsql.database.store import ensure_table, open_database, require_no_log, transaction
+from relsql.database.relsql_tables import ensure_table
 from relsql.demo import truth
 from relsql.demo.simulate import Row, Simulation
 from relsql.errors import DatabaseError, TaskError

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from relsql.database.store import open_database
+from relsql.database.connections import open_database
 from relsql.demo.simulate import TEAM_LEVELS, level_transition, retirement_probability, swaps_between
 from relsql.errors import TaskError
 

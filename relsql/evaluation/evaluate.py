@@ -13,14 +13,16 @@ import pyarrow as pa
 from relsql.database.names import current_catalog, unique_name
 from relsql.errors import TaskError
 from relsql.registry.card import ModelCard
+from relsql.registry.function_names import predict_name
 from relsql.registry.models import active_card
 from relsql.registry.versions import suffix_of
-from relsql.schema.tables import read_schema
+from relsql.schema.reading import read_schema
 from relsql.sql import ident
 from relsql.tasks.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.labels import label_table
 from relsql.tasks.regime import Regime, check_regime, frozen_database, split_end
 from relsql.tasks.splits import Split
+from udfs.attach import attach, attach_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +86,6 @@ def _predict(
     limits: LabelLimits,
 ) -> Predictions:
     """See `predict_split`; `card` is that of the version that `model` names."""
-    from udfs.attach import attach, attach_model
-
     catalog = current_catalog(con)
     # The label query may read tables that the model does not.
     schema = read_schema(con, catalog).without_columns(card.task.remove_columns)
@@ -103,7 +103,7 @@ def _predictions(con: duckdb.DuckDBPyConnection, suffix: str, labels: pa.Table) 
     relation = unique_name("relsql_labels")
     con.register(relation, labels)
     try:
-        query = f"SELECT entity, as_of, label, {ident('predict_' + suffix)}(entity, as_of := as_of) FROM {relation}"
+        query = f"SELECT entity, as_of, label, {ident(predict_name(suffix))}(entity, as_of := as_of) FROM {relation}"
         rows = con.execute(f"{query} ORDER BY as_of ASC, entity ASC").fetchall()
     finally:
         con.unregister(relation)

@@ -15,81 +15,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute
 
-from relsql.gather.layout import Segment, counts_name
-from relsql.gather.node_inputs import NodeInputs
+from relsql.gather.layout import BlockLayout, category_count, counts_name
 from relsql.gather.paths import Path
 from relsql.schema.tables import Schema
-
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
+from relsql.typing import FloatArray, IntArray
 
 MICROSECONDS_PER_DAY = 86_400_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class BlockLayout:
-    """Where the values of each segment lie in a path's rows.
-
-    Attributes:
-        name: the path's name.
-        fanout: rows per seed at most.
-        segments: row's own table first, then its lookups, see `relsql.gather.layout.Segment`.
-        counts_width: number of row counts of each seed, see `relsql.gather.paths.Path.count_days`; 0 for a single row.
-        shared: see `relsql.gather.paths.Path.shared`; scoring reads its rows once for each hub.
-    """
-
-    name: str
-    fanout: int
-    segments: tuple[Segment, ...]
-    counts_width: int = 0
-    shared: bool = False
-
-    @property
-    def numbers_width(self) -> int:
-        """Number of FLOAT fields n0, n1, ... of a row."""
-        return sum(segment.numbers_width for segment in self.segments)
-
-    @property
-    def codes_width(self) -> int:
-        """Number of INTEGER fields c0, c1, ... of a row."""
-        return sum(segment.codes_width for segment in self.segments)
-
-    @property
-    def categories_width(self) -> int:
-        """Number of category codes of a decoded row: textual ones, then integer ones, of each segment."""
-        return sum(category_count(segment.inputs) for segment in self.segments)
-
-    @property
-    def texts_width(self) -> int:
-        """Number of text ids of a decoded row, one for each segment with text."""
-        return sum(segment.has_text for segment in self.segments)
-
-    @property
-    def ages_width(self) -> int:
-        """Number of ages of a row, those of its lookups included."""
-        return sum(len(segment.inputs.ages) for segment in self.segments)
-
-    def counts_type(self) -> str:
-        """DuckDB type of the path's counts."""
-        return f"STRUCT({', '.join(f'w{i} BIGINT' for i in range(self.counts_width))})"
-
-    def arrow_type(self) -> str:
-        """DuckDB type of the path's column."""
-        fields = ["rank INTEGER"]
-        fields += [f"n{i} FLOAT" for i in range(self.numbers_width)]
-        fields += [f"c{i} INTEGER" for i in range(self.codes_width)]
-        return f"STRUCT({', '.join(fields)})[]"
-
-
-def category_count(inputs: NodeInputs) -> int:
-    """Number of category codes of one table: textual categories and integer columns with few values."""
-    return len(inputs.categories) + sum(1 for number in inputs.numbers if number.categories)
-
-
-def category_sizes(inputs: NodeInputs) -> tuple[int, ...]:
-    """Number of codes of each category, including 0 for NULL, rare and unseen values."""
-    textual = [len(category.values) + 1 for category in inputs.categories]
-    return tuple(textual + [len(number.categories) + 1 for number in inputs.numbers if number.categories])
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,3 +212,30 @@ def segment_parts(block: Block, layout: BlockLayout) -> list[tuple[FloatArray, I
         category += category_count(segment.inputs)
         text += segment.has_text
     return parts
+
+
+@dataclass(frozen=True, slots=True)
+class SeedSet:
+    """Gathered seeds of one split.
+
+    Attributes:
+        blocks: one per path, in layout order; seeds in the same order in all of them.
+        as_of_days: float32 [seeds], prediction time in days since 1970-01-01.
+        labels: float32 [seeds]; empty when there are none.
+    """
+
+    blocks: tuple[Block, ...]
+    as_of_days: FloatArray
+    labels: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.as_of_days)
+
+    def joined(self, other: SeedSet, layouts: tuple[BlockLayout, ...]) -> SeedSet:
+        """These seeds, then those of `other`."""
+        pairs = zip(self.blocks, other.blocks, layouts, strict=True)
+        return SeedSet(
+            tuple(concat_blocks([mine, theirs], layout.fanout) for mine, theirs, layout in pairs),
+            np.concatenate([self.as_of_days, other.as_of_days]),
+            np.concatenate([self.labels, other.labels]),
+        )

@@ -14,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from relsql.gather.blocks import Block, BlockLayout, FloatArray, IntArray, category_count, segment_parts
+from relsql.gather.blocks import Block, segment_parts
+from relsql.gather.layout import BlockLayout, category_count
 from relsql.gather.node_inputs import NodeInputs
+from relsql.typing import FloatArray, IntArray
 
 Feed = dict[str, npt.NDArray[Any]]
 

@@ -18,12 +18,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from relsql.gather.node_inputs import NodeInputs, time_sql
+from relsql.gather.node_inputs import NodeInputs
 from relsql.gather.paths import Path
 from relsql.gather.ranking import Reached, columns_of, cut_ctes, key_heap_ctes, row_key, time_heap_ctes, window_sql
 from relsql.schema.indexes import Indexed
 from relsql.schema.tables import Link, Schema, Table
-from relsql.schema.times import event_times_sql
+from relsql.schema.times import event_times_sql, time_sql
 from relsql.sql import ident, indented, with_ctes
 
 SEED = "_seed"

@@ -50,3 +50,83 @@ def segments(path: Path, inputs: dict[str, NodeInputs]) -> tuple[Segment, ...]:
 def counts_name(path_name: str) -> str:
     """Name of the column with a path's counts."""
     return f"{path_name}__counts"
+
+
+def layouts_of(paths: tuple[Path, ...], inputs: dict[str, NodeInputs]) -> tuple[BlockLayout, ...]:
+    """The block layouts of planned paths."""
+    return tuple(
+        BlockLayout(
+            path.name,
+            path.fanout,
+            segments(path, inputs),
+            counts_width=(1 + len(path.count_days)) * path.counted,
+            shared=path.shared,
+        )
+        for path in paths
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BlockLayout:
+    """Where the values of each segment lie in a path's rows.
+
+    Attributes:
+        name: the path's name.
+        fanout: rows per seed at most.
+        segments: row's own table first, then its lookups, see `relsql.gather.layout.Segment`.
+        counts_width: number of row counts of each seed, see `relsql.gather.paths.Path.count_days`; 0 for a single row.
+        shared: see `relsql.gather.paths.Path.shared`; scoring reads its rows once for each hub.
+    """
+
+    name: str
+    fanout: int
+    segments: tuple[Segment, ...]
+    counts_width: int = 0
+    shared: bool = False
+
+    @property
+    def numbers_width(self) -> int:
+        """Number of FLOAT fields n0, n1, ... of a row."""
+        return sum(segment.numbers_width for segment in self.segments)
+
+    @property
+    def codes_width(self) -> int:
+        """Number of INTEGER fields c0, c1, ... of a row."""
+        return sum(segment.codes_width for segment in self.segments)
+
+    @property
+    def categories_width(self) -> int:
+        """Number of category codes of a decoded row: textual ones, then integer ones, of each segment."""
+        return sum(category_count(segment.inputs) for segment in self.segments)
+
+    @property
+    def texts_width(self) -> int:
+        """Number of text ids of a decoded row, one for each segment with text."""
+        return sum(segment.has_text for segment in self.segments)
+
+    @property
+    def ages_width(self) -> int:
+        """Number of ages of a row, those of its lookups included."""
+        return sum(len(segment.inputs.ages) for segment in self.segments)
+
+    def counts_type(self) -> str:
+        """DuckDB type of the path's counts."""
+        return f"STRUCT({', '.join(f'w{i} BIGINT' for i in range(self.counts_width))})"
+
+    def arrow_type(self) -> str:
+        """DuckDB type of the path's column."""
+        fields = ["rank INTEGER"]
+        fields += [f"n{i} FLOAT" for i in range(self.numbers_width)]
+        fields += [f"c{i} INTEGER" for i in range(self.codes_width)]
+        return f"STRUCT({', '.join(fields)})[]"
+
+
+def category_count(inputs: NodeInputs) -> int:
+    """Number of category codes of one table: textual categories and integer columns with few values."""
+    return len(inputs.categories) + sum(1 for number in inputs.numbers if number.categories)
+
+
+def category_sizes(inputs: NodeInputs) -> tuple[int, ...]:
+    """Number of codes of each category, including 0 for NULL, rare and unseen values."""
+    textual = [len(category.values) + 1 for category in inputs.categories]
+    return tuple(textual + [len(number.categories) + 1 for number in inputs.numbers if number.categories])

@@ -17,8 +17,10 @@ import duckdb
 
 from relsql.database.sealed import sealed
 from relsql.schema.tables import Column, Schema, Table
+from relsql.schema.times import age_sql, as_timestamp_sql, time_sql
+from relsql.schema.types import INTEGER_TYPES, TIME_OF_DAY_TYPES, TIME_TYPES, ZONED_TYPES, is_number
 from relsql.sql import ident, literal
-from relsql.text.row_text_sql import ZONED_TYPES, row_text_sql, utc_sql
+from relsql.text.row_text_sql import row_text_sql
 
 MAX_CATEGORIES = 64
 MAX_DISTINCT_CATEGORIES = 256
@@ -34,11 +36,9 @@ CATEGORY_SEPARATOR = "\x1f"
 # DuckDB 1.5 has no literal with a NUL character.
 _UNWRITABLE = frozenset({CATEGORY_SEPARATOR, "\0"})
 
-_INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"}
-_INTEGERS |= {"UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"}
-_FLOATS = {"FLOAT", "DOUBLE"}
-_TIMES = {"DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", *ZONED_TYPES}
-_TIMES_OF_DAY = {"TIME", "TIME_NS", "TIME WITH TIME ZONE"}
+_OTHER_TYPES = ("BOOLEAN", "BLOB", "BIT", "UUID", "INTERVAL")
+"""Types that are neither numbers nor times, and whose text says nothing."""
+
 
 NumberKind = Literal["number", "text_number", "age", "data_age", "time_of_day", "interval"]
 
@@ -108,26 +108,6 @@ class NodeInputs:
         return found if len(found) == len(self.text_columns) and texts <= MAX_CODED_TEXTS else ()
 
 
-def time_sql(table: Table, row: str) -> str:
-    """The row's time as zone-less TIMESTAMP (UTC for zoned columns); the table must have a time column."""
-    assert table.time_column is not None
-    return as_timestamp_sql(table.column(table.time_column), row)
-
-
-def as_timestamp_sql(column: Column, row: str) -> str:
-    """A date or time column as zone-less TIMESTAMP; NULL beyond the range of TIMESTAMP."""
-    value = f"{row}.{ident(column.name)}"
-    if column.type == "TIMESTAMP":
-        return value
-    return utc_sql(value) if column.type in ZONED_TYPES else f"TRY_CAST({value} AS TIMESTAMP)"
-
-
-def age_sql(time: str, as_of: str) -> str:
-    """Days from one TIMESTAMP expression to another as DOUBLE; NULL for infinity."""
-    # epoch() is DOUBLE: the difference of two far apart BIGINTs overflows. It is NULL for infinity.
-    return f"(epoch({as_of}) - epoch({time})) / 86400.0"
-
-
 def number_sql(table: Table, number: NumberInput, row: str, as_of: str) -> str:
     """A number input as an expression that casts to FLOAT; NULL when missing."""
     column = table.column(number.column)
@@ -141,7 +121,7 @@ def number_sql(table: Table, number: NumberInput, row: str, as_of: str) -> str:
     if number.kind == "text_number":
         return f"TRY_CAST(TRY_CAST({value} AS DOUBLE) AS FLOAT)"
     # A DOUBLE or HUGEINT beyond the range of FLOAT is missing, not an error.
-    safe = column.type in _INTEGERS - {"HUGEINT", "UHUGEINT"}
+    safe = column.type in INTEGER_TYPES and column.type not in ("HUGEINT", "UHUGEINT")
     return value if safe else f"TRY_CAST({value} AS FLOAT)"
 
 
@@ -195,9 +175,9 @@ def fit_node_inputs(
         kind = _number_kind(con, source, column)
         values = _category_values(con, source, column)
         if kind:
-            codes = tuple(float(value) for value in values) if column.type in _INTEGERS else ()
+            codes = tuple(float(value) for value in values) if column.type in INTEGER_TYPES else ()
             numbers.append(NumberInput(column.name, kind, codes))
-        if values and column.type not in _INTEGERS:
+        if values and column.type not in INTEGER_TYPES:
             categories.append(CategoryInput(column.name, values))
         if _is_textual(column) or (all_text and _has_fixed_text(column)):
             text.append(column.name)
@@ -209,7 +189,7 @@ def _tells_the_time(con: duckdb.DuckDBPyConnection, source: str, table: Table, c
 
     Rows to be scored lie beyond every value seen in training, and the row's age says the same without that flaw.
     """
-    if column.type not in _INTEGERS | _FLOATS | _TIMES and not column.type.startswith("DECIMAL"):
+    if not is_number(column.type) and column.type not in TIME_TYPES:
         return False
     query = f"""
         SELECT corr(value_rank, time_rank), count(DISTINCT value)
@@ -223,9 +203,9 @@ def _tells_the_time(con: duckdb.DuckDBPyConnection, source: str, table: Table, c
 
 
 def _is_textual(column: Column) -> bool:
-    if column.type in _INTEGERS | _FLOATS | _TIMES | _TIMES_OF_DAY | {"BOOLEAN", "BLOB", "BIT", "UUID", "INTERVAL"}:
+    if is_number(column.type) or column.type in (*TIME_TYPES, *TIME_OF_DAY_TYPES, *_OTHER_TYPES):
         return False
-    return not column.type.startswith("DECIMAL(") and _has_fixed_text(column)
+    return _has_fixed_text(column)
 
 
 def _has_fixed_text(column: Column) -> bool:
@@ -235,11 +215,11 @@ def _has_fixed_text(column: Column) -> bool:
 
 def _number_kind(con: duckdb.DuckDBPyConnection, source: str, column: Column) -> NumberKind | None:
     kind = column.type
-    if kind in _INTEGERS | _FLOATS | {"BOOLEAN"} or kind.startswith("DECIMAL("):
+    if is_number(kind) or kind == "BOOLEAN":
         return "number"
-    if kind in _TIMES:
+    if kind in TIME_TYPES:
         return "age"
-    if kind in _TIMES_OF_DAY:
+    if kind in TIME_OF_DAY_TYPES:
         return "time_of_day"
     if kind == "INTERVAL":
         return "interval"
@@ -254,7 +234,7 @@ def _number_kind(con: duckdb.DuckDBPyConnection, source: str, column: Column) ->
 
 def _category_values(con: duckdb.DuckDBPyConnection, source: str, column: Column) -> tuple[str, ...]:
     """The values worth a code, most frequent first: few distinct ones, each on enough rows."""
-    if column.type not in _INTEGERS | {"VARCHAR"} and not column.type.startswith("ENUM"):
+    if column.type not in (*INTEGER_TYPES, "VARCHAR") and not column.type.startswith("ENUM"):
         return ()
     name = f"r.{ident(column.name)}"
     [(distinct,)] = con.execute(sealed(f"SELECT approx_count_distinct({name}) FROM {source}")).fetchall()

@@ -26,8 +26,8 @@ import duckdb
 
 from relsql.database.sealed import sealed
 from relsql.errors import SchemaError
-from relsql.gather.node_inputs import time_sql
 from relsql.schema.tables import Link, Schema, Table
+from relsql.schema.times import time_sql
 from relsql.sql import ident, literal
 
 PathKind = Literal["entity", "parents", "siblings", "children", "grandchildren", "hub"]

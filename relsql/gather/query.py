@@ -18,19 +18,11 @@ from dataclasses import dataclass, field
 from relsql.gather.latest_rows import AS_OF, NEWEST, SEED, Latest, LatestRows
 from relsql.gather.layout import DATA_AGE, counts_name, segments
 from relsql.gather.lookups import pointed_name, readers_of, seen_join_sql, seen_sql
-from relsql.gather.node_inputs import (
-    NodeInputs,
-    NumberInput,
-    age_sql,
-    as_timestamp_sql,
-    category_sql,
-    number_sql,
-    text_sql,
-    time_sql,
-)
+from relsql.gather.node_inputs import NodeInputs, NumberInput, category_sql, number_sql, text_sql
 from relsql.gather.paths import Path
 from relsql.gather.ranking import columns_of, counts_sql
 from relsql.schema.tables import Link, Table
+from relsql.schema.times import age_sql, as_timestamp_sql, time_sql
 from relsql.sql import COMMA, ident, indented
 
 TOLD_BY_CODES = -1

@@ -18,9 +18,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from relsql.gather.node_inputs import time_sql
 from relsql.gather.paths import Path
 from relsql.schema.tables import Link, Table
+from relsql.schema.times import time_sql
 from relsql.sql import ident, indented
 
 Ctes = list[tuple[str, str]]

@@ -7,8 +7,9 @@ import datetime
 import duckdb
 
 from relsql.database.sealed import sealed
-from relsql.gather.node_inputs import NodeInputs, text_sql, time_sql
+from relsql.gather.node_inputs import NodeInputs, text_sql
 from relsql.schema.tables import Schema
+from relsql.schema.times import time_sql
 from relsql.sql import literal
 
 

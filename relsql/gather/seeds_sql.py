@@ -7,9 +7,8 @@ an inner table with the same name would capture them silently.
 from __future__ import annotations
 
 from relsql.gather.latest_rows import AS_OF, ENTITY, LatestRows
-from relsql.gather.node_inputs import time_sql
 from relsql.schema.tables import Table
-from relsql.schema.times import latest_event_sql
+from relsql.schema.times import latest_event_sql, time_sql
 from relsql.sql import ident
 
 

@@ -20,18 +20,17 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from relsql.cli.failures import train_extra
+from relsql.database.cursors import task_cursor
 from relsql.database.names import DEFAULT_SCHEMA, Macro, stored_catalog, stored_name
-from relsql.errors import ArtifactError, DatabaseError, MissingExtraError, ModelError, RelsqlError, nearest
-from relsql.registry.models import ModelRow, find_model, read_models
-from relsql.registry.versions import parse_reference
+from relsql.errors import ArtifactError, DatabaseError, MissingExtraError, ModelError, RelsqlError, nearest, train_extra
+from relsql.registry.function_names import function_names
+from relsql.registry.models import find_model, read_models
+from relsql.registry.versions import ModelRow, parse_reference
 from relsql.schema.declarations import Declarations
 from relsql.sql import ident, literal
-from relsql.tasks.splits import task_cursor
 from relsql.tasks.task import Task
 from relsql.training.options import TrainOptions
 from udfs.attach import attach, mark_macro
-from udfs.macros import predict_name
 from udfs.scorer import RESULT_SQL_TYPE
 
 try:
@@ -190,13 +189,13 @@ def _untrained(name: str, active: Sequence[str], database: str) -> ModelError:
 
 def _create_refusals(con: duckdb.DuckDBPyConnection, suffix: str, message: str) -> None:
     """Create the macros of a model that cannot be called: they raise an error with this message when they are."""
-    name, refuse = predict_name(suffix), f"error({literal(message)})"
+    (name, with_status, of_all), refuse = function_names(suffix), f"error({literal(message)})"
     # Arguments of a table function are computed when the macro is bound, unless they depend on a parameter of it.
     later = f"CASE WHEN as_of IS NULL THEN {refuse} ELSE {refuse} END"
     for macro, parameters, body in (
         (name, "id, as_of := NULL", f"{refuse}::DOUBLE"),
-        (f"{name}_full", "id, as_of := NULL", f"{refuse}::{RESULT_SQL_TYPE}"),
-        (f"{name}_batch", "as_of := NULL", f"TABLE FROM query({later})"),
+        (with_status, "id, as_of := NULL", f"{refuse}::{RESULT_SQL_TYPE}"),
+        (of_all, "as_of := NULL", f"TABLE FROM query({later})"),
     ):
         con.execute(f"CREATE OR REPLACE TEMP MACRO {ident(macro)}({parameters}) AS {body}")
         mark_macro(con, Macro("temp", DEFAULT_SCHEMA, macro, body.startswith("TABLE")), suffix)

@@ -18,20 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from relsql.database.connections import open_database, require_no_log, transaction
 from relsql.database.drafts import draft_path, log_path, remove_draft
 from relsql.database.names import current_catalog
-from relsql.database.store import open_database, require_no_log, transaction
 from relsql.errors import DatabaseError, MissingExtraError, RelsqlError, SchemaError, TaskError
-from relsql.schema.declare import (
-    INTEGER_TYPES,
-    TIME_TYPES,
-    declare_link,
-    declare_table,
-    key_counts,
-    link_counts,
-    type_family,
-)
+from relsql.schema.checks import key_counts, link_counts
+from relsql.schema.declare import declare_link, declare_table
 from relsql.schema.tables import Column, Link, Schema, Table
+from relsql.schema.types import INTEGER_TYPES, TIME_TYPES, type_family
 from relsql.sql import ident, literal
 from relsql.tasks.task import Task, as_timestamp, save_task
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import duckdb
 
+from relsql.database.connections import open_database
 from relsql.database.names import RELSQL_SCHEMA, current_catalog, fold
-from relsql.database.store import open_database
 from relsql.errors import ServingError
 from relsql.integrations.client_access import Authenticator, Authorizer, install_hooks
 from relsql.integrations.statement_check import StatementCheck, builtin_functions

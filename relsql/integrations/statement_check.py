@@ -14,6 +14,7 @@ import duckdb
 
 from relsql.database.names import RELSQL_SCHEMA, fold
 from relsql.database.syntax_tree import MODIFIERS, SOURCES, NotOneSelectError, Tree, parse, unknown_kind
+from relsql.registry.function_names import is_batch_name
 
 MAX_STATEMENT_BYTES = 256 * 1024
 """Longer statements are refused before they are parsed: their tree is about fifty times as large."""
@@ -84,7 +85,7 @@ class AllowedFunctions:
     def with_models(self, names: Iterable[str]) -> AllowedFunctions:
         """These and the functions of models: `predict_<model>_batch` are tables, all others are values."""
         folded = {name.lower() for name in names}
-        tables = {name for name in folded if name.startswith("predict_") and name.endswith("_batch")}
+        tables = {name for name in folded if is_batch_name(name)}
         return AllowedFunctions(self.scalar | folded, self.table | tables)
 
 

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from torch_geometric.nn import SAGEConv
 from torch_geometric.nn.aggr import Aggregation
 
-from relsql.gather.blocks import BlockLayout, category_sizes
-from relsql.gather.graph_inputs import tables_of
+from relsql.gather.graph_inputs import GraphInputs, tables_of
+from relsql.gather.layout import BlockLayout, category_sizes
 from relsql.gather.node_inputs import NodeInputs
 from relsql.nn.scaling import NumberScaling, TextScaling
+from relsql.typing import FloatArray
 
 WINDOWS = (1, 4, 16)
 
@@ -312,3 +313,18 @@ def spread(rows: Tensor, positions: Tensor) -> Tensor:
 def _linear(inputs: int, outputs: int) -> nn.Linear | None:
     """A linear map without bias, or None where there is no input."""
     return nn.Linear(inputs, outputs, bias=False) if inputs else None
+
+
+def graph_tensors(inputs: GraphInputs, embeddings: FloatArray) -> GraphTensors:
+    """Arrays to tensors, without copying; `embeddings` are those of `inputs.text_ids`."""
+    return GraphTensors(
+        torch.from_numpy(embeddings),
+        [
+            TableTensors(*(torch.from_numpy(part) for part in (table.numbers, table.categories, table.texts)))
+            for table in inputs.tables
+        ],
+        [
+            PathTensors(*(torch.from_numpy(part) for part in (path.rows, path.places, path.ages, path.totals)))
+            for path in inputs.paths
+        ],
+    )

@@ -10,10 +10,14 @@ import duckdb
 from relsql.database.sealed import sealed
 from relsql.gather.blocks import as_of_days, decode_blocks, existing_seeds
 from relsql.gather.latest_rows import AS_OF, ENTITY
+from relsql.gather.layout import layouts_of
 from relsql.gather.seeds_sql import latest_sql
-from relsql.registry.card import ModelCard, layouts_of
-from relsql.registry.versions import function_names
+from relsql.registry.card import ModelCard
+from relsql.registry.function_names import function_names
 from relsql.sql import ident, literal
+from udfs.attach import load_scorer, register_functions
+from udfs.components import time_limit
+from udfs.macros import score_argument
 
 TOLERANCE = 1e-5
 """Largest difference between scores, of probabilities; of values it is a share of the largest one."""
@@ -69,9 +73,6 @@ def measure_parity(
         artifacts: its artefacts.
     """
     from exporters.modules import load_modules, score_blocks
-    from udfs.attach import load_scorer, register_functions
-    from udfs.components import time_limit
-    from udfs.macros import score_argument
 
     con.execute(f"CREATE OR REPLACE TEMP TABLE {_SEEDS} AS {sealed(_seeds_sql(catalog, card))}")
     seeds = f"SELECT * FROM temp.{_SEEDS}"

@@ -17,13 +17,16 @@ from typing import TYPE_CHECKING
 import duckdb
 import pyarrow as pa
 
-import relsql
+from relsql.database.connections import open_database, require_no_log, require_writable, transaction
+from relsql.database.cursors import task_cursor
 from relsql.database.drafts import draft_path, remove_draft
+from relsql.database.interrupts import keyboard_interrupts
 from relsql.database.names import RELSQL_SCHEMA, current_catalog, find_macros
-from relsql.database.store import ensure_table, open_database, require_no_log, require_writable, transaction
+from relsql.database.relsql_tables import ensure_table
 from relsql.errors import DatabaseError, MissingExtraError, ModelError, ParityError
 from relsql.publishing.parity import TOLERANCE, Parity, measure_parity
 from relsql.registry.card import ModelCard
+from relsql.registry.function_names import function_names
 from relsql.registry.models import active_card, check_drift, check_stored, read_artifacts
 from relsql.registry.publications import (
     PUBLICATION_FORMAT,
@@ -36,13 +39,12 @@ from relsql.registry.publications import (
     require_unclaimed,
 )
 from relsql.registry.row_embeddings import create_table
-from relsql.registry.versions import function_names
 from relsql.schema.indexes import indexed_columns
-from relsql.schema.tables import read_schema
+from relsql.schema.reading import read_schema
 from relsql.scoring.refresh import store_embeddings
 from relsql.sql import literal, qualified
-from relsql.tasks.splits import task_cursor
-from relsql.training.runs import TrainProgress, keyboard_interrupts
+from relsql.typing import TrainProgress
+from relsql.version import __version__
 
 if TYPE_CHECKING:
     from exporters.sql import SqlModel
@@ -287,7 +289,7 @@ def _require_parity(card: ModelCard, parity: Parity) -> None:
 def _record(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, parity: Parity) -> None:
     now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0)
     table = ensure_table(con, catalog, "publications")
-    values = [card.name, card.version, card.identity, PUBLICATION_FORMAT, now, relsql.__version__]
+    values = [card.name, card.version, card.identity, PUBLICATION_FORMAT, now, __version__]
     columns = "model, version, identity, format, published, relsql_version"
     con.execute(f"INSERT INTO {table} ({columns}) VALUES (?, ?, ?, ?, ?, ?)", values)
     record_objects(con, catalog, card)

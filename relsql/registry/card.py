@@ -8,13 +8,10 @@ from functools import cached_property
 
 import msgspec
 
-from relsql.errors import ArtifactError, RelsqlError
-from relsql.gather.blocks import BlockLayout
-from relsql.gather.layout import segments
 from relsql.gather.node_inputs import NodeInputs
 from relsql.gather.paths import Path
 from relsql.gather.query import Gather
-from relsql.registry.card_checks import MAX_CARD_BYTES, card_problem
+from relsql.registry.function_names import encode_name
 from relsql.schema.tables import Schema, Table
 from relsql.tasks.regime import Regime
 from relsql.tasks.task import Task
@@ -113,7 +110,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
     @property
     def encode_function(self) -> str:
         """Name of the SQL function that embeds a row text."""
-        return f"relsql_encode_{self.functions_id}"
+        return encode_name(self.functions_id)
 
     @property
     def entity(self) -> Table:
@@ -142,70 +139,3 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
     def to_json(self) -> str:
         """The card as JSON text, keys in a fixed order."""
         return msgspec.json.format(msgspec.json.encode(self), indent=2).decode()
-
-    @classmethod
-    def from_json(cls, text: str, origin: str = "") -> ModelCard:
-        """Read a card.
-
-        Args:
-            text: JSON.
-            origin: the database file that it is stored in.
-
-        Raises:
-            ArtifactError: the card was written by a newer relsql, or is damaged.
-        """
-        if len(text) > MAX_CARD_BYTES:
-            raise _damaged(f"it has {len(text):,} characters, more than {MAX_CARD_BYTES:,}")
-        try:
-            _check_format(msgspec.json.decode(text, type=_Format).format)
-            card = msgspec.json.decode(text, type=cls)
-        except RecursionError as error:
-            raise _damaged("it is nested too deeply") from error
-        # A task checks itself, and a text may hold half a character.
-        except (msgspec.MsgspecError, UnicodeError) as error:
-            raise _damaged(str(error)) from error
-        except ArtifactError:
-            raise
-        except RelsqlError as error:
-            raise _damaged(error.problem) from error
-        problem = card_problem(card)
-        if problem:
-            raise _damaged(problem)
-        card.__dict__["origin"] = origin
-        return card
-
-
-def _check_format(found: int) -> None:
-    if found > CARD_FORMAT:
-        raise ArtifactError(
-            f"the model card has format {found}, this relsql reads up to {CARD_FORMAT}",
-            fix="pip install --upgrade relsql",
-        )
-    if found < CARD_FORMAT:
-        raise ArtifactError(
-            f"the model card has format {found}, of an earlier relsql that gathered other columns",
-            expected=f"format {CARD_FORMAT}",
-            fix="relsql train FILE TASK --name NAME",
-        )
-
-
-def _damaged(problem: str) -> ArtifactError:
-    return ArtifactError(f"the model card is damaged: {problem}", fix="relsql train FILE TASK --name NAME")
-
-
-class _Format(msgspec.Struct):
-    format: int
-
-
-def layouts_of(paths: tuple[Path, ...], inputs: dict[str, NodeInputs]) -> tuple[BlockLayout, ...]:
-    """The block layouts of planned paths."""
-    return tuple(
-        BlockLayout(
-            path.name,
-            path.fanout,
-            segments(path, inputs),
-            counts_width=(1 + len(path.count_days)) * path.counted,
-            shared=path.shared,
-        )
-        for path in paths
-    )

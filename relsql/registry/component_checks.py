@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from relsql.errors import ArtifactError
-from relsql.gather.blocks import BlockLayout, category_count
 from relsql.gather.graph_inputs import (
     message_input_name,
     path_component,
@@ -19,7 +18,8 @@ from relsql.gather.graph_inputs import (
     table_input_names,
     tables_of,
 )
-from relsql.registry.card import ModelCard, layouts_of
+from relsql.gather.layout import BlockLayout, category_count, layouts_of
+from relsql.registry.card import ModelCard
 from relsql.registry.onnx_reader import OnnxFormatError, read_onnx
 
 MAX_COMPONENT_BYTES = 2_000_000_000

@@ -6,42 +6,30 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import duckdb
 
 from relsql.database.names import fold, stored_name
-from relsql.database.store import SealedRow, ensure_table, has_column, read_sealed, relsql_table, rows_sql, seal_rows
+from relsql.database.relsql_tables import (
+    SealedRow,
+    ensure_table,
+    has_column,
+    has_relsql_table,
+    read_sealed,
+    relsql_table,
+    rows_sql,
+    seal_rows,
+)
 from relsql.errors import ArtifactError, ModelError, SchemaDriftError, nearest
-from relsql.gather.blocks import FloatArray
 from relsql.registry.card import ModelCard
+from relsql.registry.card_reading import read_card_text
 from relsql.registry.publications import published
 from relsql.registry.row_embeddings import add_embeddings, check_embeddings, create_table, drop_embeddings
 from relsql.registry.score_jobs import check_job_row
-from relsql.registry.versions import BEST, choose_version, parse_reference, require_new_name
-from relsql.schema.tables import Schema, has_relsql_table
-
-
-@dataclass(frozen=True, slots=True)
-class ModelRow:
-    """One row of `relsql.models`.
-
-    `status` is `active` (what `predict_<name>` calls) or `retired`. `activated` says when the version last became the
-    active one, UTC, and `request` what it was trained from, see `relsql.training.fingerprint`; earlier builds noted
-    neither. A row that was damaged has `?` for a text that is gone, and no metrics; `read_card` is what refuses it.
-    """
-
-    name: str
-    version: int
-    status: str
-    task: str
-    task_type: str
-    created: datetime | None
-    metrics: dict[str, float]
-    sha256: str
-    activated: datetime | None
-    request: str | None
+from relsql.registry.versions import BEST, ModelRow, choose_version, parse_reference, require_new_name
+from relsql.schema.tables import Schema
+from relsql.typing import FloatArray
 
 
 def read_models(con: duckdb.DuckDBPyConnection, catalog: str) -> tuple[ModelRow, ...]:
@@ -166,7 +154,7 @@ def read_card(con: duckdb.DuckDBPyConnection, catalog: str, name: str, version: 
     if row.values["card"] is None:
         raise _damaged_row(name, version, row, "has no card")
     try:
-        card = ModelCard.from_json(row.values["card"], database_path(con, catalog))
+        card = read_card_text(row.values["card"], database_path(con, catalog))
     except ArtifactError as error:
         fix = (error.fix or "").replace("TASK --name NAME", f"{row.values['task'] or 'TASK'} --name {name}")
         problem = f"model '{name}' version {version}: {error.problem}"
@@ -359,16 +347,3 @@ def check_drift(card: ModelCard, schema: Schema) -> None:
             f"the tables changed since model '{card.name}' was trained: {'; '.join(problems)}",
             fix=f"relsql train FILE {card.task.name} --name {card.name}",
         )
-
-
-def used_schema(schema: Schema, tables: Sequence[str], columns: Mapping[str, Sequence[str]]) -> Schema:
-    """The part of a schema that a model reads: some tables, and of those keys, times, link and input columns."""
-    chosen = {}
-    links = tuple(link for link in schema.links if link.child in tables and link.parent in tables)
-    for key in tables:
-        table = schema.table(key)
-        needed = {*table.primary_key, table.time_column, *columns.get(key, ())}
-        needed |= {c for link in links if link.child == key for c in link.child_columns}
-        needed |= {c for link in links if link.parent == key for c in link.parent_columns}
-        chosen[key] = replace(table, columns=tuple(c for c in table.columns if c.name in needed))
-    return Schema(chosen, links)

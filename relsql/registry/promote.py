@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import duckdb
 
+from relsql.database.connections import require_writable, transaction
+from relsql.database.cursors import task_cursor
 from relsql.database.names import current_catalog
-from relsql.database.store import relsql_table, require_writable, transaction
+from relsql.database.relsql_tables import has_relsql_table, relsql_table
 from relsql.errors import ArtifactError, ModelError
 from relsql.registry.models import (
-    ModelRow,
     activate,
     check_active,
     check_drift,
@@ -22,9 +23,8 @@ from relsql.registry.models import (
 )
 from relsql.registry.publications import published, remove_publication
 from relsql.registry.row_embeddings import drop_embeddings
-from relsql.registry.versions import BEST, Comparison, compare_versions, parse_reference
-from relsql.schema.tables import has_relsql_table, read_schema
-from relsql.tasks.splits import task_cursor
+from relsql.registry.versions import BEST, Comparison, ModelRow, compare_versions, parse_reference
+from relsql.schema.reading import read_schema
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,12 @@ import pyarrow.compute
 
 from relsql.database.digests import embedding_digests, row_digest, sum_digests
 from relsql.database.names import DEFAULT_SCHEMA, RELSQL_SCHEMA, Macro, find_macros, join_name, stored_name
+from relsql.database.relsql_tables import ensure_table, has_relsql_table, read_sealed, relsql_table, seal_rows
 from relsql.database.sealed import sealed
-from relsql.database.store import ensure_table, read_sealed, relsql_table, seal_rows
 from relsql.errors import ArtifactError, ModelError
 from relsql.registry.card import ModelCard
+from relsql.registry.function_names import function_names
 from relsql.registry.row_embeddings import table_name
-from relsql.registry.versions import function_names
-from relsql.schema.tables import has_relsql_table
 from relsql.sql import qualified
 
 PUBLICATION_FORMAT = 1

@@ -20,12 +20,11 @@ import pyarrow as pa
 
 from relsql.database.digests import Digests, embedding_digests
 from relsql.database.names import RELSQL_SCHEMA
-from relsql.database.store import create_schema, has_column, relsql_table
+from relsql.database.relsql_tables import create_schema, has_column, has_relsql_table, relsql_table
 from relsql.errors import ArtifactError
-from relsql.gather.blocks import FloatArray
 from relsql.registry.card import ModelCard
-from relsql.schema.tables import has_relsql_table
 from relsql.sql import literal, qualified
+from relsql.typing import FloatArray
 
 SHARED_TABLE = "row_embeddings"
 """Where builds before these tables kept the embeddings of all models. It is read, no longer written."""

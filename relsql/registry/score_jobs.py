@@ -12,9 +12,15 @@ from dataclasses import dataclass, field, fields, replace
 import duckdb
 
 from relsql.database.names import DEFAULT_SCHEMA, ObjectName, Relation, find_relation, split_name
-from relsql.database.store import SealedRow, ensure_table, read_sealed, relsql_table, seal_rows
+from relsql.database.relsql_tables import (
+    SealedRow,
+    ensure_table,
+    has_relsql_table,
+    read_sealed,
+    relsql_table,
+    seal_rows,
+)
 from relsql.errors import ArtifactError, DatabaseError
-from relsql.schema.tables import has_relsql_table
 from relsql.sql import literal
 
 

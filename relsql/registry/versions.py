@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from relsql.database.names import fold
 from relsql.errors import ModelError
+from relsql.registry.function_names import function_names
 
 if TYPE_CHECKING:
     from relsql.registry.card import ModelCard
-    from relsql.registry.models import ModelRow
 
 BEST, PREVIOUS = "best", "previous"
 _VERSION = re.compile(rf"{BEST}|{PREVIOUS}|[1-9][0-9]{{0,8}}")
@@ -73,17 +74,6 @@ def parse_reference(text: str) -> ModelReference:
 def suffix_of(text: str, name: str, version: int) -> str:
     """What follows `predict_` in the functions of the version that `text` refers to: version `version` of `name`."""
     return replace(parse_reference(text), name=name).function_suffix(version)
-
-
-def function_names(suffix: str) -> tuple[str, ...]:
-    """The functions that are called by a model's name, or by `dnf_v2`: `predict_dnf`, and so on."""
-    return tuple(f"predict_{suffix}{kind}" for kind in ("", "_full", "_batch"))
-
-
-def shared_function(suffix: str, other: str) -> str | None:
-    """A function that two models would both have, or None: `churn` and `Churn`, or `dnf_full` and `dnf`."""
-    theirs = set(map(fold, function_names(other)))
-    return next((name for name in function_names(suffix) if fold(name) in theirs), None)
 
 
 def require_new_name(name: str, models: Iterable[str]) -> None:
@@ -187,3 +177,30 @@ def _previous(versions: Sequence[ModelRow]) -> ModelRow:
     if timed:
         return max(timed, key=lambda pair: pair[0])[1]
     return max(retired, key=lambda model: model.version)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """One row of `relsql.models`.
+
+    `status` is `active` (what `predict_<name>` calls) or `retired`. `activated` says when the version last became the
+    active one, UTC, and `request` what it was trained from, see `relsql.training.fingerprint`; earlier builds noted
+    neither. A row that was damaged has `?` for a text that is gone, and no metrics; `read_card` is what refuses it.
+    """
+
+    name: str
+    version: int
+    status: str
+    task: str
+    task_type: str
+    created: datetime | None
+    metrics: dict[str, float]
+    sha256: str
+    activated: datetime | None
+    request: str | None
+
+
+def shared_function(suffix: str, other: str) -> str | None:
+    """A function that two models would both have, or None: `churn` and `Churn`, or `dnf_full` and `dnf`."""
+    theirs = set(map(fold, function_names(other)))
+    return next((name for name in function_names(suffix) if fold(name) in theirs), None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import duckdb
 
-from relsql.database.store import transaction
+from relsql.database.connections import transaction
 from relsql.errors import SchemaError
 from relsql.schema.declare import (
     NO_TIME_COLUMN,
@@ -18,7 +18,8 @@ from relsql.schema.declare import (
     remove_link,
     resolve_link,
 )
-from relsql.schema.tables import Link, read_schema
+from relsql.schema.reading import read_schema
+from relsql.schema.tables import Link
 
 
 @dataclass(frozen=True, slots=True)

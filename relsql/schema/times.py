@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from relsql.gather.node_inputs import as_timestamp_sql, time_sql
-from relsql.schema.tables import Table
+from relsql.schema.tables import Column, Table
+from relsql.schema.types import ZONED_TYPES
 from relsql.sql import ident, indented
 
 _LAST_EVENTS = {
@@ -55,3 +55,33 @@ def _latest_of_table_sql(table: Table, relation: str) -> str:
     name = ident(column.name)
     newest = f"SELECT max(r.{name}) AS {name} FROM {relation} r WHERE r.{name} {_LAST_EVENTS[column.type]}"
     return f"SELECT {as_timestamp_sql(column, 'newest')} AS t FROM ({newest}) newest"
+
+
+def utc_sql(value: str) -> str:
+    """A zoned timestamp as zone-less TIMESTAMP in UTC, whatever the session's time zone.
+
+    The detour over epoch_us is 20 times faster than `timezone('UTC', ...)`, which also fails at the end of the range
+    on DuckDB 1.5. It has no infinity, so that the cast remains for it; that one needs no zone.
+    """
+    zoned = f"CAST({value} AS TIMESTAMP WITH TIME ZONE)"
+    return f"coalesce(make_timestamp(epoch_us({zoned})), CAST({zoned} AS TIMESTAMP))"
+
+
+def time_sql(table: Table, row: str) -> str:
+    """The row's time as zone-less TIMESTAMP (UTC for zoned columns); the table must have a time column."""
+    assert table.time_column is not None
+    return as_timestamp_sql(table.column(table.time_column), row)
+
+
+def as_timestamp_sql(column: Column, row: str) -> str:
+    """A date or time column as zone-less TIMESTAMP; NULL beyond the range of TIMESTAMP."""
+    value = f"{row}.{ident(column.name)}"
+    if column.type == "TIMESTAMP":
+        return value
+    return utc_sql(value) if column.type in ZONED_TYPES else f"TRY_CAST({value} AS TIMESTAMP)"
+
+
+def age_sql(time: str, as_of: str) -> str:
+    """Days from one TIMESTAMP expression to another as DOUBLE; NULL for infinity."""
+    # epoch() is DOUBLE: the difference of two far apart BIGINTs overflows. It is NULL for infinity.
+    return f"(epoch({as_of}) - epoch({time})) / 86400.0"

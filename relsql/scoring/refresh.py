@@ -14,16 +14,19 @@ from dataclasses import dataclass, replace
 
 import duckdb
 
+from relsql.database.connections import require_writable, transaction
+from relsql.database.cursors import task_cursor
+from relsql.database.interrupts import keyboard_interrupts
 from relsql.database.names import current_catalog
-from relsql.database.store import ensure_table, require_writable, transaction
+from relsql.database.relsql_tables import ensure_table
 from relsql.gather.row_texts import row_text_queries
 from relsql.registry.card import ModelCard
 from relsql.registry.models import active_card, check_drift, read_artifacts
 from relsql.registry.publications import add_texts, remove_texts
 from relsql.registry.row_embeddings import add_embeddings, create_table, remove_damaged, stored_sql, text_hash_sql
-from relsql.schema.tables import read_schema
-from relsql.tasks.splits import task_cursor
-from relsql.training.runs import TrainProgress, keyboard_interrupts
+from relsql.schema.reading import read_schema
+from relsql.typing import TrainProgress
+from udfs.encoder import RowTextEncoder
 
 CHUNK_TEXTS = 8_192
 """Texts that are encoded and committed together."""
@@ -161,8 +164,6 @@ def _embed_missing(
     report: TrainProgress,
 ) -> None:
     """Encode and store the missing texts, chunk by chunk."""
-    from udfs.encoder import RowTextEncoder
-
     report("embed", 0.0, {})
     artifacts = read_artifacts(cursor, catalog, card)
     encoder = RowTextEncoder.load(card, artifacts, threads=threads or os.cpu_count() or 1)

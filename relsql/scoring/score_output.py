@@ -11,14 +11,16 @@ from pathlib import Path
 
 import duckdb
 
+from relsql.database.connections import require_writable, transaction
 from relsql.database.drafts import draft_path, remove_draft
 from relsql.database.names import ObjectName, Relation, current_catalog, find_relation, resolve
-from relsql.database.store import require_writable, transaction
 from relsql.errors import DatabaseError
+from relsql.registry.function_names import batch_name
 from relsql.registry.models import find_model
 from relsql.registry.score_jobs import forget_job, is_scores, mark_scores
 from relsql.registry.versions import suffix_of
 from relsql.sql import ident, literal
+from udfs.attach import attach
 
 FILE_FORMATS = {".parquet": "FORMAT parquet", ".csv": "FORMAT csv, HEADER"}
 """COPY options by suffix; any other output is the name of a table."""
@@ -43,12 +45,10 @@ def batch_query(con: duckdb.DuckDBPyConnection, model: str, as_of: datetime.date
         ModelError: there is no such model or version. SchemaDriftError: its tables changed. ArtifactError: it is
             damaged.
     """
-    from udfs.attach import attach
-
     attach(con, models=[model])
     found = find_model(con, current_catalog(con), model)
     suffix = suffix_of(model, found.name, found.version)
-    return f"FROM {ident(f'predict_{suffix}_batch')}(as_of := {literal(as_of)}) ORDER BY 1 ASC NULLS LAST"
+    return f"FROM {ident(batch_name(suffix))}(as_of := {literal(as_of)}) ORDER BY 1 ASC NULLS LAST"
 
 
 def score_to(

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import duckdb
 
+from relsql.database.connections import transaction
 from relsql.database.names import current_catalog, find_relation
+from relsql.database.relsql_tables import ensure_table, relsql_table
 from relsql.database.sealed import sealed
-from relsql.database.store import ensure_table, relsql_table, transaction
 from relsql.errors import DatabaseError
 from relsql.gather.latest_rows import ENTITY
 from relsql.gather.seeds_sql import latest_sql
@@ -35,12 +36,12 @@ from relsql.registry.score_jobs import (
 )
 from relsql.scoring.score_output import make_room, output_table, require_replaceable
 from relsql.sql import ident, literal
+from relsql.typing import JobProgress
+from udfs.attach import attach
+from udfs.macros import batch_sql, fingerprint_sql
 
 CHUNK_ROWS = 250_000
 """Entities in a chunk: some row groups of 122,880, since DuckDB scores each row group on one thread."""
-
-JobProgress = Callable[[str, float, dict[str, float]], None]
-"""Called with the phase `score`, the finished fraction of the chunks, and how many entities they hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +116,6 @@ def open_job(
     overwrite: bool = False,
 ) -> OpenJob:
     """Find the unfinished job of a table, or start one; arguments and errors as of `score_into`."""
-    from udfs.attach import attach
-
     target = output_table(con, table)
     catalog = target.catalog
     found, former = find_relation(con, target), read_job(con, catalog, target.key, damaged_too=overwrite)
@@ -163,8 +162,6 @@ def run_job(con: duckdb.DuckDBPyConnection, job: ScoreJob, progress: JobProgress
 
 def _start(con: duckdb.DuckDBPyConnection, catalog: str, request: _Request) -> ScoreJob:
     """Create an empty table with its job, in place of what an earlier job has written."""
-    from udfs.macros import batch_sql
-
     table = _table_sql(catalog, request.target)
     with transaction(con):
         job = _new_job(con, catalog, request)
@@ -248,8 +245,6 @@ def _compare(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, job:
 
     An entity without a row in the table counts as changed.
     """
-    from udfs.macros import fingerprint_sql
-
     column = ident(card.entity.primary_key[0])
     fresh = fingerprint_sql(card, catalog, moment=job.moment_sql, where=job.range_sql(*_entity_key(card)))
     con.execute(
@@ -269,8 +264,6 @@ def _compare(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, job:
 
 def _insert_scores(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, job: ScoreJob, where: str) -> int:
     """Score the entities that meet a condition into the table; returns their number."""
-    from udfs.macros import batch_sql
-
     query = batch_sql(card, catalog, moment=job.moment_sql, where=where)
     done = con.execute(f"INSERT INTO {_table_sql(catalog, job.target)} FROM ({query}) ORDER BY 1 ASC NULLS LAST")
     return int(done.fetchall()[0][0])
@@ -303,8 +296,6 @@ def _forget_fingerprints(con: duckdb.DuckDBPyConnection, catalog: str, target: s
 
 def _check_columns(con: duckdb.DuckDBPyConnection, catalog: str, request: _Request) -> None:
     """Raise DatabaseError if the table has other columns than the scores."""
-    from udfs.macros import batch_sql
-
     name = request.card.entity.primary_key[0]
     expected = con.sql(f"FROM ({batch_sql(request.card, catalog, moment='now()::TIMESTAMP')}) LIMIT 0")
     found = con.sql(f"FROM {_table_sql(catalog, request.target)} LIMIT 0")

@@ -13,13 +13,15 @@ from typing import cast
 import duckdb
 
 from relsql.database.names import current_catalog
-from relsql.database.store import relsql_table
+from relsql.database.relsql_tables import has_relsql_table, relsql_table
 from relsql.errors import DatabaseError, nearest
+from relsql.registry.function_names import predict_name
 from relsql.registry.models import check_drift, read_card, read_models
-from relsql.schema.tables import has_relsql_table, read_schema
+from relsql.schema.reading import read_schema
 from relsql.shell.completion import Names, read_names
 from relsql.shell.running import run_interruptible
 from relsql.shell.statements import is_blank, split_statements
+from relsql.sql import literal
 from udfs.attach import attach
 
 MAX_ROWS = 40
@@ -200,7 +202,7 @@ class Session:
             yield Output("no models yet: relsql train FILE TASK --name NAME", is_result=False)
             return
         yield from self.run(
-            f"""SELECT 'predict_' || name AS function, version, task, task_type, created
+            f"""SELECT {literal(predict_name(""))} || name AS function, version, task, task_type, created
                 FROM {relsql_table(catalog, "models")} WHERE status = 'active' ORDER BY name ASC"""
         )
 

@@ -22,11 +22,12 @@ from typing import Any
 
 import duckdb
 
+from relsql.database.cursors import task_cursor
+from relsql.database.interrupts import interrupted
 from relsql.errors import TaskError
 from relsql.tasks.query_check import Relations, check_query, parse_select
-from relsql.tasks.splits import task_cursor, task_errors
+from relsql.tasks.splits import task_errors
 from relsql.tasks.task import Task
-from relsql.training.runs import interrupted
 
 LABEL_TIMEOUT_SECONDS = 3600.0
 """Default time limit of one split's labels; those of the largest data set that was tried take seconds."""

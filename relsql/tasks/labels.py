@@ -19,25 +19,18 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from relsql.database.cursors import one_row
 from relsql.database.names import DEFAULT_SCHEMA, fold, stored_name
 from relsql.database.sealed import sealed
 from relsql.database.syntax_tree import Tree, nodes, parse, write
 from relsql.errors import TaskError, nearest
-from relsql.gather.node_inputs import as_timestamp_sql, time_sql
 from relsql.schema.tables import Column, Schema, Table
+from relsql.schema.times import as_timestamp_sql, time_sql
+from relsql.schema.types import is_number
 from relsql.sql import ident, literal
 from relsql.tasks.label_sandbox import DEFAULT_LIMITS, LabelLimits, checked_query, label_sandbox, run_query
 from relsql.tasks.query_check import Relations, read_relations
-from relsql.tasks.splits import (
-    SPLITS,
-    Split,
-    default_splits,
-    one_row,
-    split_timestamps,
-    task_errors,
-    timestamps_of,
-    with_splits,
-)
+from relsql.tasks.splits import SPLITS, Split, default_splits, split_timestamps, task_errors, timestamps_of, with_splits
 from relsql.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -49,13 +42,6 @@ LARGEST_LABEL = 1e26
 """Labels of a regression lie within plus and minus this; scores, which are FLOATs, reach as far."""
 
 _SEEDS = "temp.main.timestamps"
-_NUMBERS = frozenset(
-    (
-        *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"),
-        *("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"),
-        *("FLOAT", "DOUBLE", "DECIMAL"),
-    )
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +247,7 @@ def _check_types(task: Task, time_type: str, label_type: str) -> None:
             f"task '{task.name}': the label query returns '{task.time_col}' as {time_type}",
             expected="a timestamp out of timestamps(timestamp)",
         )
-    numeric = label_type.split("(")[0] in _NUMBERS and not label_type.endswith("]")
+    numeric = is_number(label_type)
     if not numeric and not (task.is_classification and label_type == "BOOLEAN"):
         raise TaskError(
             f"task '{task.name}': the label query returns '{task.target_col}' as {label_type}",

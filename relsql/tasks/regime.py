@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, get_args
 
+from relsql.database.names import DEFAULT_SCHEMA
 from relsql.errors import TaskError, nearest
+from relsql.schema.times import time_sql
 from relsql.sql import ident, literal, qualified
 
 if TYPE_CHECKING:
@@ -85,9 +87,6 @@ def frozen_database(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema
 
     Tables without time are whole, as in RelBench; rows without time are left out, as everywhere.
     """
-    from relsql.database.names import DEFAULT_SCHEMA
-    from relsql.gather.node_inputs import time_sql
-
     # All connections of a process see what one of them attaches.
     name = f"relsql_frozen_{uuid.uuid4().hex}"
     # Beside a file that is open read-only, memory would be read-only too.

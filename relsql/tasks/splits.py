@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 import duckdb
 
+from relsql.database.cursors import one_row, task_cursor
 from relsql.database.sealed import sealed
-from relsql.database.store import use_catalog
 from relsql.errors import TaskError
-from relsql.gather.node_inputs import time_sql
 from relsql.schema.tables import Schema
+from relsql.schema.times import time_sql
 from relsql.sql import literal
 from relsql.tasks.task import Task
 
@@ -57,16 +57,6 @@ def default_splits(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema,
 
 
 @contextmanager
-def task_cursor(con: duckdb.DuckDBPyConnection, catalog: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a cursor inside `catalog`; closing it drops its temporary relations."""
-    with closing(con.cursor()) as cursor:
-        use_catalog(cursor, catalog)
-        # Zoned times compare with the zone-less timestamps of the seeds as UTC.
-        cursor.execute("SET TimeZone = 'UTC'")
-        yield cursor
-
-
-@contextmanager
 def task_errors(task: Task, doing: str, fix: str | None = None) -> Iterator[None]:
     """Turn DuckDB's errors into TaskErrors with the first line of their message; let an interruption pass."""
     try:
@@ -75,12 +65,6 @@ def task_errors(task: Task, doing: str, fix: str | None = None) -> Iterator[None
         raise
     except duckdb.Error as error:
         raise TaskError(f"task '{task.name}': {doing}: {str(error).splitlines()[0]}", fix=fix) from error
-
-
-def one_row(cursor: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
-    """Return the only row of `query`."""
-    row: tuple[Any, ...] = cursor.execute(sealed(query)).fetchall()[0]
-    return row
 
 
 def horizon_days(con: duckdb.DuckDBPyConnection, task: Task) -> float:

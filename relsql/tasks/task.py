@@ -19,9 +19,10 @@ import duckdb
 import msgspec
 
 from relsql.database.names import stored_name
-from relsql.database.store import ensure_table, rows_sql
+from relsql.database.relsql_tables import ensure_table, has_relsql_table, rows_sql
 from relsql.errors import TaskError, nearest
-from relsql.schema.tables import Schema, has_relsql_table
+from relsql.schema.tables import Schema
+from relsql.tasks.manifest import read_manifest
 
 TaskType = Literal["binary_classification", "regression"]
 TASK_TYPES: tuple[str, ...] = ("binary_classification", "regression")
@@ -149,8 +150,6 @@ class Task:
 
 
 def _read_file(path: str | Path) -> dict[str, object]:
-    from relsql.tasks.manifest import read_manifest
-
     return read_manifest(Path(path))
 
 

@@ -11,7 +11,7 @@ from typing import IO
 import numpy as np
 
 from relsql.errors import DatabaseError
-from relsql.gather.blocks import FloatArray, IntArray
+from relsql.typing import FloatArray, IntArray
 
 SPILLED_ROWS = 8_000_000
 """Rows the temporary file holds at most: 4 GB of 128 floats each. A query would have to meet more texts than that

@@ -10,24 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from relsql.schema.tables import Column, Table
+from relsql.schema.times import utc_sql
+from relsql.schema.types import ZONED_TYPES
 from relsql.sql import ident, literal
 from relsql.text.row_text import ATTRIBUTE_MARKER, TABLE_MARKER, VALUE_MARKER
 
 MAX_VALUE_CHARACTERS = 160
 """Longer values are cut: a row text has to fit the encoder's window together with its other columns."""
-
-
-ZONED_TYPES = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS")
-
-
-def utc_sql(value: str) -> str:
-    """A zoned timestamp as zone-less TIMESTAMP in UTC, whatever the session's time zone.
-
-    The detour over epoch_us is 20 times faster than `timezone('UTC', ...)`, which also fails at the end of the range
-    on DuckDB 1.5. It has no infinity, so that the cast remains for it; that one needs no zone.
-    """
-    zoned = f"CAST({value} AS TIMESTAMP WITH TIME ZONE)"
-    return f"coalesce(make_timestamp(epoch_us({zoned})), CAST({zoned} AS TIMESTAMP))"
 
 
 def row_text_sql(table: Table, columns: tuple[str, ...], row: str) -> str:

@@ -14,8 +14,8 @@ from itertools import islice
 import numpy as np
 import pyarrow as pa
 
-from relsql.gather.blocks import FloatArray
 from relsql.text.recent_rows import SPILLED_ROWS, RecentRows
+from relsql.typing import FloatArray
 
 Embed = Callable[[Sequence[str]], FloatArray]
 Lookup = Callable[[Sequence[str]], tuple[Sequence[str], FloatArray]]

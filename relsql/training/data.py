@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 
 from relsql.errors import TrainingError
+from relsql.gather.blocks import SeedSet
 from relsql.gather.query import Gather
 from relsql.tasks.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.labels import label_table
 from relsql.tasks.regime import Regime, delayed_labels, ended_labels
 from relsql.tasks.splits import horizon_days
 from relsql.text.text_table import TextTable
-from relsql.training.loop import SeedSet
 from relsql.training.plan import Plan
 from relsql.training.runs import Run
 from relsql.training.seeds import gather_seeds

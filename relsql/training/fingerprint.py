@@ -18,12 +18,13 @@ from pathlib import Path
 import duckdb
 import msgspec
 
-import relsql
 from relsql.database.names import RELSQL_SCHEMA
-from relsql.schema.tables import Schema, Table, read_schema
+from relsql.schema.reading import read_schema
+from relsql.schema.tables import Schema, Table
 from relsql.sql import ident
 from relsql.tasks.task import Task
 from relsql.training.options import TrainOptions
+from relsql.version import __version__
 
 TRAINING_ROOMS = (
     *("relsql/schema", "relsql/tasks", "relsql/text", "relsql/gather", "relsql/nn", "relsql/training"),
@@ -138,7 +139,7 @@ def _content(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> tupl
 @cache
 def _code_digest() -> str:
     """SHA-256 of the sources of `TRAINING_ROOMS`: two builds between releases have the same version number."""
-    digest = hashlib.sha256(relsql.__version__.encode())
+    digest = hashlib.sha256(__version__.encode())
     for path, name in training_sources():
         digest.update(f"{name}\n".encode() + path.read_bytes())
     return digest.hexdigest()

@@ -7,17 +7,18 @@ from dataclasses import dataclass
 import duckdb
 import numpy as np
 
-from relsql.gather.blocks import FloatArray
 from relsql.gather.row_texts import distinct_texts
 from relsql.nn.lexicon import lexical_vectors
-from relsql.nn.row_encoder import RowEncoder, compact_config, embed_texts, load_pretrained, new_model
+from relsql.nn.row_encoder import RowEncoder, compact_config, embed_texts, new_model
 from relsql.registry.card import EncoderCard
 from relsql.text.tokenizer import RowTokenizer
 from relsql.training.denoise import train_denoising
 from relsql.training.fit_tokenizer import train_tokenizer
 from relsql.training.options import COMPACT, TrainOptions
 from relsql.training.plan import Plan
+from relsql.training.pretrained import load_pretrained
 from relsql.training.runs import Run
+from relsql.typing import FloatArray
 
 MAX_TEXTS_PER_TABLE = 20_000
 

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 
 import torch
 
-from relsql.gather.blocks import FloatArray
+from relsql.gather.blocks import SeedSet
 from relsql.nn.graph_network import GraphNetwork, NetworkConfig
 from relsql.nn.head import Head
 from relsql.tasks.task import Task
-from relsql.training.loop import Batches, FitConfig, SeedSet, fit, predict, refit
+from relsql.training.loop import Batches, FitConfig, fit, predict, refit
 from relsql.training.options import TrainOptions
 from relsql.training.plan import Plan
 from relsql.training.runs import Run
+from relsql.typing import FloatArray
 
 FEW_LABELS = ((8, 80), (16, 24))
 """Training takes up to so many epochs to make so many steps."""

@@ -16,10 +16,12 @@ from sklearn.metrics import mean_absolute_error, roc_auc_score
 from torch import Tensor, nn
 
 from relsql.errors import TrainingError
-from relsql.gather.blocks import Block, BlockLayout, FloatArray, IntArray, concat_blocks
-from relsql.gather.graph_inputs import GraphInputs, graph_inputs, take_seeds
-from relsql.nn.graph_network import GraphNetwork, GraphTensors, PathTensors, TableTensors
+from relsql.gather.blocks import SeedSet
+from relsql.gather.graph_inputs import graph_inputs, take_seeds
+from relsql.gather.layout import BlockLayout
+from relsql.nn.graph_network import GraphNetwork, GraphTensors, graph_tensors
 from relsql.nn.head import Head
+from relsql.typing import FloatArray, IntArray
 
 FitProgress = Callable[[float, dict[str, float]], None]
 
@@ -39,33 +41,6 @@ class FitConfig:
     half_life: float = 0.25
     patience: int = 3
     seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class SeedSet:
-    """Gathered seeds of one split.
-
-    Attributes:
-        blocks: one per path, in layout order; seeds in the same order in all of them.
-        as_of_days: float32 [seeds], prediction time in days since 1970-01-01.
-        labels: float32 [seeds]; empty when there are none.
-    """
-
-    blocks: tuple[Block, ...]
-    as_of_days: FloatArray
-    labels: FloatArray
-
-    def __len__(self) -> int:
-        return len(self.as_of_days)
-
-    def joined(self, other: SeedSet, layouts: tuple[BlockLayout, ...]) -> SeedSet:
-        """These seeds, then those of `other`."""
-        pairs = zip(self.blocks, other.blocks, layouts, strict=True)
-        return SeedSet(
-            tuple(concat_blocks([mine, theirs], layout.fanout) for mine, theirs, layout in pairs),
-            np.concatenate([self.as_of_days, other.as_of_days]),
-            np.concatenate([self.labels, other.labels]),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,21 +93,6 @@ class Batch:
         """Raw outputs of the head, float32 [seeds]."""
         raw: Tensor = head(network(self.tensors), self.as_of_days)
         return raw
-
-
-def graph_tensors(inputs: GraphInputs, embeddings: FloatArray) -> GraphTensors:
-    """Arrays to tensors, without copying; `embeddings` are those of `inputs.text_ids`."""
-    return GraphTensors(
-        torch.from_numpy(embeddings),
-        [
-            TableTensors(*(torch.from_numpy(part) for part in (table.numbers, table.categories, table.texts)))
-            for table in inputs.tables
-        ],
-        [
-            PathTensors(*(torch.from_numpy(part) for part in (path.rows, path.places, path.ages, path.totals)))
-            for path in inputs.paths
-        ],
-    )
 
 
 def fit_statistics(network: GraphNetwork, head: Head, train: Batches) -> None:

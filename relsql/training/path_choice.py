@@ -18,14 +18,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute
 
-from relsql.gather.blocks import Block, BlockLayout
+from relsql.gather.blocks import Block
+from relsql.gather.layout import BlockLayout, layouts_of
 from relsql.gather.node_inputs import NodeInputs
 from relsql.gather.paths import Path
 from relsql.gather.query import Gather
-from relsql.registry.card import layouts_of
 from relsql.schema.tables import Schema
 from relsql.tasks.labels import label_table
 from relsql.tasks.task import Task
+from relsql.training.seeds import gather_seeds
 
 SCREEN_SEEDS = 2_000
 """Training seeds that are gathered to judge paths; training gathers up to 60,000."""
@@ -125,8 +126,6 @@ def _screen(
     labels: pa.Table,
 ) -> dict[int, PathEvidence]:
     """Evidence about each candidate but the entity's own row, by its position."""
-    from relsql.training.seeds import gather_seeds
-
     # Texts would need an encoder, which is trained later.
     plain = {key: replace(table, text_columns=()) for key, table in inputs.items()}
     entities = pa.compute.count_distinct(labels.column("entity")).as_py()

@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 import duckdb
 
 from relsql.errors import SchemaError, TaskError
-from relsql.gather.blocks import BlockLayout
+from relsql.gather.layout import BlockLayout, layouts_of
 from relsql.gather.node_inputs import NodeInputs, fit_node_inputs
 from relsql.gather.paths import DEFAULT_FANOUT, MAX_PATHS, Path, candidate_paths, require_row_keys
-from relsql.registry.card import layouts_of
-from relsql.registry.models import used_schema
-from relsql.schema.declare import check_schema
-from relsql.schema.tables import Schema, read_schema
+from relsql.schema.checks import check_schema
+from relsql.schema.reading import read_schema
+from relsql.schema.tables import Schema, used_schema
 from relsql.tasks.regime import Regime
 from relsql.tasks.splits import default_splits, horizon_days
 from relsql.tasks.task import Task

@@ -6,17 +6,17 @@ import datetime
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import duckdb
 
-from relsql.database.store import ensure_table, transaction
+from relsql.database.connections import transaction
+from relsql.database.interrupts import interrupted
+from relsql.database.relsql_tables import ensure_table
 from relsql.errors import RelsqlError
-
-TrainProgress = Callable[[str, float, dict[str, float]], None]
-"""Called with phase, finished fraction (0.0 at its start, 1.0 at its end) and metrics."""
+from relsql.typing import TrainProgress
 
 PHASES = ("data", "check", "labels", "gather", "tokenizer", "encoder", "embed", "network", "export", "store")
 
@@ -87,25 +87,6 @@ class Run:
                 self.save(con, catalog)
         except (duckdb.Error, RelsqlError):
             pass  # The error that ended the run matters more than its record.
-
-
-def interrupted(error: BaseException) -> bool:
-    """True for Ctrl-C, also when it arrives through DuckDB as an error of another class."""
-    return isinstance(error, KeyboardInterrupt) or (
-        isinstance(error, (duckdb.Error, RuntimeError))
-        and any(word in str(error) for word in ("KeyboardInterrupt", "Query interrupted", "INTERRUPT"))
-    )
-
-
-@contextmanager
-def keyboard_interrupts() -> Iterator[None]:
-    """Let Ctrl-C arrive as KeyboardInterrupt, also where DuckDB makes an error of another class of it."""
-    try:
-        yield
-    except BaseException as error:
-        if interrupted(error):
-            raise KeyboardInterrupt from error
-        raise
 
 
 def _now() -> datetime.datetime:

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute
 
 from relsql.database.sealed import sealed
-from relsql.gather.blocks import BlockLayout, as_of_days, concat_blocks, decode_blocks, existing_seeds
+from relsql.gather.blocks import SeedSet, as_of_days, concat_blocks, decode_blocks, existing_seeds
 from relsql.gather.latest_rows import AS_OF, ENTITY, UNTIL
+from relsql.gather.layout import BlockLayout
 from relsql.gather.query import Gather
-from relsql.training.loop import SeedSet
 
 SEEDS_PER_QUERY = 8_192
 FEW_MOMENTS = 4

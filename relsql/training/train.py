@@ -17,31 +17,34 @@ from typing import TYPE_CHECKING
 import duckdb
 import numpy as np
 
-import relsql
+from relsql.database.connections import require_writable, transaction
+from relsql.database.cursors import task_cursor
+from relsql.database.interrupts import keyboard_interrupts
 from relsql.database.names import current_catalog, find_macros
-from relsql.database.store import require_writable, transaction
 from relsql.errors import ModelError
-from relsql.gather.blocks import FloatArray, newest_evidence_days
+from relsql.gather.blocks import newest_evidence_days
 from relsql.registry.card import CARD_FORMAT, ModelCard
-from relsql.registry.models import ModelRow, activate, find_trained, next_version, read_models, save_model
+from relsql.registry.function_names import function_names
+from relsql.registry.models import activate, find_trained, next_version, read_models, save_model
 from relsql.registry.publications import require_unclaimed
-from relsql.registry.versions import function_names, require_new_name
-from relsql.schema.tables import read_schema
+from relsql.registry.versions import ModelRow, require_new_name
+from relsql.schema.reading import read_schema
 from relsql.tasks.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.regime import check_regime
-from relsql.tasks.splits import task_cursor
 from relsql.tasks.task import Task, read_task
 from relsql.training.fingerprint import library_versions, read_request
 from relsql.training.options import TrainOptions
 from relsql.training.plan import Plan, make_plan
-from relsql.training.runs import Run, TrainProgress, keyboard_interrupts
+from relsql.training.runs import Run
+from relsql.typing import FloatArray, TrainProgress
+from relsql.version import __version__
 
 if TYPE_CHECKING:
+    from relsql.gather.blocks import SeedSet
     from relsql.nn.graph_network import GraphNetwork
     from relsql.nn.head import Head
     from relsql.training.fit_encoder import TrainedEncoder
     from relsql.training.fit_network import FittedNetwork
-    from relsql.training.loop import SeedSet
     from relsql.training.path_choice import PathEvidence
 
 _STORING = threading.Lock()
@@ -253,7 +256,7 @@ def _card(
         format=CARD_FORMAT,
         name=name,
         version=model_version,
-        relsql_version=relsql.__version__,
+        relsql_version=__version__,
         created=datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0),
         task=plan.task,
         schema=plan.schema,

@@ -16,7 +16,7 @@ from benchmarks.problems import Problem, Regime
 from relsql.database.names import current_catalog
 from relsql.errors import TrainingError
 from relsql.gather.graph_inputs import graph_inputs
-from relsql.schema.tables import read_schema
+from relsql.schema.reading import read_schema
 from relsql.tasks.labels import label_table
 from relsql.tasks.splits import SPLITS
 from tests.shop import TASK, create_shop

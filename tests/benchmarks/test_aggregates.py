@@ -15,7 +15,8 @@ import pytest
 
 from benchmarks.rows.aggregates import Feature, Recipe, Stream, Window, plan_streams, read_streams
 from relsql.schema.declare import declare_table
-from relsql.schema.tables import Schema, read_schema
+from relsql.schema.reading import read_schema
+from relsql.schema.tables import Schema
 from relsql.tasks.task import Task
 
 DAY = datetime.timedelta(days=1)

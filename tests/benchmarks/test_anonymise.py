@@ -11,10 +11,10 @@ import duckdb
 import pytest
 
 from benchmarks.anonymise import anonymise, main, string_literals
-from relsql.database.store import ensure_table
+from relsql.database.relsql_tables import ensure_table
 from relsql.demo.league import create_league
 from relsql.errors import DatabaseError
-from relsql.schema.tables import read_schema
+from relsql.schema.reading import read_schema
 from relsql.tasks.labels import label_table
 from relsql.tasks.splits import SPLITS
 from relsql.tasks.task import Task, read_tasks, save_task

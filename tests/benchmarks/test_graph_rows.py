@@ -33,7 +33,8 @@ from benchmarks.problems import Problem, Regime
 from benchmarks.rows import paper
 from benchmarks.rows.paper import Paper, convolve, load_seeds, masked_loss, node_batches
 from benchmarks.rows.rdl import GraphLayer, Rdl
-from relsql.schema.tables import Link, Schema, read_schema
+from relsql.schema.reading import read_schema
+from relsql.schema.tables import Link, Schema
 from relsql.tasks.labels import label_table
 from relsql.tasks.splits import SPLITS
 from relsql.tasks.task import Task

@@ -33,7 +33,7 @@ from benchmarks.known_truth import Outcome, main, measure, table, verdict, write
 from relsql.demo.league import truth_path
 from relsql.demo.truth import attainable_auc, roc_auc
 from relsql.errors import DatabaseError
-from relsql.schema.tables import read_schema
+from relsql.schema.reading import read_schema
 from relsql.tasks.task import read_task
 
 CLINICS_SIZE = clinics_law.Size(patients=120, doctors=10, train_periods=16, evaluation_periods=8)

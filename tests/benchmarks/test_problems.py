@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.problems import Problem, database_file, list_datasets, list_tasks, load_problem
 from relsql.errors import DatabaseError, TaskError
-from relsql.gather.node_inputs import time_sql
+from relsql.schema.times import time_sql
 from relsql.tasks.splits import Split
 
 

@@ -18,7 +18,7 @@ from benchmarks.speed_data import LATEST, ORDERS_PER_CUSTOMER, SCHEMAS, Size, cr
 from benchmarks.speed_report import Measured, plot, table, target_lines, targets, threads_table, write_json
 from benchmarks.timing import Timing, Work, peak_bytes, timed
 from relsql.registry.models import active_card
-from relsql.schema.tables import read_schema
+from relsql.schema.reading import read_schema
 from udfs.attach import load_scorer
 
 SMALL = Size(400, "hub")

@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from relsql.registry.card_reading import read_card_text
 from relsql.sql import ident
 
 Apply = Callable[[duckdb.DuckDBPyConnection], None]
@@ -221,7 +222,7 @@ def _write_card(text: str, version: int) -> Apply:
 
 def _seal(apply: Apply) -> Apply:
     def sealed(con: duckdb.DuckDBPyConnection) -> None:
-        from relsql.database.store import seal_rows
+        from relsql.database.relsql_tables import seal_rows
 
         apply(con)
         seal_rows(con, "damaged", "models")
@@ -234,11 +235,10 @@ def _forge_card(card: Any, version: int) -> Apply:
 
     def apply(con: duckdb.DuckDBPyConnection) -> None:
         from relsql.errors import RelsqlError
-        from relsql.registry.card import ModelCard
 
         con.execute("UPDATE relsql.models SET card = ? WHERE version = ?", [json.dumps(card), version])
         try:
-            read = ModelCard.from_json(json.dumps(card))
+            read = read_card_text(json.dumps(card))
         except (RelsqlError, TypeError, ValueError):
             return
         values = [read.name, read.version, read.task.name, read.task.task_type, read.identity, version]

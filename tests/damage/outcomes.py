@@ -58,7 +58,7 @@ def prepare(source: Path, folder: Path) -> Corpus:
     """
     import msgspec
 
-    from relsql.database.store import transaction
+    from relsql.database.connections import transaction
     from relsql.publishing.publish import publish
     from relsql.registry.models import active_card, read_artifacts, save_model
     from relsql.registry.promote import promote

@@ -14,17 +14,18 @@ import torch
 
 from exporters import onnx as exporter
 from relsql.errors import ExportError, ParityError
-from relsql.gather.blocks import Block, BlockLayout, FloatArray
+from relsql.gather.blocks import Block, SeedSet
 from relsql.gather.graph_inputs import graph_feed, graph_inputs, message_input_name
+from relsql.gather.layout import BlockLayout, layouts_of
 from relsql.gather.node_inputs import CategoryInput, NodeInputs, NumberInput
 from relsql.gather.paths import Path
-from relsql.nn.graph_network import GraphNetwork, NetworkConfig
+from relsql.nn.graph_network import GraphNetwork, NetworkConfig, graph_tensors
 from relsql.nn.head import Head
 from relsql.nn.row_encoder import RowEncoder, compact_config, new_model
-from relsql.registry.card import layouts_of
 from relsql.schema.tables import Link
 from relsql.training.fit_tokenizer import train_tokenizer
-from relsql.training.loop import Batches, SeedSet, fit_statistics, graph_tensors
+from relsql.training.loop import Batches, fit_statistics
+from relsql.typing import FloatArray
 from tests.relsql.gather.random_blocks import LAYOUTS, TEXTS, random_blocks
 
 CONFIG = NetworkConfig(channels=6, text_widths=(5,), dropout=0.0)

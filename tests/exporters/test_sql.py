@@ -14,15 +14,15 @@ import torch
 from exporters.modules import score_blocks
 from exporters.sql import SqlModel
 from exporters.sql_weights import logarithmic_columns, weights_table
-from relsql.gather.blocks import as_of_days, decode_blocks, existing_seeds
+from relsql.gather.blocks import SeedSet, as_of_days, decode_blocks, existing_seeds
+from relsql.gather.layout import layouts_of
 from relsql.gather.query import Gather
 from relsql.nn.graph_network import GraphNetwork, NetworkConfig
 from relsql.nn.head import Head
-from relsql.registry.card import layouts_of
 from relsql.registry.row_embeddings import table_name, text_hash_sql
 from relsql.sql import ident
 from relsql.text.text_table import TextTable
-from relsql.training.loop import Batches, SeedSet, fit_statistics
+from relsql.training.loop import Batches, fit_statistics
 from tests.relsql.gather.reference import Database
 from tests.relsql.gather.test_query import ALL_SEEDS, databases, every_column, planned, random_examples, seeds_sql, shop
 from udfs.functions import create_arrow_function

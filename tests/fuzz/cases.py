@@ -13,9 +13,9 @@ import duckdb
 from relsql.database.names import current_catalog
 from relsql.database.sealed import function_names
 from relsql.errors import RelsqlError
-from relsql.schema.declare import check_schema
+from relsql.schema.checks import check_schema
 from relsql.schema.discovery.propose import infer_schema
-from relsql.schema.tables import read_schema
+from relsql.schema.reading import read_schema
 from relsql.tasks.labels import label_table
 from relsql.tasks.regime import Regime
 from relsql.training.plan import Plan, make_plan

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import duckdb
 
+from relsql.database.connections import transaction
 from relsql.database.names import current_catalog
-from relsql.database.store import transaction
 from relsql.schema.declare import declare_link, declare_table
 from relsql.schema.tables import Link, table_key
 from relsql.sql import ident, literal, qualified

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 import relsql
+from relsql.database.connections import transaction
 from relsql.database.names import current_catalog
-from relsql.database.store import transaction
 from relsql.errors import RelsqlError
 from relsql.evaluation.baseline import entity_columns_auc
 from relsql.evaluation.evaluate import evaluate, predict_split
 from relsql.schema.declare import declare_link, declare_table, parse_link
-from relsql.schema.tables import read_schema
+from relsql.schema.reading import read_schema
 from relsql.tasks.task import Task
 from relsql.training.options import TrainOptions
 from relsql.training.train import train

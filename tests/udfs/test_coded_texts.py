@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import relsql
-from relsql.gather.blocks import Block, BlockLayout
-from relsql.gather.layout import Segment
+from relsql.gather.blocks import Block
+from relsql.gather.layout import BlockLayout, Segment
 from relsql.gather.node_inputs import MAX_CODED_TEXTS, CategoryInput, NodeInputs
 from relsql.gather.query import TOLD_BY_CODES
 from relsql.registry.models import active_card

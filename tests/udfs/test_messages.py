@@ -13,13 +13,13 @@ import pytest
 import relsql
 from relsql.database.names import current_catalog
 from relsql.evaluation.evaluate import predict_split
-from relsql.gather.blocks import BlockLayout, FloatArray
-from relsql.gather.layout import Segment
+from relsql.gather.layout import BlockLayout, Segment
 from relsql.gather.node_inputs import NodeInputs, NumberInput
 from relsql.registry.models import active_card
 from relsql.schema.tables import Schema
 from relsql.text.text_table import TextTable
 from relsql.training.train import train
+from relsql.typing import FloatArray
 from tests.odd_data import CHURN, FAST, create_market
 from udfs.coded_texts import CodedTexts
 from udfs.messages import HubMessages

@@ -24,7 +24,8 @@ from relsql.errors import RelsqlError
 from relsql.evaluation.evaluate import predict_split
 from relsql.registry.models import read_card
 from relsql.schema.declare import declare_table
-from relsql.schema.tables import Column, Table, read_schema
+from relsql.schema.reading import read_schema
+from relsql.schema.tables import Column, Table
 from relsql.sql import ident, literal
 from relsql.tasks.labels import label_table
 from relsql.tasks.regime import REGIMES, Regime

@@ -17,8 +17,8 @@ from click.testing import CliRunner, Result
 
 import relsql
 from relsql.cli import cli
+from relsql.database.connections import transaction
 from relsql.database.names import current_catalog
-from relsql.database.store import transaction
 from relsql.errors import ModelError
 from relsql.registry.models import active_card, next_version, read_artifacts, save_model
 from relsql.registry.row_embeddings import stored_sql

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import relsql
-from relsql.gather.blocks import FloatArray
+from relsql.typing import FloatArray
 from tests.shop import embeddings_table
 from udfs import attach, stored
 from udfs.encoder import RowTextEncoder

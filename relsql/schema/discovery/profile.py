@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 
 import duckdb
 
-from relsql.schema.declare import INTEGER_TYPES, TIME_TYPES
 from relsql.schema.tables import Link, Schema, Table
+from relsql.schema.types import INTEGER_TYPES, TIME_TYPES
 from relsql.sql import ident
 
 MAX_SAMPLED_VALUES = 100_000

@@ -16,9 +16,10 @@ from itertools import combinations
 
 import duckdb
 
+from relsql.database.connections import transaction
 from relsql.database.names import current_catalog
-from relsql.database.store import transaction
-from relsql.schema.declare import INTEGER_TYPES, TIME_TYPES, declare_link, declare_table, key_counts, type_family
+from relsql.schema.checks import key_counts
+from relsql.schema.declare import declare_link, declare_table
 from relsql.schema.discovery.names import (
     KEY_WORDS,
     MEASURE_WORDS,
@@ -34,7 +35,9 @@ from relsql.schema.discovery.names import (
 )
 from relsql.schema.discovery.profile import Profiler, may_be_key
 from relsql.schema.discovery.times import TimeProposal, infer_times
-from relsql.schema.tables import Link, Schema, Table, read_declarations, read_schema
+from relsql.schema.reading import read_declarations, read_schema
+from relsql.schema.tables import Link, Schema, Table
+from relsql.schema.types import INTEGER_TYPES, TIME_TYPES, type_family
 
 __all__ = ["KeyProposal", "LinkProposal", "SchemaProposal", "TimeProposal", "apply_proposal", "infer_schema"]
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from relsql.schema.declare import TIME_TYPES
 from relsql.schema.discovery.names import table_words, word_set, words
 from relsql.schema.discovery.profile import Profile, Profiler
 from relsql.schema.tables import Link, Table
+from relsql.schema.types import TIME_TYPES
 from relsql.sql import ident
 
 DAY = 86_400.0

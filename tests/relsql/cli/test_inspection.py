@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from relsql.cli.inspection import inspect, render_table, render_text
-from relsql.database.store import ensure_table
+from relsql.database.relsql_tables import ensure_table
 from relsql.errors import SchemaError
 from relsql.schema.declare import declare_link, declare_table
 from relsql.schema.tables import Link

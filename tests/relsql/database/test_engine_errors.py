@@ -8,8 +8,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from relsql.database.connections import open_database, transaction
 from relsql.database.engine_errors import database_error
-from relsql.database.store import open_database, transaction
 from relsql.errors import DatabaseError
 
 

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import relsql
+from relsql.database.connections import transaction
 from relsql.database.names import (
     ObjectName,
     current_catalog,
@@ -22,7 +23,7 @@ from relsql.database.names import (
     split_name,
     stored_name,
 )
-from relsql.database.store import ensure_table, transaction
+from relsql.database.relsql_tables import ensure_table
 from relsql.demo.league import create_league
 from relsql.errors import DatabaseError, ModelError, RelsqlError, SchemaError, TaskError
 from relsql.publishing.publish import copy_database
@@ -30,9 +31,11 @@ from relsql.registry.models import check_drift, find_model, read_card
 from relsql.registry.publications import comment_start, remove_publication
 from relsql.registry.score_jobs import read_job
 from relsql.registry.versions import require_new_name
+from relsql.schema.checks import check_schema
 from relsql.schema.declarations import Declarations
-from relsql.schema.declare import check_schema, parse_columns, parse_link
-from relsql.schema.tables import Schema, read_schema
+from relsql.schema.declare import parse_columns, parse_link
+from relsql.schema.reading import read_schema
+from relsql.schema.tables import Schema
 from relsql.scoring.score_output import output_table, score_to
 from relsql.scoring.score_table import open_job, run_job
 from relsql.sql import ident, qualified

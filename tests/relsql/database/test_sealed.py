@@ -20,15 +20,17 @@ from exporters.sql_weights import logarithmic_columns, weights_table
 from relsql.database.names import current_catalog
 from relsql.database.sealed import function_names, sealed, sealed_expression
 from relsql.database.syntax_tree import NotOneSelectError
+from relsql.gather.layout import layouts_of
 from relsql.gather.node_inputs import fit_node_inputs
 from relsql.gather.paths import plan_paths
 from relsql.gather.query import Gather
 from relsql.gather.row_texts import row_text_queries
 from relsql.gather.seeds_sql import all_seeds_sql
 from relsql.publishing.publish import publish
-from relsql.registry.card import ModelCard, layouts_of
+from relsql.registry.card import ModelCard
 from relsql.registry.models import active_card, read_artifacts
-from relsql.schema.tables import Column, Table, read_schema
+from relsql.schema.reading import read_schema
+from relsql.schema.tables import Column, Table
 from relsql.scoring.refresh import refresh
 from relsql.scoring.score_table import score_into
 from relsql.sql import ident

@@ -14,7 +14,7 @@ from relsql.demo.league import TABLES, TIME_COLUMNS, create_league, truth_path
 from relsql.demo.simulate import TEAM_LEVELS, level_transition, retirement_probability, swaps_between
 from relsql.demo.truth import attainable_auc, roc_auc
 from relsql.errors import DatabaseError, TaskError
-from relsql.schema.tables import read_schema
+from relsql.schema.reading import read_schema
 from relsql.tasks.task import Task, read_task
 
 DAY = datetime.timedelta(days=1)

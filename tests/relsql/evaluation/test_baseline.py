@@ -8,10 +8,10 @@ from dataclasses import replace
 import duckdb
 import pytest
 
-from relsql.database.store import transaction
+from relsql.database.connections import transaction
 from relsql.evaluation.baseline import entity_columns_auc
 from relsql.schema.declare import declare_table
-from relsql.schema.tables import read_schema
+from relsql.schema.reading import read_schema
 from relsql.sql import literal
 from relsql.tasks.splits import default_splits
 from relsql.tasks.task import Task

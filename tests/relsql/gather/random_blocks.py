@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from relsql.gather.blocks import Block, BlockLayout, IntArray, take_blocks
-from relsql.gather.layout import Segment
+from relsql.gather.blocks import Block, take_blocks
+from relsql.gather.layout import BlockLayout, Segment
 from relsql.gather.node_inputs import CategoryInput, NodeInputs, NumberInput
 from relsql.schema.tables import Link
+from relsql.typing import IntArray
 
 TEXTS = 9
 ENTITY = NodeInputs("e", (NumberInput("n", "number"),), (CategoryInput("c", ("x", "y")),), ("c",))

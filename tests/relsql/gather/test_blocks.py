@@ -9,22 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from relsql.gather.blocks import (
-    Block,
-    BlockLayout,
-    IntArray,
-    category_count,
-    category_sizes,
-    concat_blocks,
-    decode_block,
-    decode_blocks,
-    existing_seeds,
-    newest_evidence_days,
-)
-from relsql.gather.layout import Segment
+from relsql.gather.blocks import Block, concat_blocks, decode_block, decode_blocks, existing_seeds, newest_evidence_days
+from relsql.gather.layout import BlockLayout, Segment, category_count, category_sizes
 from relsql.gather.node_inputs import CategoryInput, NodeInputs, NumberInput
 from relsql.gather.paths import Path
 from relsql.schema.tables import Column, Link, Schema, Table
+from relsql.typing import IntArray
 
 INTEGERS = (3.0, -1.0, 7.0)
 OWN = NodeInputs(

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from relsql.gather.blocks import Block, BlockLayout, IntArray
+from relsql.gather.blocks import Block
 from relsql.gather.graph_inputs import (
     GraphInputs,
     compact_texts,
@@ -15,8 +15,9 @@ from relsql.gather.graph_inputs import (
     tables_of,
     take_seeds,
 )
-from relsql.gather.layout import Segment
+from relsql.gather.layout import BlockLayout, Segment
 from relsql.gather.node_inputs import NodeInputs, NumberInput
+from relsql.typing import IntArray
 from tests.relsql.gather.random_blocks import LAYOUTS, TEXTS, random_blocks, taken
 
 

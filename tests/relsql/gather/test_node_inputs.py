@@ -11,7 +11,8 @@ import pytest
 from relsql.gather.node_inputs import MIN_CATEGORY_ROWS, NodeInputs, fit_node_inputs
 from relsql.gather.paths import plan_paths
 from relsql.gather.query import Gather
-from relsql.schema.tables import Schema, Table, read_schema
+from relsql.schema.reading import read_schema
+from relsql.schema.tables import Schema, Table
 
 UNTIL = datetime.datetime(2021, 1, 1)
 AS_OF = datetime.datetime(2020, 1, 3)

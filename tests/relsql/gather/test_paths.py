@@ -8,7 +8,7 @@ import pytest
 from relsql.errors import SchemaError
 from relsql.gather import paths
 from relsql.gather.paths import Path, plan_paths
-from relsql.schema.tables import read_schema
+from relsql.schema.reading import read_schema
 
 LEAGUE = """
 CREATE TABLE teams (id INTEGER PRIMARY KEY, name VARCHAR);

@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from relsql.database.store import use_catalog
+from relsql.database.connections import use_catalog
 from relsql.gather.node_inputs import CategoryInput, NodeInputs, NumberInput
 from relsql.gather.paths import plan_paths
 from relsql.gather.query import Gather

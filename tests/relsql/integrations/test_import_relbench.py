@@ -11,7 +11,7 @@ import pytest
 
 from relsql.errors import DatabaseError, MissingExtraError, SchemaError
 from relsql.integrations.import_relbench import import_dataset
-from relsql.schema.tables import read_schema
+from relsql.schema.reading import read_schema
 from relsql.tasks.task import TASK_TYPES, read_tasks
 
 pytest.importorskip("relbench")

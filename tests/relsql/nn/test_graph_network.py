@@ -13,8 +13,14 @@ from torch_geometric.nn import SAGEConv  # noqa: E402
 
 from relsql.gather.blocks import Block  # noqa: E402
 from relsql.gather.graph_inputs import GraphInputs, graph_inputs, take_seeds  # noqa: E402
-from relsql.nn.graph_network import BlockSAGEConv, GraphNetwork, GraphTensors, NetworkConfig, RecencyWindows  # noqa: E402
-from relsql.training.loop import graph_tensors  # noqa: E402
+from relsql.nn.graph_network import (  # noqa: E402
+    BlockSAGEConv,
+    GraphNetwork,
+    GraphTensors,
+    NetworkConfig,
+    RecencyWindows,
+    graph_tensors,
+)
 from tests.relsql.gather.random_blocks import LAYOUTS, TEXTS, random_block, random_blocks, taken  # noqa: E402
 
 CONFIG = NetworkConfig(channels=8, text_widths=(5,))

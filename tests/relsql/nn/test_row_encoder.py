@@ -10,10 +10,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import BartForConditionalGeneration, BertConfig, BertModel, PreTrainedTokenizerFast
 
 from relsql.errors import TrainingError
-from relsql.nn.row_encoder import RowEncoder, compact_config, embed_texts, load_pretrained, new_model
+from relsql.nn.row_encoder import RowEncoder, compact_config, embed_texts, new_model
 from relsql.text.row_text import MARKERS
 from relsql.text.tokenizer import SPECIAL_TOKENS, RowTokenizer
 from relsql.training.fit_tokenizer import train_tokenizer
+from relsql.training.pretrained import load_pretrained
 
 TEXTS = [
     f"<table>teams<attribute>name<value>{'Great ' * i}Team {i}<attribute>place<value>{place}"

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 import relsql
 from exporters import sql_weights
 from relsql.cli import cli
-from relsql.database.store import transaction
+from relsql.database.connections import transaction
 from relsql.errors import ArtifactError, DatabaseError, ModelError, ParityError, RelsqlError, SchemaDriftError
 from relsql.nn.graph_network import GraphNetwork
 from relsql.nn.head import Head

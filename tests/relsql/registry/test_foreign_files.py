@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 import relsql
 from relsql.cli import cli
-from relsql.database.store import foreign_database
+from relsql.database.connections import foreign_database
 from relsql.errors import ArtifactError
 from relsql.publishing.publish import publish, selftest
 from relsql.text.row_text import MARKERS

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import relsql
 from relsql.cli import cli
 from relsql.database.names import current_catalog
-from relsql.database.store import ensure_table
+from relsql.database.relsql_tables import ensure_table
 from relsql.errors import ArtifactError, DatabaseError, ModelError, SchemaDriftError
 from relsql.registry import promote as versions
 from relsql.registry.models import activate, find_model, read_models

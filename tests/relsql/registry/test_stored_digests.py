@@ -14,7 +14,8 @@ from click.testing import CliRunner
 
 import relsql
 from relsql.cli import cli
-from relsql.database.store import seal_rows, transaction
+from relsql.database.connections import transaction
+from relsql.database.relsql_tables import seal_rows
 from relsql.errors import ArtifactError, ModelError
 from relsql.publishing.publish import publish, selftest
 from relsql.registry.models import active_card, read_card

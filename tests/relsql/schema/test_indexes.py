@@ -10,7 +10,7 @@ import pytest
 import relsql
 from relsql.schema import indexes
 from relsql.schema.indexes import indexed_columns
-from relsql.schema.tables import read_schema
+from relsql.schema.reading import read_schema
 
 ODD = 'a ""b, c]'
 CALLS = "SELECT customer_id, predict_churn_full(customer_id) FROM customers ORDER BY ALL"

@@ -8,20 +8,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from relsql.database.store import transaction
+from relsql.database.connections import transaction
 from relsql.errors import DatabaseError, SchemaError
-from relsql.schema.declare import (
-    NO_TIME_COLUMN,
-    Finding,
-    check_schema,
-    declare_link,
-    declare_table,
-    link_counts,
-    parse_columns,
-    parse_link,
-    remove_link,
-)
-from relsql.schema.tables import Link, read_schema
+from relsql.schema.checks import Finding, check_schema, link_counts
+from relsql.schema.declare import NO_TIME_COLUMN, declare_link, declare_table, parse_columns, parse_link, remove_link
+from relsql.schema.reading import read_schema
+from relsql.schema.tables import Link
 
 
 @pytest.fixture

@@ -22,11 +22,11 @@ import relsql
 from relsql.cli import cli
 from relsql.database.names import current_catalog
 from relsql.errors import DatabaseError, ModelError, SchemaDriftError
-from relsql.gather.blocks import FloatArray
 from relsql.gather.node_inputs import NodeInputs
 from relsql.registry.models import active_card
 from relsql.schema.tables import Column, Table
 from relsql.scoring import refresh as refreshing
+from relsql.typing import FloatArray
 from tests.shop import embeddings_table, train_quickly
 from udfs import attach
 from udfs.encoder import RowTextEncoder

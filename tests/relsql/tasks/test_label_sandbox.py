@@ -17,13 +17,14 @@ import duckdb
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from relsql.database.interrupts import keyboard_interrupts
 from relsql.errors import TaskError
-from relsql.schema.tables import Schema, read_schema
+from relsql.schema.reading import read_schema
+from relsql.schema.tables import Schema
 from relsql.tasks.label_sandbox import DEFAULT_LIMITS, LabelLimits, label_sandbox
 from relsql.tasks.labels import LabelTable, label_table
 from relsql.tasks.splits import SPLITS
 from relsql.tasks.task import Task
-from relsql.training.runs import keyboard_interrupts
 
 Connection = duckdb.DuckDBPyConnection
 

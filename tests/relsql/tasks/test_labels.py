@@ -10,10 +10,12 @@ from typing import Any
 import duckdb
 import pytest
 
+from relsql.database.cursors import task_cursor
 from relsql.errors import TaskError
-from relsql.schema.tables import Schema, read_schema
+from relsql.schema.reading import read_schema
+from relsql.schema.tables import Schema
 from relsql.tasks.labels import LabelTable, entity_key, label_table
-from relsql.tasks.splits import SPLITS, default_splits, horizon_days, split_timestamps, task_cursor, timestamps_of
+from relsql.tasks.splits import SPLITS, default_splits, horizon_days, split_timestamps, timestamps_of
 from relsql.tasks.task import Task
 
 Connection = duckdb.DuckDBPyConnection

@@ -12,7 +12,8 @@ import duckdb
 import pytest
 import yaml
 
-from relsql.schema.tables import Schema, read_schema
+from relsql.schema.reading import read_schema
+from relsql.schema.tables import Schema
 from relsql.sql import ident, literal
 from relsql.tasks.labels import label_table
 from relsql.tasks.splits import SPLITS

@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relsql.database.store import transaction
+from relsql.database.connections import transaction
 from relsql.errors import TaskError
 from relsql.tasks.task import TASK_TYPES, Task, as_timestamp, read_task, read_tasks, save_task
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import duckdb
 import pytest
 
-from relsql.schema.tables import Column, Table, read_schema
+from relsql.schema.reading import read_schema
+from relsql.schema.tables import Column, Table
 from relsql.text.row_text import units
 from relsql.text.row_text_sql import MAX_VALUE_CHARACTERS, row_text_sql
 

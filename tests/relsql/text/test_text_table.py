@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from relsql.gather.blocks import FloatArray
 from relsql.text.text_table import TextTable
+from relsql.typing import FloatArray
 
 WIDTH = 4
 

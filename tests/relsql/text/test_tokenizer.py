@@ -23,7 +23,7 @@ from relsql.errors import ArtifactError
 from relsql.gather.node_inputs import fit_node_inputs
 from relsql.gather.row_texts import distinct_texts
 from relsql.integrations.import_relbench import import_dataset
-from relsql.schema.tables import read_schema
+from relsql.schema.reading import read_schema
 from relsql.text.row_text import MARKERS
 from relsql.text.tokenizer import EOS, MASK, SPECIAL_TOKENS, RowTokenizer, pad
 from relsql.training.fit_tokenizer import row_tokenizer, train_tokenizer

@@ -9,12 +9,16 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("torch_geometric")
 
 from relsql.errors import TrainingError  # noqa: E402
-from relsql.gather.blocks import Block, BlockLayout, FloatArray  # noqa: E402
-from relsql.gather.layout import Segment  # noqa: E402
+from relsql.gather.blocks import Block, SeedSet  # noqa: E402
+from relsql.gather.layout import (  # noqa: E402
+    BlockLayout,
+    Segment,
+)
 from relsql.gather.node_inputs import NodeInputs, NumberInput  # noqa: E402
 from relsql.nn.graph_network import GraphNetwork, NetworkConfig  # noqa: E402
 from relsql.nn.head import Head  # noqa: E402
-from relsql.training.loop import Batches, FitConfig, FitReport, SeedSet, calibrate, fit, label_weights, predict, refit  # noqa: E402
+from relsql.training.loop import Batches, FitConfig, FitReport, calibrate, fit, label_weights, predict, refit  # noqa: E402
+from relsql.typing import FloatArray  # noqa: E402
 
 CONFIG = NetworkConfig(channels=16, text_widths=(4,), dropout=0.1)
 INPUTS = NodeInputs("t", (NumberInput("n", "number"),), (), ())

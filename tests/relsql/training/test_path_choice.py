@@ -12,11 +12,11 @@ from click.testing import CliRunner
 
 from relsql.cli import cli
 from relsql.cli.inspection import inspect
-from relsql.database.store import transaction
+from relsql.database.connections import transaction
 from relsql.errors import TaskError
 from relsql.gather.paths import MAX_PATHS, candidate_paths, plan_paths
 from relsql.schema.declare import declare_table
-from relsql.schema.tables import read_schema
+from relsql.schema.reading import read_schema
 from relsql.tasks.task import Task, save_task
 from relsql.training.options import TrainOptions
 from relsql.training.plan import Plan, make_plan

@@ -13,10 +13,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from relsql.gather.blocks import concat_blocks
+from relsql.gather.blocks import SeedSet, concat_blocks
 from relsql.gather.query import Gather
 from relsql.training import seeds as module
-from relsql.training.loop import SeedSet
 from relsql.training.plan import Plan, make_plan
 from relsql.training.seeds import FEW_MOMENTS, gather_seeds
 from tests.shop import QUICK, TASK, create_shop

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import relsql
+from relsql.database.connections import transaction
 from relsql.database.names import current_catalog
-from relsql.database.store import transaction
 from relsql.errors import DatabaseError, ModelError, SchemaError, TaskError
 from relsql.evaluation.evaluate import evaluate, predict_split
 from relsql.nn.lexicon import MAX_DIRECTIONS

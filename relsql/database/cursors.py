@@ -1,0 +1,28 @@
+"""Cursors of our own on the database of a user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import duckdb
+
+from relsql.database.connections import use_catalog
+from relsql.database.sealed import sealed
+
+
+@contextmanager
+def task_cursor(con: duckdb.DuckDBPyConnection, catalog: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a cursor inside `catalog`; closing it drops its temporary relations."""
+    with closing(con.cursor()) as cursor:
+        use_catalog(cursor, catalog)
+        # Zoned times compare with the zone-less timestamps of the seeds as UTC.
+        cursor.execute("SET TimeZone = 'UTC'")
+        yield cursor
+
+
+def one_row(cursor: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
+    """Return the only row of `query`."""
+    row: tuple[Any, ...] = cursor.execute(sealed(query)).fetchall()[0]
+    return row

@@ -1,0 +1,29 @@
+"""Ctrl-C: what counts as an interruption, and how it reaches Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_SIGNS = ("KeyboardInterrupt", "Query interrupted", "INTERRUPT")
+"""Ctrl-C in a query arrives as an error of DuckDB's, in a scoring function as an error about that function."""
+
+
+def interrupted(error: BaseException) -> bool:
+    """True for Ctrl-C, also when it arrives through DuckDB as an error of another class."""
+    # By name: what reports failures must not load DuckDB for it.
+    from_duckdb = type(error).__module__.partition(".")[0] in ("duckdb", "_duckdb")
+    return isinstance(error, KeyboardInterrupt) or (
+        (from_duckdb or isinstance(error, RuntimeError)) and any(sign in str(error) for sign in _SIGNS)
+    )
+
+
+@contextmanager
+def keyboard_interrupts() -> Iterator[None]:
+    """Let Ctrl-C arrive as KeyboardInterrupt, also where DuckDB makes an error of another class of it."""
+    try:
+        yield
+    except BaseException as error:
+        if interrupted(error):
+            raise KeyboardInterrupt from error
+        raise

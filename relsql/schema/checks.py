@@ -1,0 +1,227 @@
+"""What the data say about keys, times and links: counts, and findings that the user should know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import duckdb
+
+from relsql.database.names import fold
+from relsql.errors import SchemaError, nearest
+from relsql.schema.reading import read_declarations
+from relsql.schema.tables import Link, Schema, Table
+from relsql.schema.tables import table_key as schema_table_key
+from relsql.schema.types import TIME_TYPES, is_number, type_family
+from relsql.sql import ident, qualified
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about the schema that the user should know; an `error` makes training impossible."""
+
+    severity: Literal["error", "warning", "info"]
+    object: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.severity}: {self.object}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyCounts:
+    """How well columns identify rows; `example` is one key that occurs more than once."""
+
+    rows: int
+    null_rows: int
+    duplicate_rows: int
+    example: str | None
+
+    @property
+    def problem(self) -> str | None:
+        """What forbids the columns as primary key, or None."""
+        parts = []
+        if self.duplicate_rows:
+            parts.append(f"{self.duplicate_rows:,} of {self.rows:,} rows share a key (for example {self.example})")
+        if self.null_rows:
+            parts.append(f"{self.null_rows:,} of {self.rows:,} rows have a NULL in it")
+        return " and ".join(parts) or None
+
+
+@dataclass(frozen=True, slots=True)
+class LinkCounts:
+    """Rows of a link's child: all, those without key, and those whose key no parent row has (dangling)."""
+
+    rows: int
+    null_keys: int
+    dangling: int
+    example: str | None
+
+
+def check_primary_key(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, columns: Sequence[str]) -> None:
+    """Raise SchemaError unless `columns` exist, hold no NULL and identify each row of `table`."""
+    if len(set(map(fold, columns))) < len(columns):
+        raise SchemaError(f"primary key of table '{table.key}' names a column twice: {', '.join(columns)}")
+    for name in columns:
+        table.column(name)
+    problem = key_counts(con, catalog, table, columns).problem
+    if problem:
+        raise SchemaError(
+            f"'{table.key}({', '.join(columns)})' is no primary key: {problem}",
+            expected="columns that are unique and never NULL",
+        )
+
+
+def check_time_type(table: Table, column: str) -> None:
+    """Raise SchemaError unless `column` exists in `table` and has one of `TIME_TYPES`."""
+    type_ = table.column(column).type
+    if type_ not in TIME_TYPES:
+        cast = f"make_timestamp({ident(column)}::BIGINT * 1000000)" if is_number(type_) else ident(column)
+        added = ident(f"{column}_time")
+        raise SchemaError(
+            f"time column '{column}' of table '{table.key}' has type {type_}",
+            expected="DATE or TIMESTAMP",
+            fix=f"ALTER TABLE {table.sql()} ADD COLUMN {added} TIMESTAMP; "
+            f"UPDATE {table.sql()} SET {added} = TRY_CAST({cast} AS TIMESTAMP)",
+        )
+
+
+def check_link(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, link: Link) -> None:
+    """Raise SchemaError unless the link's columns exist, have comparable types, and the parent's are unique."""
+    child, parent = schema.table(link.child), schema.table(link.parent)
+    if not link.child_columns or len(link.child_columns) != len(link.parent_columns):
+        raise SchemaError(f"link '{link}' pairs {len(link.child_columns)} with {len(link.parent_columns)} columns")
+    if child.key == parent.key and link.child_columns == link.parent_columns:
+        raise SchemaError(f"link '{link}' points from each row to itself")
+    for child_column, parent_column in zip(link.child_columns, link.parent_columns, strict=True):
+        child_type, parent_type = child.column(child_column).type, parent.column(parent_column).type
+        if type_family(child_type) != type_family(parent_type):
+            raise SchemaError(
+                f"link '{link}': '{child_column}' is {child_type}, but '{parent_column}' is {parent_type}",
+                expected="columns of one type",
+                fix=f"ALTER TABLE {child.sql()} ALTER COLUMN {ident(child_column)} TYPE {parent_type}",
+            )
+    counts = key_counts(con, catalog, parent, link.parent_columns)
+    if counts.duplicate_rows:
+        raise SchemaError(
+            f"link '{link}': {counts.duplicate_rows:,} of {counts.rows:,} rows of '{parent.key}' share a key "
+            f"(for example {counts.example})",
+            expected="parent columns that are unique",
+        )
+
+
+def key_counts(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, columns: Sequence[str]) -> KeyCounts:
+    """Count rows of `table` with a NULL in `columns`, and rows whose values there occur more than once."""
+    names = ", ".join(map(ident, columns))
+    query = f"""
+        WITH keys AS (
+            SELECT {names}, system.main.count_star() AS relsql_rows, {_any_null(columns)} AS relsql_null
+            FROM {table.sql(catalog)} GROUP BY ALL
+        )
+        SELECT coalesce(system.main.sum(relsql_rows), 0)::BIGINT,
+               coalesce(system.main.sum(relsql_rows) FILTER (relsql_null), 0)::BIGINT,
+               coalesce(system.main.sum(relsql_rows) FILTER (relsql_rows > 1 AND NOT relsql_null), 0)::BIGINT,
+               system.main.min({_as_text(columns)}) FILTER (relsql_rows > 1 AND NOT relsql_null)
+        FROM keys
+    """
+    row = con.execute(query).fetchall()[0]
+    return KeyCounts(*row)
+
+
+def link_counts(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, link: Link) -> LinkCounts:
+    """Count the child rows of `link`, their NULL keys and their dangling keys."""
+    child, parent = schema.table(link.child).sql(catalog), schema.table(link.parent).sql(catalog)
+    pairs = zip(link.child_columns, link.parent_columns, strict=True)
+    matches = " AND ".join(f"c.{ident(mine)} = p.{ident(theirs)}" for mine, theirs in pairs)
+    query = f"""
+        SELECT (SELECT system.main.count_star() FROM {child}),
+               (SELECT system.main.count_star() FROM {child} WHERE {_any_null(link.child_columns)}),
+               system.main.count_star(), system.main.min({_as_text(link.child_columns)})
+        FROM (SELECT * FROM {child} WHERE NOT ({_any_null(link.child_columns)})) c ANTI JOIN {parent} p ON {matches}
+    """
+    row = con.execute(query).fetchall()[0]
+    return LinkCounts(*row)
+
+
+def _any_null(columns: Sequence[str]) -> str:
+    return " OR ".join(f"{ident(name)} IS NULL" for name in columns)
+
+
+def _as_text(columns: Sequence[str]) -> str:
+    return "concat_ws(', ', " + ", ".join(f"{ident(name)}::VARCHAR" for name in columns) + ")"
+
+
+def check_schema(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> list[Finding]:
+    """Compare a schema with the data, before training. Nothing is written.
+
+    Returns:
+        Findings, errors first: keys and parent columns that identify no row, dangling keys, time columns with NULLs
+        or of another type, declarations of tables that do not exist, tables that nothing is linked to.
+    """
+    findings = [*_undeclared_tables(con, catalog, schema), *_left_out_tables(con, catalog, schema)]
+    for table in schema.tables.values():
+        findings += _table_findings(con, catalog, schema, table)
+    for link in schema.links:
+        findings += _link_findings(con, catalog, schema, link)
+    order = ("error", "warning", "info")
+    return sorted(findings, key=lambda finding: order.index(finding.severity))
+
+
+def _undeclared_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> Iterator[Finding]:
+    tables, links, _ = read_declarations(con, catalog)
+    for name in sorted({*tables, *(name for link in links for name in (link.child, link.parent))}):
+        if schema.find(name) is None:
+            yield Finding("warning", name, f"is declared, but does not exist; {nearest(name, schema.tables)}")
+
+
+def _left_out_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> Iterator[Finding]:
+    """Tables whose key is that of another one, as a table `"a.b"` and a table b in schema a have the same."""
+    query = """SELECT schema_name, table_name FROM system.main.duckdb_tables()
+               WHERE database_name = ? AND NOT internal AND NOT temporary ORDER BY ALL ASC"""
+    for schema_name, name in con.execute(query, [catalog]).fetchall():
+        chosen = schema.tables.get(schema_table_key(schema_name, name))
+        if chosen and (chosen.schema_name, chosen.name) != (schema_name, name):
+            yield Finding(
+                "warning",
+                qualified(schema_name, name),
+                f"is left out: links and tasks would call it by the same name as {chosen.sql()}; rename one of them",
+            )
+
+
+def _table_findings(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table: Table) -> Iterator[Finding]:
+    try:
+        if table.primary_key and table.key_origin != "constraint":
+            check_primary_key(con, catalog, table, table.primary_key)
+        if table.time_column:
+            check_time_type(table, table.time_column)
+            yield from _null_times(con, catalog, table, table.time_column)
+    except SchemaError as error:
+        yield Finding("error", table.key, str(error))
+    if len(schema.tables) > 1 and not schema.links_to(table.key) and not schema.links_from(table.key):
+        yield Finding("info", table.key, "is linked to no other table, so that no model reads it")
+
+
+def _null_times(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, column: str) -> Iterator[Finding]:
+    row = con.execute(
+        f"SELECT system.main.count_star(), system.main.count({ident(column)}) FROM {table.sql(catalog)}"
+    ).fetchall()[0]
+    if row[0] > row[1]:
+        yield Finding("warning", table.key, f"{row[0] - row[1]:,} of {row[0]:,} rows have no time in '{column}'")
+
+
+def _link_findings(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, link: Link) -> Iterator[Finding]:
+    try:
+        if link.origin != "constraint":
+            check_link(con, catalog, schema, link)
+    except SchemaError as error:
+        yield Finding("error", str(link), str(error))
+        return
+    counts = link_counts(con, catalog, schema, link)
+    if counts.dangling:
+        yield Finding(
+            "warning",
+            str(link),
+            f"{counts.dangling:,} of {counts.rows:,} keys are in no row of '{link.parent}' (for example "
+            f"{counts.example}); {counts.null_keys:,} more are NULL",
+        )

@@ -1,0 +1,159 @@
+"""Read the schema of a database: constraints first, then what was declared to relsql."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import duckdb
+
+from relsql.database.names import (
+    DEFAULT_SCHEMA,
+    RELSQL_SCHEMA,
+    current_catalog,
+    stored_catalog,
+    stored_name,
+)
+from relsql.database.relsql_tables import has_relsql_table
+from relsql.errors import SchemaError
+from relsql.schema.tables import Column, Link, Origin, Schema, Table, table_key
+from relsql.sql import ident
+
+
+def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None) -> Schema:
+    """Read tables, constraints and relsql's own declarations of one attached database.
+
+    Args:
+        con: an open connection; nothing is written.
+        catalog: name of the attached database; default: the connection's current one.
+
+    Tables in schema `relsql`, in DuckDB's internal schemas and temporary tables are left out; views too.
+    """
+    catalog = stored_catalog(con, catalog) if catalog else current_catalog(con)
+    tables = _read_tables(con, catalog)
+    keys, constraint_links = _read_constraints(con, catalog)
+    declared_tables, declared_links, removed_links = read_declarations(con, catalog)
+    for key, columns in keys.items():
+        if key in tables:
+            stored = _stored_columns(tables[key], columns)
+            tables[key] = replace(tables[key], primary_key=stored, key_origin="constraint")
+    for name, (primary_key, time_column, origin) in declared_tables.items():
+        table = Schema(tables).find(name)
+        if table is None:
+            continue
+        if primary_key:
+            table = replace(table, primary_key=_stored_columns(table, primary_key), key_origin=origin)
+        [time] = _stored_columns(table, [time_column]) if time_column else (None,)
+        tables[table.key] = replace(table, time_column=time)
+    schema = Schema(tables)
+    removed = [_stored_link(schema, link) for link in removed_links]
+    merged: list[Link] = []
+    for link in (_stored_link(schema, link) for link in (*constraint_links, *declared_links)):
+        gone = link.origin == "constraint" and any(link.same_columns(other) for other in removed)
+        if not gone and not any(link.same_columns(other) for other in merged):
+            merged.append(link)
+    return Schema(tables, tuple(link for link in merged if link.child in tables and link.parent in tables))
+
+
+def _stored_columns(table: Table, names: Iterable[str]) -> tuple[str, ...]:
+    """Columns as the table spells them; DuckDB keeps the spelling of a constraint, and people rename columns."""
+    return tuple(stored_name(name, table.column_names) or name for name in names)
+
+
+def _stored_link(schema: Schema, link: Link) -> Link:
+    """A link with the names that its tables have; names of nothing stay as they are."""
+    child, parent = schema.find(link.child), schema.find(link.parent)
+    if child is None or parent is None:
+        return link
+    mine, theirs = _stored_columns(child, link.child_columns), _stored_columns(parent, link.parent_columns)
+    return replace(link, child=child.key, child_columns=mine, parent=parent.key, parent_columns=theirs)
+
+
+def _read_tables(con: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, Table]:
+    rows = con.execute(
+        """
+        SELECT c.schema_name, c.table_name,
+               system.main.list(c.column_name ORDER BY c.column_index ASC NULLS LAST),
+               system.main.list(c.data_type ORDER BY c.column_index ASC NULLS LAST)
+        FROM system.main.duckdb_columns() c
+        JOIN system.main.duckdb_tables() t ON (t.database_name, t.schema_name, t.table_name)
+                                = (c.database_name, c.schema_name, c.table_name)
+        WHERE c.database_name = ? AND system.main.lower(c.schema_name) <> ? AND NOT t.internal AND NOT t.temporary
+        GROUP BY ALL ORDER BY ALL ASC NULLS LAST
+        """,
+        [catalog, RELSQL_SCHEMA],
+    ).fetchall()
+    tables: dict[str, Table] = {}
+    for schema_name, name, columns, types in rows:
+        parsed = tuple(Column(c, t) for c, t in zip(columns, types, strict=True))
+        key = table_key(schema_name, name)
+        # Of `"a.b"` and `b` in schema a, which links and tasks would call by one name, the latter has it.
+        if key not in tables or schema_name != DEFAULT_SCHEMA:
+            tables[key] = Table(name, parsed, schema_name=schema_name)
+    return tables
+
+
+def _read_constraints(
+    con: duckdb.DuckDBPyConnection, catalog: str
+) -> tuple[dict[str, tuple[str, ...]], tuple[Link, ...]]:
+    rows = con.execute(
+        """
+        SELECT schema_name, table_name, constraint_type, constraint_column_names, referenced_table,
+               referenced_column_names
+        FROM system.main.duckdb_constraints()
+        WHERE database_name = ? AND constraint_type IN ('PRIMARY KEY', 'FOREIGN KEY')
+        ORDER BY schema_name ASC, table_name ASC, constraint_index ASC
+        """,
+        [catalog],
+    ).fetchall()
+    keys: dict[str, tuple[str, ...]] = {}
+    links: list[Link] = []
+    for schema_name, name, kind, columns, parent, parent_columns in rows:
+        child = table_key(schema_name, name)
+        if kind == "PRIMARY KEY":
+            keys[child] = tuple(columns)
+        else:
+            # DuckDB allows foreign keys only within one schema.
+            parent_key = table_key(schema_name, parent)
+            links.append(Link(child, tuple(columns), parent_key, tuple(parent_columns), "constraint"))
+    return keys, tuple(links)
+
+
+def read_declarations(
+    con: duckdb.DuckDBPyConnection, catalog: str
+) -> tuple[dict[str, tuple[tuple[str, ...], str | None, Origin]], tuple[Link, ...], tuple[Link, ...]]:
+    """Read `relsql.schema_tables` and `relsql.schema_links`.
+
+    Returns:
+        Declared (primary key, time column, origin) by table, links that hold, links that the user removed.
+    """
+    tables: dict[str, tuple[tuple[str, ...], str | None, Origin]] = {}
+    links: list[Link] = []
+    removed: list[Link] = []
+    prefix = f"{ident(catalog)}.{RELSQL_SCHEMA}"
+    if has_relsql_table(con, catalog, "schema_tables"):
+        query = f"SELECT table_name, primary_key, time_column, origin FROM {prefix}.schema_tables"
+        for name, primary_key, time_column, origin in con.execute(query).fetchall():
+            _require_names("schema_tables", "table_name", [name, *(primary_key or ())])
+            tables[name] = (tuple(primary_key or ()), time_column, origin)
+    if has_relsql_table(con, catalog, "schema_links"):
+        query = f"""SELECT child_table, child_columns, parent_table, parent_columns, origin, removed
+                    FROM {prefix}.schema_links ORDER BY ALL ASC NULLS LAST"""
+        for child, child_columns, parent, parent_columns, origin, is_removed in con.execute(query).fetchall():
+            names = [child, parent, *(child_columns or [None]), *(parent_columns or [None])]
+            _require_names("schema_links", "child_table", names)
+            link = Link(child, tuple(child_columns), parent, tuple(parent_columns), origin)
+            (removed if is_removed else links).append(link)
+    return tables, tuple(links), tuple(removed)
+
+
+def _require_names(table: str, key: str, names: list[str | None]) -> None:
+    """Raise SchemaError if a declaration was damaged: a name in it is gone."""
+    if None in names:
+        known = next((name for name in names if name), None)
+        condition = f"{key} = '{known}'" if names[0] else f"{key} IS NULL"
+        raise SchemaError(
+            f"relsql.{table} has a row {f'of {known} ' if known else ''}that lacks a name",
+            expected="a table and its columns",
+            fix=f"DELETE FROM relsql.{table} WHERE {condition}, then relsql init FILE",
+        )

@@ -1,0 +1,41 @@
+"""How DuckDB's types are read: which are numbers, times or texts. This is the only list of them.
+
+Types are spelled as `duckdb_columns()` spells them.
+"""
+
+from __future__ import annotations
+
+import re
+
+INTEGER_TYPES: tuple[str, ...] = tuple(
+    prefix + name for name in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT") for prefix in ("", "U")
+)
+
+FLOAT_TYPES: tuple[str, ...] = ("FLOAT", "DOUBLE")
+
+ZONED_TYPES: tuple[str, ...] = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS")
+"""Points in time whose text depends on the session's time zone."""
+
+TIME_TYPES: tuple[str, ...] = ("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", *ZONED_TYPES)
+"""Points in time: what a time column can be, and what becomes an age."""
+
+TIME_OF_DAY_TYPES: tuple[str, ...] = ("TIME", "TIME_NS", "TIME WITH TIME ZONE")
+
+_DECIMAL = re.compile(r"DECIMAL\(\d+,\d+\)")
+
+
+def is_decimal(type_: str) -> bool:
+    """True for DECIMAL of any width; not for lists of them."""
+    return _DECIMAL.fullmatch(type_) is not None
+
+
+def is_number(type_: str) -> bool:
+    """True for integers, floats and decimals."""
+    return type_ in INTEGER_TYPES or type_ in FLOAT_TYPES or is_decimal(type_)
+
+
+def type_family(type_: str) -> str:
+    """Name the types whose values may be compared as keys: all integers are one family, all texts another."""
+    if type_ in INTEGER_TYPES:
+        return "integer"
+    return "text" if type_ == "VARCHAR" or type_.startswith("ENUM") else type_
