@@ -42,6 +42,7 @@ from relsql.gather.ranking import columns_of, counts_sql, struct_sql
 from relsql.registry.row_embeddings import text_hash_sql
 from relsql.schema.tables import Link, Table
 from relsql.schema.times import age_sql, as_timestamp_sql, time_sql
+from relsql.schema.visibility import visible_time_sql
 from relsql.sql import COMMA, ident, indented, literal
 
 LONG_WINDOW = 8
@@ -244,7 +245,7 @@ class SqlNetwork(LatestRows):
         for i, link in enumerate(path.lookups):
             name, parent = f"{path.name}__pointed{i}", self._table(link.parent)
             on = [f"{name}.k{n} = {rows}.r.{ident(c)}" for n, c in enumerate(link.child_columns)]
-            on += [f"{name}.time <= {rows}.{self._end}"] if parent.time_column else []
+            on += [visible_time_sql(f"{name}.time", f"{rows}.{self._end}")] if parent.time_column else []
             source += f"LEFT JOIN {name} ON {' AND '.join(on)}\n"
             ages += [self._age_sql(f"{name}.date{n}", as_of) for n in range(len(self._dates(parent, "")))]
             kept.append(f"{name}.message AS pointed{i}")

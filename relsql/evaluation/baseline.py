@@ -17,6 +17,7 @@ from relsql.database.sealed import sealed
 from relsql.errors import MissingExtraError
 from relsql.gather.node_inputs import NodeInputs, category_sql, fit_node_inputs, number_sql
 from relsql.schema.tables import Schema
+from relsql.schema.visibility import and_visible_sql
 from relsql.sql import ident
 from relsql.tasks.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.labels import LabelTable, entity_key, label_table
@@ -90,7 +91,9 @@ def features(
     cells = ["epoch(l.as_of) / 86400.0", *numbers, *categories, "CAST(l.label AS DOUBLE)"]
     selected = ", ".join(f"{cell} AS c{i}" for i, cell in enumerate(cells))
     key = ident(entity_key(schema, task))
-    query = f"""SELECT {selected} FROM relsql_labels l JOIN {table.sql(catalog)} e ON e.{key} = l.entity
+    # Of an entity that may not be seen yet nothing is known.
+    found = f"e.{key} = l.entity{and_visible_sql(table, 'e', 'l.as_of')}"
+    query = f"""SELECT {selected} FROM relsql_labels l LEFT JOIN {table.sql(catalog)} e ON {found}
                 ORDER BY l.as_of ASC, l.entity ASC"""
     with con.cursor() as cursor:
         cursor.register("relsql_labels", labels.table)

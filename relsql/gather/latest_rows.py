@@ -23,7 +23,8 @@ from relsql.gather.paths import Path
 from relsql.gather.ranking import Reached, columns_of, cut_ctes, key_heap_ctes, row_key, time_heap_ctes, window_sql
 from relsql.schema.indexes import Indexed
 from relsql.schema.tables import Link, Schema, Table
-from relsql.schema.times import event_times_sql, time_sql
+from relsql.schema.times import event_times_sql
+from relsql.schema.visibility import and_visible_sql, asof_visible_sql, opaque_sql
 from relsql.sql import ident, indented, with_ctes
 
 SEED = "_seed"
@@ -174,7 +175,7 @@ class LatestRows(ABC):
         return (
             f"SELECT {columns_of('moment', self._moments)}, {_EVENTS}.t\n"
             f"FROM (SELECT DISTINCT {', '.join(self._moments)} FROM seed) moment\n"
-            f"ASOF LEFT JOIN {_EVENTS} ON moment.{self._end} >= {_EVENTS}.t"
+            f"ASOF LEFT JOIN {_EVENTS} ON {asof_visible_sql(f'moment.{self._end}', f'{_EVENTS}.t')}"
         )
 
     def _latest_ctes(self, path: Path, known: list[str]) -> tuple[list[tuple[str, str]], Latest]:
@@ -322,7 +323,7 @@ class LatestRows(ABC):
 
     def _visible(self, table: Table, alias: str, source: str) -> str:
         """The condition that a row may be seen by the seed; empty for a table without time."""
-        return f" AND {time_sql(table, alias)} <= {source}.{self._end}" if table.time_column else ""
+        return and_visible_sql(table, alias, f"{source}.{self._end}")
 
     def _found_visible(self, table: Table, key: tuple[str, ...], source: str) -> str:
         """`_visible` for rows `r` that a join finds by their `key`.
@@ -332,7 +333,7 @@ class LatestRows(ABC):
         """
         visible = self._visible(table, "r", source)
         if visible and len(key) == 1 and (table.key, key[0]) in self.indexed:
-            return f" AND CASE WHEN{visible.removeprefix(' AND')} THEN true END"
+            return f" AND {opaque_sql(visible.removeprefix(' AND '))}"
         return visible
 
     def _child_path(self, path: Path) -> str:

@@ -19,6 +19,7 @@ from relsql.database.sealed import sealed
 from relsql.schema.tables import Column, Schema, Table
 from relsql.schema.times import age_sql, as_timestamp_sql, time_sql
 from relsql.schema.types import INTEGER_TYPES, TIME_OF_DAY_TYPES, TIME_TYPES, ZONED_TYPES, is_number
+from relsql.schema.visibility import where_visible_sql
 from relsql.sql import ident, literal
 from relsql.text.row_text_sql import row_text_sql
 
@@ -161,7 +162,7 @@ def fit_node_inputs(
     linked = {name for link in schema.links_from(key) for name in link.child_columns}
     source = f"{table.sql(catalog)} r"
     if table.time_column:
-        source += f" WHERE {time_sql(table, 'r')} <= {literal(until)}"
+        source += where_visible_sql(table, "r", until)
     numbers: list[NumberInput] = []
     categories: list[CategoryInput] = []
     text: list[str] = []

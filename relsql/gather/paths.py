@@ -27,8 +27,8 @@ import duckdb
 from relsql.database.sealed import sealed
 from relsql.errors import SchemaError
 from relsql.schema.tables import Link, Schema, Table
-from relsql.schema.times import time_sql
-from relsql.sql import ident, literal
+from relsql.schema.visibility import where_visible_sql
+from relsql.sql import ident
 
 PathKind = Literal["entity", "parents", "siblings", "children", "grandchildren", "hub"]
 
@@ -250,7 +250,7 @@ class _Sizes:
     def _source(self, table: Table) -> str:
         if self.until is None or not table.time_column:
             return table.sql(self.catalog)
-        return f"(SELECT * FROM {table.sql(self.catalog)} r WHERE {time_sql(table, 'r')} <= {literal(self.until)})"
+        return f"(SELECT * FROM {table.sql(self.catalog)} r{where_visible_sql(table, 'r', self.until)})"
 
 
 def _unique_names(paths: list[Path]) -> tuple[Path, ...]:

@@ -23,6 +23,7 @@ from relsql.gather.paths import Path
 from relsql.gather.ranking import columns_of, counts_sql
 from relsql.schema.tables import Link, Table
 from relsql.schema.times import age_sql, as_timestamp_sql, time_sql
+from relsql.schema.visibility import and_visible_sql, visible_time_sql
 from relsql.sql import COMMA, ident, indented
 
 TOLD_BY_CODES = -1
@@ -127,7 +128,8 @@ class Gather(LatestRows):
             if self._is_read_once(path, link):
                 relation = ident(pointed_name(parent, link.parent_columns) + " inputs")
                 keys = [f"k{n}" for n in range(len(keys))]
-                visible = f" AND p{i}.time <= {source}.{self._end}" if parent.time_column else ""
+                seen = visible_time_sql(f"p{i}.time", f"{source}.{self._end}")
+                visible = f" AND {seen}" if parent.time_column else ""
             pairs = zip(link.child_columns, keys, strict=True)
             match = " AND ".join(f"p{i}.{key} = {row}.{ident(c)}" for c, key in pairs)
             joins += f"LEFT JOIN {relation} p{i} ON {match}{visible}\n"
@@ -154,7 +156,7 @@ class Gather(LatestRows):
                 table, name = self._table(key), pointed_name(self._table(key), columns)
                 seen, end = ident(name + " seen"), self._end if table.time_column else None
                 source = seen_join_sql(seen, self.source(table), columns)
-                source += f" AND {time_sql(table, 'p')} <= seen.until" if table.time_column else ""
+                source += and_visible_sql(table, "p", "seen.until")
                 ctes.append((seen, seen_sql(pointing, end=end)))
                 ctes.append((ident(name + " inputs"), self._inputs_sql(table, len(columns), source)))
         return ctes

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from relsql.gather.paths import Path
 from relsql.schema.tables import Link, Table
 from relsql.schema.times import time_sql
+from relsql.schema.visibility import and_visible_sql, asof_visible_sql, known_time_sql, since_sql
 from relsql.sql import ident, indented
 
 Ctes = list[tuple[str, str]]
@@ -71,7 +72,7 @@ class Reached:
 
     def visible_to(self, source: str) -> str:
         """The condition that a row's time is at or before the end of the data of a relation's group, as `visible`."""
-        return f" AND {time_sql(self.table, 'r')} <= {source}.{self.moments[-1]}" if self.table.time_column else ""
+        return and_visible_sql(self.table, "r", f"{source}.{self.moments[-1]}")
 
     def onward_sql(self) -> str:
         """The columns `onward` within a select list, a line each."""
@@ -171,7 +172,8 @@ def _ordered_sql(reached: Reached, asked: str, keys: list[str]) -> str:
     on = reached.points_at(f"asked.{key}" for key in keys)
     time, where = "", ""
     if reached.table.time_column:
-        time, where = f", {time_sql(reached.table, 'r')} AS t", f"\nWHERE {time_sql(reached.table, 'r')} IS NOT NULL"
+        moment = time_sql(reached.table, "r")
+        time, where = f", {moment} AS t", f"\nWHERE {known_time_sql(moment)}"
     part = columns_of("asked", keys)
     order = ", ".join(f"{term} ASC NULLS LAST" for term in reached.order())
     return (
@@ -200,7 +202,7 @@ def _counts_at_ends_sql(reached: Reached, asked: str, keys: list[str], up_to: st
     counts += [f"w{i}: greatest({seen} - coalesce({rows}, 0), 0)" for i, rows in enumerate(before, start=1)]
     listed = ",\n        ".join(counts)
     carried = columns_of("bounds", [*reached.carried, *keys])
-    on = " AND ".join([*(f"up_to.{key} = bounds.{key}" for key in keys), "bounds.until >= up_to.t"])
+    on = " AND ".join([*(f"up_to.{key} = bounds.{key}" for key in keys), asof_visible_sql("bounds.until", "up_to.t")])
     return (
         f"SELECT {carried}, {{\n        {listed}\n    }} AS counts\n"
         f"FROM (\n{indented(bounds)}\n) bounds\n"
@@ -221,9 +223,8 @@ def counts_sql(path: Path, table: Table, row: str, as_of: str) -> str:
     """How many visible rows there are, in all and within each of the path's spans before as_of."""
     counts = ["count(*)"]
     if table.time_column:
-        since = f"{time_sql(table, row)} > {as_of}"
-        spans = (f"to_seconds({_span_seconds(days)})" for days in path.count_days)
-        counts += [f"count(*) FILTER (WHERE {since} - {span})" for span in spans]
+        begins = (f"{as_of} - to_seconds({_span_seconds(days)})" for days in path.count_days)
+        counts += [f"count(*) FILTER (WHERE {since_sql(time_sql(table, row), begin)})" for begin in begins]
     return "{" + ", ".join(f"w{i}: {count}" for i, count in enumerate(counts)) + "}"
 
 

@@ -9,8 +9,7 @@ import duckdb
 from relsql.database.sealed import sealed
 from relsql.gather.node_inputs import NodeInputs, text_sql
 from relsql.schema.tables import Schema
-from relsql.schema.times import time_sql
-from relsql.sql import literal
+from relsql.schema.visibility import where_visible_sql
 
 
 def row_text_queries(catalog: str, schema: Schema, inputs: dict[str, NodeInputs]) -> list[str]:
@@ -45,9 +44,7 @@ def distinct_texts(
         if not inputs[key].text_columns:
             continue
         table = schema.table(key)
-        where = ""
-        if until is not None and table.time_column:
-            where = f" WHERE {time_sql(table, 'r')} <= {literal(until)}"
+        where = where_visible_sql(table, "r", until) if until is not None else ""
         query = f"SELECT DISTINCT {text_sql(table, inputs[key], 'r')} AS text FROM {table.sql(catalog)} r{where}"
         if limit_per_table is not None:
             query = f"SELECT text FROM ({query}) ORDER BY md5(text) ASC NULLS LAST LIMIT {limit_per_table}"

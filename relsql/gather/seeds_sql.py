@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from relsql.gather.latest_rows import AS_OF, ENTITY, LatestRows
 from relsql.schema.tables import Table
-from relsql.schema.times import latest_event_sql, time_sql
+from relsql.schema.times import latest_event_sql
+from relsql.schema.visibility import opaque_sql, visible_sql
 from relsql.sql import ident
 
 
@@ -36,7 +37,7 @@ def all_seeds_sql(entity: Table, gather: LatestRows, moment: str | None = None, 
     conditions = [f"{key} IS NOT NULL"]
     if entity.time_column:
         # Of a bare comparison of two relations DuckDB expects that hardly any row meets it, and plans joins for that.
-        conditions.append(f"CASE WHEN {time_sql(entity, 'relsql_entity')} <= relsql_time.{AS_OF} THEN true END")
+        conditions.append(opaque_sql(visible_sql(entity, "relsql_entity", f"relsql_time.{AS_OF}")))
     return (
         f"SELECT {key} AS {ENTITY}, relsql_time.{AS_OF}\n"
         f"FROM {gather.source(entity)} relsql_entity,\n"

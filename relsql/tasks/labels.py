@@ -25,8 +25,9 @@ from relsql.database.sealed import sealed
 from relsql.database.syntax_tree import Tree, nodes, parse, write
 from relsql.errors import TaskError, nearest
 from relsql.schema.tables import Column, Schema, Table
-from relsql.schema.times import as_timestamp_sql, time_sql
+from relsql.schema.times import as_timestamp_sql
 from relsql.schema.types import is_number
+from relsql.schema.visibility import where_visible_sql
 from relsql.sql import ident, literal
 from relsql.tasks.label_sandbox import DEFAULT_LIMITS, LabelLimits, checked_query, label_sandbox, run_query
 from relsql.tasks.query_check import Relations, read_relations
@@ -194,8 +195,8 @@ def _create_relations(
 
 def _cut_sql(catalog: str, table: Table, task: Task) -> str:
     """A query for the rows of `table` up to the test timestamp (inclusive); for an untimed table all rows."""
-    query = f"SELECT * FROM {table.sql(catalog)} AS r"
-    return f"{query} WHERE {time_sql(table, 'r')} <= {literal(task.test_timestamp)}" if table.time_column else query
+    assert task.test_timestamp is not None
+    return f"SELECT * FROM {table.sql(catalog)} AS r{where_visible_sql(table, 'r', task.test_timestamp)}"
 
 
 def _unused_names(schema: Schema, relations: Relations) -> _Names:

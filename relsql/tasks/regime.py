@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from relsql.database.names import DEFAULT_SCHEMA
 from relsql.errors import TaskError, nearest
-from relsql.schema.times import time_sql
-from relsql.sql import ident, literal, qualified
+from relsql.schema.visibility import where_visible_sql
+from relsql.sql import ident, qualified
 
 if TYPE_CHECKING:
     # Not at the top, since the help of the command line names the regimes.
@@ -95,7 +95,7 @@ def frozen_database(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema
         for table in schema.tables.values():
             if table.schema_name != DEFAULT_SCHEMA:
                 con.execute(f"CREATE SCHEMA IF NOT EXISTS {qualified(name, table.schema_name)}")
-            cut = f" WHERE {time_sql(table, 'r')} <= {literal(end)}" if table.time_column else ""
+            cut = where_visible_sql(table, "r", end)
             columns = ", ".join(f"r.{ident(column)}" for column in table.column_names)
             con.execute(f"CREATE TABLE {table.sql(name)} AS SELECT {columns} FROM {table.sql(catalog)} r{cut}")
         yield name
