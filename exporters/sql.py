@@ -16,7 +16,7 @@ from exporters.sql_network import SqlNetwork
 from exporters.sql_texts import new_texts_sql
 from relsql.database.names import DEFAULT_SCHEMA, RELSQL_SCHEMA
 from relsql.database.sealed import sealed, sealed_expression
-from relsql.gather.latest_rows import AS_OF, ENTITY, SEED
+from relsql.gather.latest_rows import AS_OF, ENTITY, SEED, LatestRows
 from relsql.gather.seeds_sql import all_seeds_sql, call_seed_sql
 from relsql.nn.head import DAYS_PER_YEAR, LARGEST_LOG
 from relsql.registry.card import ModelCard
@@ -57,12 +57,9 @@ class SqlModel:
     def network(self) -> SqlNetwork:
         """The builder of the scoring query."""
         card = self.card
+        views = {table.key: qualified(RELSQL_SCHEMA, self._view_name(table)) for table in self._tables()}
         return SqlNetwork(
-            catalog="",
-            schema=card.schema,
-            paths=card.paths,
-            inputs=card.inputs,
-            sources={table.key: qualified(RELSQL_SCHEMA, self._view_name(table)) for table in self._tables()},
+            LatestRows(card.rows, catalog="", sources=views),
             weights=qualified(RELSQL_SCHEMA, self.weights_table),
             texts=qualified(RELSQL_SCHEMA, texts_table(card.identity)),
             logarithmic=self.logarithmic,
@@ -125,24 +122,27 @@ class SqlModel:
 
     def call_sql(self) -> str:
         """The body of `predict_<model>_full(id, as_of := ...)`: a subquery for a STRUCT, NULL without an id."""
-        network = replace(self.network(), per_call=True, indexed=self.indexed)
+        network = self.network()
+        network = replace(network, rows=replace(network.rows, asking="call", indexed=self.indexed))
         fields = "score: score, status: status, evidence: evidence, as_of: _as_of, version: version"
         result = f"SELECT CASE WHEN _given THEN {{{fields}}} END AS relsql_result\nFROM scored"
-        return f"(\n{indented(self._query(network, call_seed_sql(self.card.entity, network), ['_given'], result))}\n)"
+        return (
+            f"(\n{indented(self._query(network, call_seed_sql(self.card.entity, network.rows), ['_given'], result))}\n)"
+        )
 
     def batch_sql(self) -> str:
         """The query of `predict_<model>_batch(as_of := ...)`: one row for each entity that is visible at as_of."""
         network = self.network()
         key = ident(self.card.entity.primary_key[0])
         result = f"SELECT {ENTITY} AS {key}, score, status, evidence, {AS_OF} AS as_of, version\nFROM scored"
-        return self._query(network, all_seeds_sql(self.card.entity, network), [], result)
+        return self._query(network, all_seeds_sql(self.card.entity, network.rows), [], result)
 
     def _query(self, network: SqlNetwork, seed_sql: str, kept: list[str], result: str) -> str:
-        ctes = network.ctes(seed_sql)
-        ctes.append(("heard", network.select_sql(self._heard_columns(network, kept))))
+        ctes = network.rows.ctes(network, seed_sql)
+        ctes.append(("heard", network.rows.select_sql(network, self._heard_columns(network, kept))))
         ctes += [*self._state_steps(network), *self._raw_steps(network)]
         ctes.append(("scored", self._scored_sql(kept)))
-        return network.written(ctes, result)
+        return network.rows.written(ctes, result)
 
     def _heard_columns(self, network: SqlNetwork, kept: list[str]) -> str:
         """Of each seed the messages of all paths, and what `status` and `evidence` are made of."""

@@ -38,7 +38,8 @@ from relsql.gather.layout import DATA_AGE
 from relsql.gather.lookups import pointed_name, readers_of, seen_join_sql, seen_sql
 from relsql.gather.node_inputs import NodeInputs, category_sql, number_sql, text_sql
 from relsql.gather.paths import Path
-from relsql.gather.ranking import columns_of, counts_sql, struct_sql
+from relsql.gather.ranking import Ctes, columns_of, counts_sql, struct_sql
+from relsql.gather.row_plan import RowPlan
 from relsql.registry.row_embeddings import text_hash_sql
 from relsql.schema.tables import Link, Table
 from relsql.schema.times import age_sql, as_timestamp_sql, time_sql
@@ -59,20 +60,21 @@ class _Means(NamedTuple):
         lists: names of columns that are not needed after the means.
     """
 
-    ctes: list[tuple[str, str]]
+    ctes: Ctes
     query: str
     means: list[str]
     lists: list[str]
 
 
 @dataclass(frozen=True, slots=True)
-class SqlNetwork(LatestRows):
+class SqlNetwork:
     """Builds the query that gathers and scores: a path's column is its message to the seed, DOUBLE[].
 
     Beside it stand `<path>__evidence`, the number of rows; `<path>__newest_days`, the age of the newest one, where they
     have a time; `<path>__pending`, the number of texts without an embedding, where there is text.
 
     Attributes:
+        rows: which rows are read.
         weights: the relation with the weights, in SQL, see `exporters.sql_weights.weights_table`.
         texts: the relation with what texts say to the rows of a table: place (key of the table), text_hash, said.
         logarithmic: names of the scalings that put a number on the log scale.
@@ -80,15 +82,20 @@ class SqlNetwork(LatestRows):
         windows: numbers of latest rows that are averaged.
     """
 
-    weights: str = ""
-    texts: str = ""
+    rows: LatestRows
+    weights: str
+    texts: str
     logarithmic: frozenset[str] = frozenset()
     channels: int = 64
     windows: tuple[int, ...] = (1, 4, 16)
 
+    @property
+    def _plan(self) -> RowPlan:
+        return self.rows.plan
+
     def columns_per_path(self) -> list[tuple[Path, list[str]]]:
         """The paths, each with the names of its columns: the message, evidence, and newest_days and pending or not."""
-        return [(path, self._columns_of(path)) for path in self.paths]
+        return [(path, self.names(path)) for path in self.rows.plan.paths]
 
     def with_weights(self, source: str, *computed: str, **parts: str) -> str:
         """A query for a relation's rows with the weights of some parts of the network beside them, by column name.
@@ -100,52 +107,56 @@ class SqlNetwork(LatestRows):
         listed = indented(COMMA.join([*columns, *computed])).lstrip()
         return f"SELECT x.*, {listed}\nFROM {source} x, {self.weights} weights"
 
-    def _columns_of(self, path: Path) -> list[str]:
+    def names(self, path: Path) -> list[str]:
+        """Message, evidence, and newest_days and pending or not."""
         columns = [path.name, f"{path.name}__evidence"]
         columns += [f"{path.name}__newest_days"] if self._timed(path) else []
         return columns + ([f"{path.name}__pending"] if self._has_text(path) else [])
 
-    def _single_ctes(self, path: Path, latest: str) -> list[tuple[str, str]]:
-        seed = columns_of("self", (SEED, *self._moments))
-        columns = struct_sql(self._table(path.table), self._listed_columns(path))
-        return [(latest, f"SELECT {seed}, {columns} AS r, 1 AS rank\n{self._single_from(path)}")]
+    def single_ctes(self, path: Path, latest: str) -> Ctes:
+        """The one row of each seed, like the last k rows of others."""
+        seed = columns_of("self", (SEED, *self.rows.moments))
+        columns = struct_sql(self._plan.table(path.table), self._plan.listed_columns(path))
+        return [(latest, f"SELECT {seed}, {columns} AS r, 1 AS rank\n{self.rows.single_from(path)}")]
 
-    def _needs_latest(self, path: Path) -> bool:
+    def needs_latest(self, path: Path) -> bool:
+        """True: states are computed of rows that stand in a CTE."""
         return True
 
-    def _common_ctes(self, found: Mapping[str, Latest]) -> list[tuple[str, str]]:
+    def common_ctes(self, found: Mapping[str, Latest]) -> Ctes:
         """The states of the rows that rows of paths point at, each computed once."""
-        ctes: list[tuple[str, str]] = []
-        for (key, columns), readers in readers_of(self.paths).items():
-            table, keys = self._table(key), [f"k{i}" for i in range(len(columns))]
+        ctes: Ctes = []
+        for (key, columns), readers in readers_of(self._plan.paths).items():
+            table, keys = self._plan.table(key), [f"k{i}" for i in range(len(columns))]
             name = pointed_name(table, columns)
             seen, read = ident(name + " seen"), ident(name + " read")
             ctes.append((seen, seen_sql([(found[path.name].rows, link) for path, link in readers], by=True)))
             kept = [f"seen.{column}" for column in (*keys, *(f"by{i}" for i in range(len(readers))))]
             kept += [f"{time_sql(table, 'p')} AS time"] if table.time_column else []
             kept += [f"{time} AS date{i}" for i, time in enumerate(self._dates(table, "p"))]
-            source = seen_join_sql(seen, self.source(table), columns)
+            source = seen_join_sql(seen, self.rows.source(table), columns)
             ctes.append((read, self._read_sql(table, "p", kept, source)))
             steps, state = self._state_steps(table, name + " ", read)
             ctes += [*steps, (ident(name + " states"), f"SELECT * EXCLUDE (w, scaled)\nFROM {state}")]
         return ctes
 
-    def _column_ctes(self, path: Path, latest: Latest) -> list[tuple[str, str]]:
+    def ctes_of(self, path: Path, latest: Latest) -> Ctes:
+        """From the path's rows to its message, for every seed."""
         ctes = [(f"{path.name}__pointed{i}", self._pointed_sql(path, i, link)) for i, link in enumerate(path.lookups)]
         read, heard = f"{path.name}__read", f"{path.name}__heard"
         ctes.append((read, self._rows_sql(path, latest)))
         part = f"path {path.name}"
         ages = f"{self._scaled_sql('ages', part)} AS scaled_ages"
-        steps, state = self._state_steps(self._table(path.table), f"{path.name}__", read, ages, v=part)
+        steps, state = self._state_steps(self._plan.table(path.table), f"{path.name}__", read, ages, v=part)
         ctes += [*steps, *self._hidden_steps(path, state, latest.group)]
         ctes += self._message_steps(path, latest)
         if latest.hub is None:
             return [*ctes, (ident(path.name), f"FROM {heard}")]
-        return [*ctes, (ident(path.name), self._spread_sql(path, *latest.hub, heard))]
+        return [*ctes, (ident(path.name), self.rows.spread_sql(self.names(path), *latest.hub, heard))]
 
     def _read_sql(self, table: Table, row: str, kept: Iterable[str], source: str) -> str:
         """A query for what the network reads of a table's rows: numbers, codes and the text's hash, beside `kept`."""
-        inputs = self.inputs[table.key]
+        inputs = self._plan.inputs[table.key]
         values = [f"CAST({number_sql(table, n, row, 'NULL')} AS FLOAT)" for n in inputs.static_numbers]
         # NaN is a missing number too.
         known = (f"CASE WHEN {value} = 'nan' THEN NULL ELSE {value} END" for value in values)
@@ -155,15 +166,13 @@ class SqlNetwork(LatestRows):
             columns.append(f"{text_hash_sql(text_sql(table, inputs, row))} AS text_hash")
         return f"SELECT {indented(COMMA.join(columns)).lstrip()}\n{source}"
 
-    def _state_steps(
-        self, table: Table, prefix: str, read: str, *computed: str, **others: str
-    ) -> tuple[list[tuple[str, str]], str]:
+    def _state_steps(self, table: Table, prefix: str, read: str, *computed: str, **others: str) -> tuple[Ctes, str]:
         """CTEs for the states of rows that `_read_sql` reads, and the name of the last one.
 
         Other columns stay, and there are `scaled`, the standardised numbers, the weights of the table `w`, and what
         `with_weights` makes of `computed` and `others`.
         """
-        inputs, key = self.inputs[table.key], table.key
+        inputs, key = self._plan.inputs[table.key], table.key
         texts, scaled, encoded, summed, inverse, state = (
             ident(prefix + step) for step in ("texts", "scaled", "inputs", "sum", "inverse", "state")
         )
@@ -219,14 +228,14 @@ class SqlNetwork(LatestRows):
 
     def _pointed_sql(self, path: Path, position: int, link: Link) -> str:
         """What the rows that a path's rows point at say to them."""
-        parent = self._table(link.parent)
-        readers = readers_of(self.paths)[link.parent, link.parent_columns]
+        parent = self._plan.table(link.parent)
+        readers = readers_of(self._plan.paths)[link.parent, link.parent_columns]
         found = f"FROM {ident(pointed_name(parent, link.parent_columns) + ' states')}"
         found += f" WHERE by{readers.index((path, link))}" if len(readers) > 1 else ""
         kept = [f"k{i}" for i in range(len(link.child_columns))]
         kept += ["time"] if parent.time_column else []
         kept += [f"date{i}" for i in range(len(self._dates(parent, "")))]
-        kept += ["pending"] if self.inputs[link.parent].text_columns else []
+        kept += ["pending"] if self._plan.inputs[link.parent].text_columns else []
         return (
             f"SELECT {', '.join(kept)}, {linear_sql(f'v.lookup{position}', 'state')} AS message\n"
             f"FROM (\n{indented(self.with_weights(f'({found})', v=f'path {path.name}'))}\n)"
@@ -234,31 +243,31 @@ class SqlNetwork(LatestRows):
 
     def _rows_sql(self, path: Path, latest: Latest) -> str:
         """What the network reads of a path's rows: their columns, ages, and messages of the rows they point at."""
-        table, rows = self._table(path.table), latest.rows
+        table, rows = self._plan.table(path.table), latest.rows
         as_of = f"{rows}.{AS_OF}"
         ages = [self._age_sql(time, as_of) for time in self._dates(table, f"{rows}.r")]
         ages += [self._age_sql(f"{NEWEST}.t", as_of)] if path.data_age else []
-        source = f"FROM {rows}\n{self._newest_join(path, rows)}"
+        source = f"FROM {rows}\n{self.rows.newest_join(path, rows)}"
         kept = [columns_of(rows, latest.group), f"{rows}.rank"]
         kept += [f"{ages[0]} AS days"] if table.time_column else []
         pending = []
         for i, link in enumerate(path.lookups):
-            name, parent = f"{path.name}__pointed{i}", self._table(link.parent)
+            name, parent = f"{path.name}__pointed{i}", self._plan.table(link.parent)
             on = [f"{name}.k{n} = {rows}.r.{ident(c)}" for n, c in enumerate(link.child_columns)]
-            on += [visible_time_sql(f"{name}.time", f"{rows}.{self._end}")] if parent.time_column else []
+            on += [visible_time_sql(f"{name}.time", f"{rows}.{self.rows.end}")] if parent.time_column else []
             source += f"LEFT JOIN {name} ON {' AND '.join(on)}\n"
             ages += [self._age_sql(f"{name}.date{n}", as_of) for n in range(len(self._dates(parent, "")))]
             kept.append(f"{name}.message AS pointed{i}")
-            pending += [f"coalesce({name}.pending, 0)"] if self.inputs[link.parent].text_columns else []
+            pending += [f"coalesce({name}.pending, 0)"] if self._plan.inputs[link.parent].text_columns else []
         kept += [f"[{', '.join(ages)}]::FLOAT[] AS ages", f"{' + '.join(pending) or '0'} AS pointed_pending"]
         return self._read_sql(table, f"{rows}.r", kept, source.rstrip())
 
-    def _hidden_steps(self, path: Path, state: str, group: tuple[str, ...]) -> list[tuple[str, str]]:
+    def _hidden_steps(self, path: Path, state: str, group: tuple[str, ...]) -> Ctes:
         """Each row's message before it is averaged, and beside it what statistics are made of."""
         name, numbers = path.name, range(len(path.lookups))
         pointed = "".join(f",\n    coalesce(pointed{i}, v.zeros) AS pointed{i}" for i in numbers)
         kept = [*group, "rank", *(["days"] if self._timed(path) else [])]
-        texts = ["pointed_pending", *(["pending"] if self.inputs[path.table].text_columns else [])]
+        texts = ["pointed_pending", *(["pending"] if self._plan.inputs[path.table].text_columns else [])]
         kept += [f"{' + '.join(texts)} AS pending"] if self._has_text(path) else []
         dropped = ["state", "scaled_ages", *(f"pointed{i}" for i in numbers)]
         known = known_sql("list_concat(scaled, scaled_ages)")
@@ -279,7 +288,7 @@ class SqlNetwork(LatestRows):
             ),
         ]
 
-    def _message_steps(self, path: Path, latest: Latest) -> list[tuple[str, str]]:
+    def _message_steps(self, path: Path, latest: Latest) -> Ctes:
         """What a path says to each group, from means over its latest rows and statistics."""
         name = path.name
         found = self._averaged(path, latest) if path.counted else self._single(path)
@@ -308,9 +317,9 @@ class SqlNetwork(LatestRows):
         name, group, windows = path.name, ", ".join(latest.group), self._windows(path)
         counted, ctes = latest.counted or f"{name}__counted", []
         if latest.ranked:
-            counts = counts_sql(path, self._table(path.table), f"{latest.ranked}.r", f"{latest.ranked}.{AS_OF}")
+            counts = counts_sql(path, self._plan.table(path.table), f"{latest.ranked}.r", f"{latest.ranked}.{AS_OF}")
             ctes = [(counted, f"SELECT {group}, {counts} AS counts\nFROM {latest.ranked}\nGROUP BY {group}")]
-        width = len(self.inputs[path.table].static_numbers) + self._ages_width(path)
+        width = len(self._plan.inputs[path.table].static_numbers) + self._ages_width(path)
 
         def within(window: int) -> str:
             return f" FILTER (rank <= {window})" if window < path.fanout else ""
@@ -352,22 +361,22 @@ class SqlNetwork(LatestRows):
 
     def _dates(self, table: Table, row: str) -> list[str]:
         """The times whose ages the network reads, the row's own first, as expressions."""
-        dated = (n for n in self.inputs[table.key].ages if n != DATA_AGE)
+        dated = (n for n in self._plan.inputs[table.key].ages if n != DATA_AGE)
         return [as_timestamp_sql(table.column(number.column), row) for number in dated]
 
     def _age_sql(self, time: str, as_of: str) -> str:
         return f"CAST({age_sql(time, as_of)} AS FLOAT)"
 
     def _ages_width(self, path: Path) -> int:
-        own = len(self.inputs[path.table].ages) + path.data_age
-        return own + sum(len(self.inputs[link.parent].ages) for link in path.lookups)
+        own = len(self._plan.inputs[path.table].ages) + path.data_age
+        return own + sum(len(self._plan.inputs[link.parent].ages) for link in path.lookups)
 
     def _windows(self, path: Path) -> list[int]:
         return sorted({min(window, path.fanout) for window in self.windows})
 
     def _timed(self, path: Path) -> bool:
-        return self._table(path.table).time_column is not None
+        return self._plan.table(path.table).time_column is not None
 
     def _has_text(self, path: Path) -> bool:
         """True if the path's rows, or rows that they point at, have text."""
-        return any(self.inputs[key].text_columns for key in (path.table, *(link.parent for link in path.lookups)))
+        return any(self._plan.inputs[key].text_columns for key in (path.table, *(link.parent for link in path.lookups)))

@@ -15,16 +15,17 @@ def new_texts_sql(network: SqlNetwork, embeddings: str) -> str:
 
     It is empty for a network that reads no text. `embeddings` is a relation in SQL: text_hash, embedding.
     """
-    read = {path.table for path in network.paths} | {link.parent for path in network.paths for link in path.lookups}
-    tables = [network.schema.table(key) for key in sorted(read) if network.inputs[key].text_columns]
+    plan = network.rows.plan
+    read = {path.table for path in plan.paths} | {link.parent for path in plan.paths for link in path.lookups}
+    tables = [plan.table(key) for key in sorted(read) if plan.inputs[key].text_columns]
     return "\nUNION ALL\n".join(_texts_of(network, table, embeddings) for table in tables)
 
 
 def _texts_of(network: SqlNetwork, table: Table, embeddings: str) -> str:
-    text_hash = text_hash_sql(text_sql(table, network.inputs[table.key], "p"))
+    text_hash = text_hash_sql(text_sql(table, network.rows.plan.inputs[table.key], "p"))
     embedded = (
         f"SELECT text_hash, list_concat(CAST(embedding AS DOUBLE[]), [1.0]) AS inputs\n"
-        f"FROM (SELECT DISTINCT {text_hash} AS text_hash FROM {network.source(table)} p)\n"
+        f"FROM (SELECT DISTINCT {text_hash} AS text_hash FROM {network.rows.source(table)} p)\n"
         f"JOIN {embeddings} USING (text_hash)\n"
         f"ANTI JOIN (FROM {network.texts} WHERE place = {literal(table.key)}) USING (text_hash)"
     )

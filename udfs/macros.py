@@ -51,9 +51,9 @@ def macro_statements(
 
 def scalar_sql(card: ModelCard, catalog: str, indexed: Indexed = frozenset()) -> str:
     """The body of `predict_<model>_full`: a correlated subquery over one seed, planned as one set-based join."""
-    gather = replace(card.gather(catalog), per_call=True, indexed=indexed)
+    gather = card.gather(catalog).asked_by("call", indexed=indexed)
     select = f"CASE WHEN seed._given THEN {_result_sql(card, gather)} END AS relsql_result"
-    query = gather.query(call_seed_sql(card.entity, gather), select=select)
+    query = gather.query(call_seed_sql(card.entity, gather.rows), select=select)
     return sealed_expression(f"(\n{indented(query)}\n)")
 
 
@@ -69,7 +69,7 @@ def batch_sql(card: ModelCard, catalog: str, *, moment: str | None = None, where
     key = ident(card.entity.primary_key[0])
     gather = card.gather(catalog)
     select = f"seed.{ENTITY}, {_result_sql(card, gather)} AS relsql_result"
-    query = gather.query(all_seeds_sql(card.entity, gather, moment, where), select=select)
+    query = gather.query(all_seeds_sql(card.entity, gather.rows, moment, where), select=select)
     return sealed(
         f"SELECT {ENTITY} AS {key}, relsql_result.score AS score, relsql_result.status AS status,\n"
         f"    relsql_result.evidence AS evidence, relsql_result.as_of AS as_of, relsql_result.version AS version\n"
@@ -89,7 +89,7 @@ def fingerprint_sql(card: ModelCard, catalog: str, *, moment: str, where: str) -
     # A row's rank, its first field, is unique in a list: sorted, the list does not depend on threads.
     fields = [f"{ident(name)}: {_SORTED.format(column) if name in lists else column}" for name, column in columns]
     select = f"seed.{ENTITY}, hash({{as_of: seed.{AS_OF}, {', '.join(fields)}}}) AS fingerprint"
-    return sealed(gather.query(all_seeds_sql(card.entity, gather, moment, where), select=select))
+    return sealed(gather.query(all_seeds_sql(card.entity, gather.rows, moment, where), select=select))
 
 
 def _result_sql(card: ModelCard, gather: Gather) -> str:
@@ -102,7 +102,7 @@ def score_argument(gather: Gather) -> str:
     """The score function's argument, within the select list of the gather query."""
     fields = ", ".join(f"{ident(name)}: {column}" for name, column in gather.qualified_columns().items())
     # The seeds of calls come in an order of their own in every run.
-    order = f"hash(seed.{ENTITY}, seed.{AS_OF})" if gather.per_call else "CAST(NULL AS UBIGINT)"
+    order = f"hash(seed.{ENTITY}, seed.{AS_OF})" if gather.rows.asking == "call" else "CAST(NULL AS UBIGINT)"
     return f"{{as_of: seed.{AS_OF}, seed_order: {order}, {fields}}}"
 
 

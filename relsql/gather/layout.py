@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from relsql.gather.node_inputs import NodeInputs, NumberInput
@@ -39,7 +40,7 @@ class Segment:
         return bool(self.inputs.text_columns)
 
 
-def segments(path: Path, inputs: dict[str, NodeInputs]) -> tuple[Segment, ...]:
+def segments(path: Path, inputs: Mapping[str, NodeInputs]) -> tuple[Segment, ...]:
     """The segments of a path's rows: the row's own table first, then its lookups in order."""
     own = inputs[path.table]
     if path.data_age:
@@ -52,7 +53,7 @@ def counts_name(path_name: str) -> str:
     return f"{path_name}__counts"
 
 
-def layouts_of(paths: tuple[Path, ...], inputs: dict[str, NodeInputs]) -> tuple[BlockLayout, ...]:
+def layouts_of(paths: tuple[Path, ...], inputs: Mapping[str, NodeInputs]) -> tuple[BlockLayout, ...]:
     """The block layouts of planned paths."""
     return tuple(
         BlockLayout(

@@ -13,14 +13,16 @@ Scoring asks for the message of a hub's rows in place of the rows, so that the n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from relsql.gather.latest_rows import AS_OF, NEWEST, SEED, Latest, LatestRows
+from relsql.gather.latest_rows import AS_OF, NEWEST, SEED, Asking, Latest, LatestRows
 from relsql.gather.layout import DATA_AGE, counts_name, segments
 from relsql.gather.lookups import pointed_name, readers_of, seen_join_sql, seen_sql
 from relsql.gather.node_inputs import NodeInputs, NumberInput, category_sql, number_sql, text_sql
 from relsql.gather.paths import Path
-from relsql.gather.ranking import columns_of, counts_sql
+from relsql.gather.ranking import Ctes, columns_of, counts_sql
+from relsql.gather.row_plan import RowPlan
+from relsql.schema.indexes import Indexed
 from relsql.schema.tables import Link, Table
 from relsql.schema.times import age_sql, as_timestamp_sql, time_sql
 from relsql.schema.visibility import and_visible_sql, visible_time_sql
@@ -31,29 +33,45 @@ TOLD_BY_CODES = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Gather(LatestRows):
+class Gather:
     """Builds the gather query of one model.
 
     Attributes:
+        rows: which rows are read.
         text_function: name of the function VARCHAR -> INTEGER that numbers row texts.
         coded_texts: a row whose category codes tell its text has `TOLD_BY_CODES` in place of the text's number.
         message_functions: by path that is shared, name of the function STRUCT(hub, rows, counts) -> message: the path's
             column is then the message of the seed's hub in place of the hub's rows. `hub` tells hubs and moments apart.
     """
 
+    rows: LatestRows
     text_function: str
     coded_texts: bool = field(default=False, kw_only=True)
     message_functions: Mapping[str, str] = field(default_factory=dict, kw_only=True)
 
+    @property
+    def plan(self) -> RowPlan:
+        """What is read."""
+        return self.rows.plan
+
+    def asked_by(self, asking: Asking, *, indexed: Indexed = frozenset(), delayed: bool = False) -> Gather:
+        """The same rows for somebody else, see `LatestRows`."""
+        return replace(self, rows=replace(self.rows, asking=asking, indexed=indexed, delayed=delayed))
+
+    def query(self, seed_sql: str, select: str | None = None) -> str:
+        """The whole query, see `LatestRows.query`."""
+        return self.rows.query(self, seed_sql, select)
+
     def qualified_columns(self) -> dict[str, str]:
         """The gathered columns as expressions within `query`'s select list."""
-        return {name: f"{ident(path.name)}.{ident(name)}" for path in self.paths for name in self._columns_of(path)}
+        return {name: f"{ident(path.name)}.{ident(name)}" for path in self.plan.paths for name in self.names(path)}
 
-    def _columns_of(self, path: Path) -> list[str]:
+    def names(self, path: Path) -> list[str]:
+        """The path's list and, beside a list of several rows, its counts; or its message."""
         with_counts = path.counted and path.name not in self.message_functions
         return [path.name, counts_name(path.name)] if with_counts else [path.name]
 
-    def _column_ctes(self, path: Path, latest: Latest) -> list[tuple[str, str]]:
+    def ctes_of(self, path: Path, latest: Latest) -> Ctes:
         """The CTEs that end with the path's own: its columns for every seed."""
         if not path.counted:
             return [(ident(path.name), self._single_sql(path))]
@@ -61,9 +79,12 @@ class Gather(LatestRows):
             listed = self._listed_sql(path, latest.ranked) if latest.ranked else self._rows_sql(path, latest)
             return [(ident(path.name), listed)]
         rows = f"{path.name}__rows"
-        return [(rows, self._rows_sql(path, latest)), (ident(path.name), self._spread_sql(path, *latest.hub, rows))]
+        return [
+            (rows, self._rows_sql(path, latest)),
+            (ident(path.name), self.rows.spread_sql(self.names(path), *latest.hub, rows)),
+        ]
 
-    def _single_ctes(self, path: Path, latest: str) -> list[tuple[str, str]]:
+    def single_ctes(self, path: Path, latest: str) -> Ctes:
         """None: `_single_sql` reads the row by itself."""
         return []
 
@@ -72,8 +93,8 @@ class Gather(LatestRows):
         struct = self._row_struct(path, "r", "1", f"self.{AS_OF}")
         return (
             f"SELECT self.{SEED}, list({struct}) AS {ident(path.name)}\n"
-            f"{self._single_from(path)}\n"
-            f"{self._newest_join(path, 'self')}{self._lookup_joins(path, 'r', 'self')}"
+            f"{self.rows.single_from(path)}\n"
+            f"{self.rows.newest_join(path, 'self')}{self._lookup_joins(path, 'r', 'self')}"
             f"GROUP BY self.{SEED}"
         )
 
@@ -82,12 +103,12 @@ class Gather(LatestRows):
         latest = f"{ranked}.rank <= {path.fanout}"
         as_of = f"{ranked}.{AS_OF}"
         struct = self._row_struct(path, f"{ranked}.r", f"{ranked}.rank", as_of)
-        counts = counts_sql(path, self._table(path.table), f"{ranked}.r", as_of)
+        counts = counts_sql(path, self.plan.table(path.table), f"{ranked}.r", as_of)
         # FILTER by itself would not keep DuckDB from making the struct of every row. Every group meets HAVING, which
         # lets DuckDB expect fewer lists than seeds: it then scores seeds as it reads them, 2,048 at a time on all
         # threads, and not lists as the aggregate gives them away, by fewer and sometimes on one thread. The seeds of
         # calls come out of an aggregate too, and in no fixed parts: there the lists are the better source.
-        having = "" if self.per_call else "\nHAVING count(*) > 0"
+        having = "" if self.rows.asking == "call" else "\nHAVING count(*) > 0"
         return (
             f"SELECT {ranked}.{SEED},\n"
             f"    list(CASE WHEN {latest} THEN {struct} END) FILTER (WHERE {latest}) AS {ident(path.name)},\n"
@@ -122,13 +143,13 @@ class Gather(LatestRows):
         """Joins of the rows that a path's rows point at, one line each."""
         joins = ""
         for i, link in enumerate(path.lookups):
-            parent = self._table(link.parent)
-            relation, keys = self.source(parent), [ident(column) for column in link.parent_columns]
-            visible = self._visible(parent, f"p{i}", source)
+            parent = self.plan.table(link.parent)
+            relation, keys = self.rows.source(parent), [ident(column) for column in link.parent_columns]
+            visible = self.rows.visible(parent, f"p{i}", source)
             if self._is_read_once(path, link):
                 relation = ident(pointed_name(parent, link.parent_columns) + " inputs")
                 keys = [f"k{n}" for n in range(len(keys))]
-                seen = visible_time_sql(f"p{i}.time", f"{source}.{self._end}")
+                seen = visible_time_sql(f"p{i}.time", f"{source}.{self.rows.end}")
                 visible = f" AND {seen}" if parent.time_column else ""
             pairs = zip(link.child_columns, keys, strict=True)
             match = " AND ".join(f"p{i}.{key} = {row}.{ident(c)}" for c, key in pairs)
@@ -140,35 +161,36 @@ class Gather(LatestRows):
 
         Texts take more time than the join that this costs, numbers and codes do not. A call would do it for itself.
         """
-        inputs = self.inputs[link.parent]
+        inputs = self.plan.inputs[link.parent]
         told_by_codes = self.coded_texts and bool(inputs.text_codes)
-        return path.counted and not self.per_call and bool(inputs.text_columns) and not told_by_codes
+        return path.counted and self.rows.asking != "call" and bool(inputs.text_columns) and not told_by_codes
 
-    def _common_ctes(self, found: Mapping[str, Latest]) -> list[tuple[str, str]]:
+    def common_ctes(self, found: Mapping[str, Latest]) -> Ctes:
         """What the network reads of the rows that rows of paths point at, if any of their readers may see them.
 
         The texts of others would get numbers, and be learned from in training.
         """
-        ctes: list[tuple[str, str]] = []
-        for (key, columns), readers in readers_of(self.paths).items():
+        ctes: Ctes = []
+        for (key, columns), readers in readers_of(self.plan.paths).items():
             pointing = [(found[path.name].rows, link) for path, link in readers if self._is_read_once(path, link)]
             if pointing:
-                table, name = self._table(key), pointed_name(self._table(key), columns)
-                seen, end = ident(name + " seen"), self._end if table.time_column else None
-                source = seen_join_sql(seen, self.source(table), columns)
+                table, name = self.plan.table(key), pointed_name(self.plan.table(key), columns)
+                seen, end = ident(name + " seen"), self.rows.end if table.time_column else None
+                source = seen_join_sql(seen, self.rows.source(table), columns)
                 source += and_visible_sql(table, "p", "seen.until")
                 ctes.append((seen, seen_sql(pointing, end=end)))
                 ctes.append((ident(name + " inputs"), self._inputs_sql(table, len(columns), source)))
         return ctes
 
-    def _needs_latest(self, path: Path) -> bool:
-        return LatestRows._needs_latest(self, path) or any(self._is_read_once(path, link) for link in path.lookups)
+    def needs_latest(self, path: Path) -> bool:
+        """True if rows that this path's rows point at are read once."""
+        return any(self._is_read_once(path, link) for link in path.lookups)
 
     def _inputs_sql(self, table: Table, keys: int, source: str) -> str:
         """Numbers n0, n1, ... of rows `p`, times d0, d1, ... in place of their ages, and codes c0, c1, ..."""
         columns = [f"seen.k{i}" for i in range(keys)]
         columns += [f"{time_sql(table, 'p')} AS time"] if table.time_column else []
-        inputs = self.inputs[table.key]
+        inputs = self.plan.inputs[table.key]
         for i, number in enumerate(inputs.numbers):
             if number.kind == "age":
                 columns.append(f"{as_timestamp_sql(table.column(number.column), 'p')} AS d{i}")
@@ -181,7 +203,7 @@ class Gather(LatestRows):
         """What the network reads of a row and of the rows that it points at, which `_lookup_joins` joins."""
         numbers: list[str] = []
         codes: list[str] = []
-        for i, segment in enumerate(segments(path, self.inputs)):
+        for i, segment in enumerate(segments(path, self.plan.inputs)):
             alias = f"p{i - 1}" if segment.link else row
             if segment.link and self._is_read_once(path, segment.link):
                 numbers.append(f"CAST({alias}.k0 IS NOT NULL AS FLOAT)")
@@ -202,7 +224,7 @@ class Gather(LatestRows):
     def _number_sql(self, inputs: NodeInputs, number: NumberInput, row: str, as_of: str) -> str:
         """A number of a row as FLOAT."""
         newest = age_sql(f"{NEWEST}.t", as_of)
-        value = newest if number == DATA_AGE else number_sql(self._table(inputs.table), number, row, as_of)
+        value = newest if number == DATA_AGE else number_sql(self.plan.table(inputs.table), number, row, as_of)
         return f"CAST({value} AS FLOAT)"
 
     def _codes(self, inputs: NodeInputs, row: str, present: str) -> list[str]:
@@ -210,7 +232,7 @@ class Gather(LatestRows):
         codes = [category_sql(category, row) for category in inputs.categories]
         if not inputs.text_columns:
             return codes
-        text = text_sql(self._table(inputs.table), inputs, row)
+        text = text_sql(self.plan.table(inputs.table), inputs, row)
         number = f"{self.text_function}({text if present == 'true' else f'CASE WHEN {present} THEN {text} END'})"
         if self.coded_texts and inputs.text_codes:
             told = " AND ".join(f"{codes[position]} > 0" for position in inputs.text_codes)

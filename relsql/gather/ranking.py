@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from relsql.gather.paths import Path
+from relsql.gather.row_plan import row_key
 from relsql.schema.tables import Link, Table
 from relsql.schema.times import time_sql
 from relsql.schema.visibility import and_visible_sql, asof_visible_sql, known_time_sql, since_sql
@@ -235,11 +236,6 @@ def _span_seconds(days: float) -> int:
 def struct_sql(table: Table, columns: Iterable[str]) -> str:
     """Columns of a row `r` as a struct."""
     return "{" + ", ".join(f"{ident(c)}: {_column(table, c)}" for c in columns) + "}"
-
-
-def row_key(table: Table) -> tuple[str, ...]:
-    """Columns that identify a row; without a primary key the position in storage does."""
-    return table.primary_key or ("rowid",)
 
 
 def _column(table: Table, name: str) -> str:

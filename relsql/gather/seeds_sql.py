@@ -13,43 +13,42 @@ from relsql.schema.visibility import opaque_sql, visible_sql
 from relsql.sql import ident
 
 
-def call_seed_sql(entity: Table, gather: LatestRows) -> str:
+def call_seed_sql(entity: Table, rows: LatestRows) -> str:
     """The seed of a call `f(id, as_of := ...)`; `_given` says whether there is an id."""
     key_type = entity.column(entity.primary_key[0]).type
     return (
         f"SELECT TRY_CAST(id AS {key_type}) AS {ENTITY}, id IS NOT NULL AS _given,\n"
-        f"    coalesce({as_timestamp('as_of')}, ({latest_sql(gather)})) AS {AS_OF}"
+        f"    coalesce({as_timestamp('as_of')}, ({latest_sql(rows)})) AS {AS_OF}"
     )
 
 
-def all_seeds_sql(entity: Table, gather: LatestRows, moment: str | None = None, where: str | None = None) -> str:
+def all_seeds_sql(entity: Table, rows: LatestRows, moment: str | None = None, where: str | None = None) -> str:
     """The seeds of all entities that are visible at one moment.
 
     Args:
         entity: the entity table.
-        gather: builder of the query that the seeds are for.
+        rows: which rows are read.
         moment: as_of as an expression of type TIMESTAMP; default: the macro's argument, or the latest event.
         where: a condition on `relsql_entity`, the entity's row: only these entities are gathered and scored. Outside
             of the seeds it would come too late.
     """
     key = f"relsql_entity.{ident(entity.primary_key[0])}"
-    moment = moment or f"coalesce({as_timestamp('as_of')}, ({latest_sql(gather)}))"
+    moment = moment or f"coalesce({as_timestamp('as_of')}, ({latest_sql(rows)}))"
     conditions = [f"{key} IS NOT NULL"]
     if entity.time_column:
         # Of a bare comparison of two relations DuckDB expects that hardly any row meets it, and plans joins for that.
         conditions.append(opaque_sql(visible_sql(entity, "relsql_entity", f"relsql_time.{AS_OF}")))
     return (
         f"SELECT {key} AS {ENTITY}, relsql_time.{AS_OF}\n"
-        f"FROM {gather.source(entity)} relsql_entity,\n"
+        f"FROM {rows.source(entity)} relsql_entity,\n"
         f"    (SELECT {moment} AS {AS_OF}) relsql_time\n"
         f"WHERE {' AND '.join([*conditions, *([where] if where else [])])}"
     )
 
 
-def latest_sql(gather: LatestRows) -> str:
+def latest_sql(rows: LatestRows) -> str:
     """The time of the latest event in the tables that are read; some time when none of them has one."""
-    tables = [gather.schema.table(key) for key in gather.inputs]
-    return f"SELECT coalesce(({latest_event_sql(tables, gather.source)}), TIMESTAMP '1970-01-01')"
+    return f"SELECT coalesce(({latest_event_sql(rows.plan.tables(), rows.source)}), TIMESTAMP '1970-01-01')"
 
 
 def as_timestamp(argument: str) -> str:

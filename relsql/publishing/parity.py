@@ -102,7 +102,7 @@ def measure_parity(
 def _seeds_sql(catalog: str, card: ModelCard) -> str:
     """Some entities, by a hash of their keys, at each of the moments."""
     key = f"e.{ident(card.entity.primary_key[0])}"
-    moments = [literal(card.trained_until), f"({latest_sql(card.gather(catalog))})"]
+    moments = [literal(card.trained_until), f"({latest_sql(card.gather(catalog).rows)})"]
     moments += [literal(card.task.test_timestamp)] if card.task.test_timestamp else []
     return (
         f"SELECT DISTINCT {ENTITY}, {AS_OF}\n"

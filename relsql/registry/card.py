@@ -8,9 +8,11 @@ from functools import cached_property
 
 import msgspec
 
+from relsql.gather.latest_rows import LatestRows
 from relsql.gather.node_inputs import NodeInputs
 from relsql.gather.paths import Path
 from relsql.gather.query import Gather
+from relsql.gather.row_plan import RowPlan
 from relsql.registry.function_names import encode_name
 from relsql.schema.tables import Schema, Table
 from relsql.tasks.regime import Regime
@@ -118,6 +120,11 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
         return self.schema.table(self.task.entity_table)
 
     @property
+    def rows(self) -> RowPlan:
+        """What the model reads."""
+        return RowPlan(self.schema, self.paths, self.inputs)
+
+    @property
     def message_functions(self) -> dict[str, str]:
         """Names of the SQL functions that turn the rows of hubs into messages, by path."""
         return {
@@ -126,15 +133,8 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
 
     def gather(self, catalog: str) -> Gather:
         """The scoring query's builder for the database attached as `catalog`."""
-        return Gather(
-            catalog,
-            self.schema,
-            self.paths,
-            self.inputs,
-            self.text_function,
-            coded_texts=True,
-            message_functions=self.message_functions,
-        )
+        rows = LatestRows(self.rows, catalog)
+        return Gather(rows, self.text_function, coded_texts=True, message_functions=self.message_functions)
 
     def to_json(self) -> str:
         """The card as JSON text, keys in a fixed order."""

@@ -199,7 +199,7 @@ def _start_changed(con: duckdb.DuckDBPyConnection, catalog: str, former: ScoreJo
 def _new_job(con: duckdb.DuckDBPyConnection, catalog: str, request: _Request, name: str | None = None) -> ScoreJob:
     """The job that is asked for, with as_of and the ranges of its chunks settled."""
     card, chunk_rows = request.card, request.chunk_rows or CHUNK_ROWS
-    as_of = request.as_of or _text(con, f"({latest_sql(card.gather(catalog))})")
+    as_of = request.as_of or _text(con, f"({latest_sql(card.gather(catalog).rows)})")
     key = ident(card.entity.primary_key[0])
     numbered = (
         f"SELECT {key} AS key, row_number() OVER (ORDER BY {key} ASC) - 1 AS position "

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from relsql.errors import TrainingError
 from relsql.gather.blocks import SeedSet
+from relsql.gather.latest_rows import LatestRows
 from relsql.gather.query import Gather
 from relsql.tasks.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.labels import label_table
@@ -74,7 +75,7 @@ def gather_labels(
     function = f"relsql_text_{run.run_id}"
     create_arrow_function(con, function, texts.ids, ["VARCHAR"], "INTEGER")
     try:
-        gather = Gather(catalog, plan.schema, plan.paths, plan.inputs, function)
+        gather = Gather(LatestRows(plan.rows, catalog), function)
         seeds: dict[str, SeedSet] = {}
         for split, table in labels.items():
             done = sum(len(other) for other in seeds.values())

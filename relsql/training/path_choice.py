@@ -19,10 +19,12 @@ import pyarrow as pa
 import pyarrow.compute
 
 from relsql.gather.blocks import Block
+from relsql.gather.latest_rows import LatestRows
 from relsql.gather.layout import BlockLayout, layouts_of
 from relsql.gather.node_inputs import NodeInputs
 from relsql.gather.paths import Path
 from relsql.gather.query import Gather
+from relsql.gather.row_plan import RowPlan
 from relsql.schema.tables import Schema
 from relsql.tasks.labels import label_table
 from relsql.tasks.task import Task
@@ -135,7 +137,9 @@ def _screen(
         read = sorted({0, *some}.union(*(_walked_through(candidates, i) for i in some)))
         paths = tuple(candidates[i] for i in read)
         layouts = layouts_of(paths, plain)
-        seeds = gather_seeds(con, Gather(catalog, schema, paths, plain, "no_texts_are_read"), layouts, labels)
+        seeds = gather_seeds(
+            con, Gather(LatestRows(RowPlan(schema, paths, plain), catalog), "no_texts_are_read"), layouts, labels
+        )
         for i in some:
             at = read.index(i)
             block = seeds.blocks[at]

@@ -10,6 +10,7 @@ from relsql.errors import SchemaError, TaskError
 from relsql.gather.layout import BlockLayout, layouts_of
 from relsql.gather.node_inputs import NodeInputs, fit_node_inputs
 from relsql.gather.paths import DEFAULT_FANOUT, MAX_PATHS, Path, candidate_paths, require_row_keys
+from relsql.gather.row_plan import RowPlan
 from relsql.schema.checks import check_schema
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema, used_schema
@@ -33,6 +34,11 @@ class Plan:
     inputs: dict[str, NodeInputs]
     layouts: tuple[BlockLayout, ...]
     left_out: tuple[PathEvidence, ...] = ()
+
+    @property
+    def rows(self) -> RowPlan:
+        """The rows that are read."""
+        return RowPlan(self.schema, self.paths, self.inputs)
 
 
 def make_plan(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import duckdb
 import numpy as np
@@ -60,8 +59,9 @@ def _gather_part(
     con.register(_SEEDS, labels.append_column("position", positions))
     try:
         many_moments = pa.compute.count_distinct(labels.column("as_of")).as_py() > FEW_MOMENTS
-        gather = replace(gather, delayed="until" in labels.column_names, many_moments=many_moments)
-        until = f"s.until AS {UNTIL}, " if gather.delayed else ""
+        delayed = "until" in labels.column_names
+        gather = gather.asked_by("moments" if many_moments else "batch", delayed=delayed)
+        until = f"s.until AS {UNTIL}, " if delayed else ""
         seed = f"SELECT s.entity AS {ENTITY}, s.as_of AS {AS_OF}, {until}s.position AS _position FROM {_SEEDS} s"
         select = ", ".join(["seed._position", *gather.qualified_columns().values()])
         gathered = con.sql(sealed(gather.query(seed, select))).to_arrow_table()

@@ -14,6 +14,7 @@ import torch
 from exporters.modules import score_blocks
 from exporters.sql import SqlModel
 from exporters.sql_weights import logarithmic_columns, weights_table
+from relsql.database.sealed import sealed
 from relsql.gather.blocks import SeedSet, as_of_days, decode_blocks, existing_seeds
 from relsql.gather.layout import layouts_of
 from relsql.gather.query import Gather
@@ -70,12 +71,13 @@ def sql_scores(
         name="m",
         version=1,
         identity="0",
-        schema=gather.schema,
-        paths=gather.paths,
-        inputs=gather.inputs,
+        schema=gather.plan.schema,
+        paths=gather.plan.paths,
+        inputs=gather.plan.inputs,
+        rows=gather.plan,
         channels=network.config.channels,
         windows=network.config.windows,
-        entity=gather.schema.table(gather.paths[0].table),
+        entity=gather.plan.entity,
         task=SimpleNamespace(is_classification=head.classification),
         stale_after_days=1.5,
     )
@@ -90,7 +92,7 @@ def sql_scores(
     con.execute(f"CREATE VIEW relsql.{table_name('0')} AS {embeddings}")
     for name, query in model.views():
         con.execute(f"CREATE VIEW relsql.{ident(name)} AS {query}")
-    for statement in model.text_statements():
+    for statement in model.text_statements(sealed):
         con.execute(statement)
     con.execute(f"CREATE MACRO f(id, as_of := NULL) AS {model.call_sql()}")
     query = f"SELECT _entity, _as_of, f(_entity, as_of := _as_of) FROM ({seeds_sql(ALL_SEEDS, 'INTEGER')})"
@@ -105,7 +107,7 @@ def compare(database: Database, entity: str, fanout: int, *, data_age: bool, cla
         gather = planned(con, database, CATALOG, entity, fanout, data_age=data_age)
         torch.manual_seed(fanout)
         config = NetworkConfig(channels=4, text_widths=(WIDTH,), windows=(1, 2))
-        network = GraphNetwork(layouts_of(gather.paths, gather.inputs), config)
+        network = GraphNetwork(layouts_of(gather.plan.paths, gather.plan.inputs), config)
         head = Head(config, classification=classification)
         for norm in (module for module in network.modules() if isinstance(module, torch.nn.LayerNorm)):
             # Of either sign, and one that leaves nothing but the bias.

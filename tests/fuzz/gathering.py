@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from relsql.database.sealed import sealed
-from relsql.gather.latest_rows import AS_OF, ENTITY
+from relsql.gather.latest_rows import AS_OF, ENTITY, LatestRows
 from relsql.gather.query import Gather
 from relsql.gather.seeds_sql import all_seeds_sql, call_seed_sql
 from relsql.sql import ident, literal
@@ -40,16 +40,16 @@ class Routes:
         self.entity = plan.schema.table(plan.task.entity_table)
         self.source = self.entity.sql(catalog)
         self.key = ident(self.entity.primary_key[0])
-        self.gather = Gather(catalog, plan.schema, plan.paths, plan.inputs, TEXT_FUNCTION)
+        self.gather = Gather(LatestRows(plan.rows, catalog), TEXT_FUNCTION)
         create_arrow_function(con, TEXT_FUNCTION, _text_number, ["VARCHAR"], "INTEGER")
 
     def queries(self, moments: list[datetime.datetime]) -> dict[str, str]:
         """The query of each route; those of calls are the body of a macro."""
         indexed = frozenset(
-            (key, column) for key, table in self.gather.schema.tables.items() for column in table.column_names
+            (key, column) for key, table in self.gather.plan.schema.tables.items() for column in table.column_names
         )
-        many = replace(self.gather, many_moments=True)
-        call = replace(self.gather, per_call=True)
+        many = self.gather.asked_by("moments")
+        call = self.gather.asked_by("call")
         queries = {
             "all": self.gather.query(self._seeds(moments)),
             "many moments": many.query(self._seeds(moments)),
@@ -67,7 +67,7 @@ class Routes:
         found = {}
         for route, query in self.queries(moments).items():
             if not route.startswith("call"):
-                columns = ", ".join(f"{ident(name)}" for name in self.gather.columns())
+                columns = ", ".join(f"{ident(name)}" for name in self.gather.qualified_columns())
                 found[route] = self._rows(f"SELECT {_ENTITY}, {AS_OF}, {columns} FROM ({query})")
                 continue
             self._create_call(query)

@@ -121,9 +121,9 @@ def read_contents(path: Path) -> Contents:
 def _read_models(con: duckdb.DuckDBPyConnection, catalog: str, found: Contents) -> dict[str, str]:
     """Models, their cards and their scores; returns the versions by the digest that names their tables."""
     from relsql.errors import RelsqlError
+    from relsql.registry.function_names import predict_name
     from relsql.registry.models import read_artifacts, read_card, read_models
     from udfs.attach import attach
-    from udfs.macros import predict_name
 
     names, active = {}, []
     for model in read_models(con, catalog):

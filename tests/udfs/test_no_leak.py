@@ -135,7 +135,9 @@ def gathered(con: Connection, as_of: str) -> list[Any]:
     catalog = current_catalog(con)
     gather = replace(read_card(con, catalog, "churn", 1).gather(catalog), message_functions={}, coded_texts=False)
     # Also what models of the frozen regime read: how far the data lag behind.
-    gather = replace(gather, paths=(replace(gather.paths[0], data_age=True), *gather.paths[1:]))
+    entity, *others = gather.plan.paths
+    plan = replace(gather.plan, paths=(replace(entity, data_age=True), *others))
+    gather = replace(gather, rows=replace(gather.rows, plan=plan))
     seeds = f"SELECT i::BIGINT AS _entity, {as_of} AS _as_of FROM {IDS}"
     rows = con.execute(gather.query(seeds) + "\nORDER BY seed._entity").fetchall()
     # The lists are in no order.

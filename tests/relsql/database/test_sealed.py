@@ -20,10 +20,12 @@ from exporters.sql_weights import logarithmic_columns, weights_table
 from relsql.database.names import current_catalog
 from relsql.database.sealed import function_names, sealed, sealed_expression
 from relsql.database.syntax_tree import NotOneSelectError
+from relsql.gather.latest_rows import LatestRows
 from relsql.gather.layout import layouts_of
 from relsql.gather.node_inputs import fit_node_inputs
 from relsql.gather.paths import plan_paths
 from relsql.gather.query import Gather
+from relsql.gather.row_plan import RowPlan
 from relsql.gather.row_texts import row_text_queries
 from relsql.gather.seeds_sql import all_seeds_sql
 from relsql.publishing.publish import publish
@@ -108,7 +110,7 @@ def generated_queries(con: duckdb.DuckDBPyConnection) -> list[str]:
     card = active_card(con, catalog, "churn")
     weights = weights_table(*load_modules(card, read_artifacts(con, catalog, card)))
     model = SqlModel(card, logarithmic_columns(weights))
-    gather = replace(card.gather(catalog), message_functions={}, many_moments=True)
+    gather = replace(card.gather(catalog), message_functions={}).asked_by("moments")
     return [
         batch_sql(card, catalog, moment=MOMENT),
         f"SELECT {scalar_sql(card, catalog)}",
@@ -220,7 +222,7 @@ def test_a_collation_that_mixes_up_text_keys_is_an_error(con: duckdb.DuckDBPyCon
     until = datetime.datetime(2022, 6, 1)
     paths = plan_paths(con, catalog, schema, "people")
     inputs = {key: fit_node_inputs(con, catalog, schema, key, until=until) for key in schema.tables}
-    gather = Gather(catalog, schema, paths, inputs, "hash")
+    gather = Gather(LatestRows(RowPlan(schema, paths, inputs), catalog), "hash")
     query = sealed(gather.query(all_seeds_sql(schema.table("people"), gather, MOMENT), "_entity, len(visits)"))
     assert sorted(con.execute(query).fetchall()) == [("A", 2), ("a", 1)]
     con.execute("SET default_collation = 'NOCASE'")

@@ -8,9 +8,11 @@ from typing import Any
 import duckdb
 import pytest
 
+from relsql.gather.latest_rows import LatestRows
 from relsql.gather.node_inputs import MIN_CATEGORY_ROWS, NodeInputs, fit_node_inputs
 from relsql.gather.paths import plan_paths
 from relsql.gather.query import Gather
+from relsql.gather.row_plan import RowPlan
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema, Table
 
@@ -27,7 +29,8 @@ def gather_row(con: duckdb.DuckDBPyConnection, inputs: NodeInputs, as_of: str) -
     """What is gathered of the row with id 1 in table t."""
     con.execute(TEXT_LENGTH)
     schema = read_schema(con, "memory")
-    gather = Gather("memory", schema, plan_paths(con, "memory", schema, "t"), {"t": inputs}, "text_length")
+    plan = RowPlan(schema, plan_paths(con, "memory", schema, "t"), {"t": inputs})
+    gather = Gather(LatestRows(plan, "memory"), "text_length")
     query = gather.query(f"SELECT 1 AS _entity, CAST({as_of} AS TIMESTAMP) AS _as_of")
     [(_, _, [row])] = con.execute(query).fetchall()
     return dict(row)
@@ -155,7 +158,8 @@ def test_visibility_by_type_of_the_time_column(
     plain = read_schema(con, "memory")
     schema = Schema({"t": replace(plain.table("t"), time_column="time")})
     inputs = fit_node_inputs(con, "memory", schema, "t", until=UNTIL)
-    gather = Gather("memory", schema, plan_paths(con, "memory", schema, "t"), {"t": inputs}, "text_length")
+    plan = RowPlan(schema, plan_paths(con, "memory", schema, "t"), {"t": inputs})
+    gather = Gather(LatestRows(plan, "memory"), "text_length")
     query = gather.query("SELECT 1 AS _entity, TIMESTAMP '2020-01-03' AS _as_of")
     [(_, _, found)] = con.execute(query).fetchall()
     assert (found is not None) == visible

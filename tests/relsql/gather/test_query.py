@@ -14,9 +14,11 @@ import pyarrow as pa
 import pytest
 
 from relsql.database.connections import use_catalog
+from relsql.gather.latest_rows import LatestRows
 from relsql.gather.node_inputs import CategoryInput, NodeInputs, NumberInput
 from relsql.gather.paths import plan_paths
 from relsql.gather.query import Gather
+from relsql.gather.row_plan import RowPlan
 from relsql.schema.indexes import Indexed
 from relsql.schema.tables import Column, Link, Schema, Table
 from relsql.schema.times import event_times_sql, latest_event_sql
@@ -55,26 +57,30 @@ def seeds_sql(seeds: list[Seed], key_type: str) -> str:
 
 def run(con: duckdb.DuckDBPyConnection, gather: Gather, seeds: list[Seed]) -> dict[Seed, Answer]:
     con.execute(TEXT_LENGTH)
-    entity = gather.schema.table(gather.paths[0].table)
+    entity = gather.plan.schema.table(gather.plan.paths[0].table)
     key_type = entity.column(entity.primary_key[0]).type
     rows = con.execute(gather.query(seeds_sql(seeds, key_type))).fetchall()
     assert len(rows) == len(seeds)
     return {(row[0], row[1]): answer(gather, row[2:]) for row in rows}
 
 
+def in_catalog(gather: Gather, catalog: str) -> Gather:
+    return replace(gather, rows=replace(gather.rows, catalog=catalog))
+
+
 def run_delayed(con: duckdb.DuckDBPyConnection, gather: Gather, seeds: list[Delayed]) -> dict[Delayed, Answer]:
     con.execute(TEXT_LENGTH)
     values = ", ".join(f"({', '.join(map(literal, seed))})" for seed in seeds)
     seed = f"SELECT * FROM (VALUES {values}) seeds(_entity, _as_of, _until)"
-    rows = con.execute(replace(gather, delayed=True).query(seed)).fetchall()
+    rows = con.execute(gather.asked_by(gather.rows.asking, delayed=True).query(seed)).fetchall()
     assert len(rows) == len(seeds)
     return {(row[0], row[1], row[2]): answer(gather, row[3:]) for row in rows}
 
 
 def answer(gather: Gather, values: tuple[Any, ...]) -> Answer:
-    found = dict(zip(gather.columns(), values, strict=True))
+    found = dict(zip(gather.qualified_columns(), values, strict=True))
     counts = {name: value and tuple(value.values()) for name, value in found.items() if "__" in name}
-    return {path.name: gathered(found[path.name]) for path in gather.paths} | counts
+    return {path.name: gathered(found[path.name]) for path in gather.plan.paths} | counts
 
 
 def inputs_of(schema: Schema) -> dict[str, NodeInputs]:
@@ -100,7 +106,7 @@ def planned(
 ) -> Gather:
     paths = plan_paths(con, catalog, database.schema, entity, fanout=fanout, horizon_days=horizon)
     paths = (replace(paths[0], data_age=data_age), *paths[1:])
-    return Gather(catalog, database.schema, paths, inputs_of(database.schema), "text_length")
+    return Gather(LatestRows(RowPlan(database.schema, paths, inputs_of(database.schema)), catalog), "text_length")
 
 
 # Random databases.
@@ -199,15 +205,15 @@ def test_random_databases_give_what_the_reference_gives(
         database.create(con, "da\"ta' base")
         database.create(con, "reversed", reverse_keyed=True)
         gather = planned(con, database, "da\"ta' base", entity, fanout, horizon, data_age=data_age)
-        gather = replace(gather, many_moments=many_moments)
+        gather = gather.asked_by("moments" if many_moments else "batch")
         found = run(con, gather, ALL_SEEDS)
-        reference = Reference(database, gather.paths, gather.inputs)
+        reference = Reference(database, gather.plan.paths, gather.plan.inputs)
         for seed in ALL_SEEDS:
-            assert found[seed] == reference.gather(seed), (seed, [p.describe() for p in gather.paths])
+            assert found[seed] == reference.gather(seed), (seed, [p.describe() for p in gather.plan.paths])
         # The answer does not depend on where rows lie, as long as they have a key.
-        assert run(con, replace(gather, catalog="reversed"), ALL_SEEDS) == found
+        assert run(con, in_catalog(gather, "reversed"), ALL_SEEDS) == found
         # Nor does it in a call, which finds rows in a way of its own.
-        call = replace(gather, per_call=True, many_moments=False)
+        call = gather.asked_by("call")
         for seed in ALL_SEEDS[3::4]:
             assert run(con, call, [seed]) == {seed: found[seed]}
 
@@ -218,12 +224,13 @@ def test_delayed_seeds_see_the_database_as_it_was(drawn: tuple[Database, str], m
     database, entity = drawn
     with duckdb.connect() as con:
         database.create(con, "whole")
-        gather = replace(planned(con, database, "whole", entity, 2, data_age=True), many_moments=many_moments)
+        gather = planned(con, database, "whole", entity, 2, data_age=True)
+        gather = gather.asked_by("moments" if many_moments else "batch")
         found = run_delayed(con, gather, ALL_DELAYED)
         for i, until in enumerate(AS_OFS):
             database.ended(until).create(con, f"ended {i}")
             asked = [seed for seed in ALL_SEEDS if until <= seed[1]]
-            expected = run(con, replace(gather, catalog=f"ended {i}"), asked)
+            expected = run(con, in_catalog(gather, f"ended {i}"), asked)
             assert {seed: found[(*seed, until)] for seed in asked} == expected
 
 
@@ -284,20 +291,27 @@ def shop_gather(con: duckdb.DuckDBPyConnection) -> Gather:
 
 
 def test_every_kind_of_path_is_planned_and_right(con: duckdb.DuckDBPyConnection, shop_gather: Gather) -> None:
-    assert {p.kind for p in shop_gather.paths} == {"entity", "parents", "siblings", "children", "grandchildren", "hub"}
-    reference = Reference(shop(), shop_gather.paths, shop_gather.inputs)
+    assert {p.kind for p in shop_gather.plan.paths} == {
+        "entity",
+        "parents",
+        "siblings",
+        "children",
+        "grandchildren",
+        "hub",
+    }
+    reference = Reference(shop(), shop_gather.plan.paths, shop_gather.plan.inputs)
     found = run(con, shop_gather, ALL_SEEDS)
     assert all(found[seed] == reference.gather(seed) for seed in ALL_SEEDS)
     rows_of_kind = Counter[str]()
     for answer in found.values():
-        for path in shop_gather.paths:
+        for path in shop_gather.plan.paths:
             rows_of_kind[path.kind] += answer[path.name].total()
     assert min(rows_of_kind.values()) > 0
 
 
 def test_counts_go_beyond_the_fanout_and_end_at_their_span(con: duckdb.DuckDBPyConnection, shop_gather: Gather) -> None:
     # Customer 0 has orders 0, 3, 6 and 9, all at DAYS[0]; customer 1 has four at DAYS[1].
-    [orders] = [p for p in shop_gather.paths if p.kind == "children"]
+    [orders] = [p for p in shop_gather.plan.paths if p.kind == "children"]
     assert (orders.fanout, orders.count_days) == (3, (1.0, 4.0, 16.0))
     asked: list[Seed] = [(0, DAYS[0]), (0, DAYS[1] - MICROSECOND), (0, DAYS[1]), (0, DAYS[3])]
     found = run(con, shop_gather, asked)
@@ -320,10 +334,10 @@ def test_rows_without_time_are_counted_in_all_only(con: duckdb.DuckDBPyConnectio
 
 def test_rows_at_as_of_are_seen_and_later_ones_never(con: duckdb.DuckDBPyConnection, shop_gather: Gather) -> None:
     ages = [
-        row[1][1 + next(i for i, n in enumerate(shop_gather.inputs[path.table].numbers) if n.kind == "age")]
+        row[1][1 + next(i for i, n in enumerate(shop_gather.plan.inputs[path.table].numbers) if n.kind == "age")]
         for answer in run(con, shop_gather, ALL_SEEDS).values()
-        for path in shop_gather.paths
-        if shop_gather.schema.table(path.table).time_column
+        for path in shop_gather.plan.paths
+        if shop_gather.plan.schema.table(path.table).time_column
         for row in answer[path.name]
     ]
     assert min(age for age in ages if age is not None) == 0.0
@@ -376,7 +390,8 @@ def test_texts_that_no_seed_may_see_get_no_number(con: duckdb.DuckDBPyConnection
         return pa.array([1] * len(column), pa.int32())
 
     create_arrow_function(con, "number", number, ["VARCHAR"], "INTEGER")
-    gather = replace(planned(con, database, "d", "people", 2), text_function="number", many_moments=many_moments)
+    gather = replace(planned(con, database, "d", "people", 2), text_function="number")
+    gather = gather.asked_by("moments" if many_moments else "batch")
     numbered = {}
     for day in DAYS[1:3]:
         texts.clear()
@@ -405,7 +420,7 @@ def test_siblings_follow_the_hub_not_the_column_that_points_at_it(con: duckdb.Du
     database = Database(Schema({t.key: t for t in tables}, links), rows)
     database.create(con, "d")
     gather = planned(con, database, "d", "drivers", 2)
-    siblings = next(p for p in gather.paths if p.kind == "siblings").name
+    siblings = next(p for p in gather.plan.paths if p.kind == "siblings").name
     found = run(con, gather, [(1, DAYS[1]), (2, DAYS[1])])
     assert [row[1][2] for row in found[1, DAYS[1]][siblings]] == [70.0]
     assert not found[2, DAYS[1]][siblings]  # code 7 dangles, though a team has id 7
@@ -417,7 +432,7 @@ def test_tables_named_like_ctes_parameters_and_each_other(con: duckdb.DuckDBPyCo
     database = shop(**names)
     database.create(con, "d")
     gather = planned(con, database, "d", "self", 3)
-    reference = Reference(database, gather.paths, gather.inputs)
+    reference = Reference(database, gather.plan.paths, gather.plan.inputs)
     found = run(con, gather, ALL_SEEDS)
     assert all(found[seed] == reference.gather(seed) for seed in ALL_SEEDS)
 
@@ -432,7 +447,7 @@ def test_no_seeds_give_no_rows(con: duckdb.DuckDBPyConnection, shop_gather: Gath
 def test_null_and_unknown_entities_give_one_row_of_nulls(con: duckdb.DuckDBPyConnection, shop_gather: Gather) -> None:
     for key in (None, 98):
         rows = con.execute(shop_gather.query(seeds_sql([(key, DAYS[3])], "INTEGER"))).fetchall()
-        assert rows == [(key, DAYS[3], *[None] * len(shop_gather.columns()))]
+        assert rows == [(key, DAYS[3], *[None] * len(shop_gather.qualified_columns()))]
 
 
 def test_empty_tables_give_no_rows(con: duckdb.DuckDBPyConnection) -> None:
@@ -469,8 +484,8 @@ def test_tables_of_the_current_database_are_not_read(con: duckdb.DuckDBPyConnect
     use_catalog(con, "other")
     assert run(con, shop_gather, ALL_SEEDS) == whole
     shop().create(con, "renamed")
-    assert run(con, replace(shop_gather, catalog="renamed"), ALL_SEEDS) == whole
-    assert run(con, replace(shop_gather, catalog="other"), ALL_SEEDS) != whole
+    assert run(con, in_catalog(shop_gather, "renamed"), ALL_SEEDS) == whole
+    assert run(con, in_catalog(shop_gather, "other"), ALL_SEEDS) != whole
 
 
 # The same query as a correlated scalar macro.
@@ -483,7 +498,7 @@ INNER_NAMES = (
 
 def every_column(gather: Gather) -> Indexed:
     """All columns: the SQL is then as if each had an index."""
-    return frozenset((key, column.name) for key, table in gather.schema.tables.items() for column in table.columns)
+    return frozenset((key, column.name) for key, table in gather.plan.schema.tables.items() for column in table.columns)
 
 
 def order_independent(name: str, column: str) -> str:
@@ -498,7 +513,7 @@ def macro(con: duckdb.DuckDBPyConnection, shop_gather: Gather) -> dict[tuple[int
     """Macro `f(id, as_of)`, and what the batch form answers for each seed."""
     texts = [order_independent(name, column) for name, column in shop_gather.qualified_columns().items()]
     select = f"concat_ws('|', {', '.join(texts)})"
-    call = replace(shop_gather, per_call=True, indexed=every_column(shop_gather))
+    call = shop_gather.asked_by("call", indexed=every_column(shop_gather))
     con.execute(f"CREATE MACRO f(id, as_of) AS ({call.query(MACRO_SEED, select)})")
     seeds: list[Seed] = [(key, as_of) for key in range(6) for as_of in (DAYS[0], DAYS[2])]
     con.execute(TEXT_LENGTH)
@@ -559,14 +574,15 @@ def fixture_sql(con: duckdb.DuckDBPyConnection, kind: str) -> str:
     database.create(con, "shop")
     gather = planned(con, database, "shop", "customers", 3, data_age=kind == "data_age")
     shape = {"message": "siblings", "data_age": "entity", "many_moments": "hub"}.get(kind, kind)
-    gather = replace(gather, many_moments=kind == "many_moments")
-    wanted = [p for p in gather.paths if p.kind == shape]
+    gather = gather.asked_by("moments" if kind == "many_moments" else "batch")
+    wanted = [p for p in gather.plan.paths if p.kind == shape]
     needed = {"grandchildren": 1, "hub": 1}.get(shape, 0)
-    walked = [p for p in gather.paths if needed and p.kind == "children" and p.links == wanted[0].links[:1]]
-    paths = tuple(dict.fromkeys([gather.paths[0], *walked, wanted[0]]))
+    walked = [p for p in gather.plan.paths if needed and p.kind == "children" and p.links == wanted[0].links[:1]]
+    paths = tuple(dict.fromkeys([gather.plan.paths[0], *walked, wanted[0]]))
     if kind == "message":
         gather = replace(gather, message_functions={wanted[0].name: "message_of_siblings"})
-    return replace(gather, paths=paths).query(seeds_sql([(1, DAYS[2])], "INTEGER")) + "\n"
+    plan = replace(gather.plan, paths=paths)
+    return replace(gather, rows=replace(gather.rows, plan=plan)).query(seeds_sql([(1, DAYS[2])], "INTEGER")) + "\n"
 
 
 @pytest.mark.parametrize("kind", CASES)

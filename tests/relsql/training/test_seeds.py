@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("torch")
 
 from relsql.gather.blocks import SeedSet, concat_blocks
+from relsql.gather.latest_rows import LatestRows
 from relsql.gather.query import Gather
 from relsql.training import seeds as module
 from relsql.training.plan import Plan, make_plan
@@ -57,7 +58,7 @@ def label_rows(entities: list[int], until: list[datetime.datetime] | None = None
 
 
 def gathered(con: duckdb.DuckDBPyConnection, plan: Plan, labels: pa.Table, catalog: str = "shop") -> SeedSet:
-    gather = Gather(catalog, plan.schema, plan.paths, plan.inputs, "text_length")
+    gather = Gather(LatestRows(plan.rows, catalog), "text_length")
     return gather_seeds(con, gather, plan.layouts, labels)
 
 
@@ -99,7 +100,7 @@ def test_many_queries_answer_as_one(
     whole = gathered(shop_con, plan, labels)
     monkeypatch.setattr(module, "SEEDS_PER_QUERY", 7)
     done: list[float] = []
-    gather = Gather("shop", plan.schema, plan.paths, plan.inputs, "text_length")
+    gather = Gather(LatestRows(plan.rows, "shop"), "text_length")
     assert_equal(gather_seeds(shop_con, gather, plan.layouts, labels, done.append), whole)
     assert done == sorted(done) and len(done) == 5 and done[-1] == 1.0
 

@@ -1,0 +1,94 @@
+"""The plan of rows: what a model reads for a seed, without a word of SQL.
+
+A seed is an entity and a moment, as_of. From the entity, paths lead over links to rows; of each path the last rows that
+may be seen are read. Renderers turn the plan into a query: `relsql.gather.latest_rows` for DuckDB. A renderer for
+another engine reads the same plan (`docs/decisions/0021-rooms.md`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from relsql.gather.node_inputs import NodeInputs
+from relsql.gather.paths import Path
+from relsql.schema.tables import Link, Schema, Table
+
+
+@dataclass(frozen=True, slots=True)
+class RowPlan:
+    """What is read.
+
+    Attributes:
+        schema: tables and links.
+        paths: from the entity to rows; `paths[0]` is the entity itself.
+        inputs: by table, the columns that the network reads of its rows.
+    """
+
+    schema: Schema
+    paths: tuple[Path, ...]
+    inputs: Mapping[str, NodeInputs]
+
+    @property
+    def entity(self) -> Table:
+        """The entity table."""
+        return self.schema.table(self.paths[0].table)
+
+    def table(self, key: str) -> Table:
+        """A table by its key."""
+        return self.schema.table(key)
+
+    def tables(self) -> list[Table]:
+        """All tables that rows are read of."""
+        return [self.schema.table(key) for key in self.inputs]
+
+    def has_text_keys(self) -> bool:
+        """True if rows are told apart, or linked, by text."""
+        keys = {(key, column) for key, table in self.schema.tables.items() for column in table.primary_key}
+        for link in self.schema.links:
+            keys |= {(link.child, column) for column in link.child_columns}
+            keys |= {(link.parent, column) for column in link.parent_columns}
+        return any("VARCHAR" in self.table(key).column(column).type for key, column in keys)
+
+    def start_columns(self) -> list[str]:
+        """The entity's columns that paths start from, without its key."""
+        found = {column for path in self.paths[1:] for column in _start_columns(path)}
+        return sorted(found - set(self.entity.primary_key))
+
+    def listed_columns(self, path: Path) -> tuple[str, ...]:
+        """The columns of a path's rows that are read, one at least."""
+        table = self.table(path.table)
+        names = [*self.inputs[path.table].columns, *(c for link in path.lookups for c in link.child_columns)]
+        names += [table.time_column] if table.time_column else []
+        return tuple(dict.fromkeys(names or row_key(table)))
+
+    def onward_columns(self, path: Path) -> tuple[str, ...]:
+        """Columns of a children path's rows that lead on to grandchildren and hubs."""
+        names: list[str] = []
+        for other in self.paths:
+            if path.kind == "children" and len(other.links) > 1 and other.links[0] == path.links[0]:
+                names += other.links[1].child_columns if other.kind == "hub" else other.links[1].parent_columns
+        return tuple(dict.fromkeys(names))
+
+    def child_path(self, path: Path) -> str:
+        """Name of the children path that a grandchildren or hub path walks through."""
+        return next(p.name for p in self.paths if p.kind == "children" and p.links == path.links[:1])
+
+    def paths_of_hub(self, path: Path) -> Iterator[Path]:
+        """The paths that read rows of the same hub as a shared path, itself among them."""
+        return (other for other in self.paths if other.links[:-1] == path.links[:-1])
+
+    def link_number(self, link: Link) -> int:
+        """Position of a link in the schema: part of the name of what it leads to."""
+        return self.schema.links.index(link)
+
+
+def row_key(table: Table) -> tuple[str, ...]:
+    """Columns that identify a row; without a primary key the position in storage does."""
+    return table.primary_key or ("rowid",)
+
+
+def _start_columns(path: Path) -> tuple[str, ...]:
+    """Columns of the entity that a path starts from."""
+    link = path.links[0]
+    return link.child_columns if path.kind in ("parents", "siblings") else link.parent_columns
