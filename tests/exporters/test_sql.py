@@ -21,9 +21,10 @@ from relsql.gather import Gather
 from relsql.head import Head
 from relsql.network import GraphNetwork, NetworkConfig
 from relsql.row_embeddings import table_name, text_hash_sql
+from relsql.schema import Column, Link, Schema, Table
 from relsql.sql import ident
-from tests.relsql.gather_reference import Database
-from tests.relsql.test_gather import ALL_SEEDS, databases, every_column, planned, random_examples, seeds_sql, shop
+from tests.relsql.gather_reference import Database, Row
+from tests.relsql.test_gather import ALL_SEEDS, DAYS, databases, every_column, planned, random_examples, seeds_sql, shop
 from udfs.functions import create_arrow_function
 from udfs.texts import TextTable
 
@@ -90,7 +91,7 @@ def sql_scores(
     con.execute(f"CREATE VIEW relsql.{table_name('0')} AS {embeddings}")
     for name, query in model.views():
         con.execute(f"CREATE VIEW relsql.{ident(name)} AS {query}")
-    for statement in model.text_statements():
+    for statement in model.text_statements(str):
         con.execute(statement)
     con.execute(f"CREATE MACRO f(id, as_of := NULL) AS {model.call_sql()}")
     query = f"SELECT _entity, _as_of, f(_entity, as_of := _as_of) FROM ({seeds_sql(ALL_SEEDS, 'INTEGER')})"
@@ -129,3 +130,21 @@ def test_random_databases(drawn: tuple[Database, str], fanout: int, data_age: bo
 @pytest.mark.parametrize("fanout", [1, 2])
 def test_every_kind_of_path(fanout: int) -> None:
     compare(shop(), "customers", fanout, data_age=False, classification=True)
+
+
+def test_rows_that_two_columns_point_at_match_both_and_are_never_later() -> None:
+    key, time, value = Column("id", "INTEGER"), Column("time", "TIMESTAMP"), Column("value", "DOUBLE")
+    first, second = Column("a", "INTEGER"), Column("b", "INTEGER")
+    tables = (
+        Table("people", (key,), ("id",)),
+        Table("offers", (first, second, value, time), ("a", "b"), "time"),
+        Table("orders", (key, Column("p", "INTEGER"), first, second, time), ("id",), "time"),
+    )
+    links = (Link("orders", ("p",), "people", ("id",)), Link("orders", ("a", "b"), "offers", ("a", "b")))
+    rows: dict[str, list[Row]] = {
+        "people": [{"id": i} for i in range(3)],
+        "offers": [{"a": i // 3, "b": i % 3, "value": 2.0**i, "time": DAYS[i % 4]} for i in range(9)],
+        "orders": [{"id": i, "p": i % 3, "a": i % 4, "b": i // 4, "time": DAYS[i % 3]} for i in range(12)],
+    }
+    database = Database(Schema({table.key: table for table in tables}, links), rows)
+    compare(database, "people", 2, data_age=False, classification=True)
