@@ -144,7 +144,7 @@ def test_rows_that_two_columns_point_at_match_both_and_are_never_later() -> None
     rows: dict[str, list[Row]] = {
         "people": [{"id": i} for i in range(3)],
         "offers": [{"a": i // 3, "b": i % 3, "value": 2.0**i, "time": DAYS[i % 4]} for i in range(9)],
-        "orders": [{"id": i, "p": i % 3, "a": i % 4, "b": i // 4, "time": DAYS[i % 3]} for i in range(12)],
+        "orders": [{"id": i, "p": i % 3, "a": i % 3, "b": i // 3 % 3, "time": DAYS[i % 3]} for i in range(12)],
     }
     database = Database(Schema({table.key: table for table in tables}, links), rows)
     compare(database, "people", 2, data_age=False, classification=True)
