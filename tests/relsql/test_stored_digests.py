@@ -19,7 +19,7 @@ from relsql.publishing import publish, selftest
 from relsql.refreshing import refresh
 from relsql.registry import active_card, read_card
 from relsql.row_embeddings import check_embeddings
-from relsql.store import seal_rows, transaction
+from relsql.store import TABLES, ensure_table, read_sealed, seal_rows, transaction
 from relsql.versions import promote
 from tests.shop import embeddings_table
 from udfs import attach
@@ -50,6 +50,21 @@ def as_earlier_build(path: Path) -> None:
         if con.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'publications'").fetchall() == [(1,)]:
             con.execute("ALTER TABLE relsql.publications DROP COLUMN IF EXISTS digest")
             con.execute("ALTER TABLE relsql.publications DROP COLUMN IF EXISTS objects")
+
+
+@pytest.mark.parametrize("table", ["models", "publications", "score_jobs"])
+def test_the_digest_of_a_row_covers_all_but_states_and_times_of_work(table: str) -> None:
+    free = {"status", "activated", "sql_difference", "started", "updated"}
+    with duckdb.connect() as con:
+        ensure_table(con, "memory", table)
+        con.execute(f"INSERT INTO relsql.{table} (digest) VALUES (NULL)")
+        seal_rows(con, "memory", table)
+        for column, kind in (column.split(" ", 1) for column in TABLES[table].split(", ")):
+            value = "['1']" if kind.endswith("[]") else "TIMESTAMP '2022-01-01'" if kind == "TIMESTAMP" else "1"
+            con.execute(f"BEGIN; UPDATE relsql.{table} SET {column} = {value}")
+            [row] = read_sealed(con, "memory", table)
+            con.execute("ROLLBACK")
+            assert row.intact == (column in free), column
 
 
 class TestCard:
@@ -235,6 +250,21 @@ class TestPublished:
             publish(con, "churn")
         with duckdb.connect(str(published)) as con:
             assert selftest(con, "churn").without_digest == ()
+
+    def test_selftest_notices_swapped_parameters_and_an_added_view(self, published: Path) -> None:
+        with duckdb.connect(str(published)) as con:
+            [(body,)] = con.execute(
+                "SELECT macro_definition FROM duckdb_functions() WHERE function_name = 'predict_churn'"
+            ).fetchall()
+            con.execute(f"CREATE OR REPLACE MACRO predict_churn(as_of, id := NULL) AS {body}")
+            with pytest.raises(ModelError, match="predict_churn is not as it was written"):
+                selftest(con, "churn")
+            con.execute("DROP MACRO predict_churn")
+            publish(con, "churn")
+            identity = active_card(con, "shop", "churn").identity
+            con.execute(f"CREATE VIEW relsql.lines_{identity} AS SELECT 1 AS line")
+            with pytest.raises(ModelError, match=f"lines_{identity} is not as it was written"):
+                selftest(con, "churn")
 
     def test_new_and_pruned_texts_keep_the_digest_right(self, published: Path) -> None:
         with duckdb.connect(str(published)) as con:
