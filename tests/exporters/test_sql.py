@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -145,6 +146,20 @@ def test_rows_that_two_columns_point_at_match_both_and_are_never_later() -> None
         "people": [{"id": i} for i in range(3)],
         "offers": [{"a": i // 3, "b": i % 3, "value": 2.0**i, "time": DAYS[i % 4]} for i in range(9)],
         "orders": [{"id": i, "p": i % 3, "a": i % 3, "b": i // 3 % 3, "time": DAYS[i % 3]} for i in range(12)],
+    }
+    database = Database(Schema({table.key: table for table in tables}, links), rows)
+    compare(database, "people", 2, data_age=False, classification=True)
+
+
+def test_tables_of_one_name_in_two_schemas_say_each_their_own() -> None:
+    key, letter = Column("id", "INTEGER"), Column("letter", "VARCHAR")
+    notes = Table("notes", (key, Column("p", "INTEGER"), letter), ("id",))
+    tables = (Table("people", (key,), ("id",)), notes, replace(notes, schema_name="other"))
+    links = tuple(Link(table, ("p",), "people", ("id",)) for table in ("notes", "other.notes"))
+    rows: dict[str, list[Row]] = {
+        "people": [{"id": i} for i in range(3)],
+        "notes": [{"id": i, "p": i % 3, "letter": "abc"[i % 2]} for i in range(6)],
+        "other.notes": [{"id": i, "p": i % 3, "letter": "abc"[i // 3]} for i in range(6)],
     }
     database = Database(Schema({table.key: table for table in tables}, links), rows)
     compare(database, "people", 2, data_age=False, classification=True)
