@@ -19,6 +19,7 @@ from relsql.gather import Gather
 from relsql.indexes import Indexed
 from relsql.paths import plan_paths
 from relsql.schema import Column, Link, Schema, Table
+from relsql.seed_sql import all_seeds_sql
 from relsql.sql import ident, literal
 from relsql.store import use_catalog
 from tests.relsql.gather_reference import Answer, Database, Delayed, Gathered, Reference, Row, Seed, rounded
@@ -433,6 +434,18 @@ def test_null_and_unknown_entities_give_one_row_of_nulls(con: duckdb.DuckDBPyCon
     for key in (None, 98):
         rows = con.execute(shop_gather.query(seeds_sql([(key, DAYS[3])], "INTEGER"))).fetchall()
         assert rows == [(key, DAYS[3], *[None] * len(shop_gather.columns()))]
+
+
+def test_seeds_of_all_entities_are_the_visible_rows_that_have_a_key(
+    con: duckdb.DuckDBPyConnection, shop_gather: Gather
+) -> None:
+    con.execute("INSERT INTO shop.customers (id) VALUES (NULL)")
+    con.execute(f"INSERT INTO shop.orders (id, time) VALUES (NULL, {literal(DAYS[0])}), (77, NULL), (78, 'infinity')")
+    customers, orders = (shop_gather.schema.table(name) for name in ("customers", "orders"))
+    found = con.execute(all_seeds_sql(customers, shop_gather, literal(DAYS[1]))).fetchall()
+    assert sorted(found) == [(i, DAYS[1]) for i in range(6)]
+    found = con.execute(all_seeds_sql(orders, shop_gather, literal(DAYS[1]))).fetchall()
+    assert sorted(found) == [(i, DAYS[1]) for i in range(12) if i % 3 < 2]
 
 
 def test_empty_tables_give_no_rows(con: duckdb.DuckDBPyConnection) -> None:
