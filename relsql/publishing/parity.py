@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -95,8 +96,26 @@ def measure_parity(
         onnx = _results(con, sealed(gather.query(seeds, select=select)))
     _, full, _ = function_names(card.name)
     sql = _results(con, f"SELECT {ENTITY}, {AS_OF}, {ident(full)}({ENTITY}, as_of := {AS_OF}) AS result FROM ({seeds})")
+    found = _compare(card, torch_scores, onnx, sql)
+    if not _defaults_hold(con, card, seeds):
+        found = replace(found, onnx_sql=math.inf)
     con.execute(f"DROP TABLE temp.{_SEEDS}")
-    return _compare(card, torch_scores, onnx, sql)
+    return found
+
+
+def _defaults_hold(con: duckdb.DuckDBPyConnection, card: ModelCard, seeds: str) -> bool:
+    """True if the functions give the same without `as_of` as with NULL: the catalog does not show a default."""
+    score, full, _ = map(ident, function_names(card.name))
+    key = _SEED[0]
+    query = f"""
+        SELECT system.main.count_star()
+        FROM (
+            SELECT {full}({key}, as_of := NULL) AS given, {full}({key}) AS by_default, {score}({key}) AS score
+            FROM (SELECT DISTINCT {ENTITY} AS {key} FROM ({seeds}))
+        )
+        WHERE by_default IS DISTINCT FROM given OR score IS DISTINCT FROM given.score"""
+    [(different,)] = con.execute(query).fetchall()
+    return int(different) == 0
 
 
 def _seeds_sql(catalog: str, card: ModelCard) -> str:
@@ -128,14 +147,19 @@ def _compare(
     # A value's unit says nothing of how close two values are.
     size = 1.0 if card.task.is_classification else max([1e-30, *(abs(score) for score in torch_scores.values())])
     pending = {seed for seed, result in sql.items() if result[1] == "text_pending"}
-    torch_onnx = max([0.0, *(abs(score - known[seed][0]) / size for seed, score in torch_scores.items())])  # type: ignore[operator]
+    torch_onnx = max([0.0, *(_difference(score, onnx[seed][0]) / size for seed, score in torch_scores.items())])
     onnx_sql = 0.0
     for seed, (score, *described) in onnx.items():
         if seed in pending:
             continue
         other, *other_described = sql[seed]
-        if score is None or other is None or described != other_described:
-            onnx_sql = max(onnx_sql, 0.0 if (score, described) == (other, other_described) else float("inf"))
-        else:
-            onnx_sql = max(onnx_sql, abs(score - other) / size)
+        if (score, described) != (other, other_described):
+            onnx_sql = max(onnx_sql, _difference(score, other) / size if described == other_described else math.inf)
     return Parity(len(known), len(pending), torch_onnx, onnx_sql)
+
+
+def _difference(one: float | None, other: float | None) -> float:
+    """How far two scores are apart; infinite if either is missing or no number."""
+    if one is None or other is None or not (math.isfinite(one) and math.isfinite(other)):
+        return math.inf
+    return abs(one - other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,18 +15,27 @@ import torch
 from exporters.modules import score_blocks
 from exporters.sql import SqlModel
 from exporters.sql_weights import logarithmic_columns, weights_table
-from relsql.database.sealed import sealed
 from relsql.gather.blocks import SeedSet, as_of_days, decode_blocks, existing_seeds
 from relsql.gather.layout import layouts_of
 from relsql.gather.query import Gather
 from relsql.nn.graph_network import GraphNetwork, NetworkConfig
 from relsql.nn.head import Head
 from relsql.registry.row_embeddings import table_name, text_hash_sql
+from relsql.schema.tables import Column, Link, Schema, Table
 from relsql.sql import ident
 from relsql.text.text_table import TextTable
 from relsql.training.loop import Batches, fit_statistics
-from tests.relsql.gather.reference import Database
-from tests.relsql.gather.test_query import ALL_SEEDS, databases, every_column, planned, random_examples, seeds_sql, shop
+from tests.relsql.gather.reference import Database, Row
+from tests.relsql.gather.test_query import (
+    ALL_SEEDS,
+    DAYS,
+    databases,
+    every_column,
+    planned,
+    random_examples,
+    seeds_sql,
+    shop,
+)
 from udfs.functions import create_arrow_function
 
 hypothesis = pytest.importorskip("hypothesis")
@@ -92,7 +102,7 @@ def sql_scores(
     con.execute(f"CREATE VIEW relsql.{table_name('0')} AS {embeddings}")
     for name, query in model.views():
         con.execute(f"CREATE VIEW relsql.{ident(name)} AS {query}")
-    for statement in model.text_statements(sealed):
+    for statement in model.text_statements(str):
         con.execute(statement)
     con.execute(f"CREATE MACRO f(id, as_of := NULL) AS {model.call_sql()}")
     query = f"SELECT _entity, _as_of, f(_entity, as_of := _as_of) FROM ({seeds_sql(ALL_SEEDS, 'INTEGER')})"
@@ -131,3 +141,35 @@ def test_random_databases(drawn: tuple[Database, str], fanout: int, data_age: bo
 @pytest.mark.parametrize("fanout", [1, 2])
 def test_every_kind_of_path(fanout: int) -> None:
     compare(shop(), "customers", fanout, data_age=False, classification=True)
+
+
+def test_rows_that_two_columns_point_at_match_both_and_are_never_later() -> None:
+    key, time, value = Column("id", "INTEGER"), Column("time", "TIMESTAMP"), Column("value", "DOUBLE")
+    first, second = Column("a", "INTEGER"), Column("b", "INTEGER")
+    tables = (
+        Table("people", (key,), ("id",)),
+        Table("offers", (first, second, value, time), ("a", "b"), "time"),
+        Table("orders", (key, Column("p", "INTEGER"), first, second, time), ("id",), "time"),
+    )
+    links = (Link("orders", ("p",), "people", ("id",)), Link("orders", ("a", "b"), "offers", ("a", "b")))
+    rows: dict[str, list[Row]] = {
+        "people": [{"id": i} for i in range(3)],
+        "offers": [{"a": i // 3, "b": i % 3, "value": 2.0**i, "time": DAYS[i % 4]} for i in range(9)],
+        "orders": [{"id": i, "p": i % 3, "a": i % 3, "b": i // 3 % 3, "time": DAYS[i % 3]} for i in range(12)],
+    }
+    database = Database(Schema({table.key: table for table in tables}, links), rows)
+    compare(database, "people", 2, data_age=False, classification=True)
+
+
+def test_tables_of_one_name_in_two_schemas_say_each_their_own() -> None:
+    key, letter = Column("id", "INTEGER"), Column("letter", "VARCHAR")
+    notes = Table("notes", (key, Column("p", "INTEGER"), letter), ("id",))
+    tables = (Table("people", (key,), ("id",)), notes, replace(notes, schema_name="other"))
+    links = tuple(Link(table, ("p",), "people", ("id",)) for table in ("notes", "other.notes"))
+    rows: dict[str, list[Row]] = {
+        "people": [{"id": i} for i in range(3)],
+        "notes": [{"id": i, "p": i % 3, "letter": "abc"[i % 2]} for i in range(6)],
+        "other.notes": [{"id": i, "p": i % 3, "letter": "abc"[i // 3]} for i in range(6)],
+    }
+    database = Database(Schema({table.key: table for table in tables}, links), rows)
+    compare(database, "people", 2, data_age=False, classification=True)

@@ -136,3 +136,15 @@ def test_one_entity_all_entities_and_a_batch_have_the_same_scores(market: tuple[
             scores = [row[1] for row in batch]
             np.testing.assert_allclose([row[1] for row in every], scores, rtol=0, atol=1e-6)
             np.testing.assert_allclose(ones, scores[::9], rtol=0, atol=1e-6)
+
+
+def test_an_entity_without_rows_of_its_own_is_as_fresh_as_its_hub(market: tuple[Path, FloatArray]) -> None:
+    with duckdb.connect() as con:
+        con.execute(f"ATTACH '{market[0]}' AS market (READ_ONLY); COPY FROM DATABASE market TO memory; DETACH market")
+        relsql.attach(con)
+        con.execute("INSERT INTO customers VALUES (1000, 'new', 1, 1, DATE '1980-01-01', TIMESTAMP '2022-11-01')")
+        moments = ("2022-11-20", "2090-01-01", "infinity")
+        calls = ", ".join(f"predict_churn_full(1000, TIMESTAMP '{moment}')" for moment in moments)
+        found = con.execute(f"SELECT {calls}").fetchall()[0]
+        assert [result["status"] for result in found] == ["ok", "stale", "stale"]
+        assert all(0 < result["score"] < 1 and result["evidence"] > 0 for result in found)

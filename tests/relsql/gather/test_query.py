@@ -19,6 +19,7 @@ from relsql.gather.node_inputs import CategoryInput, NodeInputs, NumberInput
 from relsql.gather.paths import plan_paths
 from relsql.gather.query import Gather
 from relsql.gather.row_plan import RowPlan
+from relsql.gather.seeds_sql import all_seeds_sql
 from relsql.schema.indexes import Indexed
 from relsql.schema.tables import Column, Link, Schema, Table
 from relsql.schema.times import event_times_sql, latest_event_sql
@@ -448,6 +449,18 @@ def test_null_and_unknown_entities_give_one_row_of_nulls(con: duckdb.DuckDBPyCon
     for key in (None, 98):
         rows = con.execute(shop_gather.query(seeds_sql([(key, DAYS[3])], "INTEGER"))).fetchall()
         assert rows == [(key, DAYS[3], *[None] * len(shop_gather.qualified_columns()))]
+
+
+def test_seeds_of_all_entities_are_the_visible_rows_that_have_a_key(
+    con: duckdb.DuckDBPyConnection, shop_gather: Gather
+) -> None:
+    con.execute("INSERT INTO shop.customers (id) VALUES (NULL)")
+    con.execute(f"INSERT INTO shop.orders (id, time) VALUES (NULL, {literal(DAYS[0])}), (77, NULL), (78, 'infinity')")
+    customers, orders = (shop_gather.plan.schema.table(name) for name in ("customers", "orders"))
+    found = con.execute(all_seeds_sql(customers, shop_gather.rows, literal(DAYS[1]))).fetchall()
+    assert sorted(found) == [(i, DAYS[1]) for i in range(6)]
+    found = con.execute(all_seeds_sql(orders, shop_gather.rows, literal(DAYS[1]))).fetchall()
+    assert sorted(found) == [(i, DAYS[1]) for i in range(12) if i % 3 < 2]
 
 
 def test_empty_tables_give_no_rows(con: duckdb.DuckDBPyConnection) -> None:

@@ -19,7 +19,16 @@ from onnx import TensorProto
 
 from relsql.errors import ArtifactError, ScoringError
 from relsql.registry.card import ModelCard
-from relsql.registry.component_checks import OPERATORS, check_component, signature_of
+from relsql.registry.component_checks import (
+    FLOAT,
+    INT64,
+    OPERATORS,
+    Signature,
+    Tensor,
+    check_component,
+    check_signature,
+    signature_of,
+)
 from relsql.registry.models import active_card, read_artifacts
 from relsql.registry.onnx_reader import OnnxFormatError, read_onnx
 from udfs.components import Component, create_session, load_session, run_session, time_limit
@@ -229,6 +238,23 @@ def test_another_width_is_refused(stored: tuple[ModelCard, dict[str, bytes]]) ->
     wider = msgspec.structs.replace(card, channels=card.channels + 1)
     with pytest.raises(ArtifactError, match=r"the input 'state' as tensor\(float\) \[n, 16\].*\[n, 17\]"):
         Component(wider, artifacts, "head.onnx")
+
+
+@pytest.mark.parametrize(
+    ("found", "returned"),
+    [
+        (Tensor("x", FLOAT, (None, 4)), Tensor("y", INT64, (None,))),
+        (Tensor("x", FLOAT, (None, 4)), Tensor("y", FLOAT, (None, 2))),
+        (Tensor("x", INT64, (None, 4)), Tensor("y", FLOAT, (None,))),
+        (Tensor("x", FLOAT, (None, None)), Tensor("y", FLOAT, (None,))),
+        (Tensor("x", FLOAT, (None,)), Tensor("y", FLOAT, (None,))),
+    ],
+)
+def test_another_type_or_shape_is_refused(found: Tensor, returned: Tensor) -> None:
+    right = Signature((Tensor("x", FLOAT, (None, 4)),), Tensor("y", FLOAT, (None,)))
+    check_signature("head.onnx", right.inputs, [right.output], right, model="m", task="t")
+    with pytest.raises(ArtifactError, match="as the card says"):
+        check_signature("head.onnx", [found], [returned], right, model="m", task="t")
 
 
 def test_every_component_of_a_model_has_a_signature(stored: tuple[ModelCard, dict[str, bytes]]) -> None:

@@ -15,13 +15,14 @@ from click.testing import CliRunner
 import relsql
 from relsql.cli import cli
 from relsql.database.connections import transaction
-from relsql.database.relsql_tables import seal_rows
-from relsql.errors import ArtifactError, ModelError
+from relsql.database.relsql_tables import TABLES, ensure_table, read_sealed, seal_rows
+from relsql.errors import ArtifactError, ModelError, ParityError
 from relsql.publishing.publish import publish, selftest
 from relsql.registry.models import active_card, read_card
 from relsql.registry.promote import promote
 from relsql.registry.row_embeddings import check_embeddings
 from relsql.scoring.refresh import refresh
+from relsql.sql import literal
 from tests.shop import embeddings_table
 from udfs import attach
 
@@ -51,6 +52,21 @@ def as_earlier_build(path: Path) -> None:
         if con.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'publications'").fetchall() == [(1,)]:
             con.execute("ALTER TABLE relsql.publications DROP COLUMN IF EXISTS digest")
             con.execute("ALTER TABLE relsql.publications DROP COLUMN IF EXISTS objects")
+
+
+@pytest.mark.parametrize("table", ["models", "publications", "score_jobs"])
+def test_the_digest_of_a_row_covers_all_but_states_and_times_of_work(table: str) -> None:
+    free = {"status", "activated", "sql_difference", "started", "updated"}
+    with duckdb.connect() as con:
+        ensure_table(con, "memory", table)
+        con.execute(f"INSERT INTO relsql.{table} (digest) VALUES (NULL)")
+        seal_rows(con, "memory", table)
+        for column, kind in (column.split(" ", 1) for column in TABLES[table].split(", ")):
+            value = "['1']" if kind.endswith("[]") else "TIMESTAMP '2022-01-01'" if kind == "TIMESTAMP" else "1"
+            con.execute(f"BEGIN; UPDATE relsql.{table} SET {column} = {value}")
+            [row] = read_sealed(con, "memory", table)
+            con.execute("ROLLBACK")
+            assert row.intact == (column in free), column
 
 
 class TestCard:
@@ -236,6 +252,33 @@ class TestPublished:
             publish(con, "churn")
         with duckdb.connect(str(published)) as con:
             assert selftest(con, "churn").without_digest == ()
+
+    def test_selftest_notices_swapped_parameters_and_an_added_view(self, published: Path) -> None:
+        with duckdb.connect(str(published)) as con:
+            [(body,)] = con.execute(
+                "SELECT macro_definition FROM duckdb_functions() WHERE function_name = 'predict_churn'"
+            ).fetchall()
+            con.execute(f"CREATE OR REPLACE MACRO predict_churn(as_of, id := NULL) AS {body}")
+            with pytest.raises(ModelError, match="predict_churn is not as it was written"):
+                selftest(con, "churn")
+            con.execute("DROP MACRO predict_churn")
+            publish(con, "churn")
+            identity = active_card(con, "shop", "churn").identity
+            con.execute(f"CREATE VIEW relsql.lines_{identity} AS SELECT 1 AS line")
+            with pytest.raises(ModelError, match=f"lines_{identity} is not as it was written"):
+                selftest(con, "churn")
+
+    def test_selftest_notices_another_default_of_a_parameter(self, published: Path) -> None:
+        """The catalog shows the body and the parameters of a macro, but no default."""
+        with duckdb.connect(str(published)) as con:
+            query = "SELECT macro_definition FROM duckdb_functions() WHERE function_name = 'predict_churn_full'"
+            [(body,)] = con.execute(query).fetchall()
+            [(comment,)] = con.execute(query.replace("macro_definition", "comment")).fetchall()
+            early = "TIMESTAMP '2020-01-01'"
+            con.execute(f"CREATE OR REPLACE MACRO predict_churn_full(id, as_of := {early}) AS {body}")
+            con.execute(f"COMMENT ON MACRO predict_churn_full IS {literal(comment)}")
+            with pytest.raises(ParityError):
+                selftest(con, "churn")
 
     def test_new_and_pruned_texts_keep_the_digest_right(self, published: Path) -> None:
         with duckdb.connect(str(published)) as con:

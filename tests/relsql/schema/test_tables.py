@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -124,6 +125,19 @@ def test_dangling_and_null_keys_are_allowed_and_counted(con: duckdb.DuckDBPyConn
     assert read_schema(con).links == (LINK,)
 
 
+def test_keys_of_two_columns_are_compared_and_counted_as_pairs(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute("CREATE TABLE lines (no INTEGER, line INTEGER, item VARCHAR)")
+    con.execute("INSERT INTO lines VALUES (1, 1, 'a'), (1, 2, 'b'), (2, 1, 'c')")
+    con.execute("CREATE TABLE notes (no INTEGER, line INTEGER)")
+    con.execute("INSERT INTO notes VALUES (1, 1), (1, NULL), (NULL, 2), (NULL, NULL), (2, 2), (3, 1)")
+    counts = declare_link(con, "memory", Link("notes", ("no", "line"), "lines", ("no", "line")))
+    assert (counts.rows, counts.null_keys, counts.dangling, counts.example) == (6, 3, 2, "2, 2")
+    with pytest.raises(SchemaError, match="3 of 6 rows have a NULL in it"):
+        declare_table(con, "memory", "notes", primary_key=("no", "line"))
+    with pytest.raises(SchemaError, match="'line' is INTEGER, but 'item' is VARCHAR"):
+        declare_link(con, "memory", Link("notes", ("no", "line"), "lines", ("no", "item")))
+
+
 def test_parent_columns_default_to_the_primary_key(con: duckdb.DuckDBPyConnection) -> None:
     with pytest.raises(SchemaError, match="'users' has no primary key"):
         declare_link(con, "memory", parse_link("orders(user_id) -> users"))
@@ -179,11 +193,55 @@ def test_a_removed_constraint_stays_away_until_declared_again(con: duckdb.DuckDB
     assert con.execute("SELECT count(*) FROM relsql.schema_links").fetchone() == (0,)
 
 
+def test_a_declared_link_holds_though_a_link_of_its_former_name_was_removed(con: duckdb.DuckDBPyConnection) -> None:
+    declare_link(con, "memory", replace(LINK, origin="inferred"))
+    remove_link(con, "memory", LINK)
+    con.execute('ALTER TABLE orders RENAME COLUMN user_id TO "USER_ID"')
+    assert read_schema(con).links == ()
+    declare_link(con, "memory", LINK)
+    assert read_schema(con).links == (replace(LINK, child_columns=("USER_ID",)),)
+
+
+def test_the_fingerprint_depends_on_every_part_but_not_on_order(con: duckdb.DuckDBPyConnection) -> None:
+    declare_table(con, "memory", "users", primary_key=("id",))
+    declare_table(con, "memory", "orders", time_column="day")
+    declare_link(con, "memory", LINK)
+    schema = read_schema(con)
+    users, orders = schema.table("users"), schema.table("orders")
+    others = [
+        replace(schema, tables={"users": users, "orders": replace(orders, time_column="seen")}),
+        replace(schema, tables={"users": replace(users, primary_key=()), "orders": orders}),
+        replace(schema, tables={"users": replace(users, columns=users.columns[:-1]), "orders": orders}),
+        replace(
+            schema, tables={"users": replace(users, columns=(*users.columns, orders.columns[0])), "orders": orders}
+        ),
+        replace(schema, links=()),
+        replace(schema, links=(replace(LINK, child_columns=("no",)),)),
+        replace(schema, links=(replace(LINK, parent_columns=("score",)),)),
+    ]
+    assert len({found.fingerprint() for found in (schema, *others)}) == 1 + len(others)
+    turned = replace(schema, tables={"orders": orders, "users": replace(users, columns=users.columns[::-1])})
+    assert turned.fingerprint() == schema.fingerprint()
+
+
 def test_declarations_follow_the_callers_transaction(con: duckdb.DuckDBPyConnection) -> None:
     with pytest.raises(SchemaError), transaction(con):
         declare_link(con, "memory", LINK)
         declare_table(con, "memory", "users", primary_key=("name",))
     assert read_schema(con).links == ()
+
+
+@pytest.mark.parametrize("column", ["orders.user_id", "users.id", "ORDERS.DAY"])
+def test_a_hidden_column_takes_its_key_time_and_links_along(con: duckdb.DuckDBPyConnection, column: str) -> None:
+    declare_table(con, "memory", "users", primary_key=("id",))
+    declare_table(con, "memory", "orders", time_column="day")
+    declare_link(con, "memory", LINK)
+    table, _, name = column.partition(".")
+    schema = read_schema(con).without_columns(((table, name),))
+    assert name.lower() not in schema.table(table).column_names
+    assert schema.links == ((LINK,) if name == "DAY" else ())
+    assert schema.table("users").primary_key == (() if name == "id" else ("id",))
+    assert schema.table("orders").time_column == (None if name == "DAY" else "day")
 
 
 def test_odd_identifiers_work_everywhere(con: duckdb.DuckDBPyConnection) -> None:

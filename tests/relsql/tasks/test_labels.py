@@ -309,6 +309,13 @@ def test_entity_key_is_the_primary_key_or_else_the_entity_column(con: Connection
     assert entity_key(read_schema(con), replace(TASK, entity_table="people")) == "Customer"
 
 
+def test_an_entity_with_several_rows_has_one_label_at_each_time(con: Connection) -> None:
+    expected = labels(con, shop(con))
+    con.execute("CREATE TABLE people AS SELECT (range % 4)::INTEGER AS customer FROM range(8)")
+    found = labels(con, read_timed(con), replace(TASK, entity_table="people"))
+    assert (found.table.equals(expected.table), found.dropped_dangling) == (True, 0)
+
+
 def test_entity_takes_the_type_of_the_key(con: Connection) -> None:
     schema = shop(con)
     result = labels(
