@@ -88,7 +88,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
 
     @cached_property
     def origin(self) -> str:
-        """Where the card was read: the database file, or empty; see `from_json`."""
+        """Where the card was read: the database file, or empty; see `relsql.registry.card_reading`."""
         return ""
 
     @cached_property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import zlib
-from dataclasses import replace
 from typing import Any
 
 import duckdb
@@ -54,7 +53,7 @@ class Routes:
             "all": self.gather.query(self._seeds(moments)),
             "many moments": many.query(self._seeds(moments)),
             "call": self._call(call),
-            "call by index": self._call(replace(call, indexed=indexed)),
+            "call by index": self._call(self.gather.asked_by("call", indexed=indexed)),
         }
         return {route: sealed(query) for route, query in queries.items()}
 
@@ -94,13 +93,13 @@ class Routes:
         self.con.execute(f"CREATE OR REPLACE TEMP MACRO relsql_fuzz_call(id, as_of := NULL) AS (\n{query}\n)")
 
     def _seeds(self, moments: list[datetime.datetime]) -> str:
-        parts = [all_seeds_sql(self.entity, self.gather, literal(moment)) for moment in moments]
+        parts = [all_seeds_sql(self.entity, self.gather.rows, literal(moment)) for moment in moments]
         return " UNION ALL ".join(f"SELECT * FROM ({part})" for part in parts)
 
     def _call(self, gather: Gather) -> str:
         fields = ", ".join(f"{ident(name)}: {column}" for name, column in gather.qualified_columns().items())
         return gather.query(
-            call_seed_sql(self.entity, gather), select=f"CASE WHEN seed._given THEN {{{fields}}} END AS f"
+            call_seed_sql(self.entity, gather.rows), select=f"CASE WHEN seed._given THEN {{{fields}}} END AS f"
         )
 
     def _rows(self, query: str) -> Gathered:

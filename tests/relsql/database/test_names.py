@@ -41,7 +41,7 @@ from relsql.scoring.score_table import open_job, run_job
 from relsql.sql import ident, qualified
 from relsql.tasks.task import Task, read_task, save_task
 from relsql.training.plan import make_plan
-from tests.shop import CUSTOMERS, TASK, seal_models, train_quickly
+from tests.shop import CUSTOMERS, TASK, rewrite_card, train_quickly
 
 LETTERS = "aAkKiI\u212aéÉİıßẞöÖ"
 names = st.text(LETTERS + " .\"'-_1", min_size=1, max_size=6).filter(lambda name: name.strip() == name)
@@ -320,10 +320,10 @@ def test_a_model_with_the_functions_of_another_is_refused(owned: duckdb.DuckDBPy
 
 def test_models_of_earlier_builds_that_share_functions_are_not_attached_together(shop: Path) -> None:
     with duckdb.connect(str(shop)) as con:
-        card = """replace(card, '"name": "churn"', '"name": "Churn"') AS card"""
-        for table, changed in (("models", f"'Churn' AS name, {card}"), ("artifacts", "'Churn' AS model")):
+        for table, changed in (("models", "'Churn' AS name"), ("artifacts", "'Churn' AS model")):
             con.execute(f"INSERT INTO relsql.{table} SELECT * REPLACE ({changed}) FROM relsql.{table}")
-        seal_models(con)
+        [(card,)] = con.execute("SELECT card FROM relsql.models WHERE name = 'churn'").fetchall()
+        rewrite_card(con, card.replace('"name": "churn"', '"name": "Churn"'), "name = 'Churn'")
         with pytest.raises(ModelError, match="'Churn' and 'churn' both have a function predict_Churn"):
             relsql.attach(con)
         assert "predict_churn" in relsql.attach(con, models=["churn"])

@@ -115,7 +115,7 @@ def generated_queries(con: duckdb.DuckDBPyConnection) -> list[str]:
         batch_sql(card, catalog, moment=MOMENT),
         f"SELECT {scalar_sql(card, catalog)}",
         fingerprint_sql(card, catalog, moment=MOMENT, where="true"),
-        gather.query(all_seeds_sql(card.entity, gather, MOMENT)),
+        gather.query(all_seeds_sql(card.entity, gather.rows, MOMENT)),
         model.batch_sql(),
         f"SELECT {model.call_sql()}",
         *(query for _, query in model.views()),
@@ -223,7 +223,7 @@ def test_a_collation_that_mixes_up_text_keys_is_an_error(con: duckdb.DuckDBPyCon
     paths = plan_paths(con, catalog, schema, "people")
     inputs = {key: fit_node_inputs(con, catalog, schema, key, until=until) for key in schema.tables}
     gather = Gather(LatestRows(RowPlan(schema, paths, inputs), catalog), "hash")
-    query = sealed(gather.query(all_seeds_sql(schema.table("people"), gather, MOMENT), "_entity, len(visits)"))
+    query = sealed(gather.query(all_seeds_sql(schema.table("people"), gather.rows, MOMENT), "_entity, len(visits)"))
     assert sorted(con.execute(query).fetchall()) == [("A", 2), ("a", 1)]
     con.execute("SET default_collation = 'NOCASE'")
     with pytest.raises(duckdb.Error, match="SET default_collation = ''"):
