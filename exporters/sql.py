@@ -25,7 +25,7 @@ from relsql.registry.publications import comment_start, new_texts_view, texts_ta
 from relsql.registry.row_embeddings import table_name
 from relsql.schema.indexes import Indexed
 from relsql.schema.tables import Table
-from relsql.sql import COMMA, ident, indented, literal, qualified
+from relsql.sql import COMMA, Cte, ident, indented, literal, qualified
 
 FARTHEST_DAY = 106_751_991.0
 """Days from 1970 to the ends of TIMESTAMP, which infinite times lie at."""
@@ -139,9 +139,10 @@ class SqlModel:
 
     def _query(self, network: SqlNetwork, seed_sql: str, kept: list[str], result: str) -> str:
         ctes = network.rows.ctes(network, seed_sql)
-        ctes.append(("heard", network.rows.select_sql(network, self._heard_columns(network, kept))))
+        heard = network.rows.select_sql(network, self._heard_columns(network, kept))
+        ctes.append(Cte("heard", heard, "The messages of all paths to each seed."))
         ctes += [*self._state_steps(network), *self._raw_steps(network)]
-        ctes.append(("scored", self._scored_sql(kept)))
+        ctes.append(Cte("scored", self._scored_sql(kept), "Score, status and evidence."))
         return network.rows.written(ctes, result)
 
     def _heard_columns(self, network: SqlNetwork, kept: list[str]) -> str:
@@ -165,7 +166,7 @@ class SqlModel:
             ]
         )
 
-    def _state_steps(self, network: SqlNetwork) -> list[tuple[str, str]]:
+    def _state_steps(self, network: SqlNetwork) -> list[Cte]:
         """The entity state of seeds whose entity is known: the sum of all messages, normed."""
         numbers = range(len(self.card.paths))
         weights = network.with_weights(
@@ -173,13 +174,15 @@ class SqlModel:
         )
         filled = ",\n    ".join(f"coalesce(message{i}, v{i}.silence) AS message{i}" for i in numbers)
         total = sum_sql(*(f"message{i}" for i in numbers))
+        messages = f"SELECT {SEED}, {AS_OF}, head,\n    {filled}\nFROM (\n{indented(weights)}\n)\nWHERE known"
+        summed = f"SELECT {SEED}, {AS_OF}, head,\n    {total} AS sum\nFROM messages"
         return [
-            ("messages", f"SELECT {SEED}, {AS_OF}, head,\n    {filled}\nFROM (\n{indented(weights)}\n)\nWHERE known"),
-            ("summed", f"SELECT {SEED}, {AS_OF}, head,\n    {total} AS sum\nFROM messages"),
+            Cte("messages", messages, "The messages; a path without rows has one of its own."),
+            Cte("summed", summed, "The sum of the messages, one element a channel."),
             *norm_steps("summed", "inverse", "state", "sum", norm="head", channels=network.channels),
         ]
 
-    def _raw_steps(self, network: SqlNetwork) -> list[tuple[str, str]]:
+    def _raw_steps(self, network: SqlNetwork) -> list[Cte]:
         """The head's raw output, from the entity state and the time of the prediction."""
         days = (
             f"CASE WHEN isfinite({AS_OF}) THEN epoch({AS_OF}) / 86400.0 "
@@ -196,18 +199,24 @@ class SqlModel:
         )
         constants = ", ".join(f"head.constants.{name}" for name in ("first_day", "last_day", "seasonal"))
         return [
-            ("dated", f"SELECT *, CAST({days} AS FLOAT) AS days, {constants}\nFROM state"),
-            ("timed", f"SELECT *,\n    list_concat(state, [{COMMA.join(time)}]) AS inputs\nFROM dated"),
-            (
+            Cte("dated", f"SELECT *, CAST({days} AS FLOAT) AS days, {constants}\nFROM state", "as_of in days."),
+            Cte(
+                "timed",
+                f"SELECT *,\n    list_concat(state, [{', '.join(time)}]) AS inputs\nFROM dated",
+                "The head's inputs: the state and the time of the prediction.",
+            ),
+            Cte(
                 "hidden",
                 f"SELECT *,\n    list_concat({twice_relu_sql(linear_sql('head.hidden', 'inputs'))}, [1.0]) AS hidden\n"
                 f"FROM timed",
+                "The head's hidden layer.",
             ),
-            (
+            Cte(
                 "raw",
                 f"SELECT {SEED}, head.constants AS constants,\n"
                 f"    list_inner_product(hidden, head.out) AS raw\n"
                 f"FROM hidden",
+                "The head's output, before calibration.",
             ),
         ]
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from itertools import combinations
 
 from relsql.nn.scaling import CLIP
+from relsql.sql import Cte
 
 EPSILON = 1e-5
 """Of the layer norms."""
@@ -70,7 +71,7 @@ def means_sql(rows: str, width: int, window: int, share: str | None = None) -> s
 
 def norm_steps(
     source: str, inverse: str, state: str, *parts: str, norm: str, channels: int, kind: str = "DOUBLE"
-) -> list[tuple[str, str]]:
+) -> list[Cte]:
     """CTEs `inverse` and `state`: layer norm and ReLU of the sum of some columns, whose mean is 0; other columns stay.
 
     Of the norm's weights there is only the bias: the weights that read `state` have the rest, and halve it. `kind` is
@@ -84,13 +85,15 @@ def norm_steps(
         f"lambda c: ({total}) * inverse + c[{len(parts) + 1}])"
     )
     return [
-        (
+        Cte(
             inverse,
             f"SELECT *, CAST(1 / sqrt(({' + '.join(squares)}) / {channels} + {EPSILON}) AS {kind}) AS inverse\n"
             f"FROM {source}",
+            "One over the standard deviation of the layer's output.",
         ),
-        (
+        Cte(
             state,
             f"SELECT * EXCLUDE ({', '.join(parts)}, inverse),\n    {twice_relu_sql(normed)} AS state\nFROM {inverse}",
+            "The layer's output, normed, negative elements 0.",
         ),
     ]

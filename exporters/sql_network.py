@@ -44,7 +44,9 @@ from relsql.registry.row_embeddings import text_hash_sql
 from relsql.schema.tables import Link, Table
 from relsql.schema.times import age_sql, as_timestamp_sql, time_sql
 from relsql.schema.visibility import visible_time_sql
-from relsql.sql import COMMA, ident, indented, literal
+from relsql.sql import COMMA, Cte, ident, indented, literal
+
+OF_SEEDS = "The path's message to each seed."
 
 LONG_WINDOW = 8
 """Rows from which on a mean of states is faster as an inner product."""
@@ -117,7 +119,8 @@ class SqlNetwork:
         """The one row of each seed, like the last k rows of others."""
         seed = columns_of("self", (SEED, *self.rows.moments))
         columns = struct_sql(self._plan.table(path.table), self._plan.listed_columns(path))
-        return [(latest, f"SELECT {seed}, {columns} AS r, 1 AS rank\n{self.rows.single_from(path)}")]
+        query = f"SELECT {seed}, {columns} AS r, 1 AS rank\n{self.rows.single_from(path)}"
+        return [Cte(latest, query, "The one row of each seed.")]
 
     def needs_latest(self, path: Path) -> bool:
         """True: states are computed of rows that stand in a CTE."""
@@ -130,29 +133,35 @@ class SqlNetwork:
             table, keys = self._plan.table(key), [f"k{i}" for i in range(len(columns))]
             name = pointed_name(table, columns)
             seen, read = ident(name + " seen"), ident(name + " read")
-            ctes.append((seen, seen_sql([(found[path.name].rows, link) for path, link in readers], by=True)))
+            pointing = [(found[path.name].rows, link) for path, link in readers]
+            ctes.append(Cte(seen, seen_sql(pointing, by=True), "The keys that rows of paths point at, and by which."))
             kept = [f"seen.{column}" for column in (*keys, *(f"by{i}" for i in range(len(readers))))]
             kept += [f"{time_sql(table, 'p')} AS time"] if table.time_column else []
             kept += [f"{time} AS date{i}" for i, time in enumerate(self._dates(table, "p"))]
             source = seen_join_sql(seen, self.rows.source(table), columns)
-            ctes.append((read, self._read_sql(table, "p", kept, source)))
+            ctes.append(Cte(read, self._read_sql(table, "p", kept, source), "The columns of the rows with these keys."))
             steps, state = self._state_steps(table, name + " ", read)
-            ctes += [*steps, (ident(name + " states"), f"SELECT * EXCLUDE (w, scaled)\nFROM {state}")]
+            query = f"SELECT * EXCLUDE (w, scaled)\nFROM {state}"
+            ctes += [*steps, Cte(ident(name + " states"), query, "The states of these rows.")]
         return ctes
 
     def ctes_of(self, path: Path, latest: Latest) -> Ctes:
         """From the path's rows to its message, for every seed."""
-        ctes = [(f"{path.name}__pointed{i}", self._pointed_sql(path, i, link)) for i, link in enumerate(path.lookups)]
+        pointed = "The messages of the rows that this path's rows point at."
+        ctes = [
+            Cte(f"{path.name}__pointed{i}", self._pointed_sql(path, i, link), pointed)
+            for i, link in enumerate(path.lookups)
+        ]
         read, heard = f"{path.name}__read", f"{path.name}__heard"
-        ctes.append((read, self._rows_sql(path, latest)))
+        ctes.append(Cte(read, self._rows_sql(path, latest), "The columns of the path's rows, with these messages."))
         part = f"path {path.name}"
         ages = f"{self._scaled_sql('ages', part)} AS scaled_ages"
         steps, state = self._state_steps(self._plan.table(path.table), f"{path.name}__", read, ages, v=part)
         ctes += [*steps, *self._hidden_steps(path, state, latest.group)]
         ctes += self._message_steps(path, latest)
         if latest.hub is None:
-            return [*ctes, (ident(path.name), f"FROM {heard}")]
-        return [*ctes, (ident(path.name), self.rows.spread_sql(self.names(path), *latest.hub, heard))]
+            return [*ctes, Cte(ident(path.name), f"FROM {heard}", OF_SEEDS)]
+        return [*ctes, Cte(ident(path.name), self.rows.spread_sql(self.names(path), *latest.hub, heard), OF_SEEDS)]
 
     def _read_sql(self, table: Table, row: str, kept: Iterable[str], source: str) -> str:
         """A query for what the network reads of a table's rows: numbers, codes and the text's hash, beside `kept`."""
@@ -178,7 +187,9 @@ class SqlNetwork:
         )
         ctes, source, dropped, said = [], read, ["numbers", "codes"], ""
         if inputs.text_columns:
-            ctes.append((texts, self._texts_sql(table, read)))
+            ctes.append(
+                Cte(texts, self._texts_sql(table, read), "The stored part of the state, which comes from texts.")
+            )
             source = (
                 f"(\n    SELECT x.*, t.said, CAST(t.said IS NULL AS INTEGER) AS pending\n"
                 f"    FROM {read} x\n    LEFT JOIN {texts} t USING (text_hash)\n)"
@@ -192,14 +203,23 @@ class SqlNetwork:
         standardised = self._scaled_sql("numbers", key)
         return [
             *ctes,
-            (scaled, self.with_weights(source, f"{standardised} AS scaled", *computed, w=key, **others)),
-            (
+            Cte(
+                scaled,
+                self.with_weights(source, f"{standardised} AS scaled", *computed, w=key, **others),
+                "The numbers, standardised, with the weights of the table's encoder.",
+            ),
+            Cte(
                 encoded,
                 f"SELECT * EXCLUDE ({', '.join(dropped)}),\n"
                 f"    list_concat({distances_sql('w.edges', 'scaled')}, [1]) AS inputs{said}{coded}\n"
                 f"FROM {scaled}",
+                "The encoder's inputs: distances of the numbers from the edges of their bins, and codes.",
             ),
-            (summed, f"SELECT * EXCLUDE ({used}),\n    {mapped} AS sum\nFROM {encoded}"),
+            Cte(
+                summed,
+                f"SELECT * EXCLUDE ({used}),\n    {mapped} AS sum\nFROM {encoded}",
+                "The encoder's linear layer, one element a channel.",
+            ),
             *norm_steps(
                 summed,
                 inverse,
@@ -274,17 +294,19 @@ class SqlNetwork:
         # FLOAT is precise enough for means, and half as much to copy.
         summed = sum_sql(linear_sql("v.root", "inputs"), *(f"pointed{i}" for i in numbers))
         return [
-            (
+            Cte(
                 f"{name}__all_inputs",
                 f"SELECT * EXCLUDE ({', '.join(dropped)}),\n"
                 f"    list_concat(state, {distances_sql('v.edges', 'scaled_ages')}, [CAST(1 AS FLOAT)]) AS inputs,\n"
                 f"    {known} AS known{pointed}\n"
                 f"FROM {state}",
+                "The inputs of the layer that makes messages: states and ages.",
             ),
-            (
+            Cte(
                 f"{name}__hidden",
                 f"SELECT {', '.join(kept)}, known,\n    CAST({twice_relu_sql(summed)} AS FLOAT[]) AS hidden\n"
                 f"FROM {name}__all_inputs",
+                "Each row's message before it is averaged.",
             ),
         ]
 
@@ -296,19 +318,22 @@ class SqlNetwork:
         inputs = [*found.means, distances_sql("v.statistics_edges", "scaled"), "[1.0]"]
         return [
             *found.ctes,
-            (
+            Cte(
                 f"{name}__statistics",
                 self.with_weights(f"(\n{indented(found.query)}\n)", f"{scaled} AS scaled", v=f"path {name}"),
+                "Statistics of each group's rows, standardised.",
             ),
-            (
+            Cte(
                 f"{name}__means",
                 f"SELECT * EXCLUDE ({', '.join(['statistics', 'scaled', *found.lists])}),\n"
                 f"    list_concat({', '.join(inputs)}) AS inputs\nFROM {name}__statistics",
+                "Means of the messages over the latest rows, and the statistics.",
             ),
-            (
+            Cte(
                 f"{name}__heard",
                 f"SELECT * EXCLUDE (v, inputs),\n    {linear_sql('v.message', 'inputs')} AS {ident(name)}\n"
                 f"FROM {name}__means",
+                "The path's message to each group.",
             ),
         ]
 
@@ -318,7 +343,8 @@ class SqlNetwork:
         counted, ctes = latest.counted or f"{name}__counted", []
         if latest.ranked:
             counts = counts_sql(path, self._plan.table(path.table), f"{latest.ranked}.r", f"{latest.ranked}.{AS_OF}")
-            ctes = [(counted, f"SELECT {group}, {counts} AS counts\nFROM {latest.ranked}\nGROUP BY {group}")]
+            query = f"SELECT {group}, {counts} AS counts\nFROM {latest.ranked}\nGROUP BY {group}"
+            ctes = [Cte(counted, query, "How many rows each group may see.")]
         width = len(self._plan.inputs[path.table].static_numbers) + self._ages_width(path)
 
         def within(window: int) -> str:
@@ -344,7 +370,8 @@ class SqlNetwork:
         ]
         lists = [f"{of}{window}" for window in windows for of in ("hidden", "known")]
         lists += [f"{of}{window}" for window in long for of in ("part", "share")]
-        return _Means([*ctes, (f"{name}__rows", rows)], query, means, lists)
+        listed = Cte(f"{name}__rows", rows, "The messages of each group's latest rows, as lists.")
+        return _Means([*ctes, listed], query, means, lists)
 
     def _single(self, path: Path) -> _Means:
         """The one row of each group, which is its own mean."""

@@ -50,7 +50,7 @@ _HOME = {
     "evaluate": "relsql.evaluation.evaluate",
     "promote": "relsql.registry.promote",
     "publish": "relsql.publishing.publish",
-    "read_schema": "relsql.schema.tables",
+    "read_schema": "relsql.schema.reading",
     "refresh": "relsql.scoring.refresh",
     "score_into": "relsql.scoring.score_table",
     "selftest": "relsql.publishing.publish",

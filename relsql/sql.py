@@ -6,6 +6,7 @@ import datetime
 import math
 import re
 from collections.abc import Container, Iterable
+from typing import NamedTuple
 
 COMMA = ",\n"
 """Between the items of a list that has a line for each."""
@@ -54,11 +55,21 @@ def indented(text: str, spaces: int = 4) -> str:
     )
 
 
-def with_ctes(ctes: Iterable[tuple[str, str]], body: str, *, materialized: Container[str] = ()) -> str:
-    """Write `WITH name AS (query), ... body`, one name per idea, indented.
+class Cte(NamedTuple):
+    """A common table expression: its name, its query, and a line that says what its rows are."""
 
-    Those called `materialized` have the same rows wherever they are read, though the query by itself might not.
+    name: str
+    query: str
+    comment: str = ""
+
+
+def with_ctes(ctes: Iterable[Cte], body: str, *, materialized: Container[str] = ()) -> str:
+    """Write `WITH name AS (query), ... body`, one name per idea, with its comment above it.
+
+    A CTE in `materialized` is computed once: its query alone may give other rows each time that it is read.
     """
-    how = {True: "AS MATERIALIZED", False: "AS"}
-    parts = [f"{name} {how[name in materialized]} (\n{indented(query)}\n)" for name, query in ctes]
-    return ("WITH " + ",\n".join(parts) + "\n" + body) if parts else body
+    parts = []
+    for name, query, comment in ctes:
+        how = "AS MATERIALIZED" if name in materialized else "AS"
+        parts.append((f"-- {comment}\n" if comment else "") + f"{name} {how} (\n{indented(query)}\n)")
+    return ("WITH\n" + ",\n".join(parts) + "\n" + body) if parts else body

@@ -63,3 +63,11 @@ def test_modules_outside_training_are_light() -> None:
 def test_a_training_module_would_be_noticed() -> None:
     pytest.importorskip("torch")
     assert loaded_by(["relsql.errors", "relsql.nn.graph_network"]).startswith("relsql.nn.graph_network loads torch")
+
+
+def test_every_public_name_is_there() -> None:
+    pytest.importorskip("torch")
+    code = "import relsql; print(*(getattr(relsql, name).__name__ for name in relsql.__all__))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+    assert "read_schema" in result.stdout.split()

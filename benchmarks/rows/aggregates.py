@@ -28,7 +28,7 @@ from relsql.gather.node_inputs import NodeInputs, fit_node_inputs, number_sql
 from relsql.gather.paths import Path, PathKind, plan_paths
 from relsql.schema.tables import Link, Schema, Table
 from relsql.schema.times import time_sql
-from relsql.sql import ident, literal, with_ctes
+from relsql.sql import Cte, ident, literal, with_ctes
 from relsql.tasks.task import Task
 
 Floats = npt.NDArray[np.float64]
@@ -245,11 +245,11 @@ class _Query:
 
     def sql(self) -> str:
         ctes = [
-            ("seeds", self._seeds_sql()),
-            ("events", self._events_sql()),
-            ("history", self._history_sql()),
-            ("now", self._now_sql()),
-            ("recent", self._recent_sql()),
+            Cte("seeds", self._seeds_sql()),
+            Cte("events", self._events_sql()),
+            Cte("history", self._history_sql()),
+            Cte("now", self._now_sql()),
+            Cte("recent", self._recent_sql()),
         ]
         columns = ",\n    ".join(self._output(i, feature) for i, feature in enumerate(self.stream.features))
         body = f"""SELECT

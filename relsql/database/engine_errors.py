@@ -7,6 +7,7 @@ the disk, the memory or the other connections become a DatabaseError that says w
 from __future__ import annotations
 
 import errno
+import re
 
 import duckdb
 
@@ -15,6 +16,7 @@ from relsql.errors import DatabaseError
 _WRITES = ("No space left on device", "Could not write", "Disk quota exceeded", "Read-only file system")
 _READS = ("Could not read", "Cannot read", "Input/output error", "Corrupt", "corrupt", "checksum")
 _DAMAGED = "Corrupt database file"
+_ALARM = re.compile(r"^.*(?:FATAL|INTERNAL) Error: ")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
@@ -27,9 +29,8 @@ def database_error(error: BaseException, *, writing: bool = False) -> DatabaseEr
     """
     text = first_line(error)
     if isinstance(error, duckdb.FatalException) or "database has been invalidated" in text:
-        reason = text.rpartition("FATAL Error: ")[2]
         return DatabaseError(
-            f"DuckDB gave up the database after a failure of the disk: {reason}",
+            f"DuckDB gave up the database after a failure of the disk: {text}",
             expected="a disk that works and has room; the transaction that failed was not committed",
             fix="make room on the disk, open the file again, then run the command again",
         )
@@ -57,8 +58,9 @@ def database_error(error: BaseException, *, writing: bool = False) -> DatabaseEr
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, without what it suggests after that."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    """The first line of an error's message: without what it suggests after that, and without DuckDB's alarm."""
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return _ALARM.sub("", line)
 
 
 def _could_not_write(error: BaseException, text: str, writing: bool) -> bool:

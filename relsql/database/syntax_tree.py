@@ -54,14 +54,19 @@ def parse(con: duckdb.DuckDBPyConnection, sql: str) -> Tree:
 
     Raises:
         NotOneSelectError: it is something else.
+        duckdb.OutOfMemoryException: there is no memory to read it.
         RecursionError: it is nested too deeply.
     """
     row = con.execute("SELECT system.main.json_serialize_sql($1::VARCHAR)", [sql]).fetchone()
     tree: Tree = json.loads(row[0]) if row else {"error": True}
     if tree["error"]:
         message = str(tree.get("error_message", "")).partition("\n")[0]
-        is_syntax = tree.get("error_type") == "parser"
-        raise NotOneSelectError(message if is_syntax else "it is no query", is_syntax=is_syntax)
+        if tree.get("error_type") == "parser":
+            raise NotOneSelectError(message, is_syntax=True)
+        if "memory" in message.lower():
+            raise duckdb.OutOfMemoryException(message)
+        only_select = not message or message.startswith("Only SELECT")
+        raise NotOneSelectError("it is not a query" if only_select else message)
     if len(tree["statements"]) != 1:
         raise NotOneSelectError(f"it has {len(tree['statements'])} statements")
     return tree

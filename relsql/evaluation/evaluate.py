@@ -18,9 +18,10 @@ from relsql.registry.models import active_card
 from relsql.registry.versions import suffix_of
 from relsql.schema.reading import read_schema
 from relsql.sql import ident
+from relsql.tasks.frozen_database import frozen_database
 from relsql.tasks.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.labels import label_table
-from relsql.tasks.regime import Regime, check_regime, frozen_database, split_end
+from relsql.tasks.regime import Regime, check_regime, split_end
 from relsql.tasks.splits import Split
 from udfs.attach import attach, attach_model
 

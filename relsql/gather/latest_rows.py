@@ -20,13 +20,22 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from relsql.gather.paths import Path
-from relsql.gather.ranking import Ctes, Reached, columns_of, cut_ctes, key_heap_ctes, time_heap_ctes, window_sql
+from relsql.gather.ranking import (
+    LATEST_ROWS,
+    Ctes,
+    Reached,
+    columns_of,
+    cut_ctes,
+    key_heap_ctes,
+    time_heap_ctes,
+    window_sql,
+)
 from relsql.gather.row_plan import RowPlan
 from relsql.schema.indexes import Indexed
 from relsql.schema.tables import Link, Table
 from relsql.schema.times import event_times_sql
 from relsql.schema.visibility import and_visible_sql, asof_visible_sql, opaque_sql
-from relsql.sql import ident, indented, with_ctes
+from relsql.sql import Cte, ident, indented, with_ctes
 
 SEED = "_seed"
 ENTITY = "_entity"
@@ -130,19 +139,25 @@ class LatestRows:
         """
         return self.written(self.ctes(columns, seed_sql), self.select_sql(columns, select))
 
-    def written(self, ctes: Iterable[tuple[str, str]], body: str) -> str:
+    def written(self, ctes: Iterable[Cte], body: str) -> str:
         """A query over `ctes`, those of `ctes()` among them: seeds have the same numbers wherever they are read."""
         return with_ctes(ctes, body, materialized=["seed"])
 
     def ctes(self, columns: PathColumns, seed_sql: str) -> Ctes:
         """The common table expressions of `query`, by name."""
-        ctes = [("seed", self._numbered_sql(seed_sql)), ("self", self._self_sql())]
+        ctes = [
+            Cte("seed", self._numbered_sql(seed_sql), "The seeds: which entity, and at which moment."),
+            Cte("self", self._self_sql(), "The seeds whose entity exists and may be seen."),
+        ]
         if self.plan.paths[0].data_age:
             events = event_times_sql(self.plan.tables(), self.source)
-            ctes += [(_EVENTS, events), (NEWEST, self._newest_sql())]
+            ctes += [
+                Cte(_EVENTS, events, "The times of all rows."),
+                Cte(NEWEST, self._newest_sql(), "The newest row that may be seen at each moment."),
+            ]
         found = {}
         for path in self.plan.paths:
-            latest, found[path.name] = self._latest_ctes(columns, path, [name for name, _ in ctes])
+            latest, found[path.name] = self._latest_ctes(columns, path, [cte.name for cte in ctes])
             ctes += latest
         ctes += columns.common_ctes(found)
         for path in self.plan.paths:
@@ -202,9 +217,9 @@ class LatestRows:
         if self.asking == "moments" and path.kind == "children":
             counted = f"{path.name}__counted"
             return cut_ctes(reached, latest, counted), Latest(latest, (SEED,), counted=counted)
-        ctes = [(ranked, window_sql(reached))]
+        ctes = [Cte(ranked, window_sql(reached), "All rows that each seed may see; rank 1 is the latest.")]
         if self.plan.onward_columns(path) or columns.needs_latest(path):
-            ctes.append((latest, f"SELECT *\nFROM {ranked}\nWHERE rank <= {path.fanout}"))
+            ctes.append(Cte(latest, f"SELECT *\nFROM {ranked}\nWHERE rank <= {path.fanout}", LATEST_ROWS))
         return ctes, Latest(latest, (SEED,), ranked)
 
     def _hub_ctes(self, path: Path, known: list[str]) -> tuple[Ctes, Latest]:
@@ -214,10 +229,11 @@ class LatestRows:
         source, keys = self._hub(path)
         distinct = self._distinct_hubs(path)
         if source not in known:
-            ctes.append((source, self._hub_sql(path)))
+            ctes.append(Cte(source, self._hub_sql(path), "The hub of each seed."))
         if distinct not in known:
             hubs = ", ".join(f"{key} AS hub{i}" for i, key in enumerate(keys))
-            ctes.append((distinct, f"SELECT DISTINCT {hubs}, {columns_of(source, self.moments)}\nFROM {source}"))
+            query = f"SELECT DISTINCT {hubs}, {columns_of(source, self.moments)}\nFROM {source}"
+            ctes.append(Cte(distinct, query, "The hubs, each once for each moment."))
         group = (*(f"hub{i}" for i in range(len(keys))), *self.moments)
         reached = self._reached(path, distinct, [f"{distinct}.hub{i}" for i in range(len(keys))], group)
         found = {"batch": time_heap_ctes, "call": key_heap_ctes, "moments": cut_ctes}[self.asking]

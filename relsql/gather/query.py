@@ -26,7 +26,9 @@ from relsql.schema.indexes import Indexed
 from relsql.schema.tables import Link, Table
 from relsql.schema.times import age_sql, as_timestamp_sql, time_sql
 from relsql.schema.visibility import and_visible_sql, visible_time_sql
-from relsql.sql import COMMA, ident, indented
+from relsql.sql import COMMA, Cte, ident, indented
+
+OF_SEEDS = "The rows of each seed, as the network reads them."
 
 TOLD_BY_CODES = -1
 """Stands for the number of a text that the row's category codes tell."""
@@ -74,14 +76,15 @@ class Gather:
     def ctes_of(self, path: Path, latest: Latest) -> Ctes:
         """The CTEs that end with the path's own: its columns for every seed."""
         if not path.counted:
-            return [(ident(path.name), self._single_sql(path))]
+            return [Cte(ident(path.name), self._single_sql(path), OF_SEEDS)]
         if latest.hub is None:
             listed = self._listed_sql(path, latest.ranked) if latest.ranked else self._rows_sql(path, latest)
-            return [(ident(path.name), listed)]
+            return [Cte(ident(path.name), listed, OF_SEEDS)]
         rows = f"{path.name}__rows"
+        spread = self.rows.spread_sql(self.names(path), *latest.hub, rows)
         return [
-            (rows, self._rows_sql(path, latest)),
-            (ident(path.name), self.rows.spread_sql(self.names(path), *latest.hub, rows)),
+            Cte(rows, self._rows_sql(path, latest), "What the network reads of each hub's rows, with counts."),
+            Cte(ident(path.name), spread, OF_SEEDS),
         ]
 
     def single_ctes(self, path: Path, latest: str) -> Ctes:
@@ -178,8 +181,9 @@ class Gather:
                 seen, end = ident(name + " seen"), self.rows.end if table.time_column else None
                 source = seen_join_sql(seen, self.rows.source(table), columns)
                 source += and_visible_sql(table, "p", "seen.until")
-                ctes.append((seen, seen_sql(pointing, end=end)))
-                ctes.append((ident(name + " inputs"), self._inputs_sql(table, len(columns), source)))
+                inputs = self._inputs_sql(table, len(columns), source)
+                ctes.append(Cte(seen, seen_sql(pointing, end=end), "The keys that rows of paths point at."))
+                ctes.append(Cte(ident(name + " inputs"), inputs, "What the network reads of the rows with these keys."))
         return ctes
 
     def needs_latest(self, path: Path) -> bool:

@@ -23,9 +23,12 @@ from relsql.gather.row_plan import row_key
 from relsql.schema.tables import Link, Table
 from relsql.schema.times import time_sql
 from relsql.schema.visibility import and_visible_sql, asof_visible_sql, known_time_sql, since_sql
-from relsql.sql import ident, indented
+from relsql.sql import Cte, ident, indented
 
-Ctes = list[tuple[str, str]]
+Ctes = list[Cte]
+
+
+LATEST_ROWS = "The latest rows that each group may see; rank 1 is the latest."
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,11 @@ def time_heap_ctes(reached: Reached, latest: str, counted: str) -> Ctes:
     visible = f"{reached.visible_to(counted)} AND {first} >= {counted}.since"
     wanted = replace(reached, source=counted, keys=keys, visible=visible)
     ranked = f"FROM (\n{indented(window_sql(wanted))}\n) ranked"
-    return [(counted, heap), (latest, f"SELECT *\n{ranked}\nWHERE ranked.rank <= {reached.path.fanout}")]
+    cut = f"SELECT *\n{ranked}\nWHERE ranked.rank <= {reached.path.fanout}"
+    return [
+        Cte(counted, heap, "How many rows each group may see, and since when rows are wanted."),
+        Cte(latest, cut, LATEST_ROWS),
+    ]
 
 
 def key_heap_ctes(reached: Reached, latest: str, counted: str) -> Ctes:
@@ -130,7 +137,10 @@ def key_heap_ctes(reached: Reached, latest: str, counted: str) -> Ctes:
         f"FROM (SELECT {names}, unnest(top) AS key, unnest(range(1, len(top) + 1)) AS rank FROM {counted}) top\n"
         f"JOIN {reached.relation} r ON {on}{reached.visible_to('top')}"
     )
-    return [(counted, heap), (latest, found)]
+    return [
+        Cte(counted, heap, "How many rows each group may see, and the keys of the latest ones."),
+        Cte(latest, found, LATEST_ROWS),
+    ]
 
 
 def _heap_sql(reached: Reached, heap: str) -> str:
@@ -160,11 +170,12 @@ def cut_ctes(reached: Reached, latest: str, counted: str) -> Ctes:
         f"JOIN {ordered} ordered ON {on}"
     )
     time, by = (", t", f"{listed}, t") if timed else ("", listed)
+    rows_up_to = f"SELECT {listed}{time}, max(nth) AS rows\nFROM {ordered}\nGROUP BY {by}"
     return [
-        (ordered, _ordered_sql(reached, asked, keys)),
-        (up_to, f"SELECT {listed}{time}, max(nth) AS rows\nFROM {ordered}\nGROUP BY {by}"),
-        (counted, counts),
-        (latest, last),
+        Cte(ordered, _ordered_sql(reached, asked, keys), "All rows of each key, numbered from the oldest on."),
+        Cte(up_to, rows_up_to, "How many rows each key has up to each moment."),
+        Cte(counted, counts, "How many rows each group may see."),
+        Cte(latest, last, LATEST_ROWS),
     ]
 
 

@@ -20,6 +20,7 @@ import duckdb
 
 from relsql.database.connections import open_database, require_no_log, transaction
 from relsql.database.drafts import draft_path, log_path, remove_draft
+from relsql.database.engine_errors import first_line
 from relsql.database.names import current_catalog
 from relsql.errors import DatabaseError, MissingExtraError, RelsqlError, SchemaError, TaskError
 from relsql.schema.checks import key_counts, link_counts
@@ -121,7 +122,7 @@ def _load(source: str) -> RelBenchDataset:
     try:
         return relbench.load_dataset(source)
     except Exception as error:  # relbench and the hub's client raise many kinds, none of them their own.
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error) or type(error).__name__
         raise DatabaseError(
             f"data set '{source}' cannot be loaded: {reason}",
             expected="a RelBench 3 folder with manifest.yaml, or a hub name such as org/repo/name",
@@ -143,7 +144,7 @@ def _built_beside(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         temporary.replace(path)
     except (duckdb.Error, OSError) as error:
         raise DatabaseError(
-            f"import into '{path}' failed: {str(error).splitlines()[0]}",
+            f"import into '{path}' failed: {first_line(error)}",
             expected="readable parquet files and enough disk space; no file was left",
         ) from error
     finally:

@@ -19,6 +19,7 @@ from pathlib import Path
 import duckdb
 
 from relsql.database.connections import open_database
+from relsql.database.engine_errors import first_line
 from relsql.database.names import RELSQL_SCHEMA, current_catalog, fold
 from relsql.errors import ServingError
 from relsql.integrations.client_access import Authenticator, Authorizer, install_hooks
@@ -242,7 +243,7 @@ def _listen(con: duckdb.DuckDBPyConnection, uri: str, host: str, port: int, toke
         other = "" if is_loopback(host) else ", allow_other_hostname => true"
         con.execute(f"CALL quack_serve({literal(uri)}, token => {literal(token)}{other})").fetchall()
     except (OSError, duckdb.Error) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise ServingError(
             f"cannot listen on {host}, port {port}: {reason}",
             expected="a free port and an address of this machine",

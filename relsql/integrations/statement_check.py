@@ -12,6 +12,7 @@ from typing import Any
 
 import duckdb
 
+from relsql.database.engine_errors import first_line
 from relsql.database.names import RELSQL_SCHEMA, fold
 from relsql.database.syntax_tree import MODIFIERS, SOURCES, NotOneSelectError, Tree, parse, unknown_kind
 from relsql.registry.function_names import is_batch_name
@@ -149,7 +150,7 @@ class StatementCheck:
                 tree = parse(cursor, query)
         except (duckdb.Error, NotOneSelectError, RecursionError) as error:
             writes = ", INSERT, UPDATE or DELETE" if self.writable else ""
-            return Refusal(str(error).splitlines()[0], f"one SELECT, EXPLAIN, SHOW or DESCRIBE{writes}")
+            return Refusal(first_line(error), f"one SELECT, EXPLAIN, SHOW or DESCRIBE{writes}")
         return next(self._refused(tree["statements"]), None)
 
     def _refused(self, tree: Any) -> Iterator[Refusal]:

@@ -20,6 +20,7 @@ import pyarrow as pa
 from relsql.database.connections import open_database, require_no_log, require_writable, transaction
 from relsql.database.cursors import task_cursor
 from relsql.database.drafts import draft_path, remove_draft
+from relsql.database.engine_errors import first_line
 from relsql.database.interrupts import keyboard_interrupts
 from relsql.database.names import RELSQL_SCHEMA, current_catalog, find_macros
 from relsql.database.relsql_tables import ensure_table
@@ -43,6 +44,7 @@ from relsql.schema.indexes import indexed_columns
 from relsql.schema.reading import read_schema
 from relsql.scoring.refresh import store_embeddings
 from relsql.sql import literal, qualified
+from relsql.sql_layout import readable
 from relsql.typing import TrainProgress
 from relsql.version import __version__
 
@@ -114,9 +116,9 @@ def publish(con: duckdb.DuckDBPyConnection, model: str, *, progress: TrainProgre
 
 
 def publication_sql(con: duckdb.DuckDBPyConnection, model: str) -> str:
-    """The statements that `publish` runs for a model, but for the table of weights: to read, nothing is written.
+    """The statements that `publish` runs for a model, without the table of weights, for people to read.
 
-    What is stored calls the same functions by their full names (`relsql.database.sealed`).
+    Nothing is written. What is stored calls the same functions by their full names (`relsql.database.sealed`).
 
     Raises:
         ModelError: there is no such model. ArtifactError: it is damaged. MissingExtraError: torch is missing.
@@ -124,7 +126,7 @@ def publication_sql(con: duckdb.DuckDBPyConnection, model: str) -> str:
     catalog = current_catalog(con)
     card = active_card(con, catalog, model)
     sql, _ = _plain_sql(con, catalog, card, read_artifacts(con, catalog, card))
-    return "\n".join(f"{statement};\n" for statement in sql.statements(seal=False))
+    return "\n".join(f"{readable(statement)};\n" for statement in sql.statements(seal=False))
 
 
 def unpublish(con: duckdb.DuckDBPyConnection, model: str) -> None:
@@ -243,7 +245,7 @@ def copy_database(source: Path, target: Path, storage_version: str | None = None
             con.execute("COPY FROM DATABASE relsql_source TO relsql_target")
     except duckdb.Error as error:
         remove_draft(target)
-        raise DatabaseError(f"file '{source}' cannot be copied to '{target}': {str(error).splitlines()[0]}") from error
+        raise DatabaseError(f"file '{source}' cannot be copied to '{target}': {first_line(error)}") from error
 
 
 def _write(

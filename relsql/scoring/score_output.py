@@ -13,6 +13,7 @@ import duckdb
 
 from relsql.database.connections import require_writable, transaction
 from relsql.database.drafts import draft_path, remove_draft
+from relsql.database.engine_errors import first_line
 from relsql.database.names import ObjectName, Relation, current_catalog, find_relation, resolve
 from relsql.errors import DatabaseError
 from relsql.registry.function_names import batch_name
@@ -113,7 +114,7 @@ def _write_file(con: duckdb.DuckDBPyConnection, query: str, path: Path, overwrit
             raise _exists(f"file '{path}'", f"--output {path}")
         draft.replace(path)
     except (duckdb.IOException, OSError) as error:
-        raise DatabaseError(f"file '{path}' cannot be written: {str(error).splitlines()[0]}") from error
+        raise DatabaseError(f"file '{path}' cannot be written: {first_line(error)}") from error
     finally:
         remove_draft(draft)
     return int(row[0])

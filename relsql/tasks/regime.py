@@ -8,23 +8,15 @@ frozen: the database ends at the split's first timestamp, while the as_of of its
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, get_args
 
-from relsql.database.names import DEFAULT_SCHEMA
 from relsql.errors import TaskError, nearest
-from relsql.schema.visibility import where_visible_sql
-from relsql.sql import ident, qualified
 
 if TYPE_CHECKING:
-    # Not at the top, since the help of the command line names the regimes.
-    import duckdb
+    # The help of the command line names the regimes, and must not load DuckDB for it.
     import pyarrow as pa
 
-    from relsql.schema.tables import Schema
     from relsql.tasks.task import Task
 
 Regime = Literal["seed-time", "frozen"]
@@ -79,28 +71,6 @@ def ended_labels(labels: pa.Table, end: datetime) -> pa.Table:
     import pyarrow as pa
 
     return labels.append_column("until", pa.array([end] * labels.num_rows, pa.timestamp("us")))
-
-
-@contextmanager
-def frozen_database(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, end: datetime) -> Iterator[str]:
-    """A copy in memory of a database that ends at `end` (inclusive), for the time of the block; yields its name.
-
-    Tables without time are whole, as in RelBench; rows without time are left out, as everywhere.
-    """
-    # All connections of a process see what one of them attaches.
-    name = f"relsql_frozen_{uuid.uuid4().hex}"
-    # Beside a file that is open read-only, memory would be read-only too.
-    con.execute(f"ATTACH ':memory:' AS {ident(name)} (READ_WRITE)")
-    try:
-        for table in schema.tables.values():
-            if table.schema_name != DEFAULT_SCHEMA:
-                con.execute(f"CREATE SCHEMA IF NOT EXISTS {qualified(name, table.schema_name)}")
-            cut = where_visible_sql(table, "r", end)
-            columns = ", ".join(f"r.{ident(column)}" for column in table.column_names)
-            con.execute(f"CREATE TABLE {table.sql(name)} AS SELECT {columns} FROM {table.sql(catalog)} r{cut}")
-        yield name
-    finally:
-        con.execute(f"DETACH {ident(name)}")
 
 
 def split_end(task: Task, split: str) -> datetime | None:

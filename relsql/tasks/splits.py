@@ -11,6 +11,7 @@ from typing import Literal
 import duckdb
 
 from relsql.database.cursors import one_row, task_cursor
+from relsql.database.engine_errors import first_line
 from relsql.database.sealed import sealed
 from relsql.errors import TaskError
 from relsql.schema.tables import Schema
@@ -64,7 +65,7 @@ def task_errors(task: Task, doing: str, fix: str | None = None) -> Iterator[None
     except duckdb.InterruptException:
         raise
     except duckdb.Error as error:
-        raise TaskError(f"task '{task.name}': {doing}: {str(error).splitlines()[0]}", fix=fix) from error
+        raise TaskError(f"task '{task.name}': {doing}: {first_line(error)}", fix=fix) from error
 
 
 def horizon_days(con: duckdb.DuckDBPyConnection, task: Task) -> float:

@@ -147,7 +147,7 @@ def test_queries_that_read_are_answered(client: Client, query: str) -> None:
 
 def test_refusals_tell_why(client: Client) -> None:
     assert "relsql serve refuses this statement: it calls read_text" in client.error("FROM read_text('/etc/hostname')")
-    assert "it is no query. Expected: one SELECT, EXPLAIN, SHOW or DESCRIBE" in client.error("DETACH shop")
+    assert "it is not a query. Expected: one SELECT, EXPLAIN, SHOW or DESCRIBE" in client.error("DETACH shop")
 
 
 def test_a_statement_without_an_end_does_not_keep_the_server(shop: Path) -> None:

@@ -24,6 +24,7 @@ from relsql.schema.indexes import Indexed
 from relsql.schema.tables import Column, Link, Schema, Table
 from relsql.schema.times import event_times_sql, latest_event_sql
 from relsql.sql import ident, literal
+from relsql.sql_layout import readable
 from tests.relsql.gather.reference import Answer, Database, Delayed, Gathered, Reference, Row, Seed, rounded
 from udfs.functions import create_arrow_function
 
@@ -595,7 +596,8 @@ def fixture_sql(con: duckdb.DuckDBPyConnection, kind: str) -> str:
     if kind == "message":
         gather = replace(gather, message_functions={wanted[0].name: "message_of_siblings"})
     plan = replace(gather.plan, paths=paths)
-    return replace(gather, rows=replace(gather.rows, plan=plan)).query(seeds_sql([(1, DAYS[2])], "INTEGER")) + "\n"
+    query = replace(gather, rows=replace(gather.rows, plan=plan)).query(seeds_sql([(1, DAYS[2])], "INTEGER"))
+    return readable(query) + "\n"
 
 
 @pytest.mark.parametrize("kind", CASES)

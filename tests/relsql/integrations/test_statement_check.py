@@ -206,7 +206,7 @@ def test_a_refusal_says_what_is_expected() -> None:
     assert str(READS.refusal("SELECT getenv('HOME')")) == (
         "it calls getenv. Expected: functions of models, and DuckDB's that only compute"
     )
-    assert str(READS.refusal("DETACH shop")) == "it is no query. Expected: one SELECT, EXPLAIN, SHOW or DESCRIBE"
+    assert str(READS.refusal("DETACH shop")) == "it is not a query. Expected: one SELECT, EXPLAIN, SHOW or DESCRIBE"
 
 
 def test_long_deep_and_odd_texts_are_refused() -> None:

@@ -172,7 +172,7 @@ def test_a_killed_run_loses_one_chunk(opened: Callable[[], Connection], shop: Pa
     con.close()
     script = f"""
 import os, signal, relsql
-from relsql import refreshing
+from relsql.scoring import refresh as refreshing
 from udfs.encoder import RowTextEncoder
 refreshing.CHUNK_TEXTS = 16
 encode, calls = RowTextEncoder.encode, []

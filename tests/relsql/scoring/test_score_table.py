@@ -89,7 +89,7 @@ KILLED = """
 import os, signal, sys, threading
 from relsql.registry.score_jobs import read_job
 from relsql.scoring.score_table import open_job, run_job
-from relsql.database.relsql_tables import open_database
+from relsql.database.connections import open_database
 
 path, statements, seconds, changed_only = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), sys.argv[4] == "True"
 
