@@ -90,9 +90,10 @@ types: setup ## Check types
 imports: setup ## Check which package may import what
 	$(BIN)/lint-imports --no-logo
 
-# The variable silences what the theme says about its own future, which is no warning about the pages.
+# Without --quiet, which would hide warnings from --strict too: it counts those that are shown. The variable silences what
+# the theme says about its own future, which is no warning about the pages.
 docs: setup ## Build the site, strictly
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench-accuracy: setup ## Measure every method on every task, 5 seeds each (hours; goes on where it stopped)
 	$(BIN)/python -m benchmarks.accuracy
