@@ -9,8 +9,8 @@ SHELLS := .venv/shells
 DBT := .venv-dbt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-shells demo check lint format types imports docs build bench-accuracy bench-truth bench-speed
-.PHONY: bench-plain bench-training bench-encoder clean torture fuzz soak
+.PHONY: help setup test test-shells demo check lint format types imports docs build bench-accuracy bench-truth
+.PHONY: bench-speed bench-plain bench-training bench-encoder clean torture fuzz soak
 
 TORTURE_MINUTES ?= 20
 FUZZ_MINUTES ?= 20
@@ -90,8 +90,8 @@ types: setup ## Check types
 imports: setup ## Check which package may import what
 	$(BIN)/lint-imports --no-logo
 
-# Without --quiet, which would hide warnings from --strict too: it counts those that are shown. The variable silences what
-# the theme says about its own future, which is no warning about the pages.
+# Without --quiet, which would hide warnings from --strict too: it counts those that are shown. The variable silences
+# what the theme says about its own future, which is no warning about the pages.
 docs: setup ## Build the site, strictly
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
