@@ -3,13 +3,14 @@
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
+DEMO := .venv/.demo
 STAMP := .venv/.installed
 SHELLS := .venv/shells
 DBT := .venv-dbt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-shells demo check lint format types imports build bench-accuracy bench-truth bench-speed
-.PHONY: bench-plain bench-training bench-encoder clean torture fuzz soak
+.PHONY: help setup test test-shells demo check lint format types imports docs build bench-accuracy bench-truth
+.PHONY: bench-speed bench-plain bench-training bench-encoder clean torture fuzz soak
 
 TORTURE_MINUTES ?= 20
 FUZZ_MINUTES ?= 20
@@ -19,23 +20,31 @@ help: ## Show this list
 
 setup: $(STAMP) $(DBT)/.installed ## Create .venv with all dependencies (once; about 2 GB)
 
-$(STAMP): pyproject.toml constraints.txt
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+# What `relsql demo` and `relsql shell` need, and no more: whoever only looks waits for nothing else.
+$(DEMO): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer was not found: make setup PYTHON=/path/to/python3" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,bench,shell,test]'
+	$(BIN)/python $(PIP_INSTALL) -e '.[train,shell]'
 	@touch $@
 
-# dbt needs older packages than mypy does. It gets an environment of its own, with all that is in .venv behind it; pip
-# says that mypy would not run there, and it need not.
+# The rest: tests, benchmarks, and the site.
+$(STAMP): $(DEMO)
+	$(BIN)/python $(PIP_INSTALL) -e '.[bench,docs,test]'
+	@touch $@
+
+# dbt needs older packages than mypy does. It gets an environment of its own, with all that is in .venv behind it. mypy
+# would not run there, and it need not: --no-warn-conflicts, since pip would report just that as an error.
 $(DBT)/.installed: $(STAMP)
 	test -x $(DBT)/bin/python || $(BIN)/python -m venv $(DBT)
 	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(" + repr(sysconfig.get_path("purelib")) + ")")' \
 		> $$($(DBT)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/relsql_behind.pth
-	$(DBT)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dbt]'
+	$(DBT)/bin/python $(PIP_INSTALL) --no-warn-conflicts -e '.[dbt]'
 	@touch $@
 
 # Two files at a time, since most tests keep one core busy. Threads that wait by spinning would take the other's.
-test: check ## Lint, types, import contracts and all tests
+test: check ## Lint, types, import contracts, the site and all tests
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-shells: $(SHELLS)/.installed ## Test Harlequin and the server on DuckDB 1.5, in an environment of their own
@@ -62,10 +71,10 @@ fuzz: setup ## Take random databases through everything (FUZZ_MINUTES=20, FUZZ_F
 soak: setup ## Score 20,000 times and attach 300 times: does the process keep memory? (an hour)
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.soak
 
-demo: setup ## Train on a made-up racing league and score it in SQL
+demo: $(DEMO) ## Train on a made-up racing league and score it in SQL
 	$(BIN)/relsql demo
 
-check: lint types imports ## Lint, types and import contracts, without tests
+check: lint types imports docs ## Lint, types, import contracts and the site, without tests
 
 lint: setup ## Check style and formatting
 	$(BIN)/ruff check .
@@ -80,6 +89,11 @@ types: setup ## Check types
 
 imports: setup ## Check which package may import what
 	$(BIN)/lint-imports --no-logo
+
+# Without --quiet, which would hide warnings from --strict too: it counts those that are shown. The variable silences
+# what the theme says about its own future, which is no warning about the pages.
+docs: setup ## Build the site, strictly
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench-accuracy: setup ## Measure every method on every task, 5 seeds each (hours; goes on where it stopped)
 	$(BIN)/python -m benchmarks.accuracy
@@ -104,5 +118,5 @@ build: setup ## Build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean: ## Remove .venv, caches and build results
-	rm -rf .venv $(DBT) dist build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv $(DBT) dist build site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -89,7 +89,7 @@ def test_one_by_one_and_all_at_once_differ_in_the_last_bits_at_most(shop: Path) 
         at_once = scores(con)
         ids = [row[0] for row in con.execute(ALL).fetchall()]
         one_by_one = np.array([value(con, f"predict_churn({i})") for i in ids], dtype=float)
-    # README promises 1e-6; 1e-7 or 2e-7 is what is seen, at some entities.
+    # docs/analyst.md promises 1e-6; 1e-7 or 2e-7 is what is seen, at some entities.
     np.testing.assert_allclose(one_by_one, at_once, atol=1e-6, rtol=0)
 
 
