@@ -1,4 +1,4 @@
-"""Text of SQL: identifiers, literals and statements that read well."""
+"""Write SQL text: quoted identifiers, literals and readable statements."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from collections.abc import Container, Iterable
 
 COMMA = ",\n"
-"""Between the items of a list that has a line for each."""
+"""Separates the items of a list that is written with one item per line."""
 
 _QUOTED_OR_BREAK = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\n(?!\n)""")
 
@@ -19,7 +19,7 @@ def ident(name: str) -> str:
 
 
 def qualified(*parts: str | None) -> str:
-    """Quote and join the parts of a name, leaving out the ones that are None."""
+    """Quote and join the parts of a name; parts that are None are left out."""
     return ".".join(ident(part) for part in parts if part is not None)
 
 
@@ -55,9 +55,10 @@ def indented(text: str, spaces: int = 4) -> str:
 
 
 def with_ctes(ctes: Iterable[tuple[str, str]], body: str, *, materialized: Container[str] = ()) -> str:
-    """Write `WITH name AS (query), ... body`, one name per idea, indented.
+    """Write `WITH name AS (query), ... body`, indented.
 
-    Those called `materialized` have the same rows wherever they are read, though the query by itself might not.
+    A CTE whose name is in `materialized` is computed once, so that all its readers see the same rows even if its query
+    is not deterministic.
     """
     how = {True: "AS MATERIALIZED", False: "AS"}
     parts = [f"{name} {how[name in materialized]} (\n{indented(query)}\n)" for name, query in ctes]
