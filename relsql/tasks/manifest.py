@@ -74,7 +74,7 @@ def _parse(path: Path, text: str) -> object:
         where = f"line {mark.line + 1}: " if mark else ""
         problem = f"{where}{error.problem or error.context}"
         raise TaskError(f"task manifest '{path}' is not valid YAML: {problem}") from error
-    # PyYAML's conversions raise Python's own errors: for the date 2010-13-45, or a base 60 number too large for a float.
+    # PyYAML's conversions raise Python's own errors: for the date 2010-13-45, or a base 60 number beyond floats.
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise TaskError(f"task manifest '{path}' is not valid YAML: {str(error).splitlines()[0]}") from error
     finally:
