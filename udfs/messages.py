@@ -1,4 +1,4 @@
-"""Messages of hubs: what the rows of a shared path say to every seed at the hub, computed once for each hub."""
+"""Messages of hubs: the message from the rows of a shared path to every seed at the hub, computed once per hub."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ class Messages:
     newest_days: npt.NDArray[np.float64]
 
     def take(self, seeds: IntArray) -> Messages:
-        """The messages to some seeds, int64 [chosen]."""
+        """The messages to the given seeds, int64 [chosen]."""
         return Messages(self.vectors[seeds], self.evidence[seeds], self.newest_days[seeds])
 
 
 class HubMessages:
-    """The messages along one shared path. It may be called from several threads.
+    """The messages along one shared path. Its methods may be called from several threads.
 
     Args:
-        layout: of the path.
-        component: turns rows into messages.
+        layout: layout of the path.
+        component: the component that computes messages from rows.
         texts: the model's row texts.
-        coded_texts: those among them that codes tell.
-        timed: the rows have a time.
+        coded_texts: the row texts that category codes determine.
+        timed: whether the rows have a time.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class HubMessages:
         self._silence = self._vectors(_no_rows(layout))
 
     def send(self, hubs: pa.Array) -> pa.Array:
-        """Messages of hubs: STRUCT(hub, rows, counts), as gathered, to MESSAGE_SQL_TYPE.
+        """Compute messages of hubs: from gathered STRUCT(hub, rows, counts) to MESSAGE_SQL_TYPE.
 
         Rows with the same `hub`, a hash of the hub's key and as_of, are the same rows: a scalar call gathers a hub once
         for each seed that is there. Among the 2,048 of a call, two hubs share a hash once in 10^13 calls.
