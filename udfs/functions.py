@@ -10,7 +10,7 @@ import pyarrow as pa
 
 ArrowFunction = Callable[..., pa.Array]
 
-_KEPT: dict[ArrowFunction, ArrowFunction] = {}
+_REGISTERED: dict[ArrowFunction, ArrowFunction] = {}
 """Registered functions, kept alive: DuckDB still calls a function after the connection that registered it is closed,
 and would otherwise access freed memory (duckdb-python issue 530). Each access to a method creates a new object, so the
 first object is stored here and is always the one to register: one per function, however often a model is attached."""
@@ -39,7 +39,7 @@ def create_arrow_function(
     """
     if name in (scalar_functions(con) if taken is None else taken):
         return
-    function = _KEPT.setdefault(function, function)
+    function = _REGISTERED.setdefault(function, function)
     try:
         # cast, because the type stubs of DuckDB 1.5 and 2.0 declare the options differently.
         cast(Any, con).create_function(name, function, parameters, returns, type="arrow", null_handling="special")

@@ -60,7 +60,7 @@ class HubMessages:
         self._texts = texts
         self._coded_texts = coded_texts
         self._timed = timed
-        self._silence = self._vectors(_no_rows(layout))
+        self._empty_message = self._vectors(_no_rows(layout))
 
     def send(self, hubs: pa.Array) -> pa.Array:
         """Compute messages of hubs: from gathered STRUCT(hub, rows, counts) to MESSAGE_SQL_TYPE.
@@ -74,7 +74,7 @@ class HubMessages:
         hubs = hubs.take(pa.array(first))
         block = decode_block(hubs.field("rows"), self._layout, hubs.field("counts"))
         block = self._coded_texts.resolve(block, self._layout)
-        vectors = self._vectors(block) if len(hubs) else self._silence[:0]
+        vectors = self._vectors(block) if len(hubs) else self._empty_message[:0]
         newest = newest_row_days(block) if self._timed else np.full(len(hubs), np.inf)
         packed = pa.py_buffer(np.ascontiguousarray(vectors[position]))
         messages = pa.Array.from_buffers(pa.binary(4 * vectors.shape[1]), len(position), [None, packed])
@@ -84,14 +84,14 @@ class HubMessages:
 
     def receive(self, column: pa.StructArray) -> Messages:
         """The messages to seeds, as `send` made them; NULL, for a seed without hub, is the message of no rows."""
-        silent = np.asarray(column.is_null())
-        vectors = np.repeat(self._silence, len(column), axis=0)
-        packed = column.field("message").filter(pa.array(~silent)).cast(pa.binary(4 * vectors.shape[1]))
-        heard = np.frombuffer(packed.buffers()[1], dtype=np.float32).reshape(-1, vectors.shape[1])
-        vectors[~silent] = heard[: len(packed)]
+        no_hub = np.asarray(column.is_null())
+        vectors = np.repeat(self._empty_message, len(column), axis=0)
+        packed = column.field("message").filter(pa.array(~no_hub)).cast(pa.binary(4 * vectors.shape[1]))
+        received = np.frombuffer(packed.buffers()[1], dtype=np.float32).reshape(-1, vectors.shape[1])
+        vectors[~no_hub] = received[: len(packed)]
         evidence = np.asarray(column.field("evidence").fill_null(0), dtype=np.int64)
         newest = np.asarray(column.field("newest_days").fill_null(np.inf))
-        return Messages(vectors, np.where(silent, 0, evidence), np.where(silent, np.inf, newest))
+        return Messages(vectors, np.where(no_hub, 0, evidence), np.where(no_hub, np.inf, newest))
 
     def _vectors(self, block: Block) -> FloatArray:
         inputs = graph_inputs([block], [self._layout], in_order=False)
@@ -100,12 +100,12 @@ class HubMessages:
 
 def _no_rows(layout: BlockLayout) -> Block:
     """The block of one hub without rows."""
-    nothing = np.zeros(0, dtype=np.int64)
+    empty = np.zeros(0, dtype=np.int64)
     return Block(
         np.zeros((0, layout.numbers_width), dtype=np.float32),
         np.zeros((0, layout.categories_width), dtype=np.int64),
         np.zeros((0, layout.texts_width), dtype=np.int64),
-        nothing,
+        empty,
         np.zeros(1, dtype=np.int64),
         np.zeros((1, layout.counts_width), dtype=np.float32),
     )

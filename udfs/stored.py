@@ -26,7 +26,7 @@ READ_AHEAD = 10
 """Number of stored texts that are read ahead for each text looked up: a query that scores everything soon has all
 texts, while one that scores a few entities only holds a multiple of the texts that it needs."""
 
-_ASKED = "relsql_asked"
+_REQUESTED = "relsql_asked"
 
 Found = tuple[list[str], FloatArray]
 """Texts and their embeddings, float32 [n, width]."""
@@ -65,8 +65,8 @@ class _Source:
         if con is None:
             raise duckdb.ConnectionException("the connection is gone")
         with con.cursor() as cursor:
-            cursor.register(_ASKED, pa.table({"text": pa.array(texts, pa.string())}))
-            found = self._fetch(cursor, f"text_hash IN (SELECT {text_hash_sql('text')} FROM {_ASKED})")
+            cursor.register(_REQUESTED, pa.table({"text": pa.array(texts, pa.string())}))
+            found = self._fetch(cursor, f"text_hash IN (SELECT {text_hash_sql('text')} FROM {_REQUESTED})")
             more = self.ahead(cursor, READ_AHEAD * len(texts))
         return found[0] + more[0], np.concatenate([found[1], more[1]])
 

@@ -15,7 +15,7 @@ from relsql.database.names import DEFAULT_SCHEMA
 from relsql.errors import DatabaseError
 from relsql.sql import ident, literal, qualified
 
-_NOTHING_EXTERNAL: dict[str, str | bool | int | float | list[str]] = {
+_NO_EXTERNAL_ACCESS: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": False,
     "autoload_known_extensions": False,
     "autoinstall_known_extensions": False,
@@ -42,7 +42,7 @@ def open_database(
         _require_database_file(path, must_exist=must_exist)
         # DuckDB does not read names such as `:memory:` or `md:x` as files.
         name = path.absolute() if ":" in str(path) else path
-        return duckdb.connect(str(name), read_only=read_only, config={} if external else _NOTHING_EXTERNAL)
+        return duckdb.connect(str(name), read_only=read_only, config={} if external else _NO_EXTERNAL_ACCESS)
     # A ValueError is about the path: DuckDB accepts only UTF-8, and no operating system accepts a NUL.
     except (duckdb.Error, OSError, ValueError) as error:
         raise _open_error(path, error) from error

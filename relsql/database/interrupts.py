@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_SIGNS = ("KeyboardInterrupt", "Query interrupted", "INTERRUPT")
+_INTERRUPT_MARKERS = ("KeyboardInterrupt", "Query interrupted", "INTERRUPT")
 """Ctrl-C in a query arrives as a DuckDB error; in a scoring function it arrives as an error about that function."""
 
 
@@ -14,7 +14,7 @@ def interrupted(error: BaseException) -> bool:
     # Compared by module name, so that reporting a failure does not import DuckDB.
     from_duckdb = type(error).__module__.partition(".")[0] in ("duckdb", "_duckdb")
     return isinstance(error, KeyboardInterrupt) or (
-        (from_duckdb or isinstance(error, RuntimeError)) and any(sign in str(error) for sign in _SIGNS)
+        (from_duckdb or isinstance(error, RuntimeError)) and any(marker in str(error) for marker in _INTERRUPT_MARKERS)
     )
 
 

@@ -46,7 +46,7 @@ def lexical_vectors(
     if limit < 2:
         return np.zeros((size, 1), dtype=np.float32)
     strengths, directions = _directions(weighted, limit, seed)
-    noise, _ = _directions(_words_at_random(weighted, seed), 2, seed)
+    noise, _ = _directions(_shuffled_columns(weighted, seed), 2, seed)
     # The first direction of both is the average text, so the noise level is the second direction of the random texts.
     kept = max(1, int((strengths > noise[1]).sum()))
     # Scaled to a standard deviation of about 1 over the texts, regardless of a direction's strength and text lengths.
@@ -71,7 +71,7 @@ def _rows_of_length_one(matrix: sp.csr_array) -> sp.csr_array:
     return sp.csr_array(sp.diags_array(1 / np.maximum(lengths, 1e-9)) @ matrix)
 
 
-def _words_at_random(matrix: sp.csr_array, seed: int) -> sp.csr_array:
+def _shuffled_columns(matrix: sp.csr_array, seed: int) -> sp.csr_array:
     """The matrix with the entries of each column moved to random rows."""
     rows = np.random.default_rng(seed).integers(0, matrix.shape[0], matrix.nnz)
     return sp.csr_array((matrix.data, (rows, matrix.indices)), shape=matrix.shape)

@@ -39,7 +39,7 @@ _MODEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _PATH_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
-_STEPS = {"entity": 0, "parents": 1, "siblings": 2, "children": 1, "grandchildren": 2, "hub": 3}
+_LINKS_OF_KIND = {"entity": 0, "parents": 1, "siblings": 2, "children": 1, "grandchildren": 2, "hub": 3}
 """Number of links of a path of each kind; siblings have one link to the parent and one back."""
 
 
@@ -113,15 +113,15 @@ def _path_problems(card: ModelCard) -> Iterator[str]:
             yield f"path {path.name} counts over spans that are not from 0 to {MAX_DAYS:,} days"
         if path.data_age and (path.kind != "entity" or not card.schema.timed_tables):
             yield f"path {path.name} has data_age, which only the entity can have, and only if a table has a time"
-        yield from _walk_problems(path, card)
+        yield from _path_link_problems(path, card)
 
 
-def _walk_problems(path: Path, card: ModelCard) -> Iterator[str]:
+def _path_link_problems(path: Path, card: ModelCard) -> Iterator[str]:
     """Check that a path starts at the entity, follows known links, and ends at its table."""
     for link in (*path.links, *path.lookups):
         if not any(link.same_columns(known) for known in card.schema.links):
             yield f"path {path.name} follows the link {link}, which is not one of its links"
-    if len(path.links) != _STEPS[path.kind]:
+    if len(path.links) != _LINKS_OF_KIND[path.kind]:
         yield f"path {path.name} is of kind {path.kind}, but has {len(path.links)} links"
         return
     place = card.task.entity_table

@@ -103,8 +103,8 @@ def name_match(column: str, target: tuple[str, ...]) -> float:
     joined = "".join(mine)
     if not joined or not theirs:
         return 0.0
-    glued = re.sub(f"({'|'.join(KEY_WORDS)})$", "", "".join(words(column)))
-    if theirs in (joined, glued):
+    without_suffix = re.sub(f"({'|'.join(KEY_WORDS)})$", "", "".join(words(column)))
+    if theirs in (joined, without_suffix):
         return 1.0
     if mine[-len(target) :] == target:
         return 0.9

@@ -158,11 +158,11 @@ def _single_key(data: Profiler, table: Table) -> KeyProposal | None:
 def _key_score(table: Table, column: str, type_: str, position: int) -> float:
     parts, match = words(column), name_match(column, table_words(table.name))
     # A bare `id` beats a bare `code`, and `driver_id` beats `driver_ref`.
-    doubt = 0.01 * KEY_WORDS.index(parts[-1]) if parts and parts[-1] in KEY_WORDS else 0.0
+    penalty = 0.01 * KEY_WORDS.index(parts[-1]) if parts and parts[-1] in KEY_WORDS else 0.0
     if parts and not stem(column):
-        score = 0.85 - 2 * doubt
+        score = 0.85 - 2 * penalty
     else:
-        score = (0.35 + 0.5 * match - doubt) if is_key_name(column) else (0.15 + 0.3 * match)
+        score = (0.35 + 0.5 * match - penalty) if is_key_name(column) else (0.15 + 0.3 * match)
     return score + (0.08 if position == 0 else 0.0) + (0.05 if type_family(type_) in ("integer", "UUID") else 0.0)
 
 

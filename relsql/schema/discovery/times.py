@@ -95,7 +95,7 @@ def _candidates(data: Profiler, table: Table) -> tuple[list[_Candidate], list[st
     most = max((profile.distinct for profile in profiles.values()), default=1) or 1
     found, rejected = [], []
     for name, profile in profiles.items():
-        reason = _unfit(table, name, profile)
+        reason = _rejection_reason(table, name, profile)
         if reason:
             rejected.append(f"'{name}' {reason}")
             continue
@@ -107,7 +107,7 @@ def _candidates(data: Profiler, table: Table) -> tuple[list[_Candidate], list[st
     return sorted(found, key=lambda candidate: -candidate.score), rejected
 
 
-def _unfit(table: Table, column: str, profile: Profile) -> str | None:
+def _rejection_reason(table: Table, column: str, profile: Profile) -> str | None:
     parts = set(words(column)) - set(table_words(table.name))
     if parts & _BIRTH or "birth" in "".join(sorted(parts)):
         return "looks like a birth or death date"
