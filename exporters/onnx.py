@@ -64,7 +64,7 @@ class GraphComponent(nn.Module):
         self.network = copy.deepcopy(network)
         for module in self.network.modules():
             if isinstance(module, NumberScaling):
-                module.settle()
+                module.drop_unused_log()
             elif isinstance(module, RecencyWindows):
                 module.absent_first = True
         self.tables = tables_of(network.layouts)

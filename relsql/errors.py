@@ -4,7 +4,7 @@
     ├── DatabaseError            the DuckDB file: missing, locked, read-only, not a database, disk full
     ├── SchemaError              tables, keys, links or time columns that do not fit the data
     ├── TaskError                a task definition or its label query
-    ├── TrainingError            training cannot start or cannot go on
+    ├── TrainingError            training cannot start or continue
     ├── ModelError               unknown model or version
     │   └── SchemaDriftError     the tables changed since the model was trained
     ├── ArtifactError            a stored artefact is missing, damaged or too new
@@ -59,7 +59,7 @@ class TaskError(RelsqlError):
 
 
 class TrainingError(RelsqlError):
-    """Training cannot start or cannot go on."""
+    """Training cannot start or continue."""
 
 
 class ModelError(RelsqlError):
@@ -100,7 +100,7 @@ class MissingExtraError(RelsqlError):
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """Describe the valid names, the nearest match to `name` first: `"dnf" (nearest) of dnf, top3`."""
+    """Describe the valid names, the nearest match to `name` first: `did you mean 'dnf'? One of: dnf, top3`."""
     names = sorted(valid)
     if not names:
         return "none exist yet"
@@ -114,7 +114,7 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 @contextmanager
 def needs_extra(extra: str, needed_by: str) -> Iterator[None]:
-    """Turn the lack of a library in the block into an error that says how to install the extra that has it.
+    """Turn a failed import in the block into an error that says which extra to install.
 
     Raises:
         MissingExtraError: a module outside relsql cannot be imported.

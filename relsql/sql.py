@@ -1,4 +1,4 @@
-"""Text of SQL: identifiers, literals and statements that read well."""
+"""Write SQL text: quoted identifiers, literals and readable statements."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Container, Iterable
 from typing import NamedTuple
 
 COMMA = ",\n"
-"""Between the items of a list that has a line for each."""
+"""Separates the items of a list that is written with one item per line."""
 
-_QUOTED_OR_BREAK = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\n(?!\n)""")
+_QUOTED_OR_BREAK = re.compile(r"""--[^\n]*|'(?:[^']|'')*'|"(?:[^"]|"")*"|\n(?!\n)""")
 
 
 def ident(name: str) -> str:
@@ -20,7 +20,7 @@ def ident(name: str) -> str:
 
 
 def qualified(*parts: str | None) -> str:
-    """Quote and join the parts of a name, leaving out the ones that are None."""
+    """Quote and join the parts of a name; parts that are None are left out."""
     return ".".join(ident(part) for part in parts if part is not None)
 
 
@@ -64,9 +64,10 @@ class Cte(NamedTuple):
 
 
 def with_ctes(ctes: Iterable[Cte], body: str, *, materialized: Container[str] = ()) -> str:
-    """Write `WITH name AS (query), ... body`, one name per idea, with its comment above it.
+    """Write `WITH name AS (query), ... body`, indented, with each comment above its CTE.
 
-    A CTE in `materialized` is computed once: its query alone may give other rows each time that it is read.
+    A CTE whose name is in `materialized` is computed once, so that all its readers see the same rows even if its query
+    is not deterministic.
     """
     parts = []
     for name, query, comment in ctes:

@@ -1,1 +1,1 @@
-"""Scoring inside DuckDB: Arrow in, Arrow out, on onnxruntime. Loads neither torch nor transformers."""
+"""Score inside DuckDB with onnxruntime, from Arrow to Arrow. Neither torch nor transformers is imported."""

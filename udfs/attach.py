@@ -1,4 +1,4 @@
-"""Attach a database's models to a connection: functions on the DuckDB instance, temporary macros on the connection."""
+"""Attach the models of a database: register functions on the DuckDB instance, create macros on the connection."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from udfs.messages import MESSAGE_SQL_TYPE
 from udfs.scorer import RESULT_SQL_TYPE, Scorer
 
 _SCORERS: dict[str, Scorer] = {}
-"""Scorers by `ModelCard.functions_id`, kept for the life of the process, as the functions that call them are."""
+"""Scorers by `ModelCard.functions_id`, kept for the life of the process, like the functions that call them."""
 
 _LOCK = threading.Lock()
 
@@ -68,26 +68,26 @@ def attach(
     """Make the models of an attached database callable on this connection.
 
     Creates `predict_<model>`, `predict_<model>_full`, `predict_<model>_batch` and `row_text_<table>` as temporary
-    macros: they belong to this connection, so a cursor has to be attached too. Nothing is written to the database.
-    Calling it again is cheap, and picks up models trained or promoted since.
+    macros. They belong to this connection, so a cursor has to be attached separately. Nothing is written to the
+    database. Another call is cheap, and adds models that were trained or promoted since.
 
-    A version that is asked for, such as `dnf@2`, gives `predict_dnf_v2`, `predict_dnf_v2_full` and
-    `predict_dnf_v2_batch`, whichever version is active.
+    An explicit version, such as `dnf@2`, creates `predict_dnf_v2`, `predict_dnf_v2_full` and `predict_dnf_v2_batch`,
+    whichever version is active.
 
     Args:
         con: any open connection.
         database: name of the attached database; default: the current one.
         models: names of models, or versions of them: `dnf@2`, `dnf@best`, `dnf@previous`; default: all active versions.
-        shared: create the macros in the current database, which must be one in memory, for all cursors and connections
-            to it. Some libraries run every query on a cursor of its own.
+        shared: create the macros in the current database, which must be in memory, for all its cursors and
+            connections, because some libraries run every query on a new cursor.
 
     Returns:
         Names of the macros.
 
     Raises:
         DatabaseError: shared macros would be written to a file. ModelError: a model or version does not exist, or
-            another model has the name of a version's functions. SchemaDriftError: its tables changed. ArtifactError: it
-            is damaged.
+            another model's functions have the same names. SchemaDriftError: its tables changed. ArtifactError: it is
+            damaged.
     """
     catalog = stored_catalog(con, database) if database else current_catalog(con)
     if shared:
@@ -111,7 +111,7 @@ def attach(
 
 
 def _check_distinct(suffixes: Iterable[str]) -> None:
-    """Raise ModelError if a function of one model would take the place of another's, as names of earlier builds may."""
+    """Raise ModelError if a function of one model would replace another model's; earlier builds allowed such names."""
     for first, second in itertools.combinations(sorted(set(suffixes)), 2):
         shared = shared_function(first, second)
         if shared:
@@ -123,13 +123,13 @@ def _check_distinct(suffixes: Iterable[str]) -> None:
 
 
 def _check_free(text: str, suffix: str, models: Iterable[str]) -> None:
-    """Raise ModelError if a pinned version's functions would take the place of another model's, attached or not."""
+    """Raise ModelError if a pinned version's functions would replace those of another model, attached or not."""
     functions = {fold(name) for name in function_names(suffix)}
     for model in models:
         if fold(predict_name(model)) in functions:
             raise ModelError(
                 f"'{text}' would be called by {predict_name(suffix)}, but there is a model '{model}'",
-                expected=f"no model whose function is {predict_name(model)}",
+                expected=f"no other model with the function {predict_name(model)}",
                 fix=f"relsql train FILE TASK --name OTHER, then relsql drop FILE {model} --all",
             )
 
@@ -151,12 +151,12 @@ def attach_model(
         catalog: database that holds the model.
         card: the model's card.
         tables_from: database whose tables the macros read; default: `catalog`.
-        suffix: what follows `predict_` in their names; default: the model's name.
+        suffix: what follows `predict_` in the names of the macros; default: the model's name.
         shared: see `attach`.
-        functions: those of the connection, if they are known already.
+        functions: the functions of the connection, if they have already been read.
 
     Raises:
-        ArtifactError: an artefact is missing or damaged. ModelError: somebody else's macro has one of the names.
+        ArtifactError: an artefact is missing or damaged. ModelError: a macro that is not relsql's has one of the names.
     """
     functions = functions or read_functions(con)
     register_functions(con, load_scorer(con, catalog, card), taken=functions.scalars)
@@ -175,18 +175,18 @@ def attach_model(
 
 
 def mark_macro(con: duckdb.DuckDBPyConnection, macro: Macro, model: str) -> None:
-    """Comment on a macro that it is relsql's, so that it can be replaced and dropped again."""
+    """Mark a macro as relsql's with a comment, so that relsql may replace and drop it later."""
     con.execute(f"COMMENT ON {macro.sql} IS {literal(f'{comment_start(model)}attached')}")
 
 
 def _require_memory(con: duckdb.DuckDBPyConnection) -> None:
-    """Raise DatabaseError if the current database is a file, in which macros would outlive what they call."""
+    """Raise DatabaseError if the current database is a file, because macros in it would outlive their functions."""
     current = current_catalog(con)
     query = "SELECT path FROM system.main.duckdb_databases() WHERE database_name = ?"
     if con.execute(query, [current]).fetchall() != [(None,)]:
         raise DatabaseError(
-            f"database '{current}' is a file, which shared functions are not written to",
-            expected="a connection that duckdb.connect() made, with the file attached",
+            f"database '{current}' is a file, and shared functions are not written to files",
+            expected="a connection from duckdb.connect(), with the file attached",
             fix="ATTACH 'FILE' AS f, then relsql.attach(con, database='f', shared=True)",
         )
 
@@ -199,10 +199,10 @@ def detach(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def load_scorer(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> Scorer:
-    """The process's scorer of a model version, which will find the row embeddings stored in the database.
+    """The process's scorer of a model version, set up to look up row embeddings stored in the database.
 
     Raises:
-        ArtifactError: an artefact is missing or damaged, or a row embedding that was read is.
+        ArtifactError: an artefact is missing or damaged, or a row embedding that was read is damaged.
     """
     with _LOCK:
         scorer = _SCORERS.get(card.functions_id)
@@ -215,9 +215,9 @@ def load_scorer(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -
 
 
 def register_functions(con: duckdb.DuckDBPyConnection, scorer: Scorer, *, taken: Container[str] | None = None) -> None:
-    """Register a scorer's functions on the connection's DuckDB instance, once; `taken` are those that it has."""
+    """Register a scorer's functions on the connection's DuckDB instance once; `taken` are the names it already has."""
     card = scorer.card
-    # pyarrow imports pandas, where there is one, at the first conversion: not in the middle of a query.
+    # pyarrow imports pandas, if it is installed, at the first conversion. This must not happen during a query.
     pa.array([1.0]).to_numpy()
     create = partial(create_arrow_function, con, taken=scalar_functions(con) if taken is None else taken)
     create(card.text_function, scorer.texts.ids, ["VARCHAR"], "INTEGER")

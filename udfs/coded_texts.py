@@ -1,4 +1,4 @@
-"""Texts of rows whose category codes tell them: the gather query passes the codes alone, and no text."""
+"""Texts that are determined by the category codes of a row: for such rows the gather query passes no text."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from relsql.typing import IntArray
 
 
 class CodedTexts:
-    """Ids of the texts that category codes tell. All methods may be called from several threads.
+    """Ids of the texts that category codes determine. All methods may be called from several threads.
 
     Args:
-        schema: with the tables that are read.
-        inputs: of the tables.
-        texts: the model's row texts; a text is added to them when a row first has it.
+        schema: a schema with the tables that are read.
+        inputs: the node inputs of the tables.
+        texts: the model's row texts; a text is added when the first row has it.
     """
 
     def __init__(self, schema: Schema, inputs: Sequence[NodeInputs], texts: TextTable) -> None:
@@ -37,7 +37,7 @@ class CodedTexts:
         for segment, (_, categories, _) in zip(layout.segments, segment_parts(block, layout), strict=True):
             table = self._tables.get(segment.inputs.table)
             if table and (told := found[:, position] == TOLD_BY_CODES).any():
-                # Blocks are not changed: others may read the same arrays.
+                # Copied, because other readers may share the arrays of a block.
                 found = found.copy() if found is block.texts else found
                 found[told, position] = table.ids(categories[told])
             position += segment.has_text
@@ -45,7 +45,7 @@ class CodedTexts:
 
 
 class _TableTexts:
-    """The texts of one table's rows, by their codes."""
+    """The texts of one table's rows by category codes."""
 
     def __init__(self, table: Table, inputs: NodeInputs, texts: TextTable) -> None:
         self._table = table
@@ -57,10 +57,10 @@ class _TableTexts:
         self._ids = np.full(math.prod(self._shape), -1, dtype=np.int64)
 
     def ids(self, categories: IntArray) -> IntArray:
-        """Ids of rows' texts, int64 [n], by their codes, int64 [n, categories], none of them 0 in text columns."""
+        """Ids of rows' texts, int64 [n], from codes, int64 [n, categories], none of which is 0 in a text column."""
         combined = np.ravel_multi_index(tuple(categories[:, p] - 1 for p in self._positions), self._shape)
         found: IntArray = self._ids[combined]
-        # The table of texts forgets what came first. An id is asked for again long before it loses its meaning.
+        # The text table forgets its oldest texts. Their ids are requested again here, long before they become invalid.
         unknown = found < self._texts.oldest_id
         if unknown.any():
             missing = np.unique(combined[unknown])

@@ -16,7 +16,7 @@ from relsql.registry.component_checks import Tensor, check_component, check_sign
 from relsql.typing import FloatArray
 
 _limit_seconds: list[float] = []
-"""Time limits of the `time_limit` blocks that are open; UDFs run on threads of DuckDB, so it is the whole process's."""
+"""Limits of the open `time_limit` blocks. They apply to the whole process, because UDFs run on DuckDB's threads."""
 
 
 def create_session(content: bytes, threads: int) -> onnxruntime.InferenceSession:
@@ -25,13 +25,13 @@ def create_session(content: bytes, threads: int) -> onnxruntime.InferenceSession
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # Threads that wait for work by spinning slow down whatever else runs on the same cores.
+    # Threads that wait for work by spinning slow down everything else on the same cores.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(
         content,
         sess_options=options,
         providers=["CPUExecutionProvider"],
-        # Its kernel for CPUs takes several times longer than the addition and the normalisation by themselves.
+        # The fused CPU kernel takes several times longer than addition and normalisation as separate operators.
         disabled_optimizers=["SkipLayerNormFusion"],
     )
 
@@ -39,14 +39,14 @@ def create_session(content: bytes, threads: int) -> onnxruntime.InferenceSession
 def load_session(
     card: ModelCard, artifacts: Mapping[str, bytes], name: str, threads: int
 ) -> onnxruntime.InferenceSession:
-    """The session of one component of a model, whose operators, inputs and output are what the card implies.
+    """The session of one component of a model, after checking that operators, inputs and output match the card.
 
     Raises:
-        ArtifactError: it does more than our exporters write, does not fit the card, or onnxruntime cannot load it.
+        ArtifactError: it contains more than our exporters write, does not match the card, or cannot be loaded.
     """
     names = {"model": card.name, "task": card.task.name}
     require_artifact(card, artifacts, name)
-    # Before anything else: loading runs what depends on constants alone.
+    # Checked before loading, because loading already runs operators that depend only on constants.
     check_component(name, artifacts[name], **names)
     try:
         session = create_session(artifacts[name], threads)
@@ -74,7 +74,7 @@ def require_artifact(card: ModelCard, artifacts: Mapping[str, bytes], name: str)
 
 
 def _tensors(nodes: Sequence[Any]) -> list[Tensor]:
-    """Inputs or outputs of a session; axes that have a name, or none, depend on the batch."""
+    """Inputs or outputs of a session; an axis with a name, or without a length, depends on the batch."""
     return [
         Tensor(node.name, node.type, tuple(axis if isinstance(axis, int) else None for axis in node.shape))
         for node in nodes
@@ -85,7 +85,7 @@ def _tensors(nodes: Sequence[Any]) -> list[Tensor]:
 def time_limit(seconds: float) -> Iterator[None]:
     """Stop every run of a component in the block that takes longer, in any thread of the process.
 
-    onnxruntime stops between two operators: a single one is always finished.
+    onnxruntime stops between two operators; a running operator is always finished.
     """
     _limit_seconds.append(seconds)
     try:
@@ -98,7 +98,7 @@ def run_session(session: onnxruntime.InferenceSession, feed: Mapping[str, npt.ND
     """The first output of a session.
 
     Raises:
-        ScoringError: it took longer than the innermost `time_limit`.
+        ScoringError: the run took longer than the innermost `time_limit`.
     """
     if not _limit_seconds:
         found: FloatArray = session.run(None, feed)[0]
@@ -129,11 +129,11 @@ class Component:
     Args:
         card: the card of the model that the component belongs to.
         artifacts: bytes by name.
-        name: of the component.
-        threads: onnxruntime threads per call; DuckDB brings its own threads.
+        name: name of the component.
+        threads: onnxruntime threads per call; DuckDB calls it from several threads of its own.
 
     Raises:
-        ArtifactError: the component cannot be loaded, or is not what the card implies.
+        ArtifactError: the component cannot be loaded, or does not match the card.
     """
 
     def __init__(self, card: ModelCard, artifacts: Mapping[str, bytes], name: str, *, threads: int = 1) -> None:
@@ -141,5 +141,5 @@ class Component:
         self._inputs = {node.name for node in self._session.get_inputs()}
 
     def __call__(self, feed: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
-        """The component's output; what it does not read of `feed` is left out."""
+        """The component's output; entries of `feed` that it does not read are ignored."""
         return run_session(self._session, {k: v for k, v in feed.items() if k in self._inputs})

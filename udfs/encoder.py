@@ -1,4 +1,4 @@
-"""The row encoder on onnxruntime: row texts in, row embeddings out."""
+"""The row encoder on onnxruntime, which maps row texts to row embeddings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from relsql.typing import FloatArray
 from udfs.components import load_session, require_artifact, run_session
 
 BATCH_TOKENS = 2048
-"""Tokens of one run, padding included: short texts go many at a time, long ones few."""
+"""Maximum number of tokens of one run, including padding: a batch has many short texts or a few long ones."""
 
 
 class RowTextEncoder:
@@ -44,9 +44,9 @@ class RowTextEncoder:
         return cls(session, RowTokenizer(artifacts["tokenizer.json"]), card.encoder.max_tokens)
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
-        """Embed row texts, float32 [n, width], those of like length together so that little is padded.
+        """Embed row texts, float32 [n, width]; texts of similar length are batched together to reduce padding.
 
-        What a text is batched with changes its embedding in the last bits only.
+        The other texts in a batch only change the last bits of an embedding.
         """
         ids = self._tokenizer.token_ids(texts, self._max_tokens)
         embeddings = np.zeros((len(texts), self._width), dtype=np.float32)

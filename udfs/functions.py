@@ -1,4 +1,4 @@
-"""Registering Python functions over Arrow arrays as DuckDB functions."""
+"""Register Python functions over Arrow arrays as DuckDB functions."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pyarrow as pa
 
 ArrowFunction = Callable[..., pa.Array]
 
-_KEPT: dict[ArrowFunction, ArrowFunction] = {}
-"""DuckDB goes on calling a function after the connection that registered it is gone, and would otherwise call freed
-memory (duckdb-python issue 530). A method is another object at each access, so the object that is kept has to be the
-one that is registered: however often a model is attached, there is one for each of its functions."""
+_REGISTERED: dict[ArrowFunction, ArrowFunction] = {}
+"""Registered functions, kept alive: DuckDB still calls a function after the connection that registered it is closed,
+and would otherwise access freed memory (duckdb-python issue 530). Each access to a method creates a new object, so the
+first object is stored here and is always the one to register: one per function, however often a model is attached."""
 
 
 def scalar_functions(con: duckdb.DuckDBPyConnection) -> set[str]:
-    """Names of all scalar functions of the connection's DuckDB instance; it takes a hundredth of a second."""
+    """Names of all scalar functions of the connection's DuckDB instance; this takes about 10 ms."""
     query = "SELECT DISTINCT function_name FROM system.main.duckdb_functions() WHERE function_type = 'scalar'"
     return {name for (name,) in con.execute(query).fetchall()}
 
@@ -33,17 +33,17 @@ def create_arrow_function(
 ) -> None:
     """Register `function` under `name` on the connection's DuckDB instance, unless that name is `taken`.
 
-    The function gets NULLs, at most 2,048 rows a call and sometimes none, from several threads at once. It is kept
-    for the life of the process. A registration inside a transaction that is rolled back is undone. Who registers
-    several functions asks for `scalar_functions` once.
+    DuckDB calls the function from several threads at once, with NULLs and with 0 to 2,048 rows per call. It is kept for
+    the life of the process. A registration inside a transaction that is rolled back is undone. To register several
+    functions, call `scalar_functions` once and pass the result as `taken`.
     """
     if name in (scalar_functions(con) if taken is None else taken):
         return
-    function = _KEPT.setdefault(function, function)
+    function = _REGISTERED.setdefault(function, function)
     try:
-        # The type stubs of DuckDB 1.5 and 2.0 differ in how they spell the options.
+        # cast, because the type stubs of DuckDB 1.5 and 2.0 declare the options differently.
         cast(Any, con).create_function(name, function, parameters, returns, type="arrow", null_handling="special")
     except duckdb.Error as error:
-        # Another connection of this process was faster.
+        # Another connection of this process has registered it meanwhile.
         if "already" not in str(error):
             raise

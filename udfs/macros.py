@@ -1,4 +1,4 @@
-"""The SQL of the macros that `attach` creates for a model, sealed: every name inside is qualified or reserved."""
+"""Write the SQL of the macros that `attach` creates for a model; it is sealed: all names are qualified or reserved."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from relsql.text.row_text_sql import row_text_sql
 from udfs.messages import MESSAGE_SQL_TYPE
 
 _SORTED = "list_sort({}, 'ASC', 'NULLS LAST')"
-"""Without its arguments the order would follow the session's settings."""
+"""Without these arguments the order would depend on the session's settings."""
 
 
 def macro_statements(
@@ -25,9 +25,10 @@ def macro_statements(
 ) -> list[tuple[str, str]]:
     """CREATE statements of a model's macros, each with the macro's name.
 
-    They are temporary, one connection's own, or shared: of the current database, for all connections to it. `suffix`
-    follows `predict_`; default: the model's name. Under another one, a pinned version's, there is no
-    `row_text_<table>`, whose name has no room for a version. `indexed` are the columns that have an index.
+    The macros are temporary and belong to one connection, or they are shared: created in the current database for all
+    its connections. `suffix` follows `predict_`; default: the model's name. With another suffix, which pins a version,
+    `row_text_<table>` is not created, because its name cannot include a version. `indexed` are the columns that have an
+    index.
     """
     suffix = suffix or card.name
     name, with_status, of_all = function_names(suffix)
@@ -50,7 +51,7 @@ def macro_statements(
 
 
 def scalar_sql(card: ModelCard, catalog: str, indexed: Indexed = frozenset()) -> str:
-    """The body of `predict_<model>_full`: a correlated subquery over one seed, planned as one set-based join."""
+    """The body of `predict_<model>_full`: a correlated subquery over one seed, planned as a single set-based join."""
     gather = card.gather(catalog).asked_by("call", indexed=indexed)
     select = f"CASE WHEN seed._given THEN {_result_sql(card, gather)} END AS relsql_result"
     query = gather.query(call_seed_sql(card.entity, gather.rows), select=select)
@@ -78,36 +79,36 @@ def batch_sql(card: ModelCard, catalog: str, *, moment: str | None = None, where
 
 
 def fingerprint_sql(card: ModelCard, catalog: str, *, moment: str, where: str) -> str:
-    """A query for `_entity` and `fingerprint` (UBIGINT): a hash of all that the score function is given of an entity.
+    """A query for `_entity` and `fingerprint` (UBIGINT): a hash of everything that the score of an entity depends on.
 
-    Texts count by their content, lists whatever their order, and hubs by their rows: messages may differ in the last
-    bit from query to query. Arguments as of `batch_sql`.
+    The hash covers the content of texts, lists regardless of their order, and the rows of hubs instead of their
+    messages, which may differ in the last bit from query to query. Arguments as in `batch_sql`.
     """
     lists = {path.name for path in card.paths}
     gather = replace(card.gather(catalog), text_function="hash", coded_texts=False, message_functions={})
     columns = gather.qualified_columns().items()
-    # A row's rank, its first field, is unique in a list: sorted, the list does not depend on threads.
+    # Lists are sorted by the unique rank of their rows, the first field, so that the hash does not depend on threads.
     fields = [f"{ident(name)}: {_SORTED.format(column) if name in lists else column}" for name, column in columns]
     select = f"seed.{ENTITY}, hash({{as_of: seed.{AS_OF}, {', '.join(fields)}}}) AS fingerprint"
     return sealed(gather.query(all_seeds_sql(card.entity, gather.rows, moment, where), select=select))
 
 
 def _result_sql(card: ModelCard, gather: Gather) -> str:
-    """The call of the score function on a gathered seed."""
+    """The expression that calls the score function on a gathered seed."""
     argument = score_argument(gather)
     return f"{card.score_function}({argument})"
 
 
 def score_argument(gather: Gather) -> str:
-    """The score function's argument, within the select list of the gather query."""
+    """The argument of the score function, an expression in the select list of the gather query."""
     fields = ", ".join(f"{ident(name)}: {column}" for name, column in gather.qualified_columns().items())
-    # The seeds of calls come in an order of their own in every run.
+    # DuckDB passes the seeds of scalar calls in a different order in every run.
     order = f"hash(seed.{ENTITY}, seed.{AS_OF})" if gather.rows.asking == "call" else "CAST(NULL AS UBIGINT)"
     return f"{{as_of: seed.{AS_OF}, seed_order: {order}, {fields}}}"
 
 
 def score_parameter(card: ModelCard) -> str:
-    """DuckDB type of the score function's argument."""
+    """The DuckDB type of the score function's argument."""
     fields = ["as_of TIMESTAMP", "seed_order UBIGINT"]
     for path, layout in zip(card.paths, layouts_of(card.paths, card.inputs), strict=True):
         fields.append(f"{ident(path.name)} {MESSAGE_SQL_TYPE if path.shared else layout.arrow_type()}")

@@ -1,4 +1,4 @@
-"""Messages of hubs: what the rows of a shared path say to every seed at the hub, computed once for each hub."""
+"""Messages of hubs: the message from the rows of a shared path to every seed at the hub, computed once per hub."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ class Messages:
     newest_days: npt.NDArray[np.float64]
 
     def take(self, seeds: IntArray) -> Messages:
-        """The messages to some seeds, int64 [chosen]."""
+        """The messages to the given seeds, int64 [chosen]."""
         return Messages(self.vectors[seeds], self.evidence[seeds], self.newest_days[seeds])
 
 
 class HubMessages:
-    """The messages along one shared path. It may be called from several threads.
+    """The messages along one shared path. Its methods may be called from several threads.
 
     Args:
-        layout: of the path.
-        component: turns rows into messages.
+        layout: layout of the path.
+        component: the component that computes messages from rows.
         texts: the model's row texts.
-        coded_texts: those among them that codes tell.
-        timed: the rows have a time.
+        coded_texts: the row texts that category codes determine.
+        timed: whether the rows have a time.
     """
 
     def __init__(
@@ -60,10 +60,10 @@ class HubMessages:
         self._texts = texts
         self._coded_texts = coded_texts
         self._timed = timed
-        self._silence = self._vectors(_no_rows(layout))
+        self._empty_message = self._vectors(_no_rows(layout))
 
     def send(self, hubs: pa.Array) -> pa.Array:
-        """Messages of hubs: STRUCT(hub, rows, counts), as gathered, to MESSAGE_SQL_TYPE.
+        """Compute messages of hubs: from gathered STRUCT(hub, rows, counts) to MESSAGE_SQL_TYPE.
 
         Rows with the same `hub`, a hash of the hub's key and as_of, are the same rows: a scalar call gathers a hub once
         for each seed that is there. Among the 2,048 of a call, two hubs share a hash once in 10^13 calls.
@@ -74,7 +74,7 @@ class HubMessages:
         hubs = hubs.take(pa.array(first))
         block = decode_block(hubs.field("rows"), self._layout, hubs.field("counts"))
         block = self._coded_texts.resolve(block, self._layout)
-        vectors = self._vectors(block) if len(hubs) else self._silence[:0]
+        vectors = self._vectors(block) if len(hubs) else self._empty_message[:0]
         newest = newest_row_days(block) if self._timed else np.full(len(hubs), np.inf)
         packed = pa.py_buffer(np.ascontiguousarray(vectors[position]))
         messages = pa.Array.from_buffers(pa.binary(4 * vectors.shape[1]), len(position), [None, packed])
@@ -84,14 +84,14 @@ class HubMessages:
 
     def receive(self, column: pa.StructArray) -> Messages:
         """The messages to seeds, as `send` made them; NULL, for a seed without hub, is the message of no rows."""
-        silent = np.asarray(column.is_null())
-        vectors = np.repeat(self._silence, len(column), axis=0)
-        packed = column.field("message").filter(pa.array(~silent)).cast(pa.binary(4 * vectors.shape[1]))
-        heard = np.frombuffer(packed.buffers()[1], dtype=np.float32).reshape(-1, vectors.shape[1])
-        vectors[~silent] = heard[: len(packed)]
+        no_hub = np.asarray(column.is_null())
+        vectors = np.repeat(self._empty_message, len(column), axis=0)
+        packed = column.field("message").filter(pa.array(~no_hub)).cast(pa.binary(4 * vectors.shape[1]))
+        received = np.frombuffer(packed.buffers()[1], dtype=np.float32).reshape(-1, vectors.shape[1])
+        vectors[~no_hub] = received[: len(packed)]
         evidence = np.asarray(column.field("evidence").fill_null(0), dtype=np.int64)
         newest = np.asarray(column.field("newest_days").fill_null(np.inf))
-        return Messages(vectors, np.where(silent, 0, evidence), np.where(silent, np.inf, newest))
+        return Messages(vectors, np.where(no_hub, 0, evidence), np.where(no_hub, np.inf, newest))
 
     def _vectors(self, block: Block) -> FloatArray:
         inputs = graph_inputs([block], [self._layout], in_order=False)
@@ -100,12 +100,12 @@ class HubMessages:
 
 def _no_rows(layout: BlockLayout) -> Block:
     """The block of one hub without rows."""
-    nothing = np.zeros(0, dtype=np.int64)
+    empty = np.zeros(0, dtype=np.int64)
     return Block(
         np.zeros((0, layout.numbers_width), dtype=np.float32),
         np.zeros((0, layout.categories_width), dtype=np.int64),
         np.zeros((0, layout.texts_width), dtype=np.int64),
-        nothing,
+        empty,
         np.zeros(1, dtype=np.int64),
         np.zeros((1, layout.counts_width), dtype=np.float32),
     )

@@ -1,4 +1,4 @@
-"""Scores gathered rows: Arrow in, Arrow out, on onnxruntime. Knows nothing of DuckDB and nothing of torch."""
+"""Score gathered rows with onnxruntime, from Arrow to Arrow. This module depends neither on DuckDB nor on torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from udfs.messages import HubMessages, Messages
 from udfs.stored import StoredEmbeddings
 
 MAX_TEXT_BYTES = 512 * 2**20
-"""Texts and embeddings that a model version holds in memory: about 500,000 of them at a width of 128."""
+"""Memory limit for the texts and embeddings of a model version: about 500,000 texts at a width of 128."""
 
 RESULT_FIELDS = [
     pa.field("score", pa.float64()),
@@ -57,7 +57,7 @@ class Scorer:
             self.encode,
             self.stored.lookup,
             max_bytes=MAX_TEXT_BYTES,
-            forgotten=self.stored.ask_again,
+            forgotten=self.stored.stop_reading_ahead,
         )
         self._coded_texts = CodedTexts(card.schema, tuple(card.inputs.values()), self.texts)
         self._artifacts = artifacts
@@ -82,13 +82,13 @@ class Scorer:
     def encode(self, texts: Sequence[str]) -> FloatArray:
         """Embed row texts, float32 [n, width]."""
         with self._encoder_lock:
-            # Loaded when the first unseen text comes: most queries meet none.
+            # Loaded for the first unseen text, because most queries have none.
             if self._encoder is None:
                 self._encoder = RowTextEncoder.load(self.card, self._artifacts, threads=self._threads)
         return self._encoder.encode(texts)
 
     def encode_column(self, texts: pa.Array) -> pa.Array:
-        """Embed row texts, VARCHAR to FLOAT[width]; NULL gives NULL."""
+        """Embed row texts, VARCHAR to FLOAT[width]; NULL becomes NULL."""
         ids = np.asarray(self.texts.ids(texts))
         flat = pa.array(np.ascontiguousarray(self.texts.embeddings(ids)).ravel(), pa.float32())
         return pa.FixedSizeListArray.from_arrays(flat, self.texts.width, mask=pa.array(ids == 0))
@@ -99,14 +99,15 @@ class Scorer:
         Args:
             rows: STRUCT(as_of TIMESTAMP, seed_order UBIGINT, <path> LIST of rows or message of a hub, ...), one field
                 per path in the card's order; a seed whose entity does not exist has NULL in the entity's own path.
-                Seeds are scored in the order of `seed_order`, where it is given: the last bits of a score depend on
-                which seeds are scored together and in which order, by 1e-6 at most (docs/decisions/0017-memory.md).
+                Seeds are scored in the order of `seed_order` where it is not NULL, because the last bits of a score
+                (at most 1e-6) depend on which seeds are scored together and in which order
+                (docs/decisions/0017-memory.md).
 
         Returns:
             STRUCT(score, status, evidence, as_of, version). `status` is `ok`; `no_history` when there is no linked
-            row; `stale` when the newest linked row is older than any in training; `unknown_entity` with a NULL score;
-            `error`, with a NULL score, when the network returns what no score can be, see `valid_scores`.
-            `evidence` is the number of linked rows.
+            row; `stale` when the newest linked row is older than any in training; `unknown_entity`, with a NULL score,
+            when the entity does not exist; `error`, with a NULL score, when the network returns an invalid score, see
+            `valid_scores`. `evidence` is the number of linked rows.
         """
         if isinstance(rows, pa.ChunkedArray):
             rows = rows.combine_chunks()
@@ -116,7 +117,7 @@ class Scorer:
         return self._score(rows.take(pa.array(order))).take(pa.array(np.argsort(order)))
 
     def _score(self, rows: pa.StructArray) -> pa.StructArray:
-        """See `score`; in the order in which the seeds come."""
+        """Like `score`, but in the given order of the seeds."""
         blocks = decode_blocks(rows.field, self.layouts)
         blocks = [self._coded_texts.resolve(block, x) for block, x in zip(blocks, self.layouts, strict=True)]
         blocks, known = existing_seeds(blocks, self.layouts)
@@ -139,7 +140,7 @@ class Scorer:
         return pa.StructArray.from_arrays([*columns, pa.array(version)], fields=RESULT_FIELDS)
 
     def valid_scores(self, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-        """Which of some scores can be scores: finite, and of a classification from 0 to 1. bool [n]."""
+        """Which scores are valid: finite, and from 0 to 1 for a classification. bool [n]."""
         if self.card.task.is_classification:
             return (scores >= 0) & (scores <= 1)
         return np.isfinite(scores)
@@ -151,7 +152,7 @@ class Scorer:
         return self._head({"state": self._graph(feed), "as_of_days": as_of_days})
 
     def _evidence(self, blocks: list[Block], received: list[Messages]) -> tuple[IntArray, npt.NDArray[np.object_]]:
-        """Number of linked rows of each seed, and its status."""
+        """The number of linked rows of each seed, and its status."""
         evidence = np.zeros(len(blocks[0].counts), dtype=np.int64)
         for counts in (*(block.counts for block in blocks[1:]), *(messages.evidence for messages in received)):
             evidence += counts

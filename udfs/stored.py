@@ -1,7 +1,7 @@
-"""Stored row embeddings, read as queries come to need them, so that attaching costs the same for any number of them.
+"""Read stored row embeddings when queries need them, so that attaching takes the same time for any number of them.
 
-A scoring function cannot query the connection that it runs on, but a cursor of it can be queried. The cursor sees
-committed rows only, which is no loss: a text has one embedding, stored or not.
+A scoring function cannot query the connection that it runs on, but it can query a cursor of it. The cursor sees
+committed rows only. This does no harm, because the embedding of a text is the same whether it is stored or computed.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from relsql.registry.row_embeddings import read_rows, stored_sql, text_hash_sql
 from relsql.typing import FloatArray
 
 PRELOADED = 50_000
-"""Texts that are read at attach: all of a small database, a few hundredths of a second of a large one."""
+"""Number of texts that are read at attach: all texts of a small database; this takes a few 10 ms in a large one."""
 
-FURTHER = 10
-"""So many stored texts are read ahead with each one looked up: who scores everything soon has everything, and who
-scores a few entities never holds more than some multiple of what they need."""
+READ_AHEAD = 10
+"""Number of stored texts that are read ahead for each text looked up: a query that scores everything soon has all
+texts, while one that scores a few entities only holds a multiple of the texts that it needs."""
 
-_ASKED = "relsql_asked"
+_REQUESTED = "relsql_asked"
 
 Found = tuple[list[str], FloatArray]
 """Texts and their embeddings, float32 [n, width]."""
@@ -37,11 +37,11 @@ class _Source:
     """The stored embeddings of one database.
 
     Attributes:
-        connection: it is not kept alive, so that the file is closed when its user lets go of it.
-        card: of the model whose embeddings they are.
-        sql: what is stored, see `stored_sql`.
+        connection: a weak reference, so that the file is closed when its user releases the connection.
+        card: card of the model whose embeddings they are.
+        sql: the query for the stored rows, see `stored_sql`.
         end: one more than the last position.
-        position: all rows before it were read.
+        position: all rows before this position have been read.
     """
 
     connection: weakref.ref[duckdb.DuckDBPyConnection]
@@ -56,18 +56,18 @@ class _Source:
         return self._fetch(con, f"position >= {start} AND position < {self.position}")
 
     def lookup(self, texts: Sequence[str]) -> Found:
-        """Of these texts those that are stored, and some more.
+        """Those of the texts that are stored, and some more.
 
         Raises:
-            duckdb.Error: the connection is closed, or the database is gone from it. ArtifactError: a row is damaged.
+            duckdb.Error: the connection is closed, or the database is detached. ArtifactError: a row is damaged.
         """
         con = self.connection()
         if con is None:
             raise duckdb.ConnectionException("the connection is gone")
         with con.cursor() as cursor:
-            cursor.register(_ASKED, pa.table({"text": pa.array(texts, pa.string())}))
-            found = self._fetch(cursor, f"text_hash IN (SELECT {text_hash_sql('text')} FROM {_ASKED})")
-            more = self.ahead(cursor, FURTHER * len(texts))
+            cursor.register(_REQUESTED, pa.table({"text": pa.array(texts, pa.string())}))
+            found = self._fetch(cursor, f"text_hash IN (SELECT {text_hash_sql('text')} FROM {_REQUESTED})")
+            more = self.ahead(cursor, READ_AHEAD * len(texts))
         return found[0] + more[0], np.concatenate([found[1], more[1]])
 
     def _fetch(self, con: duckdb.DuckDBPyConnection, where: str) -> Found:
@@ -86,16 +86,16 @@ class StoredEmbeddings:
     def __init__(self, card: ModelCard) -> None:
         self._card = card
         self._sources: list[_Source] = []
-        self._ask_always = False
+        self._always_look_up = False
 
-    def ask_again(self) -> None:
-        """Texts that were read may be asked for again, since some were forgotten; nothing is read ahead any more."""
-        self._ask_always = True
+    def stop_reading_ahead(self) -> None:
+        """Look up all texts from now on, because some that were read are forgotten; nothing is read ahead any more."""
+        self._always_look_up = True
         for source in self._sources:
             source.position = source.end
 
     def attach(self, con: duckdb.DuckDBPyConnection, catalog: str) -> Found:
-        """Look texts up in this database from now on; returns the first that are stored, if they are new.
+        """Look texts up in this database from now on; returns the first stored texts, unless they were read before.
 
         Raises:
             ArtifactError: one of them is damaged.
@@ -104,7 +104,7 @@ class StoredEmbeddings:
         [(last,)] = con.execute(f"SELECT coalesce(system.main.max(position), -1) FROM ({sql})").fetchall()
         end = last + 1
         source = _Source(weakref.ref(con), self._card, sql, end)
-        # Another connection to the same rows goes on where they were read to.
+        # Reading continues at the position that another connection to the same rows has reached.
         known = [other.position for other in self._sources if (other.sql, other.end) == (sql, end)]
         source.position = max(known, default=0)
         found = source.ahead(con, 0 if known else PRELOADED)
@@ -112,15 +112,15 @@ class StoredEmbeddings:
         return found
 
     def lookup(self, texts: Sequence[str]) -> Found:
-        """Of these texts those that are stored, and some more; none when no database can be asked."""
+        """Those of the texts that are stored, and some more; none if no database can be queried."""
         for source in reversed(self._sources):
-            if source.position >= source.end and not self._ask_always:
+            if source.position >= source.end and not self._always_look_up:
                 continue
             try:
                 return source.lookup(texts)
             except duckdb.Error as error:
                 if interrupted(error):
                     raise
-                # Closed, detached or dropped since: what it held is encoded on the spot.
+                # The database was closed, detached or dropped, so its texts are encoded again when they are needed.
                 self._sources = [other for other in self._sources if other is not source]
         return [], np.zeros((0, self._card.encoder.width), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Opening databases, their own and foreign ones, and transactions in them."""
+"""Open databases, the user's own and those of somebody else, and run transactions in them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from relsql.database.names import DEFAULT_SCHEMA
 from relsql.errors import DatabaseError
 from relsql.sql import ident, literal, qualified
 
-_NOTHING_EXTERNAL: dict[str, str | bool | int | float | list[str]] = {
+_NO_EXTERNAL_ACCESS: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": False,
     "autoload_known_extensions": False,
     "autoinstall_known_extensions": False,
 }
-"""The file itself, its write-ahead log and its folder for temporary files can still be written."""
+"""With this configuration DuckDB can still write the file itself, its write-ahead log and its temporary folder."""
 
 
 def open_database(
@@ -32,18 +32,18 @@ def open_database(
         path: the file.
         read_only: open without a write lock; several readers may share the file.
         must_exist: refuse to create a new file.
-        external: let statements read and write other files, and load extensions by themselves.
+        external: let statements read and write other files, and load extensions automatically.
 
     Raises:
-        DatabaseError: the file is missing, locked by another process, read-only, or no DuckDB database.
+        DatabaseError: the file is missing, locked by another process, read-only, or not a DuckDB database.
     """
     path = Path(path)
     try:
         _require_database_file(path, must_exist=must_exist)
-        # DuckDB takes `:memory:`, `md:x` and the like for something else than files.
+        # DuckDB does not read names such as `:memory:` or `md:x` as files.
         name = path.absolute() if ":" in str(path) else path
-        return duckdb.connect(str(name), read_only=read_only, config={} if external else _NOTHING_EXTERNAL)
-    # A ValueError is about the path: DuckDB takes UTF-8 only, and no system a NUL.
+        return duckdb.connect(str(name), read_only=read_only, config={} if external else _NO_EXTERNAL_ACCESS)
+    # A ValueError is about the path: DuckDB accepts only UTF-8, and no operating system accepts a NUL.
     except (duckdb.Error, OSError, ValueError) as error:
         raise _open_error(path, error) from error
 
@@ -57,41 +57,41 @@ def _require_database_file(path: Path, *, must_exist: bool) -> None:
         return
     if stat.S_ISDIR(status.st_mode):
         raise DatabaseError(f"'{path}' is a folder", expected="a DuckDB file")
-    # Opening a pipe would wait for whoever writes into it.
+    # Opening a pipe would block until another process writes to it.
     if not stat.S_ISREG(status.st_mode):
         raise DatabaseError(f"'{path}' is a pipe, a device or a socket", expected="a DuckDB file")
-    # For files of other kinds DuckDB would load an extension, from the network if need be.
+    # For other file formats DuckDB would load an extension, and download it if necessary.
     if status.st_size or must_exist:
         with path.open("rb") as file:
             if file.read(12)[8:] != b"DUCK":
                 raise DatabaseError(
-                    f"file '{path}' is no DuckDB database", fix=f"relsql import SOURCE {path.stem}.duckdb"
+                    f"file '{path}' is not a DuckDB database", fix=f"relsql import SOURCE {path.stem}.duckdb"
                 )
 
 
 def require_no_log(path: Path) -> None:
-    """Check that no write-ahead log of another database waits where a new file is to be made.
+    """Check that no write-ahead log of another database exists for the path of a new file.
 
-    Such a log holds changes that are nowhere else, and DuckDB would replay it into the new file.
+    Such a log may hold changes that are stored nowhere else, and DuckDB would replay them into the new file.
 
     Raises:
-        DatabaseError: there is a log, and no file beside it.
+        DatabaseError: there is a log without its database file.
     """
     log = path.with_name(path.name + ".wal")
     if log.exists() and not path.exists():
         raise DatabaseError(
             f"file '{log}' exists: it holds changes to a database '{path}' that is not here",
-            expected="the name of a file that never was, or the database back beside its log",
+            expected="a file name that was never used, or the database file back beside its log",
             fix=f"mv '{log}' elsewhere",
         )
 
 
 @contextmanager
 def foreign_database(path: str | Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
-    """Attach a DuckDB file, read-only, in a way that nothing in it runs; yields a connection and the database's name.
+    """Attach a DuckDB file read-only so that nothing in it can run; yield a connection and the database's name.
 
-    The current database is an empty one: a function name in a query means DuckDB's own function, never a macro of the
-    file. Queries cannot read other files, nor load extensions.
+    The current database is an empty one, so that a function name in a query means DuckDB's own function, never a macro
+    of the file. Queries cannot read other files or load extensions.
 
     Raises:
         DatabaseError: the file cannot be opened.
@@ -111,7 +111,7 @@ def foreign_database(path: str | Path) -> Iterator[tuple[duckdb.DuckDBPyConnecti
 
 
 def _open_error(path: Path, error: Exception) -> DatabaseError:
-    # DuckDB quotes the path, which may hold any words.
+    # DuckDB's message quotes the path, which may contain the words that are searched for below.
     text = str(error).replace(str(path), "")
     if isinstance(error, ValueError):
         return DatabaseError(f"file {str(path)!r} cannot be opened: {text}", expected="a name in UTF-8")
@@ -146,7 +146,7 @@ def is_read_only(con: duckdb.DuckDBPyConnection, catalog: str) -> bool:
 
 
 def require_writable(con: duckdb.DuckDBPyConnection, catalog: str, doing: str) -> None:
-    """Raise DatabaseError if `catalog` is read-only; `doing` says what for."""
+    """Raise DatabaseError if `catalog` is read-only; `doing` names the operation that needs to write."""
     if is_read_only(con, catalog):
         raise DatabaseError(
             f"database '{catalog}' is read-only, but {doing} writes to it",
@@ -157,7 +157,7 @@ def require_writable(con: duckdb.DuckDBPyConnection, catalog: str, doing: str) -
 
 @contextmanager
 def transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Run a block in one transaction: all of it is committed or none.
+    """Run a block in one transaction: all of it is committed, or none of it.
 
     Raises:
         DatabaseError: the disk or the memory is full, the file cannot be written, another connection changes the same

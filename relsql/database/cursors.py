@@ -1,4 +1,4 @@
-"""Cursors of our own on the database of a user."""
+"""Cursors that relsql opens on the user's database."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def task_cursor(con: duckdb.DuckDBPyConnection, catalog: str) -> Iterator[duckdb
     """Open a cursor inside `catalog`; closing it drops its temporary relations."""
     with closing(con.cursor()) as cursor:
         use_catalog(cursor, catalog)
-        # Zoned times compare with the zone-less timestamps of the seeds as UTC.
+        # The timestamps of seeds have no zone and are in UTC, so zoned times must be compared with them as UTC.
         cursor.execute("SET TimeZone = 'UTC'")
         yield cursor
 

@@ -1,4 +1,4 @@
-"""Files that appear only when they are complete: they are written beside their place, and renamed at the end."""
+"""Write a file as a draft in the same folder and rename it at the end, so that only complete files appear."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def draft_path(target: Path) -> Path:
-    """Where to write a file before it gets its name: a hidden file of this process in the same folder."""
+    """The path of a file until it is complete and renamed: a hidden file of this process in the same folder."""
     return target.with_name(f".{target.name}.{os.getpid()}.tmp")
 
 
@@ -17,9 +17,10 @@ def log_path(database: Path) -> Path:
 
 
 def remove_draft(draft: Path) -> None:
-    """Remove a draft and its log, if they are there.
+    """Remove a draft and its log, if they exist.
 
-    A disk that has become read-only keeps them: the error that the caller is about to report says more than this one.
+    A failure to remove them, for example on a disk that has become read-only, is ignored: the error that the caller is
+    about to report is more useful.
     """
     for file in (draft, log_path(draft)):
         try:

@@ -1,7 +1,7 @@
-"""What an error of DuckDB, or of the operating system below it, says about the database.
+"""Turn errors of DuckDB and of the operating system that are about the database into a DatabaseError.
 
-Errors about a statement (a name that is wrong, a value that cannot be cast) stay what they are. Those about the file,
-the disk, the memory or the other connections become a DatabaseError that says what is kept and what to do.
+Errors about a statement (a wrong name, a value that cannot be cast) are not converted. Errors about the file, the disk,
+the memory or other connections become a DatabaseError that says what was kept and what to do.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 def database_error(error: BaseException, *, writing: bool = False) -> DatabaseError | None:
-    """Say what failed about the database, or return None if the error is about something else.
+    """Build the DatabaseError for an error about the database; None if the error is about something else.
 
     Args:
         error: any exception.
-        writing: it ended a transaction of relsql's own, which was rolled back.
+        writing: the error ended one of relsql's own transactions, which was rolled back.
     """
     text = first_line(error)
     if isinstance(error, duckdb.FatalException) or "database has been invalidated" in text:
         return DatabaseError(
-            f"DuckDB gave up the database after a failure of the disk: {text}",
-            expected="a disk that works and has room; the transaction that failed was not committed",
-            fix="make room on the disk, open the file again, then run the command again",
+            f"DuckDB closed the database after a disk failure: {text}",
+            expected="a working disk with free space; the failed transaction was not committed",
+            fix="free some disk space, open the file again, then run the command again",
         )
     if isinstance(error, (duckdb.OutOfMemoryException, MemoryError)):
         return DatabaseError(
@@ -47,18 +47,19 @@ def database_error(error: BaseException, *, writing: bool = False) -> DatabaseEr
     if _could_not_read(error, text):
         return DatabaseError(
             f"the database could not be read: {text}",
-            expected="a disk that works and a file as DuckDB wrote it",
+            expected="a working disk and a file as DuckDB wrote it",
             fix="check the disk, or restore a copy of the file",
         )
     if isinstance(error, duckdb.InternalException):
         return DatabaseError(
-            f"DuckDB failed in itself: {text}", fix="open the file again, and report it at github.com/duckdb/duckdb"
+            f"DuckDB has an internal error: {text}",
+            fix="open the file again, and report it at github.com/duckdb/duckdb",
         )
     return _other_transaction(text) if writing and isinstance(error, duckdb.Error) else None
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message: without what it suggests after that, and without DuckDB's alarm."""
+    """The first line of an error's message that is not blank, without DuckDB's alarm; suggestions come after it."""
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     return _ALARM.sub("", line)
 
@@ -68,7 +69,7 @@ def _could_not_write(error: BaseException, text: str, writing: bool) -> bool:
         return writing and error.errno in _FULL
     if not isinstance(error, duckdb.Error):
         return False
-    # A failed COMMIT is an error of the transaction that quotes the one of the disk.
+    # A failed COMMIT raises a transaction error that quotes the disk error.
     return (writing and isinstance(error, duckdb.IOException)) or any(words in text for words in _WRITES)
 
 
@@ -79,7 +80,7 @@ def _could_not_read(error: BaseException, text: str) -> bool:
 
 
 def _other_transaction(text: str) -> DatabaseError | None:
-    """An error about transactions: another one changed the same rows, or one is open already."""
+    """The error for a transaction that conflicts with another one, or that starts while one is already open."""
     if "onflict" in text:
         return DatabaseError(
             f"another connection changes the same tables: {text}",
@@ -88,6 +89,8 @@ def _other_transaction(text: str) -> DatabaseError | None:
         )
     if "within a transaction" in text:
         return DatabaseError(
-            "a transaction is open on this connection", expected="none", fix="COMMIT or ROLLBACK it, then run again"
+            "a transaction is open on this connection",
+            expected="no open transaction",
+            fix="COMMIT or ROLLBACK it, then run again",
         )
     return None

@@ -1,8 +1,8 @@
-"""What a name refers to. This is the only place that decides it, and it decides as DuckDB does.
+"""Resolve names as DuckDB does. This is the only module that decides what a name refers to.
 
 DuckDB compares names without regard to the case of ASCII letters, quoted or not: `Orders`, `ORDERS` and `"orders"`
 are one table, while `É` and `é` are two. A name may be qualified, `schema.table` or `database.schema.table`, and a part
-with a dot or a quote in it stands in double quotes. See `docs/decisions/0013-names-and-outputs.md`.
+with a dot or a quote in it is written in double quotes. See `docs/decisions/0013-names-and-outputs.md`.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def stored_name(name: str, names: Iterable[str]) -> str | None:
     """The one of `names` that `name` refers to.
 
     Returns:
-        `name` itself if it is among them, else the only one that differs in case alone. None if there is none, or
-        several: of two models `churn` and `Churn`, `CHURN` is neither.
+        `name` itself if it is among them, else the only one that differs in case alone. None if no name or several
+        names do: with two models `churn` and `Churn`, `CHURN` refers to neither.
     """
     known = set(names)
     if name in known:
@@ -50,8 +50,8 @@ def stored_name(name: str, names: Iterable[str]) -> str | None:
 def split_name(text: str) -> tuple[str, ...]:
     """Split a qualified name into its parts, without their quotes: `staging."my.table"` has two.
 
-    What is not quoted goes up to the next dot, spaces and keywords included, so that nobody has to quote a name on the
-    command line that only SQL would want quoted.
+    A part without quotes ends at the next dot and may contain spaces and keywords, so that the command line needs no
+    quotes around a name that only SQL would want quoted.
 
     Raises:
         DatabaseError: a part is empty, or a quote is not closed.
@@ -72,7 +72,7 @@ def join_name(*parts: str) -> str:
 
 
 def unique_name(stem: str) -> str:
-    """A name that nobody has given to anything, for a relation that lives for one call."""
+    """A name that nothing else has, for a relation that exists during one call."""
     return f"{stem}_{uuid.uuid4().hex}"
 
 
@@ -97,13 +97,13 @@ class ObjectName:
 
     @property
     def is_relsql(self) -> bool:
-        """True if it lies in the schema that relsql keeps its own tables in."""
+        """True if it is in the schema of relsql's own tables."""
         return fold(self.schema_name) == RELSQL_SCHEMA
 
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A table or view that exists. A temporary one hides those of the same name in schema main."""
+    """A table or view that exists. A temporary one hides relations of the same name in schema main."""
 
     name: ObjectName
     kind: Literal["table", "view"]
@@ -130,7 +130,7 @@ def stored_catalog(con: duckdb.DuckDBPyConnection, name: str) -> str:
 
 def current_catalog(con: duckdb.DuckDBPyConnection) -> str:
     """Name of the connection's current database."""
-    # After `USE SHOP` DuckDB answers SHOP, whatever the database is called.
+    # After `USE SHOP` DuckDB returns SHOP, even if the database is stored as `shop`.
     query = "SELECT system.main.current_database(), system.main.list(database_name) FROM system.main.duckdb_databases()"
     # Fetching all rows ends the query; after fetchone() the connection would stay busy.
     [(name, names)] = con.execute(query).fetchall()
@@ -138,7 +138,7 @@ def current_catalog(con: duckdb.DuckDBPyConnection) -> str:
 
 
 def resolve(con: duckdb.DuckDBPyConnection, text: str) -> ObjectName:
-    """Say what relation a text names, whether or not it exists; a name without schema lies in schema main.
+    """Resolve the name of a relation, whether or not the relation exists; without a schema it means schema main.
 
     Args:
         con: an open connection.
@@ -162,7 +162,7 @@ def resolve(con: duckdb.DuckDBPyConnection, text: str) -> ObjectName:
 
 
 def _schema_or_catalog(con: duckdb.DuckDBPyConnection, catalog: str, name: str, text: str) -> tuple[str, str]:
-    """Database and schema that the first of two parts names."""
+    """The database and schema that the first of two parts refers to."""
     catalogs = [
         found for (found,) in con.execute("SELECT database_name FROM system.main.duckdb_databases()").fetchall()
     ]
@@ -207,7 +207,7 @@ def has_table(con: duckdb.DuckDBPyConnection, catalog: str, schema_name: str, na
 
 
 def _relations(con: duckdb.DuckDBPyConnection, name: ObjectName, kind: Literal["table", "view"]) -> list[Relation]:
-    # lower() also folds letters that DuckDB tells apart, so that what it finds is compared once more.
+    # lower() also folds letters that DuckDB distinguishes, so the rows that it finds are compared again below.
     query = f"""SELECT database_name, schema_name, {kind}_name, temporary, comment FROM system.main.duckdb_{kind}s()
                 WHERE system.main.lower({kind}_name) = system.main.lower(?) AND (database_name = ? OR temporary)"""
     rows = con.execute(query, [name.name, name.catalog]).fetchall()
@@ -218,9 +218,10 @@ def _relations(con: duckdb.DuckDBPyConnection, name: ObjectName, kind: Literal["
 
 @dataclass(frozen=True, slots=True)
 class Macro:
-    """A macro that exists; scalar and table macros of one name are two.
+    """A macro that exists; a scalar macro and a table macro of the same name are two macros.
 
-    `reads_weights` is true if it reads the weights of a published model. EXPORT DATABASE loses comments.
+    `reads_weights` is true if it reads the weights of a published model. This identifies relsql's macros after EXPORT
+    DATABASE, which loses comments.
     """
 
     catalog: str
@@ -232,25 +233,25 @@ class Macro:
 
     @property
     def sql(self) -> str:
-        """What DROP and COMMENT ON want: `MACRO TABLE "f1"."main"."predict_dnf_batch"`."""
+        """The macro as DROP and COMMENT ON expect it: `MACRO TABLE "f1"."main"."predict_dnf_batch"`."""
         return f"MACRO {'TABLE ' if self.is_table else ''}{qualified(self.catalog, self.schema_name, self.name)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Functions:
-    """All functions of a connection: names of scalar ones, DuckDB's own included, and the macros in schemas main."""
+    """All functions of a connection: names of scalar functions, DuckDB's own included, and macros in schemas `main`."""
 
     scalars: frozenset[str]
     macros: tuple[Macro, ...]
 
     def find_macros(self, catalogs: Iterable[str], names: Iterable[str] | None = None) -> list[Macro]:
-        """The macros of some databases (`temp` is one) that have any of these names; None: all of them."""
+        """The macros of the given databases (`temp` is one) that have one of `names`; None: all their macros."""
         where, wanted = set(catalogs), None if names is None else {fold(name) for name in names}
         return [m for m in self.macros if m.catalog in where and (wanted is None or fold(m.name) in wanted)]
 
 
 def read_functions(con: duckdb.DuckDBPyConnection) -> Functions:
-    """Read the catalog of functions; it takes a hundredth of a second."""
+    """Read the catalog of functions; this takes about 10 ms."""
     query = """SELECT DISTINCT database_name, schema_name, function_name, function_type, comment,
                    system.main.regexp_matches(coalesce(macro_definition, ''), 'relsql"?[.]"?weights_[0-9a-f]{12}')
                FROM system.main.duckdb_functions()
@@ -266,5 +267,5 @@ def read_functions(con: duckdb.DuckDBPyConnection) -> Functions:
 
 
 def find_macros(con: duckdb.DuckDBPyConnection, catalogs: Iterable[str], names: Iterable[str]) -> list[Macro]:
-    """The macros in schema main of some databases that have any of these names."""
+    """The macros in schema main of the given databases that have one of `names`."""
     return read_functions(con).find_macros(catalogs, names)

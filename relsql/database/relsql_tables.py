@@ -1,4 +1,4 @@
-"""The tables of schema `relsql` in the user's file. They are created when first written to, never assumed."""
+"""The tables of schema `relsql` in the user's file. A table is created by the first write; reading never assumes it."""
 
 from __future__ import annotations
 
@@ -46,9 +46,10 @@ TABLES: dict[str, str] = {
     ),
     "score_fingerprints": "target VARCHAR, entity VARCHAR, fingerprint UBIGINT",
 }
-"""Columns of each table. Added columns go last, so that an older file is extended by `ALTER TABLE`.
+"""Columns of each table. New columns are added at the end, so that `ALTER TABLE` can extend an older file.
 
-The tables of `relsql.row_embeddings` depend on the model and are not listed; the one that is belongs to older files.
+Row embeddings have a table per model version, whose columns depend on the model and are not listed here;
+`row_embeddings` exists in older files only.
 """
 
 SEALED = {
@@ -59,15 +60,15 @@ SEALED = {
         *("chunks_done", "entities", "scored"),
     ),
 }
-"""Columns by table that the digest of a row covers; see `docs/decisions/0016-digests.md` for why no others."""
+"""The columns of each table that the digest of a row covers; `docs/decisions/0016-digests.md` says why only these."""
 
 
 @dataclass(frozen=True, slots=True)
 class SealedRow:
     """A row of a table in `SEALED`.
 
-    `values` are those of the columns that its digest covers, times as text. `intact` says whether they have the digest
-    that was written with them; None where the table has none, because an earlier build wrote it.
+    `values` are the columns that the row's digest covers, times as text. `intact` says whether they match the digest
+    that was written with them; None if the table has no digests, because an earlier build wrote it.
     """
 
     values: dict[str, Any]
@@ -89,7 +90,7 @@ def ensure_table(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> str
     """Create `relsql.<name>`, or add the columns that an older file lacks, and return its qualified name.
 
     Raises:
-        DatabaseError: there is a table of this name that relsql did not make.
+        DatabaseError: a table of this name exists that relsql did not create.
     """
     table = relsql_table(catalog, name)
     if not has_relsql_table(con, catalog, name):
@@ -98,7 +99,7 @@ def ensure_table(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> str
         return table
     known = {row[0] for row in con.execute(f"DESCRIBE {table}").fetchall()}
     ours = [column.split()[0] for column in TABLES[name].split(", ")]
-    # Older relsqls have fewer columns, newer ones may have more.
+    # A table of an older relsql has fewer columns, one of a newer relsql may have more.
     if not (known <= {*ours} or {*ours} <= known):
         raise DatabaseError(
             f"table '{RELSQL_SCHEMA}.{name}' of database '{catalog}' was not made by relsql",
@@ -126,7 +127,7 @@ def seal_rows(
 def read_sealed(
     con: duckdb.DuckDBPyConnection, catalog: str, name: str, where: str = "true", parameters: Sequence[object] = ()
 ) -> list[SealedRow]:
-    """The rows of a relsql table that exists which meet a condition, each compared with its digest."""
+    """Read the rows of an existing relsql table that meet a condition, each compared with its digest."""
     rows = con.execute(
         f"SELECT digest, {_sealed_sql(name)} FROM {rows_sql(catalog, name)} WHERE {where}", parameters
     ).fetchall()
@@ -146,13 +147,13 @@ def has_column(con: duckdb.DuckDBPyConnection, catalog: str, table: str, column:
 
 
 def _sealed_sql(name: str) -> str:
-    """The sealed columns; times as text, since those of DuckDB go further than Python's."""
+    """The sealed columns; times as text, because DuckDB's range of times exceeds Python's."""
     types = dict(column.split(" ", 1) for column in TABLES[name].split(", "))
     return ", ".join(f"CAST({c} AS VARCHAR)" if types[c] == "TIMESTAMP" else c for c in SEALED[name])
 
 
 def rows_sql(catalog: str, name: str) -> str:
-    """The rows of a relsql table that exists, in parentheses; columns that an older file lacks are NULL."""
+    """A query in parentheses for the rows of an existing relsql table; columns that an older file lacks are NULL."""
     columns = (column.split(" ", 1) for column in TABLES[name].split(", "))
     nulls = ", ".join(f"CAST(NULL AS {kind}) AS {column}" for column, kind in columns)
     return f"(FROM {relsql_table(catalog, name)} UNION ALL BY NAME SELECT {nulls} WHERE false)"

@@ -1,9 +1,9 @@
-"""Seal generated SQL: what it means does not depend on the macros and settings of whoever runs it.
+"""Seal generated SQL, so that its meaning does not depend on the macros and settings of the session that runs it.
 
 DuckDB looks a function up in the caller's search path before it looks among its own, and operators are functions too:
-after `CREATE MACRO replace(a, b, c) AS 'x'` or `CREATE MACRO "+"(a, b) AS 0` in a user's schema, the same query gives
+after `CREATE MACRO replace(a, b, c) AS 'x'` or `CREATE MACRO "+"(a, b) AS 0` in a user's schema, the same query returns
 other results without an error. An ORDER BY without a direction follows the session's `default_order`. A sealed query
-names every function in full (`system.main.replace`) and states the direction of every order, so that neither applies.
+names every function in full (`system.main.replace`) and states the direction of every order, so neither can change it.
 
 DuckDB's own parser does the work: a query becomes a tree, the tree is changed, and the tree becomes a query again
 (`docs/decisions/0020-sealed-sql.md`).
@@ -19,11 +19,12 @@ import duckdb
 from relsql.database.syntax_tree import Tree, nodes, parse, write
 
 _CACHED_QUERIES = 256
-"""A model's macros are some ten queries. The same ones are sealed for each connection that is attached."""
+"""The macros of a model are about ten queries, and every connection that is attached seals the same ones."""
 
 _FUNCTION_CLASSES = ("FUNCTION", "WINDOW")
 _WINDOW_MARK = "relsql_sealed_window_"
-"""DuckDB 1.5 drops the database when it writes a window function's name; the name carries this until it is written."""
+"""Marks the names of window functions until the query is written: DuckDB 1.5 omits their database when it writes them,
+and the mark shows where to add it."""
 
 _DEFAULT = "ORDER_DEFAULT"
 
@@ -34,7 +35,7 @@ _lock = threading.Lock()
 def sealed(query: str) -> str:
     """The query with full names of all functions and explicit orders, on one line.
 
-    Functions that `relsql` registers lie in `system.main` too, beside DuckDB's own.
+    The functions that relsql registers are in `system.main` too, like DuckDB's own.
 
     Args:
         query: one SELECT statement.
@@ -52,7 +53,7 @@ def sealed(query: str) -> str:
 
 
 def sealed_expression(expression: str) -> str:
-    """An expression, as the body of a scalar macro, sealed like a query."""
+    """Seal an expression, such as the body of a scalar macro, like a query."""
     return sealed(f"SELECT {expression}").removeprefix("SELECT ")
 
 
@@ -69,7 +70,7 @@ def function_names(query: str) -> set[str]:
 
 @lru_cache(maxsize=1)
 def _parser() -> duckdb.DuckDBPyConnection:
-    """A database of our own, in memory: no macro or setting of a user reaches it."""
+    """A private database in memory, which no macro or setting of a user affects."""
     return duckdb.connect(config={"threads": 1})
 
 
@@ -85,14 +86,14 @@ def _name_in_full(node: Tree) -> None:
         return
     name = node["function_name"]
     # list_append(l, e) becomes list_concat(l, list_value(e)) when it is bound, and those two are looked up again.
-    assert name not in _macros(), f"{name} is a macro of DuckDB's: a query cannot be sealed that calls it"
+    assert name not in _macros(), f"{name} is a DuckDB macro: a query that calls it cannot be sealed"
     if node["class"] == "WINDOW" and "qualified_name" not in node:
         node["function_name"] = name = _WINDOW_MARK + name
     node["catalog"], node["schema"] = "system", "main"
     if "qualified_name" in node:  # DuckDB 2.0
         node["qualified_name"] = {"path": ["system", "main", name]}
     if node.get("is_operator"):
-        node["is_operator"] = False  # `a + b` can only be written in full as a call.
+        node["is_operator"] = False  # An operator can only be qualified when it is written as a call.
 
 
 def _order_explicitly(node: Tree) -> None:

@@ -1,8 +1,8 @@
-"""The syntax tree of a query, as DuckDB's own parser gives it and takes it back.
+"""Parse a query to a syntax tree, and write a tree as a query, both with DuckDB's own parser.
 
-Whoever checks a query decides on its tree: a statement's type proves nothing, since DuckDB 2.0 calls
+Queries are checked on their tree, because the type of a statement proves nothing: DuckDB 2.0 calls
 `WITH gone AS (DELETE ... RETURNING *) FROM gone` a SELECT. Each check lists the kinds of nodes that it knows, so that a
-kind that a later DuckDB adds is refused until somebody has looked at it.
+kind that a later DuckDB adds is refused until it has been reviewed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EXPRESSIONS = frozenset(
         *("FUNCTION", "LAMBDA", "LAMBDA_REF", "OPERATOR", "POSITIONAL_REFERENCE", "STAR", "SUBQUERY", "TYPE", "WINDOW"),
     )
 )
-"""Classes of expressions that read only. A parameter is not among them."""
+"""Classes of expressions that only read. Parameters are excluded."""
 
 SOURCES = frozenset({"BASE_TABLE", "SUBQUERY", "JOIN", "TABLE_FUNCTION", "EXPRESSION_LIST", "EMPTY", "PIVOT"})
 """Kinds of nodes that a query can read from."""
@@ -39,7 +39,7 @@ class NotOneSelectError(ValueError):
     """A text is not one SELECT; the message says what it is instead.
 
     Attributes:
-        is_syntax: True if DuckDB cannot read it at all.
+        is_syntax: True if DuckDB cannot parse it.
     """
 
     def __init__(self, message: str, *, is_syntax: bool = False) -> None:
@@ -50,7 +50,7 @@ class NotOneSelectError(ValueError):
 def parse(con: duckdb.DuckDBPyConnection, sql: str) -> Tree:
     """The syntax tree of one SELECT, by `json_serialize_sql`: its key `statements` holds one statement.
 
-    Nothing of `sql` runs. (`extract_statements` would not do: in DuckDB 1.5 it opens the files of an IMPORT DATABASE.)
+    Nothing in `sql` runs. (`extract_statements` is not safe: in DuckDB 1.5 it opens the files of an IMPORT DATABASE.)
 
     Raises:
         NotOneSelectError: it is something else.

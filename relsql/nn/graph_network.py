@@ -1,9 +1,8 @@
 """The graph network: typed node encoders, a two-layer GraphSAGE over gathered rows, and the task head.
 
-Layer 1 carries a message from every looked-up row (a result's team, its race) into the row that points at it; layer 2
-carries a message from the rows of every path into the seed's entity, as means over the last 1, 4 and 16 of them, with
-plain statistics of the path beside them. Node states do not depend on as_of: how long ago a row happened enters with
-the row's message.
+Layer 1 passes a message from every looked-up row (a result's team, its race) to the row that points at it. Layer 2
+passes a message from the rows of every path to the seed's entity: means over the last 1, 4 and 16 rows, plus plain
+statistics of the path. Node states do not depend on as_of: the age of a row is part of the row's message.
 Only linear maps, means, comparisons, ReLU, layer norm, concatenation, exp, log and sigmoid are used: all of them export
 to ONNX and can be written in SQL.
 """
@@ -29,16 +28,18 @@ WINDOWS = (1, 4, 16)
 
 @dataclass(frozen=True, slots=True)
 class NetworkConfig:
-    """Sizes of the network, and what training hides from it at random.
+    """Sizes of the network, and the shares of its inputs that training drops at random.
 
     Attributes:
         channels: width of all states.
-        text_widths: of the parts of a row text embedding, see `relsql.nn.row_encoder.RowEncoder`.
+        text_widths: widths of the parts of a row text embedding, see `relsql.nn.row_encoder.RowEncoder`.
         dropout: share of channels of messages and entity states that a training step hides.
         hidden_rows: share of gathered rows that a training step hides.
-        hidden_categories: share of category values that a training step hides, so that unseen ones are no surprise.
-        hidden_texts: share of row texts that a training step hides: plain SQL knows none of rows that are new.
-        windows: numbers of latest rows that are averaged.
+        hidden_categories: share of category values that a training step hides, so that the network can handle unseen
+            ones.
+        hidden_texts: share of row texts that a training step hides, because plain SQL has no text embedding for new
+            rows.
+        windows: window sizes; the latest rows within each window are averaged.
     """
 
     channels: int = 64
@@ -64,7 +65,7 @@ class TableTensors(NamedTuple):
 
 
 class PathTensors(NamedTuple):
-    """Who reads which rows along one path as tensors, see `relsql.gather.graph_inputs.PathRows`."""
+    """The rows that each seed reads along one path as tensors, see `relsql.gather.graph_inputs.PathRows`."""
 
     rows: Tensor
     places: Tensor
@@ -76,7 +77,7 @@ class PathTensors(NamedTuple):
 class GraphTensors:
     """A batch as tensors, see `relsql.gather.graph_inputs.GraphInputs`.
 
-    `embeddings` float32 [texts, text_width] holds the embedding of each distinct text, row 0 zeros.
+    `embeddings` float32 [texts, text_width] holds the embedding of each distinct text; row 0 is zeros.
     """
 
     embeddings: Tensor
@@ -109,7 +110,7 @@ class NodeEncoder(nn.Module):
         self.hidden_texts = config.hidden_texts
 
     def forward(self, numbers: Tensor, categories: Tensor, texts: Tensor, embeddings: Tensor) -> Tensor:
-        """States of rows; the arguments are those of the class's docstring."""
+        """States of rows; the class docstring describes the arguments."""
         if self.number_map is None:
             state = self.bias.expand(numbers.shape[0], -1)
         else:
@@ -120,21 +121,21 @@ class NodeEncoder(nn.Module):
                 codes = codes * (torch.rand(codes.shape) >= self.hidden_categories)
             state = state + embedding(codes)
         if self.text_map is not None:
-            # Projected before it is spread over rows: a batch has fewer texts than rows.
-            said = spread(self.text_map(self.text_scaling(embeddings)), texts)
+            # Projected before it is copied to rows, because a batch has fewer texts than rows.
+            text_state = spread(self.text_map(self.text_scaling(embeddings)), texts)
             if self.training:
-                said = said * (torch.rand(said.shape[0], 1) >= self.hidden_texts)
-            state = state + said
+                text_state = text_state * (torch.rand(text_state.shape[0], 1) >= self.hidden_texts)
+            state = state + text_state
         return torch.relu(self.norm(state))
 
 
 class RecencyWindows(Aggregation):  # type: ignore[misc]  # torch_geometric has no types
-    """Mean over the last w rows, for several w, side by side.
+    """Mean over the last w rows for several w, concatenated.
 
-    `index` says which row has each recency rank of each seed: its position + 1, 0 for none. Shapes: x float32
-    [rows, channels], index int64 [seeds, fanout] -> float32 [seeds, len(windows) * channels]. A seed without rows gets
-    zeros. In training a share of the rows is left out of every mean. Where `absent_first`, row 0 stands for an absent
-    row, and `index` says the position itself: rows need not be copied to put one before them.
+    `index` holds, for each seed and recency rank, the position of the row + 1, or 0 if there is no row. Shapes: x
+    float32 [rows, channels], index int64 [seeds, fanout] -> float32 [seeds, len(windows) * channels]. A seed without
+    rows gets zeros. In training a share of the rows is left out of every mean. With `absent_first`, row 0 of x already
+    represents an absent row, so that `index` is the position itself and x is not copied to prepend such a row.
     """
 
     within: Tensor
@@ -160,7 +161,7 @@ class RecencyWindows(Aggregation):  # type: ignore[misc]  # torch_geometric has 
         dim_size: int | None = None,
         dim: int = -2,
     ) -> Tensor:
-        """Means over the windows; `index` is required, the arguments after it unused."""
+        """Means over the windows; `index` is required, and the arguments after it are unused."""
         assert index is not None
         present = (index > 0).to(x.dtype)
         if self.training and self.hidden_rows:
@@ -177,8 +178,8 @@ class RecencyWindows(Aggregation):  # type: ignore[misc]  # torch_geometric has 
 class BlockSAGEConv(SAGEConv):  # type: ignore[misc]
     """GraphSAGE convolution (Hamilton et al. 2017, arXiv 1706.02216, section 3) on a block of gathered rows.
 
-    A block's edges run from its rows to the seeds that have them, one edge a row: gathering messages is the identity,
-    so that only the aggregate and update steps of `SAGEConv` remain.
+    The edges of a block run from its rows to the seeds that have them, one edge per row. Gathering messages is thus the
+    identity, and only the aggregate and update steps of `SAGEConv` remain.
     """
 
     def __init__(self, fanout: int, config: NetworkConfig) -> None:
@@ -189,16 +190,16 @@ class BlockSAGEConv(SAGEConv):  # type: ignore[misc]
 
     def forward(self, x: Tensor, places: Tensor) -> Tensor:
         """Rows float32 [rows, channels], places int64 [seeds, fanout] -> messages float32 [seeds, channels]."""
-        # Without dim_size PyG reads the largest index, which torch cannot know when it exports.
+        # Without dim_size PyG uses the largest index, which is unknown when torch exports the module.
         message: Tensor = self.lin_l(self.dropout(self.aggr_module(x, places, dim_size=places.shape[0])))
         return message
 
 
 class PathLayer(nn.Module):
-    """One path's steps: messages of looked-up rows into its rows, of its rows into the seed, and of its statistics.
+    """The steps of one path: messages from looked-up rows to its rows, from its rows to the seed, and its statistics.
 
-    The statistics are numbers of rows, and the rows' own numbers and ages averaged over the windows before any hidden
-    layer sees them: plain recency averages, which a small network learns slowly from hidden states.
+    The statistics are counts of rows, and averages of the rows' own numbers and ages over the windows. They bypass the
+    hidden layers, because a small network is slow to learn such plain averages from hidden states.
     """
 
     def __init__(self, layout: BlockLayout, config: NetworkConfig) -> None:
@@ -220,11 +221,11 @@ class PathLayer(nn.Module):
         """Messages to the seeds, float32 [seeds, channels].
 
         Args:
-            nodes: states of every table's rows; state 0 stands for an absent row.
+            nodes: states of every table's rows; state 0 is that of an absent row.
             numbers: standardised numbers of the rows of the path's own table, in the same order.
-            reading: who reads which.
+            reading: the rows that each seed reads.
         """
-        # Transformed before it is spread over readers: many seeds read the same row.
+        # Transformed before it is copied to the readers, because many seeds read the same row.
         state = spread(self.root(nodes[self.tables[0]]), reading.rows[0])
         for i, transform in enumerate(self.lookups, start=1):
             state = state + spread(transform(nodes[self.tables[i]]), reading.rows[i])
@@ -236,14 +237,14 @@ class PathLayer(nn.Module):
         return message
 
     def statistics(self, numbers: Tensor, reading: PathTensors) -> Tensor:
-        """Statistics of each seed's rows, float32 [seeds, statistics]; the arguments are those of `forward`."""
+        """Statistics of each seed's rows, float32 [seeds, statistics]; `forward` describes the arguments."""
         values = torch.cat([spread(numbers, reading.rows[0]), self.age_scaling.standardised(reading.ages)], dim=1)
         averages = self.averages(values, reading.places, dim_size=reading.places.shape[0])
         return torch.cat([torch.log1p(reading.totals), averages], dim=1)
 
 
 class GraphNetwork(nn.Module):
-    """Entity state of each seed from its gathered rows."""
+    """Computes the entity state of each seed from its gathered rows."""
 
     def __init__(self, layouts: tuple[BlockLayout, ...], config: NetworkConfig) -> None:
         super().__init__()
@@ -273,7 +274,7 @@ class GraphNetwork(nn.Module):
         return self.states(self.messages(batch))
 
     def messages(self, batch: GraphTensors) -> list[Tensor]:
-        """The message of every path to its seeds, float32 [seeds, channels] each."""
+        """The messages of every path to the seeds, float32 [seeds, channels] each."""
         encoded = (
             encoder(*table, batch.embeddings) for encoder, table in zip(self.encoders, batch.tables, strict=True)
         )
@@ -285,7 +286,7 @@ class GraphNetwork(nn.Module):
         ]
 
     def states(self, messages: list[Tensor]) -> Tensor:
-        """Entity states, float32 [seeds, channels], from the message of every path in order."""
+        """Entity states, float32 [seeds, channels], from the messages of all paths in order."""
         total = messages[0]
         for message in messages[1:]:
             total = total + message
@@ -293,7 +294,7 @@ class GraphNetwork(nn.Module):
         return result
 
     def standardised_numbers(self, batch: GraphTensors) -> dict[str, Tensor]:
-        """The static numbers of every table's rows, those of an absent row first."""
+        """The standardised static numbers of every table's rows; the first row is the absent one."""
         return {
             name: with_absent(self.encoder(name).scaling.standardised(table.numbers))
             for name, table in zip(self.tables, batch.tables, strict=True)
@@ -301,12 +302,12 @@ class GraphNetwork(nn.Module):
 
 
 def with_absent(rows: Tensor) -> Tensor:
-    """Put zeros before the first row: they stand for an absent one."""
+    """Prepend a row of zeros, which represents an absent row."""
     return nn.functional.pad(rows, (0, 0, 1, 0))
 
 
 def spread(rows: Tensor, positions: Tensor) -> Tensor:
-    """Rows at some positions; as an embedding, whose gradient is computed faster than that of indexing."""
+    """The rows at the given positions; computed as an embedding, whose gradient is faster than that of indexing."""
     return nn.functional.embedding(positions, rows)
 
 
@@ -316,7 +317,7 @@ def _linear(inputs: int, outputs: int) -> nn.Linear | None:
 
 
 def graph_tensors(inputs: GraphInputs, embeddings: FloatArray) -> GraphTensors:
-    """Arrays to tensors, without copying; `embeddings` are those of `inputs.text_ids`."""
+    """Convert arrays to tensors without copying; `embeddings` belong to the texts of `inputs.text_ids`."""
     return GraphTensors(
         torch.from_numpy(embeddings),
         [

@@ -1,4 +1,4 @@
-"""The task head: from entity state and prediction time to a calibrated score."""
+"""The task head maps an entity state and a prediction time to a calibrated score."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ LARGEST_LOG = 60.0
 
 
 class Head(nn.Module):
-    """From entity state and prediction time to the score.
+    """Maps an entity state and a prediction time to a score.
 
     `forward` returns the raw output (logit, or standardised value); `score` the calibrated probability or the value in
-    the label's unit. Time enters as a share of the training range, clipped to it, and as the season of the year when
-    training spans more than two years. Heavy-tailed labels are learnt on a signed log scale: the median, which the
-    absolute error asks for, is the same on every scale.
+    the label's unit. Time is an input as a fraction of the training range, clipped to it, and as the season of the year
+    when training spans more than two years. Heavy-tailed labels are learnt on a signed log scale, which does not change
+    the optimum: the absolute error is minimised by the median, and the scale is monotone.
     """
 
     first_day: Tensor
@@ -44,7 +44,7 @@ class Head(nn.Module):
 
     @torch.no_grad()
     def fit(self, as_of_days: Tensor, labels: Tensor) -> None:
-        """Take time range and label statistics from the training seeds; both float32 [seeds]."""
+        """Compute the time range and the label statistics from the training seeds; both float32 [seeds]."""
         self.first_day.copy_(as_of_days.min())
         self.last_day.copy_(torch.maximum(as_of_days.max(), as_of_days.min() + 1))
         self.seasonal.fill_(float(self.last_day - self.first_day > 2 * DAYS_PER_YEAR))
@@ -79,11 +79,11 @@ class Head(nn.Module):
         return self.scores(self.forward(state, as_of_days))
 
     def scores(self, raw: Tensor) -> Tensor:
-        """Raw outputs as scores, float32 [seeds]."""
+        """Convert raw outputs to scores, float32 [seeds]."""
         if self.classification:
             return torch.sigmoid(raw / self.temperature)
         value = raw * self.label_scale + self.label_center
-        # Both branches are computed: the bound keeps the other one finite.
+        # `where` computes both branches, and without the bound the unused one could be infinite.
         bounded = torch.clamp(value, -LARGEST_LOG, LARGEST_LOG)
         linear = torch.sign(bounded) * torch.expm1(torch.abs(bounded))
         return torch.where(self.label_logarithmic > 0.5, linear, value)

@@ -1,8 +1,9 @@
 """Lexical token vectors: which words occur together in row texts, found by latent semantic analysis.
 
-Mean token vectors put texts that say the same in other words near each other (Deerwester et al. 1990, "Indexing by
-latent semantic analysis"). They are found in closed form, from a few thousand texts, and stand beside the contextual
-half of a row embedding: a short denoising run keeps what tells tables and columns apart, but not what a sentence means.
+The mean of the token vectors places texts with the same meaning in other words near each other (Deerwester et al. 1990,
+"Indexing by latent semantic analysis"). The vectors are computed in closed form from a few thousand texts. They
+complement the contextual half of a row embedding: a short denoising run learns to distinguish tables and columns, but
+not what a sentence means.
 """
 
 from __future__ import annotations
@@ -27,15 +28,15 @@ def lexical_vectors(
     """Lexical vectors of all tokens, float32 [size, d], d from 1 to 64; zeros for a token that no text has.
 
     The number of directions is found by parallel analysis (Horn 1965, "A rationale and test for the number of factors
-    in factor analysis"): those stay that are stronger than in texts whose words are drawn anew at random, each word as
-    often as before.
+    in factor analysis"): a direction is kept if it is stronger than the directions of random texts, in which each word
+    is as frequent as in the real ones.
 
     Args:
-        tokenizer: of the texts.
+        tokenizer: the tokenizer of the texts.
         texts: distinct row texts.
         size: number of token ids.
         max_tokens: longer texts are cut.
-        seed: of the random texts and of the decomposition's start.
+        seed: seed of the random texts and of the start of the decomposition.
     """
     counts = token_counts(tokenizer.token_ids(texts, max_tokens), size)
     texts_with_token = np.bincount(counts.indices, minlength=size)
@@ -45,10 +46,10 @@ def lexical_vectors(
     if limit < 2:
         return np.zeros((size, 1), dtype=np.float32)
     strengths, directions = _directions(weighted, limit, seed)
-    noise, _ = _directions(_words_at_random(weighted, seed), 2, seed)
-    # The first direction of both is the average text.
+    noise, _ = _directions(_shuffled_columns(weighted, seed), 2, seed)
+    # The first direction of both is the average text, so the noise level is the second direction of the random texts.
     kept = max(1, int((strengths > noise[1]).sum()))
-    # Scaled to a deviation of about 1 over texts, whatever a direction's strength and the length of texts.
+    # Scaled to a standard deviation of about 1 over the texts, regardless of a direction's strength and text lengths.
     vectors = rarity[:, None] * directions[:kept].T
     pooled = counts @ vectors / np.maximum(counts.sum(axis=1), 1)[:, None]
     scaled: FloatArray = np.ascontiguousarray(vectors / np.maximum(pooled.std(axis=0), 1e-6), dtype=np.float32)
@@ -70,8 +71,8 @@ def _rows_of_length_one(matrix: sp.csr_array) -> sp.csr_array:
     return sp.csr_array(sp.diags_array(1 / np.maximum(lengths, 1e-9)) @ matrix)
 
 
-def _words_at_random(matrix: sp.csr_array, seed: int) -> sp.csr_array:
-    """The same entries in each column, at random rows."""
+def _shuffled_columns(matrix: sp.csr_array, seed: int) -> sp.csr_array:
+    """The matrix with the entries of each column moved to random rows."""
     rows = np.random.default_rng(seed).integers(0, matrix.shape[0], matrix.nnz)
     return sp.csr_array((matrix.data, (rows, matrix.indices)), shape=matrix.shape)
 
@@ -81,6 +82,6 @@ def _directions(matrix: sp.csr_array, count: int, seed: int) -> tuple[npt.NDArra
     _, strengths, directions = svds(matrix, k=count, rng=np.random.default_rng(seed))
     order = np.argsort(-strengths)
     found = directions[order]
-    # A direction and its opposite are the same: the largest entry decides.
+    # The sign of a direction is arbitrary. It is fixed so that the entry of largest magnitude is positive.
     signs = np.sign(found[np.arange(count), np.abs(found).argmax(axis=1)])
     return strengths[order], found * signs[:, None]

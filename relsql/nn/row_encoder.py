@@ -16,18 +16,18 @@ from relsql.errors import TrainingError
 from relsql.text.tokenizer import PAD, RowTokenizer, pad
 
 Progress = Callable[[float, dict[str, Any]], None]
-"""Called with the finished fraction (0 to 1) and figures to show."""
+"""Called with the finished fraction (0 to 1) and the figures to show."""
 
 
 class RowEncoder(nn.Module):
-    """BART's encoder and a lexicon, both with mean pooling over the tokens of a row text, side by side.
+    """BART's encoder and a lexicon, both mean-pooled over the tokens of a row text and concatenated.
 
-    The contextual half is standardised (mean 0, variance 1): denoising leaves its scale open, and the networks that
-    read it, as well as the parity check of the export, expect one.
+    The contextual half is standardised (mean 0, variance 1), because denoising does not determine its scale, while the
+    networks that read it and the parity check of the export rely on one.
 
     Args:
         bart: a BART with or without language head; its encoder is shared, not copied.
-        lexicon: float32 [token ids, lexical width], see `relsql.nn.lexicon`; None: the contextual half alone.
+        lexicon: float32 [token ids, lexical width], see `relsql.nn.lexicon`; if None, the contextual half alone.
     """
 
     lexicon: torch.Tensor | None
@@ -48,12 +48,12 @@ class RowEncoder(nn.Module):
         return sum(self.widths)
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Encode token ids int64 [B, T] with mask int64 [B, T] to float32 [B, d]; padding does not count."""
-        # Of the weights' type, double where the export measures rounding: attention misreads a mask of another type.
+        """Encode token ids int64 [B, T] with mask int64 [B, T] to float32 [B, d]; padding is ignored."""
+        # Attention misreads a mask whose type is not that of the weights: double, when the export measures rounding.
         precision = self.encoder.embed_tokens.weight.dtype
         real = attention_mask.to(precision)
-        # A ready additive mask suits every attention kernel; given a 2-D mask, transformers would look at its
-        # values to see whether it can be skipped, which does not export.
+        # Every attention kernel accepts an additive mask. From a 2-D mask transformers would inspect the values to see
+        # whether the mask can be skipped, which cannot be exported.
         penalty = ((1.0 - real) * torch.finfo(precision).min)[:, None, None, :]
         hidden: torch.Tensor = self.encoder(input_ids=input_ids, attention_mask=penalty).last_hidden_state
         contextual = nn.functional.layer_norm(_mean(hidden, real), self.widths[:1])
@@ -84,11 +84,11 @@ def compact_config(
         vocab_size: `size` of the tokenizer.
         d_model: width, a multiple of `heads`.
         encoder_layers: layers that scoring runs.
-        decoder_layers: layers that only the denoising runs.
+        decoder_layers: layers that only the denoising training runs.
         heads: attention heads of each layer.
         ffn: width of the feed-forward layers; twice `d_model` if None.
         max_position_embeddings: longest text in tokens.
-        dropout: while training; runs as short as the default gain nothing from it.
+        dropout: share of channels dropped in training; it does not help training runs as short as the default one.
     """
     ffn = 2 * d_model if ffn is None else ffn
     return BartConfig(
@@ -106,7 +106,7 @@ def compact_config(
 
 
 def new_model(config: BartConfig, seed: int) -> BartForConditionalGeneration:
-    """Build a BART with random weights that depend on `seed` only; global random state is left as it was."""
+    """Build a BART with random weights that depend on `seed` only; the global random state does not change."""
     with local_seed(seed):
         model = BartForConditionalGeneration(config)
     model.train(False)
@@ -115,7 +115,7 @@ def new_model(config: BartConfig, seed: int) -> BartForConditionalGeneration:
 
 @contextmanager
 def local_seed(seed: int) -> Iterator[None]:
-    """Seed torch within a block and put its global random state back afterwards."""
+    """Seed torch within a block and restore its global random state afterwards."""
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         yield
@@ -139,15 +139,15 @@ def embed_texts(
     max_tokens: int = 64,
     progress: Progress | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Encode row texts; identical texts are encoded once, texts of like length together.
+    """Encode row texts; identical texts are encoded once, and texts of similar length are batched together.
 
     Args:
-        encoder: the row encoder; its training mode is put back afterwards.
+        encoder: the row encoder; its training mode is restored afterwards.
         tokenizer: the tokenizer it was trained with.
         texts: n row texts.
-        batch_size: distinct texts of one forward pass.
+        batch_size: number of distinct texts in one forward pass.
         max_tokens: longer texts are cut.
-        progress: told the finished fraction of the distinct texts.
+        progress: called with the finished fraction of the distinct texts.
 
     Returns:
         float32 [n, d], in the order of `texts`.

@@ -1,4 +1,4 @@
-"""Numbers as network inputs: standardised, and piecewise linear over quantile bins of the training rows."""
+"""Scale network inputs: numbers standardised and encoded over quantile bins, and text embeddings whitened."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ from torch import Tensor, nn
 CLIP = 5.0
 BINS = 8
 HEAVY_TAIL = 20.0
-"""A value further from the median than so many interquartile ranges makes a number heavy-tailed."""
+"""In interquartile ranges: a number is heavy-tailed if one of its values is further than this from the median."""
 
 MAX_SAMPLE = 100_000
 WEAKEST_DIRECTIONS = (10.0, 0.01)
-"""Of the contextual and the lexical part of a text embedding, in mean strengths: weaker directions are damped."""
+"""For the contextual and the lexical part of a text embedding, in units of the part's mean strength: weaker directions
+are damped."""
 
 ROUNDING = (1e-4, 1e-12)
-"""Of both parts, in mean squares of the part: the strength up to which a direction is no more than rounding.
+"""For the same two parts, in units of the part's mean square: a direction up to this strength is rounding noise.
 
-What a text is batched with moves its contextual part by 1e-6 of its size; whitening must not make an input of that."""
+The batch in which a text is encoded changes its contextual part by a relative 1e-6; whitening must not amplify that."""
 
 NARROWEST_BIN = 1e-2
-"""In standard deviations: a bin between two equal quantiles is a step, which must not be too steep for float32."""
+"""In standard deviations: two equal quantiles make a bin of width 0, a step that is too steep for float32."""
 
 
 class NumberScaling(nn.Module):
-    """Numbers, NaN = missing, as inputs that a linear map can bend: what a tree reads off by thresholds.
+    """Encode numbers (NaN = missing) so that a linear map can fit thresholds, as a decision tree does.
 
-    A number is standardised, on a signed log scale where it is heavy-tailed, and clipped to +-5; beside it stands its
-    piecewise linear encoding, for each of 8 quantile bins the share of the bin that lies below the number (Gorishniy et
-    al. 2022, arXiv 2203.05556, section 3.2), and a missing flag. A missing number is 0 throughout.
+    A number is standardised, on a signed log scale if it is heavy-tailed, and clipped to +-5. It is followed by its
+    piecewise linear encoding, which is for each of 8 quantile bins the share of the bin below the number (Gorishniy et
+    al. 2022, arXiv 2203.05556, section 3.2), and by a missing flag. All channels of a missing number except the flag
+    are 0.
 
     Shapes: float32 [n, width] -> float32 [n, width * (bins + 2)], all standardised numbers first, the flags last.
     """
@@ -56,9 +58,9 @@ class NumberScaling(nn.Module):
 
     @torch.no_grad()
     def fit(self, numbers: Tensor, *, logarithmic: bool = False) -> None:
-        """Take the statistics from training rows, float32 [n, width]; `logarithmic` puts all on the log scale."""
+        """Compute the statistics from training rows, float32 [n, width]; `logarithmic` puts all on the log scale."""
         for i in range(numbers.shape[1]):
-            values = evenly(numbers[:, i])
+            values = subsample(numbers[:, i])
             values = values[torch.isfinite(values)].double()
             if len(values) == 0:
                 continue
@@ -67,7 +69,7 @@ class NumberScaling(nn.Module):
             values = signed_log(values) if heavy else values
             self.center[i] = values.mean()
             deviation = values.std(unbiased=False)
-            # Less than the digits of float32 can tell is no deviation.
+            # A deviation below the precision of float32 is rounding, and the number is constant.
             constant = deviation <= 1e-7 * values.abs().max() or deviation < 1e-30
             self.scale[i] = 1.0 if constant else deviation
             scaled = torch.clamp((values - self.center[i]) / self.scale[i], -CLIP, CLIP)
@@ -75,20 +77,20 @@ class NumberScaling(nn.Module):
             self.lower[i] = edges[:-1]
             self.span[i] = torch.clamp(edges[1:] - edges[:-1], min=NARROWEST_BIN)
 
-    def settle(self) -> None:
-        """Leave the logarithm out of all later calls, if no number is on the log scale; call it after the last `fit`.
+    def drop_unused_log(self) -> None:
+        """Leave the logarithm out of all later calls if no number is on the log scale; call it after the last `fit`.
 
-        Scoring would spend half of its time here on logarithms that nobody needs.
+        Otherwise scoring would spend half of its time here on logarithms whose results are unused.
         """
         self._all_linear = not bool((self.logarithmic > 0.5).any())
 
     def standardised(self, numbers: Tensor) -> Tensor:
-        """Standardised numbers alone, float32 [n, width]; a missing one is 0."""
+        """Only the standardised numbers, float32 [n, width]; a missing number is 0."""
         return _rows(self._scaled(_columns(numbers)))
 
     def forward(self, numbers: Tensor) -> Tensor:
-        """The encoding described above."""
-        # All of one number side by side: onnxruntime is several times faster when it broadcasts along rows.
+        """The encoding that the class docstring describes."""
+        # Transposed, so that each number is one row: onnxruntime is several times faster when it broadcasts along rows.
         columns = _columns(numbers)
         known = 1 - torch.isnan(columns).to(numbers.dtype)
         scaled = self._scaled(columns)
@@ -107,11 +109,11 @@ class NumberScaling(nn.Module):
 
 
 class TextScaling(nn.Module):
-    """Text embeddings centred and scaled, the contextual part apart from the lexical one.
+    """Centre and scale text embeddings, the contextual and the lexical part separately.
 
-    The few lexical directions are whitened: each counts alike. The many contextual ones keep their proportions and are
-    small together, since few labels fit noise in any of them. Shapes: float32 [texts, sum(widths)] -> the same; the
-    first row, no text, stays zero.
+    The few lexical directions are whitened, so that each has the same weight. The many contextual directions keep their
+    proportions and are small together, because a small number of labels could fit noise in any of them. Shapes: float32
+    [texts, sum(widths)] -> the same; the first row (no text) stays zero.
     """
 
     center: Tensor
@@ -125,10 +127,10 @@ class TextScaling(nn.Module):
 
     @torch.no_grad()
     def fit(self, embeddings: Tensor) -> None:
-        """Take the statistics from embeddings of training rows, float32 [n, width]."""
+        """Compute the statistics from embeddings of training rows, float32 [n, width]."""
         if embeddings.shape[0] < 2:
             return
-        values = evenly(embeddings).double()
+        values = subsample(embeddings).double()
         center = values.mean(0)
         centred = values - center
         self.center.copy_(center)
@@ -146,20 +148,20 @@ class TextScaling(nn.Module):
 
 
 def _columns(rows: Tensor) -> Tensor:
-    """The transpose; of a single number by `reshape`, which onnxruntime does not swap with what follows."""
+    """The transpose; for a single number by `reshape`, because onnxruntime would swap a transpose with what follows."""
     return rows.reshape(1, -1) if rows.shape[1] == 1 else rows.t()
 
 
 def _rows(columns: Tensor) -> Tensor:
-    """The transpose back."""
+    """The inverse of `_columns`."""
     return columns.reshape(-1, 1) if columns.shape[0] == 1 else columns.t().contiguous()
 
 
 def _whitening(centred: Tensor, weakest: float, rounding: float) -> Tensor:
     """The symmetric matrix that whitens rows of mean zero, float64 [n, width] -> [width, width].
 
-    A direction of strength s is scaled by 1 / sqrt(s + floor), the floor being `weakest` times the mean strength and
-    `rounding` together.
+    A direction of strength s is scaled by 1 / sqrt(s + floor), where floor is `weakest` times the mean strength, plus
+    `rounding`.
     """
     strengths, directions = torch.linalg.eigh(centred.T @ centred / len(centred))
     floor = weakest * strengths.clamp(min=0).mean() + rounding + 1e-30
@@ -168,14 +170,14 @@ def _whitening(centred: Tensor, weakest: float, rounding: float) -> Tensor:
 
 
 def is_heavy_tailed(values: Tensor) -> bool:
-    """True if some value lies far outside the bulk; `values` float64 [n], finite, n > 0."""
-    quartiles = torch.quantile(evenly(values), torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64))
+    """True if some value is far from the bulk of the values; `values` float64 [n], finite, n > 0."""
+    quartiles = torch.quantile(subsample(values), torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64))
     reach = HEAVY_TAIL * torch.clamp(quartiles[2] - quartiles[0], min=1e-9)
     return bool((values - quartiles[1]).abs().max() > reach)
 
 
-def evenly(values: Tensor) -> Tensor:
-    """At most MAX_SAMPLE of the values, evenly spread: they come in the order of time."""
+def subsample(values: Tensor) -> Tensor:
+    """At most MAX_SAMPLE of the values, evenly spaced, because the values are in the order of time."""
     return values[:: -(-len(values) // MAX_SAMPLE) or 1]
 
 

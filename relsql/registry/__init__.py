@@ -1,1 +1,1 @@
-"""What the database knows of models: cards, versions, publications, row embeddings."""
+"""What the database stores about models: cards, versions, publications, row embeddings, score jobs."""

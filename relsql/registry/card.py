@@ -1,4 +1,4 @@
-"""The model card: everything about a trained model but its weights, as one JSON document."""
+"""The model card: everything about a trained model except its weights, as one JSON document."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from relsql.tasks.regime import Regime
 from relsql.tasks.task import Task
 
 CARD_FORMAT = 3
-"""Raised when an older relsql could misread a card."""
+"""Increased whenever an older relsql could misread a card."""
 
 
 class EncoderCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,26 +35,27 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
     """Description of one model version.
 
     Attributes:
-        format: version of this document's form.
-        name, version: of the model.
-        relsql_version: of the program that trained it.
-        created: UTC.
+        format: version of the card's format.
+        name, version: name and version of the model.
+        relsql_version: version of the relsql that trained it.
+        created: time of training, UTC.
         task: the task it was trained for.
-        schema: the tables and links it reads, as they were.
+        schema: the tables and links it reads, as they were at training.
         fingerprint: SHA-256 of that schema.
         paths: the link paths that the gather query walks.
         inputs: node inputs by table.
         encoder: the row encoder.
-        channels, windows: of the graph network.
+        channels, windows: sizes of the graph network.
         trained_until: end of the training time range; no label window after it was used.
-        stale_after_days: newest evidence older than this was not seen in training; None without evidence in time.
-        metrics: metrics by name, `val_roc_auc`.
+        stale_after_days: training never saw a seed whose newest evidence is older than this; None if no evidence has a
+            time.
+        metrics: metrics by name, for example `val_roc_auc`.
         parity: largest absolute difference between torch and ONNX by component.
         versions: versions of the libraries that trained it.
         sha256: digests of the artefacts by name.
         regime: how old its data may be, see `relsql.tasks.regime`.
-        seed: of the random numbers.
-        options: what else was asked for.
+        seed: random seed of the training.
+        options: other options of the training.
     """
 
     format: int
@@ -82,20 +83,21 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
 
     @property
     def identity(self) -> str:
-        """First 12 hex digits of the digest of name, version and artefacts: equal for equal models only."""
+        """First 12 hex digits of the digest of name, version and artefacts, equal only for equal models."""
         digests = "".join(f"{name}={digest}" for name, digest in sorted(self.sha256.items()))
         return hashlib.sha256(f"{self.name}:{self.version}:{self.fingerprint}:{digests}".encode()).hexdigest()[:12]
 
     @cached_property
     def origin(self) -> str:
-        """Where the card was read: the database file, or empty; see `relsql.registry.card_reading`."""
+        """The database file that the card was read from, or empty; see `relsql.registry.card_reading`."""
         return ""
 
     @cached_property
     def functions_id(self) -> str:
-        """12 hex digits that end the names of SQL functions: of all that they depend on, and of where it is stored.
+        """12 hex digits that end the names of SQL functions: a digest of all that they depend on, and of the file.
 
-        Copies of a file may hold other row embeddings, and all databases of a process share its functions.
+        The file is included because copies of a file may hold other row embeddings, while all databases of a process
+        share its functions.
         """
         return hashlib.sha256(f"{self.origin}\n{self.to_json()}".encode()).hexdigest()[:12]
 
@@ -121,7 +123,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
 
     @property
     def rows(self) -> RowPlan:
-        """What the model reads."""
+        """The plan of the rows that the model reads."""
         return RowPlan(self.schema, self.paths, self.inputs)
 
     @property
@@ -132,7 +134,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
         }
 
     def gather(self, catalog: str) -> Gather:
-        """The scoring query's builder for the database attached as `catalog`."""
+        """The builder of the scoring query for the database attached as `catalog`."""
         rows = LatestRows(self.rows, catalog)
         return Gather(rows, self.text_function, coded_texts=True, message_functions=self.message_functions)
 

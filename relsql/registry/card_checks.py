@@ -1,7 +1,8 @@
-"""What a model card must satisfy before anything is built from it.
+"""Check a model card before anything is built from it.
 
-A card may come from a file of somebody else. Its names become parts of SQL and of function names, its numbers sizes of
-arrays. The form of each field is checked when the JSON is read; here is what fields say about one another.
+A card may come from somebody else's file. Its names become parts of SQL and of function names, and its numbers become
+sizes of arrays. The type of each field is checked when the JSON is read; this module checks values, and the consistency
+of fields with each other.
 """
 
 from __future__ import annotations
@@ -23,27 +24,27 @@ MAX_CARD_BYTES = 64_000_000
 """A thousand columns with 64 categories of 100 characters each take 7 MB."""
 
 MAX_WIDTH = 100_000
-"""Of vectors and tokens: more is a typing error, or an attack on the memory."""
+"""Limit for widths of vectors and numbers of tokens: a larger value is a mistake, or an attempt to exhaust memory."""
 
 MAX_FANOUT = 10_000
-"""Rows of a seed along one path; a call scores 2,048 seeds at once, with 8 bytes for each."""
+"""Limit for the rows of a seed along one path: a call scores 2,048 seeds at once, with 8 bytes per row."""
 
 MAX_VERSION = 999_999_999
-"""What `dnf@VERSION` can name, see `relsql.registry.versions`."""
+"""The highest version that `dnf@VERSION` can refer to, see `relsql.registry.versions`."""
 
 MAX_DAYS = 10_000_000
-"""Of spans before as_of: 27,000 years, which DuckDB can take off a time."""
+"""Limit for spans before as_of: 27,000 years, which DuckDB can subtract from a time."""
 
 _MODEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _PATH_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
-_STEPS = {"entity": 0, "parents": 1, "siblings": 2, "children": 1, "grandchildren": 2, "hub": 3}
-"""Links that a path of each kind walks over; siblings walk over one to the parent and one back."""
+_LINKS_OF_KIND = {"entity": 0, "parents": 1, "siblings": 2, "children": 1, "grandchildren": 2, "hub": 3}
+"""Number of links of a path of each kind; siblings have one link to the parent and one back."""
 
 
 def card_problem(card: ModelCard) -> str | None:
-    """The first thing that is wrong with a card that could be read; None if nothing is."""
+    """The first problem of a card that could be read; None if there is no problem."""
     return next(_problems(card), None)
 
 
@@ -62,7 +63,7 @@ def _problems(card: ModelCard) -> Iterator[str]:
         if not _DIGEST.fullmatch(digest):
             yield f"artefact {name} has no SHA-256 digest"
     if card.fingerprint != card.schema.fingerprint():
-        yield "fingerprint is not that of its tables"
+        yield "its fingerprint is not that of its tables"
 
 
 def _schema_problems(schema: Schema) -> Iterator[str]:
@@ -71,7 +72,7 @@ def _schema_problems(schema: Schema) -> Iterator[str]:
             yield f"table {key} is called {table.key}"
         names = set(table.column_names)
         if len(names) < len(table.columns):
-            yield f"table {key} has two columns of one name"
+            yield f"table {key} has two columns of the same name"
         yield from _unknown(f"the primary key of {key}", table.primary_key, names)
         yield from _unknown(f"the time of {key}", (table.time_column,) if table.time_column else (), names)
     for link in schema.links:
@@ -102,7 +103,7 @@ def _path_problems(card: ModelCard) -> Iterator[str]:
         yield "the first path, and no other, must be the entity"
     names = [path.name for path in card.paths]
     if len(set(names)) < len(names):
-        yield "two paths have one name"
+        yield "two paths have the same name"
     for path in card.paths:
         if not _PATH_NAME.fullmatch(path.name) or path.name in RESERVED_NAMES:
             yield f"'{path.name}' cannot be the name of a path"
@@ -111,16 +112,16 @@ def _path_problems(card: ModelCard) -> Iterator[str]:
         if not all(0 < days <= MAX_DAYS for days in path.count_days):
             yield f"path {path.name} counts over spans that are not from 0 to {MAX_DAYS:,} days"
         if path.data_age and (path.kind != "entity" or not card.schema.timed_tables):
-            yield f"path {path.name} reads how old the data are, which is of the entity where a table has a time"
-        yield from _walk_problems(path, card)
+            yield f"path {path.name} has data_age, which only the entity can have, and only if a table has a time"
+        yield from _path_link_problems(path, card)
 
 
-def _walk_problems(path: Path, card: ModelCard) -> Iterator[str]:
-    """A path starts at the entity, goes from row to row over known links, and ends at its table."""
+def _path_link_problems(path: Path, card: ModelCard) -> Iterator[str]:
+    """Check that a path starts at the entity, follows known links, and ends at its table."""
     for link in (*path.links, *path.lookups):
         if not any(link.same_columns(known) for known in card.schema.links):
-            yield f"path {path.name} walks over the link {link}, which is none of its links"
-    if len(path.links) != _STEPS[path.kind]:
+            yield f"path {path.name} follows the link {link}, which is not one of its links"
+    if len(path.links) != _LINKS_OF_KIND[path.kind]:
         yield f"path {path.name} is of kind {path.kind}, but has {len(path.links)} links"
         return
     place = card.task.entity_table
@@ -128,13 +129,13 @@ def _walk_problems(path: Path, card: ModelCard) -> Iterator[str]:
         forward = (position == 0 and path.kind in ("parents", "siblings")) or (position == 1 and path.kind == "hub")
         start, end = (link.child, link.parent) if forward else (link.parent, link.child)
         if start != place:
-            yield f"path {path.name} goes on from {start} where it is at {place}"
+            yield f"path {path.name} continues from {start}, but is at {place}"
         place = end
     if place != path.table:
         yield f"path {path.name} ends at {place}, not at {path.table}"
     for link in path.lookups:
         if link.child != path.table:
-            yield f"path {path.name} looks up {link} from the rows of {path.table}"
+            yield f"path {path.name} looks up {link}, which does not start at {path.table}"
     if path.kind == "hub" and not any(x.kind == "children" and x.links == path.links[:1] for x in card.paths):
         yield f"path {path.name} has no path to the rows that point at its hub"
     yield from _unknown(f"path {path.name}", (path.table, *(x.parent for x in path.lookups)), card.inputs)
@@ -148,7 +149,7 @@ def _input_problems(key: str, inputs: NodeInputs, schema: Schema) -> Iterator[st
     yield from _unknown(f"an input of {key}", inputs.columns, table.column_names)
     for number in inputs.numbers:
         if number.kind == "data_age":
-            yield f"input {key}.{number.column} is of kind data_age, which is of a path"
+            yield f"input {key}.{number.column} is of kind data_age, which only a path can have"
         if len(set(number.categories)) < len(number.categories):
             yield f"input {key}.{number.column} names a category twice"
     if table.time_column and (not inputs.numbers or inputs.numbers[0].column != table.time_column):

@@ -13,8 +13,8 @@ def read_card_text(text: str, origin: str = "") -> ModelCard:
     """Read a card.
 
     Args:
-        text: JSON.
-        origin: the database file that it is stored in.
+        text: the card as JSON.
+        origin: the database file in which it is stored.
 
     Raises:
         ArtifactError: the card was written by a newer relsql, or is damaged.
@@ -26,7 +26,7 @@ def read_card_text(text: str, origin: str = "") -> ModelCard:
         card = msgspec.json.decode(text, type=ModelCard)
     except RecursionError as error:
         raise _damaged("it is nested too deeply") from error
-    # A task checks itself, and a text may hold half a character.
+    # Building the task checks it, and a text may contain lone surrogates.
     except (msgspec.MsgspecError, UnicodeError) as error:
         raise _damaged(str(error)) from error
     except ArtifactError:

@@ -1,7 +1,7 @@
-"""Check the ONNX components of a model before anything of them runs.
+"""Check the ONNX components of a model before anything in them runs.
 
-A file that comes from elsewhere may hold a component that loops for years, reads other files or expects other inputs
-than the card says. What our exporters write is a small part of ONNX: only that part is accepted.
+A file from somebody else may hold a component that loops for years, reads other files or expects other inputs than the
+card says. Our exporters use a small part of ONNX, and only that part is accepted.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from relsql.registry.card import ModelCard
 from relsql.registry.onnx_reader import OnnxFormatError, read_onnx
 
 MAX_COMPONENT_BYTES = 2_000_000_000
-"""The most that a protocol buffer can hold. bart-large in float32 takes 0.8 GB."""
+"""The maximum size of a protocol buffer. bart-large in float32 takes 0.8 GB."""
 
 MAX_NODES = 100_000
-"""A network over twelve paths has 3,000."""
+"""A network with twelve paths has 3,000."""
 
 OPSETS = range(13, 24)
-"""Versions of the standard operators in which those below mean the same."""
+"""Versions of the standard operators in which the operators below have the same meaning."""
 
 OPERATORS = frozenset(
     {
@@ -101,15 +101,15 @@ OPERATORS = frozenset(
         "Where",
     }
 )
-"""The standard operators that exports of our networks consist of. None of them has a subgraph, keeps a state, draws
-random numbers or reads a file."""
+"""The standard operators that our exported networks use. None of them has a subgraph, keeps state, draws random numbers
+or reads a file."""
 
 FLOAT, INT64 = "tensor(float)", "tensor(int64)"
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """An input or output of a component: its name, its type as onnxruntime writes it, and the lengths of its axes.
+    """An input or output of a component: its name, its type as onnxruntime writes it, and its shape.
 
     An axis whose length depends on the batch is None.
     """
@@ -121,17 +121,17 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What a component of a model takes and returns. Inputs that do not matter to it may be missing."""
+    """The inputs and the output of a component. Inputs that it does not use may be missing."""
 
     inputs: tuple[Tensor, ...]
     output: Tensor
 
 
 def check_component(name: str, content: bytes, *, model: str, task: str) -> None:
-    """Refuse a component that does anything our exporters do not write.
+    """Refuse a component that contains anything that our exporters do not write.
 
     Raises:
-        ArtifactError: it does, or it is no ONNX model.
+        ArtifactError: it does, or it is not an ONNX model.
     """
     refuse = partial(_refused, name, model, task)
     if len(content) > MAX_COMPONENT_BYTES:
@@ -139,7 +139,7 @@ def check_component(name: str, content: bytes, *, model: str, task: str) -> None
     try:
         found = read_onnx(content)
     except OnnxFormatError as error:
-        raise refuse(f"is no ONNX model: {error}", "an ONNX model") from error
+        raise refuse(f"is not an ONNX model: {error}", "an ONNX model") from error
     if found.extras:
         raise refuse(f"has a {min(found.extras)}", "operators and weights only")
     if set(found.opsets) != {""} or found.opsets[""] not in OPSETS:
@@ -177,7 +177,7 @@ def check_signature(
 
 
 def signature_of(card: ModelCard, name: str) -> Signature | None:
-    """What the component called `name` of a model takes and returns; None if the model has no such component."""
+    """The signature of the component `name` of a model; None if the model has no such component."""
     layouts = layouts_of(card.paths, card.inputs)
     width, channels = card.encoder.width, card.channels
     if name == "encoder.onnx":
@@ -224,7 +224,7 @@ def _tensor(name: str, shapes: dict[str, tuple[int | None, ...]]) -> Tensor:
 
 def _check_tensor(found: Tensor, expected: Tensor, role: str, refuse: partial[ArtifactError]) -> None:
     same_axes = len(found.shape) == len(expected.shape) and all(
-        # Not every exporter writes down that an axis is empty.
+        # Not every exporter records the length of an empty axis.
         want is None or have == want or (want == 0 and have is None)
         for have, want in zip(found.shape, expected.shape, strict=True)
     )

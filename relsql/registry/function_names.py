@@ -1,4 +1,4 @@
-"""What the SQL functions of a model are called. This is the only place that builds their names.
+"""The names of a model's SQL functions. This is the only module that builds them.
 
 A suffix is a model's name, or `dnf_v2` for version 2 of the model `dnf`.
 """
@@ -11,12 +11,12 @@ _BATCH = "_batch"
 
 
 def predict_name(suffix: str) -> str:
-    """The function that gives scores: `predict_dnf`."""
+    """The function that returns a score: `predict_dnf`."""
     return f"{_SCORE}{suffix}"
 
 
 def full_name(suffix: str) -> str:
-    """The function that gives scores with their status and evidence: `predict_dnf_full`."""
+    """The function that returns a score with its status and evidence: `predict_dnf_full`."""
     return f"{_SCORE}{suffix}{_FULL}"
 
 
@@ -31,12 +31,12 @@ def function_names(suffix: str) -> tuple[str, str, str]:
 
 
 def is_score_name(function: str) -> bool:
-    """True for a name that one of `function_names` may have; the case is that of the name as it is stored."""
+    """True for a possible name of one of `function_names`; the case must be that of the stored name."""
     return function.startswith(_SCORE)
 
 
 def is_batch_name(function: str) -> bool:
-    """True for a name that a function which scores all entities may have."""
+    """True for a possible name of a function that scores all entities."""
     return is_score_name(function) and function.endswith(_BATCH)
 
 

@@ -54,7 +54,7 @@ def _model_row(
     activated: datetime | None,
     request: str | None,
 ) -> ModelRow:
-    """A row as it is stored, damaged or not: what lists and repairs models has to read those too."""
+    """A row as it is stored, damaged or not, because listing and repairing models must also read damaged rows."""
     return ModelRow(
         name or "?",
         version or 0,
@@ -78,10 +78,10 @@ def _metrics(text: str | None) -> dict[str, float]:
 
 
 def read_versions(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> tuple[ModelRow, ...]:
-    """All versions of the model that `name` refers to, in any case of its letters, by number.
+    """All versions of the model that `name` refers to, in upper or lower case, sorted by number.
 
     Raises:
-        ModelError: there is no model of this name.
+        ModelError: no model has this name.
     """
     models = read_models(con, catalog)
     found = stored_name(name, {model.name for model in models})
@@ -95,10 +95,10 @@ def read_versions(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> tu
 
 
 def find_model(con: duckdb.DuckDBPyConnection, catalog: str, reference: str) -> ModelRow:
-    """The version that a reference names: `dnf` the active one, `dnf@2`, `dnf@best`, `dnf@previous`.
+    """The version that a reference refers to: `dnf` the active one, `dnf@2`, `dnf@best`, `dnf@previous`.
 
     Raises:
-        ModelError: there is no such model or version. ArtifactError: the registry does not say which one is active.
+        ModelError: the model or version does not exist. ArtifactError: the registry does not say which one is active.
     """
     wanted = parse_reference(reference)
     versions = read_versions(con, catalog, wanted.name)
@@ -108,20 +108,20 @@ def find_model(con: duckdb.DuckDBPyConnection, catalog: str, reference: str) -> 
 
 
 def active_card(con: duckdb.DuckDBPyConnection, catalog: str, reference: str) -> ModelCard:
-    """The card of the version that a reference names, of the active one for a mere name.
+    """The card of the version that a reference refers to; a name alone refers to the active version.
 
     Raises:
-        ModelError: there is no such model or version. ArtifactError: its card cannot be read.
+        ModelError: the model or version does not exist. ArtifactError: its card cannot be read.
     """
     model = find_model(con, catalog, reference)
     return read_card(con, catalog, model.name, model.version)
 
 
 def check_active(versions: Sequence[ModelRow]) -> None:
-    """Check that at most one version of a model is active, and that it is the one that became so last.
+    """Check that at most one version of a model is active, and that it is the one that was activated last.
 
     Raises:
-        ArtifactError: several are, or the order of their times says another.
+        ArtifactError: several versions are active, or another version was activated later.
     """
     active = [model for model in versions if model.status == "active"]
     if not active:
@@ -134,22 +134,22 @@ def check_active(versions: Sequence[ModelRow]) -> None:
     if latest is not None and active[0].activated != latest:
         raise ArtifactError(
             f"model '{name}': version {listed} is active, but another one was made active after it",
-            expected="the active version to be the last one that became so",
+            expected="the active version to be the one that was activated last",
             fix=f"relsql promote FILE {name} VERSION",
         )
 
 
 def read_card(con: duckdb.DuckDBPyConnection, catalog: str, name: str, version: int) -> ModelCard:
-    """The card of one model version, after its row was checked.
+    """The card of one model version, after checking its row.
 
     Raises:
-        ModelError: there is no such version. ArtifactError: its row or card is damaged, or the card is too new.
+        ModelError: the version does not exist. ArtifactError: its row or card is damaged, or the card is too new.
     """
     rows = read_sealed(con, catalog, "models", "name = ? AND version = ?", [name, version])
     if not rows:
         raise ModelError(f"model '{name}' has no version {version}", fix="relsql models FILE")
     if len(rows) > 1:
-        raise _damaged_row(name, version, rows[0], f"is there {len(rows)} times")
+        raise _damaged_row(name, version, rows[0], f"is stored {len(rows)} times")
     [row] = rows
     if row.values["card"] is None:
         raise _damaged_row(name, version, row, "has no card")
@@ -189,7 +189,7 @@ def database_path(con: duckdb.DuckDBPyConnection, catalog: str) -> str:
 
 
 def readable_cards(con: duckdb.DuckDBPyConnection, catalog: str, versions: Sequence[ModelRow]) -> dict[int, ModelCard]:
-    """The cards of versions of a model by number, without those that this relsql cannot read."""
+    """The cards of versions of a model by number, without the cards that this relsql cannot read."""
     cards = {}
     for model in versions:
         try:
@@ -203,7 +203,7 @@ def read_artifacts(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard
     """The artefacts of a model version, each checked against the digest in its card.
 
     Raises:
-        ArtifactError: one is missing or its bytes do not have the digest.
+        ArtifactError: an artefact is missing, or its bytes do not match the digest.
     """
     query = f"SELECT name, bytes FROM {relsql_table(catalog, 'artifacts')} WHERE model = ? AND version = ?"
     rows = con.execute(query, [card.name, card.version]).fetchall()
@@ -223,7 +223,7 @@ def read_artifacts(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard
 
 
 def find_damage(con: duckdb.DuckDBPyConnection, catalog: str, models: Sequence[ModelRow]) -> list[str]:
-    """What is wrong with the rows and cards of models, one line each; nothing of them is run."""
+    """Problems of the rows and cards of models, one line each; nothing in them is run."""
     found: dict[str, None] = {}
     for model in models:
         try:
@@ -235,7 +235,7 @@ def find_damage(con: duckdb.DuckDBPyConnection, catalog: str, models: Sequence[M
 
 
 def check_stored(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> tuple[str, ...]:
-    """Check all that is stored of a version beside its artefacts; returns what has no digests yet.
+    """Check everything that is stored for a version except its artefacts; returns what has no digests yet.
 
     Raises:
         ArtifactError: something is damaged.
@@ -249,9 +249,9 @@ def check_stored(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) 
 
 
 def find_trained(con: duckdb.DuckDBPyConnection, catalog: str, name: str, request: str) -> ModelRow | None:
-    """The version of a model that was trained from a request: the active one if it was, else the newest.
+    """The version of a model that was trained from a request: the active one if it was, else the newest such version.
 
-    One whose card or artefacts are damaged does not count: training is what repairs it.
+    Versions with a damaged card or damaged artefacts are ignored, because training again is what repairs them.
     """
     found = [model for model in read_models(con, catalog) if (model.name, model.request) == (name, request)]
     for model in sorted(found, key=lambda model: (model.status == "active", model.version), reverse=True):
@@ -264,7 +264,7 @@ def find_trained(con: duckdb.DuckDBPyConnection, catalog: str, name: str, reques
 
 
 def next_version(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> int:
-    """One more than the highest version that a model had: numbers of versions that were dropped are not given again."""
+    """One more than the highest version that the model ever had: the numbers of dropped versions are not reused."""
     numbers = [model.version for model in read_models(con, catalog) if model.name == name and model.version > 0]
     if has_relsql_table(con, catalog, "runs"):
         runs = relsql_table(catalog, "runs")
@@ -285,11 +285,11 @@ def save_model(
 ) -> None:
     """Write a model version and make it the active one. The caller owns the transaction.
 
-    `request` says what it was trained from, see `relsql.training.fingerprint`; None: nothing that could be asked for
-    again.
+    `request` identifies what it was trained from, see `relsql.training.fingerprint`; None if the request cannot be
+    repeated.
 
     Raises:
-        ModelError: another model has got one of its functions meanwhile.
+        ModelError: another model has one of its function names by now.
     """
     require_new_name(card.name, {model.name for model in read_models(con, catalog)})
     models = ensure_table(con, catalog, "models")
@@ -304,8 +304,8 @@ def save_model(
         con.execute(
             f"INSERT INTO {stored} VALUES (?, ?, ?, ?, ?)", [card.name, card.version, name, content, card.sha256[name]]
         )
-    # Embeddings of retired versions are only a cache; they are encoded again if such a version is called. Plain SQL
-    # cannot encode.
+    # Embeddings of retired versions are only a cache: texts are encoded again if such a version is called. Plain SQL
+    # cannot encode, so the published version keeps its embeddings.
     found = published(con, catalog, card.name)
     drop_embeddings(con, catalog, card.name, keep=found[1] if found else None)
     add_embeddings(con, create_table(con, catalog, card), card, texts, embeddings)
@@ -315,7 +315,7 @@ def activate(con: duckdb.DuckDBPyConnection, catalog: str, name: str, version: i
     """Make a version the active one of its model. The caller owns the transaction."""
     models = ensure_table(con, catalog, "models")
     [(latest,)] = con.execute(f"SELECT system.main.max(activated) FROM {models} WHERE name = ?", [name]).fetchall()
-    # Never at or before the one that it follows, whatever the clock says: the order of these times is what counts.
+    # Always later than the version that it follows, whatever the clock says, because the order of these times matters.
     now = datetime.now(UTC).replace(tzinfo=None)
     moment = max(now, latest + timedelta(microseconds=1)) if latest else now
     con.execute(f"UPDATE {models} SET status = 'retired' WHERE name = ? AND status = 'active'", [name])
@@ -327,7 +327,7 @@ def check_drift(card: ModelCard, schema: Schema) -> None:
     """Check that the tables still have everything that the model reads.
 
     Raises:
-        SchemaDriftError: tables or columns are gone, or changed their type.
+        SchemaDriftError: tables or columns are missing, or have another type.
     """
     problems = []
     for key, trained in card.schema.tables.items():

@@ -1,8 +1,8 @@
-"""Read what an ONNX file says that it will do, without package `onnx` and without running anything.
+"""Read which operators, inputs and outputs an ONNX file has, without the package `onnx` and without running anything.
 
 An ONNX file is a protocol buffer. Only the fields that matter for `relsql.registry.component_checks` are read, by their
-numbers in `onnx.proto` (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto); all others are passed over, and those
-that would make a component do more than our exporters write are listed by name.
+numbers in `onnx.proto` (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto). All other fields are skipped, except
+that fields that would let a component do more than our exporters write are listed by name.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 class OnnxFormatError(ValueError):
-    """The bytes are no protocol buffer of an ONNX model."""
+    """The bytes are not the protocol buffer of an ONNX model."""
 
 
 @dataclass(slots=True)
 class OnnxSummary:
-    """What a component consists of.
+    """The contents of a component.
 
     Attributes:
         opsets: version by domain; the standard operators have the domain `""`.
-        operators: names of the operators, with their domain where it is not the standard one, one for each node.
+        operators: name of the operator of each node, with its domain if it is not the standard one.
         initializers: names of the stored weights.
         inputs: names of the inputs, in order; stored weights are not among them.
         outputs: names of the outputs, in order.
-        extras: what no exporter of ours writes: `subgraph`, `function`, `external data`, `sparse weight`.
+        extras: parts that our exporters never write: `subgraph`, `function`, `external data`, `sparse weight`.
     """
 
     opsets: dict[str, int] = field(default_factory=dict)
@@ -44,7 +44,7 @@ def read_onnx(content: bytes) -> OnnxSummary:
     """Summarize a serialized ModelProto.
 
     Raises:
-        OnnxFormatError: it is none.
+        OnnxFormatError: `content` is not one.
     """
     summary = OnnxSummary()
     graphs = 0
@@ -61,7 +61,7 @@ def read_onnx(content: bytes) -> OnnxSummary:
                 summary.extras.add("function")
     except (IndexError, UnicodeDecodeError) as error:
         raise OnnxFormatError("it ends within a field") from error
-    # A second graph would be merged into the first one: the two could be read in more than one way.
+    # Readers would merge a second graph into the first one, so the file could be interpreted in more than one way.
     if graphs != 1:
         raise OnnxFormatError(f"it holds {graphs} graphs")
     summary.inputs = [name for name in summary.inputs if name not in summary.initializers]
@@ -130,7 +130,7 @@ def _read_opset(message: memoryview, summary: OnnxSummary) -> None:
 
 
 def _name(message: memoryview, wanted: int) -> str:
-    """A text field; the last one counts, as in every reader of protocol buffers."""
+    """A text field; the last occurrence counts, as in every reader of protocol buffers."""
     found = ""
     for number, value in _fields(message):
         if number == wanted:
@@ -148,7 +148,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, Value]]:
     """Numbers and values of a message's fields, in order."""
     position, end = 0, len(message)
     while position < end:
-        # Almost all numbers have one byte.
+        # A fast path, because almost all numbers have one byte.
         key, position = message[position], position + 1
         if key >= 0x80:
             key, position = _varint(message, position - 1)

@@ -1,4 +1,4 @@
-"""Change which version of a model is active, and drop versions; either is one transaction."""
+"""Change which version of a model is active, and drop versions, each in one transaction."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from relsql.schema.reading import read_schema
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """What `promote` did.
+    """The result of `promote`.
 
     Attributes:
-        name: of the model.
+        name: name of the model.
         version: the active version now.
-        replaced: the version that was active before, if one was; equal to `version` if nothing was changed.
-        metrics: of the version, on the validation split.
-        published: the version that plain SQL scores with, if the model is published; promoting leaves it as it is.
+        replaced: the version that was active before, if there was one; equal to `version` if nothing changed.
+        metrics: metrics of the version on the validation split.
+        published: the version that plain SQL scores with, if the model is published; promoting does not change it.
         comparison: the versions that `best` was chosen from.
     """
 
@@ -49,18 +49,18 @@ class Promotion:
 
 
 def promote(con: duckdb.DuckDBPyConnection, name: str, version: int | str) -> Promotion:
-    """Make a version of a model the active one, which `predict_<name>` calls where the model is attached from then on.
+    """Make a version of a model the active one; `predict_<name>` calls it wherever the model is attached from then on.
 
-    The row embeddings of all versions stay as they are; `relsql.refresh` fills in those that the version lacks.
+    The row embeddings of all versions stay as they are; `relsql.refresh` adds those that the version lacks.
 
     Args:
-        con: a connection whose current database holds the model; its transaction state is left alone.
-        name: of the model.
+        con: a connection whose current database holds the model; its transaction state does not change.
+        name: name of the model.
         version: a number, `best` by the validation metric among versions that were validated on the same labels as the
             active one, or `previous`: the version that was active before.
 
     Raises:
-        ModelError: there is no such model or version. SchemaDriftError: its tables changed. ArtifactError: it is
+        ModelError: the model or version does not exist. SchemaDriftError: its tables changed. ArtifactError: it is
             damaged. DatabaseError: the database is read-only.
     """
     catalog = current_catalog(con)
@@ -71,7 +71,7 @@ def promote(con: duckdb.DuckDBPyConnection, name: str, version: int | str) -> Pr
         chosen = find_model(cursor, catalog, f"{name}@{version}")
         cards = readable_cards(cursor, catalog, versions) if version == BEST else {}
         comparison = compare_versions(versions, cards) if version == BEST else None
-        if chosen.status != "active" or not _is_settled(versions):
+        if chosen.status != "active" or not _has_valid_active(versions):
             card = read_card(cursor, catalog, name, chosen.version)
             check_drift(card, read_schema(cursor, catalog))
             read_artifacts(cursor, catalog, card)
@@ -81,8 +81,8 @@ def promote(con: duckdb.DuckDBPyConnection, name: str, version: int | str) -> Pr
     return Promotion(name, chosen.version, replaced, chosen.metrics, found[0] if found else None, comparison)
 
 
-def _is_settled(versions: tuple[ModelRow, ...]) -> bool:
-    """True if the registry says which version is active; promoting a version is what repairs it."""
+def _has_valid_active(versions: tuple[ModelRow, ...]) -> bool:
+    """True if the registry says which version is active; otherwise promoting a version repairs it."""
     try:
         check_active(versions)
     except ArtifactError:
@@ -93,11 +93,11 @@ def _is_settled(versions: tuple[ModelRow, ...]) -> bool:
 def drop(con: duckdb.DuckDBPyConnection, model: str, *, all_versions: bool = False) -> tuple[int, ...]:
     """Remove a version of a model that is not active, or a model with all its versions.
 
-    Its rows in `relsql.models` and `relsql.artifacts` go, its row embeddings, and the fingerprints of score tables that
-    it has written. Score tables and the records of training runs stay.
+    This removes its rows in `relsql.models` and `relsql.artifacts`, its row embeddings, and the fingerprints of score
+    tables that it has written. Score tables and the records of training runs stay.
 
     Args:
-        con: a connection whose current database holds the model; its transaction state is left alone.
+        con: a connection whose current database holds the model; its transaction state does not change.
         model: `dnf@1`, or `dnf` with `all_versions`.
         all_versions: drop the whole model.
 
@@ -105,7 +105,7 @@ def drop(con: duckdb.DuckDBPyConnection, model: str, *, all_versions: bool = Fal
         The numbers of the versions that were dropped.
 
     Raises:
-        ModelError: there is no such version, it is active, or a whole model is named without `all_versions`.
+        ModelError: the version does not exist or is active, or a whole model is named without `all_versions`.
         DatabaseError: the database is read-only.
     """
     catalog = current_catalog(con)
@@ -120,7 +120,7 @@ def drop(con: duckdb.DuckDBPyConnection, model: str, *, all_versions: bool = Fal
 def versions_to_drop(
     con: duckdb.DuckDBPyConnection, catalog: str, model: str, *, all_versions: bool = False
 ) -> tuple[ModelRow, ...]:
-    """The versions that `drop` would remove; arguments and errors as of `drop`."""
+    """The versions that `drop` would remove; arguments and errors as in `drop`."""
     reference = parse_reference(model)
     versions = read_versions(con, catalog, reference.name)
     name = versions[0].name
@@ -134,7 +134,7 @@ def versions_to_drop(
         return versions
     if reference.version is None:
         raise ModelError(
-            f"model '{name}' is not dropped as a whole without being told so",
+            f"'{name}' is a whole model, which is only dropped with --all",
             expected=f"one of {', '.join(f'{name}@{version.version}' for version in versions)}, or --all",
             fix=f"relsql drop FILE {name} --all",
         )
@@ -150,7 +150,7 @@ def versions_to_drop(
 
 
 def _drop_version(con: duckdb.DuckDBPyConnection, catalog: str, model: ModelRow) -> None:
-    """Remove all that belongs to a version. The caller owns the transaction."""
+    """Remove everything that belongs to a version. The caller owns the transaction."""
     key = [model.name, model.version]
     if published(con, catalog, model.name) == (model.version, model.sha256):
         remove_publication(con, catalog, model.name)

@@ -1,4 +1,4 @@
-"""Which models are published as plain SQL, what was written for them, and its removal."""
+"""Record which models are published as plain SQL, check the objects written for them, and remove them."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from relsql.registry.row_embeddings import table_name
 from relsql.sql import qualified
 
 PUBLICATION_FORMAT = 1
-"""Raised when an earlier relsql could not replace or remove what this one publishes."""
+"""Increased whenever an earlier relsql could not replace or remove what this one publishes."""
 
 _EXCLUDED = re.compile(r"EXCLUDE \(([^()]*)\)")
 
 
 class _Objects(msgspec.Struct, forbid_unknown_fields=True):
-    """Digests of what was written for a published model.
+    """Digests of the objects that were written for a published model.
 
-    DuckDB words the definitions of views and macros, and another version may do so otherwise: they are compared where
-    the version is the one that wrote them.
+    DuckDB generates the text of view and macro definitions, and another version may generate it differently. Thus
+    definitions are only compared under the DuckDB version that wrote them.
 
     Attributes:
         duckdb: version of DuckDB.
-        tables: by name; of the table of texts its number of rows and the sum of their digests.
-        definitions: of views and macros, by name.
+        tables: digest of each table by name; for the table of texts its number of rows and the sum of their digests.
+        definitions: digest of each view and macro by name.
     """
 
     duckdb: str
@@ -50,28 +50,28 @@ def weights_table(identity: str) -> str:
 
 
 def texts_table(identity: str) -> str:
-    """Name within schema `relsql` of a published model version's table of texts: what each says to rows of a table."""
+    """Name within schema `relsql` of a published model version's table of texts, with the state that each text adds."""
     return f"texts_{identity}"
 
 
 def new_texts_view(identity: str) -> str:
-    """Name within schema `relsql` of the view of what the table of texts lacks."""
+    """Name within schema `relsql` of the view of texts that the table of texts lacks."""
     return f"new_texts_{identity}"
 
 
 def published_texts(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> str | None:
-    """The table of texts of a model version, in SQL; None if it is not published, or reads no text."""
+    """The qualified name of a model version's table of texts; None if it is not published or does not read text."""
     name = texts_table(card.identity)
     return qualified(catalog, RELSQL_SCHEMA, name) if has_relsql_table(con, catalog, name) else None
 
 
 def add_texts(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> None:
-    """Let the plain SQL of a model version know all texts that have a row embedding by now, if it is published.
+    """Add all texts that have a row embedding by now to the plain SQL of a model version, if it is published.
 
     The caller owns the transaction.
 
     Raises:
-        ModelError: an object of the published model is gone.
+        ModelError: an object of the published model is missing.
     """
     table = published_texts(con, catalog, card)
     if table is None:
@@ -96,14 +96,14 @@ def remove_texts(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, 
 
 
 def texts_digest(con: duckdb.DuckDBPyConnection, table: str, card: ModelCard, where: str = "true") -> tuple[int, int]:
-    """Number and digest of the rows of a table of texts that meet a condition; both can be added up."""
+    """Number and digest of the rows of a table of texts that meet a condition; both are additive."""
     rows = total = 0
     place = f"md5_number(place || ':' || text_hash::VARCHAR) // {2**64}::UHUGEINT"
     query = f"SELECT CAST({place} AS UBIGINT) AS key, said FROM {table} WHERE {where}"
     for batch in con.sql(sealed(query)).to_arrow_reader(50_000):
         said, keys = batch.column("said"), np.asarray(batch.column("key").fill_null(0), dtype=np.uint64)
         lengths = np.asarray(pyarrow.compute.list_value_length(said).fill_null(0))
-        # A text that says too little, or nothing, still counts, with zeros in place of what is missing.
+        # A vector that is too short or NULL still counts; missing values are replaced by zeros.
         values = np.zeros((len(batch), max(card.channels, int(lengths.max(initial=0)))), dtype=np.float32)
         values[np.arange(values.shape[1]) < lengths[:, None]] = said.flatten().to_numpy(zero_copy_only=False)
         rows += len(batch)
@@ -112,7 +112,7 @@ def texts_digest(con: duckdb.DuckDBPyConnection, table: str, card: ModelCard, wh
 
 
 def _count_texts(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, rows: int, total: int) -> None:
-    """Add to the digest of the table of texts what was added to the table."""
+    """Update the stored digest of the table of texts by the rows that were added or removed."""
     objects = _recorded_objects(con, catalog, card.name)
     if objects is None:
         record_objects(con, catalog, card)
@@ -195,7 +195,7 @@ def _found_objects(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard
 
 
 def _definition_digests(rows: list[tuple[Any, ...]]) -> dict[str, str]:
-    """Digests of definitions by name; DuckDB writes the names of an EXCLUDE in another order each time it loads one."""
+    """Digests of definitions by name; names in an EXCLUDE are sorted, because DuckDB loads them in varying order."""
     digests = {}
     for name, *parts, text in rows:
         ordered = _EXCLUDED.sub(lambda found: f"EXCLUDE ({', '.join(sorted(found[1].split(', ')))})", text)
@@ -204,12 +204,12 @@ def _definition_digests(rows: list[tuple[Any, ...]]) -> dict[str, str]:
 
 
 def changed_sql(model: str, error: duckdb.Error) -> ModelError:
-    """The error that an object of a published model is gone or was changed."""
+    """The error for an object of a published model that is missing or was changed."""
     return _changed(model, str(error).splitlines()[0])
 
 
 def comment_start(model: str) -> str:
-    """How the comments of a published model's objects start: they tell whose an object is."""
+    """The start of the comments on a model's objects, which show what an object belongs to."""
     return f"relsql model {model} "
 
 
@@ -219,12 +219,12 @@ def is_mark(comment: str | None, model: str | None = None) -> bool:
 
 
 def require_unclaimed(macros: Iterable[Macro], model: str, *, made_for: str | None = None) -> None:
-    """Check that macros which a model's would replace or hide are relsql's.
+    """Check that macros that a model's macros would replace or hide are relsql's own.
 
     Args:
-        macros: those that have a name which the model needs.
-        model: its name.
-        made_for: they must have been made for this model; None: for any.
+        macros: the existing macros with names that the model needs.
+        model: the model's name.
+        made_for: the model that they must have been made for; None: any model.
 
     Raises:
         ModelError: one of them is somebody else's.
@@ -243,7 +243,7 @@ def require_unclaimed(macros: Iterable[Macro], model: str, *, made_for: str | No
 
 
 def published(con: duckdb.DuckDBPyConnection, catalog: str, model: str) -> tuple[int, str] | None:
-    """Version and identity of a model that its plain SQL scores with; None if it is not published."""
+    """The version and identity that the plain SQL of a model scores with; None if the model is not published."""
     if not has_relsql_table(con, catalog, "publications"):
         return None
     query = f"SELECT version, identity FROM {relsql_table(catalog, 'publications')} WHERE model = ?"
@@ -251,14 +251,14 @@ def published(con: duckdb.DuckDBPyConnection, catalog: str, model: str) -> tuple
 
 
 def require_published(con: duckdb.DuckDBPyConnection, catalog: str, model: str) -> tuple[str, int]:
-    """The stored name and the published version of a model, whatever the case of its letters.
+    """The stored name and the published version of a model, whose name may be in upper or lower case.
 
     Raises:
         ModelError: it is not published.
     """
     names = []
     if has_relsql_table(con, catalog, "publications"):
-        # A damaged row may have no name: it is the publication of no model.
+        # A damaged row may lack a name, and then does not belong to a model.
         query = f"SELECT DISTINCT model FROM {relsql_table(catalog, 'publications')} WHERE model IS NOT NULL"
         names = [name for (name,) in con.execute(query).fetchall()]
     name = stored_name(model, names)
@@ -271,7 +271,7 @@ def require_published(con: duckdb.DuckDBPyConnection, catalog: str, model: str) 
 
 
 def require_known_format(con: duckdb.DuckDBPyConnection, catalog: str, model: str) -> None:
-    """Refuse to remove what a newer relsql published.
+    """Refuse to remove a publication of a newer relsql.
 
     Raises:
         ArtifactError: a newer relsql published the model.
@@ -290,8 +290,8 @@ def require_known_format(con: duckdb.DuckDBPyConnection, catalog: str, model: st
 def remove_publication(con: duckdb.DuckDBPyConnection, catalog: str, model: str) -> None:
     """Drop all objects of a published model, and its record. The caller owns the transaction.
 
-    A comment alone proves nothing, people write comments too: macros have the names of the model's functions, and
-    tables and views lie in schema relsql.
+    A comment alone is not proof, because users write comments too. Macros must also have the names of the model's
+    functions, and tables and views must be in schema relsql.
     """
     start = [catalog, comment_start(model)]
     drops = [macro.sql for macro in find_macros(con, [catalog], function_names(model)) if is_mark(macro.comment, model)]

@@ -1,11 +1,11 @@
 """Row embeddings stored in the database, one table per model version: `relsql.row_embeddings_<identity>`.
 
-A table of its own lets embeddings be arrays of a fixed size, of which DuckDB reads a few out of many without decoding
-the rest (`docs/decisions/0009-row-embeddings.md`), and goes with its model in no time.
+With a separate table per version, embeddings are arrays of a fixed size, so that DuckDB reads a few out of many without
+decoding the rest (`docs/decisions/0009-row-embeddings.md`), and the table is dropped quickly with its model.
 
-The embedding of a text depends on the model version alone, so that the table is only a cache: whatever it lacks is
-encoded when a query meets it. Each row has a digest of its text and embedding, checked when it is read, so that looking
-up a few rows checks these alone. Tables of earlier builds have no digests until `relsql refresh` adds them.
+The embedding of a text depends only on the model version, so the table is a cache: a missing text is encoded when a
+query reads it. Each row has a digest of its text and embedding, which is checked when the row is read, so that looking
+up a few rows only checks these rows. Tables of earlier builds have no digests until `relsql refresh` adds them.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from relsql.sql import literal, qualified
 from relsql.typing import FloatArray
 
 SHARED_TABLE = "row_embeddings"
-"""Where builds before these tables kept the embeddings of all models. It is read, no longer written."""
+"""The table in which earlier builds kept the embeddings of all models. It is still read, but no longer written."""
 
 SEAL_ROWS = 50_000
-"""Rows that are read and sealed, or checked, at a time."""
+"""Number of rows that are read and sealed, or checked, at a time."""
 
 _NEW, _SEALS = "relsql_new_embeddings", "relsql_embedding_seals"
 
@@ -41,9 +41,9 @@ class StoredRows:
 
     Attributes:
         position: int64 [n], see `stored_sql`.
-        texts: as they are stored, None where a text is gone.
-        embeddings: float32 [n, width], NaN where one is gone.
-        damaged: bool [n], rows whose text and embedding do not belong together.
+        texts: the texts as stored, None where a text is missing.
+        embeddings: float32 [n, width], NaN where an embedding is missing.
+        damaged: bool [n], rows whose text and embedding do not match their digest.
     """
 
     position: npt.NDArray[np.int64]
@@ -57,7 +57,7 @@ class StoredRows:
             raise ArtifactError(
                 f"row embeddings of model '{card.name}' version {card.version} are damaged: "
                 f"{int(self.damaged.sum()):,} of {len(self.damaged):,} that were read",
-                expected="those that were stored",
+                expected="embeddings as they were stored",
                 fix=f"relsql refresh FILE {card.name}@{card.version}",
             )
 
@@ -65,26 +65,26 @@ class StoredRows:
 def text_hash_sql(text: str) -> str:
     """The key of a row text: its MD5 as UHUGEINT.
 
-    Among ten million texts some two share one with probability 1e-25.
+    The probability that any two of ten million texts share a key is 1e-25.
     """
     return f"system.main.md5_number({text})"
 
 
 def _text_key_sql(text_hash: str) -> str:
-    """The part of a text's hash that goes into the digest of its embedding: 64 bits, UBIGINT."""
+    """The part of a text's hash that is included in the digest of its embedding: 64 bits, UBIGINT."""
     return f"CAST({text_hash} & {2**64 - 1}::UHUGEINT AS UBIGINT)"
 
 
 def table_name(identity: str) -> str:
-    """Name of the table of a model version, within schema `relsql`."""
+    """Name of a model version's table of row embeddings within schema `relsql`."""
     return f"row_embeddings_{identity}"
 
 
 def stored_sql(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> str:
-    """A query of what is stored: position, text_hash, text, embedding FLOAT[width], digest; texts are distinct.
+    """A query for the stored rows: position, text_hash, text, embedding FLOAT[width], digest; texts are distinct.
 
-    `position` numbers the rows in the order of storage, with gaps where rows were removed. `digest` is NULL where an
-    earlier build stored the embeddings, and 0, which no row has, where it is gone.
+    `position` numbers the rows in the order of storage, with gaps where rows were removed. `digest` is NULL if an
+    earlier build stored the embeddings, and 0, which is never a valid digest, where it is missing.
     """
     name = table_name(card.identity)
     if has_relsql_table(con, catalog, name):
@@ -105,9 +105,9 @@ def stored_sql(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) ->
 
 
 def read_rows(con: duckdb.DuckDBPyConnection, sql: str, where: str, card: ModelCard) -> StoredRows:
-    """Those of the stored rows that meet a condition, each checked; `sql` is what `stored_sql` returned.
+    """The stored rows that meet a condition, each checked; `sql` is the result of `stored_sql`.
 
-    Without a digest an embedding only has to be finite.
+    An embedding without a digest only has to be finite.
     """
     hashed = f"SELECT *, {text_hash_sql('text')} AS hash FROM ({sql}) WHERE {where}"
     columns = f"position, text, embedding, digest, {_text_key_sql('hash')} AS text_key"
@@ -115,7 +115,7 @@ def read_rows(con: duckdb.DuckDBPyConnection, sql: str, where: str, card: ModelC
     rows = con.sql(f"SELECT {columns} FROM ({hashed})").to_arrow_table()
     embeddings, gone = _matrix(rows.column("embedding").combine_chunks(), card.encoder.width)
     texts, digest = rows.column("text"), rows.column("digest")
-    # Under `arrow_lossless_conversion` truth values come as bytes.
+    # With `arrow_lossless_conversion` Booleans arrive as bytes.
     gone |= np.asarray(texts.is_null()) | ~np.asarray(rows.column("found_by_text")).astype(bool)
     if digest.null_count:
         gone |= ~np.isfinite(embeddings).all(axis=1)
@@ -126,20 +126,20 @@ def read_rows(con: duckdb.DuckDBPyConnection, sql: str, where: str, card: ModelC
 
 
 def _matrix(column: pa.FixedSizeListArray, width: int) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-    """Embeddings as float32 [n, width], and which of them are gone."""
+    """Embeddings as float32 [n, width], and which of them are missing."""
     gone = np.asarray(column.is_null())
     if column.type.list_size != width:
         return np.zeros((len(column), width), dtype=np.float32), np.ones(len(column), dtype=bool)
     if column.null_count:
-        # `flatten` passes over lists that are NULL.
+        # `flatten` skips lists that are NULL.
         column = column.fill_null(pa.scalar([float("nan")] * width, column.type))
     return np.asarray(column.flatten(), dtype=np.float32).reshape(-1, width), gone
 
 
 def create_table(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> str:
-    """Create the table of a model version, unless there is one, and return its qualified name.
+    """Create the table of a model version if it does not exist, and return its qualified name.
 
-    Embeddings that an earlier build stored move into it and get digests. The caller owns the transaction.
+    Embeddings that an earlier build stored are moved into it and get digests. The caller owns the transaction.
     """
     name = table_name(card.identity)
     table = qualified(catalog, RELSQL_SCHEMA, name)
@@ -160,7 +160,7 @@ def create_table(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) 
 
 
 def _seal_table(con: duckdb.DuckDBPyConnection, table: str, card: ModelCard) -> None:
-    """Give all rows of a table that has none yet their digests; rows that cannot be right go."""
+    """Add the digests to a table that has none yet; rows that are damaged are removed."""
     sql = f"SELECT rowid AS position, text_hash, text, embedding, NULL::UBIGINT AS digest FROM {table}"
     for rows in _all_rows(con, sql, table, card):
         kept = ~rows.damaged
@@ -176,9 +176,9 @@ def _seal_table(con: duckdb.DuckDBPyConnection, table: str, card: ModelCard) -> 
 
 
 def remove_damaged(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> int:
-    """Check all stored embeddings of a model version and remove those that are damaged; returns their number.
+    """Check all stored embeddings of a model version and remove the damaged ones; returns their number.
 
-    They are encoded again like any that is missing. The caller owns the transaction.
+    Like any missing embeddings they are encoded again. The caller owns the transaction.
     """
     if not has_relsql_table(con, catalog, table_name(card.identity)):
         return 0
@@ -236,7 +236,7 @@ def add_embeddings(
 ) -> None:
     """Append texts that are not stored yet, with their embeddings, float32 [n, width]. The caller owns the transaction.
 
-    `table` is what `create_table` returned.
+    `table` is the result of `create_table`.
     """
     if not len(texts):
         return
@@ -254,7 +254,7 @@ def add_embeddings(
 def drop_embeddings(
     con: duckdb.DuckDBPyConnection, catalog: str, model: str, version: int | None = None, *, keep: str | None = None
 ) -> None:
-    """Remove the embeddings of one version of a model, or of all but the version with the identity `keep`.
+    """Remove the embeddings of one version of a model, or of all versions except the one with the identity `keep`.
 
     The caller owns the transaction.
     """
@@ -268,5 +268,5 @@ def drop_embeddings(
 
 
 def _shared_rows(card: ModelCard) -> str:
-    """Which rows of the shared table are those of a model version."""
+    """The condition for the rows of the shared table that belong to a model version."""
     return f"model = {literal(card.name)} AND version = {card.version}"

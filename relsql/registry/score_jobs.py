@@ -1,6 +1,6 @@
-"""Batch jobs as rows of `relsql.score_jobs`: what was asked for, where the job stands, and which table is its own.
+"""Batch scoring jobs as rows of `relsql.score_jobs`: their request, their progress and the table that they write.
 
-A job is read, written and moved on in the transaction of the scores that it counts, so that the two always agree.
+A job is read, written and advanced in the same transaction as the scores that it counts, so that the two always agree.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class ScoreJob:
 
     Attributes:
         target: the table as `ObjectName.key` writes it, `risk` or `staging.risk`.
-        model, version, identity: of the model version that scores.
-        as_of: the text of a TIMESTAMP, inclusive; settled at the start, the same for all chunks.
-        chunk_rows: entities in a chunk.
-        bounds: the texts of the keys at which the second and later chunks start; the last one has no end.
-        changed_only: fingerprints are kept, and entities whose fingerprint is the same are not scored again.
-        job: a name of its own.
-        chunks_done: chunks that are committed.
-        entities, scored: how many entities these chunks hold, and how many of them were scored.
+        model, version, identity: name, version and identity of the model version that scores.
+        as_of: the text of a TIMESTAMP, inclusive; fixed at the start and the same for all chunks.
+        chunk_rows: number of entities in a chunk.
+        bounds: keys, as text, at which the second and later chunks start, inclusive; the last chunk has no end.
+        changed_only: fingerprints are kept, and entities with an unchanged fingerprint are not scored again.
+        job: unique name of the job.
+        chunks_done: number of committed chunks.
+        entities, scored: number of entities in these chunks, and number of those that were scored.
     """
 
     target: str
@@ -55,7 +55,7 @@ class ScoreJob:
 
     @property
     def chunks(self) -> int:
-        """Number of chunks in all."""
+        """Total number of chunks."""
         return len(self.bounds) + 1
 
     @property
@@ -65,11 +65,11 @@ class ScoreJob:
 
     @property
     def moment_sql(self) -> str:
-        """`as_of` as an expression."""
+        """`as_of` as an SQL expression."""
         return f"CAST({literal(self.as_of)} AS TIMESTAMP)"
 
     def range_sql(self, key: str, key_type: str) -> str:
-        """The condition that an expression is a key of the next chunk."""
+        """The condition that the expression `key` is a key of the next chunk."""
         start = self.bounds[self.chunks_done - 1] if self.chunks_done else None
         end = self.bounds[self.chunks_done] if self.chunks_done < len(self.bounds) else None
         conditions = [f"{key} >= CAST({literal(start)} AS {key_type})"] if start is not None else []
@@ -84,7 +84,7 @@ _COMMENT = "scores written by relsql, "
 def read_job(
     con: duckdb.DuckDBPyConnection, catalog: str, target: str, *, damaged_too: bool = False
 ) -> ScoreJob | None:
-    """The job of a table, if there is one; a damaged one only for those who replace it.
+    """The job of a table, or None; a damaged job is only returned to a caller that replaces it.
 
     Raises:
         ArtifactError: its row is damaged.
@@ -101,7 +101,7 @@ def read_job(
 
 
 def check_job_row(row: SealedRow) -> None:
-    """Raise ArtifactError if a job's row is not what was written: its scores could be of other entities or times."""
+    """Raise ArtifactError if a job's row was changed: its scores could be for other entities or times."""
     if row.intact is False or any(value is None for value in row.values.values()):
         target, model = row.values["target"], row.values["model"]
         raise ArtifactError(
@@ -112,7 +112,7 @@ def check_job_row(row: SealedRow) -> None:
 
 
 def save_job(con: duckdb.DuckDBPyConnection, catalog: str, job: ScoreJob) -> None:
-    """Write a job that starts, in place of the table's former one. The caller owns the transaction."""
+    """Write a new job, which replaces the former job of the table. The caller owns the transaction."""
     table = ensure_table(con, catalog, "score_jobs")
     con.execute(f"DELETE FROM {table} WHERE target = ?", [job.target])
     names = [f.name for f in fields(ScoreJob)]
@@ -127,7 +127,7 @@ def advance_job(con: duckdb.DuckDBPyConnection, catalog: str, job: ScoreJob, *, 
     """Count the next chunk as done. The caller owns the transaction.
 
     Raises:
-        DatabaseError: somebody else has moved or removed the job meanwhile.
+        DatabaseError: another connection has advanced or removed the job meanwhile.
     """
     after = replace(job, chunks_done=job.chunks_done + 1, entities=job.entities + entities, scored=job.scored + scored)
     query = f"""UPDATE {relsql_table(catalog, "score_jobs")}
@@ -145,23 +145,23 @@ def advance_job(con: duckdb.DuckDBPyConnection, catalog: str, job: ScoreJob, *, 
 
 
 def forget_job(con: duckdb.DuckDBPyConnection, target: ObjectName) -> None:
-    """Forget a table's job and fingerprints, which no longer tell what it holds. The caller owns the transaction."""
+    """Delete a table's job and fingerprints, which no longer describe its rows. The caller owns the transaction."""
     for name in ("score_jobs", "score_fingerprints"):
         if has_relsql_table(con, target.catalog, name):
             con.execute(f"DELETE FROM {relsql_table(target.catalog, name)} WHERE target = ?", [target.key])
 
 
 def mark_scores(con: duckdb.DuckDBPyConnection, table: ObjectName, by: str) -> None:
-    """Comment on a table that relsql wrote its scores; `by` says by what.
+    """Mark a table with a comment that relsql wrote its scores; `by` names the writer.
 
-    The comment goes with the table when it is renamed. A table that anybody creates in its place, or as a copy, has
-    none.
+    The comment stays with the table when the table is renamed. A table that is created to replace or copy it does not
+    have the comment.
     """
     con.execute(f"COMMENT ON TABLE {table.sql} IS {literal(_COMMENT + by)}")
 
 
 def mark_table(con: duckdb.DuckDBPyConnection, table: ObjectName, job: ScoreJob) -> None:
-    """Comment on a table that it is the job's."""
+    """Mark a table with a comment as the table of the job."""
     mark_scores(con, table, _of_job(job))
 
 
@@ -179,12 +179,12 @@ def require_job_table(con: duckdb.DuckDBPyConnection, catalog: str, job: ScoreJo
     """Check that the job's table is still the one that it created.
 
     Raises:
-        DatabaseError: it is gone, or another one has its name.
+        DatabaseError: the table no longer exists, or another table has its name.
     """
     if not is_job_table(find_relation(con, table_of(catalog, job.target)), job):
         raise DatabaseError(
             f"table '{job.target}' is no longer the one that its job writes to",
-            expected="the table as the job has created it",
+            expected="the table that the job created",
             fix=f"relsql score FILE {job.model} --into ANOTHER_TABLE",
         )
 

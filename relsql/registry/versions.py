@@ -1,4 +1,4 @@
-"""References to models: `dnf` is the active version; `dnf@2`, `dnf@best` and `dnf@previous` are others, or the same."""
+"""References to models: `dnf` is the active version; `dnf@2`, `dnf@best` and `dnf@previous` select a version."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class ModelReference:
     version: int | str | None = None
 
     def function_suffix(self, version: int) -> str:
-        """What follows `predict_` in the functions of the version found: `dnf`, or `dnf_v2` where it is asked for."""
+        """What follows `predict_` in the function names of `version`: `dnf`, or `dnf_v2` if a version is requested."""
         return self.name if self.version is None else f"{self.name}_v{version}"
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Versions by one validation metric.
+    """Versions ranked by one validation metric.
 
     Attributes:
-        metric: its name, `val_roc_auc`.
-        values: metric by version, the best first.
+        metric: name of the metric, for example `val_roc_auc`.
+        values: value of the metric by version, the best first.
         left_out: versions that were validated on other labels, or whose card cannot be read.
     """
 
@@ -72,12 +72,12 @@ def parse_reference(text: str) -> ModelReference:
 
 
 def suffix_of(text: str, name: str, version: int) -> str:
-    """What follows `predict_` in the functions of the version that `text` refers to: version `version` of `name`."""
+    """What follows `predict_` in the function names of the version that `text` refers to: `version` of `name`."""
     return replace(parse_reference(text), name=name).function_suffix(version)
 
 
 def require_new_name(name: str, models: Iterable[str]) -> None:
-    """Check that the functions of a new model would not be those of another one.
+    """Check that the functions of a new model would not have the names of another model's functions.
 
     Raises:
         ModelError: they would.
@@ -93,15 +93,15 @@ def require_new_name(name: str, models: Iterable[str]) -> None:
 
 
 def choose_version(reference: ModelReference, versions: Sequence[ModelRow], cards: Mapping[int, ModelCard]) -> ModelRow:
-    """The version that a reference names, out of the versions of its model.
+    """The version that a reference refers to, among the versions of its model.
 
     Args:
-        reference: names the model whose versions these are.
-        versions: at least one.
-        cards: those of the versions by number, as far as they can be read; only looked at for `best`.
+        reference: the reference to the model and a version.
+        versions: the versions of that model, at least one.
+        cards: the readable cards of the versions by number; only used for `best`.
 
     Raises:
-        ModelError: there is no such version.
+        ModelError: the version does not exist.
     """
     if reference.version is None:
         return _active(versions)
@@ -121,10 +121,10 @@ def choose_version(reference: ModelReference, versions: Sequence[ModelRow], card
 
 
 def compare_versions(versions: Sequence[ModelRow], cards: Mapping[int, ModelCard]) -> Comparison:
-    """Compare versions of a model with the active one: those of the same task, split timestamps and regime.
+    """Compare the active version of a model with its other versions of the same task, split timestamps and regime.
 
-    Others were validated on other labels or other data, so that their metric says something else. Equal versions keep
-    the active one in front, then the newest.
+    All other versions were validated on other labels or other data, so their metrics are not comparable. Among equal
+    versions the active one comes first, then the newest.
 
     Raises:
         ModelError: the active version has no validation metric, or its card cannot be read.
@@ -164,7 +164,7 @@ def _active(versions: Sequence[ModelRow]) -> ModelRow:
 
 
 def _previous(versions: Sequence[ModelRow]) -> ModelRow:
-    """The retired version that was active last; earlier builds noted no time, and the newest was the active one."""
+    """The retired version that was active last; if no times are stored (earlier builds), the newest retired version."""
     retired = [model for model in versions if model.status != "active"]
     if not retired:
         [only] = versions
@@ -184,8 +184,8 @@ class ModelRow:
     """One row of `relsql.models`.
 
     `status` is `active` (what `predict_<name>` calls) or `retired`. `activated` says when the version last became the
-    active one, UTC, and `request` what it was trained from, see `relsql.training.fingerprint`; earlier builds noted
-    neither. A row that was damaged has `?` for a text that is gone, and no metrics; `read_card` is what refuses it.
+    active one, UTC, and `request` what it was trained from, see `relsql.training.fingerprint`; earlier builds stored
+    neither. A damaged row has `?` for a missing text, and no metrics; `read_card` refuses it.
     """
 
     name: str
@@ -201,6 +201,6 @@ class ModelRow:
 
 
 def shared_function(suffix: str, other: str) -> str | None:
-    """A function that two models would both have, or None: `churn` and `Churn`, or `dnf_full` and `dnf`."""
+    """A function name that two models would share, or None: that of `churn` and `Churn`, or of `dnf_full` and `dnf`."""
     theirs = set(map(fold, function_names(other)))
     return next((name for name in function_names(suffix) if fold(name) in theirs), None)

@@ -1,1 +1,1 @@
-"""Tables, their types, times, keys and links: what the database declares and what its users have declared to relsql."""
+"""Tables, types, times, keys and links: what the database declares, and what its users have declared to relsql."""

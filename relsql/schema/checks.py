@@ -1,4 +1,4 @@
-"""What the data say about keys, times and links: counts, and findings that the user should know."""
+"""Check keys, times and links against the data: counts, and findings that the user should know."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class KeyCounts:
 
     @property
     def problem(self) -> str | None:
-        """What forbids the columns as primary key, or None."""
+        """Why the columns cannot be a primary key, or None if they can."""
         parts = []
         if self.duplicate_rows:
             parts.append(f"{self.duplicate_rows:,} of {self.rows:,} rows share a key (for example {self.example})")
@@ -51,7 +51,7 @@ class KeyCounts:
 
 @dataclass(frozen=True, slots=True)
 class LinkCounts:
-    """Rows of a link's child: all, those without key, and those whose key no parent row has (dangling)."""
+    """Counts of a link's child rows: all, those without a key, and those whose key no parent row has (dangling)."""
 
     rows: int
     null_keys: int
@@ -68,7 +68,7 @@ def check_primary_key(con: duckdb.DuckDBPyConnection, catalog: str, table: Table
     problem = key_counts(con, catalog, table, columns).problem
     if problem:
         raise SchemaError(
-            f"'{table.key}({', '.join(columns)})' is no primary key: {problem}",
+            f"'{table.key}({', '.join(columns)})' is not a primary key: {problem}",
             expected="columns that are unique and never NULL",
         )
 
@@ -156,8 +156,8 @@ def check_schema(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -
     """Compare a schema with the data, before training. Nothing is written.
 
     Returns:
-        Findings, errors first: keys and parent columns that identify no row, dangling keys, time columns with NULLs
-        or of another type, declarations of tables that do not exist, tables that nothing is linked to.
+        Findings, errors first: keys and parent columns that do not identify rows, dangling keys, time columns with
+        NULLs or of another type, declarations of tables that do not exist, tables without any link.
     """
     findings = [*_undeclared_tables(con, catalog, schema), *_left_out_tables(con, catalog, schema)]
     for table in schema.tables.values():
@@ -176,7 +176,7 @@ def _undeclared_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Sch
 
 
 def _left_out_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> Iterator[Finding]:
-    """Tables whose key is that of another one, as a table `"a.b"` and a table b in schema a have the same."""
+    """Tables whose `Table.key` is also that of another table: a table `"a.b"` and a table b in schema a share one."""
     query = """SELECT schema_name, table_name FROM system.main.duckdb_tables()
                WHERE database_name = ? AND NOT internal AND NOT temporary ORDER BY ALL ASC"""
     for schema_name, name in con.execute(query, [catalog]).fetchall():

@@ -24,7 +24,7 @@ from relsql.schema.tables import Link
 
 @dataclass(frozen=True, slots=True)
 class Declarations:
-    """Keys and time columns by `Table.key`, links that hold and links that do not; nothing is checked yet."""
+    """Primary keys and time columns by `Table.key`, links to add and links to remove; nothing is checked yet."""
 
     primary_keys: tuple[tuple[str, tuple[str, ...]], ...]
     time_columns: tuple[tuple[str, str], ...]
@@ -51,7 +51,7 @@ class Declarations:
             time_columns: `table(column)`.
             untimed: tables whose rows are always visible.
             links: `child(column, ...) -> parent` or `child(column, ...) -> parent(column, ...)`.
-            removed_links: of the same form.
+            removed_links: links in the same form.
 
         Raises:
             SchemaError: a text has another form.
@@ -68,7 +68,7 @@ class Declarations:
         """Check the declarations against the data and write them in one transaction; returns a line about each.
 
         Raises:
-            SchemaError: no such table or column, or the data contradict, see `relsql.schema.declare`.
+            SchemaError: a table or column does not exist, or the data contradict, see `relsql.schema.declare`.
             DatabaseError: the database is read-only.
         """
         done = []
@@ -79,7 +79,7 @@ class Declarations:
             for table, column in self.time_columns:
                 declare_table(con, catalog, table, time_column=column)
                 done.append(f"{table}({column}) is the time column" if column else f"{table} has no time column")
-            done += [f"{_remove(con, catalog, link)} is no link" for link in self.removed_links]
+            done += [f"{_remove(con, catalog, link)} is not a link" for link in self.removed_links]
             for link in self.links:
                 counts = declare_link(con, catalog, link)
                 lost = f"; {counts.dangling:,} of {counts.rows:,} keys are in no parent row" if counts.dangling else ""
@@ -95,7 +95,7 @@ def _time_column(text: str) -> tuple[str, str]:
 
 
 def _remove(con: duckdb.DuckDBPyConnection, catalog: str, link: Link) -> Link:
-    """Forget a link. One that is not known yet is stored as removed, so that it is not proposed."""
+    """Remove a link. A link that is not known yet is stored as removed, so that it is never proposed."""
     schema = read_schema(con, catalog)
     link = replace(resolve_link(schema, link), origin="inferred")
     if not any(link.same_columns(other) for other in schema.links):

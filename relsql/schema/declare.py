@@ -1,8 +1,8 @@
-"""Say what DuckDB's constraints do not: primary keys, time columns and links, each checked against the data first.
+"""Declare the primary keys, time columns and links that DuckDB's constraints lack, each checked against the data first.
 
 A declaration is a row of `relsql.schema_tables` or `relsql.schema_links`; the user's tables are not changed. The
-functions that write expect the caller to own the transaction (`store.transaction`), so that several declarations are
-stored together or not at all.
+functions that write expect the caller to own the transaction (`relsql.database.connections.transaction`), so that
+several declarations are stored together or not at all.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NO_TIME_COLUMN = ""
 
 
 def parse_columns(text: str) -> tuple[str, tuple[str, ...]]:
-    """Read `table(column, ...)`; names with special characters stand in double quotes.
+    """Read `table(column, ...)`; names with special characters are in double quotes.
 
     Returns:
         The table's key and its columns, which may be empty: `drivers()`.
@@ -50,7 +50,9 @@ def parse_link(text: str) -> Link:
     """
     match = re.fullmatch(f"{_REFERENCE}->{_REFERENCE}", text)
     if not match or not (match.group(2) or "").strip():
-        raise SchemaError(f"'{text}' is no link", expected="the form child(column) -> parent or child(a) -> parent(b)")
+        raise SchemaError(
+            f"'{text}' is not a link", expected="the form child(column) -> parent or child(a) -> parent(b)"
+        )
     child, child_columns, parent, parent_columns = match.groups()
     return Link(_table(child), _split_columns(child_columns), _table(parent), _split_columns(parent_columns or ""))
 
@@ -66,7 +68,7 @@ def _unquoted(part: str) -> str:
 
 
 def _table(text: str) -> str:
-    """A table as it is looked up: one name without its quotes, or a qualified one as it is written."""
+    """The text by which a table is looked up: a single name without its quotes, or a qualified name as written."""
     parts = split_name(text)
     return parts[0] if len(parts) == 1 else join_name(*parts)
 
@@ -90,12 +92,13 @@ def declare_table(
         con: a connection that may write to `catalog`.
         catalog: name of the attached database.
         table_key: the table's `Table.key`, or any other way to write its name.
-        primary_key: the key columns; None keeps what is stored, `()` stores that there is none.
-        time_column: the time column; None keeps what is stored, `NO_TIME_COLUMN` stores that there is none.
-        origin: where the knowledge comes from.
+        primary_key: the key columns; None keeps what is stored, `()` stores that the table has no key.
+        time_column: the time column; None keeps what is stored, `NO_TIME_COLUMN` stores that the table has none.
+        origin: the source of the declaration.
 
     Raises:
-        SchemaError: no such table or column, a key that is not unique or has NULLs, or a time column of another type.
+        SchemaError: the table or a column does not exist, the key is not unique or has NULLs, or the time column has
+            another type.
         DatabaseError: the database is read-only.
     """
     table = read_schema(con, catalog).table(table_key)
@@ -118,13 +121,13 @@ def declare_table(
 def declare_link(con: duckdb.DuckDBPyConnection, catalog: str, link: Link) -> LinkCounts:
     """Store a link, or restore a removed one. The caller owns the transaction.
 
-    Empty `parent_columns` stand for the parent's primary key. Dangling keys are allowed.
+    Empty `parent_columns` mean the parent's primary key. Dangling keys are allowed.
 
     Returns:
         The counts of NULL and dangling keys.
 
     Raises:
-        SchemaError: no such table or column, types that differ, or parent columns that are not unique.
+        SchemaError: a table or column does not exist, types differ, or the parent columns are not unique.
         DatabaseError: the database is read-only.
     """
     schema = read_schema(con, catalog)
@@ -133,19 +136,19 @@ def declare_link(con: duckdb.DuckDBPyConnection, catalog: str, link: Link) -> Li
     counts = link_counts(con, catalog, schema, link)
     require_writable(con, catalog, "declaring a link")
     _delete_link(con, catalog, link)
-    # A link that a constraint states holds again as soon as the row that removed it is gone.
+    # A link from a constraint needs no row: it is valid again once the row that removed it is deleted.
     if not any(link.same_columns(other) for other in read_schema(con, catalog).links):
         _insert_link(con, catalog, link, removed=False)
     return counts
 
 
 def remove_link(con: duckdb.DuckDBPyConnection, catalog: str, link: Link) -> None:
-    """Forget a declared link; a link from a constraint or from inference is stored as removed, so that it stays away.
+    """Delete a declared link; a link from a constraint or from inference is stored as removed, so that it stays away.
 
     The caller owns the transaction.
 
     Raises:
-        SchemaError: there is no such link.
+        SchemaError: the link does not exist.
         DatabaseError: the database is read-only.
     """
     schema = read_schema(con, catalog)
@@ -176,7 +179,7 @@ def resolve_link(schema: Schema, link: Link) -> Link:
     """Spell a link as the schema does, and fill empty `parent_columns` with the parent's primary key.
 
     Raises:
-        SchemaError: there is no such table or column, or the parent has no primary key.
+        SchemaError: a table or column does not exist, or the parent has no primary key.
     """
     child, parent = schema.table(link.child), schema.table(link.parent)
     mine = tuple(child.column(name).name for name in link.child_columns)

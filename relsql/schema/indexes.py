@@ -1,4 +1,4 @@
-"""Which columns have an index of their own, by which DuckDB finds the rows of one entity without a scan."""
+"""Find the columns with an index of their own, through which DuckDB finds the rows of one entity without a scan."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from relsql.schema.tables import Schema, Table
 from relsql.sql import ident
 
 SCANNED_ROWS = 122_880
-"""Rows up to which a table is read as fast without an index: those of one row group of DuckDB."""
+"""Up to this many rows, one row group of DuckDB, a table is read as fast without an index."""
 
 Indexed = frozenset[tuple[str, str]]
 """Pairs of a table's key and a column's name."""
 
 
 def indexed_columns(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> Indexed:
-    """The columns of large tables of `schema` that a constraint or an index has for itself."""
+    """The columns of large tables in `schema` that are the only column of a constraint or an index."""
     constraints = """SELECT schema_name, table_name, constraint_column_names FROM system.main.duckdb_constraints()
                      WHERE database_name = ? AND constraint_type IN ('PRIMARY KEY', 'UNIQUE', 'FOREIGN KEY')"""
     indexes = "SELECT schema_name, table_name, expressions FROM system.main.duckdb_indexes() WHERE database_name = ?"
@@ -28,7 +28,7 @@ def indexed_columns(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema
 
     def has_index(table: Table, column: str) -> bool:
         where = (table.schema_name, table.name)
-        # DuckDB lists the expressions of an index as text, names that need quotes in quotes.
+        # DuckDB lists the expressions of an index as text, and puts names that need quotes in quotes.
         listed = (f"[{column}]", f"['{ident(column)}']")
         return where in large and ((*where, (column,)) in keys or any((*where, text) in created for text in listed))
 

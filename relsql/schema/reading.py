@@ -27,7 +27,7 @@ def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None) -> S
         con: an open connection; nothing is written.
         catalog: name of the attached database; default: the connection's current one.
 
-    Tables in schema `relsql`, in DuckDB's internal schemas and temporary tables are left out; views too.
+    Tables in schema `relsql` and in DuckDB's internal schemas, temporary tables and views are left out.
     """
     catalog = stored_catalog(con, catalog) if catalog else current_catalog(con)
     tables = _read_tables(con, catalog)
@@ -56,12 +56,12 @@ def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None) -> S
 
 
 def _stored_columns(table: Table, names: Iterable[str]) -> tuple[str, ...]:
-    """Columns as the table spells them; DuckDB keeps the spelling of a constraint, and people rename columns."""
+    """Columns as the table spells them: a constraint or a declaration may spell them otherwise."""
     return tuple(stored_name(name, table.column_names) or name for name in names)
 
 
 def _stored_link(schema: Schema, link: Link) -> Link:
-    """A link with the names that its tables have; names of nothing stay as they are."""
+    """A link with table and column names as they are stored; names that do not exist stay as they are."""
     child, parent = schema.find(link.child), schema.find(link.parent)
     if child is None or parent is None:
         return link
@@ -87,7 +87,7 @@ def _read_tables(con: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, Tabl
     for schema_name, name, columns, types in rows:
         parsed = tuple(Column(c, t) for c, t in zip(columns, types, strict=True))
         key = table_key(schema_name, name)
-        # Of `"a.b"` and `b` in schema a, which links and tasks would call by one name, the latter has it.
+        # Links and tasks would use one name for `"a.b"` and for `b` in schema a: the latter gets it.
         if key not in tables or schema_name != DEFAULT_SCHEMA:
             tables[key] = Table(name, parsed, schema_name=schema_name)
     return tables
@@ -125,7 +125,7 @@ def read_declarations(
     """Read `relsql.schema_tables` and `relsql.schema_links`.
 
     Returns:
-        Declared (primary key, time column, origin) by table, links that hold, links that the user removed.
+        Declared (primary key, time column, origin) by table, valid links, and links that the user removed.
     """
     tables: dict[str, tuple[tuple[str, ...], str | None, Origin]] = {}
     links: list[Link] = []
@@ -148,7 +148,7 @@ def read_declarations(
 
 
 def _require_names(table: str, key: str, names: list[str | None]) -> None:
-    """Raise SchemaError if a declaration was damaged: a name in it is gone."""
+    """Raise SchemaError if a declaration is damaged: a name in it is missing."""
     if None in names:
         known = next((name for name in names if name), None)
         condition = f"{key} = '{known}'" if names[0] else f"{key} IS NULL"

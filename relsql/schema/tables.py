@@ -1,8 +1,8 @@
 """The relational schema that relsql reads: tables, primary keys, time columns and links.
 
-`read_schema` merges three sources, the later ones winning: DuckDB's own constraints, the rows of
+`read_schema` merges three sources, of which later ones take precedence: DuckDB's own constraints, the rows of
 `relsql.schema_tables` / `relsql.schema_links` (declared or confirmed by the user), and the arguments of
-`Schema` methods in Python. Guessing keys where none are declared is `relsql.schema.discovery.propose`.
+`Schema` methods in Python. `relsql.schema.discovery.propose` infers keys that are not declared.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Column:
 
     @property
     def holds_array(self) -> bool:
-        """True if the type is an ARRAY (`FLOAT[3]`) or has one inside, as `STRUCT(place FLOAT[3])` does."""
+        """True if the type is an ARRAY (`FLOAT[3]`) or contains one, as `STRUCT(place FLOAT[3])` does."""
         return _ARRAY.search(self.type) is not None
 
 
@@ -76,15 +76,15 @@ class Table:
         return qualified(catalog, self.schema_name, self.name)
 
     def sql_without_arrays(self, catalog: str | None = None) -> str:
-        """The relation to read when rows are put into lists: as `sql`, with ARRAY values as their text.
+        """The relation to read when rows are put into lists: like `sql`, but with ARRAY values as text.
 
-        DuckDB 2.0.0 reads foreign memory where lists of structs hold ARRAY values (`docs/decisions/0001`). Text is all
-        that a model reads of such a column.
+        DuckDB 2.0.0 reads invalid memory where lists of structs hold ARRAY values (`docs/decisions/0001`). A model only
+        uses the text of such a column.
         """
         arrays = [column for column in self.columns if column.holds_array]
         if not arrays:
             return self.sql(catalog)
-        # Columns carry an alias: a bare one called `id` would be the argument of the macro that the query stands in.
+        # Columns are qualified: a bare `id` would mean the argument of the macro that contains the query.
         names = [(f"stored.{ident(column.name)}", ident(column.name)) for column in arrays]
         texts = ", ".join(f"CAST({value} AS VARCHAR) AS {name}" for value, name in names)
         rowid = "" if self.primary_key else "stored.rowid, "
@@ -105,7 +105,7 @@ class Link:
         return f"{self.child}({', '.join(self.child_columns)}) -> {self.parent}({', '.join(self.parent_columns)})"
 
     def same_columns(self, other: Link) -> bool:
-        """True if both describe the same foreign key, wherever it is known from."""
+        """True if both describe the same foreign key, whatever their origin."""
         mine = (self.child, self.child_columns, self.parent, self.parent_columns)
         return mine == (other.child, other.child_columns, other.parent, other.parent_columns)
 
@@ -153,7 +153,7 @@ class Schema:
     def without_columns(self, removed: tuple[tuple[str, str], ...]) -> Schema:
         """A schema that hides the (table, column) pairs in `removed`, for tasks that must not see them.
 
-        Pairs that name nothing are passed over; `Task.resolved` refuses them.
+        Pairs that do not exist are ignored here; `Task.resolved` refuses them.
         """
         hidden = set(self._stored_columns(removed))
         tables = {}
@@ -200,7 +200,7 @@ def table_key(schema_name: str, table_name: str) -> str:
 
 
 def used_schema(schema: Schema, tables: Sequence[str], columns: Mapping[str, Sequence[str]]) -> Schema:
-    """The part of a schema that a model reads: some tables, and of those keys, times, link and input columns."""
+    """The part of a schema that a model reads: the given tables with their keys, times, link and input columns."""
     chosen = {}
     links = tuple(link for link in schema.links if link.child in tables and link.parent in tables)
     for key in tables:
@@ -213,7 +213,7 @@ def used_schema(schema: Schema, tables: Sequence[str], columns: Mapping[str, Seq
 
 
 def _key_of(text: str) -> str:
-    """The `Table.key` that a qualified name, quoted or not, stands for."""
+    """The `Table.key` of a qualified name, quoted or not."""
     try:
         *outside, name = split_name(text)
     except DatabaseError:

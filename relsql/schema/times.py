@@ -1,4 +1,4 @@
-"""The times of all events: the rows, of any table that has a time."""
+"""The times of all events. An event is a row of any table that has a time column."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _LAST_EVENTS = {
     "TIMESTAMP WITH TIME ZONE": "< TIMESTAMPTZ 'infinity'",
     "DATE": "<= DATE '294247-01-10'",
 }
-"""By type of time column, the condition that its values are no later than an event may be."""
+"""For each type of time column, the condition that a value is within the range of event times."""
 
 
 def event_times_sql(tables: Iterable[Table], source: Callable[[Table], str]) -> str:
-    """A query for the times `t` of all events in `tables`, if any has a time; infinite times are no events.
+    """A query for the times `t` of all events in `tables`, empty if no table has a time; infinite times do not count.
 
-    `source` gives the relation to read for a table, in SQL.
+    `source` returns the relation to read for a table, in SQL.
     """
     timed = _timed(tables)
     if not timed:
@@ -29,7 +29,7 @@ def event_times_sql(tables: Iterable[Table], source: Callable[[Table], str]) -> 
 
 
 def latest_event_sql(tables: Iterable[Table], source: Callable[[Table], str]) -> str:
-    """A query for the time of the latest event in `tables`; NULL when there is none. Arguments as above."""
+    """A query for the time of the latest event in `tables`, or NULL. Arguments as in `event_times_sql`."""
     timed = _timed(tables)
     if not timed:
         return "SELECT CAST(NULL AS TIMESTAMP) AS t"
@@ -38,15 +38,15 @@ def latest_event_sql(tables: Iterable[Table], source: Callable[[Table], str]) ->
 
 
 def _timed(tables: Iterable[Table]) -> list[Table]:
-    """The tables that have a time, each once."""
+    """The tables that have a time, without duplicates."""
     return [table for table in dict.fromkeys(tables) if table.time_column]
 
 
 def _latest_of_table_sql(table: Table, relation: str) -> str:
-    """The greatest time of a table, where times beyond the end of all events do not count.
+    """A query for the latest time of a table, without times beyond the range of event times.
 
-    As a bare column compared with a constant: DuckDB 2.0 then answers from statistics, without a scan, wherever those
-    are exact.
+    It compares a bare column with a constant, so that DuckDB 2.0 can answer from statistics, without a scan, wherever
+    they are exact.
     """
     assert table.time_column is not None
     column = table.column(table.time_column)
@@ -60,8 +60,8 @@ def _latest_of_table_sql(table: Table, relation: str) -> str:
 def utc_sql(value: str) -> str:
     """A zoned timestamp as zone-less TIMESTAMP in UTC, whatever the session's time zone.
 
-    The detour over epoch_us is 20 times faster than `timezone('UTC', ...)`, which also fails at the end of the range
-    on DuckDB 1.5. It has no infinity, so that the cast remains for it; that one needs no zone.
+    The conversion through epoch_us is 20 times faster than `timezone('UTC', ...)`, which also fails at the end of the
+    range on DuckDB 1.5. epoch_us has no value for infinity, so the cast handles that one; it does not depend on a zone.
     """
     zoned = f"CAST({value} AS TIMESTAMP WITH TIME ZONE)"
     return f"coalesce(make_timestamp(epoch_us({zoned})), CAST({zoned} AS TIMESTAMP))"
@@ -83,5 +83,5 @@ def as_timestamp_sql(column: Column, row: str) -> str:
 
 def age_sql(time: str, as_of: str) -> str:
     """Days from one TIMESTAMP expression to another as DOUBLE; NULL for infinity."""
-    # epoch() is DOUBLE: the difference of two far apart BIGINTs overflows. It is NULL for infinity.
+    # epoch() is a DOUBLE, so the difference of distant times cannot overflow as BIGINT would. It is NULL for infinity.
     return f"(epoch({as_of}) - epoch({time})) / 86400.0"

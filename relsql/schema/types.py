@@ -1,4 +1,4 @@
-"""How DuckDB's types are read: which are numbers, times or texts. This is the only list of them.
+"""Classify DuckDB's types as numbers, times or texts. This is the only list of them.
 
 Types are spelled as `duckdb_columns()` spells them.
 """
@@ -17,7 +17,7 @@ ZONED_TYPES: tuple[str, ...] = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS")
 """Points in time whose text depends on the session's time zone."""
 
 TIME_TYPES: tuple[str, ...] = ("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", *ZONED_TYPES)
-"""Points in time: what a time column can be, and what becomes an age."""
+"""Points in time: the types that a time column can have, and whose values become ages."""
 
 TIME_OF_DAY_TYPES: tuple[str, ...] = ("TIME", "TIME_NS", "TIME WITH TIME ZONE")
 
@@ -25,7 +25,7 @@ _DECIMAL = re.compile(r"DECIMAL\(\d+,\d+\)")
 
 
 def is_decimal(type_: str) -> bool:
-    """True for DECIMAL of any width; not for lists of them."""
+    """True for DECIMAL of any width and scale; False for lists of DECIMAL."""
     return _DECIMAL.fullmatch(type_) is not None
 
 
@@ -35,7 +35,7 @@ def is_number(type_: str) -> bool:
 
 
 def type_family(type_: str) -> str:
-    """Name the types whose values may be compared as keys: all integers are one family, all texts another."""
+    """The name of a group of types whose values can be compared as keys: all integers are one, all texts another."""
     if type_ in INTEGER_TYPES:
         return "integer"
     return "text" if type_ == "VARCHAR" or type_.startswith("ENUM") else type_

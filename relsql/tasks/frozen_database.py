@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 @contextmanager
 def frozen_database(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, end: datetime) -> Iterator[str]:
-    """A copy in memory of a database that ends at `end` (inclusive), for the time of the block; yields its name.
+    """Attach an in-memory copy of a database that ends at `end` (inclusive) during the block; yields its name.
 
-    Tables without time are whole, as in RelBench; rows without time are left out, as everywhere.
+    Tables without a time column are copied whole, as in RelBench; rows without a time are left out, as everywhere.
     """
-    # All connections of a process see what one of them attaches.
+    # The name is unique because all connections of a process see what one of them attaches.
     name = f"relsql_frozen_{uuid.uuid4().hex}"
-    # Beside a file that is open read-only, memory would be read-only too.
+    # Without READ_WRITE the copy would be read-only when the connection's file is open read-only.
     con.execute(f"ATTACH ':memory:' AS {ident(name)} (READ_WRITE)")
     try:
         for table in schema.tables.values():

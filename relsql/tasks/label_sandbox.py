@@ -1,13 +1,13 @@
-"""The one room in which SQL that comes with a task runs.
+"""The sandbox in which SQL that comes with a task runs, and the only place where it runs.
 
-It runs on a cursor of its own, so the user's connection keeps its transaction and settings. Four layers hold it:
+It runs on a separate cursor, so the user's connection keeps its transaction and settings. Four layers restrict it:
 
-1. A read-only transaction that always ends by ROLLBACK. DuckDB refuses every write to a database in it, and every
-   sequence keeps its value; temporary relations are allowed, and vanish.
+1. A read-only transaction that always ends with ROLLBACK. DuckDB refuses every write to a database in it, and every
+   sequence keeps its value; temporary relations are allowed, and disappear at the end.
 2. The check of the query before it runs, see `relsql.tasks.query_check`.
 3. Where relsql opens the file itself, the whole instance has no access to other files, see `open_database`.
-4. A time limit. DuckDB looks for an interruption between chunks of rows, so one call of a function on one huge list or
-   text is stopped only after it.
+4. A time limit. DuckDB checks for an interruption between chunks of rows, so one call of a function on one huge list or
+   text is stopped only after the call.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from relsql.tasks.splits import task_errors
 from relsql.tasks.task import Task
 
 LABEL_TIMEOUT_SECONDS = 3600.0
-"""Default time limit of one split's labels; those of the largest data set that was tried take seconds."""
+"""Default time limit for the labels of one split; the largest data set that was tried takes seconds."""
 
-_REPEAT_SECONDS = 0.1
-_GIVEN = frozenset({"timestamps"})
+_INTERRUPT_INTERVAL_SECONDS = 0.1
+_TEMPORARY_RELATIONS = frozenset({"timestamps"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class LabelLimits:
     Attributes:
         allow_external: it may read files and other databases, and call any function. It still cannot write to a
             database.
-        timeout_seconds: it is stopped after so long, per split; above 0.
+        timeout_seconds: it is stopped after this time, per split; above 0.
     """
 
     allow_external: bool = False
@@ -57,14 +57,14 @@ DEFAULT_LIMITS = LabelLimits()
 def label_sandbox(
     con: duckdb.DuckDBPyConnection, catalog: str, task: Task, limits: LabelLimits = DEFAULT_LIMITS
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a cursor inside `catalog` that writes nothing but temporary relations, for the time of the block.
+    """Open a cursor inside `catalog` that can only write temporary relations, for the duration of the block.
 
     Raises:
         TaskError: the block took longer than the time limit.
     """
     with task_cursor(con, catalog) as cursor:
         if not limits.allow_external:
-            # Otherwise a name that is no relation is looked up among the variables of the calling program.
+            # Otherwise a name that is not a relation is looked up among the variables of the calling program.
             cursor.execute("SET python_enable_replacements = false")
         with _read_only_transaction(cursor), _time_limit(cursor, task, limits.timeout_seconds):
             yield cursor
@@ -73,7 +73,7 @@ def label_sandbox(
 def checked_query(
     cursor: duckdb.DuckDBPyConnection, task: Task, relations: Relations, limits: LabelLimits = DEFAULT_LIMITS
 ) -> tuple[str, dict[str, Any]]:
-    """The label query of a task, and its syntax tree, after the check that it may run in the sandbox.
+    """The label query of a task and its syntax tree, after checking that it may run in the sandbox.
 
     Raises:
         TaskError: it is not one SELECT, or does what `limits` do not allow.
@@ -82,15 +82,15 @@ def checked_query(
     with task_errors(task, "the label query fails", "correct 'sql' in the task manifest"):
         tree = parse_select(cursor, task.name, sql)
         if not limits.allow_external:
-            check_query(cursor, task.name, tree, relations, _GIVEN)
+            check_query(cursor, task.name, tree, relations, _TEMPORARY_RELATIONS)
     return sql, tree
 
 
 def run_query(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:
     """Run a statement in a thread while this one waits.
 
-    DuckDB notices Ctrl-C only between its tasks, and a recursive query that never ends is one task. The waiting thread
-    gets it at once, and interrupts the query.
+    DuckDB notices Ctrl-C only between its tasks, and a recursive query that never ends is a single task. The waiting
+    thread receives Ctrl-C at once and interrupts the query.
 
     Raises:
         KeyboardInterrupt: Ctrl-C. Otherwise whatever the statement raises.
@@ -101,9 +101,9 @@ def run_query(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:
             running.result()
         except KeyboardInterrupt:
             while not running.done():
-                # Again and again, since the statement may be about to begin.
+                # Repeated, because an interruption has no effect before the statement begins.
                 cursor.interrupt()
-                wait([running], _REPEAT_SECONDS)
+                wait([running], _INTERRUPT_INTERVAL_SECONDS)
             raise
 
 
@@ -116,20 +116,20 @@ def _read_only_transaction(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
         try:
             cursor.execute("ROLLBACK")
         except duckdb.Error:
-            pass  # After a fatal error there is no transaction any more.
+            pass  # A fatal error has already ended the transaction.
 
 
 @contextmanager
 def _time_limit(cursor: duckdb.DuckDBPyConnection, task: Task, seconds: float) -> Iterator[None]:
-    """Interrupt what runs on the cursor when the block takes too long; Ctrl-C passes as it is."""
+    """Interrupt the cursor's statement when the block takes too long; Ctrl-C is passed on unchanged."""
     finished = threading.Event()
     deadline = time.monotonic() + seconds
     late = False
 
     def watch() -> None:
         nonlocal late
-        # Again and again, since an interruption between two statements is forgotten.
-        while not finished.wait(_REPEAT_SECONDS if late else max(0.0, deadline - time.monotonic())):
+        # Repeated, because an interruption between two statements has no effect.
+        while not finished.wait(_INTERRUPT_INTERVAL_SECONDS if late else max(0.0, deadline - time.monotonic())):
             late = True
             cursor.interrupt()
 

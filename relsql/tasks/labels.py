@@ -1,11 +1,11 @@
-"""Labels of a task: its label query, run in the user's database by the rules of RelBench 3.
+"""Compute the labels of a task: run its label query in the user's database by the rules of RelBench 3.
 
 A split is a list of timestamps. The label query sees them as `timestamps(timestamp)` and every table by its name;
 for the splits `train` and `val` the timed tables end at the task's test timestamp (inclusive).
 
-The query runs in `relsql.tasks.label_sandbox`: on a cursor of its own, in a read-only transaction, with temporary
-relations that vanish. The user's connection and tables are untouched, and a read-only database will do. A cursor sees
-committed rows only: what an open transaction on the user's connection has written does not count.
+The query runs in `relsql.tasks.label_sandbox`: on a separate cursor, in a read-only transaction, with temporary
+relations that disappear at the end. The user's connection and tables are untouched, and a read-only database suffices.
+The cursor sees committed rows only, not what an open transaction on the user's connection has written.
 
 Limits: the user's views, and names that include the database (`f1.main.results`), are not cut at the test
 timestamp. A user's table called `timestamps` is hidden by the relation of that name.
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["SPLITS", "LabelTable", "Split", "default_splits", "entity_key", "label_table", "split_timestamps"]
 
 LARGEST_LABEL = 1e26
-"""Labels of a regression lie within plus and minus this; scores, which are FLOATs, reach as far."""
+"""Regression labels are between minus and plus this value, because scores are FLOATs, whose range is similar."""
 
 _SEEDS = "temp.main.timestamps"
 
@@ -65,14 +65,14 @@ class LabelTable:
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    """Names of temporary relations that hide no relation of the user's.
+    """Names of temporary relations that do not hide any relation of the user's.
 
     Attributes:
-        result: what the label query returns.
-        labels: the same as (entity, as_of, label).
-        known: those whose entity exists.
-        cut: by `Table.key`, the views that stand for timed tables outside schema main, which no temporary view of the
-            same name can hide.
+        result: the rows that the label query returns.
+        labels: the same rows as (entity, as_of, label).
+        known: the labels whose entity exists.
+        cut: by `Table.key`, the views that replace timed tables outside schema main; a temporary view of the same name
+            could not hide these.
     """
 
     result: str
@@ -94,12 +94,12 @@ def label_table(
     """Compute the labels of one split.
 
     Args:
-        con: the user's connection; it is left as it is, also when this is interrupted.
+        con: the user's connection; it does not change, even if this call is interrupted.
         catalog: name of the attached database.
         schema: its schema.
         task: the task; split timestamps that it lacks are chosen as in `default_splits`.
         split: `train`, `val` or `test`.
-        density: of the training timestamps, see `relsql.tasks.splits.timestamps_of`.
+        density: density of the training timestamps, see `relsql.tasks.splits.timestamps_of`.
         limits: what the label query may do, and for how long.
 
     Raises:
@@ -133,12 +133,12 @@ def label_table(
 
 
 def entity_key(schema: Schema, task: Task) -> str:
-    """Return the column of the entity table that the label query's `entity_col` holds values of.
+    """Return the column of the entity table to which the values of the label query's `entity_col` belong.
 
-    That is the primary key, whatever its name, as in RelBench; in a table without one, the column `entity_col`.
+    As in RelBench this is the primary key, whatever its name; in a table without one it is the column `entity_col`.
 
     Raises:
-        TaskError: there is no such table, or it has no such column.
+        TaskError: the table does not exist, or it has no such column.
     """
     table = schema.find(task.entity_table)
     if table is None:
@@ -176,7 +176,7 @@ def _create_relations(
     timestamps: list[datetime.datetime],
     names: _Names,
 ) -> None:
-    """Create `timestamps(timestamp)` and, but for test, views that show the timed tables up to the test timestamp."""
+    """Create `timestamps(timestamp)` and, except for test, views of the timed tables up to the test timestamp."""
     cursor.execute('CREATE TEMP TABLE timestamps ("timestamp" TIMESTAMP)')
     cursor.execute(f"INSERT INTO {_SEEDS} SELECT unnest(?::TIMESTAMP[])", [timestamps])
     if split == "test":
@@ -188,13 +188,13 @@ def _create_relations(
             continue
         else:
             view = table.name
-        # A temporary view comes before a table of the same name, also when that is written with the prefix `main`.
+        # A temporary view takes precedence over a table of the same name, even if the query writes the prefix `main`.
         with task_errors(task, f"table '{table.key}' cannot be read", "COMMIT open changes, or relsql inspect FILE"):
             cursor.execute(f"CREATE TEMP VIEW {ident(view)} AS {_cut_sql(catalog, table, task)}")
 
 
 def _cut_sql(catalog: str, table: Table, task: Task) -> str:
-    """A query for the rows of `table` up to the test timestamp (inclusive); for an untimed table all rows."""
+    """A query for the rows of `table` up to the test timestamp (inclusive); all rows if the table is untimed."""
     assert task.test_timestamp is not None
     return f"SELECT * FROM {table.sql(catalog)} AS r{where_visible_sql(table, 'r', task.test_timestamp)}"
 
@@ -258,18 +258,18 @@ def _check_types(task: Task, time_type: str, label_type: str) -> None:
 
 
 def _check_timestamps(cursor: duckdb.DuckDBPyConnection, task: Task, split: Split, labels: str) -> int:
-    strange = f'as_of IS NULL OR as_of NOT IN (SELECT "timestamp" FROM {_SEEDS})'
-    query = f"SELECT count(*), count(*) FILTER (WHERE {strange}), any_value(as_of) FILTER (WHERE {strange}) FROM {{}}"
-    rows, strangers, example = one_row(cursor, query.format(labels))
+    other = f'as_of IS NULL OR as_of NOT IN (SELECT "timestamp" FROM {_SEEDS})'
+    query = f"SELECT count(*), count(*) FILTER (WHERE {other}), any_value(as_of) FILTER (WHERE {other}) FROM {{}}"
+    rows, others, example = one_row(cursor, query.format(labels))
     if not rows:
         raise TaskError(
             f"task '{task.name}': the label query returns no rows for the {split} timestamps",
             expected="one row per entity and timestamp",
-            fix="run the query by hand with a table timestamps(timestamp); check its time conditions",
+            fix="run the query manually with a table timestamps(timestamp); check its time conditions",
         )
-    if strangers:
+    if others:
         raise TaskError(
-            f"task '{task.name}': {strangers} of {rows} labels have a '{task.time_col}' not asked for ({example})",
+            f"task '{task.name}': {others} of {rows} labels have a '{task.time_col}' not in timestamps ({example})",
             expected="the values of timestamps.timestamp, unchanged",
             fix=f"select timestamps.timestamp AS {ident(task.time_col)} in the label query",
         )
@@ -279,9 +279,9 @@ def _check_timestamps(cursor: duckdb.DuckDBPyConnection, task: Task, split: Spli
 def _keep_known(
     cursor: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, key: str, names: _Names
 ) -> int:
-    """Store the labels of entities that the entity table holds at the test timestamp, and return their number.
+    """Store the labels of entities that are in the entity table at the test timestamp, and return their number.
 
-    The entity takes the type of the entity table's key, so that it joins without casts from here on.
+    Entities are converted to the type of the entity table's key, so that later joins need no casts.
     """
     keys = f"SELECT DISTINCT {ident(key)} AS entity FROM ({_cut_sql(catalog, schema.table(task.entity_table), task)})"
     with task_errors(task, f"'{task.entity_col}' cannot be compared with {task.entity_table}.{key}"):
@@ -293,7 +293,7 @@ def _keep_known(
 
 
 def _check_labels(cursor: duckdb.DuckDBPyConnection, task: Task, split: Split, known: str) -> int:
-    """Check that each (entity, as_of) has one label, that labels are valid and that they differ.
+    """Check that each (entity, as_of) has one label, that all labels are valid, and that they are not all equal.
 
     Returns:
         The number of NULL labels.
@@ -337,7 +337,7 @@ def _redirected(
     tree: Tree,
     names: _Names,
 ) -> str:
-    """Rewrite `sql`, of which `tree` is the syntax tree, to read tables outside schema main through their cut views."""
+    """Rewrite `sql`, whose syntax tree is `tree`, to read tables outside schema main through the views in `cut`."""
     if not names.cut:
         return sql
     tables = {key: schema.tables[key] for key in names.cut}
@@ -346,14 +346,14 @@ def _redirected(
         return sql
     always = parse(cursor, "SELECT true")["statements"][0]["node"]["select_list"][0]
     for node in nodes(tree):
-        # DuckDB 1.5 writes `a CROSS JOIN b LEFT JOIN c` back as `a , b LEFT JOIN c`, where the comma binds last.
+        # DuckDB 1.5 writes `a CROSS JOIN b LEFT JOIN c` back as `a , b LEFT JOIN c`, where the comma binds weakest.
         if node.get("type") == "JOIN" and node.get("ref_type") == "CROSS":
             node.update(ref_type="REGULAR", condition=always)
     return write(cursor, tree)
 
 
 def _redirect(tree: Tree, views: dict[tuple[str, str], str], catalog: str) -> bool:
-    """Point the table references in a syntax tree at `views`, in place; the table's name stays the alias.
+    """Make the table references in a syntax tree refer to `views`, in place; the table's name becomes the alias.
 
     Returns:
         True if any reference was changed.

@@ -1,7 +1,7 @@
 """Read the YAML of a task manifest.
 
-A manifest is passed around, so that its text is not trusted. What no manifest needs is refused before it costs
-anything: a large file, deep nesting, aliases that repeat whole lists, tags, and keys that stand twice.
+A manifest may come from somebody else, so its text is not trusted. Whatever no manifest needs is refused before it uses
+resources: a large file, deep nesting, aliases that repeat whole lists, tags, and duplicate keys.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from relsql.errors import TaskError
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 16
-"""Of lists and mappings in one another; a manifest of RelBench has two levels."""
+"""Nesting depth of lists and mappings; a RelBench manifest has two levels."""
 
 _FORM = "the fields of a RelBench 3 task manifest"
 
@@ -28,12 +28,12 @@ def read_manifest(path: Path) -> dict[str, object]:
         path: a regular file in UTF-8, of at most `MAX_BYTES`.
 
     Raises:
-        TaskError: the file cannot be read, is no YAML, or holds no mapping with text as keys.
+        TaskError: the file cannot be read, is not YAML, or does not hold a mapping with text as keys.
     """
     fields = _parse(path, _read_text(path))
     if fields is None or not isinstance(fields, dict):
         raise TaskError(
-            f"task manifest '{path}' is {'empty' if not fields or isinstance(fields, list) else 'no mapping'}",
+            f"task manifest '{path}' is {'empty' if not fields or isinstance(fields, list) else 'not a mapping'}",
             expected=_FORM,
         )
     for key in fields:
@@ -44,14 +44,14 @@ def read_manifest(path: Path) -> dict[str, object]:
 
 def _read_text(path: Path) -> str:
     try:
-        # Reading a pipe or a device might never end.
+        # Reading from a pipe or a device might never end.
         if not stat.S_ISREG(path.stat().st_mode):
-            raise TaskError(f"task manifest '{path}' is no regular file", expected="a YAML file")
+            raise TaskError(f"task manifest '{path}' is not a regular file", expected="a YAML file")
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise TaskError(f"task manifest '{path}' cannot be read: {error.strerror}") from error
-    except ValueError as error:  # A NUL, or half a character, in the path.
+    except ValueError as error:  # The path contains a NUL or a lone surrogate.
         raise TaskError(f"task manifest {str(path)!r} cannot be read: {error}") from error
     if len(content) > MAX_BYTES:
         raise TaskError(f"task manifest '{path}' is too large", expected=f"at most {MAX_BYTES:,} bytes")
@@ -73,17 +73,17 @@ def _parse(path: Path, text: str) -> object:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}: " if mark else ""
         problem = f"{where}{error.problem or error.context}"
-        raise TaskError(f"task manifest '{path}' is no valid YAML: {problem}") from error
-    # PyYAML's conversions raise what Python does: for the date 2010-13-45, or a number in base 60 beyond all floats.
+        raise TaskError(f"task manifest '{path}' is not valid YAML: {problem}") from error
+    # PyYAML's conversions raise Python's own errors: for the date 2010-13-45, or a base 60 number beyond floats.
     except (yaml.YAMLError, ValueError, OverflowError) as error:
-        raise TaskError(f"task manifest '{path}' is no valid YAML: {str(error).splitlines()[0]}") from error
+        raise TaskError(f"task manifest '{path}' is not valid YAML: {str(error).splitlines()[0]}") from error
     finally:
         if loader is not None:
             loader.dispose()
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types.
-    """PyYAML's safe loader without what makes reading costly or ambiguous."""
+    """PyYAML's safe loader without the features that make reading costly or ambiguous."""
 
     _depth = 0
 
@@ -96,7 +96,7 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types.
             raise _refusal(f"more than {MAX_DEPTH} levels", event.start_mark)
         node = super().compose_node(parent, index)
         self._depth -= 1
-        # An alias of a list in a list of aliases, and so on, is a short text for endless data.
+        # With aliases of lists nested in each other, a short text expands to an enormous amount of data.
         if isinstance(event, yaml.AliasEvent) and not isinstance(node, yaml.ScalarNode):
             raise _refusal(f"the alias '*{event.anchor}' of a list or mapping", event.start_mark)
         return node
@@ -112,4 +112,4 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types.
 
 
 def _refusal(what: str, mark: yaml.Mark) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=f"a manifest has no room for {what}", problem_mark=mark)
+    return yaml.MarkedYAMLError(problem=f"a manifest must not contain {what}", problem_mark=mark)

@@ -1,8 +1,9 @@
-"""What the query of a task may do, decided on its syntax tree before it runs.
+"""Check on its syntax tree what the query of a task would do, before it runs.
 
-A task comes from elsewhere, and so may the views and macros of a copied file. The query is parsed by DuckDB itself, and
-all that it leads to is checked: it is one SELECT, it reads relations of the database only, and it calls functions that
-DuckDB brings with it and that give the same result each time. Whatever is not known to be harmless is refused.
+A task may come from somebody else, and so may the views and macros of a copied file. DuckDB itself parses the query,
+and the query is checked together with all views and macros that it uses: it must be one SELECT, read only relations of
+the database, and call only built-in functions that return the same result each time. Whatever is not known to be
+harmless is refused.
 
 A read-only transaction alone is not enough: inside one, DuckDB still reads and writes files, attaches databases and
 loads extensions.
@@ -28,25 +29,25 @@ _TABLE_FUNCTIONS = frozenset({"generate_series", "json_each", "json_tree", "rang
 """Table functions that read nothing but their arguments."""
 
 _SESSION_FUNCTIONS = frozenset({"current_setting", "getenv", "getvariable"})
-"""Functions that DuckDB 1.5 calls consistent, though they tell about the session and not about the data."""
+"""Functions that DuckDB 1.5 classifies as consistent, although they depend on the session."""
 
 _CLOCK_COLUMNS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
-"""Names that mean the clock where no column is called so."""
+"""Names that mean the current time where no column has that name."""
 
 _EXPECTED = "one SELECT over tables, views and macros of the database, with DuckDB's own, repeatable functions"
 _FIX = "correct 'sql' in the task manifest, or pass --allow-external (allow_external=True) if you trust the task"
 _VIEW_HEAD = re.compile(r'(?:"(?:[^"]|"")*"|[^"])*?\sAS\s', re.IGNORECASE)
-"""The text of a view up to its query. AS is reserved: as a name it would stand in quotes."""
+"""The text of a view up to its query. AS is a reserved word: as a name it would be in quotes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Relations:
-    """What the names in a query can stand for; all but `catalog` are folded.
+    """What the names in a query can refer to; all names except `catalog` are folded.
 
     Attributes:
         catalog: name of the database.
-        views: by (schema, relation) the query of a view; None for a table.
-        macros: by (name, is it a table macro) the queries that macros of this name run, in any attached database.
+        views: the query of each view by (schema, relation); None for a table.
+        macros: the queries of all macros of a name, in any attached database, by (name, whether it is a table macro).
         types: the types that the database defines.
     """
 
@@ -57,7 +58,7 @@ class Relations:
 
 
 def read_relations(cursor: duckdb.DuckDBPyConnection, catalog: str) -> Relations:
-    """Read the tables, views, macros and types that a query in the database `catalog` can name."""
+    """Read the tables, views, macros and types that a query in the database `catalog` can refer to."""
     tables = """SELECT schema_name, table_name, NULL FROM system.main.duckdb_tables()
                 WHERE database_name = $1 AND NOT internal
                 UNION ALL
@@ -93,17 +94,17 @@ def parse_select(cursor: duckdb.DuckDBPyConnection, task_name: str, sql: str) ->
 def check_query(
     cursor: duckdb.DuckDBPyConnection, task_name: str, tree: Tree, relations: Relations, given: frozenset[str]
 ) -> None:
-    """Check that a query, with all views and macros that it leads to, reads the database only and is repeatable.
+    """Check that a query, with all views and macros that it uses, reads only the database and is repeatable.
 
     Args:
         cursor: parses the views and macros.
-        task_name: for messages.
+        task_name: the task's name, for messages.
         tree: the query, see `parse_select`.
-        relations: what its names can stand for.
-        given: folded names of temporary relations that it may read besides.
+        relations: what its names can refer to.
+        given: folded names of temporary relations that it may also read.
 
     Raises:
-        TaskError: it does more.
+        TaskError: the query does anything else.
     """
     check = _Check(task_name, relations, given)
     check.query(tree, "the label query", (DEFAULT_SCHEMA,))
@@ -140,11 +141,11 @@ def _check_kind(node: Tree, task_name: str, where: str) -> None:
 
 
 Scope = frozenset[str]
-"""Folded names of the CTEs that can be seen."""
+"""Folded names of the CTEs that are visible."""
 
 
 def _scoped_nodes(tree: Any, scope: Scope = frozenset()) -> Iterator[tuple[Tree, Scope, bool]]:
-    """All nodes of a tree with the CTEs that each can see, and whether it is called as a table function."""
+    """All nodes of a tree, each with the CTEs that are visible to it and whether it is called as a table function."""
     waiting: list[tuple[Any, Scope, bool]] = [(tree, scope, False)]
     while waiting:
         node, scope, in_from = waiting.pop()
@@ -152,7 +153,7 @@ def _scoped_nodes(tree: Any, scope: Scope = frozenset()) -> Iterator[tuple[Tree,
             waiting += [(child, scope, False) for child in node]
         elif isinstance(node, dict):
             yield node, scope, in_from
-            # A CTE sees those before it. By its own name it means the table, but in the recursive part.
+            # A CTE sees the CTEs before it. Its own name refers to a table, except in the recursive part.
             for cte in (node.get("cte_map") or {}).get("map", ()):
                 waiting.append((cte["value"], scope, False))
                 scope |= {fold(cte["key"])}
@@ -166,7 +167,7 @@ def _scoped_nodes(tree: Any, scope: Scope = frozenset()) -> Iterator[tuple[Tree,
 
 @dataclass(slots=True)
 class _Check:
-    """The check of one query; `waiting` are views and macros that it leads to: what they are, SQL, own schemas."""
+    """The check of one query; `waiting` are the views and macros to check next: (description, SQL, schemas)."""
 
     task_name: str
     relations: Relations
@@ -187,7 +188,7 @@ class _Check:
             self._type(node, where)
 
     def _table(self, node: Tree, scope: Scope, where: str, schemas: tuple[str, ...]) -> None:
-        """A name that is no relation would be tried as a file, a Python variable or a relation of another database."""
+        """Refuse unknown relations: DuckDB would try a file, a Python variable or a relation of another database."""
         catalog, schema, name = (fold(node[key] or "") for key in ("catalog_name", "schema_name", "table_name"))
         path = node.get("qualified_name", {}).get("path", ())
         if not schema and not catalog and name in scope | self.given:
@@ -208,14 +209,14 @@ class _Check:
         for key in found:
             sql = self.relations.views[key]
             if sql is not None:
-                self._lead_to(f"view '{'.'.join(key)}'", sql, (key[0], DEFAULT_SCHEMA))
+                self._enqueue(f"view '{'.'.join(key)}'", sql, (key[0], DEFAULT_SCHEMA))
 
     def _function(self, node: Tree, in_from: bool, where: str) -> None:
-        """What a name may stand for, in whatever schema, has to be harmless; a macro comes before a built-in."""
+        """Check every function that a name may refer to, in any schema; a macro takes precedence over a built-in."""
         name = fold(node["function_name"])
         macros = self.relations.macros.get((name, in_from), ())
         for sql in macros:
-            self._lead_to(f"macro '{name}'", sql, (DEFAULT_SCHEMA,))
+            self._enqueue(f"macro '{name}'", sql, (DEFAULT_SCHEMA,))
         arguments = node.get("arguments") or node.get("children") or ()
         # With one argument age() counts from today.
         changing = not in_from and (name in _builtins().changing or (name == "age" and len(arguments) == 1))
@@ -236,7 +237,7 @@ class _Check:
             self._refuse(where, "takes a sample without REPEATABLE (seed)")
 
     def _type(self, node: Tree, where: str) -> None:
-        """An unknown type or collation makes DuckDB load an extension, or download it."""
+        """Refuse unknown types and collations, for which DuckDB would load or download an extension."""
         name = node.get("type_name") if node.get("class") == "TYPE" else None
         if node.get("type") == "UNBOUND_TYPE_INFO":
             name = node.get("name")
@@ -247,7 +248,7 @@ class _Check:
             if collation not in _builtins().collations:
                 self._refuse(where, f"has the collation {collation}, which DuckDB does not have")
 
-    def _lead_to(self, what: str, sql: str, schemas: tuple[str, ...]) -> None:
+    def _enqueue(self, what: str, sql: str, schemas: tuple[str, ...]) -> None:
         key = f"{what} {sql}"
         if key not in self.met:
             self.met.add(key)
@@ -259,10 +260,10 @@ class _Check:
 
 @dataclass(frozen=True, slots=True)
 class _Builtins:
-    """What DuckDB has before any extension is loaded and any function registered; all names are folded.
+    """What DuckDB has before an extension is loaded or a function is registered; all names are folded.
 
-    `functions` are scalar, aggregate and window functions; `changing` those that have effects, or that depend on the
-    clock, the session or chance.
+    `functions` are scalar, aggregate and window functions; `changing` are functions that have side effects or depend on
+    the clock, the session or random numbers.
     """
 
     functions: frozenset[str]
@@ -273,7 +274,7 @@ class _Builtins:
 
 @cache
 def _builtins() -> _Builtins:
-    # A connection of its own: the user's may have more, and says of a registered function that it is internal too.
+    # A separate connection: the user's may have more functions, and lists registered ones as internal too.
     with duckdb.connect(":memory:") as con:
         rows = con.execute(
             """SELECT function_name, coalesce(stability <> 'CONSISTENT' OR has_side_effects, false)

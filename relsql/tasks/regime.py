@@ -1,9 +1,9 @@
-"""How old the data are that a label may use: the two regimes in which forecasts over a database are judged.
+"""The two regimes in which forecasts are evaluated; they differ in how old the data of a label are.
 
-seed-time: every label row sees the database up to its own as_of, as a live database does.
-frozen: the database ends at the split's first timestamp, while the as_of of its labels runs on, by up to
-    `num_eval_timestamps - 1` horizons; RelBench's default. A model for it is trained on seeds whose data end at random
-    so many horizons before they ask, since a model that has only seen fresh rows misreads old ones.
+seed-time: every label sees the database up to its own as_of, as with a live database.
+frozen: the database ends at the split's first timestamp, while the as_of of its labels goes on by up to
+    `num_eval_timestamps - 1` horizons; RelBench's default. A model for this regime is trained on seeds whose data end a
+    random number of horizons before their as_of, because a model that has only seen fresh rows misinterprets old ones.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from relsql.errors import TaskError, nearest
 
 if TYPE_CHECKING:
-    # The help of the command line names the regimes, and must not load DuckDB for it.
+    # Imported only for type checking, because the command line imports this module for its help text.
     import pyarrow as pa
 
     from relsql.tasks.task import Task
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 Regime = Literal["seed-time", "frozen"]
 REGIMES: tuple[Regime, ...] = get_args(Regime)
 DELAYS = 2
-"""Delays drawn for each training label in the frozen regime, beside none."""
+"""Number of delays drawn for each training label in the frozen regime, in addition to no delay."""
 
 
 def check_regime(regime: str) -> Regime:
-    """Return `regime` if there is such a one.
+    """Return `regime` if it exists.
 
     Raises:
-        TaskError: there is none.
+        TaskError: it does not exist.
     """
     for known in REGIMES:
         if regime == known:
@@ -38,13 +38,13 @@ def check_regime(regime: str) -> Regime:
 
 
 def delayed_labels(labels: pa.Table, task: Task, horizon_days: float, seed: int) -> pa.Table:
-    """Labels with fresh data, and again with data that end 0 to `num_eval_timestamps - 1` horizons before they ask.
+    """Repeat labels with fresh data and with data that end 0 to `num_eval_timestamps - 1` horizons before their as_of.
 
     Args:
         labels: columns entity, as_of, label.
-        task: gives the number of horizons.
-        horizon_days: length of one.
-        seed: of the delays.
+        task: the task, which determines the number of horizons.
+        horizon_days: length of one horizon in days.
+        seed: random seed of the delays.
 
     Returns:
         Each label with up to `DELAYS + 1` distinct values of a column `until` (timestamp[us], inclusive end of its
@@ -55,10 +55,10 @@ def delayed_labels(labels: pa.Table, task: Task, horizon_days: float, seed: int)
 
     rng = np.random.default_rng(seed)
     horizons = rng.integers(0, task.num_eval_timestamps, (labels.num_rows, DELAYS))
-    # Delay 0 for all: fresh rows teach what the columns mean, delayed ones what age does to them.
+    # Every label also gets delay 0: the model learns from fresh rows what columns mean, from delayed rows how they age.
     delays = np.concatenate([np.zeros((labels.num_rows, 1), dtype=np.int64), horizons], axis=1)
     positions = np.repeat(np.arange(labels.num_rows), DELAYS + 1)
-    # Equal copies would be one seed gathered twice.
+    # Equal copies would gather the same seed twice.
     distinct = np.unique(np.stack([positions, delays.ravel()], axis=1), axis=0)
     chosen = labels.take(pa.array(distinct[:, 0]))
     microseconds = np.asarray(chosen.column("as_of").cast(pa.timestamp("us")).cast(pa.int64()))
@@ -74,5 +74,5 @@ def ended_labels(labels: pa.Table, end: datetime) -> pa.Table:
 
 
 def split_end(task: Task, split: str) -> datetime | None:
-    """Where a frozen database ends for a split: its first timestamp; None for `train`, whose rows stay fresh."""
+    """The end of a frozen database for a split: its first timestamp; None for `train`, whose data stay fresh."""
     return {"val": task.val_timestamp, "test": task.test_timestamp}.get(split)

@@ -1,4 +1,4 @@
-"""Where a task's time is cut: the training, validation and test timestamps, by the rules of RelBench 3."""
+"""Choose the training, validation and test timestamps of a task by the rules of RelBench 3."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def split_timestamps(
     - test: `num_eval_timestamps` from `test_timestamp` on; the last one at least one timedelta before the last event.
 
     Raises:
-        TaskError: no table has a time column, or the split does not fit into the data.
+        TaskError: no table has a time column, or the data do not cover the split.
     """
     with task_cursor(con, catalog) as cursor:
         task = with_splits(cursor, catalog, schema, task)
@@ -45,8 +45,8 @@ def split_timestamps(
 def default_splits(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task) -> Task:
     """Return the task with both split timestamps, choosing the missing ones from the data.
 
-    The test timestamp lies `num_eval_timestamps` timedeltas before the last event of all timed tables, the
-    validation timestamp as many before the test timestamp.
+    The test timestamp is `num_eval_timestamps` timedeltas before the last event of all timed tables, and the
+    validation timestamp is as many timedeltas before the test timestamp.
 
     Raises:
         TaskError: no table has a time column, or fewer than 3 training timestamps remain.
@@ -59,7 +59,7 @@ def default_splits(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema,
 
 @contextmanager
 def task_errors(task: Task, doing: str, fix: str | None = None) -> Iterator[None]:
-    """Turn DuckDB's errors into TaskErrors with the first line of their message; let an interruption pass."""
+    """Turn DuckDB's errors into TaskErrors with the first line of their message; interruptions are passed on."""
     try:
         yield
     except duckdb.InterruptException:
@@ -69,7 +69,7 @@ def task_errors(task: Task, doing: str, fix: str | None = None) -> Iterator[None
 
 
 def horizon_days(con: duckdb.DuckDBPyConnection, task: Task) -> float:
-    """Length of the task's horizon in days; a month has 31."""
+    """Length of the task's horizon in days; a month counts as 31 days."""
     start = "TIMESTAMP '2000-01-01'"
     return float(one_row(con, f"SELECT (epoch({start} + {_step(task)}) - epoch({start})) / 86400")[0])
 
@@ -85,10 +85,10 @@ def _check_timedelta(cursor: duckdb.DuckDBPyConnection, task: Task) -> None:
         usable = bool(one_row(cursor, f"SELECT {start} + {_step(task)} BETWEEN {limits}")[0])
     except (duckdb.ConversionException, duckdb.OutOfRangeException):
         usable = False
-    # DuckDB reads a bare number as seconds, pandas as nanoseconds: nobody means either.
+    # A bare number is ambiguous: DuckDB reads it as seconds, pandas as nanoseconds.
     if not usable or task.timedelta.replace(".", "").strip().isdigit():
         raise TaskError(
-            f"task '{task.name}': timedelta '{task.timedelta}' is no length of time",
+            f"task '{task.name}': timedelta '{task.timedelta}' is not a length of time",
             expected="a positive interval of at most 100 years, such as '30 days'",
             fix="correct timedelta in the task manifest",
         )
@@ -99,7 +99,7 @@ def _span(
 ) -> tuple[datetime.datetime, datetime.datetime]:
     """First and last event of all timed tables, `upto` inclusive.
 
-    NULL, infinite times and those beyond the years 1 to 9999, which Python does not have, do not count.
+    NULLs, infinite times and times outside the years 1 to 9999, which Python cannot represent, are ignored.
     """
     timed = schema.timed_tables
     if not timed:
@@ -126,7 +126,7 @@ def with_splits(cursor: duckdb.DuckDBPyConnection, catalog: str, schema: Schema,
     """Return `task` with both split timestamps set and checked; see `default_splits`."""
     _check_timedelta(cursor, task)
     if task.val_timestamp is None or task.test_timestamp is None:
-        # Python has no time before the year 1, and later checks refuse splits that start so early.
+        # Python cannot represent times before the year 1, and later checks refuse splits that start so early.
         before = "SELECT greatest({} - " + f"{task.num_eval_timestamps} * {_step(task)}, TIMESTAMP '0001-01-01')"
         last = _span(cursor, catalog, schema, task)[1]
         with task_errors(task, "no split fits", "choose a shorter timedelta or fewer num_eval_timestamps"):
@@ -148,11 +148,11 @@ def timestamps_of(
 ) -> list[datetime.datetime]:
     """List the timestamps of one split of a task whose split timestamps are set; see `split_timestamps`.
 
-    With `density` n, training timestamps lie an n-th of a timedelta apart; the windows of their labels overlap.
+    With `density` n, training timestamps are 1/n of a timedelta apart, so that the windows of their labels overlap.
     """
     first, last = _span(cursor, catalog, schema, task, upto=None if split == "test" else task.test_timestamp)
     if split == "val" and task.test_timestamp is not None:
-        # The data are complete until the test timestamp when there are events beyond it, however sparse they are.
+        # If there are events after the test timestamp, however few, the data are complete until the test timestamp.
         last = max(last, min(task.test_timestamp, _span(cursor, catalog, schema, task)[1]))
     step, val, test = _step(task), literal(task.val_timestamp), literal(task.test_timestamp)
     evaluation = f"{task.num_eval_timestamps - 1} * {step}"
@@ -180,7 +180,7 @@ def timestamps_of(
     if split == "train" and density > 1:
         shift = f"to_microseconds((i * epoch({step}) * 1e6 / {density})::BIGINT)"
         series = f"unnest(generate_series({start} - {shift}, {stop}, {stride})) AS t"
-        # Rounded shifts can be equal, and at the end of a short month series of calendar months can meet.
+        # DISTINCT: rounded shifts can be equal, and series of calendar months can meet at the end of a short month.
         query = f"SELECT DISTINCT t FROM (SELECT {series} FROM range({density}) shifts(i)) ORDER BY t ASC"
     timestamps = [t for (t,) in cursor.execute(sealed(query)).fetchall()]
     if split == "train" and len(timestamps) < MIN_TRAIN_TIMESTAMPS:

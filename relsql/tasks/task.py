@@ -92,7 +92,7 @@ class Task:
             )
         task_type = raw.get("task_type")
         if isinstance(task_type, str) and task_type not in TASK_TYPES:
-            # Manifests of other types have other fields, so that this comes before a list of what is missing.
+            # Checked before missing fields are listed, because manifests of other types have other fields.
             raise TaskError(
                 f"task '{_short(name)}' has task_type '{_short(task_type)}'", expected=nearest(task_type, TASK_TYPES)
             )
@@ -100,7 +100,7 @@ class Task:
 
     @classmethod
     def from_fields(cls, raw: Mapping[str, Any]) -> Task:
-        """Build a task from its fields: those of a manifest, or a row of `relsql.tasks`. Other keys do not count.
+        """Build a task from its fields: those of a manifest, or a row of `relsql.tasks`. Other keys are ignored.
 
         Raises:
             TaskError: a field is missing or of another type.
@@ -119,8 +119,8 @@ class Task:
         """The task with tables and columns spelled as the database stores them.
 
         Raises:
-            TaskError: `remove_columns` names a table or column that does not exist: what it was meant to hide would
-                stay visible.
+            TaskError: `remove_columns` names a table or column that does not exist, so that the column it was meant to
+                hide would stay visible.
         """
         removed = []
         for name, column in self.remove_columns:
@@ -157,7 +157,7 @@ _REQUIRED = ("name", "task_type", "entity_table", "entity_col", "target_col", "t
 MAX_EVAL_TIMESTAMPS = 1_000_000
 _TIMES = ("val_timestamp", "test_timestamp")
 _TYPES: dict[str, tuple[Any, str]] = {
-    **dict.fromkeys(_REQUIRED, (str, "text; text that YAML takes for something else stands in quotes")),
+    **dict.fromkeys(_REQUIRED, (str, "text; put it in quotes if YAML reads it as another type")),
     "num_eval_timestamps": (
         Annotated[int, msgspec.Meta(ge=1, le=MAX_EVAL_TIMESTAMPS)],
         f">= 1 and <= {MAX_EVAL_TIMESTAMPS:,}, a whole number",
@@ -165,21 +165,21 @@ _TYPES: dict[str, tuple[Any, str]] = {
     "remove_columns": (tuple[tuple[str, str], ...], "a list of [table, column] pairs, both of them text"),
     "description": (str | None, "text"),
 }
-"""Type of each field but the times, and how to say it."""
+"""Type of each field except the times, and its description for messages."""
 
 
 def _checked(task_name: object, field_name: str, value: object) -> object:
     """The value of a field in the type that `Task` declares; a list of lists becomes a tuple of tuples.
 
     Raises:
-        TaskError: it is of another type, or text that no database holds.
+        TaskError: it is of another type, or text that a database cannot store.
     """
     if field_name in _TIMES:
         return None if value is None else as_timestamp(value, _short(task_name), field_name)
     type_, expected = _TYPES[field_name]
     try:
         checked = msgspec.convert(value, type_)
-    # msgspec fails on halves of characters with a UnicodeEncodeError where it expects another type.
+    # msgspec raises UnicodeEncodeError for lone surrogates where it expects another type.
     except (msgspec.ValidationError, UnicodeEncodeError):
         problem = f"task '{_short(task_name)}' has {field_name} {_shown(value)}"
         raise TaskError(problem, expected=expected, fix=f"correct {field_name} in the task manifest") from None
@@ -187,7 +187,7 @@ def _checked(task_name: object, field_name: str, value: object) -> object:
         if "\0" in text or not _is_unicode(text):
             raise TaskError(
                 f"task '{_short(task_name)}' has {field_name} {_shown(text)}",
-                expected="text without NUL and without halves of characters",
+                expected="text without NUL and without lone surrogates",
                 fix=f"correct {field_name} in the task manifest",
             )
     return checked
@@ -204,7 +204,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def _short(value: object) -> str:
-    """A value for a message, however long it is."""
+    """A value for a message, cut if it is long."""
     return value if isinstance(value, str) and len(value) <= 100 else _shown(value)
 
 
@@ -220,7 +220,7 @@ def as_timestamp(value: object, task_name: str, field_name: str) -> datetime.dat
     """Read a date, datetime or ISO text as a zone-less timestamp.
 
     Raises:
-        TaskError: it is none of these, or lies before the year 1 or after 9999 in UTC.
+        TaskError: it is not one of these, or is before the year 1 or after 9999 in UTC.
     """
     try:
         if isinstance(value, str):
@@ -232,7 +232,7 @@ def as_timestamp(value: object, task_name: str, field_name: str) -> datetime.dat
     except (ValueError, OverflowError):
         pass
     raise TaskError(
-        f"task '{task_name}': {field_name} '{_short(value)}' is no timestamp", expected="a date such as 2010-01-01"
+        f"task '{task_name}': {field_name} '{_short(value)}' is not a timestamp", expected="a date such as 2010-01-01"
     )
 
 
@@ -240,7 +240,7 @@ def save_task(con: duckdb.DuckDBPyConnection, catalog: str, task: Task) -> None:
     """Write `task` to `relsql.tasks`, replacing one of the same name. The caller owns the transaction.
 
     Raises:
-        TaskError: there is a task whose name differs in the case of its letters only.
+        TaskError: a task exists whose name differs only in the case of its letters.
     """
     other = stored_name(task.name, read_tasks(con, catalog))
     if other not in (None, task.name):
@@ -267,10 +267,10 @@ def read_tasks(con: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, Task]:
 
 
 def read_task(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> Task:
-    """Read the task that `name` refers to, in any case of its letters.
+    """Read the task that `name` refers to, in upper or lower case.
 
     Raises:
-        TaskError: there is no task of this name.
+        TaskError: no task has this name.
     """
     tasks = read_tasks(con, catalog)
     found = stored_name(name, tasks)

@@ -1,1 +1,1 @@
-"""Rows as text, and texts as token ids."""
+"""Write rows as text, and encode texts as token ids."""

@@ -1,4 +1,4 @@
-"""Numbered rows of floats, of which the newest are held in memory and older ones in a temporary file."""
+"""Numbered rows of floats: the newest are kept in memory, older ones in a temporary file."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from relsql.errors import DatabaseError
 from relsql.typing import FloatArray, IntArray
 
 SPILLED_ROWS = 8_000_000
-"""Rows the temporary file holds at most: 4 GB of 128 floats each. A query would have to meet more texts than that
-between the gathering of a row and its scoring before a row is missed."""
+"""Maximum number of rows in the temporary file: 4 GB for 128 floats each. A row is only missed if a query reads more
+texts than this between gathering the row and scoring it."""
 
 
 class RecentRows:
     """Rows numbered 1, 2, ... in order of arrival; row 0 is all zeros.
 
-    One thread at a time may call `append` and `spill`. Any number may call `read` meanwhile.
+    Only one thread at a time may call `append` and `spill`. Any number of threads may call `read` meanwhile.
 
     Args:
         width: floats in a row.
-        spilled_rows: how many of the rows that left memory can still be read.
+        spilled_rows: number of the rows moved out of memory that can still be read.
     """
 
     def __init__(self, width: int, spilled_rows: int = SPILLED_ROWS) -> None:
@@ -34,7 +34,7 @@ class RecentRows:
         """The first row in memory."""
         self.end = 1
         """One more than the last row."""
-        # Row i lies in place (i - 1) % capacity + 1, and row 0 in place 0.
+        # A ring buffer: row i is at position (i - 1) % capacity + 1, and row 0 at position 0.
         self._places = np.zeros((1024, width), dtype=np.float32)
         self._spilled_rows = spilled_rows
         self._file: IO[bytes] | None = None
@@ -58,18 +58,18 @@ class RecentRows:
             return
         numbers = np.arange(self.oldest, oldest)
         self._write(numbers, self._places[_places(numbers, len(self._places))])
-        # Only now may `append` use their places: see `read`.
+        # Set after the write: from now on `append` may reuse their positions, see `read`.
         self.oldest = oldest
 
     def read(self, numbers: IntArray) -> FloatArray:
         """Rows by their numbers, of any shape, float32 [*shape, width].
 
         Raises:
-            DatabaseError: a row has left the file too.
+            DatabaseError: a row is no longer in the file either.
         """
         places = self._places
         found: FloatArray = places[_places(numbers, len(places)) if self.end > len(places) else numbers]
-        # A place that got another row while it was read had left memory before that, so `oldest` tells.
+        # `oldest` is checked after the read: if `append` reused a position meanwhile, its row was spilled before that.
         spilled = (numbers > 0) & (numbers < self.oldest) if self.oldest > 1 else None
         if spilled is not None and spilled.any():
             distinct, position = np.unique(numbers[spilled], return_inverse=True)
@@ -82,38 +82,38 @@ class RecentRows:
         grown = np.zeros((max(rows + 1, 2 * len(self._places)), self.width), dtype=np.float32)
         held = np.arange(self.oldest, self.end)
         grown[_places(held, len(grown))] = self._places[_places(held, len(self._places))]
-        # Readers keep the old array, which nobody writes to any more.
+        # Running reads keep the old array, which is no longer written to.
         self._places = grown
 
     def _write(self, numbers: IntArray, rows: FloatArray) -> None:
         try:
             with self._file_lock:
                 if self._file is None:
-                    # Nameless where the system can do that, so that nothing is left behind by a process that is killed.
+                    # It has no name where the system supports this, so that a killed process leaves no file behind.
                     self._file = tempfile.TemporaryFile(prefix="relsql-")  # noqa: SIM115
                     weakref.finalize(self, self._file.close)
                 for run in _runs(numbers % self._spilled_rows):
                     self._file.seek(4 * self.width * int(numbers[run.start] % self._spilled_rows))
                     self._file.write(rows[run].tobytes())
-                # Else a full disk would show at a later write only.
+                # Without the flush a full disk would only be noticed at a later write.
                 self._file.flush()
         except OSError as error:
             raise DatabaseError(
                 f"embeddings of row texts cannot be moved to a temporary file: {error}",
-                expected=f"room in {tempfile.gettempdir()}",
-                fix="export TMPDIR=FOLDER, with a folder on a disk that has room",
+                expected=f"free disk space in {tempfile.gettempdir()}",
+                fix="export TMPDIR=FOLDER, with a folder on a disk with free space",
             ) from error
 
     def _read_file(self, numbers: IntArray) -> FloatArray:
-        """Rows by their numbers, which increase."""
+        """Rows by their numbers, which must be in increasing order."""
         rows = np.empty((len(numbers), self.width), dtype=np.float32)
         with self._file_lock:
             assert self._file is not None
             if numbers[0] < self.oldest - self._spilled_rows:
                 raise DatabaseError(
-                    f"a query met more than {self._spilled_rows:,} row texts before it scored the first of them",
+                    f"a query read more than {self._spilled_rows:,} row texts before it scored the first of them",
                     expected="fewer entities in one query",
-                    fix="relsql score FILE MODEL, which goes by parts",
+                    fix="relsql score FILE MODEL, which scores in chunks",
                 )
             places = numbers % self._spilled_rows
             for run in _runs(places):
@@ -124,12 +124,12 @@ class RecentRows:
 
 
 def _places(numbers: IntArray, length: int) -> IntArray:
-    """Where rows lie in an array of `length` rows."""
+    """The positions of rows in a ring buffer of `length` rows."""
     places: IntArray = np.where(numbers > 0, (numbers - 1) % (length - 1) + 1, 0)
     return places
 
 
 def _runs(places: IntArray) -> list[slice]:
-    """Slices of places that follow each other."""
+    """Slices of `places` whose values are consecutive."""
     cuts = [0, *(np.flatnonzero(np.diff(places) != 1) + 1).tolist(), len(places)]
     return [slice(start, stop) for start, stop in pairwise(cuts) if stop > start]

@@ -18,10 +18,10 @@ _MARKER = re.compile("|".join(re.escape(marker) for marker in MARKERS))
 
 @dataclass(frozen=True)
 class Unit:
-    """A semantic unit of a row text: what one marker announces.
+    """A semantic unit of a row text: the text after one marker.
 
     Attributes:
-        kind: which marker precedes it.
+        kind: the marker that precedes it.
         start: offset of its first character, after the marker.
         end: offset after its last character; equals `start` if it is empty.
     """
@@ -32,7 +32,7 @@ class Unit:
 
 
 def units(text: str) -> list[Unit]:
-    """Split a row text into its semantic units, in order; text before the first marker belongs to none."""
+    """Split a row text into its semantic units, in order; text before the first marker is ignored."""
     markers = list(_MARKER.finditer(text))
     starts = [marker.start() for marker in markers]
     return [
@@ -42,5 +42,5 @@ def units(text: str) -> list[Unit]:
 
 
 def table_of(text: str) -> str:
-    """The table name that a row text states, or an empty string."""
+    """The table name in a row text, or an empty string."""
     return next((text[unit.start : unit.end] for unit in units(text) if unit.kind == "table"), "")

@@ -1,8 +1,8 @@
 """Row text: a table row as the string that the encoder reads, written by a SQL expression.
 
-The form follows the seed paper (arXiv 2605.16085, section 3): table marker and name, then for each column attribute
-marker and name, value marker and value; NULL is the empty value. Training and scoring evaluate the same expression,
-so that they read the same bytes.
+The format follows the seed paper of this project (arXiv 2605.16085, section 3): the table marker and name, then for
+each column the attribute marker and name and the value marker and value; NULL is the empty value. Training and scoring
+evaluate the same expression, so that they read the same bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from relsql.sql import ident, literal
 from relsql.text.row_text import ATTRIBUTE_MARKER, TABLE_MARKER, VALUE_MARKER
 
 MAX_VALUE_CHARACTERS = 160
-"""Longer values are cut: a row text has to fit the encoder's window together with its other columns."""
+"""Longer values are cut, because all columns of a row have to fit into the encoder's window together."""
 
 
 def row_text_sql(table: Table, columns: tuple[str, ...], row: str) -> str:
@@ -35,7 +35,7 @@ def row_text_sql(table: Table, columns: tuple[str, ...], row: str) -> str:
 
 
 def row_text(table: Table, columns: Sequence[str], values: Sequence[str]) -> str:
-    """What the expression of `row_text_sql` gives for values as text, none of them NULL."""
+    """The same text as the expression of `row_text_sql`, from values as text, none of which is NULL."""
     parts = [TABLE_MARKER + _clean(table.name)]
     for name, value in zip(columns, values, strict=True):
         parts += [ATTRIBUTE_MARKER, _clean(name), VALUE_MARKER, _clean(value[:MAX_VALUE_CHARACTERS])]
@@ -47,8 +47,8 @@ def _value_sql(column: Column, row: str) -> str:
     if column.type in ZONED_TYPES:
         value = utc_sql(value)
     text = value if column.type == "VARCHAR" else f"CAST({value} AS VARCHAR)"
-    # A value must not be taken for a marker; concat() turns NULL into the empty value. Unlike left(), substring() runs
-    # once per entry of a dictionary.
+    # Without `<` a value cannot look like a marker. concat() turns NULL into the empty value. Unlike left(),
+    # substring() runs once per dictionary entry.
     return f"replace(substring({text}, 1, {MAX_VALUE_CHARACTERS}), '<', '‹')"
 
 

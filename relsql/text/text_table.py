@@ -1,8 +1,8 @@
-"""Row texts as small integers, and their embeddings as one matrix.
+"""Number row texts with small integers, and keep their embeddings in one matrix.
 
-The gather query passes the id of a row's text instead of the text or its embedding: ids are cheap to move, equal
-texts are embedded once, and a row that nobody has embedded yet (inserted a moment ago, or not committed) gets its
-embedding when the query meets it.
+The gather query passes the id of a row's text instead of the text or its embedding: ids are cheap to move, equal texts
+are embedded once, and a row that has no embedding yet (just inserted, or not committed) gets one when the query reads
+it.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ Embed = Callable[[Sequence[str]], FloatArray]
 Lookup = Callable[[Sequence[str]], tuple[Sequence[str], FloatArray]]
 
 ENTRY_BYTES = 200
-"""What a text costs beside its characters and its embedding: two Python objects and their place in a dictionary."""
+"""Memory per text in addition to its characters and its embedding: two Python objects and their dictionary entry."""
 
-MOST_ADDED = 4096
-"""Texts are added in parts of this many, so that a large read does not exceed the limit on its way in."""
+MAX_PART_TEXTS = 4096
+"""Texts are added in parts of at most this many, so that adding many texts at once does not exceed the memory limit."""
 
 
 class TextTable:
-    """Texts numbered 1, 2, ... in order of arrival; id 0 stands for no text and has the zero embedding.
+    """Texts numbered 1, 2, ... in order of arrival; id 0 means no text and has the zero embedding.
 
-    The table remembers the texts that came last, up to a limit. A text that was forgotten gets a new id when it comes
-    again. Its old id keeps its meaning, because a running query may hold it: its embedding moves to a temporary file.
-    Ids are never stored. All methods may be called from several threads.
+    The table remembers the latest texts, up to a memory limit. A forgotten text gets a new id when it occurs again. Its
+    old id remains valid, because a running query may use it: its embedding is moved to a temporary file. Ids are never
+    stored. All methods may be called from several threads.
 
     Args:
         width: length of an embedding.
         embed: computes the embeddings of texts, float32 [n, width]; without it, embeddings stay zero.
-        lookup: asked first: returns those of the texts whose embeddings are stored, with embeddings float32
-            [m, width]; it may return others too.
+        lookup: called before `embed`; returns those of the texts whose embeddings are stored, with their embeddings,
+            float32 [m, width]; it may return other texts too.
         max_bytes: limit for texts and embeddings in memory; default: none, and nothing is forgotten.
-        forgotten: called when texts were forgotten.
-        spilled_rows: ids that outlive their text; the oldest beyond that raise an error.
+        forgotten: called after texts were forgotten.
+        spilled_rows: number of forgotten texts whose ids remain valid; using an older id raises an error.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class TextTable:
         self._embed = embed
         self._lookup = lookup
         self._max_bytes = max_bytes
-        # A part has to fit into an eighth of the limit, which is what is forgotten at a time; 1 KB is a long text.
-        self._part = MOST_ADDED if max_bytes is None else max(1, min(MOST_ADDED, max_bytes // (8 * 1024)))
+        # An eighth of the limit is forgotten at a time, so a part must fit into that; a long text takes 1 KB.
+        self._part = MAX_PART_TEXTS if max_bytes is None else max(1, min(MAX_PART_TEXTS, max_bytes // (8 * 1024)))
         self._forgotten = forgotten
-        # In the order of ids, since each text is added with the greatest id so far.
+        # The dictionary is in the order of ids, because each added text gets the greatest id so far.
         self._ids: dict[str, int] = {}
         self._held_bytes = 0
         self._rows = RecentRows(width, spilled_rows)
@@ -72,17 +72,17 @@ class TextTable:
 
     @property
     def texts(self) -> list[str]:
-        """The remembered texts in the order of their ids: all from id 1 on, where nothing was forgotten."""
+        """The remembered texts in the order of their ids; all texts from id 1 on if nothing was forgotten."""
         return list(self._ids)
 
     @property
     def oldest_id(self) -> int:
-        """The smallest id of a text that is remembered; the next id when there is none."""
+        """The smallest id of a remembered text, or the next id if no text is remembered."""
         return self._rows.oldest
 
     @property
     def held_bytes(self) -> int:
-        """What the remembered texts and their embeddings take in memory, about."""
+        """The approximate memory of the remembered texts and their embeddings, in bytes."""
         return self._held_bytes
 
     def add(self, texts: Sequence[str], embeddings: FloatArray) -> None:
@@ -90,12 +90,12 @@ class TextTable:
         self._add(texts, embeddings)
 
     def ids(self, texts: pa.Array) -> pa.Array:
-        """Ids of texts, int32; 0 for NULL. Unknown texts are looked up, else embedded, and added."""
+        """Ids of texts, int32; 0 for NULL. Unknown texts are looked up, or embedded if not found, and added."""
         encoded = texts.dictionary_encode()
         if isinstance(encoded, pa.ChunkedArray):
             encoded = encoded.combine_chunks()
         distinct = encoded.dictionary.to_pylist()
-        # One look-up for each text: another thread may forget it between a test and a look-up.
+        # Only one access per text, because another thread may forget the text between a test and an access.
         known = list(map(self._ids.get, distinct))
         if None in known:
             missing = dict.fromkeys(x for x, number in zip(distinct, known, strict=True) if number is None)
@@ -109,7 +109,7 @@ class TextTable:
         """Embeddings of ids of any shape, float32 [*shape, width].
 
         Raises:
-            DatabaseError: an id is so old that its embedding has left the temporary file too.
+            DatabaseError: an id is so old that its embedding is no longer in the temporary file either.
         """
         return self._rows.read(ids)
 
@@ -118,7 +118,7 @@ class TextTable:
         return {text: number for text, number in found if number is not None}
 
     def _add_missing(self, missing: list[str]) -> dict[str, int]:
-        """Ids of texts, those that nobody has added meanwhile looked up or embedded."""
+        """Ids of texts; texts that no other thread has added meanwhile are looked up or embedded."""
         if not missing:
             return {}
         with self._lock:
@@ -135,7 +135,7 @@ class TextTable:
         return np.zeros((len(texts), self.width), dtype=np.float32) if self._embed is None else self._embed(texts)
 
     def _add(self, texts: Sequence[str], embeddings: FloatArray) -> dict[str, int]:
-        """Add texts; returns the ids of all of them, also of those that are forgotten again on the way."""
+        """Add texts; returns the ids of all of them, even of texts that are forgotten before the last is added."""
         assert len(texts) == len(embeddings)
         ids: dict[str, int] = {}
         with self._lock:
@@ -151,14 +151,14 @@ class TextTable:
                 fresh.setdefault(text, i)
         added_bytes = sum(map(self._bytes, fresh))
         self._make_room(added_bytes)
-        # The rows are written before their ids can be seen by another thread.
+        # The embeddings are written before another thread can see their ids.
         added = dict(zip(fresh, self._rows.append(embeddings[list(fresh.values())]), strict=True))
         self._ids |= added
         self._held_bytes += added_bytes
         return ids | added
 
     def _make_room(self, extra_bytes: int) -> None:
-        """Forget the texts that came first, an eighth at a time, until so many bytes fit beside the others."""
+        """Forget the oldest texts, an eighth at a time, until `extra_bytes` more fit into the memory limit."""
         if self._max_bytes is None:
             return
         before = len(self._ids)
@@ -172,5 +172,5 @@ class TextTable:
             self._forgotten()
 
     def _bytes(self, text: str) -> int:
-        # Not `sys.getsizeof`, which grows when something asks for the text as UTF-8.
+        # Not `sys.getsizeof`, whose result grows once the text has been converted to UTF-8.
         return len(text) * (1 if text.isascii() else 4) + 4 * self.width + ENTRY_BYTES

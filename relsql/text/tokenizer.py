@@ -1,8 +1,8 @@
 """The tokenizer of the row encoder: byte-level BPE with BART's special tokens and the three row markers.
 
-Training and scoring make token ids here and nowhere else. What is stored is a `tokenizer.json` of the package
-`tokenizers`, which trains it (see `relsql.training.fit_tokenizer`) and brings much that scoring does not need;
-`tiktoken` applies it.
+Token ids for training and scoring are computed only here. The stored form is a `tokenizer.json` of the package
+`tokenizers`, which is used for training (see `relsql.training.fit_tokenizer`). It contains much that scoring does not
+need, so `tiktoken` applies the tokenizer.
 """
 
 from __future__ import annotations
@@ -29,21 +29,22 @@ IntMatrix = npt.NDArray[np.int64]
 _RETRAIN = "train the model again with this version of relsql"
 
 _PIECES = r"'(?:s|t|re|ve|m|ll|d)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s(?:\s{256}(?=\s))*+\s*(?!\S)|\s"
-"""GPT-2's pieces, which no merge joins. Its pattern has `\\s+(?!\\S)` for whitespace but the last of it; a matcher that
-goes back has no place for a million steps, so that all but the last few hundred are taken for good."""
+"""GPT-2's pieces; merges never cross their boundaries. GPT-2's pattern has `\\s+(?!\\S)` for a run of whitespace except
+its last character. A backtracking matcher cannot store a million steps, so all but the last few hundred characters are
+matched possessively here."""
 
 MAX_TOKENIZER_BYTES = 100_000_000
-"""That of bart-large takes 1.4 MB, one of a million tokens 40 MB."""
+"""The tokenizer of bart-large takes 1.4 MB, one with a million tokens 40 MB."""
 
 MAX_ADDED_TOKENS = 1_000
-"""Added tokens are looked for in every text. BART has 5, and 3 row markers."""
+"""A limit, because every text is searched for added tokens. BART has 5, and there are 3 row markers."""
 
 _SPACES = r"(?<![^\S\x1c-\x1f])[^\S\x1c-\x1f]++"
-"""A run of whitespace, whole: Python counts four separators as whitespace that Unicode does not."""
+"""A whole run of whitespace, without four separators that Python counts as whitespace and Unicode does not."""
 
 
 class _AddedToken(msgspec.Struct):
-    """A token that is found in a text before the text is split into pieces; `lstrip`: with the whitespace before it."""
+    """A token that is matched before a text is split into pieces; `lstrip`: it includes the whitespace before it."""
 
     id: int
     content: str
@@ -81,7 +82,7 @@ class _Bpe(msgspec.Struct):
 
 
 class _Stored(msgspec.Struct):
-    """The parts of a `tokenizer.json` that decide token ids, as far as they are supported."""
+    """The supported parts of a `tokenizer.json` that determine token ids."""
 
     added_tokens: list[_AddedToken]
     pre_tokenizer: _ByteLevel
@@ -90,17 +91,18 @@ class _Stored(msgspec.Struct):
 
 
 class RowTokenizer:
-    """Turns texts into token ids. Never changes, so that several threads may call it.
+    """Encodes texts as token ids. It is immutable, so several threads may call it.
 
     Args:
-        json: what `relsql.training.fit_tokenizer` makes. Texts are framed and not cut, whatever it says about that.
+        json: the result of `relsql.training.fit_tokenizer`. Its settings for framing and truncation are ignored: texts
+            always get `<s>` and `</s>`, and are cut to `max_tokens` only.
 
     Attributes:
-        json: the same, to be stored.
+        json: the same text, to be stored.
         size: number of token ids: one more than the largest.
 
     Raises:
-        ArtifactError: the text is no tokenizer, one of another kind, or lacks a special token of BART or a row marker.
+        ArtifactError: the text is not a tokenizer or of another kind, or lacks a special token of BART or a row marker.
     """
 
     def __init__(self, json: str | bytes) -> None:
@@ -131,18 +133,18 @@ class RowTokenizer:
         known = [*stored.model.vocab.values(), *self._added.values()]
         if min(known) < 0 or max(known) >= 2 * len(known):
             raise ArtifactError(
-                "tokenizer.json has token ids that are no positions",
+                "tokenizer.json has token ids that are out of range",
                 expected=f"ids from 0 to {len(known) - 1:,}",
                 fix=_RETRAIN,
             )
         for first, second in pairwise(sorted(self._added)):
-            # The matcher takes either where both fit.
+            # Where both tokens match, it is undefined which one the matcher chooses.
             if second.startswith(first):
                 raise ArtifactError(f"tokenizer.json has the tokens {first} and {second}", fix=_RETRAIN)
         self.size = 1 + max(known)
         stripping = [re.escape(token.content) for token in stored.added_tokens if token.lstrip]
         self._stripped = re.compile(f"{_SPACES}(?={'|'.join(stripping)})") if stripping else None
-        # A rank is the priority of a merge, and what comes out; the ids of a pre-trained tokenizer have another order.
+        # tiktoken works with ranks, the priority of a merge. The ids of a pre-trained tokenizer have another order.
         self._ids = [*ids, *self._added.values()]
         self._encoding = Encoding(
             "relsql",
@@ -181,9 +183,9 @@ class RowTokenizer:
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """The byte that each character of a stored token stands for.
+    """The byte that each character of a stored token represents.
 
-    Printable characters of Latin-1 but the soft hyphen stand for their own byte, those from U+0100 on for the rest.
+    Printable characters of Latin-1 except the soft hyphen represent their own byte, characters from U+0100 on the rest.
     """
     own = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     rest = [byte for byte in range(0x100) if byte not in own]
@@ -198,7 +200,7 @@ def _bytes_of(token: str) -> bytes:
 
 
 def _tokens_by_rank(model: _Bpe) -> list[str]:
-    """All bytes, then what the merges make, in their order; a token that two merges make has the rank of the first."""
+    """All bytes, then the merged tokens in order; a token that results from two merges has the rank of the first."""
     return [*_BYTES, *dict.fromkeys(left + right for left, right in model.merges)]
 
 

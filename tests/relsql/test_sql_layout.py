@@ -15,7 +15,7 @@ from relsql.database.names import current_catalog
 from relsql.database.syntax_tree import parse
 from relsql.publishing.publish import publication_sql
 from relsql.registry.models import active_card
-from relsql.sql import ident, literal
+from relsql.sql import ident, indented, literal
 from relsql.sql_layout import WIDTH, readable
 from udfs.macros import batch_sql
 
@@ -84,3 +84,9 @@ def test_laying_out_changes_nothing(expressions: list[str]) -> None:
     laid_out = readable(query)
     assert tree(laid_out) == tree(query)
     assert readable(laid_out) == laid_out
+
+
+def test_a_quote_in_a_comment_opens_no_literal() -> None:
+    query = "-- each row's text\nSELECT 'two\nlines' AS a,\n    \"odd\n-- name\" AS b"
+    assert indented(query) == "    -- each row's text\n    SELECT 'two\nlines' AS a,\n        \"odd\n-- name\" AS b"
+    assert readable(query) == query

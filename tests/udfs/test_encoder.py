@@ -65,5 +65,5 @@ def test_no_texts_and_long_texts(trained: tuple[RowTextEncoder, dict[str, list[f
 def test_a_broken_component_is_named(shop_with_model: Path) -> None:
     with duckdb.connect(str(shop_with_model), read_only=True) as con:
         card = active_card(con, current_catalog(con), "churn")
-    with pytest.raises(ArtifactError, match=r"model 'churn': component encoder\.onnx is no ONNX model"):
+    with pytest.raises(ArtifactError, match=r"model 'churn': component encoder\.onnx is not an ONNX model"):
         RowTextEncoder.load(card, {"encoder.onnx": b"not onnx", "tokenizer.json": b"{}"})

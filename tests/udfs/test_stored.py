@@ -53,7 +53,7 @@ def encoded(expected: FloatArray, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(RowTextEncoder, "encode", counted)
     monkeypatch.setattr(attach, "_SCORERS", {})
     monkeypatch.setattr(stored, "PRELOADED", PRELOADED)
-    monkeypatch.setattr(stored, "FURTHER", 0)
+    monkeypatch.setattr(stored, "READ_AHEAD", 0)
     return given
 
 
@@ -67,7 +67,7 @@ def test_queries_find_what_attach_did_not_read(shop: Path, expected: FloatArray,
 
 
 def test_more_is_read_ahead_until_all_is_known(shop: Path, encoded: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stored, "FURTHER", 4)
+    monkeypatch.setattr(stored, "READ_AHEAD", 4)
     with relsql.connect(shop) as con:
         rows = con.execute(f"SELECT text, embedding FROM {embeddings_table(con)} ORDER BY rowid").fetchall()
         for number, (text, embedding) in enumerate(rows, start=1):

@@ -1,1 +1,1 @@
-"""Proposals of keys, links and times where nobody has declared them."""
+"""Propose keys, links and time columns that nobody has declared."""

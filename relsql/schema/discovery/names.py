@@ -1,7 +1,7 @@
-"""What the names of columns and tables say: which words they have, and whether one names the other.
+"""Interpret the names of columns and tables: the words that they consist of, and whether one refers to the other.
 
-All functions are pure. Names are split into lower-case singular words first, so that `homeTeamId`, `HOME_TEAM_ID`
-and `home team id` are alike.
+All functions are pure. Names are first split into lower-case singular words, so that `homeTeamId`, `HOME_TEAM_ID`
+and `home team id` are equal.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from functools import cache
 
 
 def word_set(text: str) -> frozenset[str]:
-    """The words of a vocabulary, written as one text."""
+    """The words of a vocabulary, given as one text with spaces."""
     return frozenset(text.split())
 
 
 STRONG_KEY_WORDS = ("id", "uuid", "guid", "oid", "pk", "key", "sk", "fk", "ref")
 WEAK_KEY_WORDS = ("code", "no", "nr", "num", "number", "idx")
 KEY_WORDS = STRONG_KEY_WORDS + WEAK_KEY_WORDS
-"""Words that say that a column is a key, the surest first; the weak ones also stand in ordinary numbers."""
+"""Words that mark a column as a key, the most reliable first; the weak ones also occur in names of ordinary numbers."""
 
 PLAIN_WORDS = word_set("name title type status value label description kind class rank") | {*KEY_WORDS}
-"""Words that say nothing about which table a column belongs to."""
+"""Words that do not indicate which table a column refers to."""
 
 MEASURE_WORDS = word_set(
     "n count total sum avg mean min max pct percent amount qty quantity rate ratio point score age year month day "
@@ -58,7 +58,7 @@ def _singular(word: str) -> str:
 
 @cache
 def stem(column: str) -> tuple[str, ...]:
-    """The words of a column without those that only say that it is a key: `driver_id`, `fk_driver` -> `driver`."""
+    """The words of a column without those that only mark it as a key: `driver_id`, `fk_driver` -> `driver`."""
     parts = list(words(column))
     while parts and parts[-1] in KEY_WORDS:
         parts.pop()
@@ -69,19 +69,19 @@ def stem(column: str) -> tuple[str, ...]:
 
 @cache
 def table_words(table: str) -> tuple[str, ...]:
-    """The words of a table without the prefix of its layer: `dim_customers` -> `customer`."""
+    """The words of a table without a prefix such as `dim` or `stg`: `dim_customers` -> `customer`."""
     parts = words(table)
     return parts[1:] if len(parts) > 1 and parts[0] in _TABLE_PREFIXES else parts
 
 
 def is_plural(column: str) -> bool:
-    """True if the last word is a plural: `laps` counts laps, `lap` may name one."""
+    """True if the last word is a plural: `laps` is a count of laps, while `lap` may refer to one."""
     last = re.findall(r"[^\W\d_]+", column)[-1:]
     return bool(last) and not words(column)[-1].endswith(last[0].lower()[-1:])
 
 
 def is_key_name(column: str) -> bool:
-    """True if a word of the column says that it is a key."""
+    """True if a word of the column marks it as a key."""
     parts = words(column)
     return bool(parts) and (parts[-1] in KEY_WORDS or parts[0] in STRONG_KEY_WORDS or parts[-1].endswith(("id", "key")))
 
@@ -93,18 +93,18 @@ def has_weak_suffix(column: str) -> bool:
 
 
 def name_match(column: str, target: tuple[str, ...]) -> float:
-    """How well a column names `target`, the words of a table or of its key.
+    """How well a column's name matches `target`, the words of a table or of its key.
 
     Returns:
         From 0 to 1: 1 for `driver_id` and `drivers`, .9 with a role before it (`home_team_id`, `teams`), .8 where one
-        is a part of the other, .75 for abbreviations, .7 for like spellings.
+        is a part of the other, .75 for abbreviations, .7 for similar spellings.
     """
     mine, theirs = stem(column), "".join(target)
     joined = "".join(mine)
     if not joined or not theirs:
         return 0.0
-    glued = re.sub(f"({'|'.join(KEY_WORDS)})$", "", "".join(words(column)))
-    if theirs in (joined, glued):
+    without_suffix = re.sub(f"({'|'.join(KEY_WORDS)})$", "", "".join(words(column)))
+    if theirs in (joined, without_suffix):
         return 1.0
     if mine[-len(target) :] == target:
         return 0.9

@@ -1,6 +1,6 @@
-"""What the data say about columns: counts by table, and how many values of one column are found in another.
+"""Profile columns: counts per column, and how many values of one column are found in another.
 
-One scan per table fills the profiles; values are looked up for bounded samples only. Nothing is written.
+One scan per table computes its profiles; values are looked up for bounded samples only. Nothing is written.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from relsql.schema.types import INTEGER_TYPES, TIME_TYPES
 from relsql.sql import ident
 
 MAX_SAMPLED_VALUES = 100_000
-"""About how many distinct values of a column are looked up in a parent."""
+"""The approximate number of distinct values of a column that are looked up in a parent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Profile:
 
     @property
     def density(self) -> float:
-        """Share of the integers between the lowest and the highest value that occur; 0 for other types."""
+        """Share of the integers from the lowest to the highest value that occur in the column; 0 for other types."""
         return self.distinct / self.width if self.width else 0.0
 
     @property
@@ -50,13 +50,13 @@ class Profile:
 
     @property
     def maybe_unique(self) -> bool:
-        """True if an exact count is worth while: the approximate one errs by up to about 10 %."""
+        """True if an exact count is worthwhile: the approximate count is off by up to about 10 %."""
         return self.complete and self.distinct >= 0.8 * self.rows
 
 
 @dataclass
 class Profiler:
-    """The database under inspection: its profiles, and the schema as far as it is known."""
+    """The database under inspection: its column profiles, and the schema as known so far."""
 
     con: duckdb.DuckDBPyConnection
     catalog: str
@@ -98,7 +98,7 @@ class Profiler:
                 f"SELECT DISTINCT {', '.join(map(ident, link.child_columns))} FROM {child.sql(self.catalog)} WHERE "
             )
             sample += " AND ".join(f"{ident(name)} IS NOT NULL" for name in link.child_columns)
-            # A residue of the hash picks the same values in every run, whatever the number of threads.
+            # Sampled by a residue of the hash, so that every run picks the same values with any number of threads.
             stride = -(-max(self.profiles[child.key][c].distinct for c in link.child_columns) // MAX_SAMPLED_VALUES)
             if stride > 1:
                 sample += f" AND hash({', '.join(map(ident, link.child_columns))}) % {stride} = 0"
@@ -111,7 +111,7 @@ class Profiler:
 
 
 def profile_columns(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> dict[str, Profile]:
-    """Count all columns of a table in one scan."""
+    """Compute the profiles of all columns of a table in one scan."""
     parts = []
     for column in table.columns:
         name = ident(column.name)
@@ -133,10 +133,10 @@ def profile_columns(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) 
 
 
 def may_hold_key(type_: str) -> bool:
-    """True for the types of keys: integers, UUIDs and texts. A float or a time names no row."""
+    """True for the types of keys: integers, UUIDs and texts. A float or a time does not identify a row."""
     return type_ in (*INTEGER_TYPES, "UUID", "VARCHAR") or re.fullmatch(r"DECIMAL\(\d+,0\)", type_) is not None
 
 
 def may_be_key(type_: str, profile: Profile) -> bool:
-    """True for a key's type and values: texts are short and mostly without spaces."""
+    """True if type and values can be those of a key: texts must be short and mostly without spaces."""
     return may_hold_key(type_) and profile.length <= 64 and profile.spaces <= 0.5

@@ -1,10 +1,10 @@
-"""Propose primary keys, links and time columns for tables that declare none, each with its evidence.
+"""Propose primary keys, links and time columns for tables that do not declare them, each with its evidence.
 
-A proposal rests on names and on data: a key is unique and never NULL, a link's values are found in its parent, a time
-column has a time for almost every row and lies close to the rows that point at it. Names alone decide only in empty
-tables. `infer_schema` writes nothing; `apply_proposal` stores what the user has confirmed.
+A proposal is based on names and on data: a key is unique and never NULL, a link's values are found in its parent, and a
+time column has a time for almost every row, close to the times of the rows that point at it. Names alone decide only in
+empty tables. `infer_schema` writes nothing; `apply_proposal` stores what the user has confirmed.
 
-    profile ──▶ single keys ──▶ links ──▶ composite keys (of links) ──▶ links to them ──▶ time columns
+    profiles ──▶ single keys ──▶ links ──▶ composite keys (of links) ──▶ links to them ──▶ time columns
 """
 
 from __future__ import annotations
@@ -43,13 +43,14 @@ __all__ = ["KeyProposal", "LinkProposal", "SchemaProposal", "TimeProposal", "app
 
 MIN_KEY_CONFIDENCE = 0.4
 FEW_ROWS = 20
-"""In a table with fewer rows many columns are unique by chance, so that a key's name has to say more."""
+"""In a table with fewer rows many columns are unique by chance, so that the name of a key must match better."""
 
 FEW_VALUES = 4
-"""So few values say nothing by where they lie among the parent's keys, only by how many keys they are."""
+"""With at most this many values, their position among the parent's keys is no evidence; only the share of the keys that
+they cover is."""
 
 MAX_CODES = 100
-"""Ratings, months, ages and quantities have at most about so many values; a link has any number."""
+"""Ratings, months, ages and quantities have at most about this many distinct values; a link may have any number."""
 
 _SELF_WORDS = word_set("parent manager supervisor boss report predecessor successor")
 _SELF_KEY_WORDS = _SELF_WORDS | word_set(
@@ -61,7 +62,7 @@ _COUNTERS = word_set("line seq sequence position index order step version item y
 
 @dataclass(frozen=True, slots=True)
 class KeyProposal:
-    """A primary key; `confidence` lies in (0, 1]."""
+    """A primary key; `confidence` is in (0, 1]."""
 
     table: str
     columns: tuple[str, ...]
@@ -80,7 +81,7 @@ class LinkProposal:
 
 @dataclass(frozen=True, slots=True)
 class SchemaProposal:
-    """Everything proposed for one database; drop what is wrong with `dataclasses.replace` before applying it."""
+    """Everything proposed for one database; remove what is wrong with `dataclasses.replace` before applying it."""
 
     keys: tuple[KeyProposal, ...] = ()
     links: tuple[LinkProposal, ...] = ()
@@ -95,8 +96,8 @@ def infer_schema(
     Args:
         con: an open connection.
         catalog: name of the attached database; default: the current one.
-        schema: what is known already and kept; default: `read_schema`. Links that the user removed, and tables whose
-            time column is stored or declared to be none, are left alone.
+        schema: what is already known, which is kept; default: `read_schema`. Nothing is proposed for links that the
+            user removed, nor a time column for tables whose time column is stored or declared not to exist.
     """
     catalog = catalog or current_catalog(con)
     declared, _, removed = read_declarations(con, catalog)
@@ -118,7 +119,7 @@ def infer_schema(
 def apply_proposal(con: duckdb.DuckDBPyConnection, catalog: str, proposal: SchemaProposal) -> None:
     """Store a proposal as declarations of origin `inferred`, in one transaction.
 
-    A table for which no time column is proposed stays undecided: later rows may tell otherwise.
+    A table for which no time column is proposed stays undecided, because later rows may provide evidence.
 
     Raises:
         SchemaError: the data no longer agree with the proposal; nothing is stored then.
@@ -135,7 +136,7 @@ def apply_proposal(con: duckdb.DuckDBPyConnection, catalog: str, proposal: Schem
 
 
 def _single_key(data: Profiler, table: Table) -> KeyProposal | None:
-    """The column that names the table's rows best among those that are unique and never NULL."""
+    """The column whose name fits a key of the table best, among those that are unique and never NULL."""
     rows = data.rows(table)
     ranked = []
     for position, column in enumerate(table.columns):
@@ -146,7 +147,9 @@ def _single_key(data: Profiler, table: Table) -> KeyProposal | None:
                 ranked.append((-score, position, column.name))
     for negative, _, name in sorted(ranked):
         if key_counts(data.con, data.catalog, table, (name,)).problem is None:
-            evidence = f"unique and never NULL in {rows:,} rows" if rows else "the table is empty: by its name alone"
+            evidence = (
+                f"unique and never NULL in {rows:,} rows" if rows else "the table is empty, so only its name counts"
+            )
             evidence += f", name match {name_match(name, table_words(table.name)):.2f}"
             return KeyProposal(table.key, (name,), evidence, round(min(1.0, -negative) * (1.0 if rows else 0.5), 2))
     return None
@@ -155,16 +158,16 @@ def _single_key(data: Profiler, table: Table) -> KeyProposal | None:
 def _key_score(table: Table, column: str, type_: str, position: int) -> float:
     parts, match = words(column), name_match(column, table_words(table.name))
     # A bare `id` beats a bare `code`, and `driver_id` beats `driver_ref`.
-    doubt = 0.01 * KEY_WORDS.index(parts[-1]) if parts and parts[-1] in KEY_WORDS else 0.0
+    penalty = 0.01 * KEY_WORDS.index(parts[-1]) if parts and parts[-1] in KEY_WORDS else 0.0
     if parts and not stem(column):
-        score = 0.85 - 2 * doubt
+        score = 0.85 - 2 * penalty
     else:
-        score = (0.35 + 0.5 * match - doubt) if is_key_name(column) else (0.15 + 0.3 * match)
+        score = (0.35 + 0.5 * match - penalty) if is_key_name(column) else (0.15 + 0.3 * match)
     return score + (0.08 if position == 0 else 0.0) + (0.05 if type_family(type_) in ("integer", "UUID") else 0.0)
 
 
 def _composite_key(data: Profiler, table: Table) -> KeyProposal | None:
-    """The fewest columns, those of links first, that identify the rows of a table without single key."""
+    """The smallest set of columns that identifies the rows of a table without a single key; link columns come first."""
     profiles, rows = data.profiles[table.key], data.rows(table)
     linked = [c for link in data.schema.links_from(table.key) for c in link.child_columns if profiles[c].complete]
     linked = list(dict.fromkeys(linked))
@@ -177,20 +180,20 @@ def _composite_key(data: Profiler, table: Table) -> KeyProposal | None:
     for columns in choices[:30]:
         most = math.prod(profiles[name].distinct for name in columns)
         if most >= 0.8 * rows and key_counts(data.con, data.catalog, table, columns).problem is None:
-            evidence = f"together unique and never NULL in {rows:,} rows; no single column with a key's name is"
+            evidence = f"together unique and never NULL in {rows:,} rows; no single column with the name of a key is"
             return KeyProposal(table.key, columns, evidence, 0.8 if set(columns) <= set(linked) else 0.6)
     return None
 
 
 def _may_number_rows(column: str, type_: str) -> bool:
-    """True for columns that tell rows of one parent apart: dates, line numbers, years."""
+    """True for columns that can distinguish the rows of one parent: dates, line numbers, years."""
     last = words(column)[-1:]
     return type_ in TIME_TYPES or (type_ in INTEGER_TYPES and bool(last) and last[0] in {*KEY_WORDS, *_COUNTERS})
 
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """A link that may hold; `tie` says how well the parent's own name fits, and how many rows it has."""
+    """A possible link; `tie` decides between equals: how well the parent's own name fits, then its number of rows."""
 
     link: Link
     confidence: float
@@ -199,7 +202,7 @@ class _Claim:
 
 
 def _single_links(data: Profiler, removed: tuple[Link, ...]) -> list[LinkProposal]:
-    """For each column the one parent that its name and its values speak for, unless it is linked already."""
+    """The most plausible parent of each column by its name and its values, unless the column is already linked."""
     taken = {(link.child, link.child_columns) for link in data.schema.links}
     claims = []
     for table in data.schema.tables.values():
@@ -222,7 +225,7 @@ def _is_among(link: Link, links: tuple[Link, ...]) -> bool:
 
 
 def _loses_to_reverse(claim: _Claim, claims: list[_Claim]) -> bool:
-    """True if the opposite link over the same columns is claimed too, with more right."""
+    """True if the opposite link over the same columns is also claimed, with a better `tie`."""
     for other in claims:
         if (other.link.child, other.link.child_columns) == (claim.link.parent, claim.link.parent_columns) and (
             other.link.parent,
@@ -233,7 +236,7 @@ def _loses_to_reverse(claim: _Claim, claims: list[_Claim]) -> bool:
 
 
 def _possible_links(data: Profiler, child: Table, name: str) -> Iterator[Link]:
-    """Links of one column to all single keys of its type, unless it is the key that names the child's own rows."""
+    """Links of one column to all single keys of its type, unless it is the key of the child's own rows."""
     column = child.column(name)
     if not may_be_key(column.type, data.profiles[child.key][name]):
         return
@@ -263,7 +266,7 @@ def _named_claim(data: Profiler, link: Link) -> _Claim | None:
         return None
     confidence = name * found / values * (1.0 if child.schema_name == parent.schema_name else 0.9)
     if _found_by_chance(data, link):
-        # A name such as `shop_id` is a key's, however few shops were visited; `shop` alone may be anything.
+        # A name such as `shop_id` marks a key, even if only a few shops occur; `shop` alone could mean anything.
         if not is_key_name(link.child_columns[0]) or has_weak_suffix(link.child_columns[0]):
             return None
         confidence *= 0.6
@@ -271,10 +274,10 @@ def _named_claim(data: Profiler, link: Link) -> _Claim | None:
 
 
 def _found_by_chance(data: Profiler, link: Link) -> bool:
-    """True for flags, ratings, months and the like, whose values are among any long row of numbers.
+    """True for flags, ratings, months and the like, whose values are found in any long series of numbers.
 
-    That they are found says nothing then. It does where they are most of the parent's keys, as in a table of five
-    statuses, or lie scattered among them.
+    Finding them is then no evidence for a link. It is evidence if they cover most of the parent's keys, as in a table
+    of five statuses, or are scattered among the keys.
     """
     column, key = link.child_columns[0], link.parent_columns[0]
     child, parent = data.profiles[link.child][column], data.profiles[link.parent][key]
@@ -291,13 +294,13 @@ def _found_by_chance(data: Profiler, link: Link) -> bool:
 
 
 def _keys_used(data: Profiler, link: Link) -> float:
-    """About how many of the parent's keys the child has, from the sample of its values that was looked up."""
+    """The approximate number of the parent's keys that the child uses, from the sample of values that was looked up."""
     values, found = data.values_found(link)
     return data.profiles[link.child][link.child_columns[0]].distinct * found / max(1, values)
 
 
 def _link_name_match(child: Table, column: str, parent: Table, key: str) -> float:
-    """How well a column's name says that it holds keys of `parent`; 0 if it says nothing, or something else."""
+    """How strongly a column's name suggests keys of `parent`; 0 if it suggests nothing, or something else."""
     by_table = name_match(column, table_words(parent.name))
     by_key, same = 0.0, words(column) == words(key)
     if not set(stem(key)) <= PLAIN_WORDS:
@@ -306,7 +309,7 @@ def _link_name_match(child: Table, column: str, parent: Table, key: str) -> floa
     if child.key == parent.key:
         roles = _SELF_KEY_WORDS if is_key_name(column) else _SELF_WORDS
         by_role = 0.75 if roles & set(words(column)) else 0.0
-        # A second column that is named like the table itself is another name of the same row.
+        # Another column that is named like the table itself is an alternative name of the same row.
         by_table, by_key = (by_table if by_table == 0.9 else 0.0), 0.0
     name = max(by_table, by_key, by_role)
     if (same and by_key) or by_role:
@@ -320,10 +323,10 @@ def _link_name_match(child: Table, column: str, parent: Table, key: str) -> floa
 
 
 def _unnamed_claim(data: Profiler, link: Link) -> _Claim | None:
-    """The claim of a link that only the values speak for, or None.
+    """The claim of a link that only the values support, or None.
 
-    Small integers are found in every longer column of row numbers, so that integers count only where the parent's
-    keys leave wide gaps, which they would fall into by chance.
+    Small integers are found in every longer column of row numbers. Integers are therefore evidence only where the
+    parent's keys leave wide gaps, which unrelated numbers would hit.
     """
     column, key = link.child_columns[0], link.parent_columns[0]
     profile, keys = data.profiles[link.child][column], data.profiles[link.parent][key]

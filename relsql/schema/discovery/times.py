@@ -1,9 +1,9 @@
-"""Find the column that says when a row appears, and tell it from birth dates, deadlines and bookkeeping.
+"""Find the column that says when a row appears, and distinguish it from birth dates, deadlines and bookkeeping dates.
 
-Among a table's dates the names and the counts choose. In a table that others point at, the choice is then compared
-with the first event of each of its rows: a customer's first order follows the registration soon, at least for some
-customers, while even the youngest driver's first race comes many years after birth; and events before a date show
-that the row existed already.
+The best of a table's dates is chosen by names and counts. In a table that others point at, the choice is then compared
+with the first event of each of its rows. A customer's first order soon follows the registration, at least for some
+customers, while even the youngest driver's first race comes many years after birth. And events before a date show that
+the row already existed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from relsql.sql import ident
 
 DAY = 86_400.0
 MIN_ENTITIES = 8
-"""Fewer rows with events say nothing about how a date and the events lie to each other."""
+"""With fewer rows that have events, the time from a date to the first event is no evidence."""
 
 _BIRTH = word_set("dob born birth birthday birthdate death died deceased dod")
 _LATER = word_set(
@@ -37,7 +37,7 @@ _CREATED = word_set("created creation inserted")
 
 @dataclass(frozen=True, slots=True)
 class TimeProposal:
-    """A time column, or None where a table has dates but none of them says when a row appears."""
+    """A time column; `column` is None where a table has dates but none of them says when a row appears."""
 
     table: str
     column: str | None
@@ -55,7 +55,11 @@ class _Candidate:
 
 @dataclass(frozen=True, slots=True)
 class _Lag:
-    """Seconds from a date to the first event of its row: over `rows` rows, by quantile, and the events' span."""
+    """The delay from a date to the first event of its row, over `rows` rows; times in seconds.
+
+    `early` is the 5 % quantile of the delay, `before` the share of rows with events clearly before the date, and `span`
+    the time from the first to the last event.
+    """
 
     rows: int
     early: float
@@ -64,13 +68,13 @@ class _Lag:
 
 
 def infer_times(data: Profiler, decided: set[str]) -> list[TimeProposal]:
-    """Propose a time column for each table that has dates and is neither in `decided` nor has one already."""
+    """Propose a time column for each table that has dates, is not in `decided` and has no time column yet."""
     rejected: dict[str, list[str]] = {}
     candidates: dict[str, list[_Candidate]] = {}
     for table in data.schema.tables.values():
         if table.key not in decided and not table.time_column:
             candidates[table.key], rejected[table.key] = _candidates(data, table)
-    # Until a table is decided, its best candidate stands in, so that cycles of links do no harm.
+    # Links may form a cycle, so the best candidate of a table is used until the table is decided.
     chosen = {key: found[0].column for key, found in candidates.items() if found}
     chosen |= {table.key: table.time_column for table in data.schema.tables.values() if table.time_column}
     proposals = []
@@ -85,13 +89,13 @@ def infer_times(data: Profiler, decided: set[str]) -> list[TimeProposal]:
 
 
 def _candidates(data: Profiler, table: Table) -> tuple[list[_Candidate], list[str]]:
-    """The dates of a table, best first, and why others are none."""
+    """The candidate columns of a table, best first, and why other dates are rejected."""
     dates = [c.name for c in table.columns if c.type in TIME_TYPES]
     profiles = {name: data.profiles[table.key][name] for name in dates}
     most = max((profile.distinct for profile in profiles.values()), default=1) or 1
     found, rejected = [], []
     for name, profile in profiles.items():
-        reason = _unfit(table, name, profile)
+        reason = _rejection_reason(table, name, profile)
         if reason:
             rejected.append(f"'{name}' {reason}")
             continue
@@ -103,7 +107,7 @@ def _candidates(data: Profiler, table: Table) -> tuple[list[_Candidate], list[st
     return sorted(found, key=lambda candidate: -candidate.score), rejected
 
 
-def _unfit(table: Table, column: str, profile: Profile) -> str | None:
+def _rejection_reason(table: Table, column: str, profile: Profile) -> str | None:
     parts = set(words(column)) - set(table_words(table.name))
     if parts & _BIRTH or "birth" in "".join(sorted(parts)):
         return "looks like a birth or death date"
@@ -112,7 +116,7 @@ def _unfit(table: Table, column: str, profile: Profile) -> str | None:
     if profile.rows >= 10 and profile.low == profile.high:
         return f"is {profile.low} in all rows"
     if profile.high and (profile.high.startswith("9999") or "infinity" in profile.high):
-        return f"reaches to {profile.high}, which stands for no end"
+        return f"reaches to {profile.high}, which means that there is no end"
     return None
 
 
@@ -124,7 +128,7 @@ def _name_score(table: Table, column: str) -> float:
 
 
 def _children_first(data: Profiler) -> Iterator[Table]:
-    """All tables, each after the tables that point at it where the links form no cycle."""
+    """All tables, each after the tables that point at it, as far as the links form no cycle."""
     done: set[str] = set()
 
     def visit(key: str) -> Iterator[Table]:
@@ -162,7 +166,7 @@ def _confidence(candidate: _Candidate, candidates: list[_Candidate], confirmed: 
 
 
 def _disagreement(lag: _Lag) -> str | None:
-    """Why a date is not the time at which rows appear, judged by their first events, or None."""
+    """Why a date is not the time at which rows appear, judged by their first events; None if it may be."""
     if lag.early > max(30 * DAY, 0.1 * lag.span):
         return f"even the quickest 5 % of {lag.rows:,} rows have their first event {_duration(lag.early)} later"
     if lag.before > 0.2:

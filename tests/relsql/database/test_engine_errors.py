@@ -18,9 +18,9 @@ from relsql.errors import DatabaseError
     [
         (
             duckdb.FatalException("FATAL Error: fsync failed!"),
-            "fsync failed!. Expected: a disk.*not committed. Fix: make",
+            "fsync failed!. Expected: a working disk.*not committed. Fix: free",
         ),
-        (duckdb.Error("Failed: database has been invalidated because of"), "gave up the database.*open the file again"),
+        (duckdb.Error("Failed: database has been invalidated because of"), "closed the database.*open the file again"),
         (
             duckdb.OutOfMemoryException("Out of Memory Error: failed\nPossible solutions:\n* a"),
             "memory is full: .*failed. E",
@@ -33,7 +33,7 @@ from relsql.errors import DatabaseError
         (duckdb.IOException("IO Error: Could not read enough bytes"), "could not be read.*restore a copy"),
         (
             duckdb.InternalException("INTERNAL Error: Attempted\nStack Trace:\n0x1"),
-            "DuckDB failed in itself: .*Attempted. Fix",
+            "DuckDB has an internal error: .*Attempted. Fix",
         ),
     ],
 )
@@ -90,7 +90,7 @@ def test_more_memory_than_is_allowed(con: duckdb.DuckDBPyConnection) -> None:
 
 def test_files_of_other_kinds_are_told_without_an_extension(tmp_path: Path) -> None:
     (tmp_path / "a.duckdb").write_bytes(b"SQLite format 3\0")
-    with pytest.raises(DatabaseError, match="is no DuckDB database"):
+    with pytest.raises(DatabaseError, match="is not a DuckDB database"):
         open_database(tmp_path / "a.duckdb")
     with pytest.raises(DatabaseError, match="cannot be opened"):
         open_database("a\0b")

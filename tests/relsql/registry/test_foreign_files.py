@@ -166,7 +166,7 @@ class TestTokenizer:
         [
             ({"added_tokens": [{"id": i, "content": f"t{i:05}"} for i in range(2_000)]}, "lacks|added tokens"),
             ({"model": {"type": "BPE", "vocab": {}, "merges": []}}, "no token"),
-            ({"model": {"type": "BPE", "vocab": {"!": -5}, "merges": []}}, "no token|no positions"),
+            ({"model": {"type": "BPE", "vocab": {"!": -5}, "merges": []}}, "no token|out of range"),
         ],
         ids=["many added", "no vocabulary", "negative"],
     )
@@ -178,7 +178,7 @@ class TestTokenizer:
     def test_ids_that_are_no_positions_are_refused(self, number: int) -> None:
         stored = json.loads(self.tokenizer())
         stored["model"]["vocab"]["!"] = number
-        with pytest.raises(ArtifactError, match="token ids that are no positions"):
+        with pytest.raises(ArtifactError, match="token ids that are out of range"):
             RowTokenizer(json.dumps(stored))
 
     def test_nested_ones_are_refused(self) -> None:

@@ -418,9 +418,9 @@ ERRORS: dict[str, tuple[dict[str, Any], str]] = {
     "infinite": ({"task_type": "regression", "sql": query("c.id + 'inf'::DOUBLE")}, r"'label' holds inf"),
     "constant": ({"task_type": "regression", "sql": query("2.5")}, r"all train labels are 2.5. Expected: labels that"),
     "all null": ({"sql": query("NULL::INT")}, r"all train labels are NULL"),
-    "no interval": ({"timedelta": "a fortnight"}, r"timedelta 'a fortnight' is no length of time"),
+    "no interval": ({"timedelta": "a fortnight"}, r"timedelta 'a fortnight' is not a length of time"),
     "negative interval": ({"timedelta": "-3 days"}, r"timedelta '-3 days'"),
-    "bare number": ({"timedelta": "30"}, r"timedelta '30' is no length of time"),
+    "bare number": ({"timedelta": "30"}, r"timedelta '30' is not a length of time"),
     "endless interval": ({"timedelta": "300000 years"}, r"timedelta '300000 years'"),
     "too many timestamps": (
         {"timedelta": "1 second"},
@@ -432,7 +432,7 @@ ERRORS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "other timestamps": (
         {"sql": TASK.sql.replace("t.timestamp AS", "t.timestamp + INTERVAL 1 DAY AS")},
-        r"24 of 24 labels have a 'day' not asked for",
+        r"24 of 24 labels have a 'day' not in timestamps",
     ),
     "null timestamps": ({"sql": TASK.sql.replace("t.timestamp AS", "NULL::DATE AS")}, r"4 of 4 labels"),
     "time as text": (

@@ -22,10 +22,10 @@ REFUSED = {
     "nested lists": ("[" * 100_000, "more than 16 levels"),
     "nested mappings": ("".join(f"{' ' * i}a:\n" for i in range(1000)), "more than 16 levels"),
     "nested, in one field": (f"name: {'[' * 1000}{']' * 1000}", "more than 16 levels"),
-    "bomb": (BOMB, r"line 2: a manifest has no room for the alias '\*a'"),
+    "bomb": (BOMB, r"line 2: a manifest must not contain the alias '\*a'"),
     "recursive": ("a: &a [*a]", "alias"),
     "merge": ("a: &a {b: c}\nd:\n  <<: *a", "alias"),
-    "key twice": ("name: a\nsql: b\nname: c", "line 3: a manifest has no room for the key 'name' twice"),
+    "key twice": ("name: a\nsql: b\nname: c", "line 3: a manifest must not contain the key 'name' twice"),
     "key twice, deeper": ("a: {b: 1, b: 2}", "the key 'b' twice"),
     "huge number as key": (f"? 0x{'f' * 9000}\n: a", "a key of type int"),
     "number as key": ("1: a", "a key of type int"),
@@ -40,7 +40,7 @@ REFUSED = {
     "number in base 60": (f"a: 1{':00' * 400}.5", "too large"),
     "two documents": ("a: b\n---\nc: d", "but found another document"),
     "tab": ("a:\n\t- b", "line 2"),
-    "text": ("hello", "is no mapping"),
+    "text": ("hello", "is not a mapping"),
     "empty": ("", "is empty"),
     "list": ("- a", "is empty"),
     "NUL": ("a: \0", "not allowed"),
@@ -75,9 +75,9 @@ def test_bytes_that_are_no_text(tmp_path: Path, content: bytes, message: str) ->
 
 
 def test_things_that_are_no_file(tmp_path: Path) -> None:
-    refused(tmp_path, "no regular file")
+    refused(tmp_path, "not a regular file")
     os.mkfifo(tmp_path / "pipe.yaml")
-    refused(tmp_path / "pipe.yaml", "no regular file")
+    refused(tmp_path / "pipe.yaml", "not a regular file")
     refused(tmp_path / "none.yaml", "cannot be read: No such file")
     refused(tmp_path / ("x" * 300), "cannot be read: File name too long")
     (tmp_path / "loop.yaml").symlink_to(tmp_path / "loop.yaml")

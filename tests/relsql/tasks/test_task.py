@@ -82,7 +82,7 @@ def test_manifests_of_the_data_sets_are_read(data_dir: Path) -> None:
         ({"kind": "autocomplete"}, "is of kind 'autocomplete'. Expected: kind: forecast"),
         ({"sql": None, "entity_col": ""}, "lacks entity_col, sql. Expected: the fields name, task_type"),
         ({"num_eval_timestamps": 0}, "num_eval_timestamps 0. Expected: >= 1"),
-        ({"val_timestamp": "soon"}, "val_timestamp 'soon' is no timestamp"),
+        ({"val_timestamp": "soon"}, "val_timestamp 'soon' is not a timestamp"),
     ],
 )
 def test_unusable_manifests(changes: dict[str, Any], message: str) -> None:
@@ -94,7 +94,7 @@ def test_unreadable_manifest_files(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="cannot be read: No such file"):
         Task.from_manifest(tmp_path / "none.yaml")
     path = tmp_path / "manifest.yaml"
-    for text, message in (("a: [", "is no valid YAML"), ("", "is empty"), ("- a", "is empty")):
+    for text, message in (("a: [", "is not valid YAML"), ("", "is empty"), ("- a", "is empty")):
         path.write_text(text)
         with pytest.raises(TaskError, match=message):
             Task.from_manifest(path)

@@ -76,12 +76,12 @@ def test_attaching_again_keeps_no_more_functions(shop: Path) -> None:
     for _ in range(2):
         with relsql.connect(shop) as con:
             relsql.detach(con)
-    kept = len(functions._KEPT)
+    kept = len(functions._REGISTERED)
     for _ in range(3):
         with relsql.connect(shop) as con:
             value(con, "predict_churn(1)")
             relsql.detach(con)
-    assert len(functions._KEPT) == kept
+    assert len(functions._REGISTERED) == kept
 
 
 def test_one_by_one_and_all_at_once_differ_in_the_last_bits_at_most(shop: Path) -> None:
