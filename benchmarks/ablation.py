@@ -28,7 +28,7 @@ from relsql.gather.node_inputs import NumberInput
 from relsql.nn.row_encoder import embed_texts
 from relsql.tasks.splits import horizon_days
 from relsql.training.data import gather_labels, training_labels
-from relsql.training.fit_encoder import train_encoder, with_no_text
+from relsql.training.fit_encoder import prepend_zero_row, train_encoder
 from relsql.training.fit_network import fit_config, new_modules
 from relsql.training.loop import Batches, fit
 from relsql.training.options import TrainOptions
@@ -145,7 +145,7 @@ def prepare(problem: Problem, cuts: int) -> Prepared:
         fresh_folds = [(seeds["fresh"], seeds["val"])]
     else:
         folds = fresh_folds = list(time_folds(seeds["train"].joined(seeds["val"], plan.layouts), plan, cuts, horizon))
-    return Prepared(problem.regime, plan, folds, fresh_folds, with_no_text(found), encoder.module.widths)
+    return Prepared(problem.regime, plan, folds, fresh_folds, prepend_zero_row(found), encoder.module.widths)
 
 
 def time_folds(seeds: SeedSet, plan: Plan, cuts: int, horizon: float) -> Iterator[tuple[SeedSet, SeedSet]]:

@@ -216,7 +216,7 @@ def test_a_table_that_the_user_made_himself_is_his(shop: Path, statements: str) 
         con.execute(statements)
         before = state(con)
         for write in (score_to, relsql.score_into):
-            with pytest.raises(DatabaseError, match="exists, and is none that relsql score"):
+            with pytest.raises(DatabaseError, match="exists and was not written by relsql score"):
                 write(con, "churn", "risk", overwrite=True)
         with pytest.raises(DatabaseError, match="no longer the one that its job writes to"):
             run_job(con, job)

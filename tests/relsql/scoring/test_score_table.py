@@ -185,16 +185,16 @@ def test_an_unfinished_job_is_not_mixed_with_another(shop: Path) -> None:
         stopped(con, 2, chunk_rows=7)
         before = rows(con)
         for options, words in (
-            ({"as_of": AS_OF}, "asked for is 2022-12-01 00:00:00"),
-            ({"chunk_rows": 8}, "its number of entities in a chunk is 7, asked for is 8"),
-            ({"changed_only": True}, "its scope is all entities, asked for is --changed-only"),
+            ({"as_of": AS_OF}, "instead of 2022-12-01 00:00:00"),
+            ({"chunk_rows": 8}, "its number of entities in a chunk is 7 instead of 8"),
+            ({"changed_only": True}, "its scope is all entities instead of --changed-only"),
         ):
             with pytest.raises(DatabaseError, match=words) as caught:
                 relsql.score_into(con, "churn", "risk", **options)  # type: ignore[arg-type]
             assert "2 of 9 chunks done" in str(caught.value) and "--overwrite" in str(caught.value.fix)
         assert rows(con) == before
         publish(con, "churn", 2)
-        with pytest.raises(DatabaseError, match="churn version 1, asked for is churn version 2"):
+        with pytest.raises(DatabaseError, match="churn version 1 instead of churn version 2"):
             relsql.score_into(con, "churn", "risk")
         assert relsql.score_into(con, "churn", "risk", as_of=AS_OF, overwrite=True).chunks == 1
         assert {row[4:] for row in rows(con)} == {(AS_OF, 2)} and len(rows(con)) == CUSTOMERS
@@ -220,7 +220,7 @@ def test_tables_that_no_job_has_written_are_never_touched(shop: Path, overwrite:
         for table in ("risk", "customers", "Customers"):
             with pytest.raises((DatabaseError, duckdb.CatalogException), match="exists"):
                 relsql.score_into(con, "churn", table, overwrite=overwrite)
-        for table, words in (("relsql.models", "own schema"), ("risk.parquet", "is no table")):
+        for table, words in (("relsql.models", "own schema"), ("risk.parquet", "is not a table")):
             with pytest.raises(DatabaseError, match=words):
                 relsql.score_into(con, "churn", table, overwrite=overwrite)
         assert len(rows(con, "customers")) == CUSTOMERS == len(rows(con))
@@ -308,12 +308,12 @@ def test_everything_is_scored_where_fingerprints_do_not_hold(shop: Path) -> None
         assert run_job(con, opened.job).scored == CUSTOMERS
         later = datetime.datetime(2022, 12, 2)
         opened = open_job(con, "churn", "risk", as_of=later, changed_only=True)
-        assert "as of 2022-12-01 00:00:00, this is as of 2022-12-02" in str(opened.all_because)
+        assert "as of 2022-12-01 00:00:00, this job as of 2022-12-02" in str(opened.all_because)
         assert run_job(con, opened.job).scored == CUSTOMERS
         assert changed(con, later) == 0
         publish(con, "churn", 2)
         opened = open_job(con, "churn", "risk", as_of=later, changed_only=True)
-        assert "scores of version 1, the model is version 2" in str(opened.all_because)
+        assert "scores of version 1, but the model is now version 2" in str(opened.all_because)
         run_job(con, opened.job)
         assert {row[5] for row in rows(con)} == {2} and changed(con, later) == 0
         relsql.score_into(con, "churn", "risk", as_of=later, overwrite=True)
