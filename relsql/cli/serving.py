@@ -57,7 +57,7 @@ def serve_command(
 
     if not is_loopback(host):
         if not allow_network:
-            raise click.UsageError(f"other machines can reach {host}; if they shall, add --allow-network.")
+            raise click.UsageError(f"other machines can reach {host}; if that is intended, add --allow-network.")
         note(f"warning: other machines can reach {host}; the token, the queries and the data are sent unencrypted")
     token = token or secrets.token_urlsafe(24)
     with serve(file, host=host, port=port, token=token, read_write=read_write, max_seconds=max_seconds) as server:

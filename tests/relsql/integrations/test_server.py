@@ -29,7 +29,7 @@ def test_a_duckdb_without_the_extension_is_told_what_to_install(shop: Path, tmp_
     assert (done.returncode, done.stdout) == (1, "")
     version = duckdb.__version__
     assert done.stderr == (
-        f"relsql: error: relsql serve needs DuckDB's extension httpfs, which is not there for DuckDB {version}. "
+        f"relsql: error: relsql serve needs DuckDB's extension httpfs, which is not installed for DuckDB {version}. "
         "Expected: INSTALL httpfs in DuckDB, or the wheel duckdb-extension-httpfs of the same version. "
         "Fix: pip install duckdb==1.5.5 duckdb-extension-httpfs==1.5.5 duckdb-extension-quack==1.5.5\n"
     )
@@ -38,7 +38,7 @@ def test_a_duckdb_without_the_extension_is_told_what_to_install(shop: Path, tmp_
 def test_the_network_is_served_only_if_asked_for(shop: Path, tmp_path: Path) -> None:
     done = relsql_serve(tmp_path, shop, "--host", "0.0.0.0")
     assert done.returncode == 2
-    assert "other machines can reach 0.0.0.0; if they shall, add --allow-network" in done.stderr
+    assert "other machines can reach 0.0.0.0; if that is intended, add --allow-network" in done.stderr
     done = relsql_serve(tmp_path, shop, "--host", "0.0.0.0", "--allow-network")
     assert done.stderr.startswith("warning: other machines can reach 0.0.0.0; the token, the queries and the data are")
 
