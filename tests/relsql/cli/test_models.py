@@ -282,7 +282,7 @@ def test_demo_refuses_a_file_that_is_no_league(tmp_path: Path) -> None:
     path = tmp_path / "mine.duckdb"
     duckdb.connect(str(path)).close()
     result = invoke("demo", path)
-    assert result.exit_code == 1 and "no demo league" in result.stderr
+    assert result.exit_code == 1 and "not a demo league" in result.stderr
 
 
 def test_demo_goes_on_with_a_league_without_model(

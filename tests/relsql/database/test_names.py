@@ -229,7 +229,7 @@ def test_names_with_dots_and_quotes(shop: Path) -> None:
         assert relsql.score_into(con, "churn", '"my.risk"').target == '"my.risk"'
         with pytest.raises(DatabaseError, match="its job is finished"):
             relsql.score_into(con, "churn", '"My.Risk"')
-        with pytest.raises(DatabaseError, match="none that relsql score --into my.risk"):
+        with pytest.raises(DatabaseError, match="was not written by relsql score --into my.risk"):
             relsql.score_into(con, "churn", "my.risk", overwrite=True)
         assert score_to(con, "churn", '"risk.csv"') == CUSTOMERS
         assert con.execute('SELECT (SELECT count(*) FROM "risk.csv"), (FROM my.risk)').fetchall() == [(CUSTOMERS, 1)]

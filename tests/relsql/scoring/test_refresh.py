@@ -213,7 +213,7 @@ def test_an_interrupted_run_says_what_is_kept(
     monkeypatch.setattr(RowTextEncoder, "encode", interrupted)
     result = CliRunner().invoke(cli, ["refresh", str(shop), "churn"])
     assert result.exit_code == 130 and calls == [16, 16]
-    assert "interrupted: what was embedded so far is kept; run the command again to go on" in result.stderr
+    assert "interrupted: what was embedded so far is kept; run the command again to continue" in result.stderr
     assert len(texts_of(opened())) == stored + 16
 
 
