@@ -227,7 +227,7 @@ def test_results_are_stored_and_drawn(tmp_path: Path) -> None:
     ("arguments", "problem"),
     [
         (("--variants", "two-hop"), "one-hop, hub, ten-table, rel-f1"),
-        (("--threads", "1,two"), "'1,two' is no list of numbers"),
+        (("--threads", "1,two"), "'1,two' is not a list of numbers"),
         (("--sizes", "0"), "0 is not positive"),
     ],
 )
