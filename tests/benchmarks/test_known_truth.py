@@ -115,7 +115,7 @@ def test_probabilities_fit_the_labels(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_who_knows_more_forecasts_better(folder: Path, name: str) -> None:
+def test_more_knowledge_gives_better_forecasts(folder: Path, name: str) -> None:
     """On all labels, so that the differences stand out: own columns < planted features <= forecast < known state."""
     path, labels = folder / f"{name}.duckdb", all_labels(folder, name)
     with duckdb.connect(str(path), read_only=True) as con:
@@ -259,7 +259,7 @@ def test_forward_algorithm_equals_the_sum_over_all_paths() -> None:
     assert tickets_law.forecasts(draw)[2][0][0] == pytest.approx(forecast / total, abs=1e-12)
 
 
-def test_only_the_words_of_a_ticket_tell_its_tone(folder: Path) -> None:
+def test_only_the_words_of_a_ticket_show_its_tone(folder: Path) -> None:
     words = [word for tone in tickets_text.TONES for word in tickets_text.SYNONYMS[tone]]
     fillers = tickets_text.THINGS + tickets_text.PLACES + tickets_text.TIMES + tickets_text.PEOPLE
     assert len(words) == len(set(words)) and not set(words) & set(fillers)

@@ -57,7 +57,7 @@ def small_problem(labels: dict[Split, list[tuple[str, float]]]) -> Problem:
     return Problem("small", task, "seed-time", Path("nowhere"), Schema({}), tables)
 
 
-def test_entity_mean_is_drawn_to_the_mean_of_all() -> None:
+def test_entity_mean_is_shrunk_towards_the_overall_mean() -> None:
     problem = small_problem(
         {
             "train": [("a", 1.0)] * 50 + [("b", 5.0)] * 50,

@@ -91,7 +91,7 @@ def test_every_row_is_timed_and_scores_every_customer(folder: Path) -> None:
     assert all(0 < m.timing.warm_seconds < m.timing.cold_seconds and m.timing.peak_bytes > 50e6 for m in found)
 
 
-def test_a_model_is_trained_once_and_anew_without_its_torch_weights(
+def test_a_model_is_trained_once_and_again_without_its_torch_weights(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from benchmarks.torch_loop import weights_file

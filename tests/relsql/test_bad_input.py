@@ -235,7 +235,7 @@ def test_rows_stranger_than_all_in_training_are_scored(odd: Connection) -> None:
         check_scores(odd, as_of)
 
 
-def test_the_latest_event_is_no_infinite_one(odd: Connection) -> None:
+def test_the_latest_event_is_finite(odd: Connection) -> None:
     [(full,)] = odd.execute("SELECT predict_churn_full(1)").fetchall()
     [(latest,)] = odd.execute("SELECT max(ordered_at) FROM orders WHERE isfinite(ordered_at)").fetchall()
     assert str(full["as_of"]) == str(latest)

@@ -145,7 +145,7 @@ def test_queries_that_read_are_answered(client: Client, query: str) -> None:
     assert remote(python_client(client.attach), query)
 
 
-def test_refusals_tell_why(client: Client) -> None:
+def test_refusals_give_a_reason(client: Client) -> None:
     assert "relsql serve refuses this statement: it calls read_text" in client.error("FROM read_text('/etc/hostname')")
     assert "it is no query. Expected: one SELECT, EXPLAIN, SHOW or DESCRIBE" in client.error("DETACH shop")
 
@@ -174,7 +174,7 @@ def test_a_client_needs_the_token(client: Client) -> None:
     assert client.rows("SELECT 1 AS one") == [{"one": 1}]
 
 
-def test_a_port_that_is_taken_is_told(shop: Path) -> None:
+def test_a_port_that_is_taken_is_reported(shop: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()

@@ -80,7 +80,7 @@ def test_an_allocation_fails(library: Path, tmp_path: Path) -> None:
     assert ["1000000", "no memory", "1000000"] in found
 
 
-def test_other_folders_are_let_alone(library: Path, tmp_path: Path) -> None:
+def test_other_folders_are_not_affected(library: Path, tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     (tmp_path / "there").mkdir()
     ended = subprocess.run(

@@ -287,7 +287,7 @@ def test_a_model_scores_the_tables_of_another_database(shop: Path) -> None:
         np.testing.assert_array_equal(scores(con), expected)
 
 
-def test_rows_beyond_the_fanout_count(shop: Path) -> None:
+def test_rows_beyond_the_fanout_are_counted(shop: Path) -> None:
     with relsql.connect(shop) as con:
         before = value(con, "predict_churn(7)")
         assert con.execute("SELECT count(*) > 4 FROM orders WHERE customer_id = 7").fetchall() == [(True,)]

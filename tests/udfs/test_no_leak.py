@@ -266,7 +266,7 @@ def test_tables_that_no_path_reads_are_cut_for_the_label_query_too() -> None:
 
 
 @pytest.mark.usefixtures("bare_weights")
-def test_hiding_a_time_column_shows_no_later_rows() -> None:
+def test_hiding_a_time_column_does_not_reveal_later_rows() -> None:
     task = replace(CHURN, remove_columns=(("orders", "ordered_at"),))
     digests = []
     for late in (False, True):

@@ -95,7 +95,7 @@ def test_a_pinned_call_is_what_the_version_gave_when_it_was_active(con: Connecti
     np.testing.assert_allclose(values(con, ALL.format("")), found[1], atol=1e-6)
 
 
-def test_versions_by_what_they_are(con: Connection) -> None:
+def test_references_by_active_previous_and_best(con: Connection) -> None:
     con.execute("""UPDATE relsql.models SET metrics = '{"val_roc_auc": 0.9}' WHERE version = 1""")
     seal_models(con)
     assert "predict_churn_v1" in relsql.attach(con, models=["churn@best"])
@@ -149,7 +149,7 @@ def test_refresh_fills_the_version_that_is_named(con: Connection) -> None:
     assert relsql.refresh(con, "churn").new == relsql.refresh(con, "churn@previous").new == 0
 
 
-def test_score_jobs_of_a_pinned_version_go_on_with_it(con: Connection) -> None:
+def test_score_jobs_of_a_pinned_version_continue_with_it(con: Connection) -> None:
     job = relsql.score_into(con, "churn@1", "risk")
     assert (job.model, job.version) == ("churn", 1)
     relsql.attach(con, models=["churn@1"])

@@ -126,7 +126,7 @@ FILES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_files_that_are_no_database(tmp_path: Path, kind: str) -> None:
+def test_files_that_are_not_databases(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "f.duckdb"
     FILES[kind](path)
     for name, command in FILE_COMMANDS.items():
@@ -168,7 +168,7 @@ def test_models_and_tasks_with_odd_names(shop: Path, model: str) -> None:
     assert shop.read_bytes() == before
 
 
-def test_names_of_models_that_are_no_functions(shop: Path) -> None:
+def test_model_names_that_cannot_be_function_names(shop: Path) -> None:
     for name in ODD_NAMES[:-3]:
         refused("train", shop, "customer-churn", "--name", name)
 

@@ -121,5 +121,5 @@ def test_a_memory_limit_has_to_be_a_size(plain_shop: Path) -> None:
     duckdb.connect(str(plain_shop)).close()
 
 
-def test_the_default_in_the_help_is_the_one_that_holds() -> None:
+def test_the_default_in_the_help_is_the_actual_default() -> None:
     assert label_options._DEFAULT_TIMEOUT_SECONDS == LABEL_TIMEOUT_SECONDS

@@ -81,7 +81,7 @@ def test_a_read_only_file_is_reported(shop: Path) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(shop: Path) -> None:
+def test_ctrl_c_keeps_finished_chunks_and_says_how_to_continue(shop: Path) -> None:
     command = [sys.executable, "-m", "relsql", "score", str(shop), "churn", "--into", "risk"]
     with relsql.connect(shop) as con:
         con.execute("INSERT INTO customers SELECT 1000 + i, 'x', NULL, 1 FROM range(1000) t(i)")

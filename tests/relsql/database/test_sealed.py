@@ -233,7 +233,7 @@ def test_a_collation_that_mixes_up_text_keys_is_an_error(con: duckdb.DuckDBPyCon
 # ARRAY columns.
 
 
-def test_arrays_are_read_as_text_and_no_macro_argument_takes_their_place() -> None:
+def test_arrays_are_read_as_text_and_not_captured_by_macro_arguments() -> None:
     table = Table("t", (Column("id", "INTEGER[3]"), Column("b", "STRUCT(x FLOAT[2])"), Column("c", "INTEGER[]")))
     assert table.sql_without_arrays("d") != table.sql("d")
     assert replace(table, columns=table.columns[2:]).sql_without_arrays("d") == table.sql("d")

@@ -339,7 +339,7 @@ def test_existing_files_are_kept_unless_told(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == sorted([path, truth_path(path)]), "no temporary file is left"
 
 
-def test_a_file_that_is_no_database_is_never_overwritten(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "notes.duckdb"
     path.write_text("dear diary, " * 2000)
     with pytest.raises(DatabaseError):

@@ -217,7 +217,7 @@ print(json.dumps({
 """
 
 
-def test_mistakes_are_told_in_one_line(tmp_path: Path) -> None:
+def test_mistakes_are_reported_on_one_line(tmp_path: Path) -> None:
     result = run(tmp_path, "python", "-c", CASES)
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)

@@ -24,7 +24,7 @@ def relsql_serve(home: Path, *args: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=60)
 
 
-def test_a_duckdb_without_the_extension_is_told_what_to_install(shop: Path, tmp_path: Path) -> None:
+def test_without_the_extension_the_error_says_what_to_install(shop: Path, tmp_path: Path) -> None:
     done = relsql_serve(tmp_path, shop)
     assert (done.returncode, done.stdout) == (1, "")
     version = duckdb.__version__
@@ -67,6 +67,6 @@ def test_a_monotonous_token_is_refused(shop: Path) -> None:
         pass
 
 
-def test_a_missing_file_is_told_before_anything_else(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_before_anything_else(tmp_path: Path) -> None:
     with pytest.raises(DatabaseError, match="does not exist"), serve(tmp_path / "none.duckdb", token=TOKEN):
         pass

@@ -169,7 +169,7 @@ def test_no_columns() -> None:
     assert scaling(torch.zeros(5, 0)).shape == (5, 0)
 
 
-def test_rounding_of_equal_embeddings_is_no_input() -> None:
+def test_rounding_of_equal_embeddings_is_not_an_input() -> None:
     scaling = TextScaling((4, 2))
     embeddings = torch.cat([torch.ones(50, 4) + 1e-6 * torch.randn(50, 4), torch.randn(50, 2)], dim=1)
     scaling.fit(embeddings)
@@ -179,7 +179,7 @@ def test_rounding_of_equal_embeddings_is_no_input() -> None:
     assert float(scaling(embeddings)[1:, 4:].std()) > 0.5
 
 
-def test_directions_that_say_something_are_inputs() -> None:
+def test_informative_directions_are_inputs() -> None:
     scaling = TextScaling((4, 2))
     embeddings = 1 + 0.3 * torch.randn(200, 6)
     scaling.fit(embeddings)

@@ -201,7 +201,7 @@ def test_new_text_is_pending_until_a_refresh(plain: Connection) -> None:
     assert refreshed["score"] == pytest.approx(onnx["score"], abs=1e-5)
 
 
-def test_texts_of_rows_that_are_gone_go_with_a_pruning(plain: Connection) -> None:
+def test_texts_of_deleted_rows_are_removed_by_pruning(plain: Connection) -> None:
     texts = f"SELECT place, count(*) FROM relsql.{texts_table(identity_of(plain))} GROUP BY ALL ORDER BY ALL"
     before = plain.execute(texts).fetchall()
     plain.execute("INSERT INTO orders VALUES (90001, 7, 5000, 'a note never seen', TIMESTAMP '2022-12-19')")
@@ -320,7 +320,7 @@ def test_weights_that_are_wrong_by_1e_4_are_not_published(shop: Path, monkeypatc
         assert con.execute(query).fetchall() == [(0,)]
 
 
-def test_another_type_of_the_same_values_goes_on_to_work(plain: Connection) -> None:
+def test_the_same_values_in_another_type_still_work(plain: Connection) -> None:
     before = scores(plain)
     plain.execute("ALTER TABLE orders ALTER amount TYPE DECIMAL(18, 2); ALTER TABLE orders ADD COLUMN extra INTEGER")
     assert scores(plain) == pytest.approx(before, abs=1e-9)
@@ -339,7 +339,7 @@ def test_another_type_of_the_same_values_goes_on_to_work(plain: Connection) -> N
         ),
     ],
 )
-def test_damage_is_found_by_the_selftest_and_mended_by_publishing(
+def test_damage_is_found_by_the_selftest_and_repaired_by_publishing(
     plain: Connection, damage: str, error: type[RelsqlError], message: str
 ) -> None:
     expected = scores(plain)

@@ -62,7 +62,7 @@ def test_looking_at_a_foreign_file_runs_nothing_of_it(hostile: Path, command: li
     assert hostile.read_bytes() == before
 
 
-def test_macros_of_the_file_are_met_where_it_is_the_current_database(hostile: Path) -> None:
+def test_macros_of_the_file_run_if_it_is_the_current_database(hostile: Path) -> None:
     """What the test above would see."""
     with duckdb.connect(str(hostile), read_only=True) as con, pytest.raises(duckdb.Error, match="macro min was run"):
         con.execute("SELECT min(amount) FROM orders").fetchall()
@@ -105,7 +105,7 @@ def returning(value: float) -> bytes:
 
 
 @pytest.mark.parametrize("value", [17.0, -0.001, 1.001, np.nan, np.inf, -np.inf])
-def test_a_score_that_is_no_probability_is_null_with_status_error(
+def test_a_score_that_is_not_a_probability_is_null_with_status_error(
     shop: Path, value: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = Scorer.__init__
@@ -121,7 +121,7 @@ def test_a_score_that_is_no_probability_is_null_with_status_error(
         assert con.execute("SELECT predict_churn_full(-1).status").fetchall() == [("unknown_entity",)]
 
 
-def test_plain_sql_returns_no_score_that_is_no_probability(shop: Path) -> None:
+def test_plain_sql_returns_only_probabilities_as_scores(shop: Path) -> None:
     with duckdb.connect(str(shop)) as con:
         publish(con, "churn")
         [(weights,)] = con.execute(
@@ -175,7 +175,7 @@ class TestTokenizer:
             RowTokenizer(self.tokenizer(**changes))
 
     @pytest.mark.parametrize("number", [-1, 10**15])
-    def test_ids_that_are_no_positions_are_refused(self, number: int) -> None:
+    def test_ids_that_are_not_positions_are_refused(self, number: int) -> None:
         stored = json.loads(self.tokenizer())
         stored["model"]["vocab"]["!"] = number
         with pytest.raises(ArtifactError, match="token ids that are no positions"):

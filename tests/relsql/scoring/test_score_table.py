@@ -130,7 +130,7 @@ def run_mortal(path: Path, statements: int, seconds: float, changed_only: bool) 
 @pytest.mark.slow
 @pytest.mark.parametrize("changed_only", [False, True])
 @pytest.mark.parametrize("by", ["statement", "time"])
-def test_killed_again_and_again_a_job_ends_as_if_it_never_was(shop: Path, by: str, changed_only: bool) -> None:
+def test_a_job_that_is_killed_repeatedly_ends_like_an_undisturbed_one(shop: Path, by: str, changed_only: bool) -> None:
     whole = shop.with_name("whole.duckdb")
     shutil.copy(shop, whole)
     for path in (shop, whole) if changed_only else ():
@@ -159,7 +159,7 @@ def test_killed_again_and_again_a_job_ends_as_if_it_never_was(shop: Path, by: st
         assert con.execute("SELECT count(*) FROM relsql.score_jobs").fetchall() == [(1,)]
 
 
-def test_a_job_goes_on_with_its_own_as_of_while_rows_come_and_go(shop: Path) -> None:
+def test_a_job_continues_with_its_as_of_while_rows_change(shop: Path) -> None:
     with relsql.connect(shop) as con:
         stopped(con, 3, chunk_rows=7)
         [(as_of,)] = con.execute("SELECT max(ordered_at) FROM orders").fetchall()
@@ -300,7 +300,7 @@ def test_random_changes(shop: Path, seed: int) -> None:
             assert changed(con) < CUSTOMERS + 5
 
 
-def test_everything_is_scored_where_fingerprints_do_not_hold(shop: Path) -> None:
+def test_everything_is_scored_if_fingerprints_are_not_valid(shop: Path) -> None:
     with relsql.connect(shop) as con:
         relsql.score_into(con, "churn", "risk", as_of=AS_OF)
         opened = open_job(con, "churn", "risk", as_of=AS_OF, changed_only=True)
@@ -412,7 +412,7 @@ def test_a_read_only_file_is_refused(shop: Path) -> None:
         relsql.score_into(con, "churn", "risk")
 
 
-def test_a_job_that_another_connection_moves_on_is_left_to_it(shop: Path) -> None:
+def test_a_job_that_another_connection_continues_is_left_to_it(shop: Path) -> None:
     with relsql.connect(shop) as con, relsql.connect(shop) as other:
         job = open_job(con, "churn", "risk", chunk_rows=7).job
         run_job(other, job)

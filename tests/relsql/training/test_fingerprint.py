@@ -258,7 +258,7 @@ def versions(con: Connection) -> list[tuple[str, int, str]]:
     return [(model.name, model.version, model.status) for model in read_models(con, current_catalog(con))]
 
 
-def test_the_same_again_writes_nothing_and_loads_no_torch(shop: Path) -> None:
+def test_training_the_same_again_writes_nothing_and_loads_no_torch(shop: Path) -> None:
     with duckdb.connect(str(shop), read_only=True) as con:
         before = contents(con)
     script = f"""
@@ -318,7 +318,7 @@ def test_a_model_of_an_earlier_build_is_trained_again(bare: Connection) -> None:
     assert train_quickly(bare, "churn").reused
 
 
-def test_rows_that_change_while_training_make_it_no_answer_to_the_request(
+def test_a_model_whose_rows_changed_during_training_is_not_reused(
     con: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store_bare_weights(monkeypatch)

@@ -91,7 +91,7 @@ def test_same_seed_same_result_whatever_ran_before() -> None:
     assert np.abs(trained(train, validation, epochs=2, seed=1)[3] - one).max() > 1e-4
 
 
-def test_training_and_its_caller_draw_random_numbers_apart() -> None:
+def test_training_and_its_caller_have_separate_random_states() -> None:
     def outputs(draws: list[torch.Tensor], *, drawing: bool) -> FloatArray:
         def draw(_: float, values: dict[str, float]) -> None:
             if drawing and values:

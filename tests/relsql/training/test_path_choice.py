@@ -69,7 +69,7 @@ def walks(plan: Plan) -> list[str]:
     return [path.describe().removesuffix(", last 16") for path in plan.paths]
 
 
-def test_the_path_that_says_most_is_kept(wide: duckdb.DuckDBPyConnection) -> None:
+def test_the_most_informative_path_is_kept(wide: duckdb.DuckDBPyConnection) -> None:
     schema = read_schema(wide)
     assert "users <- c9 <- d9, last 16" in [p.describe() for p in candidate_paths(wide, "memory", schema, "users")]
     assert "c9" in [p.table for p in plan_paths(wide, "memory", schema, "users")]
