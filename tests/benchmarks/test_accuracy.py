@@ -18,7 +18,7 @@ from relsql.errors import DatabaseError
 
 
 class Drawn:
-    """A row whose scores are drawn from its seed; `calls` lists the seeds asked for."""
+    """A row whose scores are drawn from its seed; `calls` lists the seeds of its calls."""
 
     name = "drawn"
     calls: list[int]

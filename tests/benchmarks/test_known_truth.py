@@ -1,4 +1,4 @@
-"""The generated databases: same rows for a seed, no leak, and a truth that fits the draws and the law."""
+"""The generated databases: same rows for a seed, no leakage, and a truth that fits the rows and the process."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ EXPECTED_LINKS = {"league": 10, "clinics": 4, "tickets": 3}
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Small matrices gain nothing from threads, and lose much on a machine that has other work."""
-    pytest.importorskip("sklearn.ensemble")  # Only what is loaded is limited.
+    """Use one thread: small matrices gain nothing from threads, and are much slower on a busy machine."""
+    pytest.importorskip("sklearn.ensemble")  # Only loaded libraries are limited.
     with pytest.importorskip("threadpoolctl").threadpool_limits(1):
         yield
 
@@ -102,7 +102,7 @@ def test_rows_and_truth_depend_on_the_seed_alone(folder: Path, tmp_path: Path, n
 
 @pytest.mark.parametrize("name", NAMES)
 def test_probabilities_fit_the_labels(folder: Path, name: str) -> None:
-    """Forecast errors of different times are uncorrelated; those of one time are not: the unit is the time."""
+    """Forecast errors of different times are uncorrelated, those of one time are not, so the unit is the time."""
     labels = all_labels(folder, name)
     truth, y = read_truth(folder / f"{name}.duckdb", labels), labels["label"].to_numpy()
     _, time = np.unique(labels["as_of"].to_numpy(), return_inverse=True)
@@ -141,7 +141,7 @@ def cut_database(con: duckdb.DuckDBPyConnection, path: Path, name: str, until: d
 
 @pytest.mark.parametrize("name", NAMES)
 def test_labels_lie_within_the_horizon(folder: Path, name: str) -> None:
-    """Cutting all rows after as_of + horizon changes no label; cutting the window takes all events away."""
+    """Removing all rows after as_of + horizon changes no label; removing the window removes all events."""
     with duckdb.connect(str(folder / f"{name}.duckdb"), read_only=True) as con:
         task = read_task(con, name, SMALL[name].task)
         labels = read_labels(con, task.name)["test"]

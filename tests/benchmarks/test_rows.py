@@ -1,4 +1,4 @@
-"""Tests of the rows of the accuracy table that need no network: what they may and may not know."""
+"""Tests of the rows of the accuracy table that need no network: which labels and rows they read."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_no_row_reads_test_labels(problem: Problem, name: str) -> None:
         assert np.isfinite(scores[split]).all()
         assert (scores[split] >= 0).all() and (scores[split] <= 1).all()
         np.testing.assert_array_equal(scores[split], again[split])
-    # What an entity did lately says much more than what it is.
+    # Recent events of an entity are much more informative than its own columns.
     assert (-loss(problem, "val", scores["val"]) > 0.8) == (name in ("recency", "lightgbm-aggregates"))
 
 

@@ -1,4 +1,4 @@
-"""The speed benchmark: its databases, its timings of every row, and what it says of the targets."""
+"""The speed benchmark: its databases, the timing of every row, and the targets."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_ten_tables_hold_as_many_linked_rows_as_one(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a model of the ten-table variant, whose paths are of every kind."""
-    # Here, so that the processes that time functions of this module do without torch.
+    # Imported here, so that the processes that time functions of this module do not load torch.
     from tests.shop import QUICK
 
     path = tmp_path_factory.mktemp("speed")

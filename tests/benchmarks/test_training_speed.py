@@ -1,4 +1,4 @@
-"""The benchmark of training: time and memory of each phase, and what it says of the targets."""
+"""The benchmark of training: time and memory of each phase, and the targets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from relsql.training.runs import PHASES
 
 
 def test_a_training_is_measured_phase_by_phase_on_a_copy(tmp_path: Path) -> None:
-    # Here, so that the process that trains pays for its own start of torch.
+    # Imported here, so that the import of torch counts in the process that trains.
     from tests.shop import QUICK, create_shop
 
     path = tmp_path / "shop.duckdb"

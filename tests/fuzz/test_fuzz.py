@@ -15,14 +15,14 @@ from relsql.schema.reading import read_schema
 from tests.fuzz.databases import TYPES, create_database
 
 ARRAY_SEEDS = (22, 27, 33)
-"""Seeds with arrays of a fixed size in a table that another one points at: a list of structs with such a column made
-DuckDB read foreign memory (`docs/decisions/0001-one-gather.md`)."""
+"""Seeds with fixed-size arrays in a table that another table references: a list of structs with such a column made
+DuckDB read memory out of bounds (`docs/decisions/0001-one-gather.md`)."""
 
 SEEDS = (*ARRAY_SEEDS, *range(1, 7))
 
 
 def run(*options: str) -> str:
-    """Run cases in a process of their own, whose children are made by fork: threads of this one would be missing."""
+    """Run cases in a separate process that forks children, which would lack the threads of this process."""
     command = [sys.executable, "-m", "tests.fuzz", "--workers", "1", *options]
     ended = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr[-3000:]

@@ -51,7 +51,7 @@ class Client:
 
 
 def python_client(attach: str) -> duckdb.DuckDBPyConnection:
-    """A connection with a session of its own at the server, as `r`."""
+    """A connection with a separate session at the server, as `r`."""
     con = duckdb.connect()
     for name in ("httpfs", "quack"):
         con.execute(f"LOAD '{wheel_binary(name, duckdb.__version__)}'")
@@ -76,7 +76,7 @@ def server(*args: object) -> subprocess.Popen[str]:
 
 @contextmanager
 def serving(*args: object, port: int | None = None, stop: signal.Signals = signal.SIGINT) -> Iterator[Client]:
-    """A server until the block ends; then it stops as it should."""
+    """A server that runs until the block ends; then it has to stop cleanly."""
     process = server(*args, "--port", port or free_port())
     try:
         assert process.stdout is not None

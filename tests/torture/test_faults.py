@@ -1,4 +1,4 @@
-"""The faults themselves: each happens, at the operation that it is asked for, and in its folder only."""
+"""The faults themselves: each one happens at the requested operation, and only in its folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A row whose category codes tell its text scores as by the text itself."""
+"""A row whose category codes determine its text has the same score as with the text itself."""
 
 from __future__ import annotations
 

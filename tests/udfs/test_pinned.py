@@ -1,4 +1,4 @@
-"""Calls of a version that is pinned: `predict_churn_v1` whatever `predict_churn` is."""
+"""Calls of a pinned version: `predict_churn_v1` does not depend on the version of `predict_churn`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ALL = "SELECT predict_churn{}(customer_id) FROM customers ORDER BY customer_id"
 
 
 def add_version(con: Connection, name: str = "churn") -> int:
-    """A version like `churn`, but for a head that scores otherwise; much cheaper than training one."""
+    """A version like `churn` except for a head with other scores; much cheaper than training one."""
     import onnx
     from onnx import numpy_helper
 

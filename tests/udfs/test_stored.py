@@ -1,4 +1,4 @@
-"""Stored embeddings that are read when a query meets their texts, and what happens when they cannot be."""
+"""Stored embeddings that are read when a query needs them, and what happens if they cannot be read."""
 
 from __future__ import annotations
 

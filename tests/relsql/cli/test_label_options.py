@@ -1,4 +1,4 @@
-"""Options of the commands that run label queries, and the door that keeps other files out."""
+"""Options of the commands that run label queries, and the restriction that keeps other files out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def invoke(*args: object) -> Result:
 
 @pytest.fixture
 def plain_shop(tmp_path: Path) -> Path:
-    """A shop without a model, with tasks that do more than they should."""
+    """A shop without a model, with tasks that do something forbidden."""
     path = tmp_path / "shop.duckdb"
     create_shop(path)
     secret = tmp_path / "secret.csv"
@@ -42,7 +42,7 @@ def plain_shop(tmp_path: Path) -> Path:
 
 
 def rows(path: Path) -> dict[str, Any]:
-    """Digests of all tables but the record of training runs."""
+    """Digests of all tables except the record of training runs."""
     with duckdb.connect(str(path), read_only=True) as con:
         return contents(con, without="runs")
 

@@ -72,7 +72,7 @@ def test_wrong_options_stop_before_scoring(shop: Path, options: tuple[object, ..
 
 def test_a_read_only_file_is_reported(shop: Path) -> None:
     shop.chmod(0o444)
-    if os.access(shop, os.W_OK):  # The superuser writes anyway.
+    if os.access(shop, os.W_OK):  # The superuser can write anyway.
         with relsql.connect(shop, read_only=True) as con, pytest.raises(relsql.RelsqlError, match="read-only"):
             relsql.score_into(con, "churn", "risk")
         return
@@ -107,7 +107,7 @@ def test_the_bar_of_a_resumed_job_starts_where_it_was(monkeypatch: pytest.Monkey
     with PhaseProgress() as progress:
         progress("score", 0.9, {"entities": 90})
         bar = progress._bar
-        # The time that is left is foretold from the chunks of this run alone.
+        # The remaining time is estimated only from the chunks of this run.
         assert bar is not None and (bar.initial, bar.n) == (0.9, 0.9)
         progress("score", 0.95, {"entities": 95})
         assert bar.n == pytest.approx(0.95)

@@ -1,4 +1,4 @@
-"""`relsql shell`: scripts by a process of their own, the prompt through a pipe."""
+"""`relsql shell`: scripts in a separate process, the prompt through a pipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What errors of DuckDB and of the system say about the database."""
+"""How errors of DuckDB and of the system are turned into errors about the database."""
 
 from __future__ import annotations
 

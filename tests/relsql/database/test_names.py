@@ -1,4 +1,4 @@
-"""Names mean what DuckDB means by them, in any case and quotes, and nothing that is a user's is replaced."""
+"""Names have the same meaning as in DuckDB, in any case and quotes, and no object of the user is replaced."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ relaxed = settings(max_examples=25, deadline=None, suppress_health_check=[Health
 
 @st.composite
 def spelled(draw: st.DrawFn, *parts: str) -> str:
-    """A qualified name as somebody may write it: any case of ASCII letters, each part quoted or not."""
+    """A qualified name as a user may write it: any case of ASCII letters, each part quoted or not."""
     written = []
     for part in parts:
         cased = "".join(c.swapcase() if c.isascii() and draw(st.booleans()) else c for c in part)
@@ -127,7 +127,7 @@ def test_a_name_that_differs_in_case_from_two_others_is_ambiguous() -> None:
     assert stored_name("CHURN", ["churn", "dnf"]) == "churn"
 
 
-# Nothing of the user's is replaced
+# No object of the user is replaced
 
 OBJECTS = [("orders",), ("customers",), ("seen",), ("passing",), ("staging", "my.table"), ("staging", "É"),
            ("relsql", "models"), ("relsql", "artifacts"), ("relsql", "new"), ("main", "shops")]  # fmt: skip
@@ -135,7 +135,7 @@ OBJECTS = [("orders",), ("customers",), ("seen",), ("passing",), ("staging", "my
 
 @pytest.fixture(scope="module")
 def owned(shop_with_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A shop with objects of the user's of every kind."""
+    """A shop with user objects of every kind."""
     path = Path(shutil.copy(shop_with_model, tmp_path_factory.mktemp("owned") / "shop.duckdb"))
     with duckdb.connect(str(path)) as con:
         con.execute("""CREATE VIEW seen AS FROM orders; CREATE TEMP TABLE passing AS SELECT 1 AS i;

@@ -1,4 +1,4 @@
-"""What the server asks about each client."""
+"""The server's checks of each client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Importing RelBench folders: constraints, what the data do not allow, tasks, and failures that leave nothing."""
+"""Importing RelBench folders: constraints, data that do not allow them, tasks, and failures that leave no file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`relsql serve` where it cannot start; `tests/shells` has it running."""
+"""Cases in which `relsql serve` cannot start; `tests/shells` tests a running server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TOKEN = "a token that is long enough"
 
 
 def relsql_serve(home: Path, *args: object) -> subprocess.CompletedProcess[str]:
-    """`relsql serve` of a user who has installed no extension."""
+    """Run `relsql serve` without installed extensions."""
     command = [sys.executable, "-m", "relsql", "serve", *map(str, args)]
     environment = os.environ | {"HOME": str(home)}
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=60)

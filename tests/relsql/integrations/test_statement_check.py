@@ -51,7 +51,7 @@ STATEMENTS = [
     "LOAD x",
 ]
 
-# Places for a query, and places for a value, one within the other as deep as hypothesis likes.
+# Places for a query and places for a value, which hypothesis nests to any depth.
 AROUND_QUERY = [
     "SELECT * FROM ({})",
     "WITH a AS ({}) SELECT * FROM a",

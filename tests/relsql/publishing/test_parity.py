@@ -1,4 +1,4 @@
-"""What counts as a difference between scores of torch, of onnxruntime and of plain SQL."""
+"""Differences between the scores of torch, of onnxruntime and of plain SQL."""
 
 from __future__ import annotations
 

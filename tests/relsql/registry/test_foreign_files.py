@@ -1,4 +1,4 @@
-"""Files of somebody else: looking at one runs nothing of it, and what its model returns is checked."""
+"""Untrusted files: inspecting one runs none of its code, and the output of its model is checked."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_looking_at_a_foreign_file_runs_nothing_of_it(hostile: Path, command: li
 
 
 def test_macros_of_the_file_run_if_it_is_the_current_database(hostile: Path) -> None:
-    """What the test above would see."""
+    """Check that the test above would notice it."""
     with duckdb.connect(str(hostile), read_only=True) as con, pytest.raises(duckdb.Error, match="macro min was run"):
         con.execute("SELECT min(amount) FROM orders").fetchall()
 
@@ -156,7 +156,7 @@ class TestTokenizer:
         assert RowTokenizer(self.tokenizer()).token_ids(["ab"], 9)[0][0] == 0
 
     def test_a_pattern_in_the_file_is_not_used(self) -> None:
-        """Pieces are cut by a fixed pattern: one that takes exponential time cannot come from a file."""
+        """The pattern that splits texts is fixed, so that a file cannot bring one that takes exponential time."""
         evil = {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated"}
         with pytest.raises(ArtifactError, match=r"tokenizer.json cannot be read"):
             RowTokenizer(self.tokenizer(pre_tokenizer=evil))

@@ -1,4 +1,4 @@
-"""Versions of models: which one a reference names, promoting them and dropping them."""
+"""Versions of models: references, promoting and dropping."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ SCORES = "SELECT predict_churn(customer_id) FROM customers ORDER BY customer_id"
 
 @pytest.fixture(autouse=True)
 def no_scorers() -> None:
-    """Each test reads what is stored anew."""
+    """Let each test read again what is stored."""
     attach._SCORERS.clear()
 
 
@@ -45,7 +45,7 @@ def damage(path: Path, statement: str) -> None:
 
 
 def as_earlier_build(path: Path) -> None:
-    """Take away what earlier builds did not write."""
+    """Remove what earlier builds did not write."""
     with duckdb.connect(str(path)) as con:
         con.execute(f"ALTER TABLE {embeddings_table(con)} DROP COLUMN digest")
         con.execute("ALTER TABLE relsql.models DROP COLUMN digest")
@@ -320,7 +320,7 @@ class TestCopies:
             assert cards[0].score_function != cards[1].score_function
 
     def test_a_copy_with_other_embeddings_does_not_change_the_original(self, shop: Path, tmp_path: Path) -> None:
-        """Equal cards, and digests that were computed anew over other embeddings."""
+        """Equal cards, and digests that were recomputed for other embeddings."""
         copy = Path(shutil.copy(shop, tmp_path / "copy.duckdb"))
         as_earlier_build(copy)
         damage(copy, "UPDATE EMBEDDINGS SET embedding = list_transform(embedding::FLOAT[], lambda x: 3 * x)")

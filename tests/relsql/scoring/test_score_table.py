@@ -1,4 +1,4 @@
-"""Batch jobs: whatever stops them, the same call goes on, and the table ends as an uninterrupted run leaves it."""
+"""Batch jobs: after any interruption the same call continues, with the same result as an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def rows(con: duckdb.DuckDBPyConnection, table: str = "risk") -> Rows:
 
 
 def close(found: Rows, expected: Rows) -> bool:
-    """True for the same rows; scores may differ by what batches of other sizes do to the last bits."""
+    """True for the same rows; scores may differ in their last bits, because the batch sizes differ."""
     same = [(row[0], *row[2:]) for row in found] == [(row[0], *row[2:]) for row in expected]
     return same and all(a[1] == pytest.approx(b[1], abs=1e-6) for a, b in zip(found, expected, strict=True))
 
 
 def stop_after(chunks: int) -> Any:
-    """Progress that ends the job like Ctrl-C once it has scored some chunks."""
+    """A progress callback that stops the job like Ctrl-C after some chunks."""
     calls = []
 
     def progress(phase: str, fraction: float, metrics: dict[str, float]) -> None:
@@ -120,7 +120,7 @@ con.close()
 
 
 def run_mortal(path: Path, statements: int, seconds: float, changed_only: bool) -> bool:
-    """Run the job in a process of its own; True if it was killed."""
+    """Run the job in a separate process; True if it was killed."""
     command = [sys.executable, "-c", KILLED, str(path), str(statements), str(seconds), str(changed_only)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
@@ -143,7 +143,7 @@ def test_a_job_that_is_killed_repeatedly_ends_like_an_undisturbed_one(shop: Path
         expected = rows(con)
     chance = random.Random(f"{by} {changed_only}")
     kills = 0
-    # Before open_job has written anything some 20 statements run, in a chunk 4 or 10.
+    # About 20 statements run before open_job writes anything; a chunk takes 4 or 10.
     budget = {"statement": lambda: (chance.randint(15, 50), 0.0), "time": lambda: (-1, chance.uniform(0.005, 0.05))}
     while run_mortal(shop, *(budget[by]() if kills < 8 else (-1, 0.0)), changed_only):
         kills += 1
@@ -215,7 +215,7 @@ def test_a_finished_table_is_only_replaced_when_asked(shop: Path) -> None:
 def test_tables_that_no_job_has_written_are_never_touched(shop: Path, overwrite: bool) -> None:
     with relsql.connect(shop) as con:
         relsql.score_into(con, "churn", "risk")
-        # A table of the user's own under the name of one that a job has written.
+        # A table of the user with the name of one that a job has written.
         con.execute("CREATE OR REPLACE TABLE risk AS FROM predict_churn_batch()")
         for table in ("risk", "customers", "Customers"):
             with pytest.raises((DatabaseError, duckdb.CatalogException), match="exists"):

@@ -14,7 +14,7 @@ WIDTH = 4
 
 
 def embed(texts: Sequence[str]) -> FloatArray:
-    """An embedding that tells the text."""
+    """An embedding that identifies the text."""
     return np.array([[len(t), ord(t[0]) if t else 0, hash(t) % 1000, 1] for t in texts], dtype=np.float32)
 
 

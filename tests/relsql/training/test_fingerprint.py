@@ -1,4 +1,4 @@
-"""What counts as the same request for a model, and that the same is not trained twice."""
+"""When two requests for a model are the same, and that the same model is not trained twice."""
 
 from __future__ import annotations
 
@@ -238,7 +238,7 @@ def test_requests_are_equal_where_rows_are(
 
 @pytest.fixture(scope="module")
 def trained(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shop with a model that holds bare weights: enough to be found again."""
+    """The shop with a model that holds bare weights, which are enough to find it again."""
     path = Path(shutil.copy(untrained, tmp_path_factory.mktemp("trained") / "shop.duckdb"))
     with pytest.MonkeyPatch.context() as monkeypatch, duckdb.connect(str(path)) as con:
         store_bare_weights(monkeypatch)
@@ -248,7 +248,7 @@ def trained(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def bare(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
-    """A copy of it, in which training goes on storing bare weights."""
+    """A copy of the shop, in which training also stores bare weights."""
     store_bare_weights(monkeypatch)
     with duckdb.connect(shutil.copy(trained, tmp_path / "shop.duckdb")) as con:
         yield con

@@ -33,7 +33,7 @@ def shop_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def text_length(texts: pa.Array) -> pa.Array:
-    """Stands for the function that tells the id of a text. Sealed queries call registered functions, not macros."""
+    """Replaces the function that returns the id of a text; sealed queries call registered functions, not macros."""
     return pc.fill_null(pc.utf8_length(texts), 0)
 
 

@@ -1,4 +1,4 @@
-"""Inferring schemas: known data sets without their constraints, and small schemas made to mislead."""
+"""Inferring schemas: known data sets without their constraints, and small schemas with misleading columns."""
 
 from __future__ import annotations
 
