@@ -99,7 +99,7 @@ def _baseline(con: duckdb.DuckDBPyConnection, model: str, split: Split, limits: 
 @click.option("--as-of", "as_of", callback=_timestamp, metavar="TIME", help="Default: the latest event in FILE.")
 @click.option("--output", metavar="OUT", help="A .parquet or .csv file, or the name of a table in FILE.")
 @click.option("--into", metavar="TABLE", help="A table in FILE, filled in chunks by a job that can be stopped.")
-@click.option("--overwrite", is_flag=True, help="Replace OUT or the scores in TABLE, if relsql wrote them.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file, or a table that relsql score wrote.")
 @click.option("--changed-only", is_flag=True, help="With --into: score only entities whose data changed.")
 @click.option(
     "--chunk-rows",

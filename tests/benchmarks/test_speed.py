@@ -41,7 +41,7 @@ def test_databases_have_the_rows_of_their_size_and_are_the_same_again(tmp_path: 
     # A tenth of so few orders is the hot shop's.
     [(hot, others)] = rows(tmp_path / "one", "SELECT count(*) FILTER (shop_id = 1), max(shop_id) FROM orders")
     assert 700 < int(str(hot)) < 900 and others == 8
-    # The orders come in the order of time, and a customer's are apart.
+    # The orders are in order of time, and a customer's are scattered.
     late = "SELECT ordered < lag(ordered) OVER (ORDER BY order_id) AS late FROM orders"
     assert rows(tmp_path / "one", f"SELECT count(*) FROM ({late}) WHERE late") == [(0,)]
     with duckdb.connect(str(tmp_path / "one"), read_only=True) as con:

@@ -60,7 +60,7 @@ class Routes:
     def read(self, moments: list[datetime.datetime]) -> dict[str, Gathered]:
         """The rows that each route gathers, for all visible entities at each moment.
 
-        Around the queries of the routes nothing is called: the database may have macros of any name.
+        The SQL around the queries of the routes calls no functions, because the database may have macros of any name.
         """
         times = ", ".join(f"({literal(moment)})" for moment in moments)
         found = {}

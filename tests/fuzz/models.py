@@ -57,7 +57,7 @@ def _scores(con: duckdb.DuckDBPyConnection, query: str) -> Scores:
 
 
 def _close(how: str, found: Scores, expected: Scores, size: float, tolerance: float = TOLERANCE) -> None:
-    """Raise AssertionError if scores differ by more than `tolerance`, which is relative to the largest value."""
+    """Raise AssertionError if scores differ by more than `tolerance`; for regression it is relative to the largest."""
     for entity in {**found, **expected}:
         a, b = found.get(entity), expected.get(entity)
         same = a == b or (a is not None and b is not None and abs(a - b) <= tolerance * size)
