@@ -136,7 +136,7 @@ def read_truth(path: Path, labels: pa.Table) -> dict[str, FloatArray]:
         table = con.sql(query).to_arrow_table()
     found = {name: np.asarray(table[name], dtype=np.float64) for name in table.column_names}
     if any(np.isnan(values).any() for values in found.values()):
-        raise DatabaseError(f"the truth beside '{path}' lacks label rows", fix=f"delete '{path}' and create it anew")
+        raise DatabaseError(f"the truth beside '{path}' lacks label rows", fix=f"delete '{path}' and create it again")
     return found
 
 

@@ -104,7 +104,7 @@ def parse(text: str) -> Statement:
 def run_statement(
     con: duckdb.DuckDBPyConnection, statement: Statement, form: Format, functions: tuple[str, ...] = ()
 ) -> None:
-    """Run a statement and write its rows to stdout; a note that there are none goes to stderr.
+    """Run a statement and write its rows to stdout; if there are none to show, a short note goes to stderr.
 
     Raises:
         ModelError: the statement calls a scoring function that does not exist.
