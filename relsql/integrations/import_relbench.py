@@ -248,8 +248,9 @@ class _Import:
             link = Link(name, (column,), parent, (self.keys[parent],))
             mine, theirs = (self.sources[t].column(c).type for t, c in ((name, column), (parent, self.keys[parent])))
             if type_family(mine) != type_family(theirs):
-                key = self.keys[parent]
-                self.problems.append(f"{text} is not a link: '{column}' is {mine}, but '{key}' is {theirs}")
+                self.problems.append(
+                    f"{text} is not a link: '{column}' is {mine}, but '{self.keys[parent]}' is {theirs}"
+                )
             else:
                 yield link
 
