@@ -1,11 +1,11 @@
-"""What carries the default: one change at a time, measured before the test timestamp.
+"""Ablations of the default model: one change at a time, measured on labels before the test timestamp.
 
     python -m benchmarks.ablation --dataset rel-f1 --task driver-dnf [--regime seed-time] [--cuts 2] [--seeds 2]
 
-Seed-time: the labels before the test timestamp are cut in time; each cut trains on the labels whose windows have closed
-before it and measures on those up to the next cut. Frozen: trains on the training labels, measures on validation.
-Every change keeps rows, encoder and hyper-parameters of the default and blanks an input, drops paths or changes one
-step of training. Prints a Markdown table.
+Seed-time: the labels before the test timestamp are split at several cuts in time; each fold trains on the labels whose
+windows end before the cut and measures on those up to the next cut. Frozen: trains on the training labels, measures on
+validation. Every change keeps the default's rows, encoder and hyper-parameters, and blanks an input, drops paths or
+changes one step of training. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from relsql.gather.node_inputs import NumberInput
 from relsql.nn.row_encoder import embed_texts
 from relsql.tasks.splits import horizon_days
 from relsql.training.data import gather_labels, training_labels
-from relsql.training.fit_encoder import train_encoder, with_no_text
+from relsql.training.fit_encoder import prepend_zero_row, train_encoder
 from relsql.training.fit_network import fit_config, new_modules
 from relsql.training.loop import Batches, fit
 from relsql.training.options import TrainOptions
@@ -37,7 +37,7 @@ from relsql.training.runs import Run
 from relsql.typing import FloatArray, IntArray
 
 MEASURED_SHARE = 0.25
-"""The part of the labels, the latest, that the cuts measure on."""
+"""Fraction of the labels, the latest ones, that the cuts measure on."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class Prepared:
     """Everything that a training run needs, gathered once.
 
     Attributes:
-        regime: what the rows may know.
+        regime: which data the rows may contain.
         plan: what the model reads.
         folds: training and measured seeds.
-        fresh_folds: the same without delayed data; those of `folds` at seed time.
+        fresh_folds: the same without delayed data; equal to `folds` in the seed-time regime.
         embeddings: float32 [texts + 1, width].
-        text_widths: of the parts of an embedding.
+        text_widths: widths of the parts of an embedding.
     """
 
     regime: Regime
@@ -69,10 +69,10 @@ class Change:
     """One change of the default.
 
     Attributes:
-        blank: takes an input out of the rows.
-        kinds: of the paths that are read; None: all.
+        blank: removes an input from the rows.
+        kinds: kinds of the paths that are read; None: all.
         half_life: see `relsql.training.loop.FitConfig`.
-        fresh: trains on fresh data alone.
+        fresh: train only on fresh data.
     """
 
     blank: Blank = field(default=lambda block, layout: block)
@@ -97,7 +97,7 @@ def _blanked(wanted: Callable[[NumberInput], bool]) -> Blank:
 
 
 def _without_lookups(block: Block, layout: BlockLayout) -> Block:
-    """Rows point at nothing."""
+    """Remove the rows that the gathered rows reference."""
     numbers, start = block.numbers.copy(), layout.segments[0].numbers_width
     for segment in layout.segments[1:]:
         numbers[:, start] = 0
@@ -119,10 +119,10 @@ CHANGES: dict[str, Change] = {
     "delayed data": Change(fresh=True),
     "data age": Change(_blanked(lambda number: number == DATA_AGE)),
 }
-"""What is left out, by its name in the table."""
+"""The changes, by their names in the table."""
 
 FROZEN_ONLY = ("delayed data", "data age")
-"""What the seed-time regime has not."""
+"""Changes that do not exist in the seed-time regime."""
 
 
 def prepare(problem: Problem, cuts: int) -> Prepared:
@@ -145,20 +145,20 @@ def prepare(problem: Problem, cuts: int) -> Prepared:
         fresh_folds = [(seeds["fresh"], seeds["val"])]
     else:
         folds = fresh_folds = list(time_folds(seeds["train"].joined(seeds["val"], plan.layouts), plan, cuts, horizon))
-    return Prepared(problem.regime, plan, folds, fresh_folds, with_no_text(found), encoder.module.widths)
+    return Prepared(problem.regime, plan, folds, fresh_folds, prepend_zero_row(found), encoder.module.widths)
 
 
 def time_folds(seeds: SeedSet, plan: Plan, cuts: int, horizon: float) -> Iterator[tuple[SeedSet, SeedSet]]:
-    """Training and measured seeds of each cut; the measured ones are disjoint, together the latest quarter.
+    """Training and measured seeds of each cut; the measured ones are disjoint and together make up the latest quarter.
 
     Args:
-        seeds: in any order.
-        plan: of the seeds.
+        seeds: labelled seeds in any order.
+        plan: the plan that they were gathered with.
         cuts: number of cuts.
         horizon: days between a label's as_of and the end of its window.
 
     Raises:
-        TrainingError: some cut has no labels on one side.
+        TrainingError: a cut has no labels on one side.
     """
     days = np.sort(seeds.as_of_days)
     first = int(len(days) * (1 - MEASURED_SHARE))
@@ -203,12 +203,12 @@ def measure(prepared: Prepared, change: Change, seeds: int) -> list[float]:
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.option("--dataset", required=True, help="Data set.")
 @click.option("--task", required=True, help="Task of the data set.")
-@click.option("--regime", default="seed-time", type=click.Choice(REGIMES), help="What the rows may know.")
+@click.option("--regime", default="seed-time", type=click.Choice(REGIMES), help="Which data the rows may contain.")
 @click.option("--cuts", default=2, type=click.IntRange(min=1), help="Cuts in time; the frozen regime has none.")
 @click.option("--seeds", default=2, type=click.IntRange(min=1), help="Seeds 0, 1, ... of each cut.")
 @click.option("--cache", default=DEFAULT_CACHE, type=click.Path(path_type=Path), help="Folder of imported data sets.")
 def main(dataset: str, task: str, regime: Regime, cuts: int, seeds: int, cache: Path) -> None:
-    """Print what the validation metric becomes when one thing is left out of the default."""
+    """Print the validation metric of the default with one thing left out at a time."""
     try:
         prepared = prepare(load_problem(dataset, task, regime, cache), cuts)
         click.echo(f"| {dataset} {task}, {regime}: default without | metric | change |\n| --- | --- | --- |")

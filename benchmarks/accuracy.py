@@ -1,6 +1,6 @@
 """Measure all rows of the accuracy table, each on the same splits: `python -m benchmarks.accuracy`.
 
-Every run is stored when it is done; the same command goes on where it was interrupted. `python -m benchmarks.report`
+Every run is stored when it is done; after an interruption the same command continues. `python -m benchmarks.report`
 turns the results into tables.
 """
 
@@ -23,10 +23,8 @@ from relsql.errors import RelsqlError, TaskError, nearest
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.option("--dataset", "datasets", multiple=True, help="Data set; repeatable. Default: all.")
 @click.option("--task", "tasks", multiple=True, help="Task; repeatable. Default: all of the data sets.")
-@click.option(
-    "--regime", "regimes", multiple=True, type=click.Choice(REGIMES), help="Default: both, where they differ."
-)
-@click.option("--rows", multiple=True, help=f"{', '.join(ROWS)}; with commas between. Default: all.")
+@click.option("--regime", "regimes", multiple=True, type=click.Choice(REGIMES), help="Default: both if they differ.")
+@click.option("--rows", multiple=True, help=f"{', '.join(ROWS)}; separated by commas. Default: all.")
 @click.option("--seeds", default=5, type=click.IntRange(min=1), help="Seeds 0, 1, ... of each row.")
 @click.option("--out", default=DEFAULT_CACHE / "accuracy.json", type=click.Path(path_type=Path), help="Results file.")
 @click.option("--cache", default=DEFAULT_CACHE, type=click.Path(path_type=Path), help="Folder of imported data sets.")
@@ -43,8 +41,8 @@ def main(
 ) -> None:
     """Run rows of the accuracy table and store their results.
 
-    A row with a text encoder takes a pre-trained one (a path or hub name) after its name: paper-bart-frozen@PATH. The
-    exit code is 1 when a row failed.
+    The name of a row with a text encoder may be followed by a pre-trained encoder (a path or hub name):
+    paper-bart-frozen@PATH. The exit code is 1 if a row failed.
     """
     names = _row_names(rows)
     failed = 0
@@ -71,7 +69,7 @@ def _chosen_tasks(datasets: tuple[str, ...], tasks: tuple[str, ...], cache: Path
     """The (data set, task) pairs asked for.
 
     Raises:
-        TaskError: a task is in none of the data sets.
+        TaskError: none of the data sets has the task.
     """
     known = [(dataset, task) for dataset in datasets or list_datasets() for task in list_tasks(dataset, cache)]
     for task in tasks:

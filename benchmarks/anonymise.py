@@ -1,12 +1,12 @@
-"""Copy a database with random strings in place of its texts, so that nothing a model may have read elsewhere helps it.
+"""Copy a database with its texts replaced by random strings, so that a model cannot use knowledge from elsewhere.
 
     python -m benchmarks.anonymise IN.duckdb OUT.duckdb [--seed 0]
 
-Replaced are the values of all VARCHAR and VARCHAR[] columns: names, references, addresses, free text. Equal values of a
-column become equal strings, and so do the values of key columns that are linked, so that every join gives the same
-rows. Kept are
+The values of all VARCHAR and VARCHAR[] columns are replaced: names, references, addresses, free text. Equal values of a
+column become equal strings, and so do equal values of linked key columns, so that every join gives the same rows. These
+are kept:
 
-    NULL, and in columns that are no keys every value without a letter: a number, date or time written as text;
+    NULL, and in columns that are not keys every value without a letter: a number, date or time written as text;
     values that a task's label query names in a string literal, also as a LIKE pattern, so that labels stay the same;
     table and column names, keys, links, time columns, tasks, and the order of rows.
 
@@ -38,7 +38,7 @@ from relsql.tasks.splits import SPLITS
 from relsql.tasks.task import read_tasks
 
 COPIED = ("schema_tables", "schema_links", "tasks")
-"""Tables of schema `relsql` that say what the data mean; the others belong to trained models."""
+"""Tables of schema `relsql` that describe the data; the others belong to trained models."""
 
 _QUOTED = re.compile(r"""--[^\n]*|"(?:[^"]|"")*"|'((?:[^']|'')*)'""")
 _SOURCE, _TARGET = "anonymise_source", "anonymise_target"
@@ -59,8 +59,8 @@ def anonymise(source: Path, target: Path, *, seed: int = 0, overwrite: bool = Fa
     """Write the copy; the same seed gives the same strings.
 
     Raises:
-        DatabaseError: `source` is no DuckDB file, `target` exists, a column holds texts within a STRUCT or the like, or
-            a task has other labels than before.
+        DatabaseError: `source` is not a DuckDB file, `target` exists, a column contains texts within a STRUCT or
+            another nested type, or the labels of a task have changed.
     """
     if target.exists() and not overwrite:
         raise DatabaseError(f"file '{target}' exists", expected="a new file", fix="add --overwrite")
@@ -102,7 +102,7 @@ def _copy(con: duckdb.DuckDBPyConnection, seed: int) -> list[Replaced]:
 
 
 def string_literals(sql: str) -> set[str]:
-    """The string literals of a query that hold a letter: values and LIKE patterns."""
+    """The string literals of a query that contain a letter: values and LIKE patterns."""
     found = (match[1].replace("''", "'") for match in _QUOTED.finditer(sql) if match[1] is not None)
     return {text for text in found if any(character.isalpha() for character in text)}
 
@@ -111,7 +111,7 @@ def _is_text(table: Table, column: Column) -> bool:
     """True for a textual column.
 
     Raises:
-        DatabaseError: it holds texts in a way that is not replaced here.
+        DatabaseError: it contains texts within a nested type, which are not replaced here.
     """
     if column.type in ("VARCHAR", "VARCHAR[]"):
         return True
@@ -136,7 +136,7 @@ def _key_groups(schema: Schema) -> dict[_ColumnName, _ColumnName]:
 
 
 def _parents_first(schema: Schema) -> list[Table]:
-    """Tables in an order in which foreign key constraints allow to fill them."""
+    """The tables, parents before children, so that they can be filled despite foreign key constraints."""
     parents: dict[str, set[str]] = {key: set() for key in schema.tables}
     for link in schema.links:
         if link.origin == "constraint" and link.child != link.parent:
@@ -169,7 +169,7 @@ def _count(con: duckdb.DuckDBPyConnection, table: Table, column: Column, cell: s
 
 
 def _check_labels(con: duckdb.DuckDBPyConnection) -> None:
-    """Compare the labels of all tasks by time, where the source has any."""
+    """Compare the labels of all tasks by time, unless the source has no labels."""
     before, after = (read_schema(con, catalog) for catalog in (_SOURCE, _TARGET))
     for name, task in read_tasks(con, _SOURCE).items():
         for split in SPLITS:
@@ -185,7 +185,7 @@ def _check_labels(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def _by_time(labels: pa.Table) -> list[tuple[object, object]]:
-    """(as_of, label) in order; which textual key has which label is another matter."""
+    """Sorted pairs (as_of, label); the keys are left out because textual keys were replaced."""
     return sorted(zip(labels["as_of"].to_pylist(), labels["label"].to_pylist(), strict=True))
 
 
@@ -194,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.anonymise", description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path, help="DuckDB file to read")
     parser.add_argument("target", type=Path, help="DuckDB file to write")
-    parser.add_argument("--seed", type=int, default=0, help="of the strings")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random strings")
     parser.add_argument("--overwrite", action="store_true", help="replace the target")
     options = parser.parse_args(arguments)
     for each in anonymise(options.source, options.target, seed=options.seed, overwrite=options.overwrite):

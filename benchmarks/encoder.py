@@ -5,11 +5,11 @@ The row encoder of a data set is trained and exported here; every row of the tab
     transformers loop    torch, all rows in the order of the tables, 64 at a time, padded to the longest
     exported             the same loop on onnxruntime
     + length buckets     texts of like length together, as `udfs.encoder` does
-    + identical once     each distinct text of the database once, telling them apart included: `relsql refresh`
-    int8                 the last, with weights and activations of 8 bits
+    + identical once     each distinct text of the database once, including the time to deduplicate: `relsql refresh`
+    int8                 the same with 8-bit weights and activations
 
-The first three run over a sample of the rows; the last two do the whole database. Ratios are taken within one run; run
-it on an idle machine.
+The first three use a sample of the rows, the last two the whole database. Ratios are taken within one run; run it on an
+idle machine.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from udfs.encoder import RowTextEncoder
 BATCH = 64
 TARGET = 5
 PARITY = 1e-4
-"""Largest difference between embeddings that counts as the same weights."""
+"""Largest difference between embeddings that are considered equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,9 @@ class Speed:
 
     Attributes:
         dataset, name: what was measured.
-        rows: rows whose embeddings were had in the end.
-        encoded: texts that went through the encoder for them.
-        seconds: median.
+        rows: rows that got an embedding.
+        encoded: texts that were encoded for them.
+        seconds: median wall time.
         ratio: rows per second, as a multiple of the first row's.
         difference: largest absolute difference of an embedding from torch's.
     """
@@ -93,7 +93,7 @@ def measure(
     """All rows of one data set.
 
     Raises:
-        AssertionError: an embedding in float32 is not torch's.
+        AssertionError: a float32 embedding differs from torch's.
     """
     torch.set_num_threads(threads)
     with trained(path, task, options) as (cursor, plan):
@@ -109,7 +109,7 @@ def measure(
 
 
 def sampled(query: str, rows: int) -> str:
-    """Some rows of a query, in its order."""
+    """A query for a sample of a query's rows, in the same order."""
     numbered = f"SELECT text, row_number() OVER () AS number FROM ({query})"
     return f"SELECT text FROM (FROM ({numbered}) ORDER BY hash(number) LIMIT {rows}) ORDER BY number"
 
@@ -205,7 +205,7 @@ def table(speeds: Sequence[Speed]) -> str:
 
 
 def targets(speeds: Sequence[Speed]) -> list[Target]:
-    """The goal that these figures speak to, for each data set."""
+    """The target for these figures, for each data set."""
     return [
         Target(f"{s.dataset}, rows/s, times the transformers loop", ">=", TARGET, s.ratio)
         for s in speeds

@@ -2,8 +2,8 @@
 
 Every row is a node, every table a node type, and every foreign key an edge type in each direction.
 
-Times are int64 microseconds since 1970, so that `time <= bound` is exact. Rows of tables without time column have
-`ALWAYS`; rows without time in a table with one have `NEVER`, as no seed of relsql sees them either.
+Times are int64 microseconds since 1970, so that `time <= bound` is exact. Rows of tables without a time column have the
+time `ALWAYS`. In a table with a time column, rows without a time have `NEVER`, because no seed of relsql sees them.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ ALWAYS = -NEVER
 
 @dataclass(frozen=True)
 class Graph:
-    """A database as seeds may see it.
+    """A database as a graph, with the rows that seeds may see.
 
     Attributes:
         data: by table `numbers` float32 [nodes, .] (NaN = missing), `days` float64 [nodes, .] (dates and times in days
             since 1970, NaN = missing), `categories` int64 [nodes, .] (0 = missing, rare or unseen), `text` (list of
-            row texts, empty for a table without), `time` int64 [nodes]; by edge type `edge_index` int64 [2, edges].
+            row texts, empty if the table has none), `time` int64 [nodes]; by edge type `edge_index` int64 [2, edges].
         keys: by table the values of its key columns, by node.
-        sampler: over the edges of `data`.
+        sampler: the neighbour sampler over the edges of `data`.
     """
 
     data: HeteroData
@@ -74,7 +74,7 @@ def load_graph(
         catalog: database that holds the tables.
         schema: its tables and links.
         inputs: what is read of each table.
-        entity_key: column of the entity table that labels name; it is kept beside the primary keys.
+        entity_key: column of the entity table that labels refer to; it is kept in addition to the primary keys.
     """
     data, keys = HeteroData(), {}
     for key in sorted(schema.tables):
@@ -167,7 +167,7 @@ def _stack(columns: Sequence[pa.ChunkedArray], rows: int) -> npt.NDArray[np.floa
 
 
 def match(con: duckdb.DuckDBPyConnection, left: pa.Table, right: pa.Table) -> tuple[IntArray, IntArray]:
-    """All pairs of equal rows, NULL equal to nothing: positions in `left` (rising) and in `right`, int64 [pairs]."""
+    """All pairs of equal rows: positions in `left` (ascending) and in `right`, int64 [pairs]. NULL equals nothing."""
     names = [f"c{i}" for i in range(left.num_columns)]
     with closing(con.cursor()) as cursor:
         for name, table in (("match_left", left), ("match_right", right)):
@@ -187,7 +187,7 @@ class Seeds:
         graph: the graph.
         table: the entity table.
         rows: node of each entity, int64 [n]; -1 for an entity that the seed cannot see.
-        bounds: time of the youngest node that a seed may see, int64 [n].
+        bounds: latest time of a node that a seed may see, int64 [n].
         as_of: int64 [n], microseconds since 1970.
         labels: float32 [n].
     """
@@ -224,9 +224,9 @@ def find_seeds(
         con: any connection.
         graph: the graph.
         table: the entity table.
-        entity_key: its column that `labels` hold values of.
+        entity_key: its column that `labels` refer to.
         labels: columns entity, as_of (timestamp[us]) and label.
-        until: the bound of all seeds; default: each seed's own as_of.
+        until: the bound of all seeds; default: the as_of of each seed.
     """
     as_of = labels["as_of"].cast(pa.timestamp("us")).cast(pa.int64()).to_numpy().astype(np.int64)
     bounds = as_of if until is None else np.full_like(as_of, microseconds(until))

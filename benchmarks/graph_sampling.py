@@ -1,7 +1,7 @@
 """A temporal neighbour sampler in numpy.
 
-It takes the place of PyG's NeighborLoader, which needs compiled pyg-lib, and follows its temporal sampling: each seed
-has a subgraph of its own, in which no node is younger than the seed allows.
+It replaces PyG's NeighborLoader, which needs compiled pyg-lib, and samples in the same way: each seed has a separate
+subgraph, in which no node is later than the seed's bound.
 """
 
 from __future__ import annotations
@@ -67,17 +67,17 @@ class TemporalSampler:
         fanouts: Sequence[int],
         random: np.random.Generator,
     ) -> Subgraphs:
-        """Draw the subgraph of each seed; a node that is met twice within one is the same node.
+        """Draw the subgraph of each seed; a node that is reached twice within a subgraph occurs once.
 
         Args:
             table: node type of the seeds.
             rows: int64 [n]: their rows, which must be visible themselves.
             bounds: int64 [n]: nodes with a later time are not drawn.
-            fanouts: by hop, at most so many neighbours of a node per edge type.
-            random: source of the choice.
+            fanouts: by hop, the maximum number of neighbours of a node per edge type.
+            random: random generator.
         """
         nothing = np.zeros(0, dtype=np.int64)
-        # A node is known by seed * (rows of its table) + row.
+        # A node is identified by seed * (rows of its table) + row.
         nodes = dict.fromkeys(self._sizes, nothing)
         nodes[table] = np.arange(len(rows)) * self._sizes[table] + rows
         sizes = {name: [len(nodes[name])] for name in nodes}
@@ -105,7 +105,7 @@ class TemporalSampler:
 
 
 def _number(known: IntArray, parts: list[IntArray]) -> tuple[IntArray, list[IntArray]]:
-    """Number nodes in the order in which they are first met.
+    """Number nodes in order of first occurrence.
 
     Returns:
         All nodes, `known` ones first, each once; and the numbers of the nodes of each part.
@@ -134,8 +134,8 @@ class _Neighbours:
         self._nodes = source[order]
         self._starts = np.searchsorted(target[order], np.arange(targets + 1))
         self._times, rank = np.unique(times[self._nodes], return_inverse=True)
-        # Target and rank of the time in one number that rises along the edges, so that one binary search finds how
-        # many neighbours of any target are visible.
+        # Target and rank of the time are combined into one number that ascends along the edges, so that a single
+        # binary search finds how many neighbours of a target are visible.
         self._positions = target[order] * (len(self._times) + 1) + rank
 
     def draw(

@@ -1,4 +1,4 @@
-"""Task training of a graph network: the epoch that is best on validation is kept."""
+"""Task training of a graph network; the epoch with the best validation error is kept."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class SeedModel(Protocol):
 
 @dataclass(frozen=True)
 class Target:
-    """How raw outputs, labels and scores hang together; fitted on training labels.
+    """Converts between raw outputs, labels and scores; fitted on training labels.
 
-    Binary classification: the output is a logit, the loss binary cross-entropy. Regression: the output is the label
-    minus its median in units of its mean absolute deviation, the loss L1, and scores stay between the 2nd and the
+    Binary classification: the output is a logit, the loss is binary cross-entropy. Regression: the output is the label
+    minus its median in units of its mean absolute deviation, the loss is L1, and scores are clipped to the 2nd and
     98th percentile, as in RelBench's example.
 
     Attributes:
-        is_classification: of the task.
-        center, scale, low, high: of regression labels.
+        is_classification: whether the task is a classification.
+        center, scale, low, high: median, mean absolute deviation and percentiles of regression labels.
         prior: the score of an entity that a seed cannot see: the share of positives, or the median.
     """
 
@@ -68,7 +68,7 @@ class Target:
         return np.asarray(found.numpy(), dtype=np.float64)
 
     def error(self, scores: Scores, labels: FloatArray) -> float:
-        """What model selection makes small: 1 - ROC-AUC, or the mean absolute error."""
+        """The error that model selection minimises: 1 - ROC-AUC, or the mean absolute error."""
         truth = labels.astype(np.float64)
         if self.is_classification:
             return 1 - classification_metrics(truth, scores)["roc_auc"]
@@ -77,13 +77,13 @@ class Target:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Of task training.
+    """Hyper-parameters of task training.
 
     Attributes:
         epochs: passes over the training seeds.
-        batch_size: seeds of one step.
-        learning_rate: of Adam.
-        max_steps: steps of one epoch; with more seeds than that an epoch is a random part of them.
+        batch_size: seeds per step.
+        learning_rate: learning rate of Adam.
+        max_steps: maximum number of steps per epoch; if there are more seeds, an epoch uses a random subset.
     """
 
     epochs: int
@@ -95,15 +95,15 @@ class Schedule:
 def fit_best_epoch(
     model: nn.Module, target: Target, train: Seeds, val: Seeds, schedule: Schedule, random: np.random.Generator
 ) -> list[float]:
-    """Train a `SeedModel` in place with Adam and leave it as it was after its best epoch on validation.
+    """Train a `SeedModel` in place with Adam and restore the weights of the epoch with the best validation error.
 
     Args:
-        model: only its parameters that require a gradient are trained.
-        target: fitted on the labels of `train`.
+        model: the model; only parameters that require a gradient are trained.
+        target: a target fitted on the labels of `train`.
         train: training seeds; those whose entity is not visible are left out.
         val: validation seeds.
-        schedule: see there.
-        random: source of the order and of the sampled neighbours.
+        schedule: hyper-parameters.
+        random: random generator for the order of seeds and the sampled neighbours.
 
     Returns:
         The validation error after each epoch.

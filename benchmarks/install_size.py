@@ -1,7 +1,7 @@
-"""Measure how large an installation that scores is: `python -m benchmarks.install_size`.
+"""Measure the size of an installation for scoring: `python -m benchmarks.install_size`.
 
-A fresh environment in a temporary folder gets `pip install .` without extras, in the versions of `constraints.txt`.
-What counts are the packages that scoring needs; pip and setuptools, which every environment has, do not.
+`pip install .` runs without extras in a fresh environment in a temporary folder, with the versions of
+`constraints.txt`. The packages that scoring needs count; pip and setuptools, which every environment has, do not.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ UNWANTED = ("torch", "transformers", "pandas", "tokenizers")
 def folder_sizes(site_packages: Path) -> dict[str, int]:
     """Bytes of every entry of a folder of packages, largest first; installers are left out.
 
-    Blocks count, as `du` counts them; a file with several names counts once.
+    Sizes are in disk blocks, as in `du`; a file with several hard links counts once.
     """
     seen: set[tuple[int, int]] = set()
     sizes = {}
@@ -44,7 +44,7 @@ def folder_sizes(site_packages: Path) -> dict[str, int]:
 
 
 def install(folder: Path) -> Path:
-    """Make an environment with this repository installed; returns its folder of packages."""
+    """Create an environment with this repository installed; returns its site-packages folder."""
     venv.create(folder, with_pip=True)
     python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]

@@ -1,7 +1,7 @@
-"""How scores are judged: RelBench's own metric, a bootstrap interval, calibration.
+"""Evaluate scores: RelBench's metric, a bootstrap interval, calibration.
 
-Binary classification is judged by ROC-AUC, regression by the mean absolute error, both through `evaluate` of RelBench's
-task object on RelBench's own label table, so that what is printed is what its leaderboard would say.
+The metric is ROC-AUC for binary classification and the mean absolute error for regression. Both are computed by
+`evaluate` of RelBench's task object on RelBench's label table, so that the results equal those of its leaderboard.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _DRAWS_AT_ONCE = 100
 
 
 class Judge:
-    """Measures scores of the val and test labels of one problem.
+    """Evaluates scores of the val and test labels of one problem.
 
     Raises:
-        TaskError: the problem's labels are not RelBench's.
+        TaskError: the problem's labels differ from RelBench's.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -46,7 +46,7 @@ class Judge:
         self._metrics = self._task.metrics if problem.task.is_classification else [mae, *self._task.metrics]
 
     def metrics(self, split: Split, scores: Floats) -> dict[str, float]:
-        """Measure one score per label of `split`, in the order of the problem's labels.
+        """Evaluate one score per label of `split`, in the order of the problem's labels.
 
         Returns:
             `roc_auc`, or `mae` and RelBench's `nmae` (the same, divided by the deviation of the train labels).
@@ -66,7 +66,7 @@ def mae(true: Floats, pred: Floats) -> float:
 
 
 def _positions(problem: Problem, split: Split, expected: Any) -> npt.NDArray[np.int64]:
-    """Where the label of each row of RelBench's table stands among the problem's labels."""
+    """Position among the problem's labels of each row of RelBench's label table."""
     task, ours = problem.task, problem.labels[split]
     keys = zip(ours["entity"].to_pylist(), ours["as_of"].to_pylist(), strict=True)
     index = {key: position for position, key in enumerate(keys)}
@@ -85,7 +85,7 @@ def _positions(problem: Problem, split: Split, expected: Any) -> npt.NDArray[np.
 
 
 def loss(problem: Problem, split: Split, scores: Floats) -> float:
-    """What choices on val make small: minus the ROC-AUC, or the mean absolute error."""
+    """The loss that choices on val minimise: minus the ROC-AUC, or the mean absolute error."""
     even = np.ones((1, len(scores)))
     if problem.task.is_classification:
         return -float(weighted_roc_auc(problem.targets(split), scores, even)[0])
@@ -94,7 +94,7 @@ def loss(problem: Problem, split: Split, scores: Floats) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A bootstrap interval, both ends included; `unit` says what was resampled: `timestamp` or `entity`."""
+    """A bootstrap interval, both ends included; `unit` is what was resampled: `timestamp` or `entity`."""
 
     low: float
     high: float
@@ -102,11 +102,11 @@ class Interval:
 
 
 def bootstrap_interval(problem: Problem, split: Split, scores: Floats) -> Interval:
-    """Interval of the metric, averaged over seeds, when the labels of a split are drawn anew.
+    """Bootstrap interval of the metric, averaged over seeds, under resampling of the labels of a split.
 
-    Labels of one timestamp share their world, so timestamps are resampled, with replacement. Where a split has fewer
-    than `MIN_CLUSTERS` of them that says nothing, and entities are resampled instead; the interval then leaves out
-    what moves all entities of a timestamp together, and is too narrow.
+    Labels of one timestamp are correlated, so timestamps are resampled, with replacement. If a split has fewer than
+    `MIN_CLUSTERS` timestamps, there are too few to resample, and entities are resampled instead; the interval then
+    ignores variation that all entities of a timestamp share, and is too narrow.
 
     Args:
         problem: the labels.
@@ -153,7 +153,7 @@ def clustered_bootstrap(
 ) -> tuple[float, float]:
     """Percentile interval of the seed-averaged metric over resampled clusters.
 
-    All seeds of a draw see the same clusters; the draws are the same in every call. Draws with one class only are
+    All seeds of a draw use the same clusters, and the draws are the same in every call. Draws with only one class are
     left out.
 
     Args:
@@ -178,7 +178,7 @@ def clustered_bootstrap(
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Labels whose scores are alike: how many, their mean score and the rate of positives among them."""
+    """Labels with similar scores: their number, mean score and rate of positives."""
 
     count: int
     mean_score: float
@@ -186,7 +186,7 @@ class Bin:
 
 
 def reliability(labels: Floats, scores: Floats, bins: int = BINS) -> tuple[Bin, ...]:
-    """Cut the scores into bins of equal mass, lowest first. Equal scores share a bin, so there may be fewer bins."""
+    """Divide the scores into bins of equal mass, lowest first. Equal scores share a bin, so there may be fewer bins."""
     edges = np.unique(np.quantile(scores, np.arange(1, bins) / bins))
     bin_of = np.searchsorted(edges, scores, side="left")
     chosen = [bin_of == each for each in np.unique(bin_of)]
@@ -201,11 +201,11 @@ def expected_calibration_error(table: tuple[Bin, ...]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class IntervalCheck:
-    """How the errors of a regression carry over from val to test.
+    """How well the errors of a regression on val describe those on test.
 
     Attributes:
-        level: wanted share of test labels inside the interval.
-        coverage: actual share inside, where the interval is the score plus the central quantiles of val's errors.
+        level: nominal share of test labels inside the interval.
+        coverage: actual share inside; the interval is the score plus the central quantiles of the errors on val.
         width: length of the interval, in the unit of the label.
         bias: mean of score - label on test.
     """

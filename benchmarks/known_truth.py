@@ -1,15 +1,15 @@
-"""Measure how much of the attainable gain over the entity's own columns relsql recovers where the truth is known.
+"""Measure how much of the attainable gain over the entity's own columns relsql recovers on data with a known truth.
 
     python -m benchmarks.known_truth [--databases league,clinics,tickets] [--seeds 1] [--out FILE.json]
 
-Every database is drawn anew, a model is trained with default options, and all ROC-AUCs are taken on the test split:
+Every database is generated, a model is trained with default options, and all ROC-AUCs are taken on the test split:
 
-    own columns   `relsql.evaluation.baseline`: a gradient boosting on the entity table alone
-    told: ...     linear model or gradient boosting, the best one on validation, with the planted features handed to
-                  it: what the number of labels allows a learner who is told where to look
+    own columns   `relsql.evaluation.baseline`: gradient boosting on the entity table alone
+    told: ...     linear model or gradient boosting, whichever is better on validation, on the planted features: what
+                  this number of labels allows if a learner knows the right features
     relsql        the trained model, through its SQL function
-    attainable    the best forecast from all rows up to as_of, by an observer who knows the law of the data
-    known state   the same with the hidden states at as_of known as well; out of reach
+    attainable    the best forecast from all rows up to as_of, given the process that generates the data
+    known state   the same if the hidden states at as_of are known as well, which no model can reach
 
     share recovered = (relsql - own columns) / (attainable - own columns)
 """
@@ -45,12 +45,12 @@ TARGET = 0.95
 MODEL = "known_truth"
 FloatArray = npt.NDArray[np.float64]
 Score = Callable[[duckdb.DuckDBPyConnection, str], FloatArray]
-"""Trains on the task of that name and returns one score per test label, in the order of the labels."""
+"""Trains on the task with the given name and returns one score per test label, in the order of the labels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """ROC-AUCs on the test split of one database; `model` and `seconds` are None where no model was trained."""
+    """ROC-AUCs on the test split of one database; `model` and `seconds` are None if no model was trained."""
 
     database: str
     seed: int
@@ -64,12 +64,12 @@ class Outcome:
     seconds: float | None = None
 
     def share(self, auc: float) -> float:
-        """Share of the attainable gain over the own columns."""
+        """Fraction of the attainable gain over the own columns."""
         return (auc - self.own_columns) / (self.attainable - self.own_columns)
 
 
 def measure(database: Generated, seed: int, folder: Path, score: Score | None = None) -> Outcome:
-    """Draw a database into `folder`, and measure the references and, if `score` is given, a model."""
+    """Generate a database in `folder`, and evaluate the references and, if `score` is given, a model."""
     path = folder / f"{database.name}-{seed}.duckdb"
     database.create(path, seed)
     with open_database(path) as con:
@@ -165,7 +165,7 @@ def _rows(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, list[float]]]:
 
 
 def _mean_share(outcomes: Sequence[Outcome], values: Sequence[float]) -> float:
-    """Mean gain by mean attainable gain: a seed whose attainable gain is small does not blow it up."""
+    """Mean gain divided by mean attainable gain, so that a seed with a small attainable gain does not dominate."""
     own = np.mean([outcome.own_columns for outcome in outcomes])
     attainable = np.mean([outcome.attainable for outcome in outcomes])
     return float((np.mean(values) - own) / (attainable - own))

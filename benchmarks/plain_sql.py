@@ -1,8 +1,9 @@
-"""Measure models in plain SQL, in DuckDB's own command line: `python -m benchmarks.plain_sql`.
+"""Measure models in plain SQL, in DuckDB's command line: `python -m benchmarks.plain_sql`.
 
-rel-f1, where its data are, and generated customers with 20 orders each; published by relsql, read by the `duckdb`
-binary beside this Python (package duckdb-cli), a process for each query. Its own timer counts, the median of several
-runs after a first one; scores are compared with onnxruntime's in the same files.
+The databases are rel-f1, if its data are available, and generated customers with 20 orders each. relsql publishes the
+models; the `duckdb` binary of this Python environment (package duckdb-cli) runs each query in a separate process. Times
+are the command line's, the median of several runs after a first one. Scores are compared with those of onnxruntime on
+the same files.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def largest_difference(file: Path, model: str, key: str, table: str) -> float:
 
 
 def published_copy(source: Path, target: Path, model: str) -> Path:
-    """A copy of a database for DuckDB 1.5 with its model published; it is made once."""
+    """A copy of a database for DuckDB 1.5 with its model published; an existing copy is reused."""
     if not target.exists():
         copy_database(source, target, STORAGE_VERSION)
         with closing(open_database(target)) as con:
@@ -69,7 +70,7 @@ def published_copy(source: Path, target: Path, model: str) -> Path:
 
 
 def customers_with_model(folder: Path, customers: int) -> Path:
-    """A generated database of some size with the model of the small one."""
+    """A generated database of the given size, with the model that was trained on a small one."""
     path = folder / f"plain-source-{customers}.duckdb"
     if not path.exists():
         trained = train_model(folder, Size(TRAINED_ON, "one-hop"))
@@ -114,7 +115,7 @@ def with_target(name: str, sign: str, wanted: float, measured: float) -> tuple[s
 @click.option("--repeats", default=5, type=click.IntRange(min=1), help="Runs of which the median counts.")
 @click.option("--cache", default=DEFAULT_CACHE, type=click.Path(path_type=Path), help="Folder of the databases.")
 def main(customers: int, repeats: int, cache: Path) -> None:
-    """Time plain SQL in DuckDB's own command line, and print targets."""
+    """Time plain SQL in DuckDB's command line, and compare with the targets."""
     targets = []
     for name, measured, target in measure(cache_folder(cache) / "speed", customers, repeats):
         print(f"{name}: {measured:.4g}", file=sys.stderr)

@@ -1,9 +1,9 @@
-"""What a row of the accuracy benchmark is asked: a task of a RelBench data set, in one of two regimes.
+"""The problems of the accuracy benchmark: a task of a RelBench data set in one of two regimes.
 
-Regimes say how much of the database a seed (entity, as_of) may see:
+The regime determines how much of the database a seed (entity, as_of) may see:
 
     seed-time   all rows with time <= as_of: a live database
-    frozen      rows with time <= the split's first timestamp, however far as_of runs on: RelBench's `get_db()`
+    frozen      rows with time <= the split's first timestamp, even if as_of is much later: RelBench's `get_db()`
 
 A data set is imported once into a cache folder, as a DuckDB file with keys, links, time columns and tasks.
 """
@@ -47,7 +47,7 @@ class Problem:
 
     Attributes:
         dataset: folder name below the data folder.
-        task: the task, both split timestamps set.
+        task: the task, with both split timestamps set.
         regime: `seed-time` or `frozen`.
         path: DuckDB file with the whole imported database.
         schema: its schema, without the columns that the task removes.
@@ -64,7 +64,7 @@ class Problem:
 
     @property
     def regimes_coincide(self) -> bool:
-        """True if no label of val or test lies after its split's first timestamp, so that both regimes are one."""
+        """True if no val or test label is after its split's first timestamp, so that both regimes are the same."""
         return all(self.labels[split]["as_of"][-1].as_py() <= self._first_timestamp(split) for split in SPLITS[1:])
 
     def targets(self, split: Split) -> npt.NDArray[np.float64]:
@@ -73,10 +73,10 @@ class Problem:
 
     @contextmanager
     def open(self, split: Split) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
-        """Open the database as seeds of `split` may see it.
+        """Open the database with the rows that seeds of `split` may see.
 
-        Readers keep to rows with time <= as_of themselves. The connection can be written to in its temporary schema
-        only; nothing after the cut can be reached from it.
+        Readers have to restrict themselves to rows with time <= as_of. The connection is writable only in its temporary
+        schema, and rows after the cut cannot be reached from it.
 
         Yields:
             The connection and the catalog with the tables. Seed-time, and train in both regimes: the whole database.
@@ -106,7 +106,7 @@ def data_folder() -> Path:
     """The folder with the RelBench 3 data sets: `$RELSQL_DATA`, or `shared/data` beside the repository.
 
     Raises:
-        DatabaseError: there is none.
+        DatabaseError: the folder does not exist.
     """
     path = Path(os.environ.get("RELSQL_DATA") or Path(__file__).parents[2] / "shared" / "data")
     if not path.is_dir():
@@ -120,7 +120,7 @@ def dataset_folder(dataset: str) -> Path:
     """The folder of one data set.
 
     Raises:
-        DatabaseError: there is none.
+        DatabaseError: the folder does not exist.
     """
     folder = data_folder() / dataset
     if not (folder / "manifest.yaml").is_file():
@@ -140,7 +140,7 @@ def list_tasks(dataset: str, cache: Path = DEFAULT_CACHE) -> tuple[str, ...]:
 
 
 def load_problem(dataset: str, task: str, regime: Regime, cache: Path = DEFAULT_CACHE) -> Problem:
-    """Import the data set if need be, and compute the labels of all splits.
+    """Import the data set if necessary, and compute the labels of all splits.
 
     Raises:
         DatabaseError: there is no such data set. TaskError: there is no such task.
@@ -154,14 +154,14 @@ def load_problem(dataset: str, task: str, regime: Regime, cache: Path = DEFAULT_
 
 
 def cache_folder(path: Path) -> Path:
-    """Make a folder that keeps itself out of version control, wherever it is; returns it."""
+    """Create a folder that is ignored by version control, wherever it is; returns it."""
     path.mkdir(parents=True, exist_ok=True)
     (path / ".gitignore").write_text("*\n")
     return path
 
 
 def database_file(dataset: str, cache: Path = DEFAULT_CACHE) -> Path:
-    """The DuckDB file of a data set, imported when there is none or when the data set is newer."""
+    """The DuckDB file of a data set, which is imported if there is no file or the data set is newer."""
     folder, path = dataset_folder(dataset), Path(cache) / f"{dataset}.duckdb"
     newest = max(file.stat().st_mtime for file in folder.rglob("*") if file.is_file())
     if not path.exists() or path.stat().st_mtime < newest:

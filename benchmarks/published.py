@@ -1,7 +1,7 @@
-"""Published results that stand beside ours, quoted: none of them was run here.
+"""Published results that are quoted for comparison; none of them was run here.
 
-A score is what the source gives for RelBench's test split: ROC-AUC as a share of 1, or the mean absolute error. The
-regime is what the source states or its code does; None where neither is known.
+A score is the value in the source for RelBench's test split: ROC-AUC between 0 and 1, or the mean absolute error. The
+regime is the one that the source states or its code uses; None if neither is known.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Write the results of the accuracy benchmark as Markdown: `python -m benchmarks.report FILE.json`.
 
-The tables go between two marker comments of `docs/benchmarks.md`; what stands around them is left as it is.
+The tables are written between two marker comments in `docs/benchmarks.md`; the text around them is not changed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Results of the accuracy benchmark on disk: one JSON file, and beside it the scores of every run.
+"""Results of the accuracy benchmark on disk: a JSON file, and a folder with the scores of every run.
 
-A run is one row on one problem with one seed. It is stored as soon as it is done, so that an interrupted benchmark goes
-on where it stopped. Summaries over seeds are made anew from the stored scores after each run.
+A run is one row on one problem with one seed. It is stored as soon as it is done, so that an interrupted benchmark can
+be continued. Summaries over seeds are recomputed from the stored scores after each run.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Key = tuple[str, str, Regime, str]
 
 @dataclass(frozen=True)
 class Run:
-    """One row on one problem with one seed; `val` and `test` are metrics by name, the first is the one reported."""
+    """One row on one problem with one seed; `val` and `test` are metrics by name, the first one is reported."""
 
     dataset: str
     task: str
@@ -51,13 +51,13 @@ class Run:
 
     @property
     def key(self) -> Key:
-        """What the run is of, but for its seed."""
+        """The key of the run, without its seed."""
         return self.dataset, self.task, self.regime, self.row
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far the scores on test can be taken at their word.
+    """Calibration of the scores on test.
 
     Attributes:
         error: expected calibration error, mean over seeds; classification only.
@@ -90,7 +90,7 @@ class Summary:
 
     @property
     def key(self) -> Key:
-        """What the summary is of."""
+        """The key of the summary."""
         return self.dataset, self.task, self.regime, self.row
 
 
@@ -107,7 +107,7 @@ def read_results(path: Path) -> Results:
     """Read a results file.
 
     Raises:
-        DatabaseError: it does not exist or is no results file.
+        DatabaseError: it does not exist or is not a results file.
     """
     try:
         return msgspec.json.decode(path.read_bytes(), type=Results)
@@ -118,7 +118,7 @@ def read_results(path: Path) -> Results:
 
 
 class Store:
-    """A results file that is being written; the scores of `FILE.json` lie in the folder `FILE.scores`."""
+    """A results file that is being written; the scores of `FILE.json` are in the folder `FILE.scores`."""
 
     def __init__(self, path: Path, *, fresh: bool = False) -> None:
         self.path = path
@@ -139,7 +139,7 @@ class Store:
     def add(
         self, problem: Problem, judge: Judge, row: str, name: str, seed: int, seconds: float, scores: Scores
     ) -> Run:
-        """Judge and store one run, and renew the summary over its seeds.
+        """Evaluate and store one run, and update the summary over its seeds.
 
         Raises:
             ValueError: the scores are not one finite number per label.
@@ -186,7 +186,7 @@ class Store:
         return np.stack(parts)
 
     def _write(self) -> None:
-        """Write beside the file and rename, so that an interruption leaves the old or the new one."""
+        """Write a temporary file and rename it, so that an interruption leaves either the old or the new file."""
         temporary = self.path.with_name(f".{self.path.name}.writing")
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(self.results), indent=1))
         temporary.replace(self.path)

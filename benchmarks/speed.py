@@ -1,22 +1,22 @@
-"""Measure how fast scoring is, and how far it is from the joins it needs: `python -m benchmarks.speed`.
+"""Measure the speed of scoring, and compare it with the joins that it needs: `python -m benchmarks.speed`.
 
-Every figure is taken in a process of its own. Ratios are taken within one run; run it on an idle machine.
+Every figure is measured in a separate process. Ratios are taken within one run; run it on an idle machine.
 
-    gather             the gather query alone, all that the score function would be given
-    onnxruntime        the ONNX components alone, on tensors made before, on one thread
+    gather             the gather query alone, which computes all arguments of the score function
+    onnxruntime        the ONNX components alone, on prepared tensors, on one thread
     network            the score function alone, on rows gathered before, on one thread
-    batch              SELECT ... FROM predict_churn_batch(as_of := ...), one moment for all
+    batch              SELECT ... FROM predict_churn_batch(as_of := ...), one as_of for all
     score into         relsql score --into: all entities into a table, in chunks of 250,000
-    own as_of          SELECT predict_churn(id, as_of := ...), as_of by row; 250,000 customers in a statement
+    own as_of          SELECT predict_churn(id, as_of := ...), a different as_of per row; 250,000 customers a statement
     hundred, one       the same call for 100 entities, and for one
-    one by index       one entity where every foreign key has an index
-    attach             opening the model's file and attaching: cold the first time in a process, warm again
-    query in function  a Python function over ids that gathers their rows by a query of its own
+    one by index       one entity, with an index on every foreign key
+    attach             opening the model's file and attaching: cold is the first time in a process, warm the next ones
+    query in function  a Python function over ids that runs its own query to gather their rows
     torch loop         tables to pandas, a HeteroData, a loop over batches of 512 entities in torch, same weights, on
                        one torch thread
 
-On rel-f1, where its data are: all drivers, by the scalar function and as a batch; one driver; the gather query for
-every (driver, date of a race); attach.
+On rel-f1, if its data are available: all drivers, by the scalar function and as a batch; one driver; the gather query
+for every (driver, date of a race); attach.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ def measure(model: Path, folder: Path, size: Size, threads: Sequence[int], repea
 
 
 def train_model(folder: Path, size: Size, options: TrainOptions | None = None) -> Path:
-    """The file with the model of a variant, trained on a database of `size`; its torch weights lie beside it.
+    """The file with the model of a variant, trained on a database of `size`; its torch weights are in the same folder.
 
-    It is trained once.
+    An existing model is reused.
     """
-    # Here, so that the timed processes do without torch.
+    # Imported here, so that the timed processes do not load torch.
     from benchmarks.torch_loop import Modules, save_modules, weights_file
     from relsql.training.train import train
 
@@ -88,7 +88,7 @@ def measure_all(
 
 
 def has_formula1() -> bool:
-    """True if the data of rel-f1 are there."""
+    """True if the data of rel-f1 are available."""
     try:
         return DATASET in list_datasets()
     except DatabaseError:
@@ -127,11 +127,11 @@ def main(
 
 
 def numbers(text: str, option: str) -> list[int]:
-    """Numbers with commas between, rising."""
+    """Numbers separated by commas, in ascending order."""
     try:
         found = sorted({int(part) for part in text.split(",")})
     except ValueError as error:
-        raise click.BadParameter(f"'{text}' is no list of numbers", param_hint=option) from error
+        raise click.BadParameter(f"'{text}' is not a list of numbers", param_hint=option) from error
     if found[0] < 1:
         raise click.BadParameter(f"{found[0]} is not positive", param_hint=option)
     return found

@@ -1,10 +1,10 @@
-"""Databases for the speed benchmark: plain rows of any number, drawn by DuckDB itself, the same for the same size.
+"""Databases for the speed benchmark: any number of rows, generated in DuckDB, the same for the same size.
 
-one-hop     customers, each with 20 orders; the orders lie in the order of time, so that a customer's are scattered
-hub         the same orders also point at shops; one shop has 100,000 of them (a tenth, when there are fewer orders)
-ten-table   each customer's 20 rows lie in four tables of its children (orders, payments, visits, tickets) and one of
-            grandchildren (the items of orders); customers point at regions and so have siblings, tickets point at
-            agents, payments at methods, items at products
+one-hop     customers, each with 20 orders; orders are stored in order of time, so that a customer's are scattered
+hub         the same orders also reference shops; one shop has 100,000 of them (or a tenth, if there are few orders)
+ten-table   each customer's 20 rows are in four tables of children (orders, payments, visits, tickets) and one of
+            grandchildren (the items of orders); customers reference regions and so have siblings, tickets reference
+            agents, payments reference methods, items reference products
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ HUB_ROWS = 100
 """Customers of a region, and tickets of an agent."""
 
 LATEST = "TIMESTAMP '2024-01-01'"
-"""All rows lie before it."""
+"""All rows are before this time."""
 
 Tables = dict[str, tuple[str, str | None]]
 """Key and time column by table."""
@@ -105,7 +105,7 @@ class Size:
 
 
 def create(path: Path, size: Size) -> None:
-    """Write the database to `path`, under a temporary name until it is complete; a file that is there is kept."""
+    """Write the database to `path`, under a temporary name until it is complete; an existing file is kept."""
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -187,7 +187,7 @@ def _ten_tables(size: Size) -> list[str]:
 
 
 def _drawn(parent: str, count: int) -> str:
-    """A column that points at one of so many rows of a table, drawn for each row."""
+    """A foreign key column that references a random one of `count` parent rows."""
     return f"CAST(1 + hash(i, '{parent}') % {count} AS BIGINT) AS {parent}_id"
 
 
@@ -196,7 +196,7 @@ def _lookup(table: str, key: str, rows: int, column: str) -> str:
 
 
 def _events(table: str, key: str, time: str, rows: int, links: str, columns: str) -> str:
-    """Three years of rows in the order of time; whose they are is drawn."""
+    """Three years of rows in order of time, which belong to random parents."""
     return f"""CREATE TABLE {table} AS
         SELECT CAST(1 + i AS BIGINT) AS {key}, {links},
             TIMESTAMP '2021-01-01' + to_microseconds(CAST(i * (1094.0 * 86400e6 / {rows}) AS BIGINT)) AS {time},
@@ -205,7 +205,7 @@ def _events(table: str, key: str, time: str, rows: int, links: str, columns: str
 
 
 def _declare(con: duckdb.DuckDBPyConnection, size: Size) -> None:
-    """Store keys, times, links and the task: the tables themselves declare none, since keys make large inserts slow."""
+    """Store keys, times, links and the task; the tables have no constraints, because keys make large inserts slow."""
     catalog = current_catalog(con)
     tables, links = SCHEMAS[size.variant]
     with transaction(con):

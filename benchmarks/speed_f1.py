@@ -31,8 +31,8 @@ SEEDS = f'SELECT DISTINCT driverId AS {ENTITY}, CAST("date" AS TIMESTAMP) AS {AS
 
 
 def train_formula1(folder: Path, options: TrainOptions | None = None) -> Path:
-    """A copy of the imported data set with the model `dnf`; it is trained once."""
-    # Here, so that the timed processes do without torch.
+    """A copy of the imported data set with the model `dnf`; an existing copy is reused."""
+    # Imported here, so that the timed processes do not load torch.
     from relsql.training.train import train
 
     path = folder / f"model-{DATASET}.duckdb"
@@ -65,12 +65,12 @@ def measure_formula1(folder: Path, threads: Sequence[int], repeats: int) -> Iter
 
 
 def prepare_live(model: Path, data: Path, threads: int, query: str) -> Work:
-    """A query over the functions of a database with models of its own."""
+    """A query that calls the functions of the models in the same database."""
     return counting(_connect(data, threads), query)
 
 
 def prepare_seeds(model: Path, data: Path, threads: int, name: str, seeds: str) -> Work:
-    """The gather query of a model for given seeds, as training asks it, its result read to the last number."""
+    """The gather query of a model for given seeds, in the form that training uses; its whole result is read."""
     con = _connect(data, threads)
     catalog = current_catalog(con)
     card = active_card(con, catalog, name)

@@ -1,4 +1,4 @@
-"""What the speed benchmark found: tables, targets, a plot and a JSON file."""
+"""Report of the speed benchmark: tables, targets, a plot and a JSON file."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import msgspec
 from benchmarks.timing import Timing
 
 MANY = 100
-"""With more entities than these a rate says something."""
+"""A rate is shown only for more entities than this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One timing: of `row`, on a database of `variant` with so many `customers` (rel-f1: drivers)."""
+    """One timing: of `row`, on a database of `variant` with `customers` customers (rel-f1: drivers)."""
 
     variant: str
     customers: int
@@ -34,7 +34,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One figure beside what is wanted of it: at most, or at least, so much."""
+    """A measured figure and its target, which is an upper or a lower bound."""
 
     name: str
     sign: str
@@ -43,12 +43,12 @@ class Target:
 
     @property
     def met(self) -> bool:
-        """True if the figure is what is wanted."""
+        """True if the figure meets the target."""
         return self.measured <= self.wanted if self.sign == "<=" else self.measured >= self.wanted
 
 
 def table(results: Sequence[Measured]) -> str:
-    """A Markdown table; ratios are to the gather query's rate in the same database with as many threads."""
+    """A Markdown table; ratios are relative to the gather query on the same database with the same threads."""
     lines = [
         "| database | threads | row | cold s | warm s | entities/s | row / gather | peak GB |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -67,7 +67,7 @@ def table(results: Sequence[Measured]) -> str:
 
 
 def threads_table(results: Sequence[Measured]) -> str:
-    """A Markdown table of the rows that were measured with several numbers of threads; empty when none was."""
+    """A Markdown table of the rows that were measured with several numbers of threads; empty if there are none."""
     counts = sorted({m.threads for m in results})
     if len(counts) < 2:
         return ""
@@ -84,7 +84,7 @@ def threads_table(results: Sequence[Measured]) -> str:
 
 
 def targets(results: Sequence[Measured]) -> list[Target]:
-    """The goals that these results speak to, of the runs with most threads."""
+    """The targets for these results; of several runs, the ones with the most threads count."""
     most = max((m.threads for m in results), default=0)
     chosen = [m for m in results if m.threads == most]
     found: list[Target] = []
@@ -110,7 +110,7 @@ def _generated(database: str, timings: dict[str, Timing]) -> Iterable[Target]:
 
 
 def _growth(batches: list[Measured]) -> Iterable[Target]:
-    """The cost of one entity, the largest database against the smallest."""
+    """The cost per entity on the largest database, relative to the smallest."""
     if len(batches) > 1:
         few, many = (choose(batches, key=lambda m: m.customers) for choose in (min, max))
         growth = few.timing.entities_per_second / many.timing.entities_per_second
@@ -149,13 +149,13 @@ def write_json(path: Path, results: Sequence[Measured]) -> None:
 
 
 def write_formatted(path: Path, content: dict[str, object]) -> None:
-    """Write JSON that people can read."""
+    """Write indented JSON."""
     path.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
 
 
 def plot(path: Path, results: Sequence[Measured]) -> None:
     """Draw the cost of one entity against the size of the database, a panel per variant, as SVG."""
-    # Here, so that the timed processes do without it.
+    # Imported here, so that the timed processes do not load it.
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -173,6 +173,6 @@ def plot(path: Path, results: Sequence[Measured]) -> None:
         panel.set(title=variant, xscale="log", yscale="log", xlabel="customers")
     panels[0].set_ylabel(f"microseconds per customer, {most} thread{'s' * (most > 1)}")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
-    # Text stays text, and equal figures are equal files.
+    # Keep text as text, and make equal figures equal files.
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "relsql"}):
         figure.savefig(path, format="svg", metadata={"Date": None})

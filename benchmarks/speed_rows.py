@@ -1,6 +1,6 @@
-"""The rows of the speed benchmark on generated databases: what is timed, each in a process of its own.
+"""The rows of the speed benchmark on generated databases; each one is timed in a separate process.
 
-A row is a function of a module that gets ready (`prepare_...`) and returns the work to be timed.
+A row is a module-level function (`prepare_...`) that prepares the work and returns it as a function to be timed.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ from udfs.scorer import Scorer
 
 MODEL = "churn"
 CHUNK = 2_048
-"""Rows that DuckDB hands to a function at once."""
+"""Number of rows that DuckDB passes to a function at once."""
 
 LOOP_LIMIT = 100_000
-"""Customers of the largest database on which the slow rows are measured, and the most that `onnxruntime` is fed."""
+"""Number of customers up to which slow rows are measured, and the maximum number for the row `onnxruntime`."""
 
 TOLERANCE = 1e-5
 DATA = "speed_data"
 BY_QUERY = "predict_by_query"
 CALLS_PER_STATEMENT = 250_000
-"""A statement holds what it gathers for all its calls: a million over ten tables take more than 19 GB."""
+"""A statement keeps the gathered rows of all its calls in memory: a million calls over ten tables need over 19 GB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: `prepare(model, data, threads, *arguments)` gives the work, which is repeated `share` times as often."""
+    """One row: `prepare(model, data, threads, *arguments)` returns the work; `share` scales its number of repeats."""
 
     prepare: Callable[..., Work]
     arguments: tuple[Any, ...] = ()
@@ -95,7 +95,7 @@ def queries(size: Size) -> dict[str, tuple[str, float]]:
 
 
 def own_as_of_query() -> str:
-    """A call for each customer, with an as_of by row."""
+    """A call for each customer, with a different as_of per row."""
     own_as_of = f"as_of := {LATEST} - to_days(CAST(customer_id % 365 AS INTEGER))"
     return f"SELECT count(predict_{MODEL}(customer_id, {own_as_of})) FROM {DATA}.customers"
 
@@ -112,7 +112,7 @@ def connect(model: Path, data: Path, threads: int) -> duckdb.DuckDBPyConnection:
 
 
 def counting(con: duckdb.DuckDBPyConnection, query: str) -> Work:
-    """Runs a query of one number, how many entities it scored."""
+    """The work of running a query that returns the number of scored entities."""
 
     def work() -> int:
         return int(con.execute(query).fetchall()[0][0])
@@ -134,7 +134,7 @@ def prepare_ranges(model: Path, data: Path, threads: int, query: str, customers:
 
 
 def prepare_indexed(model: Path, data: Path, threads: int, query: str) -> Work:
-    """A query over `predict_churn` on a copy of the data where every foreign key has an index."""
+    """A query over `predict_churn` on a copy of the data with an index on every foreign key."""
     path = _temporary_copy(data)
     with closing(open_database(path)) as con:
         con.execute("SET enable_progress_bar = false")
@@ -145,7 +145,7 @@ def prepare_indexed(model: Path, data: Path, threads: int, query: str) -> Work:
 
 
 def _temporary_copy(data: Path) -> Path:
-    """A copy that is there until the process ends."""
+    """A copy that is deleted when the process ends."""
     folder = tempfile.TemporaryDirectory()
     atexit.register(folder.cleanup)
     return Path(shutil.copy(data, folder.name))
@@ -166,7 +166,7 @@ def prepare_job(model: Path, data: Path, threads: int) -> Work:
 
 
 def prepare_gather(model: Path, data: Path, threads: int) -> Work:
-    """The gather query, its result read to the last number."""
+    """The gather query; its whole result is read."""
     con = connect(model, data, threads)
     return counting(con, rows_read(_gather_sql(con, messages=False)))
 
@@ -185,12 +185,12 @@ def prepare_network(model: Path, data: Path, threads: int) -> Work:
 
 
 def prepare_onnxruntime(model: Path, data: Path, threads: int) -> Work:
-    """The floor: onnxruntime alone, on tensors that the score function made before."""
+    """The lower bound: onnxruntime alone, on tensors that the score function prepared before."""
     con = connect(model, data, threads)
     catalog = current_catalog(con)
     card = active_card(con, catalog, MODEL)
     scorer = RecordingScorer(card, read_artifacts(con, catalog, card))
-    # The gathered text ids are those of the scorer that the text function calls.
+    # The gathered text ids refer to the text table of the scorer that the text function calls.
     known = load_scorer(con, catalog, card).texts
     gathered = con.sql(_gather_sql(con, LOOP_LIMIT)).to_arrow_table()
     scorer.texts.add(known.texts, known.embeddings(np.arange(1, len(known) + 1)))
@@ -206,12 +206,12 @@ def prepare_onnxruntime(model: Path, data: Path, threads: int) -> Work:
 
 
 class RecordingScorer(Scorer):
-    """A scorer that notes what it feeds to its components in `calls`."""
+    """A scorer that records the inputs of its components in `calls`."""
 
     def __init__(self, card: ModelCard, artifacts: Mapping[str, bytes]) -> None:
         self.calls: list[tuple[Component, Feed]] = []
         super().__init__(card, artifacts)
-        # Making ready calls components too.
+        # The constructor calls components too.
         self.calls.clear()
 
     def _component(self, name: str) -> Component:
@@ -231,7 +231,7 @@ class _RecordingComponent(Component):
 
 
 def prepare_attach(model: Path, data: Path, threads: int) -> Work:
-    """Opening the file of the model and attaching: with all that is loaded at first, and again."""
+    """Opening the model's file and attaching: the first time, including everything that is loaded, and again."""
 
     def work() -> int:
         connect_and_attach(model, read_only=True).close()
@@ -241,7 +241,7 @@ def prepare_attach(model: Path, data: Path, threads: int) -> Work:
 
 
 def prepare_query_in_function(model: Path, data: Path, threads: int) -> Work:
-    """A Python function over ids that gathers their rows by a query of its own, and scores them as the macros do."""
+    """A Python function over ids that runs its own query to gather their rows, and scores them as the macros do."""
     con = connect(model, data, threads)
     create_query_function(con)
     sample = f"SELECT customer_id, {BY_QUERY}(customer_id) AS score FROM {DATA}.customers WHERE customer_id <= 1_000"
@@ -253,7 +253,7 @@ def prepare_query_in_function(model: Path, data: Path, threads: int) -> Work:
 def create_query_function(con: duckdb.DuckDBPyConnection) -> None:
     """Register `predict_by_query(id)` on a connection of `connect`: the score as of `LATEST`.
 
-    It needs DuckDB 2.0: earlier versions hang when a function queries.
+    It needs DuckDB 2.0: earlier versions hang if a function runs a query.
     """
     catalog = current_catalog(con)
     card = active_card(con, catalog, MODEL)
@@ -264,7 +264,7 @@ def create_query_function(con: duckdb.DuckDBPyConnection) -> None:
     lock = threading.Lock()
 
     def score(ids: pa.Array) -> pa.Array:
-        # The calling connection is busy with the query that calls; so is every cursor that another thread uses.
+        # The calling connection is busy with the calling query, and a cursor must not be shared by threads.
         with lock:
             cursor = con.cursor()
         with closing(cursor):
@@ -275,14 +275,14 @@ def create_query_function(con: duckdb.DuckDBPyConnection) -> None:
         scores = scorer.score(gathered["seed_rows"]).field("score")
         return scores.take(pa.compute.index_in(ids, value_set=gathered["id"].combine_chunks()))
 
-    # The function, which is kept for the life of the process, keeps the connection.
+    # The registered function lives as long as the process and keeps the connection open.
     atexit.register(con.close)
     create_arrow_function(con, BY_QUERY, score, ["BIGINT"], "DOUBLE")
 
 
 def prepare_torch_loop(model: Path, data: Path, threads: int) -> Work:
-    """What people do today: tables to pandas, a HeteroData, a loop over batches of entities in torch."""
-    # Here, so that the other rows' processes do without torch.
+    """The usual way without relsql: tables to pandas, a HeteroData, a loop over batches of entities in torch."""
+    # Imported here, so that the processes of the other rows do not load torch.
     from benchmarks.torch_loop import prepare
 
     return prepare(model, data, threads)
@@ -304,7 +304,7 @@ def check_scores(con: duckdb.DuckDBPyConnection, ids: npt.NDArray[Any], scores: 
 
 
 def _gather_sql(con: duckdb.DuckDBPyConnection, limit: int | None = None, *, messages: bool = True) -> str:
-    """What the score function is given for every customer; without `messages` hubs have their rows instead."""
+    """A query for the score function's argument for every customer; without `messages` hubs have rows instead."""
     seed = f"SELECT customer_id AS {ENTITY}, {LATEST} AS {AS_OF} FROM {DATA}.customers"
     seed += f" WHERE customer_id <= {limit}" if limit else ""
     return gather_sql(active_card(con, current_catalog(con), MODEL), DATA, seed, messages=messages)
@@ -318,7 +318,7 @@ def gather_sql(card: ModelCard, catalog: str, seed: str, *, messages: bool, many
 
 
 def rows_read(gather: str) -> str:
-    """A query for the number of seeds that reads all that is gathered for them."""
+    """A query for the number of seeds that reads everything gathered for them."""
     return f"SELECT count(hash(seed_rows)) FROM ({gather})"
 
 

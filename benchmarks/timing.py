@@ -1,4 +1,4 @@
-"""Time one piece of work in a process of its own, with the memory it takes."""
+"""Measure the time and memory of one piece of work in a separate process."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Timing:
     """How long a piece of work takes.
 
     Attributes:
-        cold_seconds: the first time in its process, what it needs to get ready included.
-        warm_seconds: median of the times after that.
+        cold_seconds: the first run in its process, including preparation.
+        warm_seconds: median of the later runs.
         entities: number of entities that are scored each time.
         peak_bytes: largest resident memory of the process.
     """
@@ -37,7 +37,7 @@ class Timing:
 
 
 ENOUGH_SECONDS = 60.0
-"""After so long, work is not repeated once more."""
+"""Work is not repeated any more after this time."""
 
 Result = TypeVar("Result")
 
@@ -46,22 +46,22 @@ Work = Callable[[], int]
 
 
 def timed(prepare: Callable[..., Work], *arguments: object, repeats: int) -> Timing:
-    """Run `prepare(*arguments)`, and what it returns 1 + `repeats` times, in a new process; slow work less often.
+    """Run `prepare(*arguments)` in a new process, and then the returned work 1 + `repeats` times; slow work less often.
 
-    Both have to be picklable: functions of a module and plain values.
+    `prepare` and `arguments` have to be picklable: module-level functions and plain values.
     """
     return in_new_process(measured, prepare, arguments, repeats)
 
 
 def in_new_process(function: Callable[..., Result], *arguments: object) -> Result:
-    """Call a function of a module with plain values in a new process that shares nothing with this one."""
+    """Call a module-level function with plain values in a new process that shares no state with this one."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(function, *arguments).result()
 
 
 def measured(prepare: Callable[..., Work], arguments: tuple[object, ...], repeats: int) -> Timing:
-    """`timed` in this process. Work is repeated until that took `ENOUGH_SECONDS`, `repeats` times at most."""
+    """`timed` in this process. The work is repeated at most `repeats` times, and until `ENOUGH_SECONDS` have passed."""
     start = time.perf_counter()
     work = prepare(*arguments)
     entities = work()
@@ -75,7 +75,7 @@ def measured(prepare: Callable[..., Work], arguments: tuple[object, ...], repeat
 
 
 def reset_peak() -> bool:
-    """Make `peak_bytes` count from now on; False where the system cannot and goes on counting from the start."""
+    """Reset `peak_bytes`; False if the system cannot, so that it keeps counting from the start of the process."""
     try:
         # See proc_pid_clear_refs(5).
         Path("/proc/self/clear_refs").write_text("5")
@@ -88,7 +88,7 @@ def peak_bytes() -> int:
     """Largest resident memory of this process so far, or since `reset_peak`."""
     status = Path("/proc/self/status")
     if status.exists():
-        # What `getrusage` says on Linux includes the parent's memory at the time of the fork.
+        # The value of `getrusage` on Linux includes the parent's memory at the time of the fork.
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024

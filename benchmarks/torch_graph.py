@@ -1,6 +1,6 @@
-"""A database as people hold it today: every table pulled to pandas, all of them in one torch_geometric HeteroData.
+"""A database as users of torch_geometric load it: every table goes through pandas into one HeteroData.
 
-Values come from the same SQL expressions as in the gather query, so that scores can equal the SQL function's.
+Values come from the same SQL expressions as in the gather query, so that scores can equal those of the SQL function.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ def pull_graph(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, te
     Args:
         con: connection to the data.
         catalog: database that holds the tables.
-        card: of the model.
-        texts: knows the embeddings of row texts; new ones are embedded.
+        card: card of the model.
+        texts: the text table with the embeddings of row texts; new texts are embedded.
 
     Returns:
-        By table, rows in the order of (time, primary key), those without a time left out: `key` (values of the primary
-        key, where it is one number), `time` int64 [rows] (microseconds since 1970, `ALWAYS` in a table without time),
+        By table, rows ordered by (time, primary key), without rows that have no time: `key` (values of the primary
+        key, if it is one number), `time` int64 [rows] (microseconds since 1970, `ALWAYS` in a table without time),
         `numbers` float32 [rows, .], `days` float64 [rows, .] (dates in days since 1970), `categories` int64 [rows, .],
         `text` int64 [rows] (text ids). NaN = missing. By link child to parent `parent` int64 [rows of the child], -1 =
         none; parent to child `edge_index` int64 [2, edges], sorted by (parent, time), and `start` int64 [parents + 1].
@@ -78,7 +78,7 @@ def _add_table(data: HeteroData, frame: pd.DataFrame, table: Table, inputs: Node
     codes = [frame[f"c{i}"].to_numpy(np.int64) for i in range(len(inputs.categories))]
     for i, number in enumerate(inputs.static_numbers):
         if number.categories:
-            # As in the network's own inputs, the first of two values that are one in FLOAT counts.
+            # As in the network's inputs, the first of two values that are equal as FLOAT counts.
             positions = {float(np.float32(v)): p for p, v in reversed(list(enumerate(number.categories, start=1)))}
             codes.append(frame[f"n{i}"].astype(np.float64).map(positions).fillna(0).to_numpy(np.int64))
     shape = (len(frame), len(codes))
@@ -102,7 +102,7 @@ def _add_link(data: HeteroData, child: pd.DataFrame, parent: pd.DataFrame, link:
     parents = found.fillna(-1).to_numpy(np.int64, copy=True)
     forward, backward = edge_types(link)
     data[forward].parent = torch.from_numpy(parents)
-    # The children stand in the order of time, and a stable sort keeps it.
+    # The children are in order of time, and a stable sort keeps that order.
     children = np.argsort(parents, kind="stable")[np.count_nonzero(parents < 0) :]
     data[backward].edge_index = torch.from_numpy(np.stack([parents[children], children]))
     data[backward].start = torch.from_numpy(np.searchsorted(parents[children], np.arange(len(parent) + 1)))

@@ -1,7 +1,7 @@
-"""What people do today, as a row of the speed benchmark: tables to pandas, a HeteroData, a loop over seeds in torch.
+"""The usual way without relsql, as a row of the speed benchmark: tables to pandas, a HeteroData, a loop in torch.
 
-The weights are those of the model that the SQL function calls, and so are the scores. Only plain torch
-finds a seed's rows, as where no compiled sampler is installed.
+Weights and scores are the same as those of the SQL function. The rows of a seed are found with plain torch, as on a
+machine without a compiled sampler.
 """
 
 from __future__ import annotations
@@ -68,10 +68,10 @@ class Reading:
     """The rows that a batch reads along one path.
 
     Attributes:
-        rows: int64 [rows], nodes, seed by seed and latest first.
+        rows: int64 [rows], nodes, ordered by seed and latest first.
         seeds: int64 [rows], position of each row's seed.
-        places: int64 [seeds, fanout], position + 1 of the row of each recency rank, 0 = none.
-        totals: float32 [seeds, counts], visible rows in all and within each span.
+        places: int64 [seeds, fanout], position + 1 of the row at each recency rank, 0 = none.
+        totals: float32 [seeds, counts], number of all visible rows, and of those within each span.
     """
 
     rows: Tensor
@@ -147,13 +147,13 @@ class TorchLoop:
         return GraphTensors(self.embeddings, tables, paths)
 
     def _readings(self, entities: list[int], as_of: Tensor) -> list[Reading]:
-        """Which rows the seeds read, one seed after the other."""
+        """The rows that the seeds read, ordered by seed."""
         rows: list[list[Tensor]] = [[] for _ in self.paths]
         totals: list[list[Tensor]] = [[] for _ in self.paths]
         for entity, moment in zip(entities, as_of, strict=True):
             latest: dict[tuple[Link, ...], Tensor] = {}
             for i, path in enumerate(self.paths):
-                # A table's rows lie in the order of time: what had happened by some time are the rows before a place.
+                # A table's rows are in order of time, so that the rows up to a time are those before a position.
                 ends = torch.searchsorted(self.times[path.table], moment - self.spans[path.name], right=True)
                 reached = self._reached(path, entity, int(ends[0]), latest)
                 rows[i].append(reached[-path.fanout :].flip(0))
@@ -174,7 +174,7 @@ class TorchLoop:
         return Reading(torch.cat(rows), seeds, places, counts)
 
     def _reached(self, path: Path, entity: int, end: int, latest: dict[tuple[Link, ...], Tensor]) -> Tensor:
-        """All rows at the end of a path before row `end` of the table; `latest` are those read of its children."""
+        """All rows at the end of a path before row `end` of the table; `latest` are the rows read of its children."""
         if path.kind == "entity":
             return torch.tensor([entity])
         *_, last = path.links
@@ -194,13 +194,13 @@ class TorchLoop:
         return torch.sort(torch.cat(parts)).values if parts else torch.zeros(0, dtype=torch.int64)
 
     def _below(self, link: Link, node: int, end: int) -> Tensor:
-        """Rows that point at a node and lie before row `end`, in order."""
+        """Rows that reference a node and are before row `end`, in order."""
         start = self.starts[link]
         rows = self.children[link][start[node] : start[node + 1]]
         return rows[: int(torch.searchsorted(rows, end))]
 
     def _segments(self, path: Path, reading: Reading, as_of: Tensor) -> list[Tensor]:
-        """The rows themselves, and the visible rows that they point at; -1 = none."""
+        """The rows themselves, and the visible rows that they reference; -1 = none."""
         found = [reading.rows]
         for link in path.lookups:
             parents = self.parents[link][reading.rows]
@@ -224,19 +224,19 @@ class TorchLoop:
 
 
 def weights_file(model: FilePath) -> FilePath:
-    """Where the torch weights of a model's file lie."""
+    """The file of the torch weights that belongs to a model's file."""
     return model.with_suffix(".safetensors")
 
 
 def prepare(model: FilePath, data: FilePath, threads: int) -> Work:
-    """The row of the speed benchmark. Each time the tables are pulled anew, as the SQL function reads them anew.
+    """The row of the speed benchmark. The tables are pulled again in each run, as the SQL function reads them again.
 
-    `threads` are DuckDB's, which pull the tables; torch takes one.
+    `threads` is the number of DuckDB threads, which pull the tables; torch uses one thread.
 
     Raises:
-        AssertionError: a score of about a thousand that are compared differs from the SQL function's by more than 1e-5.
+        AssertionError: one of about a thousand scores differs from that of the SQL function by more than 1e-5.
     """
-    # The steps are small: a second thread gains little, and loses much where others use the cores.
+    # The steps are small: a second thread gains little, and makes them much slower if the cores are busy.
     torch.set_num_threads(1)
     con = connect(model, data, threads)
     catalog = current_catalog(con)

@@ -1,8 +1,8 @@
-"""Measure what training costs, phase by phase: `python -m benchmarks.training_speed`.
+"""Measure time and memory of training by phase: `python -m benchmarks.training_speed`.
 
-Each training runs in a process of its own, on a copy of its database, with the options that `relsql train` takes by
-default. Besides the RelBench tasks, generated databases of several sizes show how the cost grows with the rows: their
-labels are those of 2,000 customers, however many there are.
+Each training runs in a separate process, on a copy of its database, with the default options of `relsql train`. Besides
+the RelBench tasks, generated databases of several sizes show how the cost grows with the number of rows: their labels
+are always those of 2,000 customers.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ GOAL = "rel-f1/driver-dnf"
 
 @dataclass(frozen=True, slots=True)
 class PhaseCost:
-    """Time of one phase of training, and the largest resident memory of the process within it."""
+    """Time of one phase of training, and the peak resident memory of the process during it."""
 
     name: str
     seconds: float
@@ -44,13 +44,13 @@ class PhaseCost:
 
 @dataclass(frozen=True, slots=True)
 class TrainingCost:
-    """What one training took.
+    """Cost of one training run.
 
     Attributes:
-        name: of the database and its task.
+        name: name of the database and its task.
         rows: number of rows of all tables.
-        seconds: in all, the start of torch included.
-        phases: in order.
+        seconds: total time, including the import of torch.
+        phases: costs of the phases, in order.
     """
 
     name: str
@@ -66,15 +66,15 @@ class TrainingCost:
 
 @dataclass(slots=True)
 class PhaseMemory:
-    """Progress of a training that notes the largest resident memory of each phase, in bytes.
+    """Progress callback that records the peak resident memory of each phase, in bytes.
 
-    Where the system cannot count anew, that is the largest so far.
+    If the system cannot reset the peak, it is the peak since the start of the process.
     """
 
     peaks: dict[str, int] = field(default_factory=dict)
 
     def __call__(self, phase: str, fraction: float, metrics: dict[str, float]) -> None:
-        """Called as `relsql.runs.TrainProgress`."""
+        """See `relsql.typing.TrainProgress`."""
         if fraction == 0.0:
             reset_peak()
         elif fraction == 1.0:
@@ -82,9 +82,9 @@ class PhaseMemory:
 
 
 def train_once(name: str, database: Path, task: str, options: TrainOptions) -> TrainingCost:
-    """Train on a copy of a database, in this process; what it costs."""
+    """Train on a copy of a database, in this process, and return the cost."""
     start = time.perf_counter()
-    # Here, as its time counts.
+    # Imported here, because the time of the import counts.
     from relsql.training.train import train
 
     memory = PhaseMemory()
@@ -131,7 +131,7 @@ def table(results: Sequence[TrainingCost]) -> str:
 
 
 def targets(results: Iterable[TrainingCost]) -> list[Target]:
-    """The goals that these results speak to."""
+    """The targets for these results."""
     return [
         target
         for cost in results
@@ -144,7 +144,7 @@ def targets(results: Iterable[TrainingCost]) -> list[Target]:
 
 
 def chosen_problems(problems: str, sizes: str, cache: Path) -> list[tuple[str, Path, str]]:
-    """Name, database and task of each training; RelBench tasks only where their data are.
+    """Name, database and task of each training; RelBench tasks are left out if their data are not available.
 
     Raises:
         DatabaseError: a database cannot be imported.

@@ -5,7 +5,7 @@
     con = relsql.connect("f1.duckdb")
     con.sql("SELECT driverId, predict_dnf(driverId) AS risk FROM drivers ORDER BY risk DESC LIMIT 10")
 
-Public names are loaded when first used: `import relsql` costs little and never loads torch.
+Public names are loaded on first use, so that `import relsql` is fast and never loads torch.
 """
 
 from __future__ import annotations

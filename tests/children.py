@@ -1,6 +1,6 @@
-"""Run a function in a child process, made by fork: the libraries are loaded once, and whatever happens stays there.
+"""Run a function in a forked child process: libraries are loaded only once, and effects stay in the child.
 
-The parent must never open DuckDB: its threads would be missing in the child.
+The parent must never open DuckDB, because its threads would be missing in the child.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ LIBRARIES = (
     "relsql.registry.promote",
     "udfs.encoder",
 )
-"""What children of both kinds of runs need."""
+"""Modules that the children of all runs need."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a child ended: with a value or with the text of an exception, or else by a signal."""
+    """How a child ended: with a value, with the text of an exception, or by a signal."""
 
     value: Any = None
     error: str | None = None
@@ -63,7 +63,7 @@ def load_libraries(names: Iterable[str] = LIBRARIES) -> None:
 def in_child(
     function: Callable[[], Any], *, timeout: float = TIMEOUT_SECONDS, kill_after_seconds: float | None = None
 ) -> Ending:
-    """Call a function in a child and wait for it; `kill_after_seconds` ends the child by SIGKILL then."""
+    """Call a function in a child and wait for it; after `kill_after_seconds` the child is killed with SIGKILL."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -83,7 +83,7 @@ def in_child(
 
 
 def value_of(function: Callable[[], Any]) -> Any:
-    """The value of a function in a child; AssertionError if there is none."""
+    """The return value of a function called in a child; AssertionError if the child failed."""
     ending = in_child(function)
     assert ending.trouble is None, ending.trouble
     return ending.value
@@ -102,7 +102,7 @@ def _call(function: Callable[[], Any], writing: int) -> None:
 
 
 def _read(reading: int, end: float) -> tuple[bytes, bool]:
-    """All that comes until the other side is closed, or the time is over."""
+    """All data until the other side is closed or the time is over."""
     data = b""
     while (left := end - time.monotonic()) > 0:
         if not select.select([reading], [], [], left)[0]:

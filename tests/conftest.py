@@ -15,7 +15,7 @@ try:
 except ImportError:
     pass  # Tests that need it are skipped.
 else:
-    # How long an example takes says how busy the machine is, and nothing about the code.
+    # The time of an example depends on how busy the machine is, not on the code.
     hypothesis.settings.register_profile("relsql", deadline=None)
     hypothesis.settings.load_profile("relsql")
 
@@ -50,5 +50,5 @@ def shop_with_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def shop(shop_with_model: Path, tmp_path: Path) -> Path:
-    """A copy of the shop with a trained model, one test's own."""
+    """A copy of the shop with a trained model, for a single test."""
     return Path(shutil.copy(shop_with_model, tmp_path / "shop.duckdb"))

@@ -1,6 +1,6 @@
-"""A small invented market with every kind of link path, its times in tables of several types, to be made odd by tests.
+"""A small invented market with every kind of link path and several types of times, to which tests add odd data.
 
-No constraint stands in the way of strange rows: keys, links and times are declared.
+Keys, links and times are declared, so that no constraint prevents strange rows.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def create_market(
 
 
 def store_bare_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let training store the bare weights in place of ONNX components: quick, and as telling about training."""
+    """Let training store bare weights instead of ONNX components, which is faster and tests training just as well."""
     from safetensors.torch import save
 
     from exporters import onnx

@@ -12,7 +12,7 @@ import duckdb
 
 
 def write_into(path: Path, name: str, lines: Iterable[str]) -> None:
-    """Replace what stands between the marks `<!-- NAME -->` and `<!-- end of NAME -->` of a document."""
+    """Replace the text between the marks `<!-- NAME -->` and `<!-- end of NAME -->` in a document."""
     start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     text = path.read_text()
     before, found, rest = text.partition(start)
@@ -23,7 +23,7 @@ def write_into(path: Path, name: str, lines: Iterable[str]) -> None:
 
 
 def circumstances() -> str:
-    """When and where a run was."""
+    """The time and the machine of a run."""
     return (
         f"{datetime.date.today()}, DuckDB {duckdb.__version__}, Python {platform.python_version()}, "
         f"{os.cpu_count()} cores."

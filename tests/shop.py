@@ -93,7 +93,7 @@ def create_shop(path: Path) -> None:
 def train_quickly(
     con: duckdb.DuckDBPyConnection, name: str, task: str = "customer-churn", *, force: bool = False
 ) -> TrainedModel:
-    """Train a model that is good for nothing but tests."""
+    """Train a small model that is only useful for tests."""
     return train(con, task, name=name, options=QUICK, force=force)
 
 
@@ -103,12 +103,12 @@ def embeddings_table(con: duckdb.DuckDBPyConnection, model: str = "churn") -> st
 
 
 def seal_models(con: duckdb.DuckDBPyConnection) -> None:
-    """Give the rows of `relsql.models` that a test has changed the digests that they would have been written with."""
+    """Recompute the digests of the rows of `relsql.models` after a test has changed them."""
     seal_rows(con, current_catalog(con), "models")
 
 
 def rewrite_card(con: duckdb.DuckDBPyConnection, text: str, where: str = "true") -> None:
-    """Put another card into rows of `relsql.models`, and make what they and the card say of it agree."""
+    """Replace the card in rows of `relsql.models`, and make the other columns agree with the new card."""
     card = json.loads(text)
     tables = msgspec.convert(card["schema"], Schema)
     card["fingerprint"] = tables.fingerprint()
@@ -121,7 +121,7 @@ def rewrite_card(con: duckdb.DuckDBPyConnection, text: str, where: str = "true")
 
 
 def contents(con: duckdb.DuckDBPyConnection, *, without: str | None = None) -> dict[str, object]:
-    """All tables, but one of schema relsql, with a digest of their rows."""
+    """All tables except one of schema relsql, with a digest of their rows."""
     query = "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE NOT temporary AND table_name <> ?"
     names = [name for (name,) in con.execute(query, [without or ""]).fetchall()]
     return {name: con.execute(f"SELECT count(*), sum(hash(t)) FROM {name} t").fetchall() for name in names}

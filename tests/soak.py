@@ -1,4 +1,4 @@
-"""Does scoring keep memory? `python -m tests.soak`: 20,000 calls, then 300 attaches and detaches.
+"""Test that scoring does not leak memory: `python -m tests.soak` makes 20,000 calls, then 300 attaches and detaches.
 
 The resident memory of the process (/proc/self/statm) is read after every 50 calls, and a line is fitted to it by least
 squares. Its slope must stay below 100 bytes a call. DuckDB keeps up to 32,768 dead entries in each of its eviction
@@ -22,7 +22,7 @@ from tests.shop import create_shop, train_quickly
 
 MAX_SLOPE_BYTES = 100
 FULL_QUEUE = 32_768
-"""Entries from which on DuckDB removes the dead ones."""
+"""Number of entries at which DuckDB starts to remove dead ones."""
 
 WARM_UP_CALLS = 300
 
@@ -30,7 +30,7 @@ PAGE_BYTES = 4096
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is in RAM."""
+    """Resident memory of this process."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
 
 
@@ -80,7 +80,7 @@ class MixedCalls:
 
 
 def insertions(con: duckdb.DuckDBPyConnection) -> list[int]:
-    """How many entries each of DuckDB's eviction queues ever had; none before DuckDB 2.0, which does not tell."""
+    """Total number of entries of each of DuckDB's eviction queues; empty before DuckDB 2.0, which does not show it."""
     try:
         query = "SELECT total_insertions FROM duckdb_eviction_queues() ORDER BY queue_index"
         return [count for (count,) in con.execute(query).fetchall()]
@@ -98,7 +98,7 @@ def fill_queues(con: duckdb.DuckDBPyConnection, most: int) -> None:
         if i % 2000 == 1999:
             counts = insertions(con)
             print(f"  {i + 1:,} queries: {resident_bytes() / 1e6:.1f} MB, queue insertions {counts}", flush=True)
-            # Queues that the query puts next to nothing into are not what calls use.
+            # A queue to which the query adds almost nothing is not used by calls.
             if counts and min(count for count in counts if count > i / 10) > FULL_QUEUE + 8192:
                 return
 

@@ -1,6 +1,6 @@
 """Tests that light modules stay light: importing them loads no training library.
 
-The rooms that may load one are those that the import contract of pyproject.toml leaves out.
+Packages that may load one are those that the import contract of pyproject.toml leaves out.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 NEEDS_ITS_HOST = {"relsql.dbt", "relsql.integrations.dbt", "relsql.integrations.harlequin"}
-"""Imported by programs that have environments of their own, where tests import them."""
+"""Imported only by programs with separate environments, in which their tests run."""
 HEAVY = ("torch", "transformers", "torch_geometric", "scipy", "sklearn", "pandas", "tokenizers")
 
 

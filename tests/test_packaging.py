@@ -15,7 +15,7 @@ import relsql
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("relsql", "udfs", "exporters")
-# Harlequin pins other versions of what everything else is tested with; `make test-shells` installs it apart.
+# Harlequin pins other versions than the rest is tested with; `make test-shells` installs it separately.
 APART = {"harlequin"}
 TRAINING = {"torch", "transformers", "torch-geometric", "scikit-learn", "pandas", "onnx", "onnxscript", "tokenizers"}
 

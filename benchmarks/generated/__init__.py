@@ -1,8 +1,8 @@
-"""Generated databases with planted signals, and the best forecast of their labels under the law that draws them.
+"""Generated databases with planted signals, and the best possible forecast given the process that generates them.
 
-league    two hops: how reliable a team is, read from the results of all its cars
+league    two hops: the reliability of a team, which shows in the results of all its cars
 clinics   one hop and two hops: a patient's own visits, and the other visits of the patient's doctor
-tickets   text: what the words of an account's tickets mean, beside the numbers of its orders
+tickets   text: the meaning of the words in an account's tickets, in addition to the numbers of its orders
 """
 
 from __future__ import annotations

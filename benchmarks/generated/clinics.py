@@ -60,7 +60,7 @@ def create(path: Path, seed: int, size: Size | None = None) -> None:
 
 
 def features(con: duckdb.DuckDBPyConnection, labels: pa.Table) -> dict[str, FloatArray]:
-    """The planted features: the patient's columns, then the patient's visits, then those of the last visit's doctor."""
+    """The planted features: the patient's columns, the patient's visits, and the visits of the last visit's doctor."""
     own = """SELECT p.smoker::INTEGER, epoch(p.birth_date) / 86400 / 365.25
              FROM known_labels l JOIN patients p ON p.patient_id = l.entity ORDER BY l.as_of, l.entity"""
     visits = """SELECT l.entity, l.as_of, v.*,
@@ -146,7 +146,7 @@ def _visits(rng: np.random.Generator, draw: Draw) -> TableRows:
 
 
 def _prescriptions(rng: np.random.Generator, draw: Draw) -> TableRows:
-    """Rows that say nothing about the label: a model has to learn to leave them alone."""
+    """Rows that are unrelated to the label, so that a model has to learn to ignore them."""
     visitors = [period.patient for period in draw.periods]
     period = np.repeat(np.arange(len(visitors)), [len(each) for each in visitors])
     patient = np.concatenate(visitors)

@@ -1,11 +1,11 @@
-"""The law behind `clinics`, and the best forecast under it.
+"""The process that generates `clinics`, and the best forecast given that process.
 
-Time runs in periods of 30 days. In a period a patient comes to one visit with probability `ATTENDS`, to the doctor of
-the last visit or, with probability `CHANGES_DOCTOR`, to any other one. With the severity s = own + x of the patient and
-the strain z of the doctor, each visit records
+Time consists of periods of 30 days. In a period a patient has a visit with probability `ATTENDS`, to the doctor of the
+last visit or, with probability `CHANGES_DOCTOR`, to any other one. With the severity s = own + x of the patient and the
+strain z of the doctor, each visit records
 
-    pressure   = 120 + 12 (s + noise)         tells of the patient
-    wait       =  30 + 10 (z + noise)         tells of the doctor
+    pressure   = 120 + 12 (s + noise)         depends on the patient
+    wait       =  30 + 10 (z + noise)         depends on the doctor
     discomfort =   5 + 2 (s + DOCTOR_WEIGHT z + noise)
 
 `own` is fixed by the patient's columns; x and z are first-order autoregressive over the periods, with variance 1. The
@@ -48,7 +48,7 @@ NEVER = -1
 
 @dataclass(frozen=True, slots=True)
 class Size(Periods):
-    """How much is drawn: periods, patients at a time, and doctors."""
+    """The size of the database: periods, patients at a time, and doctors."""
 
     train_periods: int = 38
     evaluation_periods: int = 13
@@ -62,8 +62,8 @@ class Period:
 
     Attributes:
         replaced: slots whose patient is new in this period, int64 [any].
-        slot: place of the patient among the patients of the time.
-        patient: row of the patient in `Draw.smoker` and its like.
+        slot: slot of the patient among the current patients.
+        patient: row of the patient in the arrays of `Draw`, such as `Draw.smoker`.
         last_doctor: doctor of the visit before, or `NEVER`.
         doctor: doctor of this visit.
         day: 1 to 30, days after the start of the period.
@@ -85,7 +85,7 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """A whole draw: the patients' columns (age in years at the start) and the periods."""
+    """All generated data: the patients' columns (age in years at the start) and the periods."""
 
     smoker: npt.NDArray[np.bool_]
     age: FloatArray
@@ -93,7 +93,7 @@ class Draw:
 
     @property
     def own(self) -> FloatArray:
-        """What the patients' columns add to the severity, float64 [patients]."""
+        """Contribution of the patients' columns to the severity, float64 [patients]."""
         return SMOKER_EFFECT * (self.smoker - 0.5) + AGE_EFFECT_PER_YEAR * (self.age - MEAN_AGE)
 
 
@@ -147,8 +147,8 @@ def forecasts(draw: Draw, size: Size) -> list[tuple[FloatArray, FloatArray]]:
     """Probability of a discomfort above the threshold, for the visits of each period, before the period starts.
 
     Returns:
-        By period (forecast from all rows of earlier periods, forecast from the hidden states at that time as well).
-        Visits of patients who never came before are included; no label asks for them.
+        By period (forecast from all rows of earlier periods, forecast that also uses the hidden states at that time).
+        Visits of patients without an earlier visit are included, although no label asks for them.
     """
     states = KalmanFilter.stationary(size.patients + size.doctors)
     decay = np.repeat([PATIENT_DECAY, DOCTOR_DECAY], [size.patients, size.doctors])
@@ -180,7 +180,7 @@ def _known_state(period: Period, own: FloatArray) -> FloatArray:
 
 
 def _above(mean: FloatArray, variance: FloatArray) -> FloatArray:
-    """P(discomfort > THRESHOLD) when severity + DOCTOR_WEIGHT * strain has this mean and variance."""
+    """P(discomfort > THRESHOLD) if severity + DOCTOR_WEIGHT * strain has this mean and variance."""
     return normal_cdf((mean - (THRESHOLD - 5) / 2) / np.sqrt(variance + DISCOMFORT_NOISE**2))
 
 

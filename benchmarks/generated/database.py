@@ -1,10 +1,10 @@
-"""What the generated databases share: their files, the truth kept beside them, and features that know where to look.
+"""Common parts of the generated databases: their files, the files with the truth, and the planted features.
 
-The truth is a second file, `<stem>.truth.duckdb`: in the database itself a model would read it as one more table. Its
-table `label_probabilities` has one row per label row that the task may ask for, with two probabilities of label 1:
+The truth is in a second file, `<stem>.truth.duckdb`, because a model would read it if it were a table of the database.
+Its table `label_probabilities` has one row per possible label row of the task, with two probabilities of label 1:
 
-    forecast      given every row dated at or before as_of, by an observer who knows the law that draws the rows
-    known_state   given the hidden states at as_of as well: no forecast can expect to pass it
+    forecast      given every row dated at or before as_of and the process that generates the rows
+    known_state   given the hidden states at as_of as well: no forecast can be expected to do better
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ class Generated:
     """A generated database.
 
     Attributes:
-        name: of the database and its file.
+        name: name of the database and its file.
         task: name of the task stored in it.
-        create: writes the database and the truth beside it: (path, seed).
-        features: planted features of label rows by group, each float64 [labels, width], NaN is missing: what a person
-            who knows where the signal lies would compute. The first are the entity's own columns, the last all that
-            counts.
-        bound: what `forecast` is, in one sentence.
+        create: writes the database and the file with the truth: (path, seed).
+        features: planted features of label rows by group, each float64 [labels, width], NaN is missing: the features
+            that a person would compute who knows where the signal is. The first group has the entity's own columns,
+            the last group has all relevant features.
+        bound: description of `forecast` in one sentence.
     """
 
     name: str
@@ -124,10 +124,10 @@ def read_labels(con: duckdb.DuckDBPyConnection, task: str) -> dict[Split, pa.Tab
 
 
 def read_truth(path: Path, labels: pa.Table) -> dict[str, FloatArray]:
-    """The columns `forecast` and `known_state` of the truth beside `path`, in the order of `labels`.
+    """The columns `forecast` and `known_state` of the truth that belongs to `path`, in the order of `labels`.
 
     Raises:
-        DatabaseError: a label row has no truth.
+        DatabaseError: the truth has no row for a label row.
     """
     with open_database(truth_path(path), read_only=True) as con:
         con.register(_LABELS, labels)
@@ -136,14 +136,14 @@ def read_truth(path: Path, labels: pa.Table) -> dict[str, FloatArray]:
         table = con.sql(query).to_arrow_table()
     found = {name: np.asarray(table[name], dtype=np.float64) for name in table.column_names}
     if any(np.isnan(values).any() for values in found.values()):
-        raise DatabaseError(f"the truth beside '{path}' lacks label rows", fix=f"delete '{path}' and create it anew")
+        raise DatabaseError(f"the truth beside '{path}' lacks label rows", fix=f"delete '{path}' and create it again")
     return found
 
 
 def recency_features(
     con: duckdb.DuckDBPyConnection, labels: pa.Table, rows: str, values: Sequence[str], windows: Sequence[int]
 ) -> FloatArray:
-    """Means of `values` over the last 1, 4, ... rows of each label, NaN where there is none.
+    """Means of `values` over the last 1, 4, ... rows of each label, NaN if there are none.
 
     Args:
         con: connection to the database.

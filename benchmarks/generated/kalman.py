@@ -25,7 +25,7 @@ class KalmanFilter:
 
     @classmethod
     def stationary(cls, n: int) -> KalmanFilter:
-        """States that start independent, with mean 0 and variance 1."""
+        """Initially independent states with mean 0 and variance 1."""
         return cls(np.zeros(n), np.eye(n))
 
     def step(self, decay: FloatArray) -> None:
@@ -34,14 +34,14 @@ class KalmanFilter:
         self.covariance = decay[:, None] * self.covariance * decay + np.diag(1 - decay**2)
 
     def restart(self, states: IntArray) -> None:
-        """Draw `states` anew: mean 0, variance 1, independent of all others."""
+        """Reset `states` to mean 0 and variance 1, independent of all others."""
         self.mean[states] = 0.0
         self.covariance[states, :] = 0.0
         self.covariance[:, states] = 0.0
         self.covariance[states, states] = 1.0
 
     def observe(self, states: IntArray, weights: FloatArray, values: FloatArray, noise: FloatArray) -> None:
-        """Learn value = sum over j of weight_j * state_j + normal(0, noise).
+        """Update with observations value = sum over j of weight_j * state_j + normal(0, noise).
 
         Args:
             states: int64 [observations, terms], the states of each observation.

@@ -1,4 +1,4 @@
-"""The demo league, longer than `relsql demo` draws it, with the forecast of an observer beside its truth."""
+"""The demo league with more seasons than in `relsql demo`, and with an observer's forecast added to its truth."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TEAM_WINDOWS = (6, 12, 24, 48)
 
 
 def create(path: Path, seed: int, seasons: int = SEASONS) -> None:
-    """Write the league and its truth, then the label probabilities beside them."""
+    """Write the league and its truth, and add the label probabilities to the truth."""
     path.parent.mkdir(parents=True, exist_ok=True)
     create_league(path, seed=seed, seasons=seasons, overwrite=True)
     with open_database(path, read_only=True) as con:
@@ -57,7 +57,7 @@ def features(con: duckdb.DuckDBPyConnection, labels: pa.Table) -> dict[str, Floa
     """The planted features: age, the driver's own results, and those of the team that the driver is signed with."""
     own = """SELECT date_diff('day', d.birth_date, l.as_of) / 365.25, year(l.as_of)
              FROM known_labels l JOIN drivers d ON d.driver_id = l.entity ORDER BY l.as_of, l.entity"""
-    # How many races are to come is a matter of the time of year and of the last race.
+    # The number of coming races depends on the time of year and on the last race.
     season = """SELECT sin(l.angle), cos(l.angle), sin(2 * l.angle), cos(2 * l.angle),
                        date_diff('day', max(r.date), l.as_of), least(count(*), 30)
                 FROM (SELECT *, 2 * pi() * dayofyear(as_of) / 365.25 AS angle FROM known_labels) l
@@ -85,7 +85,7 @@ def _in_sql(value: str, options: tuple[str, ...]) -> str:
 
 
 def _forecasts(con: duckdb.DuckDBPyConnection, labels: pa.Table) -> FloatArray:
-    """The observer's forecast of every label, which come in order of time."""
+    """The observer's forecast of every label; labels are in order of time."""
     races, contracts = _races(con), _contracts(con)
     birth_years = dict(con.execute("SELECT driver_id, year(birth_date) FROM drivers").fetchall())
     observer, seen = Observer(), 0
@@ -127,7 +127,7 @@ def _races(con: duckdb.DuckDBPyConnection) -> list[Race]:
 
 
 def _contracts(con: duckdb.DuckDBPyConnection) -> dict[int, list[tuple[datetime.date, Contract]]]:
-    """Contracts of each driver in order of time; those signed after the winter are of the middle of the season."""
+    """Contracts of each driver in order of time; contracts signed after the winter count as mid-season ones."""
     found = defaultdict(list)
     query = "SELECT driver_id, signed_on, team_id, season FROM contracts ORDER BY signed_on"
     for driver, signed_on, team, season in con.execute(query).fetchall():
@@ -136,9 +136,9 @@ def _contracts(con: duckdb.DuckDBPyConnection) -> dict[int, list[tuple[datetime.
 
 
 def _known_state(con: duckdb.DuckDBPyConnection) -> FloatArray:
-    """1 - prod(1 - p) over the races to come, with p from the team's level at its last race up to as_of.
+    """1 - prod(1 - p) over the coming races, with p from the team's level at its last race up to as_of.
 
-    As `relsql.demo.attainable_auc(..., foresight=False)`: calendar, line-ups and all fixed terms are known too.
+    As in `relsql.demo.attainable_auc(..., foresight=False)`, calendar, line-ups and all fixed terms are known too.
     """
     query = """
         SELECT l.entity, l.as_of, s.date, any_value(s.other_logit), arg_max(p.team_level, p.date), max(p.date)

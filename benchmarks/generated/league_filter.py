@@ -1,9 +1,9 @@
-"""What an observer of the demo league believes who sees the rows up to a time and knows the law that draws them.
+"""The beliefs of an observer of the demo league who sees the rows up to a time and knows how the league is generated.
 
-The seven teams hold one level of unreliability each, so that the belief about the levels is a distribution over 5,040
-permutations: swaps, results and upgrades update it exactly. What a driver and a circuit add to the logit is fixed and
-unknown; each has a Gaussian belief, moved to the moments of its posterior after every start (assumed density filtering:
-T. Minka, "A family of algorithms for approximate Bayesian inference", 2001, chapter 3).
+Each of the seven teams has one level of unreliability, so that the belief about the levels is a distribution over 5,040
+permutations, which swaps, results and upgrades update exactly. The contributions of a driver and of a circuit to the
+logit are fixed but unknown; each has a Gaussian belief, which gets the moments of its posterior after every start
+(assumed density filtering: T. Minka, "A family of algorithms for approximate Bayesian inference", 2001, chapter 3).
 """
 
 from __future__ import annotations
@@ -71,8 +71,9 @@ class Observer:
 
     Attributes:
         levels: probability of each permutation, float64 [permutations].
-        places: place of each team in a permutation; a new team takes over the place and level of the one that left.
-        care, circuits: mean and variance of what a driver or circuit adds to the logit.
+        places: position of each team in a permutation; a new team takes over the position and level of the one that
+            left.
+        care, circuits: mean and variance of the contribution of a driver or circuit to the logit.
         starts: number of starts by driver.
         last: the last race.
     """
@@ -103,7 +104,7 @@ class Observer:
         marginals = self.marginals()
         circuit = self.circuits[race.circuit]
         for start, (given_both, gains) in zip(race.starts, cars, strict=True):
-            # Without the car's own result the level's belief is a prior, which the joint posterior needs.
+            # The joint posterior needs the belief about the level without this car's result as its prior.
             prior = marginals[self.places[start.team]] / (given_both @ WEIGHTS)
             weight = WEIGHTS * (prior @ given_both)
             self._move(race, start, weight / weight.sum(), gains, circuit)
@@ -115,7 +116,7 @@ class Observer:
         return np.stack([np.bincount(_PERMUTATIONS[:, place], self.levels, TEAMS) for place in range(TEAMS)])
 
     def _place(self, teams: set[int]) -> None:
-        """Give new teams the places of those that are gone."""
+        """Give new teams the positions of the teams that left."""
         free = sorted(set(range(TEAMS)) - {place for team, place in self.places.items() if team in teams})
         for team in sorted(teams - set(self.places)):
             self.places[team] = free.pop(0)
@@ -123,7 +124,8 @@ class Observer:
     def _likelihood(self, race: Race, start: Start) -> tuple[FloatArray, FloatArray]:
         """Probability of the car's result, float64 [levels, nodes], and the driver's and circuit's step per node.
 
-        The nodes are standard deviations of care + circuit; the steps are the regressions of each on their sum.
+        The nodes are quadrature nodes of care + circuit in standard deviations; the steps are the regressions of each
+        of the two on their sum.
         """
         (care, care_var), (circuit, circuit_var) = self.care[start.driver], self.circuits[race.circuit]
         sd = np.sqrt(care_var + circuit_var)
@@ -136,10 +138,10 @@ class Observer:
         return retires * (fault if start.fault == "car" else 1 - fault), gains
 
     def _move(self, race: Race, start: Start, weight: FloatArray, gains: FloatArray, circuit: Moments) -> None:
-        """Move the beliefs about driver and circuit, given the posterior weights of the nodes.
+        """Update the beliefs about driver and circuit, given the posterior weights of the nodes.
 
-        Each start multiplies a belief by posterior / prior, so that all cars of a race add to one circuit as they
-        should; `circuit` is the belief before the race.
+        Each start multiplies a belief by posterior / prior, so that the updates by all cars of a race combine correctly
+        for their circuit; `circuit` is the belief before the race.
         """
         mean = float(weight @ NODES)
         shrinks = 1 - float(weight @ (NODES - mean) ** 2)
@@ -160,7 +162,7 @@ def _times_ratio(belief: Moments, posterior: Moments, prior: Moments) -> Moments
 
 
 def known_logit(date: datetime.date, birth_year: int, starts: int) -> float:
-    """The terms of the retirement logit that anyone can compute: years, age and experience."""
+    """The observable terms of the retirement logit: years, age and experience."""
     base = law.BASE_LOGIT + law.BASE_DRIFT_PER_YEAR * (date.year - law.FIRST_YEAR)
     rookie = law.ROOKIE_LOGIT * float(np.exp(-starts / law.ROOKIE_STARTS))
     return base + rookie + law.YOUTH_PER_YEAR * (28 - (date.year - birth_year))

@@ -1,9 +1,9 @@
-"""Forecasts of an observer of the demo league, who knows neither the dates nor the line-ups that are still to come.
+"""Forecasts of an observer of the demo league who does not know the future dates and line-ups.
 
-The rules of the calendar are known: a season opens on a fixed Sunday and has 17 gaps, 12 of two weeks and 5 of three,
-in any order. So are those of the transfer market: in winter and before one race in the middle of the season drivers
-move, and a driver who moves is taken to get any seat, one as likely as the other. A coming race is taken to be on any
-circuit, and its weather is drawn anew.
+The observer knows the rules of the calendar: a season starts on a fixed Sunday and has 17 gaps, 12 of two weeks and 5
+of three, in any order. The observer also knows the rules of the transfer market: drivers move in winter and before one
+race in the middle of the season. A driver who moves is assumed to get every seat with the same probability, and a
+future race to be on any circuit with any weather.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _level_transition = functools.cache(law.level_transition)
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """A race day to come, or the last one: its date, season and number within the season; `gaps` used before it."""
+    """A future race day, or the last one: its date, season and number within the season; `gaps` used before it."""
 
     date: datetime.date
     season: int
@@ -48,13 +48,13 @@ class Contract:
 
 @dataclass(slots=True)
 class Forecaster:
-    """Forecasts from one time on.
+    """Forecasts made at one time.
 
     Attributes:
-        observer: what is believed at that time.
+        observer: the beliefs at that time.
         marginals: probability of each level by place on the last race day, float64 [teams, levels].
         today: the last race day.
-        calendars: the race days that may come within the horizon, at least one, with their probability.
+        calendars: the possible sequences of race days within the horizon, at least one day each, with probabilities.
     """
 
     observer: Observer
@@ -64,7 +64,7 @@ class Forecaster:
 
     @classmethod
     def at(cls, observer: Observer, today: Day, as_of: datetime.date, horizon: datetime.timedelta) -> Forecaster:
-        """Think ahead from `as_of`. A driver is asked about only if there is a race: calendars without one are out."""
+        """Start forecasts at `as_of`. A label exists only if there is a race, so calendars without one are excluded."""
         found = [each for each in _calendars(today, as_of, as_of + horizon) if each[1]]
         total = sum(probability for probability, _ in found)
         return cls(observer, observer.marginals(), today, [(probability / total, days) for probability, days in found])
@@ -76,7 +76,7 @@ class Forecaster:
     def _survival(self, driver: int, birth_year: int, contract: Contract, days: tuple[Day, ...]) -> float:
         """Probability that the driver finishes all of `days`."""
         observer, marginals, date = self.observer, self.marginals, self.today.date
-        seat = np.full(TEAMS, 1 / TEAMS)  # A team that has yet to race may take over any place.
+        seat = np.full(TEAMS, 1 / TEAMS)  # A team that has not raced yet may take over any position.
         if contract.team in observer.places:
             seat = np.eye(TEAMS)[observer.places[contract.team]]
         # For each value of the driver's care: probability of seat and level, and of having finished so far.
@@ -115,7 +115,7 @@ def _retires(logit: FloatArray) -> FloatArray:
 
 
 def _calendars(today: Day, as_of: datetime.date, until: datetime.date) -> Iterator[tuple[float, tuple[Day, ...]]]:
-    """Race days in (as_of, until] that may follow `today`, with their probability."""
+    """The possible sequences of race days in (as_of, until] after `today`, with their probabilities."""
     for probability, day in _next_days(today, as_of):
         if day.date > until:
             yield probability, ()
@@ -125,7 +125,7 @@ def _calendars(today: Day, as_of: datetime.date, until: datetime.date) -> Iterat
 
 
 def _next_days(today: Day, as_of: datetime.date) -> list[tuple[float, Day]]:
-    """The race days that may come next, given that there is none up to `as_of`."""
+    """The possible next race days, given that there is none up to `as_of`."""
     if today.number == ROUNDS:
         return [(1.0, Day(opening(today.season + 1), today.season + 1, 1))]
     found = []

@@ -17,7 +17,7 @@ class Periods:
 
     @property
     def periods(self) -> int:
-        """All periods: one more follows the test labels, so that their last window is complete."""
+        """Number of all periods: one more follows the test labels, so that their last window is complete."""
         return self.train_periods + 2 * self.evaluation_periods + 1
 
     def divided(self, task: Task, start: datetime.datetime, period: datetime.timedelta) -> Task:

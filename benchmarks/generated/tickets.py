@@ -1,4 +1,4 @@
-"""Tickets: a forecast that needs the meaning of free texts beside the numbers of the account's orders."""
+"""Tickets: a forecast that needs the meaning of free texts in addition to the numbers of the account's orders."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def create(path: Path, seed: int, size: Size | None = None) -> None:
 
 
 def features(con: duckdb.DuckDBPyConnection, labels: pa.Table) -> dict[str, FloatArray]:
-    """The planted features: the account's columns, its orders, the words of its last ticket, what they all mean."""
+    """The planted features: the account's columns, its orders, the words of its last ticket, and their meaning."""
     plans = ", ".join(f"(a.plan = {literal(plan)})::INTEGER" for plan in PLANS)
     own = f"""SELECT {plans}, date_diff('day', a.signed_up, l.as_of)
               FROM known_labels l JOIN accounts a ON a.account_id = l.entity ORDER BY l.as_of, l.entity"""

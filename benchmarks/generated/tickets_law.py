@@ -1,17 +1,17 @@
-"""The law behind `tickets`, and the best forecast under it.
+"""The process that generates `tickets`, and the best forecast given that process.
 
-Time runs in periods of 30 days. An account has two hidden states that move from period to period: a mood (angry,
+Time consists of periods of 30 days. An account has two hidden states that change from period to period: a mood (angry,
 neutral, happy) and a level of business. In a period it
 
     writes Poisson(`TICKETS`) tickets, each in a tone drawn from TONE_GIVEN_MOOD[mood]; only the words of the ticket
-        tell the tone;
+        show the tone;
     places one order with probability 1 - sigmoid(logit(mood, level, plan)), of the amount
         AMOUNT_BASE + AMOUNT_PER_LEVEL * (level + normal(0, AMOUNT_NOISE)). The mood is that of the period before.
 
 The label is whether the account places no order in the next 30 days. Accounts join over time and never leave.
 
-Both states take few values, so that the forward algorithm of hidden Markov models gives the exact forecast; it learns
-from the tones, from the amounts, and from every period with or without an order.
+Both states take few values, so that the forward algorithm of hidden Markov models gives the exact forecast. It uses the
+tones, the amounts, and whether there is an order in each period.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ AMOUNT_NOISE = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Size(Periods):
-    """How much is drawn: periods, and accounts at the end."""
+    """The size of the database: periods, and accounts at the end."""
 
     train_periods: int = 34
     evaluation_periods: int = 10
@@ -57,8 +57,8 @@ class Period:
     """One period of the accounts that have joined, the first n of all.
 
     Attributes:
-        mood: int64 [n]; it decides about the order of the next period.
-        mood_before: of the period before, int64 [n].
+        mood: int64 [n]; it affects the order of the next period.
+        mood_before: mood of the period before, int64 [n].
         level: int64 [n].
         tones: tickets by tone, int64 [n, 3].
         ordered: bool [n].
@@ -75,7 +75,7 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """A whole draw: the accounts' plan and the period they join in, both int64 [accounts], and the periods."""
+    """All generated data: the accounts' plan and the period they join in, both int64 [accounts], and the periods."""
 
     plan: IntArray
     joined: IntArray
@@ -92,7 +92,7 @@ def level_moves() -> FloatArray:
 
 
 def stationary(moves: FloatArray) -> FloatArray:
-    """The distribution that a transition matrix leaves as it is."""
+    """The stationary distribution of a transition matrix."""
     return np.asarray(np.linalg.matrix_power(moves, 1000)[0])
 
 
@@ -104,7 +104,7 @@ def no_order_probability(plan: IntArray) -> FloatArray:
 
 
 def simulate(rng: np.random.Generator, size: Size) -> Draw:
-    """Draw the accounts and their periods; two thirds of the accounts are there from the start."""
+    """Draw the accounts and their periods; two thirds of the accounts exist from the start."""
     founders = size.accounts * 2 // 3
     late = np.sort(rng.integers(1, size.periods, size.accounts - founders))
     joined = np.concatenate([np.zeros(founders, dtype=np.int64), late])
@@ -135,7 +135,7 @@ def forecasts(draw: Draw) -> list[tuple[FloatArray, FloatArray]]:
     """Probability of no order in each period, for all accounts that have joined, before the period starts.
 
     Returns:
-        By period (forecast from all rows of earlier periods, forecast from the hidden states at that time as well).
+        By period (forecast from all rows of earlier periods, forecast that also uses the hidden states at that time).
     """
     no_order = no_order_probability(draw.plan)
     moods, levels = MOOD_MOVES, level_moves()

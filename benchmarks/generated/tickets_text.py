@@ -1,4 +1,4 @@
-"""Free text with a meaning: sentences of 6 to 15 words that say in many ways how the writer feels."""
+"""Free text with a meaning: sentences of 6 to 15 words that express the writer's mood in many ways."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ SENTENCES = (
     "our {place} got the {thing} {time} and it seems {tone} to the {person}, {tone}",
     "the {person} from the {place} told us {time} that the {thing} is {tone} and {tone}",
 )
-"""Slots are filled freely; every sentence says its tone two or three times."""
+"""Slots are filled at random; every sentence expresses its tone two or three times."""
 
 _FILLERS = {"thing": THINGS, "place": PLACES, "time": TIMES, "person": PEOPLE}
 
 
 def subject(rng: np.random.Generator) -> str:
-    """A subject line, which says nothing about the tone."""
+    """A subject line, which is unrelated to the tone."""
     return f"{_pick(rng, ASKS)} {_pick(rng, THINGS)} {_pick(rng, TIMES)}"
 
 

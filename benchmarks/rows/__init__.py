@@ -1,4 +1,4 @@
-"""The rows of the accuracy table: each predicts the labels of a problem, all on the same splits."""
+"""The rows of the accuracy table: methods that predict the labels of a problem, all on the same splits."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Row(Protocol):
     def scores(self, problem: Problem, seed: int) -> Scores:
         """Predict `val` and `test`: one finite float64 per label of `problem.labels[split]`, in its order.
 
-        Binary classification: probability of the positive class, regression: the value. What predicts val is fitted
-        on train labels alone; what predicts test may be fitted on train and val labels.
+        The score is the probability of the positive class in binary classification, and the value in regression. The
+        model that predicts val is fitted on train labels only; the one that predicts test may use train and val labels.
         """
 
 
 def _row(module: str, factory: str, *arguments: object) -> Callable[[], Row]:
-    """Make a row on demand, so that a row that is not run imports nothing."""
+    """Create a row on demand, so that a row that does not run imports nothing."""
 
     def make() -> Row:
         row: Row = getattr(import_module(f"benchmarks.rows.{module}"), factory)(*arguments)
@@ -55,7 +55,7 @@ ROWS: dict[str, Callable[[], Row]] = {
     "paper-bart-finetuned": _row("paper", "Paper", "bart", "fine-tuned"),
     "relsql": _row("default", "Default"),
 }
-"""By the name that the command line takes, in the order of the table."""
+"""All rows by their names on the command line, in the order of the table."""
 
 
 def make_row(name: str) -> Row:
@@ -77,4 +77,4 @@ def make_row(name: str) -> Row:
 
 
 DETERMINISTIC = frozenset({"entity-mean", "recency"})
-"""Rows that no seed changes: they run once."""
+"""Rows that do not depend on the seed: they run once."""

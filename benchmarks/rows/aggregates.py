@@ -1,12 +1,12 @@
-"""Aggregates of linked rows in SQL: what a good feature generator makes of any schema, no column picked by hand.
+"""Aggregates of linked rows in SQL: generated features for any schema, without columns picked by hand.
 
 The rows along a link path are a stream of events, each with a key and a time. A seed (entity, as_of) reads the stream
 of one key (its own, its latest row's hub, its parent) up to as_of, over windows: the last k rows, the last few
 horizons of the task, all time. Over each window: the number of rows, and mean, minimum, maximum, deviation and sum of
-every number and share of every frequent category, of the row itself and of the rows it points at.
+every number and share of every frequent category, of the row itself and of the rows it references.
 
-Times are handled as elsewhere in relsql: a row counts when its time <= as_of, never when its time is NULL. A row that
-an event points at counts when it was visible as the event happened.
+Times are handled as elsewhere in relsql: a row counts if its time <= as_of, and never if its time is NULL. A row that
+an event references counts if it was visible when the event happened.
 
 One query per path, hops as joins in FROM: `history` holds one row per key and time with running aggregates (all time)
 and the position n in the stream; an ASOF join finds it for each (key, as_of); the last k rows and the rows of the
@@ -41,16 +41,16 @@ _FUNCTIONS = {"mean": "avg", "min": "min", "max": "max", "std": "stddev_samp", "
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Which aggregates are made.
+    """Which aggregates are computed.
 
     Attributes:
-        kinds: of the paths that are read.
-        rows: windows of the last so many rows.
-        horizons: windows of the last so many horizons of the task.
-        stats: over each window, of each number.
-        shares: make shares of categories too.
-        lookups: read the rows that each row points at too.
-        limit: at most so many features, the simplest ones.
+        kinds: kinds of the paths that are read.
+        rows: windows over the latest rows, given by their numbers of rows.
+        horizons: windows over the latest time, given in horizons of the task.
+        stats: statistics of each number over each window.
+        shares: also compute shares of categories.
+        lookups: also read the rows that each row references.
+        limit: maximum number of features; the simplest ones are kept.
     """
 
     kinds: tuple[PathKind, ...] = ("children", "grandchildren", "hub", "siblings")
@@ -64,7 +64,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Rows of a stream up to as_of: the last `rows`, those of the last `horizons`, or all."""
+    """Rows of a stream up to as_of: the last `rows` rows, those of the last `horizons` horizons, or all."""
 
     rows: int | None = None
     horizons: int | None = None
@@ -75,9 +75,9 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A DOUBLE of each event, NULL = missing; `sql` is over `r` (the row) and `p0`, `p1`, ... (what it points at).
+    """A DOUBLE of each event, NULL = missing; `sql` is over `r` (the row) and `p0`, `p1`, ... (the referenced rows).
 
-    An age is kept as minus the days since 1970, to which a seed adds its own days since 1970.
+    An age is stored as minus the days since 1970, to which a seed adds its as_of in days since 1970.
     """
 
     name: str
@@ -97,7 +97,7 @@ class Feature:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """The events along a path, and the features made of them."""
+    """The events along a path, and the features computed from them."""
 
     path: Path
     values: tuple[Value, ...]
@@ -105,7 +105,7 @@ class Stream:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the features, for people."""
+        """Readable names of the features."""
         return tuple(
             f"{self.path.name}: {f.stat}{'' if f.value is None else ' ' + self.values[f.value].name}, {f.window}"
             for f in self.features
@@ -123,7 +123,7 @@ def plan_streams(
         schema: its tables and links.
         task: the task.
         labels: the training labels.
-        recipe: which aggregates; where there are more than its limit, statistics that say more go first.
+        recipe: which aggregates; if there are more than its limit, the more informative statistics come first.
     """
     until = labels["as_of"][-1].as_py()
     inputs: dict[str, NodeInputs] = {}
@@ -148,7 +148,7 @@ def plan_streams(
 
 
 def _values(schema: Schema, path: Path, inputs: dict[str, NodeInputs], recipe: Recipe) -> Iterator[Value]:
-    """Numbers and shares of the path's row, then of the rows it points at."""
+    """Numbers and shares of the path's row, then of the rows it references."""
     sources: list[tuple[str, str, Link | None]] = [(path.table, "r", None)]
     if recipe.lookups:
         sources += [(link.parent, f"p{i}", link) for i, link in enumerate(path.lookups)]
@@ -163,7 +163,7 @@ def _values(schema: Schema, path: Path, inputs: dict[str, NodeInputs], recipe: R
 
 
 def _shares(inputs: NodeInputs, alias: str, prefix: str) -> Iterator[Value]:
-    """For each frequent value of each category 1 or 0; NULL where the column is NULL."""
+    """For each frequent value of each category 1 or 0; NULL if the column is NULL."""
     columns: list[tuple[str, tuple[object, ...]]] = [(n.column, n.categories) for n in inputs.numbers if n.categories]
     columns += [(category.column, category.values) for category in inputs.categories]
     for column, values in columns:
@@ -174,14 +174,14 @@ def _shares(inputs: NodeInputs, alias: str, prefix: str) -> Iterator[Value]:
 
 
 def _candidates(values: tuple[Value, ...], recipe: Recipe) -> Iterator[Feature]:
-    """All aggregates of a stream, without those that repeat others: one row has one value."""
+    """All aggregates of a stream, without duplicates: over a single row all statistics are the same."""
     every = Window()
     spans = [every, *(Window(horizons=h) for h in recipe.horizons)]
     windows = [*spans, *(Window(rows=k) for k in recipe.rows)]
     yield from (Feature("count", window) for window in spans)
     for i, value in enumerate(values):
         if value.kind == "age" and i == 0 and not value.is_lookup:
-            # The row's own age: of the latest, the first and the k-th latest row.
+            # The age of a row itself: of the latest, the first and the k-th latest row.
             yield from (Feature("min", every, i), Feature("max", every, i))
             yield from (Feature("max", Window(rows=k), i) for k in recipe.rows if k > 1)
             continue
@@ -190,7 +190,7 @@ def _candidates(values: tuple[Value, ...], recipe: Recipe) -> Iterator[Feature]:
 
 
 def _rank(values: tuple[Value, ...], feature: Feature) -> int:
-    """The lower, the sooner a feature is taken: counts and recency, means, shares, spreads, sums; lookups after."""
+    """Rank of a feature, low is better: counts and recency, means, shares, spreads, sums; then those of lookups."""
     if feature.value is None:
         return 0
     value = values[feature.value]
@@ -285,7 +285,7 @@ ORDER BY s.position"""
         )
 
     def _latest_sql(self) -> str:
-        """For each entity and time of a child row the hub that it points at; the greatest key breaks ties."""
+        """For each entity and time of a child row the hub that it references; the greatest key breaks ties."""
         to_entity, to_hub, _ = self.stream.path.links
         child = self.schema.table(to_entity.child)
         hub = f"arg_max({_key('c', to_hub.child_columns)}, row({', '.join(_row_key(child, 'c'))}))"
@@ -306,7 +306,7 @@ ORDER BY s.position"""
             matched = f"{_key('r', link.child_columns)} = {_key('c', link.parent_columns)}"
             origin, key = f"{child.sql(self.catalog)} c\nJOIN {origin} ON {matched}", _key("c", to_entity.child_columns)
         times = [time_sql(table, alias) for table, alias in tables if table.time_column]
-        # Rows without time are seen at once: they come before all others.
+        # Rows of tables without a time are always visible, so they come before all others.
         time = f"greatest({', '.join(times)})" if times else "TIMESTAMP '-infinity'"
         for i, lookup in enumerate(path.lookups):
             parent = self.schema.table(lookup.parent)
@@ -323,7 +323,7 @@ ORDER BY s.position"""
         )
 
     def _history_sql(self) -> str:
-        """Per key and time, as of then: the position of the last event, and all-time aggregates."""
+        """The position of the last event and the all-time aggregates, for each key and time."""
         running = "".join(
             f",\n    {_aggregate(feature)} OVER so_far AS f{i}"
             for i, feature in enumerate(self.stream.features)
@@ -371,7 +371,7 @@ ORDER BY s.position"""
 
 
 def _key(alias: str, columns: tuple[str, ...]) -> str:
-    """One value for the columns of a key; NULL where one of them is NULL."""
+    """One value for the columns of a key; NULL if one of them is NULL."""
     names = [f"{alias}.{ident(column)}" for column in columns]
     if len(names) == 1:
         return names[0]
@@ -379,7 +379,7 @@ def _key(alias: str, columns: tuple[str, ...]) -> str:
 
 
 def _row_key(table: Table, alias: str) -> list[str]:
-    """Columns that tell the rows of a table apart; without a primary key the position in storage does."""
+    """Columns that identify a row of a table; without a primary key it is the position in storage."""
     return [f"{alias}.{ident(column)}" for column in table.primary_key] or [f"{alias}.rowid"]
 
 
@@ -388,7 +388,7 @@ def _seen(table: Table, alias: str) -> str:
 
 
 def _inside(window: Window) -> str:
-    """The condition that an event up to as_of lies in a window."""
+    """The condition that an event up to as_of is in a window."""
     return f"events.n > now.n - {window.rows}" if window.rows else f"events.t > now.since{window.horizons}"
 
 

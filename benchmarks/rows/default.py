@@ -1,4 +1,4 @@
-"""relsql as it is shipped: `relsql.train` with default options, scored by `SELECT predict_x(entity, as_of := time)`."""
+"""relsql with default options: trained by `relsql.train`, scored by `SELECT predict_x(entity, as_of := time)`."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ MODEL = "bench"
 
 @dataclass(frozen=True)
 class Default:
-    """relsql with the options given; without any, the default that users get."""
+    """relsql with the given options; without options, the default that users get."""
 
     name: str = "relsql default"
     options: TrainOptions = field(default_factory=TrainOptions)
 
     def scores(self, problem: Problem, seed: int) -> Scores:
-        """Scores on val are those of the model before it is trained on val labels too."""
+        """See `Row`; scores on val are those of the model before it is trained on val labels too."""
         options = replace(self.options, seed=seed, regime=problem.regime)
         with tempfile.TemporaryDirectory(prefix="relsql-bench-") as folder:
             path = Path(shutil.copy(problem.path, Path(folder) / "data.duckdb"))
@@ -46,5 +46,5 @@ class Default:
 
 
 def _known(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The scores that there are; an entity not visible at as_of has none."""
+    """The scores without NaN; an entity that is not visible at as_of has no score."""
     return scores[np.isfinite(scores)]

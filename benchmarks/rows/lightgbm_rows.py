@@ -1,7 +1,7 @@
-"""LightGBM on features of each seed: the entity's own columns, or these and aggregates of linked rows.
+"""LightGBM on features of each seed: the entity's own columns, alone or with aggregates of linked rows.
 
-The number of rounds is found by early stopping on val; the setting and the set of features are those, of a few, with
-the best metric on val, which is predicted by that model. Test is predicted by the same choice, fitted on train and val.
+The number of rounds is found by early stopping on val. Of a few settings and sets of features, those with the best
+metric on val are chosen, and that model predicts val. Test is predicted with the same choice, fitted on train and val.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class OwnColumns:
 
 
 class Aggregates:
-    """LightGBM on the same and on aggregates of linked rows, made by `benchmarks.rows.aggregates`.
+    """LightGBM on the same columns and on aggregates of linked rows, computed by `benchmarks.rows.aggregates`.
 
-    Two sets are tried: rows that point at the entity, and the rows along all paths.
+    Two sets of features are tried: rows that reference the entity, and the rows along all paths.
     """
 
     name = "LightGBM, SQL aggregates"
@@ -75,13 +75,13 @@ class Aggregates:
 
 
 def aggregates(problem: Problem, streams: tuple[Stream, ...], split: Split) -> Floats:
-    """The features of `streams` for the labels of `split`, as the database may be seen there."""
+    """The features of `streams` for the labels of `split`, from the rows that these labels may see."""
     with problem.open(split) as (con, catalog):
         return read_streams(con, catalog, problem.schema, problem.task, streams, problem.labels[split])
 
 
 def own_features(problem: Problem, split: Split) -> Features:
-    """Numbers and categories of the entity and the rows it points at, the date and the season."""
+    """Numbers and categories of the entity and the rows it references, the date and the season."""
     with problem.open("train") as (con, catalog):
         paths = plan_paths(con, catalog, problem.schema, problem.task.entity_table)
         chosen = [path for path in paths if path.kind in ("entity", "parents")]
@@ -123,7 +123,7 @@ def _read_rows(
 
 
 def _dates(labels: pa.Table) -> Floats:
-    """Days since 1970 and the season, as a point on the circle of the year."""
+    """Days since 1970, and the season as a point on a circle."""
     days = np.asarray(labels["as_of"]).astype("datetime64[s]").astype(np.float64) / 86_400
     angle = 2 * np.pi * days / _YEAR
     return np.column_stack([days, np.sin(angle), np.cos(angle)])
@@ -165,7 +165,7 @@ def _parameters(problem: Problem, setting: dict[str, Any], seed: int) -> dict[st
         "feature_pre_filter": False,
         "deterministic": True,
         "force_col_wise": True,
-        # On data of this size a second thread gains little, and on a busy machine it costs a lot.
+        # On data of this size a second thread gains little, and on a busy machine it makes training much slower.
         "num_threads": 1,
         "seed": seed,
         "verbose": -1,
@@ -176,7 +176,7 @@ def _parameters(problem: Problem, setting: dict[str, Any], seed: int) -> dict[st
 def _dataset(problem: Problem, features: dict[Split, Features], splits: tuple[Split, ...]) -> lgb.Dataset:
     x = np.vstack([features[split].x for split in splits])
     y = np.concatenate([problem.targets(split) for split in splits])
-    # Settings differ in min_data_in_leaf; one dataset serves them all when it is not filtered by it.
+    # Settings differ in min_data_in_leaf; without filtering by it, all of them can use one dataset.
     parameters = {"feature_pre_filter": False, "verbose": -1}
     return lgb.Dataset(x, y, categorical_feature=features[splits[0]].categorical, params=parameters)
 

@@ -1,24 +1,24 @@
-"""The seed paper's own recipe (arXiv 2605.16085) and its ablations.
+"""The method of the seed paper (arXiv 2605.16085) and its ablations.
 
 A BART reads every row as text, all columns included; the pooled vectors are frozen. A GraphSAGE of two layers, shared
-by all edge types, with mean aggregation and self-loops, is pre-trained to rebuild masked feature dimensions. For the
-task it gets new linear layers by table and a head over the entity's vector and an encoding of the date; its
+by all edge types, with mean aggregation and self-loops, is pre-trained to reconstruct masked feature dimensions. For
+the task it gets a new linear layer for each table and a head on the entity's vector and an encoding of the date; its
 convolutions are frozen or fine-tuned. Ablations: no graph (the entity's own row), and random row vectors.
 
-The paper's graph has no time. What a seed may see here, so that nothing leaks:
+The paper's graph has no time. To prevent leakage, the rows that a seed may see are restricted here:
 
-- frozen: the paper's static graph, cut: rows up to the validation timestamp for train and val, up to the test
-  timestamp for test. As in the paper an entity has one and the same neighbourhood at every date of a split. Training
-  labels look ahead within the training range, as they do there; those of val and test cannot.
+- frozen: the paper's static graph with rows up to the validation timestamp for train and val, and up to the test
+  timestamp for test. As in the paper, an entity has the same neighbourhood at every date of a split, and training seeds
+  see later rows of the training range. Seeds of val and test do not see rows after their as_of.
 - seed-time: a static graph would have to be rebuilt for every timestamp. Neighbours are sampled with time <= as_of
   instead, for all splits.
 
-Both come from one whole graph by the bound on the sampler; tokenizer, encoder and pre-training see rows up to the
-validation timestamp only.
+Both use one graph of all rows, restricted by the sampler's bound; tokenizer, encoder and pre-training see only rows up
+to the validation timestamp.
 
-What else differs from the paper, for want of a GPU: a compact BART trained on the database itself in place of
+Other differences from the paper, because no GPU is assumed: a compact BART trained on the database itself instead of
 bart-large trained on six others (`encoder` takes any pre-trained BART), fewer steps with higher learning rates, and
-pre-training of the graph on the database itself, its tables in turn.
+pre-training of the graph on the database itself, one table after the other.
 """
 
 from __future__ import annotations
@@ -65,14 +65,14 @@ class Paper:
 
     Attributes:
         rows: vectors of rows: `bart`, or `random` ones.
-        graph: `none` for the entity's own row alone; else what becomes of the convolutions in task training.
+        graph: `none` for the entity's own row alone; otherwise how the convolutions are treated in task training.
         encoder: `compact`, or the path or hub name of a pre-trained BART.
         encoder_steps: steps of denoising training.
         channels: width of the graph network.
-        fanouts: neighbours per edge type, by hop; as many layers.
+        fanouts: neighbours per edge type, by hop; there is one layer per hop.
         pretraining_steps: steps of masked-feature pre-training.
-        pretraining_batch: nodes of one of them.
-        schedule: of task training.
+        pretraining_batch: nodes per pre-training step.
+        schedule: schedule of task training.
     """
 
     rows: Literal["bart", "random"] = "bart"
@@ -155,13 +155,13 @@ ABLATIONS = (
 )
 """The rows of the benchmark table; the last one is the paper's result."""
 
-# What ablations, tasks and regimes over the same data share, kept for the life of the process.
+# Caches for the life of the process, shared by ablations, tasks and regimes over the same data.
 _encoded: dict[tuple[object, ...], RowVectors] = {}
 _convolutions: dict[tuple[object, ...], nn.ModuleList] = {}
 
 
 def _known_data(problem: Problem) -> tuple[object, ...]:
-    """What the row encoder and pre-training see of a problem: the same in both regimes."""
+    """Key of the data that the row encoder and pre-training see of a problem; it is the same in both regimes."""
     return str(problem.path), problem.schema.fingerprint(), problem.task.val_timestamp
 
 
@@ -183,14 +183,14 @@ def load_seeds(problem: Problem) -> tuple[Graph, dict[Split, Seeds], dict[str, N
 
 @dataclass(frozen=True)
 class RowVectors:
-    """A vector for every row: `vectors` float32 [m, d], and by table the position of each node's, int64 [nodes]."""
+    """Vectors of rows: `vectors` float32 [m, d], and by table the position of each node's vector, int64 [nodes]."""
 
     vectors: Tensor
     positions: dict[str, Tensor]
 
     @property
     def width(self) -> int:
-        """Of one vector."""
+        """Width of a vector."""
         return int(self.vectors.shape[1])
 
     def take(self, table: str, rows: IntArray) -> Tensor:
@@ -209,7 +209,7 @@ def random_vectors(graph: Graph, seed: int) -> RowVectors:
 
 
 def text_vectors(graph: Graph, texts: list[str], embedded: Tensor) -> RowVectors:
-    """The vector of every row's text, given those of the distinct texts, float32 [texts, d]; zeros without text."""
+    """The vector of every row, given those of the distinct texts, float32 [texts, d]; zeros for rows without text."""
     number = {text: i + 1 for i, text in enumerate(texts)}
     positions = {}
     for table in graph.data.node_types:
@@ -220,12 +220,12 @@ def text_vectors(graph: Graph, texts: list[str], embedded: Tensor) -> RowVectors
 
 
 class SharedSage(nn.Module):
-    """A linear layer by table, then the convolutions that all edge types share.
+    """A linear layer for each table, then the convolutions, which all edge types share.
 
     Args:
-        graph: names the tables.
-        vectors: of its rows.
-        channels: width.
+        graph: the graph, for its tables.
+        vectors: vectors of its rows.
+        channels: width of the network.
         layers: the convolutions, one per hop.
     """
 
@@ -240,14 +240,14 @@ class SharedSage(nn.Module):
         """Encode seeds, float32 [n, channels].
 
         Args:
-            sampled: as many hops as there are convolutions.
-            table: of the seeds.
+            sampled: subgraphs with one hop per convolution.
+            table: table of the seeds.
             inputs: row vectors of the seeds themselves, float32 [n, d].
         """
         x = {name: self._rows(name, rows) for name, rows in sampled.rows.items()}
         x[table] = torch.cat([self.linears[self.tables[table]](inputs), x[table][len(inputs) :]])
         for hops, layer in zip(range(len(self.layers), 0, -1), self.layers, strict=True):
-            # Only nodes that reach a seed through the layers to come are targets.
+            # Only nodes that reach a seed through the remaining layers are targets.
             targets = {name: x[name][: sampled.sizes[name][hops - 1]] for name in x}
             edges = sampled.edges_within(hops)
             x = {name: convolve(layer, x, name, targets[name], edges) for name in x}
@@ -272,7 +272,7 @@ def convolve(
 
 
 class MaskedFeatures(nn.Module):
-    """Pre-training: hidden feature dimensions of nodes are rebuilt from the rest and from the neighbours."""
+    """Pre-training: masked feature dimensions of nodes are reconstructed from the others and from the neighbours."""
 
     def __init__(self, graph: Graph, vectors: RowVectors, channels: int, hops: int) -> None:
         super().__init__()
@@ -295,7 +295,7 @@ class MaskedFeatures(nn.Module):
 
 
 def masked_loss(rebuilt: Tensor, truth: Tensor, hidden: Tensor) -> Tensor:
-    """0.7 x scaled cosine error of power 2 + 0.3 x mean squared error, over the hidden dimensions of [n, d] alone."""
+    """0.7 x scaled cosine error of power 2 + 0.3 x mean squared error, over only the hidden dimensions of [n, d]."""
     rebuilt, truth = rebuilt * hidden, truth * hidden
     cosine = (1 - functional.cosine_similarity(rebuilt, truth, dim=1)).square().mean()
     squared = (rebuilt - truth).square().sum() / hidden.sum().clamp(min=1)
@@ -303,7 +303,7 @@ def masked_loss(rebuilt: Tensor, truth: Tensor, hidden: Tensor) -> Tensor:
 
 
 def node_batches(graph: Graph, until: int, size: int, random: np.random.Generator) -> Iterator[tuple[str, IntArray]]:
-    """Batches of random nodes with time <= `until`, the tables in turn, for ever; none if there are no such nodes."""
+    """Yield batches of random nodes with time <= `until` for ever, tables in turn; none if there are no such nodes."""
     times = {table: graph.data[table].time.numpy() for table in sorted(graph.data.node_types)}
     visible = {table: np.flatnonzero(time <= until) for table, time in times.items() if (time <= until).any()}
     while visible:
@@ -312,13 +312,13 @@ def node_batches(graph: Graph, until: int, size: int, random: np.random.Generato
 
 
 class PaperNetwork(nn.Module):
-    """Entity vector and encoding of the date to one output, a `SeedModel`.
+    """A `SeedModel` that maps the entity's vector and an encoding of the date to one output.
 
     Args:
-        seeds: training seeds, which set the scale of dates.
-        vectors: of rows.
-        layers: convolutions, one per hop, or None to read the entity's own row alone.
-        channels: width.
+        seeds: training seeds, which determine the scale of dates.
+        vectors: vectors of the rows.
+        layers: convolutions, one per hop, or None to read only the entity's own row.
+        channels: width of the network.
         fanouts: neighbours per edge type, by hop.
     """
 
@@ -340,7 +340,7 @@ class PaperNetwork(nn.Module):
         self._spread = float(seeds.as_of.std()) or 1.0
 
     def forward(self, seeds: Seeds, random: np.random.Generator) -> Tensor:
-        """Raw outputs of n seeds, float32 [n]; their neighbours are drawn anew."""
+        """Raw outputs of n seeds, float32 [n]; their neighbours are drawn again in each call."""
         date = torch.from_numpy(((seeds.as_of - self._middle) / self._spread).astype(np.float32))
         state = torch.cat([self._entities(seeds, random), self.date(date[:, None])], dim=1)
         outputs: Tensor = self.head(state).squeeze(1)
@@ -349,7 +349,7 @@ class PaperNetwork(nn.Module):
     def _entities(self, seeds: Seeds, random: np.random.Generator) -> Tensor:
         if self.sage is None:
             return self._vectors.take(seeds.table, seeds.rows)
-        # Seeds of one entity with one bound are one: in the frozen regime all those of a split.
+        # Seeds with the same entity and bound have the same subgraph, as all seeds of an entity in a frozen split do.
         pairs, position = np.unique(np.stack([seeds.rows, seeds.bounds], axis=1), axis=0, return_inverse=True)
         rows, bounds = np.ascontiguousarray(pairs.T)
         sampled = seeds.graph.sampler.sample(seeds.table, rows, bounds, self.fanouts, random)

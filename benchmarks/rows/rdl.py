@@ -7,12 +7,12 @@ on validation is kept, training labels only.
 
 What differs, and why:
 
-- 32 and 8 neighbours per edge type in the two hops in place of 128, drawn uniformly as there, and at most 20,480 random
-  seeds an epoch: it has to fit a CPU.
-- Row encoders are one residual block in place of four (torch_frame's ResNet). Texts are means of fixed random word
-  vectors in place of GloVe, which needs a download.
-- Layers compute only the nodes that reach a seed; the outcome is the same.
-- Regression labels are centred and scaled, which an L1 loss does not notice but for its learning rate.
+- 32 and 8 neighbours per edge type in the two hops instead of 128, also drawn uniformly, and at most 20,480 random
+  seeds per epoch, so that it runs on a CPU.
+- Row encoders have one residual block instead of four (torch_frame's ResNet). Texts are means of fixed random word
+  vectors instead of GloVe, which needs a download.
+- Layers compute only the nodes that reach a seed; the result is the same.
+- Regression labels are centred and scaled, which for an L1 loss only changes the effective learning rate.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from relsql.text.row_text import units
 WORD_WIDTH = 64
 WORD_BUCKETS = 4_096
 CLIP = 10.0
-"""Standardised numbers beyond this are cut."""
+"""Standardised numbers are clipped to this absolute value."""
 
 SCHEDULE = Schedule(epochs=10, batch_size=512, learning_rate=0.005, max_steps=40)
 
@@ -134,7 +134,7 @@ def _word_buckets(text: str) -> list[int]:
 
 
 class RowEncoder(nn.Module):
-    """Typed columns of one table to vectors; what is learnt from data comes from `visible` rows only.
+    """Encodes typed columns of one table to vectors; statistics are fitted on `visible` rows only.
 
     Args:
         inputs: the table's columns.
@@ -173,7 +173,7 @@ class RowEncoder(nn.Module):
 
 
 class Standardise(nn.Module):
-    """Numbers to mean 0 and variance 1, missing ones to 0, beside a flag for each that is missing.
+    """Scales numbers to mean 0 and variance 1, sets missing ones to 0, and adds a flag for missing values.
 
     Args:
         values: [rows, columns], NaN = missing.
@@ -202,9 +202,9 @@ class GraphLayer(nn.Module):
     """One layer of GraphSAGE over all edge types, with layer norm and ReLU.
 
     Args:
-        edge_types: of the graph.
+        edge_types: edge types of the graph.
         tables: position of each table.
-        channels: width.
+        channels: width of the layer.
     """
 
     def __init__(self, edge_types: list[EdgeType], tables: dict[str, int], channels: int) -> None:
@@ -250,7 +250,7 @@ class GraphSage(nn.Module):
         self.head = nn.Linear(channels, 1)
 
     def forward(self, seeds: Seeds, random: np.random.Generator) -> Tensor:
-        """Raw outputs of n seeds, float32 [n]; their neighbours are drawn anew."""
+        """Raw outputs of n seeds, float32 [n]; their neighbours are drawn again in each call."""
         graph = seeds.graph
         sampled = graph.sampler.sample(seeds.table, seeds.rows, seeds.bounds, self.fanouts, random)
         x = {
@@ -258,14 +258,14 @@ class GraphSage(nn.Module):
             for table, rows in sampled.rows.items()
         }
         for hops, layer in zip(range(len(self.fanouts), 0, -1), self.layers, strict=True):
-            # Only nodes that reach a seed through the layers to come are targets.
+            # Only nodes that reach a seed through the remaining layers are targets.
             targets = {table: x[table][: sampled.sizes[table][hops - 1]] for table in x}
             x = layer(x, targets, sampled.edges_within(hops))
         outputs: Tensor = self.head(x[seeds.table]).squeeze(1)
         return outputs
 
     def _encode(self, data: HeteroData, table: str, rows: IntArray, as_of: IntArray) -> Tensor:
-        """Input vectors of nodes, float32 [n, channels]: the row, encoded once however often it is met, and its age."""
+        """Input vectors of nodes, float32 [n, channels]: the row and its age. Each distinct row is encoded once."""
         number, node = self.tables[table], data[table]
         distinct, position = np.unique(rows, return_inverse=True)
         chosen = torch.from_numpy(distinct)

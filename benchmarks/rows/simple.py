@@ -1,4 +1,4 @@
-"""What a model must beat to be worth anything: the mean label of each entity, and the best single column."""
+"""Simple baselines that any useful model has to beat: the mean label of each entity, and the best single column."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _COLUMNS = Recipe(
 
 
 class EntityMean:
-    """The mean of an entity's earlier labels, drawn to the mean of all by a number of labels chosen on val."""
+    """The mean of an entity's earlier labels, shrunk towards the overall mean; the shrinkage is chosen on val."""
 
     name = "mean label of the entity"
 
@@ -87,7 +87,7 @@ class _Fit(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Logistic:
-    """Probability as a logistic function of one column; `missing` where there is no value."""
+    """Probability as a logistic function of one column; `missing` if there is no value."""
 
     slope: float
     intercept: float
@@ -101,7 +101,7 @@ class _Logistic:
 
 @dataclass(frozen=True, slots=True)
 class _Medians:
-    """Line segments through the median label of each bin, flat outside; `missing` where there is no value."""
+    """Line segments through the median label of each bin, constant outside; `missing` if there is no value."""
 
     x: Floats
     y: Floats
@@ -112,7 +112,7 @@ class _Medians:
 
 
 def _fit(problem: Problem, column: Floats, labels: Floats) -> _Fit:
-    """Fit labels on one column; where it is missing, the mean or median label of such rows."""
+    """Fit labels on one column; rows without a value get the mean or median label of such rows."""
     is_missing = np.isnan(column)
     typical = np.mean if problem.task.is_classification else np.median
     missing = float(typical(labels[is_missing] if is_missing.sum() >= MIN_BIN else labels))

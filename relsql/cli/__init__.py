@@ -1,7 +1,7 @@
 """The command line: `relsql COMMAND`. Results go to stdout, everything else to stderr.
 
-Each module holds a few commands over the Python API. Modules at the top import click alone, so that `relsql --help`
-is instant; a command imports what it needs when it runs, and only those that train import torch.
+Each module contains a few commands, which call the Python API. At the top, modules import only click, so that
+`relsql --help` is fast; a command imports what it needs when it runs, and only commands that train import torch.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ __all__ = ["cli", "main"]
 
 
 class _Group(click.Group):
-    """A group that lists its commands in the order of their use and reports errors on one line."""
+    """A group that lists its commands in the order in which they are used, and reports errors on one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        # Bytes that are no UTF-8 come as halves of characters, which neither DuckDB nor a file of its takes.
+        # Python decodes bytes that are not valid UTF-8 to lone surrogates, which DuckDB does not accept.
         for argument in args:
             if any("\ud800" <= character <= "\udfff" for character in argument):
-                raise click.UsageError(f"the argument {argument!r} is no text in UTF-8.", ctx)
+                raise click.UsageError(f"the argument {argument!r} is not valid UTF-8.", ctx)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
@@ -79,7 +79,7 @@ for _command in (
 
 def main() -> None:
     """Run the command line of this process."""
-    # Idle threads of torch sleep instead of spinning: beside any other work on the same cores, spinning makes training
-    # several times slower, and on idle cores it gains little.
+    # Let idle torch threads sleep instead of spin: if the cores also do other work, spinning makes training several
+    # times slower, and on idle cores it gains little.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     cli(prog_name="relsql")

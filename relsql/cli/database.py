@@ -53,7 +53,7 @@ def _write_import(report: ImportReport) -> None:
 @click.argument("table", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def inspect_command(file: Path, table: str | None, as_json: bool) -> None:
-    """Show FILE as relsql sees it: tables, links, tasks, models, and what is wrong with them.
+    """Show FILE as relsql sees it: tables, links, tasks, models, and any problems with them.
 
     With TABLE, show the columns of that table.
     """

@@ -1,4 +1,4 @@
-"""`relsql demo`: from nothing to scores, on a league that is drawn on the spot."""
+"""`relsql demo`: the whole way from data to scores, on a randomly generated league."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ QUERY = f"SELECT driver_id, predict_{MODEL}(driver_id) AS risk FROM drivers ORDE
 def demo_command(path: Path, seed: int | None, seasons: int | None, overwrite: bool) -> None:
     """Draw a racing league, train a model on it and score it in SQL.
 
-    The league goes to PATH (default: demo.duckdb) and its true probabilities to a file beside it. If PATH holds the
-    league already, it is used again, and so is its model.
+    The league is written to PATH (default: demo.duckdb), and its true probabilities to a second file in the same
+    folder. If PATH already holds a league, it is used again, and so is its model.
 
     The results are the ten drivers most likely to retire from a race in the next 30 days, and the accuracy on the test
-    labels: of the model, of a baseline that sees the drivers' own columns only, and of the true probabilities.
+    labels: of the model, of a baseline that reads only the columns of table drivers, and of the true probabilities.
     """
     from relsql.database.connections import open_database
     from relsql.database.names import current_catalog
@@ -55,10 +55,10 @@ def demo_command(path: Path, seed: int | None, seasons: int | None, overwrite: b
 
 
 def _prepare_league(path: Path, options: dict[str, int], overwrite: bool) -> None:
-    """Draw the league, unless `path` holds one.
+    """Draw the league, unless `path` already holds one.
 
     Raises:
-        DatabaseError: `path` exists and is no league.
+        DatabaseError: `path` exists and is not a league.
     """
     from relsql.demo.league import create_league
 
@@ -80,14 +80,14 @@ def _require_league(path: Path) -> None:
     with closing(open_database(path, read_only=True)) as con:
         if TASK not in read_tasks(con, current_catalog(con)):
             raise DatabaseError(
-                f"file '{path}' exists and is no demo league",
+                f"file '{path}' exists and is not a demo league",
                 expected="a new file",
                 fix="relsql demo OTHER.duckdb, or relsql demo --overwrite to replace the file",
             )
 
 
 def _prepare_model(con: duckdb.DuckDBPyConnection, catalog: str, path: Path) -> Task:
-    """Train the model, unless the database holds it."""
+    """Train the model, unless the database already holds it."""
     from relsql.registry.models import read_models
     from relsql.tasks.task import read_task
 
@@ -101,7 +101,7 @@ def _prepare_model(con: duckdb.DuckDBPyConnection, catalog: str, path: Path) -> 
 
 
 def _write_accuracy(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, path: Path) -> None:
-    """Write the test ROC-AUC of the model between what little and what much knowledge reach."""
+    """Write the test ROC-AUC of a simple baseline, of the model, and the best attainable one."""
     from relsql.demo.league import truth_path
     from relsql.demo.truth import attainable_auc
     from relsql.evaluation.baseline import entity_columns_auc

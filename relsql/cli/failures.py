@@ -1,4 +1,4 @@
-"""Failures as one line on stderr and an exit code."""
+"""Report failures as one line on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _INTERRUPTED_KEY = "relsql.interrupted"
 def reported(ctx: click.Context) -> Iterator[None]:
     """Print what went wrong in the block as one line on stderr and exit.
 
-    Errors of relsql, of DuckDB and of the operating system exit with 1, an interruption with 130; any other exception
-    is a bug and keeps its traceback.
+    Errors of relsql, of DuckDB and of the operating system exit with 1, an interruption with 130. Any other exception
+    is a bug, so its traceback is shown.
     """
     try:
         yield
@@ -41,11 +41,11 @@ def reported(ctx: click.Context) -> Iterator[None]:
 
 
 def _outside_message(error: Exception) -> str | None:
-    """What to say about an error that comes from outside relsql; None for a bug, and for a reader who has left."""
+    """The message for an error from outside relsql; None for a bug, and if the reader of stdout has closed it."""
     if isinstance(error, BrokenPipeError):
-        return None  # `| head` closes the pipe, and click ends quietly.
+        return None  # For example `| head` closes the pipe; click then exits without a message.
     if isinstance(error, UnicodeEncodeError):
-        return f"an argument is no text in UTF-8: {error.object[max(0, error.start - 20) : error.end]!r}"
+        return f"an argument is not valid UTF-8: {error.object[max(0, error.start - 20) : error.end]!r}"
     if "duckdb" in sys.modules:
         from relsql.database.engine_errors import database_error
 
@@ -60,7 +60,7 @@ def _outside_message(error: Exception) -> str | None:
 
 
 def on_interrupt(message: str) -> None:
-    """Say what Ctrl-C leaves behind from here on; until this is called, nothing was changed."""
+    """Set the message for Ctrl-C from here on; before the first call it is that nothing was changed."""
     click.get_current_context().find_root().meta[_INTERRUPTED_KEY] = message
 
 
@@ -75,7 +75,7 @@ def duckdb_message(error: Exception) -> str:
 
 
 def _fail(message: str) -> None:
-    # What a message quotes may come from a foreign file: it must not drive the terminal.
+    # A message may quote text from an untrusted file, which must not control the terminal.
     note(f"relsql: error: {printable(' '.join(message.splitlines()))}")
     raise click.exceptions.Exit(FAILED)
 

@@ -1,4 +1,4 @@
-"""`relsql init`: declare or infer what the tables' constraints do not say."""
+"""`relsql init`: declare or infer what the constraints of the tables do not show."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--time-column", "time_columns", multiple=True, metavar="'TABLE(COLUMN)'", help="Declare a time column.")
 @click.option("--no-time-column", "untimed", multiple=True, metavar="TABLE", help="Rows of TABLE are always visible.")
 @click.option("--link", "links", multiple=True, metavar="'CHILD(COLUMN) -> PARENT(COLUMN)'", help="Declare a link.")
-@click.option("--remove-link", "removed", multiple=True, metavar="'CHILD(COLUMN) -> PARENT(COLUMN)'", help="Forget it.")
+@click.option("--remove-link", "removed", multiple=True, metavar="'CHILD(COLUMN) -> PARENT(COLUMN)'", help="Drop it.")
 @click.option("--task", "manifests", multiple=True, type=click.Path(path_type=Path), metavar="YAML", help="Add a task.")
 def init_command(
     file: Path,
@@ -37,11 +37,11 @@ def init_command(
     removed: tuple[str, ...],
     manifests: tuple[Path, ...],
 ) -> None:
-    """Tell relsql the keys, links, time columns and tasks of FILE.
+    """Declare the keys, links, time columns and tasks of FILE.
 
     DuckDB's constraints are read. What the options declare is checked against the data and stored. What is still
-    missing is inferred, printed with its evidence, and stored only after confirmation or with --yes. All of it goes
-    to schema relsql; your tables are not changed. Options may be given several times.
+    missing is inferred, printed with its evidence, and stored only after confirmation or with --yes. Everything is
+    stored in schema relsql; your tables are not changed. Options may be given several times.
 
     \b
     relsql init f1.duckdb
@@ -70,14 +70,14 @@ def init_command(
 
 
 def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: bool, asks: bool) -> None:
-    """Print what the schema lacks, and store it if the user agrees."""
+    """Infer what the schema lacks, print it, and store it if the user agrees."""
     from relsql.schema.discovery.propose import apply_proposal, infer_schema
 
     proposal = infer_schema(con, catalog)
     stored = len(proposal.keys) + len(proposal.links) + sum(time.column is not None for time in proposal.times)
     click.echo(_proposal_text(proposal), nl=False)
     if not stored:
-        note("nothing to add: keys, links and time columns are known or cannot be told from the data")
+        note("nothing to add: keys, links and time columns are known or cannot be inferred from the data")
         return
     if yes or (asks and click.confirm(f"Store these {stored} declarations?", err=True)):
         apply_proposal(con, catalog, proposal)
@@ -107,7 +107,7 @@ def _proposal_text(proposal: SchemaProposal) -> str:
 
 
 def _save_tasks(con: duckdb.DuckDBPyConnection, catalog: str, tasks: tuple[Task, ...]) -> None:
-    """Check tasks against the schema and store them, all or none."""
+    """Check tasks against the schema and store all of them, or none if one does not fit."""
     from relsql.database.connections import transaction
     from relsql.schema.reading import read_schema
     from relsql.tasks.labels import entity_key

@@ -1,4 +1,4 @@
-"""Describe a database as relsql sees it: tables, links, tasks, models and what is wrong with them."""
+"""Describe a database as relsql sees it: tables, links, tasks, models and any problems with them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from relsql.tasks.task import read_tasks
 
 @dataclass(frozen=True, slots=True)
 class TableInfo:
-    """A table; times are ISO texts, `columns` are (name, type)."""
+    """A table; times are ISO strings, `columns` are (name, type)."""
 
     name: str
     rows: int
@@ -34,7 +34,7 @@ class TableInfo:
 
 @dataclass(frozen=True, slots=True)
 class LinkInfo:
-    """A link and its data; the counts are None where its tables lack its columns."""
+    """A link and its data; the counts are None if its columns do not exist."""
 
     link: str
     child: str
@@ -47,7 +47,7 @@ class LinkInfo:
 
 @dataclass(frozen=True, slots=True)
 class TaskInfo:
-    """A task; the split timestamps are ISO texts, None until they are chosen from the data."""
+    """A task; the split timestamps are ISO strings, or None if they are yet to be chosen from the data."""
 
     name: str
     task_type: str
@@ -97,14 +97,14 @@ def inspect(con: duckdb.DuckDBPyConnection, catalog: str) -> Inspection:
 
 
 def _path_findings(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> Iterator[Finding]:
-    """Tasks with more link paths than training reads, and what the models at hand have left out."""
+    """Tasks with more link paths than training reads, and the paths that the existing models left out."""
     for task in read_tasks(con, catalog).values():
         try:
             paths = candidate_paths(con, catalog, schema.without_columns(task.remove_columns), task.entity_table)
         except RelsqlError:
-            continue  # Training says what does not fit.
+            continue  # Training reports what does not fit.
         if len(paths) > MAX_PATHS:
-            text = f"training reads {MAX_PATHS} of its {len(paths)} link paths, those that say most about the labels"
+            text = f"training reads {MAX_PATHS} of its {len(paths)} link paths, those most correlated with the labels"
             yield Finding("info", f"task {task.name}", f"{text}; relsql train --max-paths reads more")
     if not has_relsql_table(con, catalog, "runs"):
         return
@@ -122,7 +122,7 @@ def _table_info(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> T
             check_time_type(table, table.time_column)
             time = f"{ident(table.time_column)}::TIMESTAMP"
         except SchemaError:
-            pass  # The findings say so.
+            pass  # The findings report it.
     bounds = f"min({time})::VARCHAR, max({time})::VARCHAR" if time else "NULL, NULL"
     row = con.execute(f"SELECT system.main.count_star(), {bounds} FROM {table.sql(catalog)}").fetchall()[0]
     columns = tuple((column.name, column.type) for column in table.columns)
@@ -162,7 +162,7 @@ def _model_infos(con: duckdb.DuckDBPyConnection, catalog: str) -> tuple[ModelInf
         return ()
     query = "SELECT name, version, status, task, created::VARCHAR, metrics FROM "
     rows = con.execute(f"{query} {relsql_table(catalog, 'models')} ORDER BY name ASC, version ASC").fetchall()
-    # What is gone from a damaged row is shown as a question mark.
+    # Values that are missing in a damaged row are shown as a question mark.
     return tuple(
         ModelInfo(name or "?", version or 0, status or "?", task or "?", created, metrics)
         for name, version, status, task, created, metrics in rows
@@ -207,7 +207,7 @@ def render_table(name: str, report: Inspection) -> str:
 
 
 def _span(table: TableInfo) -> str:
-    # Times of day are left out where all of them are midnight.
+    # Times of day are left out if they are midnight.
     first, last = (str(time or "").removesuffix(" 00:00:00") for time in (table.first_time, table.last_time))
     return f"{first} .. {last}" if first else "-"
 

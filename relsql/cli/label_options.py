@@ -1,4 +1,4 @@
-"""Options of the commands that run the label query of a task."""
+"""Options for the commands that run the label query of a task."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _DEFAULT_TIMEOUT_SECONDS = 3600.0
-"""`LABEL_TIMEOUT_SECONDS`, written again so that `relsql --help` need not load DuckDB; a test compares them."""
+"""A copy of `LABEL_TIMEOUT_SECONDS`, so that `relsql --help` does not load DuckDB; a test compares the two."""
 
 
 def memory_option(command: _Command) -> _Command:
     """Add `--memory-limit`."""
-    text = "DuckDB's memory_limit, 2GB. Default: 80% of the machine's."
+    text = "DuckDB's memory_limit, for example 2GB. Default: 80% of the machine's memory."
     return click.option("--memory-limit", metavar="SIZE", help=text)(command)
 
 
@@ -36,7 +36,7 @@ def label_options(command: _Command) -> _Command:
         default=_DEFAULT_TIMEOUT_SECONDS,
         show_default=True,
         metavar="SECONDS",
-        help="Stop the label query after so long.",
+        help="Time limit of the label query.",
     )
     return external(timeout(memory_option(command)))
 
@@ -44,7 +44,7 @@ def label_options(command: _Command) -> _Command:
 def open_for_labels(
     file: Path, *, read_only: bool = False, allow_external: bool, memory_limit: str | None
 ) -> duckdb.DuckDBPyConnection:
-    """Open FILE for a command that runs a label query: without access to other files unless that is allowed.
+    """Open FILE for a command that runs a label query, without access to other files unless that is allowed.
 
     Raises:
         DatabaseError: the file cannot be opened.
@@ -63,10 +63,10 @@ def open_for_labels(
 
 
 def limit_memory(con: duckdb.DuckDBPyConnection, size: str) -> None:
-    """Set DuckDB's memory limit, which holds for all that runs on the file in this process.
+    """Set DuckDB's memory limit, which applies to all connections to the file in this process.
 
     Raises:
-        click.BadParameter: it is not a size.
+        click.BadParameter: `size` is not a size.
     """
     import duckdb
 

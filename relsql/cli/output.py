@@ -1,4 +1,4 @@
-"""Writing results to stdout and notes to stderr."""
+"""Write results to stdout and notes to stderr."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def note(message: str) -> None:
 
 
 def can_ask() -> bool:
-    """True if somebody at a terminal can answer."""
+    """True if stdin is a terminal, so that the user can answer a question."""
     return sys.stdin.isatty()
 
 
 def write_json(value: object) -> None:
-    """Write a value as one indented JSON document; dataclasses become objects, times ISO texts."""
+    """Write a value as one indented JSON document; dataclasses become objects, times become ISO strings."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_as_json))
 
 
 def write_table(header: Sequence[str], rows: Iterable[Cells], right: Collection[int] = ()) -> None:
-    """Write all rows as columns of fixed width; `right` are the positions of the columns that align to the right."""
+    """Write all rows as columns of fixed width; `right` are the positions of the right-aligned columns."""
     lines = [[_printable(cell) for cell in row] for row in (header, *rows)]
     widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
     lines.insert(1, ["-" * width for width in widths])
@@ -43,13 +43,13 @@ def write_table(header: Sequence[str], rows: Iterable[Cells], right: Collection[
 
 
 def write_csv(header: Sequence[str], rows: Iterable[Cells]) -> None:
-    """Write CSV: NULL is an empty field, an empty text is `""`."""
+    """Write CSV: NULL is an empty field, an empty string is `""`."""
     for row in (header, *rows):
         click.echo(",".join(map(_csv_field, row)))
 
 
 def write_json_rows(header: Sequence[str], rows: Iterable[Cells]) -> None:
-    """Write one JSON object per row, in an array; the cells are JSON texts already."""
+    """Write an array with one JSON object per row; the cells are already JSON."""
     keys = [json.dumps(name, ensure_ascii=False) for name in header]
     separator = "["
     for row in rows:
@@ -60,7 +60,7 @@ def write_json_rows(header: Sequence[str], rows: Iterable[Cells]) -> None:
 
 
 def number(value: float | int | None) -> str:
-    """A metric for people: four digits, or `-`."""
+    """A metric in readable form: four digits, or `-`."""
     return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -73,7 +73,7 @@ def _as_json(value: object) -> object:
 
 
 def printable(text: str) -> str:
-    """A text with its control characters, line ends and halves of characters escaped."""
+    """A text with control characters, line ends and lone surrogates escaped."""
     return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 
@@ -105,5 +105,5 @@ def _csv_field(cell: str | None) -> str:
 
 
 def _json_cell(cell: str | None) -> str:
-    # JSON has no words for these.
+    # JSON cannot represent these values.
     return "null" if cell in (None, "NaN", "Infinity", "-Infinity") else str(cell)

@@ -1,4 +1,4 @@
-"""The progress of long commands on stderr: a bar per phase on a terminal, else a line per finished phase."""
+"""Show the progress of long commands on stderr: a bar per phase on a terminal, otherwise a line per finished phase."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _BAR = "{desc:<10}{percentage:3.0f}% |{bar:24}| {elapsed}<{remaining}{postfix}"
 _QUERY_BAR = "{percentage:3.0f}% |{bar:40}| {elapsed}"
 _PATIENCE_SECONDS = 0.5
-"""A query that takes less shows no bar."""
+"""No bar is shown for shorter queries."""
 
 
 class PhaseProgress:
@@ -50,7 +50,7 @@ class PhaseProgress:
         if sys.stderr.isatty():
             from tqdm import tqdm
 
-            # What an earlier run has done says nothing about how long the rest takes.
+            # `initial` leaves the work of an earlier run out of the estimate of the remaining time.
             self._bar = tqdm(total=1.0, initial=fraction, desc=phase, bar_format=_BAR, leave=False, file=sys.stderr)
 
     def _finish(self, phase: str, metrics: dict[str, float]) -> None:
@@ -80,7 +80,7 @@ class QueryProgress:
         self._close()
 
     def __call__(self, percent: float) -> None:
-        """Show how far the query is, in percent; 100 removes the bar, a negative number is unknown."""
+        """Show the progress of the query in percent; 100 removes the bar, a negative number means unknown."""
         if percent >= 100.0:
             self._close()
             return

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 @click.command("publish", short_help="Write a model into the file as plain SQL.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("model")
-@click.option("--into", type=click.Path(path_type=Path), help="Publish in this new copy of FILE, and leave FILE alone.")
-@click.option("--storage-version", help="Storage version of the copy, v1.5.0 for clients of DuckDB 1.5; needs --into.")
+@click.option("--into", type=click.Path(path_type=Path), help="Publish in this new copy of FILE instead of in FILE.")
+@click.option("--storage-version", help="Storage version of the copy, v1.5.0 for DuckDB 1.5 clients; needs --into.")
 @click.option("--show-sql", is_flag=True, help="Print the views and macros that would be written, and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def publish_command(
@@ -30,8 +30,8 @@ def publish_command(
     """Write the active version of MODEL into FILE as plain SQL: tables of weights, views and macros.
 
     Afterwards every DuckDB client that opens FILE can call predict_MODEL(id), predict_MODEL_full(id) and
-    predict_MODEL_batch(), without Python. Rows without a stored embedding get one first. The macros are compared with
-    torch and onnxruntime before anything is kept; the largest difference is printed, and stored in relsql.models.
+    predict_MODEL_batch(), without Python. Rows without a stored embedding are embedded first. The macros are compared
+    with torch and onnxruntime before they are committed; the largest difference is printed and stored in relsql.models.
 
     \b
     relsql publish f1.duckdb dnf
@@ -61,7 +61,7 @@ def publish_command(
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("model")
 def unpublish_command(file: Path, model: str) -> None:
-    """Remove what `relsql publish` wrote for MODEL into FILE; the model itself stays.
+    """Remove what `relsql publish` wrote to FILE for MODEL; the model itself is kept.
 
     \b
     relsql unpublish f1.duckdb dnf
@@ -79,11 +79,11 @@ def unpublish_command(file: Path, model: str) -> None:
 @click.argument("model")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def selftest_command(file: Path, model: str, as_json: bool) -> None:
-    """Check all that FILE stores of MODEL, and compare its plain SQL with torch and onnxruntime.
+    """Check everything that FILE stores of MODEL, and compare its plain SQL with torch and onnxruntime.
 
-    Fails when something stored is not what was written: the card, the artefacts, a row embedding, a published table,
-    view or macro; or when scores differ by more than 1e-5. What an earlier relsql wrote has no digest to compare with,
-    until `relsql refresh` or `relsql publish` adds it.
+    Fails if anything stored was changed (the card, the artefacts, a row embedding, a published table, view or macro),
+    or if scores differ by more than 1e-5. Objects that an earlier relsql wrote have no digest to compare with until
+    `relsql refresh` or `relsql publish` adds it.
 
     \b
     relsql selftest f1.duckdb dnf

@@ -26,7 +26,7 @@ _READERS = frozenset({"SELECT", "EXPLAIN"})
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement and what it does: `reads` if it only reads, `selects` if it can stand in another query's FROM."""
+    """A statement; `reads` if it only reads, `selects` if it can be a subquery in FROM."""
 
     text: str
     reads: bool
@@ -35,7 +35,7 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The rows of a statement as text, for JSON as JSON texts; `right` are the positions of the number columns."""
+    """The rows of a statement as text, or as JSON for format json; `right` are the positions of the number columns."""
 
     columns: tuple[str, ...]
     rows: Sequence[Cells]
@@ -61,8 +61,8 @@ class Result:
 def sql_command(file: Path, statement: str, form: Format, read_only: bool | None, pinned: tuple[str, ...]) -> None:
     """Run one SQL STATEMENT in FILE, with the functions of all its models.
 
-    A STATEMENT of `-` is read from stdin. All rows are printed. In CSV a NULL is an empty field and an empty text is
-    `""`; in JSON numbers that are infinite or no numbers are null.
+    If STATEMENT is `-`, it is read from stdin. All rows are printed. In CSV, NULL is an empty field and an empty string
+    is `""`; in JSON, NaN and infinite numbers are null.
 
     \b
     relsql sql f1.duckdb "SELECT driver_id, predict_dnf(driver_id) AS risk FROM drivers ORDER BY risk DESC"
@@ -80,18 +80,18 @@ def sql_command(file: Path, statement: str, form: Format, read_only: bool | None
 
 
 def parse(text: str) -> Statement:
-    """Read one statement.
+    """Parse one statement.
 
     Raises:
-        click.UsageError: the text holds none, or several.
-        duckdb.Error: the text is no SQL.
+        click.UsageError: the text contains no statement, or several.
+        duckdb.Error: the text is not valid SQL.
     """
     import duckdb
 
     with duckdb.connect() as con:
         statements = con.extract_statements(text)
     kinds = [statement.type.name for statement in statements]
-    # DuckDB takes a PIVOT apart.
+    # DuckDB splits a PIVOT into several statements.
     if kinds == ["MULTI"] or (kinds == ["CREATE", "SELECT"] and "pivot" in text.lower()):
         return Statement(text, True, False)
     if len(statements) != 1:
@@ -104,7 +104,7 @@ def parse(text: str) -> Statement:
 def run_statement(
     con: duckdb.DuckDBPyConnection, statement: Statement, form: Format, functions: tuple[str, ...] = ()
 ) -> None:
-    """Run a statement and write its rows to stdout, or on stderr what it did.
+    """Run a statement and write its rows to stdout; if there are none to show, a short note goes to stderr.
 
     Raises:
         ModelError: the statement calls a scoring function that does not exist.
@@ -132,10 +132,10 @@ def run_statement(
 
 
 def _select(con: duckdb.DuckDBPyConnection, text: str, form: Format) -> Result:
-    """Run a SELECT, with every value turned into text by DuckDB, which knows its types best."""
+    """Run a SELECT; DuckDB converts every value to text, because it knows its types best."""
     relation = con.sql(text)
     positions = range(1, len(relation.columns) + 1)
-    # By position: several columns may have one name.
+    # By position, because several columns may have the same name.
     cells = (f"to_json(#{i})::VARCHAR" if form == "json" else f"#{i}::VARCHAR" for i in positions)
     rows = relation.project(", ".join(cells)).fetchall()
     right = {i for i, kind in enumerate(relation.types) if is_number(str(kind))}
@@ -151,7 +151,7 @@ def _execute(con: duckdb.DuckDBPyConnection, statement: Statement) -> Result | N
         note("done")
         return None
     if columns == ("explain_key", "explain_value"):
-        # A plan is a drawing over several lines.
+        # A query plan is drawn over several lines.
         click.echo("\n".join(str(row[1]).rstrip() for row in rows))
         return None
     if columns == ("Count",) and len(rows) == 1:
@@ -162,10 +162,10 @@ def _execute(con: duckdb.DuckDBPyConnection, statement: Statement) -> Result | N
 
 @contextmanager
 def unknown_function_explained(functions: Sequence[str]) -> Iterator[None]:
-    """Turn DuckDB's error about a scoring function that does not exist into one that lists those that do.
+    """Turn DuckDB's error about a missing scoring function into one that lists the existing ones.
 
     Raises:
-        ModelError: a statement in the block calls such a function.
+        ModelError: a statement in the block calls a scoring function that does not exist.
     """
     import duckdb
 

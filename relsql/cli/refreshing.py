@@ -19,12 +19,12 @@ from relsql.cli.progress import PhaseProgress
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads to use. Default: all.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def refresh_command(file: Path, model: str, prune: bool, threads: int | None, as_json: bool) -> None:
-    """Store the embeddings of rows that MODEL reads and that have none yet.
+    """Embed and store the rows that MODEL reads and that have no stored embedding yet.
 
-    Scores stay as they are, but the next ones take less time: a row text without stored embedding is encoded whenever a
-    process first meets it. Identical texts are encoded once. Stored embeddings that are damaged are encoded again. What
-    is done is kept when the command is interrupted, and the next run goes on from there. The result is one line: name,
-    version, and what was found and done.
+    Scores do not change but become faster, because each process has to encode row texts without a stored embedding.
+    Identical texts are encoded once. Damaged embeddings are encoded again. If the command is interrupted, finished work
+    is kept and the next run continues from there. The result is one line: name, version, and the numbers of rows, texts
+    and new embeddings.
 
     \b
     relsql refresh f1.duckdb dnf
@@ -33,7 +33,7 @@ def refresh_command(file: Path, model: str, prune: bool, threads: int | None, as
     from relsql.scoring.refresh import refresh
 
     with closing(open_database(file)) as con, PhaseProgress() as progress:
-        on_interrupt("what was embedded so far is kept; run the command again to go on")
+        on_interrupt("what was embedded so far is kept; run the command again to continue")
         done = refresh(con, model, prune=prune, threads=threads, progress=progress)
     if as_json:
         write_json(done)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def _timestamp(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime.datetime | None:
-    """Read a date or time in ISO form as zone-less datetime; one with a zone is converted to UTC."""
+    """Parse an ISO date or time as a zone-less datetime; a time with a zone is converted to UTC."""
     if value is None:
         return None
     from relsql.errors import TaskError
@@ -36,7 +36,7 @@ def _timestamp(ctx: click.Context, param: click.Parameter, value: str | None) ->
     try:
         return as_timestamp(value, "score", "as_of")
     except TaskError:
-        raise click.BadParameter(f"{value!r} is no time; give one such as 2009-06-01 or '2009-06-01 12:00'") from None
+        raise click.BadParameter(f"{value!r} is not a time such as 2009-06-01 or '2009-06-01 12:00'") from None
 
 
 @click.command("evaluate", short_help="Compare the scores of a model with what happened.")
@@ -58,9 +58,9 @@ def evaluate_command(
 ) -> None:
     """Compare the scores of MODEL with what happened, on one split of its task's labels.
 
-    Each label is scored as of its own time: with all rows up to it (regime seed-time), or with a copy in memory of the
-    database that ends where the split starts (regime frozen). Beside it stands a baseline that sees the entity table's
-    own columns only.
+    Each label is scored as of its own time: with all rows up to that time (regime seed-time), or with a copy of the
+    database in memory that ends where the split starts (regime frozen). The model is compared with a baseline that
+    reads only the columns of the entity table.
     """
     from relsql.tasks.label_sandbox import LabelLimits
 
@@ -81,7 +81,7 @@ def evaluate_command(
 
 
 def _baseline(con: duckdb.DuckDBPyConnection, model: str, split: Split, limits: LabelLimits) -> dict[str, float]:
-    """The metric that the entity table's own columns reach, by its name."""
+    """The metric of the baseline that reads only the columns of the entity table, by name."""
     from relsql.database.names import current_catalog
     from relsql.evaluation.baseline import entity_columns_auc
     from relsql.registry.models import active_card
@@ -99,12 +99,12 @@ def _baseline(con: duckdb.DuckDBPyConnection, model: str, split: Split, limits: 
 @click.option("--as-of", "as_of", callback=_timestamp, metavar="TIME", help="Default: the latest event in FILE.")
 @click.option("--output", metavar="OUT", help="A .parquet or .csv file, or the name of a table in FILE.")
 @click.option("--into", metavar="TABLE", help="A table in FILE, filled in chunks by a job that can be stopped.")
-@click.option("--overwrite", is_flag=True, help="Replace OUT, if relsql wrote it, or start the job of TABLE anew.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file, or a table that relsql score wrote.")
 @click.option("--changed-only", is_flag=True, help="With --into: score only entities whose data changed.")
 @click.option(
     "--chunk-rows",
     type=click.IntRange(min=1),
-    help="With --into: entities in a chunk. Default: 250,000, or as the job has started.",
+    help="With --into: entities in a chunk. Default: 250,000, or that of the job to continue.",
 )
 @memory_option
 def score_command(
@@ -122,9 +122,9 @@ def score_command(
 
     Without --output or --into the scores go to stdout as CSV.
 
-    With --into each chunk of entities is one transaction. A job that was stopped, in whatever way, loses the running
-    chunk at most: the same command goes on, with the same as_of. With --changed-only a finished table is brought up to
-    date: only entities are scored whose data changed since, and those that are gone are removed.
+    With --into, each chunk of entities is one transaction. A job that is stopped, for any reason, loses at most the
+    running chunk: the same command continues it, with the same as_of. With --changed-only, a finished table is updated:
+    only entities whose data changed are scored, and entities that no longer exist are removed.
 
     \b
     relsql score f1.duckdb dnf --as-of 2009-06-01 --output risk.parquet
@@ -163,13 +163,13 @@ def _score_into(
 ) -> None:
     from relsql.scoring.score_table import open_job, run_job
 
-    on_interrupt("the chunks that are done are kept; the same command goes on")
+    on_interrupt("finished chunks are kept; the same command continues")
     opened = open_job(
         con, model, into, as_of=as_of, chunk_rows=chunk_rows, changed_only=changed_only, overwrite=overwrite
     )
     job = opened.job
     if opened.resumed:
-        note(f"going on after {job.chunks_done} of {job.chunks} chunks, as of {job.as_of}")
+        note(f"continuing after {job.chunks_done} of {job.chunks} chunks, as of {job.as_of}")
     if opened.all_because:
         note(f"scoring all entities: {opened.all_because}")
     with PhaseProgress() as progress:

@@ -15,7 +15,7 @@ import click
 from relsql.cli.output import note
 
 _LOOK_SECONDS = 1.0
-"""How often the server looks for statements that run for too long."""
+"""Interval at which the server looks for statements that exceed the time limit."""
 
 
 @click.command("serve", short_help="Let other DuckDB clients call the models.")
@@ -23,7 +23,7 @@ _LOOK_SECONDS = 1.0
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), default=9494, show_default=True, help="Port to listen on.")
 @click.option(
-    "--token", envvar="RELSQL_TOKEN", help="What clients have to know. Default: $RELSQL_TOKEN, or a new random one."
+    "--token", envvar="RELSQL_TOKEN", help="Secret that clients need. Default: $RELSQL_TOKEN, or a new random one."
 )
 @click.option("--read-write", is_flag=True, help="Let clients change the tables of FILE.")
 @click.option(
@@ -31,23 +31,23 @@ _LOOK_SECONDS = 1.0
     type=click.IntRange(min=1),
     default=300,
     show_default=True,
-    help="How long a client's statement may run.",
+    help="Time limit of a client's statement.",
 )
-@click.option("--allow-network", is_flag=True, help="Needed for a HOST that other machines can reach.")
+@click.option("--allow-network", is_flag=True, help="Required if other machines can reach HOST.")
 def serve_command(
     file: Path, host: str, port: int, token: str | None, read_write: bool, max_seconds: int, allow_network: bool
 ) -> None:
-    """Serve FILE and its models to other DuckDB clients, by DuckDB's own quack protocol, until Ctrl-C.
+    """Serve FILE and its models to other DuckDB clients over DuckDB's quack protocol, until Ctrl-C.
 
-    The statement that a client attaches the server with goes to stdout. The client needs no Python: what it gives to
-    r.query('...') runs here. Clients run one SELECT, EXPLAIN, SHOW or DESCRIBE at a time, over the tables of FILE and
-    the functions of its models. They cannot change what others see, nor reach other files of this machine. With
-    --read-write they may INSERT, UPDATE and DELETE rows of DATABASE.TABLE too.
+    The statement with which a client attaches the server is printed to stdout. The client needs no Python: statements
+    in r.query('...') run in the server. Clients run one SELECT, EXPLAIN, SHOW or DESCRIBE at a time, on the tables of
+    FILE and with the functions of its models. They cannot change what others see, nor reach other files of this
+    machine. With --read-write they may also INSERT, UPDATE and DELETE rows of DATABASE.TABLE.
 
-    A statement that runs longer than --max-seconds is interrupted by DuckDB 2.0. DuckDB 1.5 cannot interrupt it: the
-    server starts anew then, and clients ATTACH again.
+    DuckDB 2.0 interrupts a statement that runs longer than --max-seconds. DuckDB 1.5 cannot interrupt it: the server
+    restarts, and clients have to ATTACH again.
 
-    Needs DuckDB's extensions httpfs and quack, and the client needs them too.
+    Needs DuckDB's extensions httpfs and quack; the client needs them too.
 
     \b
     relsql serve f1.duckdb
@@ -57,7 +57,7 @@ def serve_command(
 
     if not is_loopback(host):
         if not allow_network:
-            raise click.UsageError(f"other machines can reach {host}; if they shall, add --allow-network.")
+            raise click.UsageError(f"other machines can reach {host}; if that is intended, add --allow-network.")
         note(f"warning: other machines can reach {host}; the token, the queries and the data are sent unencrypted")
     token = token or secrets.token_urlsafe(24)
     with serve(file, host=host, port=port, token=token, read_write=read_write, max_seconds=max_seconds) as server:
@@ -68,23 +68,23 @@ def serve_command(
         stop = _stop_requests()
         while not stop.wait(_LOOK_SECONDS):
             if overdue := server.overdue():
-                note(f"starting anew, since a statement has run for {max_seconds} seconds: {overdue[0][:200]!r}")
-                _start_anew(token)
+                note(f"restarting, because a statement has run for {max_seconds} seconds: {overdue[0][:200]!r}")
+                _restart(token)
     note("stopped")
 
 
 def _stop_requests() -> threading.Event:
-    """Set by Ctrl-C or a request to terminate; who waits for it leaves Python to the threads that score."""
+    """An event that SIGINT (Ctrl-C) or SIGTERM sets; waiting for it leaves the interpreter to the scoring threads."""
     stop = threading.Event()
     for kind in (signal.SIGINT, signal.SIGTERM):
         signal.signal(kind, lambda number, frame: stop.set())
     return stop
 
 
-def _start_anew(token: str) -> None:
-    """Replace this process by a new one with the same arguments and token, which ends all its threads.
+def _restart(token: str) -> None:
+    """Replace this process with a new one with the same arguments and token, which ends all its threads.
 
-    The operating system keeps files and sockets that are open across this, unless they are marked.
+    Open files and sockets would stay open in the new process, so they are marked as not inheritable.
     """
     for descriptor in Path("/proc/self/fd").iterdir() if Path("/proc/self/fd").exists() else ():
         if int(descriptor.name) > 2:

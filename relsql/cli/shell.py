@@ -25,15 +25,16 @@ if TYPE_CHECKING:
 
 @click.command("shell", short_help="Type SQL at a prompt, with the models attached.")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--read-only", is_flag=True, help="Open FILE for reading, beside other readers.")
-@click.option("-c", "script", metavar="SQL", help="Run these statements and leave.")
+@click.option("--read-only", is_flag=True, help="Open FILE read-only, so that others can read it too.")
+@click.option("-c", "script", metavar="SQL", help="Run these statements and exit.")
 def shell_command(file: Path, read_only: bool, script: str | None) -> None:
     """Type SQL at a prompt, with the functions of all models of FILE.
 
-    A statement ends with `;` and may take several lines. Tab completes keywords, tables, columns and functions; Ctrl-C
-    stops a query, Ctrl-D leaves; .help lists more. DuckDB draws the results, long ones with the first and last rows.
+    A statement ends with `;` and may span several lines. Tab completes keywords, tables, columns and functions; Ctrl-C
+    stops a query, Ctrl-D exits; .help lists more. DuckDB formats the results; of long ones the first and last rows are
+    shown.
 
-    With -c, or with a script on stdin, the statements run one after the other and the first error ends the run.
+    With -c, or with a script on stdin, the statements run in order, up to the first error.
 
     \b
     relsql shell f1.duckdb
@@ -44,7 +45,7 @@ def shell_command(file: Path, read_only: bool, script: str | None) -> None:
     interactive = script is None and sys.stdin.isatty()
     if interactive:
         with needs_extra("shell", "relsql shell at a terminal"):
-            import relsql.shell.prompt  # noqa: F401  # Missing libraries are told before the file is opened.
+            import relsql.shell.prompt  # noqa: F401  # Report missing libraries before the file is opened.
     from relsql.shell.session import Quit, Session
 
     with closing(open_database(file, read_only=read_only)) as con, QueryProgress() as progress:
@@ -61,7 +62,7 @@ def shell_command(file: Path, read_only: bool, script: str | None) -> None:
 
 
 def converse(session: Session, file: Path) -> None:
-    """Run what is typed until the user leaves; models that cannot be used do not keep anyone out."""
+    """Run what the user types until they exit; the shell also starts if models cannot be used."""
     import duckdb
 
     from relsql.errors import RelsqlError
@@ -85,7 +86,7 @@ def converse(session: Session, file: Path) -> None:
 
 
 def _typed(prompt: Prompt) -> str | None:
-    """The next thing that is typed; None when the user leaves."""
+    """The next input; None when the user exits."""
     while True:
         try:
             return prompt.read()
@@ -96,7 +97,7 @@ def _typed(prompt: Prompt) -> str | None:
 
 
 def _write(session: Session, outputs: Iterator[Output]) -> None:
-    """Write outputs as they come: results to stdout, notes to stderr.
+    """Write outputs as they arrive: results to stdout, notes to stderr.
 
     Raises:
         ModelError: a statement calls a scoring function that does not exist. SchemaDriftError: the tables changed.
@@ -109,10 +110,10 @@ def _write(session: Session, outputs: Iterator[Output]) -> None:
 
 @contextmanager
 def drift_explained(session: Session) -> Iterator[None]:
-    """Turn DuckDB's error from inside a scoring function into one about the table that was changed since.
+    """Turn DuckDB's error from inside a scoring function into one about the table that has changed.
 
-    The functions are macros, which DuckDB binds when they are called: a column that was renamed after the models were
-    attached gives an error about names that the user never wrote.
+    The functions are macros, which DuckDB binds when they are called. If a column was renamed after the models were
+    attached, the error of DuckDB is about names that the user never wrote.
 
     Raises:
         SchemaDriftError: the tables of an attached model changed, and a statement in the block could not be bound.

@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 @click.option("--name", required=True, help="Name of the model: NAME dnf gives the SQL function predict_dnf.")
 @click.option("--seed", type=int, help="Seed of all randomness.")
 @click.option("--encoder", metavar="NAME_OR_PATH", help="Row encoder: compact, or a BART by path or hub name.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training labels, at most.")
-@click.option("--fanout", type=click.IntRange(min=1), help="Rows read along each link path.")
-@click.option("--max-paths", type=click.IntRange(min=1), help="Link paths read, at most. Default: 12.")
-@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Of the network.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Maximum number of passes over the training labels.")
+@click.option("--fanout", type=click.IntRange(min=1), help="Maximum number of rows read along each link path.")
+@click.option("--max-paths", type=click.IntRange(min=1), help="Maximum number of link paths read. Default: 12.")
+@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Learning rate of the network.")
 @click.option("--channels", type=click.IntRange(min=1), help="Width of the network.")
-@click.option("--batch-size", type=click.IntRange(min=1), help="Training labels a step.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Training labels per step.")
 @click.option("--regime", type=click.Choice(REGIMES), help="Data up to as_of (default), or data that ended before.")
 @click.option("--density", type=click.IntRange(min=1), help="Training timestamps per horizon.")
-@click.option("--refit/--no-refit", default=None, help="Train on validation labels too in the end (default).")
+@click.option("--refit/--no-refit", default=None, help="Finally train on validation labels too (default).")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads to use.")
-@click.option("--force", is_flag=True, help="Train, even if the same was trained already.")
+@click.option("--force", is_flag=True, help="Train even if the same model was already trained.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @label_options
 def train_command(
@@ -57,10 +57,10 @@ def train_command(
 ) -> None:
     """Train a model on TASK and publish it in FILE.
 
-    TASK is the name of a task that FILE holds, or the path of a task manifest (.yaml). The result is one line: name,
-    version, metrics on the validation split.
+    TASK is the name of a task in FILE, or the path of a task manifest (.yaml). The result is one line: name, version,
+    metrics on the validation split.
 
-    If a version of the model was trained already from the same data, task, options and code, it is made active and
+    If a version of the model was already trained from the same data, task, options and code, it is made active and
     nothing is trained.
 
     \b
@@ -88,10 +88,10 @@ def train_command(
 
 
 def resolve_task(con: duckdb.DuckDBPyConnection, catalog: str, text: str) -> Task:
-    """Read a task from a manifest, if `text` looks like its path, or from the database.
+    """Read a task from a manifest if `text` looks like a path, otherwise from the database.
 
     Raises:
-        TaskError: there is no such task, or the manifest is not usable.
+        TaskError: there is no such task, or the manifest is invalid.
     """
     from relsql.tasks.task import Task, read_task, read_tasks
 
@@ -108,7 +108,7 @@ def train_with_progress(
     force: bool = False,
     limits: LabelLimits | None = None,
 ) -> TrainedModel:
-    """Train a model, or find the one that was trained already, with its progress and its summary on stderr.
+    """Train a model, or reuse one that was already trained, with progress and a summary on stderr.
 
     Raises:
         MissingExtraError: a training library is not installed.
@@ -166,7 +166,7 @@ def example_line(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, name:
 
 
 def _plain(con: duckdb.DuckDBPyConnection, name: str) -> str:
-    """An identifier as people write it: quoted only where SQL needs it."""
+    """An identifier, quoted only if SQL needs it."""
     from relsql.sql import ident
 
     query = """SELECT system.main.count_star() FROM system.main.duckdb_keywords()

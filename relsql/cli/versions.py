@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with all metrics.")
 def models_command(file: Path, as_json: bool) -> None:
-    """List the models of FILE, all versions; `predict_NAME` calls the active one."""
+    """List all versions of the models of FILE; `predict_NAME` calls the active one."""
     from relsql.database.connections import foreign_database
     from relsql.registry.models import find_damage, read_models
 
@@ -55,8 +55,9 @@ def _metric(metrics: dict[str, float]) -> str:
 def promote_command(file: Path, model: str, version: str, as_json: bool) -> None:
     """Make VERSION of MODEL the one that `predict_MODEL` calls.
 
-    VERSION is a number, `previous`, the version that was active before, or `best`, by the validation metric among
-    versions that were validated on the same labels as the active one. The result is one line: name, version, metric.
+    VERSION is a number, `previous` for the version that was active before, or `best` for the one with the best
+    validation metric among the versions that were validated on the same labels as the active one. The result is one
+    line: name, version, metric.
 
     \b
     relsql promote f1.duckdb dnf 2
@@ -90,9 +91,9 @@ def promote_command(file: Path, model: str, version: str, as_json: bool) -> None
 @click.option("--all", "all_versions", is_flag=True, help="Drop MODEL with all its versions.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def drop_command(file: Path, model: str, all_versions: bool, yes: bool) -> None:
-    """Remove a version of MODEL that is not active, or with --all the whole MODEL.
+    """Remove a version of MODEL that is not active, or with --all all versions of MODEL.
 
-    Its artefacts and row embeddings go with it; tables of scores and the records of training runs stay.
+    The artefacts and row embeddings are removed too; tables of scores and records of training runs are kept.
 
     \b
     relsql drop f1.duckdb dnf@1
@@ -106,7 +107,7 @@ def drop_command(file: Path, model: str, all_versions: bool, yes: bool) -> None:
         doomed = versions_to_drop(con, current_catalog(con), model, all_versions=all_versions)
         what = ", ".join(f"{version.name}@{version.version}" for version in doomed)
         if not yes and not can_ask():
-            raise click.UsageError(f"{what} would be dropped for ever; --yes says so where nobody can be asked.")
+            raise click.UsageError(f"{what} would be dropped permanently; without a terminal, add --yes.")
         if not yes and not click.confirm(f"Drop {what} for ever?", err=True):
             note("nothing was dropped")
             return

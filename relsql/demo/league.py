@@ -1,4 +1,4 @@
-"""Write the demo league: a DuckDB file of eight linked tables, its task, and the truth beside it."""
+"""Write the demo league: a DuckDB file with eight linked tables and a task, and a second file with the truth."""
 
 from __future__ import annotations
 
@@ -93,11 +93,11 @@ def create_league(path: Path, *, seed: int = 7, seasons: int = 12, overwrite: bo
     Args:
         path: the DuckDB file to create.
         seed: seed of all randomness.
-        seasons: number of seasons, at least `MIN_SEASONS`; the last one breaks off before its end.
+        seasons: number of seasons, at least `MIN_SEASONS`; the last one is cut off before its end.
         overwrite: replace existing files.
 
     Raises:
-        DatabaseError: a file exists and `overwrite` is False, or it is locked or no DuckDB database.
+        DatabaseError: a file exists and `overwrite` is False, or it is locked or not a DuckDB database.
         TaskError: there are too few seasons to split.
     """
     if seasons < MIN_SEASONS:
@@ -120,14 +120,14 @@ def create_league(path: Path, *, seed: int = 7, seasons: int = 12, overwrite: bo
 
 
 def truth_path(path: Path) -> Path:
-    """The file of true probabilities beside the league: `league.duckdb` -> `league.truth.duckdb`."""
+    """The file of true probabilities that belongs to a league: `league.duckdb` -> `league.truth.duckdb`."""
     return path.with_name(f"{path.stem}.truth.duckdb")
 
 
 def league_task(last_race: datetime.date, seasons: int) -> Task:
     """The task `driver-dnf`: will the driver retire from a race in the next 30 days?
 
-    The last sixth of `seasons` years up to `last_race` is for testing, the sixth before it for validation.
+    Of the `seasons` years up to `last_race`, the last sixth is for testing and the sixth before it for validation.
     """
     steps = 2 * seasons
     end = datetime.datetime(last_race.year, last_race.month, last_race.day)
@@ -158,7 +158,7 @@ def _check_free(path: Path, overwrite: bool) -> None:
                 expected="a new file",
                 fix="relsql demo OTHER.duckdb, or create_league(..., overwrite=True)",
             )
-        open_database(target).close()  # Replaces DuckDB files only, and none that is in use.
+        open_database(target).close()  # Fails for a file that is not a DuckDB database or is in use.
     if not path.parent.is_dir():
         raise DatabaseError(f"folder '{path.parent}' does not exist", fix=f"mkdir -p '{path.parent}'")
 
@@ -184,7 +184,7 @@ def _write(path: Path, tables: Mapping[str, str], rows: Mapping[str, list[Row]],
 
 
 def _insert(con: duckdb.DuckDBPyConnection, table: str, rows: list[Row]) -> None:
-    """Insert `rows`, each column as one JSON text: DuckDB 1.5 takes seconds to bind thousands of Python values."""
+    """Insert `rows`, passing each column as one JSON text: DuckDB 1.5 takes seconds to bind thousands of values."""
     columns = [json.dumps(column, default=str) for column in zip(*rows, strict=True)]
     unnested = ["unnest(from_json(?, '[\"VARCHAR\"]'))"] * len(columns)
     con.execute(f"INSERT INTO {table} SELECT {', '.join(unnested)}", columns)

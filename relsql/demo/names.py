@@ -1,4 +1,4 @@
-"""Made-up names: put together from syllables, each given out once."""
+"""Made-up names: combined from syllables, each used only once."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ _TEAM_KINDS = ("Racing", "Motorsport", "Grand Prix", "Works Team", "Engineering"
 
 
 class Namer:
-    """Gives out names, never the same one twice."""
+    """Generates names, never the same one twice."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
@@ -97,7 +97,7 @@ class Namer:
         return self._fresh(lambda: f"{self._join(_LAST_STARTS, _LAST_ENDS)} {self._pick(_TEAM_KINDS)}")
 
     def nationality(self) -> str:
-        """A nationality; these repeat."""
+        """A nationality; unlike names, nationalities repeat."""
         return self._pick(NATIONALITIES)
 
     def _pick(self, options: Sequence[str]) -> str:

@@ -1,13 +1,13 @@
-"""Draw a fictional racing league: its people, its races, and the probability of every retirement.
+"""Draw a fictional racing league: its drivers and teams, its races, and the probability of every retirement.
 
 A car retires from a race with
 
     logit p = base(date) + driver + circuit + team(date) + weather
 
 `base` falls slowly over the years; `driver` is a fixed carefulness, an age term and a rookie term; `circuit` is fixed;
-`team` is the latent unreliability that all cars of the team share: the teams hold one of `TEAM_LEVELS` each, and every
-`DAYS_PER_SWAP` days two teams on neighbouring levels swap, so that each team walks at random over the levels; `weather`
-is drawn on the day of the race for all its cars. `docs/decisions/0002-demo-league.md` says why.
+`team` is the latent unreliability that all cars of the team share: each team has one of `TEAM_LEVELS`, and every
+`DAYS_PER_SWAP` days two teams on neighbouring levels swap, so that each team performs a random walk over the levels;
+`weather` is drawn on the day of the race for all its cars. `docs/decisions/0002-demo-league.md` gives the reasons.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def retirement_probability(logit: NDArray[np.float64]) -> NDArray[np.float64]:
     """Average the retirement probability over the weather.
 
     Args:
-        logit: all terms but the weather, float64 of any shape.
+        logit: sum of all terms except the weather, float64 of any shape.
 
     Returns:
         Probabilities in (0, 1), float64 of the same shape.
@@ -151,7 +151,7 @@ class Simulation:
         self.names = Namer(self.rng)
 
     def run(self, seasons: int) -> None:
-        """Draw `seasons` seasons, the last one broken off after `RACES_OF_LAST_SEASON` races."""
+        """Draw `seasons` seasons; the last one ends after `RACES_OF_LAST_SEASON` races."""
         self.circuits = [self._new_circuit() for _ in range(CIRCUITS)]
         self.teams = [self._new_team(FIRST_YEAR, level) for level in self.rng.permutation(len(TEAM_LEVELS)).tolist()]
         for year in range(FIRST_YEAR, FIRST_YEAR + seasons):
@@ -206,7 +206,7 @@ class Simulation:
         return [opening] + [opening + datetime.timedelta(days=int(days)) for days in gaps]
 
     def _winter(self, year: int) -> None:
-        """Replace a team now and then, let drivers leave and move, fill the free seats, sign the contracts."""
+        """Replace a team in some winters, let drivers leave and move, fill the free seats, sign the contracts."""
         if year > FIRST_YEAR and self._chance(0.35):
             slot = int(self.rng.integers(len(self.teams)))
             self.teams[slot] = self._new_team(year, self.teams[slot].level)
@@ -279,7 +279,8 @@ class Simulation:
                     team.level = 2 * low + 1 - team.level
         self.date = date
         for team in self.teams:
-            if self._chance(0.25):  # A team that breaks down much works on that: a weak second trace of the level.
+            if self._chance(0.25):
+                # Unreliable teams tend to work on reliability, which is a second, weak sign of the level.
                 focus = "reliability" if self._chance(_chance_of(team.term)) else "pace"
                 cost = round(float(np.exp(self.rng.normal(0, 0.6))), 2) if self._chance(0.7) else None
                 self._add("team_upgrades", team.team_id, date, self._pick(_FOCUS_WORDS[focus]), cost)
@@ -289,7 +290,7 @@ class Simulation:
         return WEATHER[index][0], WEATHER[index][2]
 
     def _logit(self, seat: int, date: datetime.date, circuit: Circuit) -> float:
-        """All terms of the retirement logit but the weather."""
+        """All terms of the retirement logit except the weather."""
         driver, team = self._car(seat)
         base = BASE_LOGIT + BASE_DRIFT_PER_YEAR * (date.year - FIRST_YEAR)
         rookie = ROOKIE_LOGIT * float(np.exp(-self.starts[driver.driver_id] / ROOKIE_STARTS))

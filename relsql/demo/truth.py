@@ -45,19 +45,20 @@ def attainable_auc(
 ) -> float:
     """Compute the ROC-AUC that an oracle reaches on the labels of `driver-dnf`.
 
-    Both oracles know the calendar, the entries, every fixed term and the distribution of the weather, but not the
-    weather itself. Their score is 1 - prod(1 - p) over the driver's races in (timestamp, timestamp + horizon].
+    The oracle, with or without foresight, knows the calendar, the entries, every fixed term and the distribution of the
+    weather, but not the weather itself. Its score is 1 - prod(1 - p) over the driver's races in
+    (timestamp, timestamp + horizon].
 
     Args:
-        truth: the `.truth.duckdb` file beside the league.
+        truth: the `.truth.duckdb` file of the league.
         labels: (driver_id, timestamp, label), label 0 or 1.
         horizon: length of the label window.
-        foresight: True: p uses the team's level on the day of each race. False: p uses its level on the day of its
-            last race at or before the timestamp, and the expectation from there.
+        foresight: True: p uses the team's level on the day of each race. False: p is the expectation given the team's
+            level on the day of its last race at or before the timestamp.
 
     Raises:
-        DatabaseError: the truth file is missing or no DuckDB database.
-        TaskError: the labels do not hold both classes.
+        DatabaseError: the truth file is missing or not a DuckDB database.
+        TaskError: the labels do not contain both classes.
     """
     rows = list(labels)
     starts = _read_starts(truth)
@@ -75,7 +76,7 @@ def roc_auc(labels: ArrayLike, scores: ArrayLike) -> float:
         scores: larger means more likely 1, [n].
 
     Raises:
-        TaskError: the labels do not hold both classes.
+        TaskError: the labels do not contain both classes.
     """
     positive = np.asarray(labels).astype(bool)
     n_positive, n_negative = int(positive.sum()), int((~positive).sum())
@@ -115,10 +116,10 @@ def _pairs(
 
 
 def _forecast(starts: Starts, start: NDArray[np.int64], known_until: NDArray[np.datetime64]) -> NDArray[np.float64]:
-    """Expect the probability of each paired start from its team's level at `known_until`, float64[pairs]."""
+    """Expected probability of each paired start, given its team's level at `known_until`, float64[pairs]."""
     levels = np.array(TEAM_LEVELS)
     given_level = retirement_probability(starts.other_logit[start][:, None] + levels)
-    share = np.full(given_level.shape, 1.0 / len(levels))  # A team without a past may be on any level.
+    share = np.full(given_level.shape, 1.0 / len(levels))  # A team without an earlier race may be on any level.
     for pair, (index, time) in enumerate(zip(start, known_until, strict=True)):
         past = np.flatnonzero((starts.team_id == starts.team_id[index]) & (starts.date <= time))
         if len(past):

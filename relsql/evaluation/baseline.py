@@ -1,7 +1,7 @@
-"""The baseline that every model has to beat: the entity table's own columns, without any linked row.
+"""The baseline that every model has to beat: the columns of the entity table, without any linked rows.
 
 Features are the node inputs of the entity table as of each label's time: numbers, flags, categories, the ages of its
-dates, and the time itself. Texts and keys are left out. A gradient boosting is fitted on the training labels alone.
+dates, and the time itself. Texts and keys are left out. Gradient boosting is fitted on the training labels only.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 MAX_TRAIN_ROWS = 200_000
-"""More training labels are thinned evenly over time."""
+"""If there are more training labels, a subset is used that is evenly spread over time."""
 
 
 def entity_columns_auc(
@@ -40,18 +40,18 @@ def entity_columns_auc(
     *,
     limits: LabelLimits = DEFAULT_LIMITS,
 ) -> dict[Split, float]:
-    """Fit the baseline on the training labels and measure it on `splits`.
+    """Fit the baseline on the training labels and evaluate it on `splits`.
 
     Args:
-        con: the user's connection; it is left as it is.
+        con: the user's connection; its state is not changed.
         catalog: name of the attached database.
         schema: its schema.
         task: the task.
-        splits: where to measure.
+        splits: the splits to evaluate on.
         limits: what the label query may do.
 
     Returns:
-        By split the ROC-AUC for binary classification, the mean absolute error for regression.
+        For each split the ROC-AUC (binary classification) or the mean absolute error (regression).
 
     Raises:
         TaskError: the labels cannot be computed.
@@ -65,7 +65,7 @@ def entity_columns_auc(
     x, y = features(con, catalog, schema, task, inputs, train)
     step = -(-len(y) // MAX_TRAIN_ROWS)
     x, y = x[::step], y[::step]
-    # The boosting refuses a column without any value.
+    # scikit-learn's gradient boosting rejects columns without any value.
     empty = np.isnan(x).all(axis=0)
     model.fit(np.where(empty, 0.0, x), y)
     metrics: dict[Split, float] = {}
@@ -82,8 +82,8 @@ def features(
     """Read the features of each label.
 
     Returns:
-        x: float64 [labels, numbers + 1 + categories]; first the days since 1970 at as_of, NaN is missing.
-        y: float64 [labels]. Both in the order of `labels`.
+        x: float64 [labels, 1 + numbers + categories]; the first column is as_of in days since 1970, NaN means missing.
+        y: float64 [labels]. Both are in the order of `labels`.
     """
     table = schema.table(task.entity_table)
     numbers = [f"CAST({number_sql(table, each, 'e', 'l.as_of')} AS DOUBLE)" for each in inputs.numbers]
@@ -91,7 +91,7 @@ def features(
     cells = ["epoch(l.as_of) / 86400.0", *numbers, *categories, "CAST(l.label AS DOUBLE)"]
     selected = ", ".join(f"{cell} AS c{i}" for i, cell in enumerate(cells))
     key = ident(entity_key(schema, task))
-    # Of an entity that may not be seen yet nothing is known.
+    # An entity that is not visible yet has no feature values.
     found = f"e.{key} = l.entity{and_visible_sql(table, 'e', 'l.as_of')}"
     query = f"""SELECT {selected} FROM relsql_labels l LEFT JOIN {table.sql(catalog)} e ON {found}
                 ORDER BY l.as_of ASC, l.entity ASC"""

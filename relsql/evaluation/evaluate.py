@@ -1,4 +1,4 @@
-"""Evaluate a model and write its scores: all of it through the SQL functions that users call."""
+"""Evaluate a model through the same SQL functions that users call."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from udfs.attach import attach, attach_model
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Metrics of one model version on one split; `unscored` rows had no score and are left out."""
+    """Metrics of one model version on one split; `unscored` counts the rows without a score, which are left out."""
 
     model: str
     version: int
@@ -42,7 +42,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """Scores beside labels: entity and as_of as Python values, labels and scores float64 [rows], NaN = no score."""
+    """Scores and labels: entity and as_of as Python values, labels and scores float64 [rows], NaN = no score."""
 
     entities: list[object]
     as_of: list[datetime.datetime]
@@ -68,11 +68,11 @@ def predict_split(
         regime: `seed-time` reads the database up to each row's as_of, `frozen` a copy in memory that ends where the
             split starts; default: the regime that the model was trained for.
         allow_external: let the label query read files and other databases, and call any function.
-        label_timeout_seconds: stop the label query after so long.
+        label_timeout_seconds: stop the label query after this many seconds.
 
     Raises:
-        ModelError: unknown model. TaskError: the label query no longer runs, does what it may not or takes too long, or
-            there is no such regime.
+        ModelError: unknown model. TaskError: the label query no longer runs, does something that is not allowed or
+            takes too long, or the regime does not exist.
     """
     limits = LabelLimits(allow_external, label_timeout_seconds)
     return _predict(con, model, active_card(con, current_catalog(con), model), split, regime, limits)
@@ -86,9 +86,9 @@ def _predict(
     regime: Regime | None,
     limits: LabelLimits,
 ) -> Predictions:
-    """See `predict_split`; `card` is that of the version that `model` names."""
+    """See `predict_split`; `card` is the card of the version that `model` names."""
     catalog = current_catalog(con)
-    # The label query may read tables that the model does not.
+    # The label query may read tables that the model does not read.
     schema = read_schema(con, catalog).without_columns(card.task.remove_columns)
     labels = label_table(con, catalog, schema, card.task, split, limits=limits).table
     end = split_end(card.task, split)
@@ -122,14 +122,14 @@ def evaluate(
     allow_external: bool = False,
     label_timeout_seconds: float = LABEL_TIMEOUT_SECONDS,
 ) -> Evaluation:
-    """Metrics of a version of a model, the active one for a mere name, on `train`, `val` or `test`.
+    """Metrics of a version of a model on `train`, `val` or `test`; a name without a version means the active version.
 
-    Every row is scored at its own timestamp; what it may read is said by `regime`. See `predict_split` for all
+    Every row is scored at its own timestamp; `regime` determines which data it may read. See `predict_split` for all
     arguments.
 
     Raises:
-        ModelError: unknown model. TaskError: the label query no longer runs, does what it may not or takes too long, no
-            labelled entity is visible at its timestamp, or there is no such regime.
+        ModelError: unknown model. TaskError: the label query no longer runs, does something that is not allowed or
+            takes too long, no labelled entity is visible at its timestamp, or the regime does not exist.
     """
     card = active_card(con, current_catalog(con), model)
     regime = regime or card.regime
@@ -149,7 +149,7 @@ def evaluate(
 
 
 def classification_metrics(labels: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> dict[str, float]:
-    """ROC-AUC and average precision, where there are labels of both classes; log loss and the rate of positives."""
+    """ROC-AUC and average precision (if both classes occur), log loss and the rate of positives."""
     from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
     clipped = np.clip(scores, 1e-7, 1 - 1e-7)
@@ -164,7 +164,7 @@ def classification_metrics(labels: npt.NDArray[np.float64], scores: npt.NDArray[
 
 
 def regression_metrics(labels: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> dict[str, float]:
-    """MAE, RMSE, R2 where labels differ, and the means."""
+    """MAE, RMSE, R2 (if the labels are not all equal), and the means of labels and scores."""
     error = scores - labels
     spread = float(((labels - labels.mean()) ** 2).sum())
     return {

@@ -1,1 +1,1 @@
-"""Hosts and sources: dbt, Harlequin, the server, RelBench folders."""
+"""Integrations with other software: dbt, Harlequin, DuckDB clients (the server) and RelBench data sets."""

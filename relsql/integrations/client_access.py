@@ -1,7 +1,7 @@
-"""What the server asks about each client: does it know the token, and may this statement run?
+"""The server's checks of each client: is the token right, and may this statement run?
 
-DuckDB's quack calls one function for each connection and one for each statement, before it does anything else. Both are
-registered here as SQL functions over Arrow arrays. An error in either refuses the client.
+DuckDB's quack extension first calls one function for each connection and one for each statement. Both are registered
+here as SQL functions over Arrow arrays. If one of them raises an error, the client is refused.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ LOG = logging.getLogger("relsql.serve")
 
 DELAY_SECONDS = 1.0
 MAX_DELAYED = 16
-"""How many wrong tokens wait at once; each takes up a thread of the server, which has more than forty of them.
+"""Maximum number of wrong tokens that are delayed at the same time.
 
-Further wrong ones are refused at once: if they waited too, guesses would keep everybody else from connecting.
+Each delay blocks one of the server's threads, of which there are more than forty. Further wrong tokens are refused
+without a delay, because otherwise guesses could keep all other clients from connecting.
 """
 
 _LOG_SECONDS = 10.0
@@ -33,7 +34,7 @@ _APPEND = re.compile(r"\s*INSERT\b", re.IGNORECASE)
 
 
 class _Log:
-    """Writes one line in each ten seconds, and how many it left out: whoever is logged must not fill the disk."""
+    """Writes at most one line per ten seconds and counts the others, so that a client cannot fill the disk."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -50,9 +51,9 @@ class _Log:
 
 
 class Authenticator:
-    """Lets in who knows the token, at once; who does not waits, and is written to the log.
+    """Accepts the right token at once; a wrong token is logged and refused after a delay.
 
-    Who knows the token never waits, so that nobody is locked out by the guesses of others.
+    The right token is never delayed, so that clients are not locked out by the guesses of others.
     """
 
     def __init__(self, token: str) -> None:
@@ -61,11 +62,11 @@ class Authenticator:
         self._log = _Log()
 
     def __call__(self, session: pa.Array, given: pa.Array, expected: pa.Array) -> pa.Array:
-        """One BOOLEAN per token that is given."""
+        """One BOOLEAN per given token."""
         return pa.array([self.knows(token) for token in given.to_pylist()], pa.bool_())
 
     def knows(self, given: str | None) -> bool:
-        """True if `given` is the token; takes equally long for all wrong ones of a length."""
+        """True if `given` is the token; all wrong tokens of the same length take the same time."""
         if hmac.compare_digest((given or "").encode(), self._token):
             return True
         self._log.warn("a wrong token")
@@ -78,20 +79,21 @@ class Authenticator:
 
 
 class Authorizer:
-    """Lets a statement run as it is, puts an error in its place, or refuses it."""
+    """Lets a statement run unchanged, replaces it with an error, or refuses it."""
 
     def __init__(self, check: StatementCheck) -> None:
         self._check = check
         self._log = _Log()
 
     def __call__(self, session: pa.Array, statements: pa.Array) -> pa.Array:
-        """What runs in place of each statement."""
+        """The statement to run instead of each given statement."""
         return pa.array([self.replacement(sql) for sql in statements.to_pylist()], pa.string())
 
     def replacement(self, sql: str | None) -> str | None:
-        """What runs in place of a statement: itself, a query that says why it does not run, or nothing.
+        """The statement to run instead of `sql`: `sql` itself, a query that raises an error with the reason, or None.
 
-        Rows that a client appends are announced by an INSERT, and come if the answer is not NULL, whatever it says.
+        A client that appends rows announces them with an INSERT, and sends them unless the answer is NULL. A refused
+        INSERT therefore gets None instead of an error query.
         """
         refusal = self._check.refusal(sql or "")
         if refusal is None:
@@ -103,7 +105,7 @@ class Authorizer:
 
 
 def install_hooks(con: duckdb.DuckDBPyConnection, authenticator: Authenticator, authorizer: Authorizer) -> None:
-    """Make quack ask for each connection and each statement from now on."""
+    """Make quack call the authenticator for each new connection and the authorizer for each statement."""
     text = "VARCHAR"
     create_arrow_function(con, "relsql_authenticate", authenticator, [text, text, text], "BOOLEAN")
     create_arrow_function(con, "relsql_authorize", authorizer, [text, text], text)

@@ -1,12 +1,12 @@
-"""relsql in dbt, by way of dbt-duckdb: dbt models call `predict_<model>`, and a Python model trains.
+"""Plugin for dbt-duckdb: dbt models call `predict_<model>`, and a dbt Python model trains.
 
     plugins:                      # in profiles.yml
       - module: relsql.dbt
         config: {models: [churn]} # optional: names, and `database`; default: all models of the target's database
 
-Temporary macros belong to one cursor, and dbt opens one for every node: so each gets the models that exist by then,
-those trained earlier in the same run included. A model that cannot be called does not keep dbt from building what would
-put it right: its functions exist, and say why not.
+Temporary macros belong to one cursor, and dbt opens a cursor for every node. Each node therefore sees the models that
+exist by then, including those trained earlier in the same run. A model that cannot be called must not keep dbt from
+building the tables that would fix it: its functions exist, and raise an error with the reason when they are called.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ OPTIONS = ("database", "models")
 _LOGGER = AdapterLogger("relsql")
 
 _TRAINING = threading.Lock()
-"""dbt runs nodes in threads, and torch's random numbers are the process's: two trainings at once would mix them."""
+"""dbt runs nodes in threads, and torch has one random state per process: two trainings at once would disturb it."""
 
 
 @contextmanager
 def _dbt_errors() -> Iterator[None]:
-    """Turn relsql's errors into those that dbt reports in one line; of others it prints the whole traceback."""
+    """Turn relsql's errors into errors that dbt reports on one line; for others dbt prints the whole traceback."""
     try:
         yield
     except RelsqlError as error:
@@ -57,14 +57,14 @@ def _dbt_errors() -> Iterator[None]:
 
 
 class Plugin(BasePlugin):  # type: ignore[misc]
-    """Attaches models to every cursor that dbt opens. dbt-duckdb makes it from the profile."""
+    """Attaches models to every cursor that dbt opens. dbt-duckdb creates it from the profile."""
 
     @_dbt_errors()
     def initialize(self, plugin_config: dict[str, Any]) -> None:
-        """Read the profile's `config`, which dbt-duckdb has mixed with the profile's `settings`.
+        """Read the profile's `config`, which dbt-duckdb has merged with the profile's `settings`.
 
         Raises:
-            DbtRuntimeError: an option is unknown or has another form.
+            DbtRuntimeError: an option is unknown or has the wrong form.
         """
         unknown = set(plugin_config) - set(OPTIONS) - set(self.creds.settings or ())
         if unknown:
@@ -86,7 +86,7 @@ class Plugin(BasePlugin):  # type: ignore[misc]
         """Make the models callable on a cursor.
 
         Raises:
-            DbtRuntimeError: the database that holds the models is not attached, or `churn@x` names no version.
+            DbtRuntimeError: the database that holds the models is not attached, or `x` in `churn@x` is not a version.
         """
         _check_attached(cursor, self._database)
         database = stored_catalog(cursor, self._database)
@@ -114,24 +114,24 @@ def train(
     options: TrainOptions | None = None,
     force: bool = False,
 ) -> Any:
-    """Train a model inside a dbt Python model, on the tables as the dbt models before it have left them.
+    """Train a model inside a dbt Python model, on the tables that earlier dbt models have built.
 
-    Nothing is trained if a version was trained from the same before, see `relsql.train`. It works on a cursor of its
-    own, in the database of the dbt model, and sees what is committed.
+    Nothing is trained if a version with the same inputs exists, see `relsql.train`. Training uses a separate cursor in
+    the database of the dbt model and sees committed data.
 
     Args:
         dbt: the first argument of the dbt model.
         session: its second argument, the connection.
         task: a task, or the name of one in `relsql.tasks`.
-        name: of the model: `churn` gives `predict_churn`.
-        primary_keys: those that are no constraints: `orders(order_id)`; stored in schema relsql, as are the next two.
-        time_columns: `orders(ordered_at)`.
-        links: `orders(customer_id) -> customers`.
+        name: name of the model: `churn` gives `predict_churn`.
+        primary_keys: primary keys without a constraint: `orders(order_id)`; stored in schema relsql, like the next two.
+        time_columns: time columns: `orders(ordered_at)`.
+        links: foreign keys without a constraint: `orders(customer_id) -> customers`.
         options: see `TrainOptions`.
-        force: train in any case.
+        force: train even if such a version exists.
 
     Returns:
-        A relation of one row, for the dbt model to return: model, version, task, task_type, created (UTC), metrics
+        A relation with one row, which the dbt model returns: model, version, task, task_type, created (UTC), metrics
         (JSON), sha256.
 
     Raises:
@@ -149,9 +149,10 @@ def train(
         how = "already trained" if trained.reused else f"trained in {trained.seconds:.0f} s"
         _LOGGER.info(f"model {name} version {trained.version} on {trained.task}: {how}")
         model = find_model(cursor, catalog, name)
-    # What a hook has left unread keeps the session busy.
+    # A hook may have left a result unread, which keeps the session busy.
     session.execute("SELECT 1").fetchall()
-    # dbt writes a relation through the session; all else through another cursor, which an open transaction cannot see.
+    # dbt writes a relation through the session. It would write any other type through another cursor, whose changes an
+    # open transaction cannot see.
     return session.from_arrow(_as_row(model))
 
 
@@ -188,9 +189,9 @@ def _untrained(name: str, active: Sequence[str], database: str) -> ModelError:
 
 
 def _create_refusals(con: duckdb.DuckDBPyConnection, suffix: str, message: str) -> None:
-    """Create the macros of a model that cannot be called: they raise an error with this message when they are."""
+    """Create macros for a model that cannot be called, which raise an error with this message."""
     (name, with_status, of_all), refuse = function_names(suffix), f"error({literal(message)})"
-    # Arguments of a table function are computed when the macro is bound, unless they depend on a parameter of it.
+    # The arguments of a table function are computed when the macro is bound, unless they depend on its parameters.
     later = f"CASE WHEN as_of IS NULL THEN {refuse} ELSE {refuse} END"
     for macro, parameters, body in (
         (name, "id, as_of := NULL", f"{refuse}::DOUBLE"),

@@ -1,4 +1,7 @@
-"""The adapter of `harlequin -a relsql FILE`: DuckDB's own, with the models attached. Needs `relsql[harlequin]`."""
+"""The adapter of `harlequin -a relsql FILE`: Harlequin's DuckDB adapter with the models attached.
+
+Needs `relsql[harlequin]`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from relsql.errors import RelsqlError
 from udfs.attach import attach
 
 _FIRST = 100
-"""Priority of a completion: that of reserved words. DuckDB's functions have 1000, lower ones are offered first."""
+"""Priority of a completion, the same as for reserved words. Lower ones come first; DuckDB's functions have 1000."""
 
 
 class RelsqlConnection(DuckDbConnection):
@@ -19,7 +22,7 @@ class RelsqlConnection(DuckDbConnection):
 
     Args:
         conn: the connection; models that cannot be used are left out.
-        init_message: what Harlequin says after it connected.
+        init_message: the message that Harlequin shows once it is connected.
     """
 
     def __init__(self, conn: duckdb.DuckDBPyConnection, init_message: str = "") -> None:
@@ -32,7 +35,7 @@ class RelsqlConnection(DuckDbConnection):
         super().__init__(conn, "\n".join(filter(None, [init_message, attached])))
 
     def get_completions(self) -> list[HarlequinCompletion]:
-        """DuckDB's completions and the functions of the models, which only this connection knows."""
+        """DuckDB's completions, and the functions of the models, which exist only on this connection."""
         models = [
             HarlequinCompletion(label=name, type_label="fn", value=name, priority=_FIRST, context=None)
             for name in self.functions
@@ -41,7 +44,7 @@ class RelsqlConnection(DuckDbConnection):
 
 
 class RelsqlAdapter(DuckDbAdapter):
-    """Harlequin's DuckDB adapter, with the same options, that attaches the models of the first file."""
+    """Harlequin's DuckDB adapter with the same options, which also attaches the models of the first file."""
 
     ADAPTER_DETAILS = "DuckDB with the models of relsql attached: SELECT predict_<model>(id)."
 

@@ -1,11 +1,11 @@
 """Import a RelBench 3 data set into a new DuckDB file, with its keys, links, time columns and tasks.
 
-`relbench` finds the data set (a folder, or a hub name that it downloads) and reads its manifests; DuckDB reads the
-parquet files themselves, in both cases. By way of pandas, nullable integers would become floats and times would
-change their unit; DuckDB keeps the types, and streams tables larger than memory. Rows after the test timestamp are
-imported too: relsql hides them by `as_of`, and tests need them.
+`relbench` finds the data set (a folder, or a hub name that it downloads) and reads its manifests; DuckDB always reads
+the parquet files. With pandas, nullable integers would become floats and times would change their unit; DuckDB keeps
+the types and streams tables larger than memory. Rows after the test timestamp are imported too: relsql hides them by
+`as_of`, and test labels need them.
 
-The file is built beside its final place and renamed when complete, so that a failed import leaves nothing.
+The file is written under a temporary name and renamed when complete, so that a failed import leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from relbench.load import RelBenchDataset
 
 Progress = Callable[[str, int, int], None]
-"""Called with the name of the table that is written next, how many are done, and how many there are."""
+"""Called with the name of the table that is written next, the number of finished tables, and the number of tables."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import wrote. `problems` are data that did not allow a constraint; `skipped_tasks` are (name, why)."""
+    """Result of an import. `problems` are data that do not allow a constraint; `skipped_tasks` are (name, reason)."""
 
     path: str
     tables: tuple[tuple[str, int], ...]
@@ -110,7 +110,7 @@ def _require_free(path: Path, overwrite: bool) -> None:
     if path.exists():
         if not overwrite:
             raise DatabaseError(f"file '{path}' exists already", fix="choose another name, or allow to overwrite it")
-        # A rename would succeed while another process still works on the old file, and its work would be lost.
+        # A rename would succeed even if another process has the old file open, whose changes would be lost.
         open_database(path).close()
 
 
@@ -121,7 +121,7 @@ def _load(source: str) -> RelBenchDataset:
         raise MissingExtraError.for_extra("bench", "importing a RelBench data set") from error
     try:
         return relbench.load_dataset(source)
-    except Exception as error:  # relbench and the hub's client raise many kinds, none of them their own.
+    except Exception as error:  # relbench and the hub's client raise many unrelated exceptions.
         reason = first_line(error) or type(error).__name__
         raise DatabaseError(
             f"data set '{source}' cannot be loaded: {reason}",
@@ -131,7 +131,7 @@ def _load(source: str) -> RelBenchDataset:
 
 @contextmanager
 def _built_beside(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a new database next to `path` and move it there when the block ends; on any error, delete it."""
+    """Open a new database in the folder of `path` and rename it when the block ends; on any error, delete it."""
     temporary = draft_path(path)
     try:
         con = open_database(temporary, must_exist=False)
@@ -152,7 +152,7 @@ def _built_beside(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 class _Import:
-    """One import: the sources as temporary views, what the data allow, and the tables written so far."""
+    """One import: the sources as temporary views, the possible constraints, and the tables written so far."""
 
     def __init__(self, con: duckdb.DuckDBPyConnection, catalog: str, dataset: RelBenchDataset) -> None:
         self.con = con
@@ -167,7 +167,7 @@ class _Import:
         self.order: list[str] = []
 
     def read_sources(self) -> None:
-        """Make a temporary view per table, in which keys have their final types."""
+        """Create a temporary view per table, in which keys have their final types."""
         for name in self.specs:
             file = literal(str(self.dataset.db_dir / f"{name}.parquet"))
             self.con.execute(f"CREATE TEMP VIEW {ident(_raw(name))} AS SELECT * FROM read_parquet({file})")
@@ -192,11 +192,11 @@ class _Import:
 
     def _column_types(self, name: str) -> dict[str, str]:
         rows = self.con.execute(f"DESCRIBE SELECT * FROM {ident(_raw(name))}").fetchall()
-        # A column without any value may come without type.
+        # A column without any value may have no type.
         return {row[0]: "INTEGER" if row[1] == '"NULL"' else row[1] for row in rows}
 
     def _key_type(self, name: str, column: str, type_: str) -> str:
-        """BIGINT for a float column whose values are all whole, as pandas makes of integers with gaps."""
+        """BIGINT for a float column with only whole values: pandas turns integers with missing values into floats."""
         whole = type_ in ("DOUBLE", "FLOAT") and self._fits(name, column, "BIGINT")
         return "BIGINT" if whole else type_
 
@@ -212,7 +212,7 @@ class _Import:
         wanted = self._key_type(name, column, mine)
         if spec and spec.pkey:
             theirs = self.sources[parent].column(spec.pkey).type
-            # DuckDB's foreign keys want equal types, not only comparable ones.
+            # DuckDB's foreign keys require equal types, not just comparable ones.
             if self._is_null(name, column) or (
                 theirs in INTEGER_TYPES and wanted in INTEGER_TYPES and self._fits(name, column, theirs)
             ):
@@ -225,12 +225,12 @@ class _Import:
         return row == (0,)
 
     def check(self) -> None:
-        """Decide which keys and links the data allow as constraints, and the order of creation."""
+        """Determine which keys and links the data allow as constraints, and the order in which tables are created."""
         for name, spec in self.specs.items():
             if spec.pkey:
                 problem = key_counts(self.con, "temp", self.sources[name], (spec.pkey,)).problem
                 if problem:
-                    self.problems.append(f"{name}({spec.pkey}) is no primary key: {problem}")
+                    self.problems.append(f"{name}({spec.pkey}) is not a primary key: {problem}")
                 else:
                     self.keys[name] = spec.pkey
         links = [link for name in self.specs for link in self._links(name)]
@@ -244,12 +244,14 @@ class _Import:
         for column, parent in self.specs[name].fkeys.items():
             text = f"{name}({column}) -> {parent}"
             if parent not in self.keys:
-                self.problems.append(f"{text} is no link: '{parent}' has no primary key")
+                self.problems.append(f"{text} is not a link: '{parent}' has no primary key")
                 continue
             link = Link(name, (column,), parent, (self.keys[parent],))
             mine, theirs = (self.sources[t].column(c).type for t, c in ((name, column), (parent, self.keys[parent])))
             if type_family(mine) != type_family(theirs):
-                self.problems.append(f"{text} is no link: '{column}' is {mine}, but '{self.keys[parent]}' is {theirs}")
+                self.problems.append(
+                    f"{text} is not a link: '{column}' is {mine}, but '{self.keys[parent]}' is {theirs}"
+                )
             else:
                 yield link
 
@@ -259,13 +261,13 @@ class _Import:
         if counts.dangling:
             self.problems.append(
                 f"{link}: {counts.dangling:,} of {counts.rows:,} keys dangle (for example {counts.example}), "
-                "so that it is declared without constraint"
+                "so the link is declared without a constraint"
             )
         types = {schema.tables[t].column(c[0]).type for t, c in _ends(link)}
         return not counts.dangling and counts.null_keys < counts.rows and len(types) == 1
 
     def create(self, name: str) -> None:
-        """Create one table with its constraints and fill it, in the order of its file."""
+        """Create one table with its constraints and insert its rows in the order of its file."""
         table = self.sources[name]
         parts = [f"{ident(column.name)} {column.type}" for column in table.columns]
         if name in self.keys:
@@ -279,13 +281,13 @@ class _Import:
         self.con.execute(f"INSERT INTO {target} SELECT * FROM {ident(table.name)}")
 
     def declare(self) -> None:
-        """Store time columns, and the links that no constraint states."""
+        """Store the time columns, and the links that have no constraint."""
         for name, spec in self.specs.items():
             type_ = self.sources[name].column(spec.time_col).type if spec.time_col else None
             if type_ in TIME_TYPES:
                 declare_table(self.con, self.catalog, name, time_column=spec.time_col)
             elif spec.time_col:
-                self.problems.append(f"{name}({spec.time_col}) is no time column: its type is {type_}")
+                self.problems.append(f"{name}({spec.time_col}) is not a time column: its type is {type_}")
         for link in self.declared:
             declare_link(self.con, self.catalog, link)
 
@@ -306,14 +308,14 @@ def _dependency_order(names: list[str], links: list[Link]) -> tuple[list[str], l
     """Order tables so that parents come first.
 
     Returns:
-        The order, and the links that close a cycle or point at their own table: they cannot be constraints.
+        The order, and the links that close a cycle or reference their own table, which cannot be constraints.
     """
     order: list[str] = []
     waiting, open_links = list(names), [link for link in links if link.child != link.parent]
     broken = [link for link in links if link.child == link.parent]
     while waiting:
         blocked = {link.child for link in open_links if link.parent in waiting}
-        # In a cycle the first table goes ahead of its parents.
+        # In a cycle the first table is created before its parents.
         name = next((name for name in waiting if name not in blocked), waiting[0])
         broken += [link for link in open_links if link.child == name and link.parent in waiting]
         open_links = [link for link in open_links if link.child != name]
@@ -325,7 +327,11 @@ def _dependency_order(names: list[str], links: list[Link]) -> tuple[list[str], l
 def _save_tasks(
     con: duckdb.DuckDBPyConnection, catalog: str, dataset: RelBenchDataset
 ) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-    """Store the forecast tasks with the data set's split timestamps; return names, and (name, why) of the others."""
+    """Store the forecast tasks with the data set's split timestamps.
+
+    Returns:
+        The names of the stored tasks, and (name, reason) of the others.
+    """
     manifest = dataset.manifest
     saved: list[str] = []
     skipped: list[tuple[str, str]] = []

@@ -1,8 +1,8 @@
-"""A server over DuckDB's quack protocol: other DuckDB clients call the models, which run here.
+"""A server for DuckDB's quack protocol: other DuckDB clients call the models, which run in this process.
 
-A client's statement runs in a session of its own, which starts in the server's initial database. That one is a
-temporary file that is open for reading only: it holds the functions of the models and a view of each of the user's
-tables. The user's file is attached beside it. Each statement is checked before it runs (`client_access`).
+Each client has its own session, which starts in the server's initial database. This is a temporary file, opened
+read-only, with the functions of the models and a view of each of the user's tables. The user's file is attached as a
+second database. Each statement is checked before it runs (`client_access`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from udfs.attach import attach
 MIN_TOKEN_LENGTH = 16
 MIN_TOKEN_VARIETY = 8
 MAX_SECONDS = 300
-"""How long a client's statement may run."""
+"""Default time limit of a client's statement."""
 
 CLIENT_CATALOG = "relsql_server"
 """The database that clients' sessions start in."""
@@ -50,15 +50,15 @@ class Server:
     database: str
     functions: tuple[str, ...]
     watched_seconds: int | None
-    """How long a statement may run where DuckDB cannot interrupt it; None where it does."""
+    """Time limit of a statement if DuckDB cannot interrupt it; None if DuckDB does."""
 
     @property
     def attach_statement(self) -> str:
-        """What a client runs to reach the server."""
+        """The statement that a client runs to attach the server."""
         return f"ATTACH {literal(self.uri)} AS r (TOKEN {literal(self.token)});"
 
     def overdue(self) -> list[str]:
-        """Statements that have been running for too long, and that only the end of the process ends."""
+        """Statements that exceed the time limit and can only be stopped by ending the process."""
         if self.watched_seconds is None:
             return []
         query = """SELECT query FROM quack_active_connections()
@@ -92,17 +92,17 @@ def serve(
         path: the DuckDB file.
         host: address to listen on; anything but a loopback address is open to the network, without encryption.
         port: TCP port.
-        token: what a client has to know, at least 16 characters, 8 different ones.
+        token: the secret that clients need, at least 16 characters, of which 8 are different.
         read_write: clients may change rows of the file's tables, as `<database>.<table>`.
-        max_seconds: how long a statement may run, at least 1. DuckDB 2.0 interrupts it; DuckDB 1.5 cannot, and
-            `Server.overdue` then says that it is time to serve anew.
+        max_seconds: time limit of a statement, at least 1. DuckDB 2.0 interrupts it; DuckDB 1.5 cannot, and
+            `Server.overdue` then shows that the server has to be restarted.
 
     Raises:
-        ServingError: the extension is not there, the token is weak, or the address cannot be listened on.
+        ServingError: the extension is not installed, the token is weak, or the server cannot listen on the address.
         DatabaseError: the file cannot be opened. ModelError, ArtifactError: a model cannot be used.
     """
     _check_token(token)
-    # What is wrong with the file is told by opening it as everywhere else.
+    # Opening the file in the usual way raises the usual errors if there is anything wrong with it.
     open_database(path, read_only=not read_write).close()
     with tempfile.TemporaryDirectory(prefix="relsql-serve-") as folder:
         catalog = Path(folder) / f"{CLIENT_CATALOG}.duckdb"
@@ -126,7 +126,7 @@ def serve(
 
 def _check_token(token: str) -> None:
     """Raise ServingError if the token could be guessed."""
-    fix = "relsql serve FILE, which makes one"
+    fix = "relsql serve FILE, which generates one"
     if len(token) < MIN_TOKEN_LENGTH:
         raise ServingError(f"the token has {len(token)} characters", expected=f"at least {MIN_TOKEN_LENGTH}", fix=fix)
     if len(set(token)) < MIN_TOKEN_VARIETY:
@@ -136,7 +136,7 @@ def _check_token(token: str) -> None:
 
 
 def _write_catalog(catalog: Path, path: Path) -> tuple[str, tuple[str, ...]]:
-    """Write what clients see to a new file: functions of the models, and views of the tables.
+    """Write a new file with everything that clients see: the functions of the models, and views of the tables.
 
     Returns:
         The name of the user's database in it, and the names of the functions.
@@ -152,11 +152,11 @@ def _write_catalog(catalog: Path, path: Path) -> tuple[str, tuple[str, ...]]:
 
 
 def _attach_file(con: duckdb.DuckDBPyConnection, path: str | Path, database: str, *, read_write: bool) -> None:
-    """Attach the user's file, and register what its models' functions call."""
+    """Attach the user's file, and register the functions that its models' macros call."""
     attach_file = f"ATTACH {literal(str(path))} AS {ident(database)} (READ_{'WRITE' if read_write else 'ONLY'}"
     con.execute(f"{attach_file})")
     attach(con, database=database)
-    # A client lists all tables that it can see, and fails at the first one that has a foreign key.
+    # The database is hidden because a client lists all visible tables, and fails at one with a foreign key.
     con.execute(f"DETACH {ident(database)}")
     con.execute(f"{attach_file}, HIDDEN)")
 
@@ -171,7 +171,7 @@ def _limit_time(con: duckdb.DuckDBPyConnection, seconds: int) -> bool:
 
 
 def _lock(con: duckdb.DuckDBPyConnection) -> None:
-    """Clients reach the served file alone: no other file, no extension, no variable of this process; for good."""
+    """Restrict clients permanently to the served file: no other files, extensions or variables of this process."""
     con.execute("SET GLOBAL python_enable_replacements = false")
     con.execute("SET autoinstall_known_extensions = false")
     con.execute("SET autoload_known_extensions = false")
@@ -180,10 +180,10 @@ def _lock(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def load_extensions(con: duckdb.DuckDBPyConnection) -> None:
-    """Load what the server needs, as installed in DuckDB or from a wheel.
+    """Load the extensions that the server needs, either installed in DuckDB or from a wheel.
 
     Raises:
-        ServingError: an extension is not there for this version of DuckDB.
+        ServingError: an extension is not installed for this version of DuckDB.
     """
     version = duckdb.__version__
     for name in _EXTENSIONS:
@@ -193,7 +193,7 @@ def load_extensions(con: duckdb.DuckDBPyConnection) -> None:
             binary = wheel_binary(name, version)
             if binary is None:
                 raise ServingError(
-                    f"relsql serve needs DuckDB's extension {name}, which is not there for DuckDB {version}",
+                    f"relsql serve needs DuckDB's extension {name}, which is not installed for DuckDB {version}",
                     expected=f"INSTALL {name} in DuckDB, or the wheel duckdb-extension-{name} of the same version",
                     fix=f"pip install {' '.join(f'{package}=={_TESTED}' for package in _packages())}",
                 ) from error
@@ -205,7 +205,7 @@ def _packages() -> list[str]:
 
 
 def wheel_binary(name: str, version: str) -> Path | None:
-    """The binary of an extension in its wheel, if that is installed for this version of DuckDB."""
+    """The binary of an extension in its wheel, if the wheel is installed for this version of DuckDB."""
     spec = importlib.util.find_spec(f"duckdb_extension_{name}")
     if spec is None or spec.origin is None:
         return None
@@ -214,14 +214,14 @@ def wheel_binary(name: str, version: str) -> Path | None:
 
 
 def _free_name(con: duckdb.DuckDBPyConnection, stem: str) -> str:
-    """The name of a file's database: that of the file, unless DuckDB has it."""
+    """The name of a file's database: the name of the file, unless another database has it."""
     databases = con.execute("SELECT database_name FROM system.main.duckdb_databases()").fetchall()
     taken = {CLIENT_CATALOG, *(fold(name) for (name,) in databases)}
     return f"{stem}_file" if fold(stem) in taken else stem
 
 
 def _create_views(con: duckdb.DuckDBPyConnection, database: str) -> None:
-    """Let clients name the file's tables and views as in the file itself."""
+    """Create views so that clients can use the same names of tables and views as in the file itself."""
     query = """SELECT schema_name, table_name FROM system.main.duckdb_tables() WHERE database_name = $1 AND NOT internal
                UNION ALL SELECT schema_name, view_name FROM system.main.duckdb_views()
                WHERE database_name = $1 AND NOT internal"""
@@ -236,7 +236,7 @@ def _listen(con: duckdb.DuckDBPyConnection, uri: str, host: str, port: int, toke
     """Start to listen.
 
     Raises:
-        ServingError: the address cannot be listened on.
+        ServingError: the server cannot listen on the address.
     """
     try:
         _check_port(host, port)
@@ -252,9 +252,9 @@ def _listen(con: duckdb.DuckDBPyConnection, uri: str, host: str, port: int, toke
 
 
 def _check_port(host: str, port: int) -> None:
-    """Raise OSError if something listens there: DuckDB would share the port with another process of the same user.
+    """Raise OSError if a process listens on the port: DuckDB would share it with another process of the same user.
 
-    Binding it says less: it fails too as long as the connections of a server that has ended linger.
+    Binding the port is not a good test, because it also fails while connections of an earlier server linger.
     """
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.settimeout(1)

@@ -1,4 +1,4 @@
-"""Which statements of others may run: one query that reads, and calls nothing but known functions.
+"""Check which statements of clients may run: a single query that only reads and calls only known functions.
 
 DuckDB parses the statement, and every node of its syntax tree has to be of a known kind.
 """
@@ -26,7 +26,7 @@ def _words(text: str) -> frozenset[str]:
 
 
 _KNOWN_NODES = SOURCES | MODIFIERS | {"SELECT_NODE", "SET_OPERATION_NODE", "CTE_NODE", "SHOW_REF"}
-"""Not a recursive CTE: it may go on for ever."""
+"""Recursive CTEs are left out, because they may run for ever."""
 
 _CLOCKS = _words(
     """
@@ -34,7 +34,7 @@ _CLOCKS = _words(
     transaction_timestamp gen_random_uuid uuid uuidv4 uuidv7
     """
 )
-"""Functions that are volatile and do no harm."""
+"""Volatile functions that are harmless."""
 
 _UNSAFE = _words(
     """
@@ -43,19 +43,20 @@ _UNSAFE = _words(
     write_log
     """
 )
-"""Functions that DuckDB may call consistent, but that tell of the process, or make much out of little."""
+"""Functions that DuckDB may declare consistent, but that reveal something about the process, or produce very large
+results."""
 
 _CATALOG_FUNCTIONS = frozenset(["duckdb_columns", "duckdb_schemas", "duckdb_tables", "duckdb_views"])
-"""Table functions by which clients learn what there is."""
+"""Table functions that clients use to list tables and columns."""
 
 _UNSAFE_VIEWS = frozenset(["duckdb_logs", "pg_prepared_statements", "pg_settings"])
-"""DuckDB's own views over functions that are not allowed."""
+"""DuckDB's built-in views over functions that are not allowed."""
 
 _CALLED_AS = frozenset([(), ("main",), ("system", "main")])
-"""Where DuckDB's own functions lie, as they can be written before their name."""
+"""Qualifications that a built-in function may be called with: none, `main` or `system.main`."""
 
 _FILE_NAME = re.compile(r"[/\\:*?]|\.\w+$")
-"""DuckDB reads a file of that name if there is no such table."""
+"""Names of tables that may be file names: DuckDB reads the file if there is no such table."""
 
 _EXPLAIN = re.compile(
     r"\s*explain(?:\s+analyze)?(?:\s*\(\s*(?:analyze|format\s+\w+)(?:\s*,\s*(?:analyze|format\s+\w+))*\s*\))?(?=[\s(])",
@@ -73,7 +74,8 @@ _WRITE = re.compile(
     )""",
     re.IGNORECASE | re.VERBOSE,
 )
-"""The start of a statement that writes. What follows the table's name is fixed, so that no part of it is missed."""
+"""The start of a statement that writes. The pattern fixes what may follow the table name, so that every part of the
+statement is checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class AllowedFunctions:
     table: frozenset[str]
 
     def with_models(self, names: Iterable[str]) -> AllowedFunctions:
-        """These and the functions of models: `predict_<model>_batch` are tables, all others are values."""
+        """These functions and those of models: `predict_<model>_batch` are table functions, all others are scalar."""
         folded = {name.lower() for name in names}
         tables = {name for name in folded if is_batch_name(name)}
         return AllowedFunctions(self.scalar | folded, self.table | tables)
@@ -92,7 +94,7 @@ class AllowedFunctions:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a statement does not run: what is wrong with it, and what is expected instead."""
+    """Why a statement may not run: what is wrong with it, and what is expected instead."""
 
     found: str
     expected: str
@@ -102,7 +104,7 @@ class Refusal:
 
 
 def builtin_functions(con: duckdb.DuckDBPyConnection) -> AllowedFunctions:
-    """DuckDB's own functions that neither write, nor read files, nor tell of other sessions."""
+    """DuckDB's built-in functions that neither write, nor read files, nor reveal anything about other sessions."""
     query = """SELECT DISTINCT function_name, function_type, stability FROM system.main.duckdb_functions()
                WHERE database_name = 'system' AND function_type IN ('scalar', 'aggregate', 'window', 'macro')"""
     rows = con.execute(query).fetchall()
@@ -114,23 +116,23 @@ def builtin_functions(con: duckdb.DuckDBPyConnection) -> AllowedFunctions:
 
 
 class StatementCheck:
-    """Says whether a statement may run.
+    """Decides whether a statement may run.
 
-    It parses in a database of its own, so that it waits for nobody and nothing that it is given can run. Threads may
-    share it.
+    It parses in a separate in-memory database, so that it does not wait for other connections and cannot run anything
+    in the user's database. It is thread-safe.
     """
 
     def __init__(self, functions: AllowedFunctions, *, writable: str | None = None) -> None:
-        """Statements may call `functions`, and change rows of the tables of the database `writable`."""
+        """Allow statements to call `functions` and, if `writable` is given, to change rows in that database."""
         self.functions = functions
         self.writable = writable
         self._parser = duckdb.connect(config={"autoinstall_known_extensions": False, "enable_external_access": False})
 
     def refusal(self, sql: str) -> Refusal | None:
-        """None if `sql` is one statement that may run; else what is wrong with it.
+        """None if `sql` is a single statement that may run; otherwise what is wrong with it.
 
-        Queries, EXPLAIN, SHOW and DESCRIBE may run. Where there is a writable database, INSERT, UPDATE and DELETE of
-        its tables may too, except in relsql's own schema.
+        Queries, EXPLAIN, SHOW and DESCRIBE may run. If there is a writable database, INSERT, UPDATE and DELETE of its
+        tables may run too, except in relsql's own schema.
         """
         if len(sql.encode(errors="replace")) > MAX_STATEMENT_BYTES:
             return Refusal(f"it is longer than {MAX_STATEMENT_BYTES // 1024} kB", "a shorter statement")
@@ -154,7 +156,7 @@ class StatementCheck:
         return next(self._refused(tree["statements"]), None)
 
     def _refused(self, tree: Any) -> Iterator[Refusal]:
-        """What must not run in a tree, node by node."""
+        """Yield a refusal for each node of a syntax tree that must not run."""
         pending: list[tuple[Any, bool]] = [(tree, False)]
         while pending:
             value, is_table = pending.pop()
@@ -172,33 +174,35 @@ class StatementCheck:
         name = node["function_name"]
         allowed = self.functions.table if is_table else self.functions.scalar
         if path not in _CALLED_AS or name.lower() not in allowed:
-            yield Refusal(f"it calls {'.'.join([*path, name])}", "functions of models, and DuckDB's that only compute")
+            yield Refusal(
+                f"it calls {'.'.join([*path, name])}", "functions of models, and DuckDB functions that only compute"
+            )
 
 
 def _unknown_kind(node: Tree) -> Iterator[Refusal]:
-    """Refuse a node of a kind that is not known to only read."""
+    """Refuse a node unless its kind is known to only read."""
     if (kind := unknown_kind(node, _KNOWN_NODES)) is not None:
         yield Refusal(f"it contains {kind}", "a query that only reads")
     elif node.get("type") == "BASE_TABLE" and "class" not in node:
         name = str(node.get("table_name"))
         if _FILE_NAME.search(name) or name.lower() in _UNSAFE_VIEWS:
-            yield Refusal(f"it reads {name}", "a table or view of the user's, and no file")
+            yield Refusal(f"it reads {name}", "a table or view of the user, not a file")
 
 
 def _explained(sql: str) -> str:
-    """What an EXPLAIN explains; any other statement as it is."""
+    """The statement inside an EXPLAIN; any other statement is returned unchanged."""
     explain = _EXPLAIN.match(sql)
     return sql[explain.end() :] if explain else sql
 
 
 def _may_write(target: str, database: str) -> bool:
-    """True if `database.table` or `database.schema.table` is a table of the user's."""
+    """True if `database.table` or `database.schema.table` is a table of the user, not of relsql."""
     parts = [fold(part.strip('"').replace('""', '"')) for part in re.findall(_NAME, target)]
     return parts[0] == fold(database) and (len(parts) == 2 or parts[1] != RELSQL_SCHEMA)
 
 
 def _query_of(write: re.Match[str]) -> str:
-    """A query with all the expressions of an INSERT, UPDATE or DELETE."""
+    """A query that contains all expressions of an INSERT, UPDATE or DELETE."""
     rest = write.string[write.end() :]
     starts = {"insert": "", "update": "SELECT ", "delete": f"FROM {write['delete']} "}
     return starts[str(write.lastgroup)] + rest

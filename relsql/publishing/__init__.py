@@ -1,1 +1,1 @@
-"""Models as plain SQL in the file, checked against the networks."""
+"""Publish models as plain SQL in the database file, checked against the networks."""

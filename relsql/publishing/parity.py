@@ -21,19 +21,20 @@ from udfs.components import time_limit
 from udfs.macros import score_argument
 
 TOLERANCE = 1e-5
-"""Largest difference between scores, of probabilities; of values it is a share of the largest one."""
+"""Largest allowed difference of scores: absolute for probabilities, relative to the largest value for regression."""
 
 ENTITIES = 200
-"""So many entities are scored at each moment."""
+"""Number of entities that are scored at each as_of."""
 
 RUN_SECONDS = 60.0
-"""The most that one run of an ONNX component may take; a batch takes some hundredths of a second."""
+"""Time limit of one run of an ONNX component; a batch usually takes a few hundredths of a second."""
 
 _Result = tuple[float | None, str, int]
 """Score, status and evidence."""
 
-# Seeds are told apart by text: Arrow and DuckDB make other Python values of a UUID, some times need a library that may
-# not be there, and Python has no times after the year 9999. Names of paths have no double underscore.
+# Seeds are identified by text: Arrow and DuckDB convert a UUID to different Python values, some time types need a
+# library that may not be installed, and Python has no times after the year 9999. The double underscore avoids clashes,
+# since path names have none.
 _SEED = ("seed__entity", "seed__moment")
 _SEED_SQL = f"CAST({ENTITY} AS VARCHAR) AS {_SEED[0]}, CAST({AS_OF} AS VARCHAR) AS {_SEED[1]}"
 _SEEDS = "relsql_parity_seeds"
@@ -45,10 +46,10 @@ class Parity:
 
     Attributes:
         seeds: number of seeds with a score.
-        pending: seeds left out because a text of theirs has no stored embedding yet.
-        torch_onnx: between torch and onnxruntime.
-        onnx_sql: between onnxruntime and SQL; infinite when one has a score where the other has none, or when status
-            or evidence differ.
+        pending: seeds that are left out because one of their texts has no stored embedding yet.
+        torch_onnx: difference between torch and onnxruntime.
+        onnx_sql: difference between onnxruntime and SQL; infinite if only one of them has a score, or if status or
+            evidence differ.
     """
 
     seeds: int
@@ -58,14 +59,14 @@ class Parity:
 
     @property
     def largest(self) -> float:
-        """The larger one of both."""
+        """The larger of the two differences."""
         return max(self.torch_onnx, self.onnx_sql)
 
 
 def measure_parity(
     con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, artifacts: Mapping[str, bytes]
 ) -> Parity:
-    """Score entities after training ended in three ways: at the end of training, at the start of test, and now.
+    """Score entities with torch, onnxruntime and SQL, as of the end of training, the start of test, and now.
 
     Args:
         con: a connection whose current database is `catalog`, with the model's macros published there.
@@ -104,7 +105,7 @@ def measure_parity(
 
 
 def _defaults_hold(con: duckdb.DuckDBPyConnection, card: ModelCard, seeds: str) -> bool:
-    """True if the functions give the same without `as_of` as with NULL: the catalog does not show a default."""
+    """True if the functions give the same result without `as_of` as with NULL; the catalog does not show defaults."""
     score, full, _ = map(ident, function_names(card.name))
     key = _SEED[0]
     query = f"""
@@ -119,7 +120,7 @@ def _defaults_hold(con: duckdb.DuckDBPyConnection, card: ModelCard, seeds: str) 
 
 
 def _seeds_sql(catalog: str, card: ModelCard) -> str:
-    """Some entities, by a hash of their keys, at each of the moments."""
+    """A query for some entities, chosen by a hash of their keys, at each as_of."""
     key = f"e.{ident(card.entity.primary_key[0])}"
     moments = [literal(card.trained_until), f"({latest_sql(card.gather(catalog).rows)})"]
     moments += [literal(card.task.test_timestamp)] if card.task.test_timestamp else []
@@ -144,7 +145,7 @@ def _compare(
     sql: Mapping[tuple[str, str], _Result],
 ) -> Parity:
     known = {seed: result for seed, result in onnx.items() if result[0] is not None}
-    # A value's unit says nothing of how close two values are.
+    # Differences of regression values are relative, because their unit is arbitrary.
     size = 1.0 if card.task.is_classification else max([1e-30, *(abs(score) for score in torch_scores.values())])
     pending = {seed for seed, result in sql.items() if result[1] == "text_pending"}
     torch_onnx = max([0.0, *(_difference(score, onnx[seed][0]) / size for seed, score in torch_scores.items())])
@@ -159,7 +160,7 @@ def _compare(
 
 
 def _difference(one: float | None, other: float | None) -> float:
-    """How far two scores are apart; infinite if either is missing or no number."""
+    """Absolute difference of two scores; infinite if one of them is missing or not a number."""
     if one is None or other is None or not (math.isfinite(one) and math.isfinite(other)):
         return math.inf
     return abs(one - other)

@@ -1,7 +1,7 @@
 """Publish a model: its network as plain SQL in the database file, for every DuckDB client.
 
-All that is written, but for row embeddings, is one transaction: weights, views, macros, their comments and the record.
-Before it is committed the macros are compared with torch and onnxruntime.
+Everything except row embeddings is written in one transaction: weights, views, macros, their comments and the record.
+Before it is committed, the macros are compared with torch and onnxruntime.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ _NEW = "relsql_new_weights"
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A model version in plain SQL.
+    """A model version that is published as plain SQL.
 
     Attributes:
         model, version: the version that the macros score with.
         macros: names of the macros.
-        parity: how close the three ways to score are; None when it is only looked up.
-        seconds: that publishing took.
-        without_digest: what an earlier build wrote, which had no digests that could be checked.
+        parity: the differences between torch, onnxruntime and SQL; None if they were not compared.
+        seconds: wall time of publishing.
+        without_digest: objects that an earlier build wrote without a digest, so that they cannot be checked.
     """
 
     model: str
@@ -78,18 +78,19 @@ def publish(con: duckdb.DuckDBPyConnection, model: str, *, progress: TrainProgre
     """Write the active version of a model into its database as plain SQL.
 
     Afterwards `predict_<model>`, `predict_<model>_full` and `predict_<model>_batch` work in every DuckDB client that
-    opens the file, without Python; on connections that relsql attaches, the temporary macros come first.
+    opens the file, without Python; on connections that relsql has attached models to, its temporary macros are called.
 
     Args:
         con: a connection whose current database holds the model.
         model: its name.
-        progress: told about the phases `read`, `embed` (see `relsql.refresh`), `write` and `compare`.
+        progress: called with the progress of the phases `read`, `embed` (see `relsql.refresh`), `write` and `compare`.
 
     Raises:
-        DatabaseError: the database is read-only or full. ModelError: there is no such model, or a macro of somebody
-            else has the name. SchemaDriftError: its tables changed. ArtifactError: it is damaged, or was published by a
-            newer relsql. ParityError: the scores differ; nothing was written. MissingExtraError: torch is missing.
-        KeyboardInterrupt: interrupted; what was published before is as it was.
+        DatabaseError: the database is read-only or full. ModelError: there is no such model, or a macro that relsql did
+            not create has the same name. SchemaDriftError: its tables changed. ArtifactError: it is damaged, or was
+            published by a newer relsql. ParityError: the scores differ; nothing was written. MissingExtraError: torch
+            is missing.
+        KeyboardInterrupt: interrupted; what was published before is unchanged.
     """
     started = time.perf_counter()
     report = progress or (lambda phase, fraction, metrics: None)
@@ -116,9 +117,9 @@ def publish(con: duckdb.DuckDBPyConnection, model: str, *, progress: TrainProgre
 
 
 def publication_sql(con: duckdb.DuckDBPyConnection, model: str) -> str:
-    """The statements that `publish` runs for a model, without the table of weights, for people to read.
+    """The statements that `publish` runs for a model, except the table of weights; for reading, nothing is written.
 
-    Nothing is written. What is stored calls the same functions by their full names (`relsql.database.sealed`).
+    The stored objects call the same functions by their fully qualified names (`relsql.database.sealed`).
 
     Raises:
         ModelError: there is no such model. ArtifactError: it is damaged. MissingExtraError: torch is missing.
@@ -145,18 +146,19 @@ def unpublish(con: duckdb.DuckDBPyConnection, model: str) -> None:
 
 
 def selftest(con: duckdb.DuckDBPyConnection, model: str) -> Published:
-    """Check all that is stored of a published model, and compare it with torch and onnxruntime.
+    """Check everything that is stored of a published model, and compare its scores with torch and onnxruntime.
 
     The card, the artefacts, all row embeddings, jobs and the published tables, views and macros are compared with their
-    digests. A component that runs for too long is stopped.
+    digests. A component that takes too long is stopped.
 
     Args:
         con: a connection whose current database holds the model; it may be read-only.
         model: its name.
 
     Raises:
-        ModelError: the model is not published, or an object of it is gone. SchemaDriftError: the tables changed.
-            ArtifactError: the model is damaged. ParityError: the scores differ. ScoringError: a component does not end.
+        ModelError: the model is not published, or one of its objects is missing. SchemaDriftError: the tables changed.
+            ArtifactError: the model is damaged. ParityError: the scores differ. ScoringError: a component takes too
+            long.
     """
     started = time.perf_counter()
     catalog = current_catalog(con)
@@ -189,17 +191,17 @@ def publish_into(
     storage_version: str | None = None,
     progress: TrainProgress | None = None,
 ) -> Published:
-    """Publish a model in a copy of its database; the copy appears when it is complete.
+    """Publish a model in a copy of its database; the file appears under its name when it is complete.
 
     Args:
         source: the file with the model; it is only read.
         target: the new file.
         model: its name.
         storage_version: the oldest DuckDB version that can read the copy, see `copy_database`.
-        progress: told about the phases, see `publish`.
+        progress: called with the progress of the phases, see `publish`.
 
     Raises:
-        DatabaseError: source cannot be opened, target exists, or there is no such storage version. Others: as of
+        DatabaseError: source cannot be opened, target exists, or the storage version does not exist. All errors of
             `publish`.
     """
     require_no_log(target)
@@ -232,7 +234,7 @@ def copy_database(source: Path, target: Path, storage_version: str | None = None
         storage_version: the oldest DuckDB version that can read the copy: `v1.5.0`; default: DuckDB's own.
 
     Raises:
-        DatabaseError: source cannot be opened, target exists, or there is no such storage version.
+        DatabaseError: source cannot be opened, target exists, or the storage version does not exist.
     """
     open_database(source, read_only=True).close()
     require_no_log(target)

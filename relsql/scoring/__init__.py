@@ -1,1 +1,1 @@
-"""Scores as files and tables, in jobs that can be restarted; embeddings of new rows."""
+"""Score entities into files and tables, in jobs that can be resumed, and embed new rows."""

@@ -1,8 +1,8 @@
 """Embed the row texts that have no stored embedding yet.
 
-Texts are collected, told apart and ordered by DuckDB, which spills to disk what does not fit in memory; Python holds
-one chunk of them. Each chunk is committed by itself: whatever ends a run loses one chunk at most, and the next run goes
-on from there.
+DuckDB collects, deduplicates and sorts the texts and spills to disk what does not fit in memory; Python holds one chunk
+at a time. Each chunk is a transaction: a run that is stopped loses at most one chunk, and the next run continues from
+there.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ _TEXTS, _MISSING = "temp.relsql_texts", "temp.relsql_missing"
 
 @dataclass(frozen=True, slots=True)
 class Refreshed:
-    """What a refresh found and did.
+    """Result of a refresh.
 
     Attributes:
-        model, version: whose embeddings.
+        model, version: the model whose embeddings were refreshed.
         rows: rows of the tables whose text the model reads.
         texts: distinct texts among them.
         new: texts that were embedded.
         pruned: embeddings that were removed because no row has their text.
-        seconds: in all.
-        repaired: damaged embeddings that were removed; they are among `new` where a row has their text.
+        seconds: total wall time.
+        repaired: damaged embeddings that were removed; they also count as `new` if a row has their text.
     """
 
     model: str
@@ -66,18 +66,18 @@ def refresh(
     threads: int | None = None,
     progress: TrainProgress | None = None,
 ) -> Refreshed:
-    """Store the embeddings of all committed rows that a version of a model reads and that have none yet.
+    """Embed and store all row texts that a version of a model reads and that have no stored embedding yet.
 
-    Scores do not change, they only take less time: a text without stored embedding is encoded when a query meets it.
-    All stored embeddings are checked, and damaged ones encoded again; those of an earlier build get their digests.
-    Where the version is published, its plain SQL knows the texts from then on.
+    Only committed rows count. Scores do not change but become faster, because a query has to encode every text that has
+    no stored embedding. All stored embeddings are checked: damaged ones are encoded again, and those of an earlier
+    build get their digests. If the version is published, its plain SQL can use the new embeddings at once.
 
     Args:
-        con: a connection whose current database holds the model; its transaction state and settings are left alone.
+        con: a connection whose current database holds the model; its transaction state and settings are not changed.
         model: its name, or a version of it, `dnf@2`.
         prune: also remove embeddings of texts that no committed row has.
         threads: CPU threads of the encoder; None: all.
-        progress: told about the phases `read`, `embed` and `prune`.
+        progress: called with the progress of the phases `read`, `embed` and `prune`.
 
     Raises:
         DatabaseError: the database is read-only or full. ModelError: there is no such model, or its plain SQL was
@@ -105,7 +105,7 @@ def store_embeddings(
     threads: int | None = None,
     progress: TrainProgress | None = None,
 ) -> Refreshed:
-    """What `refresh` does to row embeddings, whether or not the version is published; the cursor is a task's own."""
+    """Do the work of `refresh` on row embeddings, published or not; the cursor must not be used for anything else."""
     started = time.perf_counter()
     report = progress or _silent
     report("read", 0.0, {})
@@ -120,7 +120,7 @@ def store_embeddings(
 
 
 def _check_stored(cursor: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> int:
-    """Check the stored embeddings and remove damaged ones, or give digests to those of an earlier build."""
+    """Check the stored embeddings, remove damaged ones, and add digests to those of an earlier build."""
     with transaction(cursor):
         ensure_table(cursor, catalog, "models")
         repaired = remove_damaged(cursor, catalog, card)
@@ -129,7 +129,7 @@ def _check_stored(cursor: duckdb.DuckDBPyConnection, catalog: str, card: ModelCa
 
 
 def _collect_texts(cursor: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> tuple[int, int]:
-    """All row texts into a temporary table, each once; returns the number of rows and of texts."""
+    """Collect the distinct row texts in a temporary table; returns the number of rows and of texts."""
     queries = row_text_queries(catalog, card.schema, card.inputs)
     every_row = "\nUNION ALL\n".join(queries) or "SELECT NULL::VARCHAR AS text WHERE false"
     cursor.execute(
@@ -144,8 +144,8 @@ def _collect_texts(cursor: duckdb.DuckDBPyConnection, catalog: str, card: ModelC
 
 
 def _collect_missing(cursor: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> int:
-    """The texts without stored embedding into a temporary table, short ones first; returns their number."""
-    # Length in characters brings texts of like length into one chunk; within it the encoder goes by tokens.
+    """Collect the texts without a stored embedding in a temporary table, short ones first; returns their number."""
+    # Sorting by length in characters puts similar texts into one chunk; the encoder sorts a chunk by number of tokens.
     cursor.execute(
         f"""CREATE TEMP TABLE {_MISSING} AS
             SELECT text FROM {_TEXTS} ANTI JOIN ({stored_sql(cursor, catalog, card)}) stored USING (text_hash)
@@ -163,7 +163,7 @@ def _embed_missing(
     threads: int | None,
     report: TrainProgress,
 ) -> None:
-    """Encode and store the missing texts, chunk by chunk."""
+    """Encode the missing texts and store their embeddings, chunk by chunk."""
     report("embed", 0.0, {})
     artifacts = read_artifacts(cursor, catalog, card)
     encoder = RowTextEncoder.load(card, artifacts, threads=threads or os.cpu_count() or 1)
@@ -176,14 +176,14 @@ def _embed_missing(
         with transaction(cursor):
             add_embeddings(cursor, table, card, texts, embeddings)
         texts_done += len(texts)
-        # Time goes with length, and the short texts come first.
+        # Progress counts characters, because long texts take more time and come last.
         characters_done += sum(map(len, texts))
         done = texts_done == new
         report("embed", 1.0 if done else min(characters_done / characters, 0.999), {"texts": texts_done})
 
 
 def _chunks(cursor: duckdb.DuckDBPyConnection, new: int) -> Iterator[list[str]]:
-    """The missing texts, short ones first."""
+    """Yield the missing texts in chunks, short texts first."""
     for start in range(0, new, CHUNK_TEXTS):
         query = f"SELECT text FROM {_MISSING} WHERE rowid >= ? AND rowid < ?"
         yield [text for (text,) in cursor.execute(query, [start, start + CHUNK_TEXTS]).fetchall()]

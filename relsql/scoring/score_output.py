@@ -1,6 +1,7 @@
 """Write the scores of all entities to a file or a table, and nowhere else.
 
-Nothing that exists is replaced unless the caller says so, and a table only if relsql wrote it: its comment tells.
+Existing files and tables are replaced only if the caller asks for it, and tables only if their comment shows that
+relsql wrote them.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def is_table(output: str) -> bool:
 
 
 def batch_query(con: duckdb.DuckDBPyConnection, model: str, as_of: datetime.datetime | None = None) -> str:
-    """Attach a model and return the query that scores every entity, in order of the key.
+    """Attach a model and return the query that scores every entity, ordered by key.
 
     Args:
         con: a connection to the database that holds the model.
@@ -60,10 +61,10 @@ def score_to(
     as_of: datetime.datetime | None = None,
     overwrite: bool = False,
 ) -> int:
-    """Score every entity and write the scores, all or none.
+    """Score every entity and write all scores, or none if an error occurs.
 
     Args:
-        con: a connection whose current database holds the model; no transaction is open if `output` is a table.
+        con: a connection whose current database holds the model, without an open transaction if `output` is a table.
         model: its name, or a version of it, `dnf@2`.
         output: a `.parquet` or `.csv` file, or a table: `risk`, `staging.risk`.
         as_of: see `batch_query`.
@@ -73,7 +74,7 @@ def score_to(
         The number of rows written.
 
     Raises:
-        DatabaseError: the output exists, is not relsql's to replace, or cannot be written.
+        DatabaseError: the output exists, must not be replaced because relsql did not write it, or cannot be written.
         ModelError, ArtifactError: the model cannot be used.
     """
     if is_table(output):
@@ -94,7 +95,7 @@ def _check_path(con: duckdb.DuckDBPyConnection, path: Path, overwrite: bool) -> 
     for database in _database_files(con):
         if path.exists() and database.exists() and path.samefile(database):
             raise DatabaseError(
-                f"file '{path}' holds the open database '{database}'", expected="a file that is no database in use"
+                f"file '{path}' holds the open database '{database}'", expected="a file that is not an open database"
             )
 
 
@@ -110,7 +111,7 @@ def _write_file(con: duckdb.DuckDBPyConnection, query: str, path: Path, overwrit
     try:
         target = f"{literal(str(draft))} ({FILE_FORMATS[path.suffix.lower()]})"
         row = con.execute(f"COPY ({query}) TO {target}").fetchall()[0]
-        if path.exists() and not overwrite:  # Somebody has written it meanwhile.
+        if path.exists() and not overwrite:  # Another process may have written it meanwhile.
             raise _exists(f"file '{path}'", f"--output {path}")
         draft.replace(path)
     except (duckdb.IOException, OSError) as error:
@@ -124,50 +125,50 @@ def output_table(con: duckdb.DuckDBPyConnection, output: str) -> ObjectName:
     """The table that scores may be written to, whether or not it exists: `risk`, `staging.risk`, `"my.risk"`.
 
     Raises:
-        DatabaseError: it is the path of a file, or lies in relsql's own schema, in a schema that does not exist or in
+        DatabaseError: it is the path of a file, or is in relsql's own schema, in a schema that does not exist or in
             another database, or the database is read-only.
     """
     if os.sep in output or not is_table(output):
-        raise DatabaseError(f"'{output}' is no table", expected=_A_TABLE)
+        raise DatabaseError(f"'{output}' is not a table", expected=_A_TABLE)
     catalog = current_catalog(con)
     require_writable(con, catalog, "writing scores to a table")
     target = resolve(con, output)
     if target.catalog != catalog:
         raise DatabaseError(
-            f"table '{output}' would lie in database '{target.catalog}'",
+            f"table '{output}' would be in database '{target.catalog}'",
             expected=f"a table of '{catalog}', the database that holds the model",
         )
     if target.is_relsql:
-        raise DatabaseError(f"table '{output}' would lie in relsql's own schema", expected="a table of another schema")
+        raise DatabaseError(f"table '{output}' would be in relsql's own schema", expected="a table of another schema")
     return target
 
 
 def require_replaceable(found: Relation | None, asked: str, *, overwrite: bool) -> None:
-    """Check that scores may be written in place of what exists.
+    """Check that an existing relation may be replaced with scores.
 
     Args:
-        found: what exists, if anything does.
+        found: the existing relation, if there is one.
         asked: the option that names it: `--output risk`.
         overwrite: replace a table of scores.
 
     Raises:
-        DatabaseError: it is a view or a table that relsql did not make, or `overwrite` is false.
+        DatabaseError: it is a view or a table that relsql did not write, or `overwrite` is false.
     """
     if found is None:
         return
     if not is_scores(found):
         raise DatabaseError(
-            f"{found} exists, and is none that relsql score {asked} has written",
+            f"{found} exists and was not written by relsql score {asked}",
             expected="the name of a new table, or of a table of scores together with --overwrite",
         )
     if not overwrite:
         raise _exists(str(found), asked)
 
 
-def make_room(con: duckdb.DuckDBPyConnection, target: ObjectName, asked: str, *, overwrite: bool) -> None:
-    """Drop the table of scores that stands where new ones go, if there is one. The caller owns the transaction.
+def drop_old_scores(con: duckdb.DuckDBPyConnection, target: ObjectName, asked: str, *, overwrite: bool) -> None:
+    """Drop the table of scores with the name `target`, if there is one. The caller owns the transaction.
 
-    Arguments and errors as of `require_replaceable`.
+    Arguments and errors are those of `require_replaceable`.
     """
     found = find_relation(con, target)
     require_replaceable(found, asked, overwrite=overwrite)
@@ -177,8 +178,8 @@ def make_room(con: duckdb.DuckDBPyConnection, target: ObjectName, asked: str, *,
 
 def _write_table(con: duckdb.DuckDBPyConnection, query: str, target: ObjectName, model: str, overwrite: bool) -> int:
     with transaction(con):
-        # Checked once more within the transaction: another connection may have been faster.
-        make_room(con, target, f"--output {target.key}", overwrite=overwrite)
+        # Checked again within the transaction, because another connection may have created the table meanwhile.
+        drop_old_scores(con, target, f"--output {target.key}", overwrite=overwrite)
         row = con.execute(f"CREATE TABLE {target.sql} AS {query}").fetchall()[0]
         mark_scores(con, target, f"model {model}")
         forget_job(con, target)

@@ -1,8 +1,8 @@
-"""Score every entity into a table of the database, chunk by chunk, so that a job that was stopped goes on.
+"""Score every entity into a table of the database, chunk by chunk, so that a job that was stopped can be resumed.
 
 A chunk is a range of the entity's key. Its scores and the job's row in `relsql.score_jobs` are written in one
-transaction: whatever stops the process, the chunks that are done stay done and nothing of the others is there. The
-ranges and as_of are settled when the job starts (`docs/decisions/0008-batch-jobs.md`).
+transaction: if the process stops for any reason, finished chunks are kept and unfinished ones leave nothing behind. The
+ranges and as_of are fixed when the job starts (`docs/decisions/0008-batch-jobs.md`).
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ from relsql.registry.score_jobs import (
     save_job,
     table_of,
 )
-from relsql.scoring.score_output import make_room, output_table, require_replaceable
+from relsql.scoring.score_output import drop_old_scores, output_table, require_replaceable
 from relsql.sql import ident, literal
 from relsql.typing import JobProgress
 from udfs.attach import attach
 from udfs.macros import batch_sql, fingerprint_sql
 
 CHUNK_ROWS = 250_000
-"""Entities in a chunk: some row groups of 122,880, since DuckDB scores each row group on one thread."""
+"""Entities in a chunk: a few row groups of 122,880, because DuckDB scores each row group on one thread."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenJob:
-    """A job that can run.
+    """A job that is ready to run.
 
-    `resumed` is true if an earlier run has left it unfinished. `all_because` says why a job that was to score changed
-    entities only scores all of them.
+    `resumed` is true if an earlier run left it unfinished. `all_because` is the reason why a job that should score only
+    changed entities has to score all of them.
     """
 
     job: ScoreJob
@@ -59,7 +59,7 @@ class OpenJob:
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What is asked for; None where any will do."""
+    """What the caller asks for; None where the caller did not choose."""
 
     card: ModelCard
     target: str
@@ -79,24 +79,25 @@ def score_into(
     overwrite: bool = False,
     progress: JobProgress | None = None,
 ) -> ScoreJob:
-    """Score every entity that is visible at as_of into a table, and go on where an earlier call was stopped.
+    """Score every entity that is visible at as_of into a table, or continue an earlier call that was stopped.
 
     Args:
-        con: a connection whose current database holds the model; no transaction is open.
+        con: a connection whose current database holds the model, without an open transaction.
         model: its name, or a version of it, `dnf@2`.
         table: `risk` or `staging.risk`: a new table, or one that an earlier call has written.
         as_of: score as of this time (inclusive, zone-less); None: the latest event when the job starts.
-        chunk_rows: entities in a chunk, which is one transaction; None: 250,000, or as the job has started.
+        chunk_rows: entities in a chunk, which is one transaction; None: 250,000, or the value that the unfinished job
+            was started with.
         changed_only: keep fingerprints of what the model reads, and score only entities whose fingerprint changed.
-        overwrite: start anew, whatever scores the table holds; a table that relsql did not write is never replaced.
+        overwrite: replace the scores in the table and start again; a table that relsql did not write is never replaced.
         progress: called after each chunk.
 
     Returns:
         The finished job.
 
     Raises:
-        DatabaseError: the table is not of an earlier call, is finished already, or an unfinished job differs from what
-            is asked for; the database cannot be written; the memory limit is too small.
+        DatabaseError: the table was not written by an earlier call, its job is already finished, or its unfinished job
+            differs from what is asked for; the database cannot be written; the memory limit is too small.
         ModelError, ArtifactError: the model cannot be used.
     """
     opened = open_job(
@@ -115,7 +116,7 @@ def open_job(
     changed_only: bool = False,
     overwrite: bool = False,
 ) -> OpenJob:
-    """Find the unfinished job of a table, or start one; arguments and errors as of `score_into`."""
+    """Find the unfinished job of a table, or start one; arguments and errors are those of `score_into`."""
     target = output_table(con, table)
     catalog = target.catalog
     found, former = find_relation(con, target), read_job(con, catalog, target.key, damaged_too=overwrite)
@@ -134,19 +135,19 @@ def open_job(
             return OpenJob(former, resumed=True)
         if not changed_only:
             raise DatabaseError(
-                f"table '{table}' exists, its job is finished",
-                expected="a new name, --changed-only to bring it up to date, or --overwrite to start anew",
+                f"table '{table}' exists, and its job is finished",
+                expected="a new name, --changed-only to update the table, or --overwrite to start again",
                 fix=f"relsql score FILE {model} --into {table} --overwrite",
             )
         return _start_changed(con, catalog, former, request)
 
 
 def run_job(con: duckdb.DuckDBPyConnection, job: ScoreJob, progress: JobProgress | None = None) -> ScoreJob:
-    """Score the chunks that are left of a job from `open_job`, each in one transaction.
+    """Score the remaining chunks of a job from `open_job`, each in one transaction.
 
     Raises:
         DatabaseError: the database cannot be written, the memory limit is too small, or another connection has changed
-            the job; the chunks done before are kept.
+            the job; finished chunks are kept.
     """
     catalog = current_catalog(con)
     card = read_card(con, catalog, job.model, job.version)
@@ -161,11 +162,11 @@ def run_job(con: duckdb.DuckDBPyConnection, job: ScoreJob, progress: JobProgress
 
 
 def _start(con: duckdb.DuckDBPyConnection, catalog: str, request: _Request) -> ScoreJob:
-    """Create an empty table with its job, in place of what an earlier job has written."""
+    """Create an empty table and its job; a table that an earlier job wrote is replaced."""
     table = _table_sql(catalog, request.target)
     with transaction(con):
         job = _new_job(con, catalog, request)
-        make_room(con, table_of(catalog, request.target), f"--into {request.target}", overwrite=True)
+        drop_old_scores(con, table_of(catalog, request.target), f"--into {request.target}", overwrite=True)
         query = batch_sql(request.card, catalog, moment=job.moment_sql)
         con.execute(f"CREATE TABLE {table} AS FROM ({query}) LIMIT 0")
         mark_table(con, table_of(catalog, request.target), job)
@@ -175,7 +176,7 @@ def _start(con: duckdb.DuckDBPyConnection, catalog: str, request: _Request) -> S
 
 
 def _start_changed(con: duckdb.DuckDBPyConnection, catalog: str, former: ScoreJob, request: _Request) -> OpenJob:
-    """Start a job that brings a finished table up to date; without fingerprints that hold, every entity is changed."""
+    """Start a job that updates a finished table; without valid fingerprints every entity counts as changed."""
     with transaction(con):
         job = _new_job(con, catalog, request, name=former.job)
         reason = None
@@ -185,11 +186,11 @@ def _start_changed(con: duckdb.DuckDBPyConnection, catalog: str, former: ScoreJo
                 fix=f"relsql score FILE {job.model} --into {job.target} --overwrite",
             )
         if former.identity != job.identity:
-            reason = f"the table holds scores of version {former.version}, the model is version {job.version} now"
+            reason = f"the table holds scores of version {former.version}, but the model is now version {job.version}"
         elif former.as_of != job.as_of:
-            reason = f"the table is as of {former.as_of}, this is as of {job.as_of}, and ages change with it"
+            reason = f"the table is as of {former.as_of}, this job as of {job.as_of}, and all ages change with as_of"
         elif not former.changed_only:
-            reason = "the table has no fingerprints yet, they are kept from now on"
+            reason = "the table has no fingerprints yet; they are kept from now on"
         if reason:
             _forget_fingerprints(con, catalog, job.target)
         save_job(con, catalog, job)
@@ -197,7 +198,7 @@ def _start_changed(con: duckdb.DuckDBPyConnection, catalog: str, former: ScoreJo
 
 
 def _new_job(con: duckdb.DuckDBPyConnection, catalog: str, request: _Request, name: str | None = None) -> ScoreJob:
-    """The job that is asked for, with as_of and the ranges of its chunks settled."""
+    """The job that is asked for, with its as_of and the key ranges of its chunks."""
     card, chunk_rows = request.card, request.chunk_rows or CHUNK_ROWS
     as_of = request.as_of or _text(con, f"({latest_sql(card.gather(catalog).rows)})")
     key = ident(card.entity.primary_key[0])
@@ -221,7 +222,7 @@ def _score_all(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, jo
 
 
 def _score_changed(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, job: ScoreJob) -> ScoreJob:
-    """Score what changed in the next chunk, and remove what is gone from the scores and the fingerprints."""
+    """Score the changed entities of the next chunk; entities that no longer exist lose their score and fingerprint."""
     key, key_type = _entity_key(card)
     target, column = _table_sql(catalog, job.target), ident(card.entity.primary_key[0])
     stored, of_target = relsql_table(catalog, "score_fingerprints"), f"target = {literal(job.target)}"
@@ -241,7 +242,7 @@ def _score_changed(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard
 
 
 def _compare(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, job: ScoreJob) -> tuple[int, int]:
-    """Put the next chunk's fingerprints beside those stored; returns how many entities there are, and how many changed.
+    """Compare the next chunk's fingerprints with the stored ones; returns the numbers of entities and of changed ones.
 
     An entity without a row in the table counts as changed.
     """
@@ -276,7 +277,7 @@ def _entity_key(card: ModelCard) -> tuple[str, str]:
 
 
 def _chunk_table(job: ScoreJob) -> str:
-    """A temporary table for a chunk, of a name that no table of the user has."""
+    """Name of the temporary table of a chunk; no table of the user has this name."""
     return f'temp.main."relsql_chunk_{job.job}"'
 
 
@@ -285,7 +286,7 @@ def _table_sql(catalog: str, target: str) -> str:
 
 
 def _text(con: duckdb.DuckDBPyConnection, moment: str) -> str:
-    """A TIMESTAMP expression as text: DuckDB's times go further than Python's."""
+    """The value of a TIMESTAMP expression as text, because DuckDB's range of times is larger than Python's."""
     [(text,)] = con.execute(sealed(f"SELECT CAST({moment} AS VARCHAR)")).fetchall()
     return str(text)
 
@@ -308,10 +309,10 @@ def _check_columns(con: duckdb.DuckDBPyConnection, catalog: str, request: _Reque
 
 
 def _check_same(job: ScoreJob, request: _Request) -> None:
-    """Raise DatabaseError if an unfinished job is not the one that is asked for."""
+    """Raise DatabaseError if an unfinished job differs from the request."""
     card = request.card
     differences = [
-        f"its {what} is {theirs}, asked for is {mine}"
+        f"its {what} is {theirs} instead of {mine}"
         for what, theirs, mine in (
             ("model", f"{job.model} version {job.version}", f"{card.name} version {card.version}"),
             ("as_of", job.as_of, request.as_of or job.as_of),
@@ -321,12 +322,12 @@ def _check_same(job: ScoreJob, request: _Request) -> None:
         if theirs != mine
     ]
     if not differences and job.identity != card.identity:
-        differences = [f"its model {job.model} version {job.version} was trained anew"]
+        differences = [f"its model {job.model} version {job.version} was trained again"]
     if differences:
         raise DatabaseError(
             f"table '{job.target}' has an unfinished job ({job.chunks_done} of {job.chunks} chunks done) that differs: "
             + "; ".join(differences),
-            expected="the same command as the one that started it, or --overwrite to start anew",
+            expected="the command that started the job, or --overwrite to start again",
             fix=f"relsql score FILE {card.name} --into {job.target} --overwrite",
         )
 
@@ -337,7 +338,7 @@ def _scope(changed_only: bool) -> str:
 
 @contextmanager
 def _memory_explained(con: duckdb.DuckDBPyConnection, target: str, chunk_rows: int) -> Iterator[None]:
-    """Turn DuckDB's lack of memory in the block into an error that says what to set.
+    """Turn an out-of-memory error of DuckDB in the block into one that says which option to change.
 
     Raises:
         DatabaseError: the memory limit is too small.
@@ -345,13 +346,13 @@ def _memory_explained(con: duckdb.DuckDBPyConnection, target: str, chunk_rows: i
     try:
         yield
     except (duckdb.OutOfMemoryException, DatabaseError) as error:
-        # A transaction has made an error of relsql's of it.
+        # `transaction` may have wrapped DuckDB's error.
         if not isinstance(error.__cause__ or error, duckdb.OutOfMemoryException):
             raise
         [(limit,)] = con.execute("SELECT system.main.current_setting('memory_limit')").fetchall()
         raise DatabaseError(
             f"memory_limit {limit} is too small for table '{target}' in chunks of {chunk_rows:,} entities",
-            expected="a larger --memory-limit, with which the same command goes on, or with --overwrite a smaller "
-            "--chunk-rows; the chunks that are done are kept",
+            expected="a larger --memory-limit, with which the same command continues and keeps the finished chunks, or "
+            "a smaller --chunk-rows together with --overwrite",
             fix=f"relsql score FILE MODEL --into {target} --memory-limit SIZE",
         ) from error

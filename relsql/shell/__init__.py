@@ -1,1 +1,1 @@
-"""An interactive SQL shell: `statements`, `session` and `completion` know no terminal, `prompt` is the thin front."""
+"""An interactive SQL shell: only `prompt` uses the terminal; `statements`, `session` and `completion` do not."""

@@ -1,4 +1,4 @@
-"""What Tab offers: columns of the tables in the statement, tables, models, functions and keywords."""
+"""Completion with Tab: columns of the tables in the statement, tables, models, functions and keywords."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _BEFORE_TABLES = frozenset({"from", "join", "into", "update", "table", "describe
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The names that a connection knows.
+    """The names that exist on a connection.
 
     Attributes:
-        keywords: of SQL; `reserved` are those that no name may be without quotes.
-        reserved: lower case.
+        keywords: SQL keywords.
+        reserved: the keywords that cannot be used as a name without quotes, in lower case.
         functions: scalar, aggregate and window functions and macros.
-        table_functions: functions and macros that stand in FROM.
-        models: macros of models, scalar ones and those that stand in FROM; these come first.
-        columns: by table or view, in order.
-        schemas: of all databases, with the names of their tables.
+        table_functions: table functions and table macros.
+        models: scalar and table macros of models; they are suggested first.
+        columns: columns by table or view, in order.
+        schemas: names of the tables by schema, over all databases.
     """
 
     keywords: tuple[str, ...]
@@ -42,7 +42,7 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """Text that may take the place of the last `length` characters before the cursor; `kind` tells what it names."""
+    """Text that may replace the last `length` characters before the cursor; `kind` is the kind of object it names."""
 
     text: str
     length: int
@@ -50,10 +50,10 @@ class Suggestion:
 
 
 def read_names(con: duckdb.DuckDBPyConnection) -> Names:
-    """Read the names that a connection knows.
+    """Read the names that exist on a connection.
 
     Raises:
-        duckdb.Error: its transaction was aborted.
+        duckdb.Error: the transaction of the connection was aborted.
     """
     keywords = con.execute(
         "SELECT keyword_name, keyword_category FROM system.main.duckdb_keywords() ORDER BY 1 ASC"
@@ -84,12 +84,12 @@ def read_names(con: duckdb.DuckDBPyConnection) -> Names:
 
 
 def suggest(before: str, after: str, names: Names) -> list[Suggestion]:
-    """What may follow, best first.
+    """The suggestions at the cursor, best first.
 
     Args:
         before: the statement up to the cursor.
-        after: the rest of it, which may name the tables.
-        names: the names that the connection knows.
+        after: the statement after the cursor, which may name the tables.
+        names: the names that exist on the connection.
     """
     found = _WORD.search(before)
     assert found is not None
@@ -109,7 +109,7 @@ def suggest(before: str, after: str, names: Names) -> list[Suggestion]:
 
 
 def _offered(previous: str, statement: str, names: Names, typed: bool) -> Iterator[tuple[str, str]]:
-    """All names of the place after the word `previous`, with their kinds; only near ones if nothing is typed."""
+    """All names that may follow the word `previous`, with their kinds; only the likely ones if nothing is typed yet."""
     tables = [(table, "table") for table in names.columns]
     if previous in _BEFORE_TABLES:
         yield from tables
@@ -142,7 +142,7 @@ def _below(parent: str, statement: str, names: Names) -> Iterator[tuple[str, str
 
 
 def _tables_in(statement: str, names: Names) -> dict[str, str]:
-    """The tables that a statement names, by their names and aliases in lower case."""
+    """The tables in a statement, by their names and aliases in lower case."""
     by_name = {table.lower(): table for table in names.columns}
     pieces = [_unquoted(piece) for piece in _PIECES.findall(statement)]
     found = {}
@@ -158,7 +158,7 @@ def _tables_in(statement: str, names: Names) -> dict[str, str]:
 
 
 def _spelled(name: str, kind: str, word: str, reserved: frozenset[str]) -> str:
-    """A name as it is written: keywords in the case that was begun, names with quotes where SQL needs them."""
+    """The text to insert for a name: keywords follow the case of `word`, other names get quotes if SQL needs them."""
     if kind == "keyword":
         return name.lower() if word[:1].islower() else name.upper()
     if kind == "function":

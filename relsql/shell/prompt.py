@@ -1,4 +1,4 @@
-"""The terminal of the shell: multi-line editing, colours, completion and history, by prompt_toolkit."""
+"""The terminal of the shell, built on prompt_toolkit: multi-line editing, colours, completion and history."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Prompt:
     """Reads statements from a terminal.
 
     Args:
-        names: gives the names that can be completed now; called before each statement.
-        history: the file of what was typed before, or None to keep it in memory.
+        names: returns the names that can be completed now; called before each statement.
+        history: the file of the input history, or None to keep the history in memory.
     """
 
     def __init__(self, names: Callable[[], Names], history: Path | None) -> None:
@@ -45,7 +45,7 @@ class Prompt:
         )
 
     def read(self) -> str:
-        """Read a dot command or statements of which the last one ends with `;`.
+        """Read a dot command, or statements of which the last one ends with `;`.
 
         Raises:
             KeyboardInterrupt: Ctrl-C. EOFError: Ctrl-D on an empty line.
@@ -74,7 +74,7 @@ class SqlCompleter(Completer):
 
 
 def history_path() -> Path:
-    """The file of what was typed at the shell, in the user's state folder."""
+    """The file of the shell's input history, in the user's state folder."""
     state = Path(os.environ.get("XDG_STATE_HOME", ""))
     if not state.is_absolute():
         state = Path.home() / ".local" / "state"
@@ -82,7 +82,7 @@ def history_path() -> Path:
 
 
 def _history(path: Path | None) -> History:
-    """The history in a file that only the user can read; in memory if there can be none."""
+    """The history in a file that only the user can read, or in memory if the file cannot be created."""
     if path is None:
         return InMemoryHistory()
     try:

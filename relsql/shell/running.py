@@ -1,4 +1,4 @@
-"""Queries that Ctrl-C stops: they run in a thread, while the main thread watches."""
+"""Run queries so that Ctrl-C stops them: the query runs in a thread, and the main thread waits for signals."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def run_interruptible(
 ) -> T:
     """Run `work`, which queries `con`, so that Ctrl-C interrupts the query. Call it from the main thread.
 
-    A query that runs in the main thread gets Ctrl-C as an error of whatever function it is in, or late.
+    If a query runs in the main thread, Ctrl-C arrives late, or as an error of the Python function that it calls.
 
     Args:
         con: the connection whose query is interrupted.
         work: what to run.
-        progress: is told ten times a second how far the query is, in percent: negative where DuckDB cannot say, 100 at
+        progress: called ten times a second with the progress in percent: negative if DuckDB does not know it, 100 at
             the end.
 
     Raises:
-        KeyboardInterrupt: the work was interrupted. Otherwise whatever the work raises.
+        KeyboardInterrupt: the work was interrupted. Other exceptions of `work` are raised unchanged.
     """
     results: list[T] = []
     errors: list[BaseException] = []
@@ -52,7 +52,7 @@ def run_interruptible(
         thread.start()
         while thread.is_alive():
             if interrupted:
-                # Again and again: the next statement may be about to begin.
+                # Interrupt repeatedly, because an interrupt between two statements does not stop the next one.
                 con.interrupt()
             thread.join(TICK_SECONDS)
             progress(con.query_progress() if thread.is_alive() else DONE)

@@ -1,4 +1,4 @@
-"""The shell without a terminal: it takes lines, runs statements and dot commands, and gives back text."""
+"""The shell without a terminal: it takes lines, runs statements and dot commands, and returns text."""
 
 from __future__ import annotations
 
@@ -25,44 +25,44 @@ from relsql.sql import literal
 from udfs.attach import attach
 
 MAX_ROWS = 40
-"""Rows of a result that are shown, the first and the last ones, as in DuckDB's own shell."""
+"""Maximum number of rows shown of a result: the first and the last ones, as in DuckDB's shell."""
 
 COMMANDS = {
     ".attach": ".attach [DATABASE]   attach the models again, or those of another attached database",
     ".help": ".help                this list",
     ".models": ".models              the models that can be called",
-    ".quit": ".quit                leave; so does Ctrl-D",
+    ".quit": ".quit                exit; so does Ctrl-D",
     ".read": ".read FILE           run the statements of a file",
     ".tables": ".tables              tables and views, without relsql's own",
 }
 
 HELP = "\n".join(
     [
-        "A statement ends with ; and may take several lines. Tab completes, Ctrl-C stops a query or clears the line.",
+        "A statement ends with ; and may span several lines. Tab completes, Ctrl-C stops a query or clears the line.",
         *COMMANDS.values(),
     ]
 )
 
 
 class Quit(Exception):
-    """The user wants to leave."""
+    """The user wants to exit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Text for the user: a result, or a note about what was done."""
+    """Text for the user: a result, or a note."""
 
     text: str
     is_result: bool = True
 
 
 class Session:
-    """A connection and what can be typed at it; `attach` makes its models callable.
+    """Runs statements and dot commands on a connection; `attach` makes its models callable.
 
     Args:
         con: the connection; nothing else may use it.
-        progress: is told how far the running query is, in percent; negative where DuckDB cannot say.
-        width: gives the columns that a result may take.
+        progress: called with the progress of the running query in percent; negative if DuckDB does not know it.
+        width: returns the maximum width of a result in characters.
     """
 
     def __init__(
@@ -76,9 +76,9 @@ class Session:
         self._progress = progress
         self._width = width
         self._names = read_names(con)
-        # A table that does not exist must not be looked for among the variables of this program.
+        # DuckDB must not look for a missing table among the variables of this program.
         con.execute("SET python_enable_replacements = false")
-        # DuckDB knows how far it is only while this is on; relsql draws the bar.
+        # DuckDB tracks the progress of a query only if this is on; relsql draws the bar.
         con.execute("SET enable_progress_bar = true")
         con.execute("SET enable_progress_bar_print = false")
 
@@ -109,12 +109,12 @@ class Session:
             models = [model for model in read_models(self.con, catalog) if model.status == "active"]
             cards = [read_card(self.con, catalog, model.name, model.version) for model in models]
         except duckdb.Error:
-            return  # A transaction that was aborted reads nothing.
+            return  # An aborted transaction cannot read.
         for card in cards:
             check_drift(card, schema)
 
     def names(self) -> Names:
-        """The names that can be completed now; in a transaction that was aborted, those from before."""
+        """The names that can be completed now; in an aborted transaction, the last ones read."""
         try:
             self._names = read_names(self.con)
         except duckdb.Error:
@@ -125,7 +125,7 @@ class Session:
         """Run a dot command, or all statements of a text; the last one need not end with `;`.
 
         Raises:
-            Quit: the user wants to leave. KeyboardInterrupt: Ctrl-C stopped a query.
+            Quit: the user wants to exit. KeyboardInterrupt: Ctrl-C stopped a query.
             duckdb.Error, RelsqlError: a statement or command failed; those after it did not run.
         """
         if text.lstrip().startswith("."):
@@ -138,7 +138,7 @@ class Session:
                 yield output
 
     def run_lines(self, lines: Iterable[str]) -> Iterator[Output]:
-        """Run a script: dot commands stand on lines of their own, between statements. Errors as of `run`."""
+        """Run a script, in which each dot command has its own line between statements. Errors are those of `run`."""
         pending = ""
         for line in lines:
             if line.startswith(".") and is_blank(pending):
@@ -153,15 +153,15 @@ class Session:
         return run_interruptible(self.con, lambda: self._rendered(statement), self._progress)
 
     def _rendered(self, statement: str) -> Output | None:
-        """Run one statement; None if there is nothing to tell."""
+        """Run one statement; None if there is no output."""
         reads = _reads(self.con, statement)
-        # DuckDB 1.5 has no relation for statements without rows, 2.0 one that counts them or says `Success`.
+        # For a statement without rows DuckDB 1.5 returns None, 2.0 a relation with a column `Count` or `Success`.
         relation = cast("duckdb.DuckDBPyRelation | None", self.con.sql(statement))
         if relation is None:
             return None
         columns = tuple(relation.columns)
         if columns == ("explain_key", "explain_value"):
-            # A plan is a drawing over several lines.
+            # A query plan is drawn over several lines.
             return Output("\n".join(str(plan).rstrip() for _, plan in relation.fetchall()))
         if not reads and columns in (("Success",), ("Count",)):
             counts = [count for (count,) in relation.fetchall()]
@@ -223,6 +223,6 @@ _TABLES = """
 
 
 def _reads(con: duckdb.DuckDBPyConnection, statement: str) -> bool:
-    """True if the statement is a query: its columns may be called anything."""
+    """True if the statement is a query; column names do not show that, because a query may choose any."""
     kinds = {parsed.type for parsed in con.extract_statements(statement)}
     return bool(kinds & {duckdb.StatementType.SELECT, duckdb.StatementType.MULTI})

@@ -1,4 +1,4 @@
-"""Where statements end, as DuckDB's own tokenizer sees it: a `;` in a text, a comment or a quoted name ends nothing."""
+"""Find the ends of statements with DuckDB's tokenizer: a `;` in a string, comment or quoted name does not end one."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import duckdb
 
 
 def split_statements(text: str) -> tuple[list[str], str]:
-    """Split SQL at its `;` into the statements that are complete and the rest, which may be blank."""
-    # The tokenizer counts bytes.
+    """Split SQL at each `;` into the complete statements and the rest, which may be blank."""
+    # The positions of the tokenizer are bytes.
     encoded = text.encode()
     statements, start = [], 0
     for position, _ in duckdb.tokenize(text):
@@ -18,7 +18,7 @@ def split_statements(text: str) -> tuple[list[str], str]:
 
 
 def is_blank(text: str) -> bool:
-    """True if nothing but spaces and comments is left to run; a comment or text that is still open is not blank."""
+    """True if there are only spaces and comments; an unfinished comment or string is not blank."""
     if not text.strip():
         return True
     try:
@@ -28,5 +28,5 @@ def is_blank(text: str) -> bool:
 
 
 def is_complete(text: str) -> bool:
-    """True if the text can run as it is: a dot command, or statements of which the last one ends with `;`."""
+    """True if the text is complete: a dot command, or statements of which the last one ends with `;`."""
     return text.lstrip().startswith(".") or is_blank(split_statements(text)[1])

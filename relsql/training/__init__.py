@@ -1,1 +1,1 @@
-"""From a task to a stored model."""
+"""Training: from a task to a stored model."""

@@ -1,4 +1,4 @@
-"""The labelled seeds of a training run: which labels, with data of what age, and the rows that each may read."""
+"""The labelled seeds of a training run: which labels are used, how old their data are, and the rows that each reads."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def training_labels(
     seed: int,
     limits: LabelLimits = DEFAULT_LIMITS,
 ) -> dict[str, pa.Table]:
-    """The labels to train on: `train`, `val`, and, when frozen, `closing`: the validation labels as `refit` reads them.
+    """The labels to train on: `train`, `val` and, in the frozen regime, `closing`, the validation labels for `refit`.
 
     Args:
         con: connection to the data.
@@ -43,7 +43,7 @@ def training_labels(
         plan: what the model reads.
         regime: see `relsql.tasks.regime`.
         density: training timestamps per horizon.
-        seed: of the delays of the frozen regime.
+        seed: seed of the delays in the frozen regime.
         limits: what the label query may do.
     """
     tables = {
@@ -63,14 +63,14 @@ def training_labels(
 
 
 def _latest(labels: pa.Table, limit: int) -> pa.Table:
-    """The last `limit` labels; they come sorted by time, and the latest are most like what is asked next."""
+    """The last `limit` labels, which are sorted by time: the latest are most like the future that is predicted."""
     return labels.slice(max(0, labels.num_rows - limit))
 
 
 def gather_labels(
     con: duckdb.DuckDBPyConnection, catalog: str, plan: Plan, labels: dict[str, pa.Table], run: Run
 ) -> tuple[TextTable, dict[str, SeedSet]]:
-    """Gather the labelled seeds of each split; the texts they meet are only numbered here."""
+    """Gather the labelled seeds of each split; their texts are only numbered here and embedded later."""
     texts = TextTable(0)
     function = f"relsql_text_{run.run_id}"
     create_arrow_function(con, function, texts.ids, ["VARCHAR"], "INTEGER")
@@ -96,7 +96,7 @@ def gather_labels(
 
 
 def _in_order(texts: TextTable, seeds: dict[str, SeedSet]) -> tuple[TextTable, dict[str, SeedSet]]:
-    """Number the texts in their own order instead of that of arrival, which depends on threads and storage."""
+    """Number the texts in sorted order, because their order of arrival depends on threads and storage."""
     ordered = sorted(texts.texts)
     position = {text: i for i, text in enumerate(ordered, start=1)}
     ids = np.array([0, *(position[text] for text in texts.texts)])

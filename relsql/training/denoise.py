@@ -1,4 +1,4 @@
-"""Training of the row encoder: a BART rebuilds row texts in which whole semantic units are masked."""
+"""Train the row encoder: a BART learns to reconstruct row texts in which whole semantic units are masked."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from relsql.text.row_text import ATTRIBUTE_MARKER, TABLE_MARKER, VALUE_MARKER, t
 from relsql.text.tokenizer import EOS, MASK, PAD, RowTokenizer, pad
 
 MASK_PROBABILITY = {TABLE_MARKER: 0.30, ATTRIBUTE_MARKER: 0.20, VALUE_MARKER: 0.40}
-"""How likely a unit is masked, by the marker before it."""
+"""Probability that a unit is masked, by the marker that starts it."""
 
-HELD_OUT = 10
-"""One text in so many is held out for validation."""
+ONE_HELD_OUT_IN = 10
+"""One text in this many is held out for validation."""
 
 MAX_VALIDATION_TEXTS = 512
 POOL_BATCHES = 16
-"""Batches drawn and sorted by length together: longer pools pad less, shorter ones mix more."""
+"""Batches that are drawn and sorted by length together: a larger pool needs less padding, a smaller one mixes more."""
 
 IGNORED = -100
-"""Label of padding, which cross-entropy leaves out."""
+"""Label of padding positions, which the cross-entropy ignores."""
 
 
 @dataclass(frozen=True)
 class DenoisingReport:
-    """What a denoising run did.
+    """Result of a denoising run.
 
     Attributes:
         steps: optimiser steps.
         seconds: wall time.
-        train_texts: distinct texts that training drew from.
-        validation_texts: distinct held-out texts; with a single text it is the training text itself.
-        train_loss: mean cross-entropy per token over the last tenth of the steps; None without a step.
-        validation_loss_before: on the held-out texts with fixed masks; None without a text.
+        train_texts: number of distinct training texts.
+        validation_texts: number of distinct held-out texts; a single text is used for both training and validation.
+        train_loss: mean cross-entropy per token over the last tenth of the steps; None if there were no steps.
+        validation_loss_before: loss on the held-out texts, with fixed masks, before training; None without texts.
         validation_loss: the same after training.
     """
 
@@ -57,7 +57,7 @@ class DenoisingReport:
 
 
 class UnitMasker:
-    """Replaces whole semantic units of tokenized row texts by one `<mask>` token each."""
+    """Replaces each chosen semantic unit of a tokenized row text with a single `<mask>` token."""
 
     def __init__(self, tokenizer: RowTokenizer) -> None:
         self._mask = tokenizer.token_id(MASK)
@@ -65,11 +65,11 @@ class UnitMasker:
         self._probability = {tokenizer.token_id(marker): p for marker, p in MASK_PROBABILITY.items()}
 
     def __call__(self, ids: Sequence[int], random: np.random.Generator) -> list[int]:
-        """Mask each unit of `ids` with its probability, at least one; ids without a unit stay as they are.
+        """Mask each unit of `ids` with its probability, but at least one unit; ids without units are left unchanged.
 
         Args:
             ids: `<s>`, markers and their contents, `</s>`.
-            random: source of the choice.
+            random: random generator that chooses the units.
         """
         starts = [i for i, token in enumerate(ids) if token in self._probability]
         if not starts:
@@ -97,23 +97,24 @@ def train_denoising(
     max_tokens: int = 64,
     progress: Progress | None = None,
 ) -> DenoisingReport:
-    """Train a BART, in place, to rebuild row texts whose semantic units are masked.
+    """Train a BART, in place, to reconstruct row texts whose semantic units are masked.
 
-    Masks of training rows are drawn anew each time, those of validation rows once. All tables get the same share
-    of the rows, whatever their size. AdamW, warm-up over a twentieth of the steps, then cosine to zero. The same
-    arguments on the same machine with the same number of threads give the same weights; an interruption leaves
-    the model partly trained and everything else as it was.
+    The masks of a training row are drawn again each time it is used, those of a validation row only once. All tables
+    contribute the same number of rows, whatever their size. The optimiser is AdamW, with a warm-up over a twentieth of
+    the steps and then a cosine decay to zero. The same arguments on the same machine with the same number of threads
+    give the same weights. An interruption leaves the model partly trained; it changes nothing else.
 
     Args:
-        model: the model; its training mode is put back afterwards.
+        model: the model; its training mode is restored afterwards.
         tokenizer: its tokenizer.
-        texts: row texts; repeated ones count once, those without a marker are left out.
+        texts: row texts; duplicates count once, texts without a marker are left out.
         max_steps: optimiser steps.
-        batch_size: rows of one step.
-        learning_rate: its peak; the default suits a compact model from scratch, a pre-trained one wants about 1e-4.
-        seed: of masks, sampling and dropout.
-        max_tokens: longer texts are cut.
-        progress: told the finished fraction and `step`, `loss`, about a hundred times.
+        batch_size: rows per step.
+        learning_rate: peak learning rate; the default suits a compact model trained from scratch, a pre-trained model
+            needs about 1e-4.
+        seed: seed of masks, sampling and dropout.
+        max_tokens: longer texts are truncated.
+        progress: called about a hundred times with the finished fraction and the metrics `step` and `loss`.
 
     Raises:
         TrainingError: `max_tokens` exceeds the model's positions, or the loss is no longer finite.
@@ -147,13 +148,13 @@ def train_denoising(
 def split_texts(texts: Iterable[str]) -> tuple[list[str], list[str]]:
     """Split the distinct texts that have units into training and validation texts, by a hash of each text.
 
-    A text stays on its side whatever other texts there are, except that one is always held out and that at most
-    `MAX_VALIDATION_TEXTS` are. A single text is on both sides.
+    The split of a text does not depend on the other texts, with two exceptions: at least one text is always held out,
+    and at most `MAX_VALIDATION_TEXTS` are. A single text is used for both splits.
     """
     by_hash = sorted((_hash(text), text) for text in set(texts) if units(text))
     if not by_hash:
         return [], []
-    limit = 2**64 // HELD_OUT
+    limit = 2**64 // ONE_HELD_OUT_IN
     count = min(max(1, sum(number < limit for number, _ in by_hash)), MAX_VALIDATION_TEXTS)
     held_out = [text for _, text in by_hash[:count]]
     train = [text for _, text in by_hash[count:]]
@@ -165,7 +166,7 @@ def _hash(text: str) -> int:
 
 
 def sample_evenly(texts: Sequence[str], random: np.random.Generator) -> Iterator[str]:
-    """Yield texts for ever, the tables in turn, each table's texts in a new random order every time round."""
+    """Yield texts for ever, one of each table in turn; a table's texts are shuffled again after each full pass."""
     tables: dict[str, list[str]] = {}
     for text in texts:
         tables.setdefault(table_of(text), []).append(text)
@@ -183,7 +184,7 @@ def _shuffled_for_ever(texts: list[str], random: np.random.Generator) -> Iterato
 
 @dataclass(frozen=True)
 class _Batch:
-    """Masked ids and their mask int64 [B, S], and the labels int64 [B, T], `IGNORED` where padded."""
+    """Masked ids and attention mask, int64 [B, S], and the labels, int64 [B, T], `IGNORED` at padding."""
 
     input_ids: torch.Tensor
     attention_mask: torch.Tensor
@@ -191,7 +192,7 @@ class _Batch:
 
 
 class _Trainer:
-    """One model with its tokenizer and the sizes of a batch."""
+    """A model with its tokenizer and the size of a batch."""
 
     def __init__(
         self, model: BartForConditionalGeneration, tokenizer: RowTokenizer, max_tokens: int, batch_size: int
@@ -205,7 +206,7 @@ class _Trainer:
         self._device = next(model.parameters()).device
 
     def validation_batches(self, texts: list[str], seed: int) -> list[_Batch]:
-        """Batch the held-out texts, longest last; the masks of a text depend on the text and the seed only."""
+        """Batch the held-out texts, longest last; the masks of a text depend only on the text and the seed."""
         rows = self._tokenizer.token_ids(texts, self._max_tokens)
         masked = [
             self._masker(ids, np.random.default_rng([seed, _hash(text)])) for ids, text in zip(rows, texts, strict=True)
@@ -217,7 +218,7 @@ class _Trainer:
         ]
 
     def evaluate(self, batches: list[_Batch]) -> float | None:
-        """Mean cross-entropy per token, or None without a batch."""
+        """Mean cross-entropy per token, or None if there are no batches."""
         self._model.train(False)
         total, tokens = 0.0, 0
         with torch.inference_mode():
@@ -254,7 +255,7 @@ class _Trainer:
         return losses
 
     def _training_batches(self, texts: list[str], seed: int) -> Iterator[_Batch]:
-        """Yield batches for ever: a pool of rows is drawn, sorted by length, cut up and shuffled."""
+        """Yield batches for ever: draw a pool of rows, sort it by length, split it into batches and shuffle these."""
         random = np.random.default_rng(seed)
         stream = sample_evenly(texts, random)
         while True:
@@ -270,7 +271,7 @@ class _Trainer:
         return _Batch(*(torch.from_numpy(a).to(self._device) for a in (input_ids, attention_mask, labels)))
 
     def _loss(self, batch: _Batch) -> torch.Tensor:
-        """Cross-entropy of the true row; logits are computed for real tokens only, since they cost the most."""
+        """Cross-entropy of the original row; logits are expensive, so they are computed for real tokens only."""
         start = torch.full_like(batch.labels[:, :1], cast(int, self._model.config.decoder_start_token_id))
         inputs = torch.cat([start, batch.labels[:, :-1]], dim=1).masked_fill(batch.labels == IGNORED, self._pad)
         hidden = self._model.model(
@@ -287,7 +288,7 @@ def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:
 
 
 def _rate(step: int, warm_up: int, max_steps: int) -> float:
-    """Learning rate as a part of its peak: linear warm-up from above zero, then half a cosine to zero."""
+    """Learning rate as a fraction of its peak: linear warm-up from above zero, then half a cosine to zero."""
     if step < warm_up:
         return (step + 1) / warm_up
     return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, max_steps - warm_up)))

@@ -1,7 +1,7 @@
 """The fingerprint of a training run: one SHA-256 over data, schema, task, options and code.
 
-Whoever asks for the same model again gets the version that is there. The fingerprint must never miss a change. A false
-alarm, such as a DuckDB version with another hash function, costs one training run.
+Training the same model again returns the existing version. The fingerprint must therefore never miss a change. A false
+alarm, such as a DuckDB version with another hash function, only costs one training run.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from relsql.tasks.task import Task
 from relsql.training.options import TrainOptions
 from relsql.version import __version__
 
-TRAINING_ROOMS = (
+TRAINING_FOLDERS = (
     *("relsql/schema", "relsql/tasks", "relsql/text", "relsql/gather", "relsql/nn", "relsql/training"),
     "exporters",
 )
-"""Folders of code that can change a trained model. An edit elsewhere, such as in the server, retrains nothing."""
+"""Folders whose code can change a trained model. An edit elsewhere, such as in the server, causes no retraining."""
 
 _PROPOSALS = "relsql/schema/discovery"
-"""Proposals end as declarations, which the fingerprint covers as part of the schema."""
+"""Excluded: accepted proposals become declarations, which the fingerprint covers as part of the schema."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a model is asked to be trained from: its digest, and how many tables and rows are in it."""
+    """Everything that a requested model is trained from: its digest, and the number of tables and rows."""
 
     sha256: str
     tables: int
@@ -46,17 +46,17 @@ class Request:
 
 
 def read_request(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, options: TrainOptions) -> Request:
-    """The request for a model of a task, as of the committed rows that `con` sees.
+    """The request for a model of a task, computed from the committed rows that `con` sees.
 
-    Counts are all columns of all tables that training may read: those that links connect with the entity table, those
-    with a time column, whose first and last event bound the labels, and those that the label query names. Other tables
-    do not count, so that scores which are written into the database train nothing anew.
+    The digest covers all columns of all tables that training may read: tables that links connect with the entity table,
+    tables with a time column, because the first and last event bound the labels, and tables that the label query names.
+    Other tables are left out, so that scores written to the database do not cause retraining.
 
     Args:
         con: a connection to the database.
         catalog: its name.
         task: the task.
-        options: all count but `threads`.
+        options: the training options; all of them count except `threads`.
     """
     query = label_text(con, catalog, task)
     schema = _part_read(read_schema(con, catalog), task, query)
@@ -79,7 +79,7 @@ def read_request(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, optio
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of what decides the result."""
+    """Versions of Python and of the libraries that determine the result."""
     found = {"python": platform.python_version()}
     libraries = "duckdb torch transformers torch-geometric onnxruntime tokenizers tiktoken pyarrow"
     for package in libraries.split():
@@ -91,7 +91,7 @@ def library_versions() -> dict[str, str]:
 
 
 def label_text(con: duckdb.DuckDBPyConnection, catalog: str, task: Task) -> str:
-    """The label query, and below it the definitions of all views and macros of the database that it leads to."""
+    """The label query, followed by the definitions of all views and macros that it uses, directly or indirectly."""
     query = f"""SELECT view_name, sql FROM system.main.duckdb_views()
                 WHERE database_name = $catalog AND schema_name <> '{RELSQL_SCHEMA}' AND NOT internal
                 UNION ALL
@@ -121,13 +121,13 @@ def _part_read(schema: Schema, task: Task, query: str) -> Schema:
 
 
 def _names(text: str, name: str) -> bool:
-    """True if SQL may name a relation or macro; a name in a comment or of a column is taken for one."""
+    """True if SQL may name a relation or macro; a match in a comment or a column name also counts."""
     written = re.escape(name.replace('"', '""'))
     return re.search(rf"(?<!\w){written}(?!\w)", text, re.IGNORECASE) is not None
 
 
 def _content(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> tuple[str, ...]:
-    """Number of rows, and sum and exclusive or of their 64-bit hashes: the same for the same rows in any order."""
+    """Number of rows, and the sum and XOR of their 64-bit hashes; the order of the rows does not matter."""
     columns = ", ".join(f"r.{ident(name)}" for name in table.column_names)
     hashes = f"SELECT system.main.hash({columns}) AS h FROM {table.sql(catalog)} r"
     [found] = con.execute(
@@ -138,7 +138,7 @@ def _content(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> tupl
 
 @cache
 def _code_digest() -> str:
-    """SHA-256 of the sources of `TRAINING_ROOMS`: two builds between releases have the same version number."""
+    """SHA-256 of the sources in `TRAINING_FOLDERS`, because two builds between releases share a version number."""
     digest = hashlib.sha256(__version__.encode())
     for path, name in training_sources():
         digest.update(f"{name}\n".encode() + path.read_bytes())
@@ -148,8 +148,8 @@ def _code_digest() -> str:
 def training_sources() -> list[tuple[Path, str]]:
     """The source files that the fingerprint covers, each with its name from the top level, ordered by name."""
     found = []
-    for room in TRAINING_ROOMS:
-        package, _, inside = room.partition("/")
+    for folder in TRAINING_FOLDERS:
+        package, _, inside = folder.partition("/")
         top = Path(str(files(package)))
         for path in (top / inside).rglob("*.py"):
             name = f"{package}/{path.relative_to(top).as_posix()}"
@@ -159,7 +159,7 @@ def training_sources() -> list[tuple[Path, str]]:
 
 
 def _files_digest(folder: Path) -> str | None:
-    """SHA-256 of the files of a pre-trained encoder, if it lies in a folder."""
+    """SHA-256 of the files of a pre-trained encoder; None if it is not a folder."""
     if not folder.is_dir():
         return None
     digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""The row encoder of a training run: tokenizer, BART and lexicon, and the embeddings of all row texts."""
+"""Train the row encoder (tokenizer, BART and lexicon) and embed all row texts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_TEXTS_PER_TABLE = 20_000
 
 @dataclass(frozen=True, slots=True)
 class TrainedEncoder:
-    """The row encoder with its tokenizer and everything said about it in the card."""
+    """The row encoder with its tokenizer and its part of the card."""
 
     module: RowEncoder
     tokenizer: RowTokenizer
@@ -35,7 +35,7 @@ class TrainedEncoder:
 def train_encoder(
     con: duckdb.DuckDBPyConnection, catalog: str, plan: Plan, options: TrainOptions, run: Run
 ) -> TrainedEncoder:
-    """Tokenizer, BART and lexicon, on the row texts that were visible at the end of the training time range."""
+    """Train tokenizer, BART and lexicon on the row texts that were visible at the end of the training time range."""
     until = plan.task.val_timestamp
     with run.phase("tokenizer") as metrics:
         texts = distinct_texts(con, catalog, plan.schema, plan.inputs, until=until, limit_per_table=MAX_TEXTS_PER_TABLE)
@@ -69,13 +69,13 @@ def train_encoder(
 
 
 def embed_database(
-    con: duckdb.DuckDBPyConnection, catalog: str, plan: Plan, encoder: TrainedEncoder, met: list[str], run: Run
+    con: duckdb.DuckDBPyConnection, catalog: str, plan: Plan, encoder: TrainedEncoder, used: list[str], run: Run
 ) -> tuple[list[str], FloatArray]:
-    """Embeddings of all row texts in the database, those `met` in training first.
+    """Embeddings of all row texts in the database, starting with the texts `used` in training.
 
-    Texts of one batch change each other's last bits, so that later rows share none with those of training.
+    Texts in one batch affect the last bits of each other's embeddings, so the other texts get separate batches.
     """
-    known = set(met)
+    known = set(used)
     rest = [text for text in distinct_texts(con, catalog, plan.schema, plan.inputs) if text not in known]
     embeddings = [
         embed_texts(
@@ -85,11 +85,11 @@ def embed_database(
             max_tokens=encoder.card.max_tokens,
             progress=lambda fraction, values: run.report("embed", min(fraction, 0.999), values),
         )
-        for texts in (met, rest)
+        for texts in (used, rest)
     ]
-    return [*met, *rest], np.concatenate(embeddings)
+    return [*used, *rest], np.concatenate(embeddings)
 
 
-def with_no_text(embeddings: FloatArray) -> FloatArray:
-    """Put zeros first: text id 0 is no text."""
+def prepend_zero_row(embeddings: FloatArray) -> FloatArray:
+    """Put a row of zeros first, because text id 0 means that there is no text."""
     return np.pad(embeddings, ((1, 0), (0, 0)))

@@ -1,4 +1,4 @@
-"""The graph network of a training run: the epoch is chosen on validation, then all labels are trained on."""
+"""Train the graph network: choose the number of epochs on the validation split, then train on all labels."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from relsql.training.runs import Run
 from relsql.typing import FloatArray
 
 FEW_LABELS = ((8, 80), (16, 24))
-"""Training takes up to so many epochs to make so many steps."""
+"""Pairs (epochs, steps): with few labels, training runs up to `epochs` epochs to reach `steps` optimiser steps."""
 
 
 @dataclass(frozen=True, slots=True)
 class FittedNetwork:
-    """Trained network and head, with metrics and scores on the validation split."""
+    """Trained network and head, with the metrics and scores on the validation split."""
 
     network: GraphNetwork
     head: Head
@@ -34,7 +34,7 @@ class FittedNetwork:
 
 @contextmanager
 def torch_settings(options: TrainOptions) -> Iterator[None]:
-    """Seed torch and set its threads for a block; afterwards both are as they were."""
+    """Seed torch and set its number of threads for a block; both are restored afterwards."""
     threads = torch.get_num_threads()
     try:
         with torch.random.fork_rng():
@@ -53,7 +53,7 @@ def train_network(
     options: TrainOptions,
     run: Run,
 ) -> FittedNetwork:
-    """Choose the epoch on validation, then train on all labels; the metrics are those on validation."""
+    """Choose the epoch on the validation split, then train on all labels; the metrics are those on validation."""
     batches = {split: Batches(seeds[split], plan.layouts, embeddings) for split in ("train", "val")}
     config = fit_config(len(seeds["train"]), plan.task, options)
     share = 0.5 if options.refit else 1.0
@@ -84,8 +84,8 @@ def train_network(
 def fit_config(train_seeds: int, task: Task, options: TrainOptions) -> FitConfig:
     """Hyper-parameters of task training for a number of training seeds."""
     steps_per_epoch = max(1, -(-train_seeds // options.batch_size))
-    # The absolute error pulls with the same force however small it is, and settles later than the log loss. In the
-    # frozen regime every label stands there up to three times.
+    # The gradient of the absolute error does not shrink with the error, so it converges later than the log loss. In the
+    # frozen regime every label occurs up to three times in an epoch, so that the lower minimum is enough.
     fewest = 4 if task.is_classification or options.regime == "frozen" else 8
     enough = [min(epochs, -(-steps // steps_per_epoch)) for epochs, steps in FEW_LABELS]
     return FitConfig(
@@ -97,10 +97,11 @@ def fit_config(train_seeds: int, task: Task, options: TrainOptions) -> FitConfig
 
 
 def new_modules(plan: Plan, text_widths: tuple[int, ...], options: TrainOptions) -> tuple[GraphNetwork, Head]:
-    """Untrained network and head; equal for equal options."""
+    """Untrained network and head; equal options give equal weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
-        # The absolute error is blurred by what is hidden: a mean of medians is no median. Old rows blur it more.
+        # Dropout and hidden rows bias a model that predicts medians, because a mean of medians is not a median. In the
+        # frozen regime this bias is small beside the effect of old rows.
         hidden = 0.3 if plan.task.is_classification or options.regime == "frozen" else 0.1
         config = NetworkConfig(options.channels, text_widths, dropout=hidden, hidden_rows=hidden)
         return GraphNetwork(plan.layouts, config), Head(config, classification=plan.task.is_classification)

@@ -1,4 +1,4 @@
-"""Training of the tokenizer, and what a pre-trained one needs to read row texts."""
+"""Train the tokenizer, or prepare a pre-trained one to read row texts."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from relsql.text.tokenizer import BOS, EOS, SPECIAL_TOKENS, RowTokenizer
 def train_tokenizer(texts: Iterable[str], vocab_size: int = 4096) -> RowTokenizer:
     """Train a byte-level BPE tokenizer on row texts.
 
-    The order of `texts` and repeated texts make no difference. Every byte has a token, so no text is unknown to it.
+    The order of `texts` and duplicates make no difference. Every byte has a token, so every text can be encoded.
 
     Args:
         texts: row texts.
-        vocab_size: upper bound of the vocabulary, at least 264 (specials, markers and bytes); a small database
-            reaches fewer.
+        vocab_size: maximum size of the vocabulary, at least 264 (special tokens, markers and bytes); a small database
+            yields fewer tokens.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -36,7 +36,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 4096) -> RowTokenize
 
 
 def _unit_contents(texts: Iterable[str]) -> Iterator[str]:
-    """Yield the contents of all units, sorted: merges across markers would never apply."""
+    """Yield the contents of all units, sorted; markers are left out because merges across them would never apply."""
     counts: Counter[str] = Counter()
     for text in set(texts):
         counts.update(text[unit.start : unit.end] for unit in units(text))
@@ -46,12 +46,13 @@ def _unit_contents(texts: Iterable[str]) -> Iterator[str]:
 
 
 def row_tokenizer(tokenizer: Tokenizer) -> RowTokenizer:
-    """Teach a tokenizer, in place, the row markers that it lacks and BART's frame, and read it for use.
+    """Prepare a tokenizer, in place, for row texts: add missing row markers and BART's `<s>` ... `</s>` template.
 
-    The frame, uncut and unpadded, makes what is stored complete: any reader of it gets the same ids.
+    The template is stored with truncation and padding off, so that every reader of the stored tokenizer gets the same
+    ids.
 
     Raises:
-        ArtifactError: it is of a kind that `RowTokenizer` does not read, or lacks a special token of BART.
+        ArtifactError: `RowTokenizer` cannot read this kind of tokenizer, or it lacks a special token of BART.
     """
     tokenizer.add_special_tokens([AddedToken(marker, normalized=False, special=True) for marker in MARKERS])
     tokenizer.no_truncation()

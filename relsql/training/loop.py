@@ -1,7 +1,7 @@
-"""Train graph network and head on gathered seeds: mini-batches, the epoch chosen on validation, temperature scaling.
+"""Train graph network and head on gathered seeds: mini-batches, early stopping on validation, temperature scaling.
 
-`fit` trains on the training seeds and keeps the epoch that validation likes best; `refit` trains anew on all labelled
-seeds for as many epochs, since the latest labels are most like what is asked next.
+`fit` trains on the training seeds and keeps the epoch with the best validation metric. `refit` trains new modules on
+all labelled seeds for the same number of epochs, because the latest labels are most like the predicted future.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ FitProgress = Callable[[float, dict[str, float]], None]
 class FitConfig:
     """Hyper-parameters of task training.
 
-    `half_life` is a share of the training time range: a label so much older than the latest one weighs half as much,
-    since what holds now is asked for. Infinity weighs all alike.
+    `half_life` is a fraction of the training time range. A label older than the latest one by that much has half its
+    weight, because recent labels are closer to what is predicted. Infinity gives all labels the same weight.
     """
 
     epochs: int = 4
@@ -45,7 +45,7 @@ class FitConfig:
 
 @dataclass(frozen=True, slots=True)
 class FitReport:
-    """What happened in training; losses and metrics are those of the kept epoch."""
+    """Result of a training run; the metric is that of the epoch that was kept."""
 
     epochs: int
     best_epoch: int
@@ -59,8 +59,8 @@ class Batches:
 
     Args:
         seeds: the seed set.
-        layouts: of its blocks.
-        embeddings: float32 [texts + 1, text_width], row 0 zeros: the embedding of each text id.
+        layouts: layouts of its blocks.
+        embeddings: float32 [texts + 1, text_width], the embedding of each text id; row 0 is zeros.
     """
 
     def __init__(self, seeds: SeedSet, layouts: tuple[BlockLayout, ...], embeddings: FloatArray) -> None:
@@ -84,7 +84,7 @@ class Batches:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some seeds as tensors: their gathered rows, and as_of in days float32 [seeds]."""
+    """Some seeds as tensors: their gathered rows, and as_of in days, float32 [seeds]."""
 
     tensors: GraphTensors
     as_of_days: Tensor
@@ -96,7 +96,7 @@ class Batch:
 
 
 def fit_statistics(network: GraphNetwork, head: Head, train: Batches) -> None:
-    """Fit the scaling of all numbers and the head's ranges on the training seeds."""
+    """Fit the scaling of all numeric inputs, and the head's ranges, on the training seeds."""
     for position, table in enumerate(train.inputs.tables):
         readings = [
             path.rows[i]
@@ -110,7 +110,7 @@ def fit_statistics(network: GraphNetwork, head: Head, train: Batches) -> None:
         encoder = network.encoder(network.tables[position])
         encoder.scaling.fit(torch.from_numpy(table.numbers[read]))
         if encoder.text_map is not None:
-            # Of the distinct texts, not by how often they are read: frequent texts are not more telling ones.
+            # Each distinct text counts once, because frequent texts are not more informative.
             texts = np.unique(table.texts[read])
             encoder.text_scaling.fit(torch.from_numpy(train.embeddings(texts[texts > 0])))
     for position, path in enumerate(train.inputs.paths):
@@ -134,7 +134,7 @@ def _statistics(network: GraphNetwork, train: Batches, batch_size: int = 4_096) 
 
 
 def predict(network: GraphNetwork, head: Head, batches: Batches, batch_size: int = 1024) -> FloatArray:
-    """Raw outputs of all seeds in order, float32 [seeds]; neither module keeps a gradient."""
+    """Raw outputs of all seeds in order, float32 [seeds], computed without gradients."""
     network.eval()
     head.eval()
     outputs = []
@@ -155,7 +155,7 @@ def fit(
 ) -> FitReport:
     """Train both modules in place, keep the best epoch on validation and calibrate the head.
 
-    The result depends on the modules' weights, the seeds and `config` alone; the caller's random state is kept.
+    The result depends only on the modules' weights, the seeds and `config`; the caller's random state is unchanged.
 
     Raises:
         TrainingError: there are no training or validation seeds, or the loss is not finite.
@@ -192,7 +192,7 @@ def refit(
 ) -> None:
     """Train new modules in place on all labelled seeds, for as many epochs as `fit` found best.
 
-    The temperature is the one found on validation.
+    The temperature is the one that was found on validation.
     """
     for epoch, loss in _epochs(network, head, seeds, config, progress):
         if progress:
@@ -216,7 +216,7 @@ def _epochs(
     parameters = [*network.parameters(), *head.parameters()]
     optimizer = _optimizer(parameters, config)
     steps_per_epoch = max(1, -(-len(train.seeds) // config.batch_size))
-    # Fewer steps than these leave the schedule no step to warm up in, and it divides by their number.
+    # With fewer steps the schedule has no warm-up step, and it divides by the number of warm-up steps.
     steps = max(4, config.epochs * steps_per_epoch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.learning_rate, total_steps=steps, pct_start=0.1 if steps > 10 else 0.5
@@ -227,7 +227,7 @@ def _epochs(
         head.train()
         order = rng.permutation(len(train.seeds))
         total = 0.0
-        # The caller's random state is its own between epochs.
+        # A generator returns to its caller between epochs, so the caller's random state is restored there.
         with torch.random.fork_rng(devices=[]):
             torch.set_rng_state(random_state)
             for step in range(steps_per_epoch):
@@ -259,7 +259,7 @@ def label_weights(as_of_days: FloatArray, half_life: float) -> Tensor:
 
 
 def _optimizer(parameters: list[nn.Parameter], config: FitConfig) -> torch.optim.Optimizer:
-    """AdamW; only matrices decay."""
+    """AdamW with weight decay for matrices only."""
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
@@ -268,7 +268,7 @@ def _optimizer(parameters: list[nn.Parameter], config: FitConfig) -> torch.optim
 
 
 def metric_name(head: Head, labels: FloatArray) -> str:
-    """Name of the validation metric: `roc_auc`, or `log_loss` when all labels are equal; `mae` for a regression."""
+    """Name of the validation metric: `roc_auc`, or `log_loss` if all labels are equal; `mae` for regression."""
     if not head.classification:
         return "mae"
     return "log_loss" if labels.min() == labels.max() else "roc_auc"

@@ -1,4 +1,4 @@
-"""What can be chosen about a training run."""
+"""Options of a training run."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ COMPACT = "compact"
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
-    """What can be chosen about a training run.
+    """Options of a training run.
 
     Attributes:
-        seed: of all random numbers.
+        seed: seed of all random numbers.
         encoder: `compact` (a small BART trained on this database) or the path or hub name of a pre-trained BART.
-        encoder_steps: steps of denoising training; None: by the number of texts. 0 leaves a pre-trained BART as it is.
-        max_tokens: longer row texts are cut.
-        fanout: rows per seed and link path.
-        max_paths: link paths that are read at most, at least 1; which, is decided by `relsql.training.path_choice`.
+        encoder_steps: steps of denoising training; None: by the number of texts. 0 keeps a pre-trained BART unchanged.
+        max_tokens: longer row texts are truncated.
+        fanout: maximum number of rows per seed and link path.
+        max_paths: maximum number of link paths, at least 1; `relsql.training.path_choice` decides which ones are read.
         channels: width of the graph network.
-        epochs: passes over the training labels at most; None: 4, 8 for a seed-time regression, more for few labels, see
-            `fit_config`.
-        batch_size, learning_rate: of task training.
+        epochs: maximum number of passes over the training labels; None: 4, or 8 for a seed-time regression, and more if
+            there are few labels, see `fit_config`.
+        batch_size, learning_rate: batch size and peak learning rate of task training.
         regime: `seed-time` for a live database, `frozen` for one that lags behind as_of; see `relsql.tasks.regime`.
         density: training timestamps per horizon.
-        refit: train on training and validation labels in the end; metrics are those of the model before.
-        threads: torch threads; None: as many as torch chooses.
+        refit: finally train on training and validation labels together; the metrics are those of the model before that.
+        threads: number of torch threads; None: torch's default.
     """
 
     seed: int = 0

@@ -1,9 +1,9 @@
-"""Which link paths a model reads when there are more than it may: those that say something about the training labels.
+"""Choose the link paths that a model reads when there are too many: those most correlated with the training labels.
 
-Every path costs time in each score, so that their number is bounded. Where there are no more than the bound, all are
-read and nothing is measured. Otherwise a bounded sample of training seeds is gathered along all paths, with the gather
-of training itself and so by its rule of visibility, and each path is judged by one column at a time: numbers of rows,
-ages, means of numbers, shares of categories. Validation and test labels take no part.
+Every path makes each score slower, so the number of paths is bounded. If there are no more paths than that, all of them
+are read and nothing is measured. Otherwise a sample of training seeds is gathered along all paths, with the
+same gather as in training and therefore the same visibility rule. A path is judged by its best single column: number of
+rows, ages, means of numbers, shares of categories. Validation and test labels are not used.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from relsql.tasks.task import Task
 from relsql.training.seeds import gather_seeds
 
 SCREEN_SEEDS = 2_000
-"""Training seeds that are gathered to judge paths; training gathers up to 60,000."""
+"""Number of training seeds that are gathered to judge paths; training itself gathers up to 60,000."""
 
 PATHS_PER_QUERY = 12
 SHARES_PER_CATEGORY = 8
@@ -41,14 +41,14 @@ Doubles = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class PathEvidence:
-    """What the sample says about one path.
+    """What the sample shows about one path.
 
     Attributes:
-        path: the walk as people read it.
-        coverage: share of seeds that see a row along it.
+        path: readable description of the path.
+        coverage: share of seeds that see at least one row along it.
         rows: mean number of rows that a seed reads.
-        signal: the largest rank correlation of one of its columns with the labels among seeds of one moment, less
-            what chance alone would give the best of so many columns; 0 if there is none.
+        signal: the largest absolute rank correlation of one of its columns with the labels, among seeds with the same
+            as_of, minus the value that the best of that many columns would reach by chance; 0 if that is not positive.
     """
 
     path: str
@@ -63,7 +63,7 @@ class PathEvidence:
 
 @dataclass(frozen=True, slots=True)
 class PathChoice:
-    """The paths that a model reads, in the order of planning, and what is known about the others."""
+    """The paths that a model reads, in planning order, and the evidence about the others."""
 
     paths: tuple[Path, ...]
     left_out: tuple[PathEvidence, ...] = ()
@@ -78,20 +78,20 @@ def choose_paths(
     labels: pa.Table,
     max_paths: int,
 ) -> PathChoice:
-    """Keep the `max_paths` best of more candidates.
+    """Keep the `max_paths` best of a larger number of candidates.
 
-    First come paths along which any seed sees a row, by signal, then by coverage, then in the order of planning. The
-    entity's own row, the first of the candidates, is always read. A path over the children of the entity takes the path
-    of these children along; where there is no room for both, the next one has its turn.
+    Paths along which any seed sees a row come first, ordered by signal, then by coverage, then by planning order. The
+    entity's own row, the first candidate, is always read. A path that goes through children of the entity needs the
+    path of these children as well; if there is no room for both, the path is skipped.
 
     Args:
         con: connection to the data.
         catalog: database that holds the tables.
         schema: its tables and links.
-        candidates: with unique names.
-        inputs: of every table on a path.
-        labels: of training: entity, as_of, label; sorted.
-        max_paths: at least 1.
+        candidates: paths with unique names.
+        inputs: node inputs of every table on a path.
+        labels: training labels, sorted: entity, as_of, label.
+        max_paths: number of paths to keep, at least 1.
     """
     sample = labels.take(pa.array(np.unique(np.linspace(0, labels.num_rows - 1, SCREEN_SEEDS).astype(np.int64))))
     found = _screen(con, catalog, schema, candidates, inputs, sample)
@@ -111,7 +111,7 @@ def choose_paths(
 
 
 def _walked_through(candidates: tuple[Path, ...], i: int) -> set[int]:
-    """The position of the path that the gather walks through to get to another one, if there is such a path."""
+    """The position of the path that the gather goes through to reach path `i`, if there is one."""
     path = candidates[i]
     if path.kind not in ("grandchildren", "hub"):
         return set()
@@ -127,8 +127,8 @@ def _screen(
     inputs: Mapping[str, NodeInputs],
     labels: pa.Table,
 ) -> dict[int, PathEvidence]:
-    """Evidence about each candidate but the entity's own row, by its position."""
-    # Texts would need an encoder, which is trained later.
+    """Evidence about each candidate except the entity's own row, by position."""
+    # Texts are left out because their encoder is only trained later.
     plain = {key: replace(table, text_columns=()) for key, table in inputs.items()}
     entities = pa.compute.count_distinct(labels.column("entity")).as_py()
     evidence = {}
@@ -161,16 +161,16 @@ def _signal(
     free = len(labels) - (int(group.max()) + 1 if len(group) else 0)
     if free < 3:
         return 0.0
-    # Among seeds of one moment, so that what merely grows with time says nothing.
+    # Compare only seeds with the same as_of, so that a column that merely grows with time has no signal.
     target = _centred(_ranks(labels.astype(np.float64)), group)
     found = [_correlation(_centred(_ranks(column), group), target) for column in _columns(block, layout.fanout)]
-    # An entity that is asked about again and again, with much the same answer, is one observation.
+    # The labels of one entity at several times are much alike, so that an entity counts as one observation.
     chance = math.sqrt(2 * math.log(2 * max(1, len(found))) / min(free, entities))
     return max(0.0, max(found, default=0.0) - chance)
 
 
 def _columns(block: Block, fanout: int) -> Iterator[Doubles]:
-    """What one path says about its seeds, one number each: double [seeds]."""
+    """The columns of one path that are compared with the labels, each double [seeds]."""
     seeds = len(block.counts)
     yield block.counts.astype(np.float64)
     for i in range(block.totals.shape[1]):
@@ -186,7 +186,7 @@ def _columns(block: Block, fanout: int) -> Iterator[Doubles]:
 
 
 def _means(values: Doubles, seed: npt.NDArray[np.int64], seeds: int) -> Doubles:
-    """Mean of each seed's finite values; for seeds without any, the mean over all others."""
+    """Mean of each seed's finite values; a seed without finite values gets the mean of the other seeds' means."""
     known = np.isfinite(values)
     counts = np.bincount(seed[known], minlength=seeds)
     sums = np.bincount(seed[known], weights=values[known], minlength=seeds)
@@ -195,35 +195,35 @@ def _means(values: Doubles, seed: npt.NDArray[np.int64], seeds: int) -> Doubles:
 
 
 def _ranks(values: Doubles) -> Doubles:
-    """Ranks, the mean of theirs for equal values."""
+    """Ranks; equal values share their mean rank."""
     _, position, counts = np.unique(values, return_inverse=True, return_counts=True)
     ranks: Doubles = (np.cumsum(counts) - (counts - 1) / 2)[position]
     return ranks
 
 
 def _centred(values: Doubles, group: npt.NDArray[np.int64]) -> Doubles:
-    """Values less the mean of their group."""
+    """Values minus the mean of their group."""
     means = np.bincount(group, weights=values) / np.bincount(group)
     centred: Doubles = values - means[group]
     return centred
 
 
 def _correlation(a: Doubles, b: Doubles) -> float:
-    """The size of the correlation of two centred columns; 0 where one is constant."""
+    """Absolute correlation of two centred columns; 0 if one of them is constant."""
     scale = math.sqrt(float(a @ a) * float(b @ b))
     return abs(float(a @ b)) / scale if scale > 1e-9 else 0.0
 
 
 def training_sample(con: duckdb.DuckDBPyConnection, catalog: str, database: Schema, task: Task) -> pa.Table:
-    """The training labels by which paths are judged.
+    """The training labels that paths are judged by.
 
     Raises:
-        TaskError: the label query is not usable.
+        TaskError: the label query cannot be used.
     """
     return label_table(con, catalog, database, task, "train").table
 
 
 def used_tables(paths: Sequence[Path]) -> set[str]:
-    """The tables on paths, and those that their rows are joined to."""
+    """The tables on the paths, and the tables that their rows are joined with."""
     used = {path.table for path in paths} | {link.parent for path in paths for link in path.lookups}
     return used | {table for path in paths for link in path.links for table in (link.child, link.parent)}

@@ -24,7 +24,7 @@ from relsql.training.path_choice import PathChoice, PathEvidence, choose_paths, 
 class Plan:
     """What a model reads, fixed before training.
 
-    `schema` is the part of `database` that it reads, and `left_out` the paths beyond the maximum.
+    `schema` is the part of `database` that the model reads, and `left_out` holds the paths beyond the maximum.
     """
 
     task: Task
@@ -37,7 +37,7 @@ class Plan:
 
     @property
     def rows(self) -> RowPlan:
-        """The rows that are read."""
+        """Which rows are read."""
         return RowPlan(self.schema, self.paths, self.inputs)
 
 
@@ -52,11 +52,11 @@ def make_plan(
 ) -> Plan:
     """Check schema and task against the data and plan what the model reads.
 
-    Where there are more than `max_paths` paths, training labels decide, see `relsql.training.path_choice`. In the
-    frozen regime it reads how far the data lag behind as_of, where any table has a time.
+    If there are more than `max_paths` paths, the training labels decide, see `relsql.training.path_choice`. In the
+    frozen regime the model also reads how far the data lag behind as_of, if any table has a time column.
 
     Raises:
-        SchemaError, TaskError: they do not fit.
+        SchemaError, TaskError: schema or task do not fit the data.
     """
     database = read_schema(con, catalog)
     task = task.resolved(database)
@@ -93,7 +93,7 @@ def make_plan(
 
 
 def _check_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, used: set[str]) -> None:
-    """Raise SchemaError if the data contradict what is declared about some tables, or links among them."""
+    """Raise SchemaError if the data contradict the declarations of the tables in `used` or of the links among them."""
     read = used | {str(link) for link in schema.links if link.child in used and link.parent in used}
     for finding in check_schema(con, catalog, schema):
         if finding.severity == "error" and finding.object in read:

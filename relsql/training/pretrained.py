@@ -15,13 +15,13 @@ from relsql.training.fit_tokenizer import row_tokenizer
 
 
 def load_pretrained(name_or_path: str) -> tuple[BartForConditionalGeneration, RowTokenizer]:
-    """Load a pre-trained BART and its tokenizer, and teach both the three row markers.
+    """Load a pre-trained BART and its tokenizer, and add the three row markers to both.
 
     Args:
         name_or_path: a folder written by `save_pretrained`, or a name on the Hugging Face hub.
 
     Returns:
-        The model, in evaluation mode, its embeddings resized if the markers were new, and the tokenizer.
+        The model, in evaluation mode, with its embeddings resized if the markers were new, and the tokenizer.
 
     Raises:
         TrainingError: not found, hub unreachable, not a BART, no safetensors weights, or no usable tokenizer.
@@ -55,7 +55,7 @@ def load_pretrained(name_or_path: str) -> tuple[BartForConditionalGeneration, Ro
 
 
 def _attempt(name: str, part: str, load: Callable[[], Any]) -> Any:
-    """Run one loading step of `name`; the libraries below raise OSError, ValueError and errors of their own."""
+    """Run one loading step of `name`; the libraries raise OSError, ValueError and their own exceptions."""
     try:
         return load()
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Phases of a training run: progress while it goes, and a record in `relsql.runs` however it ends."""
+"""Phases of a training run: progress while it runs, and a record in `relsql.runs` whether it succeeds or fails."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class Run:
     version: int | None = None
     phases: list[Phase] = field(default_factory=list)
     details: dict[str, dict[str, list[str]]] = field(default_factory=dict)
-    """By phase, what its record says beside the metrics."""
+    """By phase, what its record holds in addition to the metrics."""
 
     @contextmanager
     def phase(self, name: str) -> Iterator[dict[str, float]]:
-        """Time a block; what is put into the dict that it yields are the phase's metrics."""
+        """Time a block as a phase; the block fills the dict that it gets with the phase's metrics."""
         assert name in PHASES, name
         metrics: dict[str, float] = {}
         started, clock = _now(), time.perf_counter()
@@ -64,7 +64,7 @@ class Run:
             self.phases.append(Phase(name, started, time.perf_counter() - clock, metrics, error_text))
 
     def report(self, name: str, fraction: float, metrics: dict[str, float]) -> None:
-        """Tell the caller how far a phase is."""
+        """Report the progress of a phase to the caller."""
         if self.progress:
             self.progress(name, fraction, metrics)
 

@@ -17,7 +17,8 @@ from relsql.gather.query import Gather
 
 SEEDS_PER_QUERY = 8_192
 FEW_MOMENTS = 4
-"""As many moments at most take less time one by one than with all rows put in order, see `relsql.gather.ranking`."""
+"""With up to this many distinct as_of values, one pass per value is faster than sorting all rows, see
+`relsql.gather.ranking`."""
 
 _SEEDS = "relsql_seeds"
 
@@ -32,12 +33,12 @@ def gather_seeds(
     """Gather the rows of labelled seeds.
 
     Args:
-        con: connection to the data; the table's name `relsql_seeds` is used for the time of the call.
+        con: connection to the data; the table name `relsql_seeds` is in use during the call.
         gather: the model's gather query.
-        layouts: of its paths.
+        layouts: layouts of its paths.
         labels: columns entity, as_of (timestamp), label; each (entity, as_of) once. With a column `until`
-            (timestamp), the data of a seed end there (inclusive), and each (entity, as_of, until) stands once.
-        progress: called with the share of seeds done.
+            (timestamp), the data of a seed end there (inclusive), and each (entity, as_of, until) occurs once.
+        progress: called with the share of seeds that are done.
 
     Returns:
         The seeds whose entity exists at as_of, in the order of `labels`.

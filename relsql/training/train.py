@@ -1,8 +1,8 @@
 """Train a model: from tables and a task to a version in the registry, phase by phase.
 
-Nothing is written until the last phase, which is one transaction: an interrupted or failed run leaves the database as
-it was, but for its record in `relsql.runs`. What was trained already from the same data, task, options and code is not
-trained again; torch is only loaded when something is trained.
+Nothing is written until the last phase, which is one transaction: an interrupted or failed run leaves the database
+unchanged, except for its record in `relsql.runs`. A model that was already trained from the same data, task, options
+and code is not trained again. torch is loaded only if a model is trained.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from relsql.training.path_choice import PathEvidence
 
 _STORING = threading.Lock()
-"""Held while a version gets its number and is stored. One process writes to a file, but its threads may train at once:
-both would read the same highest number, or one would undo the other."""
+"""Held while a version gets its number and is stored. Only one process writes to a file, but its threads may train at
+the same time: two of them would read the same highest number, or one would undo the other's changes."""
 
 MODEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
@@ -59,17 +59,18 @@ class TrainedModel:
     """The outcome of training.
 
     Attributes:
-        name: of the model.
-        version: of the model.
+        name: name of the model.
+        version: version of the model.
         task: name of the task.
-        metrics: on the validation split, of the model before `refit`.
-        seconds: in all.
+        metrics: metrics on the validation split, of the model before `refit`.
+        seconds: total wall time.
         phases: seconds by phase.
         validation_scores: scores of the validation labels by the model before `refit`, float32 [labels whose entity is
             visible at as_of], sorted by (as_of, entity).
         network, head: the torch modules that were exported.
-        left_out: link paths beyond `max_paths` that it does not read, and why, the best first.
-        reused: True if the version was there already and nothing was trained: then the three above are None.
+        left_out: link paths beyond `max_paths` that it does not read, with the evidence about them, the best first.
+        reused: True if the version existed already and nothing was trained; then `validation_scores`, `network` and
+            `head` are None.
     """
 
     name: str
@@ -98,18 +99,18 @@ def train(
 ) -> TrainedModel:
     """Train a model for a task of the connection's current database and make it the active version of `name`.
 
-    A version of `name` that was trained from the same data, task, options and code is made active and returned in its
-    place; nothing is trained then.
+    If a version of `name` was already trained from the same data, task, options and code, nothing is trained: that
+    version is made active and returned.
 
     Args:
-        con: an open connection; its transaction state and settings are left alone.
+        con: an open connection; its transaction state and settings are not changed.
         task: name of a task in `relsql.tasks`, or a task.
-        name: of the model: `dnf` gives `predict_dnf`.
+        name: name of the model: `dnf` gives `predict_dnf`.
         options: see `TrainOptions`.
-        force: train in any case.
-        progress: told about every phase.
+        force: train even if such a version exists.
+        progress: called with the progress of every phase.
         allow_external: let the label query read files and other databases, and call any function.
-        label_timeout_seconds: stop the label query of a split after so long.
+        label_timeout_seconds: stop the label query of a split after this many seconds.
 
     Raises:
         RelsqlError: the name, the schema, the task or the data do not allow training, see `relsql.errors`.
@@ -150,7 +151,7 @@ def train(
 
 
 def _reuse(con: duckdb.DuckDBPyConnection, catalog: str, found: ModelRow, run: Run) -> TrainedModel:
-    """Make a version that was trained before the active one, as training would have; nothing is written if it is."""
+    """Make an existing version the active one, as training would do; nothing is written if it already is."""
     if found.status != "active":
         require_writable(con, catalog, "making another version active")
         with transaction(con):
@@ -172,7 +173,7 @@ def _train(
     limits: LabelLimits,
 ) -> TrainedModel:
     from relsql.training.data import gather_labels, row_count, training_labels
-    from relsql.training.fit_encoder import embed_database, train_encoder, with_no_text
+    from relsql.training.fit_encoder import embed_database, prepend_zero_row, train_encoder
     from relsql.training.fit_network import train_network
 
     with run.phase("check") as metrics:
@@ -192,8 +193,8 @@ def _train(
     encoder = train_encoder(con, catalog, plan, options, run)
     with run.phase("embed") as metrics:
         cached, cache = embed_database(con, catalog, plan, encoder, texts.texts, run)
-        # The texts met in training come first, in the order of their ids.
-        embeddings = with_no_text(cache[: len(texts)])
+        # The texts that training reads come first, in the order of their ids.
+        embeddings = prepend_zero_row(cache[: len(texts)])
         metrics.update(texts=len(cached))
     with run.phase("network") as metrics:
         fitted = train_network(plan, seeds, embeddings, encoder.module.widths, options, run)
@@ -204,7 +205,7 @@ def _train(
     with run.phase("store"), _STORING:
         run.version = next_version(con, catalog, name)
         card = _card(plan, name, run.version, options, encoder, fitted, seeds, parity, artifacts)
-        # Rows that were changed meanwhile may be in the model or not: nobody can ask for it again.
+        # If rows were changed meanwhile, the model may or may not include them, so that it must not be reused.
         same = read_request(con, catalog, task, options).sha256 == request
         with transaction(con):
             save_model(con, catalog, card, artifacts, cached, cache, request=request if same else None)
@@ -279,7 +280,7 @@ def _card(
 
 
 def _oldest_evidence_days(plan: Plan, seeds: dict[str, SeedSet]) -> float | None:
-    """Age of the newest linked row, for the seed of train and validation where it is oldest."""
+    """The largest age, over all training and validation seeds, of a seed's newest linked row."""
     oldest = -np.inf
     for part in seeds.values():
         newest = newest_evidence_days(part.blocks, plan.paths, plan.schema)

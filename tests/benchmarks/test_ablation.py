@@ -1,4 +1,4 @@
-"""The ablation: what a change takes away, and that cuts in time keep the future out."""
+"""The ablation: what each change removes, and that cuts in time prevent leakage."""
 
 from __future__ import annotations
 

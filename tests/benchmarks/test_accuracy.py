@@ -18,7 +18,7 @@ from relsql.errors import DatabaseError
 
 
 class Drawn:
-    """A row whose scores are drawn from its seed; `calls` lists the seeds asked for."""
+    """A row whose scores are drawn from its seed; `calls` lists the seeds of its calls."""
 
     name = "drawn"
     calls: list[int]
@@ -49,7 +49,7 @@ def run(cache: Path, out: Path, *arguments: str) -> Result:
     return CliRunner().invoke(accuracy.main, [*common, *arguments])
 
 
-def test_a_benchmark_goes_on_where_it_stopped(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_benchmark_continues_where_it_stopped(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn, out = Drawn(), tmp_path / "a.json"
     monkeypatch.setitem(rows.ROWS, "drawn", lambda: drawn)
     options = ("--rows", "drawn", "--regime", "frozen")
@@ -175,7 +175,7 @@ def test_tables_of_a_results_file() -> None:
     assert report.render(Results([], [REGRESSION, BINARY, MEAN], environment)) == GOLDEN
 
 
-def test_quoted_results_stand_beside_ours_in_their_regime() -> None:
+def test_quoted_results_are_listed_with_ours_in_their_regime() -> None:
     ours = replace(BINARY, dataset="rel-f1", task="driver-dnf", regime="seed-time")
     frozen = replace(ours, regime="frozen")
     first, second, unknown, *_ = report.render(Results([], [ours, frozen])).split("\n### ")

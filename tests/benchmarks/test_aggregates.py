@@ -1,4 +1,4 @@
-"""The SQL aggregates against a brute-force reference in plain Python, and the law that no later row counts."""
+"""The SQL aggregates against a brute-force reference in plain Python, and that later rows do not count."""
 
 from __future__ import annotations
 

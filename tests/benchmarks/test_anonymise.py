@@ -1,4 +1,4 @@
-"""The anonymiser: texts are gone, everything else is as it was."""
+"""The anonymiser: texts are replaced, everything else is unchanged."""
 
 from __future__ import annotations
 

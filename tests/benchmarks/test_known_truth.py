@@ -1,4 +1,4 @@
-"""The generated databases: same rows for a seed, no leak, and a truth that fits the draws and the law."""
+"""The generated databases: same rows for a seed, no leakage, and a truth that fits the rows and the process."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ EXPECTED_LINKS = {"league": 10, "clinics": 4, "tickets": 3}
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Small matrices gain nothing from threads, and lose much on a machine that has other work."""
-    pytest.importorskip("sklearn.ensemble")  # Only what is loaded is limited.
+    """Use one thread: small matrices gain nothing from threads, and are much slower on a busy machine."""
+    pytest.importorskip("sklearn.ensemble")  # Only loaded libraries are limited.
     with pytest.importorskip("threadpoolctl").threadpool_limits(1):
         yield
 
@@ -102,7 +102,7 @@ def test_rows_and_truth_depend_on_the_seed_alone(folder: Path, tmp_path: Path, n
 
 @pytest.mark.parametrize("name", NAMES)
 def test_probabilities_fit_the_labels(folder: Path, name: str) -> None:
-    """Forecast errors of different times are uncorrelated; those of one time are not: the unit is the time."""
+    """Forecast errors of different times are uncorrelated, those of one time are not, so the unit is the time."""
     labels = all_labels(folder, name)
     truth, y = read_truth(folder / f"{name}.duckdb", labels), labels["label"].to_numpy()
     _, time = np.unique(labels["as_of"].to_numpy(), return_inverse=True)
@@ -115,7 +115,7 @@ def test_probabilities_fit_the_labels(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_who_knows_more_forecasts_better(folder: Path, name: str) -> None:
+def test_more_knowledge_gives_better_forecasts(folder: Path, name: str) -> None:
     """On all labels, so that the differences stand out: own columns < planted features <= forecast < known state."""
     path, labels = folder / f"{name}.duckdb", all_labels(folder, name)
     with duckdb.connect(str(path), read_only=True) as con:
@@ -141,7 +141,7 @@ def cut_database(con: duckdb.DuckDBPyConnection, path: Path, name: str, until: d
 
 @pytest.mark.parametrize("name", NAMES)
 def test_labels_lie_within_the_horizon(folder: Path, name: str) -> None:
-    """Cutting all rows after as_of + horizon changes no label; cutting the window takes all events away."""
+    """Removing all rows after as_of + horizon changes no label; removing the window removes all events."""
     with duckdb.connect(str(folder / f"{name}.duckdb"), read_only=True) as con:
         task = read_task(con, name, SMALL[name].task)
         labels = read_labels(con, task.name)["test"]
@@ -259,7 +259,7 @@ def test_forward_algorithm_equals_the_sum_over_all_paths() -> None:
     assert tickets_law.forecasts(draw)[2][0][0] == pytest.approx(forecast / total, abs=1e-12)
 
 
-def test_only_the_words_of_a_ticket_tell_its_tone(folder: Path) -> None:
+def test_only_the_words_of_a_ticket_show_its_tone(folder: Path) -> None:
     words = [word for tone in tickets_text.TONES for word in tickets_text.SYNONYMS[tone]]
     fillers = tickets_text.THINGS + tickets_text.PLACES + tickets_text.TIMES + tickets_text.PEOPLE
     assert len(words) == len(set(words)) and not set(words) & set(fillers)

@@ -82,7 +82,7 @@ def test_a_data_set_is_imported_once(frozen: Problem, cache: Path) -> None:
     assert (cache / ".gitignore").read_text() == "*\n"
 
 
-def test_a_data_set_that_changed_is_imported_anew(
+def test_a_data_set_that_changed_is_imported_again(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(data_dir / "rel-grants", tmp_path / "data" / "rel-grants", copy_function=shutil.copyfile)

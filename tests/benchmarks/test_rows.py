@@ -1,4 +1,4 @@
-"""Tests of the rows of the accuracy table that need no network: what they may and may not know."""
+"""Tests of the rows of the accuracy table that need no network: which labels and rows they read."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def small_problem(labels: dict[Split, list[tuple[str, float]]]) -> Problem:
     return Problem("small", task, "seed-time", Path("nowhere"), Schema({}), tables)
 
 
-def test_entity_mean_is_drawn_to_the_mean_of_all() -> None:
+def test_entity_mean_is_shrunk_towards_the_overall_mean() -> None:
     problem = small_problem(
         {
             "train": [("a", 1.0)] * 50 + [("b", 5.0)] * 50,
@@ -81,7 +81,7 @@ def test_no_row_reads_test_labels(problem: Problem, name: str) -> None:
         assert np.isfinite(scores[split]).all()
         assert (scores[split] >= 0).all() and (scores[split] <= 1).all()
         np.testing.assert_array_equal(scores[split], again[split])
-    # What an entity did lately says much more than what it is.
+    # Recent events of an entity are much more informative than its own columns.
     assert (-loss(problem, "val", scores["val"]) > 0.8) == (name in ("recency", "lightgbm-aggregates"))
 
 

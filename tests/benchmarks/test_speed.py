@@ -1,4 +1,4 @@
-"""The speed benchmark: its databases, its timings of every row, and what it says of the targets."""
+"""The speed benchmark: its databases, the timing of every row, and the targets."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_databases_have_the_rows_of_their_size_and_are_the_same_again(tmp_path: 
     # A tenth of so few orders is the hot shop's.
     [(hot, others)] = rows(tmp_path / "one", "SELECT count(*) FILTER (shop_id = 1), max(shop_id) FROM orders")
     assert 700 < int(str(hot)) < 900 and others == 8
-    # The orders come in the order of time, and a customer's are apart.
+    # The orders are in order of time, and a customer's are scattered.
     late = "SELECT ordered < lag(ordered) OVER (ORDER BY order_id) AS late FROM orders"
     assert rows(tmp_path / "one", f"SELECT count(*) FROM ({late}) WHERE late") == [(0,)]
     with duckdb.connect(str(tmp_path / "one"), read_only=True) as con:
@@ -68,7 +68,7 @@ def test_ten_tables_hold_as_many_linked_rows_as_one(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a model of the ten-table variant, whose paths are of every kind."""
-    # Here, so that the processes that time functions of this module do without torch.
+    # Imported here, so that the processes that time functions of this module do not load torch.
     from tests.shop import QUICK
 
     path = tmp_path_factory.mktemp("speed")
@@ -91,7 +91,7 @@ def test_every_row_is_timed_and_scores_every_customer(folder: Path) -> None:
     assert all(0 < m.timing.warm_seconds < m.timing.cold_seconds and m.timing.peak_bytes > 50e6 for m in found)
 
 
-def test_a_model_is_trained_once_and_anew_without_its_torch_weights(
+def test_a_model_is_trained_once_and_again_without_its_torch_weights(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from benchmarks.torch_loop import weights_file
@@ -227,7 +227,7 @@ def test_results_are_stored_and_drawn(tmp_path: Path) -> None:
     ("arguments", "problem"),
     [
         (("--variants", "two-hop"), "one-hop, hub, ten-table, rel-f1"),
-        (("--threads", "1,two"), "'1,two' is no list of numbers"),
+        (("--threads", "1,two"), "'1,two' is not a list of numbers"),
         (("--sizes", "0"), "0 is not positive"),
     ],
 )

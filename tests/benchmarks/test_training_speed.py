@@ -1,4 +1,4 @@
-"""The benchmark of training: time and memory of each phase, and what it says of the targets."""
+"""The benchmark of training: time and memory of each phase, and the targets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from relsql.training.runs import PHASES
 
 
 def test_a_training_is_measured_phase_by_phase_on_a_copy(tmp_path: Path) -> None:
-    # Here, so that the process that trains pays for its own start of torch.
+    # Imported here, so that the import of torch counts in the process that trains.
     from tests.shop import QUICK, create_shop
 
     path = tmp_path / "shop.duckdb"
@@ -54,7 +54,7 @@ def test_memory_is_that_of_the_phase() -> None:
     assert peak_bytes() - memory.peaks["network"] < 50e6
 
 
-def test_targets_speak_of_the_task_that_they_are_set_for() -> None:
+def test_targets_are_those_of_their_task() -> None:
     phases = (PhaseCost("gather", 20.0, 2 * 10**9), PhaseCost("network", 30.0, 5 * 10**9))
     found = targets([TrainingCost(name, 10, 60.0, phases) for name in ("rel-f1/driver-top3", "rel-f1/driver-dnf")])
     assert [(target.name, target.measured, target.met) for target in found] == [
@@ -63,7 +63,7 @@ def test_targets_speak_of_the_task_that_they_are_set_for() -> None:
     ]
 
 
-def test_data_sets_that_are_not_there_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_data_sets_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_speed, "measure", lambda problems, options, report: [])
     arguments = ["--problems", "rel-none/task", "--sizes", "50", "--cache", str(tmp_path)]
     found = CliRunner().invoke(training_speed.main, arguments)

@@ -3,5 +3,5 @@
     python -m tests.damage            all cases: counts, and the cases that failed
     pytest tests/relsql/registry/test_damaged_files.py    a seeded part of them
 
-Whatever is changed, the scores are those of the whole file, or there is one line that says what is wrong.
+After any change, the scores are those of the undamaged file, or there is an error on one line.
 """

@@ -24,7 +24,7 @@ CASES_PER_PROCESS = 200
 @click.option("--seed", default=0, help="Of the sample.")
 @click.option("--part", type=(int, int), hidden=True)
 def main(file: Path | None, sample: int | None, seed: int, part: tuple[int, int] | None) -> None:
-    """Damage a file in every way and print what came of it."""
+    """Damage a file in every way and print the outcomes."""
     with tempfile.TemporaryDirectory() as folder:
         corpus = prepare(file or _trained(Path(folder)), Path(folder))
         cases = all_cases(corpus)

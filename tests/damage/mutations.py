@@ -1,4 +1,4 @@
-"""What may happen to a stored row, and to a field of the card."""
+"""Kinds of damage to a stored row and to a field of the card."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Case:
 
     Attributes:
         name: `models.card: NULL`.
-        table: within schema `relsql`; its name without the model's identity.
-        apply: does it, in the transaction of a connection to the file.
-        forged: the digests were computed anew, as somebody would who passes a hostile file on.
+        table: the damaged table of schema `relsql`; its name without the model's identity.
+        apply: damages the file, in the transaction of a connection to it.
+        forged: the digests are recomputed, as an attacker would do.
     """
 
     name: str
@@ -144,7 +144,7 @@ def _change_number(value: Any) -> bool:
 
 
 def card_cases(con: duckdb.DuckDBPyConnection) -> Iterator[Case]:
-    """Damage to every field of the active version's card, without and with digests that were computed anew."""
+    """Damage to every field of the active version's card, without and with recomputed digests."""
     [(text, version)] = con.execute("SELECT card, version FROM relsql.models WHERE status = 'active'").fetchall()
     card = json.loads(text)
     for path in _leaves(card, ()):
@@ -168,7 +168,7 @@ def card_cases(con: duckdb.DuckDBPyConnection) -> Iterator[Case]:
 
 
 def _leaves(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
-    """Places of all fields, objects and lists included; of long lists the first three items."""
+    """Paths of all fields, including objects and lists; of long lists only the first three items."""
     if path:
         yield path
     if isinstance(value, dict):
@@ -231,7 +231,7 @@ def _seal(apply: Apply) -> Apply:
 
 
 def _forge_card(card: Any, version: int) -> Apply:
-    """The changed card, with all that the registry says of it changed too."""
+    """The changed card, with the registry's columns changed accordingly."""
 
     def apply(con: duckdb.DuckDBPyConnection) -> None:
         from relsql.errors import RelsqlError

@@ -1,4 +1,4 @@
-"""What comes of a damaged file."""
+"""Outcomes of using a damaged file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Rows = list[tuple[Any, ...]]
 
 
 class WrongScoreError(AssertionError):
-    """Other scores than those of the whole file, and no error."""
+    """The scores differ from those of the undamaged file, and there is no error."""
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """A whole file, and what it scores."""
+    """An undamaged file and its scores."""
 
     path: Path
     attached: Rows
@@ -52,9 +52,9 @@ class Corpus:
 
 
 def prepare(source: Path, folder: Path) -> Corpus:
-    """A file with all kinds of rows from one with a trained model `churn`: a second version, plain SQL, a job.
+    """Create a file with all kinds of rows from one with a trained model `churn`: a second version, plain SQL, a job.
 
-    The file of an earlier call is taken as it is.
+    The file of an earlier call is reused.
     """
     import msgspec
 
@@ -93,7 +93,7 @@ def all_cases(corpus: Corpus) -> list[Case]:
 
 
 def run_cases(corpus: Corpus, cases: Iterable[Case]) -> Report:
-    """Damage the file in each way, one after the other, and see what comes of it."""
+    """Damage the file in each way, one after the other, and record the outcome."""
     report = Report()
     for case in cases:
         outcome, problem = _outcome(corpus, case)
@@ -104,7 +104,7 @@ def run_cases(corpus: Corpus, cases: Iterable[Case]) -> Report:
 
 
 def _outcome(corpus: Corpus, case: Case) -> tuple[str, str | None]:
-    """One word for what came of a case, and what is wrong with that."""
+    """The outcome of a case in one word, and the problem if it is not acceptable."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -164,7 +164,7 @@ def _check_attached(corpus: Corpus, con: duckdb.DuckDBPyConnection, *, forged: b
 
 
 def _check_published(corpus: Corpus, con: duckdb.DuckDBPyConnection) -> str:
-    """Plain SQL cannot check itself: what changes its scores has to be noticed by the self-test."""
+    """Plain SQL cannot check itself, so the self-test has to notice every change to its scores."""
     from relsql.registry.models import active_card
     from relsql.registry.publications import check_publication, require_published
 
@@ -179,7 +179,7 @@ def _check_published(corpus: Corpus, con: duckdb.DuckDBPyConnection) -> str:
 
 
 def _check_job(corpus: Corpus, case: Case) -> str:
-    """A job goes on from what is stored, in transactions of its own: it gets a copy."""
+    """A job continues from the stored state in its own transactions, so it gets a copy of the file."""
     from relsql.scoring.score_table import score_into
 
     path = Path(shutil.copy(corpus.path, corpus.path.with_name("job") / f"{CATALOG}.duckdb"))

@@ -1,4 +1,4 @@
-"""The notebook in docs runs, and its stored results are those of the code beside them."""
+"""The notebook in docs runs, and its stored results are those of its code."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def test_messages_of_hubs_are_computed_apart() -> None:
     fit_statistics(net, Head(CONFIG, classification=True), batches(seeds))
     components, difference = exporter.export_graph(net, CONFIG.text_width)
     assert difference <= 1e-5 and set(components) == {"graph.onnx", "path rows.onnx"}
-    # Which hub each seed is at; its rows stand beside the seed's own ones for torch.
+    # The hub of each seed; for torch, the hub's rows are gathered for every seed.
     at = np.arange(40) % 7
     seeds[1] = hubs.take(at, hubs.row_starts(), layouts[1].fanout)
     inputs = graph_inputs(seeds, layouts)
@@ -165,7 +165,7 @@ def test_disagreement_is_a_parity_error(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 class Cancelling(torch.nn.Module):
-    """Embeds ids, with few digits left."""
+    """Embeds ids with low precision."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -120,7 +120,7 @@ def compare(database: Database, entity: str, fanout: int, *, data_age: bool, cla
         network = GraphNetwork(layouts_of(gather.plan.paths, gather.plan.inputs), config)
         head = Head(config, classification=classification)
         for norm in (module for module in network.modules() if isinstance(module, torch.nn.LayerNorm)):
-            # Of either sign, and one that leaves nothing but the bias.
+            # Values of either sign, and one for which only the bias is left.
             torch.nn.init.normal_(norm.weight)
             torch.nn.init.normal_(norm.bias)
             torch.nn.init.zeros_(norm.weight[:1].detach())

@@ -28,14 +28,14 @@ from tests.fuzz.models import check_model
 MOMENT = datetime.datetime(2022, 3, 3, 3)
 MOMENTS = [datetime.datetime(2021, 8, 1), MOMENT, datetime.datetime(2022, 6, 1)]
 TRAINED_EVERY = 25
-"""Every so many seeds a model is trained, which takes a hundred times as long."""
+"""A model is trained for one seed in this many, because it takes a hundred times as long."""
 
 TIMEOUT_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What came of a seed: `held`, `refused` by an error of relsql's, or `failed`; and in which stage."""
+    """The outcome of a seed: `held`, `refused` by an error of relsql, or `failed`; and the stage."""
 
     seed: int
     result: str
@@ -44,12 +44,12 @@ class Case:
 
     @property
     def kind(self) -> str:
-        """Cases of one kind have the same cause, as far as that can be told."""
+        """A key of the cause: cases of one kind probably have the same cause."""
         return f"{self.result} in {self.stage}: {self.message[:60]}"
 
 
 class Difference(Exception):
-    """Two things differ that must not."""
+    """Two results differ that must be equal."""
 
 
 def run_case(seed: int, *, trained: bool | None = None) -> Case:
@@ -83,7 +83,7 @@ class _Stages:
         """Run all stages.
 
         Raises:
-            Difference: two ways to the same gave different things.
+            Difference: two ways to compute the same result gave different results.
         """
         with duckdb.connect() as con:
             self.stage = "declarations"
@@ -101,7 +101,7 @@ class _Stages:
             self._gather(con, catalog, database, plan)
 
     def _plan(self, con: duckdb.DuckDBPyConnection, catalog: str, database: RandomDatabase) -> Plan:
-        """The same plan whenever it is asked for."""
+        """Plan what a model reads; the choices depend only on the seed, so that each call gives the same plan."""
         rng = random.Random(f"plan {self.seed}")
         regime: Regime = rng.choice(["seed-time", "seed-time", "frozen"])
         return make_plan(con, catalog, database.task, fanout=rng.choice([1, 3, 4]), regime=regime)

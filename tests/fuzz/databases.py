@@ -1,6 +1,6 @@
 """Random databases: odd names, every type, composite keys, cycles, self links, NULLs, infinities, empty tables.
 
-Values are computed by DuckDB from the row's number `i`, so that a seed stands for a database.
+Values are computed by DuckDB from the row's number `i`, so that a seed determines a database.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class Reference:
 
 @dataclass(slots=True)
 class RandomTable:
-    """A table to be: its columns as (name, type, expression), its key, its time and what it points at."""
+    """A table to create: its columns as (name, type, expression), its key, its time and its foreign keys."""
 
     schema_name: str
     name: str
@@ -178,7 +178,7 @@ def create_database(con: duckdb.DuckDBPyConnection, seed: int) -> RandomDatabase
     """Create the database of a seed in the current one, and declare its keys, times and links.
 
     Raises:
-        RelsqlError: what was drawn cannot be declared.
+        RelsqlError: the drawn keys, times or links cannot be declared.
     """
     rng = random.Random(seed)
     con.execute("SET TimeZone = 'UTC'")
@@ -218,7 +218,7 @@ def _draw_tables(con: duckdb.DuckDBPyConnection, rng: random.Random, seed: int) 
 
 
 def _known_types(con: duckdb.DuckDBPyConnection) -> list[str]:
-    """The types that this DuckDB has."""
+    """The types that exist in this version of DuckDB."""
     known = []
     for type_ in TYPES:
         try:
@@ -245,7 +245,7 @@ def _column(rng: random.Random, table: RandomTable, type_: str, expression: str)
 
 
 def _draw_key(rng: random.Random, table: RandomTable, *, is_entity: bool) -> None:
-    # The text of a zoned time depends on the session, and tests tell entities apart by the texts of their keys.
+    # The text of a zoned time depends on the session, and tests identify entities by the texts of their keys.
     unfit = {"TIMESTAMPTZ" if is_entity else "", "BOOLEAN" if table.rows > 1 else ""}
     kinds = [kind for kind in KEY_TYPES if kind not in unfit]
     composite = not is_entity and rng.random() < 0.25
@@ -277,7 +277,7 @@ def _draw_column(rng: random.Random, table: RandomTable, types: list[str], seed:
 
 
 def _draw_references(rng: random.Random, tables: list[RandomTable], seed: int) -> None:
-    """Table 1 points at the entities; others point anywhere: at themselves, and back, too."""
+    """Table 1 references the entities; other tables reference any table, including themselves and in cycles."""
     pairs = [(tables[1], tables[0])]
     for table in tables[2:]:
         pairs += [(table, parent) for parent in rng.sample(tables, rng.randint(0, 2))]
@@ -288,7 +288,7 @@ def _draw_references(rng: random.Random, tables: list[RandomTable], seed: int) -
 
 
 def _draw_reference(rng: random.Random, child: RandomTable, parent: RandomTable, seed: int) -> None:
-    # One more than there are rows: some keys dangle. A hub is pointed at by most.
+    # One more than there are rows, so that some keys dangle. Most rows reference one hub.
     hub = rng.random() < 0.15
     which = f"(hash(i, {seed}, 4) % {max(1, parent.rows) + 1})::BIGINT"
     which = f"CASE WHEN hash(i, {seed}, 6) % 10 > 0 THEN 0 ELSE {which} END" if hub else which
@@ -344,7 +344,7 @@ def _task(rng: random.Random, entity: RandomTable) -> Task:
 def change_later_rows(
     con: duckdb.DuckDBPyConnection, database: RandomDatabase, moment: datetime.datetime, seed: int
 ) -> None:
-    """Add, change and delete rows whose time comes after a moment; rows that may be seen then stay as they are."""
+    """Add, change and delete rows whose time is after a moment; rows that are visible at it do not change."""
     for table in database.tables:
         if table.time is None:
             continue

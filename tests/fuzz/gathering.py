@@ -1,4 +1,4 @@
-"""What a plan reads, gathered on every route and told apart to the bit."""
+"""The rows that a plan reads, gathered on every route and compared bit by bit."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from udfs.functions import create_arrow_function
 
 TEXT_FUNCTION = "relsql_fuzz_text"
 _ENTITY = f"CAST({ENTITY} AS VARCHAR)"
-"""Python does not have all types of keys."""
+"""Keys as text, because Python does not have all types of keys."""
 
 Gathered = dict[str, str]
-"""What is read of each seed, by the seed, both as text."""
+"""The gathered rows by seed, both as text."""
 
 
 class Routes:
@@ -58,9 +58,9 @@ class Routes:
         return {route: sealed(query) for route, query in queries.items()}
 
     def read(self, moments: list[datetime.datetime]) -> dict[str, Gathered]:
-        """What each route gathers: of all entities that are visible, at each moment.
+        """The rows that each route gathers, for all visible entities at each moment.
 
-        Around the queries of the routes nothing is called: the database may have macros of any name.
+        The SQL around the queries of the routes calls no functions, because the database may have macros of any name.
         """
         times = ", ".join(f"({literal(moment)})" for moment in moments)
         found = {}
@@ -80,7 +80,7 @@ class Routes:
         return found
 
     def one_by_one(self, moment: datetime.datetime, count: int) -> Gathered:
-        """What single calls gather, for some entities."""
+        """The rows that single calls gather, for some entities."""
         self._create_call(self.queries([moment])["call"])
         found: Gathered = {}
         for row in range(count):
@@ -112,11 +112,11 @@ class Routes:
 
 
 def _settled(value: Any) -> Any:
-    """Rows in the order of their rank, which is each row's own."""
+    """Rows ordered by rank; no two rows have the same rank."""
     return sorted(value, key=lambda row: row["rank"]) if isinstance(value, list) else value
 
 
 def _text_number(texts: pa.Array) -> pa.Array:
-    """A number that texts have in every process."""
+    """A hash of a text that is the same in every process."""
     numbers = [0 if text is None else zlib.crc32(text.encode()) & 0x7FFFFFFF for text in texts.to_pylist()]
     return pa.array(numbers, pa.int32())

@@ -26,7 +26,7 @@ SETTINGS = (
 
 @contextmanager
 def hostile_settings(con: duckdb.DuckDBPyConnection, rng: random.Random) -> Iterator[tuple[str, ...]]:
-    """Change some of a session's settings, and change them back; gives those that were changed."""
+    """Change some of a session's settings during a block and restore them; yields the changed settings."""
     chosen = tuple(rng.sample(SETTINGS, rng.randint(1, len(SETTINGS))))
     names = {setting.split(" = ")[0] for setting in chosen}
     query = "SELECT value FROM duckdb_settings() WHERE name = ?"
@@ -46,10 +46,10 @@ def _exists(con: duckdb.DuckDBPyConnection, name: str) -> bool:
 
 
 def create_hostile_macros(con: duckdb.DuckDBPyConnection, functions: Iterable[str]) -> list[str]:
-    """Give the current database macros of the names of functions and operators, with wrong answers.
+    """Create macros in the current database with the names of functions and operators, and with wrong results.
 
     Returns:
-        Their names; DuckDB lets nobody define some of them.
+        Their names; DuckDB does not allow some of them to be defined.
     """
     created = []
     forms = ", ".join(f"({', '.join(f'a{i}' for i in range(count))}) AS NULL" for count in range(6))

@@ -1,4 +1,4 @@
-"""A tiny model of a random database: one by one, all at once, in parts, by torch, onnxruntime and plain SQL."""
+"""A tiny model of a random database, scored one by one, all at once, in parts, by torch, onnxruntime and plain SQL."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _scores(con: duckdb.DuckDBPyConnection, query: str) -> Scores:
 
 
 def _close(how: str, found: Scores, expected: Scores, size: float, tolerance: float = TOLERANCE) -> None:
-    """Raise AssertionError unless scores differ by `tolerance` at most; of values it is a share of the largest one."""
+    """Raise AssertionError if scores differ by more than `tolerance`; for regression it is relative to the largest."""
     for entity in {**found, **expected}:
         a, b = found.get(entity), expected.get(entity)
         same = a == b or (a is not None and b is not None and abs(a - b) <= tolerance * size)

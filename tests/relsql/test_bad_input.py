@@ -1,4 +1,4 @@
-"""Strange data and tasks: each trains to finite metrics and scores, or is refused with a message that helps."""
+"""Strange data and tasks: each one trains to finite metrics and scores, or is refused with a helpful message."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def create_odd(con: Connection, *names: str) -> None:
 
 @pytest.fixture
 def bare_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Models hold the bare weights: this is about training."""
+    """Store bare weights in models, since these tests are about training."""
     store_bare_weights(monkeypatch)
 
 
@@ -128,7 +128,7 @@ def test_labels_of_any_size_are_learnt(con: Connection, factor: float) -> None:
 
 
 ODD_TEST = f"(t.timestamp >= TIMESTAMP '{CHURN.test_timestamp}') = (c.customer_id % 2 = 1)"
-"""Holds for even customers in training and validation, for odd ones in test."""
+"""True for even customers in training and validation, and for odd ones in test."""
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +160,7 @@ def test_plain_sql_of_odd_data_scores_as_onnx_does(odd: Connection, model: str) 
     published = relsql.publish(odd, model)
     assert published.parity is not None and published.parity.seeds > CUSTOMERS and published.parity.pending == 0
     for as_of in AS_OFS:
-        # Temporary macros, those of the attached model, come before those in the file.
+        # The temporary macros of the attached model take precedence over those in the file.
         onnx, sql = (
             full_scores(odd, macro, as_of) for macro in (f"predict_{model}_full", f"odd.main.predict_{model}_full")
         )
@@ -235,14 +235,14 @@ def test_rows_stranger_than_all_in_training_are_scored(odd: Connection) -> None:
         check_scores(odd, as_of)
 
 
-def test_the_latest_event_is_no_infinite_one(odd: Connection) -> None:
+def test_the_latest_event_is_finite(odd: Connection) -> None:
     [(full,)] = odd.execute("SELECT predict_churn_full(1)").fetchall()
     [(latest,)] = odd.execute("SELECT max(ordered_at) FROM orders WHERE isfinite(ordered_at)").fetchall()
     assert str(full["as_of"]) == str(latest)
 
 
 def few_labels(task: Task, rows: str) -> Task:
-    """The task with labels by hand, `(time, customer, label)`, for those of its timestamps that are asked for."""
+    """The task with hand-written labels `(time, customer, label)`, for the timestamps that are requested."""
     sql = f"""SELECT t.timestamp, customer_id, label AS {task.target_col}
               FROM timestamps t JOIN (VALUES {rows}) v(day, customer_id, label) ON t.timestamp = day::TIMESTAMP"""
     return replace(task, sql=sql)
@@ -307,7 +307,7 @@ def test_useless_labels_are_refused(con: Connection, task: Task, message: str, o
 
 
 def refused(con: Connection, task: Task, message: str, options: TrainOptions, thing: str) -> None:
-    """Training stops with a message that names the thing and a way out."""
+    """Check that training stops with a message that names the problem and a fix."""
     with pytest.raises(RelsqlError, match=message) as caught:
         train(con, task, name="m", options=options)
     assert f"'{thing}'" in caught.value.problem

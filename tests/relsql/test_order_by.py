@@ -15,7 +15,7 @@ VARIABLE = "{}"
 
 
 def order_clauses(source: str) -> Iterator[str]:
-    """What follows each ORDER BY in the texts of a module, docstrings left out; values in f-strings are `{}`."""
+    """The text after each ORDER BY in a module's strings, without docstrings; values in f-strings are `{}`."""
     tree = ast.parse(source)
     passed_over = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     passed_over |= {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
@@ -30,7 +30,7 @@ def order_clauses(source: str) -> Iterator[str]:
 
 
 def open_keys(text: str) -> list[str]:
-    """The keys of the ORDER BY that `text` begins with and that state no direction. A variable brings its own."""
+    """The keys without a direction of the ORDER BY that `text` starts with. Variables include their direction."""
     keys, depth = [""], 0
     for part in re.findall(r"[(),\n]|\bLIMIT\b|(?:(?!\bLIMIT\b)[^(),\n])+", text):
         depth += {"(": 1, ")": -1}.get(part, 0)

@@ -54,7 +54,7 @@ def test_models_are_completed_beside_duckdbs_functions(connection: RelsqlConnect
     assert [labels.count(name) for name in ("predict_churn", "predict_churn_batch", "regr_slope")] == [1, 1, 1]
 
 
-def test_a_model_that_cannot_be_used_keeps_nobody_out(shop: Path) -> None:
+def test_harlequin_starts_although_a_model_cannot_be_used(shop: Path) -> None:
     with duckdb.connect(str(shop)) as con:
         con.execute("ALTER TABLE orders RENAME amount TO price")
     connection = RelsqlAdapter((str(shop),), no_init=True, read_only=True).connect()
@@ -63,7 +63,7 @@ def test_a_model_that_cannot_be_used_keeps_nobody_out(shop: Path) -> None:
     connection.conn.close()
 
 
-def test_a_file_that_is_no_database_is_harlequins_error(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_harlequins_error(tmp_path: Path) -> None:
     (tmp_path / "text.duckdb").write_text("no database" * 1000, encoding="utf-8")
     with pytest.raises(HarlequinConnectionError):
         RelsqlAdapter((str(tmp_path / "text.duckdb"),), no_init=True).connect()

@@ -51,7 +51,7 @@ class Client:
 
 
 def python_client(attach: str) -> duckdb.DuckDBPyConnection:
-    """A connection with a session of its own at the server, as `r`."""
+    """A connection with a separate session at the server, as `r`."""
     con = duckdb.connect()
     for name in ("httpfs", "quack"):
         con.execute(f"LOAD '{wheel_binary(name, duckdb.__version__)}'")
@@ -76,7 +76,7 @@ def server(*args: object) -> subprocess.Popen[str]:
 
 @contextmanager
 def serving(*args: object, port: int | None = None, stop: signal.Signals = signal.SIGINT) -> Iterator[Client]:
-    """A server until the block ends; then it stops as it should."""
+    """A server that runs until the block ends; then it has to stop cleanly."""
     process = server(*args, "--port", port or free_port())
     try:
         assert process.stdout is not None
@@ -145,7 +145,7 @@ def test_queries_that_read_are_answered(client: Client, query: str) -> None:
     assert remote(python_client(client.attach), query)
 
 
-def test_refusals_tell_why(client: Client) -> None:
+def test_refusals_give_a_reason(client: Client) -> None:
     assert "relsql serve refuses this statement: it calls read_text" in client.error("FROM read_text('/etc/hostname')")
     assert "it is not a query. Expected: one SELECT, EXPLAIN, SHOW or DESCRIBE" in client.error("DETACH shop")
 
@@ -174,7 +174,7 @@ def test_a_client_needs_the_token(client: Client) -> None:
     assert client.rows("SELECT 1 AS one") == [{"one": 1}]
 
 
-def test_a_port_that_is_taken_is_told(shop: Path) -> None:
+def test_a_port_that_is_taken_is_reported(shop: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()

@@ -31,7 +31,7 @@ def main() -> int:
     root = chosen.keep or Path(tempfile.mkdtemp(prefix="relsql-torture-", dir=_fast_folder()))
     root.mkdir(parents=True, exist_ok=True)
     try:
-        # The library has to be there when the process starts.
+        # The library has to be preloaded when the process starts.
         command = [sys.executable, "-m", "tests.torture", *sys.argv[1:], "--keep", str(root)]
         return subprocess.run(command, env=environment(compile_library(root)), check=False).returncode
     finally:
@@ -54,7 +54,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _fast_folder() -> str | None:
-    """Memory, where there is some: syncs to a disk take most of the time."""
+    """A folder in memory if there is one, because syncs to a disk would take most of the time."""
     memory = Path("/dev/shm")
     return str(memory) if not os.environ.get("TMPDIR") and os.access(memory, os.W_OK) else None
 

@@ -13,7 +13,7 @@ _RAW = ("Traceback", "FATAL Error", "INTERNAL Error", "Stack Trace", "terminate 
 
 @dataclass(frozen=True, slots=True)
 class Undisturbed:
-    """What a command does when nothing goes wrong: the states before it, after it and after a second run."""
+    """The effect of a command without a fault: the states before it, after it and after a second run."""
 
     before: State
     after: State
@@ -33,10 +33,10 @@ def message_problem(result: Result) -> str | None:
 
 
 def after_fault(result: Result, state: State, undisturbed: Undisturbed) -> Iterator[str]:
-    """What does not hold after a command met a fault.
+    """The violated guarantees after a command met a fault.
 
-    It succeeded and did all, or it failed and what it left is between before and after: scores are those of either,
-    what is stored by and by is a part of it.
+    The command either succeeded and did everything, or it failed and left a state between before and after: scores are
+    those of one of the two, and what is stored step by step is a part of the result.
     """
     if result.timed_out:
         yield "the command hangs"
@@ -82,10 +82,10 @@ def _between(name: str, contents: Contents, whole: list[Contents]) -> Iterator[s
 
 
 def after_second_run(result: Result, state: State, undisturbed: Undisturbed, *, killed: bool) -> Iterator[str]:
-    """What does not hold after a command met a fault and then ran again, undisturbed.
+    """The violated guarantees after a command met a fault and then ran again without one.
 
-    All is done then. The second run may find it done, as one after an undisturbed run does. Drafts of a killed process
-    are left: nobody was there to remove them.
+    Everything has to be done then. The second run may find the work already done, as after a run without a fault.
+    Temporary files of a killed process may be left, because the process could not remove them.
     """
     if result.exit_code != 0 and _last(result.stderr) != _last(undisturbed.again.stderr):
         yield f"the second run: {result.signal or ''} {_last(result.stderr)}"

@@ -25,14 +25,14 @@ CHANGES = """
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A folder to start from: another one, and what is done to it there.
+    """A folder that commands start from: a copy of another one with changes.
 
     Attributes:
-        name: of the folder.
+        name: name of the folder.
         start: the base that it is a copy of.
         prepare: called with the folder, in a child.
         runs: commands to run in it afterwards.
-        change: a statement to run in the end.
+        change: a statement to run at the end.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Base:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command line, whose names of files lie in its folder; `base` is the folder's state before it."""
+    """A command line with file names relative to its folder; `base` is the state of the folder before it runs."""
 
     name: str
     base: str
@@ -61,7 +61,7 @@ def _empty(folder: Path) -> None:
 
 
 def _tables(folder: Path) -> None:
-    """The shop as users bring it: without anything of relsql's."""
+    """The shop as a user's database, without anything written by relsql."""
     _shop(folder)
     with duckdb.connect(str(folder / FILE)) as con:
         con.execute("DROP SCHEMA relsql CASCADE; CHECKPOINT")
@@ -78,7 +78,7 @@ def _manifest() -> dict[str, object]:
 
 
 def _dataset(folder: Path) -> None:
-    """The shop as a RelBench data set, beside a file of the name that it will get."""
+    """The shop as a RelBench data set, with an existing file at the path of the import."""
     (folder / "data" / "db").mkdir(parents=True)
     _tables(folder)
     with duckdb.connect(str(folder / FILE)) as con:

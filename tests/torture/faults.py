@@ -16,7 +16,7 @@ SOURCE = Path(__file__).with_name("faults.c")
 
 
 class Counter(IntEnum):
-    """What is counted to find the n-th moment; the first five are the library's, in its order."""
+    """What is counted to find the n-th operation; the library counts the first five, in its order."""
 
     CHANGES = 0  # files written, grown, created, renamed, removed, flushed
     WRITES = 1
@@ -30,7 +30,7 @@ class Counter(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What goes wrong at the n-th count of a counter; `code` is the library's number of it, 0 for others."""
+    """The fault at the n-th count of a counter; `code` is its number in the library, 0 for other faults."""
 
     name: str
     counter: Counter
@@ -57,7 +57,7 @@ FAULTS = {
 
 
 def compiler() -> str | None:
-    """A C compiler, where the faults can be had: on Linux with glibc."""
+    """A C compiler, if the faults are supported, which is on Linux with glibc."""
     return (shutil.which("cc") or shutil.which("gcc")) if sys.platform == "linux" else None
 
 
@@ -83,12 +83,12 @@ def environment(library: Path, fault: Fault | None = None, at: int = 0, folder: 
 
 
 def arm(fault: Fault | None, at: int, folder: Path) -> None:
-    """Let a fault happen in this process at the n-th count from now on; None only counts."""
+    """Arm a fault in this process for the n-th count from now on; None only counts."""
     ctypes.CDLL(None).fault_arm(fault.code if fault else 0, ctypes.c_long(at), os.fsencode(f"{folder}/"))
 
 
 def disarm() -> Mapping[Counter, int]:
-    """Let nothing happen any more in this process, and return what was counted."""
+    """Disarm faults in this process, and return the counts."""
     library = ctypes.CDLL(None)
     library.fault_disarm()
     library.fault_count.restype = ctypes.c_long

@@ -1,4 +1,4 @@
-"""The table of a sweep: commands by faults, with tries and failures, for people and for a document."""
+"""The table of a sweep, for the terminal and for a document: tries and failures by command and fault."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Tally:
             self.kinds[_kind(outcome)].append(outcome)
 
     def lines(self) -> Iterable[str]:
-        """The table in Markdown: tries, and failures where there are any."""
+        """The table in Markdown: tries, and failures if there are any."""
         yield "| command | " + " | ".join(self.faults) + " | failures |"
         yield "| --- | " + " | ".join("---:" for _ in self.faults) + " | ---: |"
         for command in self.commands:
@@ -40,12 +40,12 @@ class Tally:
         yield f"| all | {' | '.join(f'{total:,}' for total in totals)} | {self.failures.total():,} |"
 
     def summary(self) -> str:
-        """One sentence."""
+        """A summary in one sentence."""
         ended = ", ".join(f"{count:,} {how}" for how, count in sorted(self.ended.items()))
         return f"{self.tries.total():,} tries ({ended}), {self.failures.total():,} failures"
 
     def failure_lines(self) -> Iterable[str]:
-        """Each kind of failure once, with how to see it again."""
+        """Each kind of failure once, with the command that reproduces it."""
         for kind, outcomes in sorted(self.kinds.items(), key=lambda item: -len(item[1])):
             yield f"{len(outcomes)} x {kind}"
             for outcome in outcomes[:3]:

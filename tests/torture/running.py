@@ -21,7 +21,7 @@ from tests.torture.trained import quick_training
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a command ended: with an exit code, or by a signal. `counts` are those of a run that ended by itself."""
+    """How a command ended: with an exit code, or by a signal. `counts` exist only if it was not killed."""
 
     exit_code: int | None
     stderr: str
@@ -34,11 +34,11 @@ def run(arguments: list[str], folder: Path, trained: Path, fault: Fault | None =
     """Run `relsql ARGUMENTS` in a child.
 
     Args:
-        arguments: of the command line.
+        arguments: arguments of the command line.
         folder: only operations on files in it count.
         trained: where the outcome of training is kept, see `trained.py`.
-        fault: what happens; None: nothing, operations are only counted.
-        at: at which count of the fault's counter, from 1.
+        fault: the fault; None: operations are only counted.
+        at: the count of the fault's counter at which it happens, from 1.
     """
     kill_after = at / 1000 if fault and fault.counter == Counter.MILLISECONDS else None
     with tempfile.TemporaryFile() as output:
@@ -57,7 +57,7 @@ def run(arguments: list[str], folder: Path, trained: Path, fault: Fault | None =
 def _command(
     arguments: list[str], folder: Path, trained: Path, fault: Fault | None, at: int, output: int
 ) -> tuple[int, Mapping[Counter, int]]:
-    """What `python -m relsql` does, with all that it prints in a file."""
+    """Run what `python -m relsql` runs, with its output in a file."""
     from relsql.cli import cli
 
     nothing = os.open(os.devnull, os.O_RDWR)

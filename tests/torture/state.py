@@ -1,6 +1,6 @@
-"""What a folder holds, in a form that can be compared: two runs of a command leave equal states.
+"""The contents of a folder in a comparable form: two runs of a command leave equal states.
 
-Times, names made up at random and digests that depend on them are left out.
+Times, random names and digests that depend on them are left out.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ VOLATILE = re.compile(
 """Columns of relsql's tables, and fields of cards, whose values differ from run to run."""
 
 LEFT_OUT = ("runs",)
-"""Tables of relsql's that record attempts."""
+"""Tables of relsql that record attempts."""
 
 PER_VERSION = ("row_embeddings_", "weights_", "texts_")
-"""How the names of tables start that belong to one version; they end with its digest."""
+"""Prefixes of the names of tables that belong to one version; the names end with its digest."""
 
 SCORE_COLUMNS = {"score", "status", "evidence", "as_of", "version"}
 TOLERANCE = 1e-6
@@ -35,16 +35,16 @@ TOLERANCE = 1e-6
 
 @dataclass(slots=True)
 class Contents:
-    """What one database file holds.
+    """The contents of a database file.
 
     Attributes:
-        problems: what must never be.
+        problems: inconsistencies, which must never exist.
         tables: digests of the user's tables.
-        score_tables: their rows by key.
+        score_tables: rows of the tables of scores, by key.
         models: the status of each version: `churn@1`.
-        embeddings: by version, those of its texts.
-        scores: of every entity, by model.
-        stored: all else in relsql's schema, and views and macros.
+        embeddings: embeddings of the texts, by version.
+        scores: scores of every entity, by model.
+        stored: everything else in relsql's schema, and views and macros.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -58,7 +58,7 @@ class Contents:
 
 @dataclass(slots=True)
 class State:
-    """What a folder holds: databases, other files as their rows or digests, and drafts that nobody removed."""
+    """The contents of a folder: databases, other files as rows or digests, and temporary files that were left."""
 
     databases: dict[str, Contents] = field(default_factory=dict)
     files: dict[str, Any] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class State:
 
 
 def read_state(folder: Path) -> State:
-    """Read all that is in a folder; opening a database replays its log."""
+    """Read everything in a folder; opening a database replays its log."""
     state = State()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = str(path.relative_to(folder))
@@ -82,7 +82,7 @@ def read_state(folder: Path) -> State:
 
 
 def alike(a: Any, b: Any) -> bool:
-    """Equal, but for the last bits of numbers."""
+    """True if two values are equal except for the last bits of numbers."""
     if isinstance(a, float) and isinstance(b, float):
         return a == b or abs(a - b) <= TOLERANCE or (math.isnan(a) and math.isnan(b))
     if isinstance(a, Mapping) and isinstance(b, Mapping):
@@ -183,7 +183,7 @@ def _read_stored(
 
 
 def _settled(value: str | None) -> Any:
-    """A value without what differs from run to run; cards are JSON."""
+    """A value without the parts that differ from run to run; cards are JSON."""
     if value is None or not value.startswith("{"):
         return value
     try:
@@ -194,7 +194,7 @@ def _settled(value: str | None) -> Any:
 
 
 def _read_views(con: duckdb.DuckDBPyConnection, catalog: str, names: Mapping[str, str], found: Contents) -> None:
-    """Views and macros: those of plain SQL are all there, or none."""
+    """Views and macros; either all of those of plain SQL exist, or none."""
     query = """SELECT view_name FROM duckdb_views() WHERE database_name = ? AND NOT internal
                UNION SELECT function_name FROM duckdb_functions() WHERE database_name = ? AND NOT internal"""
     objects = sorted(name for (name,) in con.execute(query, [catalog, catalog]).fetchall())
@@ -212,7 +212,7 @@ def _read_views(con: duckdb.DuckDBPyConnection, catalog: str, names: Mapping[str
 
 
 def _check_jobs(con: duckdb.DuckDBPyConnection, catalog: str, found: Contents) -> None:
-    """A job counts what its table holds."""
+    """Check that the counts of a job agree with its table."""
     for job in found.stored.get("score_jobs", ()):
         rows = found.score_tables.get(job["target"])
         if rows is None:

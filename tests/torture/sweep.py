@@ -1,4 +1,4 @@
-"""The sweep: which command meets which fault at which moment, and what came of it."""
+"""The sweep: tries of commands with faults at chosen operations, and their results."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Try:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a try: how the command ended (`killed`, `failed`, `succeeded`), and what did not hold."""
+    """The result of a try: how the command ended (`killed`, `failed`, `succeeded`), and the violated guarantees."""
 
     made: Try
     ended: str
@@ -42,7 +42,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A command undisturbed, and how much of everything it does."""
+    """A run of a command without a fault, and its counts of operations."""
 
     undisturbed: Undisturbed
     counts: Mapping[Counter, int]
@@ -57,7 +57,7 @@ class Sweep:
         self.known: dict[str, Known] = {}
 
     def prepare(self) -> None:
-        """Make the folders to start from, and learn what each command does when nothing goes wrong."""
+        """Create the folders to start from, and record each command's effect without a fault."""
         for name in self.commands:
             self.bases.folder(COMMANDS[name].base)
         with multiprocessing.get_context("fork").Pool(self.workers) as pool:
@@ -122,7 +122,7 @@ class Sweep:
 
 
 class _Copy:
-    """A copy of a base, removed in the end."""
+    """A copy of a base, which is removed at the end."""
 
     def __init__(self, bases: Bases, base: str) -> None:
         self.source, self.folder = bases.folder(base), bases.root / f"try-{os.getpid()}"

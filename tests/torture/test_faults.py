@@ -1,4 +1,4 @@
-"""The faults themselves: each happens, at the operation that it is asked for, and in its folder only."""
+"""The faults themselves: each one happens at the requested operation, and only in its folder."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_an_allocation_fails(library: Path, tmp_path: Path) -> None:
     assert ["1000000", "no memory", "1000000"] in found
 
 
-def test_other_folders_are_let_alone(library: Path, tmp_path: Path) -> None:
+def test_other_folders_are_not_affected(library: Path, tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     (tmp_path / "there").mkdir()
     ended = subprocess.run(

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def start(arguments: list[str]) -> subprocess.Popen[str]:
-    """Start `relsql ARGUMENTS` as a process of its own."""
+    """Start `relsql ARGUMENTS` as a separate process."""
     command = [sys.executable, "-m", "relsql", *arguments]
     return subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

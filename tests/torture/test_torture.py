@@ -17,7 +17,7 @@ TRIES = 15
 
 @pytest.mark.slow
 @pytest.mark.skipif(compiler() is None, reason="faults need Linux and a C compiler (cc)")
-def test_commands_keep_what_is_promised_whatever_goes_wrong() -> None:
+def test_commands_keep_their_guarantees_under_every_fault() -> None:
     chosen = [word for name in PART for word in ("--command", name)]
     ended = subprocess.run(
         [sys.executable, "-m", "tests.torture", *chosen, "--tries", str(TRIES), "--workers", "1"],

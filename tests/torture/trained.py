@@ -1,7 +1,7 @@
-"""Training that takes no time: what a real training run found is kept in a file, and given again by later ones.
+"""Training that takes no time: the result of a real training run is kept in a file and reused by later runs.
 
-The phases before and after it run as they are. Another seed gives the same network with another temperature: a model
-that scores otherwise, without a second export.
+The phases before and after it run unchanged. Another seed gives the same network with another temperature, which is a
+model with other scores that needs no second export.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ENCODER_STEPS = 2
 
 @contextmanager
 def quick_training(folder: Path) -> Iterator[None]:
-    """Train as little as can be in this process, and once only for each database."""
+    """Train as little as possible in this process, and only once per database."""
     import relsql.training.fit_encoder
     import relsql.training.fit_network
     import relsql.training.options
@@ -65,7 +65,7 @@ def quick_training(folder: Path) -> Iterator[None]:
 
 
 class _Kept:
-    """What training found for a task, in files."""
+    """The results of training for a task, in files."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.task, self.seed = folder, "", 0
@@ -75,7 +75,7 @@ class _Kept:
         return self._path(part).exists()
 
     def or_new(self, part: str, train: Callable[[], Any]) -> Any:
-        """What was found earlier, or is found now."""
+        """The stored result, or a new one if there is none."""
         path = self._path(part)
         if path.exists():
             return pickle.loads(path.read_bytes())

@@ -283,15 +283,15 @@ def test_a_model_scores_the_tables_of_another_database(shop: Path) -> None:
         assert (full["status"], full["evidence"]) == ("no_history", 0)
         np.testing.assert_allclose(np.delete(found, 20), np.delete(expected, 20), atol=1e-6)
         assert abs(found[20] - expected[20]) > 1e-5
-        # The macros of other connections are their own.
+        # Other connections have their own macros.
         np.testing.assert_array_equal(scores(con), expected)
 
 
-def test_rows_beyond_the_fanout_count(shop: Path) -> None:
+def test_rows_beyond_the_fanout_are_counted(shop: Path) -> None:
     with relsql.connect(shop) as con:
         before = value(con, "predict_churn(7)")
         assert con.execute("SELECT count(*) > 4 FROM orders WHERE customer_id = 7").fetchall() == [(True,)]
-        # Older than the last four rows that are read, so that only their number tells of them.
+        # They are older than the last four rows, which are read, so that only the count includes them.
         con.execute("INSERT INTO orders SELECT 200000 + i, 7, 900, NULL, TIMESTAMP '2021-01-01' FROM range(300) t(i)")
         assert value(con, "predict_churn(7)") != pytest.approx(before, abs=1e-6)
 

@@ -1,4 +1,4 @@
-"""A row whose category codes tell its text scores as by the text itself."""
+"""A row whose category codes determine its text has the same score as with the text itself."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_the_text_of_values_is_that_of_sql(first: str, second: str) -> None:
     assert row_text(TABLE, ("a <b>", "c'"), (first, second)) == found
 
 
-def test_codes_tell_a_text_that_consists_of_categories() -> None:
+def test_codes_determine_a_text_that_consists_of_categories() -> None:
     assert INPUTS.text_codes == (2, 0)
     assert NodeInputs("t", (), INPUTS.categories, ("a <b>", "free text")).text_codes == ()
     assert NodeInputs("t", (), (), ()).text_codes == ()
@@ -77,7 +77,7 @@ def test_texts_of_codes() -> None:
     assert coded.resolve(coded.resolve(block, layout), layout).texts is not given
 
 
-def test_scores_do_not_depend_on_what_tells_the_text(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_do_not_depend_on_how_the_text_is_found(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = "SELECT customer_id, predict_churn(customer_id) FROM customers ORDER BY ALL"
     batch = "FROM predict_churn_batch() ORDER BY ALL"
     with relsql.connect(shop) as con:

@@ -1,4 +1,4 @@
-"""Messages of hubs: each hub once, the same as with its rows beside every seed."""
+"""Messages of hubs: each hub is computed once, with the same result as with its rows at every seed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NO_CODED_TEXTS = CodedTexts(Schema({}), (), TEXTS)
 
 
 class SumOfAges:
-    """Stands for the component: the sum of the ages of a hub's rows, beside how many there are."""
+    """Replaces the component: returns the sum of the ages of a hub's rows, and their number."""
 
     def __init__(self) -> None:
         self.hubs: list[int] = []

@@ -1,8 +1,8 @@
 """Proof by mutation: no row after as_of, and no label whose window was open, changes a score.
 
 Every timed table is changed wildly beyond a cut: rows deleted, altered in all columns, moved to other late times, and
-added. What may not see beyond the cut has to stay the same to the last bit: the rows gathered for every seed, scores
-one by one, weights of models. Scores of many rows in one query may differ by what batches of another size make out.
+added. Everything that may not see beyond the cut has to stay the same to the last bit: the rows gathered for every
+seed, scores one by one, weights of models. Scores of many rows in one query may differ because of other batch sizes.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _alter(table: Table, cut: datetime.datetime, seed: int) -> str:
 
 
 def _add(table: Table, cut: datetime.datetime, seed: int) -> str:
-    """Copies of all rows, old ones too, at late times: the same keys point at them, and they at the same rows."""
+    """Copies of all rows, including old ones, at late times; references from and to the rows are the same."""
     changed = [c for c in table.columns if c.name in (*table.primary_key, table.time_column) or seed % 2]
     values = ", ".join(f"{_wild(table, c, cut, seed)} AS {ident(c.name)}" for c in changed if not _is_link(c, table))
     return f"INSERT INTO {table.sql()} SELECT * REPLACE ({values}) FROM {table.sql()}"
@@ -131,7 +131,7 @@ def one_by_one(con: Connection, moment: datetime.datetime) -> list[Any]:
 
 
 def gathered(con: Connection, as_of: str) -> list[Any]:
-    """All that the model's functions are given for all ids; they have no other way to learn about the tables."""
+    """All arguments of the model's functions for all ids; the functions have no other access to the tables."""
     catalog = current_catalog(con)
     gather = replace(read_card(con, catalog, "churn", 1).gather(catalog), message_functions={}, coded_texts=False)
     # Also what models of the frozen regime read: how far the data lag behind.
@@ -145,7 +145,7 @@ def gathered(con: Connection, as_of: str) -> list[Any]:
 
 
 def same(found: list[Any], before: list[Any]) -> bool:
-    """True for the same statuses and evidence, and scores that differ by no more than batches of other sizes do."""
+    """True for equal statuses and evidence, and scores that differ only as much as other batch sizes explain."""
     assert [(row[0], *row[2:]) for row in found] == [(row[0], *row[2:]) for row in before]
     mine, theirs = (np.array([row[1] for row in rows], dtype=float) for rows in (found, before))
     return np.allclose(mine, theirs, rtol=0, atol=1e-6, equal_nan=True)
@@ -213,7 +213,7 @@ def bare_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def add_crowd(con: Connection, cut: datetime.datetime) -> None:
-    """Late orders, so many that a look at all rows would take every shop for too large a hub, or orders for rare."""
+    """Many late orders: a plan that looked at all rows would see every shop as too large a hub, or orders as rare."""
     con.execute(
         f"""INSERT INTO orders BY NAME SELECT 50000000 + i AS order_id, i % {CUSTOMERS} AS customer_id,
             1 + i % 3 AS shop_id, 7 AS amount, 'late' AS note, {literal(cut)} + to_seconds(1 + i) AS ordered_at
@@ -266,7 +266,7 @@ def test_tables_that_no_path_reads_are_cut_for_the_label_query_too() -> None:
 
 
 @pytest.mark.usefixtures("bare_weights")
-def test_hiding_a_time_column_shows_no_later_rows() -> None:
+def test_hiding_a_time_column_does_not_reveal_later_rows() -> None:
     task = replace(CHURN, remove_columns=(("orders", "ordered_at"),))
     digests = []
     for late in (False, True):

@@ -1,4 +1,4 @@
-"""Calls of a version that is pinned: `predict_churn_v1` whatever `predict_churn` is."""
+"""Calls of a pinned version: `predict_churn_v1` does not depend on the version of `predict_churn`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ALL = "SELECT predict_churn{}(customer_id) FROM customers ORDER BY customer_id"
 
 
 def add_version(con: Connection, name: str = "churn") -> int:
-    """A version like `churn`, but for a head that scores otherwise; much cheaper than training one."""
+    """A version like `churn` except for a head with other scores; much cheaper than training one."""
     import onnx
     from onnx import numpy_helper
 
@@ -95,7 +95,7 @@ def test_a_pinned_call_is_what_the_version_gave_when_it_was_active(con: Connecti
     np.testing.assert_allclose(values(con, ALL.format("")), found[1], atol=1e-6)
 
 
-def test_versions_by_what_they_are(con: Connection) -> None:
+def test_references_by_active_previous_and_best(con: Connection) -> None:
     con.execute("""UPDATE relsql.models SET metrics = '{"val_roc_auc": 0.9}' WHERE version = 1""")
     seal_models(con)
     assert "predict_churn_v1" in relsql.attach(con, models=["churn@best"])
@@ -149,7 +149,7 @@ def test_refresh_fills_the_version_that_is_named(con: Connection) -> None:
     assert relsql.refresh(con, "churn").new == relsql.refresh(con, "churn@previous").new == 0
 
 
-def test_score_jobs_of_a_pinned_version_go_on_with_it(con: Connection) -> None:
+def test_score_jobs_of_a_pinned_version_continue_with_it(con: Connection) -> None:
     job = relsql.score_into(con, "churn@1", "risk")
     assert (job.model, job.version) == ("churn", 1)
     relsql.attach(con, models=["churn@1"])

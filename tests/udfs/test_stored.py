@@ -1,4 +1,4 @@
-"""Stored embeddings that are read when a query meets their texts, and what happens when they cannot be."""
+"""Stored embeddings that are read when a query needs them, and what happens if they cannot be read."""
 
 from __future__ import annotations
 
@@ -66,7 +66,9 @@ def test_queries_find_what_attach_did_not_read(shop: Path, expected: FloatArray,
         assert encoded == ["not stored"]
 
 
-def test_more_is_read_ahead_until_all_is_known(shop: Path, encoded: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_is_read_ahead_until_everything_is_known(
+    shop: Path, encoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stored, "READ_AHEAD", 4)
     with relsql.connect(shop) as con:
         rows = con.execute(f"SELECT text, embedding FROM {embeddings_table(con)} ORDER BY rowid").fetchall()
@@ -100,7 +102,7 @@ def test_within_any_statement_of_a_transaction(shop: Path, encoded: list[str], q
         assert set(encoded) <= {"<table>shops<attribute>city<value>uncommitted"}
 
 
-def test_a_closed_connection_leaves_the_others_to_ask(shop: Path, expected: FloatArray, encoded: list[str]) -> None:
+def test_a_closed_connection_does_not_affect_the_others(shop: Path, expected: FloatArray, encoded: list[str]) -> None:
     with relsql.connect(shop) as first:
         with relsql.connect(shop):
             pass
@@ -159,7 +161,7 @@ def test_attaching_again_reads_what_was_stored_since(shop: Path, encoded: list[s
         assert encoded == []
 
 
-def test_an_interrupted_look_up_is_none_that_failed(
+def test_an_interrupted_look_up_does_not_count_as_failed(
     shop: Path, encoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(source: stored._Source, texts: Sequence[str]) -> stored.Found:

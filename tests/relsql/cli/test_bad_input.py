@@ -64,7 +64,7 @@ ODD_NAMES = (
 
 
 def refused(*arguments: object) -> str:
-    """Run a command that has to fail, and return what it says."""
+    """Run a command that has to fail, and return its message."""
     result = CliRunner().invoke(cli, [str(argument) for argument in arguments], prog_name="relsql")
     what = f"{arguments!r}: {result.exception!r}\n{result.stderr}"
     assert isinstance(result.exception, SystemExit), what
@@ -126,11 +126,11 @@ FILES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_files_that_are_no_database(tmp_path: Path, kind: str) -> None:
+def test_files_that_are_not_databases(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "f.duckdb"
     FILES[kind](path)
     for name, command in FILE_COMMANDS.items():
-        # Where nothing lies, a demo is drawn and an import begins.
+        # If there is no file, `demo` and `import` create one.
         if kind not in ("nothing", "loop") or name not in ("demo", "import"):
             assert "f.duckdb" in refused(*filled(command, path)), name
 
@@ -168,7 +168,7 @@ def test_models_and_tasks_with_odd_names(shop: Path, model: str) -> None:
     assert shop.read_bytes() == before
 
 
-def test_names_of_models_that_are_no_functions(shop: Path) -> None:
+def test_model_names_that_cannot_be_function_names(shop: Path) -> None:
     for name in ODD_NAMES[:-3]:
         refused("train", shop, "customer-churn", "--name", name)
 
@@ -242,5 +242,5 @@ def test_the_shell_says_which_table_changed_under_a_function(shop: Path, change:
     for call in ("SELECT predict_churn(1)", "FROM predict_churn_batch()"):
         message = refused("shell", shop, "-c", f"BEGIN; ALTER TABLE orders {change}; {call};")
         assert what in message and "Fix: relsql train FILE customer-churn --name churn" in message
-    # What has nothing to do with a model says what DuckDB says.
+    # Errors that have nothing to do with a model are DuckDB's.
     assert "nowhere" in refused("shell", shop, "-c", "FROM nowhere")

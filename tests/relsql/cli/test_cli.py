@@ -182,7 +182,7 @@ def test_a_bug_keeps_its_traceback(shop: Path, monkeypatch: pytest.MonkeyPatch) 
     assert isinstance(result.exception, ZeroDivisionError)
 
 
-def test_a_closed_pipe_is_no_traceback(shop: Path) -> None:
+def test_a_closed_pipe_causes_no_traceback(shop: Path) -> None:
     command = [sys.executable, "-m", "relsql", "sql", str(shop), "FROM range(300000)", "--format", "csv"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as running:
         assert running.stdout is not None and running.stderr is not None
@@ -290,7 +290,7 @@ def test_init_stores_declarations_without_asking(run: Run, shop: Path) -> None:
     assert len(report["links"]) == 1
 
 
-def test_a_wrong_declaration_stores_none(run: Run, shop: Path) -> None:
+def test_a_wrong_declaration_stores_nothing(run: Run, shop: Path) -> None:
     result = run("init", shop, "--primary-key", "orders(order_id)", "--time-column", "orders(orderd_at)")
     assert result.exit_code == 1 and "did you mean 'ordered_at'" in result.stderr
     assert relsql_schemas(shop) == 0

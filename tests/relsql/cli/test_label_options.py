@@ -1,4 +1,4 @@
-"""Options of the commands that run label queries, and the door that keeps other files out."""
+"""Options of the commands that run label queries, and the restriction that keeps other files out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def invoke(*args: object) -> Result:
 
 @pytest.fixture
 def plain_shop(tmp_path: Path) -> Path:
-    """A shop without a model, with tasks that do more than they should."""
+    """A shop without a model, with tasks that do something forbidden."""
     path = tmp_path / "shop.duckdb"
     create_shop(path)
     secret = tmp_path / "secret.csv"
@@ -42,7 +42,7 @@ def plain_shop(tmp_path: Path) -> Path:
 
 
 def rows(path: Path) -> dict[str, Any]:
-    """Digests of all tables but the record of training runs."""
+    """Digests of all tables except the record of training runs."""
     with duckdb.connect(str(path), read_only=True) as con:
         return contents(con, without="runs")
 
@@ -121,5 +121,5 @@ def test_a_memory_limit_has_to_be_a_size(plain_shop: Path) -> None:
     duckdb.connect(str(plain_shop)).close()
 
 
-def test_the_default_in_the_help_is_the_one_that_holds() -> None:
+def test_the_default_in_the_help_is_the_actual_default() -> None:
     assert label_options._DEFAULT_TIMEOUT_SECONDS == LABEL_TIMEOUT_SECONDS

@@ -278,14 +278,14 @@ def test_score_writes_tables(demo: tuple[Path, Result]) -> None:
     assert counts[0] == counts[1] and inserted.stderr == f"{counts[0] // 2} rows\n"
 
 
-def test_demo_refuses_a_file_that_is_no_league(tmp_path: Path) -> None:
+def test_demo_refuses_a_file_that_is_not_a_league(tmp_path: Path) -> None:
     path = tmp_path / "mine.duckdb"
     duckdb.connect(str(path)).close()
     result = invoke("demo", path)
-    assert result.exit_code == 1 and "no demo league" in result.stderr
+    assert result.exit_code == 1 and "not a demo league" in result.stderr
 
 
-def test_demo_goes_on_with_a_league_without_model(
+def test_demo_continues_with_a_league_without_a_model(
     league: Path, trained: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evaluation = SimpleNamespace(metrics={"roc_auc": 0.7})

@@ -38,7 +38,7 @@ def test_a_job_reports_on_stderr_only(shop: Path) -> None:
     assert again.exit_code == 1 and "table 'risk' exists" in again.stderr and "--changed-only" in again.stderr
     assert score(shop, "--into", "risk", "--overwrite").exit_code == 0
     own = score(shop, "--into", "customers", "--overwrite")
-    assert own.exit_code == 1 and "none that relsql score --into customers has written" in own.stderr
+    assert own.exit_code == 1 and "was not written by relsql score --into customers" in own.stderr
 
 
 def test_changed_only_says_how_many(shop: Path) -> None:
@@ -72,7 +72,7 @@ def test_wrong_options_stop_before_scoring(shop: Path, options: tuple[object, ..
 
 def test_a_read_only_file_is_reported(shop: Path) -> None:
     shop.chmod(0o444)
-    if os.access(shop, os.W_OK):  # The superuser writes anyway.
+    if os.access(shop, os.W_OK):  # The superuser can write anyway.
         with relsql.connect(shop, read_only=True) as con, pytest.raises(relsql.RelsqlError, match="read-only"):
             relsql.score_into(con, "churn", "risk")
         return
@@ -81,7 +81,7 @@ def test_a_read_only_file_is_reported(shop: Path) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(shop: Path) -> None:
+def test_ctrl_c_keeps_finished_chunks_and_says_how_to_continue(shop: Path) -> None:
     command = [sys.executable, "-m", "relsql", "score", str(shop), "churn", "--into", "risk"]
     with relsql.connect(shop) as con:
         con.execute("INSERT INTO customers SELECT 1000 + i, 'x', NULL, 1 FROM range(1000) t(i)")
@@ -93,12 +93,12 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(shop: Path) -> None:
         time.sleep(0.01)
     running.send_signal(signal.SIGINT)
     _, stderr = running.communicate(timeout=60)
-    assert running.returncode == 130 and "the same command goes on" in stderr, stderr
+    assert running.returncode == 130 and "the same command continues" in stderr, stderr
     done = count(shop)
     assert done % 2 == 0 and done < CUSTOMERS + 1000
     finished = subprocess.run(command, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
-    assert f"going on after {done // 2} of 530 chunks" in finished.stderr
+    assert f"continuing after {done // 2} of 530 chunks" in finished.stderr
     assert count(shop) == CUSTOMERS + 1000
 
 
@@ -107,7 +107,7 @@ def test_the_bar_of_a_resumed_job_starts_where_it_was(monkeypatch: pytest.Monkey
     with PhaseProgress() as progress:
         progress("score", 0.9, {"entities": 90})
         bar = progress._bar
-        # The time that is left is foretold from the chunks of this run alone.
+        # The remaining time is estimated only from the chunks of this run.
         assert bar is not None and (bar.initial, bar.n) == (0.9, 0.9)
         progress("score", 0.95, {"entities": 95})
         assert bar.n == pytest.approx(0.95)

@@ -1,4 +1,4 @@
-"""`relsql shell`: scripts by a process of their own, the prompt through a pipe."""
+"""`relsql shell`: scripts in a separate process, the prompt through a pipe."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ print("loaded", *sorted({"torch", "transformers", "prompt_toolkit", "pygments"} 
     assert shell(shop, "-c", "SELECT predict_churn(1)", script=script).stderr == "loaded\n"
 
 
-def test_a_terminal_without_the_extra_is_told_how_to_install_it(shop: Path) -> None:
+def test_a_terminal_without_the_extra_shows_how_to_install_it(shop: Path) -> None:
     script = """
 import sys
 sys.modules["prompt_toolkit"] = None
@@ -88,7 +88,7 @@ main()
     )
 
 
-def test_a_model_that_cannot_be_used_keeps_nobody_out(
+def test_the_shell_starts_although_a_model_cannot_be_used(
     shop: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))

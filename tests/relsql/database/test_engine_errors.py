@@ -1,4 +1,4 @@
-"""What errors of DuckDB and of the system say about the database."""
+"""How errors of DuckDB and of the system are turned into errors about the database."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_more_memory_than_is_allowed(con: duckdb.DuckDBPyConnection) -> None:
         con.execute("CREATE TABLE a AS SELECT repeat('x', 5000) || i AS t FROM range(100000) r(i)")
 
 
-def test_files_of_other_kinds_are_told_without_an_extension(tmp_path: Path) -> None:
+def test_files_of_other_kinds_are_recognised_without_an_extension(tmp_path: Path) -> None:
     (tmp_path / "a.duckdb").write_bytes(b"SQLite format 3\0")
     with pytest.raises(DatabaseError, match="is not a DuckDB database"):
         open_database(tmp_path / "a.duckdb")

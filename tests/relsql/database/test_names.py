@@ -1,4 +1,4 @@
-"""Names mean what DuckDB means by them, in any case and quotes, and nothing that is a user's is replaced."""
+"""Names have the same meaning as in DuckDB, in any case and quotes, and no object of the user is replaced."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ relaxed = settings(max_examples=25, deadline=None, suppress_health_check=[Health
 
 @st.composite
 def spelled(draw: st.DrawFn, *parts: str) -> str:
-    """A qualified name as somebody may write it: any case of ASCII letters, each part quoted or not."""
+    """A qualified name as a user may write it: any case of ASCII letters, each part quoted or not."""
     written = []
     for part in parts:
         cased = "".join(c.swapcase() if c.isascii() and draw(st.booleans()) else c for c in part)
@@ -98,7 +98,7 @@ def test_names_are_split_as_they_are_joined(parts: list[str]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", " ", ".", "a.", ".a", "a..b", '"a', '"a"b', 'a"b"', '""', '"a".'])
-def test_what_is_no_name_is_refused(text: str) -> None:
+def test_texts_that_are_not_names_are_refused(text: str) -> None:
     with pytest.raises(DatabaseError, match="is not a name"):
         split_name(text)
 
@@ -121,13 +121,13 @@ def test_a_name_is_looked_up_as_duckdb_does() -> None:
                 resolve(con, text)
 
 
-def test_of_two_names_that_differ_in_case_a_third_is_neither() -> None:
+def test_a_name_that_differs_in_case_from_two_others_is_ambiguous() -> None:
     assert stored_name("Churn", ["churn", "Churn"]) == "Churn"
     assert stored_name("CHURN", ["churn", "Churn"]) is None
     assert stored_name("CHURN", ["churn", "dnf"]) == "churn"
 
 
-# Nothing of the user's is replaced
+# No object of the user is replaced
 
 OBJECTS = [("orders",), ("customers",), ("seen",), ("passing",), ("staging", "my.table"), ("staging", "É"),
            ("relsql", "models"), ("relsql", "artifacts"), ("relsql", "new"), ("main", "shops")]  # fmt: skip
@@ -135,7 +135,7 @@ OBJECTS = [("orders",), ("customers",), ("seen",), ("passing",), ("staging", "my
 
 @pytest.fixture(scope="module")
 def owned(shop_with_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A shop with objects of the user's of every kind."""
+    """A shop with user objects of every kind."""
     path = Path(shutil.copy(shop_with_model, tmp_path_factory.mktemp("owned") / "shop.duckdb"))
     with duckdb.connect(str(path)) as con:
         con.execute("""CREATE VIEW seen AS FROM orders; CREATE TEMP TABLE passing AS SELECT 1 AS i;
@@ -157,7 +157,7 @@ def state(con: duckdb.DuckDBPyConnection) -> dict[str, object]:
 @example("Orders", False, False)
 @example("RELSQL.models", False, True)
 @example("Relsql.zz", True, False)
-def test_scores_take_the_place_of_nothing(
+def test_scores_replace_no_object_of_the_user(
     owned: duckdb.DuckDBPyConnection, output: str, into: bool, overwrite: bool
 ) -> None:
     before = state(owned)
@@ -172,7 +172,7 @@ def test_scores_take_the_place_of_nothing(
 @pytest.mark.parametrize(
     "output", ["nowhere.risk", "temp.risk", "risk.", "a/b", "information_schema.x", "system.main.x"]
 )
-def test_scores_go_to_no_other_place(owned: duckdb.DuckDBPyConnection, output: str) -> None:
+def test_scores_cannot_go_to_other_schemas_or_databases(owned: duckdb.DuckDBPyConnection, output: str) -> None:
     before = state(owned)
     for write in (score_to, relsql.score_into):
         with pytest.raises(DatabaseError):
@@ -210,13 +210,13 @@ def test_scores_of_relsql_are_replaced_when_asked(shop: Path, output: str) -> No
         "COMMENT ON TABLE risk IS 'mine now'",
     ],
 )
-def test_a_table_that_the_user_made_himself_is_his(shop: Path, statements: str) -> None:
+def test_a_table_that_the_user_created_is_not_replaced(shop: Path, statements: str) -> None:
     with duckdb.connect(str(shop)) as con:
         job = open_job(con, "churn", "risk", chunk_rows=20).job
         con.execute(statements)
         before = state(con)
         for write in (score_to, relsql.score_into):
-            with pytest.raises(DatabaseError, match="exists, and is none that relsql score"):
+            with pytest.raises(DatabaseError, match="exists and was not written by relsql score"):
                 write(con, "churn", "risk", overwrite=True)
         with pytest.raises(DatabaseError, match="no longer the one that its job writes to"):
             run_job(con, job)
@@ -229,7 +229,7 @@ def test_names_with_dots_and_quotes(shop: Path) -> None:
         assert relsql.score_into(con, "churn", '"my.risk"').target == '"my.risk"'
         with pytest.raises(DatabaseError, match="its job is finished"):
             relsql.score_into(con, "churn", '"My.Risk"')
-        with pytest.raises(DatabaseError, match="none that relsql score --into my.risk"):
+        with pytest.raises(DatabaseError, match="was not written by relsql score --into my.risk"):
             relsql.score_into(con, "churn", "my.risk", overwrite=True)
         assert score_to(con, "churn", '"risk.csv"') == CUSTOMERS
         assert con.execute('SELECT (SELECT count(*) FROM "risk.csv"), (FROM my.risk)').fetchall() == [(CUSTOMERS, 1)]
@@ -249,7 +249,7 @@ def test_temporary_tables_of_the_user_stay(shop: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["risk.parquet", "RISK.PARQUET", "Risk.Csv"])
-def test_the_database_itself_is_no_output(shop: Path, name: str) -> None:
+def test_the_database_itself_cannot_be_the_output(shop: Path, name: str) -> None:
     output = shop.with_name(name)
     with duckdb.connect(str(shop)) as con:
         con.execute("INSERT INTO shops VALUES (4, 'Oslo')")
@@ -437,7 +437,7 @@ def test_declarations_mean_the_same_in_any_case(data: st.DataObject) -> None:
     assert len(expected.links) == 1 and expected.tables[orders].time_column == "At"
 
 
-def test_names_of_nothing_are_refused(owned: duckdb.DuckDBPyConnection) -> None:
+def test_names_of_missing_objects_are_refused(owned: duckdb.DuckDBPyConnection) -> None:
     schema = read_schema(owned)
     for text in ("nothing", "staging.orders", "a.b.orders", '"orders', "É"):
         with pytest.raises(SchemaError, match="does not exist"):
@@ -479,7 +479,7 @@ def test_a_column_renamed_in_case_alone_is_no_drift(owned: duckdb.DuckDBPyConnec
     assert read_schema(owned) == schema
 
 
-def test_of_two_tables_with_one_key_the_one_left_out_is_told() -> None:
+def test_of_two_tables_with_one_key_the_missing_one_is_named() -> None:
     with duckdb.connect() as con:
         con.execute('CREATE SCHEMA a; CREATE TABLE a.b (i INT); CREATE TABLE "a.b" (i INT)')
         schema = read_schema(con)

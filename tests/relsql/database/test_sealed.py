@@ -132,7 +132,7 @@ def all_scores(con: duckdb.DuckDBPyConnection) -> list[object]:
 
 
 def gathered(con: duckdb.DuckDBPyConnection, card: ModelCard, days: int) -> list[bytes]:
-    """What training reads for some customers on each of so many days."""
+    """The rows that training reads for some customers on each of several days."""
     seeds = [(i, datetime.datetime(2022, 1, 1 + day)) for i in range(0, CUSTOMERS, 7) for day in range(days)]
     labels = pa.table(
         {
@@ -149,8 +149,8 @@ def gathered(con: duckdb.DuckDBPyConnection, card: ModelCard, days: int) -> list
 def hostile_macros(con: duckdb.DuckDBPyConnection) -> list[str]:
     """For each function that generated SQL calls, macros of the same name that take any number of arguments up to six.
 
-    Two names are left out: DuckDB calls them itself to read parts of lists and structs, and a macro of that name is an
-    error in every query that does so.
+    Two names are left out: DuckDB calls them internally to read parts of lists and structs, so that a macro with that
+    name causes an error in every such query.
     """
     names = set[str]().union(*map(function_names, generated_queries(con))) - {"array_extract", "struct_extract"}
     forms = [", ".join("abcdef"[:count]) for count in range(7)]
@@ -170,7 +170,7 @@ def test_macros_of_a_user_do_not_change_scores(published_shop: Path, tmp_path: P
         assert con.execute("SELECT 3 - x, replace('a', 'b', 'c') FROM (SELECT 1 AS x)").fetchall() == [(None, None)]
         assert all_scores(con) == attached
         assert [gathered(con, card, 1), gathered(con, card, 9)] == rows
-        # All that reads and writes the registry works among them too.
+        # Functions that read and write the registry also work with these macros.
         assert read_schema(con) == schema
         attach(con)
         refresh(con, "churn")
@@ -233,7 +233,7 @@ def test_a_collation_that_mixes_up_text_keys_is_an_error(con: duckdb.DuckDBPyCon
 # ARRAY columns.
 
 
-def test_arrays_are_read_as_text_and_no_macro_argument_takes_their_place() -> None:
+def test_arrays_are_read_as_text_and_not_captured_by_macro_arguments() -> None:
     table = Table("t", (Column("id", "INTEGER[3]"), Column("b", "STRUCT(x FLOAT[2])"), Column("c", "INTEGER[]")))
     assert table.sql_without_arrays("d") != table.sql("d")
     assert replace(table, columns=table.columns[2:]).sql_without_arrays("d") == table.sql("d")

@@ -184,7 +184,7 @@ def test_splits_follow_each_other_and_end_with_the_data(con: duckdb.DuckDBPyConn
 
 
 def test_label_rows_do_not_depend_on_later_rows(con: duckdb.DuckDBPyConnection, task: Task, league: Path) -> None:
-    """Which drivers are active at a time is decided by results up to that time: cutting the future changes nothing."""
+    """Results up to a time determine which drivers are active then, so removing later rows changes nothing."""
     time = seeds(con, task, "test")[0]
     with duckdb.connect() as cut:
         cut.execute(f"ATTACH '{league}' AS full_league (READ_ONLY)")
@@ -223,7 +223,7 @@ def test_probabilities_are_what_the_stored_terms_say(truth: duckdb.DuckDBPyConne
 
 @pytest.mark.parametrize("seed", [7, 8, 9])
 def test_probabilities_fit_the_draws(tmp_path: Path, seed: int) -> None:
-    """Errors within a race are correlated, for its cars share the weather: the unit is the race."""
+    """Errors within a race are correlated, because its cars share the weather, so the unit is the race."""
     path = tmp_path / "league.duckdb"
     create_league(path, seed=seed, seasons=6)
     with duckdb.connect(str(path), read_only=True) as connection:
@@ -305,7 +305,7 @@ def test_oracle_combines_the_races_of_the_window(
 
 
 def test_the_teams_results_say_more_than_the_drivers_own(con: duckdb.DuckDBPyConnection, task: Task) -> None:
-    """Rank by the retirement rate of the last results before the seed, own or of the team signed with."""
+    """Rank by the retirement rate of the last results before the seed: the driver's, or those of the driver's team."""
     rows = [row for split in ("train", "val", "test") for row in labels(con, task, seeds(con, task, split))]
     query = """
         WITH seeds AS (SELECT unnest(?::INTEGER[]) AS driver_id, unnest(?::TIMESTAMP[]) AS time),
@@ -339,7 +339,7 @@ def test_existing_files_are_kept_unless_told(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == sorted([path, truth_path(path)]), "no temporary file is left"
 
 
-def test_a_file_that_is_no_database_is_never_overwritten(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "notes.duckdb"
     path.write_text("dear diary, " * 2000)
     with pytest.raises(DatabaseError):

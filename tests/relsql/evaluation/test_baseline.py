@@ -33,7 +33,7 @@ TASK = Task(
 
 @pytest.fixture
 def con() -> Iterator[duckdb.DuckDBPyConnection]:
-    """Entities whose label is told by `kind`, and events that only carry time."""
+    """Entities whose label is determined by `kind`, and events that only have a time."""
     with duckdb.connect() as con:
         con.execute(
             """CREATE TABLE "odd table" AS

@@ -1,4 +1,4 @@
-"""What the server asks about each client."""
+"""The server's checks of each client."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_rows_that_are_appended_elsewhere_are_refused_by_null(authorizer: Author
     assert authorizer.replacement('INSERT INTO "shop"."orders" VALUES (NULL)') is not None
 
 
-def test_who_knows_the_token_does_not_wait_for_those_who_guess(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_right_token_is_not_delayed_by_guesses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_access, "DELAY_SECONDS", 3.0)
     knows = Authenticator(TOKEN).knows
     guesses = [threading.Thread(target=knows, args=(f"guess {n}",)) for n in range(client_access.MAX_DELAYED + 20)]

@@ -1,4 +1,4 @@
-"""A real dbt project, run by dbt: sources, staging models, a Python model that trains, scores and tests on them."""
+"""A real dbt project, run by dbt: sources, staging models, a Python model that trains, scores, and dbt tests."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def fetch(folder: Path, query: str) -> list[tuple[Any, ...]]:
 
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project whose source is there; it has not run yet."""
+    """A copy of the project with its source data; it has not run yet."""
     folder = tmp_path_factory.mktemp("dbt") / "project"
     shutil.copytree(PROJECT, folder)
     create_shop(folder / "raw.duckdb")
@@ -83,7 +83,7 @@ def built(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(built: Path, tmp_path: Path) -> Path:
-    """A copy of the project after its first build, one test's own."""
+    """A copy of the project after its first build, for a single test."""
     return Path(shutil.copytree(built, tmp_path / "project"))
 
 
@@ -138,7 +138,7 @@ def test_new_rows_are_scored_without_training(project: Path) -> None:
 
 @pytest.mark.slow
 def test_altered_table_can_be_built_again(project: Path) -> None:
-    """A model that cannot be called says so when it is called, and hinders nothing else."""
+    """A model that cannot be used raises an error only when it is called, and blocks nothing else."""
     before = fetch(project, SCORES)
     with duckdb.connect(str(project / "shop.duckdb")) as con:
         con.execute("ALTER TABLE orders DROP COLUMN amount")
@@ -217,11 +217,11 @@ print(json.dumps({
 """
 
 
-def test_mistakes_are_told_in_one_line(tmp_path: Path) -> None:
+def test_mistakes_are_reported_on_one_line(tmp_path: Path) -> None:
     result = run(tmp_path, "python", "-c", CASES)
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
-    # What dbt-duckdb adds of the profile's settings is no option of the plugin.
+    # The settings of the profile that dbt-duckdb adds are not options of the plugin.
     assert (found["loaded"], found["settings"], found["written"]) == ([], None, 0)
     assert "plugin relsql.dbt has no option 'model'. Expected: did you mean 'models'?" in found["option"]
     assert "Expected: a list of names: models: [churn]" in found["form"]

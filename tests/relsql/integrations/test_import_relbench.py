@@ -1,4 +1,4 @@
-"""Importing RelBench folders: constraints, what the data do not allow, tasks, and failures that leave nothing."""
+"""Importing RelBench folders: constraints, data that do not allow them, tasks, and failures that leave no file."""
 
 from __future__ import annotations
 
@@ -90,9 +90,9 @@ def test_data_that_allow_no_constraint_are_declared_and_reported(tmp_path: Path)
     }
     text = "\n".join(report.problems)
     assert "dangling(who) -> people(id): 4 of 9 keys dangle (for example 5)" in text
-    assert "twice(id) is no primary key: 2 of 2 rows share a key (for example 1)" in text
-    assert "lost(two) -> twice is no link: 'twice' has no primary key" in text
-    assert "lost(who) -> people is no link: 'who' is VARCHAR, but 'id' is BIGINT" in text
+    assert "twice(id) is not a primary key: 2 of 2 rows share a key (for example 1)" in text
+    assert "lost(two) -> twice is not a link: 'twice' has no primary key" in text
+    assert "lost(who) -> people is not a link: 'who' is VARCHAR, but 'id' is BIGINT" in text
     with duckdb.connect(str(tmp_path / "a.duckdb")) as con:
         schema = read_schema(con)
         assert {str(link) for link in schema.links} == {*report.constraint_links, *report.declared_links}

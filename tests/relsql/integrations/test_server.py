@@ -1,4 +1,4 @@
-"""`relsql serve` where it cannot start; `tests/shells` has it running."""
+"""Cases in which `relsql serve` cannot start; `tests/shells` tests a running server."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ TOKEN = "a token that is long enough"
 
 
 def relsql_serve(home: Path, *args: object) -> subprocess.CompletedProcess[str]:
-    """`relsql serve` of a user who has installed no extension."""
+    """Run `relsql serve` without installed extensions."""
     command = [sys.executable, "-m", "relsql", "serve", *map(str, args)]
     environment = os.environ | {"HOME": str(home)}
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=60)
 
 
-def test_a_duckdb_without_the_extension_is_told_what_to_install(shop: Path, tmp_path: Path) -> None:
+def test_without_the_extension_the_error_says_what_to_install(shop: Path, tmp_path: Path) -> None:
     done = relsql_serve(tmp_path, shop)
     assert (done.returncode, done.stdout) == (1, "")
     version = duckdb.__version__
     assert done.stderr == (
-        f"relsql: error: relsql serve needs DuckDB's extension httpfs, which is not there for DuckDB {version}. "
+        f"relsql: error: relsql serve needs DuckDB's extension httpfs, which is not installed for DuckDB {version}. "
         "Expected: INSTALL httpfs in DuckDB, or the wheel duckdb-extension-httpfs of the same version. "
         "Fix: pip install duckdb==1.5.5 duckdb-extension-httpfs==1.5.5 duckdb-extension-quack==1.5.5\n"
     )
@@ -38,7 +38,7 @@ def test_a_duckdb_without_the_extension_is_told_what_to_install(shop: Path, tmp_
 def test_the_network_is_served_only_if_asked_for(shop: Path, tmp_path: Path) -> None:
     done = relsql_serve(tmp_path, shop, "--host", "0.0.0.0")
     assert done.returncode == 2
-    assert "other machines can reach 0.0.0.0; if they shall, add --allow-network" in done.stderr
+    assert "other machines can reach 0.0.0.0; if that is intended, add --allow-network" in done.stderr
     done = relsql_serve(tmp_path, shop, "--host", "0.0.0.0", "--allow-network")
     assert done.stderr.startswith("warning: other machines can reach 0.0.0.0; the token, the queries and the data are")
 
@@ -67,6 +67,6 @@ def test_a_monotonous_token_is_refused(shop: Path) -> None:
         pass
 
 
-def test_a_missing_file_is_told_before_anything_else(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_before_anything_else(tmp_path: Path) -> None:
     with pytest.raises(DatabaseError, match="does not exist"), serve(tmp_path / "none.duckdb", token=TOKEN):
         pass

@@ -51,7 +51,7 @@ STATEMENTS = [
     "LOAD x",
 ]
 
-# Places for a query, and places for a value, one within the other as deep as hypothesis likes.
+# Places for a query and places for a value, which hypothesis nests to any depth.
 AROUND_QUERY = [
     "SELECT * FROM ({})",
     "WITH a AS ({}) SELECT * FROM a",
@@ -204,7 +204,7 @@ def test_nothing_else_is_written(sql: str) -> None:
 
 def test_a_refusal_says_what_is_expected() -> None:
     assert str(READS.refusal("SELECT getenv('HOME')")) == (
-        "it calls getenv. Expected: functions of models, and DuckDB's that only compute"
+        "it calls getenv. Expected: functions of models, and DuckDB functions that only compute"
     )
     assert str(READS.refusal("DETACH shop")) == "it is not a query. Expected: one SELECT, EXPLAIN, SHOW or DESCRIBE"
 

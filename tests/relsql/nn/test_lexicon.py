@@ -37,7 +37,7 @@ def test_texts_that_mean_the_same_are_near_each_other(tokenizer: RowTokenizer) -
     vectors = lexical_vectors(tokenizer, sample(400, 0)[0], tokenizer.size)
     texts, tones = sample(400, 1)
     found = pooled(tokenizer, vectors, texts)
-    # One of few directions tells the tone, though no text says which words are alike.
+    # One of the few directions is the tone, although no text shows which words are similar.
     separation = np.abs(found[tones == 0].mean(0) - found[tones == 1].mean(0)) / found.std(0)
     assert found.shape[1] < 16 and separation.max() > 1.5
 

@@ -42,7 +42,7 @@ def test_bins_hold_equal_shares_and_fill_from_below() -> None:
     assert shares.shape[1] == BINS and scaling.logarithmic.item() == 0.0
     torch.testing.assert_close(shares.mean(0), torch.linspace(1, 0, 2 * BINS + 1)[1::2], atol=0.03, rtol=0)
     assert (shares.diff(dim=0) >= 0).all() and (shares.diff(dim=1) <= 0).all()
-    # The value tells how many bins are full, and how much of the next one.
+    # The value determines how many bins are full, and the filled part of the next one.
     torch.testing.assert_close(shares.sum(1)[::100], torch.arange(BINS + 1.0), atol=1e-3, rtol=0)
 
 
@@ -128,7 +128,7 @@ def test_gradients_of_extreme_numbers_are_finite() -> None:
 
 @pytest.mark.parametrize("samples", [1.9, 3.0])
 def test_large_columns_are_sampled_evenly(samples: float) -> None:
-    # Sorted: the first rows alone would say something else.
+    # The rows are sorted, so that the first rows alone would give other statistics.
     values = torch.arange(samples * MAX_SAMPLE)
     scaling = fitted(values)
     assert scaling.center.item() == pytest.approx(float(values.mean()), rel=1e-3)
@@ -169,7 +169,7 @@ def test_no_columns() -> None:
     assert scaling(torch.zeros(5, 0)).shape == (5, 0)
 
 
-def test_rounding_of_equal_embeddings_is_no_input() -> None:
+def test_rounding_of_equal_embeddings_is_not_an_input() -> None:
     scaling = TextScaling((4, 2))
     embeddings = torch.cat([torch.ones(50, 4) + 1e-6 * torch.randn(50, 4), torch.randn(50, 2)], dim=1)
     scaling.fit(embeddings)
@@ -179,7 +179,7 @@ def test_rounding_of_equal_embeddings_is_no_input() -> None:
     assert float(scaling(embeddings)[1:, 4:].std()) > 0.5
 
 
-def test_directions_that_say_something_are_inputs() -> None:
+def test_informative_directions_are_inputs() -> None:
     scaling = TextScaling((4, 2))
     embeddings = 1 + 0.3 * torch.randn(200, 6)
     scaling.fit(embeddings)

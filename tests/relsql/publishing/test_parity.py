@@ -1,4 +1,4 @@
-"""What counts as a difference between scores of torch, of onnxruntime and of plain SQL."""
+"""Differences between the scores of torch, of onnxruntime and of plain SQL."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_only_seeds_whose_text_has_no_embedding_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("score", [math.nan, math.inf])
-def test_a_score_that_is_no_number_is_an_infinite_difference(score: float) -> None:
+def test_a_score_that_is_nan_is_an_infinite_difference(score: float) -> None:
     onnx: dict[tuple[str, str], _Result] = {ONE: (0.5, "ok", 1)}
     assert compare(onnx, onnx, one=score).torch_onnx == math.inf
 

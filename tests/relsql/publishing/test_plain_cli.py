@@ -1,4 +1,4 @@
-"""A published model in DuckDB's own command line: no Python, no extension, a release before the one that published."""
+"""A published model in DuckDB's command line: without Python and extensions, in an older release of DuckDB."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def expected(file: Path) -> dict[int, float]:
 
 
 def duckdb(*arguments: str | Path, script: str = "") -> str:
-    """Run the command line; returns what it prints, and fails where it fails."""
+    """Run the command line and return its output; fail if it fails."""
     done = subprocess.run([DUCKDB, *arguments], input=script, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and not done.stderr, done.stderr
     return done.stdout

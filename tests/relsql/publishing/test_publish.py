@@ -1,4 +1,4 @@
-"""`relsql publish`: the network as plain SQL in the file, what it says of new rows, and what is kept when it fails."""
+"""`relsql publish`: the network as plain SQL in the file, its scores of new rows, and what a failure leaves."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def published_shop(shop_with_model: Path, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def published_file(published_shop: Path, tmp_path: Path) -> Path:
-    """A copy of the published shop, one test's own."""
+    """A copy of the published shop, for a single test."""
     return Path(shutil.copy(published_shop, tmp_path / "published.duckdb"))
 
 
@@ -57,7 +57,7 @@ def plain(published_file: Path) -> Iterator[Connection]:
 
 @pytest.fixture(scope="module")
 def retrained_shop(published_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shop with version 1 of `churn` published and version 2, of the same weights, the active one."""
+    """The shop with version 1 of `churn` published, and version 2 with the same weights active."""
     path = Path(shutil.copy(published_shop, tmp_path_factory.mktemp("retrained") / "shop.duckdb"))
     with duckdb.connect(str(path)) as con, transaction(con):
         card = active_card(con, "shop", "churn")
@@ -71,13 +71,13 @@ def retrained_shop(published_shop: Path, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture
 def retrained(retrained_shop: Path, tmp_path: Path) -> Iterator[Connection]:
-    """A connection to a copy of the shop with two versions, one test's own."""
+    """A connection to a copy of the shop with two versions, for a single test."""
     with duckdb.connect(shutil.copy(retrained_shop, tmp_path / "published.duckdb")) as con:
         yield con
 
 
 def objects(con: Connection) -> list[tuple[Any, ...]]:
-    """All tables, views and macros with what they are made of, but for the runs of training."""
+    """All tables, views and macros with their contents, except the records of training runs."""
     return con.execute("""
         SELECT 'table', schema_name, table_name, sql FROM duckdb_tables()
         UNION ALL SELECT 'view', schema_name, view_name, sql FROM duckdb_views() WHERE NOT internal
@@ -144,7 +144,7 @@ def test_publishing_again_changes_nothing_but_times(published_file: Path) -> Non
     for _ in range(2):
         with duckdb.connect(str(published_file)) as con:
             relsql.publish(con, "churn")
-        # DuckDB writes macros in other words once they were stored.
+        # DuckDB changes the text of macros when it stores them.
         with duckdb.connect(str(published_file)) as con:
             states.append((objects(con), scores(con)))
     assert states[0] == states[1]
@@ -201,7 +201,7 @@ def test_new_text_is_pending_until_a_refresh(plain: Connection) -> None:
     assert refreshed["score"] == pytest.approx(onnx["score"], abs=1e-5)
 
 
-def test_texts_of_rows_that_are_gone_go_with_a_pruning(plain: Connection) -> None:
+def test_texts_of_deleted_rows_are_removed_by_pruning(plain: Connection) -> None:
     texts = f"SELECT place, count(*) FROM relsql.{texts_table(identity_of(plain))} GROUP BY ALL ORDER BY ALL"
     before = plain.execute(texts).fetchall()
     plain.execute("INSERT INTO orders VALUES (90001, 7, 5000, 'a note never seen', TIMESTAMP '2022-12-19')")
@@ -269,7 +269,7 @@ def test_an_interrupted_publish_changes_nothing(published_file: Path, phase: str
             raise KeyboardInterrupt
 
     with duckdb.connect(str(published_file)) as con:
-        # Publishing again would set this right.
+        # Publishing again would repair this.
         con.execute(f"UPDATE relsql.weights_{identity_of(con)} SET head = {HARM}")
         before, expected = objects(con), scores(con)
         with pytest.raises(KeyboardInterrupt):
@@ -320,7 +320,7 @@ def test_weights_that_are_wrong_by_1e_4_are_not_published(shop: Path, monkeypatc
         assert con.execute(query).fetchall() == [(0,)]
 
 
-def test_another_type_of_the_same_values_goes_on_to_work(plain: Connection) -> None:
+def test_the_same_values_in_another_type_still_work(plain: Connection) -> None:
     before = scores(plain)
     plain.execute("ALTER TABLE orders ALTER amount TYPE DECIMAL(18, 2); ALTER TABLE orders ADD COLUMN extra INTEGER")
     assert scores(plain) == pytest.approx(before, abs=1e-9)
@@ -339,7 +339,7 @@ def test_another_type_of_the_same_values_goes_on_to_work(plain: Connection) -> N
         ),
     ],
 )
-def test_damage_is_found_by_the_selftest_and_mended_by_publishing(
+def test_damage_is_found_by_the_selftest_and_repaired_by_publishing(
     plain: Connection, damage: str, error: type[RelsqlError], message: str
 ) -> None:
     expected = scores(plain)

@@ -90,7 +90,7 @@ def test_what_training_wrote_is_accepted_and_written_the_same_again(card: Card) 
     ],
     ids=["arrays", "nested", "large", "half a character", "empty"],
 )
-def test_texts_that_are_no_cards_are_refused(text: str, problem: str) -> None:
+def test_texts_that_are_not_cards_are_refused(text: str, problem: str) -> None:
     with pytest.raises(ArtifactError, match=problem):
         read_card_text(text)
 

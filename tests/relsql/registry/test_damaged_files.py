@@ -43,7 +43,7 @@ def test_every_table_and_every_field_of_the_card_is_in_the_corpus(corpus: Corpus
 
 
 def test_the_corpus_notices_another_score(corpus: Corpus) -> None:
-    """A whole file whose scores are compared with others."""
+    """An undamaged file is compared with other scores."""
     from dataclasses import replace
 
     from tests.damage.mutations import Case

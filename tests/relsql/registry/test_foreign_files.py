@@ -1,4 +1,4 @@
-"""Files of somebody else: looking at one runs nothing of it, and what its model returns is checked."""
+"""Untrusted files: inspecting one runs none of its code, and the output of its model is checked."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def test_looking_at_a_foreign_file_runs_nothing_of_it(hostile: Path, command: li
     assert hostile.read_bytes() == before
 
 
-def test_macros_of_the_file_are_met_where_it_is_the_current_database(hostile: Path) -> None:
-    """What the test above would see."""
+def test_macros_of_the_file_run_if_it_is_the_current_database(hostile: Path) -> None:
+    """Check that the test above would notice it."""
     with duckdb.connect(str(hostile), read_only=True) as con, pytest.raises(duckdb.Error, match="macro min was run"):
         con.execute("SELECT min(amount) FROM orders").fetchall()
 
@@ -105,7 +105,7 @@ def returning(value: float) -> bytes:
 
 
 @pytest.mark.parametrize("value", [17.0, -0.001, 1.001, np.nan, np.inf, -np.inf])
-def test_a_score_that_is_no_probability_is_null_with_status_error(
+def test_a_score_that_is_not_a_probability_is_null_with_status_error(
     shop: Path, value: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = Scorer.__init__
@@ -121,7 +121,7 @@ def test_a_score_that_is_no_probability_is_null_with_status_error(
         assert con.execute("SELECT predict_churn_full(-1).status").fetchall() == [("unknown_entity",)]
 
 
-def test_plain_sql_returns_no_score_that_is_no_probability(shop: Path) -> None:
+def test_plain_sql_returns_only_probabilities_as_scores(shop: Path) -> None:
     with duckdb.connect(str(shop)) as con:
         publish(con, "churn")
         [(weights,)] = con.execute(
@@ -156,7 +156,7 @@ class TestTokenizer:
         assert RowTokenizer(self.tokenizer()).token_ids(["ab"], 9)[0][0] == 0
 
     def test_a_pattern_in_the_file_is_not_used(self) -> None:
-        """Pieces are cut by a fixed pattern: one that takes exponential time cannot come from a file."""
+        """The pattern that splits texts is fixed, so that a file cannot bring one that takes exponential time."""
         evil = {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated"}
         with pytest.raises(ArtifactError, match=r"tokenizer.json cannot be read"):
             RowTokenizer(self.tokenizer(pre_tokenizer=evil))
@@ -175,7 +175,7 @@ class TestTokenizer:
             RowTokenizer(self.tokenizer(**changes))
 
     @pytest.mark.parametrize("number", [-1, 10**15])
-    def test_ids_that_are_no_positions_are_refused(self, number: int) -> None:
+    def test_ids_that_are_not_positions_are_refused(self, number: int) -> None:
         stored = json.loads(self.tokenizer())
         stored["model"]["vocab"]["!"] = number
         with pytest.raises(ArtifactError, match="token ids that are out of range"):

@@ -1,4 +1,4 @@
-"""Versions of models: which one a reference names, promoting them and dropping them."""
+"""Versions of models: references, promoting and dropping."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_references(text: str, name: str, version: object) -> None:
 
 
 @pytest.mark.parametrize("text", ["dnf@", "dnf@0", "dnf@-1", "dnf@1.5", "dnf@²", "dnf@2@3", "dnf@ 2", "dnf@Best"])
-def test_what_is_no_reference(text: str) -> None:
+def test_texts_that_are_not_references(text: str) -> None:
     with pytest.raises(ModelError, match="names no version of model 'dnf'. Expected: dnf@1, dnf@best or dnf@previous"):
         parse_reference(text)
 
@@ -89,7 +89,7 @@ def test_names_that_do_not_exist(con: Connection, name: str) -> None:
             call()
 
 
-def test_a_version_that_does_not_exist_is_told_beside_those_that_do(con: Connection) -> None:
+def test_a_missing_version_is_reported_with_the_existing_ones(con: Connection) -> None:
     with pytest.raises(
         ModelError, match="'churn' has no version 4. Expected: one of: 1, 2, 3. Fix: relsql models FILE"
     ):
@@ -249,7 +249,7 @@ def numbers(con: Connection, table: str, column: str) -> set[int]:
     return {row[0] for row in rows}
 
 
-def test_a_version_is_dropped_with_all_that_is_its(con: Connection) -> None:
+def test_a_version_is_dropped_with_everything_that_belongs_to_it(con: Connection) -> None:
     relsql.promote(con, "churn", 1)
     catalog = current_catalog(con)
     identity, kept = (find_model(con, catalog, f"churn@{version}").sha256 for version in (3, 1))
@@ -284,7 +284,7 @@ def test_the_active_version_is_not_dropped(con: Connection) -> None:
     assert contents(con) == before
 
 
-def test_a_whole_model_is_dropped_and_its_numbers_are_not_given_again(
+def test_a_whole_model_is_dropped_and_its_version_numbers_are_not_reused(
     con: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert relsql.drop(con, "churn", all_versions=True) == (1, 2, 3)
@@ -343,7 +343,7 @@ def test_promote_says_what_it_did(path: Path) -> None:
     assert wrong.exit_code == 1 and "churn@best or churn@previous" in wrong.stderr
 
 
-def test_promote_tells_that_plain_sql_is_another_version(path: Path) -> None:
+def test_promote_warns_that_plain_sql_is_another_version(path: Path) -> None:
     with duckdb.connect(str(path)) as con:
         publications = ensure_table(con, current_catalog(con), "publications")
         con.execute(f"INSERT INTO {publications} (model, version) VALUES ('churn', 3), ('other', 1)")

@@ -31,7 +31,7 @@ SCORES = "SELECT predict_churn(customer_id) FROM customers ORDER BY customer_id"
 
 @pytest.fixture(autouse=True)
 def no_scorers() -> None:
-    """Each test reads what is stored anew."""
+    """Let each test read again what is stored."""
     attach._SCORERS.clear()
 
 
@@ -45,7 +45,7 @@ def damage(path: Path, statement: str) -> None:
 
 
 def as_earlier_build(path: Path) -> None:
-    """Take away what earlier builds did not write."""
+    """Remove what earlier builds did not write."""
     with duckdb.connect(str(path)) as con:
         con.execute(f"ALTER TABLE {embeddings_table(con)} DROP COLUMN digest")
         con.execute("ALTER TABLE relsql.models DROP COLUMN digest")
@@ -90,7 +90,7 @@ class TestCard:
         with duckdb.connect(str(shop)) as con, pytest.raises(ArtifactError, match="does not have the digest"):
             relsql.attach(con)
 
-    def test_a_digest_that_is_gone_is_no_file_of_an_earlier_build(self, shop: Path) -> None:
+    def test_a_missing_digest_is_not_taken_for_an_earlier_build(self, shop: Path) -> None:
         damage(shop, "UPDATE relsql.models SET digest = NULL")
         with duckdb.connect(str(shop)) as con, pytest.raises(ArtifactError, match="does not have the digest"):
             relsql.attach(con)
@@ -103,7 +103,7 @@ class TestCard:
         with duckdb.connect(str(shop)) as con, pytest.raises(ArtifactError, match=f"has the {column}"):
             relsql.attach(con)
 
-    def test_gone_metrics_and_bytes_are_one_line(self, shop: Path) -> None:
+    def test_missing_metrics_and_bytes_are_reported_on_one_line(self, shop: Path) -> None:
         damage(shop, "UPDATE relsql.models SET metrics = NULL")
         done = CliRunner().invoke(cli, ["models", str(shop)])
         assert done.exit_code == 0
@@ -211,7 +211,7 @@ class TestEarlierBuilds:
             relsql.attach(con)
             assert (scores(con) == expected).all()
 
-    def test_an_embedding_that_is_no_number_is_refused_without_a_digest_too(self, shop: Path) -> None:
+    def test_an_embedding_that_is_nan_is_refused_without_a_digest_too(self, shop: Path) -> None:
         as_earlier_build(shop)
         damage(shop, f"UPDATE EMBEDDINGS SET {TestEmbeddings.CHANGES['NaN']} WHERE rowid = 7")
         with duckdb.connect(str(shop)) as con:
@@ -289,7 +289,7 @@ class TestPublished:
             assert refresh(con, "churn", prune=True).pruned == 1
             assert selftest(con, "churn").without_digest == ()
 
-    def test_pruning_does_not_make_damage_good(self, published: Path) -> None:
+    def test_pruning_does_not_hide_damage(self, published: Path) -> None:
         with duckdb.connect(str(published)) as con:
             identity = active_card(con, "shop", "churn").identity
             con.execute(f"UPDATE relsql.texts_{identity} SET said = list_reverse(said) WHERE rowid = 3")
@@ -320,7 +320,7 @@ class TestCopies:
             assert cards[0].score_function != cards[1].score_function
 
     def test_a_copy_with_other_embeddings_does_not_change_the_original(self, shop: Path, tmp_path: Path) -> None:
-        """Equal cards, and digests that were computed anew over other embeddings."""
+        """Equal cards, and digests that were recomputed for other embeddings."""
         copy = Path(shutil.copy(shop, tmp_path / "copy.duckdb"))
         as_earlier_build(copy)
         damage(copy, "UPDATE EMBEDDINGS SET embedding = list_transform(embedding::FLOAT[], lambda x: 3 * x)")

@@ -1,4 +1,4 @@
-"""Calls find the rows of an entity by an index where a large table has one, and score as without."""
+"""Calls find the rows of an entity by an index if a large table has one, with the same scores as without it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CALLS = "SELECT customer_id, predict_churn_full(customer_id) FROM customers ORDE
 
 
 def index_scans(con: duckdb.DuckDBPyConnection) -> int:
-    """Number of scans of a call that go by an index."""
+    """Number of index scans in a call."""
     [(_, plan)] = con.execute("EXPLAIN ANALYZE SELECT predict_churn(7)").fetchall()
     return int(plan.count("Index Scan"))
 

@@ -56,7 +56,7 @@ def test_links_are_parsed(text: str, link: Link) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "a", "a -> b", "a() -> b", "a(x)", "a(x -> b", "a(x) -> b(y) -> c", "a(x,) -> b"])
-def test_other_texts_are_no_links(text: str) -> None:
+def test_other_texts_are_not_links(text: str) -> None:
     with pytest.raises(SchemaError, match="is not a link"):
         parse_link(text)
 

@@ -1,4 +1,4 @@
-"""One place decides what may be seen at a moment, and it decides the same for every type of time."""
+"""One module defines which rows are visible at a moment, and the rule is the same for every type of time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COMPARED = re.compile(rf"{TIME}\s*[<>]=?|[<>]=?\s*{TIME}|{MOMENT}\s*[<>]=?|[<>]=
 
 
 def texts(source: str) -> Iterator[str]:
-    """The text literals of a module without docstrings; what an f-string puts in stands in braces."""
+    """The string literals of a module without docstrings; the expressions of an f-string are in braces."""
     tree = ast.parse(source)
     passed_over = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     passed_over |= {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}

@@ -1,4 +1,4 @@
-"""Refreshing the stored row embeddings: what is encoded, how often, and what is left when a run does not end."""
+"""Refreshing stored row embeddings: which texts are encoded, how often, and what an unfinished run leaves."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def opened(shop: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Connection]]:
-    """Opens the shop as a new process would: with nothing embedded yet."""
+    """Opens the shop as a new process would, with no embeddings in memory."""
     connections: list[Connection] = []
 
     def opened() -> Connection:
@@ -213,7 +213,7 @@ def test_an_interrupted_run_says_what_is_kept(
     monkeypatch.setattr(RowTextEncoder, "encode", interrupted)
     result = CliRunner().invoke(cli, ["refresh", str(shop), "churn"])
     assert result.exit_code == 130 and calls == [16, 16]
-    assert "interrupted: what was embedded so far is kept; run the command again to go on" in result.stderr
+    assert "interrupted: what was embedded so far is kept; run the command again to continue" in result.stderr
     assert len(texts_of(opened())) == stored + 16
 
 
@@ -294,7 +294,7 @@ def test_two_models_in_one_file(shop: Path, opened: Callable[[], Connection]) ->
     assert texts_of(con, embeddings_table(con, "spend")) == before
     assert relsql.refresh(con, "spend").new == 7
     assert texts_of(con) == texts_of(con, embeddings_table(con, "spend"))
-    # A model trained again takes the embeddings of its earlier version along.
+    # A new version of a model takes over the embeddings of the earlier version.
     earlier = embeddings_table(con)
     train_quickly(con, "churn")
     tables = {f"relsql.{name}" for (name,) in con.execute("SELECT table_name FROM duckdb_tables()").fetchall()}

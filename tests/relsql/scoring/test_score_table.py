@@ -1,4 +1,4 @@
-"""Batch jobs: whatever stops them, the same call goes on, and the table ends as an uninterrupted run leaves it."""
+"""Batch jobs: after any interruption the same call continues, with the same result as an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def rows(con: duckdb.DuckDBPyConnection, table: str = "risk") -> Rows:
 
 
 def close(found: Rows, expected: Rows) -> bool:
-    """True for the same rows; scores may differ by what batches of other sizes do to the last bits."""
+    """True for the same rows; scores may differ in their last bits, because the batch sizes differ."""
     same = [(row[0], *row[2:]) for row in found] == [(row[0], *row[2:]) for row in expected]
     return same and all(a[1] == pytest.approx(b[1], abs=1e-6) for a, b in zip(found, expected, strict=True))
 
 
 def stop_after(chunks: int) -> Any:
-    """Progress that ends the job like Ctrl-C once it has scored some chunks."""
+    """A progress callback that stops the job like Ctrl-C after some chunks."""
     calls = []
 
     def progress(phase: str, fraction: float, metrics: dict[str, float]) -> None:
@@ -120,7 +120,7 @@ con.close()
 
 
 def run_mortal(path: Path, statements: int, seconds: float, changed_only: bool) -> bool:
-    """Run the job in a process of its own; True if it was killed."""
+    """Run the job in a separate process; True if it was killed."""
     command = [sys.executable, "-c", KILLED, str(path), str(statements), str(seconds), str(changed_only)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
@@ -130,7 +130,7 @@ def run_mortal(path: Path, statements: int, seconds: float, changed_only: bool) 
 @pytest.mark.slow
 @pytest.mark.parametrize("changed_only", [False, True])
 @pytest.mark.parametrize("by", ["statement", "time"])
-def test_killed_again_and_again_a_job_ends_as_if_it_never_was(shop: Path, by: str, changed_only: bool) -> None:
+def test_a_job_that_is_killed_repeatedly_ends_like_an_undisturbed_one(shop: Path, by: str, changed_only: bool) -> None:
     whole = shop.with_name("whole.duckdb")
     shutil.copy(shop, whole)
     for path in (shop, whole) if changed_only else ():
@@ -143,7 +143,7 @@ def test_killed_again_and_again_a_job_ends_as_if_it_never_was(shop: Path, by: st
         expected = rows(con)
     chance = random.Random(f"{by} {changed_only}")
     kills = 0
-    # Before open_job has written anything some 20 statements run, in a chunk 4 or 10.
+    # About 20 statements run before open_job writes anything; a chunk takes 4 or 10.
     budget = {"statement": lambda: (chance.randint(15, 50), 0.0), "time": lambda: (-1, chance.uniform(0.005, 0.05))}
     while run_mortal(shop, *(budget[by]() if kills < 8 else (-1, 0.0)), changed_only):
         kills += 1
@@ -159,7 +159,7 @@ def test_killed_again_and_again_a_job_ends_as_if_it_never_was(shop: Path, by: st
         assert con.execute("SELECT count(*) FROM relsql.score_jobs").fetchall() == [(1,)]
 
 
-def test_a_job_goes_on_with_its_own_as_of_while_rows_come_and_go(shop: Path) -> None:
+def test_a_job_continues_with_its_as_of_while_rows_change(shop: Path) -> None:
     with relsql.connect(shop) as con:
         stopped(con, 3, chunk_rows=7)
         [(as_of,)] = con.execute("SELECT max(ordered_at) FROM orders").fetchall()
@@ -185,16 +185,16 @@ def test_an_unfinished_job_is_not_mixed_with_another(shop: Path) -> None:
         stopped(con, 2, chunk_rows=7)
         before = rows(con)
         for options, words in (
-            ({"as_of": AS_OF}, "asked for is 2022-12-01 00:00:00"),
-            ({"chunk_rows": 8}, "its number of entities in a chunk is 7, asked for is 8"),
-            ({"changed_only": True}, "its scope is all entities, asked for is --changed-only"),
+            ({"as_of": AS_OF}, "instead of 2022-12-01 00:00:00"),
+            ({"chunk_rows": 8}, "its number of entities in a chunk is 7 instead of 8"),
+            ({"changed_only": True}, "its scope is all entities instead of --changed-only"),
         ):
             with pytest.raises(DatabaseError, match=words) as caught:
                 relsql.score_into(con, "churn", "risk", **options)  # type: ignore[arg-type]
             assert "2 of 9 chunks done" in str(caught.value) and "--overwrite" in str(caught.value.fix)
         assert rows(con) == before
         publish(con, "churn", 2)
-        with pytest.raises(DatabaseError, match="churn version 1, asked for is churn version 2"):
+        with pytest.raises(DatabaseError, match="churn version 1 instead of churn version 2"):
             relsql.score_into(con, "churn", "risk")
         assert relsql.score_into(con, "churn", "risk", as_of=AS_OF, overwrite=True).chunks == 1
         assert {row[4:] for row in rows(con)} == {(AS_OF, 2)} and len(rows(con)) == CUSTOMERS
@@ -215,12 +215,12 @@ def test_a_finished_table_is_only_replaced_when_asked(shop: Path) -> None:
 def test_tables_that_no_job_has_written_are_never_touched(shop: Path, overwrite: bool) -> None:
     with relsql.connect(shop) as con:
         relsql.score_into(con, "churn", "risk")
-        # A table of the user's own under the name of one that a job has written.
+        # A table of the user with the name of one that a job has written.
         con.execute("CREATE OR REPLACE TABLE risk AS FROM predict_churn_batch()")
         for table in ("risk", "customers", "Customers"):
             with pytest.raises((DatabaseError, duckdb.CatalogException), match="exists"):
                 relsql.score_into(con, "churn", table, overwrite=overwrite)
-        for table, words in (("relsql.models", "own schema"), ("risk.parquet", "is no table")):
+        for table, words in (("relsql.models", "own schema"), ("risk.parquet", "is not a table")):
             with pytest.raises(DatabaseError, match=words):
                 relsql.score_into(con, "churn", table, overwrite=overwrite)
         assert len(rows(con, "customers")) == CUSTOMERS == len(rows(con))
@@ -300,7 +300,7 @@ def test_random_changes(shop: Path, seed: int) -> None:
             assert changed(con) < CUSTOMERS + 5
 
 
-def test_everything_is_scored_where_fingerprints_do_not_hold(shop: Path) -> None:
+def test_everything_is_scored_if_fingerprints_are_not_valid(shop: Path) -> None:
     with relsql.connect(shop) as con:
         relsql.score_into(con, "churn", "risk", as_of=AS_OF)
         opened = open_job(con, "churn", "risk", as_of=AS_OF, changed_only=True)
@@ -308,12 +308,12 @@ def test_everything_is_scored_where_fingerprints_do_not_hold(shop: Path) -> None
         assert run_job(con, opened.job).scored == CUSTOMERS
         later = datetime.datetime(2022, 12, 2)
         opened = open_job(con, "churn", "risk", as_of=later, changed_only=True)
-        assert "as of 2022-12-01 00:00:00, this is as of 2022-12-02" in str(opened.all_because)
+        assert "as of 2022-12-01 00:00:00, this job as of 2022-12-02" in str(opened.all_because)
         assert run_job(con, opened.job).scored == CUSTOMERS
         assert changed(con, later) == 0
         publish(con, "churn", 2)
         opened = open_job(con, "churn", "risk", as_of=later, changed_only=True)
-        assert "scores of version 1, the model is version 2" in str(opened.all_because)
+        assert "scores of version 1, but the model is now version 2" in str(opened.all_because)
         run_job(con, opened.job)
         assert {row[5] for row in rows(con)} == {2} and changed(con, later) == 0
         relsql.score_into(con, "churn", "risk", as_of=later, overwrite=True)
@@ -412,7 +412,7 @@ def test_a_read_only_file_is_refused(shop: Path) -> None:
         relsql.score_into(con, "churn", "risk")
 
 
-def test_a_job_that_another_connection_moves_on_is_left_to_it(shop: Path) -> None:
+def test_a_job_that_another_connection_continues_is_left_to_it(shop: Path) -> None:
     with relsql.connect(shop) as con, relsql.connect(shop) as other:
         job = open_job(con, "churn", "risk", chunk_rows=7).job
         run_job(other, job)

@@ -31,7 +31,7 @@ NAMES = Names(
 
 @contextmanager
 def typing(keys: str, history: Path | None = None) -> Iterator[Prompt]:
-    """A prompt at which `keys` are typed; after a Tab the typist waits for what it offers."""
+    """A prompt that receives `keys`; after a Tab it waits for the completions before the next key."""
 
     def type_keys() -> None:
         for key in re.split("(?<=\t)", keys):

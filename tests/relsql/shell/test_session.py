@@ -95,7 +95,7 @@ def test_an_error_ends_the_text_and_not_the_session(session: Session) -> None:
     assert value(session, "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'never';") == "0"
 
 
-def test_variables_of_the_program_are_no_tables(session: Session) -> None:
+def test_variables_of_the_program_are_not_tables(session: Session) -> None:
     with pytest.raises(duckdb.CatalogException, match="statement"):
         results(session, "FROM statement;")
 

@@ -129,7 +129,7 @@ def test_default_splits_leave_the_evaluation_windows_at_the_end(con: Connection)
     assert default_splits(con, "memory", schema, replace(TASK, val_timestamp=None)).val_timestamp == TASK.val_timestamp
 
 
-def test_infinite_and_null_times_are_no_events(con: Connection) -> None:
+def test_infinite_and_null_times_are_not_events(con: Connection) -> None:
     schema = shop(con)
     expected = split_timestamps(con, "memory", schema, TASK, "train")
     con.execute("INSERT INTO orders (day) VALUES ('infinity'), ('-infinity'), (NULL)")
@@ -165,7 +165,7 @@ def test_dense_training_timestamps_are_shifted_grids(con: Connection, density: i
         ("20 microseconds", "2020-03-01 00:00:00", "2020-03-01 00:00:00.0001"),
     ],
 )
-def test_dense_timestamps_are_there_once(con: Connection, timedelta: str, first: str, val: str) -> None:
+def test_dense_timestamps_occur_once(con: Connection, timedelta: str, first: str, val: str) -> None:
     schema = shop(con)
     con.execute("DELETE FROM orders; INSERT INTO orders (day) VALUES (?), ('2020-09-01')", [at(first)])
     task = replace(TASK, timedelta=timedelta, val_timestamp=at(val), test_timestamp=at("2020-08-01"))
@@ -488,7 +488,7 @@ def test_error_for_entity_tables_without_a_single_key(con: Connection) -> None:
         labels(con, schema, replace(TASK, entity_table="loose"))
 
 
-def test_error_when_a_query_over_other_schemas_is_no_select(con: Connection) -> None:
+def test_error_when_a_query_over_other_schemas_is_not_a_select(con: Connection) -> None:
     schema = shop(con)
     con.execute("CREATE SCHEMA s; CREATE TABLE s.events AS SELECT day FROM orders")
     schema = timed(timed(read_schema(con), "orders"), "s.events")
@@ -496,7 +496,7 @@ def test_error_when_a_query_over_other_schemas_is_no_select(con: Connection) -> 
         labels(con, schema, replace(TASK, sql="DROP TABLE orders"))
 
 
-def test_one_test_label_may_stand_alone_in_regression_but_not_in_classification(con: Connection) -> None:
+def test_a_single_test_label_is_enough_for_regression_but_not_for_classification(con: Connection) -> None:
     schema = shop(con)
     assert labels(con, schema, replace(TASK, task_type="regression", sql=query("2")), "test").table.num_rows == 4
     with pytest.raises(TaskError, match="all test labels are 1"):

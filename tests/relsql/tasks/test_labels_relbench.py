@@ -1,4 +1,4 @@
-"""Tests of relsql.tasks.labels on the data sets: the same rows as RelBench 3 makes of them."""
+"""Tests of relsql.tasks.labels on the RelBench 3 data sets: the labels are the same as RelBench's."""
 
 from __future__ import annotations
 

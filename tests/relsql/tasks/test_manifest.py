@@ -1,4 +1,4 @@
-"""Manifests that were never meant to be read: each is refused at once, with a message on one line."""
+"""Malformed and hostile manifests: each one is refused at once, with a message on one line."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def test_delays_are_whole_horizons_that_evaluation_has(horizons: int, horizon: f
     rows = rows_of(found)
     assert len(set(rows)) == len(rows) and rows == sorted(rows, key=lambda row: (row[1], row[0]))
     assert {(row[1] - row[3]) / (DAY * horizon) for row in rows} == set(range(horizons))
-    # Every label is there with fresh data, and beside that with as many delays as were drawn at most.
+    # Every label occurs with fresh data, and in addition with at most the number of delays that are drawn.
     assert [row[:3] for row in rows if row[3] == row[1]] == rows_of(labels)
     times = Counter(row[:3] for row in rows)
     assert set(times.values()) == set(range(1, 1 + min(horizons, DELAYS + 1)))
@@ -125,7 +125,7 @@ def test_a_frozen_copy_ends_where_it_should(con: duckdb.DuckDBPyConnection, zone
     with frozen_database(con, "my db", schema, end) as frozen:
         people, orders, zoned = (schema.tables[key].sql(frozen) for key in schema.tables)
         assert con.execute(f"SELECT * FROM {people} ORDER BY id").fetchall() == [(i,) for i in range(5)]
-        # The end belongs to it, and rows without time do not.
+        # The end is inclusive, and rows without a time are left out.
         query = f'SELECT "the id", "at" FROM {orders} ORDER BY 1'
         assert con.execute(query).fetchall() == [(i, datetime.datetime(2020, 1, 1 + i)) for i in range(5)]
         assert con.execute(f"SELECT max(id), count(*) FROM {zoned}").fetchall() == [(96, 97)]
@@ -170,7 +170,7 @@ def test_frozen_scores_are_those_of_a_database_without_the_later_rows(lagging_sh
             for label in zip(frozen.entities, frozen.as_of, strict=True)
         ]
     np.testing.assert_allclose(frozen.scores, expected, atol=1e-6)
-    # Of the two test timestamps only the later one misses rows.
+    # Only the later one of the two test timestamps misses rows.
     late = np.array([as_of > datetime.datetime(2022, 10, 1) for as_of in frozen.as_of])
     assert late.any() and not late.all()
     np.testing.assert_allclose(frozen.scores[~late], live.scores[~late], atol=1e-6)

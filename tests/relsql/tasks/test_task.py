@@ -163,7 +163,7 @@ YAML_VALUES = st.recursive(
     ),
     max_leaves=5,
 )
-"""Whatever a YAML file can say."""
+"""Any value that a YAML file can contain."""
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Task)])
@@ -178,7 +178,7 @@ def test_any_value_of_any_field_is_taken_or_refused(name: str, value: Any) -> No
     if built is None:
         assert name in message and "\n" not in message and len(message) < 1000
         return
-    # What is taken survives a database and a round trip.
+    # A manifest that is accepted can be stored and read back.
     assert Task.from_manifest(built.to_manifest()) == built
     with duckdb.connect() as con:
         save_task(con, "memory", built)

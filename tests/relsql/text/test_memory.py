@@ -1,4 +1,4 @@
-"""What scoring holds in memory has a limit, and scores do not depend on it. `python -m tests.soak` has the long run."""
+"""The memory of scoring is limited, and scores do not depend on the limit. `python -m tests.soak` is the long run."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.udfs.test_attach import ALL, scores, value
 from udfs import attach, functions, scorer
 
 LIMIT_BYTES = 12_000
-"""Room for about thirty texts, less than all customers have."""
+"""Memory for about thirty texts, fewer than the customers have."""
 
 
 @pytest.fixture
 def small_table(shop: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, np.ndarray]:
-    """A file whose model holds few texts, and the scores without that limit."""
+    """A file whose model keeps few texts in memory, and the scores without that limit."""
     with relsql.connect(shop) as con:
         expected = scores(con)
     monkeypatch.setattr(attach, "_SCORERS", {})
@@ -29,7 +29,7 @@ def small_table(shop: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, np.n
 
 
 def texts_held() -> list[str]:
-    """The texts that the one model that was attached holds in memory."""
+    """The texts that the only attached model has in memory."""
     (found,) = attach._SCORERS.values()
     return found.texts.texts
 
@@ -89,7 +89,7 @@ def test_one_by_one_and_all_at_once_differ_in_the_last_bits_at_most(shop: Path) 
         at_once = scores(con)
         ids = [row[0] for row in con.execute(ALL).fetchall()]
         one_by_one = np.array([value(con, f"predict_churn({i})") for i in ids], dtype=float)
-    # docs/analyst.md promises 1e-6; 1e-7 or 2e-7 is what is seen, at some entities.
+    # docs/analyst.md promises 1e-6; the actual differences are 1e-7 or 2e-7 for some entities.
     np.testing.assert_allclose(one_by_one, at_once, atol=1e-6, rtol=0)
 
 

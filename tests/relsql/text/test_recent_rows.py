@@ -15,7 +15,7 @@ WIDTH = 3
 
 
 def rows_of(numbers: np.ndarray) -> np.ndarray:
-    """What a row holds tells its number; row 0 holds zeros."""
+    """The values of a row identify its number; row 0 is zeros."""
     rows: np.ndarray = np.multiply.outer(numbers, [1, 2, 3]).astype(np.float32)
     return rows
 

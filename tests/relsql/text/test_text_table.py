@@ -14,7 +14,7 @@ WIDTH = 4
 
 
 def embed(texts: Sequence[str]) -> FloatArray:
-    """An embedding that tells the text."""
+    """An embedding that identifies the text."""
     return np.array([[len(t), ord(t[0]) if t else 0, hash(t) % 1000, 1] for t in texts], dtype=np.float32)
 
 
@@ -147,7 +147,7 @@ def test_eight_threads_agree() -> None:
     for thread in threads:
         thread.join()
     assert failures == []
-    # Nothing is embedded twice, and every id is one text's.
+    # No text is embedded twice, and every id belongs to one text.
     assert sum(calls) == len(table) == len(set(table.texts))
     assert table.ids(pa.array(table.texts)).to_pylist() == list(range(1, len(table) + 1))
 
@@ -161,7 +161,7 @@ def test_a_limit_holds_and_old_ids_keep_their_meaning() -> None:
     assert len(set(ids.tolist())) == 5000 and table.held_bytes <= limit and len(table) < limit / 200
     assert forgotten and table.texts == texts[-len(table) :] and table.oldest_id == 5001 - len(table)
     np.testing.assert_array_equal(table.embeddings(ids), embed(texts))
-    # A text that is remembered keeps its id, one that was forgotten gets a new one with the same embedding.
+    # A text that is still in memory keeps its id; one that was dropped gets a new id with the same embedding.
     again = table.ids(pa.array([texts[-1], texts[0]])).to_numpy()
     assert again.tolist() == [5000, 5001]
     np.testing.assert_array_equal(table.embeddings(again), embed([texts[-1], texts[0]]))

@@ -83,7 +83,7 @@ sys.stdout.write(train_tokenizer(texts, 400).json)
 """
 
 WHOLE = 10**9
-"""More tokens than any text has."""
+"""A limit that is larger than the number of tokens of any text."""
 
 
 def reference_ids(tokenizer: RowTokenizer, texts: list[str]) -> list[list[int]]:

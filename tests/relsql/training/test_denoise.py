@@ -85,7 +85,7 @@ def test_split_of_few_texts() -> None:
     assert (len(train), len(held_out)) == (1, 1)
 
 
-def test_tables_get_the_same_share_and_rows_come_round() -> None:
+def test_tables_get_the_same_share_and_all_rows_are_drawn() -> None:
     drawn = list(itertools.islice(sample_evenly(TEXTS, np.random.default_rng(0)), 120))
     assert Counter(map(table_of, drawn)) == {"drivers": 60, "circuits": 60}
     assert set(drawn) == set(TEXTS)
@@ -139,7 +139,7 @@ def test_validation_masks_are_static(tokenizer: RowTokenizer) -> None:
 
 
 @pytest.mark.parametrize("texts", [[], ["no marker"]])
-def test_training_on_nothing_is_no_error(tokenizer: RowTokenizer, texts: list[str]) -> None:
+def test_training_on_nothing_is_not_an_error(tokenizer: RowTokenizer, texts: list[str]) -> None:
     report = train_denoising(small_model(tokenizer), tokenizer, texts, max_steps=5)
     assert (report.steps, report.train_texts, report.validation_texts) == (0, 0, 0)
     assert report.train_loss is report.validation_loss is report.validation_loss_before is None

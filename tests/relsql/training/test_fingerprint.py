@@ -1,4 +1,4 @@
-"""What counts as the same request for a model, and that the same is not trained twice."""
+"""When two requests for a model are the same, and that the same model is not trained twice."""
 
 from __future__ import annotations
 
@@ -238,7 +238,7 @@ def test_requests_are_equal_where_rows_are(
 
 @pytest.fixture(scope="module")
 def trained(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shop with a model that holds bare weights: enough to be found again."""
+    """The shop with a model that holds bare weights, which are enough to find it again."""
     path = Path(shutil.copy(untrained, tmp_path_factory.mktemp("trained") / "shop.duckdb"))
     with pytest.MonkeyPatch.context() as monkeypatch, duckdb.connect(str(path)) as con:
         store_bare_weights(monkeypatch)
@@ -248,7 +248,7 @@ def trained(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def bare(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
-    """A copy of it, in which training goes on storing bare weights."""
+    """A copy of the shop, in which training also stores bare weights."""
     store_bare_weights(monkeypatch)
     with duckdb.connect(shutil.copy(trained, tmp_path / "shop.duckdb")) as con:
         yield con
@@ -258,7 +258,7 @@ def versions(con: Connection) -> list[tuple[str, int, str]]:
     return [(model.name, model.version, model.status) for model in read_models(con, current_catalog(con))]
 
 
-def test_the_same_again_writes_nothing_and_loads_no_torch(shop: Path) -> None:
+def test_training_the_same_again_writes_nothing_and_loads_no_torch(shop: Path) -> None:
     with duckdb.connect(str(shop), read_only=True) as con:
         before = contents(con)
     script = f"""
@@ -318,7 +318,7 @@ def test_a_model_of_an_earlier_build_is_trained_again(bare: Connection) -> None:
     assert train_quickly(bare, "churn").reused
 
 
-def test_rows_that_change_while_training_make_it_no_answer_to_the_request(
+def test_a_model_whose_rows_changed_during_training_is_not_reused(
     con: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store_bare_weights(monkeypatch)

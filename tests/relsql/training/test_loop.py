@@ -27,7 +27,7 @@ NO_TEXTS = np.zeros((1, 4), dtype=np.float32)
 
 
 def seed_set(count: int, seed: int, *, regression: bool = False) -> SeedSet:
-    """Labels follow the mean number of a seed's rows; the entity's own number says nothing."""
+    """Labels depend on the mean number of a seed's rows; the entity's own number is noise."""
     rng = np.random.default_rng(seed)
     counts = rng.integers(1, 9, count)
     level = rng.normal(size=count)
@@ -91,7 +91,7 @@ def test_same_seed_same_result_whatever_ran_before() -> None:
     assert np.abs(trained(train, validation, epochs=2, seed=1)[3] - one).max() > 1e-4
 
 
-def test_training_and_its_caller_draw_random_numbers_apart() -> None:
+def test_training_and_its_caller_have_separate_random_states() -> None:
     def outputs(draws: list[torch.Tensor], *, drawing: bool) -> FloatArray:
         def draw(_: float, values: dict[str, float]) -> None:
             if drawing and values:
@@ -126,13 +126,13 @@ def test_refit_repeats_the_chosen_epochs_and_keeps_the_temperature(classificatio
     refit(again, its_head, Batches(train, LAYOUTS, NO_TEXTS), config, chosen, lambda _, values: seen.append(values))
     assert sum("loss" in values for values in seen) == 2
     assert float(its_head.temperature) == 1.75
-    # On the same seeds it is what `fit` had after as many epochs.
+    # On the same seeds the result equals that of `fit` after the same number of epochs.
     again, its_head = new_modules(classification=classification)
     refit(again, its_head, Batches(train, LAYOUTS, NO_TEXTS), config, report)
     batches = Batches(validation, LAYOUTS, NO_TEXTS)
     np.testing.assert_allclose(predict(again, its_head, batches), outputs, atol=1e-6)
     assert float(its_head.temperature) == pytest.approx(float(head.temperature))
-    # With other seeds it is not.
+    # With other seeds it differs.
     again, its_head = new_modules(classification=classification)
     refit(again, its_head, Batches(train.joined(validation, LAYOUTS), LAYOUTS, NO_TEXTS), config, report)
     assert np.abs(predict(again, its_head, batches) - outputs).max() > 1e-3
@@ -151,7 +151,7 @@ def test_joined_seeds_are_those_of_both() -> None:
 
 def test_training_stops_when_validation_no_longer_improves() -> None:
     validation = seed_set(60, 1)
-    # The opposite of what training teaches: the longer, the worse.
+    # Validation labels are the opposite of training labels, so longer training is worse.
     validation = replace(validation, labels=1 - validation.labels)
     batches = [Batches(seeds, LAYOUTS, NO_TEXTS) for seeds in (seed_set(200, 0), validation)]
     report = fit(*new_modules(), *batches, FitConfig(epochs=30, batch_size=32, learning_rate=1e-2, patience=2))

@@ -1,4 +1,4 @@
-"""An entity of ten child tables, of which the last one tells the future."""
+"""Path choice for an entity with ten child tables, of which only the last one predicts the label."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def walks(plan: Plan) -> list[str]:
     return [path.describe().removesuffix(", last 16") for path in plan.paths]
 
 
-def test_the_path_that_says_most_is_kept(wide: duckdb.DuckDBPyConnection) -> None:
+def test_the_most_informative_path_is_kept(wide: duckdb.DuckDBPyConnection) -> None:
     schema = read_schema(wide)
     assert "users <- c9 <- d9, last 16" in [p.describe() for p in candidate_paths(wide, "memory", schema, "users")]
     assert "c9" in [p.table for p in plan_paths(wide, "memory", schema, "users")]
@@ -98,7 +98,7 @@ def test_paths_without_rows_go_first_and_labels_are_those_of_training(wide: duck
         ("users <- c3", 0.0, 0.0),
         ("users <- c3", 0.0, 0.0),
     ]
-    # Labels after the validation timestamp have no say: were they asked for, this query would fail.
+    # Labels after the validation timestamp are not used: this query would fail for them.
     late = replace(TASK, sql=TASK.sql.replace("t.timestamp >=", "t.timestamp < '2022-06-01' AND t.timestamp >="))
     assert make_plan(wide, "memory", late, max_paths=5).paths == make_plan(wide, "memory", TASK, max_paths=5).paths
 

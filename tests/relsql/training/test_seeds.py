@@ -33,7 +33,7 @@ def shop_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def text_length(texts: pa.Array) -> pa.Array:
-    """Stands for the function that tells the id of a text. Sealed queries call registered functions, not macros."""
+    """Replaces the function that returns the id of a text; sealed queries call registered functions, not macros."""
     return pc.fill_null(pc.utf8_length(texts), 0)
 
 
@@ -93,7 +93,7 @@ def test_unknown_entities_are_left_out(shop_con: duckdb.DuckDBPyConnection, plan
     assert_equal(seeds, pairs)
 
 
-def test_many_queries_answer_as_one(
+def test_many_queries_give_the_same_as_one(
     shop_con: duckdb.DuckDBPyConnection, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     labels = label_rows(list(range(10)))
@@ -119,7 +119,7 @@ def test_data_end_where_labels_say(shop_con: duckdb.DuckDBPyConnection, plan: Pl
     assert seeds.blocks[-1].totals.sum() < late.blocks[-1].totals.sum()
 
 
-def test_many_moments_are_as_good_as_one_by_one(shop_con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
+def test_many_moments_give_the_same_as_one_by_one(shop_con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
     moments = [datetime.datetime(2021, month, 1) for month in range(1, 13)]
     assert len(moments) > FEW_MOMENTS
     labels = pa.table({"entity": list(range(20)) * 12, "as_of": sorted(moments * 20), "label": np.arange(240)})

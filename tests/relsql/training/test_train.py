@@ -1,4 +1,4 @@
-"""Training runs: what they write, what an interruption leaves, and that they can be repeated."""
+"""Training runs: what they write, what an interruption leaves, and that they are reproducible."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_validation_metric_of_training_is_that_of_sql(shop: Path) -> None:
         np.testing.assert_allclose(model.validation_scores, predictions.scores, atol=1e-5)
         stored = find_model(con, current_catalog(con), "held").metrics["val_roc_auc"]
         assert evaluate(con, "held", "val").metrics["roc_auc"] == pytest.approx(stored, abs=1e-5)
-        # The model that was trained on validation labels too is another one, with the same report.
+        # The model that was also trained on validation labels is a different one with the same report.
         refitted = find_model(con, current_catalog(con), "churn").metrics
         assert refitted == pytest.approx(model.metrics)
         assert np.abs(predict_split(con, "churn", "val").scores - predictions.scores).max() > 1e-3
@@ -112,13 +112,13 @@ def test_labels_of_a_lagging_database_come_with_delays(untrained: Path, tmp_path
         labels_of_a_run(untrained, tmp_path, replace(QUICK, regime=regime), num_eval_timestamps=2) for regime in REGIMES
     )
     assert set(plain) == {"train_labels", "val_labels"} and frozen["val_labels"] == plain["val_labels"]
-    # Of two draws from no delay and one horizon, one is a horizon three times in four.
+    # Of two draws from {no delay, one horizon}, at least one is a horizon with probability 3/4.
     for split, source in (("train", "train"), ("closing", "val")):
         assert frozen[f"{split}_labels"] / plain[f"{source}_labels"] == pytest.approx(1.75, abs=0.1)
 
 
 def labels_of_a_run(untrained: Path, tmp_path: Path, options: TrainOptions, **task: int) -> dict[str, float]:
-    """What the labels phase reports."""
+    """The metrics of the labels phase."""
     found: dict[str, float] = {}
 
     def stop(phase: str, fraction: float, metrics: dict[str, float]) -> None:

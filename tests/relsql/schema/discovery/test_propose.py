@@ -1,4 +1,4 @@
-"""Inferring schemas: known data sets without their constraints, and small schemas made to mislead."""
+"""Inferring schemas: known data sets without their constraints, and small schemas with misleading columns."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ CHILD_COLUMNS = [
 
 
 @pytest.mark.parametrize(("parent", "column", "value", "is_link"), CHILD_COLUMNS)
-def test_links_are_told_from_codes(
+def test_links_are_distinguished_from_codes(
     con: duckdb.DuckDBPyConnection, parent: str, column: str, value: str, is_link: bool
 ) -> None:
     child = f"""CREATE TABLE visits AS SELECT i AS visit_id, {value} AS {column}, i * 0.37 AS cost
@@ -203,7 +203,7 @@ def test_links_are_told_from_codes(
     assert found == ({(column,)} if is_link else set())
 
 
-def test_a_role_that_is_a_flag_is_no_link_to_the_table_itself(con: duckdb.DuckDBPyConnection) -> None:
+def test_a_flag_with_a_role_name_is_not_a_link_to_the_table_itself(con: duckdb.DuckDBPyConnection) -> None:
     proposal = _infer(
         con,
         "CREATE TABLE staff AS SELECT i AS id, i % 2 AS manager, (i % 3 = 0)::INTEGER AS original FROM range(90) r(i)",
@@ -292,7 +292,7 @@ def test_tables_of_another_schema_are_linked_among_themselves(con: duckdb.DuckDB
     assert links == {"logins(user_id) -> users(id)", "stage.logins(user_id) -> stage.users(id)"}
 
 
-def test_floats_times_and_sentences_are_no_keys(con: duckdb.DuckDBPyConnection) -> None:
+def test_floats_times_and_sentences_are_not_keys(con: duckdb.DuckDBPyConnection) -> None:
     proposal = _infer(
         con,
         """CREATE TABLE m AS SELECT i / 7 AS m_id, timestamp '2020-01-01' + interval (i) hour AS id,
