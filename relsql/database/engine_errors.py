@@ -16,6 +16,7 @@ from relsql.errors import DatabaseError
 _WRITES = ("No space left on device", "Could not write", "Disk quota exceeded", "Read-only file system")
 _READS = ("Could not read", "Cannot read", "Input/output error", "Corrupt", "corrupt", "checksum")
 _DAMAGED = "Corrupt database file"
+_TORCH_MEMORY = "can't allocate memory"
 _ALARM = re.compile(r"^.*(?:FATAL|INTERNAL) Error: ")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
@@ -34,7 +35,7 @@ def database_error(error: BaseException, *, writing: bool = False) -> DatabaseEr
             expected="a working disk with free space; the failed transaction was not committed",
             fix="free some disk space, open the file again, then run the command again",
         )
-    if isinstance(error, (duckdb.OutOfMemoryException, MemoryError)):
+    if isinstance(error, (duckdb.OutOfMemoryException, MemoryError)) or _TORCH_MEMORY in text:
         return DatabaseError(
             f"the memory is full: {text or 'Python could not allocate'}",
             expected="more free memory; nothing was changed" if writing else "more free memory",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
 import numpy as np
 
 from relsql.database.connections import open_database, require_no_log, transaction
-from relsql.database.drafts import draft_path, log_path, remove_draft
+from relsql.database.drafts import complete_draft, draft_path, remove_draft
 from relsql.database.names import current_catalog
 from relsql.database.relsql_tables import ensure_table
 from relsql.demo import truth
@@ -109,11 +110,15 @@ def create_league(path: Path, *, seed: int = 7, seasons: int = 12, overwrite: bo
     task = league_task(_last_race(simulation), seasons)
     drafts = {target: draft_path(target) for target in (truth_path(path), path)}
     try:
-        _write(drafts[truth_path(path)], truth.TABLES, simulation.truth)
-        _write(drafts[path], TABLES, simulation.tables, task)
-        for target, draft in drafts.items():
-            log_path(target).unlink(missing_ok=True)  # DuckDB would replay an old log into the new file.
-            draft.replace(target)
+        # The league comes last: who finds it finds its truth too.
+        with (
+            closing(open_database(drafts[truth_path(path)], must_exist=False)) as true_probabilities,
+            closing(open_database(drafts[path], must_exist=False)) as league,
+        ):
+            _write(true_probabilities, truth.TABLES, simulation.truth)
+            _write(league, TABLES, simulation.tables, task)
+            complete_draft(true_probabilities, drafts[truth_path(path)], truth_path(path))
+            complete_draft(league, drafts[path], path)
     finally:
         for draft in drafts.values():
             remove_draft(draft)
@@ -168,19 +173,19 @@ def _last_race(simulation: Simulation) -> datetime.date:
     return next(dates)
 
 
-def _write(path: Path, tables: Mapping[str, str], rows: Mapping[str, list[Row]], task: Task | None = None) -> None:
-    """Write `tables` with their `rows` to a new file and, if given, the task and the declared time columns."""
-    with open_database(path, must_exist=False) as con:
-        catalog = current_catalog(con)
-        with transaction(con):
-            for name, columns in tables.items():
-                con.execute(f"CREATE TABLE {qualified(catalog, 'main', name)} ({columns})")
-                _insert(con, qualified(catalog, "main", name), rows[name])
-            if task is not None:
-                declared = ensure_table(con, catalog, "schema_tables")
-                _insert(con, declared, [(name, None, TIME_COLUMNS.get(name), "declared") for name in tables])
-                save_task(con, catalog, task)
-        con.execute("CHECKPOINT")
+def _write(
+    con: duckdb.DuckDBPyConnection, tables: Mapping[str, str], rows: Mapping[str, list[Row]], task: Task | None = None
+) -> None:
+    """Write `tables` with their `rows` into an empty database and, if given, the task and the declared time columns."""
+    catalog = current_catalog(con)
+    with transaction(con):
+        for name, columns in tables.items():
+            con.execute(f"CREATE TABLE {qualified(catalog, 'main', name)} ({columns})")
+            _insert(con, qualified(catalog, "main", name), rows[name])
+        if task is not None:
+            declared = ensure_table(con, catalog, "schema_tables")
+            _insert(con, declared, [(name, None, TIME_COLUMNS.get(name), "declared") for name in tables])
+            save_task(con, catalog, task)
 
 
 def _insert(con: duckdb.DuckDBPyConnection, table: str, rows: list[Row]) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from relsql.database.connections import open_database, require_no_log, transaction
-from relsql.database.drafts import draft_path, log_path, remove_draft
+from relsql.database.drafts import complete_draft, draft_path, remove_draft
 from relsql.database.engine_errors import first_line
 from relsql.database.names import current_catalog
 from relsql.errors import DatabaseError, MissingExtraError, RelsqlError, SchemaError, TaskError
@@ -137,11 +137,9 @@ def _built_beside(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         con = open_database(temporary, must_exist=False)
         try:
             yield con
-            con.execute("CHECKPOINT")
+            complete_draft(con, temporary, path)
         finally:
             con.close()
-        log_path(path).unlink(missing_ok=True)
-        temporary.replace(path)
     except (duckdb.Error, OSError) as error:
         raise DatabaseError(
             f"import into '{path}' failed: {first_line(error)}",

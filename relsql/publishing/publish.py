@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from relsql.database.connections import open_database, require_no_log, require_writable, transaction
 from relsql.database.cursors import task_cursor
-from relsql.database.drafts import draft_path, remove_draft
+from relsql.database.drafts import complete_draft, draft_path, remove_draft
 from relsql.database.engine_errors import first_line
 from relsql.database.interrupts import keyboard_interrupts
 from relsql.database.names import RELSQL_SCHEMA, current_catalog, find_macros
@@ -211,8 +211,8 @@ def publish_into(
         copy_database(source, draft, storage_version)
         with closing(open_database(draft)) as con:
             published = publish(con, model, progress=progress)
-        _require_absent(target)
-        draft.replace(target)
+            _require_absent(target)
+            complete_draft(con, draft, target)
     finally:
         remove_draft(draft)
     return published
@@ -245,6 +245,7 @@ def copy_database(source: Path, target: Path, storage_version: str | None = None
             con.execute(f"ATTACH {literal(str(source))} AS relsql_source (READ_ONLY)")
             con.execute(f"ATTACH {literal(str(target))} AS relsql_target{options}")
             con.execute("COPY FROM DATABASE relsql_source TO relsql_target")
+            con.execute("CHECKPOINT relsql_target")
     except duckdb.Error as error:
         remove_draft(target)
         raise DatabaseError(f"file '{source}' cannot be copied to '{target}': {first_line(error)}") from error

@@ -42,8 +42,8 @@ def value(session: Session, query: str) -> str:
 
 
 @pytest.fixture
-def interrupt() -> Iterator[None]:
-    """Ctrl-C, half a second from now."""
+def interrupt(session: Session) -> Iterator[None]:
+    """Ctrl-C, half a second after the session is ready."""
     timer = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
     timer.start()
     yield
