@@ -19,6 +19,8 @@ def task_cursor(con: duckdb.DuckDBPyConnection, catalog: str) -> Iterator[duckdb
         use_catalog(cursor, catalog)
         # The timestamps of seeds have no zone and are in UTC, so zoned times must be compared with them as UTC.
         cursor.execute("SET TimeZone = 'UTC'")
+        # Under another collation, 'a' and 'A' would be one category, and one key.
+        cursor.execute("SET default_collation = ''")
         yield cursor
 
 

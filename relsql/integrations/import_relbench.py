@@ -349,9 +349,10 @@ def _task_manifest(dataset: RelBenchDataset, name: str) -> dict[str, Any]:
     from relbench import hf
     from relbench.manifest import TaskManifest
 
-    file: Path | None = dataset.dataset_dir / "tasks" / name / "manifest.yaml"
+    local = dataset.dataset_dir / "tasks" / name / "manifest.yaml"
+    file: Path | None = local
     try:
-        if file is None or not file.exists():
+        if not local.exists():
             file = hf.download_task_manifest(dataset.manifest.name, name)
         if file is None:
             raise TaskError(f"task '{name}' has no manifest")
@@ -359,4 +360,6 @@ def _task_manifest(dataset: RelBenchDataset, name: str) -> dict[str, Any]:
     except RelsqlError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and file == local:
+            raise  # The disk fails: this is not about the task, and the import must not go on without it.
         raise TaskError(f"task '{name}' has no readable manifest: {error}") from error

@@ -35,7 +35,11 @@ def is_number(type_: str) -> bool:
 
 
 def type_family(type_: str) -> str:
-    """The name of a group of types whose values can be compared as keys: all integers are one, all texts another."""
-    if type_ in INTEGER_TYPES:
+    """Name the types whose values can be compared as keys: all integers are one family, all texts another.
+
+    UHUGEINT is a family of its own, because DuckDB compares it with a signed integer as the signed type, and fails for
+    values that do not fit.
+    """
+    if type_ in INTEGER_TYPES and type_ != "UHUGEINT":
         return "integer"
     return "text" if type_ == "VARCHAR" or type_.startswith("ENUM") else type_

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import duckdb
 
+from relsql.database.cursors import task_cursor
 from relsql.errors import SchemaError, TaskError
 from relsql.gather.layout import BlockLayout, layouts_of
 from relsql.gather.node_inputs import NodeInputs, fit_node_inputs
@@ -58,6 +59,14 @@ def make_plan(
     Raises:
         SchemaError, TaskError: schema or task do not fit the data.
     """
+    with task_cursor(con, catalog) as cursor:
+        return _make_plan(cursor, catalog, task, fanout, regime, max_paths)
+
+
+def _make_plan(
+    con: duckdb.DuckDBPyConnection, catalog: str, task: Task, fanout: int, regime: Regime, max_paths: int
+) -> Plan:
+    """`make_plan` on a cursor, whose settings are not those of the user's session."""
     database = read_schema(con, catalog)
     task = task.resolved(database)
     for name, column in task.remove_columns:

@@ -115,7 +115,7 @@ class _Stages:
         single = routes.one_by_one(MOMENT, 4)
         _same("one by one", _of(single, found["all"]), _of(found["all"], single))
         self.stage = "gather under hostile settings"
-        with hostile_settings(con, self.rng) as settings:
+        with hostile_settings(con, self.rng, text_keys=plan.rows.has_text_keys()) as settings:
             for route, rows in routes.read(MOMENTS).items():
                 _same(f"route '{route}' under {', '.join(settings)}", rows, found["all"])
             if self._plan(con, catalog, database) != plan:

@@ -22,12 +22,16 @@ SETTINGS = (
     "scalar_subquery_error_on_multiple_rows = false",
     "default_collation = 'NOCASE'",
 )
+"""Under the last one, queries over text keys are refused."""
 
 
 @contextmanager
-def hostile_settings(con: duckdb.DuckDBPyConnection, rng: random.Random) -> Iterator[tuple[str, ...]]:
+def hostile_settings(
+    con: duckdb.DuckDBPyConnection, rng: random.Random, *, text_keys: bool
+) -> Iterator[tuple[str, ...]]:
     """Change some of a session's settings during a block and restore them; yields the changed settings."""
-    chosen = tuple(rng.sample(SETTINGS, rng.randint(1, len(SETTINGS))))
+    settings = SETTINGS[:-1] if text_keys else SETTINGS
+    chosen = tuple(rng.sample(settings, rng.randint(1, len(settings))))
     names = {setting.split(" = ")[0] for setting in chosen}
     query = "SELECT value FROM duckdb_settings() WHERE name = ?"
     former = {name: con.execute(query, [name]).fetchall()[0][0] for name in names if _exists(con, name)}

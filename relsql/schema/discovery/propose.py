@@ -163,7 +163,11 @@ def _key_score(table: Table, column: str, type_: str, position: int) -> float:
         score = 0.85 - 2 * penalty
     else:
         score = (0.35 + 0.5 * match - penalty) if is_key_name(column) else (0.15 + 0.3 * match)
-    return score + (0.08 if position == 0 else 0.0) + (0.05 if type_family(type_) in ("integer", "UUID") else 0.0)
+    return (
+        score
+        + (0.08 if position == 0 else 0.0)
+        + (0.05 if type_family(type_) in ("integer", "UHUGEINT", "UUID") else 0.0)
+    )
 
 
 def _composite_key(data: Profiler, table: Table) -> KeyProposal | None:

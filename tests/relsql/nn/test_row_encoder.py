@@ -233,7 +233,7 @@ def test_load_pretrained_needs_a_hub_for_a_name(monkeypatch: pytest.MonkeyPatch,
     def unreachable(*_args: Any, **_options: Any) -> None:
         raise OSError("We couldn't connect to 'https://huggingface.co'\nsee the documentation")
 
-    monkeypatch.setattr("relsql.nn.row_encoder.AutoConfig.from_pretrained", unreachable)
+    monkeypatch.setattr("relsql.training.pretrained.AutoConfig.from_pretrained", unreachable)
     with pytest.raises(TrainingError, match="'facebook/bart-base' could not be loaded: We couldn't connect") as error:
         load_pretrained("facebook/bart-base")
     assert "\n" not in str(error.value)
