@@ -28,7 +28,7 @@ from relsql.gather.node_inputs import NumberInput
 from relsql.nn.row_encoder import embed_texts
 from relsql.tasks.splits import horizon_days
 from relsql.training.data import gather_labels, training_labels
-from relsql.training.fit_encoder import prepend_zero_row, train_encoder
+from relsql.training.encoder.fit_encoder import prepend_zero_row, train_encoder
 from relsql.training.fit_network import fit_config, new_modules
 from relsql.training.loop import Batches, fit
 from relsql.training.options import TrainOptions

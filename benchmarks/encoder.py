@@ -37,7 +37,7 @@ from relsql.database.cursors import task_cursor
 from relsql.database.names import current_catalog
 from relsql.gather.row_texts import distinct_texts, row_text_queries
 from relsql.tasks.task import read_task
-from relsql.training.fit_encoder import TrainedEncoder, train_encoder
+from relsql.training.encoder.fit_encoder import TrainedEncoder, train_encoder
 from relsql.training.options import TrainOptions
 from relsql.training.plan import Plan, make_plan
 from relsql.training.runs import Run

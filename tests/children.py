@@ -24,7 +24,7 @@ LIBRARIES = (
     "exporters.sql",
     "exporters.sql_weights",
     "relsql.cli",
-    "relsql.training.fit_encoder",
+    "relsql.training.encoder.fit_encoder",
     "relsql.schema.discovery.propose",
     "relsql.training.fit_network",
     "relsql.publishing.publish",

@@ -44,9 +44,9 @@ from relsql.gather.row_texts import distinct_texts
 from relsql.nn.row_encoder import RowEncoder, compact_config, embed_texts, local_seed, new_model
 from relsql.tasks.labels import entity_key
 from relsql.tasks.splits import SPLITS, Split
-from relsql.training.denoise import train_denoising
-from relsql.training.fit_tokenizer import train_tokenizer
-from relsql.training.pretrained import load_pretrained
+from relsql.training.encoder.denoise import train_denoising
+from relsql.training.encoder.fit_tokenizer import train_tokenizer
+from relsql.training.encoder.pretrained import load_pretrained
 
 COMPACT = "compact"
 RANDOM_WIDTH = 128

@@ -10,18 +10,18 @@ import os
 
 import click
 
-from relsql.cli.database import import_command, inspect_command
-from relsql.cli.demo import demo_command
+from relsql.cli.commands.database import import_command, inspect_command
+from relsql.cli.commands.demo import demo_command
+from relsql.cli.commands.init import init_command
+from relsql.cli.commands.publishing import publish_command, selftest_command, unpublish_command
+from relsql.cli.commands.query import sql_command
+from relsql.cli.commands.refreshing import refresh_command
+from relsql.cli.commands.scoring import evaluate_command, score_command
+from relsql.cli.commands.serving import serve_command
+from relsql.cli.commands.shell import shell_command
+from relsql.cli.commands.training import train_command
+from relsql.cli.commands.versions import drop_command, models_command, promote_command
 from relsql.cli.failures import reported
-from relsql.cli.init import init_command
-from relsql.cli.publishing import publish_command, selftest_command, unpublish_command
-from relsql.cli.query import sql_command
-from relsql.cli.refreshing import refresh_command
-from relsql.cli.scoring import evaluate_command, score_command
-from relsql.cli.serving import serve_command
-from relsql.cli.shell import shell_command
-from relsql.cli.training import train_command
-from relsql.cli.versions import drop_command, models_command, promote_command
 from relsql.version import __version__
 
 __all__ = ["cli", "main"]

@@ -1,8 +1,8 @@
 """The tokenizer of the row encoder: byte-level BPE with BART's special tokens and the three row markers.
 
 Token ids for training and scoring are computed only here. The stored form is a `tokenizer.json` of the package
-`tokenizers`, which is used for training (see `relsql.training.fit_tokenizer`). It contains much that scoring does not
-need, so `tiktoken` applies the tokenizer.
+`tokenizers`, which is used for training (see `relsql.training.encoder.fit_tokenizer`). It contains much that scoring
+does not need, so `tiktoken` applies the tokenizer.
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ class RowTokenizer:
     """Encodes texts as token ids. It is immutable, so several threads may call it.
 
     Args:
-        json: the result of `relsql.training.fit_tokenizer`. Its settings for framing and truncation are ignored: texts
-            always get `<s>` and `</s>`, and are cut to `max_tokens` only.
+        json: the result of `relsql.training.encoder.fit_tokenizer`. Its settings for framing and truncation are
+            ignored: texts always get `<s>` and `</s>`, and are cut to `max_tokens` only.
 
     Attributes:
         json: the same text, to be stored.

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from relsql.gather.blocks import SeedSet
     from relsql.nn.graph_network import GraphNetwork
     from relsql.nn.head import Head
-    from relsql.training.fit_encoder import TrainedEncoder
+    from relsql.training.encoder.fit_encoder import TrainedEncoder
     from relsql.training.fit_network import FittedNetwork
     from relsql.training.path_choice import PathEvidence
 
@@ -173,7 +173,7 @@ def _train(
     limits: LabelLimits,
 ) -> TrainedModel:
     from relsql.training.data import gather_labels, row_count, training_labels
-    from relsql.training.fit_encoder import embed_database, prepend_zero_row, train_encoder
+    from relsql.training.encoder.fit_encoder import embed_database, prepend_zero_row, train_encoder
     from relsql.training.fit_network import train_network
 
     with run.phase("check") as metrics:

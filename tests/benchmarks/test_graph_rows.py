@@ -381,7 +381,7 @@ def test_pretrained_bart_is_used(shop_path: Path, tmp_path: Path) -> None:
 
     from relsql.nn.row_encoder import compact_config, new_model
     from relsql.text.tokenizer import BOS, EOS, MASK, PAD, UNK
-    from relsql.training.fit_tokenizer import train_tokenizer
+    from relsql.training.encoder.fit_tokenizer import train_tokenizer
 
     checkpoint = tmp_path / "bart"
     tokenizer = train_tokenizer(["<table>orders<attribute>note<value>gift"])

@@ -212,7 +212,7 @@ def _inspected(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def _listed(con: duckdb.DuckDBPyConnection) -> None:
-    from relsql.cli.versions import _cells
+    from relsql.cli.commands.versions import _cells
     from relsql.registry.models import find_damage, read_models
 
     models = read_models(con, CATALOG)

@@ -23,7 +23,7 @@ from relsql.nn.graph_network import GraphNetwork, NetworkConfig, graph_tensors
 from relsql.nn.head import Head
 from relsql.nn.row_encoder import RowEncoder, compact_config, new_model
 from relsql.schema.tables import Link
-from relsql.training.fit_tokenizer import train_tokenizer
+from relsql.training.encoder.fit_tokenizer import train_tokenizer
 from relsql.training.loop import Batches, fit_statistics
 from relsql.typing import FloatArray
 from tests.relsql.gather.random_blocks import LAYOUTS, TEXTS, random_blocks

@@ -269,7 +269,7 @@ def test_init_yes_stores_the_proposals_and_is_then_done(run: Run, shop: Path) ->
 def test_init_asks_at_a_terminal(
     run: Run, shop: Path, monkeypatch: pytest.MonkeyPatch, answer: str, schemas: int
 ) -> None:
-    monkeypatch.setattr("relsql.cli.init.can_ask", lambda: True)
+    monkeypatch.setattr("relsql.cli.commands.init.can_ask", lambda: True)
     result = run("init", shop, stdin=answer)
     assert result.exit_code == 0 and relsql_schemas(shop) == schemas
     assert "Store these" in result.stderr and "Store these" not in result.stdout

@@ -14,8 +14,8 @@ from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
+from relsql.cli.commands.shell import converse
 from relsql.cli.progress import QueryProgress
-from relsql.cli.shell import converse
 from relsql.shell.session import Session
 
 ROOT = Path(__file__).parents[3]

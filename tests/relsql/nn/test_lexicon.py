@@ -5,7 +5,7 @@ import pytest
 
 from relsql.nn.lexicon import FloatArray, lexical_vectors, token_counts
 from relsql.text.tokenizer import RowTokenizer
-from relsql.training.fit_tokenizer import train_tokenizer
+from relsql.training.encoder.fit_tokenizer import train_tokenizer
 
 TONES = (("furious", "awful", "horrible", "useless"), ("great", "lovely", "superb", "perfect"))
 THINGS = ("invoice", "parcel", "login", "report", "printer", "manual", "screen", "cable")

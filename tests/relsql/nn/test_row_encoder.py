@@ -13,8 +13,8 @@ from relsql.errors import TrainingError
 from relsql.nn.row_encoder import RowEncoder, compact_config, embed_texts, new_model
 from relsql.text.row_text import MARKERS
 from relsql.text.tokenizer import SPECIAL_TOKENS, RowTokenizer
-from relsql.training.fit_tokenizer import train_tokenizer
-from relsql.training.pretrained import load_pretrained
+from relsql.training.encoder.fit_tokenizer import train_tokenizer
+from relsql.training.encoder.pretrained import load_pretrained
 
 TEXTS = [
     f"<table>teams<attribute>name<value>{'Great ' * i}Team {i}<attribute>place<value>{place}"
@@ -233,7 +233,7 @@ def test_load_pretrained_needs_a_hub_for_a_name(monkeypatch: pytest.MonkeyPatch,
     def unreachable(*_args: Any, **_options: Any) -> None:
         raise OSError("We couldn't connect to 'https://huggingface.co'\nsee the documentation")
 
-    monkeypatch.setattr("relsql.training.pretrained.AutoConfig.from_pretrained", unreachable)
+    monkeypatch.setattr("relsql.training.encoder.pretrained.AutoConfig.from_pretrained", unreachable)
     with pytest.raises(TrainingError, match="'facebook/bart-base' could not be loaded: We couldn't connect") as error:
         load_pretrained("facebook/bart-base")
     assert "\n" not in str(error.value)

@@ -355,7 +355,7 @@ def test_promote_warns_that_plain_sql_is_another_version(path: Path) -> None:
 def test_drop_asks_or_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert invoke("drop", path, "churn@1").exit_code == 2
     assert "promote" in invoke("drop", path, "churn@3", "--yes").stderr
-    monkeypatch.setattr("relsql.cli.versions.can_ask", lambda: True)
+    monkeypatch.setattr("relsql.cli.commands.versions.can_ask", lambda: True)
     assert "nothing was dropped" in invoke("drop", path, "churn@1", stdin="n\n").stderr
     assert "dropped: churn@1\n" in invoke("drop", path, "churn@1", stdin="y\n").stderr
     assert "dropped: churn@2, churn@3\n" in invoke("drop", path, "churn", "--all", "--yes").stderr

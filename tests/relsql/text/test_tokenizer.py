@@ -26,7 +26,7 @@ from relsql.integrations.import_relbench import import_dataset
 from relsql.schema.reading import read_schema
 from relsql.text.row_text import MARKERS
 from relsql.text.tokenizer import EOS, MASK, SPECIAL_TOKENS, RowTokenizer, pad
-from relsql.training.fit_tokenizer import row_tokenizer, train_tokenizer
+from relsql.training.encoder.fit_tokenizer import row_tokenizer, train_tokenizer
 
 NAMES = ("Anna", "Ben", "Zoë", "José María", "Anna-Lena", "Benedict")
 TEXTS = [
@@ -77,7 +77,7 @@ PARTS = [
 
 TRAIN_IN_ANOTHER_PROCESS = """
 import sys
-from relsql.training.fit_tokenizer import train_tokenizer
+from relsql.training.encoder.fit_tokenizer import train_tokenizer
 texts = sys.stdin.read().split("\\n")
 sys.stdout.write(train_tokenizer(texts, 400).json)
 """

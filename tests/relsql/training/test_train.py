@@ -203,7 +203,7 @@ def test_pretrained_bart_is_loaded_and_scores(untrained: Path, tmp_path: Path) -
     from tokenizers import Tokenizer
     from transformers import BartConfig, BartForConditionalGeneration, PreTrainedTokenizerFast
 
-    from relsql.training.fit_tokenizer import train_tokenizer
+    from relsql.training.encoder.fit_tokenizer import train_tokenizer
 
     tokenizer = train_tokenizer(["<table>shops<attribute>city<value>Ulm", "customer 1 gift express"], 300)
     size = tokenizer.size

@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoTokenizer, BartForConditionalGeneration
 from relsql.errors import ArtifactError, TrainingError
 from relsql.nn.row_encoder import local_seed
 from relsql.text.tokenizer import RowTokenizer
-from relsql.training.fit_tokenizer import row_tokenizer
+from relsql.training.encoder.fit_tokenizer import row_tokenizer
 
 
 def load_pretrained(name_or_path: str) -> tuple[BartForConditionalGeneration, RowTokenizer]:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from relsql.cli.commands.query import Statement, run_statement
+from relsql.cli.commands.training import train_with_progress
 from relsql.cli.output import note, write_table
-from relsql.cli.query import Statement, run_statement
-from relsql.cli.training import train_with_progress
 
 if TYPE_CHECKING:
     import duckdb

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from relsql.cli.commands.query import unknown_function_explained
 from relsql.cli.output import note
 from relsql.cli.progress import QueryProgress
-from relsql.cli.query import unknown_function_explained
 from relsql.errors import needs_extra
 from relsql.registry.function_names import is_score_name
 from relsql.version import __version__

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from relsql.cli.commands.query import Statement, run_statement
 from relsql.cli.failures import on_interrupt
 from relsql.cli.label_options import label_options, limit_memory, memory_option, open_for_labels
 from relsql.cli.output import note, number, write_json, write_table
 from relsql.cli.progress import PhaseProgress
-from relsql.cli.query import Statement, run_statement
 from relsql.errors import train_extra
 from relsql.tasks.regime import REGIMES
 

@@ -14,8 +14,8 @@ from relsql.errors import TrainingError
 from relsql.nn.row_encoder import compact_config, new_model
 from relsql.text.row_text import table_of
 from relsql.text.tokenizer import RowTokenizer
-from relsql.training.denoise import UnitMasker, sample_evenly, split_texts, train_denoising
-from relsql.training.fit_tokenizer import train_tokenizer
+from relsql.training.encoder.denoise import UnitMasker, sample_evenly, split_texts, train_denoising
+from relsql.training.encoder.fit_tokenizer import train_tokenizer
 
 NATIONS = ("German", "Spanish", "Finnish", "")
 TEXTS = [
