@@ -171,7 +171,7 @@ class Gather:
         return path.counted and self.rows.asking != "call" and bool(inputs.text_columns) and not told_by_codes
 
     def common_ctes(self, found: Mapping[str, Latest]) -> Ctes:
-        """CTEs with the network's inputs from the rows that rows of paths point at, if at least one reader may see them.
+        """CTEs with the network's inputs from rows that rows of paths point at and that at least one reader may see.
 
         Texts of rows that no reader may see must not get numbers: training would learn from them.
         """
@@ -193,7 +193,7 @@ class Gather:
         return any(self._is_read_once(path, link) for link in path.lookups)
 
     def _inputs_sql(self, table: Table, keys: int, source: str) -> str:
-        """Numbers n0, n1, ... of rows `p`, codes c0, c1, ..., and times d0, d1, ... from which ages are computed later."""
+        """Numbers n0, n1, ... and codes c0, c1, ... of rows `p`; for an age, its time as d0, d1, ... instead of n."""
         columns = [f"seen.k{i}" for i in range(keys)]
         columns += [f"{time_sql(table, 'p')} AS time"] if table.time_column else []
         inputs = self.plan.inputs[table.key]
