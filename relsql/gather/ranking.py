@@ -157,7 +157,7 @@ def _heap_sql(reached: Reached, heap: str) -> str:
 
 
 def cut_ctes(reached: Reached, latest: str, counted: str) -> Ctes:
-    """The same CTEs as `time_heap_ctes`, preceded by two: the ordered rows of all keys, and row counts up to each time."""
+    """The CTEs of `time_heap_ctes`, preceded by two: all rows in order, and how many there are up to each time."""
     name, keys = reached.path.name, [f"key{i}" for i in range(len(reached.keys))]
     ordered, up_to = f"{name}__ordered", f"{name}__up_to"
     listed, timed = ", ".join(keys), reached.table.time_column is not None
@@ -200,7 +200,7 @@ def _ordered_sql(reached: Reached, asked: str, keys: list[str]) -> str:
 
 
 def _counts_at_ends_sql(reached: Reached, asked: str, keys: list[str], up_to: str) -> str:
-    """Each group's counts: all rows up to the end of its data and, per span, those minus the rows before the span."""
+    """Each group's counts: rows up to the end of its data; for a span, minus the rows up to where the span begins."""
     source, as_of, end = reached.source, reached.moments[0], reached.moments[-1]
     begins = [f"{source}.{as_of} - to_seconds({_span_seconds(days)})" for days in reached.path.count_days]
     ends = indented(indented(",\n".join([f"{source}.{end}", *begins])))
