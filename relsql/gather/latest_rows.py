@@ -281,7 +281,7 @@ class LatestRows:
         return name, [f"{name}.{ident('hub.' + c)}" for c in path.links[-1].parent_columns]
 
     def _distinct_hubs(self, path: Path) -> str:
-        """Name of the CTE with the distinct hubs and moments of all seeds, shared by paths that use the same columns."""
+        """Name of the CTE with the distinct hubs and moments of all seeds; paths with the same columns share it."""
         read = {p.links[-1].parent_columns for p in self.plan.paths_of_hub(path) if p.shared}
         return f"{self._hub(path)[0]}s{sorted(read).index(path.links[-1].parent_columns) or ''}"
 
