@@ -167,7 +167,7 @@ class SqlNetwork:
         return [*ctes, Cte(ident(path.name), self.rows.spread_sql(self.names(path), *latest.hub, heard), OF_SEEDS)]
 
     def _read_sql(self, table: Table, row: str, kept: Iterable[str], source: str) -> str:
-        """A query for the network's inputs from a table's rows: the columns `kept`, numbers, codes, and the text's hash."""
+        """A query for the network's inputs from a table's rows: numbers, codes and the text's hash, after `kept`."""
         inputs = self._plan.inputs[table.key]
         values = [f"CAST({number_sql(table, n, row, 'NULL')} AS FLOAT)" for n in inputs.static_numbers]
         # NaN counts as missing, like NULL.
@@ -265,7 +265,7 @@ class SqlNetwork:
         )
 
     def _rows_sql(self, path: Path, latest: Latest) -> str:
-        """A query for the network's inputs from a path's rows: columns, ages, and messages of the rows they point at."""
+        """A query for the network's inputs from a path's rows: columns, ages, and messages of rows they point at."""
         table, rows = self._plan.table(path.table), latest.rows
         as_of = f"{rows}.{AS_OF}"
         ages = [self._age_sql(time, as_of) for time in self._dates(table, f"{rows}.r")]
