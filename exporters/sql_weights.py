@@ -188,7 +188,7 @@ class FoldedNorm:
     bias: Matrix
 
     def before(self, weight: Matrix) -> Matrix:
-        """Fold the weights of a map into the norm, float64 [channels, inputs]: subtract the channel mean, apply sign."""
+        """Fold the weights of a map into the norm, float64 [channels, inputs]: subtract the channel mean, set signs."""
         result: Matrix = (weight - weight.mean(0, keepdims=True)) * self.sign[:, None]
         return result
 
