@@ -243,7 +243,7 @@ def _part(whole: onnx.ModelProto, output: str) -> bytes:
 
 
 def _graph_sample(layouts: Sequence[BlockLayout], width: int, seeds: int, fill: float, seed: int) -> list[Tensor]:
-    """Random inputs: a slot has a row with probability `fill`, the entity's own slot always. Hubs are fewer than seeds."""
+    """Random inputs: a slot has a row with probability `fill`, the entity's slot always. Hubs are fewer than seeds."""
     random = np.random.default_rng(seed)
     blocks = []
     for position, layout in enumerate(layouts):
