@@ -235,9 +235,9 @@ def _number_kind(con: duckdb.DuckDBPyConnection, source: str, column: Column) ->
 
 
 def _category_values(con: duckdb.DuckDBPyConnection, source: str, column: Column) -> tuple[str, ...]:
-    """The values that get a code, most frequent first; empty if the column has too many distinct values.
+    """The values that get a code, most frequent first; each occurs in at least `MIN_CATEGORY_ROWS` rows.
 
-    Each value must occur in at least `MIN_CATEGORY_ROWS` rows.
+    Empty unless the column has between 2 and `MAX_DISTINCT_CATEGORIES` distinct values.
     """
     if column.type not in (*INTEGER_TYPES, "VARCHAR") and not column.type.startswith("ENUM"):
         return ()
