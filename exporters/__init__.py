@@ -1,1 +1,1 @@
-"""Trained models to artefacts: ONNX components, checked against torch."""
+"""Export of trained models: ONNX components, checked against torch, and plain SQL."""

@@ -20,7 +20,7 @@ from relsql.registry.card import ModelCard
 from relsql.typing import FloatArray, IntArray
 
 _LEFT_OUT = re.compile(r"within|logarithmic|label_\w+|temperature|text_scaling\.\w+")
-"""Buffers that an export leaves out where a model has no use for them: their initial values are the right ones."""
+"""Buffers that an export leaves out if the model does not use them: their initial values are then correct."""
 
 
 def load_modules(card: ModelCard, artifacts: Mapping[str, bytes]) -> tuple[GraphNetwork, Head]:
@@ -56,10 +56,10 @@ def score_blocks(
     """Score gathered rows with torch.
 
     Args:
-        network: entity states.
-        head: scores.
-        blocks: one per path, of seeds whose entity exists.
-        layouts: of the blocks.
+        network: computes entity states.
+        head: computes scores from them.
+        blocks: one per path, for seeds whose entity exists.
+        layouts: layouts of the blocks.
         texts: row embeddings by text id, int64 [n] -> float32 [n, width].
         as_of_days: float32 [seeds].
 
@@ -74,7 +74,7 @@ def score_blocks(
 
 
 def _initializers(content: bytes) -> Iterator[tuple[str, Tensor]]:
-    """The weights of a component; they have the names that they have in the modules."""
+    """The weights of a component, by their names in the torch modules."""
     for initializer in onnx.load_from_string(content).graph.initializer:
         yield initializer.name, torch.from_numpy(onnx.numpy_helper.to_array(initializer).copy())
 

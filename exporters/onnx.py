@@ -2,14 +2,14 @@
 
     row encoder   input_ids int64 [rows, tokens], attention_mask int64 [rows, tokens]
                   -> row_embedding float32 [rows, width]
-    path P        one for each shared path: embeddings float32 [texts, width], for each table T that it reads the inputs
-                  T.numbers, T.categories, T.texts (those that it has), P.rows, P.places, P.ages and P.totals (those
-                  that it has) -> message float32 [hubs, channels]; see `relsql.gather.graph_inputs.GraphInputs`
-    graph         the same inputs for all other paths and their tables, for each shared path P the message of each
+    path P        one component per shared path: embeddings float32 [texts, width]; for each table T on the path
+                  T.numbers, T.categories and T.texts; P.rows, P.places, P.ages and P.totals; inputs of width 0 are
+                  left out -> message float32 [hubs, channels]; see `relsql.gather.graph_inputs.GraphInputs`
+    graph         the same inputs for all other paths and their tables; for each shared path P the message of each
                   seed's hub, P.message float32 [seeds, channels] -> state float32 [seeds, channels]
     head          state float32 [seeds, channels], as_of_days float32 [seeds] -> score float32 [seeds]
 
-All axes but widths are dynamic. Calibration is inside the head: `score` is a probability or a value.
+All axes except widths are dynamic. Calibration is inside the head: `score` is a probability or a value.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ OPSET = 18
 class GraphComponent(nn.Module):
     """`GraphNetwork` with its inputs as lists; inputs of width 0 are left out, see `graph_feed`.
 
-    The rows of a shared path belong to hubs, whose messages come out, and those of the seeds' hubs come in.
+    The rows of a shared path belong to hubs. The messages of these hubs are an output; the messages of the seeds' hubs
+    are an input.
     """
 
     def __init__(self, network: GraphNetwork) -> None:
@@ -83,7 +84,7 @@ class GraphComponent(nn.Module):
         parts = iter(given)
         found = []
         for table in self.tables:
-            # Every table has at least its row count to tell, so `numbers` is always given.
+            # `numbers` is always an input, even of width 0: it gives the number of rows.
             numbers = next(parts)
             nothing = torch.zeros((numbers.shape[0], 0), dtype=torch.int64)
             categories = next(parts) if category_count(table) else nothing
@@ -118,15 +119,15 @@ def export_encoder(
 ) -> tuple[bytes, float]:
     """Export the row encoder; returns the ONNX bytes and the largest difference from torch.
 
-    It is compared on row texts, whole and cut short, alone and together. Tokens drawn at random are no measure: trained
-    attention is so steep on them that torch itself is 1e-5 away from its result in double precision. Where it is that
-    steep on row texts too, onnxruntime may differ by ten times that distance: its kernels round in other places.
+    The two are compared on row texts: whole and truncated, single and in batches. Random tokens are not a fair test:
+    trained attention is so sharp on them that torch itself is 1e-5 away from its result in double precision. If it is
+    that sharp on row texts too, onnxruntime may differ by ten times that distance, as its kernels round at other steps.
 
     Args:
         encoder: input_ids, attention_mask -> row embeddings.
         tokenizer: its tokenizer.
         texts: row texts to compare on; may be empty.
-        max_tokens: the most tokens that the encoder is given.
+        max_tokens: the maximum number of tokens per text.
 
     Raises:
         ExportError: torch cannot export it. ParityError: onnxruntime disagrees by more than 1e-5, and by more than
@@ -216,7 +217,7 @@ def export_head(head: Head, channels: int) -> tuple[bytes, float]:
 
 
 class _Flat(nn.Module):
-    """One output of `GraphComponent`, which is called with its inputs side by side."""
+    """One output of `GraphComponent`, with all inputs as separate positional arguments."""
 
     def __init__(self, component: GraphComponent, tables: int, paths: int, position: int) -> None:
         super().__init__()
@@ -232,7 +233,7 @@ class _Flat(nn.Module):
 
 
 def _part(whole: onnx.ModelProto, output: str) -> bytes:
-    """The part of a model that leads to one output, with the inputs that it reads."""
+    """The part of a model that computes one output, with only the inputs that this part reads."""
     part = onnx.utils.Extractor(whole).extract_model([x.name for x in whole.graph.input], [output])
     read = {name for node in part.graph.node for name in node.input}
     inputs = [x for x in part.graph.input if x.name in read]
@@ -242,7 +243,7 @@ def _part(whole: onnx.ModelProto, output: str) -> bytes:
 
 
 def _graph_sample(layouts: Sequence[BlockLayout], width: int, seeds: int, fill: float, seed: int) -> list[Tensor]:
-    """Random rows: each slot is filled with probability `fill`; the entity's own row always is. Hubs are fewer."""
+    """Random inputs: a slot has a row with probability `fill`, the entity's slot always. Hubs are fewer than seeds."""
     random = np.random.default_rng(seed)
     blocks = []
     for position, layout in enumerate(layouts):
@@ -280,7 +281,7 @@ def _export(
                 dynamic_shapes=shapes,  # type: ignore[arg-type]
                 dynamo=True,
                 opset_version=OPSET,
-                # onnxruntime optimises at load time; the exporter's own optimiser takes longer than all the rest.
+                # onnxruntime optimises at load time; the exporter's optimiser takes longer than the rest of the export.
                 optimize=False,
                 verbose=False,
             )
@@ -303,7 +304,7 @@ def _largest_difference(
     *,
     rounding: bool = False,
 ) -> float:
-    """Compare onnxruntime with torch on shapes that the export has not seen.
+    """Compare onnxruntime with torch, also on shapes that differ from those of the export.
 
     `rounding` allows ten times torch's own distance from double precision, if that is more than the tolerance.
     """
@@ -335,7 +336,7 @@ def _largest_difference(
 
 
 def check_operators(name: str, content: bytes) -> None:
-    """Raise ExportError if scoring would refuse the component: a newer torch may write operators unknown to it."""
+    """Raise ExportError if scoring would refuse the component: a newer torch may write operators that it rejects."""
     try:
         check_component(name, content, model="MODEL", task="TASK")
     except ArtifactError as error:
@@ -345,12 +346,12 @@ def check_operators(name: str, content: bytes) -> None:
 
 
 def _difference(found: FloatArray, expected: FloatArray) -> float:
-    """The largest difference, absolute up to 1 and relative above, where float32 has no digits for an absolute one."""
+    """The largest difference: absolute for values up to 1, relative above, where float32 has too few digits."""
     return float((np.abs(found - expected) / np.maximum(1.0, np.abs(expected))).max()) if found.size else 0.0
 
 
 def _rounding(module: nn.Module, case: Sequence[Tensor]) -> float:
-    """How far torch is from its own result in double precision."""
+    """The largest difference between torch's result and its result in double precision."""
     exact = copy.deepcopy(module).double()
     with torch.inference_mode():
         return _difference(module(*case).numpy(), exact(*case).numpy())

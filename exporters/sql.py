@@ -1,8 +1,8 @@
 """A model as plain SQL: views over the tables that it reads, and macros that score with ordinary tables of weights.
 
-Nothing but DuckDB is needed to call them. Names end with the model's identity, so that a macro which is called from
-another database never reads that one's tables: DuckDB looks names in a macro up where the caller is. Views are looked
-up beside themselves, which is why macros read views.
+Calling them needs only DuckDB. DuckDB resolves the names in a macro in the caller's database, but the names in a view
+in the view's own database. Macros therefore read views, whose names end with the model's identity: a macro that is
+called from another database can never read that database's tables.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from relsql.schema.tables import Table
 from relsql.sql import COMMA, Cte, ident, indented, literal, qualified
 
 FARTHEST_DAY = 106_751_991.0
-"""Days from 1970 to the ends of TIMESTAMP, which infinite times lie at."""
+"""Days from 1970 to the ends of TIMESTAMP; used for infinite times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class SqlModel:
     Attributes:
         card: its card.
         logarithmic: see `exporters.sql_weights.logarithmic_columns`.
-        indexed: columns by whose index the rows of a call's entity are found.
+        indexed: columns whose index is used to find the rows of a call's entity.
     """
 
     card: ModelCard
@@ -51,7 +51,7 @@ class SqlModel:
         return weights_table(self.card.identity)
 
     def views(self) -> list[tuple[str, str]]:
-        """Names within schema `relsql` and queries of the views over the tables that the model reads."""
+        """The views over the tables that the model reads: name within schema `relsql`, and query."""
         return [(self._view_name(table), self._view_sql(table)) for table in self._tables()]
 
     def network(self) -> SqlNetwork:
@@ -70,8 +70,8 @@ class SqlModel:
     def statements(self, *, seal: bool = True) -> list[str]:
         """Statements that create views, macros and the table of texts in the current database.
 
-        The tables of weights and of row embeddings must be there. Queries are sealed, see `relsql.database.sealed`;
-        without `seal` they are the same queries for people to read.
+        The tables of weights and of row embeddings must exist. Queries are sealed, see `relsql.database.sealed`;
+        without `seal` they are the same queries in readable form.
         """
         query_form = sealed if seal else str
         views = [(view, query_form(query)) for view, query in self.views()]
@@ -100,7 +100,7 @@ class SqlModel:
         ]
 
     def text_statements(self, query_form: Callable[[str], str]) -> list[str]:
-        """Statements that create and fill the table of texts, and the view of those that it lacks."""
+        """Statements that create and fill the table of texts, and the view of texts that it lacks."""
         identity, network = self.card.identity, self.network()
         query = new_texts_sql(network, qualified(RELSQL_SCHEMA, table_name(identity)))
         if not query:
@@ -113,7 +113,7 @@ class SqlModel:
         ]
 
     def comment(self) -> str:
-        """What the model is, for people who meet it in a catalog; its start tells which model an object belongs to."""
+        """A description of the model for people who browse a catalog; its start names the model."""
         card, kind = self.card, self.card.task.task_type.replace("_", " ")
         metrics = [f"{name} {value:.4g}" for name, value in card.metrics.items() if name.startswith("val_")]
         described = [f"{card.task.name} ({kind}, {card.task.timedelta} ahead)", *metrics[:1]]
@@ -146,7 +146,7 @@ class SqlModel:
         return network.rows.written(ctes, result)
 
     def _heard_columns(self, network: SqlNetwork, kept: list[str]) -> str:
-        """Of each seed the messages of all paths, and what `status` and `evidence` are made of."""
+        """For each seed, the messages of all paths and the columns that `status` and `evidence` are computed from."""
         paths = network.columns_per_path()
         linked = paths[1:]
         evidence = [f"coalesce({path.name}__evidence, 0)" for path, _ in linked]
@@ -159,7 +159,7 @@ class SqlModel:
                 *(f"seed.{column}" for column in kept),
                 f"{ident(paths[0][0].name)}.{ident(paths[0][0].name)} IS NOT NULL AS known",
                 f"{' + '.join(evidence) or '0'} AS evidence",
-                # least() passes NULL over, an age that is not known or at the end of time.
+                # least() ignores NULL: an age that is unknown, or of an infinite time.
                 f"least({', '.join([*newest, infinite])}) AS newest_days",
                 f"{' + '.join(pending) or '0'} AS pending",
                 *(f"{ident(path.name)}.{ident(path.name)} AS message{i}" for i, (path, _) in enumerate(paths)),
@@ -167,7 +167,7 @@ class SqlModel:
         )
 
     def _state_steps(self, network: SqlNetwork) -> list[Cte]:
-        """The entity state of seeds whose entity is known: the sum of all messages, normed."""
+        """CTEs for the entity state of seeds whose entity is known: the sum of all messages, normed."""
         numbers = range(len(self.card.paths))
         weights = network.with_weights(
             "heard", head="head", **{f"v{i}": f"path {path.name}" for i, path in enumerate(self.card.paths)}
@@ -183,13 +183,13 @@ class SqlModel:
         ]
 
     def _raw_steps(self, network: SqlNetwork) -> list[Cte]:
-        """The head's raw output, from the entity state and the time of the prediction."""
+        """CTEs for the head's raw output, from the entity state and the time of the prediction."""
         days = (
             f"CASE WHEN isfinite({AS_OF}) THEN epoch({AS_OF}) / 86400.0 "
             f"WHEN {AS_OF} > TIMESTAMP '1970-01-01' THEN {FARTHEST_DAY} ELSE -{FARTHEST_DAY} END"
         )
         share = "(days - first_day) / (last_day - first_day)"
-        # In FLOAT where the network is: its rounding of so many days shows in the season.
+        # FLOAT, as in the network: days are large enough that rounding to FLOAT changes the season.
         angle = f"days * CAST({2 * math.pi / DAYS_PER_YEAR!r} AS FLOAT)"
         time = (
             f"CASE WHEN {share} > 1 THEN 1 WHEN {share} < 0 THEN 0 ELSE {share} END",
@@ -221,9 +221,9 @@ class SqlModel:
         ]
 
     def _scored_sql(self, kept: list[str]) -> str:
-        """Score, status and the rest of the result of every seed; those whose entity is not known have no score."""
+        """A query for score, status and the rest of the result of every seed; no score if the entity is not known."""
         stale, score = self.card.stale_after_days, self._score_sql()
-        # NaN is greater than any number.
+        # DuckDB orders NaN above every number, so NaN is not valid either.
         valid = f"{score} BETWEEN " + ("0 AND 1" if self.card.task.is_classification else "-1e308 AND 1e308")
         status = [
             "WHEN raw.raw IS NULL THEN 'unknown_entity'",
@@ -258,14 +258,14 @@ class SqlModel:
         return f"{table.key}_{self.card.identity}"
 
     def _view_sql(self, table: Table) -> str:
-        """All that the model reads of a table; where rows have no key, their position in storage too."""
-        # A column that is gone is reported with this alias, which says where to look.
+        """The columns that the model reads of a table and, without a primary key, the row's position in storage."""
+        # If a column no longer exists, DuckDB's error shows this alias, which says where to look.
         alias = ident(f"see relsql selftest FILE {self.card.name}")
         columns = ["rowid"] if not table.primary_key else []
-        # A column of another type goes on to work as long as its values can be cast.
+        # A column whose type has changed still works as long as its values can be cast.
         for column in table.columns:
             value = f"CAST({alias}.{ident(column.name)} AS {column.type})"
-            # ARRAY values as text, see `Table.sql_without_arrays`.
+            # ARRAY values are read as text, see `Table.sql_without_arrays`.
             value = f"CAST({value} AS VARCHAR)" if column.holds_array else value
             columns.append(f"{value} AS {ident(column.name)}")
         return f"SELECT {indented(COMMA.join(columns)).lstrip()}\nFROM {table.sql()} AS {alias}"

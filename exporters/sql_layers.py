@@ -1,9 +1,9 @@
-"""Layers of the network as SQL expressions over lists, one element a channel.
+"""Layers of the network as SQL expressions over lists, with one list element per channel.
 
-The types of lists are those of the weights; where both FLOAT and DOUBLE meet, DuckDB would convert one for each row.
+Lists have the element type of the weights: where FLOAT and DOUBLE are mixed, DuckDB converts one of them for each row.
 
-Whatever stands within a lambda is computed again for each element: arguments that are used within one are names of
-columns. Columns of lists are passed into lambdas for nothing, while arrays are copied for each element.
+DuckDB evaluates the body of a lambda again for each element. Arguments that are used inside a lambda are therefore
+column names, not expressions. List columns enter a lambda at no cost; arrays are copied once per element.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from relsql.nn.scaling import CLIP
 from relsql.sql import Cte
 
 EPSILON = 1e-5
-"""Of the layer norms."""
+"""Added to the variance in every layer norm."""
 
 
 def linear_sql(weight: str, inputs: str) -> str:
-    """A linear map: rows of a matrix, each times the column `inputs`."""
+    """A linear map: the inner product of each row of a matrix with the column `inputs`."""
     return f"list_transform({weight}, lambda m: list_inner_product(m, {inputs}))"
 
 
 def twice_relu_sql(values: str) -> str:
-    """Twice the elements of a list, negative ones 0: v + |v|, ten times faster than greatest(); weights are halved."""
+    """Twice the ReLU of each element, as v + |v|: ten times faster than greatest(). The next weights are halved."""
     return f"list_transform({values}, lambda v: v + abs(v))"
 
 
 def sum_sql(*lists: str) -> str:
-    """The sum of lists, element by element; faster than a lambda with an index."""
+    """The element-wise sum of lists; faster than a lambda with an index."""
     if len(lists) == 1:
         return lists[0]
     terms = " + ".join(f"v[{i + 1}]" for i in range(len(lists)))
@@ -36,31 +36,31 @@ def sum_sql(*lists: str) -> str:
 
 
 def known_sql(values: str) -> str:
-    """NULL elements of a list become 0."""
+    """Replace NULL elements of a list with 0."""
     return f"list_transform({values}, lambda v: coalesce(v, 0))"
 
 
 def scaled_sql(numbers: str, scaling: str, *, logarithmic: bool) -> str:
-    """Numbers standardised and clipped; NULL stays NULL. `logarithmic`: some number is on the log scale."""
+    """Standardise and clip numbers; NULL stays NULL. `logarithmic`: at least one number is on the log scale."""
     value = "CASE WHEN x[2].logarithmic THEN sign(x[1]) * ln(1 + abs(x[1])) ELSE x[1] END" if logarithmic else "x[1]"
     scaled = (
         f"list_transform(list_zip({numbers}, {scaling}), lambda x: CAST(({value} - x[2].center) / x[2].scale AS FLOAT))"
     )
-    # An integer, which leaves FLOAT as it is; a decimal would not.
+    # An integer literal keeps the result FLOAT; a decimal literal would not.
     most = f"{CLIP:g}"
     clipped = f"CASE WHEN v > {most} THEN {most} WHEN v < -{most} THEN -{most} ELSE v END"
     return f"list_transform({scaled}, lambda v: {clipped})"
 
 
 def distances_sql(edges: str, scaled: str) -> str:
-    """Distances of the numbers of the column `scaled` from the edges of their bins, 0 where a number is missing."""
+    """Distances of the numbers in the column `scaled` from the edges of their bins; 0 where a number is missing."""
     return f"list_transform({edges}, lambda e: coalesce(abs({scaled}[e.number] - e.edge), 0))"
 
 
 def means_sql(rows: str, width: int, window: int, share: str | None = None) -> str:
-    """Means over the lists of the column `rows`, `window` at most, element by element; each list is `width` long.
+    """Element-wise mean over the lists in the column `rows`: at most `window` lists, each `width` long.
 
-    `share` is a column with the share of each list in the mean, which halves the time where lists are long.
+    `share` names a column with the weight of each list in the mean. It halves the time where there are many lists.
     """
     if window == 1:
         return f"{rows}[1]"
@@ -72,10 +72,11 @@ def means_sql(rows: str, width: int, window: int, share: str | None = None) -> s
 def norm_steps(
     source: str, inverse: str, state: str, *parts: str, norm: str, channels: int, kind: str = "DOUBLE"
 ) -> list[Cte]:
-    """CTEs `inverse` and `state`: layer norm and ReLU of the sum of some columns, whose mean is 0; other columns stay.
+    """CTEs `inverse` and `state`: layer norm and ReLU of the sum of the columns `parts`; other columns are kept.
 
-    Of the norm's weights there is only the bias: the weights that read `state` have the rest, and halve it. `kind` is
-    the type of the columns' elements.
+    The sum must have mean 0 over the channels. Only the norm's bias is applied here: the norm's weights and the factor
+    1/2 are folded into the maps before and after, see `exporters.sql_weights.fold_norm`. `kind` is the element type of
+    the columns.
     """
     squares = [f"list_inner_product({a}, {a})" for a in parts]
     squares += [f"2 * list_inner_product({a}, {b})" for a, b in combinations(parts, 2)]

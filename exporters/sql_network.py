@@ -1,20 +1,22 @@
 """The network in SQL: what `exporters.onnx` exports, as common table expressions over the latest rows.
 
-States are FLOAT[] and messages DOUBLE[], one element a channel; a linear map is one inner product a channel. Weights
-are the one row of a table, which is joined where a layer begins. The steps, in the order in which they stand:
+States are FLOAT[] and messages DOUBLE[], one element per channel; a linear map is one inner product per channel. The
+weights are a table with one row, which is joined where a layer begins. The CTEs, in order:
 
-    <path>__ranked, __latest  the rows that a path may read, and the last of them, which it does; see
-    `relsql.gather.latest_rows` "<table> seen", ...       the rows of a table that rows of any path point at, by key;
-    the steps of their encoder:
+    <path>__ranked, __latest  the rows that a path may read, and the latest of them, which it does read; see
+                              `relsql.gather.latest_rows`
+    "<table> seen", ...       the rows of a table that rows of any path point at, by key; the steps of their encoder:
                               read, texts, scaled, inputs, sum, inverse, state; and "<table> states"
-    <path>__pointed<i>        what those rows say to the rows of one path
-    <path>__read, ...         the path's rows with the messages of what they point at, and the steps of their encoder
-    <path>__hidden            states, messages and ages as what is averaged, with numbers and ages for statistics
+    <path>__pointed<i>        the messages of those rows to the rows of one path
+    <path>__read, ...         the path's rows with the messages of the rows they point at, and the steps of their
+                              encoder
+    <path>__hidden            one vector per row from state, messages and ages, to be averaged; numbers and ages for
+                              statistics
     <path>__rows, ...         the last 1, 4, 16 of them as lists; statistics, means
-    <path>__heard             what the path says to a seed, or to a hub
+    <path>__heard             the path's message to a seed, or to a hub
 
-DuckDB plans all of them together, which costs one entity some tens of milliseconds: steps are few and their expressions
-short (`docs/decisions/0011-plain-sql.md`).
+DuckDB plans the whole query for every call, which takes tens of milliseconds for one entity. The steps are therefore
+few and their expressions short (`docs/decisions/0011-plain-sql.md`).
 """
 
 from __future__ import annotations
@@ -49,15 +51,15 @@ from relsql.sql import COMMA, Cte, ident, indented, literal
 OF_SEEDS = "The path's message to each seed."
 
 LONG_WINDOW = 8
-"""Rows from which on a mean of states is faster as an inner product."""
+"""Number of rows from which a mean is faster as an inner product."""
 
 
 class _Means(NamedTuple):
-    """What a path's rows are to each group before its message is made of it.
+    """The means and statistics of a path's rows for each group, from which the path's message is computed.
 
     Attributes:
-        ctes: that `query` reads.
-        query: the group's columns, what stands beside the message, `statistics`, and lists.
+        ctes: CTEs that `query` reads.
+        query: a query for the group's columns, the columns returned beside the message, `statistics`, and lists.
         means: expressions over the lists.
         lists: names of columns that are not needed after the means.
     """
@@ -72,16 +74,17 @@ class _Means(NamedTuple):
 class SqlNetwork:
     """Builds the query that gathers and scores: a path's column is its message to the seed, DOUBLE[].
 
-    Beside it stand `<path>__evidence`, the number of rows; `<path>__newest_days`, the age of the newest one, where they
-    have a time; `<path>__pending`, the number of texts without an embedding, where there is text.
+    Further columns are `<path>__evidence`, the number of rows; `<path>__newest_days`, the age of the newest row, if the
+    rows have a time; and `<path>__pending`, the number of texts without an embedding, if there is text.
 
     Attributes:
         rows: which rows are read.
         weights: the relation with the weights, in SQL, see `exporters.sql_weights.weights_table`.
-        texts: the relation with what texts say to the rows of a table: place (key of the table), text_hash, said.
-        logarithmic: names of the scalings that put a number on the log scale.
+        texts: the relation with each text's contribution to the row states of a table, in SQL: place (key of the
+            table), text_hash, said.
+        logarithmic: names of the scalings with at least one number on the log scale.
         channels: width of states.
-        windows: numbers of latest rows that are averaged.
+        windows: for each mean, how many of the latest rows it covers.
     """
 
     rows: LatestRows
@@ -96,38 +99,38 @@ class SqlNetwork:
         return self.rows.plan
 
     def columns_per_path(self) -> list[tuple[Path, list[str]]]:
-        """The paths, each with the names of its columns: the message, evidence, and newest_days and pending or not."""
+        """The paths, each with the names of its columns, see `names`."""
         return [(path, self.names(path)) for path in self.rows.plan.paths]
 
     def with_weights(self, source: str, *computed: str, **parts: str) -> str:
-        """A query for a relation's rows with the weights of some parts of the network beside them, by column name.
+        """A query that adds weights to a relation's rows; `parts` maps each new column to a part of the network.
 
-        The relation must be a query of its own: a join that had the weights on one side would copy them for each row.
-        `computed` are further columns, where weights are those of the relation `weights`.
+        The relation must be a separate CTE or subquery: in a larger join, the weights would be copied for each row.
+        `computed` are further columns; their expressions read weights from the relation `weights`.
         """
         columns = [f"weights.{ident(part)} AS {name}" for name, part in parts.items()]
         listed = indented(COMMA.join([*columns, *computed])).lstrip()
         return f"SELECT x.*, {listed}\nFROM {source} x, {self.weights} weights"
 
     def names(self, path: Path) -> list[str]:
-        """Message, evidence, and newest_days and pending or not."""
+        """Names of a path's columns: message, evidence, newest_days if rows have a time, pending if there is text."""
         columns = [path.name, f"{path.name}__evidence"]
         columns += [f"{path.name}__newest_days"] if self._timed(path) else []
         return columns + ([f"{path.name}__pending"] if self._has_text(path) else [])
 
     def single_ctes(self, path: Path, latest: str) -> Ctes:
-        """The one row of each seed, like the last k rows of others."""
+        """A CTE with the one row of each seed, in the form of the last k rows of other paths."""
         seed = columns_of("self", (SEED, *self.rows.moments))
         columns = struct_sql(self._plan.table(path.table), self._plan.listed_columns(path))
         query = f"SELECT {seed}, {columns} AS r, 1 AS rank\n{self.rows.single_from(path)}"
         return [Cte(latest, query, "The one row of each seed.")]
 
     def needs_latest(self, path: Path) -> bool:
-        """True: states are computed of rows that stand in a CTE."""
+        """Always True: states are computed from the rows in this CTE."""
         return True
 
     def common_ctes(self, found: Mapping[str, Latest]) -> Ctes:
-        """The states of the rows that rows of paths point at, each computed once."""
+        """CTEs for the states of the rows that rows of paths point at, each computed once."""
         ctes: Ctes = []
         for (key, columns), readers in readers_of(self._plan.paths).items():
             table, keys = self._plan.table(key), [f"k{i}" for i in range(len(columns))]
@@ -146,7 +149,7 @@ class SqlNetwork:
         return ctes
 
     def ctes_of(self, path: Path, latest: Latest) -> Ctes:
-        """From the path's rows to its message, for every seed."""
+        """CTEs from the path's rows to its message for every seed."""
         pointed = "The messages of the rows that this path's rows point at."
         ctes = [
             Cte(f"{path.name}__pointed{i}", self._pointed_sql(path, i, link), pointed)
@@ -164,10 +167,10 @@ class SqlNetwork:
         return [*ctes, Cte(ident(path.name), self.rows.spread_sql(self.names(path), *latest.hub, heard), OF_SEEDS)]
 
     def _read_sql(self, table: Table, row: str, kept: Iterable[str], source: str) -> str:
-        """A query for what the network reads of a table's rows: numbers, codes and the text's hash, beside `kept`."""
+        """A query for the network's inputs from a table's rows: numbers, codes and the text's hash, after `kept`."""
         inputs = self._plan.inputs[table.key]
         values = [f"CAST({number_sql(table, n, row, 'NULL')} AS FLOAT)" for n in inputs.static_numbers]
-        # NaN is a missing number too.
+        # NaN counts as missing, like NULL.
         known = (f"CASE WHEN {value} = 'nan' THEN NULL ELSE {value} END" for value in values)
         columns = [*kept, f"[{', '.join(known)}]::FLOAT[] AS numbers"]
         columns.append(f"[{', '.join(category_sql(c, row) for c in inputs.categories)}]::INTEGER[] AS codes")
@@ -176,10 +179,10 @@ class SqlNetwork:
         return f"SELECT {indented(COMMA.join(columns)).lstrip()}\n{source}"
 
     def _state_steps(self, table: Table, prefix: str, read: str, *computed: str, **others: str) -> tuple[Ctes, str]:
-        """CTEs for the states of rows that `_read_sql` reads, and the name of the last one.
+        """CTEs for the states of the rows that `_read_sql` reads, and the name of the last one.
 
-        Other columns stay, and there are `scaled`, the standardised numbers, the weights of the table `w`, and what
-        `with_weights` makes of `computed` and `others`.
+        The other columns are kept. New columns are `scaled`, the standardised numbers; `w`, the weights of the table;
+        and those that `with_weights` adds for `computed` and `others`.
         """
         inputs, key = self._plan.inputs[table.key], table.key
         texts, scaled, encoded, summed, inverse, state = (
@@ -232,7 +235,7 @@ class SqlNetwork:
         ], state
 
     def _texts_sql(self, table: Table, read: str) -> str:
-        """What each distinct text of the rows says to its row; texts that are not stored are left out."""
+        """A query for the stored contribution of each distinct text to row states; texts not stored are left out."""
         return (
             f"SELECT text_hash, texts.said\n"
             f"FROM (SELECT DISTINCT text_hash FROM {read})\n"
@@ -241,13 +244,13 @@ class SqlNetwork:
         )
 
     def _codes(self, inputs: NodeInputs) -> list[str]:
-        """The category codes of a row: textual ones, then those of numbers that are categories too."""
+        """The category codes of a row: first of textual categories, then of numbers that are also categories."""
         codes = [f"codes[{i + 1}]" for i in range(len(inputs.categories))]
         numbered = [i for i, number in enumerate(inputs.static_numbers) if number.categories]
         return codes + [f"coalesce(list_position(w.values{n}, numbers[{i + 1}]), 0)" for n, i in enumerate(numbered)]
 
     def _pointed_sql(self, path: Path, position: int, link: Link) -> str:
-        """What the rows that a path's rows point at say to them."""
+        """A query for the messages of the rows that a path's rows point at by one link."""
         parent = self._plan.table(link.parent)
         readers = readers_of(self._plan.paths)[link.parent, link.parent_columns]
         found = f"FROM {ident(pointed_name(parent, link.parent_columns) + ' states')}"
@@ -262,7 +265,7 @@ class SqlNetwork:
         )
 
     def _rows_sql(self, path: Path, latest: Latest) -> str:
-        """What the network reads of a path's rows: their columns, ages, and messages of the rows they point at."""
+        """A query for the network's inputs from a path's rows: columns, ages, and messages of rows they point at."""
         table, rows = self._plan.table(path.table), latest.rows
         as_of = f"{rows}.{AS_OF}"
         ages = [self._age_sql(time, as_of) for time in self._dates(table, f"{rows}.r")]
@@ -283,7 +286,7 @@ class SqlNetwork:
         return self._read_sql(table, f"{rows}.r", kept, source.rstrip())
 
     def _hidden_steps(self, path: Path, state: str, group: tuple[str, ...]) -> Ctes:
-        """Each row's message before it is averaged, and beside it what statistics are made of."""
+        """CTEs for each row's message before it is averaged, and for the values that statistics are computed from."""
         name, numbers = path.name, range(len(path.lookups))
         pointed = "".join(f",\n    coalesce(pointed{i}, v.zeros) AS pointed{i}" for i in numbers)
         kept = [*group, "rank", *(["days"] if self._timed(path) else [])]
@@ -291,7 +294,7 @@ class SqlNetwork:
         kept += [f"{' + '.join(texts)} AS pending"] if self._has_text(path) else []
         dropped = ["state", "scaled_ages", *(f"pointed{i}" for i in numbers)]
         known = known_sql("list_concat(scaled, scaled_ages)")
-        # FLOAT is precise enough for means, and half as much to copy.
+        # FLOAT is precise enough for means, and halves the bytes to copy.
         summed = sum_sql(linear_sql("v.root", "inputs"), *(f"pointed{i}" for i in numbers))
         return [
             Cte(
@@ -311,7 +314,7 @@ class SqlNetwork:
         ]
 
     def _message_steps(self, path: Path, latest: Latest) -> Ctes:
-        """What a path says to each group, from means over its latest rows and statistics."""
+        """CTEs for a path's message to each group, from means over its latest rows and from statistics."""
         name = path.name
         found = self._averaged(path, latest) if path.counted else self._single(path)
         scaled = self._scaled_sql("statistics", f"path {name}", "statistics_scaling")
@@ -351,7 +354,7 @@ class SqlNetwork:
             return f" FILTER (rank <= {window})" if window < path.fanout else ""
 
         long = [window for window in windows if window >= LONG_WINDOW]
-        # In any order: a mean is the same to the last few bits, and ordering costs several times the rest.
+        # The lists are in any order: it changes a mean only in its last bits, and sorting costs several times the rest.
         columns = [f"list({of}){within(window)} AS {of}{window}" for window in windows for of in ("hidden", "known")]
         columns += [f"CAST(1 / least(count(*), {window}) AS FLOAT) AS part{window}" for window in long]
         columns.append(f"count(*) AS {name}__evidence")
@@ -374,7 +377,7 @@ class SqlNetwork:
         return _Means([*ctes, listed], query, means, lists)
 
     def _single(self, path: Path) -> _Means:
-        """The one row of each group, which is its own mean."""
+        """The one row of each group: the mean of a single row is the row itself."""
         name = path.name
         columns = [SEED, "hidden", "known AS statistics", f"1 AS {name}__evidence"]
         columns += [f"days AS {name}__newest_days"] if self._timed(path) else []
@@ -382,12 +385,12 @@ class SqlNetwork:
         return _Means([], f"SELECT {', '.join(columns)}\nFROM {name}__hidden", ["hidden"], ["hidden"])
 
     def _scaled_sql(self, numbers: str, part: str, name: str = "scaling") -> str:
-        """Standardised numbers of a column, where the weights are those of the relation `weights`."""
+        """Standardised numbers of a column, for a query in which the relation `weights` is joined."""
         logarithmic = f"{part}.{name}" in self.logarithmic
         return scaled_sql(numbers, f"weights.{ident(part)}.{name}", logarithmic=logarithmic)
 
     def _dates(self, table: Table, row: str) -> list[str]:
-        """The times whose ages the network reads, the row's own first, as expressions."""
+        """SQL expressions of the times whose ages the network reads; the row's own time comes first."""
         dated = (n for n in self._plan.inputs[table.key].ages if n != DATA_AGE)
         return [as_timestamp_sql(table.column(number.column), row) for number in dated]
 

@@ -1,4 +1,4 @@
-"""What row texts say to the rows of a table, as a query that fills the table that plain SQL looks them up in."""
+"""The contribution of row texts to row states, as a query that fills the lookup table that plain SQL reads."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from relsql.sql import indented, literal
 
 
 def new_texts_sql(network: SqlNetwork, embeddings: str) -> str:
-    """A query for what `network.texts` lacks: place, text_hash, said; of the texts of all rows that have an embedding.
+    """A query for the rows that `network.texts` lacks: place, text_hash, said.
 
-    It is empty for a network that reads no text. `embeddings` is a relation in SQL: text_hash, embedding.
+    It covers the texts of all rows of the tables that are read, if the text has an embedding. It is an empty string for
+    a network that reads no text. `embeddings` is a relation in SQL with the columns text_hash and embedding.
     """
     plan = network.rows.plan
     read = {path.table for path in plan.paths} | {link.parent for path in plan.paths for link in path.lookups}

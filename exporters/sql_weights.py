@@ -1,16 +1,16 @@
 """The weights of a network as the values of one row, folded so that the SQL over them has few steps.
 
-Weights up to the states of rows and their messages before means are FLOAT, as torch's are, but for maps of encoded
-numbers with narrow bins, whose distances cancel out; from the means on, and there, they are DOUBLE.
+Weights up to row states and messages before averaging are FLOAT, as in torch, except in maps of encoded numbers with
+narrow bins: there large terms cancel, so these maps are DOUBLE. From the means on, all weights are DOUBLE.
 
-Four foldings, each exact but for rounding:
+Four foldings, each exact except for rounding:
 
-* The encoding of a number (see `relsql.nn.scaling.NumberScaling`) is piecewise linear, so that whatever a linear map
-  makes of it is a sum of distances |number - edge|, one for each edge of a bin, with a weight each.
-* A layer norm looks at its input less the mean: the mean is taken out of the weights of the maps before it.
-* relu(w n + b) is |w| relu(sign(w) n + b / |w|): of a norm's weights the sign goes to the maps before it, the size to
-  those after it, with the half of relu(v) = (v + |v|) / 2.
-* Maps whose results are added become one map of their inputs side by side; biases are the weights of a last input 1.
+* The encoding of a number (see `relsql.nn.scaling.NumberScaling`) is piecewise linear. A linear map of it is therefore
+  a weighted sum of distances |number - edge|, one for each edge of a bin.
+* A layer norm subtracts the mean from its input: the mean over channels is removed from the weights of the maps before.
+* relu(w n + b) is |w| relu(sign(w) n + b / |w|). The sign of a norm's weight moves to the maps before it, and the
+  absolute value to the maps after it, together with the 1/2 of relu(v) = (v + |v|) / 2.
+* Maps whose results are added become one map of their concatenated inputs; biases are weights of a last input 1.
 """
 
 from __future__ import annotations
@@ -31,14 +31,15 @@ from relsql.nn.scaling import CLIP, NumberScaling
 Matrix = npt.NDArray[np.float64]
 
 SAME_EDGE = 1e-6
-"""In standard deviations: a bin ends where the next one starts, but for float32 rounding of its width."""
+"""In standard deviations: edges closer than this are equal. A bin ends where the next one starts, but its width is
+rounded to float32."""
 
 TINY_WEIGHT = 1e-12
-"""Size of a layer norm's weight that stands for 0."""
+"""Replaces a layer norm's weight of 0, by which folding would divide."""
 
 LARGEST_FLOAT_SUM = 16.0
-"""Of the sizes of an output's weights of distances. A distance is 10 at most: in FLOAT their sum is wrong by some 1e-5
-then at the very most, and by a hundredth of that as a rule."""
+"""Largest sum of the absolute weights of an output's distances for which FLOAT is used. A distance is at most 10, so
+the error in FLOAT is then about 1e-5 in the worst case, and usually a hundredth of that."""
 
 _FLOAT, _DOUBLE = pa.float32(), pa.float64()
 _SCALING = pa.list_(pa.struct([("center", pa.float32()), ("scale", pa.float32()), ("logarithmic", pa.bool_())]))
@@ -49,8 +50,8 @@ class Encoding:
     """A linear map of encoded numbers as a map of distances from edges.
 
     Attributes:
-        number: int64 [edges], position of the number whose distance is taken.
-        edge: float64 [edges].
+        number: int64 [edges], position of the number whose distance is measured.
+        edge: float64 [edges], on the standardised scale.
         weight: float64 [outputs, edges].
         bias: float64 [outputs].
     """
@@ -68,18 +69,19 @@ class Encoding:
 
 
 def weights_table(network: GraphNetwork, head: Head) -> pa.Table:
-    """All weights as a table of one row: a column of structs for each table, for each path, and for the head.
+    """All weights as a table of one row: one struct column per table, per path, and for the head.
 
-        T             scaling, edges: of the numbers; channels: for each the weights of distances and 1 (encoder), and
-                      of the codes of each category (category0, ...); values0, ...: of the numbers that are
-                      categories; text: linear map of a text embedding and 1; norm_bias
+        T             scaling, edges: of the numbers; channels: for each channel the weights of distances and 1
+                      (encoder), and of the codes of each category (category0, ...); values0, ...: the values of the
+                      numbers that are also categories; text: linear map of a text embedding and 1; zeros: with text,
+                      one 0 per channel; norm_bias
         path P        scaling, edges: of the ages of its rows; root: linear map of state, distances and 1; lookup0,
-                      ...: linear maps of the states of what a row points at; statistics_scaling, statistics_edges;
-                      message: linear map of means, distances of the statistics, and 1; silence: the message of no
-                      rows; zeros: one for each channel
+                      ...: linear maps of the states of the rows that a row points at; statistics_scaling,
+                      statistics_edges; message: linear map of means, distances of the statistics, and 1; silence: the
+                      message when there are no rows; zeros: one 0 per channel
         head          constants, norm_bias, hidden, out
 
-    DuckDB plans a join with a few columns of structs faster than one with a hundred columns.
+    DuckDB plans a join with a few struct columns faster than a join with a hundred columns.
     """
     columns: dict[str, pa.Array] = {}
     for position, table in enumerate(network.tables):
@@ -93,7 +95,7 @@ def weights_table(network: GraphNetwork, head: Head) -> pa.Table:
 
 
 def logarithmic_columns(weights: pa.Table) -> frozenset[str]:
-    """Names of the scalings that put some number on the log scale."""
+    """Names of the scalings with at least one number on the log scale, as `<column>.<scaling>`."""
     found = []
     for part in weights.column_names:
         for name, values in weights.column(part)[0].as_py().items():
@@ -173,11 +175,11 @@ def _head_columns(network: GraphNetwork, head: Head) -> Mapping[str, pa.Array]:
 
 @dataclass(frozen=True, slots=True)
 class FoldedNorm:
-    """A layer norm, with the ReLU after it, as what the maps around it take over and the bias that is left.
+    """A layer norm and the ReLU after it: factors for the maps before and after it, and the bias that remains.
 
     Attributes:
-        sign: float64 [channels], what the maps before it are multiplied with.
-        scale: float64 [channels], what the weights that read its states are multiplied with.
+        sign: float64 [channels], factor for the maps before the norm.
+        scale: float64 [channels], factor for the weights that read the states after the ReLU.
         bias: float64 [channels].
     """
 
@@ -186,25 +188,25 @@ class FoldedNorm:
     bias: Matrix
 
     def before(self, weight: Matrix) -> Matrix:
-        """Weights of a map into the norm, float64 [channels, inputs]: less the channels' mean, and with the sign."""
+        """Fold the weights of a map into the norm, float64 [channels, inputs]: subtract the channel mean, set signs."""
         result: Matrix = (weight - weight.mean(0, keepdims=True)) * self.sign[:, None]
         return result
 
     def after(self, weight: Matrix) -> Matrix:
-        """Weights of a map that reads states, float64 [outputs, channels]."""
+        """Fold the weights of a map that reads states, float64 [outputs, channels]."""
         result: Matrix = weight * self.scale
         return result
 
     def column(self, kind: pa.DataType = _DOUBLE) -> pa.Array:
-        """The bias as a column of one value."""
+        """The bias as a column with one value."""
         return _one(self.bias.tolist(), pa.list_(kind))
 
 
 def fold_norm(norm: nn.Module) -> FoldedNorm:
-    """A layer norm, and twice the ReLU after it, for `exporters.sql_layers.norm_steps`."""
+    """Fold a layer norm and the ReLU after it, for `exporters.sql_layers.norm_steps`, which computes twice the ReLU."""
     assert isinstance(norm, nn.LayerNorm)
     weight, bias = _array(norm.weight), _array(norm.bias)
-    # A weight of 0 leaves the bias alone, which a tiny weight does too.
+    # With a weight of 0 only the bias remains; a tiny weight has the same effect and avoids dividing by 0.
     size = np.maximum(np.abs(weight), TINY_WEIGHT)
     return FoldedNorm(np.where(weight < 0, -1.0, 1.0), size / 2, bias / size)
 
@@ -213,8 +215,8 @@ def fold_scaling(scaling: NumberScaling, weight: Matrix) -> Encoding:
     """A linear map of encoded numbers, float64 [outputs, scaling.width], as a map of distances from edges.
 
     With s between -5 and 5: s = (|s+5| - |s-5|) / 2, 1 = (|s+5| + |s-5|) / 10, and the share of a bin from l to u that
-    lies below s is (|s-l| - |s-u|) / 2(u-l) + 1/2. A missing number has no distances, which is why what it adds is the
-    bias, and what a known number adds in its place is taken off again with the 1.
+    lies below s is (|s-l| - |s-u|) / 2(u-l) + 1/2. The distances of a missing number are 0, so its contribution is
+    part of the bias. A known number subtracts that contribution again, through its constant term 1.
     """
     count, bins = len(scaling.center), scaling.bins
     linear, missing = weight[:, :count], weight[:, count * (bins + 1) :]
@@ -245,7 +247,7 @@ def fold_scaling(scaling: NumberScaling, weight: Matrix) -> Encoding:
 
 
 def _precision(encoding: Encoding | None) -> pa.DataType:
-    """The type in which a map of encoded numbers is precise enough."""
+    """FLOAT if a map of encoded numbers is precise enough in it, else DOUBLE."""
     precise = encoding is None or np.abs(encoding.weight).sum(1).max() <= LARGEST_FLOAT_SUM
     return _FLOAT if precise else _DOUBLE
 
@@ -253,10 +255,10 @@ def _precision(encoding: Encoding | None) -> pa.DataType:
 def _scaling_columns(
     scaling: NumberScaling, encoding: Encoding | None, kind: pa.DataType = _DOUBLE
 ) -> Mapping[str, pa.Array]:
-    """The columns `scaling` and `edges`; both are empty where there is no number."""
+    """The columns `scaling` and `edges`; both lists are empty if there is no number."""
     numbers = zip(*(_array(part) for part in (scaling.center, scaling.scale, scaling.logarithmic)), strict=True)
     scalings = [{"center": center, "scale": scale, "logarithmic": log > 0.5} for center, scale, log in numbers]
-    # DuckDB numbers the elements of a list from 1.
+    # DuckDB's list positions start at 1.
     edges = (
         []
         if encoding is None
@@ -267,7 +269,7 @@ def _scaling_columns(
 
 
 def _standardised_zeros(scaling: NumberScaling) -> Matrix:
-    """What a number that is 0 is standardised to, float64 [width]."""
+    """The standardised value of 0 for each number, float64 [width]."""
     result: Matrix = np.clip(-_array(scaling.center) / _array(scaling.scale), -CLIP, CLIP)
     return result
 
@@ -277,17 +279,17 @@ def _struct(columns: Mapping[str, pa.Array]) -> pa.Array:
 
 
 def _zeros(bias: Matrix) -> pa.Array:
-    """A zero for each channel."""
+    """A list with one 0 per channel."""
     return _one([0.0] * len(bias), pa.list_(_FLOAT))
 
 
 def _matrix(weight: Matrix, kind: pa.DataType = _DOUBLE) -> pa.Array:
-    """A column of one matrix, as a list of rows."""
+    """A column with one value: a matrix as a list of rows."""
     return _one(weight.tolist(), pa.list_(pa.list_(kind)))
 
 
 def _rows(matrices: Mapping[str, tuple[Matrix, pa.DataType]]) -> pa.Array:
-    """Matrices of some types side by side: a list of structs of rows."""
+    """A column with one value: a list of structs, where struct i holds row i of every matrix."""
     row = pa.struct([(name, pa.list_(kind)) for name, (_, kind) in matrices.items()])
     rows = zip(*(matrix.tolist() for matrix, _ in matrices.values()), strict=True)
     return _one([dict(zip(matrices, values, strict=True)) for values in rows], pa.list_(row))
@@ -308,5 +310,5 @@ def _array(tensor: Tensor) -> Matrix:
 
 
 def _one(value: object, kind: pa.DataType) -> pa.Array:
-    """A column of one value."""
+    """A column with one value."""
     return pa.array([value], kind)

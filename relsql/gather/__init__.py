@@ -1,1 +1,1 @@
-"""Which rows a score reads, in SQL, and the arrays that are made of them."""
+"""The rows that a score reads, in SQL, and the arrays that are built from them."""

@@ -1,8 +1,7 @@
-"""Gathered rows as arrays: what the gather query returns, ready for the network.
+"""Gathered rows as arrays: the result of the gather query, decoded for the network.
 
-A block holds the rows of one path for a batch of seeds, in any order; `slot` says where each belongs: seed
-`slot // fanout`, recency rank `slot % fanout` (0 = latest). Training and scoring decode the same Arrow columns by
-the code here.
+A block holds the rows of one path for a batch of seeds. `slot` gives the place of each row: seed `slot // fanout`,
+recency rank `slot % fanout` (0 = latest). Training and scoring decode the same Arrow columns with this code.
 """
 
 from __future__ import annotations
@@ -33,7 +32,8 @@ class Block:
         texts: int64 [rows, texts_width], ids of row texts, 0 = none.
         slot: int64 [rows], each value once: seed * fanout + recency rank.
         counts: int64 [seeds], rows of each seed.
-        totals: float32 [seeds, counts_width], visible rows of each seed, in all and within the path's spans.
+        totals: float32 [seeds, counts_width], number of visible rows of each seed, in total and within the path's
+            spans.
     """
 
     numbers: FloatArray
@@ -49,7 +49,7 @@ class Block:
         Args:
             seeds: int64 [batch], positions of seeds in this block.
             starts: int64 [seeds], first row of each seed (see `row_starts`).
-            fanout: of the path.
+            fanout: fanout of the path.
         """
         counts = self.counts[seeds]
         batch_start = np.cumsum(counts) - counts
@@ -64,14 +64,14 @@ class Block:
 
 
 def decode_blocks(columns: Callable[[str], pa.Array], layouts: Sequence[BlockLayout]) -> list[Block]:
-    """Decode the gathered columns of all paths; `columns` returns one by its name."""
+    """Decode the gathered columns of all paths; `columns` returns a column by its name."""
     return [decode_block(columns(x.name), x, columns(counts_name(x.name)) if x.counts_width else None) for x in layouts]
 
 
 def decode_block(column: pa.Array, layout: BlockLayout, totals: pa.Array | None = None) -> Block:
     """Decode one path's column: LIST of STRUCT(rank, n0.., c0..), NULL where a seed has no rows.
 
-    `totals` is its column of counts, STRUCT(w0, ...), for a path that has counts.
+    `totals` is the path's column of counts, STRUCT(w0, ...), if it has one.
     """
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
@@ -88,7 +88,7 @@ def decode_block(column: pa.Array, layout: BlockLayout, totals: pa.Array | None 
     _split_codes(layout, numbers, codes, categories, texts)
     slot = seed * layout.fanout + rank
     found = _totals(totals, layout, len(counts))
-    # Lists may come in any order; neither training nor the last bits of a score depend on it.
+    # Lists may come in any order. Rows are sorted, so that neither training nor the last bits of a score depend on it.
     if not (slot[1:] > slot[:-1]).all():
         order = np.argsort(slot)
         numbers, categories, texts, slot = numbers[order], categories[order], texts[order], slot[order]
@@ -110,7 +110,7 @@ def _totals(column: pa.Array | None, layout: BlockLayout, seeds: int) -> FloatAr
 def _split_codes(
     layout: BlockLayout, numbers: FloatArray, codes: list[IntArray], categories: IntArray, texts: IntArray
 ) -> None:
-    """Fill categories and texts from the gathered codes and from the integer columns among the numbers."""
+    """Fill `categories` and `texts` from the gathered codes and from the integer columns among the numbers."""
     number, code, category, text = 0, 0, 0, 0
     for segment in layout.segments:
         for _ in segment.inputs.categories:
@@ -136,7 +136,7 @@ def _positions(values: FloatArray, vocabulary: tuple[float, ...]) -> IntArray:
 
 
 def existing_seeds(blocks: Sequence[Block], layouts: Sequence[BlockLayout]) -> tuple[list[Block], IntArray]:
-    """Keep the seeds whose entity exists at as_of: those with a row in the entity's own block, the first one.
+    """Keep the seeds whose entity exists at as_of: those with a row in the first block, which is the entity's own.
 
     Returns:
         The blocks of those seeds, and their positions among all seeds, int64 [kept].
@@ -160,7 +160,7 @@ def as_of_days(times: pa.Array) -> FloatArray:
 
 
 def newest_evidence_days(blocks: Sequence[Block], paths: Sequence[Path], schema: Schema) -> npt.NDArray[np.float64]:
-    """Age of the newest linked row of each seed in days, float64 [seeds]; infinite when none has a time."""
+    """Age of the newest linked row of each seed in days, float64 [seeds]; infinite if no linked row has a time."""
     newest = np.full(len(blocks[0].counts), np.inf)
     for block, path in zip(blocks[1:], paths[1:], strict=True):
         if schema.table(path.table).time_column:
@@ -169,7 +169,7 @@ def newest_evidence_days(blocks: Sequence[Block], paths: Sequence[Path], schema:
 
 
 def newest_row_days(block: Block) -> npt.NDArray[np.float64]:
-    """Age of the newest row of each seed in days, float64 [seeds]; infinite without rows. The rows must have a time."""
+    """Age of each seed's newest row in days, float64 [seeds]; infinite without rows. The table must have a time."""
     newest = np.full(len(block.counts), np.inf)
     seeds = np.flatnonzero(block.counts)
     # The row's age is the first number after the present flag.
@@ -182,12 +182,12 @@ def _integers(rows: pa.StructArray, name: str) -> IntArray:
 
 
 def _filled(values: pa.Array) -> pa.Array:
-    """NULLs as 0. Scoring one entity is made of such small steps, so that it is spared where there is no NULL."""
+    """Replace NULLs with 0. Small steps like this dominate the scoring of one entity, so it is skipped if possible."""
     return values.fill_null(0) if values.null_count else values
 
 
 def concat_blocks(blocks: Sequence[Block], fanout: int) -> Block:
-    """Put blocks of consecutive seeds together."""
+    """Concatenate blocks of consecutive seeds."""
     shifts = np.cumsum([0] + [len(block.counts) for block in blocks[:-1]])
     return Block(
         np.concatenate([block.numbers for block in blocks]),

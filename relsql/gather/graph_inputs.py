@@ -1,7 +1,7 @@
-"""What the network reads: gathered blocks sorted by table, every distinct row once, and who reads which.
+"""The inputs of the network: every distinct row of each table once, and which seeds read which rows.
 
-All that does not depend on as_of belongs to a row and is encoded once, however many seeds read it; ages and counts
-belong to the reading. Training and scoring build their inputs by the code here.
+Values that do not depend on as_of belong to a row and are encoded once, even if many seeds read the row. Ages and
+counts depend on the seed and are kept per path. Training and scoring both build their inputs with this code.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Feed = dict[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class TableRows:
-    """Distinct rows of one table in a batch, input of its node encoder: all that does not depend on as_of.
+    """Distinct rows of one table in a batch, as input of its node encoder: the values that do not depend on as_of.
 
     Attributes:
         numbers: float32 [rows, static numbers]; NaN = missing.
@@ -39,11 +39,11 @@ class TableRows:
 
 @dataclass(frozen=True, slots=True)
 class PathRows:
-    """Who reads which rows along one path.
+    """Which seeds read which rows along one path.
 
     Attributes:
         rows: int64 [segments, rows]: position + 1 of each segment's row in its table, 0 = absent.
-        ages: float32 [rows, ages], days between the dates of a row and its lookups and as_of; NaN = missing.
+        ages: float32 [rows, ages], days from each date of a row and of its lookups to as_of; NaN = missing.
         places: int64 [seeds, fanout]: position + 1 of the row of each recency rank, 0 = none.
         totals: float32 [seeds, counts_width], see `Block.totals`.
     """
@@ -56,7 +56,7 @@ class PathRows:
 
 @dataclass(frozen=True, slots=True)
 class GraphInputs:
-    """A batch as the network reads it: every table's rows once, and who reads which.
+    """A batch as the network reads it: the distinct rows of every table, and which seeds read which rows.
 
     Attributes:
         text_ids: int64 [texts], the distinct text ids; the first is 0.
@@ -76,12 +76,12 @@ def tables_of(layouts: Sequence[BlockLayout]) -> tuple[NodeInputs, ...]:
 
 
 def graph_inputs(blocks: Sequence[Block], layouts: Sequence[BlockLayout], *, in_order: bool = True) -> GraphInputs:
-    """Sort the rows of a batch by table, each distinct row once, and keep apart what depends on as_of.
+    """Collect the distinct rows of a batch by table, and keep the values that depend on as_of per path.
 
     Args:
         blocks: one per path.
-        layouts: of the blocks.
-        in_order: order a table's rows by content, so that training does not depend on the order in which they came.
+        layouts: layouts of the blocks.
+        in_order: order a table's rows by content, so that training does not depend on their original order.
     """
     tables = tables_of(layouts)
     position = {inputs.table: i for i, inputs in enumerate(tables)}
@@ -126,10 +126,10 @@ def take_seeds(
     """The part of a batch that some seeds read.
 
     Args:
-        inputs: a batch whose rows of each seed are contiguous in every path.
-        layouts: of its paths.
-        chosen: int64 [seeds], positions of seeds in the batch.
-        starts: for each path int64 [seeds of the batch + 1], first row of each seed, and the end.
+        inputs: a batch in which the rows of each seed are contiguous in every path.
+        layouts: layouts of its paths.
+        chosen: int64 [seeds], positions of the seeds in the batch.
+        starts: for each path, int64 [seeds of the batch + 1]: the first row of each seed, then the number of rows.
     """
     position = {table.table: i for i, table in enumerate(tables_of(layouts))}
     used = [np.zeros(len(table.texts) + 1, dtype=bool) for table in inputs.tables]
@@ -175,7 +175,7 @@ def _concat_rows(parts: Sequence[TableRows]) -> TableRows:
 
 
 def _distinct(rows: TableRows, in_order: bool) -> tuple[TableRows, IntArray]:
-    """Equal rows once, and the position of every row among them."""
+    """The distinct rows, and the position of every row among them."""
     packed = np.concatenate(
         [
             np.ascontiguousarray(rows.numbers).view(np.int32),
@@ -189,7 +189,7 @@ def _distinct(rows: TableRows, in_order: bool) -> tuple[TableRows, IntArray]:
     keys = pa.Array.from_buffers(pa.binary(row_bytes), count, [None, pa.py_buffer(packed)]).dictionary_encode()
     inverse = np.asarray(keys.indices, dtype=np.int64)
     first = np.zeros(len(keys.dictionary), dtype=np.int64)
-    # Of several values for one place the last stays: that of the row that came first.
+    # With repeated indices numpy keeps the last assignment. The order is reversed, so that is the first of equal rows.
     first[inverse[::-1]] = np.arange(count)[::-1]
     if in_order:
         order = np.argsort(packed[first].view([("", np.void, row_bytes)]).ravel())
@@ -213,7 +213,7 @@ def compact_texts(texts: Sequence[IntArray]) -> tuple[IntArray, list[IntArray]]:
 
 
 def table_input_names(inputs: NodeInputs) -> tuple[str, ...]:
-    """Names of the network's inputs for one table; those of width 0 are left out, but for the numbers."""
+    """Names of the network's inputs for one table; those of width 0 are left out, except the numbers."""
     names = [f"{inputs.table}.numbers"]
     names += [f"{inputs.table}.categories"] if category_count(inputs) else []
     names += [f"{inputs.table}.texts"] if inputs.text_columns else []
@@ -250,8 +250,8 @@ def graph_feed(inputs: GraphInputs, layouts: Sequence[BlockLayout], embeddings: 
 
     Args:
         inputs: the batch.
-        layouts: of its blocks.
-        embeddings: float32 [texts, width], those of `inputs.text_ids`.
+        layouts: layouts of its paths.
+        embeddings: float32 [texts, width], the embeddings of `inputs.text_ids`.
     """
     feed: Feed = {"embeddings": embeddings}
     for table, rows in zip(tables_of(layouts), inputs.tables, strict=True):

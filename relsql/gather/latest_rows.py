@@ -1,16 +1,16 @@
 """The latest rows of every path, in DuckDB's SQL: which rows each seed (entity, as_of) reads.
 
-The one place that turns a plan of rows into a query, for training, evaluation and scoring, by onnxruntime and in plain
-SQL. What becomes of the rows is up to whoever gives their columns (`PathColumns`). The shape follows measurements
+Only this module turns a plan of rows into a query, for training, evaluation and scoring, with onnxruntime and in plain
+SQL. A `PathColumns` decides which columns are computed from the rows. The form of the query follows measurements
 (`docs/decisions/0001-one-gather.md`):
 
 * hops are joins in FROM, never subqueries in WHERE, which decorrelate into cross products;
-* seeds are numbered: one small integer tells whose rows they are (`docs/decisions/0007-speed.md`);
+* seeds are numbered, so that one small integer identifies the seed of a row (`docs/decisions/0007-speed.md`);
 * the rows of groups are found by windows, heaps or cuts, see `relsql.gather.ranking`;
 * hubs are gathered once per distinct (hub, as_of), not once per seed.
 
-Training for a database that lags behind asks for *delayed* seeds: their data end at `_until`, at or before `_as_of`.
-Models for such a database read how far it lags: the entity's row carries the age of the newest row of any table.
+Training for a database that lags uses *delayed* seeds: their data end at `_until`, at or before `_as_of`. Models for
+such a database read how far it lags: the entity's row carries the age of the newest row of any table.
 """
 
 from __future__ import annotations
@@ -41,14 +41,17 @@ SEED = "_seed"
 ENTITY = "_entity"
 AS_OF = "_as_of"
 UNTIL = "_until"
-# Path names have no double underscore, so that these are nobody else's.
+# Path names contain no double underscore, so these names cannot collide with them.
 _EVENTS, NEWEST = "data__events", "data__newest"
 
 TEXT_KEYS_ARE_EXACT = (
     "CASE WHEN current_setting('default_collation') IN ('', 'binary') THEN true\n"
     "    ELSE error('this default_collation takes different text keys for equal: SET default_collation = ''''') END"
 )
-"""A condition on seeds that fails where, after `SET default_collation = 'NOCASE'`, the key 'a' equals 'A'."""
+"""A condition on seeds that raises an error if text keys compare inexactly.
+
+For example, 'a' equals 'A' after `SET default_collation = 'NOCASE'`.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +60,11 @@ class Latest:
 
     Attributes:
         rows: CTE of the rows: the group's columns, the moments, a struct `r` of the row's columns, and `rank`.
-        group: the columns that tell groups apart: the number of a seed, or those of a hub and its moments.
-        ranked: where a window ranks the rows of seeds, CTE like `rows` of all that are visible.
-        counted: of a shared path, and where rows are cut, the CTE of the group's columns and `counts`.
-        hub: of a shared path the CTE with each seed's hub, and its columns that `group` starts with.
+        group: the columns that identify a group: a seed's number, or the columns of a hub and its moments.
+        ranked: where a window ranks the rows of seeds, a CTE like `rows` with all visible rows; else empty.
+        counted: for a shared path, and where rows are cut, the CTE with the group's columns and `counts`; else empty.
+        hub: for a shared path, the CTE with each seed's hub, and its columns that hold the hub's key; `group` starts
+            with the same key.
     """
 
     rows: str
@@ -71,30 +75,30 @@ class Latest:
 
 
 class PathColumns(Protocol):
-    """What becomes of the rows of each path: columns of the seeds, made by common table expressions."""
+    """What to compute from the rows of each path: columns for each seed, built by common table expressions."""
 
     def names(self, path: Path) -> list[str]:
         """Names of a path's columns."""
 
     def ctes_of(self, path: Path, latest: Latest) -> Ctes:
-        """The CTEs that end with the path's own: its columns for every seed."""
+        """CTEs for a path; the last one has the path's name and holds its columns for every seed."""
 
     def single_ctes(self, path: Path, latest: str) -> Ctes:
-        """The CTE `latest` of the one row of each seed along a path that is not counted; none if nobody asks for it."""
+        """The CTE `latest` with the one row of each seed, for a path that is not counted; empty if it is not needed."""
 
     def common_ctes(self, found: Mapping[str, Latest]) -> Ctes:
-        """CTEs over the latest rows of several paths, by path name; there need not be any."""
+        """CTEs over the latest rows of several paths, `found` by path name; may be empty."""
 
     def needs_latest(self, path: Path) -> bool:
-        """True if the last k rows of a seed must stand in a CTE of their own, be it for these columns alone."""
+        """True if these columns need the last k rows of a seed in a separate CTE."""
 
 
 Asking = Literal["batch", "call", "moments"]
-"""Who asks, which decides by what way rows are found; the rows are the same.
+"""The kind of query. It decides how rows are found; the rows are the same.
 
-batch: many seeds, most of them of one moment.
-call: the body of a function, which has one seed: DuckDB runs all calls of a statement together.
-moments: seeds of one entity or hub ask at many moments: rows are put in order once and cut at each.
+batch: many seeds, most of them at the same moment.
+call: the body of a function, written for one seed. DuckDB runs all calls of a statement together.
+moments: many moments per entity or hub. Rows are ordered once and cut at each moment.
 """
 
 
@@ -103,12 +107,12 @@ class LatestRows:
     """Builds queries over the latest rows of every path of a plan.
 
     Attributes:
-        plan: what is read.
+        plan: the plan of rows to read.
         catalog: the attached database that holds the tables; every name in the SQL is qualified with it.
-        sources: by table, the relation to read in its place, in SQL; default: the table in `catalog`.
-        asking: who asks.
+        sources: by table, the relation to read instead, in SQL; default: the table in `catalog`.
+        asking: the kind of query.
         delayed: seeds carry `_until`: only rows with time <= `_until` count, while ages run to `_as_of`.
-        indexed: columns by whose index rows are found, of use to a call.
+        indexed: columns whose index is used to find rows, which helps in a call.
     """
 
     plan: RowPlan
@@ -120,31 +124,34 @@ class LatestRows:
 
     @property
     def moments(self) -> tuple[str, ...]:
-        """The columns that say when a seed asks and, if that differs, when its data end."""
+        """The columns with a seed's as_of and, if it differs, the end of its data."""
         return (AS_OF, UNTIL) if self.delayed else (AS_OF,)
 
     @property
     def end(self) -> str:
-        """The column that says when a seed's data end."""
+        """The column with the end of a seed's data."""
         return self.moments[-1]
 
     def query(self, columns: PathColumns, seed_sql: str, select: str | None = None) -> str:
         """The whole query.
 
         Args:
-            columns: what becomes of the rows.
+            columns: what to compute from the rows.
             seed_sql: a query with the columns `_entity` and `_as_of` (TIMESTAMP), and `_until` when delayed; each
-                combination once.
+                combination must occur only once.
             select: the select list over the gathered columns; default: all of them.
         """
         return self.written(self.ctes(columns, seed_sql), self.select_sql(columns, select))
 
     def written(self, ctes: Iterable[Cte], body: str) -> str:
-        """A query over `ctes`, those of `ctes()` among them: seeds have the same numbers wherever they are read."""
+        """A query over `ctes`, which include those of `ctes()`.
+
+        The CTE `seed` is materialized so that seeds have the same numbers wherever they are read.
+        """
         return with_ctes(ctes, body, materialized=["seed"])
 
     def ctes(self, columns: PathColumns, seed_sql: str) -> Ctes:
-        """The common table expressions of `query`, by name."""
+        """The common table expressions of `query`, in order."""
         ctes = [
             Cte("seed", self._numbered_sql(seed_sql), "The seeds: which entity, and at which moment."),
             Cte("self", self._self_sql(), "The seeds whose entity exists and may be seen."),
@@ -165,25 +172,25 @@ class LatestRows:
         return ctes
 
     def select_sql(self, columns: PathColumns, select: str | None = None) -> str:
-        """The query over the common table expressions; the arguments are those of `query`."""
+        """The main SELECT of `query`, over its common table expressions; the arguments are those of `query`."""
         names = [name for path in self.plan.paths for name in columns.names(path)]
         select = select or ", ".join([ENTITY, *self.moments, *map(ident, names)])
         joins = "\n".join(f"LEFT JOIN {ident(path.name)} USING ({SEED})" for path in self.plan.paths)
         return f"SELECT {select}\nFROM seed\n{joins}"
 
     def source(self, table: Table) -> str:
-        """The relation that is read for a table, in SQL."""
+        """The relation to read for a table, in SQL."""
         return self.sources.get(table.key) or table.sql_without_arrays(self.catalog)
 
     def _numbered_sql(self, seed_sql: str) -> str:
-        """The seeds, each with a number of its own."""
-        # A statement's calls have different arguments, by which DuckDB tells them apart.
+        """The seeds, each with a unique number."""
+        # A call has one seed. DuckDB tells the calls of a statement apart by their arguments.
         number = "CAST(1 AS UINTEGER)" if self.asking == "call" else "CAST(row_number() OVER () AS UINTEGER)"
         guard = f"\nWHERE {TEXT_KEYS_ARE_EXACT}" if self.plan.has_text_keys() else ""
         return f"SELECT {number} AS {SEED}, *\nFROM (\n{indented(seed_sql)}\n){guard}"
 
     def _self_sql(self) -> str:
-        """The seeds whose entity exists and is visible, with the entity's columns that paths start from."""
+        """The seeds whose entity exists and is visible, with the columns of the entity that paths start from."""
         entity = self.plan.entity
         columns = "".join(f", r.{ident(c)} AS {ident('self.' + c)}" for c in self.plan.start_columns())
         return (
@@ -194,7 +201,7 @@ class LatestRows:
         )
 
     def _newest_sql(self) -> str:
-        """The newest event that seeds of one moment may see."""
+        """The newest event that seeds may see, for each moment."""
         return (
             f"SELECT {columns_of('moment', self.moments)}, {_EVENTS}.t\n"
             f"FROM (SELECT DISTINCT {', '.join(self.moments)} FROM seed) moment\n"
@@ -202,7 +209,7 @@ class LatestRows:
         )
 
     def _latest_ctes(self, columns: PathColumns, path: Path, known: list[str]) -> tuple[Ctes, Latest]:
-        """The CTEs of a path's latest rows; those called `known` are there."""
+        """The CTEs for a path's latest rows; `known` are the names of CTEs that already exist."""
         if not path.counted:
             latest = f"{path.name}__latest"
             return columns.single_ctes(path, latest), Latest(latest, (SEED,))
@@ -223,7 +230,7 @@ class LatestRows:
         return ctes, Latest(latest, (SEED,), ranked)
 
     def _hub_ctes(self, path: Path, known: list[str]) -> tuple[Ctes, Latest]:
-        """The CTEs of the latest rows of a shared path's hubs; those called `known` are there."""
+        """The CTEs for the latest rows of a shared path's hubs; `known` are the names of CTEs that already exist."""
         ctes: Ctes = []
         latest, counted = f"{path.name}__latest", f"{path.name}__counted"
         source, keys = self._hub(path)
@@ -241,7 +248,7 @@ class LatestRows:
         return ctes, Latest(latest, group, counted=counted, hub=(source, keys))
 
     def spread_sql(self, columns: Iterable[str], source: str, keys: list[str], rows: str) -> str:
-        """Columns of each hub, in the CTE `rows`, for every seed that is at the hub."""
+        """A query for the columns of each hub, in the CTE `rows`, repeated for every seed of the hub."""
         on = " AND ".join(
             [f"{rows}.hub{i} = {key}" for i, key in enumerate(keys)]
             + [f"{rows}.{moment} = {source}.{moment}" for moment in self.moments]
@@ -250,7 +257,7 @@ class LatestRows:
         return f"SELECT {source}.{SEED}, {found}\nFROM {source}\nJOIN {rows} ON {on}"
 
     def _reached(self, path: Path, source: str, keys: list[str], group: tuple[str, ...]) -> Reached:
-        """The rows of a path: those that point at the keys of a row of `source`."""
+        """The rows at the end of a path: those that point at the keys of a row of `source`."""
         table, link = self.plan.table(path.table), path.links[-1]
         visible = self._found_visible(table, () if path.shared else link.child_columns, source)
         return Reached(
@@ -274,7 +281,7 @@ class LatestRows:
         return name, [f"{name}.{ident('hub.' + c)}" for c in path.links[-1].parent_columns]
 
     def _distinct_hubs(self, path: Path) -> str:
-        """Name of the CTE with the distinct hubs and moments of all seeds, for the paths that read the same columns."""
+        """Name of the CTE with the distinct hubs and moments of all seeds; paths with the same columns share it."""
         read = {p.links[-1].parent_columns for p in self.plan.paths_of_hub(path) if p.shared}
         return f"{self._hub(path)[0]}s{sorted(read).index(path.links[-1].parent_columns) or ''}"
 
@@ -295,7 +302,7 @@ class LatestRows:
         return f"SELECT {seed}, {columns}\nFROM {origin}\nJOIN {self.source(hub)} h ON {match}"
 
     def single_from(self, path: Path) -> str:
-        """FROM and JOIN of the one row `r` of each seed along a path that is not counted."""
+        """FROM and JOIN clauses for the one row `r` of each seed, for a path that is not counted."""
         row, link = self.plan.table(path.table), path.links[0] if path.links else None
         key = {row.primary_key[0]: f"self.{ENTITY}"} if link is None else {}
         if link is not None:
@@ -305,7 +312,7 @@ class LatestRows:
         return f"FROM self\nJOIN {self.source(row)} r ON {on}{self._found_visible(row, tuple(key), 'self')}"
 
     def newest_join(self, path: Path, source: str) -> str:
-        """The join of the newest event that a row's reader may see, where the path's rows carry its age."""
+        """The join to the newest event that a row's reader may see, if the path's rows carry its age; else empty."""
         if not path.data_age:
             return ""
         same = " AND ".join(f"{NEWEST}.{moment} = {source}.{moment}" for moment in self.moments)
@@ -318,8 +325,9 @@ class LatestRows:
     def _found_visible(self, table: Table, key: tuple[str, ...], source: str) -> str:
         """`visible` for rows `r` that a join finds by their `key`.
 
-        DuckDB 2.0 finds rows by an index where the key is the only filter on a scan. It pushes a comparison of columns
-        into the scan, where it skips blocks of rows that are not needed, but no CASE.
+        DuckDB 2.0 uses an index only if the key is the only filter on a scan. It pushes a comparison of columns into
+        the scan, where it skips blocks of rows that are not needed, but it does not push a CASE. Where there is an
+        index, the condition is therefore made opaque.
         """
         visible = self.visible(table, "r", source)
         if visible and len(key) == 1 and (table.key, key[0]) in self.indexed:

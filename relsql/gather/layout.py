@@ -1,4 +1,4 @@
-"""What a gathered row is made of: the row itself, and the rows that it points at."""
+"""The layout of a gathered row: the row itself, and the rows that it points at."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ def layouts_of(paths: tuple[Path, ...], inputs: Mapping[str, NodeInputs]) -> tup
 
 @dataclass(frozen=True, slots=True)
 class BlockLayout:
-    """Where the values of each segment lie in a path's rows.
+    """The layout of a path's rows: which values belong to which segment.
 
     Attributes:
         name: the path's name.
-        fanout: rows per seed at most.
-        segments: row's own table first, then its lookups, see `relsql.gather.layout.Segment`.
+        fanout: maximum number of rows per seed.
+        segments: the row's own table first, then its lookups, see `relsql.gather.layout.Segment`.
         counts_width: number of row counts of each seed, see `relsql.gather.paths.Path.count_days`; 0 for a single row.
         shared: see `relsql.gather.paths.Path.shared`; scoring reads its rows once for each hub.
     """
@@ -97,7 +97,7 @@ class BlockLayout:
 
     @property
     def categories_width(self) -> int:
-        """Number of category codes of a decoded row: textual ones, then integer ones, of each segment."""
+        """Number of category codes of a decoded row: for each segment the textual ones, then the integer ones."""
         return sum(category_count(segment.inputs) for segment in self.segments)
 
     @property
@@ -107,7 +107,7 @@ class BlockLayout:
 
     @property
     def ages_width(self) -> int:
-        """Number of ages of a row, those of its lookups included."""
+        """Number of ages of a row, including those of its lookups."""
         return sum(len(segment.inputs.ages) for segment in self.segments)
 
     def counts_type(self) -> str:

@@ -1,4 +1,4 @@
-"""Rows that the rows of paths point at, in SQL: each is read once, however many rows of whichever paths point at it."""
+"""Rows that the rows of paths point at, in SQL: each is read once, even if many rows of several paths point at it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from relsql.schema.tables import Link, Table
 from relsql.sql import ident, indented
 
 Readers = dict[tuple[str, tuple[str, ...]], list[tuple[Path, Link]]]
-"""Links by which paths read what their rows point at, by the table and the columns that they point at."""
+"""By (table, columns): the paths whose rows point at these columns, each with the link that it follows."""
 
 
 def readers_of(paths: Iterable[Path]) -> Readers:
-    """Who points at what."""
+    """Group the lookups of all paths by the table and the columns that they point at."""
     readers: Readers = {}
     for path in paths:
         for link in path.lookups:
@@ -22,15 +22,17 @@ def readers_of(paths: Iterable[Path]) -> Readers:
 
 
 def pointed_name(table: Table, columns: tuple[str, ...]) -> str:
-    """What the names of CTEs over rows that are pointed at by some of their columns begin with."""
+    """Prefix of the names of CTEs over the rows of a table that links find by `columns`."""
     return table.key if columns == table.primary_key else f"{table.key} by {', '.join(columns)}"
 
 
 def seen_sql(pointing: Sequence[tuple[str, Link]], *, by: bool = False, end: str | None = None) -> str:
-    """The distinct keys k0, k1, ... that rows of some CTEs, by name, point at.
+    """A query for the distinct keys k0, k1, ... that the rows of some CTEs point at.
 
-    `by` adds for each CTE whether its rows do: by0, by1, ... `end`, the column that says until when a row's reader may
-    see data, adds the latest of them as `until`.
+    Args:
+        pointing: names of the CTEs, each with the link that its rows follow.
+        by: add columns by0, by1, ...: for each CTE, whether any of its rows points at the key.
+        end: column with the end of the data that a row's reader may see; adds the latest one per key as `until`.
     """
     parts = []
     for position, (rows, link) in enumerate(pointing):
@@ -45,6 +47,6 @@ def seen_sql(pointing: Sequence[tuple[str, Link]], *, by: bool = False, end: str
 
 
 def seen_join_sql(seen: str, relation: str, columns: Sequence[str]) -> str:
-    """FROM and JOIN of the rows `p` of a relation whose keys are `seen`."""
+    """FROM and JOIN clauses for the rows `p` of a relation whose keys are in the relation `seen`."""
     on = " AND ".join(f"p.{ident(column)} = seen.k{i}" for i, column in enumerate(columns))
     return f"FROM {seen} seen\nJOIN {relation} p ON {on}"

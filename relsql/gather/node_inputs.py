@@ -1,6 +1,6 @@
 """Node inputs: which columns of a table become numbers, categories and text, and the SQL that reads them.
 
-Numbers reach the network as they are (NULL = missing); it standardises them with statistics of its training seeds.
+Numbers reach the network unchanged (NULL = missing); it standardises them with statistics of its training seeds.
 Times become ages: days between the column and `as_of`. Integers with few distinct values are also read as categories,
 by the network itself. Textual categories become small integers, 0 for NULL and for values that were rare or absent in
 training. Keys say nothing about an entity and are left out.
@@ -27,7 +27,7 @@ MAX_CATEGORIES = 64
 MAX_DISTINCT_CATEGORIES = 256
 MIN_CATEGORY_ROWS = 8
 MAX_CODED_TEXTS = 4_096
-"""Texts of a table's rows up to which category codes are told instead."""
+"""Largest number of possible texts of a table for which category codes may be used instead of the text."""
 
 NUMERIC_TEXT_SHARE = 0.9
 TELLS_THE_TIME = 0.98
@@ -38,7 +38,7 @@ CATEGORY_SEPARATOR = "\x1f"
 _UNWRITABLE = frozenset({CATEGORY_SEPARATOR, "\0"})
 
 _OTHER_TYPES = ("BOOLEAN", "BLOB", "BIT", "UUID", "INTERVAL")
-"""Types that are neither numbers nor times, and whose text says nothing."""
+"""Types that are neither numbers nor times, and whose text carries no information."""
 
 
 NumberKind = Literal["number", "text_number", "age", "data_age", "time_of_day", "interval"]
@@ -48,9 +48,9 @@ NumberKind = Literal["number", "text_number", "age", "data_age", "time_of_day", 
 class NumberInput:
     """A column read as one FLOAT; NULL = missing.
 
-    Of kind `data_age` it is no column, but the days that the data lag behind as_of, see
-    `relsql.gather.layout.DATA_AGE`. `categories` are the values that the network also embeds one by one; empty for a
-    column that is only a quantity.
+    The kind `data_age` is not a column: it is the number of days by which the data lag behind as_of, see
+    `relsql.gather.layout.DATA_AGE`. `categories` are the values that the network also embeds as categories; empty for
+    a column that is only a quantity.
     """
 
     column: str
@@ -102,7 +102,7 @@ class NodeInputs:
 
     @property
     def text_codes(self) -> tuple[int, ...]:
-        """Positions in `categories` of the text columns; empty where codes cannot tell a row's text."""
+        """Positions in `categories` of the text columns; empty if codes cannot determine a row's text."""
         positions = {category.column: i for i, category in enumerate(self.categories)}
         found = tuple(positions[name] for name in self.text_columns if name in positions)
         texts = math.prod(len(self.categories[position].values) for position in found)
@@ -128,7 +128,7 @@ def number_sql(table: Table, number: NumberInput, row: str, as_of: str) -> str:
 
 def category_sql(category: CategoryInput, row: str) -> str:
     """The INTEGER code of a category input."""
-    # One literal for all values: a list of literals makes planning slow.
+    # All values are in one literal, because a list of literals makes planning slow.
     values = literal(CATEGORY_SEPARATOR.join(category.values))
     value = f"CAST({row}.{ident(category.column)} AS VARCHAR)"
     return f"coalesce(list_position(string_split({values}, chr({ord(CATEGORY_SEPARATOR)})), {value}), 0)"
@@ -156,7 +156,7 @@ def fit_node_inputs(
         schema: its tables and links.
         key: `Table.key` of the table.
         until: end of the training time range, inclusive; rows of tables without time all count.
-        all_text: put every column into the text too, as the seed paper does.
+        all_text: also put every column into the text, as the seed paper does.
     """
     table = schema.table(key)
     linked = {name for link in schema.links_from(key) for name in link.child_columns}
@@ -188,7 +188,8 @@ def fit_node_inputs(
 def _tells_the_time(con: duckdb.DuckDBPyConnection, source: str, table: Table, column: Column) -> bool:
     """True for a column that grows or falls with the row's own time, such as a season or a running number.
 
-    Rows to be scored lie beyond every value seen in training, and the row's age says the same without that flaw.
+    At scoring, such a column has values outside the range seen in training. The row's age carries the same information
+    without that problem.
     """
     if not is_number(column.type) and column.type not in TIME_TYPES:
         return False
@@ -234,7 +235,10 @@ def _number_kind(con: duckdb.DuckDBPyConnection, source: str, column: Column) ->
 
 
 def _category_values(con: duckdb.DuckDBPyConnection, source: str, column: Column) -> tuple[str, ...]:
-    """The values worth a code, most frequent first: few distinct ones, each on enough rows."""
+    """The values that get a code, most frequent first; each occurs in at least `MIN_CATEGORY_ROWS` rows.
+
+    Empty unless the column has between 2 and `MAX_DISTINCT_CATEGORIES` distinct values.
+    """
     if column.type not in (*INTEGER_TYPES, "VARCHAR") and not column.type.startswith("ENUM"):
         return ()
     name = f"r.{ident(column.name)}"

@@ -1,7 +1,7 @@
 """Which rows a seed reads: the entity's own row, and the last k rows along each link path.
 
-A path is a walk over foreign keys that starts at the entity and ends at the rows that are read. Four shapes are
-planned, all of at most two hops; the last one reaches the hub table in two hops and reads that hub's rows:
+A path is a walk over foreign keys that starts at the entity and ends at the rows that are read. A walk has at most two
+hops, except for the last kind, which reaches the hub table in two hops and then reads that hub's rows:
 
     entity                      the row itself
     parents                     entity -> parent                            one row
@@ -10,9 +10,9 @@ planned, all of at most two hops; the last one reaches the hub table in two hops
     grandchildren               entity <- rows <- rows                      last k rows under those children
     hub                         entity <- last row -> hub <- rows           last k rows of the hub
 
-Every row that is read brings the rows its own foreign keys point at (`lookups`): one join each, no list. So a race
-result carries its team and its race, and a message along a path sees both hops at once, as in RelGNN's
-dimension-fact-dimension routes (arXiv 2502.06784, section 4).
+Every row that is read also brings the rows that its own foreign keys point at (`lookups`): one join each, no list. For
+example, a race result carries its team and its race. A message along a path thus sees both hops at once, as in
+RelGNN's dimension-fact-dimension routes (arXiv 2502.06784, section 4).
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ DEFAULT_FANOUT = 16
 DEFAULT_HORIZON_DAYS = 30.0
 COUNTED_HORIZONS = (1, 4, 16)
 MAX_PATHS = 12
-"""Paths that a model reads, unless more are asked for; each costs time in every score."""
+"""Default number of paths that a model reads; each one takes time in every score."""
 MAX_HUB_DEGREE = 5_000
-"""A hub whose rows number more than this, for the average row, is left out: it meets all its older rows at every
-seed, and the last 16 of many thousands say little about one entity."""
+"""Hub paths with a larger size-biased mean degree are left out: every seed would scan all older rows of its hub, and
+the last 16 of many thousands of rows say little about one entity."""
 
 RESERVED_NAMES = ("seed", "self", "id", "as_of")
-"""No path has these names: the gather query's first CTEs, and the parameters of scoring macros."""
+"""Names that no path may have: the first CTEs of the gather query, and the parameters of scoring macros."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,10 @@ class Path:
         kind: shape of the walk, see the module's docstring.
         table: `Table.key` of the rows that are read.
         links: the foreign keys walked over, in order.
-        fanout: at most so many rows per seed, the latest ones.
-        lookups: foreign keys of `table` whose parent row is joined to every row read.
-        count_days: spans before as_of over which rows are counted, beside the count of all; empty where the table
-            has no time.
+        fanout: maximum number of rows per seed; the latest ones are read.
+        lookups: foreign keys of `table` whose parent row is joined to every row that is read.
+        count_days: spans before as_of, in days, within which rows are counted, in addition to the count of all rows;
+            empty if the table has no time.
         data_age: its rows carry how far the data lag behind as_of, see `relsql.gather.layout.DATA_AGE`.
     """
 
@@ -72,12 +72,12 @@ class Path:
 
     @property
     def counted(self) -> bool:
-        """True if the path can have many rows, so that their number says something."""
+        """True if the path can have many rows, so that their number carries information."""
         return self.kind not in ("entity", "parents")
 
     @property
     def shared(self) -> bool:
-        """True if the rows are those of a hub, which many seeds have in common: they are read once for each hub."""
+        """True if the rows belong to a hub, which many seeds share: they are read once per hub."""
         return self.kind in ("hub", "siblings")
 
     def describe(self) -> str:
@@ -109,8 +109,8 @@ def candidate_paths(
         schema: its tables and links.
         entity_table: `Table.key` of the table whose rows are scored.
         fanout: rows per seed and path.
-        horizon_days: of the task; rows are counted over 1, 4 and 16 horizons before as_of.
-        until: rows after it (exclusive) do not count when tables and hubs are measured; default: all count.
+        horizon_days: horizon of the task; rows are counted over 1, 4 and 16 horizons before as_of.
+        until: only rows with time <= `until` count when tables and hubs are measured; default: all rows count.
 
     Raises:
         SchemaError: the entity table does not exist or has no single-column primary key.
@@ -144,7 +144,7 @@ def plan_paths(
     horizon_days: float = DEFAULT_HORIZON_DAYS,
     until: datetime.datetime | None = None,
 ) -> tuple[Path, ...]:
-    """The first `MAX_PATHS` of `candidate_paths`, whose arguments it takes: a plan without labels to choose by.
+    """The first `MAX_PATHS` of `candidate_paths`, with the same arguments: a plan that needs no labels.
 
     Raises:
         SchemaError: as `candidate_paths`, or the rows of a table on a path cannot be told apart.
@@ -163,7 +163,7 @@ def require_row_keys(schema: Schema, paths: tuple[Path, ...]) -> None:
 
 
 def _require_row_key(table: Table) -> None:
-    """Without a primary key rows are told apart by DuckDB's `rowid`, which a column of that name hides."""
+    """Without a primary key, DuckDB's `rowid` identifies rows; a column of that name hides it."""
     if not table.primary_key and "rowid" in map(str.lower, table.column_names):
         raise SchemaError(
             f"table '{table.key}' has no primary key, and a column 'rowid' in place of DuckDB's own",
@@ -173,14 +173,14 @@ def _require_row_key(table: Table) -> None:
 
 
 def _keyed(schema: Schema, path: Path) -> tuple[Link, ...]:
-    """Links into the rows of a children path, when those rows have a key that can be pointed at."""
+    """Links that point at the rows of a children path, except those from the entity table."""
     return tuple(link for link in schema.links_to(path.table) if link.child != path.links[0].parent)
 
 
 def _path(kind: PathKind, schema: Schema, links: tuple[Link, ...], fanout: int) -> Path:
     last = links[-1]
     table = last.parent if kind == "parents" else last.child
-    # The row's link back along the walk says nothing new: its parent is where the walk came from.
+    # The row's link back along the walk adds nothing: its parent is where the walk came from.
     came_along = None if kind == "parents" else last
     lookups = tuple(link for link in schema.links_from(table) if link != came_along)
     stem = {
@@ -200,7 +200,7 @@ def _hub_paths(
     children: list[Path],
     fanout: int,
 ) -> list[Path]:
-    """Paths over tables without time that children (or the entity) point at: a team, a shop, a product."""
+    """Paths through hubs: tables without time that children (or the entity) point at, such as a team or a shop."""
     walks: list[tuple[PathKind, tuple[Link, ...]]] = [("siblings", (link,)) for link in schema.links_from(entity.key)]
     for path in sorted(children, key=lambda p: -sizes.rows(schema.table(p.table))):
         if schema.table(path.table).time_column:
@@ -230,12 +230,12 @@ class _Sizes:
 
     def rows(self, table: Table) -> int:
         """Number of rows."""
-        # Fetching all rows ends the query; after fetchone() the connection would stay busy.
+        # fetchall() ends the query; after fetchone() the connection would stay busy.
         [(rows,)] = self.con.execute(sealed(f"SELECT count(*) FROM {self._source(table)}")).fetchall()
         return int(rows)
 
     def hub_degree(self, schema: Schema, link: Link) -> float:
-        """Rows that share the hub of the average row of `link.child` (the size-biased mean degree)."""
+        """Mean over the rows of `link.child` of how many rows share the row's hub (the size-biased mean degree)."""
         columns = ", ".join(map(ident, link.child_columns))
         known = " AND ".join(f"{ident(column)} IS NOT NULL" for column in link.child_columns)
         query = f"""
@@ -257,7 +257,7 @@ def _unique_names(paths: list[Path]) -> tuple[Path, ...]:
     named: list[Path] = []
     taken = set(RESERVED_NAMES)
     for path in paths:
-        # Single underscores only: the gather query's own names have double ones.
+        # Single underscores only: the other CTEs of the gather query have double ones in their names.
         stem = re.sub(r"[^a-z0-9]+", "_", path.name.lower()).strip("_") or "rows"
         stem = f"rows_{stem}" if stem[0].isdigit() else stem
         name, count = stem, 1

@@ -4,10 +4,11 @@ Training, evaluation and scoring all run the query built here; only the `seed` C
 decides which rows they are.
 
 Result: one row per seed, with `_entity`, `_as_of`, and for each path a list of STRUCT(rank, n0, n1, ..., c0, c1, ...)
-in any order: recency rank (1 = latest), FLOAT numbers, INTEGER codes. The list is NULL when there are no rows; all are
-NULL when the entity does not exist or is not visible. Beside each list of several rows stands `<path>__counts`, a
-STRUCT(w0, w1, ...): how many visible rows there are in all, and how many within each of the path's `count_days`.
-Scoring asks for the message of a hub's rows in place of the rows, so that the network reads each hub once.
+in any order: recency rank (1 = latest), FLOAT numbers, INTEGER codes. A list is NULL when there are no rows; all lists
+are NULL when the entity does not exist or is not visible. A path that can have several rows also has a column
+`<path>__counts`, a STRUCT(w0, w1, ...): how many rows are visible in total, and how many within each of the path's
+`count_days`. For a hub, scoring requests the message computed from its rows instead of the rows, so that the network
+reads each hub once.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from relsql.sql import COMMA, Cte, ident, indented
 OF_SEEDS = "The rows of each seed, as the network reads them."
 
 TOLD_BY_CODES = -1
-"""Stands for the number of a text that the row's category codes tell."""
+"""Used instead of a text's number when the row's category codes determine the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,9 @@ class Gather:
     Attributes:
         rows: which rows are read.
         text_function: name of the function VARCHAR -> INTEGER that numbers row texts.
-        coded_texts: a row whose category codes tell its text has `TOLD_BY_CODES` in place of the text's number.
-        message_functions: by path that is shared, name of the function STRUCT(hub, rows, counts) -> message: the path's
-            column is then the message of the seed's hub in place of the hub's rows. `hub` tells hubs and moments apart.
+        coded_texts: if True, a row whose category codes determine its text has `TOLD_BY_CODES` as the text's number.
+        message_functions: by shared path, the name of a function STRUCT(hub, rows, counts) -> message. The path's
+            column is then the message of the seed's hub, not the hub's rows. `hub` identifies the hub and the moment.
     """
 
     rows: LatestRows
@@ -53,11 +54,11 @@ class Gather:
 
     @property
     def plan(self) -> RowPlan:
-        """What is read."""
+        """The plan of rows to read."""
         return self.rows.plan
 
     def asked_by(self, asking: Asking, *, indexed: Indexed = frozenset(), delayed: bool = False) -> Gather:
-        """The same rows for somebody else, see `LatestRows`."""
+        """The same gather for another kind of query, see `LatestRows`."""
         return replace(self, rows=replace(self.rows, asking=asking, indexed=indexed, delayed=delayed))
 
     def query(self, seed_sql: str, select: str | None = None) -> str:
@@ -69,12 +70,12 @@ class Gather:
         return {name: f"{ident(path.name)}.{ident(name)}" for path in self.plan.paths for name in self.names(path)}
 
     def names(self, path: Path) -> list[str]:
-        """The path's list and, beside a list of several rows, its counts; or its message."""
+        """Names of the path's columns: its list and, for a path with several rows, its counts; or its message."""
         with_counts = path.counted and path.name not in self.message_functions
         return [path.name, counts_name(path.name)] if with_counts else [path.name]
 
     def ctes_of(self, path: Path, latest: Latest) -> Ctes:
-        """The CTEs that end with the path's own: its columns for every seed."""
+        """CTEs for a path; the last one has the path's name and holds its columns for every seed."""
         if not path.counted:
             return [Cte(ident(path.name), self._single_sql(path), OF_SEEDS)]
         if latest.hub is None:
@@ -88,11 +89,11 @@ class Gather:
         ]
 
     def single_ctes(self, path: Path, latest: str) -> Ctes:
-        """None: `_single_sql` reads the row by itself."""
+        """No CTEs: `_single_sql` reads the row directly."""
         return []
 
     def _single_sql(self, path: Path) -> str:
-        """The one row of each seed as a list, with what it points at."""
+        """The one row of each seed as a list, with the rows that it points at."""
         struct = self._row_struct(path, "r", "1", f"self.{AS_OF}")
         return (
             f"SELECT self.{SEED}, list({struct}) AS {ident(path.name)}\n"
@@ -102,15 +103,16 @@ class Gather:
         )
 
     def _listed_sql(self, path: Path, ranked: str) -> str:
-        """The list of each seed's last k rows with what they point at, and counts of all its rows."""
+        """The list of each seed's last k rows with the rows that they point at, and counts of all its rows."""
         latest = f"{ranked}.rank <= {path.fanout}"
         as_of = f"{ranked}.{AS_OF}"
         struct = self._row_struct(path, f"{ranked}.r", f"{ranked}.rank", as_of)
         counts = counts_sql(path, self.plan.table(path.table), f"{ranked}.r", as_of)
-        # FILTER by itself would not keep DuckDB from making the struct of every row. Every group meets HAVING, which
-        # lets DuckDB expect fewer lists than seeds: it then scores seeds as it reads them, 2,048 at a time on all
-        # threads, and not lists as the aggregate gives them away, by fewer and sometimes on one thread. The seeds of
-        # calls come out of an aggregate too, and in no fixed parts: there the lists are the better source.
+        # With FILTER alone, DuckDB would still build the struct of every row, hence the CASE. The HAVING is true for
+        # every group; it only makes DuckDB estimate fewer lists than seeds. DuckDB then drives scoring by the scan of
+        # the seeds, in batches of 2,048 on all threads, and not by the output of this aggregate, which comes in
+        # smaller batches and sometimes on one thread. In a call the seeds come from an aggregate too, in batches of
+        # any size; there the lists are the better source.
         having = "" if self.rows.asking == "call" else "\nHAVING count(*) > 0"
         return (
             f"SELECT {ranked}.{SEED},\n"
@@ -122,7 +124,7 @@ class Gather:
         )
 
     def _rows_sql(self, path: Path, latest: Latest) -> str:
-        """The list of each group's rows with what they point at, and its counts; or the message made of both."""
+        """The list of each group's rows with the rows they point at, and its counts; or the message made of both."""
         rows, counted, group = latest.rows, latest.counted, latest.group
         struct = self._row_struct(path, f"{rows}.r", f"{rows}.rank", f"{rows}.{AS_OF}")
         listed = (
@@ -143,7 +145,7 @@ class Gather:
         )
 
     def _lookup_joins(self, path: Path, row: str, source: str) -> str:
-        """Joins of the rows that a path's rows point at, one line each."""
+        """Joins to the rows that a path's rows point at, one line each."""
         joins = ""
         for i, link in enumerate(path.lookups):
             parent = self.plan.table(link.parent)
@@ -160,18 +162,18 @@ class Gather:
         return joins
 
     def _is_read_once(self, path: Path, link: Link) -> bool:
-        """True if what the network reads of the rows that a link points at is computed once for each of them.
+        """True if the network's inputs from the rows that a link points at are computed once per such row.
 
-        Texts take more time than the join that this costs, numbers and codes do not. A call would do it for itself.
+        This costs a join. It pays off for texts, but not for numbers and codes, and not in a call, which has one seed.
         """
         inputs = self.plan.inputs[link.parent]
         told_by_codes = self.coded_texts and bool(inputs.text_codes)
         return path.counted and self.rows.asking != "call" and bool(inputs.text_columns) and not told_by_codes
 
     def common_ctes(self, found: Mapping[str, Latest]) -> Ctes:
-        """What the network reads of the rows that rows of paths point at, if any of their readers may see them.
+        """CTEs with the network's inputs from rows that rows of paths point at and that at least one reader may see.
 
-        The texts of others would get numbers, and be learned from in training.
+        Texts of rows that no reader may see must not get numbers: training would learn from them.
         """
         ctes: Ctes = []
         for (key, columns), readers in readers_of(self.plan.paths).items():
@@ -187,11 +189,11 @@ class Gather:
         return ctes
 
     def needs_latest(self, path: Path) -> bool:
-        """True if rows that this path's rows point at are read once."""
+        """True if some of the rows that this path's rows point at are read once, see `_is_read_once`."""
         return any(self._is_read_once(path, link) for link in path.lookups)
 
     def _inputs_sql(self, table: Table, keys: int, source: str) -> str:
-        """Numbers n0, n1, ... of rows `p`, times d0, d1, ... in place of their ages, and codes c0, c1, ..."""
+        """Numbers n0, n1, ... and codes c0, c1, ... of rows `p`; for an age, its time as d0, d1, ... instead of n."""
         columns = [f"seen.k{i}" for i in range(keys)]
         columns += [f"{time_sql(table, 'p')} AS time"] if table.time_column else []
         inputs = self.plan.inputs[table.key]
@@ -204,7 +206,7 @@ class Gather:
         return f"SELECT {indented(COMMA.join(columns)).lstrip()}\n{source}"
 
     def _row_struct(self, path: Path, row: str, rank: str, as_of: str) -> str:
-        """What the network reads of a row and of the rows that it points at, which `_lookup_joins` joins."""
+        """The network's inputs from a row and from the rows that it points at, which `_lookup_joins` joins."""
         numbers: list[str] = []
         codes: list[str] = []
         for i, segment in enumerate(segments(path, self.plan.inputs)):
@@ -232,7 +234,10 @@ class Gather:
         return f"CAST({value} AS FLOAT)"
 
     def _codes(self, inputs: NodeInputs, row: str, present: str) -> list[str]:
-        """The category codes of a row and, if it has text, the text's number; `present` is true if there is a row."""
+        """The category codes of a row and, if it has text, the text's number.
+
+        `present` is a condition in SQL that is true if the row exists.
+        """
         codes = [category_sql(category, row) for category in inputs.categories]
         if not inputs.text_columns:
             return codes

@@ -1,16 +1,18 @@
-"""The latest rows of groups, in SQL: four ways to find the same rows.
+"""The latest rows of each group, in SQL: four ways to find the same rows.
 
-Groups are seeds, or hubs at moments. Which way is the cheapest depends on them:
+A group is a seed, or a hub at a moment. The cheapest way depends on the groups:
 
-* a window ranks the rows of each group and carries their values: an entity has few rows, and most of them are wanted;
-* a heap of times, `max(time, k)`, tells since when rows are wanted, and a window ranks those: a hub has many rows;
-* a heap of keys, `max({time, key}, k)`, keeps k keys, to which values are joined: slower by itself, but windows hand
-  their rows on in pieces, small ones in a call, and the function of texts is called for each;
-* a cut: rows are put in order once for each entity or hub, and cut at each moment, for groups that share their rows and
-  differ in the moment, as the seeds of training do. How many rows come before a moment is found by an ASOF join.
+* A window ranks all rows of each group and carries their values. For entities: they have few rows, most of them wanted.
+* A heap of times, `max(time, k)`, finds the time from which rows are wanted, and a window ranks only those. For hubs,
+  which have many rows.
+* A heap of keys, `max({time, key}, k)`, keeps k keys, and their values are joined. For hubs in a call. The heap itself
+  is slower, but a window emits its rows in chunks, which are small in a call, and the text function runs once per
+  chunk.
+* A cut orders the rows of each entity or hub once and cuts them at each moment; an ASOF join finds how many rows come
+  before a moment. For groups that share rows and differ only in the moment, such as the seeds of training.
 
-All of them put the time first and let the primary key break ties, so that the answer does not depend on row order. A
-row counts when its time <= the end of the data; one without time in a table that has a time column never counts.
+All of them order by time first and break ties by the primary key, so the result does not depend on row order. A row
+counts if its time <= the end of the data. In a table with a time column, a row without a time never counts.
 """
 
 from __future__ import annotations
@@ -36,17 +38,17 @@ class Reached:
     """The rows at the end of a path, as `r`, for the groups of a relation.
 
     Attributes:
-        path: whose rows they are.
-        table: their table.
-        relation: what is read for the table, in SQL.
-        link: by which they point at the groups.
+        path: the path that ends at the rows.
+        table: the table of the rows.
+        relation: the relation to read for the table, in SQL.
+        link: the foreign key by which the rows point at the groups.
         source: the relation of the groups.
         keys: expressions over `source` that the rows point at.
-        group: columns of `source` that tell groups apart.
-        moments: its columns that say when a group asks and, if that differs, when its data end; the end is the last.
-        visible: condition on `r` and `source` by which a row counts, starting with AND; empty if all rows do.
-        columns: the columns of a row that are wanted as the struct `r`.
-        onward: columns that are wanted beside it, as `r.<column>`.
+        group: columns of `source` that identify a group.
+        moments: columns of `source` with the group's as_of and, if it differs, the end of its data; the end comes last.
+        visible: condition on `r` and `source` under which a row counts, starting with AND; empty if all rows count.
+        columns: the columns of a row to return in the struct `r`.
+        onward: the columns to return separately as well, as `r.<column>`.
     """
 
     path: Path
@@ -63,11 +65,11 @@ class Reached:
 
     @property
     def carried(self) -> tuple[str, ...]:
-        """The columns of `source` that stand beside each row."""
+        """The columns of `source` that are kept with each row."""
         return tuple(dict.fromkeys([*self.group, *self.moments]))
 
     def joined(self) -> str:
-        """FROM and JOIN of the visible rows."""
+        """FROM and JOIN clauses for the visible rows."""
         return f"FROM {self.source}\nJOIN {self.relation} r ON {self.points_at(self.keys)}{self.visible}"
 
     def points_at(self, keys: Iterable[str]) -> str:
@@ -75,28 +77,28 @@ class Reached:
         return " AND ".join(f"r.{ident(c)} = {key}" for c, key in zip(self.link.child_columns, keys, strict=True))
 
     def visible_to(self, source: str) -> str:
-        """The condition that a row's time is at or before the end of the data of a relation's group, as `visible`."""
+        """The condition that a row's time <= the end of the data of a group in the relation; same form as `visible`."""
         return and_visible_sql(self.table, "r", f"{source}.{self.moments[-1]}")
 
     def onward_sql(self) -> str:
-        """The columns `onward` within a select list, a line each."""
+        """The columns `onward` for a select list, one per line."""
         return "".join(f"    r.{ident(c)} AS {ident('r.' + c)},\n" for c in self.onward)
 
     def struct(self) -> str:
-        """The wanted columns of a row as a struct."""
+        """The columns `columns` of a row as a struct."""
         return struct_sql(self.table, self.columns)
 
     def order(self) -> list[str]:
-        """What rows are ordered by: the time, where there is one, and the key."""
+        """The terms that rows are ordered by: the time, if the table has one, then the key."""
         return ([time_sql(self.table, "r")] if self.table.time_column else []) + self.row_key()
 
     def row_key(self) -> list[str]:
-        """What identifies a row `r`."""
+        """The columns that identify a row `r`."""
         return [_column(self.table, c) for c in row_key(self.table)]
 
 
 def window_sql(reached: Reached) -> str:
-    """All visible rows of each group with their ranks."""
+    """A query for all visible rows of each group with their ranks."""
     group = columns_of(reached.source, reached.group)
     order = ", ".join(f"{term} DESC NULLS LAST" for term in reached.order())
     return (
@@ -108,9 +110,9 @@ def window_sql(reached: Reached) -> str:
 
 
 def time_heap_ctes(reached: Reached, latest: str, counted: str) -> Ctes:
-    """The CTE `counted` of each group's `counts`, and the CTE `latest` of its last rows with their ranks.
+    """The CTE `counted` with each group's `counts`, and the CTE `latest` with its last rows and their ranks.
 
-    A group's first columns are the keys that its rows point at.
+    The first columns of `reached.group` must be the keys that the rows point at.
     """
     first = reached.order()[0]
     heap = _heap_sql(reached, f"list_aggregate(max({first}, {reached.path.fanout}), 'min') AS since")
@@ -126,7 +128,7 @@ def time_heap_ctes(reached: Reached, latest: str, counted: str) -> Ctes:
 
 
 def key_heap_ctes(reached: Reached, latest: str, counted: str) -> Ctes:
-    """The same CTEs as `time_heap_ctes`, by keys."""
+    """The same CTEs as `time_heap_ctes`, from a heap of keys."""
     fields = [f"k{i}: {column}" for i, column in enumerate(reached.row_key())]
     fields = [f"t: {time_sql(reached.table, 'r')}", *fields] if reached.table.time_column else fields
     heap = _heap_sql(reached, f"max({{{', '.join(fields)}}}, {reached.path.fanout}) AS top")
@@ -144,7 +146,7 @@ def key_heap_ctes(reached: Reached, latest: str, counted: str) -> Ctes:
 
 
 def _heap_sql(reached: Reached, heap: str) -> str:
-    """A heap over the visible rows of each group, and counts of them."""
+    """A query for a heap over the visible rows of each group, and their counts."""
     group, as_of = columns_of(reached.source, reached.group), f"{reached.source}.{reached.moments[0]}"
     return (
         f"SELECT {group}, {heap},\n"
@@ -155,7 +157,7 @@ def _heap_sql(reached: Reached, heap: str) -> str:
 
 
 def cut_ctes(reached: Reached, latest: str, counted: str) -> Ctes:
-    """As `time_heap_ctes`; before them the rows of all groups in order, and how many there are up to each time."""
+    """The CTEs of `time_heap_ctes`, preceded by two: all rows in order, and how many there are up to each time."""
     name, keys = reached.path.name, [f"key{i}" for i in range(len(reached.keys))]
     ordered, up_to = f"{name}__ordered", f"{name}__up_to"
     listed, timed = ", ".join(keys), reached.table.time_column is not None
@@ -180,7 +182,7 @@ def cut_ctes(reached: Reached, latest: str, counted: str) -> Ctes:
 
 
 def _ordered_sql(reached: Reached, asked: str, keys: list[str]) -> str:
-    """The rows that point at one of the keys, those of a key numbered from the oldest on: nth = 1, 2, ..."""
+    """The rows that point at any of the keys, numbered per key from the oldest: nth = 1, 2, ..."""
     on = reached.points_at(f"asked.{key}" for key in keys)
     time, where = "", ""
     if reached.table.time_column:
@@ -198,7 +200,7 @@ def _ordered_sql(reached: Reached, asked: str, keys: list[str]) -> str:
 
 
 def _counts_at_ends_sql(reached: Reached, asked: str, keys: list[str], up_to: str) -> str:
-    """Each group's counts: rows up to the end of its data, less those up to where each span begins."""
+    """Each group's counts: rows up to the end of its data; for a span, minus the rows up to where the span begins."""
     source, as_of, end = reached.source, reached.moments[0], reached.moments[-1]
     begins = [f"{source}.{as_of} - to_seconds({_span_seconds(days)})" for days in reached.path.count_days]
     ends = indented(indented(",\n".join([f"{source}.{end}", *begins])))
@@ -210,7 +212,7 @@ def _counts_at_ends_sql(reached: Reached, asked: str, keys: list[str], up_to: st
     )
     seen, *before = (f"max(up_to.rows) FILTER (WHERE bound = {i})" for i in range(1 + len(begins)))
     counts = [f"w0: {seen}"]
-    # A span of a database that lags may begin after its end.
+    # If the database lags, a span may begin after the end of the data; its count is then 0.
     counts += [f"w{i}: greatest({seen} - coalesce({rows}, 0), 0)" for i, rows in enumerate(before, start=1)]
     listed = ",\n        ".join(counts)
     carried = columns_of("bounds", [*reached.carried, *keys])
@@ -225,14 +227,14 @@ def _counts_at_ends_sql(reached: Reached, asked: str, keys: list[str], up_to: st
 
 
 def _counts_of_all_sql(reached: Reached, keys: list[str], up_to: str) -> str:
-    """The counts of rows without time: all count."""
+    """Each group's counts in a table without a time column: all rows count."""
     on = " AND ".join(f"up_to.{key} = {value}" for key, value in zip(keys, reached.keys, strict=True))
     carried = f"{columns_of(reached.source, reached.carried)}, {columns_of('up_to', keys)}"
     return f"SELECT {carried}, {{w0: up_to.rows}} AS counts\nFROM {reached.source}\nJOIN {up_to} up_to ON {on}"
 
 
 def counts_sql(path: Path, table: Table, row: str, as_of: str) -> str:
-    """How many visible rows there are, in all and within each of the path's spans before as_of."""
+    """How many rows are visible, in total and within each of the path's spans before as_of, as a struct."""
     counts = ["count(*)"]
     if table.time_column:
         begins = (f"{as_of} - to_seconds({_span_seconds(days)})" for days in path.count_days)
@@ -254,5 +256,5 @@ def _column(table: Table, name: str) -> str:
 
 
 def columns_of(source: str, columns: Iterable[str]) -> str:
-    """Columns of one relation as a select list."""
+    """Columns of one relation for a select list."""
     return ", ".join(f"{source}.{column}" for column in columns)

@@ -1,8 +1,8 @@
-"""The plan of rows: what a model reads for a seed, without a word of SQL.
+"""The plan of rows: what a model reads for a seed, independent of SQL.
 
-A seed is an entity and a moment, as_of. From the entity, paths lead over links to rows; of each path the last rows that
-may be seen are read. Renderers turn the plan into a query: `relsql.gather.latest_rows` for DuckDB. A renderer for
-another engine reads the same plan (`docs/decisions/0021-rooms.md`).
+A seed is an entity and a moment, as_of. From the entity, paths lead over links to rows; on each path the last visible
+rows are read. A renderer turns the plan into a query: `relsql.gather.latest_rows` for DuckDB. A renderer for another
+engine would read the same plan (`docs/decisions/0021-rooms.md`).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from relsql.schema.tables import Link, Schema, Table
 
 @dataclass(frozen=True, slots=True)
 class RowPlan:
-    """What is read.
+    """The tables, paths and columns that a model reads.
 
     Attributes:
         schema: tables and links.
         paths: from the entity to rows; `paths[0]` is the entity itself.
-        inputs: by table, the columns that the network reads of its rows.
+        inputs: by table, the columns that the network reads.
     """
 
     schema: Schema
@@ -39,11 +39,11 @@ class RowPlan:
         return self.schema.table(key)
 
     def tables(self) -> list[Table]:
-        """All tables that rows are read of."""
+        """All tables from which rows are read."""
         return [self.schema.table(key) for key in self.inputs]
 
     def has_text_keys(self) -> bool:
-        """True if rows are told apart, or linked, by text."""
+        """True if any primary key or foreign key contains text."""
         keys = {(key, column) for key, table in self.schema.tables.items() for column in table.primary_key}
         for link in self.schema.links:
             keys |= {(link.child, column) for column in link.child_columns}
@@ -56,7 +56,7 @@ class RowPlan:
         return sorted(found - set(self.entity.primary_key))
 
     def listed_columns(self, path: Path) -> tuple[str, ...]:
-        """The columns of a path's rows that are read, one at least."""
+        """The columns to read of a path's rows; at least one."""
         table = self.table(path.table)
         names = [*self.inputs[path.table].columns, *(c for link in path.lookups for c in link.child_columns)]
         names += [table.time_column] if table.time_column else []
@@ -75,16 +75,16 @@ class RowPlan:
         return next(p.name for p in self.paths if p.kind == "children" and p.links == path.links[:1])
 
     def paths_of_hub(self, path: Path) -> Iterator[Path]:
-        """The paths that read rows of the same hub as a shared path, itself among them."""
+        """The paths that read rows of the same hub as a shared path, including the path itself."""
         return (other for other in self.paths if other.links[:-1] == path.links[:-1])
 
     def link_number(self, link: Link) -> int:
-        """Position of a link in the schema: part of the name of what it leads to."""
+        """Position of a link in the schema; used in the names of CTEs."""
         return self.schema.links.index(link)
 
 
 def row_key(table: Table) -> tuple[str, ...]:
-    """Columns that identify a row; without a primary key the position in storage does."""
+    """Columns that identify a row: the primary key or, without one, the position in storage."""
     return table.primary_key or ("rowid",)
 
 

@@ -1,4 +1,4 @@
-"""The row texts of a database: what the encoder is trained on and what is embedded ahead of scoring."""
+"""The row texts of a database: the encoder is trained on them, and they are embedded ahead of scoring."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from relsql.schema.visibility import where_visible_sql
 
 
 def row_text_queries(catalog: str, schema: Schema, inputs: dict[str, NodeInputs]) -> list[str]:
-    """For each table that has textual columns the query of its row texts, one `text` per row."""
+    """For each table that has textual columns, a query for its row texts, one `text` per row."""
     tables = [(schema.table(key), found) for key, found in inputs.items() if found.text_columns]
     return [
         sealed(f"SELECT {text_sql(table, found, 'r')} AS text FROM {table.sql(catalog)} r") for table, found in tables
@@ -37,7 +37,7 @@ def distinct_texts(
         schema: its tables.
         inputs: node inputs by table.
         until: only rows with time <= `until`; rows of tables without time all count.
-        limit_per_table: at most so many texts a table, a sample that does not depend on row order.
+        limit_per_table: maximum number of texts per table; the sample does not depend on row order.
     """
     texts: list[str] = []
     for key in sorted(inputs):

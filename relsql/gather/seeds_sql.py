@@ -1,7 +1,7 @@
 """The seeds of a call, in SQL: which entities, and at which moment.
 
-Arguments of macros are bound here, in a derived table without FROM: DuckDB pastes them into the body, and a column of
-an inner table with the same name would capture them silently.
+DuckDB pastes the arguments of a macro into its body, where a column of an inner table with the same name would silently
+capture them. Arguments are therefore bound here, in a derived table that reads no table.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def all_seeds_sql(entity: Table, rows: LatestRows, moment: str | None = None, wh
         entity: the entity table.
         rows: which rows are read.
         moment: as_of as an expression of type TIMESTAMP; default: the macro's argument, or the latest event.
-        where: a condition on `relsql_entity`, the entity's row: only these entities are gathered and scored. Outside
-            of the seeds it would come too late.
+        where: a condition on `relsql_entity`, the entity's row: only matching entities are gathered and scored. A
+            filter outside of the seeds would apply only after scoring.
     """
     key = f"relsql_entity.{ident(entity.primary_key[0])}"
     moment = moment or f"coalesce({as_timestamp('as_of')}, ({latest_sql(rows)}))"
     conditions = [f"{key} IS NOT NULL"]
     if entity.time_column:
-        # Of a bare comparison of two relations DuckDB expects that hardly any row meets it, and plans joins for that.
+        # For a plain comparison of two relations DuckDB expects very few matching rows, and chooses joins for that.
         conditions.append(opaque_sql(visible_sql(entity, "relsql_entity", f"relsql_time.{AS_OF}")))
     return (
         f"SELECT {key} AS {ENTITY}, relsql_time.{AS_OF}\n"
@@ -47,12 +47,12 @@ def all_seeds_sql(entity: Table, rows: LatestRows, moment: str | None = None, wh
 
 
 def latest_sql(rows: LatestRows) -> str:
-    """The time of the latest event in the tables that are read; some time when none of them has one."""
+    """The time of the latest event in the tables that are read; 1970-01-01 if there is none."""
     return f"SELECT coalesce(({latest_event_sql(rows.plan.tables(), rows.source)}), TIMESTAMP '1970-01-01')"
 
 
 def as_timestamp(argument: str) -> str:
-    """An argument of any type as zone-less TIMESTAMP; a zoned one is converted to UTC."""
+    """An argument of any type as TIMESTAMP without time zone; one with a time zone is converted to UTC."""
     return (
         f"CASE WHEN typeof({argument}) = 'TIMESTAMP WITH TIME ZONE' "
         f"THEN timezone('UTC', CAST({argument} AS TIMESTAMPTZ)) ELSE CAST({argument} AS TIMESTAMP) END"
