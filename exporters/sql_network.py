@@ -23,24 +23,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from exporters.sql_layers import (
     distances_sql,
     known_sql,
     linear_sql,
-    means_sql,
     norm_steps,
     scaled_sql,
     sum_sql,
     twice_relu_sql,
 )
+from exporters.sql_means import PathRows, averaged, single
 from relsql.gather.latest_rows import AS_OF, NEWEST, SEED, Latest, LatestRows
 from relsql.gather.layout import DATA_AGE
 from relsql.gather.lookups import pointed_name, readers_of, seen_join_sql, seen_sql
 from relsql.gather.node_inputs import NodeInputs, category_sql, number_sql, text_sql
 from relsql.gather.paths import Path
-from relsql.gather.ranking import Ctes, columns_of, counts_sql, struct_sql
+from relsql.gather.ranking import Ctes, columns_of, struct_sql
 from relsql.gather.row_plan import RowPlan
 from relsql.registry.row_embeddings import text_hash_sql
 from relsql.schema.tables import Link, Table
@@ -49,25 +48,6 @@ from relsql.schema.visibility import visible_time_sql
 from relsql.sql import COMMA, Cte, ident, indented, literal
 
 OF_SEEDS = "The path's message to each seed."
-
-LONG_WINDOW = 8
-"""Number of rows from which a mean is faster as an inner product."""
-
-
-class _Means(NamedTuple):
-    """The means and statistics of a path's rows for each group, from which the path's message is computed.
-
-    Attributes:
-        ctes: CTEs that `query` reads.
-        query: a query for the group's columns, the columns returned beside the message, `statistics`, and lists.
-        means: expressions over the lists.
-        lists: names of columns that are not needed after the means.
-    """
-
-    ctes: Ctes
-    query: str
-    means: list[str]
-    lists: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +296,8 @@ class SqlNetwork:
     def _message_steps(self, path: Path, latest: Latest) -> Ctes:
         """CTEs for a path's message to each group, from means over its latest rows and from statistics."""
         name = path.name
-        found = self._averaged(path, latest) if path.counted else self._single(path)
+        rows = self._path_rows(path)
+        found = averaged(rows, latest) if path.counted else single(rows)
         scaled = self._scaled_sql("statistics", f"path {name}", "statistics_scaling")
         inputs = [*found.means, distances_sql("v.statistics_edges", "scaled"), "[1.0]"]
         return [
@@ -340,49 +321,16 @@ class SqlNetwork:
             ),
         ]
 
-    def _averaged(self, path: Path, latest: Latest) -> _Means:
-        """Means over the latest rows of each group."""
-        name, group, windows = path.name, ", ".join(latest.group), self._windows(path)
-        counted, ctes = latest.counted or f"{name}__counted", []
-        if latest.ranked:
-            counts = counts_sql(path, self._plan.table(path.table), f"{latest.ranked}.r", f"{latest.ranked}.{AS_OF}")
-            query = f"SELECT {group}, {counts} AS counts\nFROM {latest.ranked}\nGROUP BY {group}"
-            ctes = [Cte(counted, query, "How many rows each group may see.")]
-        width = len(self._plan.inputs[path.table].static_numbers) + self._ages_width(path)
-
-        def within(window: int) -> str:
-            return f" FILTER (rank <= {window})" if window < path.fanout else ""
-
-        long = [window for window in windows if window >= LONG_WINDOW]
-        # The lists are in any order: it changes a mean only in its last bits, and sorting costs several times the rest.
-        columns = [f"list({of}){within(window)} AS {of}{window}" for window in windows for of in ("hidden", "known")]
-        columns += [f"CAST(1 / least(count(*), {window}) AS FLOAT) AS part{window}" for window in long]
-        columns.append(f"count(*) AS {name}__evidence")
-        columns += [f"min(days) AS {name}__newest_days"] if self._timed(path) else []
-        columns += [f"sum(pending) AS {name}__pending"] if self._has_text(path) else []
-        rows = f"SELECT {group},\n{indented(COMMA.join(columns))}\nFROM {name}__hidden\nGROUP BY {group}"
-        counts = ", ".join(f"ln(1 + counts.w{i})" for i in range(1 + len(path.count_days)))
-        statistics = ", ".join([f"[{counts}]", *(means_sql(f"known{window}", width, window) for window in windows)])
-        shares = [f"list_transform(hidden{window}, lambda r: part{window}) AS share{window}" for window in long]
-        columns = [f"{name}__rows.*", f"list_concat({statistics}) AS statistics", *shares]
-        source = f"FROM {name}__rows\nJOIN {counted} USING ({group})"
-        query = f"SELECT {indented(COMMA.join(columns)).lstrip()}\n{source}"
-        means = [
-            means_sql(f"hidden{window}", self.channels, window, f"share{window}" if window in long else None)
-            for window in windows
-        ]
-        lists = [f"{of}{window}" for window in windows for of in ("hidden", "known")]
-        lists += [f"{of}{window}" for window in long for of in ("part", "share")]
-        listed = Cte(f"{name}__rows", rows, "The messages of each group's latest rows, as lists.")
-        return _Means([*ctes, listed], query, means, lists)
-
-    def _single(self, path: Path) -> _Means:
-        """The one row of each group: the mean of a single row is the row itself."""
-        name = path.name
-        columns = [SEED, "hidden", "known AS statistics", f"1 AS {name}__evidence"]
-        columns += [f"days AS {name}__newest_days"] if self._timed(path) else []
-        columns += [f"pending AS {name}__pending"] if self._has_text(path) else []
-        return _Means([], f"SELECT {', '.join(columns)}\nFROM {name}__hidden", ["hidden"], ["hidden"])
+    def _path_rows(self, path: Path) -> PathRows:
+        return PathRows(
+            path,
+            self._plan.table(path.table),
+            width=len(self._plan.inputs[path.table].static_numbers) + self._ages_width(path),
+            channels=self.channels,
+            windows=self._windows(path),
+            timed=self._timed(path),
+            has_text=self._has_text(path),
+        )
 
     def _scaled_sql(self, numbers: str, part: str, name: str = "scaling") -> str:
         """Standardised numbers of a column, for a query in which the relation `weights` is joined."""
