@@ -14,9 +14,9 @@ from relsql.errors import RelsqlError
 from relsql.schema.reading import read_schema
 from tests.fuzz.databases import TYPES, create_database
 
-ARRAY_SEEDS = (22, 27, 33)
-"""Seeds with fixed-size arrays in a table that another table references: a list of structs with such a column made
-DuckDB read memory out of bounds (`docs/decisions/0001-one-gather.md`)."""
+ARRAY_SEEDS = (43, 54)
+"""Seeds with arrays of a fixed size that fail if the gather reads tables as they are, without casting arrays to text:
+DuckDB 2.0.0 reads foreign memory then (`docs/decisions/0001-one-gather.md`)."""
 
 SEEDS = (*ARRAY_SEEDS, *range(1, 7))
 
