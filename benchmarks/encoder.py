@@ -26,7 +26,6 @@ from pathlib import Path
 import click
 import duckdb
 import numpy as np
-import onnxruntime
 import torch
 
 from benchmarks.problems import DEFAULT_CACHE, database_file, list_tasks
@@ -36,6 +35,7 @@ from relsql.database.connections import open_database
 from relsql.database.cursors import task_cursor
 from relsql.database.names import current_catalog
 from relsql.gather.row_texts import distinct_texts, row_text_queries
+from relsql.registry.onnx_runtime import onnxruntime
 from relsql.tasks.task import read_task
 from relsql.training.encoder.fit_encoder import TrainedEncoder, train_encoder
 from relsql.training.options import TrainOptions

@@ -24,7 +24,6 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 import numpy as np
 import onnx
 import onnx.utils
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
@@ -45,6 +44,7 @@ from relsql.nn.graph_network import GraphNetwork, GraphTensors, PathTensors, Rec
 from relsql.nn.head import Head
 from relsql.nn.scaling import NumberScaling
 from relsql.registry.component_checks import check_component
+from relsql.registry.onnx_runtime import onnxruntime
 from relsql.text.row_text import TABLE_MARKER, VALUE_MARKER
 from relsql.text.tokenizer import RowTokenizer
 from relsql.typing import FloatArray

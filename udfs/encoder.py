@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-import onnxruntime
 
 from relsql.registry.card import ModelCard
+from relsql.registry.onnx_runtime import onnxruntime
 from relsql.text.tokenizer import PAD, RowTokenizer, pad
 from relsql.typing import FloatArray
 from udfs.components import load_session, require_artifact, run_session
