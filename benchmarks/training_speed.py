@@ -74,7 +74,7 @@ class PhaseMemory:
     peaks: dict[str, int] = field(default_factory=dict)
 
     def __call__(self, phase: str, fraction: float, metrics: dict[str, float]) -> None:
-        """See `relsql.typing.TrainProgress`."""
+        """See `relsql.typing.PhaseProgress`."""
         if fraction == 0.0:
             reset_peak()
         elif fraction == 1.0:

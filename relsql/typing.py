@@ -13,9 +13,5 @@ FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
 
-TrainProgress = Callable[[str, float, dict[str, float]], None]
-"""Called with phase, finished fraction (0.0 at its start, 1.0 at its end) and metrics."""
-
-
-JobProgress = Callable[[str, float, dict[str, float]], None]
-"""Called with the phase `score`, the finished fraction of the chunks, and how many entities they hold."""
+PhaseProgress = Callable[[str, float, dict[str, float]], None]
+"""Called with a phase, its finished fraction (0.0 at its start, 1.0 at its end), and its metrics or counts."""

@@ -19,7 +19,7 @@ _PATIENCE_SECONDS = 0.5
 
 
 class PhaseProgress:
-    """A `TrainProgress` that shows each phase with its time. Use it as a context, which removes an unfinished bar."""
+    """A `PhaseProgress` that shows each phase with its time. Use it as a context, which removes an unfinished bar."""
 
     def __init__(self) -> None:
         self._bar: tqdm[None] | None = None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import duckdb
 
+from relsql.database.drafts import log_path
 from relsql.database.engine_errors import database_error, first_line
 from relsql.database.names import DEFAULT_SCHEMA
 from relsql.errors import DatabaseError
@@ -77,7 +78,7 @@ def require_no_log(path: Path) -> None:
     Raises:
         DatabaseError: there is a log without its database file.
     """
-    log = path.with_name(path.name + ".wal")
+    log = log_path(path)
     if log.exists() and not path.exists():
         raise DatabaseError(
             f"file '{log}' exists: it holds changes to a database '{path}' that is not here",
@@ -104,8 +105,8 @@ def foreign_database(path: str | Path) -> Iterator[tuple[duckdb.DuckDBPyConnecti
             con.execute(f"ATTACH {literal(str(path))} AS {ident(name)} (READ_ONLY)")
         except (duckdb.Error, OSError) as error:
             raise _open_error(path, error) from error
-        for setting in ("enable_external_access", "autoload_known_extensions", "autoinstall_known_extensions"):
-            con.execute(f"SET {setting} = false")
+        for setting, value in _NO_EXTERNAL_ACCESS.items():
+            con.execute(f"SET {setting} = {literal(value)}")
         con.execute("SET lock_configuration = true")
         yield con, name
 

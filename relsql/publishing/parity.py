@@ -124,9 +124,9 @@ def _defaults_hold(con: duckdb.DuckDBPyConnection, card: ModelCard, seeds: str) 
 
 def _is_close(one: float | None, other: float | None) -> bool:
     """True for scores of two calls, which differ in their last bits: lists are summed in any order."""
-    if one is None or other is None:
-        return one is other
-    return abs(one - other) <= TOLERANCE * max(1.0, abs(other))
+    if one is None and other is None:
+        return True
+    return _difference(one, other) <= TOLERANCE * max(1.0, abs(other or 0.0))
 
 
 def _seeds_sql(catalog: str, card: ModelCard) -> str:

@@ -45,7 +45,7 @@ from relsql.schema.reading import read_schema
 from relsql.scoring.refresh import store_embeddings
 from relsql.sql import literal, qualified
 from relsql.sql_layout import readable
-from relsql.typing import TrainProgress
+from relsql.typing import PhaseProgress
 from relsql.version import __version__
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Published:
     without_digest: tuple[str, ...] = ()
 
 
-def publish(con: duckdb.DuckDBPyConnection, model: str, *, progress: TrainProgress | None = None) -> Published:
+def publish(con: duckdb.DuckDBPyConnection, model: str, *, progress: PhaseProgress | None = None) -> Published:
     """Write the active version of a model into its database as plain SQL.
 
     Afterwards `predict_<model>`, `predict_<model>_full` and `predict_<model>_batch` work in every DuckDB client that
@@ -189,7 +189,7 @@ def publish_into(
     model: str,
     *,
     storage_version: str | None = None,
-    progress: TrainProgress | None = None,
+    progress: PhaseProgress | None = None,
 ) -> Published:
     """Publish a model in a copy of its database; the file appears under its name when it is complete.
 

@@ -25,7 +25,7 @@ from relsql.registry.models import active_card, check_drift, read_artifacts
 from relsql.registry.publications import add_texts, remove_texts
 from relsql.registry.row_embeddings import add_embeddings, create_table, remove_damaged, stored_sql, text_hash_sql
 from relsql.schema.reading import read_schema
-from relsql.typing import TrainProgress
+from relsql.typing import PhaseProgress
 from udfs.encoder import RowTextEncoder
 
 CHUNK_TEXTS = 8_192
@@ -64,7 +64,7 @@ def refresh(
     *,
     prune: bool = False,
     threads: int | None = None,
-    progress: TrainProgress | None = None,
+    progress: PhaseProgress | None = None,
 ) -> Refreshed:
     """Embed and store all row texts that a version of a model reads and that have no stored embedding yet.
 
@@ -103,7 +103,7 @@ def store_embeddings(
     *,
     prune: bool = False,
     threads: int | None = None,
-    progress: TrainProgress | None = None,
+    progress: PhaseProgress | None = None,
 ) -> Refreshed:
     """Do the work of `refresh` on row embeddings, published or not; the cursor must not be used for anything else."""
     started = time.perf_counter()
@@ -161,7 +161,7 @@ def _embed_missing(
     card: ModelCard,
     new: int,
     threads: int | None,
-    report: TrainProgress,
+    report: PhaseProgress,
 ) -> None:
     """Encode the missing texts and store their embeddings, chunk by chunk."""
     report("embed", 0.0, {})
@@ -189,7 +189,7 @@ def _chunks(cursor: duckdb.DuckDBPyConnection, new: int) -> Iterator[list[str]]:
         yield [text for (text,) in cursor.execute(query, [start, start + CHUNK_TEXTS]).fetchall()]
 
 
-def _prune(cursor: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, report: TrainProgress) -> int:
+def _prune(cursor: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, report: PhaseProgress) -> int:
     """Remove the embeddings of texts that no row has; returns how many there were."""
     report("prune", 0.0, {})
     with transaction(cursor):

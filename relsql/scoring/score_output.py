@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 
 from relsql.database.connections import require_writable, transaction
-from relsql.database.drafts import draft_path, remove_draft
+from relsql.database.drafts import draft_path, log_path, remove_draft
 from relsql.database.engine_errors import first_line
 from relsql.database.names import ObjectName, Relation, current_catalog, find_relation, resolve
 from relsql.errors import DatabaseError
@@ -103,7 +103,7 @@ def _database_files(con: duckdb.DuckDBPyConnection) -> list[Path]:
     """The files of all attached databases, and their write-ahead logs."""
     query = "SELECT path FROM system.main.duckdb_databases() WHERE path IS NOT NULL"
     paths = [Path(path) for (path,) in con.execute(query).fetchall()]
-    return [*paths, *(path.with_name(path.name + ".wal") for path in paths)]
+    return [*paths, *map(log_path, paths)]
 
 
 def _write_file(con: duckdb.DuckDBPyConnection, query: str, path: Path, overwrite: bool) -> int:

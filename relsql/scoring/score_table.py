@@ -36,7 +36,7 @@ from relsql.registry.score_jobs import (
 )
 from relsql.scoring.score_output import drop_old_scores, output_table, require_replaceable
 from relsql.sql import ident, literal
-from relsql.typing import JobProgress
+from relsql.typing import PhaseProgress
 from udfs.attach import attach
 from udfs.macros import batch_sql, fingerprint_sql
 
@@ -77,7 +77,7 @@ def score_into(
     chunk_rows: int | None = None,
     changed_only: bool = False,
     overwrite: bool = False,
-    progress: JobProgress | None = None,
+    progress: PhaseProgress | None = None,
 ) -> ScoreJob:
     """Score every entity that is visible at as_of into a table, or continue an earlier call that was stopped.
 
@@ -142,7 +142,7 @@ def open_job(
         return _start_changed(con, catalog, former, request)
 
 
-def run_job(con: duckdb.DuckDBPyConnection, job: ScoreJob, progress: JobProgress | None = None) -> ScoreJob:
+def run_job(con: duckdb.DuckDBPyConnection, job: ScoreJob, progress: PhaseProgress | None = None) -> ScoreJob:
     """Score the remaining chunks of a job from `open_job`, each in one transaction.
 
     Raises:

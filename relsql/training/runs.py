@@ -16,7 +16,7 @@ from relsql.database.connections import transaction
 from relsql.database.interrupts import interrupted
 from relsql.database.relsql_tables import ensure_table
 from relsql.errors import RelsqlError
-from relsql.typing import TrainProgress
+from relsql.typing import PhaseProgress
 
 PHASES = ("data", "check", "labels", "gather", "tokenizer", "encoder", "embed", "network", "export", "store")
 
@@ -38,7 +38,7 @@ class Run:
 
     model: str
     task: str
-    progress: TrainProgress | None = None
+    progress: PhaseProgress | None = None
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     version: int | None = None
     phases: list[Phase] = field(default_factory=list)

@@ -36,7 +36,7 @@ from relsql.training.fingerprint import library_versions, read_request
 from relsql.training.options import TrainOptions
 from relsql.training.plan import Plan, make_plan
 from relsql.training.runs import Run
-from relsql.typing import FloatArray, TrainProgress
+from relsql.typing import FloatArray, PhaseProgress
 from relsql.version import __version__
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def train(
     name: str,
     options: TrainOptions | None = None,
     force: bool = False,
-    progress: TrainProgress | None = None,
+    progress: PhaseProgress | None = None,
     allow_external: bool = False,
     label_timeout_seconds: float = LABEL_TIMEOUT_SECONDS,
 ) -> TrainedModel:

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-FILES = sorted(path for room in ("relsql", "udfs", "exporters") for path in (ROOT / room).rglob("*.py"))
+from tests.sources import MODULES, module_id, string_literals
+
 VARIABLE = "{}"
 
 
 def order_clauses(source: str) -> Iterator[str]:
     """The text after each ORDER BY in a module's strings, without docstrings; values in f-strings are `{}`."""
-    tree = ast.parse(source)
-    passed_over = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    passed_over |= {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.JoinedStr):
-            text = "".join(str(part.value) if isinstance(part, ast.Constant) else VARIABLE for part in node.values)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in passed_over:
-            text = node.value
-        else:
-            continue
+    for text in string_literals(source):
         yield from re.split(r"ORDER BY\s+", text)[1:]
 
 
@@ -43,7 +33,7 @@ def open_keys(text: str) -> list[str]:
     return [key.strip() for key in keys if not re.search(r"\b(ASC|DESC)\b", key) and key.strip() != VARIABLE]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", MODULES, ids=module_id)
 def test_every_order_by_states_its_direction(path: Path) -> None:
     found = {clause: open_keys(clause) for clause in order_clauses(path.read_text(encoding="utf-8"))}
     assert not {clause: keys for clause, keys in found.items() if keys}

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+from tests.sources import MODULES, ROOT, module_id
+
 SCORE = "import duckdb, sys, relsql; relsql.attach(duckdb.connect(sys.argv[1], read_only=True))"
 
 
@@ -28,6 +29,5 @@ def test_no_telemetry_is_recorded(shop_with_model: Path, tmp_path: Path, script:
 
 def test_only_one_module_imports_onnxruntime() -> None:
     direct = re.compile(r"^\s*(?:import onnxruntime|from onnxruntime)\b", re.MULTILINE)
-    modules = [path for room in ("relsql", "udfs", "exporters") for path in (ROOT / room).rglob("*.py")]
-    found = [str(path.relative_to(ROOT)) for path in modules if direct.search(path.read_text(encoding="utf-8"))]
+    found = [module_id(path) for path in MODULES if direct.search(path.read_text(encoding="utf-8"))]
     assert found == ["relsql/registry/onnx_runtime.py"]

@@ -14,10 +14,9 @@ import pytest
 from relsql.schema.tables import Column, Table
 from relsql.schema.types import TIME_TYPES
 from relsql.schema.visibility import and_visible_sql, opaque_sql, visible_sql, where_visible_sql
+from tests.sources import MODULES, ROOT, module_id, string_literals
 
-ROOT = Path(__file__).parents[3]
 OWNER = ROOT / "relsql/schema/visibility.py"
-MODULES = sorted(path for room in ("relsql", "udfs", "exporters") for path in (ROOT / room).rglob("*.py"))
 
 TIME = r"(?:\{[^{}]*time_sql[^{}]*\}|[\w{}]*\.(?:t|time)\b|\btime\b)"
 MOMENT = r"(?:\{[^{}]*(?:as_of|AS_OF|until|UNTIL|_end|moment)[^{}]*\}|[\w.]*(?:as_of|until)\b)"
@@ -25,28 +24,16 @@ COMPARED = re.compile(rf"{TIME}\s*[<>]=?|[<>]=?\s*{TIME}|{MOMENT}\s*[<>]=?|[<>]=
 
 
 def texts(source: str) -> Iterator[str]:
-    """The string literals of a module without docstrings; the expressions of an f-string are in braces."""
-    tree = ast.parse(source)
-    passed_over = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    passed_over |= {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.JoinedStr):
-            parts = (
-                str(part.value) if isinstance(part, ast.Constant) else f"{{{ast.unparse(part.value)}}}"
-                for part in node.values
-                if isinstance(part, (ast.Constant, ast.FormattedValue))
-            )
-            yield "".join(parts)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in passed_over:
-            yield node.value
+    """The string literals of a module; the expressions of an f-string are in braces."""
+    return string_literals(source, ast.unparse)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", MODULES, ids=module_id)
 def test_no_other_place_compares_times_with_moments(path: Path) -> None:
     found = [text for text in texts(path.read_text(encoding="utf-8")) if COMPARED.search(text)]
     # The earliest moments of score jobs, and dates too far away for a FLOAT, are about seeds and not about rows.
     allowed = {"exporters/sql.py": 1}
-    assert path == OWNER or len(found) <= allowed.get(str(path.relative_to(ROOT)), 0), found
+    assert path == OWNER or len(found) <= allowed.get(module_id(path), 0), found
 
 
 @pytest.mark.parametrize(
