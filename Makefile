@@ -97,7 +97,7 @@ docs: setup ## Build the site, strictly
 
 bench-accuracy: setup ## Measure every method on every task, 5 seeds each (hours; goes on where it stopped)
 	$(BIN)/python -m benchmarks.accuracy
-	$(BIN)/python -m benchmarks.report .bench/accuracy.json
+	$(BIN)/python -m benchmarks.accuracy.report .bench/accuracy.json
 
 bench-truth: setup ## Measure how much of a planted signal is found in generated databases
 	$(BIN)/python -m benchmarks.known_truth
@@ -106,13 +106,13 @@ bench-speed: setup ## Measure scoring speed, from one entity to a million (hours
 	$(BIN)/python -m benchmarks.speed
 
 bench-plain: setup ## Measure published models in DuckDB's command line (minutes, idle machine)
-	$(BIN)/python -m benchmarks.plain_sql
+	$(BIN)/python -m benchmarks.speed.plain_sql
 
 bench-training: setup ## Measure time and memory of training, phase by phase (half an hour, idle machine)
-	$(BIN)/python -m benchmarks.training_speed
+	$(BIN)/python -m benchmarks.speed.training
 
 bench-encoder: setup ## Measure how fast row texts are embedded (minutes, idle machine)
-	$(BIN)/python -m benchmarks.encoder
+	$(BIN)/python -m benchmarks.speed.encoder
 
 build: setup ## Build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

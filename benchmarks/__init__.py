@@ -1,1 +1,1 @@
-"""Benchmarks of relsql: accuracy and speed, one command each, results as JSON and as Markdown tables."""
+"""Benchmarks of relsql: one folder and one command each for accuracy, speed and known truth, and the data they use."""

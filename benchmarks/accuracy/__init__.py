@@ -1,0 +1,1 @@
+"""The accuracy table: every method on every task, on the same splits: `python -m benchmarks.accuracy`."""

@@ -1,0 +1,1 @@
+"""Generated databases whose best forecast is known: `python -m benchmarks.known_truth`."""

@@ -1,0 +1,1 @@
+"""Speed of scoring, training, text encoding and published models: `python -m benchmarks.speed`."""
