@@ -107,7 +107,7 @@ class SqlModel:
             return []
         view = qualified(RELSQL_SCHEMA, new_texts_view(identity))
         return [
-            f"CREATE OR REPLACE TABLE {network.texts} (place VARCHAR, text_hash UHUGEINT, said FLOAT[])",
+            f"CREATE OR REPLACE TABLE {network.texts} (place VARCHAR, text_hash UHUGEINT, text_state FLOAT[])",
             f"CREATE OR REPLACE VIEW {view} AS\n{query_form(query)}",
             f"INSERT INTO {network.texts} FROM {view}",
         ]
@@ -123,7 +123,7 @@ class SqlModel:
     def call_sql(self) -> str:
         """The body of `predict_<model>_full(id, as_of := ...)`: a subquery for a STRUCT, NULL without an id."""
         network = self.network()
-        network = replace(network, rows=replace(network.rows, asking="call", indexed=self.indexed))
+        network = replace(network, rows=replace(network.rows, seed_kind="call", indexed=self.indexed))
         fields = "score: score, status: status, evidence: evidence, as_of: _as_of, version: version"
         result = f"SELECT CASE WHEN _given THEN {{{fields}}} END AS relsql_result\nFROM scored"
         return (
@@ -139,13 +139,13 @@ class SqlModel:
 
     def _query(self, network: SqlNetwork, seed_sql: str, kept: list[str], result: str) -> str:
         ctes = network.rows.ctes(network, seed_sql)
-        heard = network.rows.select_sql(network, self._heard_columns(network, kept))
-        ctes.append(Cte("heard", heard, "The messages of all paths to each seed."))
+        messages = network.rows.select_sql(network, self._message_columns(network, kept))
+        ctes.append(Cte("messages", messages, "The message of every path to each seed; NULL if the path has no rows."))
         ctes += [*self._state_steps(network), *self._raw_steps(network)]
         ctes.append(Cte("scored", self._scored_sql(kept), "Score, status and evidence."))
         return network.rows.written(ctes, result)
 
-    def _heard_columns(self, network: SqlNetwork, kept: list[str]) -> str:
+    def _message_columns(self, network: SqlNetwork, kept: list[str]) -> str:
         """For each seed, the messages of all paths and the columns that `status` and `evidence` are computed from."""
         paths = network.columns_per_path()
         linked = paths[1:]
@@ -170,14 +170,14 @@ class SqlModel:
         """CTEs for the entity state of seeds whose entity is known: the sum of all messages, normed."""
         numbers = range(len(self.card.paths))
         weights = network.with_weights(
-            "heard", head="head", **{f"v{i}": f"path {path.name}" for i, path in enumerate(self.card.paths)}
+            "messages", head="head", **{f"v{i}": f"path {path.name}" for i, path in enumerate(self.card.paths)}
         )
-        filled = ",\n    ".join(f"coalesce(message{i}, v{i}.silence) AS message{i}" for i in numbers)
+        columns = ",\n    ".join(f"coalesce(message{i}, v{i}.without_rows) AS message{i}" for i in numbers)
         total = sum_sql(*(f"message{i}" for i in numbers))
-        messages = f"SELECT {SEED}, {AS_OF}, head,\n    {filled}\nFROM (\n{indented(weights)}\n)\nWHERE known"
-        summed = f"SELECT {SEED}, {AS_OF}, head,\n    {total} AS sum\nFROM messages"
+        filled = f"SELECT {SEED}, {AS_OF}, head,\n    {columns}\nFROM (\n{indented(weights)}\n)\nWHERE known"
+        summed = f"SELECT {SEED}, {AS_OF}, head,\n    {total} AS sum\nFROM filled"
         return [
-            Cte("messages", messages, "The messages; a path without rows has one of its own."),
+            Cte("filled", filled, "The messages of known entities; a path without rows has a constant one."),
             Cte("summed", summed, "The sum of the messages, one element a channel."),
             *norm_steps("summed", "inverse", "state", "sum", norm="head", channels=network.channels),
         ]
@@ -228,17 +228,17 @@ class SqlModel:
         status = [
             "WHEN raw.raw IS NULL THEN 'unknown_entity'",
             f"WHEN NOT ({valid}) THEN 'error'",
-            "WHEN heard.pending > 0 THEN 'text_pending'",
-            "WHEN heard.evidence = 0 THEN 'no_history'",
-            *([f"WHEN heard.newest_days > {literal(float(stale))} THEN 'stale'"] if stale is not None else []),
+            "WHEN messages.pending > 0 THEN 'text_pending'",
+            "WHEN messages.evidence = 0 THEN 'no_history'",
+            *([f"WHEN messages.newest_days > {literal(float(stale))} THEN 'stale'"] if stale is not None else []),
         ]
         return (
-            f"SELECT {', '.join(f'heard.{column}' for column in (ENTITY, AS_OF, *kept))},\n"
+            f"SELECT {', '.join(f'messages.{column}' for column in (ENTITY, AS_OF, *kept))},\n"
             f"    CASE WHEN {valid} THEN {score} END AS score,\n"
             f"    CASE {' '.join(status)} ELSE 'ok' END AS status,\n"
-            f"    CAST(CASE WHEN raw.raw IS NULL THEN 0 ELSE heard.evidence END AS INTEGER) AS evidence,\n"
+            f"    CAST(CASE WHEN raw.raw IS NULL THEN 0 ELSE messages.evidence END AS INTEGER) AS evidence,\n"
             f"    {self.card.version} AS version\n"
-            f"FROM heard\n"
+            f"FROM messages\n"
             f"LEFT JOIN raw USING ({SEED})"
         )
 

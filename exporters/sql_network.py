@@ -13,7 +13,7 @@ weights are a table with one row, which is joined where a layer begins. The CTEs
     <path>__hidden            one vector per row from state, messages and ages, to be averaged; numbers and ages for
                               statistics
     <path>__rows, ...         the last 1, 4, 16 of them as lists; statistics, means
-    <path>__heard             the path's message to a seed, or to a hub
+    <path>__message           the path's message to a seed, or to a hub
 
 DuckDB plans the whole query for every call, which takes tens of milliseconds for one entity. The steps are therefore
 few and their expressions short (`docs/decisions/0011-plain-sql.md`).
@@ -61,7 +61,7 @@ class SqlNetwork:
         rows: which rows are read.
         weights: the relation with the weights, in SQL, see `exporters.sql_weights.weights_table`.
         texts: the relation with each text's contribution to the row states of a table, in SQL: place (key of the
-            table), text_hash, said.
+            table), text_hash, text_state.
         logarithmic: names of the scalings with at least one number on the log scale.
         channels: width of states.
         windows: for each mean, how many of the latest rows it covers.
@@ -117,7 +117,13 @@ class SqlNetwork:
             name = pointed_name(table, columns)
             seen, read = ident(name + " seen"), ident(name + " read")
             pointing = [(found[path.name].rows, link) for path, link in readers]
-            ctes.append(Cte(seen, seen_sql(pointing, by=True), "The keys that rows of paths point at, and by which."))
+            ctes.append(
+                Cte(
+                    seen,
+                    seen_sql(pointing, by=True),
+                    "The keys that the paths' rows point at, and which path's rows do.",
+                )
+            )
             kept = [f"seen.{column}" for column in (*keys, *(f"by{i}" for i in range(len(readers))))]
             kept += [f"{time_sql(table, 'p')} AS time"] if table.time_column else []
             kept += [f"{time} AS date{i}" for i, time in enumerate(self._dates(table, "p"))]
@@ -135,7 +141,7 @@ class SqlNetwork:
             Cte(f"{path.name}__pointed{i}", self._pointed_sql(path, i, link), pointed)
             for i, link in enumerate(path.lookups)
         ]
-        read, heard = f"{path.name}__read", f"{path.name}__heard"
+        read, message = f"{path.name}__read", f"{path.name}__message"
         ctes.append(Cte(read, self._rows_sql(path, latest), "The columns of the path's rows, with these messages."))
         part = f"path {path.name}"
         ages = f"{self._scaled_sql('ages', part)} AS scaled_ages"
@@ -143,8 +149,8 @@ class SqlNetwork:
         ctes += [*steps, *self._hidden_steps(path, state, latest.group)]
         ctes += self._message_steps(path, latest)
         if latest.hub is None:
-            return [*ctes, Cte(ident(path.name), f"FROM {heard}", OF_SEEDS)]
-        return [*ctes, Cte(ident(path.name), self.rows.spread_sql(self.names(path), *latest.hub, heard), OF_SEEDS)]
+            return [*ctes, Cte(ident(path.name), f"FROM {message}", OF_SEEDS)]
+        return [*ctes, Cte(ident(path.name), self.rows.spread_sql(self.names(path), *latest.hub, message), OF_SEEDS)]
 
     def _read_sql(self, table: Table, row: str, kept: Iterable[str], source: str) -> str:
         """A query for the network's inputs from a table's rows: numbers, codes and the text's hash, after `kept`."""
@@ -168,16 +174,17 @@ class SqlNetwork:
         texts, scaled, encoded, summed, inverse, state = (
             ident(prefix + step) for step in ("texts", "scaled", "inputs", "sum", "inverse", "state")
         )
-        ctes, source, dropped, said = [], read, ["numbers", "codes"], ""
+        ctes, source, dropped, text = [], read, ["numbers", "codes"], ""
         if inputs.text_columns:
             ctes.append(
                 Cte(texts, self._texts_sql(table, read), "The stored part of the state, which comes from texts.")
             )
             source = (
-                f"(\n    SELECT x.*, t.said, CAST(t.said IS NULL AS INTEGER) AS pending\n"
+                f"(\n    SELECT x.*, t.text_state, CAST(t.text_state IS NULL AS INTEGER) AS pending\n"
                 f"    FROM {read} x\n    LEFT JOIN {texts} t USING (text_hash)\n)"
             )
-            dropped, said = [*dropped, "text_hash", "said"], ",\n    coalesce(said, w.zeros) AS said"
+            dropped = [*dropped, "text_hash", "text_state"]
+            text = ",\n    coalesce(text_state, w.zeros) AS text_state"
         codes = self._codes(inputs)
         coded = "".join(f",\n    {code} + 1 AS code{i}" for i, code in enumerate(codes))
         embedded = "".join(f" + m.category{i}[code{i}]" for i in range(len(codes)))
@@ -194,7 +201,7 @@ class SqlNetwork:
             Cte(
                 encoded,
                 f"SELECT * EXCLUDE ({', '.join(dropped)}),\n"
-                f"    list_concat({distances_sql('w.edges', 'scaled')}, [1]) AS inputs{said}{coded}\n"
+                f"    list_concat({distances_sql('w.edges', 'scaled')}, [1]) AS inputs{text}{coded}\n"
                 f"FROM {scaled}",
                 "The encoder's inputs: distances of the numbers from the edges of their bins, and codes.",
             ),
@@ -207,7 +214,7 @@ class SqlNetwork:
                 summed,
                 inverse,
                 state,
-                *(["sum", "said"] if said else ["sum"]),
+                *(["sum", "text_state"] if text else ["sum"]),
                 norm="w",
                 channels=self.channels,
                 kind="FLOAT",
@@ -217,7 +224,7 @@ class SqlNetwork:
     def _texts_sql(self, table: Table, read: str) -> str:
         """A query for the stored contribution of each distinct text to row states; texts not stored are left out."""
         return (
-            f"SELECT text_hash, texts.said\n"
+            f"SELECT text_hash, texts.text_state\n"
             f"FROM (SELECT DISTINCT text_hash FROM {read})\n"
             f"JOIN {self.texts} texts USING (text_hash)\n"
             f"WHERE texts.place = {literal(table.key)}"
@@ -314,7 +321,7 @@ class SqlNetwork:
                 "Means of the messages over the latest rows, and the statistics.",
             ),
             Cte(
-                f"{name}__heard",
+                f"{name}__message",
                 f"SELECT * EXCLUDE (v, inputs),\n    {linear_sql('v.message', 'inputs')} AS {ident(name)}\n"
                 f"FROM {name}__means",
                 "The path's message to each group.",

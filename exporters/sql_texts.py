@@ -11,7 +11,7 @@ from relsql.sql import indented, literal
 
 
 def new_texts_sql(network: SqlNetwork, embeddings: str) -> str:
-    """A query for the rows that `network.texts` lacks: place, text_hash, said.
+    """A query for the rows that `network.texts` lacks: place, text_hash, text_state.
 
     It covers the texts of all rows of the tables that are read, if the text has an embedding. It is an empty string for
     a network that reads no text. `embeddings` is a relation in SQL with the columns text_hash and embedding.
@@ -33,5 +33,5 @@ def _texts_of(network: SqlNetwork, table: Table, embeddings: str) -> str:
     weights = network.with_weights(f"(\n{indented(embedded)}\n)", w=table.key)
     return (
         f"SELECT {literal(table.key)} AS place, text_hash,\n"
-        f"    CAST({linear_sql('w.text', 'inputs')} AS FLOAT[]) AS said\nFROM (\n{indented(weights)}\n)"
+        f"    CAST({linear_sql('w.text', 'inputs')} AS FLOAT[]) AS text_state\nFROM (\n{indented(weights)}\n)"
     )

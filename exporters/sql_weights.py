@@ -77,8 +77,8 @@ def weights_table(network: GraphNetwork, head: Head) -> pa.Table:
                       one 0 per channel; norm_bias
         path P        scaling, edges: of the ages of its rows; root: linear map of state, distances and 1; lookup0,
                       ...: linear maps of the states of the rows that a row points at; statistics_scaling,
-                      statistics_edges; message: linear map of means, distances of the statistics, and 1; silence: the
-                      message when there are no rows; zeros: one 0 per channel
+                      statistics_edges; message: linear map of means, distances of the statistics, and 1; without_rows:
+                      the message when there are no rows; zeros: one 0 per channel
         head          constants, norm_bias, hidden, out
 
     DuckDB plans a join with a few struct columns faster than a join with a hundred columns.
@@ -138,12 +138,12 @@ def _path_columns(network: GraphNetwork, layer: PathLayer) -> Mapping[str, pa.Ar
         ages = fold_scaling(layer.age_scaling, _array(layer.age_map.weight))
         root, bias = [*root, ages.weight], bias + ages.bias
     convolution, norm = layer.convolution.lin_l, fold_norm(network.norm)
-    message, silence = [_array(convolution.weight) / 2], _array(convolution.bias)
-    message_bias = silence
+    message, without_rows = [_array(convolution.weight) / 2], _array(convolution.bias)
+    message_bias = without_rows
     if layer.statistic_map is not None:
         statistics = fold_scaling(layer.statistic_scaling, _array(layer.statistic_map.weight))
         message, message_bias = [*message, statistics.weight], message_bias + statistics.bias
-        silence = silence + statistics.of(_standardised_zeros(layer.statistic_scaling))
+        without_rows = without_rows + statistics.of(_standardised_zeros(layer.statistic_scaling))
     lookups = {
         f"lookup{i}": _matrix(state.after(_weight(of)), _FLOAT)
         for i, (of, state) in enumerate(zip(layer.lookups, pointed, strict=True))
@@ -155,7 +155,7 @@ def _path_columns(network: GraphNetwork, layer: PathLayer) -> Mapping[str, pa.Ar
         **{f"statistics_{k}": v for k, v in _scaling_columns(layer.statistic_scaling, statistics).items()},
         "message": _matrix(norm.before(_beside(*message, message_bias[:, None]))),
         "zeros": _zeros(bias),
-        "silence": _one(norm.before(silence[:, None])[:, 0].tolist(), pa.list_(pa.float64())),
+        "without_rows": _one(norm.before(without_rows[:, None])[:, 0].tolist(), pa.list_(pa.float64())),
     }
 
 

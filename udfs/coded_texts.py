@@ -12,7 +12,7 @@ import pyarrow as pa
 from relsql.gather.blocks import Block, segment_parts
 from relsql.gather.layout import BlockLayout
 from relsql.gather.node_inputs import NodeInputs
-from relsql.gather.query import TOLD_BY_CODES
+from relsql.gather.query import TEXT_OF_CODES
 from relsql.schema.tables import Schema, Table
 from relsql.text.row_text_sql import row_text
 from relsql.text.text_table import TextTable
@@ -32,11 +32,11 @@ class CodedTexts:
         self._tables = {x.table: _TableTexts(schema.table(x.table), x, texts) for x in inputs if x.text_codes}
 
     def resolve(self, block: Block, layout: BlockLayout) -> Block:
-        """The block with the ids of texts where the gather query said `TOLD_BY_CODES`."""
+        """The block with the ids of texts where the gather query said `TEXT_OF_CODES`."""
         found, position = block.texts, 0
         for segment, (_, categories, _) in zip(layout.segments, segment_parts(block, layout), strict=True):
             table = self._tables.get(segment.inputs.table)
-            if table and (told := found[:, position] == TOLD_BY_CODES).any():
+            if table and (told := found[:, position] == TEXT_OF_CODES).any():
                 # Copied, because other readers may share the arrays of a block.
                 found = found.copy() if found is block.texts else found
                 found[told, position] = table.ids(categories[told])

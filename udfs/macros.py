@@ -52,7 +52,7 @@ def macro_statements(
 
 def scalar_sql(card: ModelCard, catalog: str, indexed: Indexed = frozenset()) -> str:
     """The body of `predict_<model>_full`: a correlated subquery over one seed, planned as a single set-based join."""
-    gather = card.gather(catalog).asked_by("call", indexed=indexed)
+    gather = card.gather(catalog).for_seeds("call", indexed=indexed)
     select = f"CASE WHEN seed._given THEN {_result_sql(card, gather)} END AS relsql_result"
     query = gather.query(call_seed_sql(card.entity, gather.rows), select=select)
     return sealed_expression(f"(\n{indented(query)}\n)")
@@ -103,7 +103,7 @@ def score_argument(gather: Gather) -> str:
     """The argument of the score function, an expression in the select list of the gather query."""
     fields = ", ".join(f"{ident(name)}: {column}" for name, column in gather.qualified_columns().items())
     # DuckDB passes the seeds of scalar calls in a different order in every run.
-    order = f"hash(seed.{ENTITY}, seed.{AS_OF})" if gather.rows.asking == "call" else "CAST(NULL AS UBIGINT)"
+    order = f"hash(seed.{ENTITY}, seed.{AS_OF})" if gather.rows.seed_kind == "call" else "CAST(NULL AS UBIGINT)"
     return f"{{as_of: seed.{AS_OF}, seed_order: {order}, {fields}}}"
 
 

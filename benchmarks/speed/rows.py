@@ -312,7 +312,7 @@ def _gather_sql(con: duckdb.DuckDBPyConnection, limit: int | None = None, *, mes
 
 def gather_sql(card: ModelCard, catalog: str, seed: str, *, messages: bool, many_moments: bool = False) -> str:
     """The gather query of a model for the seeds of a query, in one column `seed_rows`."""
-    gather = card.gather(catalog).asked_by("moments" if many_moments else "batch")
+    gather = card.gather(catalog).for_seeds("moments" if many_moments else "batch")
     gather = gather if messages else replace(gather, message_functions={})
     return gather.query(seed, f"{score_argument(gather)} AS seed_rows")
 

@@ -93,8 +93,8 @@ class PathColumns(Protocol):
         """True if these columns need the last k rows of a seed in a separate CTE."""
 
 
-Asking = Literal["batch", "call", "moments"]
-"""The kind of query. It decides how rows are found; the rows are the same.
+SeedKind = Literal["batch", "call", "moments"]
+"""The kind of seeds that a query is for. It decides how rows are found; the rows are the same.
 
 batch: many seeds, most of them at the same moment.
 call: the body of a function, written for one seed. DuckDB runs all calls of a statement together.
@@ -110,7 +110,7 @@ class LatestRows:
         plan: the plan of rows to read.
         catalog: the attached database that holds the tables; every name in the SQL is qualified with it.
         sources: by table, the relation to read instead, in SQL; default: the table in `catalog`.
-        asking: the kind of query.
+        seed_kind: the kind of seeds that the query is for.
         delayed: seeds carry `_until`: only rows with time <= `_until` count, while ages run to `_as_of`.
         indexed: columns whose index is used to find rows, which helps in a call.
     """
@@ -118,7 +118,7 @@ class LatestRows:
     plan: RowPlan
     catalog: str
     sources: Mapping[str, str] = field(default_factory=dict, kw_only=True)
-    asking: Asking = field(default="batch", kw_only=True)
+    seed_kind: SeedKind = field(default="batch", kw_only=True)
     delayed: bool = field(default=False, kw_only=True)
     indexed: Indexed = field(default=frozenset(), kw_only=True)
 
@@ -185,7 +185,7 @@ class LatestRows:
     def _numbered_sql(self, seed_sql: str) -> str:
         """The seeds, each with a unique number."""
         # A call has one seed. DuckDB tells the calls of a statement apart by their arguments.
-        number = "CAST(1 AS UINTEGER)" if self.asking == "call" else "CAST(row_number() OVER () AS UINTEGER)"
+        number = "CAST(1 AS UINTEGER)" if self.seed_kind == "call" else "CAST(row_number() OVER () AS UINTEGER)"
         guard = f"\nWHERE {TEXT_KEYS_ARE_EXACT}" if self.plan.has_text_keys() else ""
         return f"SELECT {number} AS {SEED}, *\nFROM (\n{indented(seed_sql)}\n){guard}"
 
@@ -221,7 +221,7 @@ class LatestRows:
             keys = [f"{source}.{ident('r.' + c)}" for c in path.links[1].parent_columns]
         ranked, latest = f"{path.name}__ranked", f"{path.name}__latest"
         reached = self._reached(path, source, keys, (SEED,))
-        if self.asking == "moments" and path.kind == "children":
+        if self.seed_kind == "moments" and path.kind == "children":
             counted = f"{path.name}__counted"
             return cut_ctes(reached, latest, counted), Latest(latest, (SEED,), counted=counted)
         ctes = [Cte(ranked, window_sql(reached), "All rows that each seed may see; rank 1 is the latest.")]
@@ -243,7 +243,7 @@ class LatestRows:
             ctes.append(Cte(distinct, query, "The hubs, each once for each moment."))
         group = (*(f"hub{i}" for i in range(len(keys))), *self.moments)
         reached = self._reached(path, distinct, [f"{distinct}.hub{i}" for i in range(len(keys))], group)
-        found = {"batch": time_heap_ctes, "call": key_heap_ctes, "moments": cut_ctes}[self.asking]
+        found = {"batch": time_heap_ctes, "call": key_heap_ctes, "moments": cut_ctes}[self.seed_kind]
         ctes += found(reached, latest, counted)
         return ctes, Latest(latest, group, counted=counted, hub=(source, keys))
 

@@ -30,7 +30,7 @@ MAX_CODED_TEXTS = 4_096
 """Largest number of possible texts of a table for which category codes may be used instead of the text."""
 
 NUMERIC_TEXT_SHARE = 0.9
-TELLS_THE_TIME = 0.98
+TIME_CORRELATION = 0.98
 """Rank correlation with the row's time above which a column is left out."""
 
 CATEGORY_SEPARATOR = "\x1f"
@@ -201,7 +201,7 @@ def _tells_the_time(con: duckdb.DuckDBPyConnection, source: str, table: Table, c
             WHERE value IS NOT NULL AND time IS NOT NULL
         )"""
     correlation, distinct = con.execute(sealed(query)).fetchall()[0]
-    return correlation is not None and distinct > 2 and abs(correlation) > TELLS_THE_TIME
+    return correlation is not None and distinct > 2 and abs(correlation) > TIME_CORRELATION
 
 
 def _is_textual(column: Column) -> bool:

@@ -126,7 +126,11 @@ def candidate_paths(
     paths += [_path("parents", schema, (link,), 1) for link in schema.links_from(entity.key)]
     children = [_path("children", schema, (link,), fanout) for link in schema.links_to(entity.key)]
     paths += children
-    paths += [_path("grandchildren", schema, (*p.links, link), fanout) for p in children for link in _keyed(schema, p)]
+    paths += [
+        _path("grandchildren", schema, (*p.links, link), fanout)
+        for p in children
+        for link in _links_to_rows_of(schema, p)
+    ]
     paths += _hub_paths(_Sizes(con, catalog, until), schema, entity, children, fanout)
     for i, path in enumerate(paths):
         if path.counted and schema.table(path.table).time_column:
@@ -172,7 +176,7 @@ def _require_row_key(table: Table) -> None:
         )
 
 
-def _keyed(schema: Schema, path: Path) -> tuple[Link, ...]:
+def _links_to_rows_of(schema: Schema, path: Path) -> tuple[Link, ...]:
     """Links that point at the rows of a children path, except those from the entity table."""
     return tuple(link for link in schema.links_to(path.table) if link.child != path.links[0].parent)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from relsql.gather.latest_rows import AS_OF, NEWEST, SEED, Asking, Latest, LatestRows
+from relsql.gather.latest_rows import AS_OF, NEWEST, SEED, Latest, LatestRows, SeedKind
 from relsql.gather.layout import DATA_AGE, counts_name, segments
 from relsql.gather.lookups import pointed_name, readers_of, seen_join_sql, seen_sql
 from relsql.gather.node_inputs import NodeInputs, NumberInput, category_sql, number_sql, text_sql
@@ -31,7 +31,7 @@ from relsql.sql import COMMA, Cte, ident, indented
 
 OF_SEEDS = "The rows of each seed, as the network reads them."
 
-TOLD_BY_CODES = -1
+TEXT_OF_CODES = -1
 """Used instead of a text's number when the row's category codes determine the text."""
 
 
@@ -42,7 +42,7 @@ class Gather:
     Attributes:
         rows: which rows are read.
         text_function: name of the function VARCHAR -> INTEGER that numbers row texts.
-        coded_texts: if True, a row whose category codes determine its text has `TOLD_BY_CODES` as the text's number.
+        coded_texts: if True, a row whose category codes determine its text has `TEXT_OF_CODES` as the text's number.
         message_functions: by shared path, the name of a function STRUCT(hub, rows, counts) -> message. The path's
             column is then the message of the seed's hub, not the hub's rows. `hub` identifies the hub and the moment.
     """
@@ -57,9 +57,9 @@ class Gather:
         """The plan of rows to read."""
         return self.rows.plan
 
-    def asked_by(self, asking: Asking, *, indexed: Indexed = frozenset(), delayed: bool = False) -> Gather:
-        """The same gather for another kind of query, see `LatestRows`."""
-        return replace(self, rows=replace(self.rows, asking=asking, indexed=indexed, delayed=delayed))
+    def for_seeds(self, seed_kind: SeedKind, *, indexed: Indexed = frozenset(), delayed: bool = False) -> Gather:
+        """The same gather for another kind of seeds, see `LatestRows`."""
+        return replace(self, rows=replace(self.rows, seed_kind=seed_kind, indexed=indexed, delayed=delayed))
 
     def query(self, seed_sql: str, select: str | None = None) -> str:
         """The whole query, see `LatestRows.query`."""
@@ -113,7 +113,7 @@ class Gather:
         # the seeds, in batches of 2,048 on all threads, and not by the output of this aggregate, which comes in
         # smaller batches and sometimes on one thread. In a call the seeds come from an aggregate too, in batches of
         # any size; there the lists are the better source.
-        having = "" if self.rows.asking == "call" else "\nHAVING count(*) > 0"
+        having = "" if self.rows.seed_kind == "call" else "\nHAVING count(*) > 0"
         return (
             f"SELECT {ranked}.{SEED},\n"
             f"    list(CASE WHEN {latest} THEN {struct} END) FILTER (WHERE {latest}) AS {ident(path.name)},\n"
@@ -167,8 +167,8 @@ class Gather:
         This costs a join. It pays off for texts, but not for numbers and codes, and not in a call, which has one seed.
         """
         inputs = self.plan.inputs[link.parent]
-        told_by_codes = self.coded_texts and bool(inputs.text_codes)
-        return path.counted and self.rows.asking != "call" and bool(inputs.text_columns) and not told_by_codes
+        text_of_codes = self.coded_texts and bool(inputs.text_codes)
+        return path.counted and self.rows.seed_kind != "call" and bool(inputs.text_columns) and not text_of_codes
 
     def common_ctes(self, found: Mapping[str, Latest]) -> Ctes:
         """CTEs with the network's inputs from rows that rows of paths point at and that at least one reader may see.
@@ -245,5 +245,5 @@ class Gather:
         number = f"{self.text_function}({text if present == 'true' else f'CASE WHEN {present} THEN {text} END'})"
         if self.coded_texts and inputs.text_codes:
             told = " AND ".join(f"{codes[position]} > 0" for position in inputs.text_codes)
-            number = f"CASE WHEN {told} THEN {TOLD_BY_CODES} ELSE {number} END"
+            number = f"CASE WHEN {told} THEN {TEXT_OF_CODES} ELSE {number} END"
         return [*codes, number]

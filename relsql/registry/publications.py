@@ -99,13 +99,14 @@ def texts_digest(con: duckdb.DuckDBPyConnection, table: str, card: ModelCard, wh
     """Number and digest of the rows of a table of texts that meet a condition; both are additive."""
     rows = total = 0
     place = f"md5_number(place || ':' || text_hash::VARCHAR) // {2**64}::UHUGEINT"
-    query = f"SELECT CAST({place} AS UBIGINT) AS key, said FROM {table} WHERE {where}"
+    # The third column is called `said` in files that an earlier build published.
+    query = f"SELECT CAST({place} AS UBIGINT) AS key, * EXCLUDE (place, text_hash) FROM {table} WHERE {where}"
     for batch in con.sql(sealed(query)).to_arrow_reader(50_000):
-        said, keys = batch.column("said"), np.asarray(batch.column("key").fill_null(0), dtype=np.uint64)
-        lengths = np.asarray(pyarrow.compute.list_value_length(said).fill_null(0))
+        states, keys = batch.column(1), np.asarray(batch.column("key").fill_null(0), dtype=np.uint64)
+        lengths = np.asarray(pyarrow.compute.list_value_length(states).fill_null(0))
         # A vector that is too short or NULL still counts; missing values are replaced by zeros.
         values = np.zeros((len(batch), max(card.channels, int(lengths.max(initial=0)))), dtype=np.float32)
-        values[np.arange(values.shape[1]) < lengths[:, None]] = said.flatten().to_numpy(zero_copy_only=False)
+        values[np.arange(values.shape[1]) < lengths[:, None]] = states.flatten().to_numpy(zero_copy_only=False)
         rows += len(batch)
         total += sum_digests(embedding_digests(card.identity, keys, values))
     return rows, total % 2**64

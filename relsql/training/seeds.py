@@ -61,7 +61,7 @@ def _gather_part(
     try:
         many_moments = pa.compute.count_distinct(labels.column("as_of")).as_py() > FEW_MOMENTS
         delayed = "until" in labels.column_names
-        gather = gather.asked_by("moments" if many_moments else "batch", delayed=delayed)
+        gather = gather.for_seeds("moments" if many_moments else "batch", delayed=delayed)
         until = f"s.until AS {UNTIL}, " if delayed else ""
         seed = f"SELECT s.entity AS {ENTITY}, s.as_of AS {AS_OF}, {until}s.position AS _position FROM {_SEEDS} s"
         select = ", ".join(["seed._position", *gather.qualified_columns().values()])

@@ -47,13 +47,13 @@ class Routes:
         indexed = frozenset(
             (key, column) for key, table in self.gather.plan.schema.tables.items() for column in table.column_names
         )
-        many = self.gather.asked_by("moments")
-        call = self.gather.asked_by("call")
+        many = self.gather.for_seeds("moments")
+        call = self.gather.for_seeds("call")
         queries = {
             "all": self.gather.query(self._seeds(moments)),
             "many moments": many.query(self._seeds(moments)),
             "call": self._call(call),
-            "call by index": self._call(self.gather.asked_by("call", indexed=indexed)),
+            "call by index": self._call(self.gather.for_seeds("call", indexed=indexed)),
         }
         return {route: sealed(query) for route, query in queries.items()}
 

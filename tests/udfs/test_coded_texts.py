@@ -12,7 +12,7 @@ import relsql
 from relsql.gather.blocks import Block
 from relsql.gather.layout import BlockLayout, Segment
 from relsql.gather.node_inputs import MAX_CODED_TEXTS, CategoryInput, NodeInputs
-from relsql.gather.query import TOLD_BY_CODES
+from relsql.gather.query import TEXT_OF_CODES
 from relsql.registry.models import active_card
 from relsql.schema.tables import Column, Schema, Table
 from relsql.text.row_text_sql import row_text, row_text_sql
@@ -62,11 +62,11 @@ def test_texts_of_codes() -> None:
     coded = CodedTexts(Schema({TABLE.key: TABLE, "free": Table("free", ())}), [INPUTS], texts)
     known = int(texts.ids(duckdb.sql("SELECT 'a text'").to_arrow_table().column(0))[0].as_py())
     categories = np.array([[1, 0, 1], [2, 1, 3], [0, 1, 2], [1, 1, 1]])
-    given = np.array([[TOLD_BY_CODES, 0], [TOLD_BY_CODES, known], [known, 0], [TOLD_BY_CODES, 0]])
+    given = np.array([[TEXT_OF_CODES, 0], [TEXT_OF_CODES, known], [known, 0], [TEXT_OF_CODES, 0]])
     numbers = np.ones((4, 2), dtype=np.float32)
     block = Block(numbers, categories, given, np.arange(4), np.array([4]), np.zeros((1, 0), dtype=np.float32))
     found = coded.resolve(block, layout).texts
-    assert (given[[0, 1, 3], 0] == TOLD_BY_CODES).all()
+    assert (given[[0, 1, 3], 0] == TEXT_OF_CODES).all()
     assert found[:, 1].tolist() == [0, known, 0, 0]
     assert found[2, 0] == known
     assert found[3, 0] == found[0, 0]
@@ -87,7 +87,7 @@ def test_scores_do_not_depend_on_how_the_text_is_found(shop: Path, monkeypatch: 
                        UPDATE orders SET note = NULL WHERE order_id % 5 = 0""")
         told = con.execute(scores).fetchall(), con.execute(batch).fetchall()
         monkeypatch.setattr(NodeInputs, "text_codes", ())
-        assert f"THEN {TOLD_BY_CODES}" not in macros.batch_sql(card, "shop")
+        assert f"THEN {TEXT_OF_CODES}" not in macros.batch_sql(card, "shop")
         relsql.attach(con)
         for query, expected in zip((scores, batch), told, strict=True):
             for found, row in zip(con.execute(query).fetchall(), expected, strict=True):

@@ -110,7 +110,7 @@ def generated_queries(con: duckdb.DuckDBPyConnection) -> list[str]:
     card = active_card(con, catalog, "churn")
     weights = weights_table(*load_modules(card, read_artifacts(con, catalog, card)))
     model = SqlModel(card, logarithmic_columns(weights))
-    gather = replace(card.gather(catalog), message_functions={}).asked_by("moments")
+    gather = replace(card.gather(catalog), message_functions={}).for_seeds("moments")
     return [
         batch_sql(card, catalog, moment=MOMENT),
         f"SELECT {scalar_sql(card, catalog)}",

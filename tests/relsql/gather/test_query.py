@@ -74,7 +74,7 @@ def run_delayed(con: duckdb.DuckDBPyConnection, gather: Gather, seeds: list[Dela
     con.execute(TEXT_LENGTH)
     values = ", ".join(f"({', '.join(map(literal, seed))})" for seed in seeds)
     seed = f"SELECT * FROM (VALUES {values}) seeds(_entity, _as_of, _until)"
-    rows = con.execute(gather.asked_by(gather.rows.asking, delayed=True).query(seed)).fetchall()
+    rows = con.execute(gather.for_seeds(gather.rows.seed_kind, delayed=True).query(seed)).fetchall()
     assert len(rows) == len(seeds)
     return {(row[0], row[1], row[2]): answer(gather, row[3:]) for row in rows}
 
@@ -207,7 +207,7 @@ def test_random_databases_give_what_the_reference_gives(
         database.create(con, "da\"ta' base")
         database.create(con, "reversed", reverse_keyed=True)
         gather = planned(con, database, "da\"ta' base", entity, fanout, horizon, data_age=data_age)
-        gather = gather.asked_by("moments" if many_moments else "batch")
+        gather = gather.for_seeds("moments" if many_moments else "batch")
         found = run(con, gather, ALL_SEEDS)
         reference = Reference(database, gather.plan.paths, gather.plan.inputs)
         for seed in ALL_SEEDS:
@@ -215,7 +215,7 @@ def test_random_databases_give_what_the_reference_gives(
         # The answer does not depend on where rows lie, as long as they have a key.
         assert run(con, in_catalog(gather, "reversed"), ALL_SEEDS) == found
         # Nor does it in a call, which finds rows in a way of its own.
-        call = gather.asked_by("call")
+        call = gather.for_seeds("call")
         for seed in ALL_SEEDS[3::4]:
             assert run(con, call, [seed]) == {seed: found[seed]}
 
@@ -227,7 +227,7 @@ def test_delayed_seeds_see_the_database_as_it_was(drawn: tuple[Database, str], m
     with duckdb.connect() as con:
         database.create(con, "whole")
         gather = planned(con, database, "whole", entity, 2, data_age=True)
-        gather = gather.asked_by("moments" if many_moments else "batch")
+        gather = gather.for_seeds("moments" if many_moments else "batch")
         found = run_delayed(con, gather, ALL_DELAYED)
         for i, until in enumerate(AS_OFS):
             database.ended(until).create(con, f"ended {i}")
@@ -393,7 +393,7 @@ def test_texts_that_no_seed_may_see_get_no_number(con: duckdb.DuckDBPyConnection
 
     create_arrow_function(con, "number", number, ["VARCHAR"], "INTEGER")
     gather = replace(planned(con, database, "d", "people", 2), text_function="number")
-    gather = gather.asked_by("moments" if many_moments else "batch")
+    gather = gather.for_seeds("moments" if many_moments else "batch")
     numbered = {}
     for day in DAYS[1:3]:
         texts.clear()
@@ -527,7 +527,7 @@ def macro(con: duckdb.DuckDBPyConnection, shop_gather: Gather) -> dict[tuple[int
     """Macro `f(id, as_of)`, and what the batch form answers for each seed."""
     texts = [order_independent(name, column) for name, column in shop_gather.qualified_columns().items()]
     select = f"concat_ws('|', {', '.join(texts)})"
-    call = shop_gather.asked_by("call", indexed=every_column(shop_gather))
+    call = shop_gather.for_seeds("call", indexed=every_column(shop_gather))
     con.execute(f"CREATE MACRO f(id, as_of) AS ({call.query(MACRO_SEED, select)})")
     seeds: list[Seed] = [(key, as_of) for key in range(6) for as_of in (DAYS[0], DAYS[2])]
     con.execute(TEXT_LENGTH)
@@ -588,7 +588,7 @@ def fixture_sql(con: duckdb.DuckDBPyConnection, kind: str) -> str:
     database.create(con, "shop")
     gather = planned(con, database, "shop", "customers", 3, data_age=kind == "data_age")
     shape = {"message": "siblings", "data_age": "entity", "many_moments": "hub"}.get(kind, kind)
-    gather = gather.asked_by("moments" if kind == "many_moments" else "batch")
+    gather = gather.for_seeds("moments" if kind == "many_moments" else "batch")
     wanted = [p for p in gather.plan.paths if p.kind == shape]
     needed = {"grandchildren": 1, "hub": 1}.get(shape, 0)
     walked = [p for p in gather.plan.paths if needed and p.kind == "children" and p.links == wanted[0].links[:1]]

@@ -232,7 +232,9 @@ class TestPublished:
         "weights": lambda identity: (
             f"UPDATE relsql.weights_{identity} SET head = struct_update(head, norm_bias := [0.5])"
         ),
-        "a text": lambda identity: f"UPDATE relsql.texts_{identity} SET said = list_reverse(said) WHERE rowid = 3",
+        "a text": lambda identity: (
+            f"UPDATE relsql.texts_{identity} SET text_state = list_reverse(text_state) WHERE rowid = 3"
+        ),
         "a lost text": lambda identity: f"DELETE FROM relsql.texts_{identity} WHERE rowid = 3",
         "a doubled text": lambda identity: f"INSERT INTO relsql.texts_{identity} FROM relsql.texts_{identity} LIMIT 1",
         "a macro": lambda identity: "CREATE OR REPLACE MACRO predict_churn(id, as_of := NULL) AS 0.5",
@@ -292,7 +294,7 @@ class TestPublished:
     def test_pruning_does_not_hide_damage(self, published: Path) -> None:
         with duckdb.connect(str(published)) as con:
             identity = active_card(con, "shop", "churn").identity
-            con.execute(f"UPDATE relsql.texts_{identity} SET said = list_reverse(said) WHERE rowid = 3")
+            con.execute(f"UPDATE relsql.texts_{identity} SET text_state = list_reverse(text_state) WHERE rowid = 3")
             refresh(con, "churn", prune=True)
             with pytest.raises(ModelError, match=f"texts_{identity} is not as it was written"):
                 selftest(con, "churn")
