@@ -24,6 +24,7 @@ from relsql.registry.function_names import function_names
 from relsql.registry.publications import comment_start, new_texts_view, texts_table, weights_table
 from relsql.registry.row_embeddings import table_name
 from relsql.schema.indexes import Indexed
+from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Table
 from relsql.sql import COMMA, Cte, ident, indented, literal, qualified
 
@@ -261,11 +262,11 @@ class SqlModel:
         """The columns that the model reads of a table and, without a primary key, the row's position in storage."""
         # If a column no longer exists, DuckDB's error shows this alias, which says where to look.
         alias = ident(f"see relsql selftest FILE {self.card.name}")
-        columns = ["rowid"] if not table.primary_key else []
+        columns = [] if table.primary_key or table.is_view else ["rowid"]
         # A column whose type has changed still works as long as its values can be cast.
         for column in table.columns:
             value = f"CAST({alias}.{ident(column.name)} AS {column.type})"
-            # ARRAY values are read as text, see `Table.sql_without_arrays`.
+            # ARRAY values are read as text, see `relsql.schema.relations`.
             value = f"CAST({value} AS VARCHAR)" if column.holds_array else value
             columns.append(f"{value} AS {ident(column.name)}")
-        return f"SELECT {indented(COMMA.join(columns)).lstrip()}\nFROM {table.sql()} AS {alias}"
+        return f"SELECT {indented(COMMA.join(columns)).lstrip()}\nFROM {relation_sql(table)} AS {alias}"

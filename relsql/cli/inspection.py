@@ -13,8 +13,9 @@ from relsql.errors import RelsqlError, SchemaError
 from relsql.gather.paths import MAX_PATHS, candidate_paths
 from relsql.schema.checks import Finding, check_schema, check_time_type, link_counts
 from relsql.schema.reading import read_schema
+from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema, Table
-from relsql.sql import ident
+from relsql.schema.times import time_sql
 from relsql.tasks.task import read_tasks
 
 
@@ -120,13 +121,13 @@ def _table_info(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> T
     if table.time_column:
         try:
             check_time_type(table, table.time_column)
-            time = f"{ident(table.time_column)}::TIMESTAMP"
+            time = time_sql(table, "r")
         except SchemaError:
             pass  # The findings report it.
     bounds = f"min({time})::VARCHAR, max({time})::VARCHAR" if time else "NULL, NULL"
-    row = con.execute(f"SELECT system.main.count_star(), {bounds} FROM {table.sql(catalog)}").fetchall()[0]
-    columns = tuple((column.name, column.type) for column in table.columns)
-    return TableInfo(table.key, row[0], table.primary_key, table.key_origin, table.time_column, row[1], row[2], columns)
+    row = con.execute(f"SELECT system.main.count_star(), {bounds} FROM {relation_sql(table, catalog)} r").fetchall()[0]
+    columns = tuple((column.name, column.type) for column in table.columns if not column.computed)
+    return TableInfo(table.key, row[0], table.primary_key, table.key_origin, table.time_text, row[1], row[2], columns)
 
 
 def _link_infos(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> tuple[LinkInfo, ...]:

@@ -14,7 +14,9 @@ from relsql.errors import DatabaseError
 from relsql.sql import qualified
 
 TABLES: dict[str, str] = {
-    "schema_tables": "table_name VARCHAR, primary_key VARCHAR[], time_column VARCHAR, origin VARCHAR",
+    "schema_tables": (
+        "table_name VARCHAR, primary_key VARCHAR[], time_column VARCHAR, origin VARCHAR, known_column VARCHAR"
+    ),
     "schema_links": (
         "child_table VARCHAR, child_columns VARCHAR[], parent_table VARCHAR, parent_columns VARCHAR[], "
         "origin VARCHAR, removed BOOLEAN"

@@ -44,11 +44,11 @@ def sealed(query: str) -> str:
         NotOneSelectError: it is something else.
     """
     with _lock:
-        tree = parse(_parser(), query)
+        tree = parse(parser(), query)
         for node in nodes(tree):
             _name_in_full(node)
             _order_explicitly(node)
-        found = write(_parser(), tree)
+        found = write(parser(), tree)
     return found.replace(f"main.{_WINDOW_MARK}", '"system".main.').replace(_WINDOW_MARK, "")
 
 
@@ -64,12 +64,12 @@ def function_names(query: str) -> set[str]:
         NotOneSelectError: it is something else.
     """
     with _lock:
-        tree = parse(_parser(), query)
+        tree = parse(parser(), query)
     return {node["function_name"] for node in nodes(tree) if node.get("class") in _FUNCTION_CLASSES}
 
 
 @lru_cache(maxsize=1)
-def _parser() -> duckdb.DuckDBPyConnection:
+def parser() -> duckdb.DuckDBPyConnection:
     """A private database in memory, which no macro or setting of a user affects."""
     return duckdb.connect(config={"threads": 1})
 
@@ -78,7 +78,7 @@ def _parser() -> duckdb.DuckDBPyConnection:
 def _macros() -> frozenset[str]:
     """Names of DuckDB's own macros."""
     query = "SELECT function_name FROM duckdb_functions() WHERE internal AND function_type IN ('macro', 'table_macro')"
-    return frozenset(name for (name,) in _parser().execute(query).fetchall())
+    return frozenset(name for (name,) in parser().execute(query).fetchall())
 
 
 def _name_in_full(node: Tree) -> None:

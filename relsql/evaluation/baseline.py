@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from relsql.database.sealed import sealed
 from relsql.errors import MissingExtraError
 from relsql.gather.node_inputs import NodeInputs, category_sql, fit_node_inputs, number_sql
+from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema
 from relsql.schema.visibility import and_visible_sql
 from relsql.sql import ident
@@ -93,7 +94,7 @@ def features(
     key = ident(entity_key(schema, task))
     # An entity that is not visible yet has no feature values.
     found = f"e.{key} = l.entity{and_visible_sql(table, 'e', 'l.as_of')}"
-    query = f"""SELECT {selected} FROM relsql_labels l LEFT JOIN {table.sql(catalog)} e ON {found}
+    query = f"""SELECT {selected} FROM relsql_labels l LEFT JOIN {relation_sql(table, catalog)} e ON {found}
                 ORDER BY l.as_of ASC, l.entity ASC"""
     with con.cursor() as cursor:
         cursor.register("relsql_labels", labels.table)

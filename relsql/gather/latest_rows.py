@@ -30,8 +30,9 @@ from relsql.gather.ranking import (
     time_heap_ctes,
     window_sql,
 )
-from relsql.gather.row_plan import RowPlan
+from relsql.gather.row_plan import RowPlan, keyless_view
 from relsql.schema.indexes import Indexed
+from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Link, Table
 from relsql.schema.times import event_times_sql
 from relsql.schema.visibility import and_visible_sql, asof_visible_sql, opaque_sql
@@ -180,7 +181,7 @@ class LatestRows:
 
     def source(self, table: Table) -> str:
         """The relation to read for a table, in SQL."""
-        return self.sources.get(table.key) or table.sql_without_arrays(self.catalog)
+        return self.sources.get(table.key) or relation_sql(table, self.catalog, arrays_as_text=True)
 
     def _numbered_sql(self, seed_sql: str) -> str:
         """The seeds, each with a unique number."""
@@ -244,6 +245,8 @@ class LatestRows:
         group = (*(f"hub{i}" for i in range(len(keys))), *self.moments)
         reached = self._reached(path, distinct, [f"{distinct}.hub{i}" for i in range(len(keys))], group)
         found = {"batch": time_heap_ctes, "call": key_heap_ctes, "moments": cut_ctes}[self.seed_kind]
+        # Rows of a view without a key may be equal, so that their values do not lead back to them.
+        found = time_heap_ctes if found is key_heap_ctes and keyless_view(reached.table) else found
         ctes += found(reached, latest, counted)
         return ctes, Latest(latest, group, counted=counted, hub=(source, keys))
 

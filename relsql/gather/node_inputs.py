@@ -16,6 +16,7 @@ from typing import Literal
 import duckdb
 
 from relsql.database.sealed import sealed
+from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Column, Schema, Table
 from relsql.schema.times import age_sql, as_timestamp_sql, time_sql
 from relsql.schema.types import INTEGER_TYPES, TIME_OF_DAY_TYPES, TIME_TYPES, ZONED_TYPES, is_number
@@ -160,7 +161,7 @@ def fit_node_inputs(
     """
     table = schema.table(key)
     linked = {name for link in schema.links_from(key) for name in link.child_columns}
-    source = f"{table.sql(catalog)} r"
+    source = f"{relation_sql(table, catalog)} r"
     if table.time_column:
         source += where_visible_sql(table, "r", until)
     numbers: list[NumberInput] = []

@@ -26,6 +26,7 @@ import duckdb
 
 from relsql.database.sealed import sealed
 from relsql.errors import SchemaError
+from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Link, Schema, Table
 from relsql.schema.visibility import where_visible_sql
 from relsql.sql import ident
@@ -168,7 +169,7 @@ def require_row_keys(schema: Schema, paths: tuple[Path, ...]) -> None:
 
 def _require_row_key(table: Table) -> None:
     """Without a primary key, DuckDB's `rowid` identifies rows; a column of that name hides it."""
-    if not table.primary_key and "rowid" in map(str.lower, table.column_names):
+    if not table.primary_key and not table.is_view and "rowid" in map(str.lower, table.column_names):
         raise SchemaError(
             f"table '{table.key}' has no primary key, and a column 'rowid' in place of DuckDB's own",
             expected="a primary key, or no column called 'rowid'",
@@ -253,8 +254,8 @@ class _Sizes:
 
     def _source(self, table: Table) -> str:
         if self.until is None or not table.time_column:
-            return table.sql(self.catalog)
-        return f"(SELECT * FROM {table.sql(self.catalog)} r{where_visible_sql(table, 'r', self.until)})"
+            return relation_sql(table, self.catalog)
+        return f"(SELECT * FROM {relation_sql(table, self.catalog)} r{where_visible_sql(table, 'r', self.until)})"
 
 
 def _unique_names(paths: list[Path]) -> tuple[Path, ...]:

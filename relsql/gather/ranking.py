@@ -252,7 +252,7 @@ def struct_sql(table: Table, columns: Iterable[str]) -> str:
 
 
 def _column(table: Table, name: str) -> str:
-    return "r.rowid" if not table.primary_key and name == "rowid" else f"r.{ident(name)}"
+    return "r.rowid" if not table.primary_key and not table.is_view and name == "rowid" else f"r.{ident(name)}"
 
 
 def columns_of(source: str, columns: Iterable[str]) -> str:

@@ -83,9 +83,14 @@ class RowPlan:
         return self.schema.links.index(link)
 
 
+def keyless_view(table: Table) -> bool:
+    """True if nothing tells two equal rows apart."""
+    return table.is_view and not table.primary_key
+
+
 def row_key(table: Table) -> tuple[str, ...]:
-    """Columns that identify a row: the primary key or, without one, the position in storage."""
-    return table.primary_key or ("rowid",)
+    """Columns that identify a row: the primary key; without one, the position in storage; in a view, all columns."""
+    return table.primary_key or (table.stored_names if table.is_view else ("rowid",))
 
 
 def _start_columns(path: Path) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import duckdb
 
 from relsql.database.sealed import sealed
 from relsql.gather.node_inputs import NodeInputs, text_sql
+from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema
 from relsql.schema.visibility import where_visible_sql
 
@@ -16,7 +17,8 @@ def row_text_queries(catalog: str, schema: Schema, inputs: dict[str, NodeInputs]
     """For each table that has textual columns, a query for its row texts, one `text` per row."""
     tables = [(schema.table(key), found) for key, found in inputs.items() if found.text_columns]
     return [
-        sealed(f"SELECT {text_sql(table, found, 'r')} AS text FROM {table.sql(catalog)} r") for table, found in tables
+        sealed(f"SELECT {text_sql(table, found, 'r')} AS text FROM {relation_sql(table, catalog)} r")
+        for table, found in tables
     ]
 
 
@@ -45,7 +47,9 @@ def distinct_texts(
             continue
         table = schema.table(key)
         where = where_visible_sql(table, "r", until) if until is not None else ""
-        query = f"SELECT DISTINCT {text_sql(table, inputs[key], 'r')} AS text FROM {table.sql(catalog)} r{where}"
+        query = (
+            f"SELECT DISTINCT {text_sql(table, inputs[key], 'r')} AS text FROM {relation_sql(table, catalog)} r{where}"
+        )
         if limit_per_table is not None:
             query = f"SELECT text FROM ({query}) ORDER BY md5(text) ASC NULLS LAST LIMIT {limit_per_table}"
         texts += sorted(row[0] for row in con.execute(sealed(query)).fetchall())

@@ -15,6 +15,7 @@ from relsql.gather.layout import layouts_of
 from relsql.gather.seeds_sql import latest_sql
 from relsql.registry.card import ModelCard
 from relsql.registry.function_names import function_names
+from relsql.schema.relations import relation_sql
 from relsql.sql import ident, literal
 from udfs.attach import load_scorer, register_functions
 from udfs.components import time_limit
@@ -137,7 +138,7 @@ def _seeds_sql(catalog: str, card: ModelCard) -> str:
     return (
         f"SELECT DISTINCT {ENTITY}, {AS_OF}\n"
         f"FROM (\n"
-        f"    SELECT {key} AS {ENTITY} FROM {card.entity.sql(catalog)} e WHERE {key} IS NOT NULL\n"
+        f"    SELECT {key} AS {ENTITY} FROM {relation_sql(card.entity, catalog)} e WHERE {key} IS NOT NULL\n"
         f"    ORDER BY md5(CAST({key} AS VARCHAR)) ASC LIMIT {ENTITIES}\n"
         f"), (SELECT unnest([{', '.join(moments)}]) AS {AS_OF})"
     )

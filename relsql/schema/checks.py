@@ -8,12 +8,14 @@ from typing import Literal
 
 import duckdb
 
-from relsql.database.names import fold
+from relsql.database.names import fold, stored_name
 from relsql.errors import SchemaError, nearest
 from relsql.schema.reading import read_declarations
+from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Link, Schema, Table
 from relsql.schema.tables import table_key as schema_table_key
-from relsql.schema.types import TIME_TYPES, is_number, type_family
+from relsql.schema.times import time_sql
+from relsql.schema.types import TIME_TYPES, type_family
 from relsql.sql import ident, qualified
 
 
@@ -75,15 +77,17 @@ def check_primary_key(con: duckdb.DuckDBPyConnection, catalog: str, table: Table
 
 def check_time_type(table: Table, column: str) -> None:
     """Raise SchemaError unless `column` exists in `table` and has one of `TIME_TYPES`."""
+    fix = f"relsql init FILE --time-column '{table.key}(COLUMN OR EXPRESSION)'"
+    if stored_name(column, table.column_names) is None:
+        raise SchemaError(
+            f"the time of table '{table.key}', {column}, cannot be computed any more",
+            expected="columns and links as they were when it was declared",
+            fix=fix,
+        )
     type_ = table.column(column).type
     if type_ not in TIME_TYPES:
-        cast = f"make_timestamp({ident(column)}::BIGINT * 1000000)" if is_number(type_) else ident(column)
-        added = ident(f"{column}_time")
         raise SchemaError(
-            f"time column '{column}' of table '{table.key}' has type {type_}",
-            expected="DATE or TIMESTAMP",
-            fix=f"ALTER TABLE {table.sql()} ADD COLUMN {added} TIMESTAMP; "
-            f"UPDATE {table.sql()} SET {added} = TRY_CAST({cast} AS TIMESTAMP)",
+            f"time column '{column}' of table '{table.key}' has type {type_}", expected="DATE or TIMESTAMP", fix=fix
         )
 
 
@@ -195,19 +199,19 @@ def _table_findings(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema
             check_primary_key(con, catalog, table, table.primary_key)
         if table.time_column:
             check_time_type(table, table.time_column)
-            yield from _null_times(con, catalog, table, table.time_column)
+            yield from _null_times(con, catalog, table)
     except SchemaError as error:
         yield Finding("error", table.key, str(error))
     if len(schema.tables) > 1 and not schema.links_to(table.key) and not schema.links_from(table.key):
         yield Finding("info", table.key, "is linked to no other table, so that no model reads it")
 
 
-def _null_times(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, column: str) -> Iterator[Finding]:
-    row = con.execute(
-        f"SELECT system.main.count_star(), system.main.count({ident(column)}) FROM {table.sql(catalog)}"
-    ).fetchall()[0]
-    if row[0] > row[1]:
-        yield Finding("warning", table.key, f"{row[0] - row[1]:,} of {row[0]:,} rows have no time in '{column}'")
+def _null_times(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> Iterator[Finding]:
+    query = f"SELECT system.main.count_star(), system.main.count({time_sql(table, 'r')})"
+    [(rows, timed)] = con.execute(f"{query} FROM {relation_sql(table, catalog)} r").fetchall()
+    if rows > timed:
+        text = f"{rows - timed:,} of {rows:,} rows have no time in '{table.time_text}'; they are never visible"
+        yield Finding("warning", table.key, text)
 
 
 def _link_findings(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, link: Link) -> Iterator[Finding]:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import duckdb
 
 from relsql.database.connections import transaction
-from relsql.errors import SchemaError
 from relsql.schema.declare import (
     NO_TIME_COLUMN,
     declare_link,
     declare_table,
     parse_columns,
     parse_link,
+    parse_time,
     remove_link,
     resolve_link,
 )
@@ -28,11 +28,12 @@ class Declarations:
 
     primary_keys: tuple[tuple[str, tuple[str, ...]], ...]
     time_columns: tuple[tuple[str, str], ...]
+    known_columns: tuple[tuple[str, str], ...]
     links: tuple[Link, ...]
     removed_links: tuple[Link, ...]
 
     def __bool__(self) -> bool:
-        return bool(self.primary_keys or self.time_columns or self.links or self.removed_links)
+        return any(getattr(self, field.name) for field in fields(self))
 
     @classmethod
     def parse(
@@ -40,6 +41,7 @@ class Declarations:
         *,
         primary_keys: Iterable[str] = (),
         time_columns: Iterable[str] = (),
+        known_columns: Iterable[str] = (),
         untimed: Iterable[str] = (),
         links: Iterable[str] = (),
         removed_links: Iterable[str] = (),
@@ -48,7 +50,8 @@ class Declarations:
 
         Args:
             primary_keys: `table(column, ...)`.
-            time_columns: `table(column)`.
+            time_columns: `table(column)`, or another form of `relsql.schema.row_times` in the parentheses.
+            known_columns: `table(column)`: when a row became known.
             untimed: tables whose rows are always visible.
             links: `child(column, ...) -> parent` or `child(column, ...) -> parent(column, ...)`.
             removed_links: links in the same form.
@@ -56,10 +59,11 @@ class Declarations:
         Raises:
             SchemaError: a text has another form.
         """
-        timed = tuple(_time_column(text) for text in time_columns)
+        timed = tuple(map(parse_time, time_columns))
         return cls(
             tuple(map(parse_columns, primary_keys)),
             timed + tuple((table, NO_TIME_COLUMN) for table in untimed),
+            tuple(map(parse_time, known_columns)),
             tuple(map(parse_link, links)),
             tuple(map(parse_link, removed_links)),
         )
@@ -78,7 +82,10 @@ class Declarations:
                 done.append(f"{table}({', '.join(columns)}) is the primary key" if columns else f"{table} has no key")
             for table, column in self.time_columns:
                 declare_table(con, catalog, table, time_column=column)
-                done.append(f"{table}({column}) is the time column" if column else f"{table} has no time column")
+                done.append(_time_line(con, catalog, table) if column else f"{table} has no time column")
+            for table, column in self.known_columns:
+                declare_table(con, catalog, table, known_column=column)
+                done.append(_time_line(con, catalog, table))
             done += [f"{_remove(con, catalog, link)} is not a link" for link in self.removed_links]
             for link in self.links:
                 counts = declare_link(con, catalog, link)
@@ -87,11 +94,9 @@ class Declarations:
         return done
 
 
-def _time_column(text: str) -> tuple[str, str]:
-    table, columns = parse_columns(text)
-    if len(columns) != 1:
-        raise SchemaError(f"'{text}' names {len(columns)} columns", expected="one time column: table(column)")
-    return table, columns[0]
+def _time_line(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> str:
+    table = read_schema(con, catalog).table(name)
+    return f"{table.key}({table.time_text}) is the time column"
 
 
 def _remove(con: duckdb.DuckDBPyConnection, catalog: str, link: Link) -> Link:

@@ -13,12 +13,18 @@ from dataclasses import replace
 import duckdb
 
 from relsql.database.connections import require_writable
-from relsql.database.names import join_name, split_name
+from relsql.database.names import join_name, split_name, stored_name
 from relsql.database.relsql_tables import ensure_table
 from relsql.errors import SchemaError, nearest
-from relsql.schema.checks import LinkCounts, check_link, check_primary_key, check_time_type, link_counts
-from relsql.schema.reading import read_declarations, read_schema
-from relsql.schema.tables import Link, Origin, Schema
+from relsql.schema.checks import LinkCounts, check_link, check_primary_key, link_counts
+from relsql.schema.discovery.names import words
+from relsql.schema.reading import DeclaredTable, read_declarations, read_schema
+from relsql.schema.row_times import DeclaredTime, RowTimes, without_row_times
+from relsql.schema.tables import Link, Origin, Schema, Table
+from relsql.schema.time_readings import find_reading
+from relsql.schema.types import TIME_TYPES
+
+_SCHEMA_TABLE_ROW = "? AS table_name, ? AS primary_key, ? AS time_column, ? AS origin, ? AS known_column"
 
 NO_TIME_COLUMN = ""
 """Stored for a table whose rows are declared to be always visible."""
@@ -37,6 +43,25 @@ def parse_columns(text: str) -> tuple[str, tuple[str, ...]]:
     if not match or match.group(2) is None:
         raise SchemaError(f"'{text}' names no columns", expected="the form table(column) or table(column, column)")
     return _table(match.group(1)), _split_columns(match.group(2))
+
+
+def parse_time(text: str) -> tuple[str, str]:
+    """Read `table(time)`, where the time has a form of `relsql.schema.row_times`: a column, a header's, an expression.
+
+    Returns:
+        The table's key and the time; the name of a column is without its quotes.
+
+    Raises:
+        SchemaError: the text has another form.
+    """
+    match = re.fullmatch(rf"\s*({_TABLE})\s*\((.*)\)\s*", text, re.DOTALL)
+    time = match.group(2).strip() if match else ""
+    if not match or not time:
+        raise SchemaError(
+            f"'{text}' names no time column",
+            expected="the form table(column), table(header.column) or table(expression)",
+        )
+    return _table(match.group(1)), _unquoted(time) if re.fullmatch(_PART, time) else time
 
 
 def parse_link(text: str) -> Link:
@@ -84,6 +109,7 @@ def declare_table(
     *,
     primary_key: tuple[str, ...] | None = None,
     time_column: str | None = None,
+    known_column: str | None = None,
     origin: Origin = "declared",
 ) -> None:
     """Store a table's primary key, its time column, or both. The caller owns the transaction.
@@ -93,29 +119,50 @@ def declare_table(
         catalog: name of the attached database.
         table_key: the table's `Table.key`, or any other way to write its name.
         primary_key: the key columns; None keeps what is stored, `()` stores that the table has no key.
-        time_column: the time column; None keeps what is stored, `NO_TIME_COLUMN` stores that the table has none.
+        time_column: the time in one of the forms of `relsql.schema.row_times`; None keeps what is stored,
+            `NO_TIME_COLUMN` stores that the table has none.
+        known_column: the column or expression that says when a row became known; None keeps what is stored, an empty
+            text removes it.
         origin: the source of the declaration.
 
     Raises:
-        SchemaError: the table or a column does not exist, the key is not unique or has NULLs, or the time column has
-            another type.
+        SchemaError: the table or a column does not exist, the key is not unique or has NULLs, or the time is neither a
+            DATE nor a TIMESTAMP.
         DatabaseError: the database is read-only.
     """
-    table = read_schema(con, catalog).table(table_key)
+    schema = read_schema(con, catalog)
+    table = schema.table(table_key)
     table_key = table.key
     if primary_key:
         primary_key = tuple(table.column(name).name for name in primary_key)
         check_primary_key(con, catalog, table, primary_key)
+    declared = read_declarations(con, catalog)[0]
+    stored = declared.get(table_key, DeclaredTable((), DeclaredTime(None), origin))
+    key = stored.primary_key if primary_key is None else primary_key
+    time = stored.time.time if time_column is None else time_column
+    known = stored.time.known if known_column is None else known_column
     if time_column:
-        time_column = table.column(time_column).name
-        check_time_type(table, time_column)
+        time_column = time = _with_reading(con, catalog, table, time_column)
+    if time_column or known_column:
+        times = {schema.table(name).key: each.time for name, each in declared.items() if schema.find(name)}
+        bare = without_row_times(schema)
+        timed = RowTimes(con, catalog, bare, times | {table_key: DeclaredTime(time, known or None)}).table(table_key)
+        # A column is stored as the table spells it.
+        time = timed.time_column if timed.row_time is None else time
     require_writable(con, catalog, "declaring a table")
-    stored_key, stored_time, _ = read_declarations(con, catalog)[0].get(table_key, ((), None, origin))
-    key = stored_key if primary_key is None else primary_key
-    time = stored_time if time_column is None else time_column
     target = ensure_table(con, catalog, "schema_tables")
     con.execute(f"DELETE FROM {target} WHERE table_name = ?", [table_key])
-    con.execute(f"INSERT INTO {target} VALUES (?, ?, ?, ?)", [table_key, list(key), time, origin])
+    values = [table_key, list(key), time, origin, known or None]
+    con.execute(f"INSERT INTO {target} BY NAME SELECT {_SCHEMA_TABLE_ROW}", values)
+
+
+def _with_reading(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, time: str) -> str:
+    """A declared time; a column that is no DATE or TIMESTAMP becomes the reading that its values support."""
+    name = stored_name(time, table.stored_names)
+    if name is None or table.column(name).type in TIME_TYPES:
+        return time
+    found = find_reading(con, catalog, table, table.column(name), frozenset((*words(name), "time")))
+    return found.expression if found else time
 
 
 def declare_link(con: duckdb.DuckDBPyConnection, catalog: str, link: Link) -> LinkCounts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import duckdb
 
@@ -14,8 +14,10 @@ from relsql.database.names import (
     stored_catalog,
     stored_name,
 )
-from relsql.database.relsql_tables import has_relsql_table
+from relsql.database.relsql_tables import has_relsql_table, rows_sql
 from relsql.errors import SchemaError
+from relsql.schema.row_times import DeclaredTime, RowTimes
+from relsql.schema.source_views import read_views, source_views
 from relsql.schema.tables import Column, Link, Origin, Schema, Table, table_key
 from relsql.sql import ident
 
@@ -27,24 +29,27 @@ def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None) -> S
         con: an open connection; nothing is written.
         catalog: name of the attached database; default: the connection's current one.
 
-    Tables in schema `relsql` and in DuckDB's internal schemas, temporary tables and views are left out.
+    Tables in schema `relsql` and in DuckDB's internal schemas, and temporary tables are left out. For views see
+    `relsql.schema.source_views`.
     """
     catalog = stored_catalog(con, catalog) if catalog else current_catalog(con)
-    tables = _read_tables(con, catalog)
-    keys, constraint_links = _read_constraints(con, catalog)
     declared_tables, declared_links, removed_links = read_declarations(con, catalog)
+    declared = {*declared_tables, *(name for link in declared_links for name in (link.child, link.parent))}
+    tables = _read_tables(con, catalog, declared)
+    keys, constraint_links = _read_constraints(con, catalog)
     for key, columns in keys.items():
         if key in tables:
             stored = _stored_columns(tables[key], columns)
             tables[key] = replace(tables[key], primary_key=stored, key_origin="constraint")
-    for name, (primary_key, time_column, origin) in declared_tables.items():
+    times: dict[str, DeclaredTime] = {}
+    for name, declared in declared_tables.items():
         table = Schema(tables).find(name)
         if table is None:
             continue
-        if primary_key:
-            table = replace(table, primary_key=_stored_columns(table, primary_key), key_origin=origin)
-        [time] = _stored_columns(table, [time_column]) if time_column else (None,)
-        tables[table.key] = replace(table, time_column=time)
+        if declared.primary_key:
+            columns = _stored_columns(table, declared.primary_key)
+            tables[table.key] = replace(table, primary_key=columns, key_origin=declared.origin)
+        times[table.key] = declared.time
     schema = Schema(tables)
     removed = [_stored_link(schema, link) for link in removed_links]
     merged: list[Link] = []
@@ -52,7 +57,8 @@ def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None) -> S
         gone = link.origin == "constraint" and any(link.same_columns(other) for other in removed)
         if not gone and not any(link.same_columns(other) for other in merged):
             merged.append(link)
-    return Schema(tables, tuple(link for link in merged if link.child in tables and link.parent in tables))
+    schema = Schema(tables, tuple(link for link in merged if link.child in tables and link.parent in tables))
+    return RowTimes(con, catalog, schema, times).schema()
 
 
 def _stored_columns(table: Table, names: Iterable[str]) -> tuple[str, ...]:
@@ -69,27 +75,33 @@ def _stored_link(schema: Schema, link: Link) -> Link:
     return replace(link, child=child.key, child_columns=mine, parent=parent.key, parent_columns=theirs)
 
 
-def _read_tables(con: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, Table]:
+def _read_tables(con: duckdb.DuckDBPyConnection, catalog: str, declared: set[str]) -> dict[str, Table]:
     rows = con.execute(
         """
-        SELECT c.schema_name, c.table_name,
+        SELECT c.schema_name, c.table_name, t.table_name IS NULL AS is_view,
                system.main.list(c.column_name ORDER BY c.column_index ASC NULLS LAST),
                system.main.list(c.data_type ORDER BY c.column_index ASC NULLS LAST)
         FROM system.main.duckdb_columns() c
-        JOIN system.main.duckdb_tables() t ON (t.database_name, t.schema_name, t.table_name)
+        LEFT JOIN system.main.duckdb_tables() t ON (t.database_name, t.schema_name, t.table_name)
                                 = (c.database_name, c.schema_name, c.table_name)
-        WHERE c.database_name = ? AND system.main.lower(c.schema_name) <> ? AND NOT t.internal AND NOT t.temporary
+        WHERE c.database_name = ? AND system.main.lower(c.schema_name) <> ? AND NOT c.internal
+              AND NOT coalesce(t.temporary, false)
         GROUP BY ALL ORDER BY ALL ASC NULLS LAST
         """,
         [catalog, RELSQL_SCHEMA],
     ).fetchall()
     tables: dict[str, Table] = {}
-    for schema_name, name, columns, types in rows:
+    views = read_views(con, catalog)
+    stored = [table_key(schema_name, name) for schema_name, name, is_view, *_ in rows if not is_view]
+    chosen = source_views(catalog, views, stored, declared) if views else set()
+    for schema_name, name, is_view, columns, types in rows:
+        if is_view and (schema_name, name) not in chosen:
+            continue
         parsed = tuple(Column(c, t) for c, t in zip(columns, types, strict=True))
         key = table_key(schema_name, name)
         # Links and tasks would use one name for `"a.b"` and for `b` in schema a: the latter gets it.
         if key not in tables or schema_name != DEFAULT_SCHEMA:
-            tables[key] = Table(name, parsed, schema_name=schema_name)
+            tables[key] = Table(name, parsed, schema_name=schema_name, is_view=is_view)
     return tables
 
 
@@ -119,23 +131,33 @@ def _read_constraints(
     return keys, tuple(links)
 
 
+@dataclass(frozen=True, slots=True)
+class DeclaredTable:
+    """What is declared of a table: its primary key, empty if unknown, and its time, which None leaves undecided."""
+
+    primary_key: tuple[str, ...]
+    time: DeclaredTime
+    origin: Origin
+
+
 def read_declarations(
     con: duckdb.DuckDBPyConnection, catalog: str
-) -> tuple[dict[str, tuple[tuple[str, ...], str | None, Origin]], tuple[Link, ...], tuple[Link, ...]]:
+) -> tuple[dict[str, DeclaredTable], tuple[Link, ...], tuple[Link, ...]]:
     """Read `relsql.schema_tables` and `relsql.schema_links`.
 
     Returns:
-        Declared (primary key, time column, origin) by table, valid links, and links that the user removed.
+        Declared tables by name, valid links, and links that the user removed.
     """
-    tables: dict[str, tuple[tuple[str, ...], str | None, Origin]] = {}
+    tables: dict[str, DeclaredTable] = {}
     links: list[Link] = []
     removed: list[Link] = []
     prefix = f"{ident(catalog)}.{RELSQL_SCHEMA}"
     if has_relsql_table(con, catalog, "schema_tables"):
-        query = f"SELECT table_name, primary_key, time_column, origin FROM {prefix}.schema_tables"
-        for name, primary_key, time_column, origin in con.execute(query).fetchall():
+        query = f"""SELECT table_name, primary_key, time_column, origin, known_column
+                    FROM {rows_sql(catalog, "schema_tables")}"""
+        for name, primary_key, time_column, origin, known in con.execute(query).fetchall():
             _require_names("schema_tables", "table_name", [name, *(primary_key or ())])
-            tables[name] = (tuple(primary_key or ()), time_column, origin)
+            tables[name] = DeclaredTable(tuple(primary_key or ()), DeclaredTime(time_column, known), origin)
     if has_relsql_table(con, catalog, "schema_links"):
         query = f"""SELECT child_table, child_columns, parent_table, parent_columns, origin, removed
                     FROM {prefix}.schema_links ORDER BY ALL ASC NULLS LAST"""

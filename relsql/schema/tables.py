@@ -15,7 +15,7 @@ from typing import Literal
 
 from relsql.database.names import DEFAULT_SCHEMA, fold, split_name, stored_name
 from relsql.errors import DatabaseError, SchemaError, nearest
-from relsql.sql import ident, qualified
+from relsql.sql import qualified
 
 _ARRAY = re.compile(r"\[\d+\]")
 
@@ -24,10 +24,14 @@ Origin = Literal["constraint", "declared", "inferred"]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column and its DuckDB type as written by `duckdb_columns()`, for example `DECIMAL(18,3)`."""
+    """A column and its DuckDB type as written by `duckdb_columns()`, for example `DECIMAL(18,3)`.
+
+    A `computed` column is not stored in the table: `relsql.schema.relations` adds it when rows are read.
+    """
 
     name: str
     type: str
+    computed: bool = False
 
     @property
     def holds_array(self) -> bool:
@@ -36,11 +40,32 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class RowTime:
+    """How the time of a row is computed, where that takes more than one column of its table.
+
+    Attributes:
+        text: as people declare it: `orders.order_date`, or `strptime(day, '%d.%m.%Y')`.
+        expression: a sealed TIMESTAMP expression over the table's row, called `stored`; empty if the row has the time
+            of its header.
+        header: the table of the row that a row belongs to, such as the order of an order line.
+        link: the foreign key to that table.
+        known: a sealed TIMESTAMP expression over `stored`: when the row became known; empty if that is its time.
+    """
+
+    text: str
+    expression: str = ""
+    header: Table | None = None
+    link: Link | None = None
+    known: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
-    """A table of the user's database.
+    """A table or view of the user's database.
 
     `primary_key` is empty when there is none. Rows are visible to a seed when `time_column <= as_of`; a table
-    without time column is always visible.
+    without time column is always visible. If `row_time` is set, the time column is computed from it. A view has no
+    `rowid` by which DuckDB identifies its rows.
     """
 
     name: str
@@ -49,6 +74,8 @@ class Table:
     time_column: str | None = None
     schema_name: str = DEFAULT_SCHEMA
     key_origin: Origin | None = None
+    row_time: RowTime | None = None
+    is_view: bool = False
 
     @property
     def key(self) -> str:
@@ -59,6 +86,16 @@ class Table:
     def column_names(self) -> tuple[str, ...]:
         """Names of all columns, in table order."""
         return tuple(column.name for column in self.columns)
+
+    @property
+    def stored_names(self) -> tuple[str, ...]:
+        """Names of the columns that the table itself has, without computed ones."""
+        return tuple(column.name for column in self.columns if not column.computed)
+
+    @property
+    def time_text(self) -> str | None:
+        """The time column as it was declared; None if the table has no time."""
+        return self.row_time.text if self.row_time else self.time_column
 
     def column(self, name: str) -> Column:
         """Return the column that `name` refers to, in any case of its letters.
@@ -72,23 +109,8 @@ class Table:
         return next(column for column in self.columns if column.name == found)
 
     def sql(self, catalog: str | None = None) -> str:
-        """The quoted, qualified name: `"f1"."main"."results"`."""
+        """The quoted, qualified name: `"f1"."main"."results"`. Rows are read from `relation_sql` instead."""
         return qualified(catalog, self.schema_name, self.name)
-
-    def sql_without_arrays(self, catalog: str | None = None) -> str:
-        """The relation to read when rows are put into lists: like `sql`, but with ARRAY values as text.
-
-        DuckDB 2.0.0 reads invalid memory where lists of structs hold ARRAY values (`docs/decisions/0001`). A model only
-        uses the text of such a column.
-        """
-        arrays = [column for column in self.columns if column.holds_array]
-        if not arrays:
-            return self.sql(catalog)
-        # Columns are qualified: a bare `id` would mean the argument of the macro that contains the query.
-        names = [(f"stored.{ident(column.name)}", ident(column.name)) for column in arrays]
-        texts = ", ".join(f"CAST({value} AS VARCHAR) AS {name}" for value, name in names)
-        rowid = "" if self.primary_key else "stored.rowid, "
-        return f"(SELECT {rowid}stored.* REPLACE ({texts}) FROM {self.sql(catalog)} stored)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +186,7 @@ class Schema:
                 columns=tuple(c for c in table.columns if c.name not in gone),
                 primary_key=() if gone & {*table.primary_key} else table.primary_key,
                 time_column=None if table.time_column in gone else table.time_column,
+                row_time=None if table.time_column in gone else table.row_time,
             )
         links = tuple(
             link
@@ -189,6 +212,8 @@ class Schema:
             table = self.tables[key]
             columns = ",".join(f"{c.name}:{c.type}" for c in sorted(table.columns, key=lambda c: c.name))
             digest.update(f"{key}|{columns}|{table.primary_key}|{table.time_column}\n".encode())
+            if table.row_time:
+                digest.update(f"{table.row_time}\n".encode())
         for link in sorted(str(link) for link in self.links if link.child in chosen and link.parent in chosen):
             digest.update(link.encode() + b"\n")
         return digest.hexdigest()
@@ -208,6 +233,8 @@ def used_schema(schema: Schema, tables: Sequence[str], columns: Mapping[str, Seq
         needed = {*table.primary_key, table.time_column, *columns.get(key, ())}
         needed |= {c for link in links if link.child == key for c in link.child_columns}
         needed |= {c for link in links if link.parent == key for c in link.parent_columns}
+        # A view without a key is ordered by all its columns.
+        needed |= set(table.column_names) if table.is_view and not table.primary_key else set()
         chosen[key] = replace(table, columns=tuple(c for c in table.columns if c.name in needed))
     return Schema(chosen, links)
 

@@ -75,10 +75,14 @@ def time_sql(table: Table, row: str) -> str:
 
 def as_timestamp_sql(column: Column, row: str) -> str:
     """A date or time column as zone-less TIMESTAMP; NULL beyond the range of TIMESTAMP."""
-    value = f"{row}.{ident(column.name)}"
-    if column.type == "TIMESTAMP":
+    return value_as_timestamp_sql(f"{row}.{ident(column.name)}", column.type)
+
+
+def value_as_timestamp_sql(value: str, type_: str) -> str:
+    """`as_timestamp_sql` for an expression of one of `TIME_TYPES`."""
+    if type_ == "TIMESTAMP":
         return value
-    return utc_sql(value) if column.type in ZONED_TYPES else f"TRY_CAST({value} AS TIMESTAMP)"
+    return utc_sql(value) if type_ in ZONED_TYPES else f"TRY_CAST({value} AS TIMESTAMP)"
 
 
 def age_sql(time: str, as_of: str) -> str:

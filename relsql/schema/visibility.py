@@ -65,6 +65,14 @@ def known_time_sql(time: str) -> str:
     return f"{time} IS NOT NULL"
 
 
+def both_clocks_sql(happened: str, known: str) -> str:
+    """The time of a row with two clocks: the later one, because a row counts when both are at or before the end.
+
+    NULL if either is NULL: such a row is never visible.
+    """
+    return f"CASE WHEN {happened} IS NOT NULL AND {known} IS NOT NULL THEN greatest({happened}, {known}) END"
+
+
 def since_sql(time: str, begin: str) -> str:
     """The condition that a row is within a span that begins at a moment, exclusive."""
     return f"{time} > {begin}"

@@ -34,6 +34,7 @@ from relsql.registry.score_jobs import (
     save_job,
     table_of,
 )
+from relsql.schema.relations import relation_sql
 from relsql.scoring.score_output import drop_old_scores, output_table, require_replaceable
 from relsql.sql import ident, literal
 from relsql.typing import PhaseProgress
@@ -204,7 +205,7 @@ def _new_job(con: duckdb.DuckDBPyConnection, catalog: str, request: _Request, na
     key = ident(card.entity.primary_key[0])
     numbered = (
         f"SELECT {key} AS key, row_number() OVER (ORDER BY {key} ASC) - 1 AS position "
-        f"FROM {card.entity.sql(catalog)} WHERE {key} IS NOT NULL"
+        f"FROM {relation_sql(card.entity, catalog)} WHERE {key} IS NOT NULL"
     )
     query = f"""SELECT CAST(key AS VARCHAR) FROM ({numbered})
                 WHERE position > 0 AND position % {chunk_rows} = 0 ORDER BY position ASC"""

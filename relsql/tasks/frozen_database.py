@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from relsql.database.names import DEFAULT_SCHEMA
+from relsql.schema.relations import relation_sql
 from relsql.schema.visibility import where_visible_sql
 from relsql.sql import ident, qualified
 
@@ -33,8 +34,10 @@ def frozen_database(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema
             if table.schema_name != DEFAULT_SCHEMA:
                 con.execute(f"CREATE SCHEMA IF NOT EXISTS {qualified(name, table.schema_name)}")
             cut = where_visible_sql(table, "r", end)
-            columns = ", ".join(f"r.{ident(column)}" for column in table.column_names)
-            con.execute(f"CREATE TABLE {table.sql(name)} AS SELECT {columns} FROM {table.sql(catalog)} r{cut}")
+            columns = ", ".join(f"r.{ident(column)}" for column in table.stored_names)
+            con.execute(
+                f"CREATE TABLE {table.sql(name)} AS SELECT {columns} FROM {relation_sql(table, catalog)} r{cut}"
+            )
         yield name
     finally:
         con.execute(f"DETACH {ident(name)}")

@@ -24,6 +24,7 @@ from relsql.database.names import DEFAULT_SCHEMA, fold, stored_name
 from relsql.database.sealed import sealed
 from relsql.database.syntax_tree import Tree, nodes, parse, write
 from relsql.errors import TaskError, nearest
+from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Column, Schema, Table
 from relsql.schema.times import as_timestamp_sql
 from relsql.schema.types import is_number
@@ -196,7 +197,9 @@ def _create_relations(
 def _cut_sql(catalog: str, table: Table, task: Task) -> str:
     """A query for the rows of `table` up to the test timestamp (inclusive); all rows if the table is untimed."""
     assert task.test_timestamp is not None
-    return f"SELECT * FROM {table.sql(catalog)} AS r{where_visible_sql(table, 'r', task.test_timestamp)}"
+    columns = ", ".join(f"r.{ident(name)}" for name in table.stored_names)
+    visible = where_visible_sql(table, "r", task.test_timestamp)
+    return f"SELECT {columns} FROM {relation_sql(table, catalog)} AS r{visible}"
 
 
 def _unused_names(schema: Schema, relations: Relations) -> _Names:

@@ -14,6 +14,7 @@ from relsql.database.cursors import one_row, task_cursor
 from relsql.database.engine_errors import first_line
 from relsql.database.sealed import sealed
 from relsql.errors import TaskError
+from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema
 from relsql.schema.times import time_sql
 from relsql.sql import literal
@@ -109,7 +110,7 @@ def _span(
             fix="relsql init FILE --time-column 'TABLE(COLUMN)'",
         )
     years = f"{literal(datetime.datetime.min)} AND {literal(upto or datetime.datetime.max)}"
-    parts = [f"SELECT {time_sql(table, 'r')} AS t FROM {table.sql(catalog)} AS r" for table in timed]
+    parts = [f"SELECT {time_sql(table, 'r')} AS t FROM {relation_sql(table, catalog)} AS r" for table in timed]
     with task_errors(task, "the time columns cannot be read", "COMMIT open changes, or relsql inspect FILE"):
         query = f"SELECT min(t), max(t) FROM ({' UNION ALL '.join(parts)}) WHERE t BETWEEN {years}"
         first, last = one_row(cursor, query)

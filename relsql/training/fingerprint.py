@@ -128,7 +128,7 @@ def _names(text: str, name: str) -> bool:
 
 def _content(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> tuple[str, ...]:
     """Number of rows, and the sum and XOR of their 64-bit hashes; the order of the rows does not matter."""
-    columns = ", ".join(f"r.{ident(name)}" for name in table.column_names)
+    columns = ", ".join(f"r.{ident(name)}" for name in table.stored_names)
     hashes = f"SELECT system.main.hash({columns}) AS h FROM {table.sql(catalog)} r"
     [found] = con.execute(
         f"SELECT system.main.count_star(), system.main.sum(h), system.main.bit_xor(h) FROM ({hashes})"

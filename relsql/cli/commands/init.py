@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 @click.option("--yes", is_flag=True, help="Store the proposals without asking.")
 @click.option("--primary-key", "primary_keys", multiple=True, metavar="'TABLE(COLUMN, ..)'", help="Declare a key.")
 @click.option("--time-column", "time_columns", multiple=True, metavar="'TABLE(COLUMN)'", help="Declare a time column.")
+@click.option(
+    "--known-column", "known_columns", multiple=True, metavar="'TABLE(COLUMN)'", help="Declare when rows became known."
+)
 @click.option("--no-time-column", "untimed", multiple=True, metavar="TABLE", help="Rows of TABLE are always visible.")
 @click.option("--link", "links", multiple=True, metavar="'CHILD(COLUMN) -> PARENT(COLUMN)'", help="Declare a link.")
 @click.option("--remove-link", "removed", multiple=True, metavar="'CHILD(COLUMN) -> PARENT(COLUMN)'", help="Drop it.")
@@ -32,6 +35,7 @@ def init_command(
     yes: bool,
     primary_keys: tuple[str, ...],
     time_columns: tuple[str, ...],
+    known_columns: tuple[str, ...],
     untimed: tuple[str, ...],
     links: tuple[str, ...],
     removed: tuple[str, ...],
@@ -54,7 +58,12 @@ def init_command(
     from relsql.tasks.task import Task
 
     declarations = Declarations.parse(
-        primary_keys=primary_keys, time_columns=time_columns, untimed=untimed, links=links, removed_links=removed
+        primary_keys=primary_keys,
+        time_columns=time_columns,
+        known_columns=known_columns,
+        untimed=untimed,
+        links=links,
+        removed_links=removed,
     )
     tasks = tuple(map(Task.from_manifest, manifests))
     asks = can_ask()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import duckdb
 
+from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Link, Schema, Table
 from relsql.schema.types import INTEGER_TYPES, TIME_TYPES
 from relsql.sql import ident
@@ -124,7 +125,7 @@ def profile_columns(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) 
         )
         distinct = f"approx_count_distinct({name})" if may_hold_key(column.type) or column.type in TIME_TYPES else "0"
         parts.append(f"count(*), count({name}), {distinct}, {text}, {ranged}")
-    row = con.execute(f"SELECT {', '.join(parts)} FROM {table.sql(catalog)}").fetchall()[0]
+    row = con.execute(f"SELECT {', '.join(parts)} FROM {relation_sql(table, catalog)}").fetchall()[0]
     chunks = (row[7 * i : 7 * i + 7] for i in range(len(table.columns)))
     return {
         column.name: Profile(n, values, distinct, length or 0.0, spaces or 0.0, low, high)

@@ -34,7 +34,8 @@ from relsql.schema.discovery.names import (
     words,
 )
 from relsql.schema.discovery.profile import Profiler, may_be_key
-from relsql.schema.discovery.times import TimeProposal, infer_times
+from relsql.schema.discovery.time_proposal import TimeProposal
+from relsql.schema.discovery.times import infer_times
 from relsql.schema.reading import read_declarations, read_schema
 from relsql.schema.tables import Link, Schema, Table
 from relsql.schema.types import INTEGER_TYPES, TIME_TYPES, type_family
@@ -112,7 +113,7 @@ def infer_schema(
     data.learn_keys((key.table, key.columns) for key in composite)
     links += _composite_links(data, removed)
     data.learn_links(proposal.link for proposal in links if proposal.link not in data.schema.links)
-    times = infer_times(data, {key for key, (_, time_column, _) in declared.items() if time_column is not None})
+    times = infer_times(data, {key for key, each in declared.items() if each.time.time is not None})
     return SchemaProposal((*single, *composite), tuple(links), tuple(times))
 
 
@@ -128,11 +129,12 @@ def apply_proposal(con: duckdb.DuckDBPyConnection, catalog: str, proposal: Schem
     with transaction(con):
         for key in proposal.keys:
             declare_table(con, catalog, key.table, primary_key=key.columns, origin="inferred")
+        for link in proposal.links:
+            declare_link(con, catalog, link.link)
+        # After the links, because a line has the time of the row that a link leads to.
         for time in proposal.times:
             if time.column is not None:
                 declare_table(con, catalog, time.table, time_column=time.column, origin="inferred")
-        for link in proposal.links:
-            declare_link(con, catalog, link.link)
 
 
 def _single_key(data: Profiler, table: Table) -> KeyProposal | None:

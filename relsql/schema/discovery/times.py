@@ -1,20 +1,30 @@
 """Find the column that says when a row appears, and distinguish it from birth dates, deadlines and bookkeeping dates.
 
-The best of a table's dates is chosen by names and counts. In a table that others point at, the choice is then compared
-with the first event of each of its rows. A customer's first order soon follows the registration, at least for some
-customers, while even the youngest driver's first race comes many years after birth. And events before a date show that
-the row already existed.
+The best of a table's dates is chosen by names and counts. Text and numbers that read as times count as dates, see
+`relsql.schema.time_readings`. In a table that others point at, the choice is then compared with the first event of
+each of its rows. A customer's first order soon follows the registration, at least for some customers, while even the
+youngest driver's first race comes many years after birth. And events before a date show that the row already existed.
+Tables that have no date may have that of their header, see `relsql.schema.discovery.headers`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import duckdb
+
+from relsql.errors import SchemaError
+from relsql.schema.discovery.headers import header_proposals
 from relsql.schema.discovery.names import table_words, word_set, words
 from relsql.schema.discovery.profile import Profile, Profiler
-from relsql.schema.tables import Link, Table
-from relsql.schema.types import TIME_TYPES
+from relsql.schema.discovery.time_proposal import TimeProposal
+from relsql.schema.relations import relation_sql
+from relsql.schema.row_times import DeclaredTime, RowTimes
+from relsql.schema.tables import Column, Link, Table
+from relsql.schema.time_readings import Reading, find_reading
+from relsql.schema.times import time_sql
+from relsql.schema.types import TIME_OF_DAY_TYPES, TIME_TYPES
 from relsql.sql import ident
 
 DAY = 86_400.0
@@ -33,24 +43,20 @@ _EVENT = word_set(
     "recorded observed registered signup joined hired opened placed"
 )
 _CREATED = word_set("created creation inserted")
-
-
-@dataclass(frozen=True, slots=True)
-class TimeProposal:
-    """A time column; `column` is None where a table has dates but none of them says when a row appears."""
-
-    table: str
-    column: str | None
-    evidence: str
-    confidence: float
+_TIME_OF_DAY = word_set("time hour at start started kickoff clock begin")
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
+    """A possible time of a table: `time` as it would be declared, and the table with that time."""
+
     column: str
+    time: str
+    table: Table
     score: float
     evidence: str
     later: bool
+    doubtful: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,43 +74,118 @@ class _Lag:
 
 
 def infer_times(data: Profiler, decided: set[str]) -> list[TimeProposal]:
-    """Propose a time column for each table that has dates, is not in `decided` and has no time column yet."""
+    """Propose a time for each table that has dates or a header, is not in `decided` and has no time yet."""
     rejected: dict[str, list[str]] = {}
     candidates: dict[str, list[_Candidate]] = {}
     for table in data.schema.tables.values():
         if table.key not in decided and not table.time_column:
             candidates[table.key], rejected[table.key] = _candidates(data, table)
     # Links may form a cycle, so the best candidate of a table is used until the table is decided.
-    chosen = {key: found[0].column for key, found in candidates.items() if found}
-    chosen |= {table.key: table.time_column for table in data.schema.tables.values() if table.time_column}
+    chosen = {key: found[0].table for key, found in candidates.items() if found}
+    chosen |= {table.key: table for table in data.schema.tables.values() if table.time_column}
     proposals = []
     for table in _children_first(data):
         if table.key in candidates:
             proposal = _choose(data, table, candidates[table.key], rejected[table.key], chosen)
             chosen.pop(table.key, None)
             if proposal and proposal.column:
-                chosen[table.key] = proposal.column
+                chosen[table.key] = next(c.table for c in candidates[table.key] if c.time == proposal.column)
             proposals += [proposal] if proposal else []
-    return proposals
+    headers = header_proposals(data, chosen, decided)
+    timed = {proposal.table for proposal in headers}
+    return [proposal for proposal in proposals if proposal.table not in timed] + headers
+
+
+def with_time(data: Profiler, table: Table, time: str) -> Table | None:
+    """The table with a time as it would be declared; None if that does not fit."""
+    try:
+        return RowTimes(data.con, data.catalog, data.schema, {table.key: DeclaredTime(time)}).table(table.key)
+    except SchemaError:
+        return None
 
 
 def _candidates(data: Profiler, table: Table) -> tuple[list[_Candidate], list[str]]:
-    """The candidate columns of a table, best first, and why other dates are rejected."""
-    dates = [c.name for c in table.columns if c.type in TIME_TYPES]
-    profiles = {name: data.profiles[table.key][name] for name in dates}
-    most = max((profile.distinct for profile in profiles.values()), default=1) or 1
+    """The candidates of a table, best first, and why other dates are rejected."""
+    dated = [*_dates(data, table), *_read_dates(data, table)]
+    most = max((profile.distinct for _, _, profile, _ in dated), default=1) or 1
     found, rejected = [], []
-    for name, profile in profiles.items():
-        reason = _rejection_reason(table, name, profile)
-        if reason:
-            rejected.append(f"'{name}' {reason}")
+    for column, time, profile, reading in dated:
+        reason = _rejection_reason(table, column.name, profile)
+        timed = with_time(data, table, time)
+        if reason or timed is None:
+            rejected.append(f"'{column.name}' {reason or 'cannot be read'}")
             continue
         fill = profile.values / profile.rows if profile.rows else 1.0
-        score = _name_score(table, name) + 0.4 * fill + 0.2 * profile.distinct / most
+        score = _name_score(table, column.name) + 0.4 * fill + 0.2 * profile.distinct / most
         evidence = f"a time for {100 * fill:.4g} % of {profile.rows:,} rows, from {profile.low} to {profile.high}"
         evidence = evidence if profile.rows else "the table is empty, so only its name counts"
-        found.append(_Candidate(name, score, evidence, bool(_LATER & set(words(name)))))
+        evidence = f"read as {reading.meaning}; {evidence}" if reading else evidence
+        if reading and reading.ambiguous:
+            evidence += f"; {reading.ambiguous} would fit as well"
+        later = bool(_LATER & set(words(column.name)))
+        doubtful = bool(reading and reading.ambiguous)
+        found.append(_Candidate(column.name, time, timed, score, evidence, later, doubtful))
     return sorted(found, key=lambda candidate: -candidate.score), rejected
+
+
+_Dated = tuple[Column, str, Profile, Reading | None]
+
+
+def _dates(data: Profiler, table: Table) -> Iterator[_Dated]:
+    """The columns of a table that are times, each with a time of day from another column, if there is one."""
+    days = [column for column in table.columns if column.type in TIME_TYPES]
+    clock = _clock(data, table)
+    for column in days:
+        time, profile = column.name, data.profiles[table.key][column.name]
+        if clock and column.type == "DATE" and len(days) == 1:
+            time = f"{ident(column.name)} + {clock}"
+        yield column, time, profile, None
+
+
+def _read_dates(data: Profiler, table: Table) -> Iterator[_Dated]:
+    """The columns of a table whose values read as times."""
+    linked = {name for link in data.schema.links_from(table.key) for name in link.child_columns}
+    clock = _clock(data, table)
+    for column in table.columns:
+        if column.computed or column.type in TIME_TYPES or column.name in {*table.primary_key, *linked}:
+            continue
+        found = find_reading(data.con, data.catalog, table, column, frozenset(words(column.name)))
+        if found:
+            time = found.expression
+            if clock and "H" not in time and "the end" not in found.meaning and _is_midnight(data, table, time):
+                time = f"CAST({time} AS DATE) + {clock}"
+            yield column, time, _profile(data, table, time), found
+
+
+def _clock(data: Profiler, table: Table) -> str | None:
+    """The time of day that belongs to a table's date, as an expression; None unless exactly one column has it."""
+    found = []
+    for column in table.columns:
+        if not set(words(column.name)) & _TIME_OF_DAY:
+            continue
+        name = ident(column.name)
+        if column.type in TIME_OF_DAY_TYPES[:1]:
+            found.append(name)
+        elif column.type == "VARCHAR":
+            query = f"SELECT count({name}), count(try_cast({name} AS TIME)) FROM {table.sql(data.catalog)}"
+            values, read = data.one(query)
+            dated = f"SELECT count(try_cast({name} AS TIMESTAMP)) FROM {table.sql(data.catalog)}"
+            found += [f"try_cast({name} AS TIME)"] if values and read >= 0.9 * values and not data.one(dated)[0] else []
+    # A row whose time of day is unknown is known at the end of the day.
+    return f"coalesce({found[0]}, TIME '23:59:59')" if len(found) == 1 else None
+
+
+def _is_midnight(data: Profiler, table: Table, time: str) -> bool:
+    query = f"SELECT coalesce(bool_and(CAST({time} AS TIMESTAMP) = CAST({time} AS DATE)), false)"
+    return bool(data.one(f"{query} FROM {table.sql(data.catalog)}")[0])
+
+
+def _profile(data: Profiler, table: Table, time: str) -> Profile:
+    """The profile of a reading, like that of a column."""
+    query = f"""SELECT count(*), count(t), approx_count_distinct(t), 0.0, 0.0, min(t)::VARCHAR, max(t)::VARCHAR
+                FROM (SELECT TRY({time})::TIMESTAMP AS t FROM {table.sql(data.catalog)})"""
+    [row] = data.con.execute(query).fetchall()
+    return Profile(*row)
 
 
 def _rejection_reason(table: Table, column: str, profile: Profile) -> str | None:
@@ -115,9 +196,13 @@ def _rejection_reason(table: Table, column: str, profile: Profile) -> str | None
         return f"is NULL in {profile.rows - profile.values:,} of {profile.rows:,} rows"
     if profile.rows >= 10 and profile.low == profile.high:
         return f"is {profile.low} in all rows"
-    if profile.high and (profile.high.startswith("9999") or "infinity" in profile.high):
+    if profile.high and _means_no_end(profile.high) and set(words(column)) & _LATER:
         return f"reaches to {profile.high}, which means that there is no end"
     return None
+
+
+def _means_no_end(high: str) -> bool:
+    return high.startswith("9999") or "infinity" in high
 
 
 def _name_score(table: Table, column: str) -> float:
@@ -143,10 +228,10 @@ def _children_first(data: Profiler) -> Iterator[Table]:
 
 
 def _choose(
-    data: Profiler, table: Table, candidates: list[_Candidate], rejected: list[str], chosen: dict[str, str]
+    data: Profiler, table: Table, candidates: list[_Candidate], rejected: list[str], chosen: Mapping[str, Table]
 ) -> TimeProposal | None:
     for candidate in candidates:
-        lag = _lag(data, table, candidate.column, chosen)
+        lag = _lag(data, candidate.table, chosen)
         reason = _disagreement(lag) if lag else None
         if reason:
             rejected.append(f"'{candidate.column}': {reason}")
@@ -155,13 +240,16 @@ def _choose(
         evidence = candidate.evidence + (f"; preferred to {', '.join(rivals)}" if rivals else "")
         evidence += f"; agrees with the first events of {lag.rows:,} rows" if lag else ""
         confidence = _confidence(candidate, candidates, bool(lag)) * (1.0 if data.rows(table) else 0.5)
-        return TimeProposal(table.key, candidate.column, evidence, round(confidence, 2))
+        return TimeProposal(table.key, candidate.time, evidence, round(confidence, 2))
     return TimeProposal(table.key, None, "; ".join(rejected), 0.8) if rejected else None
 
 
 def _confidence(candidate: _Candidate, candidates: list[_Candidate], confirmed: bool) -> float:
     close = any(other is not candidate and other.score > candidate.score - 0.1 for other in candidates)
-    confidence = 0.4 if candidate.later else 0.6 if close else 0.85
+    if candidate.doubtful:
+        return 0.6
+    # Of two events that are equally likely, either is better than no time: then every row would count at any moment.
+    confidence = 0.4 if candidate.later else 0.8 if close else 0.85
     return confidence + (0.1 if confirmed else 0.0)
 
 
@@ -179,8 +267,8 @@ def _duration(seconds: float) -> str:
     return f"{days / 365.25:.1f} years" if days > 730 else f"{days:.0f} days"
 
 
-def _lag(data: Profiler, table: Table, column: str, chosen: dict[str, str]) -> _Lag | None:
-    """Compare `column` with the first event of each row in the tables that point at `table`, if there are any."""
+def _lag(data: Profiler, table: Table, chosen: Mapping[str, Table]) -> _Lag | None:
+    """Compare the table's time with the first event of each row in the tables that point at it, if there are any."""
     children = [link for link in data.schema.links_to(table.key) if link.child in chosen and link.child != table.key]
     if not children:
         return None
@@ -191,25 +279,29 @@ def _lag(data: Profiler, table: Table, column: str, chosen: dict[str, str]) -> _
         return None
     matches = " AND ".join(f"p.{ident(key)} = e.k{i}" for i, key in enumerate(keys))
     names = ", ".join(f"k{i}" for i in range(width))
+    time = time_sql(table, "p")
     query = f"""
         WITH events AS ({firsts}),
         entities AS (SELECT {names}, min(first) AS first FROM events GROUP BY ALL),
         span AS (SELECT max(last) - min(first) AS span FROM events),
         lags AS (
-            SELECT e.first - epoch(p.{ident(column)}::TIMESTAMP) AS lag
-            FROM entities e JOIN {table.sql(data.catalog)} p ON {matches} WHERE p.{ident(column)} IS NOT NULL
+            SELECT e.first - epoch({time}) AS lag
+            FROM entities e JOIN {relation_sql(table, data.catalog)} p ON {matches} WHERE {time} IS NOT NULL
         )
         SELECT count(*), quantile_cont(lag, 0.05),
                avg(CASE WHEN lag < -greatest({2 * DAY}, 0.01 * span) THEN 1 ELSE 0 END), any_value(span)
         FROM lags CROSS JOIN span
     """
-    rows, early, before, span = data.one(query)
-    return _Lag(rows, early, before, span) if rows >= MIN_ENTITIES else None
+    try:
+        rows, early, before, span = data.one(query)
+    except duckdb.ConversionException:
+        return None
+    return _Lag(rows, early, before, span) if rows >= MIN_ENTITIES and span is not None else None
 
 
-def _first_events(data: Profiler, link: Link, time_column: str) -> str:
-    child = data.schema.table(link.child)
-    keys = ", ".join(f"{ident(name)} AS k{i}" for i, name in enumerate(link.child_columns))
-    time = f"epoch({ident(time_column)}::TIMESTAMP)"
-    return f"""SELECT {keys}, min({time}) AS first, max({time}) AS last FROM {child.sql(data.catalog)}
-               WHERE {ident(time_column)} IS NOT NULL GROUP BY {", ".join(map(ident, link.child_columns))}"""
+def _first_events(data: Profiler, link: Link, child: Table) -> str:
+    keys = ", ".join(f"r.{ident(name)} AS k{i}" for i, name in enumerate(link.child_columns))
+    time = time_sql(child, "r")
+    grouped = ", ".join(f"r.{ident(name)}" for name in link.child_columns)
+    return f"""SELECT {keys}, min(epoch({time})) AS first, max(epoch({time})) AS last
+               FROM {relation_sql(child, data.catalog)} r WHERE {time} IS NOT NULL GROUP BY {grouped}"""

@@ -1,0 +1,115 @@
+"""Find the header of lines: the row, such as an order, whose time is also that of the rows that belong to it.
+
+A row cannot appear before the rows that it points at, so a line takes the time of the latest of them. A table is taken
+for lines if it has no time of its own, and a row of it never stands alone: its foreign key is always filled, and it is
+part of the table's key, or in the table's name, or nothing with a time of its own points at the table. A dimension,
+such as a customer with a sales representative, is none of these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from relsql.database.names import join_name
+from relsql.schema.discovery.names import table_words
+from relsql.schema.discovery.profile import Profiler
+from relsql.schema.discovery.time_proposal import TimeProposal
+from relsql.schema.relations import relation_sql
+from relsql.schema.row_times import DeclaredTime, RowTimes
+from relsql.schema.tables import Link, Schema, Table
+from relsql.schema.times import time_sql
+from relsql.sql import ident
+
+MIN_FOUND = 0.95
+"""At least this share of the lines must have their header; the others are never visible."""
+
+
+def header_proposals(data: Profiler, timed: dict[str, Table], decided: set[str]) -> list[TimeProposal]:
+    """Propose headers for tables that have no time; a header's time may itself be that of its own header.
+
+    Args:
+        data: the database.
+        timed: the tables that have a time or are proposed one, by key.
+        decided: keys of tables for which nothing is proposed.
+    """
+    timed, proposals = dict(timed), []
+    while True:
+        found = [
+            proposal
+            for key, table in data.schema.tables.items()
+            if key not in timed and key not in decided and (proposal := _header(data, table, timed))
+        ]
+        if not found:
+            return proposals
+        for proposal, table in found:
+            timed[table.key] = table
+            proposals.append(proposal)
+
+
+def _header(data: Profiler, table: Table, timed: dict[str, Table]) -> tuple[TimeProposal, Table] | None:
+    """The proposal for one table, and the table with the proposed time; None if its rows have no header."""
+    links = [link for link in data.schema.links_from(table.key) if link.parent in timed and link.parent != table.key]
+    links = [link for link in links if _is_part_of_row(data, link)]
+    reasons = {link: reason for link in links if (reason := _belongs(data, table, link, timed))}
+    if not reasons:
+        return None
+    latest = {link: _share_latest(data, table, link, list(reasons), timed) for link in reasons}
+    link = max(reasons, key=lambda each: (latest[each], str(each)))
+    time = _text(data.schema, timed, link)
+    schema = replace(data.schema, tables=data.schema.tables | timed)
+    known = RowTimes(data.con, data.catalog, schema, {table.key: DeclaredTime(time)}).table(table.key)
+    rows, filled = data.one(
+        f"SELECT count(*), count({time_sql(known, 'r')}) FROM {relation_sql(known, data.catalog)} r"
+    )
+    if not rows or filled < MIN_FOUND * rows:
+        return None
+    evidence = f"{reasons[link]}; a time for {100 * filled / rows:.4g} % of {rows:,} rows"
+    others = [str(each.parent) for each in reasons if each is not link]
+    evidence += f"; {link.parent} is the latest of {', '.join(sorted({link.parent, *others}))}" if others else ""
+    return TimeProposal(table.key, time, evidence, 0.9 if filled == rows else 0.85), known
+
+
+def _is_part_of_row(data: Profiler, link: Link) -> bool:
+    """True if almost no row lacks the foreign key."""
+    profiles = data.profiles[link.child]
+    return all(profiles[name].values >= MIN_FOUND * profiles[name].rows > 0 for name in link.child_columns)
+
+
+def _belongs(data: Profiler, table: Table, link: Link, timed: dict[str, Table]) -> str | None:
+    """Why rows of a table belong to the rows of the link's parent; None if nothing says so."""
+    if set(link.child_columns) < set(table.primary_key):
+        return f"'{', '.join(link.child_columns)}' is part of the key"
+    mine, theirs = set(table_words(table.name)), set(table_words(link.parent.rpartition(".")[2]))
+    if theirs and theirs <= mine:
+        return f"a row belongs to a row of {link.parent} by its name"
+    if not any(other.child in timed for other in data.schema.links_to(table.key)):
+        return f"a row never comes without its row of {link.parent}"
+    return None
+
+
+def _share_latest(data: Profiler, table: Table, link: Link, links: list[Link], timed: dict[str, Table]) -> float:
+    """The share of rows for which the link's parent has the latest time of the parents of all `links`."""
+    if len(links) == 1:
+        return 1.0
+    joins, times = [], {}
+    for i, each in enumerate(links):
+        parent = timed[each.parent]
+        on = " AND ".join(
+            f"h{i}.{ident(theirs)} = r.{ident(mine)}"
+            for theirs, mine in zip(each.parent_columns, each.child_columns, strict=True)
+        )
+        joins.append(f"LEFT JOIN {relation_sql(parent, data.catalog)} h{i} ON {on}")
+        times[each] = time_sql(parent, f"h{i}")
+    latest = f"CASE WHEN {times[link]} >= greatest({', '.join(times.values())}) THEN 1.0 ELSE 0.0 END"
+    query = f"SELECT coalesce(avg({latest}), 0.0) FROM {table.sql(data.catalog)} r {' '.join(joins)}"
+    [(share,)] = data.con.execute(query).fetchall()
+    return float(share)
+
+
+def _text(schema: Schema, timed: dict[str, Table], link: Link) -> str:
+    """The declaration of the header's time: `orders.order_date`, or `orders` if that time is computed."""
+    header = timed[link.parent]
+    name = join_name(header.name) if header.key == header.name else join_name(header.schema_name, header.name)
+    place = name if header.row_time or not header.time_column else f"{name}.{join_name(header.time_column)}"
+    several = sum(other.parent == link.parent for other in schema.links_from(link.child)) > 1
+    return f"{', '.join(link.child_columns)} -> {place}" if several else place

@@ -1,0 +1,57 @@
+"""The relation that is read for a table: its rows, with the columns that relsql computes.
+
+Everything that reads rows of user tables reads this relation: the gather, labels, statistics, texts, baselines, and
+published SQL. A rule on how a table is read is therefore written once, here.
+"""
+
+from __future__ import annotations
+
+from relsql.schema.tables import RowTime, Table
+from relsql.schema.times import time_sql
+from relsql.schema.visibility import both_clocks_sql
+from relsql.sql import ident
+
+STORED = "stored"
+"""The alias of a table's own row in the expressions that compute a column."""
+
+_HEADER = "header"
+
+
+def relation_sql(table: Table, catalog: str | None = None, *, arrays_as_text: bool = False) -> str:
+    """The relation to read for a table, as it stands in FROM: its name, or a query in parentheses.
+
+    Args:
+        table: the table.
+        catalog: the attached database; default: the connection's current one.
+        arrays_as_text: cast ARRAY values to text, for rows that are put into lists. DuckDB 2.0.0 reads invalid memory
+            where lists of structs hold ARRAY values (`docs/decisions/0001`). A model uses only the text of such a
+            column.
+    """
+    arrays = [column for column in table.columns if arrays_as_text and column.holds_array]
+    if not arrays and table.row_time is None:
+        return table.sql(catalog)
+    # Columns are qualified: a bare `id` would mean the argument of the macro that contains the query.
+    names = [(f"{STORED}.{ident(column.name)}", ident(column.name)) for column in arrays]
+    texts = ", ".join(f"CAST({value} AS VARCHAR) AS {name}" for value, name in names)
+    rowid = "" if table.primary_key or table.is_view else f"{STORED}.rowid, "
+    columns = f"{rowid}{STORED}.*{f' REPLACE ({texts})' if texts else ''}"
+    source = f"{table.sql(catalog)} {STORED}"
+    if table.row_time and table.time_column:
+        columns += f", {_row_time_sql(table.row_time)} AS {ident(table.time_column)}"
+        source += _header_join(table.row_time, catalog)
+    return f"(SELECT {columns} FROM {source})"
+
+
+def _row_time_sql(row_time: RowTime) -> str:
+    """The time of a row: when it happened or, if that is later, when it became known."""
+    happened = time_sql(row_time.header, _HEADER) if row_time.header else row_time.expression
+    return both_clocks_sql(happened, row_time.known) if row_time.known else happened
+
+
+def _header_join(row_time: RowTime, catalog: str | None) -> str:
+    """The join to the row that a row belongs to; a row without one has no time."""
+    if row_time.header is None or row_time.link is None:
+        return ""
+    pairs = zip(row_time.link.parent_columns, row_time.link.child_columns, strict=True)
+    on = " AND ".join(f"{_HEADER}.{ident(theirs)} = {STORED}.{ident(mine)}" for theirs, mine in pairs)
+    return f" LEFT JOIN {relation_sql(row_time.header, catalog)} {_HEADER} ON {on}"

@@ -1,0 +1,73 @@
+"""Which views are read as tables: those that bring in data, not those that report on the tables of the same database.
+
+A view over files or over another database is the only way to its rows. A view over tables of its own database repeats
+their rows, often summed up over all time, which would leak the future; it is read only if something is declared of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+import duckdb
+
+from relsql.database.names import RELSQL_SCHEMA, fold
+from relsql.database.sealed import parser
+from relsql.database.syntax_tree import NotOneSelectError, Tree, nodes, parse
+from relsql.schema.tables import table_key
+
+Views = dict[tuple[str, str], str]
+"""The definition of each view, by schema and name."""
+
+
+def read_views(con: duckdb.DuckDBPyConnection, catalog: str) -> Views:
+    """All views of a database except relsql's own."""
+    query = """SELECT schema_name, view_name, sql FROM system.main.duckdb_views()
+               WHERE database_name = ? AND NOT internal AND NOT temporary AND system.main.lower(schema_name) <> ?
+               ORDER BY schema_name ASC, view_name ASC"""
+    rows = con.execute(query, [catalog, RELSQL_SCHEMA]).fetchall()
+    return {(schema_name, name): sql for schema_name, name, sql in rows}
+
+
+def source_views(
+    catalog: str, views: Views, tables: Collection[str], declared: Collection[str]
+) -> set[tuple[str, str]]:
+    """The views to read as tables, as (schema, name).
+
+    Args:
+        catalog: the database that holds the views.
+        views: its views.
+        tables: the keys of its tables.
+        declared: names of tables of which something is declared.
+    """
+    named = {fold(name) for name in declared}
+    own = {fold(key) for key in tables} | {fold(table_key(*name)) for name in views}
+    return {
+        name
+        for name, sql in views.items()
+        if fold(table_key(*name)) in named or not _reads_any(_selected(sql), catalog, own)
+    }
+
+
+def _selected(sql: str) -> Tree | None:
+    """The query of a view's definition; None if it cannot be parsed."""
+    for found in re.finditer(r"\bAS\b", sql, re.IGNORECASE):
+        try:
+            return parse(parser(), sql[found.end() :])
+        except NotOneSelectError:
+            continue
+    return None
+
+
+def _reads_any(tree: Tree | None, catalog: str, own: set[str]) -> bool:
+    """True if a query may read a relation of its own database."""
+    if tree is None:
+        return True
+    for node in nodes(tree):
+        if node.get("type") == "BASE_TABLE":
+            database = node.get("catalog_name") or ""
+            schema_name = node.get("schema_name") or ""
+            known = {fold(node["table_name"]), fold(table_key(schema_name or "main", node["table_name"]))}
+            if fold(database) in ("", fold(catalog)) and fold(schema_name) != fold(database) and known & own:
+                return True
+    return False

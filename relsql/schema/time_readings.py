@@ -1,0 +1,141 @@
+"""How to read a time that is stored as something else: text, epoch seconds, YYYYMMDD, a year.
+
+A reading is an expression over the row, found by the values of the column: it must read nearly all of them, and a
+number must also have the name of a time, because ids can look like seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import duckdb
+
+from relsql.database.sealed import sealed
+from relsql.schema.tables import Column, Table
+from relsql.schema.types import FLOAT_TYPES, INTEGER_TYPES, is_decimal
+from relsql.sql import ident, literal
+
+MIN_READ = 0.95
+"""A reading must give a time for at least this share of the values; the rest are typing errors and placeholders."""
+
+MAX_SAMPLED_TEXTS = 2_000
+_DATES = (
+    *("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%d/%m/%y"),
+    *("%m/%d/%y", "%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%d.%m.%y"),
+)
+_TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
+_TIME_WORDS = frozenset(
+    (
+        *("time", "date", "day", "ts", "timestamp", "epoch", "at", "on", "when", "created", "updated", "occurred"),
+        *("started", "ended", "start", "end", "posted", "logged", "recorded", "seconds", "millis", "unix", "since"),
+    )
+)
+_YEAR_WORDS = frozenset(("year", "yr", "season"))
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a column is read as a time.
+
+    Attributes:
+        expression: SQL over the row, which gives a TIMESTAMP or DATE, or NULL.
+        meaning: the reading in words, for messages.
+        share: share of the values that have a time by it.
+        ambiguous: the rival reading that fits the values equally well; empty if there is none.
+    """
+
+    expression: str
+    meaning: str
+    share: float
+    ambiguous: str = ""
+
+
+def find_reading(
+    con: duckdb.DuckDBPyConnection, catalog: str, table: Table, column: Column, words: frozenset[str]
+) -> Reading | None:
+    """The reading of a column as a time that its values support, or None.
+
+    Args:
+        con: connection; only reads.
+        catalog: database that holds the table.
+        table: the table.
+        column: its column.
+        words: the lower-case words of the column's name.
+    """
+    relation = table.sql(catalog)
+    if column.type == "VARCHAR":
+        return _text_reading(con, relation, column.name)
+    if column.type in (*INTEGER_TYPES, *FLOAT_TYPES) or is_decimal(column.type):
+        return _number_reading(con, relation, column, words)
+    return None
+
+
+def _text_reading(con: duckdb.DuckDBPyConnection, relation: str, name: str) -> Reading | None:
+    column = ident(name)
+    sample = (
+        f"SELECT DISTINCT trim({column}) AS v FROM {relation} WHERE trim({column}) <> '' "
+        f"ORDER BY hash(v) ASC, v ASC LIMIT {MAX_SAMPLED_TEXTS}"
+    )
+    digits = "regexp_matches(v, '^[0-9]') OR regexp_matches(v, '^[A-Za-z]{3,9}[ .]+[0-9]')"
+    query = f"""SELECT count(*), count(*) FILTER (WHERE ({digits}) AND length(v) BETWEEN 6 AND 40),
+                       count(TRY_CAST(v AS TIMESTAMP)) FROM ({sample})"""
+    [(values, dated, iso)] = con.execute(sealed(query)).fetchall()
+    if not values or dated < MIN_READ * values:
+        return None
+    if iso >= MIN_READ * values:
+        return _over_rows(con, relation, column, f"try_cast({column} AS TIMESTAMP)", "ISO text")
+    formats = [date + time for date in _DATES for time in _TIMES]
+    counts = ", ".join(f"count(try_strptime(v, {literal(each)}))" for each in formats)
+    [found] = con.execute(sealed(f"SELECT {counts} FROM ({sample})")).fetchall()
+    best = max(found)
+    if best < MIN_READ * values:
+        return None
+    chosen, *rivals = [each for each, count in zip(formats, found, strict=True) if count == best]
+    reading = _over_rows(con, relation, column, f"try_strptime({column}, {literal(chosen)})", f"text as {chosen}")
+    return reading and Reading(reading.expression, reading.meaning, reading.share, ", ".join(rivals))
+
+
+def _number_reading(
+    con: duckdb.DuckDBPyConnection, relation: str, column: Column, words: frozenset[str]
+) -> Reading | None:
+    name = ident(column.name)
+    query = f"""SELECT quantile_disc(v, 0.02), quantile_disc(v, 0.98), bool_and(v = floor(v))
+                FROM (SELECT TRY_CAST({name} AS DOUBLE) AS v FROM {relation}) WHERE v <> 0 AND isfinite(v)"""
+    [(low, high, whole)] = con.execute(sealed(query)).fetchall()
+    if low is None:
+        return None
+    for expression, meaning in _number_readings(name, low, high, bool(whole), words):
+        reading = _over_rows(con, relation, name, expression, meaning)
+        if reading:
+            return reading
+    return None
+
+
+def _number_readings(
+    name: str, low: float, high: float, whole: bool, words: frozenset[str]
+) -> Iterator[tuple[str, str]]:
+    number = f"try_cast({name} AS BIGINT)"
+    if whole and low >= 15_000_101 and high <= 22_991_231:
+        yield f"try_strptime(try_cast({number} AS VARCHAR), '%Y%m%d')", "YYYYMMDD"
+    if whole and words & _YEAR_WORDS and low >= 1500 and high <= 2200:
+        # A row of a year is certainly known when the year is over.
+        yield f"make_timestamp({number} + 1, 1, 1, 0, 0, 0.0)", "the end of the year"
+    if not words & _TIME_WORDS:
+        return
+    for power, unit in ((0, "seconds"), (3, "milliseconds"), (6, "microseconds"), (9, "nanoseconds")):
+        if 1.5e8 * 10**power <= low and high <= 4.2e9 * 10**power:
+            micros = f"{number} * {10 ** (6 - power)}" if power <= 6 else f"{number} // 1000"
+            if not whole:
+                micros = f"CAST({name} * {10 ** (6 - power)} AS BIGINT)"
+            yield f"make_timestamp({micros})", f"epoch {unit}"
+
+
+def _over_rows(
+    con: duckdb.DuckDBPyConnection, relation: str, column: str, expression: str, meaning: str
+) -> Reading | None:
+    """The reading, if it gives a time for nearly all values of the column."""
+    query = f"SELECT count({column}), count(TRY({expression})) FROM {relation}"
+    [(values, read)] = con.execute(sealed(query)).fetchall()
+    share = read / values if values else 0.0
+    return Reading(expression, meaning, share) if share >= 0.9 * MIN_READ else None
