@@ -45,7 +45,7 @@ def source_views(
     return {
         name
         for name, sql in views.items()
-        if fold(table_key(*name)) in named or not _reads_any(_selected(sql), catalog, own)
+        if fold(table_key(*name)) in named or _brings_data(_selected(sql), catalog, own)
     }
 
 
@@ -59,15 +59,20 @@ def _selected(sql: str) -> Tree | None:
     return None
 
 
-def _reads_any(tree: Tree | None, catalog: str, own: set[str]) -> bool:
-    """True if a query may read a relation of its own database."""
+def _brings_data(tree: Tree | None, catalog: str, own: set[str]) -> bool:
+    """True if a query reads files or other databases, and nothing of its own database."""
     if tree is None:
-        return True
-    for node in nodes(tree):
-        if node.get("type") == "BASE_TABLE":
-            database = node.get("catalog_name") or ""
-            schema_name = node.get("schema_name") or ""
-            known = {fold(node["table_name"]), fold(table_key(schema_name or "main", node["table_name"]))}
-            if fold(database) in ("", fold(catalog)) and fold(schema_name) != fold(database) and known & own:
-                return True
-    return False
+        return False
+    sources = [node for node in nodes(tree) if node.get("type") in ("BASE_TABLE", "TABLE_FUNCTION")]
+    outside = [node for node in sources if node["type"] == "TABLE_FUNCTION" or not _is_own(node, catalog, own)]
+    return bool(sources) and len(outside) == len(sources)
+
+
+def _is_own(node: Tree, catalog: str, own: set[str]) -> bool:
+    """True if a relation that a query names may be one of its own database."""
+    database, schema_name, name = (node.get(part) or "" for part in ("catalog_name", "schema_name", "table_name"))
+    if database:
+        return fold(database) == fold(catalog)
+    # The first of two parts is a schema or a database.
+    keys = {name} if fold(schema_name) in ("", fold(catalog)) else {table_key(schema_name, name)}
+    return any(fold(key) in own for key in keys)

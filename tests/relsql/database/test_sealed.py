@@ -32,6 +32,7 @@ from relsql.publishing.publish import publish
 from relsql.registry.card import ModelCard
 from relsql.registry.models import active_card, read_artifacts
 from relsql.schema.reading import read_schema
+from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Column, Table
 from relsql.scoring.refresh import refresh
 from relsql.scoring.score_table import score_into
@@ -235,10 +236,11 @@ def test_a_collation_that_mixes_up_text_keys_is_an_error(con: duckdb.DuckDBPyCon
 
 def test_arrays_are_read_as_text_and_not_captured_by_macro_arguments() -> None:
     table = Table("t", (Column("id", "INTEGER[3]"), Column("b", "STRUCT(x FLOAT[2])"), Column("c", "INTEGER[]")))
-    assert table.sql_without_arrays("d") != table.sql("d")
-    assert replace(table, columns=table.columns[2:]).sql_without_arrays("d") == table.sql("d")
+    assert relation_sql(table, "d", arrays_as_text=True) != table.sql("d") == relation_sql(table, "d")
+    assert relation_sql(replace(table, columns=table.columns[2:]), "d", arrays_as_text=True) == table.sql("d")
     with duckdb.connect() as con:
         con.execute("CREATE TABLE t AS SELECT [1, 2, 3]::INTEGER[3] AS id, {x: [1, 2]::FLOAT[2]} AS b, [1] AS c")
-        con.execute(f"CREATE MACRO m(id) AS (SELECT {{id: t.id, b: t.b, c: t.c}} FROM {table.sql_without_arrays()} t)")
+        relation = relation_sql(table, arrays_as_text=True)
+        con.execute(f"CREATE MACRO m(id) AS (SELECT {{id: t.id, b: t.b, c: t.c}} FROM {relation} t)")
         [(row,)] = con.execute("SELECT m(7)").fetchall()
     assert row == {"id": "[1, 2, 3]", "b": "{'x': [1.0, 2.0]}", "c": [1]}
