@@ -205,9 +205,17 @@ def check_embeddings(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCa
 
 
 def _all_rows(con: duckdb.DuckDBPyConnection, sql: str, table: str, card: ModelCard) -> Iterator[StoredRows]:
-    [(last,)] = con.execute(f"SELECT coalesce(system.main.max(rowid), -1) FROM {table}").fetchall()
-    for start in range(0, last + 1, SEAL_ROWS):
-        yield read_rows(con, sql, f"position >= {start} AND position < {start + SEAL_ROWS}", card)
+    """All stored rows, `SEAL_ROWS` at a time."""
+    after = -1
+    while True:
+        # Each chunk starts where the last one ended: positions have gaps, and those of rows that an open transaction
+        # added begin at 2^55.
+        chunk = f"SELECT rowid FROM {table} WHERE rowid > {after} ORDER BY rowid ASC LIMIT {SEAL_ROWS}"
+        [(end,)] = con.execute(f"SELECT system.main.max(rowid) FROM ({chunk})").fetchall()
+        if end is None:
+            return
+        yield read_rows(con, sql, f"position > {after} AND position <= {end}", card)
+        after = end
 
 
 def _delete(con: duckdb.DuckDBPyConnection, table: str, positions: npt.NDArray[np.int64]) -> None:
