@@ -60,7 +60,7 @@ class SqlModel:
         card = self.card
         views = {table.key: qualified(RELSQL_SCHEMA, self._view_name(table)) for table in self._tables()}
         return SqlNetwork(
-            LatestRows(card.rows, catalog="", sources=views),
+            LatestRows(card.rows, catalog="", sources=views, visible=card.task.visible),
             weights=qualified(RELSQL_SCHEMA, self.weights_table),
             texts=qualified(RELSQL_SCHEMA, texts_table(card.identity)),
             logarithmic=self.logarithmic,

@@ -35,7 +35,7 @@ from relsql.schema.indexes import Indexed
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Link, Table
 from relsql.schema.times import event_times_sql
-from relsql.schema.visibility import and_visible_sql, asof_visible_sql, opaque_sql
+from relsql.schema.visibility import VisibilityRule, and_visible_sql, asof_visible_sql, end_before_sql, opaque_sql
 from relsql.sql import Cte, ident, indented, with_ctes
 
 SEED = "_seed"
@@ -113,6 +113,7 @@ class LatestRows:
         sources: by table, the relation to read instead, in SQL; default: the table in `catalog`.
         seed_kind: the kind of seeds that the query is for.
         delayed: seeds carry `_until`: only rows with time <= `_until` count, while ages run to `_as_of`.
+        visible: whether rows at as_of itself count.
         indexed: columns whose index is used to find rows, which helps in a call.
     """
 
@@ -121,12 +122,13 @@ class LatestRows:
     sources: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     seed_kind: SeedKind = field(default="batch", kw_only=True)
     delayed: bool = field(default=False, kw_only=True)
+    visible: VisibilityRule = field(default="at-or-before", kw_only=True)
     indexed: Indexed = field(default=frozenset(), kw_only=True)
 
     @property
     def moments(self) -> tuple[str, ...]:
         """The columns with a seed's as_of and, if it differs, the end of its data."""
-        return (AS_OF, UNTIL) if self.delayed else (AS_OF,)
+        return (AS_OF, UNTIL) if self.delayed or self.visible == "before" else (AS_OF,)
 
     @property
     def end(self) -> str:
@@ -188,7 +190,12 @@ class LatestRows:
         # A call has one seed. DuckDB tells the calls of a statement apart by their arguments.
         number = "CAST(1 AS UINTEGER)" if self.seed_kind == "call" else "CAST(row_number() OVER () AS UINTEGER)"
         guard = f"\nWHERE {TEXT_KEYS_ARE_EXACT}" if self.plan.has_text_keys() else ""
-        return f"SELECT {number} AS {SEED}, *\nFROM (\n{indented(seed_sql)}\n){guard}"
+        columns = "*"
+        if self.visible == "before":
+            before = f"{end_before_sql(AS_OF)} AS {UNTIL}"
+            replaced = f"least({UNTIL}, {end_before_sql(AS_OF)}) AS {UNTIL}"
+            columns = f"* REPLACE ({replaced})" if self.delayed else f"*, {before}"
+        return f"SELECT {number} AS {SEED}, {columns}\nFROM (\n{indented(seed_sql)}\n){guard}"
 
     def _self_sql(self) -> str:
         """The seeds whose entity exists and is visible, with the columns of the entity that paths start from."""
@@ -198,7 +205,7 @@ class LatestRows:
             f"SELECT {columns_of('seed', (SEED, ENTITY, *self.moments))}{columns}\n"
             f"FROM seed\n"
             f"JOIN {self.source(entity)} r ON r.{ident(entity.primary_key[0])} = seed.{ENTITY}"
-            f"{self._found_visible(entity, entity.primary_key, 'seed')}"
+            f"{self._found_visible(entity, entity.primary_key, 'seed', self._end_of_entity)}"
         )
 
     def _newest_sql(self) -> str:
@@ -312,7 +319,8 @@ class LatestRows:
             pairs = zip(link.parent_columns, link.child_columns, strict=True)
             key = {parent: f"self.{ident('self.' + child)}" for parent, child in pairs}
         on = " AND ".join(f"r.{ident(column)} = {value}" for column, value in key.items())
-        return f"FROM self\nJOIN {self.source(row)} r ON {on}{self._found_visible(row, tuple(key), 'self')}"
+        end = self._end_of_entity if link is None else self.end
+        return f"FROM self\nJOIN {self.source(row)} r ON {on}{self._found_visible(row, tuple(key), 'self', end)}"
 
     def newest_join(self, path: Path, source: str) -> str:
         """The join to the newest event that a row's reader may see, if the path's rows carry its age; else empty."""
@@ -321,18 +329,26 @@ class LatestRows:
         same = " AND ".join(f"{NEWEST}.{moment} = {source}.{moment}" for moment in self.moments)
         return f"LEFT JOIN {NEWEST} ON {same}\n"
 
-    def visible(self, table: Table, alias: str, source: str) -> str:
-        """The condition that a row may be seen by the seed; empty for a table without time."""
-        return and_visible_sql(table, alias, f"{source}.{self.end}")
+    @property
+    def _end_of_entity(self) -> str:
+        """The column with the end of the data for the entity's own row."""
+        return self.end if self.delayed else AS_OF
 
-    def _found_visible(self, table: Table, key: tuple[str, ...], source: str) -> str:
-        """`visible` for rows `r` that a join finds by their `key`.
+    def and_visible(self, table: Table, alias: str, source: str, end: str | None = None) -> str:
+        """The condition that a row may be seen by the seed; empty for a table without time.
+
+        `end` is the column with the end of the data, which differs for the entity's own row.
+        """
+        return and_visible_sql(table, alias, f"{source}.{end or self.end}")
+
+    def _found_visible(self, table: Table, key: tuple[str, ...], source: str, end: str | None = None) -> str:
+        """`and_visible` for rows `r` that a join finds by their `key`.
 
         DuckDB 2.0 uses an index only if the key is the only filter on a scan. It pushes a comparison of columns into
         the scan, where it skips blocks of rows that are not needed, but it does not push a CASE. Where there is an
         index, the condition is therefore made opaque.
         """
-        visible = self.visible(table, "r", source)
+        visible = self.and_visible(table, "r", source, end)
         if visible and len(key) == 1 and (table.key, key[0]) in self.indexed:
             return f" AND {opaque_sql(visible.removeprefix(' AND '))}"
         return visible

@@ -150,7 +150,7 @@ class Gather:
         for i, link in enumerate(path.lookups):
             parent = self.plan.table(link.parent)
             relation, keys = self.rows.source(parent), [ident(column) for column in link.parent_columns]
-            visible = self.rows.visible(parent, f"p{i}", source)
+            visible = self.rows.and_visible(parent, f"p{i}", source)
             if self._is_read_once(path, link):
                 relation = ident(pointed_name(parent, link.parent_columns) + " inputs")
                 keys = [f"k{n}" for n in range(len(keys))]

@@ -135,7 +135,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
 
     def gather(self, catalog: str) -> Gather:
         """The builder of the scoring query for the database attached as `catalog`."""
-        rows = LatestRows(self.rows, catalog)
+        rows = LatestRows(self.rows, catalog, visible=self.task.visible)
         return Gather(rows, self.text_function, coded_texts=True, message_functions=self.message_functions)
 
     def to_json(self) -> str:

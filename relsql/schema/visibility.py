@@ -1,12 +1,14 @@
 """Which rows are visible at a moment. This is the only module that compares the time of a row with that moment.
 
 The data that a reader may use end at a moment, inclusive: the as_of of a score, or earlier where a database lags
-behind. A row is visible if its time is at or before that end. So
+behind. A row is visible if its time is at or before that end. A task may ask for rows strictly before as_of; times have
+microseconds, so its data end one microsecond earlier. So
 
 * a row whose time is NULL, in a table that has times, is never visible, because it is unknown when the row was known;
 * a row at minus infinity is always visible, one at infinity only to a reader whose data never end;
 * zoned times are compared as UTC, whatever the session's time zone;
-* rows of a table without a time column are always visible.
+* rows of a table without a time column are always visible;
+* the entity's own row is visible at as_of itself under both rules, because without it there is nothing to ask about.
 
 Everything that could leak the future calls these functions: labels, the gather, the statistics of columns, texts,
 seeds, plain SQL, baselines. A test checks that no other module compares times
@@ -16,10 +18,21 @@ seeds, plain SQL, baselines. A test checks that no other module compares times
 from __future__ import annotations
 
 import datetime
+from typing import Literal
 
 from relsql.schema.tables import Table
 from relsql.schema.times import time_sql
 from relsql.sql import literal
+
+VisibilityRule = Literal["at-or-before", "before"]
+"""Which rows a task's model sees at as_of: those at or before it, or those strictly before it."""
+
+VISIBILITY_RULES: tuple[VisibilityRule, ...] = ("at-or-before", "before")
+
+
+def end_before_sql(end: str) -> str:
+    """The moment at which data end that lie strictly before a moment, an expression of type TIMESTAMP."""
+    return f"{end} - to_microseconds(1)"
 
 
 def visible_time_sql(time: str, end: str) -> str:

@@ -22,6 +22,7 @@ from relsql.database.names import stored_name
 from relsql.database.relsql_tables import ensure_table, has_relsql_table, rows_sql
 from relsql.errors import TaskError, nearest
 from relsql.schema.tables import Schema
+from relsql.schema.visibility import VISIBILITY_RULES, VisibilityRule
 from relsql.tasks.manifest import read_manifest
 
 TaskType = Literal["binary_classification", "regression"]
@@ -46,6 +47,8 @@ class Task:
         test_timestamp: first test timestamp; default: chosen from the data.
         remove_columns: (table, column) pairs that the model must not see.
         description: one line for people.
+        visible: `at-or-before`, or `before` for rows strictly before as_of: for labels at event times, where the event
+            itself and whatever happens at its moment must not be seen.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Task:
     test_timestamp: datetime.datetime | None = None
     remove_columns: tuple[tuple[str, str], ...] = ()
     description: str | None = None
+    visible: VisibilityRule = "at-or-before"
 
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(self)):
@@ -164,6 +168,7 @@ _TYPES: dict[str, tuple[Any, str]] = {
     ),
     "remove_columns": (tuple[tuple[str, str], ...], "a list of [table, column] pairs, both of them text"),
     "description": (str | None, "text"),
+    "visible": (VisibilityRule, " or ".join(VISIBILITY_RULES)),
 }
 """Type of each field except the times, and its description for messages."""
 

@@ -75,7 +75,7 @@ def gather_labels(
     function = f"relsql_text_{run.run_id}"
     create_arrow_function(con, function, texts.ids, ["VARCHAR"], "INTEGER")
     try:
-        gather = Gather(LatestRows(plan.rows, catalog), function)
+        gather = Gather(LatestRows(plan.rows, catalog, visible=plan.task.visible), function)
         seeds: dict[str, SeedSet] = {}
         for split, table in labels.items():
             done = sum(len(other) for other in seeds.values())

@@ -26,6 +26,7 @@ from relsql.gather.paths import Path
 from relsql.gather.query import Gather
 from relsql.gather.row_plan import RowPlan
 from relsql.schema.tables import Schema
+from relsql.schema.visibility import VisibilityRule
 from relsql.tasks.labels import label_table
 from relsql.tasks.task import Task
 from relsql.training.seeds import gather_seeds
@@ -77,6 +78,7 @@ def choose_paths(
     inputs: Mapping[str, NodeInputs],
     labels: pa.Table,
     max_paths: int,
+    visible: VisibilityRule = "at-or-before",
 ) -> PathChoice:
     """Keep the `max_paths` best of a larger number of candidates.
 
@@ -92,9 +94,10 @@ def choose_paths(
         inputs: node inputs of every table on a path.
         labels: training labels, sorted: entity, as_of, label.
         max_paths: number of paths to keep, at least 1.
+        visible: whether rows at as_of itself count.
     """
     sample = labels.take(pa.array(np.unique(np.linspace(0, labels.num_rows - 1, SCREEN_SEEDS).astype(np.int64))))
-    found = _screen(con, catalog, schema, candidates, inputs, sample)
+    found = _screen(con, catalog, schema, candidates, inputs, sample, visible)
     ranked = sorted(
         range(1, len(candidates)),
         key=lambda i: (found[i].coverage == 0, -round(found[i].signal, 3), -found[i].coverage, i),
@@ -126,6 +129,7 @@ def _screen(
     candidates: tuple[Path, ...],
     inputs: Mapping[str, NodeInputs],
     labels: pa.Table,
+    visible: VisibilityRule,
 ) -> dict[int, PathEvidence]:
     """Evidence about each candidate except the entity's own row, by position."""
     # Texts are left out because their encoder is only trained later.
@@ -137,9 +141,8 @@ def _screen(
         read = sorted({0, *some}.union(*(_walked_through(candidates, i) for i in some)))
         paths = tuple(candidates[i] for i in read)
         layouts = layouts_of(paths, plain)
-        seeds = gather_seeds(
-            con, Gather(LatestRows(RowPlan(schema, paths, plain), catalog), "no_texts_are_read"), layouts, labels
-        )
+        rows = LatestRows(RowPlan(schema, paths, plain), catalog, visible=visible)
+        seeds = gather_seeds(con, Gather(rows, "no_texts_are_read"), layouts, labels)
         for i in some:
             at = read.index(i)
             block = seeds.blocks[at]

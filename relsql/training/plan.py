@@ -91,7 +91,7 @@ def _make_plan(
     choice = PathChoice(candidates)
     if len(candidates) > max_paths:
         labels = training_sample(con, catalog, database, task)
-        choice = choose_paths(con, catalog, schema, candidates, inputs, labels, max_paths)
+        choice = choose_paths(con, catalog, schema, candidates, inputs, labels, max_paths, task.visible)
     paths, used = choice.paths, used_tables(choice.paths)
     inputs = {key: found for key, found in inputs.items() if key in used}
     if regime == "frozen" and any(schema.table(key).time_column for key in used):

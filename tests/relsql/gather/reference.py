@@ -13,6 +13,7 @@ from relsql.gather.layout import DATA_AGE, counts_name, segments
 from relsql.gather.node_inputs import NodeInputs
 from relsql.gather.paths import Path
 from relsql.schema.tables import Link, Schema, Table
+from relsql.schema.visibility import VisibilityRule
 from relsql.sql import ident, literal, qualified
 
 Row = dict[str, Any]
@@ -56,9 +57,20 @@ class Database:
 
 
 class Reference:
-    def __init__(self, database: Database, paths: tuple[Path, ...], inputs: dict[str, NodeInputs]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        paths: tuple[Path, ...],
+        inputs: dict[str, NodeInputs],
+        rule: VisibilityRule = "at-or-before",
+    ) -> None:
         self.database, self.schema = database, database.schema
-        self.paths, self.inputs = paths, inputs
+        self.paths, self.inputs, self.rule = paths, inputs, rule
+
+    def visible(self, table: Table, as_of: datetime.datetime) -> list[Row]:
+        """The rows that a seed sees, except its own row, which it also sees at as_of itself."""
+        strictly = datetime.timedelta(microseconds=1 if self.rule == "before" else 0)
+        return self.database.visible(table, as_of - strictly)
 
     def gather(self, seed: Seed) -> Answer:
         entity_id, as_of = seed
@@ -96,7 +108,7 @@ class Reference:
         """The visible rows that point at any of `parents`, latest first."""
         table = self.schema.table(link.child)
         keys = [tuple(parent[c] for c in link.parent_columns) for parent in parents]
-        rows = [r for r in self.database.visible(table, as_of) if _known(r, link.child_columns) in keys]
+        rows = [r for r in self.visible(table, as_of) if _known(r, link.child_columns) in keys]
         position = {id(row): i for i, row in enumerate(self.database.rows[table.key])}
 
         def order(row: Row) -> tuple[Any, ...]:
@@ -107,7 +119,7 @@ class Reference:
 
     def _parents(self, link: Link, row: Row, as_of: datetime.datetime) -> list[Row]:
         key = _known(row, link.child_columns)
-        parents = self.database.visible(self.schema.table(link.parent), as_of)
+        parents = self.visible(self.schema.table(link.parent), as_of)
         return [p for p in parents if tuple(p[c] for c in link.parent_columns) == key and key is not None]
 
     def _counts(self, path: Path, rows: list[Row], as_of: datetime.datetime) -> tuple[int, ...]:
@@ -118,7 +130,7 @@ class Reference:
     def _newest(self, as_of: datetime.datetime) -> datetime.datetime | None:
         """The latest event of any table."""
         timed = [table for table in self.schema.tables.values() if table.time_column]
-        times = [row[table.time_column or ""] for table in timed for row in self.database.visible(table, as_of)]
+        times = [row[table.time_column or ""] for table in timed for row in self.visible(table, as_of)]
         return max(times, default=None)
 
     def _values(self, path: Path, row: Row, as_of: datetime.datetime) -> tuple[Any, ...]:

@@ -23,6 +23,7 @@ from relsql.gather.seeds_sql import all_seeds_sql
 from relsql.schema.indexes import Indexed
 from relsql.schema.tables import Column, Link, Schema, Table
 from relsql.schema.times import event_times_sql, latest_event_sql
+from relsql.schema.visibility import VISIBILITY_RULES, VisibilityRule
 from relsql.sql import ident, literal
 from relsql.sql_layout import readable
 from tests.relsql.gather.reference import Answer, Database, Delayed, Gathered, Reference, Row, Seed, rounded
@@ -63,7 +64,7 @@ def run(con: duckdb.DuckDBPyConnection, gather: Gather, seeds: list[Seed]) -> di
     key_type = entity.column(entity.primary_key[0]).type
     rows = con.execute(gather.query(seeds_sql(seeds, key_type))).fetchall()
     assert len(rows) == len(seeds)
-    return {(row[0], row[1]): answer(gather, row[2:]) for row in rows}
+    return {(row[0], row[1]): answer(gather, row[1 + len(gather.rows.moments) :]) for row in rows}
 
 
 def in_catalog(gather: Gather, catalog: str) -> Gather:
@@ -198,18 +199,31 @@ def random_examples(share: float) -> Any:
 
 
 @random_examples(1.0)
-@hypothesis.given(databases(), st.integers(1, 3), st.sampled_from([0.5, 1.0, 400.0]), st.booleans(), st.booleans())
+@hypothesis.given(
+    databases(),
+    st.integers(1, 3),
+    st.sampled_from([0.5, 1.0, 400.0]),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from(VISIBILITY_RULES),
+)
 def test_random_databases_give_what_the_reference_gives(
-    drawn: tuple[Database, str], fanout: int, horizon: float, data_age: bool, many_moments: bool
+    drawn: tuple[Database, str],
+    fanout: int,
+    horizon: float,
+    data_age: bool,
+    many_moments: bool,
+    rule: VisibilityRule,
 ) -> None:
     database, entity = drawn
     with duckdb.connect() as con:
         database.create(con, "da\"ta' base")
         database.create(con, "reversed", reverse_keyed=True)
         gather = planned(con, database, "da\"ta' base", entity, fanout, horizon, data_age=data_age)
+        gather = replace(gather, rows=replace(gather.rows, visible=rule))
         gather = gather.for_seeds("moments" if many_moments else "batch")
         found = run(con, gather, ALL_SEEDS)
-        reference = Reference(database, gather.plan.paths, gather.plan.inputs)
+        reference = Reference(database, gather.plan.paths, gather.plan.inputs, rule)
         for seed in ALL_SEEDS:
             assert found[seed] == reference.gather(seed), (seed, [p.describe() for p in gather.plan.paths])
         # The answer does not depend on where rows lie, as long as they have a key.
