@@ -10,8 +10,10 @@ import duckdb
 
 from relsql.database.names import fold, stored_name
 from relsql.errors import SchemaError, nearest
+from relsql.schema.discovery.names import OUTCOME_WORDS, words
 from relsql.schema.reading import read_declarations
 from relsql.schema.relations import relation_sql
+from relsql.schema.sentinels import find_sentinels
 from relsql.schema.tables import Link, Schema, Table
 from relsql.schema.tables import table_key as schema_table_key
 from relsql.schema.times import time_sql
@@ -200,6 +202,9 @@ def _table_findings(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema
         if table.time_column:
             check_time_type(table, table.time_column)
             yield from _null_times(con, catalog, table)
+            yield from _sentinels(con, catalog, table)
+        elif len(schema.tables) > 1:
+            yield from _untimed(con, catalog, schema, table)
     except SchemaError as error:
         yield Finding("error", table.key, str(error))
     if len(schema.tables) > 1 and not schema.links_to(table.key) and not schema.links_from(table.key):
@@ -212,6 +217,28 @@ def _null_times(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> I
     if rows > timed:
         text = f"{rows - timed:,} of {rows:,} rows have no time in '{table.time_text}'; they are never visible"
         yield Finding("warning", table.key, text)
+
+
+def _sentinels(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> Iterator[Finding]:
+    found = find_sentinels(con, catalog, table)
+    if found:
+        text = f"{found.rows:,} rows have a time far from the rest in '{table.time_text}' ({' to '.join(found.days)}); "
+        text += "they are no events: neither the default as_of nor training timestamps follow them"
+        yield Finding("warning", table.key, text)
+
+
+def _untimed(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table: Table) -> Iterator[Finding]:
+    """What it means that a table has no time, where others have one; its columns that look like outcomes are named."""
+    if not schema.timed_tables or not (schema.links_from(table.key) or schema.links_to(table.key)):
+        return
+    declared = read_declarations(con, catalog)[0]
+    if any(each.time.time == "" for name, each in declared.items() if schema.find(name) is table):
+        return
+    outcomes = [name for name in table.stored_names if set(words(name)) & OUTCOME_WORDS]
+    text = "has no time: all its rows count at every as_of, also rows that were added later"
+    text += f"; {', '.join(outcomes)} may hold what became known later" if outcomes else ""
+    text += f"; declare it: relsql init FILE --time-column '{table.key}(COLUMN)' or --no-time-column {table.key}"
+    yield Finding("warning" if outcomes or schema.links_from(table.key) else "info", table.key, text)
 
 
 def _link_findings(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, link: Link) -> Iterator[Finding]:

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -60,12 +61,20 @@ class RowTime:
 
 
 @dataclass(frozen=True, slots=True)
+class EventRange:
+    """The range of a table's event times, both exclusive; None where it has no end. Times outside are sentinels."""
+
+    after: datetime.datetime | None = None
+    before: datetime.datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """A table or view of the user's database.
 
     `primary_key` is empty when there is none. Rows are visible to a seed when `time_column <= as_of`; a table
     without time column is always visible. If `row_time` is set, the time column is computed from it. A view has no
-    `rowid` by which DuckDB identifies its rows.
+    `rowid` by which DuckDB identifies its rows. Times outside of `events` are no events, see `relsql.schema.sentinels`.
     """
 
     name: str
@@ -76,6 +85,7 @@ class Table:
     key_origin: Origin | None = None
     row_time: RowTime | None = None
     is_view: bool = False
+    events: EventRange = EventRange()
 
     @property
     def key(self) -> str:

@@ -6,25 +6,31 @@ from collections.abc import Callable, Iterable
 
 from relsql.schema.tables import Column, Table
 from relsql.schema.types import ZONED_TYPES
-from relsql.sql import ident, indented
+from relsql.sql import ident, indented, literal
 
 _LAST_EVENTS = {
     "TIMESTAMP": "< TIMESTAMP 'infinity'",
     "TIMESTAMP WITH TIME ZONE": "< TIMESTAMPTZ 'infinity'",
     "DATE": "<= DATE '294247-01-10'",
 }
-"""For each type of time column, the condition that a value is within the range of event times."""
+"""For each type of time column, the condition that a value is no later than an event can be."""
 
 
 def event_times_sql(tables: Iterable[Table], source: Callable[[Table], str]) -> str:
-    """A query for the times `t` of all events in `tables`, empty if no table has a time; infinite times do not count.
+    """A query for the times `t` of all events in `tables`, empty if no table has a time.
 
-    `source` returns the relation to read for a table, in SQL.
+    Infinite times and sentinels do not count. `source` returns the relation to read for a table, in SQL.
     """
     timed = _timed(tables)
     if not timed:
         return "SELECT CAST(NULL AS TIMESTAMP) AS t WHERE false"
-    parts = [f"SELECT {time_sql(table, 'r')} AS t FROM {source(table)} r" for table in timed]
+    parts = []
+    for table in timed:
+        time = time_sql(table, "r")
+        ends = [f"{time} > {literal(table.events.after)}"] if table.events.after else []
+        ends += [f"{time} < {literal(table.events.before)}"] if table.events.before else []
+        where = f" WHERE {' AND '.join(ends)}" if ends else ""
+        parts.append(f"SELECT {time} AS t FROM {source(table)} r{where}")
     return "SELECT t\nFROM (\n" + indented("\nUNION ALL ".join(parts)) + "\n)\nWHERE isfinite(t)"
 
 
@@ -50,10 +56,11 @@ def _latest_of_table_sql(table: Table, relation: str) -> str:
     """
     assert table.time_column is not None
     column = table.column(table.time_column)
-    if column.type not in _LAST_EVENTS:
+    if column.type not in _LAST_EVENTS or (table.events.before and column.type != "TIMESTAMP"):
         return f"SELECT max(t) AS t FROM ({event_times_sql([table], lambda _: relation)})"
     name = ident(column.name)
-    newest = f"SELECT max(r.{name}) AS {name} FROM {relation} r WHERE r.{name} {_LAST_EVENTS[column.type]}"
+    last = f"< {literal(table.events.before)}" if table.events.before else _LAST_EVENTS[column.type]
+    newest = f"SELECT max(r.{name}) AS {name} FROM {relation} r WHERE r.{name} {last}"
     return f"SELECT {as_timestamp_sql(column, 'newest')} AS t FROM ({newest}) newest"
 
 

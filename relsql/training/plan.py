@@ -14,6 +14,7 @@ from relsql.gather.paths import DEFAULT_FANOUT, MAX_PATHS, Path, candidate_paths
 from relsql.gather.row_plan import RowPlan
 from relsql.schema.checks import check_schema
 from relsql.schema.reading import read_schema
+from relsql.schema.sentinels import with_event_ranges
 from relsql.schema.tables import Schema, used_schema
 from relsql.tasks.regime import Regime
 from relsql.tasks.splits import default_splits, horizon_days
@@ -67,7 +68,7 @@ def _make_plan(
     con: duckdb.DuckDBPyConnection, catalog: str, task: Task, fanout: int, regime: Regime, max_paths: int
 ) -> Plan:
     """`make_plan` on a cursor, whose settings are not those of the user's session."""
-    database = read_schema(con, catalog)
+    database = with_event_ranges(con, catalog, read_schema(con, catalog))
     task = task.resolved(database)
     for name, column in task.remove_columns:
         if name in database.tables and database.table(name).time_column == column:

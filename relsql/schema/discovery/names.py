@@ -28,6 +28,9 @@ MEASURE_WORDS = word_set(
     "n count total sum avg mean min max pct percent amount qty quantity rate ratio point score age year month day "
     "price cost length size weight"
 )
+OUTCOME_WORDS = word_set("status state outcome result total balance score churned cancelled returned closed final paid")
+"""Words of columns that are often written after the row appeared."""
+
 _TABLE_PREFIXES = word_set("tbl dim fact fct stg src raw t d f tb")
 _IRREGULAR = {
     "people": "person",

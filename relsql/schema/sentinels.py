@@ -1,0 +1,102 @@
+"""Times that stand for "unknown" or "no end", such as 9999-12-31: found by their distance from the other times.
+
+Such a time is no event. It moves neither the default as_of, which is the latest event, nor the training timestamps,
+which begin at the first one. Its row stays visible by the same rule as any other.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass, replace
+
+import duckdb
+
+from relsql.schema.relations import relation_sql
+from relsql.schema.tables import EventRange, Schema, Table
+from relsql.schema.times import time_sql
+
+MIN_GAP_DAYS = 730
+"""Times closer than this to the others are ordinary: bookings are made a year ahead."""
+
+MIN_DAYS = 5
+"""With fewer distinct days nothing says which of them are the ordinary ones."""
+
+_KNOWN = frozenset(
+    (
+        *("9999-12-31", "9999-01-01", "2999-12-31", "2999-01-01", "2199-12-31", "2100-01-01", "2099-12-31"),
+        *("2099-01-01", "0001-01-01", "1753-01-01", "1899-12-30", "1899-12-31", "1900-01-01", "1901-01-01"),
+        *("1970-01-01", "1980-01-01"),
+    )
+)
+"""Days that databases, spreadsheets and programs use for a missing date."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sentinels:
+    """The times of a table that are no events: how many rows have them, and the first and last of them as ISO dates.
+
+    `events` is the range that the other times lie in.
+    """
+
+    table: str
+    rows: int
+    days: tuple[str, ...]
+    events: EventRange
+
+
+def with_event_ranges(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> Schema:
+    """The schema with the range of event times of each table that has sentinels."""
+    tables = {}
+    for key, table in schema.tables.items():
+        found = find_sentinels(con, catalog, table) if table.time_column else None
+        tables[key] = replace(table, events=found.events) if found else table
+    return replace(schema, tables=tables)
+
+
+def find_sentinels(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> Sentinels | None:
+    """The sentinels among the times of a table, or None. Nothing is written."""
+    time = time_sql(table, "r")
+    query = f"""
+        SELECT CAST(CAST(t AS DATE) AS VARCHAR), epoch(date_trunc('day', t)) / 86400, count(*)
+        FROM (SELECT {time} AS t FROM {relation_sql(table, catalog)} r) WHERE isfinite(t)
+        GROUP BY 1, 2 ORDER BY 2 ASC"""
+    days = [(text, int(day), rows) for text, day, rows in con.execute(query).fetchall()]
+    low, high = _ordinary([day for _, day, _ in days], [text for text, _, _ in days])
+    odd = [*days[:low], *days[high + 1 :]]
+    if not odd:
+        return None
+    after = _middle(days[low - 1][1], days[low][1]) if low else None
+    before = _middle(days[high][1], days[high + 1][1]) if high + 1 < len(days) else None
+    texts = tuple(dict.fromkeys((odd[0][0], odd[-1][0])))
+    return Sentinels(table.key, sum(rows for _, _, rows in odd), texts, EventRange(after, before))
+
+
+def _ordinary(days: list[int], texts: list[str]) -> tuple[int, int]:
+    """Positions of the first and last of the sorted distinct days that are ordinary."""
+    low, high = 0, len(days) - 1
+    if len(days) < MIN_DAYS:
+        return low, high
+    span = days[len(days) * 19 // 20] - days[len(days) // 20]
+    middle = len(days) // 2
+    for i in range(middle, 0, -1):
+        if days[i] - days[i - 1] > _allowed_gap(span, texts[i - 1], alone=i == 1):
+            low = i
+            break
+    for i in range(middle, len(days) - 1):
+        if days[i + 1] - days[i] > _allowed_gap(span, texts[i + 1], alone=i + 2 == len(days)):
+            high = i
+            break
+    return low, high
+
+
+def _allowed_gap(span: int, next_day: str, *, alone: bool) -> float:
+    """The longest gap, in days, before the next day that leaves that day ordinary."""
+    known = alone and next_day.removesuffix(" (BC)") in _KNOWN
+    return max(MIN_GAP_DAYS / 2, 0.1 * span) if known else max(MIN_GAP_DAYS, span)
+
+
+def _middle(first: int, second: int) -> datetime.datetime:
+    """The moment halfway between two days since 1970, which Python's years 1 to 9999 contain."""
+    earliest, latest = datetime.datetime(1, 1, 2), datetime.datetime(9999, 12, 30)
+    day = max((earliest - datetime.datetime(1970, 1, 1)).days, (first + second) // 2)
+    return min(latest, datetime.datetime(1970, 1, 1) + datetime.timedelta(days=min(day, 2_932_000)))

@@ -1,0 +1,66 @@
+"""Tests of relsql.schema.sentinels: which times are far from the rest, and that they move nothing."""
+
+from __future__ import annotations
+
+import datetime
+
+import duckdb
+import hypothesis
+import hypothesis.strategies as st
+import pytest
+
+from relsql.schema.declare import declare_table
+from relsql.schema.reading import read_schema
+from relsql.schema.sentinels import find_sentinels, with_event_ranges
+from relsql.schema.times import event_times_sql, latest_event_sql
+
+
+def events(con: duckdb.DuckDBPyConnection, kind: str, odd: list[str], days: int, start: str = "2020-01-01") -> None:
+    con.execute(f"CREATE TABLE events (id INTEGER, seen {kind})")
+    con.execute(f"INSERT INTO events SELECT i, TIMESTAMP '{start}' + to_days(i::INTEGER) FROM range({days}) r(i)")
+    for value in odd:
+        con.execute(f"INSERT INTO events VALUES (-1, CAST('{value}' AS {kind}))")
+    declare_table(con, "memory", "events", time_column="seen")
+
+
+@pytest.mark.parametrize("kind", ["TIMESTAMP", "DATE", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_S"])
+@pytest.mark.parametrize("days", [20, 700, 20_000])
+def test_times_far_from_the_rest_are_no_events(kind: str, days: int) -> None:
+    with duckdb.connect() as con:
+        con.execute("SET TimeZone = 'UTC'")
+        start = "1960-01-01" if days > 10_000 else "2020-01-01"
+        odd = ["9999-12-31", "1900-01-01"] if days < 10_000 else ["9999-12-31"]
+        events(con, kind, odd, days, start)
+        schema = with_event_ranges(con, "memory", read_schema(con))
+        table = schema.table("events")
+        found = find_sentinels(con, "memory", table)
+        assert found is not None and found.rows == len(odd)
+        last = datetime.datetime.fromisoformat(start) + datetime.timedelta(days=days - 1)
+        source = lambda each: each.sql()  # noqa: E731
+        assert con.execute(latest_event_sql([table], source)).fetchall() == [(last,)]
+        [(count, first)] = con.execute(f"SELECT count(*), min(t) FROM ({event_times_sql([table], source)})").fetchall()
+        assert (count, first) == (days, datetime.datetime.fromisoformat(start))
+
+
+def test_new_rows_after_training_are_events() -> None:
+    with duckdb.connect() as con:
+        events(con, "TIMESTAMP", ["2099-01-01"], 400)
+        table = with_event_ranges(con, "memory", read_schema(con)).table("events")
+        con.execute("INSERT INTO events VALUES (1000, '2027-03-04')")
+        assert con.execute(latest_event_sql([table], lambda each: each.sql())).fetchall() == [
+            (datetime.datetime(2027, 3, 4),)
+        ]
+
+
+@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.given(st.lists(st.integers(0, 3_000), min_size=1, max_size=40))
+def test_ordinary_times_stay_events(offsets: list[int]) -> None:
+    """Data whose gaps are shorter than two years have no sentinels, however bursty they are."""
+    steps = [0]
+    for offset in sorted(offsets):
+        steps.append(min(offset, steps[-1] + 700))
+    with duckdb.connect() as con:
+        con.execute("CREATE TABLE events (id INTEGER, seen DATE)")
+        con.executemany("INSERT INTO events VALUES (1, DATE '2010-01-01' + ?::INTEGER)", [(step,) for step in steps])
+        declare_table(con, "memory", "events", time_column="seen")
+        assert find_sentinels(con, "memory", read_schema(con).table("events")) is None
