@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 import duckdb
 
 from relsql.database.connections import transaction
+from relsql.errors import SchemaError
 from relsql.schema.declare import (
     NO_TIME_COLUMN,
     declare_link,
@@ -80,18 +81,34 @@ class Declarations:
             for table, columns in self.primary_keys:
                 declare_table(con, catalog, table, primary_key=columns)
                 done.append(f"{table}({', '.join(columns)}) is the primary key" if columns else f"{table} has no key")
-            for table, column in self.time_columns:
-                declare_table(con, catalog, table, time_column=column)
-                done.append(_time_line(con, catalog, table) if column else f"{table} has no time column")
-            for table, column in self.known_columns:
-                declare_table(con, catalog, table, known_column=column)
-                done.append(_time_line(con, catalog, table))
             done += [f"{_remove(con, catalog, link)} is not a link" for link in self.removed_links]
             for link in self.links:
                 counts = declare_link(con, catalog, link)
                 lost = f"; {counts.dangling:,} of {counts.rows:,} keys are in no parent row" if counts.dangling else ""
                 done.append(f"{link} is a link{lost}")
+            done += _store_times(con, catalog, self.time_columns)
+            for table, column in self.known_columns:
+                declare_table(con, catalog, table, known_column=column)
+                done.append(_time_line(con, catalog, table))
         return done
+
+
+def _store_times(con: duckdb.DuckDBPyConnection, catalog: str, times: Iterable[tuple[str, str]]) -> list[str]:
+    """Declare time columns in any order: a line's time can be checked once its header has one."""
+    waiting, done = list(times), []
+    while waiting:
+        refused: list[tuple[tuple[str, str], SchemaError]] = []
+        for table, time in waiting:
+            try:
+                declare_table(con, catalog, table, time_column=time)
+            except SchemaError as error:
+                refused.append(((table, time), error))
+            else:
+                done.append(_time_line(con, catalog, table) if time else f"{table} has no time column")
+        if len(refused) == len(waiting):
+            raise refused[0][1]
+        waiting = [each for each, _ in refused]
+    return done
 
 
 def _time_line(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> str:
