@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 @click.command("init", short_help="Declare or infer keys, links, time columns; add tasks.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--yes", is_flag=True, help="Store the proposals without asking.")
+@click.option(
+    "--attach", "attached", multiple=True, metavar="[NAME=]DATABASE", help="Read the tables of another database."
+)
 @click.option("--primary-key", "primary_keys", multiple=True, metavar="'TABLE(COLUMN, ..)'", help="Declare a key.")
 @click.option("--time-column", "time_columns", multiple=True, metavar="'TABLE(COLUMN)'", help="Declare a time column.")
 @click.option(
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 def init_command(
     file: Path,
     yes: bool,
+    attached: tuple[str, ...],
     primary_keys: tuple[str, ...],
     time_columns: tuple[str, ...],
     known_columns: tuple[str, ...],
@@ -51,9 +55,11 @@ def init_command(
     relsql init f1.duckdb
     relsql init f1.duckdb --time-column 'races(date)' --link 'results(race_id) -> races(race_id)'
     relsql init f1.duckdb --task driver-dnf.yaml
+    relsql init models.duckdb --attach f1.duckdb
     """  # noqa: D301
     from relsql.database.connections import open_database
     from relsql.database.names import current_catalog
+    from relsql.schema.attached_tables import add_source, parse_source
     from relsql.schema.declarations import Declarations
     from relsql.tasks.task import Task
 
@@ -67,8 +73,12 @@ def init_command(
     )
     tasks = tuple(map(Task.from_manifest, manifests))
     asks = can_ask()
-    with closing(open_database(file, read_only=not (yes or asks or declarations or tasks))) as con:
+    writes = bool(yes or asks or declarations or tasks or attached)
+    with closing(open_database(file, read_only=not writes, must_exist=not attached)) as con:
         catalog = current_catalog(con)
+        for source in map(parse_source, attached):
+            for line in add_source(con, catalog, source):
+                note(f"stored: {line}")
         if declarations:
             for line in declarations.store(con, catalog):
                 note(f"stored: {line}")
