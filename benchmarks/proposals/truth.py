@@ -20,7 +20,8 @@ from relsql.sql import ident, literal
 SCHEMAS = Path(__file__).parents[1] / "data" / "schemas"
 KINDS = ("key", "link", "time")
 
-# `pick` draws a number below n, the same in every run: a row number draws for a column, with a text after it for others.
+# `pick` draws a number below n, the same in every run. A row number draws for one column,
+# with a text after it for others.
 _MACROS = """
     CREATE TEMP MACRO pick(seed, n) AS (hash(seed) % n::UBIGINT)::INTEGER;
     CREATE TEMP MACRO letter(code) AS chr(code::INTEGER);
@@ -63,7 +64,9 @@ def load_dataset(con: duckdb.DuckDBPyConnection, name: str) -> Truth:
     folder = dataset_folder(name)
     tables = yaml.safe_load((folder / "manifest.yaml").read_text())["tables"]
     for table in tables:
-        con.execute(f"CREATE TABLE {ident(table)} AS FROM read_parquet({literal(str(folder / 'db' / table))} || '.parquet')")
+        con.execute(
+            f"CREATE TABLE {ident(table)} AS FROM read_parquet({literal(str(folder / 'db' / table))} || '.parquet')"
+        )
     keys = [f"{table}({spec['pkey']})" for table, spec in tables.items() if spec["pkey"]]
     times = [f"{table}({spec['time_col']})" for table, spec in tables.items() if spec["time_col"]]
     links = [
