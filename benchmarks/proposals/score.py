@@ -53,7 +53,7 @@ def score_schema(load: Loader, name: str, confidence: float) -> dict[str, Score]
     with duckdb.connect() as con:
         truth = load(con, name)
         proposed = _texts(infer_schema(con), confidence)
-    return {kind: _score(proposed[kind], truth.expected[kind], truth.also, name) for kind in KINDS}
+    return {kind: score_texts(proposed[kind], truth.expected[kind], truth.also, name) for kind in KINDS}
 
 
 def add_scores(scores: Iterable[dict[str, Score]]) -> dict[str, Score]:
@@ -71,7 +71,8 @@ def _texts(proposal: SchemaProposal, confidence: float) -> dict[str, list[str]]:
     return dict(zip(KINDS, (keys, links, times), strict=True))
 
 
-def _score(proposed: list[str], expected: tuple[tuple[str, ...], ...], also: frozenset[str], schema: str) -> Score:
+def score_texts(proposed: list[str], expected: tuple[tuple[str, ...], ...], also: frozenset[str], schema: str) -> Score:
+    """Compare proposals of one kind with what is expected, where one of several alternatives suffices."""
     names = {_plain(text): text for text in proposed}
     wanted = [[_plain(choice) for choice in choices] for choices in expected]
     true = {choice for choices in wanted for choice in choices}

@@ -1,8 +1,8 @@
 -- Matches of national teams, which are known by their names alone: no table has an id.
--- key: results(date, home_team) or results(date, away_team) or results(date, home_team, away_team)
--- key: shootouts(date, home_team) or shootouts(date, away_team) or shootouts(date, home_team, away_team)
--- link: shootouts(date, home_team, away_team) -> results(date, home_team, away_team) or shootouts(date, home_team) -> results(date, home_team) or shootouts(date, away_team) -> results(date, away_team)
--- link: goalscorers(date, home_team, away_team) -> results(date, home_team, away_team) or goalscorers(date, home_team) -> results(date, home_team) or goalscorers(date, away_team) -> results(date, away_team)
+-- key: results(date, home_team) or results(date, home_team, away_team)
+-- key: shootouts(date, home_team) or shootouts(date, home_team, away_team)
+-- link: shootouts(date, home_team, away_team) -> results(date, home_team, away_team) or shootouts(date, home_team) -> results(date, home_team)
+-- link: goalscorers(date, home_team, away_team) -> results(date, home_team, away_team) or goalscorers(date, home_team) -> results(date, home_team)
 -- link: results(home_team) -> teams(name)
 -- link: results(away_team) -> teams(name)
 -- link: goalscorers(home_team) -> teams(name)

@@ -162,7 +162,7 @@ def _key_confidence(data: Profiler, table: Table, unique: UniqueColumn, links: S
     parents = [link.parent for link in links if (link.child, link.child_columns) == (table.key, (unique.column,))]
     doubt, evidence = 1 - min(unique.name_score, 0.98), ""
     if used:
-        doubt, evidence = doubt * (1 - REFERRED), f", {used} columns refer to it"
+        doubt, evidence = doubt * (1 - REFERRED), f", {used} {'column refers' if used == 1 else 'columns refer'} to it"
     elif parents:
         doubt, evidence = doubt * (1 - ONE_TO_ONE), f", one row for each row of {parents[0]}"
     return 1 - doubt, evidence
@@ -192,6 +192,8 @@ def _combinations(data: Profiler, table: Table, linked: set[str]) -> list[tuple[
     profiles = data.profiles[table.key]
     typed = [c.name for c in table.columns if c.type in TIME_TYPES or may_refer(c.type, profiles[c.name])]
     columns = [name for name in typed if profiles[name].complete and profiles[name].distinct > 1]
+    # With a column that is unique by itself, a set is not the smallest; tables that join others are known by all links.
+    columns = [name for name in columns if name in linked or not profiles[name].maybe_unique]
     strong = [name for name in columns if name in linked or _is_shared(data, table, name)]
     weak = [name for name in columns if name not in strong and _may_number_rows(data, table, name)]
     sets = [s for size in (2, 3) for s in combinations(strong, size)]

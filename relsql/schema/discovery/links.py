@@ -8,7 +8,7 @@ scattered numbers speak for themselves.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from relsql.schema.discovery.keys import FEW_ROWS, UniqueColumn
 from relsql.schema.discovery.names import (
@@ -30,6 +30,7 @@ from relsql.schema.discovery.profile import Profiler, may_refer
 from relsql.schema.discovery.proposals import LinkProposal, Refusal
 from relsql.schema.tables import Link, Table
 from relsql.schema.types import type_family
+from relsql.sql import ident
 
 FEW_VALUES = 4
 """With at most this many values, their position among the parent's keys is no evidence; only the share of the keys that
@@ -81,7 +82,7 @@ def named_claims(
             if (table.key, (column.name,)) in taken:
                 continue
             links = _named_links(data, unique, table, column.name)
-            found = [_named_claim(data, link, score) for link, score in links if not _is_among(link, removed)]
+            found = [_named_claim(data, *each) for each in links if not _is_among(each[0], removed)]
             named = [each for each in found if isinstance(each, Claim)]
             claims += [max(named, key=lambda claim: claim.rank)] if named else []
             refused += [] if named else [each for each in found if isinstance(each, Refusal)]
@@ -107,8 +108,8 @@ def _loses_to_reverse(claim: Claim, claims: list[Claim]) -> bool:
 
 def _named_links(
     data: Profiler, unique: Mapping[str, list[UniqueColumn]], child: Table, name: str
-) -> Iterator[tuple[Link, float]]:
-    """Links of one column that its name suggests, each with how strongly it does."""
+) -> Iterator[tuple[Link, float, bool]]:
+    """Links of one column that its name suggests, with how strongly it does, and whether to its table's best key."""
     profile, plain = data.profiles[child.key][name], data.plain(child.key, name)
     if is_row_number(plain) or not (profile.values or not profile.rows):
         return
@@ -124,44 +125,53 @@ def _named_links(
                 continue
             score = _link_name_match(data, child, name, parent, target)
             if score:
-                yield link, score
+                yield link, score, target == unique[parent.key][0]
 
 
 def _may_be_own_key(unique: Mapping[str, list[UniqueColumn]], child: Table, name: str) -> bool:
     return any(each.column == name for each in unique.get(child.key, ()))
 
 
-def _named_claim(data: Profiler, link: Link, name: float) -> Claim | Refusal:
-    """The claim of a link whose names agree to `name`. A weaker name needs nearly all values to be found."""
-    child, parent = data.schema.table(link.child), data.schema.table(link.parent)
-    types = child.column(link.child_columns[0]).type, parent.column(link.parent_columns[0]).type
+def _named_claim(data: Profiler, link: Link, name: float, best: bool) -> Claim | Refusal:
+    """The claim of a link whose names agree to `name`; a weaker name needs nearly all values to be found.
+
+    So does a link to a column that is not the `best` key of its table by name.
+    """
     if not data.comparable(link):
-        kind = (
-            "long texts or numbers that are not whole" if type_family(types[0]) == type_family(types[1]) else types[0]
-        )
-        return Refusal.of_link(link, f"the name fits, but the column holds {kind}, and the key {types[1]}")
-    tie = (
-        name_match(data.plain(link.child, link.child_columns[0]), table_words(parent.name)),
-        1.0 if parent.primary_key == link.parent_columns else 0.0,
-        data.rows(parent),
-    )
+        return _incomparable(data, link)
+    child, parent = data.schema.table(link.child), data.schema.table(link.parent)
+    plain = data.plain(link.child, link.child_columns[0])
+    tie = name_match(plain, table_words(parent.name)), float(best), data.rows(parent)
     if not data.rows(child):
         evidence = f"name match {name:.2f}; '{child.key}' is empty"
         return Claim(link, 0.45 * name, evidence, tie) if name >= 0.9 else Refusal.of_link(link, evidence)
     values, found = data.values_found(link)
-    if not values or found / values < (0.5 if name >= 0.9 else 0.95):
+    if not values or found / values < (0.5 if name >= 0.9 and best else 0.95):
         return Refusal.of_link(link, f"name match {name:.2f}, but {_found(data, link)}")
     confidence = _confidence(name, _strength(data, link)) * found / values
     confidence *= 1.0 if child.schema_name == parent.schema_name else 0.9
     if _found_by_chance(data, link):
         # A name such as `shop_id` marks a key, even if only a few shops occur; `shop` alone could mean anything.
-        plain = data.plain(link.child, link.child_columns[0])
         if not is_key_name(plain) or has_weak_suffix(plain):
-            reason = f"name match {name:.2f}, but these few small numbers are found in all row numbers"
+            reason = f"name match {name:.2f}, but so few small numbers are found among all row numbers"
             return Refusal.of_link(link, reason)
         few = min(data.rows(parent), data.rows(child)) <= FEW_ROWS
         confidence *= 0.9 if name == 1.0 and few else 0.6
     return Claim(link, confidence, f"name match {name:.2f}, {_found(data, link)}", tie)
+
+
+def _incomparable(data: Profiler, link: Link) -> Refusal:
+    """Why a link whose name fits cannot be one: the types differ. Where the values would be found, with a way out."""
+    table, column = data.schema.table(link.child), data.schema.table(link.child).column(link.child_columns[0])
+    key = data.schema.table(link.parent).column(link.parent_columns[0])
+    if type_family(column.type) == type_family(key.type):
+        return Refusal.of_link(link, "the name fits, but the column holds long texts or numbers that are not whole")
+    reason = f"the name fits, but '{column.name}' is {column.type} and '{key.name}' is {key.type}"
+    if not data.profiles[link.child][column.name].values or not data.found_after_cast(link):
+        return Refusal.of_link(link, reason)
+    cast = f"TRY_CAST({ident(column.name)} AS {key.type})"
+    change = f"ALTER TABLE {table.sql()} ALTER COLUMN {ident(column.name)} TYPE {key.type} USING {cast}"
+    return replace(Refusal.of_link(link, f"{reason}; most values are found as {key.type}"), fix=change)
 
 
 def _confidence(name: float, strength: float) -> float:
@@ -256,7 +266,9 @@ def unnamed_claims(data: Profiler, removed: tuple[Link, ...]) -> tuple[list[Clai
             found = [claim for link in links if (claim := _unnamed_claim(data, link))]
             claims += found if len(found) == 1 else []
             if len(found) != 1 and is_key_name(column.name) and stem(column.name) and not is_row_number(column.name):
-                reason = "no table has a key of such a name, and its values say nothing"
+                values = data.profiles[table.key][column.name].values
+                reason = "no table has a key of such a name" + (", and its values say nothing" if values else "")
+                reason = reason if values or not data.rows(table) else "it is NULL in all rows"
                 if found:
                     reason = f"its values are found in {', '.join(claim.link.parent for claim in found)} alike"
                 refused.append(Refusal("link", table.key, (column.name,), reason))

@@ -111,6 +111,19 @@ class Profiler:
                 return False
         return True
 
+    def found_after_cast(self, link: Link) -> bool:
+        """True if at least half of the child's values are found among the parent's once they have its type."""
+        child, parent = self.schema.table(link.child), self.schema.table(link.parent)
+        mine, key = ident(link.child_columns[0]), ident(link.parent_columns[0])
+        type_ = parent.column(link.parent_columns[0]).type
+        sample = f"SELECT DISTINCT {mine} AS v FROM {child.sql(self.catalog)} WHERE {mine} IS NOT NULL"
+        sample += f" LIMIT {MAX_SAMPLED_VALUES}"
+        keys = f"SELECT {key} AS k FROM {parent.sql(self.catalog)}"
+        values, found = self.one(
+            f"SELECT count(*), count(*) FILTER (TRY_CAST(v AS {type_}) IN ({keys})) FROM ({sample})"
+        )
+        return found >= 0.5 * values > 0
+
     def has_duplicates(self, table: Table, columns: Iterable[str], rows: int) -> bool:
         """True if two of the first `rows` rows of `table` are equal in `columns`."""
         names = ", ".join(map(ident, columns))

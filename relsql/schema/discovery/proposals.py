@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -33,13 +34,17 @@ class LinkProposal:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A key or a link that was looked at and is not proposed; `parent` is empty for keys and where none is known."""
+    """A key or a link that was looked at and is not proposed; `parent` is empty for keys and where none is known.
+
+    `fix` is a statement that would make it possible, if there is one.
+    """
 
     kind: Literal["key", "link"]
     table: str
     columns: tuple[str, ...]
     reason: str
     parent: str = ""
+    fix: str = ""
 
     @classmethod
     def of_link(cls, link: Link, reason: str) -> Refusal:
@@ -65,11 +70,14 @@ class SchemaProposal:
         """The number of declarations that `apply_proposal` stores."""
         return len(self.keys) + len(self.links) + sum(time.column is not None for time in self.times)
 
-    def sure(self) -> SchemaProposal:
-        """The proposals of confidence `SURE` or more."""
+    def split(self) -> tuple[SchemaProposal, SchemaProposal]:
+        """The proposals of confidence `SURE` or more, and those of less."""
+        return self._where(lambda confidence: confidence >= SURE), self._where(lambda confidence: confidence < SURE)
+
+    def _where(self, holds: Callable[[float], bool]) -> SchemaProposal:
         return replace(
             self,
-            keys=tuple(key for key in self.keys if key.confidence >= SURE),
-            links=tuple(link for link in self.links if link.confidence >= SURE),
-            times=tuple(time for time in self.times if time.confidence >= SURE),
+            keys=tuple(key for key in self.keys if holds(key.confidence)),
+            links=tuple(link for link in self.links if holds(link.confidence)),
+            times=tuple(time for time in self.times if holds(time.confidence)),
         )
