@@ -138,14 +138,14 @@ def single_key(
         links: the links of all tables, as far as they are known.
     """
     ranked = [
-        (confidence, unique, evidence)
+        (rank, confidence, unique, evidence)
         for unique in columns
-        for confidence, evidence in [_key_confidence(data, table, unique, links)]
+        for rank, confidence, evidence in [_key_confidence(table, unique, links)]
         if evidence or data.profiles[table.key][unique.column].spaces <= 0.5
     ]
     if not ranked:
         return None
-    confidence, unique, reference = max(ranked, key=lambda each: each[0])
+    _, confidence, unique, reference = max(ranked, key=lambda each: each[:2])
     rows = data.rows(table)
     if confidence < (MIN_KEY_CONFIDENCE if rows >= FEW_ROWS else MIN_FEW_ROWS_CONFIDENCE):
         reason = f"unique in {rows:,} rows, but has not the name of a key, and no other table refers to it"
@@ -156,16 +156,21 @@ def single_key(
     return KeyProposal(table.key, (unique.column,), evidence, round(confidence * (1.0 if rows else 0.5), 2))
 
 
-def _key_confidence(data: Profiler, table: Table, unique: UniqueColumn, links: Sequence[Link]) -> tuple[float, str]:
-    """How sure a unique column is the key, and what speaks for it beside its name: links to it, or one to one."""
+def _key_confidence(table: Table, unique: UniqueColumn, links: Sequence[Link]) -> tuple[float, float, str]:
+    """The rank of a unique column, how sure it is the key, and what speaks for it beside its name.
+
+    Columns that refer to it speak for it most. That it is itself a link makes it sure, but no better than others: with
+    one review per order, `order_reviews(review_id, order_id)` is still known by `review_id`.
+    """
     used = sum((link.parent, link.parent_columns) == (table.key, (unique.column,)) for link in links)
     parents = [link.parent for link in links if (link.child, link.child_columns) == (table.key, (unique.column,))]
-    doubt, evidence = 1 - min(unique.name_score, 0.98), ""
+    name = min(unique.name_score, 0.98)
     if used:
-        doubt, evidence = doubt * (1 - REFERRED), f", {used} {'column refers' if used == 1 else 'columns refer'} to it"
-    elif parents:
-        doubt, evidence = doubt * (1 - ONE_TO_ONE), f", one row for each row of {parents[0]}"
-    return 1 - doubt, evidence
+        confidence = 1 - (1 - name) * (1 - REFERRED)
+        return confidence, confidence, f", {used} {'column refers' if used == 1 else 'columns refer'} to it"
+    if parents:
+        return name, 1 - (1 - name) * (1 - ONE_TO_ONE), f", one row for each row of {parents[0]}"
+    return name, name, ""
 
 
 def consists_of_links(table: Table, links: Iterable[Link]) -> bool:

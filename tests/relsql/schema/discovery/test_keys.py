@@ -51,6 +51,16 @@ def test_one_row_for_each_row_of_another_table(con: duckdb.DuckDBPyConnection) -
     assert found["ratings"].columns == ("tconst",) and "one row for each row of basics" in found["ratings"].evidence
 
 
+def test_a_key_of_its_own_is_preferred_to_a_link_that_is_unique(con: duckdb.DuckDBPyConnection) -> None:
+    found = keys(
+        con,
+        "CREATE TABLE orders AS SELECT md5('o' || i) AS order_id, i % 9 AS amount FROM range(300) r(i)",
+        """CREATE TABLE order_reviews AS SELECT md5('r' || i) AS review_id, md5('o' || i) AS order_id, i % 5 AS stars
+           FROM range(280) r(i)""",
+    )
+    assert found["order_reviews"].columns == ("review_id",)
+
+
 def test_a_table_that_only_joins_others_is_known_by_all_of_them(con: duckdb.DuckDBPyConnection) -> None:
     found = keys(
         con,
