@@ -19,7 +19,6 @@ from relsql.schema.discovery.names import (
     name_match,
     same_words,
     stem,
-    table_words,
     word_set,
     words,
 )
@@ -39,6 +38,9 @@ REFERRED = 0.85
 
 ONE_TO_ONE = 0.75
 """How much of the doubt is removed if the column is a link, so that each row belongs to one row of another table."""
+
+FIRST = 0.65
+"""How much of the doubt is removed if the first column has the name of a key, of whatever table."""
 
 MAX_COMBINATIONS = 60
 QUICK_ROWS = 100_000
@@ -105,15 +107,16 @@ def _shared_counters(data: Profiler, found: Mapping[str, list[UniqueColumn]]) ->
 
 
 def _counts_rows(data: Profiler, unique: UniqueColumn) -> bool:
-    if unique.declared or name_match(unique.column, table_words(unique.table.rpartition(".")[2])):
+    if unique.declared or name_match(unique.column, data.table_words[unique.table]):
         return False
-    return data.profiles[unique.table][unique.column].density > 0.9 and not is_row_number(unique.column)
+    profile = data.profiles[unique.table][unique.column]
+    return profile.low in ("0", "1") and profile.width == profile.rows and not is_row_number(unique.column)
 
 
 def key_name_score(data: Profiler, table: Table, column: str, position: int) -> float:
     """How much the name, type and place of a column are those of the key of `table`, from 0 to 1."""
     plain, type_ = data.plain(table.key, column), table.column(column).type
-    parts, match = words(plain), name_match(plain, table_words(table.name))
+    parts, match = words(plain), name_match(plain, data.table_words[table.key])
     # A bare `id` beats a bare `code`, and `driver_id` beats `driver_ref`.
     penalty = 0.01 * KEY_WORDS.index(parts[-1]) if parts and parts[-1] in KEY_WORDS else 0.0
     if is_row_number(plain):
@@ -140,7 +143,7 @@ def single_key(
     ranked = [
         (rank, confidence, unique, evidence)
         for unique in columns
-        for rank, confidence, evidence in [_key_confidence(table, unique, links)]
+        for rank, confidence, evidence in [_key_confidence(data, table, unique, links)]
         if evidence or data.profiles[table.key][unique.column].spaces <= 0.5
     ]
     if not ranked:
@@ -150,13 +153,15 @@ def single_key(
     if confidence < (MIN_KEY_CONFIDENCE if rows >= FEW_ROWS else MIN_FEW_ROWS_CONFIDENCE):
         reason = f"unique in {rows:,} rows, but has not the name of a key, and no other table refers to it"
         return Refusal("key", table.key, (unique.column,), reason)
-    match = name_match(data.plain(table.key, unique.column), table_words(table.name))
+    match = name_match(data.plain(table.key, unique.column), data.table_words[table.key])
     evidence = f"unique and never NULL in {rows:,} rows" if rows else "the table is empty, so only its name counts"
     evidence += f", name match {match:.2f}{reference}"
     return KeyProposal(table.key, (unique.column,), evidence, round(confidence * (1.0 if rows else 0.5), 2))
 
 
-def _key_confidence(table: Table, unique: UniqueColumn, links: Sequence[Link]) -> tuple[float, float, str]:
+def _key_confidence(
+    data: Profiler, table: Table, unique: UniqueColumn, links: Sequence[Link]
+) -> tuple[float, float, str]:
     """The rank of a unique column, how sure it is the key, and what speaks for it beside its name.
 
     Columns that refer to it speak for it most. That it is itself a link makes it sure, but no better than others: with
@@ -170,6 +175,8 @@ def _key_confidence(table: Table, unique: UniqueColumn, links: Sequence[Link]) -
         return confidence, confidence, f", {used} {'column refers' if used == 1 else 'columns refer'} to it"
     if parents:
         return name, 1 - (1 - name) * (1 - ONE_TO_ONE), f", one row for each row of {parents[0]}"
+    if unique.column == table.column_names[0] and is_key_name(data.plain(table.key, unique.column)):
+        return name, 1 - (1 - name) * (1 - FIRST if data.rows(table) >= FEW_ROWS else 1), ", the first column"
     return name, name, ""
 
 

@@ -22,7 +22,6 @@ from relsql.schema.discovery.names import (
     same_words,
     stem,
     synonym_match,
-    table_words,
     word_set,
     words,
 )
@@ -38,6 +37,9 @@ they cover is."""
 
 MAX_CODES = 100
 """Ratings, months, ages and quantities have at most about this many distinct values; a link may have any number."""
+
+MIN_TEXT = 6
+"""Texts of fewer letters, such as codes of states, may be the same by chance."""
 
 _SELF_WORDS = word_set("parent manager supervisor boss report predecessor successor")
 _SELF_KEY_WORDS = _SELF_WORDS | word_set(
@@ -113,13 +115,13 @@ def _named_links(
     profile, plain = data.profiles[child.key][name], data.plain(child.key, name)
     if is_row_number(plain) or not (profile.values or not profile.rows):
         return
-    own = name_match(plain, table_words(child.name)) if _may_be_own_key(unique, child, name) else None
+    own = name_match(plain, data.table_words[child.key]) if _may_be_own_key(unique, child, name) else None
     for parent in data.schema.tables.values():
         for target in unique.get(parent.key, ()):
             link = Link(child.key, (name,), parent.key, (target.column,), "inferred")
             if parent.key == child.key and (target.column == name or own is not None):
                 continue
-            other, key = name_match(plain, table_words(parent.name)), data.plain(parent.key, target.column)
+            other, key = name_match(plain, data.table_words[parent.key]), data.plain(parent.key, target.column)
             # A unique column is rather the key of its own table, unless it has the name of another one.
             if own is not None and (own > other or (own == other and not same_words(plain, key))):
                 continue
@@ -141,7 +143,7 @@ def _named_claim(data: Profiler, link: Link, name: float, best: bool) -> Claim |
         return _incomparable(data, link)
     child, parent = data.schema.table(link.child), data.schema.table(link.parent)
     plain = data.plain(link.child, link.child_columns[0])
-    tie = name_match(plain, table_words(parent.name)), float(best), data.rows(parent)
+    tie = name_match(plain, data.table_words[parent.key]), float(best), data.rows(parent)
     if not data.rows(child):
         evidence = f"name match {name:.2f}; '{child.key}' is empty"
         return Claim(link, 0.45 * name, evidence, tie) if name >= 0.9 else Refusal.of_link(link, evidence)
@@ -156,7 +158,7 @@ def _named_claim(data: Profiler, link: Link, name: float, best: bool) -> Claim |
             reason = f"name match {name:.2f}, but so few small numbers are found among all row numbers"
             return Refusal.of_link(link, reason)
         few = min(data.rows(parent), data.rows(child)) <= FEW_ROWS
-        confidence *= 0.9 if name == 1.0 and few else 0.6
+        confidence *= 0.9 if name >= 0.95 and few else 0.6
     return Claim(link, confidence, f"name match {name:.2f}, {_found(data, link)}", tie)
 
 
@@ -221,7 +223,9 @@ def _keys_used(data: Profiler, link: Link) -> float:
 def _link_name_match(data: Profiler, child: Table, name: str, parent: Table, target: UniqueColumn) -> float:
     """How strongly a column's name suggests a key of `parent`; 0 if it suggests nothing, or something else."""
     column, key = data.plain(child.key, name), data.plain(parent.key, target.column)
-    by_table = max(name_match(column, table_words(parent.name)), synonym_match(column, table_words(parent.name)))
+    by_table = max(
+        name_match(column, data.table_words[parent.key]), synonym_match(column, data.table_words[parent.key])
+    )
     if is_row_number(key) and not target.declared:
         by_table = min(by_table, 0.75)
     by_key, same = 0.0, same_words(column, key)
@@ -250,11 +254,13 @@ def _role_match(data: Profiler, table: Table, name: str, target: UniqueColumn) -
     return 0.85 if data.comparable(link) and not data.points_at_itself(link) else 0.75
 
 
-def unnamed_claims(data: Profiler, removed: tuple[Link, ...]) -> tuple[list[Claim], list[Refusal]]:
+def unnamed_claims(
+    data: Profiler, unique: Mapping[str, list[UniqueColumn]], removed: tuple[Link, ...]
+) -> tuple[list[Claim], list[Refusal]]:
     """Links that only the values support: no name suggests a parent, and the values are found in one key alone.
 
-    Small integers are found in every longer column of row numbers. Integers are therefore evidence only where the
-    parent's keys leave wide gaps, which unrelated numbers would hit.
+    Texts are not found elsewhere by chance. Small integers are found in every longer column of row numbers: they are
+    evidence only where the parent's keys leave wide gaps, which unrelated numbers would hit.
     """
     linked = {(link.child, name) for link in data.schema.links for name in link.child_columns}
     claims, refused = [], []
@@ -262,26 +268,35 @@ def unnamed_claims(data: Profiler, removed: tuple[Link, ...]) -> tuple[list[Clai
         for column in table.columns:
             if (table.key, column.name) in linked or (column.name,) == table.primary_key:
                 continue
-            links = [link for link in _possible_links(data, table, column.name) if not _is_among(link, removed)]
-            found = [claim for link in links if (claim := _unnamed_claim(data, link))]
+            links = _possible_links(data, unique, table, column.name)
+            found = [claim for link in links if not _is_among(link, removed) and (claim := _unnamed_claim(data, link))]
             claims += found if len(found) == 1 else []
             if len(found) != 1 and is_key_name(column.name) and stem(column.name) and not is_row_number(column.name):
-                values = data.profiles[table.key][column.name].values
-                reason = "no table has a key of such a name" + (", and its values say nothing" if values else "")
-                reason = reason if values or not data.rows(table) else "it is NULL in all rows"
-                if found:
-                    reason = f"its values are found in {', '.join(claim.link.parent for claim in found)} alike"
-                refused.append(Refusal("link", table.key, (column.name,), reason))
+                refused.append(_unlinked(data, table, column.name, found))
     return claims, refused
 
 
-def _possible_links(data: Profiler, child: Table, name: str) -> Iterator[Link]:
-    """Links of one column to the keys of one column of all other tables."""
+def _unlinked(data: Profiler, table: Table, column: str, found: list[Claim]) -> Refusal:
+    """Why a column with the name of a key has no link."""
+    reason = "no table has a key of such a name, and its values say nothing"
+    if found:
+        reason = f"its values are found in {', '.join(claim.link.parent for claim in found)} alike"
+    elif data.rows(table) and not data.profiles[table.key][column].values:
+        reason = "it is NULL in all rows"
+    return Refusal("link", table.key, (column,), reason)
+
+
+def _possible_links(
+    data: Profiler, unique: Mapping[str, list[UniqueColumn]], child: Table, name: str
+) -> Iterator[Link]:
+    """Links of one column to the keys of one column of all other tables, or what may be their key."""
     column = child.column(name)
     if may_refer(column.type, data.profiles[child.key][name]):
         for parent in data.schema.tables.values():
-            if len(parent.primary_key) == 1 and parent.key != child.key:
-                link = Link(child.key, (name,), parent.key, parent.primary_key, "inferred")
+            best = tuple(each.column for each in unique[parent.key][:1])
+            key = parent.primary_key or best
+            if len(key) == 1 and parent.key != child.key:
+                link = Link(child.key, (name,), parent.key, key, "inferred")
                 if data.comparable(link):
                     yield link
 
@@ -289,14 +304,18 @@ def _possible_links(data: Profiler, child: Table, name: str) -> Iterator[Link]:
 def _unnamed_claim(data: Profiler, link: Link) -> Claim | None:
     column, key = link.child_columns[0], link.parent_columns[0]
     profile, keys = data.profiles[link.child][column], data.profiles[link.parent][key]
-    if not is_key_name(column) or not stem(column) or has_weak_suffix(column):
+    is_text = type_family(data.schema.table(link.child).column(column).type) in ("text", "UUID")
+    named = is_key_name(column) and bool(stem(column)) and not has_weak_suffix(column)
+    # Texts need no name of a key: `batsman` refers to a table whose key is the name of a player.
+    if profile.distinct < FEW_ROWS or set(stem(column)) <= PLAIN_WORDS or not (named or is_text):
         return None
-    if profile.distinct < FEW_ROWS or keys.density > 0.5:
+    if keys.density > 0.5 or profile.values == profile.distinct == profile.rows:
         return None
     values, found = data.values_found(link)
-    if found < 0.98 * values:
+    if found < (0.98 if named else 1.0) * values:
         return None
-    return Claim(link, 0.5, f"no name match, but {_found(data, link)} and in no other key", (0.0, 0.0, 0))
+    confidence = (0.9 if named else 0.8) if is_text and profile.length >= MIN_TEXT else 0.5
+    return Claim(link, confidence, f"no name match, but {_found(data, link)} and in no other key", (0.0, 0.0, 0))
 
 
 def _found(data: Profiler, link: Link) -> str:

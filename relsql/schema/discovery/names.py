@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 
@@ -126,6 +126,20 @@ def without_prefix(columns: Sequence[str]) -> dict[str, str]:
     heads = {match.group() if (match := re.match(r"[A-Za-z]{1,3}_(?=.)", name)) else None for name in columns}
     shared = heads.pop() if len(heads) == 1 and len(columns) > 1 else None
     return {name: name.removeprefix(shared or "") for name in columns}
+
+
+def words_of_tables(names: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """By key the words of each table's name, without those that all tables begin or end with.
+
+    `olist_orders_dataset`, `olist_sellers_dataset`, .. -> `order`, `seller`, ..; with fewer than three tables that is
+    no rule.
+    """
+    found = {key: table_words(name) for key, name in names.items()}
+    for cut, end in ((slice(1, None), 0), (slice(None, -1), -1)):
+        ends = {parts[end] if len(parts) > 1 else None for parts in found.values()}
+        if len(found) >= 3 and len(ends) == 1 and None not in ends:
+            found = {key: parts[cut] for key, parts in found.items()}
+    return found
 
 
 def is_plural(column: str) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import duckdb
 
-from relsql.schema.discovery.names import without_prefix
+from relsql.schema.discovery.names import without_prefix, words_of_tables
 from relsql.schema.tables import Column, Link, Schema, Table
 from relsql.schema.types import INTEGER_TYPES, TIME_TYPES, WHOLE_DOUBLES, type_family
 from relsql.sql import ident
@@ -70,12 +70,15 @@ class Profiler:
     schema: Schema
     profiles: dict[str, dict[str, Profile]] = field(init=False)
     plain_names: dict[str, dict[str, str]] = field(init=False)
+    table_words: dict[str, tuple[str, ...]] = field(init=False)
+    """By table the words of its name, without those that all tables share."""
     _found: dict[Link, tuple[int, int]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         tables = self.schema.tables.values()
         self.profiles = {table.key: profile_columns(self.con, self.catalog, table) for table in tables}
         self.plain_names = {table.key: without_prefix(table.column_names) for table in tables}
+        self.table_words = words_of_tables({table.key: table.name for table in tables})
 
     def plain(self, table: str, column: str) -> str:
         """A column's name without the prefix that all columns of its table share."""

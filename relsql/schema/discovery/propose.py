@@ -80,19 +80,17 @@ def _keys_and_links(
     """Everything but times; `data` learns what is found."""
     unique = unique_columns(data)
     claims, refused = named_claims(data, unique, removed)
-    keys, unlikely = _single_keys(data, unique, claims)
-    links = [claim.proposal() for claim in claims]
-    data.learn_keys((key.table, key.columns) for key in keys)
+    keys, _ = _single_keys(data, unique, claims)
     data.learn_links(claim.link for claim in claims)
-    unnamed, silent = unnamed_claims(data, removed)
-    links += [claim.proposal() for claim in unnamed]
+    unnamed, silent = unnamed_claims(data, unique, removed)
     data.learn_links(claim.link for claim in unnamed)
+    more_keys, unlikely = _single_keys(data, unique, [*claims, *unnamed])
     composite = [key for table in _unkeyed(data) if (key := composite_key(data, table))]
     data.learn_keys((key.table, key.columns) for key in composite)
     more, missing = composite_links(data, removed)
     data.learn_links(proposal.link for proposal in more)
-    refusals = _still_open(data, removed, [*unlikely, *refused, *silent, *missing])
-    return [*keys, *composite], [*links, *more], refusals
+    links = [*(claim.proposal() for claim in (*claims, *unnamed)), *more]
+    return [*keys, *more_keys, *composite], links, _still_open(data, removed, [*unlikely, *refused, *silent, *missing])
 
 
 def _unkeyed(data: Profiler) -> list[Table]:
@@ -102,14 +100,16 @@ def _unkeyed(data: Profiler) -> list[Table]:
 def _single_keys(
     data: Profiler, unique: dict[str, list[UniqueColumn]], claims: list[Claim]
 ) -> tuple[list[KeyProposal], list[Refusal]]:
-    """A key of one column per table, if one is plausible and the table does more than join others."""
+    """A key of one column per table, if one is plausible and the table does more than join others; `data` learns it."""
     links = [claim.link for claim in claims if claim.confidence >= SURE]
     found = [
         single_key(data, table, unique[table.key], links)
         for table in _unkeyed(data)
         if not consists_of_links(table, links)
     ]
-    return [key for key in found if isinstance(key, KeyProposal)], [key for key in found if isinstance(key, Refusal)]
+    keys = [key for key in found if isinstance(key, KeyProposal)]
+    data.learn_keys((key.table, key.columns) for key in keys)
+    return keys, [key for key in found if isinstance(key, Refusal)]
 
 
 def _still_open(data: Profiler, removed: tuple[Link, ...], refused: list[Refusal]) -> list[Refusal]:

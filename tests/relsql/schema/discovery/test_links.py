@@ -6,7 +6,7 @@ import duckdb
 import pytest
 
 from relsql.schema.declare import declare_table
-from relsql.schema.discovery.names import is_row_number, same_words, synonym_match, without_prefix
+from relsql.schema.discovery.names import is_row_number, same_words, synonym_match, without_prefix, words_of_tables
 from relsql.schema.discovery.propose import SURE, SchemaProposal, apply_proposal, infer_schema
 from relsql.schema.reading import read_schema
 
@@ -111,6 +111,32 @@ def test_names_that_differ_in_case_and_separators(con: duckdb.DuckDBPyConnection
     assert sure_links(proposal) == {
         "ORDERS(CUSTOMER ID) -> Customers(CustomerID)", "ORDERS(customer_id) -> Customers(CustomerID)",
     }  # fmt: skip
+
+
+def test_texts_speak_for_themselves_if_they_are_found_in_one_key_alone(con: duckdb.DuckDBPyConnection) -> None:
+    proposal = infer(
+        con,
+        "CREATE TABLE players AS SELECT 'A Player ' || i AS player_name, i % 2 AS hand FROM range(100) r(i)",
+        """CREATE TABLE balls AS SELECT i AS id, 'A Player ' || i % 90 AS batsman, 'x' || i % 30 AS place,
+           ['won', 'lost'][1 + i % 2] AS result FROM range(900) r(i)""",
+    )
+    assert sure_links(proposal) == {"balls(batsman) -> players(player_name)"}
+    con.execute("CREATE TABLE coaches AS SELECT 'A Player ' || i AS coach, i % 2 AS badge FROM range(95) r(i)")
+    assert not any(link.startswith("balls") for link in sure_links(infer_schema(con)))
+
+
+def test_words_that_all_tables_share_do_not_count(con: duckdb.DuckDBPyConnection) -> None:
+    proposal = infer(
+        con,
+        "CREATE TABLE wp_posts AS SELECT i AS ID, i % 7 AS menu FROM range(300) r(i)",
+        "CREATE TABLE wp_terms AS SELECT i AS ID, i % 3 AS x FROM range(50) r(i)",
+        "CREATE TABLE wp_comments AS SELECT i AS ID, i % 250 AS comment_post_ID FROM range(900) r(i)",
+    )
+    assert sure_links(proposal) == {"wp_comments(comment_post_ID) -> wp_posts(ID)"}
+    assert words_of_tables({"a": "olist_orders_dataset", "b": "olist_sellers_dataset", "c": "olist_items_dataset"}) == {
+        "a": ("order",), "b": ("seller",), "c": ("item",),
+    }  # fmt: skip
+    assert words_of_tables({"a": "wp_a", "b": "wp_b"}) == {"a": ("wp", "a"), "b": ("wp", "b")}
 
 
 def test_prefixes_of_all_columns_do_not_count(con: duckdb.DuckDBPyConnection) -> None:
