@@ -122,8 +122,9 @@ def _named_links(
             if parent.key == child.key and (target.column == name or own is not None):
                 continue
             other, key = name_match(plain, data.table_words[parent.key]), data.plain(parent.key, target.column)
-            # A unique column is rather the key of its own table, unless it has the name of another one.
-            if own is not None and (own > other or (own == other and not same_words(plain, key))):
+            # A unique column is rather the key of its own table, unless it has the name of another one; tables of one
+            # name in two schemas are copies.
+            if own is not None and (own > other or (own == other and (own > 0 or not same_words(plain, key)))):
                 continue
             score = _link_name_match(data, child, name, parent, target)
             if score:

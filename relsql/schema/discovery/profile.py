@@ -115,10 +115,16 @@ class Profiler:
         return True
 
     def found_after_cast(self, link: Link) -> bool:
-        """True if at least half of the child's values are found among the parent's once they have its type."""
+        """True if at least half of the child's values are found among the parent's once they have its type.
+
+        False without a look unless one is a text and the other a text, number or UUID.
+        """
         child, parent = self.schema.table(link.child), self.schema.table(link.parent)
         mine, key = ident(link.child_columns[0]), ident(link.parent_columns[0])
-        type_ = parent.column(link.parent_columns[0]).type
+        types = child.column(link.child_columns[0]).type, parent.column(link.parent_columns[0]).type
+        if "VARCHAR" not in types or not {*types} <= {*INTEGER_TYPES, "DOUBLE", "UUID", "VARCHAR"}:
+            return False
+        type_ = types[1]
         sample = f"SELECT DISTINCT {mine} AS v FROM {child.sql(self.catalog)} WHERE {mine} IS NOT NULL"
         sample += f" LIMIT {MAX_SAMPLED_VALUES}"
         keys = f"SELECT {key} AS k FROM {parent.sql(self.catalog)}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import duckdb
 import pytest
 
@@ -9,6 +11,7 @@ from relsql.schema.declare import declare_table
 from relsql.schema.discovery.names import is_row_number, same_words, synonym_match, without_prefix, words_of_tables
 from relsql.schema.discovery.propose import SURE, SchemaProposal, apply_proposal, infer_schema
 from relsql.schema.reading import read_schema
+from relsql.schema.types import type_family
 
 
 def infer(con: duckdb.DuckDBPyConnection, *statements: str) -> SchemaProposal:
@@ -139,6 +142,12 @@ def test_words_that_all_tables_share_do_not_count(con: duckdb.DuckDBPyConnection
     assert words_of_tables({"a": "wp_a", "b": "wp_b"}) == {"a": ("wp", "a"), "b": ("wp", "b")}
 
 
+def test_tables_of_one_name_in_two_schemas_are_copies(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute("CREATE SCHEMA stage")
+    tables = "CREATE TABLE {}customers AS SELECT i AS customer_id FROM range({}) r(i)"
+    assert infer(con, tables.format("", 100), tables.format("stage.", 80)).links == ()
+
+
 def test_prefixes_of_all_columns_do_not_count(con: duckdb.DuckDBPyConnection) -> None:
     proposal = infer(
         con,
@@ -187,6 +196,28 @@ def test_what_was_refused_has_a_reason(con: duckdb.DuckDBPyConnection, table: st
     assert proposal.links == ()
     reasons = "".join(refused(proposal).values())
     assert (reason in reasons) if reason else not reasons
+
+
+ODD_TYPES = (
+    "i::VARCHAR", "i::DOUBLE", "i + 0.5::DOUBLE", "i::FLOAT", "i::DECIMAL(9,0)", "i::DECIMAL(9,2)", "i::UHUGEINT",
+    "DATE '2020-01-01' + i::INTEGER", "{'a': i}", "[i]", "i::VARCHAR::BLOB", "i % 2 = 0", "INTERVAL (i) DAY", "NULL",
+    "md5(i::VARCHAR)::UUID", "TIME '00:00:00'", "i::VARCHAR::ENUM('0', '1')", "'NaN'::DOUBLE", "1e300::DOUBLE",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("parent", [type_ for type_ in ODD_TYPES if "ENUM" not in type_ and "%" not in type_])
+def test_keys_and_columns_of_all_types_are_looked_at(con: duckdb.DuckDBPyConnection, parent: str) -> None:
+    con.execute(f"CREATE TABLE shops AS SELECT {parent} AS shop_id FROM range(2) r(i)")
+    columns = ", ".join(f"{value} AS x{n}_shop_id" for n, value in enumerate(ODD_TYPES))
+    con.execute(f"CREATE TABLE visits AS SELECT {columns} FROM range(2) r(i)")
+    tables = dict(read_schema(con).tables)
+    tables["shops"] = replace(tables["shops"], primary_key=("shop_id",))
+    for link in infer_schema(con, "memory", replace(read_schema(con), tables=tables)).links:
+        child, key = (
+            tables[name].column(c[0]).type
+            for name, c in ((link.link.child, link.link.child_columns), (link.link.parent, link.link.parent_columns))
+        )
+        assert type_family(child) == type_family(key)
 
 
 def test_names() -> None:
