@@ -103,7 +103,7 @@ def foreign_database(path: str | Path) -> Iterator[tuple[duckdb.DuckDBPyConnecti
     """Attach a DuckDB file read-only so that nothing in it can run; yield a connection and the database's name.
 
     The current database is an empty one, so that a function name in a query means DuckDB's own function, never a macro
-    of the file. Queries cannot read other files or load extensions.
+    of the file. Queries cannot read other files or load extensions; sources that are DuckDB files are attached before.
 
     Raises:
         DatabaseError: the file cannot be opened.
@@ -116,6 +116,7 @@ def foreign_database(path: str | Path) -> Iterator[tuple[duckdb.DuckDBPyConnecti
             con.execute(f"ATTACH {literal(str(path))} AS {ident(name)} (READ_ONLY)")
         except (duckdb.Error, OSError) as error:
             raise _open_error(path, error) from error
+        attach_sources(con, name, local_only=True)
         for setting, value in _NO_EXTERNAL_ACCESS.items():
             con.execute(f"SET {setting} = {literal(value)}")
         con.execute("SET lock_configuration = true")
