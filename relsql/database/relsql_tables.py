@@ -22,6 +22,7 @@ TABLES: dict[str, str] = {
         "origin VARCHAR, removed BOOLEAN"
     ),
     "sources": "name VARCHAR, location VARCHAR",
+    "value_tables": "name VARCHAR, key_column VARCHAR, columns VARCHAR[][]",
     "tasks": (
         "name VARCHAR, task_type VARCHAR, entity_table VARCHAR, entity_col VARCHAR, target_col VARCHAR, "
         "time_col VARCHAR, timedelta VARCHAR, num_eval_timestamps INTEGER, sql VARCHAR, description VARCHAR, "

@@ -19,6 +19,7 @@ from relsql.errors import SchemaError
 from relsql.schema.row_times import DeclaredTime, RowTimes
 from relsql.schema.source_views import read_views, source_views
 from relsql.schema.tables import Column, Link, Origin, Schema, Table, table_key
+from relsql.schema.value_tables import with_value_tables
 from relsql.sql import ident
 
 
@@ -58,7 +59,7 @@ def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None) -> S
         if not gone and not any(link.same_columns(other) for other in merged):
             merged.append(link)
     schema = Schema(tables, tuple(link for link in merged if link.child in tables and link.parent in tables))
-    return RowTimes(con, catalog, schema, times).schema()
+    return with_value_tables(con, catalog, RowTimes(con, catalog, schema, times).schema())
 
 
 def _stored_columns(table: Table, names: Iterable[str]) -> tuple[str, ...]:

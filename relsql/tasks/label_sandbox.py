@@ -71,9 +71,15 @@ def label_sandbox(
 
 
 def checked_query(
-    cursor: duckdb.DuckDBPyConnection, task: Task, relations: Relations, limits: LabelLimits = DEFAULT_LIMITS
+    cursor: duckdb.DuckDBPyConnection,
+    task: Task,
+    relations: Relations,
+    limits: LabelLimits = DEFAULT_LIMITS,
+    temporary: frozenset[str] = frozenset(),
 ) -> tuple[str, dict[str, Any]]:
     """The label query of a task and its syntax tree, after checking that it may run in the sandbox.
+
+    `temporary` are folded names of temporary relations that it may read beside the timestamps.
 
     Raises:
         TaskError: it is not one SELECT, or does what `limits` do not allow.
@@ -82,7 +88,7 @@ def checked_query(
     with task_errors(task, "the label query fails", "correct 'sql' in the task manifest"):
         tree = parse_select(cursor, task.name, sql)
         if not limits.allow_external:
-            check_query(cursor, task.name, tree, relations, _TEMPORARY_RELATIONS)
+            check_query(cursor, task.name, tree, relations, _TEMPORARY_RELATIONS | temporary)
     return sql, tree
 
 

@@ -113,7 +113,8 @@ def label_table(
         timestamps = timestamps_of(cursor, catalog, schema, task, split, density)
         relations = read_relations(cursor, catalog)
         names = _unused_names(schema, relations)
-        sql, tree = checked_query(cursor, task, relations, limits)
+        values = frozenset(fold(table.name) for table in schema.tables.values() if table.values_of)
+        sql, tree = checked_query(cursor, task, relations, limits, values)
         _create_relations(cursor, catalog, schema, task, split, timestamps, names)
         if split != "test":
             sql = _redirected(cursor, catalog, schema, sql, tree, names)
@@ -180,6 +181,9 @@ def _create_relations(
     """Create `timestamps(timestamp)` and, except for test, views of the timed tables up to the test timestamp."""
     cursor.execute('CREATE TEMP TABLE timestamps ("timestamp" TIMESTAMP)')
     cursor.execute(f"INSERT INTO {_SEEDS} SELECT unnest(?::TIMESTAMP[])", [timestamps])
+    for table in schema.tables.values():
+        if table.values_of:
+            cursor.execute(f"CREATE TEMP VIEW {ident(table.name)} AS SELECT * FROM {relation_sql(table, catalog)}")
     if split == "test":
         return
     for table in schema.timed_tables:

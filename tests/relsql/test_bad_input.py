@@ -19,7 +19,8 @@ from relsql.database.names import current_catalog
 from relsql.errors import RelsqlError
 from relsql.evaluation.baseline import entity_columns_auc
 from relsql.evaluation.evaluate import evaluate, predict_split
-from relsql.schema.declare import declare_link, declare_table, parse_link
+from relsql.schema.declare import declare_link, declare_table
+from relsql.schema.declared_text import parse_link
 from relsql.schema.reading import read_schema
 from relsql.tasks.task import Task
 from relsql.training.options import TrainOptions

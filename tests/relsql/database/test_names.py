@@ -33,7 +33,7 @@ from relsql.registry.score_jobs import read_job
 from relsql.registry.versions import require_new_name
 from relsql.schema.checks import check_schema
 from relsql.schema.declarations import Declarations
-from relsql.schema.declare import parse_columns, parse_link
+from relsql.schema.declared_text import parse_columns, parse_link
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
 from relsql.scoring.score_output import output_table, score_to
