@@ -30,7 +30,7 @@ from relsql.publishing.publish import copy_database
 from relsql.registry.models import check_drift, find_model, read_card
 from relsql.registry.publications import comment_start, remove_publication
 from relsql.registry.score_jobs import read_job
-from relsql.registry.versions import require_new_name
+from relsql.registry.versions import model_name, require_new_name
 from relsql.schema.checks import check_schema
 from relsql.schema.declarations import Declarations
 from relsql.schema.declare import parse_columns, parse_link
@@ -307,7 +307,7 @@ def test_commands_take_models_in_any_case(shop: Path) -> None:
         assert relsql.drop(con, "CHURN", all_versions=True) == (1,)
 
 
-@pytest.mark.parametrize("name", ["Churn", "CHURN", "churn_full", "churn_batch", "Churn_Full"])
+@pytest.mark.parametrize("name", ["churn_full", "churn_batch", "Churn_Full"])
 def test_a_model_with_the_functions_of_another_is_refused(owned: duckdb.DuckDBPyConnection, name: str) -> None:
     before = state(owned)
     with pytest.raises(ModelError, match="belongs to model 'churn'"):
@@ -316,6 +316,33 @@ def test_a_model_with_the_functions_of_another_is_refused(owned: duckdb.DuckDBPy
     require_new_name("churn_fuller", ["churn"])
     with pytest.raises(ModelError, match="belongs to model 'churn_full'"):
         require_new_name("churn", ["churn_full"])
+
+
+@pytest.mark.parametrize("name", ["Churn", "CHURN"])
+def test_names_that_differ_in_case_are_one_model(owned: duckdb.DuckDBPyConnection, name: str) -> None:
+    before = state(owned)
+    again = train_quickly(owned, name)
+    assert (again.name, again.version, again.reused) == ("churn", 1, True)
+    assert state(owned) == before
+    assert model_name(name, ["churn", "dnf"]) == "churn"
+    assert model_name("Dnf", ["churn"]) == "Dnf"
+    with pytest.raises(ModelError, match="belongs to model"):
+        model_name("CHURN", ["churn", "Churn"])
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("2fast", "'2fast' starts with a digit.*--name m_2fast"),
+        ("no-show", "'no-show' cannot be part of a function name.*--name no_show"),
+        ("é", "cannot be part of a function name.*--name NAME"),
+        ("", "cannot be part of a function name.*--name NAME"),
+        ("x" * 64, "at most 63"),
+    ],
+)
+def test_a_name_that_no_function_can_have(name: str, said: str) -> None:
+    with pytest.raises(ModelError, match=said):
+        model_name(name, [])
 
 
 def test_models_of_earlier_builds_that_share_functions_are_not_attached_together(shop: Path) -> None:
