@@ -48,7 +48,9 @@ def test_a_call_that_two_databases_could_mean_is_refused(two: Connection) -> Non
     for database in ("south", "NORTH", "south"):
         relsql.attach(two, database=database)
         for call in CALLS:
-            with pytest.raises(duckdb.Error, match="is ambiguous: the databases 'north' and 'south' have it. Expected:"):
+            with pytest.raises(
+                duckdb.Error, match="is ambiguous: the databases 'north' and 'south' have it. Expected:"
+            ):
                 two.execute(call).fetchall()
 
 
