@@ -14,7 +14,7 @@ from relsql.database.names import (
     stored_catalog,
     stored_name,
 )
-from relsql.database.relsql_tables import has_relsql_table
+from relsql.database.relsql_tables import has_relsql_table, require_own_schema
 from relsql.errors import SchemaError
 from relsql.schema.tables import Column, Link, Origin, Schema, Table, table_key
 from relsql.sql import ident
@@ -28,8 +28,12 @@ def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None) -> S
         catalog: name of the attached database; default: the connection's current one.
 
     Tables in schema `relsql` and in DuckDB's internal schemas, temporary tables and views are left out.
+
+    Raises:
+        DatabaseError: schema `relsql` is the user's own.
     """
     catalog = stored_catalog(con, catalog) if catalog else current_catalog(con)
+    require_own_schema(con, catalog)
     tables = _read_tables(con, catalog)
     keys, constraint_links = _read_constraints(con, catalog)
     declared_tables, declared_links, removed_links = read_declarations(con, catalog)

@@ -33,7 +33,7 @@ from relsql.registry.score_jobs import read_job
 from relsql.registry.versions import model_name, require_new_name
 from relsql.schema.checks import check_schema
 from relsql.schema.declarations import Declarations
-from relsql.schema.declare import parse_columns, parse_link
+from relsql.schema.declare import declare_table, parse_columns, parse_link
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
 from relsql.scoring.score_output import output_table, score_to
@@ -417,15 +417,38 @@ def test_unpublishing_drops_nothing_that_only_has_such_a_comment(shop: Path) -> 
         assert con.execute("SELECT mine(1) FROM mine").fetchall() == [(1,)]
 
 
-def test_a_table_of_the_user_in_schema_relsql_is_not_altered() -> None:
-    with duckdb.connect() as con:
-        con.execute("CREATE SCHEMA Relsql; CREATE TABLE relsql.Models AS SELECT 42 AS answer")
-        with pytest.raises(DatabaseError, match="was not made by relsql"):
-            ensure_table(con, "memory", "models")
-        assert con.execute("FROM relsql.models").fetchall() == [(42,)]
-        assert read_schema(con).tables == {}
-        ensure_table(con, "memory", "tasks")
-        assert ensure_table(con, "memory", "tasks") == '"memory"."relsql"."tasks"'
+USER_SCHEMAS = {
+    "a name of relsql's": "CREATE TABLE relsql.Models AS SELECT 42 AS answer",
+    "columns that relsql has too": "CREATE TABLE relsql.tasks (name VARCHAR); INSERT INTO relsql.tasks VALUES ('x')",
+    "columns of another type": "CREATE TABLE relsql.tasks (name VARCHAR, task_type VARCHAR, entity_table INTEGER)",
+    "another name": "CREATE TABLE relsql.customers AS SELECT 1 AS id",
+    "a view": "CREATE VIEW relsql.customers AS SELECT 1 AS id",
+}
+
+
+@pytest.mark.parametrize("made", USER_SCHEMAS.values(), ids=USER_SCHEMAS)
+def test_a_schema_relsql_of_the_user_is_neither_read_nor_changed(tmp_path: Path, made: str) -> None:
+    path = tmp_path / "own.duckdb"
+    with duckdb.connect(str(path)) as con:
+        con.execute(f"CREATE SCHEMA Relsql; {made}")
+        con.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, day DATE)")
+        before = state(con)
+        for reach in (
+            lambda: read_schema(con),
+            lambda: ensure_table(con, "own", "schema_tables"),
+            lambda: declare_table(con, "own", "t", time_column="day"),
+            lambda: save_task(con, "own", TASK),
+            lambda: relsql.train(con, TASK, name="m"),
+        ):
+            with pytest.raises(DatabaseError, match=r"'relsql\.\w+' of database 'own' was not made by relsql.*move it"):
+                reach()
+        assert state(con) == before
+
+
+def test_tables_of_the_user_beside_those_of_relsql_stay(owned: duckdb.DuckDBPyConnection) -> None:
+    owned.execute("CREATE TABLE relsql.notes AS SELECT 1 AS line")
+    assert read_schema(owned).find("customers") is not None
+    assert ensure_table(owned, "shop", "tasks") == '"shop"."relsql"."tasks"'
 
 
 # Tables and columns
