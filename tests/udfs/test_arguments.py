@@ -12,6 +12,7 @@ import duckdb
 import pytest
 
 import relsql
+from relsql.cli.failures import duckdb_message
 from tests.shop import CUSTOMERS
 
 Connection = duckdb.DuckDBPyConnection
@@ -97,3 +98,14 @@ def test_only_a_missing_moment_is_the_latest_event(route: Connection) -> None:
     # Every time that TIMESTAMP has is a moment, infinity among them.
     [always] = row(route, "SELECT CAST(predict_churn_full(7, as_of := 'infinity').as_of AS VARCHAR)")
     assert always == "infinity"
+
+
+def test_a_published_model_under_another_name_says_how_to_call_it(published_shop: Path) -> None:
+    with duckdb.connect() as con:
+        con.execute(f"ATTACH '{published_shop}' AS another (READ_ONLY); CREATE SCHEMA relsql")
+        with pytest.raises(duckdb.CatalogException) as error:
+            con.execute("SELECT another.main.predict_churn(7)").fetchall()
+        assert duckdb_message(error.value).endswith("Fix: USE that database, then call it.")
+        con.execute("USE another")
+        assert 0 < row(con, "SELECT predict_churn(7)")[0] < 1
+    assert duckdb_message(duckdb.CatalogException("Table with name orders does not exist!")).endswith("not exist!")
