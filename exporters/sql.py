@@ -17,7 +17,7 @@ from exporters.sql_texts import new_texts_sql
 from relsql.database.names import DEFAULT_SCHEMA, RELSQL_SCHEMA
 from relsql.database.sealed import sealed, sealed_expression
 from relsql.gather.latest_rows import AS_OF, ENTITY, SEED, LatestRows
-from relsql.gather.seeds_sql import all_seeds_sql, call_seed_sql
+from relsql.gather.seeds_sql import ALL_PARAMETERS, CALL_PARAMETERS, all_seeds_sql, call_seed_sql
 from relsql.nn.head import DAYS_PER_YEAR, LARGEST_LOG
 from relsql.registry.card import ModelCard
 from relsql.registry.function_names import function_names
@@ -94,9 +94,9 @@ class SqlModel:
         return [
             *(f"CREATE OR REPLACE VIEW {qualified(RELSQL_SCHEMA, view)} AS\n{query}" for view, query in views),
             *texts,
-            f"CREATE MACRO {full}(id, as_of := NULL) AS (\n{indented(call)}\n)",
-            f"CREATE MACRO {scored}(id, as_of := NULL) AS (\n{indented(f'({call}).score')}\n)",
-            f"CREATE MACRO {table}(as_of := NULL) AS TABLE\n{batch}",
+            f"CREATE MACRO {full}({CALL_PARAMETERS}) AS (\n{indented(call)}\n)",
+            f"CREATE MACRO {scored}({CALL_PARAMETERS}) AS (\n{indented(f'({call}).score')}\n)",
+            f"CREATE MACRO {table}({ALL_PARAMETERS}) AS TABLE\n{batch}",
             *(f"COMMENT ON {what} IS {literal(f'{self.comment()}. {text}')}" for what, text in described.items()),
         ]
 
@@ -122,7 +122,7 @@ class SqlModel:
         return f"{comment_start(card.name)}version {card.version}: {', '.join([*described, until])}"
 
     def call_sql(self) -> str:
-        """The body of `predict_<model>_full(id, as_of := ...)`: a subquery for a STRUCT, NULL without an id."""
+        """The body of `predict_<model>_full(id, as_of := ...)`: a subquery for a STRUCT, NULL without id or moment."""
         network = self.network()
         network = replace(network, rows=replace(network.rows, seed_kind="call", indexed=self.indexed))
         fields = "score: score, status: status, evidence: evidence, as_of: _as_of, version: version"

@@ -32,7 +32,10 @@ def read_sources(con: duckdb.DuckDBPyConnection, catalog: str) -> list[Source]:
     if not has_table(con, catalog, RELSQL_SCHEMA, SOURCES):
         return []
     query = f"SELECT name, location FROM {qualified(catalog, RELSQL_SCHEMA, SOURCES)} ORDER BY name ASC"
-    return [Source(*row) for row in con.execute(query).fetchall()]
+    try:
+        return [Source(*row) for row in con.execute(query).fetchall()]
+    except duckdb.BinderException:
+        return []  # The schema is the user's own, which is refused where it is read.
 
 
 def attach_sources(con: duckdb.DuckDBPyConnection, catalog: str | None = None, *, local_only: bool = False) -> None:

@@ -14,7 +14,7 @@ from relsql.database.names import (
     stored_catalog,
     stored_name,
 )
-from relsql.database.relsql_tables import has_relsql_table, rows_sql
+from relsql.database.relsql_tables import has_relsql_table, require_own_schema, rows_sql
 from relsql.errors import SchemaError
 from relsql.schema.row_times import DeclaredTime, RowTimes
 from relsql.schema.source_views import read_views, source_views
@@ -32,8 +32,12 @@ def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None) -> S
 
     Tables in schema `relsql` and in DuckDB's internal schemas, and temporary tables are left out. For views see
     `relsql.schema.source_views`.
+
+    Raises:
+        DatabaseError: schema `relsql` is the user's own.
     """
     catalog = stored_catalog(con, catalog) if catalog else current_catalog(con)
+    require_own_schema(con, catalog)
     declared_tables, declared_links, removed_links = read_declarations(con, catalog)
     declared = {*declared_tables, *(name for link in declared_links for name in (link.child, link.parent))}
     tables = _read_tables(con, catalog, declared)

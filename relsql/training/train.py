@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import re
 import threading
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
@@ -21,13 +20,12 @@ from relsql.database.connections import require_writable, transaction
 from relsql.database.cursors import task_cursor
 from relsql.database.interrupts import keyboard_interrupts
 from relsql.database.names import current_catalog, find_macros
-from relsql.errors import ModelError
 from relsql.gather.blocks import newest_evidence_days
 from relsql.registry.card import CARD_FORMAT, ModelCard
 from relsql.registry.function_names import function_names
 from relsql.registry.models import activate, find_trained, next_version, read_models, save_model
 from relsql.registry.publications import require_unclaimed
-from relsql.registry.versions import ModelRow, require_new_name
+from relsql.registry.versions import ModelRow, model_name
 from relsql.schema.reading import read_schema
 from relsql.tasks.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.regime import check_regime
@@ -50,8 +48,6 @@ if TYPE_CHECKING:
 _STORING = threading.Lock()
 """Held while a version gets its number and is stored. Only one process writes to a file, but its threads may train at
 the same time: two of them would read the same highest number, or one would undo the other's changes."""
-
-MODEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +115,7 @@ def train(
     options = options or TrainOptions()
     check_regime(options.regime)
     catalog = current_catalog(con)
-    if not MODEL_NAME.fullmatch(name):
-        raise ModelError(
-            f"model name '{name}' cannot be part of a function name",
-            expected="letters, digits and underscores, at most 63",
-            fix="relsql train FILE TASK --name NAME",
-        )
-    require_new_name(name, {model.name for model in read_models(con, catalog)})
+    name = model_name(name, {model.name for model in read_models(con, catalog)})
     require_unclaimed(find_macros(con, [catalog], function_names(name)), name)
     task = task if isinstance(task, Task) else read_task(con, catalog, task)
     limits = LabelLimits(allow_external, label_timeout_seconds)

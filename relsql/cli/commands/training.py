@@ -76,8 +76,8 @@ def train_command(
         definition = resolve_task(con, catalog, task)
         limits = LabelLimits(allow_external, label_timeout)
         model = train_with_progress(con, definition, name, chosen, force=force, limits=limits)
-        functions = attached_functions(con, name)
-        example = example_line(con, catalog, definition, name, file)
+        functions = attached_functions(con, model.name)
+        example = example_line(con, catalog, definition, model.name, file)
     note(f"functions: {', '.join(functions)}")
     note(f"try: {example}")
     if as_json:

@@ -271,7 +271,7 @@ def test_score_writes_tables(demo: tuple[Path, Result]) -> None:
     assert invoke("score", path, "dnf", "--output", "drivers").exit_code == 1
     assert invoke("score", path, "dnf", "--output", "relsql.models", "--overwrite").exit_code == 1
     assert invoke("score", path, "dnf", "--output", "risk_scores", "--overwrite").exit_code == 0
-    inserted = invoke("sql", path, "INSERT INTO risk_scores FROM predict_dnf_batch(as_of := NULL)")
+    inserted = invoke("sql", path, "INSERT INTO risk_scores FROM predict_dnf_batch()")
     with duckdb.connect(str(path)) as con:
         counts = con.execute("SELECT count(*), 2 * (SELECT count(*) FROM drivers) FROM risk_scores").fetchall()[0]
         con.execute("DROP TABLE risk_scores")
