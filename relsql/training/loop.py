@@ -268,7 +268,7 @@ def _optimizer(parameters: list[nn.Parameter], config: FitConfig) -> torch.optim
 
 
 def metric_name(head: Head, labels: FloatArray) -> str:
-    """Name of the validation metric: `roc_auc`, or `log_loss` if all labels are equal; that of a regression's target."""
+    """Name of the validation metric: `roc_auc`, or `log_loss` if all labels are equal; or that of a target."""
     if not head.classification:
         return target_metric(head.target)
     return "log_loss" if labels.min() == labels.max() else "roc_auc"
