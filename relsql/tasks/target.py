@@ -7,9 +7,11 @@ and so a metric that training, evaluation and baselines share.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 MEAN, MEDIAN = "mean", "median"
 PROBABILITY = "probability"
@@ -54,6 +56,8 @@ def regression_loss(target: str, labels: npt.NDArray[np.floating], scores: npt.N
 
     `pinball` is q * (label - score) for scores below the label, and (1 - q) * (score - label) above, in the mean.
     """
+    import numpy as np
+
     error = labels.astype(np.float64) - scores
     level = quantile_level(target)
     if level is None:

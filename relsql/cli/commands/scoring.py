@@ -17,6 +17,7 @@ from relsql.cli.output import note, number, write_json, write_table
 from relsql.cli.progress import PhaseProgress
 from relsql.errors import train_extra
 from relsql.tasks.regime import REGIMES
+from relsql.tasks.target import PROBABILITY
 
 if TYPE_CHECKING:
     import duckdb
@@ -74,7 +75,8 @@ def evaluate_command(
         write_json(dataclasses.asdict(result) | {"baseline": baseline})
         return
     unscored = f", {result.unscored:,} more without score" if result.unscored else ""
-    which = f"{result.model} version {result.version} on {result.task} ({result.target}), {split}, {result.regime}"
+    target = "" if result.target == PROBABILITY else f" ({result.target})"
+    which = f"{result.model} version {result.version} on {result.task}{target}, {split}, {result.regime}"
     note(f"{which}: {result.rows:,} labels{unscored}")
     rows = [(name, number(value), number(baseline.get(name))) for name, value in result.metrics.items()]
     write_table(("metric", "model", "own columns only"), rows, right=(1, 2))
