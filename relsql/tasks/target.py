@@ -51,6 +51,14 @@ def target_metric(target: str) -> str:
     return {MEAN: "rmse", MEDIAN: "mae"}.get(target, "pinball")
 
 
+def constant_of(target: str, labels: npt.NDArray[np.floating]) -> float:
+    """The target of labels [n], n > 0: the constant that `regression_loss` is least for."""
+    import numpy as np
+
+    level = quantile_level(target)
+    return float(labels.mean() if level is None else np.quantile(labels, level))
+
+
 def regression_loss(target: str, labels: npt.NDArray[np.floating], scores: npt.NDArray[np.floating]) -> float:
     """The value of `target_metric`, in the unit of the labels, less is better; all arrays [n].
 

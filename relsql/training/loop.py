@@ -240,7 +240,7 @@ def _epochs(
                         fix="relsql train ... --learning-rate 5e-4",
                     )
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(parameters, 1.0)
                 optimizer.step()
                 schedule.step()

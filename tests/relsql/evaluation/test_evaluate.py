@@ -19,7 +19,9 @@ from relsql.cli.inspection import inspect, render_text
 from tests.shop import SPEND_TASK, create_shop, rewrite_card
 
 # Each order is log-normal (deviation 1.2), and half of the labels are 0.
-NORMAL = "sqrt(-2 * ln((hash(order_id, 1) % 1000000 + 1) / 1000001)) * cos(2 * pi() * (hash(order_id, 2) % 1000) / 1000)"
+NORMAL = (
+    "sqrt(-2 * ln((hash(order_id, 1) % 1000000 + 1) / 1000001)) * cos(2 * pi() * (hash(order_id, 2) % 1000) / 1000)"
+)
 SKEWED = f"UPDATE orders SET amount = exp(3 + (customer_id % 5 - 2) / 2 + 1.2 * {NORMAL})"
 OPTIONS = relsql.TrainOptions(encoder_steps=2, fanout=4, channels=16, epochs=6, batch_size=64, threads=1)
 TARGETS = {"spend_mean": "mean", "spend_median": "median", "spend_high": "quantile(0.9)"}
