@@ -108,5 +108,5 @@ def new_modules(plan: Plan, text_widths: tuple[int, ...], options: TrainOptions)
         # frozen regime this bias is small beside the effect of old rows.
         hidden = 0.3 if plan.task.is_classification or options.regime == "frozen" else 0.1
         config = NetworkConfig(options.channels, text_widths, dropout=hidden, hidden_rows=hidden)
-        head = Head(config, classification=plan.task.is_classification, target=plan.task.target)
-        return GraphNetwork(plan.layouts, config), head
+        network = GraphNetwork(plan.layouts, config)
+        return network, Head(config, classification=plan.task.is_classification, target=plan.task.target)
