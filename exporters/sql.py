@@ -27,6 +27,7 @@ from relsql.schema.indexes import Indexed
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Table
 from relsql.sql import COMMA, Cte, ident, indented, literal, qualified
+from relsql.tasks.target import MEAN
 
 FARTHEST_DAY = 106_751_991.0
 """Days from 1970 to the ends of TIMESTAMP; used for infinite times."""
@@ -81,7 +82,9 @@ class SqlModel:
         scored, full, table = (qualified(DEFAULT_SCHEMA, name) for name in function_names(self.card.name))
         described = {
             f"MACRO {scored}": "Score of one entity; NULL for one that is not known.",
-            f"MACRO {full}": "Score of one entity with status, evidence (number of linked rows), as_of, version.",
+            f"MACRO {full}": (
+                "Score of one entity with status, evidence (number of linked rows), as_of, version, target."
+            ),
             f"MACRO TABLE {table}": "Scores of all entities that are visible at as_of.",
             f"TABLE {qualified(RELSQL_SCHEMA, self.weights_table)}": "Weights of the network, one row.",
             **{f"VIEW {qualified(RELSQL_SCHEMA, view)}": "What the model reads of a table." for view, _ in views},
@@ -126,6 +129,7 @@ class SqlModel:
         network = self.network()
         network = replace(network, rows=replace(network.rows, seed_kind="call", indexed=self.indexed))
         fields = "score: score, status: status, evidence: evidence, as_of: _as_of, version: version"
+        fields += f", target: {literal(self.card.task.predicts)}"
         result = f"SELECT CASE WHEN _given THEN {{{fields}}} END AS relsql_result\nFROM scored"
         return (
             f"(\n{indented(self._query(network, call_seed_sql(self.card.entity, network.rows), ['_given'], result))}\n)"
@@ -250,6 +254,8 @@ class SqlModel:
         value = "(raw.raw * raw.constants.label_scale + raw.constants.label_center)"
         bounded = f"least(abs({value}), {LARGEST_LOG})"
         unlogged = f"sign({value}) * (exp({bounded}) - 1)"
+        if self.card.task.target == MEAN:
+            unlogged = f"exp(sign({value}) * {bounded})"
         return f"CASE WHEN raw.constants.label_logarithmic > 0.5 THEN {unlogged} ELSE {value} END"
 
     def _tables(self) -> list[Table]:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from benchmarks.data.problems import Problem, dataset_folder
 from relsql.errors import TaskError
 from relsql.tasks.splits import Split
+from relsql.tasks.target import regression_loss
 
 Floats = npt.NDArray[np.float64]
 
@@ -85,11 +86,11 @@ def _positions(problem: Problem, split: Split, expected: Any) -> npt.NDArray[np.
 
 
 def loss(problem: Problem, split: Split, scores: Floats) -> float:
-    """The loss that choices on val minimise: minus the ROC-AUC, or the mean absolute error."""
+    """The loss that choices on val minimise: minus the ROC-AUC, or that of the task's target."""
     even = np.ones((1, len(scores)))
-    if problem.task.is_classification:
+    if problem.task.target is None:
         return -float(weighted_roc_auc(problem.targets(split), scores, even)[0])
-    return mae(problem.targets(split), scores)
+    return regression_loss(problem.task.target, problem.targets(split), scores)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,12 +23,17 @@ from relsql.tasks.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.labels import label_table
 from relsql.tasks.regime import Regime, check_regime, split_end
 from relsql.tasks.splits import Split
+from relsql.tasks.target import MEAN, MEDIAN, regression_loss, target_metric
+from relsql.tasks.task import Task
 from udfs.attach import attach, attach_model
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Metrics of one model version on one split; `unscored` counts the rows without a score, which are left out."""
+    """Metrics of one model version on one split.
+
+    `unscored` counts the rows without a score, which are left out. `target` says what a score is, see `Task.predicts`.
+    """
 
     model: str
     version: int
@@ -38,6 +43,7 @@ class Evaluation:
     rows: int
     unscored: int
     metrics: dict[str, float]
+    target: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +147,24 @@ def evaluate(
             f"task '{card.task.name}': no entity of the {len(scored)} {split} labels is visible at its timestamp",
             expected="entities dated before their labels",
         )
-    measure = classification_metrics if card.task.is_classification else regression_metrics
-    unscored = int((~scored).sum())
     return Evaluation(
-        card.name, card.version, card.task.name, split, regime, len(labels), unscored, measure(labels, scores)
+        card.name,
+        card.version,
+        card.task.name,
+        split,
+        regime,
+        len(labels),
+        int((~scored).sum()),
+        task_metrics(card.task, labels, scores),
+        card.task.predicts,
     )
+
+
+def task_metrics(task: Task, labels: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> dict[str, float]:
+    """The metrics of a task, the one that training minimises or maximises first (if it is defined)."""
+    if task.target is None:
+        return classification_metrics(labels, scores)
+    return regression_metrics(labels, scores, task.target)
 
 
 def classification_metrics(labels: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> dict[str, float]:
@@ -163,14 +182,26 @@ def classification_metrics(labels: npt.NDArray[np.float64], scores: npt.NDArray[
     }
 
 
-def regression_metrics(labels: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> dict[str, float]:
-    """MAE, RMSE, R2 (if the labels are not all equal), and the means of labels and scores."""
+def regression_metrics(
+    labels: npt.NDArray[np.float64], scores: npt.NDArray[np.float64], target: str = MEDIAN
+) -> dict[str, float]:
+    """The target's own metric, MAE, RMSE, R2 (if the labels are not all equal), and the means of labels and scores.
+
+    For a mean also `sum_ratio`, the sum of scores by the sum of labels (if that is not 0), and for medians and
+    quantiles `coverage`, the share of labels at or below their score.
+    """
     error = scores - labels
     spread = float(((labels - labels.mean()) ** 2).sum())
-    return {
+    metrics = {
+        target_metric(target): regression_loss(target, labels, scores),
         "mae": float(np.abs(error).mean()),
         "rmse": float(np.sqrt((error**2).mean())),
         **({"r2": 1 - float((error**2).sum()) / spread} if spread else {}),
         "mean_label": float(labels.mean()),
         "mean_score": float(scores.mean()),
     }
+    if target != MEAN:
+        metrics["coverage"] = float((labels <= scores).mean())
+    elif labels.sum():
+        metrics["sum_ratio"] = float(scores.sum() / labels.sum())
+    return metrics

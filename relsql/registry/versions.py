@@ -224,6 +224,7 @@ class ModelRow:
     sha256: str
     activated: datetime | None
     request: str | None
+    target: str
 
 
 def shared_function(suffix: str, other: str) -> str | None:

@@ -24,6 +24,7 @@ from relsql.errors import TaskError, nearest
 from relsql.schema.tables import Schema
 from relsql.schema.visibility import VISIBILITY_RULES, VisibilityRule
 from relsql.tasks.manifest import read_manifest
+from relsql.tasks.target import MEDIAN, METRIC_TARGETS, PROBABILITY, TARGETS, read_target
 
 TaskType = Literal["binary_classification", "regression"]
 TASK_TYPES: tuple[str, ...] = ("binary_classification", "regression")
@@ -49,6 +50,8 @@ class Task:
         description: one line for people.
         visible: `at-or-before`, or `before` for rows strictly before as_of: for labels at event times, where the event
             itself and whatever happens at its moment must not be seen.
+        target: what a regression predicts: `mean`, `median` or `quantile(q)`, see `relsql.tasks.target`; default:
+            `median`, in a manifest with `metric` the target that is best by that metric. None for a classification.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Task:
     remove_columns: tuple[tuple[str, str], ...] = ()
     description: str | None = None
     visible: VisibilityRule = "at-or-before"
+    target: str | None = None
 
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(self)):
@@ -73,11 +77,24 @@ class Task:
             raise TaskError(
                 f"task '{self.name}' has task_type '{self.task_type}'", expected=nearest(self.task_type, TASK_TYPES)
             )
+        if self.is_classification and self.target is not None:
+            raise TaskError(
+                f"task '{_short(self.name)}' is a classification with target {self.target}",
+                expected="a target in regressions only: the score of a classification is a probability",
+                fix="remove target from the task manifest, or correct task_type",
+            )
+        if not self.is_classification:
+            object.__setattr__(self, "target", _read_target(self.name, self.target or MEDIAN))
 
     @property
     def is_classification(self) -> bool:
         """True for `binary_classification`."""
         return self.task_type == "binary_classification"
+
+    @property
+    def predicts(self) -> str:
+        """What a score is: `probability`, `mean`, `median` or `quantile(q)`."""
+        return self.target or PROBABILITY
 
     @classmethod
     def from_manifest(cls, source: str | Path | Mapping[str, Any]) -> Task:
@@ -100,7 +117,7 @@ class Task:
             raise TaskError(
                 f"task '{_short(name)}' has task_type '{_short(task_type)}'", expected=nearest(task_type, TASK_TYPES)
             )
-        return cls.from_fields(raw)
+        return cls.from_fields({**raw, "target": raw.get("target") or _target_of_metric(raw)})
 
     @classmethod
     def from_fields(cls, raw: Mapping[str, Any]) -> Task:
@@ -169,6 +186,7 @@ _TYPES: dict[str, tuple[Any, str]] = {
     "remove_columns": (tuple[tuple[str, str], ...], "a list of [table, column] pairs, both of them text"),
     "description": (str | None, "text"),
     "visible": (VisibilityRule, " or ".join(VISIBILITY_RULES)),
+    "target": (str | None, TARGETS),
 }
 """Type of each field except the times, and its description for messages."""
 
@@ -196,6 +214,32 @@ def _checked(task_name: object, field_name: str, value: object) -> object:
                 fix=f"correct {field_name} in the task manifest",
             )
     return checked
+
+
+def _read_target(task_name: str, text: str) -> str:
+    found = read_target(text)
+    if found is None:
+        raise TaskError(
+            f"task '{_short(task_name)}' has target '{_short(text)}'",
+            expected=TARGETS,
+            fix="correct target in the task manifest",
+        )
+    return found
+
+
+def _target_of_metric(raw: Mapping[str, Any]) -> str | None:
+    """The target that is best by the metric that a regression's manifest names; None if it names none."""
+    metric = raw.get("metric")
+    if metric is None or raw.get("task_type") != "regression":
+        return None
+    found = METRIC_TARGETS.get(metric.lower()) if isinstance(metric, str) else None
+    if found is None:
+        raise TaskError(
+            f"task '{_short(raw.get('name') or 'unnamed')}' has metric {_shown(metric)}",
+            expected=f"one of {', '.join(METRIC_TARGETS)}; or target: {TARGETS}",
+            fix="correct metric in the task manifest",
+        )
+    return found
 
 
 def _texts(value: object) -> list[str]:
