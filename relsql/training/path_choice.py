@@ -26,6 +26,7 @@ from relsql.gather.paths import Path
 from relsql.gather.query import Gather
 from relsql.gather.row_plan import RowPlan
 from relsql.schema.tables import Schema
+from relsql.tasks.label_sandbox import LabelLimits
 from relsql.tasks.labels import label_table
 from relsql.tasks.task import Task
 from relsql.training.seeds import gather_seeds
@@ -214,13 +215,15 @@ def _correlation(a: Doubles, b: Doubles) -> float:
     return abs(float(a @ b)) / scale if scale > 1e-9 else 0.0
 
 
-def training_sample(con: duckdb.DuckDBPyConnection, catalog: str, database: Schema, task: Task) -> pa.Table:
+def training_sample(
+    con: duckdb.DuckDBPyConnection, catalog: str, database: Schema, task: Task, limits: LabelLimits
+) -> pa.Table:
     """The training labels that paths are judged by.
 
     Raises:
         TaskError: the label query cannot be used.
     """
-    return label_table(con, catalog, database, task, "train").table
+    return label_table(con, catalog, database, task, "train", limits=limits).table
 
 
 def used_tables(paths: Sequence[Path]) -> set[str]:

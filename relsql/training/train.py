@@ -177,7 +177,15 @@ def _train(
     from relsql.training.fit_network import train_network
 
     with run.phase("check") as metrics:
-        plan = make_plan(con, catalog, task, fanout=options.fanout, regime=options.regime, max_paths=options.max_paths)
+        plan = make_plan(
+            con,
+            catalog,
+            task,
+            fanout=options.fanout,
+            regime=options.regime,
+            max_paths=options.max_paths,
+            limits=limits,
+        )
         metrics.update(tables=len(plan.inputs), paths=len(plan.paths))
         if plan.left_out:
             metrics.update(left_out=len(plan.left_out))
