@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import duckdb
 import numpy as np
@@ -12,23 +12,40 @@ import pyarrow as pa
 
 from relsql.database.names import current_catalog, unique_name
 from relsql.errors import TaskError
+from relsql.evaluation.bootstrap import metric_interval
 from relsql.registry.card import ModelCard
 from relsql.registry.function_names import predict_name
 from relsql.registry.models import active_card
 from relsql.registry.versions import suffix_of
+from relsql.schema.checks import Finding
 from relsql.schema.reading import read_schema
 from relsql.sql import ident
 from relsql.tasks.frozen_database import frozen_database
+from relsql.tasks.label_findings import few_labels
 from relsql.tasks.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.labels import label_table
 from relsql.tasks.regime import Regime, check_regime, split_end
 from relsql.tasks.splits import Split
+from relsql.tasks.summary import summarize_labels
+from relsql.training.runs import recorded_findings
 from udfs.attach import attach, attach_model
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Metrics of one model version on one split; `unscored` counts the rows without a score, which are left out."""
+    """Metrics of one model version on one split.
+
+    Attributes:
+        model, version: the model version.
+        task: name of its task.
+        split: the split.
+        regime: how old the data of a score may be, see `relsql.tasks.regime`.
+        rows: number of scored labels.
+        unscored: number of labels without a score, which are left out.
+        metrics: the metrics.
+        intervals: by metric, both ends of its bootstrap interval; empty if there are enough labels.
+        findings: what is doubtful: about these labels, and what training found.
+    """
 
     model: str
     version: int
@@ -38,6 +55,8 @@ class Evaluation:
     rows: int
     unscored: int
     metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +161,24 @@ def evaluate(
             expected="entities dated before their labels",
         )
     measure = classification_metrics if card.task.is_classification else regression_metrics
-    unscored = int((~scored).sum())
+    metrics, unscored = measure(labels, scores), int((~scored).sum())
+    table = pa.table({"as_of": pa.array(predictions.as_of, pa.timestamp("us")), "label": predictions.labels})
+    few = tuple(few_labels(card.task, summarize_labels(split, table.filter(pa.array(scored)))))
+    entities = [entity for entity, known in zip(predictions.entities, scored, strict=True) if known]
+    intervals = {name: metric_interval(labels, scores, name, entities) for name in metrics if few}
+    # Training has said the same about the validation labels.
+    recorded = recorded_findings(con, current_catalog(con), card.name, card.version)
     return Evaluation(
-        card.name, card.version, card.task.name, split, regime, len(labels), unscored, measure(labels, scores)
+        card.name,
+        card.version,
+        card.task.name,
+        split,
+        regime,
+        len(labels),
+        unscored,
+        metrics,
+        {name: found for name, found in intervals.items() if found},
+        (*few, *(finding for finding in recorded if finding not in few)),
     )
 
 

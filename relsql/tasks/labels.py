@@ -33,7 +33,7 @@ from relsql.tasks.hints import correct
 from relsql.tasks.label_checks import LARGEST_LABEL, check_labels, check_timestamps, check_types
 from relsql.tasks.label_sandbox import DEFAULT_LIMITS, LabelLimits, checked_query, label_sandbox, run_query
 from relsql.tasks.query_check import Relations, read_relations
-from relsql.tasks.split_choice import LabelCount, SplitChoice, choose_splits
+from relsql.tasks.split_choice import GIVEN, SPLIT_FIELDS, LabelCount, SplitChoice, choose_splits
 from relsql.tasks.splits import SPLITS, Split, check_splits, check_timedelta, task_errors, timestamps_of
 from relsql.tasks.task import Task
 
@@ -188,7 +188,7 @@ def chosen_splits(
     with task_cursor(con, catalog) as cursor:
         check_timedelta(cursor, task)
         if task.val_timestamp and task.test_timestamp:
-            choice = SplitChoice(task, {})
+            choice = SplitChoice(task, dict.fromkeys(SPLIT_FIELDS, GIVEN))
         else:
             entity_key(schema, task)
             choice = choose_splits(

@@ -46,6 +46,9 @@ TYPICAL_FACTOR = 2
 """A window with the median number of events, up to this factor more or less, is typical: it promises labels of both
 kinds, where a window that holds the end of a burst, or a whole one, may have one kind only."""
 
+SPLIT_FIELDS = ("val_timestamp", "test_timestamp")
+GIVEN = "given by the task"
+
 _BATCHES = (1, 3, 12, 48)
 """Numbers of candidates whose labels are counted at once: the first one is nearly always good enough."""
 
@@ -89,7 +92,7 @@ def choose_splits(
         TaskError: the horizon is too long for the data.
     """
     scan = _Scan(cursor, catalog, tables_read(cursor, schema, task), task, count)
-    reasons = dict.fromkeys(("val_timestamp", "test_timestamp"), "given by the task")
+    reasons = dict.fromkeys(SPLIT_FIELDS, GIVEN)
     if task.test_timestamp is None:
         found, reasons["test_timestamp"] = scan.test()
         task = replace(task, test_timestamp=found)

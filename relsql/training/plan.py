@@ -13,7 +13,7 @@ from relsql.gather.layout import BlockLayout, layouts_of
 from relsql.gather.node_inputs import NodeInputs, fit_node_inputs
 from relsql.gather.paths import DEFAULT_FANOUT, MAX_PATHS, Path, candidate_paths, require_row_keys
 from relsql.gather.row_plan import RowPlan
-from relsql.schema.checks import check_schema
+from relsql.schema.checks import Finding, check_schema
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema, used_schema
 from relsql.tasks.hints import correct
@@ -23,6 +23,7 @@ from relsql.tasks.regime import Regime
 from relsql.tasks.splits import horizon_days
 from relsql.tasks.task import Task
 from relsql.training.path_choice import PathChoice, PathEvidence, choose_paths, training_sample, used_tables
+from relsql.training.written_columns import Written, find_written
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,8 @@ class Plan:
     """What a model reads, fixed before training.
 
     `schema` is the part of `database` that the model reads, and `left_out` holds the paths beyond the maximum.
-    `split_reasons` says why each split timestamp was chosen, see `relsql.tasks.split_choice`.
+    `split_reasons` says why each split timestamp was chosen, see `relsql.tasks.split_choice`. `findings` are
+    about what models wrote into the tables, which `task.remove_columns` then includes.
     """
 
     task: Task
@@ -41,6 +43,7 @@ class Plan:
     layouts: tuple[BlockLayout, ...]
     left_out: tuple[PathEvidence, ...] = ()
     split_reasons: Mapping[str, str] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
 
     @property
     def rows(self) -> RowPlan:
@@ -57,6 +60,7 @@ def make_plan(
     regime: Regime = "seed-time",
     max_paths: int = MAX_PATHS,
     limits: LabelLimits = DEFAULT_LIMITS,
+    read_scores: bool = False,
 ) -> Plan:
     """Check schema and task against the data and plan what the model reads.
 
@@ -67,7 +71,7 @@ def make_plan(
         SchemaError, TaskError: schema or task do not fit the data.
     """
     with task_cursor(con, catalog) as cursor:
-        return _make_plan(cursor, catalog, task, fanout, regime, max_paths, limits)
+        return _make_plan(cursor, catalog, task, fanout, regime, max_paths, limits, read_scores)
 
 
 def _make_plan(
@@ -78,6 +82,7 @@ def _make_plan(
     regime: Regime,
     max_paths: int,
     limits: LabelLimits,
+    read_scores: bool,
 ) -> Plan:
     """`make_plan` on a cursor, whose settings are not those of the user's session."""
     database = read_schema(con, catalog)
@@ -89,6 +94,8 @@ def _make_plan(
                 expected="columns that do not say when a row appears: without its time every row is seen at once",
                 fix=correct("remove_columns"),
             )
+    written = Written() if read_scores else find_written(con, catalog, database.without_columns(task.remove_columns))
+    task = replace(task, remove_columns=(*task.remove_columns, *written.columns))
     schema = database.without_columns(task.remove_columns)
     schema.table(task.entity_table)
     splits = chosen_splits(con, catalog, database, task, limits)
@@ -113,7 +120,9 @@ def _make_plan(
     columns = {key: found.columns for key, found in inputs.items()}
     read_part = used_schema(schema, sorted(used), columns)
     layouts = layouts_of(paths, inputs)
-    return Plan(task, database, read_part, paths, inputs, layouts, path_choice.left_out, splits.reasons)
+    return Plan(
+        task, database, read_part, paths, inputs, layouts, path_choice.left_out, splits.reasons, written.findings
+    )
 
 
 def _check_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, used: set[str]) -> None:
