@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from relsql.database.cursors import one_row, task_cursor
 from relsql.database.sealed import sealed
+from relsql.errors import TaskError
 from relsql.schema.checks import Finding
 from relsql.schema.tables import Schema
 from relsql.schema.times import event_times_sql
@@ -26,7 +27,7 @@ from relsql.tasks.task import Task
 RARE_SHARE = 0.01
 """A smaller share of the rarer class is a heavy imbalance."""
 
-_CHECKED_TIMESTAMPS = 3
+_CHECKED_TIMESTAMPS = 2
 """Latest training timestamps whose labels are computed again without the rows after their window."""
 
 
@@ -128,26 +129,25 @@ def _rows_after_the_window(
     with task_cursor(con, catalog) as cursor:
         timestamps = timestamps_of(cursor, catalog, schema, task, "train")[-_CHECKED_TIMESTAMPS:]
         ends = [one_row(cursor, f"SELECT {literal(t)} + {step_sql(task)}")[0] for t in timestamps]
-    changed = labels = 0
-    example = None
+    labels, changes = 0, list[str]()
     for timestamp, end in zip(timestamps, ends, strict=True):
-        with_later, without = (
-            _labels(con, catalog, schema, task, timestamp, data_end, end, limits)
-            for data_end in (task.test_timestamp, end)
-        )
-        labels += len(with_later)
-        different = [entity for entity in {**with_later, **without} if with_later.get(entity) != without.get(entity)]
-        changed += len(different)
-        if different and example is None:
-            entity = different[0]
-            values = f"{_shown(with_later, entity)} with them, {_shown(without, entity)} without"
-            example = f"that of {entity!r} at {timestamp} is {values}"
-    if example:
+        complete = _labels(con, catalog, schema, task, timestamp, task.test_timestamp, end, limits)
+        try:
+            cut = _labels(con, catalog, schema, task, timestamp, end, end, limits)
+        except TaskError as error:
+            changes.append(f"at {timestamp} there are none: {error.problem}")
+            continue
+        labels += len(complete)
+        for entity in {**complete, **cut}:
+            if complete.get(entity) != cut.get(entity):
+                values = f"{_shown(complete, entity)} with them, {_shown(cut, entity)} without"
+                changes.append(f"that of {entity!r} at {timestamp} is {values}")
+    if changes:
         yield Finding(
             "warning",
             f"task {task.name}",
-            f"the label query reads rows after its window: {changed:,} of {labels:,} labels change when rows later "
-            f"than timestamp + {task.timedelta} are deleted ({example}), so the labels ask about more time than "
+            f"the label query reads rows after its window: {len(changes):,} of {labels:,} labels change when rows "
+            f"later than timestamp + {task.timedelta} are deleted ({changes[0]}), so the labels ask about more time than "
             "timedelta says; " + correct("sql", "timedelta"),
         )
 
