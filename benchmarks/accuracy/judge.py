@@ -14,8 +14,10 @@ import numpy.typing as npt
 
 from benchmarks.data.problems import Problem, dataset_folder
 from relsql.errors import TaskError
-from relsql.evaluation.bootstrap import Floats, clustered_bootstrap, weighted_mae, weighted_roc_auc
+from relsql.evaluation.bootstrap import clustered_bootstrap, weighted_mae, weighted_roc_auc
 from relsql.tasks.splits import Split
+
+Floats = npt.NDArray[np.float64]
 
 MIN_CLUSTERS = 10
 BINS = 15

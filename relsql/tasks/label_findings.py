@@ -147,8 +147,8 @@ def _rows_after_the_window(
             "warning",
             f"task {task.name}",
             f"the label query reads rows after its window: {len(changes):,} of {labels:,} labels change when rows "
-            f"later than timestamp + {task.timedelta} are deleted ({changes[0]}), so the labels ask about more time than "
-            "timedelta says; " + correct("sql", "timedelta"),
+            f"later than timestamp + {task.timedelta} are deleted ({changes[0]}), so the labels ask about more time "
+            "than timedelta says; " + correct("sql", "timedelta"),
         )
 
 

@@ -76,7 +76,8 @@ def summarize_task(
         TaskError: the split timestamps cannot be chosen, or the label query cannot be used for any split.
     """
     choice = chosen_splits(con, catalog, schema, task, limits)
-    splits, problems = [], {}
+    splits: list[SplitSummary] = []
+    problems: dict[str, str] = {}
     examples: tuple[tuple[object, datetime.datetime, float], ...] = ()
     for split in SPLITS:
         try:
