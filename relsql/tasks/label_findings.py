@@ -57,7 +57,12 @@ def label_findings(
     return (
         *(finding for split in splits if split.split != "train" for finding in few_labels(task, split)),
         *(finding for split in splits if split.split == "train" for finding in _imbalance(task, split)),
-        *_gaps(con, catalog, schema, task),
+        *(
+            finding
+            for split in splits
+            if split.split == "train"
+            for finding in _gaps(con, catalog, schema, task, split)
+        ),
         *_rows_after_the_window(con, catalog, schema, task, limits),
     )
 
@@ -96,11 +101,13 @@ def _imbalance(task: Task, split: SplitSummary) -> Iterator[Finding]:
         )
 
 
-def _gaps(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task) -> Iterator[Finding]:
-    """Training timestamps whose whole window lies in a time without any row that the label query could read."""
+def _gaps(
+    con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, split: SplitSummary
+) -> Iterator[Finding]:
+    """Timestamps with labels whose whole window lies in a time without any row that the label query could read."""
     with task_cursor(con, catalog) as cursor:
         read = tables_read(cursor, schema, task)
-        timestamps = timestamps_of(cursor, catalog, schema, task, "train")
+        timestamps = list(split.timestamps)
         events = event_times_sql(read.timed_tables, lambda table: table.sql(catalog))
         pairs = f"SELECT t AS here, lead(t) OVER (ORDER BY t ASC) AS following FROM (SELECT DISTINCT t FROM ({events}))"
         gaps = f"SELECT here, following FROM ({pairs}) WHERE following > here + {step_sql(task)}"

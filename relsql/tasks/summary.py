@@ -30,17 +30,14 @@ class SplitSummary:
 
     Attributes:
         split: `train`, `val` or `test`.
-        timestamps: number of distinct timestamps that have labels.
-        first, last: the first and the last of them.
+        timestamps: the distinct timestamps that have labels, the oldest first.
         labels: number of labels.
         rarer: number of labels of the rarer class; in a regression, of labels that differ from the commonest one.
         mean: share of positives; in a regression, mean label.
     """
 
     split: Split
-    timestamps: int
-    first: datetime.datetime
-    last: datetime.datetime
+    timestamps: tuple[datetime.datetime, ...]
     labels: int
     rarer: int
     mean: float
@@ -94,15 +91,11 @@ def summarize_task(
 
 def summarize_labels(split: Split, labels: pa.Table) -> SplitSummary:
     """Count the labels of a split, in the form of `LabelTable.table`; there must be at least one."""
-    as_of = labels.column("as_of")
     values = np.asarray(labels.column("label"), dtype=np.float64)
     _, counts = np.unique(values, return_counts=True)
-    bounds = pa.compute.min_max(as_of).as_py()
     return SplitSummary(
         split,
-        int(pa.compute.count_distinct(as_of).as_py()),
-        bounds["min"],
-        bounds["max"],
+        tuple(sorted(pa.compute.unique(labels.column("as_of")).to_pylist())),
         len(values),
         len(values) - int(counts.max()),
         float(values.mean()),
@@ -115,11 +108,8 @@ def split_lines(task: Task, splits: Iterable[SplitSummary], reasons: Mapping[str
     lines = []
     for split in splits:
         rate = f"{split.mean:.1%} {what}" if task.is_classification else f"{what} {split.mean:.4g}"
-        at = (
-            f"at {split.first}"
-            if split.timestamps == 1
-            else f"at {split.timestamps:,} times, {split.first} to {split.last}"
-        )
+        first, last, count = split.timestamps[0], split.timestamps[-1], len(split.timestamps)
+        at = f"at {count:,} times, {first} to {last}" if count > 1 else f"at {first}"
         lines.append(f"{split.split:<5}  {split.labels:,} labels, {rate}, {at}")
     lines += [f"{field}  {getattr(task, field)}: {reason}" for field, reason in sorted(reasons.items())]
     return lines
@@ -130,6 +120,6 @@ def _examples(labels: pa.Table) -> tuple[tuple[object, datetime.datetime, float]
     values = np.asarray(labels.column("label"), dtype=np.float64)
     low, high = (np.flatnonzero(found)[::-1] for found in (values == values.min(), values > values.min()))
     turns = [row for pair in zip(high[:EXAMPLES], low[:EXAMPLES], strict=False) for row in pair]
-    rest = [row for row in (*high, *low) if row not in set(turns)][:EXAMPLES] if len(turns) < EXAMPLES else []
+    rest = [row for row in (*high[:EXAMPLES], *low[:EXAMPLES]) if row not in turns]
     rows = labels.take(pa.array([*turns, *rest][:EXAMPLES])).to_pylist()
     return tuple((row["entity"], row["as_of"], row["label"]) for row in rows)
