@@ -175,18 +175,23 @@ class _Scan:
         score: Callable[[LabelCount], float],
         end: datetime.datetime | None,
     ) -> tuple[datetime.datetime, Mapping[datetime.datetime, LabelCount]]:
-        """The first candidate whose score is 1; if there is none, the first with at least half of the best score."""
+        """The best candidate: its labels, weighed against the share of the past that is given up for it.
+
+        If no candidate has enough labels, the first stands that is at least half as good as the best.
+        """
         counts: dict[datetime.datetime, LabelCount] = {}
-        scores: dict[datetime.datetime, float] = {}
+        values: dict[datetime.datetime, float] = {}
+        whole = max(candidates) - self.first
         for batch in _batches(candidates):
             series = {start: parts(start) for start in batch}
             wanted = {t for lists in series.values() for part in lists for t in part} - counts.keys()
             counts |= dict.fromkeys(wanted, LabelCount()) | dict(self.count(sorted(wanted), end))
-            scores |= {start: min(score(_total(counts, part)) for part in lists) for start, lists in series.items()}
-            if found := next((start for start in batch if scores[start] >= 1), None):
-                return found, counts
-        best = max(scores.values())
-        return next(start for start in scores if scores[start] >= best / 2), counts
+            scores = {start: min(score(_total(counts, part)) for part in lists) for start, lists in series.items()}
+            values |= {start: min(1.0, scores[start]) * ((start - self.first) / whole) for start in batch}
+            if max(scores.values()) >= 1:
+                return max(values, key=lambda start: values[start]), counts
+        best = max(values.values())
+        return next(start for start in values if values[start] >= best / 2), counts
 
     def _candidates(self, end: datetime.datetime, earliest: str) -> list[datetime.datetime]:
         """Starts of a split whose windows are over at `end`, the latest first, ever sparser; none before `earliest`."""

@@ -142,6 +142,20 @@ def test_small_even_data_are_cut_by_the_calendar(con: Connection) -> None:
     assert task.val_timestamp == last - datetime.timedelta(days=14)
 
 
+def test_a_few_labels_more_are_not_worth_decades(con: Connection) -> None:
+    """Ever fewer customers are asked about, and never enough of them."""
+    schema = orders(
+        con, [(f"{1960 + year}-01-01", 365, 6 if year < 20 else 2) for year in range(0, 60, 1)], customers=20
+    )
+    con.execute("INSERT INTO customers SELECT range + 20 FROM range(40)")
+    con.execute(
+        "INSERT INTO orders SELECT customer + 20 + 20 * i, day FROM orders, range(2) r(i) WHERE day < '1980-01-01'"
+    )
+    task = chosen_splits(con, "memory", schema, replace(TASK, timedelta="30 days")).task
+    assert task.val_timestamp is not None
+    assert task.val_timestamp > at("2019-06-01")
+
+
 def test_given_timestamps_are_kept(con: Connection) -> None:
     schema = orders(con, RENTALS)
     given = replace(TASK, val_timestamp=at("2005-12-01"), test_timestamp=at("2006-01-01"))
