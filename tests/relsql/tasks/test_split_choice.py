@@ -176,17 +176,17 @@ def test_tables_that_the_query_does_not_read_do_not_move_the_splits(con: Connect
 
 
 def test_values_of_test_labels_choose_nothing(con: Connection) -> None:
-    """What happens to the counts of the rarer kind where the data are not cut, that is in test, changes nothing."""
+    """Test labels of one kind only, at all timestamps or at those that would be tried first, change nothing."""
     schema = orders(con, RENTALS)
 
-    def choose(rarer: int) -> Any:
+    def choose(one_kind_since: datetime.datetime) -> Any:
         def count(timestamps: Sequence[datetime.datetime], end: datetime.datetime | None) -> dict[Any, LabelCount]:
-            return {t: LabelCount(150, 40 if end else rarer) for t in timestamps}
+            return {t: LabelCount(150, 40 if end or t < one_kind_since else 0) for t in timestamps}
 
         with con.cursor() as cursor:
             return choose_splits(cursor, "memory", schema, TASK, count)
 
-    assert choose(0) == choose(75)
+    assert choose(at("2000-01-01")) == choose(at("2005-08-20")) == choose(at("2010-01-01"))
 
 
 @pytest.mark.parametrize(("timedelta", "windows"), [("90 days", 1), ("11 days", 1), ("7 days", 3)])

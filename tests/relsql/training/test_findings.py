@@ -16,7 +16,7 @@ from relsql.cli import cli
 from relsql.database.connections import transaction
 from relsql.evaluation.evaluate import evaluate
 from relsql.gather.blocks import SeedSet
-from relsql.schema.declare import declare_link
+from relsql.schema.declare import declare_link, declare_table
 from relsql.schema.tables import Link
 from relsql.scoring.score_table import score_into
 from relsql.tasks.task import Task
@@ -86,12 +86,17 @@ def test_a_copied_number_is_found(con: Connection) -> None:
 
 
 def test_a_copy_in_the_latest_row_of_a_path_is_found(con: Connection) -> None:
+    """Two earlier calls say the opposite or nothing, so that the mean over all of them does not give the label."""
     con.execute(
         f"""CREATE TABLE calls (call_id INTEGER PRIMARY KEY, customer_id BIGINT REFERENCES customers (customer_id),
-                                 result VARCHAR);
-            INSERT INTO calls SELECT customer_id, customer_id, CASE WHEN {BUYS} THEN 'kept' ELSE 'lost' END
-            FROM customers"""
+                                result VARCHAR, called_at TIMESTAMP);
+            INSERT INTO calls SELECT row_number() OVER (), customer_id,
+                CASE WHEN i = 0 AND {BUYS} OR i > 0 AND hash(customer_id, i) % 2 = 0 THEN 'kept' ELSE 'lost' END,
+                TIMESTAMP '2022-07-01' - to_days(i::INTEGER)
+            FROM customers, range(3) r(i)"""
     )
+    with transaction(con):
+        declare_table(con, "shop", "calls", time_column="called_at")
     assert copied(con, TASK) == ["calls(result)"]
 
 
