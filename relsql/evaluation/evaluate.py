@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import duckdb
 import numpy as np
@@ -12,19 +12,24 @@ import pyarrow as pa
 
 from relsql.database.names import current_catalog, unique_name
 from relsql.errors import TaskError
+from relsql.evaluation.bootstrap import metric_interval
 from relsql.registry.card import ModelCard
 from relsql.registry.function_names import predict_name
 from relsql.registry.models import active_card
 from relsql.registry.versions import suffix_of
+from relsql.schema.checks import Finding
 from relsql.schema.reading import read_schema
 from relsql.sql import ident
 from relsql.tasks.frozen_database import frozen_database
+from relsql.tasks.label_findings import few_labels
 from relsql.tasks.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.labels import label_table
 from relsql.tasks.regime import Regime, check_regime, split_end
 from relsql.tasks.splits import Split
+from relsql.tasks.summary import summarize_labels
 from relsql.tasks.target import MEAN, MEDIAN, regression_loss, target_metric
 from relsql.tasks.task import Task
+from relsql.training.runs import recorded_findings
 from udfs.attach import attach, attach_model
 
 
@@ -32,7 +37,17 @@ from udfs.attach import attach, attach_model
 class Evaluation:
     """Metrics of one model version on one split.
 
-    `unscored` counts the rows without a score, which are left out. `target` says what a score is, see `Task.predicts`.
+    Attributes:
+        model, version: the model version.
+        task: name of its task.
+        split: the split.
+        regime: how old the data of a score may be, see `relsql.tasks.regime`.
+        rows: number of scored labels.
+        unscored: number of labels without a score, which are left out.
+        metrics: the metrics.
+        target: what a score is, see `Task.predicts`.
+        intervals: by metric, both ends of its bootstrap interval; empty if there are enough labels.
+        findings: what is doubtful: about these labels, and what training found.
     """
 
     model: str
@@ -44,6 +59,8 @@ class Evaluation:
     unscored: int
     metrics: dict[str, float]
     target: str
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +164,13 @@ def evaluate(
             f"task '{card.task.name}': no entity of the {len(scored)} {split} labels is visible at its timestamp",
             expected="entities dated before their labels",
         )
+    metrics, unscored = task_metrics(card.task, labels, scores), int((~scored).sum())
+    table = pa.table({"as_of": pa.array(predictions.as_of, pa.timestamp("us")), "label": predictions.labels})
+    few = tuple(few_labels(card.task, summarize_labels(split, table.filter(pa.array(scored)))))
+    entities = [entity for entity, known in zip(predictions.entities, scored, strict=True) if known]
+    intervals = {name: metric_interval(labels, scores, name, entities) for name in metrics if few}
+    # Training has said the same about the validation labels.
+    recorded = recorded_findings(con, current_catalog(con), card.name, card.version)
     return Evaluation(
         card.name,
         card.version,
@@ -154,9 +178,11 @@ def evaluate(
         split,
         regime,
         len(labels),
-        int((~scored).sum()),
-        task_metrics(card.task, labels, scores),
+        unscored,
+        metrics,
         card.task.predicts,
+        {name: found for name, found in intervals.items() if found},
+        (*few, *(finding for finding in recorded if finding not in few)),
     )
 
 

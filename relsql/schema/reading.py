@@ -39,8 +39,8 @@ def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None) -> S
     catalog = stored_catalog(con, catalog) if catalog else current_catalog(con)
     require_own_schema(con, catalog)
     declared_tables, declared_links, removed_links = read_declarations(con, catalog)
-    declared = {*declared_tables, *(name for link in declared_links for name in (link.child, link.parent))}
-    tables = _read_tables(con, catalog, declared)
+    named = {*declared_tables, *(name for link in declared_links for name in (link.child, link.parent))}
+    tables = _read_tables(con, catalog, named)
     keys, constraint_links = _read_constraints(con, catalog)
     for key, columns in keys.items():
         if key in tables:

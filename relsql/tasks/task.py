@@ -23,6 +23,7 @@ from relsql.database.relsql_tables import ensure_table, has_relsql_table, rows_s
 from relsql.errors import TaskError, nearest
 from relsql.schema.tables import Schema
 from relsql.schema.visibility import VISIBILITY_RULES, VisibilityRule
+from relsql.tasks.hints import correct, in_manifest
 from relsql.tasks.manifest import read_manifest
 from relsql.tasks.target import MEDIAN, METRIC_TARGETS, PROBABILITY, TARGETS, read_target
 
@@ -75,7 +76,9 @@ class Task:
             object.__setattr__(self, name, _checked(self.name, name, getattr(self, name)))
         if self.task_type not in TASK_TYPES:
             raise TaskError(
-                f"task '{self.name}' has task_type '{self.task_type}'", expected=nearest(self.task_type, TASK_TYPES)
+                f"task '{self.name}' has task_type '{self.task_type}'",
+                expected=nearest(self.task_type, TASK_TYPES),
+                fix=correct("task_type"),
             )
         if self.is_classification and self.target is not None:
             raise TaskError(
@@ -115,7 +118,9 @@ class Task:
         if isinstance(task_type, str) and task_type not in TASK_TYPES:
             # Checked before missing fields are listed, because manifests of other types have other fields.
             raise TaskError(
-                f"task '{_short(name)}' has task_type '{_short(task_type)}'", expected=nearest(task_type, TASK_TYPES)
+                f"task '{_short(name)}' has task_type '{_short(task_type)}'",
+                expected=nearest(task_type, TASK_TYPES),
+                fix=correct("task_type"),
             )
         return cls.from_fields({**raw, "target": raw.get("target") or _target_of_metric(raw)})
 
@@ -132,7 +137,7 @@ class Task:
             raise TaskError(
                 f"task '{_short(raw.get('name') or 'unnamed')}' lacks {', '.join(missing)}",
                 expected=f"the fields {', '.join(_REQUIRED)}",
-                fix="complete the task manifest, then relsql init FILE --task manifest.yaml",
+                fix=f"{in_manifest(f'write {missing[0]}', missing[0])}, then relsql init FILE --task manifest.yaml",
             )
         return cls(**values)
 
@@ -152,7 +157,7 @@ class Task:
                 raise TaskError(
                     f"task '{self.name}': remove_columns names the {what}, which does not exist",
                     expected=nearest(column, table.column_names) if table else nearest(name, schema.tables),
-                    fix="correct remove_columns in the task manifest",
+                    fix=correct("remove_columns"),
                 )
             removed.append((table.key, found))
         entity = schema.find(self.entity_table)
@@ -205,13 +210,13 @@ def _checked(task_name: object, field_name: str, value: object) -> object:
     # msgspec raises UnicodeEncodeError for lone surrogates where it expects another type.
     except (msgspec.ValidationError, UnicodeEncodeError):
         problem = f"task '{_short(task_name)}' has {field_name} {_shown(value)}"
-        raise TaskError(problem, expected=expected, fix=f"correct {field_name} in the task manifest") from None
+        raise TaskError(problem, expected=expected, fix=correct(field_name)) from None
     for text in _texts(checked):
         if "\0" in text or not _is_unicode(text):
             raise TaskError(
                 f"task '{_short(task_name)}' has {field_name} {_shown(text)}",
                 expected="text without NUL and without lone surrogates",
-                fix=f"correct {field_name} in the task manifest",
+                fix=correct(field_name),
             )
     return checked
 
@@ -281,7 +286,9 @@ def as_timestamp(value: object, task_name: str, field_name: str) -> datetime.dat
     except (ValueError, OverflowError):
         pass
     raise TaskError(
-        f"task '{task_name}': {field_name} '{_short(value)}' is not a timestamp", expected="a date such as 2010-01-01"
+        f"task '{task_name}': {field_name} '{_short(value)}' is not a timestamp",
+        expected="a date such as 2010-01-01",
+        fix=correct(field_name) if field_name in _TIMES else None,
     )
 
 
@@ -296,7 +303,7 @@ def save_task(con: duckdb.DuckDBPyConnection, catalog: str, task: Task) -> None:
         raise TaskError(
             f"task '{task.name}' differs from task '{other}' in the case of its letters only",
             expected="the same name, to replace it, or another one",
-            fix=f"name: {other} in the task manifest",
+            fix=in_manifest(f"name: {other}", "name"),
         )
     table = ensure_table(con, catalog, "tasks")
     con.execute(f"DELETE FROM {table} WHERE name = ?", [task.name])

@@ -78,8 +78,15 @@ def evaluate_command(
     target = "" if result.target == PROBABILITY else f" ({result.target})"
     which = f"{result.model} version {result.version} on {result.task}{target}, {split}, {result.regime}"
     note(f"{which}: {result.rows:,} labels{unscored}")
+    for finding in result.findings:
+        note(str(finding))
     rows = [(name, number(value), number(baseline.get(name))) for name, value in result.metrics.items()]
-    write_table(("metric", "model", "own columns only"), rows, right=(1, 2))
+    if not result.intervals:
+        write_table(("metric", "model", "own columns only"), rows, right=(1, 2))
+        return
+    ends = {name: f"{number(low)} .. {number(high)}" for name, (low, high) in result.intervals.items()}
+    with_ends = [(name, value, ends.get(name, "-"), other) for name, value, other in rows]
+    write_table(("metric", "model", "95% interval", "own columns only"), with_ends, right=(1, 2, 3))
 
 
 def _baseline(con: duckdb.DuckDBPyConnection, model: str, split: Split, limits: LabelLimits) -> dict[str, float]:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 @click.option("--regime", type=click.Choice(REGIMES), help="Data up to as_of (default), or data that ended before.")
 @click.option("--density", type=click.IntRange(min=1), help="Training timestamps per horizon.")
 @click.option("--refit/--no-refit", default=None, help="Finally train on validation labels too (default).")
+@click.option("--read-scores", is_flag=True, default=None, help="Also read what models wrote into the tables.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads to use.")
 @click.option("--force", is_flag=True, help="Train even if the same model was already trained.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -132,12 +133,21 @@ def train_with_progress(
         )
     on_interrupt("the model was written")
     if model.reused:
+        _note_findings(model)
         note(f"already trained: model {model.name} version {model.version} on {model.task}; --force trains it again")
         return model
+    for line in model.splits:
+        note(line)
+    _note_findings(model)
     for path in model.left_out:
         note(f"left out, beyond --max-paths: {path}")
     note(f"trained model {model.name} version {model.version} on {model.task} in {model.seconds:.0f} s")
     return model
+
+
+def _note_findings(model: TrainedModel) -> None:
+    for finding in model.findings:
+        note(str(finding))
 
 
 def attached_functions(con: duckdb.DuckDBPyConnection, name: str) -> tuple[str, ...]:
@@ -186,6 +196,8 @@ def model_fields(model: TrainedModel) -> dict[str, object]:
         "metrics": model.metrics,
         "reused": model.reused,
         "left_out": list(map(str, model.left_out)),
+        "splits": list(model.splits),
+        "findings": list(model.findings),
         "seconds": round(model.seconds, 3),
         "phases": {phase: round(seconds, 3) for phase, seconds in model.phases.items()},
     }

@@ -22,7 +22,7 @@ from relsql.tasks.task import read_tasks
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = [
-    *("demo", "init", "import", "inspect", "train", "evaluate", "refresh", "score", "sql", "shell", "serve"),
+    *("demo", "init", "import", "inspect", "task", "train", "evaluate", "refresh", "score", "sql", "shell", "serve"),
     *("models", "promote", "drop", "publish", "unpublish", "selftest"),
 ]
 
