@@ -225,7 +225,7 @@ def _import_postgres(url: str, path: Path, progress: Progress) -> ImportReport:
 
 def _tables(con: duckdb.DuckDBPyConnection, catalog: str) -> list[tuple[str, str]]:
     query = """SELECT schema_name, table_name FROM system.main.duckdb_tables()
-               WHERE database_name = ? AND NOT internal ORDER BY ALL"""
+               WHERE database_name = ? AND NOT internal ORDER BY ALL ASC"""
     return [(schema_name, name) for schema_name, name in con.execute(query, [catalog]).fetchall()]
 
 

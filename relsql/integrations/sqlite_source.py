@@ -57,7 +57,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
 
 def read_tables(source: sqlite3.Connection) -> tuple[list[SqliteTable], list[str]]:
     """The tables of a file, and the names of what is none: views and virtual tables."""
-    rows = source.execute("SELECT type, name, sql FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name")
+    rows = source.execute("SELECT type, name, sql FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name ASC")
     tables, others = [], []
     for kind, name, sql in rows.fetchall():
         if name.lower().startswith("sqlite_"):

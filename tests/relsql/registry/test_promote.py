@@ -320,7 +320,7 @@ def invoke(*args: object, stdin: str = "") -> Result:
 
 
 def test_models_shows_status_and_main_metric(path: Path) -> None:
-    lines = [line.split()[:6] for line in invoke("models", path).stdout.splitlines()[2:]]
+    lines = [line.split()[:7] for line in invoke("models", path).stdout.splitlines()[2:]]
     assert [line[:4] for line in lines] == [
         ["churn", "1", "retired", "customer-churn"],
         ["churn", "2", "retired", "customer-churn"],
@@ -328,7 +328,7 @@ def test_models_shows_status_and_main_metric(path: Path) -> None:
         ["other", "1", "active", "customer-churn"],
     ]
     found = json.loads(invoke("models", path, "--json").stdout)
-    assert lines[0][4:] == ["val_roc_auc", f"{found[0]['metrics']['val_roc_auc']:.4g}"]
+    assert lines[0][4:] == ["probability", "val_roc_auc", f"{found[0]['metrics']['val_roc_auc']:.4g}"]
 
 
 def test_promote_says_what_it_did(path: Path) -> None:
