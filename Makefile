@@ -9,7 +9,7 @@ SHELLS := .venv/shells
 DBT := .venv-dbt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-shells demo check lint format types imports docs build bench-accuracy bench-truth
+.PHONY: help setup test test-shells demo check lint format types imports docs build bench-accuracy bench-truth bench-proposals
 .PHONY: bench-speed bench-plain bench-training bench-encoder clean torture fuzz soak
 
 TORTURE_MINUTES ?= 20
@@ -101,6 +101,9 @@ bench-accuracy: setup ## Measure every method on every task, 5 seeds each (hours
 
 bench-truth: setup ## Measure how much of a planted signal is found in generated databases
 	$(BIN)/python -m benchmarks.known_truth
+
+bench-proposals: setup ## Measure how much of known schemas `relsql init` proposes (seconds)
+	$(BIN)/python -m benchmarks.proposals --details
 
 bench-speed: setup ## Measure scoring speed, from one entity to a million (hours, idle machine)
 	$(BIN)/python -m benchmarks.speed

@@ -1,1 +1,1 @@
-"""Benchmarks of relsql: one folder and one command each for accuracy, speed and known truth, and the data they use."""
+"""Benchmarks of relsql and their data: a folder and a command each for accuracy, speed, known truth and proposals."""

@@ -13,10 +13,11 @@ import duckdb
 from relsql.database.drafts import log_path
 from relsql.database.engine_errors import database_error, first_line
 from relsql.database.names import DEFAULT_SCHEMA
+from relsql.database.sources import attach_sources
 from relsql.errors import DatabaseError
 from relsql.sql import ident, literal, qualified
 
-_NO_EXTERNAL_ACCESS: dict[str, str | bool | int | float | list[str]] = {
+_NO_EXTERNAL_ACCESS: dict[str, bool] = {
     "enable_external_access": False,
     "autoload_known_extensions": False,
     "autoinstall_known_extensions": False,
@@ -27,7 +28,7 @@ _NO_EXTERNAL_ACCESS: dict[str, str | bool | int | float | list[str]] = {
 def open_database(
     path: str | Path, *, read_only: bool = False, must_exist: bool = True, external: bool = True
 ) -> duckdb.DuckDBPyConnection:
-    """Open a DuckDB file.
+    """Open a DuckDB file, with its sources attached (`relsql.database.sources`).
 
     Args:
         path: the file.
@@ -36,17 +37,27 @@ def open_database(
         external: let statements read and write other files, and load extensions automatically.
 
     Raises:
-        DatabaseError: the file is missing, locked by another process, read-only, or not a DuckDB database.
+        DatabaseError: the file is missing, locked by another process, read-only, or not a DuckDB database, or one of
+            its sources cannot be attached.
     """
     path = Path(path)
     try:
         _require_database_file(path, must_exist=must_exist)
         # DuckDB does not read names such as `:memory:` or `md:x` as files.
         name = path.absolute() if ":" in str(path) else path
-        return duckdb.connect(str(name), read_only=read_only, config={} if external else _NO_EXTERNAL_ACCESS)
+        con = duckdb.connect(str(name), read_only=read_only)
     # A ValueError is about the path: DuckDB accepts only UTF-8, and no operating system accepts a NUL.
     except (duckdb.Error, OSError, ValueError) as error:
         raise _open_error(path, error) from error
+    try:
+        attach_sources(con)
+        # Afterwards, because sources are other files.
+        for setting, value in () if external else _NO_EXTERNAL_ACCESS.items():
+            con.execute(f"SET {setting} = {literal(value)}")
+    except BaseException:
+        con.close()
+        raise
+    return con
 
 
 def _require_database_file(path: Path, *, must_exist: bool) -> None:

@@ -21,6 +21,7 @@ TABLES: dict[str, str] = {
         "child_table VARCHAR, child_columns VARCHAR[], parent_table VARCHAR, parent_columns VARCHAR[], "
         "origin VARCHAR, removed BOOLEAN"
     ),
+    "sources": "name VARCHAR, location VARCHAR",
     "tasks": (
         "name VARCHAR, task_type VARCHAR, entity_table VARCHAR, entity_col VARCHAR, target_col VARCHAR, "
         "time_col VARCHAR, timedelta VARCHAR, num_eval_timestamps INTEGER, sql VARCHAR, description VARCHAR, "

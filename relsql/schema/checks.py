@@ -14,10 +14,10 @@ from relsql.schema.discovery.names import OUTCOME_WORDS, words
 from relsql.schema.reading import read_declarations
 from relsql.schema.relations import relation_sql
 from relsql.schema.sentinels import find_sentinels
-from relsql.schema.tables import Link, Schema, Table
+from relsql.schema.tables import Column, Link, Schema, Table
 from relsql.schema.tables import table_key as schema_table_key
 from relsql.schema.times import time_sql
-from relsql.schema.types import TIME_TYPES, type_family
+from relsql.schema.types import TIME_TYPES, WHOLE_DOUBLES, type_family
 from relsql.sql import ident, qualified
 
 
@@ -108,6 +108,10 @@ def check_link(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, lin
                 expected="columns of one type",
                 fix=f"ALTER TABLE {child.sql()} ALTER COLUMN {ident(child_column)} TYPE {parent_type}",
             )
+        if child_type != parent_type and "DOUBLE" in (child_type, parent_type):
+            _require_exact(
+                con, catalog, link, (child, child.column(child_column)), (parent, parent.column(parent_column))
+            )
     counts = key_counts(con, catalog, parent, link.parent_columns)
     if counts.duplicate_rows:
         raise SchemaError(
@@ -115,6 +119,25 @@ def check_link(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, lin
             f"(for example {counts.example})",
             expected="parent columns that are unique",
         )
+
+
+def _require_exact(con: duckdb.DuckDBPyConnection, catalog: str, link: Link, *ends: tuple[Table, Column]) -> None:
+    """Raise SchemaError if one of two columns holds numbers that cannot be told apart once compared as DOUBLE."""
+    [(double_table, double)] = [end for end in ends if end[1].type == "DOUBLE"]
+    [integer_type] = [column.type for _, column in ends if column is not double]
+    for table, column in ends:
+        name = ident(column.name)
+        large = f"{name} NOT BETWEEN {1 - WHOLE_DOUBLES} AND {WHOLE_DOUBLES - 1}"
+        large += f" AND NOT system.main.isnan({name})" if column is double else ""
+        counts = f"system.main.count_star(), system.main.min({name})::VARCHAR"
+        count, example = con.execute(f"SELECT {counts} FROM {table.sql(catalog)} WHERE {large}").fetchall()[0]
+        if count:
+            raise SchemaError(
+                f"link '{link}': {count:,} values of '{table.key}.{column.name}' (for example {example}) are too large "
+                "to be compared as DOUBLE",
+                expected="columns of one integer type, or values between -2^53 and 2^53",
+                fix=f"ALTER TABLE {double_table.sql()} ALTER COLUMN {ident(double.name)} TYPE {integer_type}",
+            )
 
 
 def key_counts(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, columns: Sequence[str]) -> KeyCounts:

@@ -210,11 +210,16 @@ def remove_link(con: duckdb.DuckDBPyConnection, catalog: str, link: Link) -> Non
 
 
 def _delete_link(con: duckdb.DuckDBPyConnection, catalog: str, link: Link) -> None:
+    """Delete a link as it is stored: in any order of its columns, and however its names are spelled."""
     target = ensure_table(con, catalog, "schema_links")
-    con.execute(
-        f"DELETE FROM {target} WHERE child_table = ? AND child_columns = ? AND parent_table = ? AND parent_columns = ?",
-        [link.child, list(link.child_columns), link.parent, list(link.parent_columns)],
-    )
+    _, valid, removed = read_declarations(con, catalog)
+    for stored in (*valid, *removed):
+        if link.same_columns(stored):
+            con.execute(
+                f"""DELETE FROM {target}
+                    WHERE child_table = ? AND child_columns = ? AND parent_table = ? AND parent_columns = ?""",
+                [stored.child, list(stored.child_columns), stored.parent, list(stored.parent_columns)],
+            )
 
 
 def _insert_link(con: duckdb.DuckDBPyConnection, catalog: str, link: Link, *, removed: bool) -> None:

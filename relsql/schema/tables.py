@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import Literal
 
 from relsql.database.names import DEFAULT_SCHEMA, fold, split_name, stored_name
@@ -134,12 +135,16 @@ class Link:
     origin: Origin = "declared"
 
     def __str__(self) -> str:
-        return f"{self.child}({', '.join(self.child_columns)}) -> {self.parent}({', '.join(self.parent_columns)})"
+        parent = f"{self.parent}({', '.join(self.parent_columns)})" if self.parent_columns else self.parent
+        return f"{self.child}({', '.join(self.child_columns)}) -> {parent}"
 
     def same_columns(self, other: Link) -> bool:
-        """True if both describe the same foreign key, whatever their origin."""
-        mine = (self.child, self.child_columns, self.parent, self.parent_columns)
-        return mine == (other.child, other.child_columns, other.parent, other.parent_columns)
+        """True if both describe the same foreign key, whatever their origin, order of columns and case of letters."""
+        return self._pairs() == other._pairs()
+
+    def _pairs(self) -> tuple[str, str, list[tuple[str, str]]]:
+        pairs = zip_longest(map(fold, self.child_columns), map(fold, self.parent_columns), fillvalue="")
+        return fold(self.child), fold(self.parent), sorted(pairs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,9 @@ TIME_TYPES: tuple[str, ...] = ("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS
 
 TIME_OF_DAY_TYPES: tuple[str, ...] = ("TIME", "TIME_NS", "TIME WITH TIME ZONE")
 
+WHOLE_DOUBLES = 2**53
+"""All whole numbers below this are different DOUBLEs; from here on, neighbours are equal."""
+
 _DECIMAL = re.compile(r"DECIMAL\(\d+,\d+\)")
 
 
@@ -37,9 +40,11 @@ def is_number(type_: str) -> bool:
 def type_family(type_: str) -> str:
     """Name the types whose values can be compared as keys: all integers are one family, all texts another.
 
+    DOUBLE belongs to the integers, because pandas turns integers into it where some are missing. DuckDB compares both
+    as DOUBLE, which is exact below `WHOLE_DOUBLES`. FLOAT is less exact and a family of its own.
     UHUGEINT is a family of its own, because DuckDB compares it with a signed integer as the signed type, and fails for
     values that do not fit.
     """
-    if type_ in INTEGER_TYPES and type_ != "UHUGEINT":
+    if type_ == "DOUBLE" or (type_ in INTEGER_TYPES and type_ != "UHUGEINT"):
         return "integer"
     return "text" if type_ == "VARCHAR" or type_.startswith("ENUM") else type_

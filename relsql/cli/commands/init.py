@@ -14,13 +14,17 @@ from relsql.cli.output import can_ask, note
 if TYPE_CHECKING:
     import duckdb
 
-    from relsql.schema.discovery.propose import SchemaProposal
+    from relsql.schema.discovery.propose import Refusal, SchemaProposal
     from relsql.tasks.task import Task
 
 
 @click.command("init", short_help="Declare or infer keys, links, time columns; add tasks.")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--yes", is_flag=True, help="Store the proposals without asking.")
+@click.option("--yes", is_flag=True, help="Store the proposals of confidence 0.8 or more without asking.")
+@click.option(
+    "--attach", "attached", multiple=True, metavar="[NAME=]DATABASE", help="Read the tables of another database."
+)
+@click.option("-v", "--verbose", is_flag=True, help="Show what was looked at and refused, too.")
 @click.option("--primary-key", "primary_keys", multiple=True, metavar="'TABLE(COLUMN, ..)'", help="Declare a key.")
 @click.option("--time-column", "time_columns", multiple=True, metavar="'TABLE(COLUMN)'", help="Declare a time column.")
 @click.option(
@@ -33,6 +37,8 @@ if TYPE_CHECKING:
 def init_command(
     file: Path,
     yes: bool,
+    attached: tuple[str, ...],
+    verbose: bool,
     primary_keys: tuple[str, ...],
     time_columns: tuple[str, ...],
     known_columns: tuple[str, ...],
@@ -44,16 +50,19 @@ def init_command(
     """Declare the keys, links, time columns and tasks of FILE.
 
     DuckDB's constraints are read. What the options declare is checked against the data and stored. What is still
-    missing is inferred, printed with its evidence, and stored only after confirmation or with --yes. Everything is
-    stored in schema relsql; your tables are not changed. Options may be given several times.
+    missing is inferred, printed with its evidence, and stored only after confirmation or with --yes, which stores no
+    proposal of less confidence than 0.8. Everything is stored in schema relsql; your tables are not changed. Options
+    may be given several times.
 
     \b
     relsql init f1.duckdb
     relsql init f1.duckdb --time-column 'races(date)' --link 'results(race_id) -> races(race_id)'
     relsql init f1.duckdb --task driver-dnf.yaml
+    relsql init models.duckdb --attach f1.duckdb
     """  # noqa: D301
     from relsql.database.connections import open_database
     from relsql.database.names import current_catalog
+    from relsql.schema.attached_tables import add_source, parse_source
     from relsql.schema.declarations import Declarations
     from relsql.tasks.task import Task
 
@@ -67,36 +76,72 @@ def init_command(
     )
     tasks = tuple(map(Task.from_manifest, manifests))
     asks = can_ask()
-    with closing(open_database(file, read_only=not (yes or asks or declarations or tasks))) as con:
+    writes = bool(yes or asks or declarations or tasks or attached)
+    with closing(open_database(file, read_only=not writes, must_exist=not attached)) as con:
         catalog = current_catalog(con)
+        for source in map(parse_source, attached):
+            for line in add_source(con, catalog, source):
+                note(f"stored: {line}")
         if declarations:
             for line in declarations.store(con, catalog):
                 note(f"stored: {line}")
-        _infer(con, catalog, file, yes=yes, asks=asks)
+        _infer(con, catalog, file, yes=yes, asks=asks, verbose=verbose)
         if tasks:
             _save_tasks(con, catalog, tasks)
     note(f"see the result: relsql inspect {shlex.quote(str(file))}")
 
 
-def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: bool, asks: bool) -> None:
-    """Infer what the schema lacks, print it, and store it if the user agrees."""
-    from relsql.schema.discovery.propose import apply_proposal, infer_schema
+def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: bool, asks: bool, verbose: bool) -> None:
+    """Infer what the schema lacks, print it, and store what is sure or confirmed."""
+    from relsql.schema.discovery.propose import SURE, apply_proposal, infer_schema
 
     proposal = infer_schema(con, catalog)
-    stored = len(proposal.keys) + len(proposal.links) + sum(time.column is not None for time in proposal.times)
+    sure, unsure = proposal.split()
+    path = shlex.quote(str(file))
     click.echo(_proposal_text(proposal), nl=False)
-    if not stored:
+    _show_refused(proposal.refused, path, verbose=verbose)
+    if not len(proposal):
         note("nothing to add: keys, links and time columns are known or cannot be inferred from the data")
         return
-    if yes or (asks and click.confirm(f"Store these {stored} declarations?", err=True)):
-        apply_proposal(con, catalog, proposal)
-        note(f"stored: {stored} inferred declarations")
+    if len(sure) and (yes or (asks and click.confirm(f"Store these {len(sure)} declarations?", err=True))):
+        apply_proposal(con, catalog, sure)
+        note(f"stored: {len(sure)} inferred declarations")
+    elif len(sure):
+        note(f"none of the {len(sure)} sure proposals was stored; to store them: relsql init {path} --yes")
+        note(
+            f"to correct one first: relsql init {path} --remove-link 'CHILD(COLUMN) -> PARENT', "
+            "--no-time-column TABLE, .."
+        )
+    if not len(unsure):
         return
-    path = shlex.quote(str(file))
-    note(f"none of the {stored} proposals was stored; to store them: relsql init {path} --yes")
-    note(
-        f"to correct one first: relsql init {path} --remove-link 'CHILD(COLUMN) -> PARENT', --no-time-column TABLE, .."
-    )
+    question = f"Store the {len(unsure)} proposals of confidence below {SURE}, too?"
+    if asks and not yes and click.confirm(question, default=False, err=True):
+        apply_proposal(con, catalog, unsure)
+        note(f"stored: {len(unsure)} declarations of less confidence")
+        return
+    note(f"not stored, because the confidence is below {SURE}: {len(unsure)} proposals; to declare one that is right:")
+    note(f"relsql init {path} {_declaration(unsure)}")
+
+
+def _declaration(proposal: SchemaProposal) -> str:
+    """The option that declares the first of some proposals."""
+    options = [("--link", str(link.link)) for link in proposal.links]
+    options += [("--primary-key", f"{key.table}({', '.join(key.columns)})") for key in proposal.keys]
+    options += [("--time-column", f"{time.table}({time.column})") for time in proposal.times if time.column]
+    return f"{options[0][0]} {shlex.quote(options[0][1])}"
+
+
+def _show_refused(refused: tuple[Refusal, ...], path: str, *, verbose: bool) -> None:
+    """Print what was refused: all of it with --verbose, otherwise what a statement could make possible."""
+    shown = [each for each in refused if verbose or each.fix]
+    if shown:
+        width = max(len(f"{each.kind} {each}") for each in shown)
+        click.echo("looked at and refused")
+        for each in shown:
+            fix = f"; to make it possible: {each.fix}" if each.fix else ""
+            click.echo(f"  {f'{each.kind} {each}'.ljust(width)}  {each.reason}{fix}")
+    if len(shown) < len(refused):
+        note(f"looked at and refused: {len(refused) - len(shown)} keys and links; to see why: relsql init {path} -v")
 
 
 def _proposal_text(proposal: SchemaProposal) -> str:

@@ -8,6 +8,7 @@ such as a customer with a sales representative, is none of these.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from relsql.database.names import join_name
@@ -24,32 +25,47 @@ MIN_FOUND = 0.95
 """At least this share of the lines must have their header; the others are never visible."""
 
 
-def header_proposals(data: Profiler, timed: dict[str, Table], decided: set[str]) -> list[TimeProposal]:
+def header_proposals(
+    data: Profiler,
+    timed: dict[str, Table],
+    decided: set[str],
+    unsure: Collection[Link] = (),
+    confidences: Mapping[str, float] | None = None,
+) -> list[TimeProposal]:
     """Propose headers for tables that have no time; a header's time may itself be that of its own header.
 
     Args:
         data: the database.
         timed: the tables that have a time or are proposed one, by key.
         decided: keys of tables for which nothing is proposed.
+        unsure: links along which no header is looked for.
+        confidences: by table, the confidence of its proposed time; that of its lines is no higher.
     """
-    timed, proposals = dict(timed), []
+    timed, proposals, known = dict(timed), [], dict(confidences or {})
     while True:
         found = [
             proposal
             for key, table in data.schema.tables.items()
-            if key not in timed and key not in decided and (proposal := _header(data, table, timed))
+            if key not in timed and key not in decided and (proposal := _header(data, table, timed, unsure, known))
         ]
         if not found:
             return proposals
         for proposal, table in found:
             timed[table.key] = table
+            known[table.key] = proposal.confidence
             proposals.append(proposal)
 
 
-def _header(data: Profiler, table: Table, timed: dict[str, Table]) -> tuple[TimeProposal, Table] | None:
+def _header(
+    data: Profiler,
+    table: Table,
+    timed: dict[str, Table],
+    unsure: Collection[Link],
+    confidences: Mapping[str, float],
+) -> tuple[TimeProposal, Table] | None:
     """The proposal for one table, and the table with the proposed time; None if its rows have no header."""
     links = [link for link in data.schema.links_from(table.key) if link.parent in timed and link.parent != table.key]
-    links = [link for link in links if _is_part_of_row(data, link)]
+    links = [link for link in links if link not in unsure and _is_part_of_row(data, link)]
     reasons = {link: reason for link in links if (reason := _belongs(data, table, link, timed))}
     if not reasons:
         return None
@@ -66,7 +82,8 @@ def _header(data: Profiler, table: Table, timed: dict[str, Table]) -> tuple[Time
     evidence = f"{reasons[link]}; a time for {100 * filled / rows:.4g} % of {rows:,} rows"
     others = [str(each.parent) for each in reasons if each is not link]
     evidence += f"; {link.parent} is the latest of {', '.join(sorted({link.parent, *others}))}" if others else ""
-    return TimeProposal(table.key, time, evidence, 0.9 if filled == rows else 0.85), known
+    confidence = min(0.9 if filled == rows else 0.85, confidences.get(link.parent, 1.0))
+    return TimeProposal(table.key, time, evidence, confidence), known
 
 
 def _is_part_of_row(data: Profiler, link: Link) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 
@@ -21,7 +22,15 @@ WEAK_KEY_WORDS = ("code", "no", "nr", "num", "number", "idx")
 KEY_WORDS = STRONG_KEY_WORDS + WEAK_KEY_WORDS
 """Words that mark a column as a key, the most reliable first; the weak ones also occur in names of ordinary numbers."""
 
-PLAIN_WORDS = word_set("name title type status value label description kind class rank") | {*KEY_WORDS}
+_ROW_WORDS = word_set("row rowid rownum rownumber rn index record rec serial unnamed") | {"idx"}
+"""Words of a column that only counts the rows of its table."""
+
+PLAIN_WORDS = (
+    word_set("name title type status value label description kind class rank comment note text date time")
+    | word_set("first last middle full given family display short long phone fax street zip postal gender color")
+    | {*KEY_WORDS}
+    | _ROW_WORDS
+)
 """Words that do not indicate which table a column refers to."""
 
 MEASURE_WORDS = word_set(
@@ -30,6 +39,32 @@ MEASURE_WORDS = word_set(
 )
 OUTCOME_WORDS = word_set("status state outcome result total balance score churned cancelled returned closed final paid")
 """Words of columns that are often written after the row appeared."""
+_SYNONYMS = tuple(
+    map(
+        word_set,
+        (
+            "user customer client member buyer shopper subscriber guest passenger person consumer",
+            "subject patient",
+            "employee staff worker rep representative agent salesperson seller clerk",
+            "product item article sku",
+            "order purchase",
+            "shop store outlet branch",
+            "team club squad",
+            "author writer",
+            "film movie",
+            "company organisation organization firm corporation",
+            "supplier vendor",
+            "country nation",
+            "city town",
+            "car vehicle",
+            "doctor physician",
+            "teacher instructor lecturer professor",
+            "student pupil",
+            "airline carrier",
+        ),
+    )
+)
+"""Words for the same things: a `user_id` is found in a table of customers, a `support_rep_id` in one of employees."""
 
 _TABLE_PREFIXES = word_set("tbl dim fact fct stg src raw t d f tb")
 _IRREGULAR = {
@@ -77,6 +112,38 @@ def table_words(table: str) -> tuple[str, ...]:
     return parts[1:] if len(parts) > 1 and parts[0] in _TABLE_PREFIXES else parts
 
 
+def is_row_number(column: str) -> bool:
+    """True if a column's name says that it numbers the rows of its table: `row_id`, `index`, `Unnamed: 0`."""
+    parts = set(words(column))
+    return bool(parts & _ROW_WORDS) and parts <= _ROW_WORDS | {*KEY_WORDS}
+
+
+def same_words(one: str, other: str) -> bool:
+    """True if two columns have one name, however it is spelled: `userid`, `USER_ID`, `UserId`."""
+    return "".join(words(one)) == "".join(words(other)) != ""
+
+
+def without_prefix(columns: Sequence[str]) -> dict[str, str]:
+    """Each column's name without the short prefix that all columns of its table share: `l_orderkey` -> `orderkey`."""
+    heads = {match.group() if (match := re.match(r"[A-Za-z]{1,3}_(?=.)", name)) else None for name in columns}
+    shared = heads.pop() if len(heads) == 1 and len(columns) > 1 else None
+    return {name: name.removeprefix(shared or "") for name in columns}
+
+
+def words_of_tables(names: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """By key the words of each table's name, without those that all tables begin or end with.
+
+    `olist_orders_dataset`, `olist_sellers_dataset`, .. -> `order`, `seller`, ..; with fewer than three tables that is
+    no rule.
+    """
+    found = {key: table_words(name) for key, name in names.items()}
+    for cut, end in ((slice(1, None), 0), (slice(None, -1), -1)):
+        ends = {parts[end] if len(parts) > 1 else None for parts in found.values()}
+        if len(found) >= 3 and len(ends) == 1 and None not in ends:
+            found = {key: parts[cut] for key, parts in found.items()}
+    return found
+
+
 def is_plural(column: str) -> bool:
     """True if the last word is a plural: `laps` is a count of laps, while `lap` may refer to one."""
     last = re.findall(r"[^\W\d_]+", column)[-1:]
@@ -113,7 +180,16 @@ def name_match(column: str, target: tuple[str, ...]) -> float:
         return 0.9
     if target[-len(mine) :] == mine or mine[: len(target)] == target:
         return 0.8
-    if (len(joined) >= 3 and theirs.startswith(joined)) or (len(theirs) >= 4 and joined.startswith(theirs)):
+    begins = any(len(text) >= 3 and theirs.startswith(text) for text in (joined, without_suffix))
+    if begins or (len(theirs) >= 4 and joined.startswith(theirs)):
         return 0.75
     alike = difflib.SequenceMatcher(None, joined, theirs).ratio() >= 0.85
     return 0.7 if alike and len(joined) >= 5 else 0.0
+
+
+def synonym_match(column: str, target: tuple[str, ...]) -> float:
+    """.85 if a column's name and a table's last word mean the same thing, .8 with a role before it; otherwise 0."""
+    mine = stem(column)
+    if not mine or not target or not any({mine[-1], target[-1]} <= group for group in _SYNONYMS):
+        return 0.0
+    return 0.85 if len(mine) == len(target) == 1 else 0.8

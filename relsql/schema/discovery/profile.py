@@ -11,18 +11,25 @@ from dataclasses import dataclass, field, replace
 
 import duckdb
 
+from relsql.schema.discovery.names import without_prefix, words_of_tables
 from relsql.schema.relations import relation_sql
-from relsql.schema.tables import Link, Schema, Table
-from relsql.schema.types import INTEGER_TYPES, TIME_TYPES
+from relsql.schema.tables import Column, Link, Schema, Table
+from relsql.schema.types import INTEGER_TYPES, TIME_TYPES, WHOLE_DOUBLES, type_family
 from relsql.sql import ident
 
 MAX_SAMPLED_VALUES = 100_000
 """The approximate number of distinct values of a column that are looked up in a parent."""
 
+MAX_KEY_LENGTH = 64
+"""The greatest mean length of texts that may be keys."""
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Counts of one column. `distinct` is approximate; `length` and `spaces` are means over the values' text."""
+    """Counts of one column. `distinct` is approximate; `length` and `spaces` are means over the values' text.
+
+    `low` and `high` are texts of the least and the greatest time or whole number; None where other values occur.
+    """
 
     rows: int
     values: int
@@ -39,12 +46,12 @@ class Profile:
 
     @property
     def density(self) -> float:
-        """Share of the integers from the lowest to the highest value that occur in the column; 0 for other types."""
+        """Share of the integers from the lowest to the highest value that occur in the column; 0 for other values."""
         return self.distinct / self.width if self.width else 0.0
 
     @property
     def width(self) -> int:
-        """Number of integers from the lowest to the highest value; 0 for other types."""
+        """Number of integers from the lowest to the highest value; 0 for other values."""
         if self.low is None or self.high is None or not re.fullmatch(r"-?\d+", self.low):
             return 0
         return int(self.high) - int(self.low) + 1
@@ -63,11 +70,20 @@ class Profiler:
     catalog: str
     schema: Schema
     profiles: dict[str, dict[str, Profile]] = field(init=False)
+    plain_names: dict[str, dict[str, str]] = field(init=False)
+    table_words: dict[str, tuple[str, ...]] = field(init=False)
+    """By table the words of its name, without those that all tables share."""
     _found: dict[Link, tuple[int, int]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         tables = self.schema.tables.values()
         self.profiles = {table.key: profile_columns(self.con, self.catalog, table) for table in tables}
+        self.plain_names = {table.key: without_prefix(table.column_names) for table in tables}
+        self.table_words = words_of_tables({table.key: table.name for table in tables})
+
+    def plain(self, table: str, column: str) -> str:
+        """A column's name without the prefix that all columns of its table share."""
+        return self.plain_names[table][column]
 
     def rows(self, table: Table) -> int:
         """Number of rows of `table`."""
@@ -88,6 +104,49 @@ class Profiler:
         """Return the only row of a query."""
         row = self.con.execute(query).fetchall()[0]
         return tuple(row)
+
+    def comparable(self, link: Link) -> bool:
+        """True if the columns of a link can be compared as keys, and their values can be those of keys."""
+        child, parent = self.schema.table(link.child), self.schema.table(link.parent)
+        for mine, theirs in zip(link.child_columns, link.parent_columns, strict=True):
+            types = child.column(mine).type, parent.column(theirs).type
+            refers = may_refer(types[0], self.profiles[link.child][mine]) or types[0] in TIME_TYPES
+            if type_family(types[0]) != type_family(types[1]) or not refers:
+                return False
+        return True
+
+    def found_after_cast(self, link: Link) -> bool:
+        """True if at least half of the child's values are found among the parent's once they have its type.
+
+        False without a look unless one is a text and the other a text, number or UUID.
+        """
+        child, parent = self.schema.table(link.child), self.schema.table(link.parent)
+        mine, key = ident(link.child_columns[0]), ident(link.parent_columns[0])
+        types = child.column(link.child_columns[0]).type, parent.column(link.parent_columns[0]).type
+        if "VARCHAR" not in types or not {*types} <= {*INTEGER_TYPES, "DOUBLE", "UUID", "VARCHAR"}:
+            return False
+        type_ = types[1]
+        sample = f"SELECT DISTINCT {mine} AS v FROM {child.sql(self.catalog)} WHERE {mine} IS NOT NULL"
+        sample += f" LIMIT {MAX_SAMPLED_VALUES}"
+        keys = f"SELECT {key} AS k FROM {parent.sql(self.catalog)}"
+        values, found = self.one(
+            f"SELECT count(*), count(*) FILTER (TRY_CAST(v AS {type_}) IN ({keys})) FROM ({sample})"
+        )
+        return found >= 0.5 * values > 0
+
+    def has_duplicates(self, table: Table, columns: Iterable[str], rows: int) -> bool:
+        """True if two of the first `rows` rows of `table` are equal in `columns`."""
+        names = ", ".join(map(ident, columns))
+        first = f"(SELECT {names} FROM {table.sql(self.catalog)} LIMIT {rows})"
+        (distinct,) = self.one(f"SELECT count(*) FROM (SELECT DISTINCT * FROM {first})")
+        return distinct < min(rows, self.rows(table))
+
+    def points_at_itself(self, link: Link) -> bool:
+        """True if a row of the child has the same value in both columns of a link to its own table."""
+        mine, theirs = ident(link.child_columns[0]), ident(link.parent_columns[0])
+        table = self.schema.table(link.child).sql(self.catalog)
+        (rows,) = self.one(f"SELECT count(*) FROM {table} WHERE {mine} = {theirs}")
+        return rows > 0
 
     def values_found(self, link: Link) -> tuple[int, int]:
         """Count the child's distinct keys (at most about MAX_SAMPLED_VALUES) and those that a parent row has."""
@@ -113,19 +172,8 @@ class Profiler:
 
 def profile_columns(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> dict[str, Profile]:
     """Compute the profiles of all columns of a table in one scan."""
-    parts = []
-    for column in table.columns:
-        name = ident(column.name)
-        spaces = f"avg(CASE WHEN contains({name}, ' ') THEN 1 ELSE 0 END)"
-        text = f"avg(length({name})), {spaces}" if column.type == "VARCHAR" else "0.0, 0.0"
-        ranged = (
-            f"min({name})::VARCHAR, max({name})::VARCHAR"
-            if column.type in (*TIME_TYPES, *INTEGER_TYPES)
-            else "NULL, NULL"
-        )
-        distinct = f"approx_count_distinct({name})" if may_hold_key(column.type) or column.type in TIME_TYPES else "0"
-        parts.append(f"count(*), count({name}), {distinct}, {text}, {ranged}")
-    row = con.execute(f"SELECT {', '.join(parts)} FROM {relation_sql(table, catalog)}").fetchall()[0]
+    measures = ", ".join(_measures(column) for column in table.columns)
+    row = con.execute(f"SELECT {measures} FROM {relation_sql(table, catalog)}").fetchall()[0]
     chunks = (row[7 * i : 7 * i + 7] for i in range(len(table.columns)))
     return {
         column.name: Profile(n, values, distinct, length or 0.0, spaces or 0.0, low, high)
@@ -133,11 +181,34 @@ def profile_columns(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) 
     }
 
 
+def _measures(column: Column) -> str:
+    """The aggregates of one column, in the order of the fields of `Profile`."""
+    name = ident(column.name)
+    spaces = f"avg(CASE WHEN contains({name}, ' ') THEN 1 ELSE 0 END)"
+    text = f"avg(length({name})), {spaces}" if column.type == "VARCHAR" else "0.0, 0.0"
+    ranged = "NULL, NULL"
+    if column.type in (*TIME_TYPES, *INTEGER_TYPES):
+        ranged = f"min({name})::VARCHAR, max({name})::VARCHAR"
+    elif column.type == "DOUBLE":
+        # Larger numbers do not distinguish neighbours; NaN and infinity are no whole numbers either.
+        whole = f"bool_and(abs({name}) < {WHOLE_DOUBLES} AND {name} = trunc({name}))"
+        ranged = ", ".join(
+            f"CASE WHEN {whole} THEN TRY_CAST({end}({name}) AS BIGINT)::VARCHAR END" for end in ("min", "max")
+        )
+    counted = may_hold_key(column.type) or column.type in (*TIME_TYPES, "DOUBLE")
+    distinct = f"approx_count_distinct({name})" if counted else "0"
+    return f"count(*), count({name}), {distinct}, {text}, {ranged}"
+
+
 def may_hold_key(type_: str) -> bool:
     """True for the types of keys: integers, UUIDs and texts. A float or a time does not identify a row."""
     return type_ in (*INTEGER_TYPES, "UUID", "VARCHAR") or re.fullmatch(r"DECIMAL\(\d+,0\)", type_) is not None
 
 
-def may_be_key(type_: str, profile: Profile) -> bool:
-    """True if type and values can be those of a key: texts must be short and mostly without spaces."""
-    return may_hold_key(type_) and profile.length <= 64 and profile.spaces <= 0.5
+def may_refer(type_: str, profile: Profile) -> bool:
+    """True if type and values can be those of a link: texts must be short, and floats whole numbers.
+
+    pandas stores integers as floats where some are missing.
+    """
+    whole = type_ == "DOUBLE" and profile.low is not None
+    return (may_hold_key(type_) or whole) and profile.length <= MAX_KEY_LENGTH

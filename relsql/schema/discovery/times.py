@@ -73,8 +73,11 @@ class _Lag:
     span: float
 
 
-def infer_times(data: Profiler, decided: set[str]) -> list[TimeProposal]:
-    """Propose a time for each table that has dates or a header, is not in `decided` and has no time yet."""
+def infer_times(data: Profiler, decided: set[str], unsure: tuple[Link, ...] = ()) -> list[TimeProposal]:
+    """Propose a time for each table that has dates or a header, is not in `decided` and has no time yet.
+
+    A header is not looked for along links that are `unsure`.
+    """
     rejected: dict[str, list[str]] = {}
     candidates: dict[str, list[_Candidate]] = {}
     for table in data.schema.tables.values():
@@ -91,7 +94,8 @@ def infer_times(data: Profiler, decided: set[str]) -> list[TimeProposal]:
             if proposal and proposal.column:
                 chosen[table.key] = next(c.table for c in candidates[table.key] if c.time == proposal.column)
             proposals += [proposal] if proposal else []
-    headers = header_proposals(data, chosen, decided)
+    sure = {proposal.table: proposal.confidence for proposal in proposals}
+    headers = header_proposals(data, chosen, decided, unsure, sure)
     timed = {proposal.table for proposal in headers}
     return [proposal for proposal in proposals if proposal.table not in timed] + headers
 

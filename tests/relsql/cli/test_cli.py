@@ -265,6 +265,47 @@ def test_init_yes_stores_the_proposals_and_is_then_done(run: Run, shop: Path) ->
     assert again.stdout == "" and "nothing to add" in again.stderr
 
 
+def unsure_file(tmp_path: Path) -> Path:
+    """A file with one sure key, a link that is not sure, and a column that is refused."""
+    path = tmp_path / "unsure.duckdb"
+    with duckdb.connect(str(path)) as con:
+        con.execute("CREATE TABLE customers AS SELECT i AS customer_id FROM range(1000) r(i)")
+        con.execute("CREATE TABLE visits AS SELECT i % 3 AS customer_id, i % 50 AS guide_id FROM range(5000) r(i)")
+    return path
+
+
+UNSURE = "visits(customer_id) -> customers(customer_id)"
+
+
+def test_init_yes_stores_nothing_that_is_not_sure(run: Run, tmp_path: Path) -> None:
+    path = unsure_file(tmp_path)
+    result = run("init", path, "--yes")
+    assert result.exit_code == 0 and UNSURE in result.stdout and "0.60" in result.stdout
+    assert "stored: 1 inferred" in result.stderr and f"--link '{UNSURE}'" in result.stderr
+    report = json.loads(run("inspect", path, "--json").stdout)
+    assert report["links"] == [] and report["tables"][0]["primary_key"] == ["customer_id"]
+    assert run("init", path, "--link", UNSURE).exit_code == 0
+    assert json.loads(run("inspect", path, "--json").stdout)["links"][0]["link"] == UNSURE
+
+
+@pytest.mark.parametrize(("answers", "links"), [("y\ny\n", 1), ("y\nn\n", 0), ("n\ny\n", 1)])
+def test_init_asks_apart_for_what_is_not_sure(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: str, links: int
+) -> None:
+    monkeypatch.setattr("relsql.cli.commands.init.can_ask", lambda: True)
+    path = unsure_file(tmp_path)
+    result = run("init", path, stdin=answers)
+    assert result.exit_code == 0 and "below 0.8" in result.stderr
+    assert len(json.loads(run("inspect", path, "--json").stdout)["links"]) == links
+
+
+def test_init_verbose_shows_what_was_refused(run: Run, tmp_path: Path) -> None:
+    path = unsure_file(tmp_path)
+    short, long = run("init", path), run("init", path, "-v")
+    assert "guide_id" not in short.stdout and "refused: 1 keys and links" in short.stderr
+    assert "link visits(guide_id)" in long.stdout and "no table has a key of such a name" in long.stdout
+
+
 @pytest.mark.parametrize(("answer", "schemas"), [("y\n", 1), ("n\n", 0)])
 def test_init_asks_at_a_terminal(
     run: Run, shop: Path, monkeypatch: pytest.MonkeyPatch, answer: str, schemas: int

@@ -138,7 +138,7 @@ def databases(draw: Any) -> tuple[Database, str]:
         columns = [
             Column("pk", "INTEGER"),
             Column("pk 2", "INTEGER"),
-            Column("u", "INTEGER"),
+            Column("u", draw(st.sampled_from(["INTEGER", "INTEGER", "DOUBLE"]))),
             Column("value", "DOUBLE"),
         ]
         columns += [Column("letter", "VARCHAR")]
@@ -150,7 +150,8 @@ def databases(draw: Any) -> tuple[Database, str]:
             # Links point at the primary key, or at a unique column beside it.
             target = keys[kinds[parent]] if kinds[parent] != "none" and draw(st.integers(0, 3)) else ("u",)
             own = tuple(f"fk{i} {j}" for j in range(len(target)))
-            columns += [Column(c, "INTEGER") for c in own]
+            # pandas makes DOUBLE of integers where some are missing.
+            columns += [Column(c, draw(st.sampled_from(["INTEGER", "INTEGER", "DOUBLE"]))) for c in own]
             links.append(Link(name, own, parent, target))
         tables[name] = Table(name, tuple(columns), keys[kinds[name]], "time" if timed[name] else None)
     rows = {name: draw(_rows(tables[name])) for name in names}

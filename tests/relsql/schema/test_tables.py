@@ -288,3 +288,33 @@ def test_a_retyped_time_column_and_dangling_keys_are_found(con: duckdb.DuckDBPyC
     findings = check_schema(con, "memory", read_schema(con))
     assert "has type VARCHAR" in findings[0].message and findings[0].severity == "error"
     assert "1 of 3 keys are in no row of 'users' (for example 9); 1 more are NULL" in findings[1].message
+
+
+def test_links_in_another_order_of_their_columns_are_one_link(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute("CREATE TABLE lines (no INTEGER, line INTEGER, PRIMARY KEY (no, line))")
+    con.execute("CREATE TABLE notes (a INTEGER, b INTEGER, FOREIGN KEY (a, b) REFERENCES lines (no, line))")
+    permuted = Link("NOTES", ("b", "a"), "lines", ("line", "NO"))
+    [link] = read_schema(con).links
+    assert link.same_columns(permuted) and not link.same_columns(Link("notes", ("a", "b"), "lines", ("line", "no")))
+    declare_link(con, "memory", permuted)
+    assert read_schema(con).links == (link,)
+    remove_link(con, "memory", permuted)
+    assert read_schema(con).links == ()
+    declare_link(con, "memory", permuted)
+    assert read_schema(con).links == (link,)
+
+
+def test_a_link_without_parent_columns_is_written_without_parentheses() -> None:
+    assert str(parse_link("orders(user_id) -> users")) == "orders(user_id) -> users"
+
+
+@pytest.mark.parametrize(("value", "allowed"), [(2**53 - 1, True), (2**53, False)])
+def test_doubles_link_to_integers_that_they_can_hold(con: duckdb.DuckDBPyConnection, value: int, allowed: bool) -> None:
+    con.execute(f"CREATE TABLE big AS SELECT unnest([1, {value}]) AS id")
+    con.execute("CREATE TABLE small AS SELECT unnest([1, 0.5, 'NaN'::DOUBLE, NULL]) AS big_id")
+    link = Link("small", ("big_id",), "big", ("id",))
+    if allowed:
+        assert declare_link(con, "memory", link).dangling == 2
+        return
+    with pytest.raises(SchemaError, match=r"1 values of 'big.id' .*too large.*ALTER COLUMN \"big_id\" TYPE BIGINT"):
+        declare_link(con, "memory", link)

@@ -229,7 +229,11 @@ def test_values_alone_speak_for_links_of_sparse_keys(con: duckdb.DuckDBPyConnect
         "CREATE TABLE notes AS SELECT i AS note_id, md5((i % 100)::VARCHAR) AS owner_id FROM range(900) r(i)",
     )
     assert _links(proposal) == {"notes(owner_id) -> accounts(id)"}
-    assert proposal.links[0].confidence <= 0.5
+    assert proposal.links[0].confidence == 0.9
+    con.execute("CREATE TABLE shelves AS SELECT i AS id, (i % 100) * 7919 AS owner_id FROM range(500) r(i)")
+    con.execute("CREATE TABLE halls AS SELECT i * 7919 AS id FROM range(100) r(i)")
+    unsure = [each for each in infer_schema(con).links if each.link.child == "shelves"]
+    assert [str(each.link) for each in unsure] == ["shelves(owner_id) -> halls(id)"] and unsure[0].confidence == 0.5
 
 
 def test_one_to_one_tables_are_linked_in_one_direction(con: duckdb.DuckDBPyConnection) -> None:

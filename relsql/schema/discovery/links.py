@@ -1,0 +1,373 @@
+"""Links by the names of columns and the spread of their values.
+
+That the values of a column are found in another says little about numbers: row numbers from 1 to n are contained in all
+longer ones. So a link needs a name that suggests its parent, and its values make it more or less sure. Only texts and
+scattered numbers speak for themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from relsql.schema.discovery.keys import FEW_ROWS, UniqueColumn
+from relsql.schema.discovery.names import (
+    MEASURE_WORDS,
+    PLAIN_WORDS,
+    has_weak_suffix,
+    is_key_name,
+    is_plural,
+    is_row_number,
+    name_match,
+    same_words,
+    stem,
+    synonym_match,
+    word_set,
+    words,
+)
+from relsql.schema.discovery.profile import Profiler, may_refer
+from relsql.schema.discovery.proposals import LinkProposal, Refusal
+from relsql.schema.tables import Link, Table
+from relsql.schema.types import type_family
+from relsql.sql import ident
+
+FEW_VALUES = 4
+"""With at most this many values, their position among the parent's keys is no evidence; only the share of the keys that
+they cover is."""
+
+MAX_CODES = 100
+"""Ratings, months, ages and quantities have at most about this many distinct values; a link may have any number."""
+
+MIN_TEXT = 6
+"""Texts of fewer letters, such as codes of states, may be the same by chance."""
+
+_SELF_WORDS = word_set("parent manager supervisor boss report predecessor successor")
+_SELF_KEY_WORDS = _SELF_WORDS | word_set(
+    "superior lead mentor previous prev next root original duplicate replaces referrer referred inviter invited "
+    "replaced reply ancestor master"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A possible link; `tie` decides between equals: how well the names of parent and key fit, then its rows."""
+
+    link: Link
+    confidence: float
+    evidence: str
+    tie: tuple[float, float, int]
+
+    @property
+    def rank(self) -> tuple[float, tuple[float, float, int]]:
+        """By this the claims of one column are compared."""
+        return round(self.confidence, 2), self.tie
+
+    def proposal(self) -> LinkProposal:
+        """The claim as a proposal."""
+        return LinkProposal(self.link, self.evidence, round(self.confidence, 2))
+
+
+def named_claims(
+    data: Profiler, unique: Mapping[str, list[UniqueColumn]], removed: tuple[Link, ...]
+) -> tuple[list[Claim], list[Refusal]]:
+    """The most plausible parent of each column that has no link yet, by its name and values, and what was refused.
+
+    Args:
+        data: the profiles.
+        unique: by table the columns that may be parents.
+        removed: links that the user has removed, which are not claimed again.
+    """
+    taken = {(link.child, link.child_columns) for link in data.schema.links}
+    claims, refused = [], []
+    for table in data.schema.tables.values():
+        for column in table.columns:
+            if (table.key, (column.name,)) in taken:
+                continue
+            links = _named_links(data, unique, table, column.name)
+            found = [_named_claim(data, *each) for each in links if not _is_among(each[0], removed)]
+            named = [each for each in found if isinstance(each, Claim)]
+            claims += [max(named, key=lambda claim: claim.rank)] if named else []
+            refused += [] if named else [each for each in found if isinstance(each, Refusal)]
+    lost = [claim for claim in claims if _loses_to_reverse(claim, claims)]
+    refused += [Refusal.of_link(claim.link, "the link in the other direction is more plausible") for claim in lost]
+    return [claim for claim in claims if claim not in lost], refused
+
+
+def _is_among(link: Link, links: tuple[Link, ...]) -> bool:
+    return any(link.same_columns(other) for other in links)
+
+
+def _loses_to_reverse(claim: Claim, claims: list[Claim]) -> bool:
+    """True if the opposite link over the same columns is also claimed, with a better `tie`."""
+    for other in claims:
+        if (other.link.child, other.link.child_columns) == (claim.link.parent, claim.link.parent_columns) and (
+            other.link.parent,
+            other.link.parent_columns,
+        ) == (claim.link.child, claim.link.child_columns):
+            return (claim.rank, claim.link.parent) < (other.rank, other.link.parent)
+    return False
+
+
+def _named_links(
+    data: Profiler, unique: Mapping[str, list[UniqueColumn]], child: Table, name: str
+) -> Iterator[tuple[Link, float, bool]]:
+    """Links of one column that its name suggests, with how strongly it does, and whether to its table's best key."""
+    profile, plain = data.profiles[child.key][name], data.plain(child.key, name)
+    if is_row_number(plain) or not (profile.values or not profile.rows):
+        return
+    own = name_match(plain, data.table_words[child.key]) if _may_be_own_key(unique, child, name) else None
+    for parent in data.schema.tables.values():
+        for target in unique.get(parent.key, ()):
+            link = Link(child.key, (name,), parent.key, (target.column,), "inferred")
+            if parent.key == child.key and (target.column == name or own is not None):
+                continue
+            other, key = name_match(plain, data.table_words[parent.key]), data.plain(parent.key, target.column)
+            # A unique column is rather the key of its own table, unless it has the name of another one; tables of one
+            # name in two schemas are copies.
+            if own is not None and (own > other or (own == other and (own > 0 or not same_words(plain, key)))):
+                continue
+            score = _link_name_match(data, child, name, parent, target)
+            if score:
+                yield link, score, target == unique[parent.key][0]
+
+
+def _may_be_own_key(unique: Mapping[str, list[UniqueColumn]], child: Table, name: str) -> bool:
+    return any(each.column == name for each in unique.get(child.key, ()))
+
+
+def _named_claim(data: Profiler, link: Link, name: float, best: bool) -> Claim | Refusal:
+    """The claim of a link whose names agree to `name`; a weaker name needs nearly all values to be found.
+
+    So does a link to a column that is not the `best` key of its table by name.
+    """
+    if not data.comparable(link):
+        return _incomparable(data, link)
+    child, parent = data.schema.table(link.child), data.schema.table(link.parent)
+    plain = data.plain(link.child, link.child_columns[0])
+    tie = name_match(plain, data.table_words[parent.key]), float(best), data.rows(parent)
+    if not data.rows(child):
+        evidence = f"name match {name:.2f}; '{child.key}' is empty"
+        return Claim(link, 0.45 * name, evidence, tie) if name >= 0.9 else Refusal.of_link(link, evidence)
+    values, found = data.values_found(link)
+    if not values or found / values < (0.5 if name >= 0.9 and best else 0.95):
+        return Refusal.of_link(link, f"name match {name:.2f}, but {_found(data, link)}")
+    confidence = _confidence(name, _strength(data, link)) * found / values
+    confidence *= 1.0 if child.schema_name == parent.schema_name else 0.9
+    if _found_by_chance(data, link):
+        # A name such as `shop_id` marks a key, even if only a few shops occur; `shop` alone could mean anything.
+        if not is_key_name(plain) or has_weak_suffix(plain):
+            reason = f"name match {name:.2f}, but so few small numbers are found among all row numbers"
+            return Refusal.of_link(link, reason)
+        few = min(data.rows(parent), data.rows(child)) <= FEW_ROWS
+        confidence *= 0.9 if name >= 0.95 and few else 0.6
+    return Claim(link, confidence, f"name match {name:.2f}, {_found(data, link)}", tie)
+
+
+def _incomparable(data: Profiler, link: Link) -> Refusal:
+    """Why a link whose name fits cannot be one: the types differ. Where the values would be found, with a way out."""
+    table, column = data.schema.table(link.child), data.schema.table(link.child).column(link.child_columns[0])
+    key = data.schema.table(link.parent).column(link.parent_columns[0])
+    if type_family(column.type) == type_family(key.type):
+        return Refusal.of_link(link, "the name fits, but the column holds long texts or numbers that are not whole")
+    reason = f"the name fits, but '{column.name}' is {column.type} and '{key.name}' is {key.type}"
+    if not data.profiles[link.child][column.name].values or not data.found_after_cast(link):
+        return Refusal.of_link(link, reason)
+    cast = f"TRY_CAST({ident(column.name)} AS {key.type})"
+    change = f"ALTER TABLE {table.sql()} ALTER COLUMN {ident(column.name)} TYPE {key.type} USING {cast}"
+    return replace(Refusal.of_link(link, f"{reason}; most values are found as {key.type}"), fix=change)
+
+
+def _confidence(name: float, strength: float) -> float:
+    """How sure a link is by its name, and by the strength of its values, both in [0, 1]."""
+    return 1 - (1 - name) * (1 - 0.6 * strength) if name >= 0.75 else name
+
+
+def _strength(data: Profiler, link: Link) -> float:
+    """How much it means that the values of a link are found: many texts, scattered numbers, most of all keys."""
+    child, parent = (
+        data.profiles[table][columns[0]]
+        for table, columns in ((link.child, link.child_columns), (link.parent, link.parent_columns))
+    )
+    type_ = data.schema.table(link.child).column(link.child_columns[0]).type
+    if type_family(type_) in ("text", "UUID"):
+        return min(1.0, child.distinct / 10)
+    covers = _keys_used(data, link) >= 0.5 * data.rows(data.schema.table(link.parent))
+    return min(1.0, child.distinct / 20) if covers or parent.density <= 0.5 else 0.0
+
+
+def _found_by_chance(data: Profiler, link: Link) -> bool:
+    """True for flags, ratings, months and the like, whose values are found in any long series of numbers.
+
+    Finding them is then no evidence for a link. It is evidence if they cover most of the parent's keys, as in a table
+    of five statuses, or are scattered among the keys.
+    """
+    column, key = link.child_columns[0], link.parent_columns[0]
+    child, parent = data.profiles[link.child][column], data.profiles[link.parent][key]
+    keys = data.rows(data.schema.table(link.parent))
+    if type_family(data.schema.table(link.child).column(column).type) in ("text", "UUID"):
+        return False
+    if child.low in ("0", "1") and child.high in ("0", "1"):
+        return keys > 2
+    if _keys_used(data, link) >= 0.5 * keys or child.distinct > MAX_CODES or keys <= FEW_ROWS:
+        return False
+    if child.distinct <= FEW_VALUES:
+        return keys > FEW_VALUES * child.distinct
+    return child.density >= 0.8 and child.width < 0.5 * parent.width
+
+
+def _keys_used(data: Profiler, link: Link) -> float:
+    """The approximate number of the parent's keys that the child uses, from the sample of values that was looked up."""
+    values, found = data.values_found(link)
+    return data.profiles[link.child][link.child_columns[0]].distinct * found / max(1, values)
+
+
+def _link_name_match(data: Profiler, child: Table, name: str, parent: Table, target: UniqueColumn) -> float:
+    """How strongly a column's name suggests a key of `parent`; 0 if it suggests nothing, or something else."""
+    column, key = data.plain(child.key, name), data.plain(parent.key, target.column)
+    by_table = max(
+        name_match(column, data.table_words[parent.key]), synonym_match(column, data.table_words[parent.key])
+    )
+    if is_row_number(key) and not target.declared:
+        by_table = min(by_table, 0.75)
+    by_key, same = 0.0, same_words(column, key)
+    if not set(stem(key)) <= PLAIN_WORDS and (data.rows(parent) >= FEW_ROWS or is_key_name(key) or by_table):
+        by_key = 0.95 if same else min(0.85, name_match(column, stem(key)))
+    by_role = 0.0
+    if child.key == parent.key:
+        roles = _SELF_KEY_WORDS if is_key_name(column) else _SELF_WORDS
+        by_role = _role_match(data, child, name, target) if roles & set(words(column)) else 0.0
+        # Another column that is named like the table itself is an alternative name of the same row.
+        by_table, by_key = (by_table if by_table == 0.9 else 0.0), 0.0
+    score = max(by_table, by_key, by_role)
+    if (same and by_key) or by_role:
+        return score
+    # Counts and car numbers are small integers, which are found in every column of row numbers.
+    if MEASURE_WORDS & set(words(column)) or (has_weak_suffix(column) and not has_weak_suffix(key)):
+        return 0.0
+    if not is_key_name(column) and (score < 0.9 or is_plural(column)):
+        return 0.0
+    return score
+
+
+def _role_match(data: Profiler, table: Table, name: str, target: UniqueColumn) -> float:
+    """How much a column such as `reports_to` suggests rows of its own table: nobody reports to himself."""
+    link = Link(table.key, (name,), table.key, (target.column,), "inferred")
+    return 0.85 if data.comparable(link) and not data.points_at_itself(link) else 0.75
+
+
+def unnamed_claims(
+    data: Profiler, unique: Mapping[str, list[UniqueColumn]], removed: tuple[Link, ...]
+) -> tuple[list[Claim], list[Refusal]]:
+    """Links that only the values support: no name suggests a parent, and the values are found in one key alone.
+
+    Texts are not found elsewhere by chance. Small integers are found in every longer column of row numbers: they are
+    evidence only where the parent's keys leave wide gaps, which unrelated numbers would hit.
+    """
+    linked = {(link.child, name) for link in data.schema.links for name in link.child_columns}
+    claims, refused = [], []
+    for table in data.schema.tables.values():
+        for column in table.columns:
+            if (table.key, column.name) in linked or (column.name,) == table.primary_key:
+                continue
+            links = _possible_links(data, unique, table, column.name)
+            found = [claim for link in links if not _is_among(link, removed) and (claim := _unnamed_claim(data, link))]
+            claims += found if len(found) == 1 else []
+            if len(found) != 1 and is_key_name(column.name) and stem(column.name) and not is_row_number(column.name):
+                refused.append(_unlinked(data, table, column.name, found))
+    return claims, refused
+
+
+def _unlinked(data: Profiler, table: Table, column: str, found: list[Claim]) -> Refusal:
+    """Why a column with the name of a key has no link."""
+    reason = "no table has a key of such a name, and its values say nothing"
+    if found:
+        reason = f"its values are found in {', '.join(claim.link.parent for claim in found)} alike"
+    elif data.rows(table) and not data.profiles[table.key][column].values:
+        reason = "it is NULL in all rows"
+    return Refusal("link", table.key, (column,), reason)
+
+
+def _possible_links(
+    data: Profiler, unique: Mapping[str, list[UniqueColumn]], child: Table, name: str
+) -> Iterator[Link]:
+    """Links of one column to the keys of one column of all other tables, or what may be their key."""
+    column = child.column(name)
+    if may_refer(column.type, data.profiles[child.key][name]):
+        for parent in data.schema.tables.values():
+            best = tuple(each.column for each in unique[parent.key][:1])
+            key = parent.primary_key or best
+            if len(key) == 1 and parent.key != child.key:
+                link = Link(child.key, (name,), parent.key, key, "inferred")
+                if data.comparable(link):
+                    yield link
+
+
+def _unnamed_claim(data: Profiler, link: Link) -> Claim | None:
+    column, key = link.child_columns[0], link.parent_columns[0]
+    profile, keys = data.profiles[link.child][column], data.profiles[link.parent][key]
+    is_text = type_family(data.schema.table(link.child).column(column).type) in ("text", "UUID")
+    named = is_key_name(column) and bool(stem(column)) and not has_weak_suffix(column)
+    # Texts need no name of a key: `batsman` refers to a table whose key is the name of a player.
+    if profile.distinct < FEW_ROWS or set(stem(column)) <= PLAIN_WORDS or not (named or is_text):
+        return None
+    if keys.density > 0.5 or profile.values == profile.distinct == profile.rows:
+        return None
+    values, found = data.values_found(link)
+    if found < (0.98 if named else 1.0) * values:
+        return None
+    confidence = (0.9 if named else 0.8) if is_text and profile.length >= MIN_TEXT else 0.5
+    return Claim(link, confidence, f"no name match, but {_found(data, link)} and in no other key", (0.0, 0.0, 0))
+
+
+def _found(data: Profiler, link: Link) -> str:
+    values, found = data.values_found(link)
+    share = "100" if found == values else f"{100 * found / max(1, values):.1f}"
+    profile = data.profiles[link.child][link.child_columns[0]]
+    per_key = profile.values / max(1, profile.distinct)
+    text = f"{share} % of {values:,} distinct values found in {link.parent}.{', '.join(link.parent_columns)}"
+    text += ", about one row per key" if per_key < 1.2 else f", about {per_key:.0f} rows per key"
+    used = _keys_used(data, link) / max(1, data.rows(data.schema.table(link.parent)))
+    text += f", {min(1.0, used):.0%} of the keys used" if used < 0.5 else ""
+    return text + ("" if profile.complete else f", {profile.rows - profile.values:,} rows NULL")
+
+
+def composite_links(data: Profiler, removed: tuple[Link, ...]) -> tuple[list[LinkProposal], list[Refusal]]:
+    """Links to keys of several columns: the child has columns of the same names, and its values are found there."""
+    proposals, refused = [], []
+    for link in _composite_links(data):
+        if _is_among(link, removed) or _is_among(link, data.schema.links):
+            continue
+        values, found = data.values_found(link)
+        evidence = f"same names as the key of {link.parent}, {found:,} of {values:,} distinct keys found there"
+        if values and found >= 0.95 * values:
+            proposals.append(LinkProposal(link, evidence, round(0.95 * found / values, 2)))
+        else:
+            refused.append(Refusal.of_link(link, evidence))
+    return proposals, refused
+
+
+def _composite_links(data: Profiler) -> Iterator[Link]:
+    tables = data.schema.tables.values()
+    for parent in tables:
+        for child in tables:
+            columns = _columns_like_key(data, child, parent) if len(parent.primary_key) > 1 else None
+            if columns and child.key != parent.key and not _is_one_to_one(data, child, columns, parent):
+                yield Link(child.key, columns, parent.key, parent.primary_key, "inferred")
+
+
+def _is_one_to_one(data: Profiler, child: Table, columns: Iterable[str], parent: Table) -> bool:
+    """True if the columns are also the child's own key, and the parent has no more rows: then the child may be it."""
+    return set(columns) == set(child.primary_key) and data.rows(parent) <= data.rows(child)
+
+
+def _columns_like_key(data: Profiler, child: Table, parent: Table) -> tuple[str, ...] | None:
+    """The child's columns that have the names and types of the parent's primary key, or None."""
+    found = []
+    for name in parent.primary_key:
+        key, type_ = data.plain(parent.key, name), type_family(parent.column(name).type)
+        same = (c for c in child.columns if same_words(data.plain(child.key, c.name), key))
+        column = next((c for c in same if type_family(c.type) == type_), None)
+        if column is None:
+            return None
+        found.append(column.name)
+    return tuple(found)

@@ -1,0 +1,83 @@
+"""What is proposed for a database, with evidence and confidence, and what was looked at and refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from relsql.schema.discovery.time_proposal import TimeProposal
+from relsql.schema.tables import Link
+
+SURE = 0.8
+"""Proposals of less confidence are stored only when somebody has confirmed them."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyProposal:
+    """A primary key; `confidence` is in (0, 1]."""
+
+    table: str
+    columns: tuple[str, ...]
+    evidence: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class LinkProposal:
+    """A link; its origin is `inferred`."""
+
+    link: Link
+    evidence: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A key or a link that was looked at and is not proposed; `parent` is empty for keys and where none is known.
+
+    `fix` is a statement that would make it possible, if there is one.
+    """
+
+    kind: Literal["key", "link"]
+    table: str
+    columns: tuple[str, ...]
+    reason: str
+    parent: str = ""
+    fix: str = ""
+
+    @classmethod
+    def of_link(cls, link: Link, reason: str) -> Refusal:
+        """A link that is not proposed."""
+        parent = f"{link.parent}({', '.join(link.parent_columns)})"
+        return cls("link", link.child, link.child_columns, reason, parent)
+
+    def __str__(self) -> str:
+        columns = f"{self.table}({', '.join(self.columns)})"
+        return f"{columns} -> {self.parent}" if self.parent else columns
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaProposal:
+    """Everything proposed for one database; remove what is wrong with `dataclasses.replace` before applying it."""
+
+    keys: tuple[KeyProposal, ...] = ()
+    links: tuple[LinkProposal, ...] = ()
+    times: tuple[TimeProposal, ...] = ()
+    refused: tuple[Refusal, ...] = ()
+
+    def __len__(self) -> int:
+        """The number of declarations that `apply_proposal` stores."""
+        return len(self.keys) + len(self.links) + sum(time.column is not None for time in self.times)
+
+    def split(self) -> tuple[SchemaProposal, SchemaProposal]:
+        """The proposals of confidence `SURE` or more, and those of less."""
+        return self._where(lambda confidence: confidence >= SURE), self._where(lambda confidence: confidence < SURE)
+
+    def _where(self, holds: Callable[[float], bool]) -> SchemaProposal:
+        return replace(
+            self,
+            keys=tuple(key for key in self.keys if holds(key.confidence)),
+            links=tuple(link for link in self.links if holds(link.confidence)),
+            times=tuple(time for time in self.times if holds(time.confidence)),
+        )
