@@ -28,6 +28,7 @@
 -- also: SalesOrderDetail(SpecialOfferID) -> SpecialOffer(SpecialOfferID)
 -- also: Employee(HireDate)
 -- time: SalesOrderHeader(OrderDate)
+-- time: SalesOrderDetail(SalesOrderHeader.OrderDate)
 CREATE TABLE Person AS SELECT i AS BusinessEntityID, ['EM', 'IN'][1 + pick(i, 2)] AS PersonType, 'First' || pick(i, 300) AS FirstName FROM range(1, 1501) r(i);
 CREATE TABLE Employee AS SELECT i AS BusinessEntityID, (100000 + i * 7919)::VARCHAR AS NationalIDNumber, 'Job ' || pick(i, 30) AS JobTitle, pick(i || 'v', 99) AS VacationHours,
     DATE '2008-01-01' + (i * 5)::INTEGER AS HireDate FROM range(1, 291) r(i);

@@ -22,6 +22,7 @@
 -- link: PlaylistTrack(PlaylistId) -> Playlist(PlaylistId)
 -- link: PlaylistTrack(TrackId) -> Track(TrackId)
 -- time: Invoice(InvoiceDate)
+-- time: InvoiceLine(Invoice.InvoiceDate)
 CREATE TABLE Artist AS SELECT i AS ArtistId, 'Artist ' || i AS Name FROM range(1, 101) r(i);
 CREATE TABLE Album AS SELECT i AS AlbumId, 'Album ' || i AS Title, 1 + pick(i, 100) AS ArtistId FROM range(1, 201) r(i);
 CREATE TABLE Genre AS SELECT i AS GenreId, 'Genre ' || i AS Name FROM range(1, 26) r(i);

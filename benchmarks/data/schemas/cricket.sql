@@ -6,6 +6,7 @@
 -- link: deliveries(batsman) -> players(player_name)
 -- link: deliveries(bowler) -> players(player_name)
 -- time: matches(date)
+-- time: deliveries(matches.date)
 CREATE TABLE players AS SELECT letter(65 + i % 26) || ' Player' || i AS player_name, ['right', 'left'][1 + pick(i, 2)] AS hand, DATE '1975-01-01' + pick(i, 8000) AS dob FROM range(200) r(i);
 CREATE TABLE matches AS SELECT i AS id, 2008 + i // 60 AS season, DATE '2008-04-18' + (i * 2)::INTEGER AS date, 'City ' || pick(i, 30) AS city, 'Team ' || pick(i, 8) AS team1, 'Team ' || (pick(i, 8) + 1 + pick(i || 'b', 7)) % 8 AS team2,
     pick(i || 'w', 60) AS win_by_runs, 'Umpire ' || pick(i, 40) AS umpire1 FROM range(1, 301) r(i);

@@ -5,6 +5,7 @@
 -- link: raw_orders(user_id) -> raw_customers(id)
 -- link: raw_payments(order_id) -> raw_orders(id)
 -- time: raw_orders(order_date)
+-- time: raw_payments(raw_orders.order_date)
 CREATE TABLE raw_customers AS SELECT i AS id, 'First ' || pick(i, 60) AS first_name, letter(65 + pick(i, 26)) || '.' AS last_name
     FROM range(1, 101) r(i);
 CREATE TABLE raw_orders AS SELECT i AS id, 1 + pick(i, 100) AS user_id, DATE '2018-01-01' + (i // 2)::INTEGER AS order_date,

@@ -12,6 +12,10 @@
 -- link: Batting(yearID, teamID) -> Teams(yearID, teamID) or Batting(yearID, lgID, teamID) -> Teams(yearID, lgID, teamID)
 -- link: Salaries(yearID, teamID) -> Teams(yearID, teamID) or Salaries(yearID, lgID, teamID) -> Teams(yearID, lgID, teamID)
 -- link: AllstarFull(yearID, teamID) -> Teams(yearID, teamID) or AllstarFull(yearID, lgID, teamID) -> Teams(yearID, lgID, teamID)
+-- time: AllstarFull(make_timestamp(try_cast("yearID" AS BIGINT) + 1, 1, 1, 0, 0, 0.0))
+-- time: Batting(make_timestamp(try_cast("yearID" AS BIGINT) + 1, 1, 1, 0, 0, 0.0))
+-- time: Salaries(make_timestamp(try_cast("yearID" AS BIGINT) + 1, 1, 1, 0, 0, 0.0))
+-- time: Teams(make_timestamp(try_cast("yearID" AS BIGINT) + 1, 1, 1, 0, 0, 0.0))
 CREATE TABLE People AS SELECT substr(md5(i::VARCHAR), 1, 5) || letter(97 + pick(i, 26)) || 'a01' AS playerID, 1940 + pick(i, 50) AS birthYear, 1 + pick(i || 'm', 12) AS birthMonth,
     'First' || pick(i, 300) AS nameFirst, 150 + pick(i || 'w', 100) AS weight, 65 + pick(i || 'h', 15) AS height, DATE '1965-01-01' + pick(i || 'd', 9000) AS debut FROM range(1500) r(i);
 CREATE TABLE TeamsFranchises AS SELECT upper(substr(md5('f' || i), 1, 3)) || i AS franchID, 'Franchise No ' || i AS franchName, ['Y', 'N'][1 + pick(i, 2)] AS active FROM range(30) r(i);

@@ -19,6 +19,7 @@
 -- time: admissions(admittime)
 -- time: icustays(intime)
 -- time: chartevents(charttime)
+-- time: diagnoses_icd(admissions.admittime)
 CREATE TABLE patients AS SELECT i AS row_id, 10000 + i * 3 + pick(i, 3) AS subject_id, ['F', 'M'][1 + pick(i, 2)] AS gender,
     DATE '1930-01-01' + pick(i || 'b', 18000) AS dob, pick(i || 'e', 2) AS expire_flag FROM range(1, 101) r(i);
 CREATE TABLE admissions AS SELECT i AS row_id, p.subject_id, 140000 + i * 5 + pick(i, 5) AS hadm_id,

@@ -22,6 +22,7 @@
 -- link: employee_territories(employee_id) -> employees(employee_id)
 -- link: employee_territories(territory_id) -> territories(territory_id)
 -- time: orders(order_date)
+-- time: order_details(orders.order_date)
 CREATE TABLE categories AS SELECT i AS category_id, 'Category ' || i AS category_name FROM range(1, 9) r(i);
 CREATE TABLE suppliers AS SELECT i AS supplier_id, 'Supplier ' || i AS company_name, 'City ' || pick(i, 20) AS city FROM range(1, 30) r(i);
 CREATE TABLE products AS SELECT i AS product_id, 'Product ' || i AS product_name, 1 + pick(i, 29) AS supplier_id, 1 + pick(i || 'c', 8) AS category_id,

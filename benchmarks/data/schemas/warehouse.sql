@@ -10,6 +10,7 @@
 -- link: fact_sales(product_key) -> dim_product(product_key)
 -- link: fact_sales(store_key) -> dim_store(store_key)
 -- time: dim_date(full_date)
+-- time: fact_sales(order_date_key -> dim_date.full_date)
 CREATE TABLE dim_date AS SELECT strftime(d, '%Y%m%d')::INTEGER AS date_key, d AS full_date, month(d) AS month_number, year(d) AS year_number, dayofweek(d) AS day_of_week
     FROM (SELECT DATE '2021-01-01' + i::INTEGER AS d FROM range(730) r(i));
 CREATE TABLE dim_customer AS SELECT i AS customer_key, 'C-' || (10000 + i * 3) AS customer_code, pick(i, 90) AS age FROM range(1, 501) r(i);

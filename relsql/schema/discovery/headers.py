@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from relsql.database.names import join_name
-from relsql.schema.discovery.names import table_words
+from relsql.schema.discovery.names import LATER_WORDS, table_words, words
 from relsql.schema.discovery.profile import Profiler
 from relsql.schema.discovery.time_proposal import TimeProposal
 from relsql.schema.relations import relation_sql
@@ -69,8 +69,11 @@ def _header(
     reasons = {link: reason for link in links if (reason := _belongs(data, table, link, timed))}
     if not reasons:
         return None
-    latest = {link: _share_latest(data, table, link, list(reasons), timed) for link in reasons}
-    link = max(reasons, key=lambda each: (latest[each], str(each)))
+    # Of several links to one table, the first that does not mean a later moment, such as a shipping date.
+    named = sorted(reasons, key=lambda each: bool(LATER_WORDS & set(words(each.child_columns[0]))))
+    options = list({each.parent: each for each in reversed(named)}.values())
+    latest = {link: _share_latest(data, table, link, options, timed) for link in options}
+    link = max(options, key=lambda each: (latest[each], str(each)))
     time = _text(data.schema, timed, link)
     schema = replace(data.schema, tables=data.schema.tables | timed)
     known = RowTimes(data.con, data.catalog, schema, {table.key: DeclaredTime(time)}).table(table.key)
@@ -80,7 +83,7 @@ def _header(
     if not rows or filled < MIN_FOUND * rows:
         return None
     evidence = f"{reasons[link]}; a time for {100 * filled / rows:.4g} % of {rows:,} rows"
-    others = [str(each.parent) for each in reasons if each is not link]
+    others = [each.parent for each in options if each is not link]
     evidence += f"; {link.parent} is the latest of {', '.join(sorted({link.parent, *others}))}" if others else ""
     confidence = min(0.9 if filled == rows else 0.85, confidences.get(link.parent, 1.0))
     return TimeProposal(table.key, time, evidence, confidence), known

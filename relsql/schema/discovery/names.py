@@ -37,6 +37,14 @@ MEASURE_WORDS = word_set(
     "n count total sum avg mean min max pct percent amount qty quantity rate ratio point score age year month day "
     "price cost length size weight"
 )
+LATER_WORDS = word_set(
+    "updated update modified modification changed change edited loaded load ingested synced refreshed extracted etl "
+    "dbt last latest deleted archived closed ended end finish finished to until due planned scheduled expected "
+    "estimated eta deadline target expiry expire expired expiration promised required next renewal shipped delivered "
+    "returned paid ship due limit approved processed completed cancelled canceled resolved"
+)
+"""Words of dates that lie after the moment at which a row appears."""
+
 OUTCOME_WORDS = word_set("status state outcome result total balance score churned cancelled returned closed final paid")
 """Words of columns that are often written after the row appeared."""
 _SYNONYMS = tuple(

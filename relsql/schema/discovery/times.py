@@ -16,7 +16,7 @@ import duckdb
 
 from relsql.errors import SchemaError
 from relsql.schema.discovery.headers import header_proposals
-from relsql.schema.discovery.names import table_words, word_set, words
+from relsql.schema.discovery.names import LATER_WORDS, table_words, word_set, words
 from relsql.schema.discovery.profile import Profile, Profiler
 from relsql.schema.discovery.time_proposal import TimeProposal
 from relsql.schema.relations import relation_sql
@@ -28,16 +28,13 @@ from relsql.schema.types import TIME_OF_DAY_TYPES, TIME_TYPES
 from relsql.sql import ident
 
 DAY = 86_400.0
+WEAK = 0.5
+"""The confidence of a date that only has the name of something later is below this."""
+
 MIN_ENTITIES = 8
 """With fewer rows that have events, the time from a date to the first event is no evidence."""
 
 _BIRTH = word_set("dob born birth birthday birthdate death died deceased dod")
-_LATER = word_set(
-    "updated update modified modification changed change edited loaded load ingested synced refreshed extracted etl "
-    "dbt last latest deleted archived closed ended end finish finished to until due planned scheduled expected "
-    "estimated eta deadline target expiry expire expired expiration promised required next renewal shipped delivered "
-    "returned paid approved processed completed cancelled canceled resolved"
-)
 _EVENT = word_set(
     "date time timestamp ts datetime occurred event happened start started begin began from since posted published "
     "recorded observed registered signup joined hired opened placed"
@@ -94,7 +91,9 @@ def infer_times(data: Profiler, decided: set[str], unsure: tuple[Link, ...] = ()
             if proposal and proposal.column:
                 chosen[table.key] = next(c.table for c in candidates[table.key] if c.time == proposal.column)
             proposals += [proposal] if proposal else []
-    sure = {proposal.table: proposal.confidence for proposal in proposals}
+    sure = {proposal.table: proposal.confidence for proposal in proposals if proposal.column}
+    # A header's time is better than a deadline or the date of the last change.
+    chosen = {key: table for key, table in chosen.items() if sure.get(key, 1.0) >= WEAK}
     headers = header_proposals(data, chosen, decided, unsure, sure)
     timed = {proposal.table for proposal in headers}
     return [proposal for proposal in proposals if proposal.table not in timed] + headers
@@ -126,7 +125,7 @@ def _candidates(data: Profiler, table: Table) -> tuple[list[_Candidate], list[st
         evidence = f"read as {reading.meaning}; {evidence}" if reading else evidence
         if reading and reading.ambiguous:
             evidence += f"; {reading.ambiguous} would fit as well"
-        later = bool(_LATER & set(words(column.name)))
+        later = bool(LATER_WORDS & set(words(column.name)))
         doubtful = bool(reading and reading.ambiguous)
         found.append(_Candidate(column.name, time, timed, score, evidence, later, doubtful))
     return sorted(found, key=lambda candidate: -candidate.score), rejected
@@ -148,10 +147,12 @@ def _dates(data: Profiler, table: Table) -> Iterator[_Dated]:
 
 def _read_dates(data: Profiler, table: Table) -> Iterator[_Dated]:
     """The columns of a table whose values read as times."""
-    linked = {name for link in data.schema.links_from(table.key) for name in link.child_columns}
+    # A year may be part of a key of several columns, but a key of one column is no time.
+    keys = [table.primary_key, *(link.child_columns for link in data.schema.links_from(table.key))]
+    alone = {columns[0] for columns in keys if len(columns) == 1}
     clock = _clock(data, table)
     for column in table.columns:
-        if column.computed or column.type in TIME_TYPES or column.name in {*table.primary_key, *linked}:
+        if column.computed or column.type in TIME_TYPES or column.name in alone:
             continue
         found = find_reading(data.con, data.catalog, table, column, frozenset(words(column.name)))
         if found:
@@ -200,7 +201,7 @@ def _rejection_reason(table: Table, column: str, profile: Profile) -> str | None
         return f"is NULL in {profile.rows - profile.values:,} of {profile.rows:,} rows"
     if profile.rows >= 10 and profile.low == profile.high:
         return f"is {profile.low} in all rows"
-    if profile.high and _means_no_end(profile.high) and set(words(column)) & _LATER:
+    if profile.high and _means_no_end(profile.high) and set(words(column)) & LATER_WORDS:
         return f"reaches to {profile.high}, which means that there is no end"
     return None
 
@@ -213,7 +214,7 @@ def _name_score(table: Table, column: str) -> float:
     parts = set(words(column))
     score = 0.2 if parts & _EVENT else 0.1 if parts & _CREATED else 0.0
     score += 0.2 if parts & set(table_words(table.name)) else 0.0
-    return score - (0.5 if parts & _LATER and not parts & {"from", "start"} else 0.0)
+    return score - (0.5 if parts & LATER_WORDS and not parts & {"from", "start"} else 0.0)
 
 
 def _children_first(data: Profiler) -> Iterator[Table]:
@@ -236,7 +237,7 @@ def _choose(
 ) -> TimeProposal | None:
     for candidate in candidates:
         lag = _lag(data, candidate.table, chosen)
-        reason = _disagreement(lag) if lag else None
+        reason = _disagreement(lag, named=bool(_CREATED & set(words(candidate.column)))) if lag else None
         if reason:
             rejected.append(f"'{candidate.column}': {reason}")
             continue
@@ -257,9 +258,12 @@ def _confidence(candidate: _Candidate, candidates: list[_Candidate], confirmed: 
     return confidence + (0.1 if confirmed else 0.0)
 
 
-def _disagreement(lag: _Lag) -> str | None:
-    """Why a date is not the time at which rows appear, judged by their first events; None if it may be."""
-    if lag.early > max(30 * DAY, 0.1 * lag.span):
+def _disagreement(lag: _Lag, *, named: bool) -> str | None:
+    """Why a date is not the time at which rows appear, judged by their first events; None if it may be.
+
+    `named` says that its name is that of such a time, so that more is needed to refute it.
+    """
+    if lag.early > max(30 * DAY, 0.1 * lag.span) * (5 if named else 1):
         return f"even the quickest 5 % of {lag.rows:,} rows have their first event {_duration(lag.early)} later"
     if lag.before > 0.2:
         return f"{100 * lag.before:.0f} % of {lag.rows:,} rows have events before it"

@@ -18,6 +18,8 @@
 -- time: order_reviews(review_creation_date)
 -- also: order_reviews(review_answer_timestamp)
 -- also: order_items(shipping_limit_date)
+-- time: order_payments(orders.order_purchase_timestamp)
+-- time: order_items(orders.order_purchase_timestamp)
 CREATE TABLE customers AS SELECT md5('c' || i) AS customer_id, md5('u' || pick(i, 1900)) AS customer_unique_id, 1000 + pick(i, 500) AS customer_zip_code_prefix, ['SP', 'RJ', 'MG'][1 + pick(i, 3)] AS customer_state FROM range(2000) r(i);
 CREATE TABLE orders AS SELECT md5('o' || i) AS order_id, md5('c' || i) AS customer_id, ['delivered', 'shipped'][1 + pick(i, 2)] AS order_status, TIMESTAMP '2017-01-01' + INTERVAL (i * 5) HOUR AS order_purchase_timestamp,
     CASE WHEN i % 50 > 0 THEN TIMESTAMP '2017-01-03' + INTERVAL (i * 5) HOUR END AS order_delivered_carrier_date, TIMESTAMP '2017-01-20' + INTERVAL (i * 5) HOUR AS order_estimated_delivery_date FROM range(2000) r(i);
