@@ -35,7 +35,7 @@ def load_modules(card: ModelCard, artifacts: Mapping[str, bytes]) -> tuple[Graph
     """
     config = NetworkConfig(card.channels, (card.encoder.width,), windows=card.windows)
     network = GraphNetwork(layouts_of(card.paths, card.inputs), config)
-    head = Head(config, classification=card.task.is_classification)
+    head = Head(config, classification=card.task.is_classification, target=card.task.target)
     weights: dict[str, Tensor] = {}
     for name, content in artifacts.items():
         if name.endswith(".onnx") and name != "encoder.onnx":

@@ -17,7 +17,7 @@ from exporters.sql_texts import new_texts_sql
 from relsql.database.names import DEFAULT_SCHEMA, RELSQL_SCHEMA
 from relsql.database.sealed import sealed, sealed_expression
 from relsql.gather.latest_rows import AS_OF, ENTITY, SEED, LatestRows
-from relsql.gather.seeds_sql import all_seeds_sql, call_seed_sql
+from relsql.gather.seeds_sql import ALL_PARAMETERS, CALL_PARAMETERS, all_seeds_sql, call_seed_sql
 from relsql.nn.head import DAYS_PER_YEAR, LARGEST_LOG
 from relsql.registry.card import ModelCard
 from relsql.registry.function_names import function_names
@@ -27,6 +27,7 @@ from relsql.schema.indexes import Indexed
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Table
 from relsql.sql import COMMA, Cte, ident, indented, literal, qualified
+from relsql.tasks.target import MEAN
 
 FARTHEST_DAY = 106_751_991.0
 """Days from 1970 to the ends of TIMESTAMP; used for infinite times."""
@@ -81,7 +82,9 @@ class SqlModel:
         scored, full, table = (qualified(DEFAULT_SCHEMA, name) for name in function_names(self.card.name))
         described = {
             f"MACRO {scored}": "Score of one entity; NULL for one that is not known.",
-            f"MACRO {full}": "Score of one entity with status, evidence (number of linked rows), as_of, version.",
+            f"MACRO {full}": (
+                "Score of one entity with status, evidence (number of linked rows), as_of, version, target."
+            ),
             f"MACRO TABLE {table}": "Scores of all entities that are visible at as_of.",
             f"TABLE {qualified(RELSQL_SCHEMA, self.weights_table)}": "Weights of the network, one row.",
             **{f"VIEW {qualified(RELSQL_SCHEMA, view)}": "What the model reads of a table." for view, _ in views},
@@ -94,9 +97,9 @@ class SqlModel:
         return [
             *(f"CREATE OR REPLACE VIEW {qualified(RELSQL_SCHEMA, view)} AS\n{query}" for view, query in views),
             *texts,
-            f"CREATE MACRO {full}(id, as_of := NULL) AS (\n{indented(call)}\n)",
-            f"CREATE MACRO {scored}(id, as_of := NULL) AS (\n{indented(f'({call}).score')}\n)",
-            f"CREATE MACRO {table}(as_of := NULL) AS TABLE\n{batch}",
+            f"CREATE MACRO {full}({CALL_PARAMETERS}) AS (\n{indented(call)}\n)",
+            f"CREATE MACRO {scored}({CALL_PARAMETERS}) AS (\n{indented(f'({call}).score')}\n)",
+            f"CREATE MACRO {table}({ALL_PARAMETERS}) AS TABLE\n{batch}",
             *(f"COMMENT ON {what} IS {literal(f'{self.comment()}. {text}')}" for what, text in described.items()),
         ]
 
@@ -122,10 +125,11 @@ class SqlModel:
         return f"{comment_start(card.name)}version {card.version}: {', '.join([*described, until])}"
 
     def call_sql(self) -> str:
-        """The body of `predict_<model>_full(id, as_of := ...)`: a subquery for a STRUCT, NULL without an id."""
+        """The body of `predict_<model>_full(id, as_of := ...)`: a subquery for a STRUCT, NULL without id or moment."""
         network = self.network()
         network = replace(network, rows=replace(network.rows, seed_kind="call", indexed=self.indexed))
         fields = "score: score, status: status, evidence: evidence, as_of: _as_of, version: version"
+        fields += f", target: {literal(self.card.task.predicts)}"
         result = f"SELECT CASE WHEN _given THEN {{{fields}}} END AS relsql_result\nFROM scored"
         return (
             f"(\n{indented(self._query(network, call_seed_sql(self.card.entity, network.rows), ['_given'], result))}\n)"
@@ -250,6 +254,8 @@ class SqlModel:
         value = "(raw.raw * raw.constants.label_scale + raw.constants.label_center)"
         bounded = f"least(abs({value}), {LARGEST_LOG})"
         unlogged = f"sign({value}) * (exp({bounded}) - 1)"
+        if self.card.task.target == MEAN:
+            unlogged = f"exp(sign({value}) * {bounded})"
         return f"CASE WHEN raw.constants.label_logarithmic > 0.5 THEN {unlogged} ELSE {value} END"
 
     def _tables(self) -> list[Table]:

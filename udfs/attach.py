@@ -24,17 +24,17 @@ from relsql.database.names import (
 from relsql.errors import DatabaseError, ModelError
 from relsql.gather.layout import layouts_of
 from relsql.registry.card import ModelCard
-from relsql.registry.function_names import batch_name, function_names, predict_name
+from relsql.registry.function_names import function_names, predict_name
 from relsql.registry.models import active_card, check_drift, read_artifacts, read_models
-from relsql.registry.publications import comment_start, is_mark, require_unclaimed
-from relsql.registry.versions import shared_function, suffix_of
+from relsql.registry.publications import is_mark, require_unclaimed
+from relsql.registry.versions import MODEL_NAME, shared_function, suffix_of
 from relsql.schema.indexes import indexed_columns
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
-from relsql.sql import literal
 from udfs.functions import create_arrow_function, scalar_functions
-from udfs.macros import macro_statements, score_parameter
+from udfs.macros import model_macros, score_parameter
 from udfs.messages import MESSAGE_SQL_TYPE
+from udfs.rivals import Rivals, ambiguity, find_rivals, mark_macro
 from udfs.scorer import RESULT_SQL_TYPE, Scorer
 
 _SCORERS: dict[str, Scorer] = {}
@@ -64,6 +64,7 @@ def attach(
     database: str | None = None,
     models: Sequence[str] | None = None,
     shared: bool = False,
+    prefix: str | None = None,
 ) -> tuple[str, ...]:
     """Make the models of an attached database callable on this connection.
 
@@ -74,24 +75,29 @@ def attach(
     An explicit version, such as `dnf@2`, creates `predict_dnf_v2`, `predict_dnf_v2_full` and `predict_dnf_v2_batch`,
     whichever version is active.
 
+    A function that the models of two databases would have refuses calls, with an error that names both, until one of
+    them is attached under a prefix or detached: neither database is preferred without a word.
+
     Args:
         con: any open connection.
         database: name of the attached database; default: the current one.
         models: names of models, or versions of them: `dnf@2`, `dnf@best`, `dnf@previous`; default: all active versions.
         shared: create the macros in the current database, which must be in memory, for all its cursors and
             connections, because some libraries run every query on a new cursor.
+        prefix: what tells the models of this database from others: `north` creates `predict_north_dnf`.
 
     Returns:
         Names of the macros.
 
     Raises:
-        DatabaseError: shared macros would be written to a file. ModelError: a model or version does not exist, or
-            another model's functions have the same names. SchemaDriftError: its tables changed. ArtifactError: it is
-            damaged.
+        DatabaseError: shared macros would be written to a file. ModelError: a model or version does not exist,
+            another model's functions have the same names, or the prefix cannot be part of a name. SchemaDriftError: its
+            tables changed. ArtifactError: it is damaged.
     """
     catalog = stored_catalog(con, database) if database else current_catalog(con)
     if shared:
         _require_memory(con)
+    start = _name_start(prefix)
     known = read_models(con, catalog)
     if models is None:
         models = [model.name for model in known if model.status == "active"]
@@ -102,12 +108,26 @@ def attach(
         check_drift(card, schema)
         if suffixes[text] != card.name:
             _check_free(text, suffixes[text], {model.name for model in known})
+        suffixes[text] = start + suffixes[text]
     _check_distinct(suffixes.values())
     created: list[str] = []
-    functions = read_functions(con) if cards else None
+    functions = read_functions(con) if cards else Functions(frozenset(), ())
+    rivals = find_rivals(con, catalog, functions)
     for text, card in cards.items():
-        created += attach_model(con, catalog, card, suffix=suffixes[text], shared=shared, functions=functions)
+        created += attach_model(
+            con, catalog, card, suffix=suffixes[text], shared=shared, functions=functions, rivals=rivals
+        )
     return tuple(dict.fromkeys(created))
+
+
+def _name_start(prefix: str | None) -> str:
+    """What a prefix puts before the names of models."""
+    if prefix is not None and not MODEL_NAME.fullmatch(prefix):
+        raise ModelError(
+            f"prefix '{prefix}' cannot be part of a function name",
+            expected="a letter or underscore, then letters, digits and underscores: prefix='north'",
+        )
+    return f"{prefix}_" if prefix else ""
 
 
 def _check_distinct(suffixes: Iterable[str]) -> None:
@@ -143,6 +163,7 @@ def attach_model(
     suffix: str | None = None,
     shared: bool = False,
     functions: Functions | None = None,
+    rivals: Rivals | None = None,
 ) -> list[str]:
     """Create the functions and macros of one model version; returns the names of the macros.
 
@@ -154,6 +175,7 @@ def attach_model(
         suffix: what follows `predict_` in the names of the macros; default: the model's name.
         shared: see `attach`.
         functions: the functions of the connection, if they have already been read.
+        rivals: functions that other databases have too, and that therefore refuse calls.
 
     Raises:
         ArtifactError: an artefact is missing or damaged. ModelError: a macro that is not relsql's has one of the names.
@@ -162,21 +184,17 @@ def attach_model(
     register_functions(con, load_scorer(con, catalog, card), taken=functions.scalars)
     tables = tables_from or catalog
     indexed = indexed_columns(con, tables, card.schema)
-    statements = macro_statements(card, tables, suffix, shared=shared, indexed=indexed)
-    names = [macro for macro, _ in statements]
+    macros = model_macros(card, tables, suffix, indexed=indexed)
+    names = [macro.name for macro in macros]
     here = current_catalog(con)
     require_unclaimed(functions.find_macros({"temp", here}, names), card.name)
-    batch = batch_name(suffix or card.name)
-    for name, statement in statements:
-        con.execute(statement)
-        macro = Macro(here if shared else "temp", DEFAULT_SCHEMA, name, name == batch)
-        mark_macro(con, macro, card.name)
+    for macro in macros:
+        others = (rivals or {}).get(fold(macro.name), frozenset()) - {tables}
+        created = macro.refusing(ambiguity(macro.name, card.name, {*others, tables})) if others else macro
+        con.execute(created.statement(shared=shared))
+        where = Macro(here if shared else "temp", DEFAULT_SCHEMA, macro.name, macro.is_table)
+        mark_macro(con, where, card.name, [tables, *sorted(others)])
     return names
-
-
-def mark_macro(con: duckdb.DuckDBPyConnection, macro: Macro, model: str) -> None:
-    """Mark a macro as relsql's with a comment, so that relsql may replace and drop it later."""
-    con.execute(f"COMMENT ON {macro.sql} IS {literal(f'{comment_start(model)}attached')}")
 
 
 def _require_memory(con: duckdb.DuckDBPyConnection) -> None:

@@ -2,52 +2,92 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from relsql.database.sealed import sealed, sealed_expression
 from relsql.gather.latest_rows import AS_OF, ENTITY
 from relsql.gather.layout import counts_name, layouts_of
 from relsql.gather.query import Gather
-from relsql.gather.seeds_sql import all_seeds_sql, call_seed_sql
+from relsql.gather.seeds_sql import ALL_PARAMETERS, CALL_PARAMETERS, all_seeds_sql, call_seed_sql
 from relsql.registry.card import ModelCard
 from relsql.registry.function_names import encode_name, function_names, row_text_name
 from relsql.schema.indexes import Indexed
-from relsql.sql import ident, indented
+from relsql.sql import ident, indented, literal
 from relsql.text.row_text_sql import row_text_sql
 from udfs.messages import MESSAGE_SQL_TYPE
+from udfs.scorer import RESULT_SQL_TYPE
 
 _SORTED = "list_sort({}, 'ASC', 'NULLS LAST')"
 """Without these arguments the order would depend on the session's settings."""
 
 
-def macro_statements(
-    card: ModelCard, catalog: str, suffix: str | None = None, *, shared: bool = False, indexed: Indexed = frozenset()
-) -> list[tuple[str, str]]:
-    """CREATE statements of a model's macros, each with the macro's name.
+@dataclass(frozen=True, slots=True)
+class MacroText:
+    """A macro that is to be created.
 
-    The macros are temporary and belong to one connection, or they are shared: created in the current database for all
-    its connections. `suffix` follows `predict_`; default: the model's name. With another suffix, which pins a version,
-    `row_text_<table>` is not created, because its name cannot include a version. `indexed` are the columns that have an
-    index.
+    Attributes:
+        name: its name.
+        parameters: the text between its parentheses.
+        body: the expression or, for a table macro, the query.
+        returns: the type of the expression; empty for a table macro.
+    """
+
+    name: str
+    parameters: str
+    body: str
+    returns: str
+
+    @property
+    def is_table(self) -> bool:
+        """True for a table macro."""
+        return not self.returns
+
+    def statement(self, *, shared: bool = False) -> str:
+        """The CREATE statement: of a temporary macro, or with `shared` of one in the current database."""
+        create = "CREATE OR REPLACE MACRO" if shared else "CREATE OR REPLACE TEMP MACRO"
+        return f"{create} {ident(self.name)}({self.parameters}) AS {'TABLE ' if self.is_table else ''}{self.body}"
+
+    def refusing(self, message: str) -> MacroText:
+        """A macro with the same name and parameters that raises an error with this message when it is called."""
+        refuse = f"error({literal(message)})"
+        if not self.is_table:
+            return replace(self, body=f"CAST({refuse} AS {self.returns})")
+        # The arguments of a table function are computed when the macro is bound, unless they depend on its parameters.
+        return replace(self, body=f"FROM query(CASE WHEN as_of IS NULL THEN {refuse} ELSE {refuse} END)")
+
+
+def score_macros(suffix: str, full: str = "", batch: str = "") -> list[MacroText]:
+    """The macros that score: `full` is the expression for the result of one entity, `batch` the query for all."""
+    name, with_status, of_all = function_names(suffix)
+    return [
+        MacroText(with_status, CALL_PARAMETERS, full, RESULT_SQL_TYPE),
+        MacroText(name, CALL_PARAMETERS, f"({full}).score", "DOUBLE"),
+        MacroText(of_all, ALL_PARAMETERS, batch, ""),
+    ]
+
+
+def refusing_macros(suffix: str, message: str) -> list[MacroText]:
+    """The macros of a model that cannot be called; they raise an error with this message."""
+    return [macro.refusing(message) for macro in score_macros(suffix)]
+
+
+def model_macros(
+    card: ModelCard, catalog: str, suffix: str | None = None, *, indexed: Indexed = frozenset()
+) -> list[MacroText]:
+    """The macros of a model.
+
+    `suffix` follows `predict_`; default: the model's name. With another suffix, which pins a version or names the
+    database, `row_text_<table>` is not created, because its name cannot include it. `indexed` are the columns that have
+    an index.
     """
     suffix = suffix or card.name
-    name, with_status, of_all = function_names(suffix)
-    create = "CREATE OR REPLACE MACRO" if shared else "CREATE OR REPLACE TEMP MACRO"
-    full = scalar_sql(card, catalog, indexed)
-    batch = batch_sql(card, catalog)
-    statements = [
-        (with_status, f"{create} {ident(with_status)}(id, as_of := NULL) AS {full}"),
-        (name, f"{create} {ident(name)}(id, as_of := NULL) AS ({full}).score"),
-        (of_all, f"{create} {ident(of_all)}(as_of := NULL) AS TABLE\n{batch}"),
-    ]
-    encode = encode_name(suffix)
+    macros = score_macros(suffix, scalar_sql(card, catalog, indexed), batch_sql(card, catalog))
     call = sealed_expression(f"{card.encode_function}(text)")
-    statements.append((encode, f"{create} {ident(encode)}(text) AS {call}"))
+    macros.append(MacroText(encode_name(suffix), "text", call, f"FLOAT[{card.encoder.width}]"))
     for key, inputs in card.inputs.items() if suffix == card.name else ():
-        macro = row_text_name(key)
         text = sealed_expression(row_text_sql(card.schema.table(key), inputs.text_columns, "relsql_row"))
-        statements.append((macro, f"{create} {ident(macro)}(relsql_row) AS {text}"))
-    return statements
+        macros.append(MacroText(row_text_name(key), "relsql_row", text, "VARCHAR"))
+    return macros
 
 
 def scalar_sql(card: ModelCard, catalog: str, indexed: Indexed = frozenset()) -> str:

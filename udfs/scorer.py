@@ -30,8 +30,11 @@ RESULT_FIELDS = [
     pa.field("evidence", pa.int32()),
     pa.field("as_of", pa.timestamp("us")),
     pa.field("version", pa.int32()),
+    pa.field("target", pa.string()),
 ]
-RESULT_SQL_TYPE = "STRUCT(score DOUBLE, status VARCHAR, evidence INTEGER, as_of TIMESTAMP, version INTEGER)"
+RESULT_SQL_TYPE = (
+    "STRUCT(score DOUBLE, status VARCHAR, evidence INTEGER, as_of TIMESTAMP, version INTEGER, target VARCHAR)"
+)
 
 
 class Scorer:
@@ -104,10 +107,10 @@ class Scorer:
                 (docs/decisions/0017-memory.md).
 
         Returns:
-            STRUCT(score, status, evidence, as_of, version). `status` is `ok`; `no_history` when there is no linked
-            row; `stale` when the newest linked row is older than any in training; `unknown_entity`, with a NULL score,
-            when the entity does not exist; `error`, with a NULL score, when the network returns an invalid score, see
-            `valid_scores`. `evidence` is the number of linked rows.
+            STRUCT(score, status, evidence, as_of, version, target). `status` is `ok`; `no_history` when there is no
+            linked row; `stale` when the newest linked row is older than any in training; `unknown_entity`, with a NULL
+            score, when the entity does not exist; `error`, with a NULL score, when the network returns an invalid
+            score, see `valid_scores`. `evidence` is the number of linked rows, `target` is `Task.predicts`.
         """
         if isinstance(rows, pa.ChunkedArray):
             rows = rows.combine_chunks()
@@ -136,8 +139,10 @@ class Scorer:
             pa.array(status, pa.string()),
             pa.array(evidence),
             as_of,
+            pa.array(version),
+            pa.repeat(self.card.task.predicts, len(rows)),
         ]
-        return pa.StructArray.from_arrays([*columns, pa.array(version)], fields=RESULT_FIELDS)
+        return pa.StructArray.from_arrays(columns, fields=RESULT_FIELDS)
 
     def valid_scores(self, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
         """Which scores are valid: finite, and from 0 to 1 for a classification. bool [n]."""

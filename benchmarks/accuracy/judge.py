@@ -6,7 +6,6 @@ The metric is ROC-AUC for binary classification and the mean absolute error for 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,16 +14,15 @@ import numpy.typing as npt
 
 from benchmarks.data.problems import Problem, dataset_folder
 from relsql.errors import TaskError
+from relsql.evaluation.bootstrap import clustered_bootstrap, weighted_mae, weighted_roc_auc
 from relsql.tasks.splits import Split
+from relsql.tasks.target import regression_loss
 
 Floats = npt.NDArray[np.float64]
 
-DRAWS = 1_000
-LEVEL = 0.95
 MIN_CLUSTERS = 10
 BINS = 15
 COVERAGE = 0.8
-_DRAWS_AT_ONCE = 100
 
 
 class Judge:
@@ -85,11 +83,11 @@ def _positions(problem: Problem, split: Split, expected: Any) -> npt.NDArray[np.
 
 
 def loss(problem: Problem, split: Split, scores: Floats) -> float:
-    """The loss that choices on val minimise: minus the ROC-AUC, or the mean absolute error."""
+    """The loss that choices on val minimise: minus the ROC-AUC, or that of the task's target."""
     even = np.ones((1, len(scores)))
-    if problem.task.is_classification:
+    if problem.task.target is None:
         return -float(weighted_roc_auc(problem.targets(split), scores, even)[0])
-    return mae(problem.targets(split), scores)
+    return regression_loss(problem.task.target, problem.targets(split), scores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,58 +120,6 @@ def bootstrap_interval(problem: Problem, split: Split, scores: Floats) -> Interv
     metric = weighted_roc_auc if problem.task.is_classification else weighted_mae
     low, high = clustered_bootstrap(problem.targets(split), scores, cluster, metric)
     return Interval(low, high, unit)
-
-
-WeightedMetric = Callable[[Floats, Floats, Floats], Floats]
-"""(labels [n], scores [n], weights [draws, n]) -> metric [draws]."""
-
-
-def weighted_roc_auc(labels: Floats, scores: Floats, weights: Floats) -> Floats:
-    """ROC-AUC under each weighting; NaN where one class has no weight. Ties count half."""
-    values, group = np.unique(scores, return_inverse=True)
-    order = np.argsort(group, kind="stable")
-    starts = np.searchsorted(group[order], np.arange(len(values)))
-    positive = np.add.reduceat((weights * labels)[:, order], starts, axis=1)
-    negative = np.add.reduceat((weights * (1 - labels))[:, order], starts, axis=1)
-    below = np.cumsum(negative, axis=1) - negative / 2
-    pairs = positive.sum(axis=1) * negative.sum(axis=1)
-    area = np.full(len(weights), np.nan)
-    np.divide((positive * below).sum(axis=1), pairs, out=area, where=pairs > 0)
-    return area
-
-
-def weighted_mae(labels: Floats, scores: Floats, weights: Floats) -> Floats:
-    """Mean absolute error under each weighting."""
-    result: Floats = weights @ np.abs(labels - scores) / weights.sum(axis=1)
-    return result
-
-
-def clustered_bootstrap(
-    labels: Floats, scores: Floats, cluster: npt.NDArray[np.int64], metric: WeightedMetric, *, draws: int = DRAWS
-) -> tuple[float, float]:
-    """Percentile interval of the seed-averaged metric over resampled clusters.
-
-    All seeds of a draw use the same clusters, and the draws are the same in every call. Draws with only one class are
-    left out.
-
-    Args:
-        labels: float64 [labels].
-        scores: float64 [seeds, labels].
-        cluster: int64 [labels], from 0.
-        metric: the metric under weights.
-        draws: number of resamples.
-    """
-    clusters = int(cluster.max()) + 1
-    random = np.random.default_rng(0)
-    values = []
-    for start in range(0, draws, _DRAWS_AT_ONCE):
-        size = min(_DRAWS_AT_ONCE, draws - start)
-        counts = random.multinomial(clusters, np.full(clusters, 1 / clusters), size=size)
-        weights = counts[:, cluster].astype(np.float64)
-        values.append(np.mean([metric(labels, each, weights) for each in scores], axis=0))
-    tail = (1 - LEVEL) / 2
-    low, high = np.nanquantile(np.concatenate(values), [tail, 1 - tail])
-    return float(low), float(high)
 
 
 @dataclass(frozen=True, slots=True)

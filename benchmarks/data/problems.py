@@ -29,9 +29,9 @@ from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
 from relsql.sql import ident, literal
 from relsql.tasks.frozen_database import frozen_database
-from relsql.tasks.labels import label_table
+from relsql.tasks.labels import default_splits, label_table
 from relsql.tasks.regime import REGIMES, Regime
-from relsql.tasks.splits import SPLITS, Split, default_splits
+from relsql.tasks.splits import SPLITS, Split
 from relsql.tasks.task import Task, read_task, read_tasks
 
 __all__ = ["REGIMES", "Problem", "Regime", "database_file", "list_datasets", "list_tasks", "load_problem"]

@@ -55,7 +55,7 @@ def load_modules(path: FilePath, card: ModelCard) -> Modules:
     """The modules of the model that a card describes, with the weights that `save_modules` wrote."""
     config = NetworkConfig(card.channels, (card.encoder.width,), windows=card.windows)
     network = GraphNetwork(layouts_of(card.paths, card.inputs), config)
-    head = Head(config, classification=card.task.is_classification)
+    head = Head(config, classification=card.task.is_classification, target=card.task.target)
     weights = load_file(path)
     for name, module in (("network.", network), ("head.", head)):
         module.load_state_dict({key.removeprefix(name): w for key, w in weights.items() if key.startswith(name)})

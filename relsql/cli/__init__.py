@@ -19,6 +19,7 @@ from relsql.cli.commands.refreshing import refresh_command
 from relsql.cli.commands.scoring import evaluate_command, score_command
 from relsql.cli.commands.serving import serve_command
 from relsql.cli.commands.shell import shell_command
+from relsql.cli.commands.task import task_command
 from relsql.cli.commands.training import train_command
 from relsql.cli.commands.versions import drop_command, models_command, promote_command
 from relsql.cli.failures import reported
@@ -60,6 +61,7 @@ for _command in (
     init_command,
     import_command,
     inspect_command,
+    task_command,
     train_command,
     evaluate_command,
     refresh_command,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,9 @@ from relsql.errors import RelsqlError
 
 FAILED = 1
 INTERRUPTED = 130
+
+_OF_A_PUBLISHED_MODEL = re.compile(r"Table with name \S+_[0-9a-f]{12}\W* does not exist")
+"""DuckDB looks for the tables of a published model in the current database, not in the one that the model is in."""
 
 _INTERRUPTED_KEY = "relsql.interrupted"
 
@@ -71,7 +75,10 @@ def duckdb_message(error: Exception) -> str:
         if line.startswith("LINE "):
             break
         lines.append(line.strip())
-    return " ".join(line for line in lines if line)
+    text = " ".join(line for line in lines if line)
+    if _OF_A_PUBLISHED_MODEL.search(text):
+        text += " Expected: a published model to be called in its own database. Fix: USE that database, then call it."
+    return text
 
 
 def _fail(message: str) -> None:

@@ -11,6 +11,7 @@ import duckdb
 from relsql.database.relsql_tables import has_relsql_table, relsql_table, rows_sql
 from relsql.errors import RelsqlError, SchemaError
 from relsql.gather.paths import MAX_PATHS, candidate_paths
+from relsql.registry.models import read_models
 from relsql.schema.checks import Finding, check_schema, check_time_type, link_counts
 from relsql.schema.reading import read_schema
 from relsql.schema.relations import relation_sql
@@ -48,10 +49,14 @@ class LinkInfo:
 
 @dataclass(frozen=True, slots=True)
 class TaskInfo:
-    """A task; the split timestamps are ISO strings, or None if they are yet to be chosen from the data."""
+    """A task; the split timestamps are ISO strings, or None if they are yet to be chosen from the data.
+
+    `target` says what its scores are, see `Task.predicts`.
+    """
 
     name: str
     task_type: str
+    target: str
     entity: str
     horizon: str
     val_timestamp: str | None
@@ -62,7 +67,7 @@ class TaskInfo:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A version of a model; `metrics` is JSON text as the registry stores it."""
+    """A version of a model; `metrics` is JSON text as the registry stores it, `target` what a score is."""
 
     name: str
     version: int
@@ -70,6 +75,7 @@ class ModelInfo:
     task: str
     created: str | None
     metrics: str | None
+    target: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +153,7 @@ def _task_infos(con: duckdb.DuckDBPyConnection, catalog: str) -> tuple[TaskInfo,
         TaskInfo(
             task.name,
             task.task_type,
+            task.predicts,
             f"{task.entity_table}({task.entity_col})",
             task.timedelta,
             task.val_timestamp.isoformat(sep=" ") if task.val_timestamp else None,
@@ -163,10 +170,11 @@ def _model_infos(con: duckdb.DuckDBPyConnection, catalog: str) -> tuple[ModelInf
         return ()
     query = "SELECT name, version, status, task, created::VARCHAR, metrics FROM "
     rows = con.execute(f"{query} {relsql_table(catalog, 'models')} ORDER BY name ASC, version ASC").fetchall()
+    targets = [model.target for model in read_models(con, catalog)]
     # Values that are missing in a damaged row are shown as a question mark.
     return tuple(
-        ModelInfo(name or "?", version or 0, status or "?", task or "?", created, metrics)
-        for name, version, status, task, created, metrics in rows
+        ModelInfo(name or "?", version or 0, status or "?", task or "?", created, metrics, target)
+        for (name, version, status, task, created, metrics), target in zip(rows, targets, strict=True)
     )
 
 
@@ -178,18 +186,19 @@ def render_text(report: Inspection) -> str:
     ]
     links = [(k.link, k.origin, _number(k.rows), _number(k.null_keys), _number(k.dangling)) for k in report.links]
     tasks = [
-        (t.name, t.task_type, t.entity, t.horizon, t.val_timestamp or "-", t.test_timestamp or "-")
+        (t.name, t.task_type, t.target, t.entity, t.horizon, t.val_timestamp or "-", t.test_timestamp or "-")
         for t in report.tasks
     ]
     models = [
-        (m.name, str(m.version), m.status, m.task, m.created or "-", _short_metrics(m.metrics)) for m in report.models
+        (m.name, str(m.version), m.status, m.task, m.target, m.created or "-", _short_metrics(m.metrics))
+        for m in report.models
     ]
     sections = [
         f"database {report.database}",
         _section("tables", ("table", "rows", "primary key", "from", "time column", "times"), tables, right=(1,)),
         _section("links", ("link", "from", "rows", "NULL", "dangling"), links, right=(2, 3, 4)),
-        _section("tasks", ("task", "type", "entity", "horizon", "validation", "test"), tasks),
-        _section("models", ("model", "version", "status", "task", "created", "metrics"), models, right=(1,)),
+        _section("tasks", ("task", "type", "target", "entity", "horizon", "validation", "test"), tasks),
+        _section("models", ("model", "version", "status", "task", "target", "created", "metrics"), models, right=(1,)),
         "findings\n" + ("\n".join(f"  {finding}" for finding in report.findings) or "  none"),
     ]
     return "\n\n".join(sections) + "\n"

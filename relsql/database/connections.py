@@ -12,6 +12,7 @@ import duckdb
 
 from relsql.database.drafts import log_path
 from relsql.database.engine_errors import database_error, first_line
+from relsql.database.file_kinds import file_kind, import_command
 from relsql.database.names import DEFAULT_SCHEMA
 from relsql.database.sources import attach_sources
 from relsql.errors import DatabaseError
@@ -68,17 +69,17 @@ def _require_database_file(path: Path, *, must_exist: bool) -> None:
             raise DatabaseError(f"file '{path}' does not exist", fix=f"relsql import SOURCE {path}") from None
         return
     if stat.S_ISDIR(status.st_mode):
-        raise DatabaseError(f"'{path}' is a folder", expected="a DuckDB file")
+        raise DatabaseError(f"'{path}' is a folder", expected="a DuckDB file", fix=import_command(path))
     # Opening a pipe would block until another process writes to it.
     if not stat.S_ISREG(status.st_mode):
         raise DatabaseError(f"'{path}' is a pipe, a device or a socket", expected="a DuckDB file")
     # For other file formats DuckDB would load an extension, and download it if necessary.
     if status.st_size or must_exist:
-        with path.open("rb") as file:
-            if file.read(12)[8:] != b"DUCK":
-                raise DatabaseError(
-                    f"file '{path}' is not a DuckDB database", fix=f"relsql import SOURCE {path.stem}.duckdb"
-                )
+        kind = file_kind(path)
+        if kind != "DuckDB":
+            what = f"is a {kind} file, not a DuckDB database" if kind else "is not a DuckDB database"
+            fix = import_command(path) if kind else f"relsql import SOURCE {path.stem}.duckdb"
+            raise DatabaseError(f"file '{path}' {what}", fix=fix)
 
 
 def require_no_log(path: Path) -> None:
@@ -103,7 +104,7 @@ def foreign_database(path: str | Path) -> Iterator[tuple[duckdb.DuckDBPyConnecti
     """Attach a DuckDB file read-only so that nothing in it can run; yield a connection and the database's name.
 
     The current database is an empty one, so that a function name in a query means DuckDB's own function, never a macro
-    of the file. Queries cannot read other files or load extensions.
+    of the file. Queries cannot read other files or load extensions; sources that are DuckDB files are attached before.
 
     Raises:
         DatabaseError: the file cannot be opened.
@@ -116,6 +117,7 @@ def foreign_database(path: str | Path) -> Iterator[tuple[duckdb.DuckDBPyConnecti
             con.execute(f"ATTACH {literal(str(path))} AS {ident(name)} (READ_ONLY)")
         except (duckdb.Error, OSError) as error:
             raise _open_error(path, error) from error
+        attach_sources(con, name, local_only=True)
         for setting, value in _NO_EXTERNAL_ACCESS.items():
             con.execute(f"SET {setting} = {literal(value)}")
         con.execute("SET lock_configuration = true")

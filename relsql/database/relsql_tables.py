@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import duckdb
 
 from relsql.database.digests import row_digest
-from relsql.database.names import RELSQL_SCHEMA, has_table
+from relsql.database.names import RELSQL_SCHEMA, fold, has_table
 from relsql.errors import DatabaseError
 from relsql.sql import qualified
 
@@ -22,10 +23,12 @@ TABLES: dict[str, str] = {
         "origin VARCHAR, removed BOOLEAN"
     ),
     "sources": "name VARCHAR, location VARCHAR",
+    "value_tables": "name VARCHAR, key_column VARCHAR, columns VARCHAR[][]",
     "tasks": (
         "name VARCHAR, task_type VARCHAR, entity_table VARCHAR, entity_col VARCHAR, target_col VARCHAR, "
         "time_col VARCHAR, timedelta VARCHAR, num_eval_timestamps INTEGER, sql VARCHAR, description VARCHAR, "
-        "remove_columns VARCHAR[][], val_timestamp TIMESTAMP, test_timestamp TIMESTAMP, visible VARCHAR"
+        "remove_columns VARCHAR[][], val_timestamp TIMESTAMP, test_timestamp TIMESTAMP, visible VARCHAR, "
+        "target VARCHAR"
     ),
     "models": (
         "name VARCHAR, version INTEGER, status VARCHAR, task VARCHAR, task_type VARCHAR, created TIMESTAMP, "
@@ -54,6 +57,12 @@ TABLES: dict[str, str] = {
 Row embeddings have a table per model version, whose columns depend on the model and are not listed here;
 `row_embeddings` exists in older files only.
 """
+
+_FIRST_COLUMNS = 3
+"""So many columns every build has written to each table."""
+
+_OF_A_MODEL = re.compile(r"_[0-9a-f]{12}$")
+"""The end of the names of tables and views that belong to one model version."""
 
 SEALED = {
     "models": ("name", "version", "task", "task_type", "created", "metrics", "card", "sha256", "request"),
@@ -85,7 +94,12 @@ def relsql_table(catalog: str, name: str) -> str:
 
 
 def create_schema(con: duckdb.DuckDBPyConnection, catalog: str) -> None:
-    """Create schema `relsql` if it does not exist."""
+    """Create schema `relsql` if it does not exist.
+
+    Raises:
+        DatabaseError: there is one, and it is the user's.
+    """
+    require_own_schema(con, catalog)
     con.execute(f"CREATE SCHEMA IF NOT EXISTS {qualified(catalog, RELSQL_SCHEMA)}")
 
 
@@ -101,14 +115,6 @@ def ensure_table(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> str
         con.execute(f"CREATE TABLE IF NOT EXISTS {table} ({TABLES[name]})")
         return table
     known = {row[0] for row in con.execute(f"DESCRIBE {table}").fetchall()}
-    ours = [column.split()[0] for column in TABLES[name].split(", ")]
-    # A table of an older relsql has fewer columns, one of a newer relsql may have more.
-    if not (known <= {*ours} or {*ours} <= known):
-        raise DatabaseError(
-            f"table '{RELSQL_SCHEMA}.{name}' of database '{catalog}' was not made by relsql",
-            expected=f"the columns {', '.join(ours)}",
-            fix=f"ALTER TABLE {table} RENAME TO another_name",
-        )
     missing = [column for column in TABLES[name].split(", ") if column.split()[0] not in known]
     for column in missing:
         con.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
@@ -163,5 +169,55 @@ def rows_sql(catalog: str, name: str) -> str:
 
 
 def has_relsql_table(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> bool:
-    """True if `relsql.<name>` exists in the database `catalog`."""
-    return has_table(con, catalog, RELSQL_SCHEMA, name)
+    """True if `relsql.<name>` exists in the database `catalog`.
+
+    Raises:
+        DatabaseError: it exists, and relsql did not create it.
+    """
+    if not has_table(con, catalog, RELSQL_SCHEMA, name):
+        return False
+    if name in TABLES and not _is_ours(name, _columns(con, catalog).get(name, {})):
+        raise _not_ours(catalog, name)
+    return True
+
+
+def require_own_schema(con: duckdb.DuckDBPyConnection, catalog: str) -> None:
+    """Check that a schema `relsql`, if there is one, is not a schema of the user's.
+
+    Raises:
+        DatabaseError: relsql made none of its tables and views, or one has a name of relsql's and other columns.
+    """
+    found = _columns(con, catalog)
+    foreign = [name for name, columns in found.items() if name in TABLES and not _is_ours(name, columns)]
+    if not any(name in TABLES or _OF_A_MODEL.search(name) for name in found):
+        foreign += found
+    if foreign:
+        raise _not_ours(catalog, foreign[0])
+
+
+def _columns(con: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, dict[str, str]]:
+    """The types of all columns in schema `relsql`, by the folded name of the table or view."""
+    query = """SELECT table_name, column_name, data_type FROM system.main.duckdb_columns()
+               WHERE database_name = ? AND system.main.lower(schema_name) = ? ORDER BY ALL ASC NULLS LAST"""
+    found: dict[str, dict[str, str]] = {}
+    for table, column, type_ in con.execute(query, [catalog, RELSQL_SCHEMA]).fetchall():
+        found.setdefault(fold(table), {})[column] = type_
+    return found
+
+
+def _is_ours(name: str, known: dict[str, str]) -> bool:
+    """True for the columns of a table of `TABLES`: an older relsql wrote fewer, a newer one may have written more."""
+    ours = dict(column.split(" ", 1) for column in TABLES[name].split(", "))
+    extends = known.keys() <= ours.keys() or ours.keys() <= known.keys()
+    same_types = all(known[column] == type_ for column, type_ in ours.items() if column in known)
+    return extends and same_types and {*list(ours)[:_FIRST_COLUMNS]} <= known.keys()
+
+
+def _not_ours(catalog: str, name: str) -> DatabaseError:
+    table = qualified(RELSQL_SCHEMA, name)
+    columns = f"the columns {TABLES[name]}" if name in TABLES else None
+    return DatabaseError(
+        f"'{RELSQL_SCHEMA}.{name}' of database '{catalog}' was not made by relsql, which keeps its models there",
+        expected=columns or f"no schema '{RELSQL_SCHEMA}', or the one that relsql made",
+        fix=f"move it: CREATE SCHEMA mine; CREATE TABLE mine.{qualified(name)} AS FROM {table}; DROP TABLE {table}",
+    )

@@ -32,18 +32,38 @@ def read_sources(con: duckdb.DuckDBPyConnection, catalog: str) -> list[Source]:
     if not has_table(con, catalog, RELSQL_SCHEMA, SOURCES):
         return []
     query = f"SELECT name, location FROM {qualified(catalog, RELSQL_SCHEMA, SOURCES)} ORDER BY name ASC"
-    return [Source(*row) for row in con.execute(query).fetchall()]
+    try:
+        return [Source(*row) for row in con.execute(query).fetchall()]
+    except duckdb.BinderException:
+        return []  # The schema is the user's own, which is refused where it is read.
 
 
-def attach_sources(con: duckdb.DuckDBPyConnection) -> None:
-    """Attach the sources of the connection's current database, read-only.
+def attach_sources(con: duckdb.DuckDBPyConnection, catalog: str | None = None, *, local_only: bool = False) -> None:
+    """Attach the sources of a database, read-only; default: the connection's current one.
+
+    With `local_only` a source must be a DuckDB file: a file of somebody else must not make DuckDB load an extension or
+    connect to a server.
 
     Raises:
         DatabaseError: one of them cannot be attached.
     """
-    catalog = current_catalog(con)
+    catalog = catalog or current_catalog(con)
     for source in read_sources(con, catalog):
+        if local_only and not is_duckdb_file(Path(_location(con, catalog, source.location))):
+            raise DatabaseError(
+                f"source '{source.name}' ({source.location}) is not a DuckDB file on this machine",
+                expected="a source that can be opened without running anything of the file",
+                fix=f"relsql init FILE --attach {source.name}=PATH",
+            )
         attach_source(con, catalog, source)
+
+
+def is_duckdb_file(path: Path) -> bool:
+    """True if a regular file has DuckDB's mark."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(12)[8:] == b"DUCK"
 
 
 def attach_source(con: duckdb.DuckDBPyConnection, catalog: str, source: Source) -> None:

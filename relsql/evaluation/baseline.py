@@ -23,6 +23,7 @@ from relsql.sql import ident
 from relsql.tasks.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.labels import LabelTable, entity_key, label_table
 from relsql.tasks.splits import Split
+from relsql.tasks.target import MEDIAN, quantile_level, regression_loss
 from relsql.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def entity_columns_auc(
         limits: what the label query may do.
 
     Returns:
-        For each split the ROC-AUC (binary classification) or the mean absolute error (regression).
+        For each split the ROC-AUC (binary classification) or the metric of the target (regression), see
+        `relsql.tasks.target`. The baseline of a regression predicts the same target.
 
     Raises:
         TaskError: the labels cannot be computed.
@@ -119,12 +121,18 @@ def _model(task: Task, numbers: int, categories: int) -> HistGradientBoostingCla
     }
     if task.is_classification:
         return HistGradientBoostingClassifier(**options)
-    return HistGradientBoostingRegressor(loss="absolute_error", **options)
+    assert task.target is not None
+    level = quantile_level(task.target)
+    if task.target == MEDIAN:
+        return HistGradientBoostingRegressor(loss="absolute_error", **options)
+    return HistGradientBoostingRegressor(
+        loss="squared_error" if level is None else "quantile", quantile=level, **options
+    )
 
 
 def _metric(task: Task, model: Any, x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    from sklearn.metrics import mean_absolute_error, roc_auc_score
+    if task.target is not None:
+        return regression_loss(task.target, y, model.predict(x))
+    from sklearn.metrics import roc_auc_score
 
-    if task.is_classification:
-        return float(roc_auc_score(y, model.predict_proba(x)[:, 1]))
-    return float(mean_absolute_error(y, model.predict(x)))
+    return float(roc_auc_score(y, model.predict_proba(x)[:, 1]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import duckdb
 import numpy as np
@@ -12,23 +12,43 @@ import pyarrow as pa
 
 from relsql.database.names import current_catalog, unique_name
 from relsql.errors import TaskError
+from relsql.evaluation.bootstrap import metric_interval
 from relsql.registry.card import ModelCard
 from relsql.registry.function_names import predict_name
 from relsql.registry.models import active_card
 from relsql.registry.versions import suffix_of
+from relsql.schema.checks import Finding
 from relsql.schema.reading import read_schema
 from relsql.sql import ident
 from relsql.tasks.frozen_database import frozen_database
+from relsql.tasks.label_findings import few_labels
 from relsql.tasks.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.labels import label_table
 from relsql.tasks.regime import Regime, check_regime, split_end
 from relsql.tasks.splits import Split
+from relsql.tasks.summary import summarize_labels
+from relsql.tasks.target import MEAN, MEDIAN, regression_loss, target_metric
+from relsql.tasks.task import Task
+from relsql.training.runs import recorded_findings
 from udfs.attach import attach, attach_model
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Metrics of one model version on one split; `unscored` counts the rows without a score, which are left out."""
+    """Metrics of one model version on one split.
+
+    Attributes:
+        model, version: the model version.
+        task: name of its task.
+        split: the split.
+        regime: how old the data of a score may be, see `relsql.tasks.regime`.
+        rows: number of scored labels.
+        unscored: number of labels without a score, which are left out.
+        metrics: the metrics.
+        target: what a score is, see `Task.predicts`.
+        intervals: by metric, both ends of its bootstrap interval; empty if there are enough labels.
+        findings: what is doubtful: about these labels, and what training found.
+    """
 
     model: str
     version: int
@@ -38,6 +58,9 @@ class Evaluation:
     rows: int
     unscored: int
     metrics: dict[str, float]
+    target: str
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +164,33 @@ def evaluate(
             f"task '{card.task.name}': no entity of the {len(scored)} {split} labels is visible at its timestamp",
             expected="entities dated before their labels",
         )
-    measure = classification_metrics if card.task.is_classification else regression_metrics
-    unscored = int((~scored).sum())
+    metrics, unscored = task_metrics(card.task, labels, scores), int((~scored).sum())
+    table = pa.table({"as_of": pa.array(predictions.as_of, pa.timestamp("us")), "label": predictions.labels})
+    few = tuple(few_labels(card.task, summarize_labels(split, table.filter(pa.array(scored)))))
+    entities = [entity for entity, known in zip(predictions.entities, scored, strict=True) if known]
+    intervals = {name: metric_interval(labels, scores, name, entities) for name in metrics if few}
+    # Training has said the same about the validation labels.
+    recorded = recorded_findings(con, current_catalog(con), card.name, card.version)
     return Evaluation(
-        card.name, card.version, card.task.name, split, regime, len(labels), unscored, measure(labels, scores)
+        card.name,
+        card.version,
+        card.task.name,
+        split,
+        regime,
+        len(labels),
+        unscored,
+        metrics,
+        card.task.predicts,
+        {name: found for name, found in intervals.items() if found},
+        (*few, *(finding for finding in recorded if finding not in few)),
     )
+
+
+def task_metrics(task: Task, labels: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> dict[str, float]:
+    """The metrics of a task, the one that training minimises or maximises first (if it is defined)."""
+    if task.target is None:
+        return classification_metrics(labels, scores)
+    return regression_metrics(labels, scores, task.target)
 
 
 def classification_metrics(labels: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> dict[str, float]:
@@ -163,14 +208,26 @@ def classification_metrics(labels: npt.NDArray[np.float64], scores: npt.NDArray[
     }
 
 
-def regression_metrics(labels: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> dict[str, float]:
-    """MAE, RMSE, R2 (if the labels are not all equal), and the means of labels and scores."""
+def regression_metrics(
+    labels: npt.NDArray[np.float64], scores: npt.NDArray[np.float64], target: str = MEDIAN
+) -> dict[str, float]:
+    """The target's own metric, MAE, RMSE, R2 (if the labels are not all equal), and the means of labels and scores.
+
+    For a mean also `sum_ratio`, the sum of scores by the sum of labels (if that is not 0), and for medians and
+    quantiles `coverage`, the share of labels at or below their score.
+    """
     error = scores - labels
     spread = float(((labels - labels.mean()) ** 2).sum())
-    return {
+    metrics = {
+        target_metric(target): regression_loss(target, labels, scores),
         "mae": float(np.abs(error).mean()),
         "rmse": float(np.sqrt((error**2).mean())),
         **({"r2": 1 - float((error**2).sum()) / spread} if spread else {}),
         "mean_label": float(labels.mean()),
         "mean_score": float(scores.mean()),
     }
+    if target != MEAN:
+        metrics["coverage"] = float((labels <= scores).mean())
+    elif labels.sum():
+        metrics["sum_ratio"] = float(scores.sum() / labels.sum())
+    return metrics

@@ -23,15 +23,14 @@ import pyarrow as pa
 from relsql.database.cursors import task_cursor
 from relsql.database.names import DEFAULT_SCHEMA, Macro, stored_catalog, stored_name
 from relsql.errors import ArtifactError, DatabaseError, MissingExtraError, ModelError, RelsqlError, nearest, train_extra
-from relsql.registry.function_names import function_names
 from relsql.registry.models import find_model, read_models
 from relsql.registry.versions import ModelRow, parse_reference
 from relsql.schema.declarations import Declarations
-from relsql.sql import ident, literal
 from relsql.tasks.task import Task
 from relsql.training.options import TrainOptions
-from udfs.attach import attach, mark_macro
-from udfs.scorer import RESULT_SQL_TYPE
+from udfs.attach import attach
+from udfs.macros import refusing_macros
+from udfs.rivals import mark_macro
 
 try:
     from dbt.adapters.duckdb.plugins import BasePlugin
@@ -99,7 +98,7 @@ class Plugin(BasePlugin):  # type: ignore[misc]
                 attach(cursor, database=self._database, models=[text])
             except (ModelError, ArtifactError) as error:
                 version = reference.version if isinstance(reference.version, int) else 0
-                _create_refusals(cursor, reference.function_suffix(version), str(error))
+                _create_refusals(cursor, database, reference.function_suffix(version), str(error))
 
 
 def train(
@@ -188,15 +187,8 @@ def _untrained(name: str, active: Sequence[str], database: str) -> ModelError:
     )
 
 
-def _create_refusals(con: duckdb.DuckDBPyConnection, suffix: str, message: str) -> None:
+def _create_refusals(con: duckdb.DuckDBPyConnection, database: str, suffix: str, message: str) -> None:
     """Create macros for a model that cannot be called, which raise an error with this message."""
-    (name, with_status, of_all), refuse = function_names(suffix), f"error({literal(message)})"
-    # The arguments of a table function are computed when the macro is bound, unless they depend on its parameters.
-    later = f"CASE WHEN as_of IS NULL THEN {refuse} ELSE {refuse} END"
-    for macro, parameters, body in (
-        (name, "id, as_of := NULL", f"{refuse}::DOUBLE"),
-        (with_status, "id, as_of := NULL", f"{refuse}::{RESULT_SQL_TYPE}"),
-        (of_all, "as_of := NULL", f"TABLE FROM query({later})"),
-    ):
-        con.execute(f"CREATE OR REPLACE TEMP MACRO {ident(macro)}({parameters}) AS {body}")
-        mark_macro(con, Macro("temp", DEFAULT_SCHEMA, macro, body.startswith("TABLE")), suffix)
+    for macro in refusing_macros(suffix, message):
+        con.execute(macro.statement())
+        mark_macro(con, Macro("temp", DEFAULT_SCHEMA, macro.name, macro.is_table), suffix, [database])

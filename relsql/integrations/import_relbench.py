@@ -10,19 +10,18 @@ The file is written under a temporary name and renamed when complete, so that a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from relsql.database.connections import open_database, require_no_log, transaction
-from relsql.database.drafts import complete_draft, draft_path, remove_draft
+from relsql.database.connections import transaction
 from relsql.database.engine_errors import first_line
 from relsql.database.names import current_catalog
 from relsql.errors import DatabaseError, MissingExtraError, RelsqlError, SchemaError, TaskError
+from relsql.integrations.new_database import ImportReport, Progress, built_beside, count_rows, require_free
 from relsql.schema.checks import key_counts, link_counts
 from relsql.schema.declare import declare_link, declare_table
 from relsql.schema.tables import Column, Link, Schema, Table
@@ -32,22 +31,6 @@ from relsql.tasks.task import Task, as_timestamp, save_task
 
 if TYPE_CHECKING:
     from relbench.load import RelBenchDataset
-
-Progress = Callable[[str, int, int], None]
-"""Called with the name of the table that is written next, the number of finished tables, and the number of tables."""
-
-
-@dataclass(frozen=True, slots=True)
-class ImportReport:
-    """Result of an import. `problems` are data that do not allow a constraint; `skipped_tasks` are (name, reason)."""
-
-    path: str
-    tables: tuple[tuple[str, int], ...]
-    constraint_links: tuple[str, ...]
-    declared_links: tuple[str, ...]
-    tasks: tuple[str, ...]
-    skipped_tasks: tuple[tuple[str, str], ...]
-    problems: tuple[str, ...]
 
 
 def import_dataset(
@@ -66,13 +49,13 @@ def import_dataset(
         DatabaseError: the file exists, cannot be written or is locked, or the data set cannot be loaded.
     """
     path = Path(path)
-    _require_free(path, overwrite)
+    require_free(path, overwrite)
     dataset = _load(source)
     tables = dataset.manifest.tables
     for name in tables:
         if not (dataset.db_dir / f"{name}.parquet").is_file():
             raise DatabaseError(f"data set '{source}' lacks the file db/{name}.parquet", expected="one per table")
-    with _built_beside(path) as con:
+    with built_beside(path) as con:
         work = _Import(con, current_catalog(con), dataset)
         work.read_sources()
         work.check()
@@ -85,7 +68,7 @@ def import_dataset(
             saved, skipped = _save_tasks(con, work.catalog, dataset)
         if progress:
             progress("", len(tables), len(tables))
-        counts = tuple((name, _count(con, name)) for name in tables)
+        counts = tuple((name, count_rows(con, name)) for name in tables)
     return ImportReport(
         str(path),
         counts,
@@ -95,23 +78,6 @@ def import_dataset(
         skipped,
         tuple(work.problems),
     )
-
-
-def _count(con: duckdb.DuckDBPyConnection, table: str) -> int:
-    row = con.execute(f"SELECT system.main.count_star() FROM {ident(table)}").fetchall()[0]
-    return int(row[0])
-
-
-def _require_free(path: Path, overwrite: bool) -> None:
-    if path.is_dir() or not path.parent.is_dir():
-        problem = "is a folder" if path.is_dir() else f"cannot be created: there is no folder '{path.parent}'"
-        raise DatabaseError(f"'{path}' {problem}", expected="the path of a new DuckDB file")
-    require_no_log(path)
-    if path.exists():
-        if not overwrite:
-            raise DatabaseError(f"file '{path}' exists already", fix="choose another name, or allow to overwrite it")
-        # A rename would succeed even if another process has the old file open, whose changes would be lost.
-        open_database(path).close()
 
 
 def _load(source: str) -> RelBenchDataset:
@@ -127,26 +93,6 @@ def _load(source: str) -> RelBenchDataset:
             f"data set '{source}' cannot be loaded: {reason}",
             expected="a RelBench 3 folder with manifest.yaml, or a hub name such as org/repo/name",
         ) from error
-
-
-@contextmanager
-def _built_beside(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a new database in the folder of `path` and rename it when the block ends; on any error, delete it."""
-    temporary = draft_path(path)
-    try:
-        con = open_database(temporary, must_exist=False)
-        try:
-            yield con
-            complete_draft(con, temporary, path)
-        finally:
-            con.close()
-    except (duckdb.Error, OSError) as error:
-        raise DatabaseError(
-            f"import into '{path}' failed: {first_line(error)}",
-            expected="readable parquet files and enough disk space; no file was left",
-        ) from error
-    finally:
-        remove_draft(temporary)
 
 
 class _Import:

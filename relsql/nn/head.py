@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from relsql.nn.graph_network import NetworkConfig
-from relsql.nn.scaling import is_heavy_tailed, signed_log
+from relsql.nn.scaling import is_heavy_tailed, signed_log, subsample
+from relsql.tasks.target import MEDIAN, quantile_level
 
 DAYS_PER_YEAR = 365.25
 LARGEST_LOG = 60.0
@@ -19,8 +20,15 @@ class Head(nn.Module):
 
     `forward` returns the raw output (logit, or standardised value); `score` the calibrated probability or the value in
     the label's unit. Time is an input as a fraction of the training range, clipped to it, and as the season of the year
-    when training spans more than two years. Heavy-tailed labels are learnt on a signed log scale, which does not change
-    the optimum: the absolute error is minimised by the median, and the scale is monotone.
+    when training spans more than two years.
+
+    A regression predicts its `target`, see `relsql.tasks.target`:
+
+    median, quantiles   Heavy-tailed labels are learnt on a signed log scale. It is monotone, so that it does not change
+                        which value is the optimum.
+    mean                The score of skewed labels that are never negative is `exp` of the output, and the loss is in
+                        the label's unit (Poisson deviance), because `exp` of a mean of logs is no mean. Other labels
+                        are learnt as they are (squared error).
     """
 
     first_day: Tensor
@@ -31,9 +39,11 @@ class Head(nn.Module):
     label_scale: Tensor
     label_logarithmic: Tensor
 
-    def __init__(self, config: NetworkConfig, *, classification: bool) -> None:
+    def __init__(self, config: NetworkConfig, *, classification: bool, target: str | None = None) -> None:
         super().__init__()
         self.classification = classification
+        self.target = target or MEDIAN
+        self.level = quantile_level(self.target)
         for name in ("first_day", "seasonal", "label_center", "label_logarithmic"):
             self.register_buffer(name, torch.zeros(()))
         for name in ("last_day", "temperature", "label_scale"):
@@ -52,18 +62,59 @@ class Head(nn.Module):
             rate = labels.mean().clamp(1e-3, 1 - 1e-3)
             self.out.bias.fill_(float(torch.logit(rate)))
             return
-        self.label_logarithmic.fill_(float(is_heavy_tailed(labels.double())))
-        values = signed_log(labels) if self.label_logarithmic > 0.5 else labels
-        self.label_center.copy_(values.median())
-        self.label_scale.copy_(values.std(unbiased=False).clamp(min=1e-30))
         self.out.bias.zero_()
+        if self.level is None:
+            mean, deviation = labels.double().mean(), _deviation(labels)
+            self.label_logarithmic.fill_(float(labels.min() >= 0 and deviation > mean))
+            self.label_center.copy_(mean.log() if self.has_log_link else mean)
+            self.label_scale.copy_(torch.ones(()) if self.has_log_link else deviation)
+            return
+        self.label_logarithmic.fill_(float(is_heavy_tailed(labels.double())))
+        values = self._on_scale(labels)
+        self.label_center.copy_(values.median() if self.level == 0.5 else torch.quantile(subsample(values), self.level))
+        self.label_scale.copy_(_deviation(values))
+
+    @property
+    def has_log_link(self) -> bool:
+        """True if the score is `exp` of the output: a mean of labels that are skewed and never negative."""
+        return self.level is None and bool(self.label_logarithmic > 0.5)
 
     def targets(self, labels: Tensor) -> Tensor:
-        """Labels on the scale of `forward`, float32 [seeds]."""
+        """Labels as `losses` reads them: on the scale of `forward`, or in units of the mean; float32 [seeds]."""
         if self.classification:
             return labels
-        values = signed_log(labels) if self.label_logarithmic > 0.5 else labels
-        return (values - self.label_center) / self.label_scale
+        if self.has_log_link:
+            return labels / torch.exp(self.label_center)
+        return (self._on_scale(labels) - self.label_center) / self.label_scale
+
+    def losses(self, raw: Tensor, targets: Tensor) -> Tensor:
+        """The loss of each seed, float32 [seeds]; see `targets`."""
+        if self.classification:
+            return nn.functional.binary_cross_entropy_with_logits(raw, targets, reduction="none")
+        if self.has_log_link:
+            bounded = torch.clamp(raw, max=LARGEST_LOG)
+            return torch.exp(bounded) - targets * bounded
+        error = targets - raw
+        if self.level is None:
+            return error**2
+        # Twice the pinball loss, so that it is the absolute error for the median.
+        return torch.abs(error) + (2 * self.level - 1) * error
+
+    @torch.no_grad()
+    def remove_bias(self, raw: Tensor, labels: Tensor) -> None:
+        """Move the centre so that the scores of seeds add up to their labels; only for the mean.
+
+        With the log link this multiplies all scores. Nothing changes if no label is above 0 there.
+        """
+        scores, labels = self.scores(raw).double(), labels.double()
+        if self.has_log_link:
+            if labels.sum() > 0:
+                self.label_center += torch.log(labels.sum() / scores.sum())
+        elif self.level is None:
+            self.label_center += (labels - scores).mean()
+
+    def _on_scale(self, labels: Tensor) -> Tensor:
+        return signed_log(labels) if self.label_logarithmic > 0.5 else labels
 
     def forward(self, state: Tensor, as_of_days: Tensor) -> Tensor:
         """Entity state float32 [seeds, channels], as_of in days since 1970 float32 [seeds] -> float32 [seeds]."""
@@ -85,5 +136,10 @@ class Head(nn.Module):
         value = raw * self.label_scale + self.label_center
         # `where` computes both branches, and without the bound the unused one could be infinite.
         bounded = torch.clamp(value, -LARGEST_LOG, LARGEST_LOG)
-        linear = torch.sign(bounded) * torch.expm1(torch.abs(bounded))
+        signed = torch.sign(bounded) * torch.expm1(torch.abs(bounded))
+        linear = torch.exp(bounded) if self.level is None else signed
         return torch.where(self.label_logarithmic > 0.5, linear, value)
+
+
+def _deviation(values: Tensor) -> Tensor:
+    return values.std(unbiased=False).clamp(min=1e-30)

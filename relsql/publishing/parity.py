@@ -99,27 +99,32 @@ def measure_parity(
     _, full, _ = function_names(card.name)
     sql = _results(con, f"SELECT {ENTITY}, {AS_OF}, {ident(full)}({ENTITY}, as_of := {AS_OF}) AS result FROM ({seeds})")
     found = _compare(card, torch_scores, onnx, sql)
-    if not _defaults_hold(con, card, seeds):
+    if not _defaults_hold(con, card, seeds, latest_sql(gather.rows)):
         found = replace(found, onnx_sql=math.inf)
     con.execute(f"DROP TABLE temp.{_SEEDS}")
     return found
 
 
-def _defaults_hold(con: duckdb.DuckDBPyConnection, card: ModelCard, seeds: str) -> bool:
-    """True if the functions give the same result without `as_of` as with NULL; the catalog does not show defaults."""
+def _defaults_hold(con: duckdb.DuckDBPyConnection, card: ModelCard, seeds: str, latest: str) -> bool:
+    """True if the functions give the same result without `as_of` as at the latest event, and none where it is NULL.
+
+    The catalog does not show the defaults of parameters.
+    """
     score, full, _ = map(ident, function_names(card.name))
     key = _SEED[0]
     query = f"""
-        SELECT score, [CAST(given.as_of AS VARCHAR), given.status, CAST(given.evidence AS VARCHAR)], given.score,
+        SELECT missing IS NULL, score,
+            [CAST(given.as_of AS VARCHAR), given.status, CAST(given.evidence AS VARCHAR)], given.score,
             [CAST(by_default.as_of AS VARCHAR), by_default.status, CAST(by_default.evidence AS VARCHAR)],
             by_default.score
         FROM (
-            SELECT {full}({key}, as_of := NULL) AS given, {full}({key}) AS by_default, {score}({key}) AS score
-            FROM (SELECT DISTINCT {ENTITY} AS {key} FROM ({seeds}))
+            SELECT {full}({key}, as_of := seed__latest) AS given, {full}({key}) AS by_default, {score}({key}) AS score,
+                {full}({key}, as_of := NULL) AS missing
+            FROM (SELECT DISTINCT {ENTITY} AS {key} FROM ({seeds})), (SELECT ({sealed(latest)}) AS seed__latest)
         )"""
     return all(
-        described == described_by_default and _is_close(plain, given) and _is_close(by_default, given)
-        for plain, described, given, described_by_default, by_default in con.execute(query).fetchall()
+        no_moment and described == described_by_default and _is_close(plain, given) and _is_close(by_default, given)
+        for no_moment, plain, described, given, described_by_default, by_default in con.execute(query).fetchall()
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from relsql.gather.node_inputs import NodeInputs
 from relsql.gather.paths import RESERVED_NAMES, Path
+from relsql.registry.versions import MODEL_NAME
 from relsql.schema.tables import Link, Schema, Table
 from relsql.tasks.task import Task
 
@@ -35,7 +36,6 @@ MAX_VERSION = 999_999_999
 MAX_DAYS = 10_000_000
 """Limit for spans before as_of: 27,000 years, which DuckDB can subtract from a time."""
 
-_MODEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _PATH_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -49,7 +49,7 @@ def card_problem(card: ModelCard) -> str | None:
 
 
 def _problems(card: ModelCard) -> Iterator[str]:
-    if not _MODEL_NAME.fullmatch(card.name):
+    if not MODEL_NAME.fullmatch(card.name):
         yield f"name '{card.name}' cannot be part of a function name"
     if not 1 <= card.version <= MAX_VERSION:
         yield f"version {card.version} is not from 1 to {MAX_VERSION:,}"

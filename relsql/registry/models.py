@@ -29,6 +29,7 @@ from relsql.registry.row_embeddings import add_embeddings, check_embeddings, cre
 from relsql.registry.score_jobs import check_job_row
 from relsql.registry.versions import BEST, ModelRow, choose_version, parse_reference, require_new_name
 from relsql.schema.tables import Schema
+from relsql.tasks.target import MEDIAN, PROBABILITY
 from relsql.typing import FloatArray
 
 
@@ -36,7 +37,11 @@ def read_models(con: duckdb.DuckDBPyConnection, catalog: str) -> tuple[ModelRow,
     """All model versions, by name and version."""
     if not has_relsql_table(con, catalog, "models"):
         return ()
-    query = f"""SELECT name, version, status, task, task_type, created, metrics, sha256, activated, request
+    # Of cards that an earlier build wrote, regressions have no target: they predict medians.
+    target = f"""CASE task_type WHEN 'regression' THEN CASE WHEN system.main.json_valid(card)
+                 THEN coalesce(system.main.json_extract_string(card, '$.task.target'), '{MEDIAN}') END
+                 WHEN 'binary_classification' THEN '{PROBABILITY}' END"""
+    query = f"""SELECT name, version, status, task, task_type, created, metrics, sha256, activated, request, {target}
                 FROM {rows_sql(catalog, "models")} ORDER BY name ASC, version ASC"""
     rows = con.execute(query).fetchall()
     return tuple(_model_row(*row) for row in rows)
@@ -53,6 +58,7 @@ def _model_row(
     sha256: str | None,
     activated: datetime | None,
     request: str | None,
+    target: str | None,
 ) -> ModelRow:
     """A row as it is stored, damaged or not, because listing and repairing models must also read damaged rows."""
     return ModelRow(
@@ -66,6 +72,7 @@ def _model_row(
         sha256 or "?",
         activated,
         request,
+        target or "?",
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from relsql.database.names import fold
+from relsql.database.names import fold, stored_name
 from relsql.errors import ModelError
 from relsql.registry.function_names import function_names
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from relsql.registry.card import ModelCard
 
 BEST, PREVIOUS = "best", "previous"
+MODEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _VERSION = re.compile(rf"{BEST}|{PREVIOUS}|[1-9][0-9]{{0,8}}")
 _HIGHER_IS_BETTER = frozenset(("val_roc_auc",))
 
@@ -74,6 +75,31 @@ def parse_reference(text: str) -> ModelReference:
 def suffix_of(text: str, name: str, version: int) -> str:
     """What follows `predict_` in the function names of the version that `text` refers to: `version` of `name`."""
     return replace(parse_reference(text), name=name).function_suffix(version)
+
+
+def model_name(name: str, models: Iterable[str]) -> str:
+    """The name of a model that is to be trained; that of an existing model, where it differs in case alone.
+
+    Raises:
+        ModelError: it cannot be part of a function name, or another model has one of its functions.
+    """
+    if not MODEL_NAME.fullmatch(name):
+        problem = "starts with a digit" if name[:1].isdigit() else "cannot be part of a function name"
+        raise ModelError(
+            f"model name '{name}' {problem}",
+            expected="a letter or underscore, then letters, digits and underscores, at most 63 in all",
+            fix=f"relsql train FILE TASK --name {_possible_name(name)}",
+        )
+    known = set(models)
+    name = stored_name(name, known) or name
+    require_new_name(name, known)
+    return name
+
+
+def _possible_name(name: str) -> str:
+    """A name like this one that a model can have."""
+    possible = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_")[:60]
+    return f"m_{possible}" if possible[:1].isdigit() else possible or "NAME"
 
 
 def require_new_name(name: str, models: Iterable[str]) -> None:
@@ -198,6 +224,7 @@ class ModelRow:
     sha256: str
     activated: datetime | None
     request: str | None
+    target: str
 
 
 def shared_function(suffix: str, other: str) -> str | None:

@@ -130,7 +130,7 @@ def _require_exact(con: duckdb.DuckDBPyConnection, catalog: str, link: Link, *en
         large = f"{name} NOT BETWEEN {1 - WHOLE_DOUBLES} AND {WHOLE_DOUBLES - 1}"
         large += f" AND NOT system.main.isnan({name})" if column is double else ""
         counts = f"system.main.count_star(), system.main.min({name})::VARCHAR"
-        count, example = con.execute(f"SELECT {counts} FROM {table.sql(catalog)} WHERE {large}").fetchall()[0]
+        count, example = con.execute(f"SELECT {counts} FROM {relation_sql(table, catalog)} WHERE {large}").fetchall()[0]
         if count:
             raise SchemaError(
                 f"link '{link}': {count:,} values of '{table.key}.{column.name}' (for example {example}) are too large "
@@ -146,7 +146,7 @@ def key_counts(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, colum
     query = f"""
         WITH keys AS (
             SELECT {names}, system.main.count_star() AS relsql_rows, {_any_null(columns)} AS relsql_null
-            FROM {table.sql(catalog)} GROUP BY ALL
+            FROM {relation_sql(table, catalog)} GROUP BY ALL
         )
         SELECT coalesce(system.main.sum(relsql_rows), 0)::BIGINT,
                coalesce(system.main.sum(relsql_rows) FILTER (relsql_null), 0)::BIGINT,
@@ -160,7 +160,7 @@ def key_counts(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, colum
 
 def link_counts(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, link: Link) -> LinkCounts:
     """Count the child rows of `link`, their NULL keys and their dangling keys."""
-    child, parent = schema.table(link.child).sql(catalog), schema.table(link.parent).sql(catalog)
+    child, parent = (relation_sql(schema.table(key), catalog) for key in (link.child, link.parent))
     pairs = zip(link.child_columns, link.parent_columns, strict=True)
     matches = " AND ".join(f"c.{ident(mine)} = p.{ident(theirs)}" for mine, theirs in pairs)
     query = f"""
@@ -252,7 +252,7 @@ def _sentinels(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> It
 
 def _untimed(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table: Table) -> Iterator[Finding]:
     """What it means that a table has no time, where others have one; its columns that look like outcomes are named."""
-    if not schema.timed_tables or not (schema.links_from(table.key) or schema.links_to(table.key)):
+    if table.values_of or not schema.timed_tables or not (schema.links_from(table.key) or schema.links_to(table.key)):
         return
     declared = read_declarations(con, catalog)[0]
     if any(each.time.time == "" for name, each in declared.items() if schema.find(name) is table):

@@ -9,18 +9,11 @@ import duckdb
 
 from relsql.database.connections import transaction
 from relsql.errors import SchemaError
-from relsql.schema.declare import (
-    NO_TIME_COLUMN,
-    declare_link,
-    declare_table,
-    parse_columns,
-    parse_link,
-    parse_time,
-    remove_link,
-    resolve_link,
-)
+from relsql.schema.declare import NO_TIME_COLUMN, declare_link, declare_table, remove_link, resolve_link
+from relsql.schema.declared_text import parse_columns, parse_link, parse_time
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Link
+from relsql.schema.value_tables import Declared, declare_value_table, parse_value_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +23,7 @@ class Declarations:
     primary_keys: tuple[tuple[str, tuple[str, ...]], ...]
     time_columns: tuple[tuple[str, str], ...]
     known_columns: tuple[tuple[str, str], ...]
+    entities: tuple[Declared, ...]
     links: tuple[Link, ...]
     removed_links: tuple[Link, ...]
 
@@ -43,6 +37,7 @@ class Declarations:
         primary_keys: Iterable[str] = (),
         time_columns: Iterable[str] = (),
         known_columns: Iterable[str] = (),
+        entities: Iterable[str] = (),
         untimed: Iterable[str] = (),
         links: Iterable[str] = (),
         removed_links: Iterable[str] = (),
@@ -53,6 +48,7 @@ class Declarations:
             primary_keys: `table(column, ...)`.
             time_columns: `table(column)`, or another form of `relsql.schema.row_times` in the parentheses.
             known_columns: `table(column)`: when a row became known.
+            entities: `name=table(column),table(column)`: entities that are only values of columns.
             untimed: tables whose rows are always visible.
             links: `child(column, ...) -> parent` or `child(column, ...) -> parent(column, ...)`.
             removed_links: links in the same form.
@@ -65,6 +61,7 @@ class Declarations:
             tuple(map(parse_columns, primary_keys)),
             timed + tuple((table, NO_TIME_COLUMN) for table in untimed),
             tuple(map(parse_time, known_columns)),
+            tuple(map(parse_value_table, entities)),
             tuple(map(parse_link, links)),
             tuple(map(parse_link, removed_links)),
         )
@@ -76,8 +73,8 @@ class Declarations:
             SchemaError: a table or column does not exist, or the data contradict, see `relsql.schema.declare`.
             DatabaseError: the database is read-only.
         """
-        done = []
         with transaction(con):
+            done = [declare_value_table(con, catalog, read_schema(con, catalog), each) for each in self.entities]
             for table, columns in self.primary_keys:
                 declare_table(con, catalog, table, primary_key=columns)
                 done.append(f"{table}({', '.join(columns)}) is the primary key" if columns else f"{table} has no key")

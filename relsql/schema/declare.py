@@ -7,13 +7,12 @@ several declarations are stored together or not at all.
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 import duckdb
 
 from relsql.database.connections import require_writable
-from relsql.database.names import join_name, split_name, stored_name
+from relsql.database.names import stored_name
 from relsql.database.relsql_tables import ensure_table
 from relsql.errors import SchemaError, nearest
 from relsql.schema.checks import LinkCounts, check_link, check_primary_key, link_counts
@@ -28,78 +27,6 @@ _SCHEMA_TABLE_ROW = "? AS table_name, ? AS primary_key, ? AS time_column, ? AS o
 
 NO_TIME_COLUMN = ""
 """Stored for a table whose rows are declared to be always visible."""
-
-
-def parse_columns(text: str) -> tuple[str, tuple[str, ...]]:
-    """Read `table(column, ...)`; names with special characters are in double quotes.
-
-    Returns:
-        The table's key and its columns, which may be empty: `drivers()`.
-
-    Raises:
-        SchemaError: the text has another form.
-    """
-    match = re.fullmatch(_REFERENCE, text)
-    if not match or match.group(2) is None:
-        raise SchemaError(f"'{text}' names no columns", expected="the form table(column) or table(column, column)")
-    return _table(match.group(1)), _split_columns(match.group(2))
-
-
-def parse_time(text: str) -> tuple[str, str]:
-    """Read `table(time)`, where the time has a form of `relsql.schema.row_times`: a column, a header's, an expression.
-
-    Returns:
-        The table's key and the time; the name of a column is without its quotes.
-
-    Raises:
-        SchemaError: the text has another form.
-    """
-    match = re.fullmatch(rf"\s*({_TABLE})\s*\((.*)\)\s*", text, re.DOTALL)
-    time = match.group(2).strip() if match else ""
-    if not match or not time:
-        raise SchemaError(
-            f"'{text}' names no time column",
-            expected="the form table(column), table(header.column) or table(expression)",
-        )
-    return _table(match.group(1)), _unquoted(time) if re.fullmatch(_PART, time) else time
-
-
-def parse_link(text: str) -> Link:
-    """Read `child(column, ...) -> parent` or `child(column, ...) -> parent(column, ...)`.
-
-    Returns:
-        The link; its `parent_columns` are empty when the text leaves them to the parent's primary key.
-
-    Raises:
-        SchemaError: the text has another form.
-    """
-    match = re.fullmatch(f"{_REFERENCE}->{_REFERENCE}", text)
-    if not match or not (match.group(2) or "").strip():
-        raise SchemaError(
-            f"'{text}' is not a link", expected="the form child(column) -> parent or child(a) -> parent(b)"
-        )
-    child, child_columns, parent, parent_columns = match.groups()
-    return Link(_table(child), _split_columns(child_columns), _table(parent), _split_columns(parent_columns or ""))
-
-
-_PART = r'(?:"(?:[^"]|"")+"|[^"(),]+?)'
-_TABLE = rf"{_PART}(?:\s*\.\s*{_PART})*"
-_REFERENCE = rf"\s*({_TABLE})\s*(?:\((\s*|\s*{_PART}\s*(?:,\s*{_PART}\s*)*)\)\s*)?"
-
-
-def _unquoted(part: str) -> str:
-    part = part.strip()
-    return part[1:-1].replace('""', '"') if part.startswith('"') else part
-
-
-def _table(text: str) -> str:
-    """The text by which a table is looked up: a single name without its quotes, or a qualified name as written."""
-    parts = split_name(text)
-    return parts[0] if len(parts) == 1 else join_name(*parts)
-
-
-def _split_columns(text: str) -> tuple[str, ...]:
-    return tuple(_unquoted(part) for part in re.findall(r'"(?:[^"]|"")+"|[^",]+', text) if part.strip())
 
 
 def declare_table(

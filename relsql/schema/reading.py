@@ -14,11 +14,12 @@ from relsql.database.names import (
     stored_catalog,
     stored_name,
 )
-from relsql.database.relsql_tables import has_relsql_table, rows_sql
+from relsql.database.relsql_tables import has_relsql_table, require_own_schema, rows_sql
 from relsql.errors import SchemaError
 from relsql.schema.row_times import DeclaredTime, RowTimes
 from relsql.schema.source_views import read_views, source_views
 from relsql.schema.tables import Column, Link, Origin, Schema, Table, table_key
+from relsql.schema.value_tables import with_value_tables
 from relsql.sql import ident
 
 
@@ -31,11 +32,15 @@ def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None) -> S
 
     Tables in schema `relsql` and in DuckDB's internal schemas, and temporary tables are left out. For views see
     `relsql.schema.source_views`.
+
+    Raises:
+        DatabaseError: schema `relsql` is the user's own.
     """
     catalog = stored_catalog(con, catalog) if catalog else current_catalog(con)
+    require_own_schema(con, catalog)
     declared_tables, declared_links, removed_links = read_declarations(con, catalog)
-    declared = {*declared_tables, *(name for link in declared_links for name in (link.child, link.parent))}
-    tables = _read_tables(con, catalog, declared)
+    named = {*declared_tables, *(name for link in declared_links for name in (link.child, link.parent))}
+    tables = _read_tables(con, catalog, named)
     keys, constraint_links = _read_constraints(con, catalog)
     for key, columns in keys.items():
         if key in tables:
@@ -58,7 +63,7 @@ def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None) -> S
         if not gone and not any(link.same_columns(other) for other in merged):
             merged.append(link)
     schema = Schema(tables, tuple(link for link in merged if link.child in tables and link.parent in tables))
-    return RowTimes(con, catalog, schema, times).schema()
+    return with_value_tables(con, catalog, RowTimes(con, catalog, schema, times).schema())
 
 
 def _stored_columns(table: Table, names: Iterable[str]) -> tuple[str, ...]:

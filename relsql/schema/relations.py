@@ -9,7 +9,7 @@ from __future__ import annotations
 from relsql.schema.tables import RowTime, Table
 from relsql.schema.times import time_sql
 from relsql.schema.visibility import both_clocks_sql
-from relsql.sql import ident
+from relsql.sql import ident, qualified
 
 STORED = "stored"
 """The alias of a table's own row in the expressions that compute a column."""
@@ -27,6 +27,8 @@ def relation_sql(table: Table, catalog: str | None = None, *, arrays_as_text: bo
             where lists of structs hold ARRAY values (`docs/decisions/0001`). A model uses only the text of such a
             column.
     """
+    if table.values_of:
+        return _values_sql(table, catalog)
     arrays = [column for column in table.columns if arrays_as_text and column.holds_array]
     if not arrays and table.row_time is None:
         return table.sql(catalog)
@@ -40,6 +42,17 @@ def relation_sql(table: Table, catalog: str | None = None, *, arrays_as_text: bo
         columns += f", {_row_time_sql(table.row_time)} AS {ident(table.time_column)}"
         source += _header_join(table.row_time, catalog)
     return f"(SELECT {columns} FROM {source})"
+
+
+def _values_sql(table: Table, catalog: str | None) -> str:
+    """The distinct values of the columns that a table without rows of its own stands for."""
+    [key] = table.columns
+    parts = [
+        f"SELECT v.{ident(each.column)} AS {ident(key.name)} FROM {qualified(catalog, each.schema_name, each.table)} v"
+        for each in table.values_of
+    ]
+    union = " UNION ALL ".join(parts)
+    return f"(SELECT DISTINCT v.{ident(key.name)} FROM ({union}) v WHERE v.{ident(key.name)} IS NOT NULL)"
 
 
 def _row_time_sql(row_time: RowTime) -> str:

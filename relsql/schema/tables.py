@@ -62,6 +62,15 @@ class RowTime:
 
 
 @dataclass(frozen=True, slots=True)
+class ColumnValues:
+    """The values of one column of a table in DuckDB schema `schema_name`."""
+
+    schema_name: str
+    table: str
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
 class EventRange:
     """The range of a table's event times, both exclusive; None where it has no end. Times outside are sentinels."""
 
@@ -76,6 +85,7 @@ class Table:
     `primary_key` is empty when there is none. Rows are visible to a seed when `time_column <= as_of`; a table
     without time column is always visible. If `row_time` is set, the time column is computed from it. A view has no
     `rowid` by which DuckDB identifies its rows. Times outside of `events` are no events, see `relsql.schema.sentinels`.
+    If `values_of` is set there is no such table: its rows are the distinct values of these columns.
     """
 
     name: str
@@ -87,6 +97,7 @@ class Table:
     row_time: RowTime | None = None
     is_view: bool = False
     events: EventRange = EventRange()
+    values_of: tuple[ColumnValues, ...] = ()
 
     @property
     def key(self) -> str:

@@ -11,6 +11,9 @@ INTEGER_TYPES: tuple[str, ...] = tuple(
     prefix + name for name in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT") for prefix in ("", "U")
 )
 
+BIGNUM = "BIGNUM"
+"""Integers without bounds: a type of values that are asked for, rarely of columns."""
+
 FLOAT_TYPES: tuple[str, ...] = ("FLOAT", "DOUBLE")
 
 ZONED_TYPES: tuple[str, ...] = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS")
@@ -48,3 +51,24 @@ def type_family(type_: str) -> str:
     if type_ == "DOUBLE" or (type_ in INTEGER_TYPES and type_ != "UHUGEINT"):
         return "integer"
     return "text" if type_ == "VARCHAR" or type_.startswith("ENUM") else type_
+
+
+def decimal_places(type_: str) -> int | None:
+    """How many decimals a number of this type keeps, others are rounded: 0 for integers; None for all other types."""
+    if type_ in INTEGER_TYPES:
+        return 0
+    return int(type_.removesuffix(")").split(",")[1]) if is_decimal(type_) else None
+
+
+def id_types(key_type: str) -> tuple[str, ...]:
+    """The types of values that can be ids of rows with a key of this type; one that ends with `(` has parameters.
+
+    Any number is an id for a number, any text for a text. A key of another type has a text form, which literals have.
+    """
+    if is_number(key_type):
+        return (*INTEGER_TYPES, BIGNUM, *FLOAT_TYPES, "DECIMAL(")
+    if type_family(key_type) == "text":
+        return ("VARCHAR", "ENUM(")
+    if key_type in TIME_TYPES:
+        return (*TIME_TYPES, "VARCHAR")
+    return (key_type, *(INTEGER_TYPES if key_type == BIGNUM else ()), "VARCHAR")

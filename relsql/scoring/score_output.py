@@ -50,7 +50,8 @@ def batch_query(con: duckdb.DuckDBPyConnection, model: str, as_of: datetime.date
     attach(con, models=[model])
     found = find_model(con, current_catalog(con), model)
     suffix = suffix_of(model, found.name, found.version)
-    return f"FROM {ident(batch_name(suffix))}(as_of := {literal(as_of)}) ORDER BY 1 ASC NULLS LAST"
+    moment = "" if as_of is None else f"as_of := {literal(as_of)}"
+    return f"FROM {ident(batch_name(suffix))}({moment}) ORDER BY 1 ASC NULLS LAST"
 
 
 def score_to(

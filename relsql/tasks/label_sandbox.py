@@ -25,6 +25,7 @@ import duckdb
 from relsql.database.cursors import task_cursor
 from relsql.database.interrupts import interrupted
 from relsql.errors import TaskError
+from relsql.tasks.hints import correct
 from relsql.tasks.query_check import Relations, check_query, parse_select
 from relsql.tasks.splits import task_errors
 from relsql.tasks.task import Task
@@ -71,18 +72,24 @@ def label_sandbox(
 
 
 def checked_query(
-    cursor: duckdb.DuckDBPyConnection, task: Task, relations: Relations, limits: LabelLimits = DEFAULT_LIMITS
+    cursor: duckdb.DuckDBPyConnection,
+    task: Task,
+    relations: Relations,
+    limits: LabelLimits = DEFAULT_LIMITS,
+    temporary: frozenset[str] = frozenset(),
 ) -> tuple[str, dict[str, Any]]:
     """The label query of a task and its syntax tree, after checking that it may run in the sandbox.
+
+    `temporary` are folded names of temporary relations that it may read beside the timestamps.
 
     Raises:
         TaskError: it is not one SELECT, or does what `limits` do not allow.
     """
     sql = task.sql.replace("{timedelta}", task.timedelta)
-    with task_errors(task, "the label query fails", "correct 'sql' in the task manifest"):
+    with task_errors(task, "the label query fails", correct("sql")):
         tree = parse_select(cursor, task.name, sql)
         if not limits.allow_external:
-            check_query(cursor, task.name, tree, relations, _TEMPORARY_RELATIONS)
+            check_query(cursor, task.name, tree, relations, _TEMPORARY_RELATIONS | temporary)
     return sql, tree
 
 
@@ -142,7 +149,7 @@ def _time_limit(cursor: duckdb.DuckDBPyConnection, task: Task, seconds: float) -
             raise TaskError(
                 f"task '{task.name}': the labels took more than {seconds:g} seconds and were stopped",
                 expected="a label query that ends",
-                fix="correct 'sql' in the task manifest, or raise --label-timeout (label_timeout_seconds)",
+                fix=f"{correct('sql')}, or raise --label-timeout (label_timeout_seconds)",
             ) from error
         raise
     finally:

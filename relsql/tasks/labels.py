@@ -14,12 +14,13 @@ timestamp. A user's table called `timestamps` is hidden by the relation of that 
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import duckdb
 
-from relsql.database.cursors import one_row
+from relsql.database.cursors import one_row, task_cursor
 from relsql.database.names import DEFAULT_SCHEMA, fold, stored_name
 from relsql.database.sealed import sealed
 from relsql.database.syntax_tree import Tree, nodes, parse, write
@@ -27,21 +28,29 @@ from relsql.errors import TaskError, nearest
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Column, Schema, Table
 from relsql.schema.times import as_timestamp_sql
-from relsql.schema.types import is_number
 from relsql.schema.visibility import where_visible_sql
-from relsql.sql import ident, literal
+from relsql.sql import ident
+from relsql.tasks.hints import correct
+from relsql.tasks.label_checks import LARGEST_LABEL, check_labels, check_timestamps, check_types
 from relsql.tasks.label_sandbox import DEFAULT_LIMITS, LabelLimits, checked_query, label_sandbox, run_query
 from relsql.tasks.query_check import Relations, read_relations
-from relsql.tasks.splits import SPLITS, Split, default_splits, split_timestamps, task_errors, timestamps_of, with_splits
+from relsql.tasks.split_choice import GIVEN, SPLIT_FIELDS, LabelCount, SplitChoice, choose_splits
+from relsql.tasks.splits import SPLITS, Split, check_splits, check_timedelta, task_errors, timestamps_of
 from relsql.tasks.task import Task
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["SPLITS", "LabelTable", "Split", "default_splits", "entity_key", "label_table", "split_timestamps"]
-
-LARGEST_LABEL = 1e26
-"""Regression labels are between minus and plus this value, because scores are FLOATs, whose range is similar."""
+__all__ = [
+    "LARGEST_LABEL",
+    "SPLITS",
+    "LabelTable",
+    "Split",
+    "chosen_splits",
+    "default_splits",
+    "entity_key",
+    "label_table",
+]
 
 _SEEDS = "temp.main.timestamps"
 
@@ -108,29 +117,143 @@ def label_table(
             `limits` do not allow, or it takes too long.
     """
     key = entity_key(schema, task)
+    task = chosen_splits(con, catalog, schema, task, limits).task
+    end = None if split == "test" else task.test_timestamp
     with label_sandbox(con, catalog, task, limits) as cursor:
-        task = with_splits(cursor, catalog, schema, task)
         timestamps = timestamps_of(cursor, catalog, schema, task, split, density)
-        relations = read_relations(cursor, catalog)
-        names = _unused_names(schema, relations)
-        sql, tree = checked_query(cursor, task, relations, limits)
-        _create_relations(cursor, catalog, schema, task, split, timestamps, names)
-        if split != "test":
-            sql = _redirected(cursor, catalog, schema, sql, tree, names)
-        rows = _run_query(cursor, task, split, sql, names)
-        kept = _keep_known(cursor, catalog, schema, task, key, names)
+        known, rows, kept = _known_labels(cursor, catalog, schema, task, timestamps, limits, end, task.test_timestamp)
+        if not rows:
+            raise TaskError(
+                f"task '{task.name}': the label query returns no rows for the {split} timestamps",
+                expected="one row per entity and timestamp",
+                fix="run the query manually with a table timestamps(timestamp); check its time conditions",
+            )
         if not kept:
             raise TaskError(
                 f"task '{task.name}': none of the {rows} {split} labels names a row of table '{task.entity_table}'",
                 expected=f"'{task.entity_col}' holding values of {task.entity_table}.{key}",
+                fix=correct("sql", "entity_col"),
             )
-        nulls = _check_labels(cursor, task, split, names.known)
-        target_type = "BIGINT" if task.is_classification else "DOUBLE"
-        labels = cursor.sql(
-            f"SELECT entity, as_of, CAST(label AS {target_type}) AS label FROM {names.known} "
-            "WHERE label IS NOT NULL ORDER BY as_of ASC, entity ASC"
-        ).to_arrow_table()
-        return LabelTable(labels, split, rows - kept, nulls)
+        nulls = check_labels(cursor, task, split, known)
+        return LabelTable(_sorted_labels(cursor, task, known), split, rows - kept, nulls)
+
+
+def labels_at(
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    schema: Schema,
+    task: Task,
+    timestamps: Sequence[datetime.datetime],
+    *,
+    end: datetime.datetime | None,
+    entities_until: datetime.datetime | None,
+    limits: LabelLimits = DEFAULT_LIMITS,
+) -> pa.Table:
+    """The labels at any timestamps, in the form of `LabelTable.table`, on data that end anywhere.
+
+    Args:
+        con: the user's connection; it does not change.
+        catalog: name of the attached database.
+        schema: its schema.
+        task: the task; its split timestamps do not matter.
+        timestamps: the timestamps.
+        end: where the timed tables end for the query, inclusive; None: they are not cut.
+        entities_until: labels count only of entities that are in the entity table by then, inclusive; None: all of it.
+        limits: what the label query may do, and for how long.
+
+    Raises:
+        TaskError: as for `label_table`; no labels are no error.
+    """
+    with label_sandbox(con, catalog, task, limits) as cursor:
+        known, _, _ = _known_labels(cursor, catalog, schema, task, timestamps, limits, end, entities_until)
+        return _sorted_labels(cursor, task, known)
+
+
+def default_splits(
+    con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, *, limits: LabelLimits = DEFAULT_LIMITS
+) -> Task:
+    """Return the task with both split timestamps, choosing the missing ones from the data; see `chosen_splits`."""
+    return chosen_splits(con, catalog, schema, task, limits).task
+
+
+def chosen_splits(
+    con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, limits: LabelLimits = DEFAULT_LIMITS
+) -> SplitChoice:
+    """Choose the split timestamps that a task lacks, see `relsql.tasks.split_choice`.
+
+    Arguments as in `label_table`.
+
+    Raises:
+        TaskError: no table has a time column, the horizon is too long for the data, or labels cannot be counted.
+    """
+    with task_cursor(con, catalog) as cursor:
+        check_timedelta(cursor, task)
+        if task.val_timestamp and task.test_timestamp:
+            choice = SplitChoice(task, dict.fromkeys(SPLIT_FIELDS, GIVEN))
+        else:
+            entity_key(schema, task)
+            choice = choose_splits(
+                cursor,
+                catalog,
+                schema,
+                task,
+                lambda timestamps, end: _label_counts(con, catalog, schema, task, timestamps, end, limits),
+            )
+        check_splits(cursor, choice.task)
+        return choice
+
+
+def _label_counts(
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    schema: Schema,
+    task: Task,
+    timestamps: Sequence[datetime.datetime],
+    end: datetime.datetime | None,
+    limits: LabelLimits,
+) -> dict[datetime.datetime, LabelCount]:
+    """Labels at each timestamp that has any, on tables that end at `end`."""
+    with label_sandbox(con, catalog, task, limits) as cursor:
+        known, _, _ = _known_labels(cursor, catalog, schema, task, timestamps, limits, end, end)
+        by_value = f"SELECT as_of, label, count(*) AS n FROM {known} WHERE label IS NOT NULL GROUP BY ALL"
+        query = f"SELECT as_of, sum(n)::BIGINT, (sum(n) - max(n))::BIGINT FROM ({by_value}) GROUP BY as_of"
+        return {as_of: LabelCount(*counts) for as_of, *counts in cursor.execute(sealed(query)).fetchall()}
+
+
+def _sorted_labels(cursor: duckdb.DuckDBPyConnection, task: Task, known: str) -> pa.Table:
+    target_type = "BIGINT" if task.is_classification else "DOUBLE"
+    return cursor.sql(
+        f"SELECT entity, as_of, CAST(label AS {target_type}) AS label FROM {known} "
+        "WHERE label IS NOT NULL ORDER BY as_of ASC, entity ASC"
+    ).to_arrow_table()
+
+
+def _known_labels(
+    cursor: duckdb.DuckDBPyConnection,
+    catalog: str,
+    schema: Schema,
+    task: Task,
+    timestamps: Sequence[datetime.datetime],
+    limits: LabelLimits,
+    end: datetime.datetime | None,
+    entities_until: datetime.datetime | None,
+) -> tuple[str, int, int]:
+    """Run the label query in a sandbox; arguments as in `labels_at`.
+
+    Returns:
+        The relation (entity, as_of, label) of the labels whose entity is known, the number of rows of the query, and
+        the number of rows of the relation.
+    """
+    relations = read_relations(cursor, catalog)
+    names = _unused_names(schema, relations)
+    values = frozenset(fold(table.name) for table in schema.tables.values() if table.values_of)
+    sql, tree = checked_query(cursor, task, relations, limits, values)
+    _create_relations(cursor, catalog, schema, task, timestamps, end, names)
+    if end is not None:
+        sql = _redirected(cursor, catalog, schema, sql, tree, names)
+    rows = _run_query(cursor, task, sql, names)
+    kept = _keep_known(cursor, catalog, schema, task, entity_key(schema, task), entities_until, names)
+    return names.known, rows, kept
 
 
 def entity_key(schema: Schema, task: Task) -> str:
@@ -146,7 +269,7 @@ def entity_key(schema: Schema, task: Task) -> str:
         raise TaskError(
             f"task '{task.name}': entity table '{task.entity_table}' does not exist",
             expected=nearest(task.entity_table, schema.tables),
-            fix="correct entity_table in the task manifest",
+            fix=correct("entity_table"),
         )
     fix = f"relsql init FILE --primary-key '{table.key}(COLUMN)'"
     if len(table.primary_key) > 1:
@@ -173,14 +296,17 @@ def _create_relations(
     catalog: str,
     schema: Schema,
     task: Task,
-    split: Split,
-    timestamps: list[datetime.datetime],
+    timestamps: Sequence[datetime.datetime],
+    end: datetime.datetime | None,
     names: _Names,
 ) -> None:
-    """Create `timestamps(timestamp)` and, except for test, views of the timed tables up to the test timestamp."""
+    """Create `timestamps(timestamp)` and, where the data end, views of the timed tables up to their end."""
     cursor.execute('CREATE TEMP TABLE timestamps ("timestamp" TIMESTAMP)')
-    cursor.execute(f"INSERT INTO {_SEEDS} SELECT unnest(?::TIMESTAMP[])", [timestamps])
-    if split == "test":
+    cursor.execute(f"INSERT INTO {_SEEDS} SELECT unnest(?::TIMESTAMP[])", [list(timestamps)])
+    for table in schema.tables.values():
+        if table.values_of:
+            cursor.execute(f"CREATE TEMP VIEW {ident(table.name)} AS SELECT * FROM {relation_sql(table, catalog)}")
+    if end is None:
         return
     for table in schema.timed_tables:
         if table.key in names.cut:
@@ -191,14 +317,13 @@ def _create_relations(
             view = table.name
         # A temporary view takes precedence over a table of the same name, even if the query writes the prefix `main`.
         with task_errors(task, f"table '{table.key}' cannot be read", "COMMIT open changes, or relsql inspect FILE"):
-            cursor.execute(f"CREATE TEMP VIEW {ident(view)} AS {_cut_sql(catalog, table, task)}")
+            cursor.execute(f"CREATE TEMP VIEW {ident(view)} AS {_cut_sql(catalog, table, end)}")
 
 
-def _cut_sql(catalog: str, table: Table, task: Task) -> str:
-    """A query for the rows of `table` up to the test timestamp (inclusive); all rows if the table is untimed."""
-    assert task.test_timestamp is not None
+def _cut_sql(catalog: str, table: Table, end: datetime.datetime | None) -> str:
+    """A query for the rows of `table` up to `end` (inclusive); all rows if there is none, or the table is untimed."""
     columns = ", ".join(f"r.{ident(name)}" for name in table.stored_names)
-    visible = where_visible_sql(table, "r", task.test_timestamp)
+    visible = where_visible_sql(table, "r", end) if end else ""
     return f"SELECT {columns} FROM {relation_sql(table, catalog)} AS r{visible}"
 
 
@@ -217,13 +342,13 @@ def _unused_names(schema: Schema, relations: Relations) -> _Names:
     return _Names(result, labels, known, {key: unused(f"relsql_cut_{i}") for i, key in enumerate(outside)})
 
 
-def _run_query(cursor: duckdb.DuckDBPyConnection, task: Task, split: Split, sql: str, names: _Names) -> int:
+def _run_query(cursor: duckdb.DuckDBPyConnection, task: Task, sql: str, names: _Names) -> int:
     """Store the result of the label query `sql` in a temporary table and check its columns and timestamps.
 
     Returns:
         The number of rows.
     """
-    fix = "correct 'sql' in the task manifest"
+    fix = correct("sql")
     with task_errors(task, "the label query fails", fix):
         run_query(cursor, f"CREATE TEMP TABLE {names.result} AS\n{sql}")
     described = [(name, str(type_)) for name, type_, *_ in cursor.execute(f"DESCRIBE {names.result}").fetchall()]
@@ -236,100 +361,35 @@ def _run_query(cursor: duckdb.DuckDBPyConnection, task: Task, split: Split, sql:
             fix=fix,
         )
     (entity, _), (time, time_type), (label, label_type) = (types[fold(name)] for name in expected)
-    _check_types(task, time_type, label_type)
+    check_types(task, time_type, label_type)
     as_of = as_timestamp_sql(Column(time, time_type), "r")
     cursor.execute(
         f"CREATE TEMP VIEW {names.labels} AS SELECT r.{ident(entity)} AS entity, {as_of} AS as_of, "
         f"r.{ident(label)} AS label FROM {names.result} AS r"
     )
-    return _check_timestamps(cursor, task, split, names.labels)
-
-
-def _check_types(task: Task, time_type: str, label_type: str) -> None:
-    if not time_type.startswith(("TIMESTAMP", "DATE")):
-        raise TaskError(
-            f"task '{task.name}': the label query returns '{task.time_col}' as {time_type}",
-            expected="a timestamp out of timestamps(timestamp)",
-        )
-    numeric = is_number(label_type)
-    if not numeric and not (task.is_classification and label_type == "BOOLEAN"):
-        raise TaskError(
-            f"task '{task.name}': the label query returns '{task.target_col}' as {label_type}",
-            expected="0 and 1, or BOOLEAN" if task.is_classification else "a number",
-            fix="correct 'sql' or 'task_type' in the task manifest",
-        )
-
-
-def _check_timestamps(cursor: duckdb.DuckDBPyConnection, task: Task, split: Split, labels: str) -> int:
-    other = f'as_of IS NULL OR as_of NOT IN (SELECT "timestamp" FROM {_SEEDS})'
-    query = f"SELECT count(*), count(*) FILTER (WHERE {other}), any_value(as_of) FILTER (WHERE {other}) FROM {{}}"
-    rows, others, example = one_row(cursor, query.format(labels))
-    if not rows:
-        raise TaskError(
-            f"task '{task.name}': the label query returns no rows for the {split} timestamps",
-            expected="one row per entity and timestamp",
-            fix="run the query manually with a table timestamps(timestamp); check its time conditions",
-        )
-    if others:
-        raise TaskError(
-            f"task '{task.name}': {others} of {rows} labels have a '{task.time_col}' not in timestamps ({example})",
-            expected="the values of timestamps.timestamp, unchanged",
-            fix=f"select timestamps.timestamp AS {ident(task.time_col)} in the label query",
-        )
-    return int(rows)
+    return check_timestamps(cursor, task, names.labels, _SEEDS)
 
 
 def _keep_known(
-    cursor: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, key: str, names: _Names
+    cursor: duckdb.DuckDBPyConnection,
+    catalog: str,
+    schema: Schema,
+    task: Task,
+    key: str,
+    until: datetime.datetime | None,
+    names: _Names,
 ) -> int:
-    """Store the labels of entities that are in the entity table at the test timestamp, and return their number.
+    """Store the labels of entities that are in the entity table by `until`, and return their number.
 
     Entities are converted to the type of the entity table's key, so that later joins need no casts.
     """
-    keys = f"SELECT DISTINCT {ident(key)} AS entity FROM ({_cut_sql(catalog, schema.table(task.entity_table), task)})"
+    keys = f"SELECT DISTINCT {ident(key)} AS entity FROM ({_cut_sql(catalog, schema.table(task.entity_table), until)})"
     with task_errors(task, f"'{task.entity_col}' cannot be compared with {task.entity_table}.{key}"):
         cursor.execute(
             f"CREATE TEMP TABLE {names.known} AS SELECT k.entity, l.as_of, l.label "
             f"FROM {names.labels} l JOIN ({keys}) k ON k.entity = l.entity"
         )
     return int(one_row(cursor, f"SELECT count(*) FROM {names.known}")[0])
-
-
-def _check_labels(cursor: duckdb.DuckDBPyConnection, task: Task, split: Split, known: str) -> int:
-    """Check that each (entity, as_of) has one label, that all labels are valid, and that they are not all equal.
-
-    Returns:
-        The number of NULL labels.
-    """
-    repeated = f"SELECT entity, as_of, count(*) FROM {known} GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL ASC LIMIT 1"
-    for entity, as_of, count in cursor.execute(sealed(repeated)).fetchall():
-        raise TaskError(
-            f"task '{task.name}': the label query returns {count} rows for entity {entity!r} at {as_of}",
-            expected="one row per entity and timestamp",
-            fix=f"GROUP BY {ident(task.time_col)}, {ident(task.entity_col)} in the label query",
-        )
-    value = "CAST(label AS DOUBLE)"
-    wrong = f"{value} NOT IN (0, 1)" if task.is_classification else f"NOT abs({value}) <= {literal(LARGEST_LABEL)}"
-    nulls, distinct, only, example, first, last = one_row(
-        cursor,
-        f"SELECT count(*) - count(label), count(DISTINCT label), any_value({value}), "
-        f"any_value({value}) FILTER (WHERE {wrong}), min(as_of), max(as_of) FROM {known}",
-    )
-    if example is not None:
-        raise TaskError(
-            f"task '{task.name}': '{task.target_col}' holds {example:g}",
-            expected="0 and 1" if task.is_classification else f"finite numbers, at most {LARGEST_LABEL:g} in size",
-            fix="correct 'sql' or 'task_type' in the task manifest",
-        )
-    if not distinct:
-        raise TaskError(f"task '{task.name}': all {split} labels are NULL", expected="at least one label")
-    if distinct == 1 and (task.is_classification or split == "train"):
-        raise TaskError(
-            f"task '{task.name}': all {split} labels are {only:g}",
-            expected=f"labels {'of both classes' if task.is_classification else 'that differ'} at {first} to {last}",
-            fix="correct 'sql' or the split timestamps in the task manifest, or raise num_eval_timestamps",
-        )
-    return int(nulls)
 
 
 def _redirected(

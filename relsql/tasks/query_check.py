@@ -23,6 +23,7 @@ from relsql.database.names import DEFAULT_SCHEMA, fold
 from relsql.database.sources import read_sources
 from relsql.database.syntax_tree import MODIFIERS, SOURCES, NotOneSelectError, Tree, nodes, parse, unknown_kind
 from relsql.errors import TaskError, nearest
+from relsql.tasks.hints import correct
 
 _KNOWN_NODES = SOURCES | MODIFIERS | {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE"}
 
@@ -36,7 +37,7 @@ _CLOCK_COLUMNS = frozenset({"current_date", "current_time", "current_timestamp",
 """Names that mean the current time where no column has that name."""
 
 _EXPECTED = "one SELECT over tables, views and macros of the database, with DuckDB's own, repeatable functions"
-_FIX = "correct 'sql' in the task manifest, or pass --allow-external (allow_external=True) if you trust the task"
+_FIX = f"{correct('sql')}, or pass --allow-external (allow_external=True) if you trust the task"
 _VIEW_HEAD = re.compile(r'(?:"(?:[^"]|"")*"|[^"])*?\sAS\s', re.IGNORECASE)
 """The text of a view up to its query. AS is a reserved word: as a name it would be in quotes."""
 
@@ -129,7 +130,7 @@ def _tree(cursor: duckdb.DuckDBPyConnection, task_name: str, where: str, sql: st
         raise TaskError(
             f"task '{task_name}': {where} {problem}",
             expected="one SELECT; a PIVOT needs the list of its columns, ON column IN (...)",
-            fix="correct 'sql' in the task manifest",
+            fix=correct("sql"),
         ) from None
 
 
@@ -140,7 +141,7 @@ def _check_kind(node: Tree, task_name: str, where: str) -> None:
         raise TaskError(
             f"task '{task_name}': {where} has a part of the kind {what}",
             expected="one SELECT, without parameters, that writes nowhere",
-            fix="correct 'sql' in the task manifest",
+            fix=correct("sql"),
         )
 
 

@@ -1,61 +1,33 @@
-"""Choose the training, validation and test timestamps of a task by the rules of RelBench 3."""
+"""The training, validation and test timestamps of a task by the rules of RelBench 3."""
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Literal
 
 import duckdb
 
-from relsql.database.cursors import one_row, task_cursor
+from relsql.database.cursors import one_row
 from relsql.database.engine_errors import first_line
 from relsql.database.sealed import sealed
 from relsql.errors import TaskError
 from relsql.schema.relations import relation_sql
+from relsql.schema.sentinels import with_event_ranges
 from relsql.schema.tables import Schema
-from relsql.schema.times import time_sql
+from relsql.schema.times import event_times_sql
 from relsql.sql import literal
+from relsql.tasks.hints import correct, in_manifest
 from relsql.tasks.task import Task
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 MIN_TRAIN_TIMESTAMPS = 3
+DENSE = 4
+"""Training timestamps per horizon where the data are short, and candidates per horizon for a split to begin at."""
+
 MAX_TIMESTAMPS = 1_000_000
-
-
-def split_timestamps(
-    con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, split: Split
-) -> list[datetime.datetime]:
-    """List the timestamps of one split, oldest first, one `task.timedelta` apart.
-
-    - train: from one timedelta before `val_timestamp` back to the first event of the database.
-    - val: `num_eval_timestamps` from `val_timestamp` on; the last one at least one timedelta before `test_timestamp`.
-    - test: `num_eval_timestamps` from `test_timestamp` on; the last one at least one timedelta before the last event.
-
-    Raises:
-        TaskError: no table has a time column, or the data do not cover the split.
-    """
-    with task_cursor(con, catalog) as cursor:
-        task = with_splits(cursor, catalog, schema, task)
-        return timestamps_of(cursor, catalog, schema, task, split)
-
-
-def default_splits(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task) -> Task:
-    """Return the task with both split timestamps, choosing the missing ones from the data.
-
-    The test timestamp is `num_eval_timestamps` timedeltas before the last event of all timed tables, and the
-    validation timestamp is as many timedeltas before the test timestamp.
-
-    Raises:
-        TaskError: no table has a time column, or fewer than 3 training timestamps remain.
-    """
-    with task_cursor(con, catalog) as cursor:
-        task = with_splits(cursor, catalog, schema, task)
-        timestamps_of(cursor, catalog, schema, task, "train")
-        return task
 
 
 @contextmanager
@@ -72,18 +44,20 @@ def task_errors(task: Task, doing: str, fix: str | None = None) -> Iterator[None
 def horizon_days(con: duckdb.DuckDBPyConnection, task: Task) -> float:
     """Length of the task's horizon in days; a month counts as 31 days."""
     start = "TIMESTAMP '2000-01-01'"
-    return float(one_row(con, f"SELECT (epoch({start} + {_step(task)}) - epoch({start})) / 86400")[0])
+    return float(one_row(con, f"SELECT (epoch({start} + {step_sql(task)}) - epoch({start})) / 86400")[0])
 
 
-def _step(task: Task) -> str:
+def step_sql(task: Task) -> str:
+    """The task's horizon as an expression of type INTERVAL."""
     return f"CAST({literal(task.timedelta)} AS INTERVAL)"
 
 
-def _check_timedelta(cursor: duckdb.DuckDBPyConnection, task: Task) -> None:
+def check_timedelta(cursor: duckdb.DuckDBPyConnection, task: Task) -> None:
+    """Raise TaskError unless the task's horizon is a positive length of time."""
     start = "TIMESTAMP '2000-01-01'"
     limits = f"{start} + INTERVAL '1 microsecond' AND {start} + INTERVAL '100 years'"
     try:
-        usable = bool(one_row(cursor, f"SELECT {start} + {_step(task)} BETWEEN {limits}")[0])
+        usable = bool(one_row(cursor, f"SELECT {start} + {step_sql(task)} BETWEEN {limits}")[0])
     except (duckdb.ConversionException, duckdb.OutOfRangeException):
         usable = False
     # A bare number is ambiguous: DuckDB reads it as seconds, pandas as nanoseconds.
@@ -91,16 +65,16 @@ def _check_timedelta(cursor: duckdb.DuckDBPyConnection, task: Task) -> None:
         raise TaskError(
             f"task '{task.name}': timedelta '{task.timedelta}' is not a length of time",
             expected="a positive interval of at most 100 years, such as '30 days'",
-            fix="correct timedelta in the task manifest",
+            fix=correct("timedelta"),
         )
 
 
-def _span(
+def event_span(
     cursor: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, upto: datetime.datetime | None = None
 ) -> tuple[datetime.datetime, datetime.datetime]:
-    """First and last event of all timed tables, `upto` inclusive.
+    """First and last event of all timed tables of `schema`, `upto` inclusive.
 
-    NULLs, infinite times and times outside the years 1 to 9999, which Python cannot represent, are ignored.
+    NULLs, infinite times, sentinels and times outside the years 1 to 9999, which Python cannot represent, are ignored.
     """
     timed = schema.timed_tables
     if not timed:
@@ -110,9 +84,10 @@ def _span(
             fix="relsql init FILE --time-column 'TABLE(COLUMN)'",
         )
     years = f"{literal(datetime.datetime.min)} AND {literal(upto or datetime.datetime.max)}"
-    parts = [f"SELECT {time_sql(table, 'r')} AS t FROM {relation_sql(table, catalog)} AS r" for table in timed]
     with task_errors(task, "the time columns cannot be read", "COMMIT open changes, or relsql inspect FILE"):
-        query = f"SELECT min(t), max(t) FROM ({' UNION ALL '.join(parts)}) WHERE t BETWEEN {years}"
+        ranged = with_event_ranges(cursor, catalog, Schema({table.key: table for table in timed})).timed_tables
+        events = event_times_sql(ranged, lambda table: relation_sql(table, catalog))
+        query = f"SELECT min(t), max(t) FROM ({events}) WHERE t BETWEEN {years}"
         first, last = one_row(cursor, query)
     if first is None:
         until = f" until {upto}" if upto else ""
@@ -123,39 +98,41 @@ def _span(
     return first, last
 
 
-def with_splits(cursor: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task) -> Task:
-    """Return `task` with both split timestamps set and checked; see `default_splits`."""
-    _check_timedelta(cursor, task)
-    if task.val_timestamp is None or task.test_timestamp is None:
-        # Python cannot represent times before the year 1, and later checks refuse splits that start so early.
-        before = "SELECT greatest({} - " + f"{task.num_eval_timestamps} * {_step(task)}, TIMESTAMP '0001-01-01')"
-        last = _span(cursor, catalog, schema, task)[1]
-        with task_errors(task, "no split fits", "choose a shorter timedelta or fewer num_eval_timestamps"):
-            test = task.test_timestamp or one_row(cursor, before.format(literal(last)))[0]
-            val = task.val_timestamp or one_row(cursor, before.format(literal(test)))[0]
-        task = replace(task, val_timestamp=val, test_timestamp=test)
+def check_splits(cursor: duckdb.DuckDBPyConnection, task: Task) -> None:
+    """Check that the split timestamps of a task, both of them set, leave room for the validation labels.
+
+    Raises:
+        TaskError: they do not.
+    """
     val, test = task.val_timestamp, task.test_timestamp
-    if one_row(cursor, f"SELECT {literal(val)} + {_step(task)} > {literal(test)}")[0]:
+    if one_row(cursor, f"SELECT {literal(val)} + {step_sql(task)} > {literal(test)}")[0]:
         raise TaskError(
             f"task '{task.name}': val_timestamp {val} is too late for test_timestamp {test}",
             expected=f"at least {task.timedelta} between them",
-            fix="move one of them, or choose a shorter timedelta or fewer num_eval_timestamps",
+            fix=correct("val_timestamp", "test_timestamp", "timedelta", "num_eval_timestamps"),
         )
-    return task
 
 
 def timestamps_of(
     cursor: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, split: Split, density: int = 1
 ) -> list[datetime.datetime]:
-    """List the timestamps of one split of a task whose split timestamps are set; see `split_timestamps`.
+    """List the timestamps of one split of a task whose split timestamps are set, oldest first, one horizon apart.
 
-    With `density` n, training timestamps are 1/n of a timedelta apart, so that the windows of their labels overlap.
+    - train: from one timedelta before `val_timestamp` back to the first event of the database.
+    - val: `num_eval_timestamps` from `val_timestamp` on; the last one at least one timedelta before `test_timestamp`.
+    - test: `num_eval_timestamps` from `test_timestamp` on; the last one at least one timedelta before the last event.
+
+    With `density` n, training timestamps are 1/n of a timedelta apart, so that the windows of their labels overlap; see
+    `train_timestamps` for few of them.
+
+    Raises:
+        TaskError: no table has a time column, or the data do not cover the split.
     """
-    first, last = _span(cursor, catalog, schema, task, upto=None if split == "test" else task.test_timestamp)
+    first, last = event_span(cursor, catalog, schema, task, upto=None if split == "test" else task.test_timestamp)
     if split == "val" and task.test_timestamp is not None:
         # If there are events after the test timestamp, however few, the data are complete until the test timestamp.
-        last = max(last, min(task.test_timestamp, _span(cursor, catalog, schema, task)[1]))
-    step, val, test = _step(task), literal(task.val_timestamp), literal(task.test_timestamp)
+        last = max(last, min(task.test_timestamp, event_span(cursor, catalog, schema, task)[1]))
+    step, val, test = step_sql(task), literal(task.val_timestamp), literal(task.test_timestamp)
     evaluation = f"{task.num_eval_timestamps - 1} * {step}"
     if split == "train":
         start, stop, stride = f"{val} - {step}", literal(first), f"-1 * {step}"
@@ -167,7 +144,7 @@ def timestamps_of(
         raise TaskError(
             f"task '{task.name}': the last event ({last}) is less than {task.timedelta} after {split}_timestamp",
             expected=f"events over the whole horizon of the {split} labels",
-            fix=f"choose an earlier {split}_timestamp or a shorter timedelta",
+            fix=in_manifest(f"an earlier {split}_timestamp or a shorter timedelta", f"{split}_timestamp"),
         )
     count = one_row(cursor, f"SELECT 1 + (epoch({stop}) - epoch({start})) / epoch({stride})")[0]
     count *= density if split == "train" else 1
@@ -175,20 +152,40 @@ def timestamps_of(
         raise TaskError(
             f"task '{task.name}': timedelta '{task.timedelta}' gives {count:,.0f} {split} timestamps since {first}",
             expected=f"at most {MAX_TIMESTAMPS:,}",
-            fix="choose a longer timedelta, or correct the earliest times in the data",
+            fix=f"{in_manifest('a longer timedelta', 'timedelta')}, or correct the earliest times in the data",
         )
-    query = f"SELECT unnest(generate_series({start}, {stop}, {stride})) AS t ORDER BY t ASC"
-    if split == "train" and density > 1:
-        shift = f"to_microseconds((i * epoch({step}) * 1e6 / {density})::BIGINT)"
-        series = f"unnest(generate_series({start} - {shift}, {stop}, {stride})) AS t"
-        # DISTINCT: rounded shifts can be equal, and series of calendar months can meet at the end of a short month.
-        query = f"SELECT DISTINCT t FROM (SELECT {series} FROM range({density}) shifts(i)) ORDER BY t ASC"
-    timestamps = [t for (t,) in cursor.execute(sealed(query)).fetchall()]
-    if split == "train" and len(timestamps) < MIN_TRAIN_TIMESTAMPS:
+    if split != "train":
+        query = f"SELECT unnest(generate_series({start}, {stop}, {stride})) AS t ORDER BY t ASC"
+        return [t for (t,) in cursor.execute(sealed(query)).fetchall()]
+    assert task.val_timestamp is not None
+    timestamps = train_timestamps(cursor, task, first, task.val_timestamp, density)
+    if len(timestamps) < MIN_TRAIN_TIMESTAMPS:
         raise TaskError(
-            f"task '{task.name}' has {len(timestamps)} training timestamps between the first event ({first}) and "
-            f"val_timestamp {task.val_timestamp}",
-            expected=f"at least {MIN_TRAIN_TIMESTAMPS}, {task.timedelta} apart",
-            fix="choose a shorter timedelta, fewer num_eval_timestamps or a later val_timestamp",
+            f"task '{task.name}': its horizon, timedelta '{task.timedelta}', leaves {len(timestamps)} training "
+            f"timestamps between the first event ({first}) and val_timestamp {task.val_timestamp}",
+            expected=f"at least {MIN_TRAIN_TIMESTAMPS}, 1/{DENSE} of a horizon apart",
+            fix=correct("timedelta", "num_eval_timestamps", "val_timestamp"),
         )
+    return timestamps
+
+
+def train_timestamps(
+    cursor: duckdb.DuckDBPyConnection,
+    task: Task,
+    first: datetime.datetime,
+    val: datetime.datetime,
+    density: int = 1,
+) -> list[datetime.datetime]:
+    """The training timestamps of a task, oldest first, from `first` on (inclusive) to one horizon before `val`.
+
+    They are 1/`density` of a horizon apart; 1/`DENSE` where whole horizons give fewer than `MIN_TRAIN_TIMESTAMPS`.
+    """
+    step = step_sql(task)
+    shift = f"to_microseconds((i * epoch({step}) * 1e6 / {density})::BIGINT)"
+    series = f"unnest(generate_series({literal(val)} - {step} - {shift}, {literal(first)}, -1 * {step})) AS t"
+    # DISTINCT: rounded shifts can be equal, and series of calendar months can meet at the end of a short month.
+    query = f"SELECT DISTINCT t FROM (SELECT {series} FROM range({density}) shifts(i)) ORDER BY t ASC"
+    timestamps = [t for (t,) in cursor.execute(sealed(query)).fetchall()]
+    if len(timestamps) < MIN_TRAIN_TIMESTAMPS and density < DENSE:
+        return train_timestamps(cursor, task, first, val, DENSE)
     return timestamps

@@ -23,7 +23,9 @@ from relsql.database.relsql_tables import ensure_table, has_relsql_table, rows_s
 from relsql.errors import TaskError, nearest
 from relsql.schema.tables import Schema
 from relsql.schema.visibility import VISIBILITY_RULES, VisibilityRule
+from relsql.tasks.hints import correct, in_manifest
 from relsql.tasks.manifest import read_manifest
+from relsql.tasks.target import MEDIAN, METRIC_TARGETS, PROBABILITY, TARGETS, read_target
 
 TaskType = Literal["binary_classification", "regression"]
 TASK_TYPES: tuple[str, ...] = ("binary_classification", "regression")
@@ -49,6 +51,8 @@ class Task:
         description: one line for people.
         visible: `at-or-before`, or `before` for rows strictly before as_of: for labels at event times, where the event
             itself and whatever happens at its moment must not be seen.
+        target: what a regression predicts: `mean`, `median` or `quantile(q)`, see `relsql.tasks.target`; default:
+            `median`, in a manifest with `metric` the target that is best by that metric. None for a classification.
     """
 
     name: str
@@ -65,19 +69,35 @@ class Task:
     remove_columns: tuple[tuple[str, str], ...] = ()
     description: str | None = None
     visible: VisibilityRule = "at-or-before"
+    target: str | None = None
 
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(self)):
             object.__setattr__(self, name, _checked(self.name, name, getattr(self, name)))
         if self.task_type not in TASK_TYPES:
             raise TaskError(
-                f"task '{self.name}' has task_type '{self.task_type}'", expected=nearest(self.task_type, TASK_TYPES)
+                f"task '{self.name}' has task_type '{self.task_type}'",
+                expected=nearest(self.task_type, TASK_TYPES),
+                fix=correct("task_type"),
             )
+        if self.is_classification and self.target is not None:
+            raise TaskError(
+                f"task '{_short(self.name)}' is a classification with target {self.target}",
+                expected="a target in regressions only: the score of a classification is a probability",
+                fix="remove target from the task manifest, or correct task_type",
+            )
+        if not self.is_classification:
+            object.__setattr__(self, "target", _read_target(self.name, self.target or MEDIAN))
 
     @property
     def is_classification(self) -> bool:
         """True for `binary_classification`."""
         return self.task_type == "binary_classification"
+
+    @property
+    def predicts(self) -> str:
+        """What a score is: `probability`, `mean`, `median` or `quantile(q)`."""
+        return self.target or PROBABILITY
 
     @classmethod
     def from_manifest(cls, source: str | Path | Mapping[str, Any]) -> Task:
@@ -98,9 +118,11 @@ class Task:
         if isinstance(task_type, str) and task_type not in TASK_TYPES:
             # Checked before missing fields are listed, because manifests of other types have other fields.
             raise TaskError(
-                f"task '{_short(name)}' has task_type '{_short(task_type)}'", expected=nearest(task_type, TASK_TYPES)
+                f"task '{_short(name)}' has task_type '{_short(task_type)}'",
+                expected=nearest(task_type, TASK_TYPES),
+                fix=correct("task_type"),
             )
-        return cls.from_fields(raw)
+        return cls.from_fields({**raw, "target": raw.get("target") or _target_of_metric(raw)})
 
     @classmethod
     def from_fields(cls, raw: Mapping[str, Any]) -> Task:
@@ -115,7 +137,7 @@ class Task:
             raise TaskError(
                 f"task '{_short(raw.get('name') or 'unnamed')}' lacks {', '.join(missing)}",
                 expected=f"the fields {', '.join(_REQUIRED)}",
-                fix="complete the task manifest, then relsql init FILE --task manifest.yaml",
+                fix=f"{in_manifest(f'write {missing[0]}', missing[0])}, then relsql init FILE --task manifest.yaml",
             )
         return cls(**values)
 
@@ -135,7 +157,7 @@ class Task:
                 raise TaskError(
                     f"task '{self.name}': remove_columns names the {what}, which does not exist",
                     expected=nearest(column, table.column_names) if table else nearest(name, schema.tables),
-                    fix="correct remove_columns in the task manifest",
+                    fix=correct("remove_columns"),
                 )
             removed.append((table.key, found))
         entity = schema.find(self.entity_table)
@@ -169,6 +191,7 @@ _TYPES: dict[str, tuple[Any, str]] = {
     "remove_columns": (tuple[tuple[str, str], ...], "a list of [table, column] pairs, both of them text"),
     "description": (str | None, "text"),
     "visible": (VisibilityRule, " or ".join(VISIBILITY_RULES)),
+    "target": (str | None, TARGETS),
 }
 """Type of each field except the times, and its description for messages."""
 
@@ -187,15 +210,41 @@ def _checked(task_name: object, field_name: str, value: object) -> object:
     # msgspec raises UnicodeEncodeError for lone surrogates where it expects another type.
     except (msgspec.ValidationError, UnicodeEncodeError):
         problem = f"task '{_short(task_name)}' has {field_name} {_shown(value)}"
-        raise TaskError(problem, expected=expected, fix=f"correct {field_name} in the task manifest") from None
+        raise TaskError(problem, expected=expected, fix=correct(field_name)) from None
     for text in _texts(checked):
         if "\0" in text or not _is_unicode(text):
             raise TaskError(
                 f"task '{_short(task_name)}' has {field_name} {_shown(text)}",
                 expected="text without NUL and without lone surrogates",
-                fix=f"correct {field_name} in the task manifest",
+                fix=correct(field_name),
             )
     return checked
+
+
+def _read_target(task_name: str, text: str) -> str:
+    found = read_target(text)
+    if found is None:
+        raise TaskError(
+            f"task '{_short(task_name)}' has target '{_short(text)}'",
+            expected=TARGETS,
+            fix="correct target in the task manifest",
+        )
+    return found
+
+
+def _target_of_metric(raw: Mapping[str, Any]) -> str | None:
+    """The target that is best by the metric that a regression's manifest names; None if it names none."""
+    metric = raw.get("metric")
+    if metric is None or raw.get("task_type") != "regression":
+        return None
+    found = METRIC_TARGETS.get(metric.lower()) if isinstance(metric, str) else None
+    if found is None:
+        raise TaskError(
+            f"task '{_short(raw.get('name') or 'unnamed')}' has metric {_shown(metric)}",
+            expected=f"one of {', '.join(METRIC_TARGETS)}; or target: {TARGETS}",
+            fix="correct metric in the task manifest",
+        )
+    return found
 
 
 def _texts(value: object) -> list[str]:
@@ -237,7 +286,9 @@ def as_timestamp(value: object, task_name: str, field_name: str) -> datetime.dat
     except (ValueError, OverflowError):
         pass
     raise TaskError(
-        f"task '{task_name}': {field_name} '{_short(value)}' is not a timestamp", expected="a date such as 2010-01-01"
+        f"task '{task_name}': {field_name} '{_short(value)}' is not a timestamp",
+        expected="a date such as 2010-01-01",
+        fix=correct(field_name) if field_name in _TIMES else None,
     )
 
 
@@ -252,7 +303,7 @@ def save_task(con: duckdb.DuckDBPyConnection, catalog: str, task: Task) -> None:
         raise TaskError(
             f"task '{task.name}' differs from task '{other}' in the case of its letters only",
             expected="the same name, to replace it, or another one",
-            fix=f"name: {other} in the task manifest",
+            fix=in_manifest(f"name: {other}", "name"),
         )
     table = ensure_table(con, catalog, "tasks")
     con.execute(f"DELETE FROM {table} WHERE name = ?", [task.name])

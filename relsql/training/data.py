@@ -15,7 +15,8 @@ from relsql.gather.query import Gather
 from relsql.tasks.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.labels import label_table
 from relsql.tasks.regime import Regime, delayed_labels, ended_labels
-from relsql.tasks.splits import horizon_days
+from relsql.tasks.splits import Split, horizon_days
+from relsql.tasks.summary import SplitSummary, summarize_labels
 from relsql.text.text_table import TextTable
 from relsql.training.plan import Plan
 from relsql.training.runs import Run
@@ -36,6 +37,8 @@ def training_labels(
     limits: LabelLimits = DEFAULT_LIMITS,
 ) -> dict[str, pa.Table]:
     """The labels to train on: `train`, `val` and, in the frozen regime, `closing`, the validation labels for `refit`.
+
+    A label may occur several times, with different ends of its data; see `summaries`.
 
     Args:
         con: connection to the data.
@@ -60,6 +63,15 @@ def training_labels(
         "val": ended_labels(tables["val"], plan.task.val_timestamp),
         "closing": delayed_labels(tables["val"], plan.task, days, seed),
     }
+
+
+def summaries(labels: dict[str, pa.Table]) -> tuple[SplitSummary, ...]:
+    """Summaries of the training and validation labels, each label once."""
+    splits: tuple[Split, ...] = ("train", "val")
+    columns = ["entity", "as_of", "label"]
+    return tuple(
+        summarize_labels(split, labels[split].select(columns).group_by(columns).aggregate([])) for split in splits
+    )
 
 
 def _latest(labels: pa.Table, limit: int) -> pa.Table:

@@ -20,6 +20,7 @@ import msgspec
 
 from relsql.database.names import RELSQL_SCHEMA
 from relsql.schema.reading import read_schema
+from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema, Table
 from relsql.sql import ident
 from relsql.tasks.task import Task
@@ -129,7 +130,7 @@ def _names(text: str, name: str) -> bool:
 def _content(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> tuple[str, ...]:
     """Number of rows, and the sum and XOR of their 64-bit hashes; the order of the rows does not matter."""
     columns = ", ".join(f"r.{ident(name)}" for name in table.stored_names)
-    hashes = f"SELECT system.main.hash({columns}) AS h FROM {table.sql(catalog)} r"
+    hashes = f"SELECT system.main.hash({columns}) AS h FROM {relation_sql(table, catalog)} r"
     [found] = con.execute(
         f"SELECT system.main.count_star(), system.main.sum(h), system.main.bit_xor(h) FROM ({hashes})"
     ).fetchall()

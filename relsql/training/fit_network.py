@@ -11,8 +11,9 @@ import torch
 from relsql.gather.blocks import SeedSet
 from relsql.nn.graph_network import GraphNetwork, NetworkConfig
 from relsql.nn.head import Head
+from relsql.tasks.target import MEAN
 from relsql.tasks.task import Task
-from relsql.training.loop import Batches, FitConfig, fit, predict, refit
+from relsql.training.loop import Batches, FitConfig, calibrate, fit, predict, refit
 from relsql.training.options import TrainOptions
 from relsql.training.plan import Plan
 from relsql.training.runs import Run
@@ -76,6 +77,9 @@ def train_network(
             found,
             lambda f, v: report(f, v, share),
         )
+        if plan.task.target == MEAN:
+            # The bias of `found` is that of labels before validation, which this network has seen.
+            calibrate(head, predict(network, head, batches["val"]), seeds["val"].labels)
     metrics = {f"val_{found.metric_name}": found.validation_metric, "temperature": found.temperature}
     metrics |= {"epochs": found.epochs, "best_epoch": found.best_epoch}
     return FittedNetwork(network, head, metrics, scores)
@@ -104,4 +108,5 @@ def new_modules(plan: Plan, text_widths: tuple[int, ...], options: TrainOptions)
         # frozen regime this bias is small beside the effect of old rows.
         hidden = 0.3 if plan.task.is_classification or options.regime == "frozen" else 0.1
         config = NetworkConfig(options.channels, text_widths, dropout=hidden, hidden_rows=hidden)
-        return GraphNetwork(plan.layouts, config), Head(config, classification=plan.task.is_classification)
+        network = GraphNetwork(plan.layouts, config)
+        return network, Head(config, classification=plan.task.is_classification, target=plan.task.target)

@@ -1,4 +1,4 @@
-"""Train graph network and head on gathered seeds: mini-batches, early stopping on validation, temperature scaling.
+"""Train graph network and head on gathered seeds: mini-batches, early stopping on validation, calibration.
 
 `fit` trains on the training seeds and keeps the epoch with the best validation metric. `refit` trains new modules on
 all labelled seeds for the same number of epochs, because the latest labels are most like the predicted future.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.metrics import mean_absolute_error, roc_auc_score
+from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from relsql.errors import TrainingError
@@ -21,6 +21,7 @@ from relsql.gather.graph_inputs import graph_inputs, take_seeds
 from relsql.gather.layout import BlockLayout
 from relsql.nn.graph_network import GraphNetwork, GraphTensors, graph_tensors
 from relsql.nn.head import Head
+from relsql.tasks.target import regression_loss, target_metric
 from relsql.typing import FloatArray, IntArray
 
 FitProgress = Callable[[float, dict[str, float]], None]
@@ -192,7 +193,7 @@ def refit(
 ) -> None:
     """Train new modules in place on all labelled seeds, for as many epochs as `fit` found best.
 
-    The temperature is the one that was found on validation.
+    The temperature is the one that was found on validation. A mean has yet to be calibrated, see `calibrate`.
     """
     for epoch, loss in _epochs(network, head, seeds, config, progress):
         if progress:
@@ -212,7 +213,6 @@ def _epochs(
         random_state = torch.get_rng_state()
     targets = head.targets(torch.from_numpy(train.seeds.labels))
     weights = label_weights(train.seeds.as_of_days, config.half_life)
-    loss_function: nn.Module = (nn.BCEWithLogitsLoss if head.classification else nn.L1Loss)(reduction="none")
     parameters = [*network.parameters(), *head.parameters()]
     optimizer = _optimizer(parameters, config)
     steps_per_epoch = max(1, -(-len(train.seeds) // config.batch_size))
@@ -232,7 +232,7 @@ def _epochs(
             torch.set_rng_state(random_state)
             for step in range(steps_per_epoch):
                 chosen = order[step * config.batch_size : (step + 1) * config.batch_size]
-                losses = loss_function(train.take(chosen).outputs(network, head), targets[chosen])
+                losses = head.losses(train.take(chosen).outputs(network, head), targets[chosen])
                 loss = (losses * weights[chosen]).mean()
                 if not torch.isfinite(loss):
                     raise TrainingError(
@@ -240,7 +240,7 @@ def _epochs(
                         fix="relsql train ... --learning-rate 5e-4",
                     )
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(parameters, 1.0)
                 optimizer.step()
                 schedule.step()
@@ -268,18 +268,25 @@ def _optimizer(parameters: list[nn.Parameter], config: FitConfig) -> torch.optim
 
 
 def metric_name(head: Head, labels: FloatArray) -> str:
-    """Name of the validation metric: `roc_auc`, or `log_loss` if all labels are equal; `mae` for regression."""
+    """Name of the validation metric: `roc_auc`, or `log_loss` if all labels are equal; or that of a target."""
     if not head.classification:
-        return "mae"
+        return target_metric(head.target)
     return "log_loss" if labels.min() == labels.max() else "roc_auc"
 
 
-def calibrate(head: Head, logits: FloatArray, labels: FloatArray) -> None:
-    """Set the temperature that minimises the validation log loss (Guo et al. 2017, arXiv 1706.04599, section 4.2)."""
-    if not head.classification or len(logits) == 0:
+def calibrate(head: Head, raw: FloatArray, labels: FloatArray) -> None:
+    """Set the head's constants on validation; `raw` are its outputs, float32 [seeds].
+
+    Classification: the temperature that minimises the log loss (Guo et al. 2017, arXiv 1706.04599, section 4.2). Mean:
+    the centre with which scores add up to labels. Medians and quantiles are left as they are.
+    """
+    if len(raw) == 0:
+        return
+    if not head.classification:
+        head.remove_bias(torch.from_numpy(raw), torch.from_numpy(labels))
         return
     candidates = np.exp(np.linspace(np.log(0.1), np.log(10.0), 185))
-    scaled = logits[None, :].astype(np.float64) / candidates[:, None]
+    scaled = raw[None, :].astype(np.float64) / candidates[:, None]
     losses = np.mean(np.logaddexp(0.0, scaled) - labels[None, :] * scaled, axis=1)
     head.temperature.fill_(float(candidates[int(np.argmin(losses))]))
 
@@ -289,7 +296,7 @@ def _metric(raw: FloatArray, labels: FloatArray, head: Head) -> float:
     if not head.classification:
         with torch.inference_mode():
             values = head.scores(torch.from_numpy(raw)).numpy()
-        return -float(mean_absolute_error(labels, values))
+        return -regression_loss(head.target, labels, values)
     if metric_name(head, labels) == "log_loss":
         return -float(np.mean(np.logaddexp(0.0, raw) - labels * raw))
     return float(roc_auc_score(labels, raw))

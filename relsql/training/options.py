@@ -17,7 +17,8 @@ class TrainOptions:
     Attributes:
         seed: seed of all random numbers.
         encoder: `compact` (a small BART trained on this database) or the path or hub name of a pre-trained BART.
-        encoder_steps: steps of denoising training; None: by the number of texts. 0 keeps a pre-trained BART unchanged.
+        encoder_steps: steps of denoising training; None: by the number of distinct texts, at most 300, and fewer once
+            the loss on held-out texts has stopped falling. 0 keeps a pre-trained BART unchanged.
         max_tokens: longer row texts are truncated.
         fanout: maximum number of rows per seed and link path.
         max_paths: maximum number of link paths, at least 1; `relsql.training.path_choice` decides which ones are read.
@@ -28,6 +29,7 @@ class TrainOptions:
         regime: `seed-time` for a live database, `frozen` for one that lags behind as_of; see `relsql.tasks.regime`.
         density: training timestamps per horizon.
         refit: finally train on training and validation labels together; the metrics are those of the model before that.
+        read_scores: also read what models wrote into the tables, see `relsql.training.written_columns`.
         threads: number of torch threads; None: torch's default.
     """
 
@@ -44,4 +46,5 @@ class TrainOptions:
     regime: Regime = "seed-time"
     density: int = 1
     refit: bool = True
+    read_scores: bool = False
     threads: int | None = None

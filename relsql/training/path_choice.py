@@ -27,8 +27,10 @@ from relsql.gather.query import Gather
 from relsql.gather.row_plan import RowPlan
 from relsql.schema.tables import Schema
 from relsql.schema.visibility import VisibilityRule
+from relsql.tasks.label_sandbox import LabelLimits
 from relsql.tasks.labels import label_table
 from relsql.tasks.task import Task
+from relsql.training.screening import Doubles, centred, correlation, means, ranks
 from relsql.training.seeds import gather_seeds
 
 SCREEN_SEEDS = 2_000
@@ -36,8 +38,6 @@ SCREEN_SEEDS = 2_000
 
 PATHS_PER_QUERY = 12
 SHARES_PER_CATEGORY = 8
-
-Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +141,8 @@ def _screen(
         read = sorted({0, *some}.union(*(_walked_through(candidates, i) for i in some)))
         paths = tuple(candidates[i] for i in read)
         layouts = layouts_of(paths, plain)
-        rows = LatestRows(RowPlan(schema, paths, plain), catalog, visible=visible)
-        seeds = gather_seeds(con, Gather(rows, "no_texts_are_read"), layouts, labels)
+        latest = LatestRows(RowPlan(schema, paths, plain), catalog, visible=visible)
+        seeds = gather_seeds(con, Gather(latest, "no_texts_are_read"), layouts, labels)
         for i in some:
             at = read.index(i)
             block = seeds.blocks[at]
@@ -165,8 +165,8 @@ def _signal(
     if free < 3:
         return 0.0
     # Compare only seeds with the same as_of, so that a column that merely grows with time has no signal.
-    target = _centred(_ranks(labels.astype(np.float64)), group)
-    found = [_correlation(_centred(_ranks(column), group), target) for column in _columns(block, layout.fanout)]
+    target = centred(ranks(labels.astype(np.float64)), group)
+    found = [correlation(centred(ranks(column), group), target) for column in _columns(block, layout.fanout)]
     # The labels of one entity at several times are much alike, so that an entity counts as one observation.
     chance = math.sqrt(2 * math.log(2 * max(1, len(found))) / min(free, entities))
     return max(0.0, max(found, default=0.0) - chance)
@@ -181,49 +181,22 @@ def _columns(block: Block, fanout: int) -> Iterator[Doubles]:
     seed = block.slot // fanout
     for i in range(block.numbers.shape[1]):
         values = block.numbers[:, i].astype(np.float64)
-        yield _means(values, seed, seeds)
+        yield means(values, seed, seeds)
     for i in range(block.categories.shape[1]):
         codes, counts = np.unique(block.categories[:, i], return_counts=True)
         for code in codes[np.argsort(-counts, kind="stable")][:SHARES_PER_CATEGORY]:
-            yield _means((block.categories[:, i] == code).astype(np.float64), seed, seeds)
+            yield means((block.categories[:, i] == code).astype(np.float64), seed, seeds)
 
 
-def _means(values: Doubles, seed: npt.NDArray[np.int64], seeds: int) -> Doubles:
-    """Mean of each seed's finite values; a seed without finite values gets the mean of the other seeds' means."""
-    known = np.isfinite(values)
-    counts = np.bincount(seed[known], minlength=seeds)
-    sums = np.bincount(seed[known], weights=values[known], minlength=seeds)
-    means = np.divide(sums, counts, out=np.full(seeds, np.nan), where=counts > 0)
-    return np.where(counts > 0, means, np.mean(means[counts > 0]) if counts.any() else 0.0)
-
-
-def _ranks(values: Doubles) -> Doubles:
-    """Ranks; equal values share their mean rank."""
-    _, position, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks: Doubles = (np.cumsum(counts) - (counts - 1) / 2)[position]
-    return ranks
-
-
-def _centred(values: Doubles, group: npt.NDArray[np.int64]) -> Doubles:
-    """Values minus the mean of their group."""
-    means = np.bincount(group, weights=values) / np.bincount(group)
-    centred: Doubles = values - means[group]
-    return centred
-
-
-def _correlation(a: Doubles, b: Doubles) -> float:
-    """Absolute correlation of two centred columns; 0 if one of them is constant."""
-    scale = math.sqrt(float(a @ a) * float(b @ b))
-    return abs(float(a @ b)) / scale if scale > 1e-9 else 0.0
-
-
-def training_sample(con: duckdb.DuckDBPyConnection, catalog: str, database: Schema, task: Task) -> pa.Table:
+def training_sample(
+    con: duckdb.DuckDBPyConnection, catalog: str, database: Schema, task: Task, limits: LabelLimits
+) -> pa.Table:
     """The training labels that paths are judged by.
 
     Raises:
         TaskError: the label query cannot be used.
     """
-    return label_table(con, catalog, database, task, "train").table
+    return label_table(con, catalog, database, task, "train", limits=limits).table
 
 
 def used_tables(paths: Sequence[Path]) -> set[str]:

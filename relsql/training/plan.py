@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import duckdb
 
@@ -12,14 +13,18 @@ from relsql.gather.layout import BlockLayout, layouts_of
 from relsql.gather.node_inputs import NodeInputs, fit_node_inputs
 from relsql.gather.paths import DEFAULT_FANOUT, MAX_PATHS, Path, candidate_paths, require_row_keys
 from relsql.gather.row_plan import RowPlan
-from relsql.schema.checks import check_schema
+from relsql.schema.checks import Finding, check_schema
 from relsql.schema.reading import read_schema
 from relsql.schema.sentinels import with_event_ranges
 from relsql.schema.tables import Schema, used_schema
+from relsql.tasks.hints import correct
+from relsql.tasks.label_sandbox import DEFAULT_LIMITS, LabelLimits
+from relsql.tasks.labels import chosen_splits
 from relsql.tasks.regime import Regime
-from relsql.tasks.splits import default_splits, horizon_days
+from relsql.tasks.splits import horizon_days
 from relsql.tasks.task import Task
 from relsql.training.path_choice import PathChoice, PathEvidence, choose_paths, training_sample, used_tables
+from relsql.training.written_columns import Written, find_written
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,8 @@ class Plan:
     """What a model reads, fixed before training.
 
     `schema` is the part of `database` that the model reads, and `left_out` holds the paths beyond the maximum.
+    `split_reasons` says why each split timestamp was chosen, see `relsql.tasks.split_choice`. `findings` are
+    about what models wrote into the tables, which `task.remove_columns` then includes.
     """
 
     task: Task
@@ -36,6 +43,8 @@ class Plan:
     inputs: dict[str, NodeInputs]
     layouts: tuple[BlockLayout, ...]
     left_out: tuple[PathEvidence, ...] = ()
+    split_reasons: Mapping[str, str] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
 
     @property
     def rows(self) -> RowPlan:
@@ -51,6 +60,8 @@ def make_plan(
     fanout: int = DEFAULT_FANOUT,
     regime: Regime = "seed-time",
     max_paths: int = MAX_PATHS,
+    limits: LabelLimits = DEFAULT_LIMITS,
+    read_scores: bool = False,
 ) -> Plan:
     """Check schema and task against the data and plan what the model reads.
 
@@ -61,11 +72,18 @@ def make_plan(
         SchemaError, TaskError: schema or task do not fit the data.
     """
     with task_cursor(con, catalog) as cursor:
-        return _make_plan(cursor, catalog, task, fanout, regime, max_paths)
+        return _make_plan(cursor, catalog, task, fanout, regime, max_paths, limits, read_scores)
 
 
 def _make_plan(
-    con: duckdb.DuckDBPyConnection, catalog: str, task: Task, fanout: int, regime: Regime, max_paths: int
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    task: Task,
+    fanout: int,
+    regime: Regime,
+    max_paths: int,
+    limits: LabelLimits,
+    read_scores: bool,
 ) -> Plan:
     """`make_plan` on a cursor, whose settings are not those of the user's session."""
     database = with_event_ranges(con, catalog, read_schema(con, catalog))
@@ -75,11 +93,14 @@ def _make_plan(
             raise TaskError(
                 f"task '{task.name}' removes the column '{column}' of table '{name}', its time",
                 expected="columns that do not say when a row appears: without its time every row is seen at once",
-                fix="correct remove_columns in the task manifest",
+                fix=correct("remove_columns"),
             )
+    written = Written() if read_scores else find_written(con, catalog, database.without_columns(task.remove_columns))
+    task = replace(task, remove_columns=(*task.remove_columns, *written.columns))
     schema = database.without_columns(task.remove_columns)
     schema.table(task.entity_table)
-    task = default_splits(con, catalog, schema, task)
+    splits = chosen_splits(con, catalog, database, task, limits)
+    task = splits.task
     assert task.val_timestamp is not None
     days = horizon_days(con, task)
     candidates = candidate_paths(
@@ -89,17 +110,20 @@ def _make_plan(
     used = used_tables(candidates)
     _check_tables(con, catalog, schema, used)
     inputs = {key: fit_node_inputs(con, catalog, schema, key, until=task.val_timestamp) for key in sorted(used)}
-    choice = PathChoice(candidates)
+    path_choice = PathChoice(candidates)
     if len(candidates) > max_paths:
-        labels = training_sample(con, catalog, database, task)
-        choice = choose_paths(con, catalog, schema, candidates, inputs, labels, max_paths, task.visible)
-    paths, used = choice.paths, used_tables(choice.paths)
+        labels = training_sample(con, catalog, database, task, limits)
+        path_choice = choose_paths(con, catalog, schema, candidates, inputs, labels, max_paths, task.visible)
+    paths, used = path_choice.paths, used_tables(path_choice.paths)
     inputs = {key: found for key, found in inputs.items() if key in used}
     if regime == "frozen" and any(schema.table(key).time_column for key in used):
         paths = (replace(paths[0], data_age=True), *paths[1:])
     columns = {key: found.columns for key, found in inputs.items()}
     read_part = used_schema(schema, sorted(used), columns)
-    return Plan(task, database, read_part, paths, inputs, layouts_of(paths, inputs), choice.left_out)
+    layouts = layouts_of(paths, inputs)
+    return Plan(
+        task, database, read_part, paths, inputs, layouts, path_choice.left_out, splits.reasons, written.findings
+    )
 
 
 def _check_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, used: set[str]) -> None:

@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import duckdb
+import msgspec
 
 from relsql.database.connections import transaction
 from relsql.database.interrupts import interrupted
-from relsql.database.relsql_tables import ensure_table
+from relsql.database.relsql_tables import ensure_table, has_relsql_table, rows_sql
 from relsql.errors import RelsqlError
+from relsql.schema.checks import Finding
 from relsql.typing import PhaseProgress
 
 PHASES = ("data", "check", "labels", "gather", "tokenizer", "encoder", "embed", "network", "export", "store")
@@ -42,7 +44,7 @@ class Run:
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     version: int | None = None
     phases: list[Phase] = field(default_factory=list)
-    details: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    details: dict[str, dict[str, object]] = field(default_factory=dict)
     """By phase, what its record holds in addition to the metrics."""
 
     @contextmanager
@@ -87,6 +89,26 @@ class Run:
                 self.save(con, catalog)
         except (duckdb.Error, RelsqlError):
             pass  # The error that ended the run matters more than its record.
+
+
+def recorded_findings(con: duckdb.DuckDBPyConnection, catalog: str, model: str, version: int) -> tuple[Finding, ...]:
+    """What training found doubtful when it made a model version; nothing if an earlier build made it."""
+    if not has_relsql_table(con, catalog, "runs"):
+        return ()
+    query = f"""SELECT metrics FROM {rows_sql(catalog, "runs")} WHERE model = ? AND version = ? AND phase = 'gather'
+                ORDER BY started DESC LIMIT 1"""
+    for (text,) in con.execute(query, [model, version]).fetchall():
+        try:
+            return msgspec.json.decode(text or "{}", type=_Recorded).findings
+        except (msgspec.MsgspecError, UnicodeError):
+            return ()  # A damaged record; the model itself has digests.
+    return ()
+
+
+class _Recorded(msgspec.Struct):
+    """What the record of a run's phase `gather` holds beside its metrics."""
+
+    findings: tuple[Finding, ...] = ()
 
 
 def _now() -> datetime.datetime:

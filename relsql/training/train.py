@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import re
 import threading
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
@@ -21,25 +20,30 @@ from relsql.database.connections import require_writable, transaction
 from relsql.database.cursors import task_cursor
 from relsql.database.interrupts import keyboard_interrupts
 from relsql.database.names import current_catalog, find_macros
-from relsql.errors import ModelError
+from relsql.evaluation.bootstrap import metric_interval
 from relsql.gather.blocks import newest_evidence_days
 from relsql.registry.card import CARD_FORMAT, ModelCard
 from relsql.registry.function_names import function_names
 from relsql.registry.models import activate, find_trained, next_version, read_models, save_model
 from relsql.registry.publications import require_unclaimed
-from relsql.registry.versions import ModelRow, require_new_name
+from relsql.registry.versions import ModelRow, main_metric, model_name
+from relsql.schema.checks import Finding
 from relsql.schema.reading import read_schema
+from relsql.tasks.label_findings import are_few, label_findings
 from relsql.tasks.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.regime import check_regime
+from relsql.tasks.summary import SplitSummary, split_lines
 from relsql.tasks.task import Task, read_task
 from relsql.training.fingerprint import library_versions, read_request
 from relsql.training.options import TrainOptions
 from relsql.training.plan import Plan, make_plan
-from relsql.training.runs import Run
+from relsql.training.runs import Run, recorded_findings
 from relsql.typing import FloatArray, PhaseProgress
 from relsql.version import __version__
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from relsql.gather.blocks import SeedSet
     from relsql.nn.graph_network import GraphNetwork
     from relsql.nn.head import Head
@@ -50,8 +54,6 @@ if TYPE_CHECKING:
 _STORING = threading.Lock()
 """Held while a version gets its number and is stored. Only one process writes to a file, but its threads may train at
 the same time: two of them would read the same highest number, or one would undo the other's changes."""
-
-MODEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ class TrainedModel:
         validation_scores: scores of the validation labels by the model before `refit`, float32 [labels whose entity is
             visible at as_of], sorted by (as_of, entity).
         network, head: the torch modules that were exported.
+        splits: lines about the labels and timestamps of the training and validation splits, and why they were chosen.
+        findings: what is doubtful about labels and columns, also of a version that is reused.
         left_out: link paths beyond `max_paths` that it does not read, with the evidence about them, the best first.
         reused: True if the version existed already and nothing was trained; then `validation_scores`, `network` and
             `head` are None.
@@ -84,6 +88,8 @@ class TrainedModel:
     head: Head | None = field(default=None, compare=False, repr=False)
     reused: bool = False
     left_out: tuple[PathEvidence, ...] = ()
+    splits: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 def train(
@@ -119,13 +125,7 @@ def train(
     options = options or TrainOptions()
     check_regime(options.regime)
     catalog = current_catalog(con)
-    if not MODEL_NAME.fullmatch(name):
-        raise ModelError(
-            f"model name '{name}' cannot be part of a function name",
-            expected="letters, digits and underscores, at most 63",
-            fix="relsql train FILE TASK --name NAME",
-        )
-    require_new_name(name, {model.name for model in read_models(con, catalog)})
+    name = model_name(name, {model.name for model in read_models(con, catalog)})
     require_unclaimed(find_macros(con, [catalog], function_names(name)), name)
     task = task if isinstance(task, Task) else read_task(con, catalog, task)
     limits = LabelLimits(allow_external, label_timeout_seconds)
@@ -158,7 +158,14 @@ def _reuse(con: duckdb.DuckDBPyConnection, catalog: str, found: ModelRow, run: R
             activate(con, catalog, found.name, found.version)
     seconds = run.seconds_by_phase()
     return TrainedModel(
-        found.name, found.version, found.task, found.metrics, sum(seconds.values()), seconds, reused=True
+        found.name,
+        found.version,
+        found.task,
+        found.metrics,
+        sum(seconds.values()),
+        seconds,
+        reused=True,
+        findings=recorded_findings(con, catalog, found.name, found.version),
     )
 
 
@@ -172,12 +179,22 @@ def _train(
     run: Run,
     limits: LabelLimits,
 ) -> TrainedModel:
-    from relsql.training.data import gather_labels, row_count, training_labels
+    from relsql.training.copied_labels import copied_labels
+    from relsql.training.data import gather_labels, row_count, summaries, training_labels
     from relsql.training.encoder.fit_encoder import embed_database, prepend_zero_row, train_encoder
     from relsql.training.fit_network import train_network
 
     with run.phase("check") as metrics:
-        plan = make_plan(con, catalog, task, fanout=options.fanout, regime=options.regime, max_paths=options.max_paths)
+        plan = make_plan(
+            con,
+            catalog,
+            task,
+            fanout=options.fanout,
+            regime=options.regime,
+            max_paths=options.max_paths,
+            limits=limits,
+            read_scores=options.read_scores,
+        )
         metrics.update(tables=len(plan.inputs), paths=len(plan.paths))
         if plan.left_out:
             metrics.update(left_out=len(plan.left_out))
@@ -187,9 +204,13 @@ def _train(
             con, catalog, plan, regime=options.regime, density=options.density, seed=options.seed, limits=limits
         )
         metrics.update({f"{split}_labels": table.num_rows for split, table in labels.items()})
+        splits = summaries(labels)
+        doubts = label_findings(con, catalog, plan.database, plan.task, splits, limits=limits)
     with run.phase("gather") as metrics:
         texts, seeds = gather_labels(con, catalog, plan, labels, run)
         metrics.update({f"{split}_rows": row_count(part) for split, part in seeds.items()})
+        findings = (*plan.findings, *copied_labels(plan, seeds["train"]), *doubts)
+        run.details["gather"] = {"findings": list(map(asdict, findings))}
     encoder = train_encoder(con, catalog, plan, options, run)
     with run.phase("embed") as metrics:
         cached, cache = embed_database(con, catalog, plan, encoder, texts.texts, run)
@@ -198,6 +219,7 @@ def _train(
         metrics.update(texts=len(cached))
     with run.phase("network") as metrics:
         fitted = train_network(plan, seeds, embeddings, encoder.module.widths, options, run)
+        fitted.metrics.update(_interval(fitted, seeds["val"], labels["val"], splits[-1]))
         metrics.update(fitted.metrics)
     with run.phase("export") as metrics:
         artifacts, parity = _export(fitted, encoder, cached)
@@ -222,7 +244,21 @@ def _train(
         fitted.network,
         fitted.head,
         left_out=plan.left_out,
+        splits=tuple(split_lines(plan.task, splits, plan.split_reasons)),
+        findings=findings,
     )
+
+
+def _interval(fitted: FittedNetwork, seeds: SeedSet, labels: pa.Table, split: SplitSummary) -> dict[str, float]:
+    """Both ends of the validation metric's bootstrap interval where there are few labels."""
+    name = main_metric(fitted.metrics)
+    if name is None or not are_few(split):
+        return {}
+    # Labels whose entity is not visible are no seeds, so that it is not known whose the others are.
+    same = labels.num_rows == len(seeds)
+    entities = labels.column("entity").to_pylist() if same else list(range(len(seeds)))
+    found = metric_interval(seeds.labels, fitted.validation_scores, name.removeprefix("val_"), entities)
+    return {f"{name}_low": found[0], f"{name}_high": found[1]} if found else {}
 
 
 def _export(

@@ -133,9 +133,12 @@ def batches(blocks: list[Block]) -> Batches:
     return Batches(SeedSet(tuple(blocks), np.linspace(1, 9, seeds, dtype=np.float32), labels), LAYOUTS, EMBEDDINGS)
 
 
-@pytest.mark.parametrize("labels", ["classes", "numbers", "heavy tails"])
-def test_head_component_holds_the_calibration(labels: str) -> None:
-    head = Head(CONFIG, classification=labels == "classes")
+@pytest.mark.parametrize(
+    ("labels", "target"),
+    [("classes", None), *((labels, t) for labels in ("numbers", "heavy tails") for t in ("mean", "quantile(0.9)"))],
+)
+def test_head_component_holds_the_calibration(labels: str, target: str | None) -> None:
+    head = Head(CONFIG, classification=labels == "classes", target=target)
     values = torch.arange(50, dtype=torch.float32) % 2
     values[-1] = 1e6 if labels == "heavy tails" else values[-1]
     head.fit(torch.linspace(10_000, 12_000, 50), values if labels == "classes" else values * 9)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from relsql.database.sealed import sealed
 from relsql.gather.latest_rows import AS_OF, ENTITY, LatestRows
 from relsql.gather.query import Gather
-from relsql.gather.seeds_sql import all_seeds_sql, call_seed_sql
+from relsql.gather.seeds_sql import CALL_PARAMETERS, all_seeds_sql, call_seed_sql
 from relsql.sql import ident, literal
 from relsql.training.plan import Plan
 from udfs.functions import create_arrow_function
@@ -90,7 +90,7 @@ class Routes:
         return found
 
     def _create_call(self, query: str) -> None:
-        self.con.execute(f"CREATE OR REPLACE TEMP MACRO relsql_fuzz_call(id, as_of := NULL) AS (\n{query}\n)")
+        self.con.execute(f"CREATE OR REPLACE TEMP MACRO relsql_fuzz_call({CALL_PARAMETERS}) AS (\n{query}\n)")
 
     def _seeds(self, moments: list[datetime.datetime]) -> str:
         parts = [all_seeds_sql(self.entity, self.gather.rows, literal(moment)) for moment in moments]

@@ -19,8 +19,11 @@ from relsql.database.names import current_catalog
 from relsql.errors import RelsqlError
 from relsql.evaluation.baseline import entity_columns_auc
 from relsql.evaluation.evaluate import evaluate, predict_split
-from relsql.schema.declare import declare_link, declare_table, parse_link
+from relsql.gather.seeds_sql import LATEST_EVENT
+from relsql.schema.declare import declare_link, declare_table
+from relsql.schema.declared_text import parse_link
 from relsql.schema.reading import read_schema
+from relsql.sql import literal
 from relsql.tasks.task import Task
 from relsql.training.options import TrainOptions
 from relsql.training.train import train
@@ -151,7 +154,18 @@ def odd(odd_market: Path, tmp_path: Path) -> Iterator[Connection]:
         yield connection
 
 
-AS_OFS = ("NULL", "'2021-03-05'", "'2022-09-01'", "'1970-01-01'", "'infinity'", "'-infinity'", "joined", "'9999-01-01'")
+LATEST = literal(LATEST_EVENT)
+AS_OFS = (
+    "NULL",
+    LATEST,
+    "'2021-03-05'",
+    "'2022-09-01'",
+    "'1970-01-01'",
+    "'infinity'",
+    "'-infinity'",
+    "joined",
+    "'9999-01-01'",
+)
 """Moments: constant, by row, beyond all data."""
 
 
@@ -180,7 +194,8 @@ def full_scores(con: Connection, macro: str, as_of: str) -> list[tuple[Any, ...]
 
 def check_scores(con: Connection, as_of: str) -> None:
     """All customers that exist at as_of have a finite score; a probability lies between 0 and 1."""
-    query = f"""SELECT joined <= coalesce({as_of}, TIMESTAMP 'infinity'),
+    until = "TIMESTAMP 'infinity'" if as_of == LATEST else as_of
+    query = f"""SELECT joined <= {until},
                        predict_churn_full(customer_id, as_of := {as_of}),
                        predict_spend_full(customer_id, as_of := {as_of})
                 FROM customers"""
@@ -197,7 +212,7 @@ def check_scores(con: Connection, as_of: str) -> None:
 
 @pytest.mark.parametrize(
     "as_of",
-    ["NULL", *(f"TIMESTAMP '{t}'" for t in ("0001-01-01", "2022-05-02", "2022-12-01", "2999-01-02", "9999-12-31"))],
+    [LATEST, *(f"TIMESTAMP '{t}'" for t in ("0001-01-01", "2022-05-02", "2022-12-01", "2999-01-02", "9999-12-31"))],
 )
 def test_odd_data_give_finite_scores_at_any_time(odd: Connection, as_of: str) -> None:
     check_scores(odd, as_of)
@@ -231,7 +246,7 @@ def test_rows_stranger_than_all_in_training_are_scored(odd: Connection) -> None:
             -2147483648 AS quantity, i::DOUBLE AS empty0, '1e999' AS typed, TIMESTAMP '2022-05-01' AS ordered_at
         FROM range(600) t(i);
     """)
-    for as_of in ("NULL", "TIMESTAMP '2022-05-02'"):
+    for as_of in (LATEST, "TIMESTAMP '2022-05-02'"):
         check_scores(odd, as_of)
 
 

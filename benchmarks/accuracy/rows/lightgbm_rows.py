@@ -24,6 +24,7 @@ from relsql.gather.paths import Path, plan_paths
 from relsql.schema.times import time_sql
 from relsql.sql import ident
 from relsql.tasks.splits import SPLITS, Split
+from relsql.tasks.target import quantile_level
 
 MAX_ROUNDS = 1_000
 PATIENCE = 50
@@ -131,7 +132,7 @@ def _dates(labels: pa.Table) -> Floats:
 
 def fit_and_score(problem: Problem, sets: Sequence[dict[Split, Features]], seed: int) -> Scores:
     """Choose the set of features, the setting and the rounds on val, and predict val and test."""
-    metric = "auc" if problem.task.is_classification else "l1"
+    metric = _objective(problem)["metric"]
     fits: list[tuple[float, int, _Fit]] = []
     for features in sets:
         train, val = (_dataset(problem, features, split) for split in (("train",), ("val",)))
@@ -154,11 +155,21 @@ class _Fit:
     model: lgb.Booster
 
 
+def _objective(problem: Problem) -> dict[str, Any]:
+    """LightGBM's objective and metric for the task: a regression predicts the task's target."""
+    if problem.task.target is None:
+        return {"objective": "binary", "metric": "auc"}
+    level = quantile_level(problem.task.target)
+    if level is None:
+        return {"objective": "regression", "metric": "rmse"}
+    if level == 0.5:
+        return {"objective": "regression_l1", "metric": "l1"}
+    return {"objective": "quantile", "metric": "quantile", "alpha": level}
+
+
 def _parameters(problem: Problem, setting: dict[str, Any], seed: int) -> dict[str, Any]:
-    binary = problem.task.is_classification
     return {
-        "objective": "binary" if binary else "regression_l1",
-        "metric": "auc" if binary else "l1",
+        **_objective(problem),
         "feature_fraction": 0.5,
         "bagging_fraction": 0.8,
         "bagging_freq": 1,

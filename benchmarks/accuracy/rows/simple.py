@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from benchmarks.accuracy.rows import Scores
 from benchmarks.accuracy.rows.aggregates import Feature, Recipe, Stream, plan_streams, read_streams
 from benchmarks.data.problems import Problem
 from relsql.tasks.splits import SPLITS, Split
+from relsql.tasks.target import MEAN, constant_of
 
 SHRINKAGES = (1.0, 4.0, 16.0, 64.0)
 MAX_BINS = 32
@@ -100,8 +102,8 @@ class _Logistic:
 
 
 @dataclass(frozen=True, slots=True)
-class _Medians:
-    """Line segments through the median label of each bin, constant outside; `missing` if there is no value."""
+class _Segments:
+    """Line segments through the target of each bin's labels, constant outside; `missing` if there is no value."""
 
     x: Floats
     y: Floats
@@ -112,25 +114,28 @@ class _Medians:
 
 
 def _fit(problem: Problem, column: Floats, labels: Floats) -> _Fit:
-    """Fit labels on one column; rows without a value get the mean or median label of such rows."""
+    """Fit labels on one column; rows without a value get the mean label of such rows, or the task's target."""
     is_missing = np.isnan(column)
-    typical = np.mean if problem.task.is_classification else np.median
-    missing = float(typical(labels[is_missing] if is_missing.sum() >= MIN_BIN else labels))
+
+    def typical(labels: Floats) -> float:
+        return constant_of(problem.task.target or MEAN, labels)
+
+    missing = typical(labels[is_missing] if is_missing.sum() >= MIN_BIN else labels)
     x, y = column[~is_missing], labels[~is_missing]
     if len(np.unique(x)) < 2 or len(np.unique(y)) < 2:
-        return _Medians(np.zeros(1), np.full(1, typical(y) if len(y) else missing), missing)
+        return _Segments(np.zeros(1), np.full(1, typical(y) if len(y) else missing), missing)
     if not problem.task.is_classification:
-        return _Medians(*_bin_medians(x, y), missing)
+        return _Segments(*_bins(x, y, typical), missing)
     scale = float(x.std())
     model = LogisticRegression().fit(((x - x.mean()) / scale)[:, None], y)
     slope = float(model.coef_[0, 0]) / scale
     return _Logistic(slope, float(model.intercept_[0]) - slope * float(x.mean()), missing)
 
 
-def _bin_medians(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Medians of x and y in bins of equal mass; equal x share a bin."""
+def _bins(x: Floats, y: Floats, typical: Callable[[Floats], float]) -> tuple[Floats, Floats]:
+    """The median of x and the typical y in bins of equal mass; equal x share a bin."""
     bins = max(1, min(MAX_BINS, len(x) // MIN_BIN))
     edges = np.unique(np.quantile(x, np.arange(1, bins) / bins))
     bin_of = np.searchsorted(edges, x, side="left")
-    found = [(float(np.median(x[bin_of == b])), float(np.median(y[bin_of == b]))) for b in np.unique(bin_of)]
+    found = [(float(np.median(x[bin_of == b])), typical(y[bin_of == b])) for b in np.unique(bin_of)]
     return np.array([a for a, _ in found]), np.array([b for _, b in found])

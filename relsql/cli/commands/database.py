@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,24 +11,33 @@ import click
 from relsql.cli.output import note, write_json, write_table
 
 if TYPE_CHECKING:
-    from relsql.integrations.import_relbench import ImportReport
+    from relsql.integrations.new_database import ImportReport
 
 
-@click.command("import", short_help="Create a DuckDB file from a RelBench data set.")
+@click.command("import", short_help="Create a DuckDB file from files or another database.")
 @click.argument("source")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
-def import_command(source: str, file: Path, overwrite: bool) -> None:
-    """Create the DuckDB FILE from a RelBench 3 data set, with its keys, links, time columns and tasks.
+def import_command(source: str, file: Path | None, overwrite: bool) -> None:
+    """Create the DuckDB FILE from SOURCE; default: a file of the same name in the current folder.
 
-    SOURCE is a folder with `manifest.yaml`, or a hub name such as org/repo/name.
-    """
-    from relsql.integrations.import_relbench import import_dataset
+    SOURCE is a SQLite file, whose keys and links are kept; a file of CSV, Parquet or JSON, or a folder of them, a table
+    each; a DuckDB file; a postgresql:// URL, where DuckDB's extension is installed; or a RelBench 3 data set with its
+    keys, links, time columns and tasks, by its folder or its hub name, org/repo/name. SOURCE is not changed.
 
-    report = import_dataset(source, file, overwrite=overwrite, progress=_import_progress)
+    \b
+    relsql import northwind.sqlite
+    relsql import exports/ shop.duckdb
+    """  # noqa: D301
+    from relsql.database.file_kinds import table_name
+    from relsql.integrations.import_source import import_source
+
+    target = file or Path(f"{table_name(Path(source)) or 'imported'}.duckdb")
+    report = import_source(source, target, overwrite=overwrite, progress=_import_progress)
     _write_import(report)
-    if report.tasks:
-        note(f"next: relsql train {file} {report.tasks[0]} --name NAME")
+    name = shlex.quote(str(target))
+    command = f"train {name} {report.tasks[0]} --name NAME" if report.tasks else f"init {name}"
+    note(f"next: relsql {command}")
 
 
 def _import_progress(table: str, done: int, tables: int) -> None:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 @click.option(
     "--known-column", "known_columns", multiple=True, metavar="'TABLE(COLUMN)'", help="Declare when rows became known."
 )
+@click.option(
+    "--entity", "entities", multiple=True, metavar="'NAME=TABLE(COLUMN), ..'", help="Declare values as an entity."
+)
 @click.option("--no-time-column", "untimed", multiple=True, metavar="TABLE", help="Rows of TABLE are always visible.")
 @click.option("--link", "links", multiple=True, metavar="'CHILD(COLUMN) -> PARENT(COLUMN)'", help="Declare a link.")
 @click.option("--remove-link", "removed", multiple=True, metavar="'CHILD(COLUMN) -> PARENT(COLUMN)'", help="Drop it.")
@@ -42,6 +45,7 @@ def init_command(
     primary_keys: tuple[str, ...],
     time_columns: tuple[str, ...],
     known_columns: tuple[str, ...],
+    entities: tuple[str, ...],
     untimed: tuple[str, ...],
     links: tuple[str, ...],
     removed: tuple[str, ...],
@@ -70,6 +74,7 @@ def init_command(
         primary_keys=primary_keys,
         time_columns=time_columns,
         known_columns=known_columns,
+        entities=entities,
         untimed=untimed,
         links=links,
         removed_links=removed,

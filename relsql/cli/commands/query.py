@@ -66,7 +66,7 @@ def sql_command(file: Path, statement: str, form: Format, read_only: bool | None
 
     \b
     relsql sql f1.duckdb "SELECT driver_id, predict_dnf(driver_id) AS risk FROM drivers ORDER BY risk DESC"
-    relsql sql f1.duckdb "INSERT INTO risk_scores FROM predict_dnf_batch(as_of := NULL)"
+    relsql sql f1.duckdb "INSERT INTO risk_scores FROM predict_dnf_batch()"
     """  # noqa: D301
     from contextlib import closing
 

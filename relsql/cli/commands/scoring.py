@@ -17,6 +17,7 @@ from relsql.cli.output import note, number, write_json, write_table
 from relsql.cli.progress import PhaseProgress
 from relsql.errors import train_extra
 from relsql.tasks.regime import REGIMES
+from relsql.tasks.target import PROBABILITY
 
 if TYPE_CHECKING:
     import duckdb
@@ -74,10 +75,18 @@ def evaluate_command(
         write_json(dataclasses.asdict(result) | {"baseline": baseline})
         return
     unscored = f", {result.unscored:,} more without score" if result.unscored else ""
-    which = f"{result.model} version {result.version} on {result.task}, {split}, {result.regime}"
+    target = "" if result.target == PROBABILITY else f" ({result.target})"
+    which = f"{result.model} version {result.version} on {result.task}{target}, {split}, {result.regime}"
     note(f"{which}: {result.rows:,} labels{unscored}")
+    for finding in result.findings:
+        note(str(finding))
     rows = [(name, number(value), number(baseline.get(name))) for name, value in result.metrics.items()]
-    write_table(("metric", "model", "own columns only"), rows, right=(1, 2))
+    if not result.intervals:
+        write_table(("metric", "model", "own columns only"), rows, right=(1, 2))
+        return
+    ends = {name: f"{number(low)} .. {number(high)}" for name, (low, high) in result.intervals.items()}
+    with_ends = [(name, value, ends.get(name, "-"), other) for name, value, other in rows]
+    write_table(("metric", "model", "95% interval", "own columns only"), with_ends, right=(1, 2, 3))
 
 
 def _baseline(con: duckdb.DuckDBPyConnection, model: str, split: Split, limits: LabelLimits) -> dict[str, float]:
@@ -86,11 +95,12 @@ def _baseline(con: duckdb.DuckDBPyConnection, model: str, split: Split, limits: 
     from relsql.evaluation.baseline import entity_columns_auc
     from relsql.registry.models import active_card
     from relsql.schema.reading import read_schema
+    from relsql.tasks.target import target_metric
 
     catalog = current_catalog(con)
     task = active_card(con, catalog, model).task
     metric = entity_columns_auc(con, catalog, read_schema(con, catalog), task, (split,), limits=limits)[split]
-    return {"roc_auc" if task.is_classification else "mae": metric}
+    return {"roc_auc" if task.target is None else target_metric(task.target): metric}
 
 
 @click.command("score", short_help="Score every entity, to a file, a table or stdout.")

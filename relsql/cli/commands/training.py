@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--name", required=True, help="Name of the model: NAME dnf gives the SQL function predict_dnf.")
 @click.option("--seed", type=int, help="Seed of all randomness.")
 @click.option("--encoder", metavar="NAME_OR_PATH", help="Row encoder: compact, or a BART by path or hub name.")
+@click.option("--encoder-steps", type=click.IntRange(min=0), help="Steps of the row encoder. Default: by its texts.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Maximum number of passes over the training labels.")
 @click.option("--fanout", type=click.IntRange(min=1), help="Maximum number of rows read along each link path.")
 @click.option("--max-paths", type=click.IntRange(min=1), help="Maximum number of link paths read. Default: 12.")
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 @click.option("--regime", type=click.Choice(REGIMES), help="Data up to as_of (default), or data that ended before.")
 @click.option("--density", type=click.IntRange(min=1), help="Training timestamps per horizon.")
 @click.option("--refit/--no-refit", default=None, help="Finally train on validation labels too (default).")
+@click.option("--read-scores", is_flag=True, default=None, help="Also read what models wrote into the tables.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads to use.")
 @click.option("--force", is_flag=True, help="Train even if the same model was already trained.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -76,8 +78,8 @@ def train_command(
         definition = resolve_task(con, catalog, task)
         limits = LabelLimits(allow_external, label_timeout)
         model = train_with_progress(con, definition, name, chosen, force=force, limits=limits)
-        functions = attached_functions(con, name)
-        example = example_line(con, catalog, definition, name, file)
+        functions = attached_functions(con, model.name)
+        example = example_line(con, catalog, definition, model.name, file)
     note(f"functions: {', '.join(functions)}")
     note(f"try: {example}")
     if as_json:
@@ -131,12 +133,21 @@ def train_with_progress(
         )
     on_interrupt("the model was written")
     if model.reused:
+        _note_findings(model)
         note(f"already trained: model {model.name} version {model.version} on {model.task}; --force trains it again")
         return model
+    for line in model.splits:
+        note(line)
+    _note_findings(model)
     for path in model.left_out:
         note(f"left out, beyond --max-paths: {path}")
     note(f"trained model {model.name} version {model.version} on {model.task} in {model.seconds:.0f} s")
     return model
+
+
+def _note_findings(model: TrainedModel) -> None:
+    for finding in model.findings:
+        note(str(finding))
 
 
 def attached_functions(con: duckdb.DuckDBPyConnection, name: str) -> tuple[str, ...]:
@@ -185,6 +196,8 @@ def model_fields(model: TrainedModel) -> dict[str, object]:
         "metrics": model.metrics,
         "reused": model.reused,
         "left_out": list(map(str, model.left_out)),
+        "splits": list(model.splits),
+        "findings": list(model.findings),
         "seconds": round(model.seconds, 3),
         "phases": {phase: round(seconds, 3) for phase, seconds in model.phases.items()},
     }

@@ -28,7 +28,7 @@ def models_command(file: Path, as_json: bool) -> None:
     if as_json:
         write_json(models)
         return
-    write_table(("model", "version", "status", "task", "metric", "created"), map(_cells, models), right=(1,))
+    write_table(("model", "version", "status", "task", "target", "metric", "created"), map(_cells, models), right=(1,))
     for problem in damage:
         note(problem)
     if not models:
@@ -37,7 +37,7 @@ def models_command(file: Path, as_json: bool) -> None:
 
 def _cells(model: ModelRow) -> tuple[str, ...]:
     created = f"{model.created:%Y-%m-%d %H:%M}" if model.created else "?"
-    return model.name, str(model.version), model.status, model.task, _metric(model.metrics), created
+    return model.name, str(model.version), model.status, model.task, model.target, _metric(model.metrics), created
 
 
 def _metric(metrics: dict[str, float]) -> str:

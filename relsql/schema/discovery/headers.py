@@ -41,13 +41,11 @@ def header_proposals(
         unsure: links along which no header is looked for.
         confidences: by table, the confidence of its proposed time; that of its lines is no higher.
     """
-    timed, proposals, known = dict(timed), [], dict(confidences or {})
+    timed, known = dict(timed), dict(confidences or {})
+    proposals: list[TimeProposal] = []
     while True:
-        found = [
-            proposal
-            for key, table in data.schema.tables.items()
-            if key not in timed and key not in decided and (proposal := _header(data, table, timed, unsure, known))
-        ]
+        untimed = [t for key, t in data.schema.tables.items() if key not in timed and key not in decided]
+        found = [each for table in untimed if (each := _header(data, table, timed, unsure, known))]
         if not found:
             return proposals
         for proposal, table in found:

@@ -126,9 +126,9 @@ class Profiler:
         if "VARCHAR" not in types or not {*types} <= {*INTEGER_TYPES, "DOUBLE", "UUID", "VARCHAR"}:
             return False
         type_ = types[1]
-        sample = f"SELECT DISTINCT {mine} AS v FROM {child.sql(self.catalog)} WHERE {mine} IS NOT NULL"
+        sample = f"SELECT DISTINCT {mine} AS v FROM {relation_sql(child, self.catalog)} WHERE {mine} IS NOT NULL"
         sample += f" LIMIT {MAX_SAMPLED_VALUES}"
-        keys = f"SELECT {key} AS k FROM {parent.sql(self.catalog)}"
+        keys = f"SELECT {key} AS k FROM {relation_sql(parent, self.catalog)}"
         values, found = self.one(
             f"SELECT count(*), count(*) FILTER (TRY_CAST(v AS {type_}) IN ({keys})) FROM ({sample})"
         )
@@ -137,14 +137,14 @@ class Profiler:
     def has_duplicates(self, table: Table, columns: Iterable[str], rows: int) -> bool:
         """True if two of the first `rows` rows of `table` are equal in `columns`."""
         names = ", ".join(map(ident, columns))
-        first = f"(SELECT {names} FROM {table.sql(self.catalog)} LIMIT {rows})"
+        first = f"(SELECT {names} FROM {relation_sql(table, self.catalog)} LIMIT {rows})"
         (distinct,) = self.one(f"SELECT count(*) FROM (SELECT DISTINCT * FROM {first})")
         return distinct < min(rows, self.rows(table))
 
     def points_at_itself(self, link: Link) -> bool:
         """True if a row of the child has the same value in both columns of a link to its own table."""
         mine, theirs = ident(link.child_columns[0]), ident(link.parent_columns[0])
-        table = self.schema.table(link.child).sql(self.catalog)
+        table = relation_sql(self.schema.table(link.child), self.catalog)
         (rows,) = self.one(f"SELECT count(*) FROM {table} WHERE {mine} = {theirs}")
         return rows > 0
 
@@ -154,9 +154,8 @@ class Profiler:
             child, parent = self.schema.table(link.child), self.schema.table(link.parent)
             names, keys = map(ident, link.child_columns), map(ident, link.parent_columns)
             matches = " AND ".join(f"c.{name} = p.{key}" for name, key in zip(names, keys, strict=True))
-            sample = (
-                f"SELECT DISTINCT {', '.join(map(ident, link.child_columns))} FROM {child.sql(self.catalog)} WHERE "
-            )
+            columns = ", ".join(map(ident, link.child_columns))
+            sample = f"SELECT DISTINCT {columns} FROM {relation_sql(child, self.catalog)} WHERE "
             sample += " AND ".join(f"{ident(name)} IS NOT NULL" for name in link.child_columns)
             # Sampled by a residue of the hash, so that every run picks the same values with any number of threads.
             stride = -(-max(self.profiles[child.key][c].distinct for c in link.child_columns) // MAX_SAMPLED_VALUES)
@@ -164,7 +163,7 @@ class Profiler:
                 sample += f" AND hash({', '.join(map(ident, link.child_columns))}) % {stride} = 0"
             (total,) = self.one(f"SELECT count(*) FROM ({sample})")
             (found,) = self.one(
-                f"SELECT count(*) FROM ({sample}) c SEMI JOIN {parent.sql(self.catalog)} p ON {matches}"
+                f"SELECT count(*) FROM ({sample}) c SEMI JOIN {relation_sql(parent, self.catalog)} p ON {matches}"
             )
             self._found[link] = total, found
         return self._found[link]

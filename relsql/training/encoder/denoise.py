@@ -29,6 +29,16 @@ MAX_VALIDATION_TEXTS = 512
 POOL_BATCHES = 16
 """Batches that are drawn and sorted by length together: a larger pool needs less padding, a smaller one mixes more."""
 
+CHECKS = 20
+"""The loss on held-out texts is looked at this often in a whole run."""
+
+CHECKED_TEXTS = 128
+STALLED_CHECKS, STALLED_FALL = 3, 0.015
+"""A run ends early when the loss has fallen by less than this share of itself over this many checks."""
+
+LAST_CHECK = 0.7
+"""Share of the steps after which a run is not ended early: the falling rate alone flattens the loss there."""
+
 IGNORED = -100
 """Label of padding positions, which the cross-entropy ignores."""
 
@@ -38,7 +48,7 @@ class DenoisingReport:
     """Result of a denoising run.
 
     Attributes:
-        steps: optimiser steps.
+        steps: optimiser steps, fewer than `max_steps` if the run ended early.
         seconds: wall time.
         train_texts: number of distinct training texts.
         validation_texts: number of distinct held-out texts; a single text is used for both training and validation.
@@ -95,6 +105,7 @@ def train_denoising(
     learning_rate: float = 3e-3,
     seed: int = 0,
     max_tokens: int = 64,
+    stop_when_stalled: bool = False,
     progress: Progress | None = None,
 ) -> DenoisingReport:
     """Train a BART, in place, to reconstruct row texts whose semantic units are masked.
@@ -114,6 +125,8 @@ def train_denoising(
             needs about 1e-4.
         seed: seed of masks, sampling and dropout.
         max_tokens: longer texts are truncated.
+        stop_when_stalled: end early when the loss on held-out texts has stopped falling; the learning rate then falls
+            to zero within a twentieth of `max_steps`. A run that is not ended early is the same as without it.
         progress: called about a hundred times with the finished fraction and the metrics `step` and `loss`.
 
     Raises:
@@ -124,13 +137,14 @@ def train_denoising(
     train, held_out = split_texts(texts)
     trainer = _Trainer(model, tokenizer, max_tokens, batch_size)
     validation = trainer.validation_batches(held_out, seed)
+    checked = trainer.validation_batches(held_out[:CHECKED_TEXTS], seed) if stop_when_stalled else []
     was_training = model.training
     losses: list[float] = []
     try:
         before = trainer.evaluate(validation)
         if train and max_steps > 0:
             with local_seed(seed):
-                losses = trainer.fit(train, max_steps, learning_rate, seed, progress)
+                losses = trainer.fit(train, checked, max_steps, learning_rate, seed, progress)
         after = trainer.evaluate(validation) if losses else before
     finally:
         model.train(was_training)
@@ -229,15 +243,21 @@ class _Trainer:
         return total / tokens if tokens else None
 
     def fit(
-        self, texts: list[str], max_steps: int, learning_rate: float, seed: int, progress: Progress | None
+        self,
+        texts: list[str],
+        checked: list[_Batch],
+        max_steps: int,
+        learning_rate: float,
+        seed: int,
+        progress: Progress | None,
     ) -> list[float]:
-        """Run the optimiser and return the loss of each step."""
+        """Run the optimiser, to `max_steps` or until the loss on `checked` stalls; returns the loss of each step."""
         self._model.train()
         optimiser = torch.optim.AdamW(self._model.parameters(), lr=learning_rate, weight_decay=0.01, fused=True)
-        warm_up = max(1, max_steps // 20)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, warm_up, max_steps))
+        plan = _Plan(max_steps)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, plan.rate)
         losses: list[float] = []
-        for step, batch in zip(range(1, max_steps + 1), self._training_batches(texts, seed), strict=False):
+        for step, batch in enumerate(self._training_batches(texts, seed), start=1):
             loss = self._loss(batch)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -250,8 +270,13 @@ class _Trainer:
                     f"the loss of the row encoder is {losses[-1]} at step {step}",
                     fix=f"a lower learning rate, for example learning_rate={learning_rate / 10:g}",
                 )
-            if progress is not None and (step % max(1, max_steps // 100) == 0 or step == max_steps):
-                progress(step / max_steps, {"step": step, "loss": losses[-1]})
+            if checked and plan.is_check(step):
+                plan.check(step, self.evaluate(checked) or 0.0)
+                self._model.train()
+            if progress is not None and (step % max(1, max_steps // 100) == 0 or step == plan.steps):
+                progress(step / plan.steps, {"step": step, "loss": losses[-1]})
+            if step == plan.steps:
+                break
         return losses
 
     def _training_batches(self, texts: list[str], seed: int) -> Iterator[_Batch]:
@@ -287,8 +312,41 @@ def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:
         yield items[start : start + size]
 
 
-def _rate(step: int, warm_up: int, max_steps: int) -> float:
-    """Learning rate as a fraction of its peak: linear warm-up from above zero, then half a cosine to zero."""
-    if step < warm_up:
-        return (step + 1) / warm_up
-    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, max_steps - warm_up)))
+class _Plan:
+    """The number of steps and the learning rate of each, which follow from the loss on held-out texts.
+
+    Attributes:
+        steps: the number of steps: all, or fewer once the loss has stalled.
+    """
+
+    def __init__(self, max_steps: int) -> None:
+        self.steps = max_steps
+        self._max_steps = max_steps
+        self._interval = max(1, max_steps // CHECKS)
+        self._stalled: int | None = None
+        self._losses: list[float] = []
+
+    def rate(self, step: int) -> float:
+        """Learning rate as a fraction of its peak: linear warm-up from above zero, then half a cosine to zero.
+
+        After a stall it falls from there to zero in a straight line.
+        """
+        warm_up = max(1, self._max_steps // 20)
+        reached = step if self._stalled is None else min(step, self._stalled)
+        if reached < warm_up:
+            found = (reached + 1) / warm_up
+        else:
+            found = 0.5 * (1 + math.cos(math.pi * (reached - warm_up) / max(1, self._max_steps - warm_up)))
+        return found * (1.0 if self._stalled is None else (self.steps - step) / (self.steps - self._stalled))
+
+    def is_check(self, step: int) -> bool:
+        """Whether the loss on held-out texts is wanted after this step."""
+        return self._stalled is None and step % self._interval == 0 and step <= LAST_CHECK * self._max_steps
+
+    def check(self, step: int, loss: float) -> None:
+        """Take note of the loss on held-out texts after a step, and end the run soon if it has stalled."""
+        self._losses.append(loss)
+        if len(self._losses) <= STALLED_CHECKS:
+            return
+        if loss > (1 - STALLED_FALL) * self._losses[-1 - STALLED_CHECKS]:
+            self._stalled, self.steps = step, step + self._interval

@@ -46,17 +46,16 @@ def train_encoder(
             model, tokenizer = load_pretrained(options.encoder)
         metrics.update(texts=len(texts), vocabulary=tokenizer.size)
     with run.phase("encoder") as metrics:
-        steps = options.encoder_steps
-        if steps is None:
-            steps = min(300, max(60, len(texts) // 4))
+        chosen = options.encoder_steps
         report = train_denoising(
             model,
             tokenizer,
             texts,
-            max_steps=steps,
+            max_steps=min(300, max(60, len(texts) // 4)) if chosen is None else chosen,
             learning_rate=3e-3 if options.encoder == COMPACT else 1e-4,
             seed=options.seed,
             max_tokens=options.max_tokens,
+            stop_when_stalled=chosen is None,
             progress=lambda fraction, values: run.report("encoder", min(fraction, 0.999), values),
         )
         losses = {"loss_before": report.validation_loss_before, "loss": report.validation_loss}

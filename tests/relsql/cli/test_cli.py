@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,12 +17,12 @@ from click.testing import CliRunner, Result
 from relsql.cli import cli
 from relsql.cli.reference import reference
 from relsql.errors import MissingExtraError, RelsqlError
-from relsql.integrations.import_relbench import ImportReport
+from relsql.integrations.new_database import ImportReport
 from relsql.tasks.task import read_tasks
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = [
-    *("demo", "init", "import", "inspect", "train", "evaluate", "refresh", "score", "sql", "shell", "serve"),
+    *("demo", "init", "import", "inspect", "task", "train", "evaluate", "refresh", "score", "sql", "shell", "serve"),
     *("models", "promote", "drop", "publish", "unpublish", "selftest"),
 ]
 
@@ -220,6 +221,46 @@ def test_import_prints_what_it_wrote(run: Run, tmp_path: Path, monkeypatch: pyte
     for text in ("26,280", "results(d) -> drivers(d)", "dnf", "top: no sql", "odd"):
         assert text in result.stdout
     assert result.stderr.startswith("1/1 results\n") and "relsql train" in result.stderr
+
+
+def test_import_of_a_sqlite_file_names_the_next_command(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with sqlite3.connect("north wind.sqlite") as con:
+        con.executescript("CREATE TABLE a (id INTEGER PRIMARY KEY); CREATE TABLE b (a INTEGER REFERENCES a);")
+    con.close()
+    refused = run("inspect", "north wind.sqlite")
+    assert refused.stderr == (
+        "relsql: error: file 'north wind.sqlite' is a SQLite file, not a DuckDB database. "
+        "Fix: relsql import 'north wind.sqlite' 'north wind.duckdb'\n"
+    )
+    result = run("import", "north wind.sqlite")
+    assert result.exit_code == 0 and "b(a) -> a(id)" in result.stdout
+    assert result.stderr.endswith("next: relsql init 'north wind.duckdb'\n")
+    assert run("inspect", "north wind.duckdb").exit_code == 0
+
+
+@pytest.mark.parametrize("command", [("init", "--yes"), ("inspect",), ("train", "t", "--name", "m"), ("sql", "FROM t")])
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("t.csv", b"a,b\n1,2\n", "is a CSV file, not a DuckDB database. Fix: relsql import {path} t.duckdb"),
+        ("t.json", b'{"a": 1}', "is a JSON file, not a DuckDB database. Fix: relsql import {path} t.duckdb"),
+        ("t.pq", b"PAR1", "is a Parquet file, not a DuckDB database. Fix: relsql import {path} t.duckdb"),
+        ("t.db", b"SQLite format 3\0", "is a SQLite file, not a DuckDB database. Fix: relsql import {path} t.duckdb"),
+        ("t.doc", b"hello", "is not a DuckDB database. Fix: relsql import SOURCE t.duckdb"),
+        ("none.duckdb", None, "does not exist. Fix: relsql import SOURCE {path}"),
+    ],
+)
+def test_a_file_of_another_kind_is_named_with_the_command_that_imports_it(
+    run: Run, tmp_path: Path, command: tuple[str, ...], name: str, content: bytes | None, said: str
+) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    result = run(command[0], path, *command[1:])
+    assert result.exit_code == 1 and result.stderr == f"relsql: error: file '{path}' {said.format(path=path)}\n"
 
 
 def test_import_of_a_folder_without_data_set_fails(run: Run, tmp_path: Path) -> None:

@@ -77,10 +77,10 @@ def test_train_passes_only_the_options_given(league: Path, trained: list[dict[st
 
     result = invoke(
         *("train", league, "driver-dnf", "--name", "dnf", "--seed", 4, "--encoder", "some/bart", "--epochs", 2),
-        *("--fanout", 8, "--learning-rate", 0.01),
+        *("--fanout", 8, "--learning-rate", 0.01, "--encoder-steps", 0),
     )
     assert result.exit_code == 0, result.stderr
-    expected = TrainOptions(seed=4, encoder="some/bart", epochs=2, fanout=8, learning_rate=0.01)
+    expected = TrainOptions(seed=4, encoder="some/bart", epochs=2, fanout=8, learning_rate=0.01, encoder_steps=0)
     assert (trained[0]["name"], trained[0]["task"].name, trained[0]["options"]) == ("dnf", "driver-dnf", expected)
     invoke("train", league, "driver-dnf", "--name", "dnf")
     assert trained[1]["options"] == TrainOptions()
@@ -271,7 +271,7 @@ def test_score_writes_tables(demo: tuple[Path, Result]) -> None:
     assert invoke("score", path, "dnf", "--output", "drivers").exit_code == 1
     assert invoke("score", path, "dnf", "--output", "relsql.models", "--overwrite").exit_code == 1
     assert invoke("score", path, "dnf", "--output", "risk_scores", "--overwrite").exit_code == 0
-    inserted = invoke("sql", path, "INSERT INTO risk_scores FROM predict_dnf_batch(as_of := NULL)")
+    inserted = invoke("sql", path, "INSERT INTO risk_scores FROM predict_dnf_batch()")
     with duckdb.connect(str(path)) as con:
         counts = con.execute("SELECT count(*), 2 * (SELECT count(*) FROM drivers) FROM risk_scores").fetchall()[0]
         con.execute("DROP TABLE risk_scores")

@@ -30,10 +30,11 @@ from relsql.publishing.publish import copy_database
 from relsql.registry.models import check_drift, find_model, read_card
 from relsql.registry.publications import comment_start, remove_publication
 from relsql.registry.score_jobs import read_job
-from relsql.registry.versions import require_new_name
+from relsql.registry.versions import model_name, require_new_name
 from relsql.schema.checks import check_schema
 from relsql.schema.declarations import Declarations
-from relsql.schema.declare import parse_columns, parse_link
+from relsql.schema.declare import declare_table
+from relsql.schema.declared_text import parse_columns, parse_link
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
 from relsql.scoring.score_output import output_table, score_to
@@ -307,7 +308,7 @@ def test_commands_take_models_in_any_case(shop: Path) -> None:
         assert relsql.drop(con, "CHURN", all_versions=True) == (1,)
 
 
-@pytest.mark.parametrize("name", ["Churn", "CHURN", "churn_full", "churn_batch", "Churn_Full"])
+@pytest.mark.parametrize("name", ["churn_full", "churn_batch", "Churn_Full"])
 def test_a_model_with_the_functions_of_another_is_refused(owned: duckdb.DuckDBPyConnection, name: str) -> None:
     before = state(owned)
     with pytest.raises(ModelError, match="belongs to model 'churn'"):
@@ -316,6 +317,33 @@ def test_a_model_with_the_functions_of_another_is_refused(owned: duckdb.DuckDBPy
     require_new_name("churn_fuller", ["churn"])
     with pytest.raises(ModelError, match="belongs to model 'churn_full'"):
         require_new_name("churn", ["churn_full"])
+
+
+@pytest.mark.parametrize("name", ["Churn", "CHURN"])
+def test_names_that_differ_in_case_are_one_model(owned: duckdb.DuckDBPyConnection, name: str) -> None:
+    before = state(owned)
+    again = train_quickly(owned, name)
+    assert (again.name, again.version, again.reused) == ("churn", 1, True)
+    assert state(owned) == before
+    assert model_name(name, ["churn", "dnf"]) == "churn"
+    assert model_name("Dnf", ["churn"]) == "Dnf"
+    with pytest.raises(ModelError, match="belongs to model"):
+        model_name("CHURN", ["churn", "Churn"])
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("2fast", "'2fast' starts with a digit.*--name m_2fast"),
+        ("no-show", "'no-show' cannot be part of a function name.*--name no_show"),
+        ("é", "cannot be part of a function name.*--name NAME"),
+        ("", "cannot be part of a function name.*--name NAME"),
+        ("x" * 64, "at most 63"),
+    ],
+)
+def test_a_name_that_no_function_can_have(name: str, said: str) -> None:
+    with pytest.raises(ModelError, match=said):
+        model_name(name, [])
 
 
 def test_models_of_earlier_builds_that_share_functions_are_not_attached_together(shop: Path) -> None:
@@ -390,15 +418,38 @@ def test_unpublishing_drops_nothing_that_only_has_such_a_comment(shop: Path) -> 
         assert con.execute("SELECT mine(1) FROM mine").fetchall() == [(1,)]
 
 
-def test_a_table_of_the_user_in_schema_relsql_is_not_altered() -> None:
-    with duckdb.connect() as con:
-        con.execute("CREATE SCHEMA Relsql; CREATE TABLE relsql.Models AS SELECT 42 AS answer")
-        with pytest.raises(DatabaseError, match="was not made by relsql"):
-            ensure_table(con, "memory", "models")
-        assert con.execute("FROM relsql.models").fetchall() == [(42,)]
-        assert read_schema(con).tables == {}
-        ensure_table(con, "memory", "tasks")
-        assert ensure_table(con, "memory", "tasks") == '"memory"."relsql"."tasks"'
+USER_SCHEMAS = {
+    "a name of relsql's": "CREATE TABLE relsql.Models AS SELECT 42 AS answer",
+    "columns that relsql has too": "CREATE TABLE relsql.tasks (name VARCHAR); INSERT INTO relsql.tasks VALUES ('x')",
+    "columns of another type": "CREATE TABLE relsql.tasks (name VARCHAR, task_type VARCHAR, entity_table INTEGER)",
+    "another name": "CREATE TABLE relsql.customers AS SELECT 1 AS id",
+    "a view": "CREATE VIEW relsql.customers AS SELECT 1 AS id",
+}
+
+
+@pytest.mark.parametrize("made", USER_SCHEMAS.values(), ids=USER_SCHEMAS)
+def test_a_schema_relsql_of_the_user_is_neither_read_nor_changed(tmp_path: Path, made: str) -> None:
+    path = tmp_path / "own.duckdb"
+    with duckdb.connect(str(path)) as con:
+        con.execute(f"CREATE SCHEMA Relsql; {made}")
+        con.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, day DATE)")
+        before = state(con)
+        for reach in (
+            lambda: read_schema(con),
+            lambda: ensure_table(con, "own", "schema_tables"),
+            lambda: declare_table(con, "own", "t", time_column="day"),
+            lambda: save_task(con, "own", TASK),
+            lambda: relsql.train(con, TASK, name="m"),
+        ):
+            with pytest.raises(DatabaseError, match=r"'relsql\.\w+' of database 'own' was not made by relsql.*move it"):
+                reach()
+        assert state(con) == before
+
+
+def test_tables_of_the_user_beside_those_of_relsql_stay(owned: duckdb.DuckDBPyConnection) -> None:
+    owned.execute("CREATE TABLE relsql.notes AS SELECT 1 AS line")
+    assert read_schema(owned).find("customers") is not None
+    assert ensure_table(owned, "shop", "tasks") == '"shop"."relsql"."tasks"'
 
 
 # Tables and columns

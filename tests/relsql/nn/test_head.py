@@ -17,9 +17,18 @@ LABELS = {
 }
 
 
-def fitted(labels: torch.Tensor, *, classification: bool = False, days: tuple[float, float] = (18_000, 18_300)) -> Head:
+TARGETS = ("mean", "median", "quantile(0.9)")
+
+
+def fitted(
+    labels: torch.Tensor,
+    *,
+    classification: bool = False,
+    days: tuple[float, float] = (18_000, 18_300),
+    target: str | None = None,
+) -> Head:
     torch.manual_seed(0)
-    head = Head(CONFIG, classification=classification).eval()
+    head = Head(CONFIG, classification=classification, target=target).eval()
     head.fit(torch.linspace(*days, len(labels)), labels)
     return head
 
@@ -32,6 +41,67 @@ def test_scores_undo_targets(kind: str) -> None:
     torch.testing.assert_close(head.scores(head.targets(labels)), labels, rtol=1e-4, atol=1e-4)
     # The median is the centre on both scales.
     torch.testing.assert_close(head.scores(torch.zeros(1)), labels.median()[None], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", LABELS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_output_of_zero_is_the_target_of_all_labels(kind: str, target: str) -> None:
+    labels = LABELS[kind]
+    expected = labels.mean() if target == "mean" else labels.median()
+    expected = torch.quantile(labels, 0.9) if target == "quantile(0.9)" else expected
+    found = fitted(labels, target=target).scores(torch.zeros(1))
+    torch.testing.assert_close(found, expected[None], rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("kind", ["linear", "logarithmic", "mostly zero", "log-normal"])
+def test_the_loss_leads_to_the_target(kind: str, target: str) -> None:
+    """Of all constants, the loss is least for the mean, the median or the quantile of the labels."""
+    log_normal = torch.exp(2 * torch.randn(2000, generator=torch.Generator().manual_seed(0)))
+    labels = LABELS.get(kind, log_normal)
+    head = fitted(labels, target=target)
+    raw = torch.tensor(0.7, requires_grad=True)
+    optimizer = torch.optim.Adam([raw], lr=0.1)
+    for step in range(600):
+        optimizer.param_groups[0]["lr"] = 0.1 * (1 - step / 600)
+        optimizer.zero_grad()
+        head.losses(raw.expand(len(labels)), head.targets(labels)).mean().backward()
+        optimizer.step()
+    found = float(head.scores(raw.detach()[None]))
+    if target == "mean":
+        assert found == pytest.approx(float(labels.mean()), rel=0.02)
+    else:
+        level = 0.5 if target == "median" else 0.9
+        below, at_most = ((labels < found - 0.05).float().mean(), (labels <= found + 0.05).float().mean())
+        assert float(below) - 0.005 <= level <= float(at_most) + 0.005
+
+
+def test_the_loss_of_the_median_is_the_absolute_error() -> None:
+    raw, targets = torch.randn(50), torch.randn(50)
+    assert torch.equal(fitted(LABELS["linear"]).losses(raw, targets), torch.nn.L1Loss(reduction="none")(raw, targets))
+
+
+def test_means_of_skewed_labels_have_a_log_link() -> None:
+    heads = {kind: fitted(LABELS[kind], target="mean") for kind in LABELS}
+    assert [kind for kind, head in heads.items() if head.has_log_link] == ["mostly zero"]
+    assert float(heads["mostly zero"].scores(torch.tensor([-1e6]))[0]) >= 0
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_means_add_up_once_their_bias_is_removed(kind: str) -> None:
+    labels = LABELS[kind]
+    head = fitted(labels, target="mean")
+    raw = torch.linspace(-2.0, 1.0, len(labels))
+    head.remove_bias(raw, labels)
+    torch.testing.assert_close(head.scores(raw).sum(), labels.sum(), rtol=1e-4, atol=1e-2)
+    before = float(head.label_center)
+    head.remove_bias(raw, torch.zeros(len(labels)))
+    assert not head.has_log_link or float(head.label_center) == before
+    for target in TARGETS[1:]:
+        other = fitted(labels, target=target)
+        center = float(other.label_center)
+        other.remove_bias(raw, labels + 1)
+        assert float(other.label_center) == center
 
 
 def test_targets_of_heavy_tails_are_within_reach() -> None:
@@ -66,9 +136,12 @@ def test_scores_are_finite_at_any_time(classification: bool) -> None:
 
 
 @pytest.mark.parametrize("kind", LABELS)
-def test_scores_of_extreme_outputs_are_finite(kind: str) -> None:
+@pytest.mark.parametrize("target", TARGETS)
+def test_scores_of_extreme_outputs_are_finite(kind: str, target: str) -> None:
     raw = torch.tensor([-1e6, 1e6], requires_grad=True)
-    scores = fitted(LABELS[kind]).scores(raw)
+    head = fitted(LABELS[kind], target=target)
+    scores = head.scores(raw)
+    assert torch.isfinite(head.losses(raw, head.targets(LABELS[kind][:2]))).all()
     # Constant labels have no scale to speak of.
     assert torch.isfinite(scores).all() and bool(scores[0] < scores[1] or kind == "constant")
     scores.sum().backward()

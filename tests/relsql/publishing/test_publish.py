@@ -116,12 +116,10 @@ def test_calls_with_odd_arguments(plain: Connection) -> None:
     [(latest,)] = plain.execute("SELECT max(ordered_at) FROM orders").fetchall()
     assert result["as_of"] == latest and result["version"] == 1 and result["evidence"] > 0
     assert full(plain, 10_000)["status"] == "unknown_entity"
-    query = (
-        "SELECT predict_churn(NULL), predict_churn('7'), predict_churn('x'), predict_churn(7, as_of := '2022-06-01')"
-    )
-    [(null, text, word, earlier)] = plain.execute(query).fetchall()
-    assert null is None and word is None
-    assert text == pytest.approx(result["score"]) and earlier != pytest.approx(result["score"], abs=1e-9)
+    query = "SELECT predict_churn(NULL), predict_churn(7.0), predict_churn(.5), predict_churn(7, as_of := '2022-06-01')"
+    [(null, whole, between, earlier)] = plain.execute(query).fetchall()
+    assert null is None and between is None
+    assert whole == pytest.approx(result["score"]) and earlier != pytest.approx(result["score"], abs=1e-9)
     # Columns of inner tables do not capture the argument.
     query = "SELECT count(predict_churn(o.customer_id)) FROM orders o WHERE predict_churn(o.customer_id) IS NOT NULL"
     assert plain.execute(query).fetchall() == plain.execute("SELECT count(*) FROM orders").fetchall()

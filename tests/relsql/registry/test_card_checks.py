@@ -49,6 +49,8 @@ CHANGES: dict[str, tuple[Callable[[Card], object], str]] = {
     "wrong way": (lambda c: c["paths"][2].update(kind="parents"), "continues from orders, but is at customers"),
     "entity table": (lambda c: c["task"].update(entity_table="ghosts"), "is not among its tables"),
     "task type": (lambda c: c["task"].update(task_type="guess"), "task_type 'guess'"),
+    "target": (lambda c: c["task"].update(task_type="regression", target="guess"), "has target 'guess'"),
+    "target of classes": (lambda c: c["task"].update(target="mean"), "is a classification with target mean"),
     "table key": (lambda c: c["schema"]["tables"]["orders"].update(name="secrets"), "table orders is called secrets"),
     "primary key": (lambda c: c["schema"]["tables"]["orders"].update(primary_key=["x"]), "the primary key of orders"),
     "input column": (lambda c: c["inputs"]["orders"]["numbers"][1].update(column="x"), "an input of orders names 'x'"),

@@ -315,6 +315,7 @@ class TestCopies:
             con.execute(f"ATTACH '{copy}' AS copy (READ_ONLY); ATTACH '{shop}' AS shop (READ_ONLY)")
             relsql.attach(con, database="copy")
             assert ("stale",) in con.execute(query.format("copy")).fetchall()
+            relsql.detach(con)  # Both databases have a model churn.
             relsql.attach(con, database="shop")
             assert ("stale",) not in con.execute(query.format("shop")).fetchall()
             cards = [read_card(con, name, "churn", 1) for name in ("shop", "copy")]
@@ -335,5 +336,6 @@ class TestCopies:
             con.execute(f"ATTACH '{copy}' AS copy (READ_ONLY); ATTACH '{shop}' AS shop (READ_ONLY)")
             relsql.attach(con, database="copy")
             assert np.abs(scores(con, query.format("copy")) - expected).max() > 1e-4
+            relsql.detach(con)  # Both databases have a model churn.
             relsql.attach(con, database="shop")
             assert (scores(con, query.format("shop")) == expected).all()

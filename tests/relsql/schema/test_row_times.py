@@ -11,7 +11,8 @@ import pytest
 from relsql.errors import SchemaError
 from relsql.schema.checks import check_schema
 from relsql.schema.declarations import Declarations
-from relsql.schema.declare import declare_link, declare_table, parse_link
+from relsql.schema.declare import declare_link, declare_table
+from relsql.schema.declared_text import parse_link
 from relsql.schema.discovery.propose import apply_proposal, infer_schema
 from relsql.schema.reading import read_schema
 from relsql.schema.relations import relation_sql

@@ -14,8 +14,8 @@ from relsql.database.cursors import task_cursor
 from relsql.errors import TaskError
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
-from relsql.tasks.labels import LabelTable, entity_key, label_table
-from relsql.tasks.splits import SPLITS, default_splits, horizon_days, split_timestamps, timestamps_of
+from relsql.tasks.labels import LabelTable, default_splits, entity_key, label_table
+from relsql.tasks.splits import SPLITS, Split, horizon_days, timestamps_of
 from relsql.tasks.task import Task
 
 Connection = duckdb.DuckDBPyConnection
@@ -68,6 +68,13 @@ def timed(schema: Schema, key: str, column: str = "day") -> Schema:
 
 def labels(con: Connection, schema: Schema, task: Task = TASK, split: Any = "train", *, density: int = 1) -> LabelTable:
     return label_table(con, "memory", schema, task, split, density=density)
+
+
+def split_timestamps(
+    con: Connection, catalog: str, schema: Schema, task: Task, split: Split
+) -> list[datetime.datetime]:
+    with task_cursor(con, catalog) as cursor:
+        return timestamps_of(cursor, catalog, schema, default_splits(con, catalog, schema, task), split)
 
 
 def pairs(result: LabelTable) -> list[tuple[Any, Any]]:
@@ -439,11 +446,14 @@ ERRORS: dict[str, tuple[dict[str, Any], str]] = {
         {"sql": TASK.sql.replace("t.timestamp AS", "t.timestamp::VARCHAR AS")},
         r"returns 'day' as VARCHAR",
     ),
-    "few timestamps": ({"val_timestamp": at("2020-01-30")}, r"has 2 training timestamps.*Expected: at least 3"),
+    "few timestamps": (
+        {"val_timestamp": at("2020-01-12")},
+        r"horizon, timedelta '10 days', leaves 1 training timestamps between the first event \(2020-01-01.*at least 3",
+    ),
     "splits too close": ({"val_timestamp": at("2020-03-08")}, r"val_timestamp 2020-03-08 00:00:00 is too late for"),
     "defaults too early": (
         {"val_timestamp": None, "test_timestamp": None, "num_eval_timestamps": 1_000_000},
-        r"no split fits|is too late",
+        r"too long for the data: the events are from 2020-01-01 00:00:00 to 2020-03-28",
     ),
 }
 

@@ -55,7 +55,30 @@ def test_manifest_fields_become_the_task() -> None:
     assert not task(task_type="regression").is_classification
 
 
-@pytest.mark.parametrize("original", [FULL, task()], ids=["full", "least"])
+def test_the_target_of_a_regression_follows_its_metric() -> None:
+    def target(**changes: Any) -> str | None:
+        return task(task_type="regression", **changes).target
+
+    assert target() == "median" == target(metric="mae") == target(metric="NMAE") == target(target="quantile(0.5)")
+    assert {target(metric=metric) for metric in ("rmse", "mse", "r2")} == {"mean"}
+    assert target(metric="rmse", target=" Quantile(.9)") == "quantile(0.9)"
+    assert task().target is None and task(metric="roc_auc").predicts == "probability"
+    assert task(task_type="regression", target="mean").predicts == "mean"
+
+
+def test_regressions_that_were_stored_without_a_target_predict_medians(con: duckdb.DuckDBPyConnection) -> None:
+    regression = replace(FULL, task_type="regression", target="mean")
+    with transaction(con):
+        save_task(con, "memory", regression)
+    assert read_task(con, "memory", "dnf") == regression
+    con.execute("ALTER TABLE relsql.tasks DROP COLUMN target")
+    assert read_task(con, "memory", "dnf").target == "median"
+    with transaction(con):
+        save_task(con, "memory", regression)
+    assert read_task(con, "memory", "dnf") == regression
+
+
+@pytest.mark.parametrize("original", [FULL, task(), task(task_type="regression", target="quantile(0.9)")])
 def test_manifest_round_trip(original: Task, tmp_path: Path) -> None:
     assert Task.from_manifest(original.to_manifest()) == original
     path = tmp_path / "manifest.yaml"
@@ -83,6 +106,10 @@ def test_manifests_of_the_data_sets_are_read(data_dir: Path) -> None:
         ({"sql": None, "entity_col": ""}, "lacks entity_col, sql. Expected: the fields name, task_type"),
         ({"num_eval_timestamps": 0}, "num_eval_timestamps 0. Expected: >= 1"),
         ({"val_timestamp": "soon"}, "val_timestamp 'soon' is not a timestamp"),
+        ({"target": "mean"}, "is a classification with target mean. Expected: a target in regressions only"),
+        ({"task_type": "regression", "target": "average"}, "target 'average'. Expected: mean, median, or quantile"),
+        ({"task_type": "regression", "target": 0.9}, "target 0.9. Expected: mean, median, or quantile"),
+        ({"task_type": "regression", "metric": "auc"}, "metric 'auc'. Expected: one of mae, nmae, rmse"),
     ],
 )
 def test_unusable_manifests(changes: dict[str, Any], message: str) -> None:

@@ -19,14 +19,15 @@ from hypothesis import strategies as st
 from relsql.database.names import current_catalog
 from relsql.errors import DatabaseError
 from relsql.registry.models import find_model, read_models
-from relsql.schema.declare import declare_link, declare_table, parse_link
+from relsql.schema.declare import declare_link, declare_table
+from relsql.schema.declared_text import parse_link
 from relsql.tasks.task import Task
 from relsql.training import fingerprint
 from relsql.training.fingerprint import label_text, read_request
 from relsql.training.options import TrainOptions
 from relsql.training.train import train
 from tests.odd_data import store_bare_weights
-from tests.shop import QUICK, TASK, contents, create_shop, train_quickly
+from tests.shop import QUICK, SPEND_TASK, TASK, contents, create_shop, train_quickly
 
 Connection = duckdb.DuckDBPyConnection
 ROOT = Path(__file__).parents[3]
@@ -154,6 +155,8 @@ def test_the_task_counts_but_for_its_description(con: Connection) -> None:
     others = [{"sql": TASK.sql + " "}, {"timedelta": "31 days"}, {"num_eval_timestamps": 2}, {"val_timestamp": None}]
     found = {sha256(con, replace(TASK, **other)) for other in [{}, *others, {"remove_columns": (("orders", "note"),)}]}
     assert len(found) == 6
+    targets = [replace(SPEND_TASK, target=target) for target in ("mean", "median", "quantile(0.9)")]
+    assert len({sha256(con, task) for task in targets}) == 3 and sha256(con, targets[1]) == sha256(con, SPEND_TASK)
 
 
 def test_the_files_of_a_pretrained_encoder_count(con: Connection, tmp_path: Path) -> None:

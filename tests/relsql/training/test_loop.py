@@ -44,9 +44,16 @@ def seed_set(count: int, seed: int, *, regression: bool = False) -> SeedSet:
     return SeedSet(tuple(blocks), rng.uniform(18000, 19000, count).astype(np.float32), labels.astype(np.float32))
 
 
-def new_modules(*, classification: bool = True) -> tuple[GraphNetwork, Head]:
+def log_normal_seeds(count: int, seed: int) -> SeedSet:
+    """Labels whose logarithm depends on the mean number of a seed's rows, with noise of deviation 1.2."""
+    seeds = seed_set(count, seed, regression=True)
+    noise = 1.2 * np.random.default_rng(seed + 100).normal(size=count)
+    return replace(seeds, labels=np.exp((seeds.labels - 100) / 10 + 3 + noise).astype(np.float32))
+
+
+def new_modules(*, classification: bool = True, target: str | None = None) -> tuple[GraphNetwork, Head]:
     torch.manual_seed(0)
-    return GraphNetwork(LAYOUTS, CONFIG), Head(CONFIG, classification=classification)
+    return GraphNetwork(LAYOUTS, CONFIG), Head(CONFIG, classification=classification, target=target)
 
 
 def trained(
@@ -82,6 +89,29 @@ def test_regression_comes_in_the_labels_unit() -> None:
         scores = head.score(network(batch.tensors), batch.as_of_days).numpy()
     error = np.abs(scores - validation.labels).mean()
     assert float(error) == pytest.approx(report.validation_metric, rel=1e-3)
+
+
+@pytest.mark.parametrize("target", ["mean", "median", "quantile(0.9)"])
+def test_a_log_normal_label_is_predicted_as_the_target_says(target: str) -> None:
+    train, validation, later = (log_normal_seeds(count, seed) for seed, count in enumerate((1200, 400, 2000)))
+    network, head = new_modules(classification=False, target=target)
+    batches = [Batches(seeds, LAYOUTS, NO_TEXTS) for seeds in (train, validation, later)]
+    report = fit(network, head, *batches[:2], FitConfig(epochs=8, batch_size=64))
+    assert report.metric_name == {"mean": "rmse", "median": "mae"}.get(target, "pinball")
+    with torch.inference_mode():
+        scores = [head.scores(torch.from_numpy(predict(network, head, each))).numpy() for each in batches]
+    ratios = [s.sum() / each.seeds.labels.sum() for s, each in zip(scores, batches, strict=True)]
+    shares = [float((each.seeds.labels <= s).mean()) for s, each in zip(scores, batches, strict=True)]
+    if target == "mean":
+        # 400 labels of this spread do not fix their mean to better than a sixth.
+        assert ratios[1] == pytest.approx(1, abs=0.001) and ratios[2] == pytest.approx(1, abs=0.3)
+    else:
+        level = 0.5 if target == "median" else 0.9
+        assert shares[1:] == pytest.approx([level] * 2, abs=0.06)
+        # The sum of medians is no sum of means: exp(1.2^2 / 2) is 2.05.
+        assert target != "median" or ratios[1] < 0.7
+    # The score follows the signal, beyond any constant.
+    assert np.corrcoef(np.log(scores[2]), np.log(later.labels))[0, 1] > 0.5
 
 
 def test_same_seed_same_result_whatever_ran_before() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from relsql.errors import TrainingError
 from relsql.nn.row_encoder import compact_config, new_model
 from relsql.text.row_text import table_of
 from relsql.text.tokenizer import RowTokenizer
-from relsql.training.encoder.denoise import UnitMasker, sample_evenly, split_texts, train_denoising
+from relsql.training.encoder.denoise import CHECKS, UnitMasker, _Plan, sample_evenly, split_texts, train_denoising
 from relsql.training.encoder.fit_tokenizer import train_tokenizer
 
 NATIONS = ("German", "Spanish", "Finnish", "")
@@ -181,3 +182,45 @@ def test_long_texts_are_cut(tokenizer: RowTokenizer) -> None:
     texts = [f"<table>notes<attribute>text<value>{'long words ' * 40}{i}" for i in range(3)]
     report = train_denoising(small_model(tokenizer), tokenizer, texts, max_steps=1, batch_size=2, max_tokens=12)
     assert report.steps == 1
+
+
+def checked(losses: list[float], steps: int = 200) -> _Plan:
+    """A plan after a check of each loss, as far as checks are wanted."""
+    plan, given = _Plan(steps), iter(losses)
+    for step in range(1, steps + 1):
+        if plan.is_check(step):
+            plan.check(step, next(given))
+    return plan
+
+
+def test_a_run_whose_loss_falls_keeps_its_steps_and_its_rates() -> None:
+    plan, untouched = checked([5 * 0.99**i for i in range(CHECKS)]), _Plan(200)
+    assert plan.steps == 200
+    rates = [plan.rate(step) for step in range(201)]
+    assert rates == [untouched.rate(step) for step in range(201)]
+    assert 0 < rates[0] < rates[5] < max(rates) == 1.0 and rates[200] == pytest.approx(0, abs=1e-12)
+
+
+def test_a_run_whose_loss_stalls_ends_soon_with_a_rate_of_zero() -> None:
+    # The loss falls for five checks of ten steps, and then hardly.
+    plan = checked([5, 4, 3, 2, 1, *([0.999] * CHECKS)])
+    assert plan.steps == 90
+    assert plan.rate(80) == _Plan(200).rate(80) and plan.rate(85) == plan.rate(80) / 2 and plan.rate(90) == 0
+
+
+def test_a_rising_loss_ends_a_run_and_a_late_stall_does_not() -> None:
+    assert checked([2, 1, 1.1, 1.2, 1.3, *([9] * CHECKS)]).steps == 60
+    assert checked([5 * 0.9**i for i in range(14)] + [1.0] * CHECKS).steps == 200
+
+
+def test_training_ends_when_held_out_texts_gain_nothing(tokenizer: RowTokenizer) -> None:
+    def run(texts: list[str], **more: Any) -> Any:
+        return train_denoising(small_model(tokenizer), tokenizer, texts, max_steps=120, learning_rate=2e-2, **more)
+
+    seen: list[float] = []
+    # Held-out names are unlike those of training, so that there is soon nothing to gain.
+    few = TEXTS[:12]
+    early = run(few, stop_when_stalled=True, progress=lambda done, _: seen.append(done))
+    assert early.steps < 120 and seen[-1] == 1.0
+    assert run(few).steps == 120
+    assert run(few, stop_when_stalled=True) == replace(early, seconds=pytest.approx(early.seconds, rel=100))

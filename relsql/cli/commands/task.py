@@ -1,0 +1,81 @@
+"""`relsql task`: what a task asks, and the labels that it gets."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from relsql.cli.label_options import label_options, open_for_labels
+from relsql.cli.output import note, number, write_json, write_table
+
+if TYPE_CHECKING:
+    from relsql.tasks.summary import TaskSummary
+
+
+@click.command("task", short_help="Show the labels of each split of a task.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("task")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@label_options
+def task_command(
+    file: Path, task: str, as_json: bool, allow_external: bool, label_timeout: float, memory_limit: str | None
+) -> None:
+    """Show what TASK asks, and the labels that it gets: how many in each split, where, why there, and five of them.
+
+    TASK is the name of a task in FILE, or the path of a task manifest (.yaml), which is not stored. docs/tasks.md
+    describes all fields of a task.
+
+    \b
+    relsql task f1.duckdb driver-dnf
+    """  # noqa: D301
+    from relsql.cli.commands.training import resolve_task
+    from relsql.database.names import current_catalog
+    from relsql.schema.reading import read_schema
+    from relsql.tasks.label_findings import label_findings
+    from relsql.tasks.label_sandbox import LabelLimits
+    from relsql.tasks.summary import summarize_task
+
+    limits = LabelLimits(allow_external, label_timeout)
+    opened = open_for_labels(file, read_only=True, allow_external=allow_external, memory_limit=memory_limit)
+    with closing(opened) as con:
+        catalog = current_catalog(con)
+        schema = read_schema(con, catalog)
+        definition = resolve_task(con, catalog, task).resolved(schema)
+        summary = summarize_task(con, catalog, schema, definition, limits=limits)
+        findings = label_findings(con, catalog, schema, summary.task, summary.splits, limits=limits)
+    if as_json:
+        write_json(_fields(summary) | {"findings": findings})
+        return
+    _write(summary)
+    for finding in findings:
+        note(str(finding))
+
+
+def _write(summary: TaskSummary) -> None:
+    from relsql.tasks.summary import split_lines
+
+    task = summary.task
+    click.echo(
+        f"task {task.name}: {task.task_type} of {task.entity_table}({task.entity_col}), {task.timedelta} ahead\n"
+    )
+    click.echo("\n".join(split_lines(task, summary.splits, summary.reasons)))
+    for split, problem in summary.problems.items():
+        note(f"{split}: {problem}")
+    rows = [(str(entity), str(as_of), number(label)) for entity, as_of, label in summary.examples]
+    click.echo("\nexamples, of the latest training labels")
+    write_table((task.entity_col, task.time_col, task.target_col), rows, right=(0, 2))
+    click.echo(f"\nsql\n{task.sql.strip()}")
+
+
+def _fields(summary: TaskSummary) -> dict[str, object]:
+    """A summary as the JSON object that `relsql task --json` prints."""
+    return {
+        "task": summary.task.to_manifest(),
+        "splits": list(summary.splits),
+        "reasons": dict(summary.reasons),
+        "problems": dict(summary.problems),
+        "examples": [{"entity": entity, "as_of": as_of, "label": label} for entity, as_of, label in summary.examples],
+    }

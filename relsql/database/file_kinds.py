@@ -1,0 +1,46 @@
+"""What a file is, by its first bytes and its name: a DuckDB database, or something that can be imported into one."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Literal
+
+FileKind = Literal["DuckDB", "SQLite", "Parquet", "CSV", "JSON"]
+
+_MAGIC: dict[bytes, FileKind] = {b"SQLite format 3\0": "SQLite", b"PAR1": "Parquet"}
+_SUFFIXES: dict[str, FileKind] = {
+    **dict.fromkeys((".csv", ".tsv", ".txt"), "CSV"),
+    **dict.fromkeys((".json", ".jsonl", ".ndjson"), "JSON"),
+    **dict.fromkeys((".parquet", ".pq"), "Parquet"),
+}
+_COMPRESSED = (".gz", ".zst")
+
+
+def file_kind(path: Path) -> FileKind | None:
+    """What kind of data a regular file holds; None if neither its first bytes nor its name say so.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        start = file.read(16)
+    if start[8:12] == b"DUCK":
+        return "DuckDB"
+    return next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), None) or _SUFFIXES.get(
+        Path(_without_compression(path)).suffix.lower()
+    )
+
+
+def table_name(path: Path) -> str:
+    """The name of the table that a file of rows becomes: its name without suffixes."""
+    return Path(_without_compression(path)).stem
+
+
+def _without_compression(path: Path) -> str:
+    return path.stem if path.suffix.lower() in _COMPRESSED else path.name
+
+
+def import_command(path: Path) -> str:
+    """The command that makes a DuckDB file of a file or folder."""
+    return f"relsql import {shlex.quote(str(path))} {shlex.quote(f'{table_name(path)}.duckdb')}"

@@ -1,0 +1,96 @@
+"""Check what a label query returns."""
+
+from __future__ import annotations
+
+import duckdb
+
+from relsql.database.cursors import one_row
+from relsql.database.sealed import sealed
+from relsql.errors import TaskError
+from relsql.schema.types import is_number
+from relsql.sql import ident, literal
+from relsql.tasks.hints import correct
+from relsql.tasks.splits import Split
+from relsql.tasks.task import Task
+
+LARGEST_LABEL = 1e26
+"""Regression labels are between minus and plus this value, because scores are FLOATs, whose range is similar."""
+
+
+def check_types(task: Task, time_type: str, label_type: str) -> None:
+    """Check the types of the time and label columns of a label query.
+
+    Raises:
+        TaskError: they are not those of a timestamp and of a label.
+    """
+    if not time_type.startswith(("TIMESTAMP", "DATE")):
+        raise TaskError(
+            f"task '{task.name}': the label query returns '{task.time_col}' as {time_type}",
+            expected="a timestamp out of timestamps(timestamp)",
+            fix=correct("sql", "time_col"),
+        )
+    numeric = is_number(label_type)
+    if not numeric and not (task.is_classification and label_type == "BOOLEAN"):
+        raise TaskError(
+            f"task '{task.name}': the label query returns '{task.target_col}' as {label_type}",
+            expected="0 and 1, or BOOLEAN" if task.is_classification else "a number",
+            fix=correct("sql", "task_type"),
+        )
+
+
+def check_timestamps(cursor: duckdb.DuckDBPyConnection, task: Task, labels: str, seeds: str) -> int:
+    """Check that the relation `labels` has no other timestamps than `seeds`, and return its number of rows.
+
+    Raises:
+        TaskError: it has.
+    """
+    other = f'as_of IS NULL OR as_of NOT IN (SELECT "timestamp" FROM {seeds})'
+    query = f"SELECT count(*), count(*) FILTER (WHERE {other}), any_value(as_of) FILTER (WHERE {other}) FROM {{}}"
+    rows, others, example = one_row(cursor, query.format(labels))
+    if others:
+        raise TaskError(
+            f"task '{task.name}': {others} of {rows} labels have a '{task.time_col}' not in timestamps ({example})",
+            expected="the values of timestamps.timestamp, unchanged",
+            fix=f"select timestamps.timestamp AS {ident(task.time_col)} in the label query",
+        )
+    return int(rows)
+
+
+def check_labels(cursor: duckdb.DuckDBPyConnection, task: Task, split: Split, known: str) -> int:
+    """Check that each (entity, as_of) has one label, that all labels are valid, and that they are not all equal.
+
+    Returns:
+        The number of NULL labels.
+
+    Raises:
+        TaskError: they are not.
+    """
+    repeated = f"SELECT entity, as_of, count(*) FROM {known} GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL ASC LIMIT 1"
+    for entity, as_of, count in cursor.execute(sealed(repeated)).fetchall():
+        raise TaskError(
+            f"task '{task.name}': the label query returns {count} rows for entity {entity!r} at {as_of}",
+            expected="one row per entity and timestamp",
+            fix=f"GROUP BY {ident(task.time_col)}, {ident(task.entity_col)} in the label query",
+        )
+    value = "CAST(label AS DOUBLE)"
+    wrong = f"{value} NOT IN (0, 1)" if task.is_classification else f"NOT abs({value}) <= {literal(LARGEST_LABEL)}"
+    nulls, distinct, only, example, first, last = one_row(
+        cursor,
+        f"SELECT count(*) - count(label), count(DISTINCT label), any_value({value}), "
+        f"any_value({value}) FILTER (WHERE {wrong}), min(as_of), max(as_of) FROM {known}",
+    )
+    if example is not None:
+        raise TaskError(
+            f"task '{task.name}': '{task.target_col}' holds {example:g}",
+            expected="0 and 1" if task.is_classification else f"finite numbers, at most {LARGEST_LABEL:g} in size",
+            fix=correct("sql", "task_type"),
+        )
+    if not distinct:
+        raise TaskError(f"task '{task.name}': all {split} labels are NULL", expected="at least one label")
+    if distinct == 1 and (task.is_classification or split == "train"):
+        raise TaskError(
+            f"task '{task.name}': all {split} labels are {only:g}",
+            expected=f"labels {'of both classes' if task.is_classification else 'that differ'} at {first} to {last}",
+            fix=correct("num_eval_timestamps", "val_timestamp", "test_timestamp", "sql"),
+        )
+    return int(nulls)

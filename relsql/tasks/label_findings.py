@@ -1,0 +1,181 @@
+"""What is doubtful about the labels of a task: few of them, rare ones, gaps in time, and rows after their window."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Iterable, Iterator
+
+import duckdb
+import pyarrow as pa
+
+from relsql.database.cursors import one_row, task_cursor
+from relsql.database.sealed import sealed
+from relsql.errors import TaskError
+from relsql.schema.checks import Finding
+from relsql.schema.relations import relation_sql
+from relsql.schema.tables import Schema
+from relsql.schema.times import event_times_sql
+from relsql.sql import literal
+from relsql.tasks.hints import correct, in_manifest
+from relsql.tasks.label_sandbox import DEFAULT_LIMITS, LabelLimits
+from relsql.tasks.labels import labels_at
+from relsql.tasks.split_choice import ENOUGH_LABELS, ENOUGH_OF_A_KIND, tables_read
+from relsql.tasks.splits import step_sql, timestamps_of
+from relsql.tasks.summary import SplitSummary
+from relsql.tasks.task import Task
+
+RARE_SHARE = 0.01
+"""A smaller share of the rarer class is a heavy imbalance."""
+
+_CHECKED_TIMESTAMPS = 2
+"""Latest training timestamps whose labels are computed again without the rows after their window."""
+
+
+def label_findings(
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    schema: Schema,
+    task: Task,
+    splits: Iterable[SplitSummary],
+    *,
+    limits: LabelLimits = DEFAULT_LIMITS,
+) -> tuple[Finding, ...]:
+    """Find what is doubtful about the labels of a task. Nothing is written.
+
+    Args:
+        con: the user's connection; it does not change.
+        catalog: name of the attached database.
+        schema: its schema.
+        task: the task, with both split timestamps.
+        splits: summaries of the splits that are judged.
+        limits: what the label query may do, and for how long.
+
+    Raises:
+        TaskError: the label query cannot be used.
+    """
+    splits = tuple(splits)
+    return (
+        *(finding for split in splits if split.split != "train" for finding in few_labels(task, split)),
+        *(finding for split in splits if split.split == "train" for finding in _imbalance(task, split)),
+        *(
+            finding
+            for split in splits
+            if split.split == "train"
+            for finding in _gaps(con, catalog, schema, task, split)
+        ),
+        *_rows_after_the_window(con, catalog, schema, task, limits),
+    )
+
+
+def are_few(split: SplitSummary) -> bool:
+    """True if a metric over these labels says little without an interval."""
+    return split.labels < ENOUGH_LABELS or split.rarer < ENOUGH_OF_A_KIND
+
+
+def few_labels(task: Task, split: SplitSummary) -> Iterator[Finding]:
+    """The finding that an evaluation split has few labels, or few of a class."""
+    if not are_few(split):
+        return
+    of_a_kind = "of the rarer class" if task.is_classification else "that differ from the commonest one"
+    wanted = max(ENOUGH_LABELS / split.labels, ENOUGH_OF_A_KIND / max(1, split.rarer))
+    windows = math.ceil(wanted * task.num_eval_timestamps)
+    yield Finding(
+        "warning",
+        f"task {task.name}",
+        f"{split.labels:,} {split.split} labels, {split.rarer:,} {of_a_kind}, are few (at least {ENOUGH_LABELS} and "
+        f"{ENOUGH_OF_A_KIND} are enough): read metrics with their interval; "
+        + in_manifest(
+            f"write num_eval_timestamps: {windows}, or an earlier {split.split}_timestamp,", "num_eval_timestamps"
+        ),
+    )
+
+
+def _imbalance(task: Task, split: SplitSummary) -> Iterator[Finding]:
+    if task.is_classification and split.rarer < RARE_SHARE * split.labels:
+        yield Finding(
+            "warning",
+            f"task {task.name}",
+            f"{split.rarer:,} of {split.labels:,} training labels are of the rarer class: scores stay close to its "
+            "rate, and only their order says something; compare average_precision with positive_rate in "
+            "relsql evaluate FILE MODEL, or " + in_manifest("write a longer timedelta", "timedelta"),
+        )
+
+
+def _gaps(
+    con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, split: SplitSummary
+) -> Iterator[Finding]:
+    """Timestamps with labels whose whole window lies in a time without any row that the label query could read."""
+    with task_cursor(con, catalog) as cursor:
+        read = tables_read(cursor, schema, task)
+        timestamps = list(split.timestamps)
+        events = event_times_sql(read.timed_tables, lambda table: relation_sql(table, catalog))
+        pairs = f"SELECT t AS here, lead(t) OVER (ORDER BY t ASC) AS following FROM (SELECT DISTINCT t FROM ({events}))"
+        gaps = f"SELECT here, following FROM ({pairs}) WHERE following > here + {step_sql(task)}"
+        query = f"""SELECT count(DISTINCT s), count(DISTINCT here), arg_max(here, following - here),
+                           arg_max(following, following - here)
+                    FROM (SELECT unnest(?::TIMESTAMP[]) AS s) JOIN ({gaps})
+                      ON s >= here AND s + {step_sql(task)} < following"""
+        empty, count, start, stop = cursor.execute(sealed(query), [timestamps]).fetchall()[0]
+    if not empty:
+        return
+    tables = ", ".join(table.key for table in read.timed_tables)
+    longest = f"from {start} to {stop}" if count == 1 else f"in {count:,} gaps, the longest from {start} to {stop}"
+    yield Finding(
+        "warning",
+        f"task {task.name}",
+        f"{empty:,} of {len(timestamps):,} training timestamps ask about a time without any row of {tables}, "
+        f"{longest}: the model learns from them that nothing happens; leave them out by "
+        + in_manifest("a condition on timestamps.timestamp in sql", "sql"),
+    )
+
+
+def _rows_after_the_window(
+    con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, limits: LabelLimits
+) -> Iterator[Finding]:
+    """Labels that change when the rows after their window are deleted."""
+    with task_cursor(con, catalog) as cursor:
+        timestamps = timestamps_of(cursor, catalog, schema, task, "train")[-_CHECKED_TIMESTAMPS:]
+        ends = [one_row(cursor, f"SELECT {literal(t)} + {step_sql(task)}")[0] for t in timestamps]
+    labels, changes = 0, list[str]()
+    for timestamp, end in zip(timestamps, ends, strict=True):
+        complete = _labels(con, catalog, schema, task, timestamp, task.test_timestamp, end, limits)
+        try:
+            cut = _labels(con, catalog, schema, task, timestamp, end, end, limits)
+        except TaskError as error:
+            changes.append(f"at {timestamp} there are none: {error.problem}")
+            continue
+        labels += len(complete)
+        for entity in {**complete, **cut}:
+            if complete.get(entity) != cut.get(entity):
+                values = f"{_shown(complete, entity)} with them, {_shown(cut, entity)} without"
+                changes.append(f"that of {entity!r} at {timestamp} is {values}")
+    if changes:
+        yield Finding(
+            "warning",
+            f"task {task.name}",
+            f"the label query reads rows after its window: {len(changes):,} of {labels:,} labels change when rows "
+            f"later than timestamp + {task.timedelta} are deleted ({changes[0]}), so the labels ask about more time "
+            "than timedelta says; " + correct("sql", "timedelta"),
+        )
+
+
+def _labels(
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    schema: Schema,
+    task: Task,
+    timestamp: datetime.datetime,
+    end: datetime.datetime | None,
+    entities_until: datetime.datetime,
+    limits: LabelLimits,
+) -> dict[object, float]:
+    """Labels at one timestamp by entity."""
+    found: pa.Table = labels_at(
+        con, catalog, schema, task, [timestamp], end=end, entities_until=entities_until, limits=limits
+    )
+    return dict(zip(found["entity"].to_pylist(), found["label"].to_pylist(), strict=True))
+
+
+def _shown(labels: dict[object, float], entity: object) -> str:
+    return f"{labels[entity]:g}" if entity in labels else "absent"

@@ -1,0 +1,125 @@
+"""What a task asks and gets: the labels of each split, its timestamps and why they were chosen, and examples."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+
+from relsql.errors import TaskError
+from relsql.schema.tables import Schema
+from relsql.tasks.label_sandbox import DEFAULT_LIMITS, LabelLimits
+from relsql.tasks.labels import chosen_splits, label_table
+from relsql.tasks.splits import SPLITS, Split
+from relsql.tasks.task import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+EXAMPLES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSummary:
+    """The labels of one split.
+
+    Attributes:
+        split: `train`, `val` or `test`.
+        timestamps: the distinct timestamps that have labels, the oldest first.
+        labels: number of labels.
+        rarer: number of labels of the rarer class; in a regression, of labels that differ from the commonest one.
+        mean: share of positives; in a regression, mean label.
+    """
+
+    split: Split
+    timestamps: tuple[datetime.datetime, ...]
+    labels: int
+    rarer: int
+    mean: float
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSummary:
+    """A task with the labels that it gets.
+
+    Attributes:
+        task: the task, with both split timestamps.
+        reasons: why each split timestamp was chosen.
+        splits: the splits that have labels.
+        problems: by split, why it has none.
+        examples: up to five labels of the last training timestamps, as (entity, as_of, label), positives and negatives.
+    """
+
+    task: Task
+    reasons: Mapping[str, str]
+    splits: tuple[SplitSummary, ...]
+    problems: Mapping[str, str]
+    examples: tuple[tuple[object, datetime.datetime, float], ...]
+
+
+def summarize_task(
+    con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, *, limits: LabelLimits = DEFAULT_LIMITS
+) -> TaskSummary:
+    """Compute the labels of every split of a task. Arguments as in `label_table`.
+
+    A split without usable labels is a problem of the summary, not an error.
+
+    Raises:
+        TaskError: the split timestamps cannot be chosen, or the label query cannot be used for any split.
+    """
+    choice = chosen_splits(con, catalog, schema, task, limits)
+    splits: list[SplitSummary] = []
+    problems: dict[str, str] = {}
+    examples: tuple[tuple[object, datetime.datetime, float], ...] = ()
+    for split in SPLITS:
+        try:
+            table = label_table(con, catalog, schema, choice.task, split, limits=limits).table
+        except TaskError as error:
+            if split == SPLITS[-1] and len(problems) == len(SPLITS) - 1:
+                raise
+            problems[split] = str(error)
+            continue
+        splits.append(summarize_labels(split, table))
+        examples = examples or _examples(table)
+    return TaskSummary(choice.task, choice.reasons, tuple(splits), problems, examples)
+
+
+def summarize_labels(split: Split, labels: pa.Table) -> SplitSummary:
+    """Count the labels of a split, in the form of `LabelTable.table`; there must be at least one."""
+    values = np.asarray(labels.column("label"), dtype=np.float64)
+    _, counts = np.unique(values, return_counts=True)
+    return SplitSummary(
+        split,
+        tuple(sorted(pa.compute.unique(labels.column("as_of")).to_pylist())),
+        len(values),
+        len(values) - int(counts.max()),
+        float(values.mean()),
+    )
+
+
+def split_lines(task: Task, splits: Iterable[SplitSummary], reasons: Mapping[str, str]) -> list[str]:
+    """The labels and timestamps of each split, a line each, and why validation and test begin where they do."""
+    what = "positive" if task.is_classification else "mean"
+    lines = []
+    for split in splits:
+        rate = f"{split.mean:.1%} {what}" if task.is_classification else f"{what} {split.mean:.4g}"
+        first, last, count = split.timestamps[0], split.timestamps[-1], len(split.timestamps)
+        at = f"at {count:,} times, {first} to {last}" if count > 1 else f"at {first}"
+        lines.append(f"{split.split:<5}  {split.labels:,} labels, {rate}, {at}")
+    lines += [f"{field}  {getattr(task, field)}: {reason}" for field, reason in sorted(reasons.items())]
+    return lines
+
+
+def _examples(labels: pa.Table) -> tuple[tuple[object, datetime.datetime, float], ...]:
+    """Labels of different values, the latest first; the lowest and the highest value take turns."""
+    values = np.asarray(labels.column("label"), dtype=np.float64)
+    low, high = (np.flatnonzero(found)[::-1] for found in (values == values.min(), values > values.min()))
+    turns = [row for pair in zip(high[:EXAMPLES], low[:EXAMPLES], strict=False) for row in pair]
+    rest = [row for row in (*high[:EXAMPLES], *low[:EXAMPLES]) if row not in turns]
+    rows = labels.take(pa.array([*turns, *rest][:EXAMPLES])).to_pylist()
+    return tuple((row["entity"], row["as_of"], row["label"]) for row in rows)

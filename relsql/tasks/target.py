@@ -1,0 +1,75 @@
+"""What a regression predicts of the label's distribution: its mean, its median or another quantile.
+
+A target is text in tasks, cards and results: `mean`, `median` or `quantile(0.9)`. Each has a loss that it minimises,
+and so a metric that training, evaluation and baselines share.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+MEAN, MEDIAN = "mean", "median"
+PROBABILITY = "probability"
+"""What the score of a classification is."""
+
+TARGETS = "mean, median, or quantile(q) with 0 < q < 1"
+METRIC_TARGETS = {"mae": MEDIAN, "nmae": MEDIAN, "rmse": MEAN, "mse": MEAN, "r2": MEAN}
+"""The target that is best by each metric of a regression."""
+
+_QUANTILE = re.compile(r"quantile\(\s*([0-9.eE+-]+)\s*\)")
+
+
+def read_target(text: str) -> str | None:
+    """The target in its one spelling, `quantile(0.9)` for ` Quantile( .90 )`; None if the text names no target."""
+    folded = text.strip().lower()
+    found = _QUANTILE.fullmatch(folded)
+    if found is None:
+        return folded if folded in (MEAN, MEDIAN) else None
+    try:
+        level = float(found[1])
+    except ValueError:
+        return None
+    if not 0 < level < 1:
+        return None
+    return MEDIAN if level == 0.5 else f"quantile({level!r})"
+
+
+def quantile_level(target: str) -> float | None:
+    """The share of labels that should lie below the score, above 0 and below 1; None for the mean."""
+    if target == MEAN:
+        return None
+    return 0.5 if target == MEDIAN else float(target.removeprefix("quantile(").removesuffix(")"))
+
+
+def target_metric(target: str) -> str:
+    """The metric that the target minimises: `rmse` for the mean, `mae` for the median, `pinball` for quantiles."""
+    return {MEAN: "rmse", MEDIAN: "mae"}.get(target, "pinball")
+
+
+def constant_of(target: str, labels: npt.NDArray[np.floating]) -> float:
+    """The target of labels [n], n > 0: the constant that `regression_loss` is least for."""
+    import numpy as np
+
+    level = quantile_level(target)
+    return float(labels.mean() if level is None else np.quantile(labels, level))
+
+
+def regression_loss(target: str, labels: npt.NDArray[np.floating], scores: npt.NDArray[np.floating]) -> float:
+    """The value of `target_metric`, in the unit of the labels, less is better; all arrays [n].
+
+    `pinball` is q * (label - score) for scores below the label, and (1 - q) * (score - label) above, in the mean.
+    """
+    import numpy as np
+
+    error = labels.astype(np.float64) - scores
+    level = quantile_level(target)
+    if level is None:
+        return float(np.sqrt(np.mean(error**2)))
+    if level == 0.5:
+        return float(np.abs(error).mean())
+    return float(np.maximum(level * error, (level - 1) * error).mean())

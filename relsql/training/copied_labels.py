@@ -1,0 +1,120 @@
+"""Find columns that alone predict the training labels almost perfectly: mostly copies of the answer.
+
+The columns are those that the model reads, as of each seed's time: of the entity and its parents, the latest row of
+each path, means and shares over its rows, and numbers of rows. A column that was filled in once agrees with the labels
+of one time only, so the labels of the latest times are also compared by themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from relsql.gather.blocks import Block, SeedSet
+from relsql.gather.layout import BlockLayout, Segment
+from relsql.schema.checks import Finding
+from relsql.tasks.hints import in_manifest
+from relsql.training.path_choice import SHARES_PER_CATEGORY
+from relsql.training.plan import Plan
+from relsql.training.screening import Doubles, means, separation
+
+PERFECT = 0.99
+"""Separation, see `relsql.training.screening.separation`, from which on a column is reported."""
+
+MAX_SEEDS = 4_000
+FEWEST_OF_A_KIND = 10
+"""With fewer labels of a kind, one of many columns may separate them by chance."""
+
+_LATEST_TIMES = 2
+
+Positions = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column of a path, one value per seed; `name` is None for a number of rows."""
+
+    table: str
+    name: str | None
+    values: Doubles
+
+
+def copied_labels(plan: Plan, seeds: SeedSet) -> tuple[Finding, ...]:
+    """The findings about columns that predict the labels of training seeds almost perfectly."""
+    rows = np.arange(max(0, len(seeds) - MAX_SEEDS), len(seeds))
+    labels = seeds.labels[rows].astype(np.float64)
+    groups = [group for group in _groups(seeds.as_of_days[rows]) if _is_judged(labels[group])]
+    best: dict[tuple[str, str | None], float] = {}
+    for block, layout in zip(seeds.blocks, plan.layouts, strict=True):
+        part = block.take(rows, block.row_starts(), layout.fanout)
+        for column in _columns(part, layout):
+            for group in groups:
+                found = separation(column.values[group], labels[group], classification=plan.task.is_classification)
+                key = column.table, column.name
+                best[key] = max(best.get(key, 0.0), found)
+    return tuple(_finding(plan, *key, value) for key, value in best.items() if value >= PERFECT)
+
+
+def _groups(as_of: npt.NDArray[np.float32]) -> list[Positions]:
+    """All seeds, and those of each of the latest times."""
+    times = np.unique(as_of)[-_LATEST_TIMES:]
+    return [np.arange(len(as_of)), *(np.flatnonzero(as_of == time) for time in times)]
+
+
+def _is_judged(labels: Doubles) -> bool:
+    _, counts = np.unique(labels, return_counts=True)
+    return len(labels) - int(counts.max(initial=0)) >= FEWEST_OF_A_KIND
+
+
+def _columns(block: Block, layout: BlockLayout) -> Iterator[_Column]:
+    """The columns of one path, double [seeds] each."""
+    seeds = len(block.counts)
+    seed, table = block.slot // layout.fanout, layout.segments[0].inputs.table
+    if layout.fanout > 1:
+        yield _Column(table, None, block.counts.astype(np.float64))
+    for i in range(block.totals.shape[1]):
+        yield _Column(table, None, block.totals[:, i].astype(np.float64))
+    latest = block.slot % layout.fanout == 0
+    for chosen in (latest,) if layout.fanout == 1 else (latest, np.ones(len(latest), dtype=bool)):
+        number = category = 0
+        for segment in layout.segments:
+            # The first number says only whether there is a row.
+            for i, each in enumerate(segment.inputs.numbers, start=number + 1):
+                values = block.numbers[chosen, i].astype(np.float64)
+                yield _Column(segment.inputs.table, each.column, means(values, seed[chosen], seeds))
+            for i, name in enumerate(_category_names(segment), start=category):
+                codes = block.categories[chosen, i]
+                found, counts = np.unique(codes, return_counts=True)
+                for code in found[np.argsort(-counts, kind="stable")][:SHARES_PER_CATEGORY]:
+                    share = means((codes == code).astype(np.float64), seed[chosen], seeds)
+                    yield _Column(segment.inputs.table, name, share)
+            number += segment.numbers_width
+            category += len(_category_names(segment))
+
+
+def _category_names(segment: Segment) -> list[str]:
+    """The columns of a segment that are read as categories, in the order of a block's categories."""
+    names = [category.column for category in segment.inputs.categories]
+    return names + [number.column for number in segment.inputs.numbers if number.categories]
+
+
+def _finding(plan: Plan, table: str, column: str | None, value: float) -> Finding:
+    how = f"AUC {value:.3f}" if plan.task.is_classification else f"rank correlation {2 * value - 1:.3f}"
+    if column is None:
+        return Finding(
+            "warning",
+            table,
+            f"the number of its rows alone predicts the labels of task {plan.task.name} ({how}): rows may be written "
+            "with the answer, or the question may be answered already; "
+            + in_manifest("check the time of the table, relsql inspect FILE, and the window in sql", "sql"),
+        )
+    return Finding(
+        "warning",
+        f"{table}({column})",
+        f"alone predicts the labels of task {plan.task.name} ({how}): it may be a copy of the answer, filled in after "
+        "the time that is asked about; if so, "
+        + in_manifest(f"write remove_columns: [[{table}, {column}]]", "remove_columns"),
+    )

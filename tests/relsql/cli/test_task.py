@@ -1,0 +1,68 @@
+"""`relsql task` (relsql.cli.commands.task)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from relsql.cli import cli
+from tests.shop import TASK, create_shop
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    create_shop(tmp_path / "shop.duckdb")
+    return tmp_path / "shop.duckdb"
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, ["task", *map(str, arguments)])
+
+
+def test_labels_timestamps_examples_and_sql_are_shown(file: Path) -> None:
+    result = run(file, "customer-churn")
+    assert result.exit_code == 0
+    assert (
+        "train  1,130 labels, 36.9% positive, at 20 times, 2021-01-09 00:00:00 to 2022-08-02 00:00:00" in result.stdout
+    )
+    assert "test   60 labels, 41.7% positive, at 2022-11-01 00:00:00" in result.stdout
+    assert "val_timestamp  2022-09-01 00:00:00: given by the task" in result.stdout
+    examples = [line for line in result.stdout.splitlines() if line.endswith(("2022-08-02 00:00:00        1", " 0"))]
+    assert len(examples) == 5
+    assert "SELECT t.timestamp, a.customer_id" in result.stdout
+    assert "60 val labels, 24 of the rarer class, are few" in result.stderr
+
+
+def test_a_manifest_is_shown_without_being_stored(file: Path, tmp_path: Path) -> None:
+    manifest = TASK.to_manifest() | {"name": "another"}
+    del manifest["val_timestamp"], manifest["test_timestamp"]
+    path = tmp_path / "another.yaml"
+    path.write_text(yaml.safe_dump(manifest))
+    before = file.read_bytes()
+    result = run(file, path)
+    assert result.exit_code == 0
+    assert "one horizon before the last event (2022-12-16" in result.stdout
+    assert file.read_bytes() == before
+
+
+def test_json_has_the_same(file: Path) -> None:
+    found = json.loads(run(file, "customer-spend", "--json").stdout)
+    assert [split["labels"] for split in found["splits"]] == [1130, 60, 60]
+    assert found["task"]["val_timestamp"] == "2022-09-01 00:00:00"
+    assert len(found["examples"]) == 5
+    assert found["findings"][0]["object"] == "task customer-spend"
+
+
+def test_a_horizon_that_is_too_long_is_one_line(file: Path, tmp_path: Path) -> None:
+    manifest = TASK.to_manifest() | {"timedelta": "3 years"}
+    del manifest["val_timestamp"], manifest["test_timestamp"]
+    path = tmp_path / "long.yaml"
+    path.write_text(yaml.safe_dump(manifest))
+    result = run(file, path)
+    assert result.exit_code == 1
+    [line] = result.stderr.splitlines()
+    assert "timedelta '3 years', is too long for the data: the events are from 2021-01-01" in line

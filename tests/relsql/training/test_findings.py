@@ -1,0 +1,211 @@
+"""Columns that copy the label, and columns that a model wrote, in training and evaluation."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import pytest
+from click.testing import CliRunner
+
+import relsql
+from relsql.cli import cli
+from relsql.database.connections import transaction
+from relsql.evaluation.evaluate import evaluate
+from relsql.gather.blocks import SeedSet
+from relsql.schema.declare import declare_link, declare_table
+from relsql.schema.tables import Link
+from relsql.scoring.score_table import score_into
+from relsql.tasks.task import Task
+from relsql.training.copied_labels import copied_labels
+from relsql.training.data import gather_labels, training_labels
+from relsql.training.plan import Plan, make_plan
+from relsql.training.runs import Run, recorded_findings
+from tests.shop import QUICK, SPEND_TASK, TASK, create_shop, train_quickly
+
+Connection = duckdb.DuckDBPyConnection
+LATEST = datetime.datetime(2022, 8, 2)
+"""The latest training timestamp of the shop's tasks."""
+
+
+@pytest.fixture
+def con(tmp_path: Path) -> Iterator[Connection]:
+    create_shop(tmp_path / "shop.duckdb")
+    with duckdb.connect(str(tmp_path / "shop.duckdb")) as con:
+        yield con
+
+
+def planned(con: Connection, task: Task) -> tuple[Plan, SeedSet]:
+    plan = make_plan(con, "shop", task, fanout=4)
+    labels = training_labels(con, "shop", plan, regime="seed-time", density=1, seed=0)
+    with con.cursor() as cursor:
+        _, seeds = gather_labels(cursor, "shop", plan, labels, Run("m", task.name))
+    return plan, seeds["train"]
+
+
+def copied(con: Connection, task: Task) -> list[str]:
+    return [finding.object for finding in copied_labels(*planned(con, task))]
+
+
+BUYS = """EXISTS (FROM orders o WHERE o.customer_id = customers.customer_id AND o.ordered_at > '2022-08-02'
+                  AND o.ordered_at <= '2022-09-01')"""
+
+
+def test_no_column_of_the_shop_gives_the_label_away(con: Connection) -> None:
+    assert copied(con, TASK) == []
+    assert copied(con, SPEND_TASK) == []
+
+
+@pytest.mark.parametrize(
+    ("type_", "value"),
+    [
+        ("BOOLEAN", BUYS),
+        ("VARCHAR", f"CASE WHEN {BUYS} THEN 'active' ELSE 'gone' END"),
+        ("INTEGER", f"CASE WHEN {BUYS} THEN 3 ELSE 7 END"),
+        ("DOUBLE", f"CASE WHEN {BUYS} THEN 1 ELSE 0 END + hash(customer_id) % 100 / 1000"),
+    ],
+)
+def test_a_copied_label_is_found(con: Connection, type_: str, value: str) -> None:
+    """The copy is of the labels of one timestamp, as it is when somebody fills in a column once."""
+    con.execute(f"ALTER TABLE customers ADD COLUMN outcome {type_}; UPDATE customers SET outcome = {value}")
+    assert copied(con, TASK) == ["customers(outcome)"]
+    assert copied(con, replace(TASK, remove_columns=(("customers", "outcome"),))) == []
+
+
+def test_a_copied_number_is_found(con: Connection) -> None:
+    con.execute(
+        """ALTER TABLE customers ADD COLUMN total DOUBLE;
+           UPDATE customers SET total = coalesce((SELECT sum(amount) * 1.19 FROM orders o
+               WHERE o.customer_id = customers.customer_id AND o.ordered_at > '2022-08-02'
+                 AND o.ordered_at <= '2022-09-01'), 0)"""
+    )
+    assert copied(con, SPEND_TASK) == ["customers(total)"]
+
+
+def test_a_copy_in_the_latest_row_of_a_path_is_found(con: Connection) -> None:
+    """Two earlier calls say the opposite or nothing, so that the mean over all of them does not give the label."""
+    con.execute(
+        f"""CREATE TABLE calls (call_id INTEGER PRIMARY KEY, customer_id BIGINT REFERENCES customers (customer_id),
+                                result VARCHAR, called_at TIMESTAMP);
+            INSERT INTO calls SELECT row_number() OVER (), customer_id,
+                CASE WHEN i = 0 AND {BUYS} OR i > 0 AND hash(customer_id, i) % 2 = 0 THEN 'kept' ELSE 'lost' END,
+                TIMESTAMP '2022-07-01' - to_days(i::INTEGER)
+            FROM customers, range(3) r(i)"""
+    )
+    with transaction(con):
+        declare_table(con, "shop", "calls", time_column="called_at")
+    assert copied(con, TASK) == ["calls(result)"]
+
+
+def test_a_column_that_only_correlates_is_not_reported(con: Connection) -> None:
+    con.execute(
+        f"""ALTER TABLE customers ADD COLUMN hint INTEGER;
+            UPDATE customers SET hint = ({BUYS} <> (hash(customer_id, 5) % 10 = 0))::INTEGER"""
+    )
+    assert copied(con, TASK) == []
+
+
+def test_chance_is_no_finding(con: Connection) -> None:
+    """With two positives among many, some column puts both first."""
+    plan, seeds = planned(con, TASK)
+    few = seeds.labels * 0
+    few[-2:] = 1
+    assert copied_labels(plan, replace(seeds, labels=few)) == ()
+
+
+@pytest.fixture
+def scored(shop: Path) -> Iterator[Connection]:
+    with duckdb.connect(str(shop)) as con:
+        relsql.attach(con)
+        yield con
+
+
+def left_out(con: Connection, task: Task = TASK, *, read_scores: bool = False) -> tuple[list[str], Plan]:
+    plan = make_plan(con, "shop", task, fanout=4, read_scores=read_scores)
+    return [finding.object for finding in plan.findings], plan
+
+
+def test_a_column_that_the_model_wrote_is_left_out(scored: Connection) -> None:
+    scored.execute("ALTER TABLE customers ADD COLUMN risk DOUBLE")
+    assert left_out(scored)[0] == []
+    scored.execute("UPDATE customers SET risk = predict_churn(customer_id)")
+    found, plan = left_out(scored)
+    assert found == ["customers(risk)"]
+    assert ("customers", "risk") in plan.task.remove_columns
+    assert "risk" not in plan.schema.table("customers").column_names
+    # For another question about the same entity it is the same.
+    assert left_out(scored, SPEND_TASK)[0] == ["customers(risk)"]
+    found, plan = left_out(scored, read_scores=True)
+    assert found == []
+    assert "risk" in plan.schema.table("customers").column_names
+
+
+def test_a_column_with_scores_as_of_a_job_is_left_out(scored: Connection) -> None:
+    as_of = datetime.datetime(2022, 10, 1)
+    score_into(scored, "churn", "risks", as_of=as_of)
+    scored.execute("ALTER TABLE customers ADD COLUMN risk FLOAT")
+    scored.execute(
+        "UPDATE customers SET risk = (FROM risks SELECT score WHERE risks.customer_id = customers.customer_id)"
+    )
+    assert left_out(scored)[0] == ["risks", "customers(risk)"]
+
+
+def test_a_linked_table_of_scores_is_not_read(scored: Connection) -> None:
+    score_into(scored, "churn", "risks")
+    with transaction(scored):
+        declare_link(scored, "shop", Link("risks", ("customer_id",), "customers", ("customer_id",)))
+    found, plan = left_out(scored)
+    assert found == ["risks"]
+    assert "risks" not in plan.schema.tables
+
+
+def test_scores_that_somebody_stored_in_a_linked_table_are_left_out(scored: Connection) -> None:
+    scored.execute("CREATE TABLE stored AS SELECT customer_id, predict_churn(customer_id) AS p FROM customers")
+    with transaction(scored):
+        declare_link(scored, "shop", Link("stored", ("customer_id",), "customers", ("customer_id",)))
+    assert left_out(scored)[0] == ["stored(p)"]
+
+
+def test_a_column_in_the_order_of_the_scores_is_doubtful_but_read(scored: Connection) -> None:
+    scored.execute(
+        "ALTER TABLE customers ADD COLUMN points DOUBLE; UPDATE customers SET points = 100 * predict_churn(customer_id)"
+    )
+    found, plan = left_out(scored)
+    assert found == ["customers(points)"]
+    assert plan.task.remove_columns == ()
+    assert "docs/tasks.md#remove_columns" in str(plan.findings[0])
+
+
+def test_a_number_of_the_users_own_is_not_mistaken(scored: Connection) -> None:
+    scored.execute("ALTER TABLE customers ADD COLUMN weight DOUBLE")
+    scored.execute("UPDATE customers SET weight = hash(customer_id) % 1000 / 1000")
+    assert left_out(scored)[0] == []
+
+
+def test_train_and_evaluate_say_what_they_found_once(con: Connection, tmp_path: Path) -> None:
+    con.execute(f"ALTER TABLE customers ADD COLUMN outcome BOOLEAN; UPDATE customers SET outcome = {BUYS}")
+    model = train_quickly(con, "churn")
+    objects = [finding.object for finding in model.findings]
+    assert objects == ["customers(outcome)", "task customer-churn"]
+    assert model.metrics["val_roc_auc_low"] < model.metrics["val_roc_auc"] < model.metrics["val_roc_auc_high"]
+    assert "val    60 labels" in "\n".join(model.splits)
+    assert recorded_findings(con, "shop", "churn", 1) == model.findings
+    again = train_quickly(con, "churn")
+    assert again.reused
+    assert again.findings == model.findings
+    result = evaluate(con, "churn")
+    assert [finding.object for finding in result.findings] == ["task customer-churn", *objects]
+    low, high = result.intervals["roc_auc"]
+    assert low < result.metrics["roc_auc"] < high
+    con.close()
+    shown = CliRunner().invoke(cli, ["evaluate", str(tmp_path / "shop.duckdb"), "churn"])
+    assert shown.stderr.count("customers(outcome)") == 1
+    assert "95% interval" in shown.stdout
+
+
+def test_read_scores_is_an_option_of_training() -> None:
+    assert not QUICK.read_scores
+    assert "--read-scores" in CliRunner().invoke(cli, ["train", "--help"]).output
