@@ -19,20 +19,25 @@ _MACROS = f"""
     CREATE TEMP MACRO below(n, a, b, c := 0, d := 0) AS least(n - 1, floor(n * draw(a, b, c, d)))::INTEGER;
     CREATE TEMP MACRO syllable(i) AS {_SYLLABLES}[1 + i % 16];
     CREATE TEMP MACRO word(i, kind) AS
-        upper(syllable(below(16, i, kind, 1))[1]) || syllable(below(16, i, kind, 1))[2:] || syllable(below(16, i, kind, 2))
-        || syllable((i % 16)::INTEGER);
+        upper(syllable(below(16, i, kind, 1))[1]) || syllable(below(16, i, kind, 1))[2:]
+        || syllable(below(16, i, kind, 2)) || syllable((i % 16)::INTEGER);
     CREATE TEMP MACRO name(i, kind) AS word(i, 'name' || kind);
 """
 """draw: a number in [0, 1) that its arguments decide. below: a whole number in [0, n). word, name: invented ones."""
 
 
+def schema_text(name: str) -> str:
+    """The SQL of a look-alike: its tables, and in comments the keys, links and times that they have."""
+    return (FOLDER / name / "schema.sql").read_text(encoding="utf-8")
+
+
+def create_tables(name: str, con: duckdb.DuckDBPyConnection) -> None:
+    """Create the tables of a look-alike in an empty database."""
+    con.execute(_MACROS)
+    con.execute(schema_text(name))
+
+
 def create_database(name: str, path: Path) -> None:
-    """Write the look-alike of that name to a new file."""
+    """Write a look-alike to a new file."""
     with duckdb.connect(str(path)) as con:
-        con.execute(_MACROS)
-        con.execute((FOLDER / name / "schema.sql").read_text(encoding="utf-8"))
-
-
-def task_file(name: str) -> Path:
-    """The manifest of its task."""
-    return FOLDER / name / "task.yaml"
+        create_tables(name, con)

@@ -98,14 +98,18 @@ def _is_among(link: Link, links: tuple[Link, ...]) -> bool:
 
 
 def _loses_to_reverse(claim: Claim, claims: list[Claim]) -> bool:
-    """True if the opposite link over the same columns is also claimed, with a better `tie`."""
+    """True if the opposite link over the same columns is also claimed, with a better `rank` or from more tables."""
+    mine = claim.link.child, claim.link.child_columns, claim.link.parent, claim.link.parent_columns
     for other in claims:
-        if (other.link.child, other.link.child_columns) == (claim.link.parent, claim.link.parent_columns) and (
-            other.link.parent,
-            other.link.parent_columns,
-        ) == (claim.link.child, claim.link.child_columns):
-            return (claim.rank, claim.link.parent) < (other.rank, other.link.parent)
+        if (other.link.parent, other.link.parent_columns, other.link.child, other.link.child_columns) == mine:
+            return _standing(claim, claims) < _standing(other, claims)
     return False
+
+
+def _standing(claim: Claim, claims: list[Claim]) -> tuple[tuple[float, tuple[float, float, int]], int, str]:
+    """What decides between two directions: of two tables with one row each, more tables refer to the main one."""
+    target = claim.link.parent, claim.link.parent_columns
+    return claim.rank, sum((each.link.parent, each.link.parent_columns) == target for each in claims), claim.link.parent
 
 
 def _named_links(

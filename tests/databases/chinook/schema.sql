@@ -1,4 +1,30 @@
 -- Chinook: a shop for music. Names and types are those of the SQLite file, whose constraints are lost on import.
+--
+-- key: Artist(ArtistId)
+-- key: Album(AlbumId)
+-- key: MediaType(MediaTypeId)
+-- key: Genre(GenreId)
+-- key: Track(TrackId)
+-- key: Playlist(PlaylistId)
+-- key: PlaylistTrack(PlaylistId, TrackId)
+-- key: Employee(EmployeeId)
+-- key: Customer(CustomerId)
+-- key: Invoice(InvoiceId)
+-- key: InvoiceLine(InvoiceLineId)
+-- link: Album(ArtistId) -> Artist(ArtistId)
+-- link: Track(AlbumId) -> Album(AlbumId)
+-- link: Track(MediaTypeId) -> MediaType(MediaTypeId)
+-- link: Track(GenreId) -> Genre(GenreId)
+-- link: PlaylistTrack(PlaylistId) -> Playlist(PlaylistId)
+-- link: PlaylistTrack(TrackId) -> Track(TrackId)
+-- link: Employee(ReportsTo) -> Employee(EmployeeId)
+-- link: Customer(SupportRepId) -> Employee(EmployeeId)
+-- link: Invoice(CustomerId) -> Customer(CustomerId)
+-- link: InvoiceLine(InvoiceId) -> Invoice(InvoiceId)
+-- link: InvoiceLine(TrackId) -> Track(TrackId)
+-- time: Invoice(InvoiceDate)
+-- time: InvoiceLine(Invoice.InvoiceDate)
+-- also: Employee(HireDate)
 
 CREATE TABLE "Artist" AS SELECT i + 1 AS "ArtistId", 'Band ' || i * 17 % 83 AS "Name" FROM range(40) r(i);
 CREATE TABLE "Album" AS

@@ -1,4 +1,12 @@
 -- jaffle_shop: the seeds of dbt's example project. Three files; every key is called id; payments have no date.
+--
+-- key: raw_customers(id)
+-- key: raw_orders(id)
+-- key: raw_payments(id)
+-- link: raw_orders(user_id) -> raw_customers(id)
+-- link: raw_payments(order_id) -> raw_orders(id)
+-- time: raw_orders(order_date)
+-- time: raw_payments(raw_orders.order_date)
 
 CREATE TABLE raw_customers AS
 SELECT i AS id, name(i, 'first') AS first_name, upper(left(name(i, 'last'), 1)) || '.' AS last_name FROM range(1, 101) r(i);

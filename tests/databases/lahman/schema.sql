@@ -1,5 +1,27 @@
 -- Lahman: a century of baseball in seasons. Players have text keys, a team is a teamID in a yearID, and no table has a
 -- time but a year. What a player's row says of his last game was written after it.
+--
+-- key: people(playerID)
+-- key: teamsfranchises(franchID)
+-- key: teams(yearID, teamID)
+-- key: batting(playerID, yearID, stint)
+-- key: fielding(playerID, yearID, stint)
+-- key: salaries(yearID, playerID)
+-- link: batting(playerID) -> people(playerID)
+-- link: fielding(playerID) -> people(playerID)
+-- link: salaries(playerID) -> people(playerID)
+-- link: awardsplayers(playerID) -> people(playerID)
+-- link: teams(franchID) -> teamsfranchises(franchID)
+-- link: batting(yearID, teamID) -> teams(yearID, teamID)
+-- link: fielding(yearID, teamID) -> teams(yearID, teamID)
+-- link: salaries(yearID, teamID) -> teams(yearID, teamID)
+-- time: batting(make_timestamp(try_cast("yearID" AS BIGINT) + 1, 1, 1, 0, 0, 0.0))
+-- time: fielding(make_timestamp(try_cast("yearID" AS BIGINT) + 1, 1, 1, 0, 0, 0.0))
+-- time: salaries(make_timestamp(try_cast("yearID" AS BIGINT) + 1, 1, 1, 0, 0, 0.0))
+-- time: awardsplayers(make_timestamp(try_cast("yearID" AS BIGINT) + 1, 1, 1, 0, 0, 0.0))
+-- time: teams(make_timestamp(try_cast("yearID" AS BIGINT) + 1, 1, 1, 0, 0, 0.0))
+-- time: people(try_cast("debut" AS TIMESTAMP))
+-- also: fielding(playerID, yearID, stint) -> batting(playerID, yearID, stint)
 
 CREATE TABLE people AS
 SELECT left(lower(name(i, 'last')) || 'xxxxx', 5) || left(lower(name(i, 'first')), 2) || lpad(i::VARCHAR, 3, '0') AS "playerID",

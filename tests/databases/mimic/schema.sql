@@ -1,6 +1,40 @@
 -- MIMIC-III demo: stays in intensive care. Every table numbers its rows in row_id; patients are subject_id, stays hadm_id.
 -- Each patient's dates are shifted by a length of their own, into the years 2100 to 2200, and those who were older than 89
 -- were born 300 years before. Codes have no time.
+--
+-- key: patients(subject_id) or patients(row_id)
+-- key: admissions(hadm_id) or admissions(row_id)
+-- key: icustays(icustay_id) or icustays(row_id) or icustays(hadm_id)
+-- key: d_icd_diagnoses(icd9_code) or d_icd_diagnoses(row_id)
+-- key: d_labitems(itemid) or d_labitems(row_id)
+-- key: diagnoses_icd(row_id)
+-- key: drgcodes(row_id)
+-- key: labevents(row_id)
+-- key: prescriptions(row_id)
+-- key: services(row_id) or services(hadm_id)
+-- key: caregivers(cgid) or caregivers(row_id)
+-- link: diagnoses_icd(icd9_code) -> d_icd_diagnoses(icd9_code)
+-- link: labevents(itemid) -> d_labitems(itemid)
+-- link: admissions(subject_id) -> patients(subject_id)
+-- link: icustays(subject_id) -> patients(subject_id)
+-- link: diagnoses_icd(subject_id) -> patients(subject_id)
+-- link: drgcodes(subject_id) -> patients(subject_id)
+-- link: labevents(subject_id) -> patients(subject_id)
+-- link: prescriptions(subject_id) -> patients(subject_id)
+-- link: services(subject_id) -> patients(subject_id)
+-- link: icustays(hadm_id) -> admissions(hadm_id)
+-- link: diagnoses_icd(hadm_id) -> admissions(hadm_id)
+-- link: drgcodes(hadm_id) -> admissions(hadm_id)
+-- link: labevents(hadm_id) -> admissions(hadm_id)
+-- link: prescriptions(hadm_id) -> admissions(hadm_id)
+-- link: services(hadm_id) -> admissions(hadm_id)
+-- time: admissions(admittime)
+-- time: icustays(intime)
+-- time: labevents(charttime)
+-- time: prescriptions(startdate)
+-- time: services(transfertime)
+-- time: diagnoses_icd(admissions.admittime)
+-- time: drgcodes(admissions.admittime)
 
 CREATE TABLE patients AS
 SELECT 9467 + i AS row_id, 10006 + 3 * i + below(3, i, 'gap') AS subject_id, ['F', 'M'][1 + i % 2] AS gender,
@@ -40,9 +74,9 @@ SELECT 112344 + row_number() OVER (ORDER BY hadm_id, n) AS row_id, subject_id, h
     (1000 + 83 * below(90, hadm_id, 'code', n))::VARCHAR AS icd9_code
 FROM admissions, range(1, 6) c(n);
 CREATE TABLE drgcodes AS
-SELECT 1338 + row_number() OVER (ORDER BY hadm_id) AS row_id, subject_id, hadm_id, 'HCFA' AS drg_type,
-    (28 + below(400, hadm_id, 'drg'))::VARCHAR AS drg_code, 'GROUP OF ' || upper(word(hadm_id, 'drg')) AS description
-FROM admissions;
+SELECT 1338 + row_number() OVER (ORDER BY hadm_id, t) AS row_id, subject_id, hadm_id, ['HCFA', 'MS'][t] AS drg_type,
+    (28 + below(400, hadm_id, 'drg', t))::VARCHAR AS drg_code, 'GROUP OF ' || upper(word(hadm_id, 'drg')) AS description
+FROM admissions, range(1, 3) types(t);
 CREATE TABLE d_labitems AS
 SELECT i + 1 AS row_id, 50800 + i AS itemid, word(i, 'substance') AS label, ['Blood', 'Urine'][1 + i % 2] AS fluid,
     ['Chemistry', 'Hematology'][1 + i % 2] AS category, (1000 + i) || '-' || i % 10 AS loinc_code

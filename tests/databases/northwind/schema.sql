@@ -1,4 +1,31 @@
 -- Northwind: a wholesaler of food. Dates are ISO text, customers have text keys, lines of orders have no date.
+--
+-- key: categories(category_id)
+-- key: customers(customer_id)
+-- key: employees(employee_id)
+-- key: employee_territories(employee_id, territory_id)
+-- key: order_details(order_id, product_id)
+-- key: orders(order_id)
+-- key: products(product_id)
+-- key: region(region_id)
+-- key: shippers(shipper_id)
+-- key: suppliers(supplier_id)
+-- key: territories(territory_id)
+-- key: us_states(state_id)
+-- link: employees(reports_to) -> employees(employee_id)
+-- link: employee_territories(employee_id) -> employees(employee_id)
+-- link: employee_territories(territory_id) -> territories(territory_id)
+-- link: territories(region_id) -> region(region_id)
+-- link: orders(customer_id) -> customers(customer_id)
+-- link: orders(employee_id) -> employees(employee_id)
+-- link: orders(ship_via) -> shippers(shipper_id)
+-- link: order_details(order_id) -> orders(order_id)
+-- link: order_details(product_id) -> products(product_id)
+-- link: products(category_id) -> categories(category_id)
+-- link: products(supplier_id) -> suppliers(supplier_id)
+-- time: orders(try_cast("order_date" AS TIMESTAMP))
+-- time: order_details(orders)
+-- also: employees(try_cast("hire_date" AS TIMESTAMP))
 
 CREATE TABLE categories AS
 SELECT i + 1 AS category_id, ['Beverages', 'Condiments', 'Confections', 'Dairy', 'Grains', 'Meat', 'Produce', 'Seafood'][i + 1]

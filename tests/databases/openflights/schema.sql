@@ -1,5 +1,18 @@
 -- OpenFlights: airports, airlines and routes as in its data files, where '\N' stands for what is missing, and the log of
 -- flights of its site, which is the only table with a time: a date, and a time of day beside it.
+--
+-- key: airports(apid)
+-- key: airlines(alid)
+-- key: planes(plid)
+-- key: flights(fid)
+-- link: flights(src_apid) -> airports(apid)
+-- link: flights(dst_apid) -> airports(apid)
+-- link: flights(alid) -> airlines(alid)
+-- link: flights(plid) -> planes(plid)
+-- time: flights("src_date" + coalesce("src_time", TIME '23:59:59'))
+-- also: countries(name)
+-- also: airlines(country) -> countries(name)
+-- also: airports(country) -> countries(name)
 
 CREATE TABLE airports AS
 SELECT i + 1 AS apid, word(i, 'airport') || ' Airport' AS name, word(i, 'city') AS city, word(i % 20, 'country') || 'ia' AS country,
