@@ -9,7 +9,8 @@
 -- time: raw_payments(raw_orders.order_date)
 
 CREATE TABLE raw_customers AS
-SELECT i AS id, name(i, 'first') AS first_name, upper(left(name(i, 'last'), 1)) || '.' AS last_name FROM range(1, 101) r(i);
+SELECT i AS id, name(i, 'first') AS first_name,
+    upper(left(name(i, 'last'), 1)) || '.' AS last_name FROM range(1, 101) r(i);
 CREATE TABLE raw_orders AS
 SELECT row_number() OVER (ORDER BY day, c) AS id, c AS user_id, DATE '2018-01-01' + day::INTEGER AS order_date,
     CASE WHEN day > 96 THEN 'placed' WHEN day > 90 THEN 'shipped' WHEN draw(c, 'back', day) < 0.06 THEN 'returned'

@@ -28,7 +28,8 @@
 -- also: employees(try_cast("hire_date" AS TIMESTAMP))
 
 CREATE TABLE categories AS
-SELECT i + 1 AS category_id, ['Beverages', 'Condiments', 'Confections', 'Dairy', 'Grains', 'Meat', 'Produce', 'Seafood'][i + 1]
+SELECT i + 1 AS category_id, ['Beverages', 'Condiments', 'Confections', 'Dairy', 'Grains', 'Meat', 'Produce',
+    'Seafood'][i + 1]
     AS category_name, 'Food of kind ' || i AS description, 'picture'::BLOB AS picture
 FROM range(8) r(i);
 CREATE TABLE customer_customer_demo (customer_id VARCHAR, customer_type_id VARCHAR);
@@ -57,7 +58,8 @@ FROM range(53) r(i);
 CREATE TABLE employee_territories AS
 SELECT 1 + below(9, territory_id, 'of') AS employee_id, territory_id FROM territories;
 CREATE TABLE shippers AS
-SELECT i AS shipper_id, ['Speedy Express', 'United Package', 'Federal Shipping', 'Alliance', 'UPS', 'DHL'][i] AS company_name,
+SELECT i AS shipper_id, ['Speedy Express', 'United Package', 'Federal Shipping', 'Alliance', 'UPS', 'DHL'][i]
+    AS company_name,
     '1-800-' || i AS phone
 FROM range(1, 7) r(i);
 CREATE TABLE suppliers AS
@@ -70,10 +72,12 @@ CREATE TABLE products AS
 SELECT i + 1 AS product_id, word(i, 'product') || ' ' || i AS product_name, 1 + below(29, i, 'supplier') AS supplier_id,
     1 + i % 8 AS category_id, '10 boxes x ' || 5 + i % 20 || ' bags' AS quantity_per_unit,
     round(5 + 60 * draw(i, 'price'), 2) AS unit_price, below(120, i, 'stock') AS units_in_stock,
-    10 * below(8, i, 'order') AS units_on_order, 5 * below(6, i, 'level') AS reorder_level, (i % 10 = 0)::INTEGER AS discontinued
+    10 * below(8, i, 'order') AS units_on_order, 5 * below(6, i, 'level') AS reorder_level,
+    (i % 10 = 0)::INTEGER AS discontinued
 FROM range(77) r(i);
 CREATE TABLE us_states AS
-SELECT i AS state_id, 'State ' || i AS state_name, 'S' || i AS state_abbr, ['west', 'east', 'south'][1 + i % 3] AS state_region
+SELECT i AS state_id, 'State ' || i AS state_name, 'S' || i AS state_abbr,
+    ['west', 'east', 'south'][1 + i % 3] AS state_region
 FROM range(1, 52) r(i);
 
 CREATE TABLE orders AS
@@ -89,7 +93,9 @@ FROM customers c, range(0, 671) d(day)
 WHERE dayofweek(DATE '1996-07-04' + day::INTEGER) BETWEEN 1 AND 5
     AND draw(c.customer_id, 'orders', day) < 0.005 + 0.02 * draw(c.customer_id, 'size');
 CREATE TABLE order_details AS
-SELECT DISTINCT ON (order_id, product_id) order_id, 1 + (77 * draw(order_id, 'product', n) * draw(n, 'liked', order_id))::INTEGER % 77
-    AS product_id, round(5 + 60 * draw(order_id, 'price', n), 2) AS unit_price, 1 + below(60, order_id, 'quantity', n) AS quantity,
+SELECT DISTINCT ON (order_id, product_id) order_id,
+    1 + (77 * draw(order_id, 'product', n) * draw(n, 'liked', order_id))::INTEGER % 77
+    AS product_id, round(5 + 60 * draw(order_id, 'price', n), 2) AS unit_price,
+    1 + below(60, order_id, 'quantity', n) AS quantity,
     0.05 * below(5, order_id, 'discount', n) AS discount
 FROM orders, range(1, 5) l(n) WHERE n <= 1 + below(4, order_id, 'lines');
