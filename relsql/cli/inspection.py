@@ -12,7 +12,8 @@ from relsql.database.relsql_tables import has_relsql_table, relsql_table, rows_s
 from relsql.errors import RelsqlError, SchemaError
 from relsql.gather.paths import MAX_PATHS, candidate_paths
 from relsql.registry.models import read_models
-from relsql.schema.checks import Finding, check_schema, check_time_type, link_counts
+from relsql.schema.checks import check_schema, check_time_type, link_counts
+from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema, Table

@@ -183,7 +183,7 @@ def _write(
             con.execute(f"CREATE TABLE {qualified(catalog, 'main', name)} ({columns})")
             _insert(con, qualified(catalog, "main", name), rows[name])
         if task is not None:
-            declared = ensure_table(con, catalog, "schema_tables")
+            declared = f"{ensure_table(con, catalog, 'schema_tables')} (table_name, primary_key, time_column, origin)"
             _insert(con, declared, [(name, None, TIME_COLUMNS.get(name), "declared") for name in tables])
             save_task(con, catalog, task)
 

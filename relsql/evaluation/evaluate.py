@@ -17,7 +17,7 @@ from relsql.registry.card import ModelCard
 from relsql.registry.function_names import predict_name
 from relsql.registry.models import active_card
 from relsql.registry.versions import suffix_of
-from relsql.schema.checks import Finding
+from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
 from relsql.sql import ident
 from relsql.tasks.frozen_database import frozen_database

@@ -4,33 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import duckdb
 
 from relsql.database.names import fold, stored_name
 from relsql.errors import SchemaError, nearest
-from relsql.schema.discovery.names import OUTCOME_WORDS, words
+from relsql.schema.finding import Finding
 from relsql.schema.reading import read_declarations
 from relsql.schema.relations import relation_sql
-from relsql.schema.sentinels import find_sentinels
+from relsql.schema.source_views import read_views
 from relsql.schema.tables import Column, Link, Schema, Table
 from relsql.schema.tables import table_key as schema_table_key
-from relsql.schema.times import time_sql
+from relsql.schema.time_findings import time_findings
 from relsql.schema.types import TIME_TYPES, WHOLE_DOUBLES, type_family
 from relsql.sql import ident, qualified
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something about the schema that the user should know; an `error` makes training impossible."""
-
-    severity: Literal["error", "warning", "info"]
-    object: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.severity}: {self.object}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,10 +172,14 @@ def check_schema(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -
     """Compare a schema with the data, before training. Nothing is written.
 
     Returns:
-        Findings, errors first: keys and parent columns that do not identify rows, dangling keys, time columns with
-        NULLs or of another type, declarations of tables that do not exist, tables without any link.
+        Findings, errors first: keys and parent columns that do not identify rows, dangling keys, what is doubtful about
+        times, declarations of tables that do not exist, views that are not read, tables without any link.
     """
-    findings = [*_undeclared_tables(con, catalog, schema), *_left_out_tables(con, catalog, schema)]
+    findings = [
+        *_undeclared_tables(con, catalog, schema),
+        *_left_out_tables(con, catalog, schema),
+        *_unread_views(con, catalog, schema),
+    ]
     for table in schema.tables.values():
         findings += _table_findings(con, catalog, schema, table)
     for link in schema.links:
@@ -218,50 +209,25 @@ def _left_out_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schem
             )
 
 
+def _unread_views(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> Iterator[Finding]:
+    for schema_name, name in read_views(con, catalog):
+        key = schema_table_key(schema_name, name)
+        if schema.find(key) is None:
+            text = "is a view over this database's own tables and is not read, because it repeats their rows; to read "
+            yield Finding("info", key, f"{text}it all the same: relsql init FILE --primary-key '{key}(COLUMN)'")
+
+
 def _table_findings(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table: Table) -> Iterator[Finding]:
     try:
         if table.primary_key and table.key_origin != "constraint":
             check_primary_key(con, catalog, table, table.primary_key)
         if table.time_column:
             check_time_type(table, table.time_column)
-            yield from _null_times(con, catalog, table)
-            yield from _sentinels(con, catalog, table)
-        elif len(schema.tables) > 1:
-            yield from _untimed(con, catalog, schema, table)
+        yield from time_findings(con, catalog, schema, table)
     except SchemaError as error:
         yield Finding("error", table.key, str(error))
     if len(schema.tables) > 1 and not schema.links_to(table.key) and not schema.links_from(table.key):
         yield Finding("info", table.key, "is linked to no other table, so that no model reads it")
-
-
-def _null_times(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> Iterator[Finding]:
-    query = f"SELECT system.main.count_star(), system.main.count({time_sql(table, 'r')})"
-    [(rows, timed)] = con.execute(f"{query} FROM {relation_sql(table, catalog)} r").fetchall()
-    if rows > timed:
-        text = f"{rows - timed:,} of {rows:,} rows have no time in '{table.time_text}'; they are never visible"
-        yield Finding("warning", table.key, text)
-
-
-def _sentinels(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> Iterator[Finding]:
-    found = find_sentinels(con, catalog, table)
-    if found:
-        text = f"{found.rows:,} rows have a time far from the rest in '{table.time_text}' ({' to '.join(found.days)}); "
-        text += "they are no events: neither the default as_of nor training timestamps follow them"
-        yield Finding("warning", table.key, text)
-
-
-def _untimed(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table: Table) -> Iterator[Finding]:
-    """What it means that a table has no time, where others have one; its columns that look like outcomes are named."""
-    if table.values_of or not schema.timed_tables or not (schema.links_from(table.key) or schema.links_to(table.key)):
-        return
-    declared = read_declarations(con, catalog)[0]
-    if any(each.time.time == "" for name, each in declared.items() if schema.find(name) is table):
-        return
-    outcomes = [name for name in table.stored_names if set(words(name)) & OUTCOME_WORDS]
-    text = "has no time: all its rows count at every as_of, also rows that were added later"
-    text += f"; {', '.join(outcomes)} may hold what became known later" if outcomes else ""
-    text += f"; declare it: relsql init FILE --time-column '{table.key}(COLUMN)' or --no-time-column {table.key}"
-    yield Finding("warning" if outcomes or schema.links_from(table.key) else "info", table.key, text)
 
 
 def _link_findings(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, link: Link) -> Iterator[Finding]:

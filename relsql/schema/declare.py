@@ -57,7 +57,7 @@ def declare_table(
             DATE nor a TIMESTAMP.
         DatabaseError: the database is read-only.
     """
-    schema = read_schema(con, catalog)
+    schema = read_schema(con, catalog, (table_key,))
     table = schema.table(table_key)
     table_key = table.key
     if primary_key:
@@ -104,7 +104,7 @@ def declare_link(con: duckdb.DuckDBPyConnection, catalog: str, link: Link) -> Li
         SchemaError: a table or column does not exist, types differ, or the parent columns are not unique.
         DatabaseError: the database is read-only.
     """
-    schema = read_schema(con, catalog)
+    schema = read_schema(con, catalog, (link.child, link.parent))
     link = resolve_link(schema, link)
     check_link(con, catalog, schema, link)
     counts = link_counts(con, catalog, schema, link)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 import duckdb
@@ -23,12 +23,13 @@ from relsql.schema.value_tables import with_value_tables
 from relsql.sql import ident
 
 
-def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None) -> Schema:
+def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None, also: Collection[str] = ()) -> Schema:
     """Read tables, constraints and relsql's own declarations of one attached database.
 
     Args:
         con: an open connection; nothing is written.
         catalog: name of the attached database; default: the connection's current one.
+        also: names of views to read although nothing is declared of them yet.
 
     Tables in schema `relsql` and in DuckDB's internal schemas, and temporary tables are left out. For views see
     `relsql.schema.source_views`.
@@ -39,7 +40,7 @@ def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None) -> S
     catalog = stored_catalog(con, catalog) if catalog else current_catalog(con)
     require_own_schema(con, catalog)
     declared_tables, declared_links, removed_links = read_declarations(con, catalog)
-    named = {*declared_tables, *(name for link in declared_links for name in (link.child, link.parent))}
+    named = {*also, *declared_tables, *(name for link in declared_links for name in (link.child, link.parent))}
     tables = _read_tables(con, catalog, named)
     keys, constraint_links = _read_constraints(con, catalog)
     for key, columns in keys.items():

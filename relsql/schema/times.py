@@ -96,3 +96,8 @@ def age_sql(time: str, as_of: str) -> str:
     """Days from one TIMESTAMP expression to another as DOUBLE; NULL for infinity."""
     # epoch() is a DOUBLE, so the difference of distant times cannot overflow as BIGINT would. It is NULL for infinity.
     return f"(epoch({as_of}) - epoch({time})) / 86400.0"
+
+
+def changed_after_sql(time: str, changed: str) -> str:
+    """The condition that a row was changed more than a day after its time; both are expressions of type TIMESTAMP."""
+    return f"epoch({changed}) - epoch({time}) > 86400"

@@ -12,7 +12,7 @@ import pyarrow as pa
 from relsql.database.cursors import one_row, task_cursor
 from relsql.database.sealed import sealed
 from relsql.errors import TaskError
-from relsql.schema.checks import Finding
+from relsql.schema.finding import Finding
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema
 from relsql.schema.times import event_times_sql

@@ -84,7 +84,7 @@ class Task:
             raise TaskError(
                 f"task '{_short(self.name)}' is a classification with target {self.target}",
                 expected="a target in regressions only: the score of a classification is a probability",
-                fix="remove target from the task manifest, or correct task_type",
+                fix=correct("target", "task_type"),
             )
         if not self.is_classification:
             object.__setattr__(self, "target", _read_target(self.name, self.target or MEDIAN))
@@ -227,7 +227,7 @@ def _read_target(task_name: str, text: str) -> str:
         raise TaskError(
             f"task '{_short(task_name)}' has target '{_short(text)}'",
             expected=TARGETS,
-            fix="correct target in the task manifest",
+            fix=correct("target"),
         )
     return found
 
@@ -242,7 +242,7 @@ def _target_of_metric(raw: Mapping[str, Any]) -> str | None:
         raise TaskError(
             f"task '{_short(raw.get('name') or 'unnamed')}' has metric {_shown(metric)}",
             expected=f"one of {', '.join(METRIC_TARGETS)}; or target: {TARGETS}",
-            fix="correct metric in the task manifest",
+            fix=in_manifest("correct metric", "target"),
         )
     return found
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from relsql.gather.blocks import Block, SeedSet
 from relsql.gather.layout import BlockLayout, Segment
-from relsql.schema.checks import Finding
+from relsql.schema.finding import Finding
 from relsql.tasks.hints import in_manifest
 from relsql.training.path_choice import SHARES_PER_CATEGORY
 from relsql.training.plan import Plan

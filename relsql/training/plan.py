@@ -13,7 +13,8 @@ from relsql.gather.layout import BlockLayout, layouts_of
 from relsql.gather.node_inputs import NodeInputs, fit_node_inputs
 from relsql.gather.paths import DEFAULT_FANOUT, MAX_PATHS, Path, candidate_paths, require_row_keys
 from relsql.gather.row_plan import RowPlan
-from relsql.schema.checks import Finding, check_schema
+from relsql.schema.checks import check_schema
+from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
 from relsql.schema.sentinels import with_event_ranges
 from relsql.schema.tables import Schema, used_schema
@@ -108,7 +109,7 @@ def _make_plan(
     )
     require_row_keys(schema, candidates)
     used = used_tables(candidates)
-    _check_tables(con, catalog, schema, used)
+    doubts = _check_tables(con, catalog, schema, used)
     inputs = {key: fit_node_inputs(con, catalog, schema, key, until=task.val_timestamp) for key in sorted(used)}
     path_choice = PathChoice(candidates)
     if len(candidates) > max_paths:
@@ -122,13 +123,27 @@ def _make_plan(
     read_part = used_schema(schema, sorted(used), columns)
     layouts = layouts_of(paths, inputs)
     return Plan(
-        task, database, read_part, paths, inputs, layouts, path_choice.left_out, splits.reasons, written.findings
+        task,
+        database,
+        read_part,
+        paths,
+        inputs,
+        layouts,
+        path_choice.left_out,
+        splits.reasons,
+        (*written.findings, *doubts),
     )
 
 
-def _check_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, used: set[str]) -> None:
-    """Raise SchemaError if the data contradict the declarations of the tables in `used` or of the links among them."""
+def _check_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, used: set[str]) -> tuple[Finding, ...]:
+    """The warnings about the tables in `used` and the links among them.
+
+    Raises:
+        SchemaError: the data contradict the declarations of one of them.
+    """
     read = used | {str(link) for link in schema.links if link.child in used and link.parent in used}
-    for finding in check_schema(con, catalog, schema):
-        if finding.severity == "error" and finding.object in read:
+    found = [finding for finding in check_schema(con, catalog, schema) if finding.object in read]
+    for finding in found:
+        if finding.severity == "error":
             raise SchemaError(finding.message)
+    return tuple(finding for finding in found if finding.severity == "warning")

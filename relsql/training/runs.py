@@ -17,7 +17,7 @@ from relsql.database.connections import transaction
 from relsql.database.interrupts import interrupted
 from relsql.database.relsql_tables import ensure_table, has_relsql_table, rows_sql
 from relsql.errors import RelsqlError
-from relsql.schema.checks import Finding
+from relsql.schema.finding import Finding
 from relsql.typing import PhaseProgress
 
 PHASES = ("data", "check", "labels", "gather", "tokenizer", "encoder", "embed", "network", "export", "store")

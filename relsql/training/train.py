@@ -27,7 +27,7 @@ from relsql.registry.function_names import function_names
 from relsql.registry.models import activate, find_trained, next_version, read_models, save_model
 from relsql.registry.publications import require_unclaimed
 from relsql.registry.versions import ModelRow, main_metric, model_name
-from relsql.schema.checks import Finding
+from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
 from relsql.tasks.label_findings import are_few, label_findings
 from relsql.tasks.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits

@@ -27,7 +27,7 @@ from relsql.gather.seeds_sql import latest_sql
 from relsql.registry.card import ModelCard
 from relsql.registry.models import read_card, read_models
 from relsql.registry.score_jobs import is_scores
-from relsql.schema.checks import Finding
+from relsql.schema.finding import Finding
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema, Table
 from relsql.sql import ident, literal

@@ -112,7 +112,8 @@ def _create(con: duckdb.DuckDBPyConnection, name: str, table: TableRows) -> None
 def _declare(con: duckdb.DuckDBPyConnection, catalog: str, tables: Mapping[str, TableRows], task: Task) -> None:
     declared = ensure_table(con, catalog, "schema_tables")
     for name, table in tables.items():
-        con.execute(f"INSERT INTO {declared} VALUES (?, NULL, ?, 'declared')", [name, table.time_column])
+        values = [name, table.time_column]
+        con.execute(f"INSERT INTO {declared} (table_name, time_column, origin) VALUES (?, ?, 'declared')", values)
     save_task(con, catalog, task)
 
 

@@ -45,6 +45,9 @@ LATER_WORDS = word_set(
 )
 """Words of dates that lie after the moment at which a row appears."""
 
+UPDATE_WORDS = word_set("updated update modified modification changed change edited")
+"""Words of dates on which a row was last changed."""
+
 OUTCOME_WORDS = word_set("status state outcome result total balance score churned cancelled returned closed final paid")
 """Words of columns that are often written after the row appeared."""
 _SYNONYMS = tuple(

@@ -44,7 +44,7 @@ def create_shops(path: Path, label_sql: str = LABEL_SQL) -> None:
         declared = ensure_table(con, path.stem, "schema_links")
         con.execute(f"INSERT INTO {declared} VALUES ('sales', ['again'], 'shops', ['shop'], 'declared', false)")
         tables = ensure_table(con, path.stem, "schema_tables")
-        con.execute(f"INSERT INTO {tables} VALUES ('sales', NULL, 'date', 'declared')")
+        con.execute(f"INSERT INTO {tables} (table_name, time_column, origin) VALUES ('sales', 'date', 'declared')")
         con.execute(f"INSERT INTO {ensure_table(con, path.stem, 'models')} (name) VALUES ('knows Corner & Son')")
         fields = {"entity_table": "shops", "entity_col": "shop", "target_col": "lost", "time_col": "date"}
         test = datetime.datetime(2020, 6, 1)

@@ -1,0 +1,75 @@
+"""What is doubtful about the times of a table: rows without one, sentinels, later changes, no time at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import duckdb
+
+from relsql.schema.discovery.names import OUTCOME_WORDS, UPDATE_WORDS, words
+from relsql.schema.finding import Finding
+from relsql.schema.reading import read_declarations
+from relsql.schema.relations import relation_sql
+from relsql.schema.sentinels import find_sentinels
+from relsql.schema.tables import Schema, Table
+from relsql.schema.times import as_timestamp_sql, changed_after_sql, time_sql
+from relsql.schema.types import TIME_TYPES
+
+MIN_CHANGED = 0.01
+"""Fewer rows than this share that were changed later are corrections."""
+
+
+def time_findings(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table: Table) -> Iterator[Finding]:
+    """Findings about the times of one table, whose time column exists and has a time's type. Nothing is written."""
+    if table.time_column:
+        yield from _null_times(con, catalog, table)
+        yield from _sentinels(con, catalog, table)
+        yield from _changed_later(con, catalog, table)
+    elif len(schema.tables) > 1:
+        yield from _untimed(con, catalog, schema, table)
+
+
+def _null_times(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> Iterator[Finding]:
+    query = f"SELECT system.main.count_star(), system.main.count({time_sql(table, 'r')})"
+    [(rows, timed)] = con.execute(f"{query} FROM {relation_sql(table, catalog)} r").fetchall()
+    if rows > timed:
+        text = f"{rows - timed:,} of {rows:,} rows have no time in '{table.time_text}'; they are never visible"
+        yield Finding("warning", table.key, text)
+
+
+def _sentinels(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> Iterator[Finding]:
+    found = find_sentinels(con, catalog, table)
+    if found:
+        text = f"{found.rows:,} rows have a time far from the rest in '{table.time_text}' ({' to '.join(found.days)}); "
+        text += "they are no events: neither the default as_of nor training timestamps follow them"
+        yield Finding("warning", table.key, text)
+
+
+def _changed_later(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> Iterator[Finding]:
+    """Rows that were updated in place: a score at an earlier moment reads their present values."""
+    for column in table.columns:
+        if column.type not in TIME_TYPES or column.name == table.time_column:
+            continue
+        if not set(words(column.name)) & UPDATE_WORDS:
+            continue
+        changed = changed_after_sql(time_sql(table, "r"), as_timestamp_sql(column, "r"))
+        query = f"SELECT system.main.count_star(), system.main.count_star() FILTER (WHERE {changed})"
+        [(rows, later)] = con.execute(f"{query} FROM {relation_sql(table, catalog)} r").fetchall()
+        if later > MIN_CHANGED * rows:
+            text = f"{later:,} of {rows:,} rows were changed after they appeared, by '{column.name}'; a score at an "
+            text += "earlier as_of reads their present values. To hide a row until its last change: relsql init FILE "
+            yield Finding("warning", table.key, f"{text}--known-column '{table.key}({column.name})'")
+
+
+def _untimed(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table: Table) -> Iterator[Finding]:
+    """What it means that a table has no time, where others have one; its columns that look like outcomes are named."""
+    if table.values_of or not schema.timed_tables or not (schema.links_from(table.key) or schema.links_to(table.key)):
+        return
+    declared = read_declarations(con, catalog)[0]
+    if any(each.time.time == "" for name, each in declared.items() if schema.find(name) is table):
+        return
+    outcomes = [name for name in table.stored_names if set(words(name)) & OUTCOME_WORDS]
+    text = "has no time: all its rows count at every as_of, also rows that were added later"
+    text += f"; {', '.join(outcomes)} may hold what became known later" if outcomes else ""
+    text += f"; declare it: relsql init FILE --time-column '{table.key}(COLUMN)' or --no-time-column {table.key}"
+    yield Finding("warning" if outcomes or schema.links_from(table.key) else "info", table.key, text)

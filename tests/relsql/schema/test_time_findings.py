@@ -1,0 +1,50 @@
+"""Tests of relsql.schema.time_findings, and of views that are not read."""
+
+from __future__ import annotations
+
+import duckdb
+
+from relsql.schema.checks import check_schema
+from relsql.schema.declarations import Declarations
+from relsql.schema.finding import Finding
+from relsql.schema.reading import read_schema
+
+
+def findings(con: duckdb.DuckDBPyConnection, name: str) -> list[Finding]:
+    return [each for each in check_schema(con, "memory", read_schema(con)) if each.object == name]
+
+
+def test_rows_that_were_changed_later_are_named_with_their_answer() -> None:
+    with duckdb.connect() as con:
+        con.execute(
+            "CREATE TABLE tickets AS SELECT i AS id, TIMESTAMP '2024-01-01' + to_days(i::INTEGER) AS created_at, "
+            "TIMESTAMP '2024-01-01' + to_days((i + CASE WHEN i % 4 = 0 THEN 9 ELSE 0 END)::INTEGER) AS updated_at "
+            "FROM range(100) r(i)"
+        )
+        Declarations.parse(time_columns=["tickets(created_at)"]).store(con, "memory")
+        [finding] = findings(con, "tickets")
+        assert "25 of 100 rows were changed after they appeared, by 'updated_at'" in finding.message
+        Declarations.parse(known_columns=["tickets(updated_at)"]).store(con, "memory")
+        assert findings(con, "tickets") == []
+
+
+def test_sentinels_are_named() -> None:
+    with duckdb.connect() as con:
+        con.execute("CREATE TABLE visits AS SELECT i AS id, DATE '2024-01-01' + i::INTEGER AS day FROM range(100) r(i)")
+        con.execute("INSERT INTO visits VALUES (100, DATE '9999-12-31'), (101, DATE '1900-01-01')")
+        Declarations.parse(time_columns=["visits(day)"]).store(con, "memory")
+        [finding] = findings(con, "visits")
+        assert "2 rows have a time far from the rest in 'day' (1900-01-01 to 9999-12-31)" in finding.message
+
+
+def test_a_view_that_reports_on_tables_is_named_and_can_be_declared() -> None:
+    with duckdb.connect() as con:
+        con.execute("CREATE TABLE sales (id INTEGER PRIMARY KEY, shop INTEGER, amount INTEGER)")
+        con.execute("CREATE VIEW shops AS SELECT shop, sum(amount) AS total FROM sales GROUP BY shop")
+        [finding] = findings(con, "shops")
+        assert "is not read" in finding.message and "--primary-key 'shops(COLUMN)'" in finding.message
+        assert "shops" not in read_schema(con).tables
+        declared = Declarations.parse(primary_keys=["Shops(shop)"], links=["sales(shop) -> shops(shop)"])
+        declared.store(con, "memory")
+        schema = read_schema(con)
+        assert schema.table("shops").primary_key == ("shop",) and len(schema.links) == 1
