@@ -5,7 +5,6 @@ Which rows those are is written a second time beside each schema, in plain SQL (
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,12 +23,12 @@ from relsql.tasks.task import Task
 from tests.databases.load import FOLDER, NAMES, create_database, create_tables, schema_text
 from tests.shop import QUICK
 
-OPTIONS = replace(QUICK, max_paths=4)
+OPTIONS = replace(QUICK, max_paths=3)
 MODEL = "model"
 FUNCTIONS = ("predict_model_full", "{file}.main.predict_model_full")
 """The model's function on onnxruntime, and the published one in plain SQL."""
 
-SHOWN = 5
+SHOWN = 3
 BY_HAND = {"football": ["--entity", "teams=results(home_team),results(away_team)"]}
 """What `relsql init` cannot know: see the README.md of each folder."""
 
@@ -93,10 +92,18 @@ def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return Database(request.param, path, task)
 
 
-@pytest.fixture
-def opened(database: Database, tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    with relsql.connect(shutil.copy(database.path, tmp_path)) as con:
+@pytest.fixture(scope="module")
+def connection(database: Database) -> Iterator[duckdb.DuckDBPyConnection]:
+    with relsql.connect(database.path) as con:
         yield con
+
+
+@pytest.fixture
+def opened(connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The file in a transaction that is undone."""
+    connection.execute("BEGIN")
+    yield connection
+    connection.execute("ROLLBACK")
 
 
 def entities(con: duckdb.DuckDBPyConnection, task: Task) -> list[Any]:
