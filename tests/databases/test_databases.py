@@ -18,7 +18,7 @@ import relsql
 from benchmarks.proposals.score import score_schema
 from benchmarks.proposals.truth import Truth, parse_truth
 from relsql.cli import cli
-from relsql.schema.discovery.propose import SURE
+from relsql.schema.discovery.propose import SURE, apply_proposal, infer_schema
 from relsql.tasks.task import Task
 from tests.databases.load import FOLDER, NAMES, create_database, create_tables, schema_text
 from tests.shop import QUICK
@@ -143,6 +143,14 @@ def test_init_proposes_all_that_is_true(request: pytest.FixtureRequest, name: st
     fails_today(request, name, {"northwind": "nothing in the name ship_via says that it is a shipper"})
     found = score_schema(load_schema, name, SURE)
     assert {kind: score.missed for kind, score in found.items()} == dict.fromkeys(found, ())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_second_init_adds_nothing(con: duckdb.DuckDBPyConnection, name: str) -> None:
+    create_tables(name, con)
+    apply_proposal(con, "memory", infer_schema(con).split()[0])
+    sure, _ = infer_schema(con).split()
+    assert (sure.keys, sure.links, [time for time in sure.times if time.column]) == ((), (), [])
 
 
 def test_every_entity_has_a_score(opened: duckdb.DuckDBPyConnection, database: Database) -> None:

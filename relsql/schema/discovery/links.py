@@ -88,13 +88,28 @@ def named_claims(
             named = [each for each in found if isinstance(each, Claim)]
             claims += [max(named, key=lambda claim: claim.rank)] if named else []
             refused += [] if named else [each for each in found if isinstance(each, Refusal)]
-    lost = [claim for claim in claims if _loses_to_reverse(claim, claims)]
+    lost = [claim for claim in claims if _is_reverse(claim, data.schema.links) or _loses_to_reverse(claim, claims)]
     refused += [Refusal.of_link(claim.link, "the link in the other direction is more plausible") for claim in lost]
     return [claim for claim in claims if claim not in lost], refused
 
 
 def _is_among(link: Link, links: tuple[Link, ...]) -> bool:
     return any(link.same_columns(other) for other in links)
+
+
+def _is_reverse(claim: Claim, links: tuple[Link, ...]) -> bool:
+    """True if a known link goes the other way over the same columns."""
+    link = claim.link
+    return _is_among(
+        replace(
+            link,
+            child=link.parent,
+            child_columns=link.parent_columns,
+            parent=link.child,
+            parent_columns=link.child_columns,
+        ),
+        links,
+    )
 
 
 def _loses_to_reverse(claim: Claim, claims: list[Claim]) -> bool:

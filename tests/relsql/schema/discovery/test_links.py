@@ -53,6 +53,8 @@ def test_of_two_tables_with_one_row_each_others_refer_to_the_main_one(con: duckd
     assert sure_links(proposal) == {
         f"{table}(hadm_id) -> admissions(hadm_id)" for table in ("icustays", "samples", "drugs")
     }
+    apply_proposal(con, "memory", proposal.split()[0])
+    assert not sure_links(infer_schema(con))
 
 
 def test_a_link_to_a_unique_column_beside_the_declared_key(con: duckdb.DuckDBPyConnection) -> None:
