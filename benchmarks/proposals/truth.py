@@ -50,6 +50,11 @@ def load_generated(con: duckdb.DuckDBPyConnection, name: str) -> Truth:
     text = file.read_text()
     con.execute(_MACROS)
     con.execute(text)
+    return parse_truth(name, text)
+
+
+def parse_truth(name: str, text: str) -> Truth:
+    """What the comments of a schema say that it holds."""
     found = _TRUTH.findall(text)
     also = frozenset(rest for kind, rest in found if kind == "also")
     return Truth(name, {kind: tuple(tuple(r.split(" or ")) for k, r in found if k == kind) for kind in KINDS}, also)

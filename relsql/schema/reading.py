@@ -56,15 +56,16 @@ def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None, also
             columns = _stored_columns(table, declared.primary_key)
             tables[table.key] = replace(table, primary_key=columns, key_origin=declared.origin)
         times[table.key] = declared.time
-    schema = Schema(tables)
+    # First, since declared links may lead to a table of values.
+    schema = with_value_tables(con, catalog, Schema(tables))
     removed = [_stored_link(schema, link) for link in removed_links]
-    merged: list[Link] = []
+    merged = list(schema.links)
     for link in (_stored_link(schema, link) for link in (*constraint_links, *declared_links)):
         gone = link.origin == "constraint" and any(link.same_columns(other) for other in removed)
         if not gone and not any(link.same_columns(other) for other in merged):
             merged.append(link)
-    schema = Schema(tables, tuple(link for link in merged if link.child in tables and link.parent in tables))
-    return with_value_tables(con, catalog, RowTimes(con, catalog, schema, times).schema())
+    links = tuple(link for link in merged if link.child in schema.tables and link.parent in schema.tables)
+    return RowTimes(con, catalog, Schema(schema.tables, links), times).schema()
 
 
 def _stored_columns(table: Table, names: Iterable[str]) -> tuple[str, ...]:

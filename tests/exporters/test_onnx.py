@@ -56,6 +56,17 @@ def test_graph_component_agrees_on_unseen_shapes() -> None:
     assert "path orders.totals" in names and not {"path people.ages", "path people.totals"} & names
 
 
+def test_rows_of_a_table_may_be_none_or_many_whatever_the_example_of_the_export_has() -> None:
+    # Each seed reads one row of these tables or none, so that in a sparse example a single seed reads one of banks.
+    names, numbers = ("alleys", "areas", "arenas", "banks"), (NumberInput("n", "number"), NumberInput("m", "number"))
+    links = [Link("people", (name,), name, (name,)) for name in names]
+    parents = [Path(name, "parents", name, (link,), 1, ()) for name, link in zip(names, links, strict=True)]
+    tables = {name: NodeInputs(name, numbers, (), ("name",)) for name in names}
+    layouts = layouts_of((PATHS[0], *parents), {"people": INPUTS["people"], **tables})
+    _, difference = exporter.export_graph(GraphNetwork(layouts, CONFIG), CONFIG.text_width)
+    assert 0 <= difference <= 1e-5
+
+
 def test_the_graph_network_is_captured_at_the_first_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     attempts, export = [], torch.export.export
 

@@ -202,7 +202,8 @@ def composite_key(data: Profiler, table: Table) -> KeyProposal | None:
 def _combinations(data: Profiler, table: Table, linked: set[str]) -> list[tuple[str, ...]]:
     """Sets of columns that may be a key, in table order: links, columns that other tables have too, and counters."""
     profiles = data.profiles[table.key]
-    typed = [c.name for c in table.columns if c.type in TIME_TYPES or may_refer(c.type, profiles[c.name])]
+    stored = [c for c in table.columns if not c.computed]
+    typed = [c.name for c in stored if c.type in TIME_TYPES or may_refer(c.type, profiles[c.name])]
     columns = [name for name in typed if profiles[name].complete and profiles[name].distinct > 1]
     # With a column that is unique by itself, a set is not the smallest; tables that join others are known by all links.
     columns = [name for name in columns if name in linked or not profiles[name].maybe_unique]

@@ -88,7 +88,7 @@ def named_claims(
             named = [each for each in found if isinstance(each, Claim)]
             claims += [max(named, key=lambda claim: claim.rank)] if named else []
             refused += [] if named else [each for each in found if isinstance(each, Refusal)]
-    lost = [claim for claim in claims if _loses_to_reverse(claim, claims)]
+    lost = [claim for claim in claims if _is_reverse(claim, data.schema.links) or _loses_to_reverse(claim, claims)]
     refused += [Refusal.of_link(claim.link, "the link in the other direction is more plausible") for claim in lost]
     return [claim for claim in claims if claim not in lost], refused
 
@@ -97,15 +97,34 @@ def _is_among(link: Link, links: tuple[Link, ...]) -> bool:
     return any(link.same_columns(other) for other in links)
 
 
+def _is_reverse(claim: Claim, links: tuple[Link, ...]) -> bool:
+    """True if a known link goes the other way over the same columns."""
+    link = claim.link
+    return _is_among(
+        replace(
+            link,
+            child=link.parent,
+            child_columns=link.parent_columns,
+            parent=link.child,
+            parent_columns=link.child_columns,
+        ),
+        links,
+    )
+
+
 def _loses_to_reverse(claim: Claim, claims: list[Claim]) -> bool:
-    """True if the opposite link over the same columns is also claimed, with a better `tie`."""
+    """True if the opposite link over the same columns is also claimed, with a better `rank` or from more tables."""
+    mine = claim.link.child, claim.link.child_columns, claim.link.parent, claim.link.parent_columns
     for other in claims:
-        if (other.link.child, other.link.child_columns) == (claim.link.parent, claim.link.parent_columns) and (
-            other.link.parent,
-            other.link.parent_columns,
-        ) == (claim.link.child, claim.link.child_columns):
-            return (claim.rank, claim.link.parent) < (other.rank, other.link.parent)
+        if (other.link.parent, other.link.parent_columns, other.link.child, other.link.child_columns) == mine:
+            return _standing(claim, claims) < _standing(other, claims)
     return False
+
+
+def _standing(claim: Claim, claims: list[Claim]) -> tuple[tuple[float, tuple[float, float, int]], int, str]:
+    """What decides between two directions: of two tables with one row each, more tables refer to the main one."""
+    target = claim.link.parent, claim.link.parent_columns
+    return claim.rank, sum((each.link.parent, each.link.parent_columns) == target for each in claims), claim.link.parent
 
 
 def _named_links(

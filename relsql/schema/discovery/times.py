@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import duckdb
 
 from relsql.errors import SchemaError
+from relsql.schema.discovery.clocks import find_clocks, time_of_day
 from relsql.schema.discovery.headers import header_proposals
 from relsql.schema.discovery.names import LATER_WORDS, table_words, word_set, words
 from relsql.schema.discovery.profile import Profile, Profiler
@@ -24,12 +25,18 @@ from relsql.schema.row_times import DeclaredTime, RowTimes
 from relsql.schema.tables import Column, Link, Table
 from relsql.schema.time_readings import Reading, find_reading
 from relsql.schema.times import time_sql
-from relsql.schema.types import TIME_OF_DAY_TYPES, TIME_TYPES
+from relsql.schema.types import TIME_TYPES
 from relsql.sql import ident
 
 DAY = 86_400.0
 WEAK = 0.5
 """The confidence of a date that only has the name of something later is below this."""
+
+CLOSE = 0.1
+"""Candidates whose scores differ by less are equally likely."""
+
+MIN_FIRST = 0.95
+"""At least this share of rows must have a time before all others, for it to be the start of what they tell."""
 
 MIN_ENTITIES = 8
 """With fewer rows that have events, the time from a date to the first event is no evidence."""
@@ -40,7 +47,7 @@ _EVENT = word_set(
     "recorded observed registered signup joined hired opened placed"
 )
 _CREATED = word_set("created creation inserted")
-_TIME_OF_DAY = word_set("time hour at start started kickoff clock begin")
+_RECORDED = _CREATED | word_set("recorded observed registered posted published reported")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,11 @@ class _Candidate:
     evidence: str
     later: bool
     doubtful: bool = False
+
+    @property
+    def computed(self) -> bool:
+        """True if `time` is an expression, and no column."""
+        return self.time != self.column
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +140,22 @@ def _candidates(data: Profiler, table: Table) -> tuple[list[_Candidate], list[st
         later = bool(LATER_WORDS & set(words(column.name)))
         doubtful = bool(reading and reading.ambiguous)
         found.append(_Candidate(column.name, time, timed, score, evidence, later, doubtful))
-    return sorted(found, key=lambda candidate: -candidate.score), rejected
+    return _starts_first(data, table, sorted(found, key=lambda candidate: -candidate.score)), rejected
+
+
+def _starts_first(data: Profiler, table: Table, candidates: list[_Candidate]) -> list[_Candidate]:
+    """Of several times that are equally likely, the one that comes first in nearly all rows leads: a stay's admission.
+
+    Where a name says that a row was recorded then, the order of times does not matter.
+    """
+    likely = [each for each in candidates if each.score > candidates[0].score - CLOSE and not each.later]
+    if len(likely) < 2 or any(_RECORDED & set(words(each.column)) for each in likely):
+        return candidates
+    times = [f"TRY({each.time if each.computed else ident(each.time)})::TIMESTAMP" for each in likely]
+    shares = ", ".join(f"avg(CASE WHEN {time} <= least({', '.join(times)}) THEN 1.0 ELSE 0.0 END)" for time in times)
+    [found] = data.con.execute(f"SELECT {shares} FROM {table.sql(data.catalog)}").fetchall()
+    first = next((each for each, share in zip(likely, found, strict=True) if share and share >= MIN_FIRST), likely[0])
+    return [first, *(each for each in candidates if each is not first)]
 
 
 _Dated = tuple[Column, str, Profile, Reading | None]
@@ -137,10 +164,11 @@ _Dated = tuple[Column, str, Profile, Reading | None]
 def _dates(data: Profiler, table: Table) -> Iterator[_Dated]:
     """The columns of a table that are times, each with a time of day from another column, if there is one."""
     days = [column for column in table.columns if column.type in TIME_TYPES]
-    clock = _clock(data, table)
+    clocks = find_clocks(data, table)
     for column in days:
         time, profile = column.name, data.profiles[table.key][column.name]
-        if clock and column.type == "DATE" and len(days) == 1:
+        clock = time_of_day(column, clocks, alone=len(days) == 1) if column.type == "DATE" else None
+        if clock:
             time = f"{ident(column.name)} + {clock}"
         yield column, time, profile, None
 
@@ -150,34 +178,16 @@ def _read_dates(data: Profiler, table: Table) -> Iterator[_Dated]:
     # A year may be part of a key of several columns, but a key of one column is no time.
     keys = [table.primary_key, *(link.child_columns for link in data.schema.links_from(table.key))]
     alone = {columns[0] for columns in keys if len(columns) == 1}
-    clock = _clock(data, table)
+    clocks = find_clocks(data, table)
     for column in table.columns:
         if column.computed or column.type in TIME_TYPES or column.name in alone:
             continue
         found = find_reading(data.con, data.catalog, table, column, frozenset(words(column.name)))
         if found:
-            time = found.expression
+            time, clock = found.expression, time_of_day(column, clocks, alone=True)
             if clock and "H" not in time and "the end" not in found.meaning and _is_midnight(data, table, time):
                 time = f"CAST({time} AS DATE) + {clock}"
             yield column, time, _profile(data, table, time), found
-
-
-def _clock(data: Profiler, table: Table) -> str | None:
-    """The time of day that belongs to a table's date, as an expression; None unless exactly one column has it."""
-    found = []
-    for column in table.columns:
-        if not set(words(column.name)) & _TIME_OF_DAY:
-            continue
-        name = ident(column.name)
-        if column.type in TIME_OF_DAY_TYPES[:1]:
-            found.append(name)
-        elif column.type == "VARCHAR":
-            query = f"SELECT count({name}), count(try_cast({name} AS TIME)) FROM {table.sql(data.catalog)}"
-            values, read = data.one(query)
-            dated = f"SELECT count(try_cast({name} AS TIMESTAMP)) FROM {table.sql(data.catalog)}"
-            found += [f"try_cast({name} AS TIME)"] if values and read >= 0.9 * values and not data.one(dated)[0] else []
-    # A row whose time of day is unknown is known at the end of the day.
-    return f"coalesce({found[0]}, TIME '23:59:59')" if len(found) == 1 else None
 
 
 def _is_midnight(data: Profiler, table: Table, time: str) -> bool:
@@ -250,7 +260,7 @@ def _choose(
 
 
 def _confidence(candidate: _Candidate, candidates: list[_Candidate], confirmed: bool) -> float:
-    close = any(other is not candidate and other.score > candidate.score - 0.1 for other in candidates)
+    close = any(other is not candidate and other.score > candidate.score - CLOSE for other in candidates)
     if candidate.doubtful:
         return 0.6
     # Of two events that are equally likely, either is better than no time: then every row would count at any moment.

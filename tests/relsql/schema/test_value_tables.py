@@ -11,6 +11,7 @@ from relsql.errors import SchemaError
 from relsql.publishing.publish import publish
 from relsql.schema.checks import check_schema
 from relsql.schema.declarations import Declarations
+from relsql.schema.discovery.propose import apply_proposal, infer_schema
 from relsql.schema.reading import read_schema
 from relsql.schema.relations import relation_sql
 from relsql.tasks.task import Task
@@ -55,6 +56,19 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
             "teams(team) is the entity whose rows are the values of games(home_team), games(away_team)"
         )
         yield con
+
+
+def test_other_links_to_it_are_stored_and_read(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(
+        "CREATE TABLE goals AS SELECT played, home_team AS team, 'name ' || i % 9 AS scorer FROM games, range(2) r(i)"
+    )
+    con.execute(
+        "CREATE TABLE trainers AS SELECT DISTINCT home_team AS team, 'trainer of ' || home_team AS name FROM games"
+    )
+    apply_proposal(con, "memory", infer_schema(con).split()[0])
+    Declarations.parse(links=["trainers(team) -> Teams"]).store(con, "memory")
+    read = {str(link) for link in read_schema(con).links}
+    assert {"goals(team) -> teams(team)", "trainers(team) -> teams(team)", "games(home_team) -> teams(team)"} <= read
 
 
 def test_its_rows_are_the_values_and_its_links_the_columns(con: duckdb.DuckDBPyConnection) -> None:

@@ -41,6 +41,22 @@ def test_row_numbers_link_nothing(con: duckdb.DuckDBPyConnection) -> None:
     assert {str(each.link) for each in proposal.links} == {"visits(subject_id) -> patients(subject_id)"}
 
 
+def test_of_two_tables_with_one_row_each_others_refer_to_the_main_one(con: duckdb.DuckDBPyConnection) -> None:
+    stays = "SELECT i AS row_id, 1000 + 7 * i AS hadm_id"
+    proposal = infer(
+        con,
+        f"CREATE TABLE admissions AS {stays}, 'ward ' || i % 9 AS ward FROM range(200) r(i)",
+        f"CREATE TABLE icustays AS {stays}, 5000 + 11 * i AS icustay_id FROM range(200) r(i)",
+        f"CREATE TABLE samples AS {stays} FROM range(200) r(i), range(2)",
+        f"CREATE TABLE drugs AS {stays} FROM range(200) r(i), range(3)",
+    )
+    assert sure_links(proposal) == {
+        f"{table}(hadm_id) -> admissions(hadm_id)" for table in ("icustays", "samples", "drugs")
+    }
+    apply_proposal(con, "memory", proposal.split()[0])
+    assert not sure_links(infer_schema(con))
+
+
 def test_a_link_to_a_unique_column_beside_the_declared_key(con: duckdb.DuckDBPyConnection) -> None:
     for statement in HOSPITAL:
         con.execute(statement)

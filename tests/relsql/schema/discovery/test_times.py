@@ -1,0 +1,62 @@
+"""Proposed times: which of several dates, dates with a time of day, and what is already known."""
+
+from __future__ import annotations
+
+import duckdb
+import pytest
+
+from relsql.schema.declarations import Declarations
+from relsql.schema.discovery.propose import infer_schema
+
+
+def time_of(con: duckdb.DuckDBPyConnection, table: str) -> str | None:
+    [found] = [each.column for each in infer_schema(con).times if each.table == table]
+    return found
+
+
+@pytest.mark.parametrize("columns", ["admittime, dischtime", "dischtime, admittime"])
+@pytest.mark.parametrize("type_", ["TIMESTAMP", "VARCHAR"])
+def test_a_stay_is_known_from_its_start(con: duckdb.DuckDBPyConnection, columns: str, type_: str) -> None:
+    con.execute(
+        f"""CREATE TABLE stays AS SELECT i AS hadm_id, {columns} FROM (
+            SELECT i, start::{type_} AS admittime, (start + to_hours(1 + i % 50))::{type_} AS dischtime
+            FROM (SELECT i, TIMESTAMP '2020-01-01' + to_hours(7 * (i - (i % 10 = 9)::INTEGER)) AS start
+                  FROM range(300) r(i)))"""
+    )
+    assert time_of(con, "stays") in ("admittime", 'try_cast("admittime" AS TIMESTAMP)')
+
+
+def test_a_row_that_is_recorded_later_is_not_known_from_its_earliest_date(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(
+        """CREATE TABLE readings AS SELECT i AS reading_id, DATE '2020-01-09' + i::INTEGER AS recorded_on,
+           DATE '2020-01-01' + i::INTEGER AS happened_on FROM range(300) r(i)"""
+    )
+    assert time_of(con, "readings") == "recorded_on"
+
+
+def test_a_time_of_day_belongs_to_the_date_of_its_name(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(
+        """CREATE TABLE flights AS SELECT i AS fid, DATE '2020-01-01' + i::INTEGER AS dep_date,
+           TIME '08:00:00' AS dep_time, DATE '2020-01-02' + i::INTEGER AS arr_date, TIME '09:00:00' AS arr_time,
+           TIMESTAMP '2021-05-05' AS upd FROM range(300) r(i)"""
+    )
+    assert time_of(con, "flights") == """"dep_date" + coalesce("dep_time", TIME '23:59:59')"""
+
+
+def test_a_time_of_day_of_another_date_is_left_alone(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(
+        """CREATE TABLE visits AS SELECT i AS visit_id, DATE '2020-01-01' + i::INTEGER AS visit_date,
+           DATE '2020-03-01' + i::INTEGER AS due_date, TIME '09:00:00' AS due_time FROM range(300) r(i)"""
+    )
+    assert time_of(con, "visits") == "visit_date"
+
+
+def test_a_computed_time_is_no_part_of_a_key(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(
+        """
+        CREATE TABLE players AS SELECT 'player' || i AS player_id FROM range(90) r(i);
+        CREATE TABLE awards AS SELECT 'player' || i % 90 AS player_id, 1000 + i // 90 AS won FROM range(270) r(i);
+        """
+    )
+    Declarations.parse(time_columns=["awards(make_timestamp(won, 1, 1, 0, 0, 0.0))"]).store(con, "memory")
+    assert [key.table for key in infer_schema(con).keys] == ["players"]
