@@ -213,8 +213,11 @@ def _unread_views(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) 
     for schema_name, name in read_views(con, catalog):
         key = schema_table_key(schema_name, name)
         if schema.find(key) is None:
-            text = "is a view over this database's own tables and is not read, because it repeats their rows; to read "
-            yield Finding("info", key, f"{text}it all the same: relsql init FILE --primary-key '{key}(COLUMN)'")
+            text = "is a view that is not read, because it repeats rows of this database's own tables, or because it "
+            text += (
+                "reads files (relsql train --allow-external reads those); to read it all the same: relsql init FILE "
+            )
+            yield Finding("info", key, f"{text}--primary-key '{key}(COLUMN)'")
 
 
 def _table_findings(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table: Table) -> Iterator[Finding]:

@@ -1,7 +1,9 @@
 """Which views are read as tables: those that bring in data, not those that report on the tables of the same database.
 
-A view over files or over another database is the only way to its rows. A view over tables of its own database repeats
-their rows, often summed up over all time, which would leak the future; it is read only if something is declared of it.
+A view over files or over another database is the only way to its rows. Views over files are read where the connection
+may read files: `relsql inspect` and label queries may not, unless they are allowed to. A view over tables of its own
+database repeats their rows, often summed up over all time, which would leak the future; it is read only if something is
+declared of it.
 """
 
 from __future__ import annotations
@@ -29,8 +31,14 @@ def read_views(con: duckdb.DuckDBPyConnection, catalog: str) -> Views:
     return {(schema_name, name): sql for schema_name, name, sql in rows}
 
 
+def reads_files(con: duckdb.DuckDBPyConnection) -> bool:
+    """True if the connection may read files other than its databases."""
+    query = "SELECT CAST(system.main.current_setting('enable_external_access') AS BOOLEAN)"
+    return bool(con.execute(query).fetchall()[0][0])
+
+
 def source_views(
-    catalog: str, views: Views, tables: Collection[str], declared: Collection[str]
+    catalog: str, views: Views, tables: Collection[str], declared: Collection[str], *, files: bool
 ) -> set[tuple[str, str]]:
     """The views to read as tables, as (schema, name).
 
@@ -39,14 +47,22 @@ def source_views(
         views: its views.
         tables: the keys of its tables.
         declared: names of tables of which something is declared.
+        files: whether views over files are read.
     """
     named = {fold(name) for name in declared}
     own = {fold(key) for key in tables} | {fold(table_key(*name)) for name in views}
-    return {
-        name
-        for name, sql in views.items()
-        if fold(table_key(*name)) in named or _brings_data(_selected(sql), catalog, own)
-    }
+    found = set()
+    for name, sql in views.items():
+        tree = _selected(sql)
+        wanted = fold(table_key(*name)) in named or _brings_data(tree, catalog, own)
+        if wanted and (files or not calls_functions(tree)):
+            found.add(name)
+    return found
+
+
+def calls_functions(tree: Tree | None) -> bool:
+    """True if a query reads from table functions, such as those that read files, or cannot be parsed."""
+    return tree is None or any(node.get("type") == "TABLE_FUNCTION" for node in nodes(tree))
 
 
 def _selected(sql: str) -> Tree | None:
