@@ -90,7 +90,7 @@ def test_more_memory_than_is_allowed(con: duckdb.DuckDBPyConnection) -> None:
 
 def test_files_of_other_kinds_are_recognised_without_an_extension(tmp_path: Path) -> None:
     (tmp_path / "a.duckdb").write_bytes(b"SQLite format 3\0")
-    with pytest.raises(DatabaseError, match="is not a DuckDB database"):
+    with pytest.raises(DatabaseError, match="not a DuckDB database"):
         open_database(tmp_path / "a.duckdb")
     with pytest.raises(DatabaseError, match="cannot be opened"):
         open_database("a\0b")
