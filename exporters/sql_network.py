@@ -43,7 +43,7 @@ from relsql.gather.ranking import Ctes, columns_of, struct_sql
 from relsql.gather.row_plan import RowPlan
 from relsql.registry.row_embeddings import text_hash_sql
 from relsql.schema.tables import Link, Table
-from relsql.schema.times import age_sql, as_timestamp_sql, time_sql
+from relsql.schema.times.events import age_sql, as_timestamp_sql, time_sql
 from relsql.schema.visibility import visible_time_sql
 from relsql.sql import COMMA, Cte, ident, indented, literal
 

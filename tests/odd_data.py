@@ -14,8 +14,8 @@ import pytest
 
 from relsql.database.connections import transaction
 from relsql.database.names import current_catalog
-from relsql.schema.declare import declare_link, declare_table
-from relsql.schema.declared_text import parse_link
+from relsql.schema.declared.declare import declare_link, declare_table
+from relsql.schema.declared.text import parse_link
 from relsql.tasks.task import Task
 from tests.shop import QUICK
 

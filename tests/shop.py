@@ -15,7 +15,7 @@ from relsql.database.relsql_tables import seal_rows
 from relsql.registry.card_reading import read_card_text
 from relsql.registry.models import find_model
 from relsql.registry.row_embeddings import table_name
-from relsql.schema.declare import declare_table
+from relsql.schema.declared.declare import declare_table
 from relsql.schema.tables import Schema
 from relsql.tasks.task import Task, save_task
 from relsql.training.options import TrainOptions

@@ -17,7 +17,7 @@ import duckdb
 
 from relsql.database.connections import open_database, transaction
 from relsql.database.names import current_catalog
-from relsql.schema.declare import declare_link, declare_table
+from relsql.schema.declared.declare import declare_link, declare_table
 from relsql.schema.tables import Link
 from relsql.tasks.task import Task, save_task
 

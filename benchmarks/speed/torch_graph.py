@@ -17,7 +17,7 @@ from benchmarks.accuracy.graph.data import ALWAYS, edge_types
 from relsql.gather.node_inputs import NodeInputs, category_sql, number_sql, text_sql
 from relsql.registry.card import ModelCard
 from relsql.schema.tables import Link, Table
-from relsql.schema.times import as_timestamp_sql, time_sql
+from relsql.schema.times.events import as_timestamp_sql, time_sql
 from relsql.sql import ident
 from relsql.text.text_table import TextTable
 

@@ -17,7 +17,7 @@ from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema, Table
-from relsql.schema.times import time_sql
+from relsql.schema.times.events import time_sql
 from relsql.tasks.task import read_tasks
 
 

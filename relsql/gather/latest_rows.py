@@ -34,7 +34,7 @@ from relsql.gather.row_plan import RowPlan, keyless_view
 from relsql.schema.indexes import Indexed
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Link, Table
-from relsql.schema.times import event_times_sql
+from relsql.schema.times.events import event_times_sql
 from relsql.schema.visibility import VisibilityRule, and_visible_sql, asof_visible_sql, end_before_sql, opaque_sql
 from relsql.sql import Cte, ident, indented, with_ctes
 

@@ -18,7 +18,7 @@ import duckdb
 from relsql.database.sealed import sealed
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Column, Schema, Table
-from relsql.schema.times import age_sql, as_timestamp_sql, time_sql
+from relsql.schema.times.events import age_sql, as_timestamp_sql, time_sql
 from relsql.schema.types import INTEGER_TYPES, TIME_OF_DAY_TYPES, TIME_TYPES, ZONED_TYPES, is_number
 from relsql.schema.visibility import where_visible_sql
 from relsql.sql import ident, literal

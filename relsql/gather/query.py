@@ -25,7 +25,7 @@ from relsql.gather.ranking import Ctes, columns_of, counts_sql
 from relsql.gather.row_plan import RowPlan
 from relsql.schema.indexes import Indexed
 from relsql.schema.tables import Link, Table
-from relsql.schema.times import age_sql, as_timestamp_sql, time_sql
+from relsql.schema.times.events import age_sql, as_timestamp_sql, time_sql
 from relsql.schema.visibility import and_visible_sql, visible_time_sql
 from relsql.sql import COMMA, Cte, ident, indented
 

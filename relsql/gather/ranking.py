@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from relsql.gather.paths import Path
 from relsql.gather.row_plan import row_key
 from relsql.schema.tables import Link, Table
-from relsql.schema.times import time_sql
+from relsql.schema.times.events import time_sql
 from relsql.schema.visibility import and_visible_sql, asof_visible_sql, known_time_sql, since_sql
 from relsql.sql import Cte, ident, indented
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from relsql.gather.latest_rows import AS_OF, ENTITY, LatestRows
 from relsql.schema.tables import Table
-from relsql.schema.times import latest_event_sql
+from relsql.schema.times.events import latest_event_sql
 from relsql.schema.types import BIGNUM, INTEGER_TYPES, decimal_places, id_types
 from relsql.schema.visibility import opaque_sql, visible_sql
 from relsql.sql import ident, indented, literal

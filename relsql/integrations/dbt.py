@@ -25,7 +25,7 @@ from relsql.database.names import DEFAULT_SCHEMA, Macro, stored_catalog, stored_
 from relsql.errors import ArtifactError, DatabaseError, MissingExtraError, ModelError, RelsqlError, nearest, train_extra
 from relsql.registry.models import find_model, read_models
 from relsql.registry.versions import ModelRow, parse_reference
-from relsql.schema.declarations import Declarations
+from relsql.schema.declared.declarations import Declarations
 from relsql.tasks.task import Task
 from relsql.training.options import TrainOptions
 from udfs.attach import attach

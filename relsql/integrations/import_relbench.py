@@ -23,7 +23,7 @@ from relsql.database.names import current_catalog
 from relsql.errors import DatabaseError, MissingExtraError, RelsqlError, SchemaError, TaskError
 from relsql.integrations.new_database import ImportReport, Progress, built_beside, count_rows, require_free
 from relsql.schema.checks import key_counts, link_counts
-from relsql.schema.declare import declare_link, declare_table
+from relsql.schema.declared.declare import declare_link, declare_table
 from relsql.schema.tables import Column, Link, Schema, Table
 from relsql.schema.types import INTEGER_TYPES, TIME_TYPES, type_family
 from relsql.sql import ident, literal

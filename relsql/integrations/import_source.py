@@ -24,7 +24,7 @@ from relsql.database.names import RELSQL_SCHEMA, current_catalog, fold
 from relsql.errors import DatabaseError, SchemaError
 from relsql.integrations import import_relbench, sqlite_source
 from relsql.integrations.new_database import ImportReport, Progress, built_beside, count_rows, require_free
-from relsql.schema.declare import declare_link, declare_table, resolve_link
+from relsql.schema.declared.declare import declare_link, declare_table, resolve_link
 from relsql.schema.reading import read_schema
 from relsql.sql import ident, literal, qualified
 

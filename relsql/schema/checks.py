@@ -15,7 +15,7 @@ from relsql.schema.relations import relation_sql
 from relsql.schema.source_views import read_views
 from relsql.schema.tables import Column, Link, Schema, Table
 from relsql.schema.tables import table_key as schema_table_key
-from relsql.schema.time_findings import time_findings
+from relsql.schema.times.findings import time_findings
 from relsql.schema.types import TIME_TYPES, WHOLE_DOUBLES, type_family
 from relsql.sql import ident, qualified
 

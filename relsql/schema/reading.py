@@ -16,9 +16,9 @@ from relsql.database.names import (
 )
 from relsql.database.relsql_tables import has_relsql_table, require_own_schema, rows_sql
 from relsql.errors import SchemaError
-from relsql.schema.row_times import DeclaredTime, RowTimes
 from relsql.schema.source_views import read_views, reads_files, source_views
 from relsql.schema.tables import Column, Link, Origin, Schema, Table, table_key
+from relsql.schema.times.row_times import DeclaredTime, RowTimes
 from relsql.schema.value_tables import with_value_tables
 from relsql.sql import ident
 

@@ -7,7 +7,7 @@ published SQL. A rule on how a table is read is therefore written once, here.
 from __future__ import annotations
 
 from relsql.schema.tables import RowTime, Table
-from relsql.schema.times import time_sql
+from relsql.schema.times.events import time_sql
 from relsql.schema.visibility import both_clocks_sql
 from relsql.sql import ident, qualified
 

@@ -15,7 +15,7 @@ from relsql.database.connections import require_writable
 from relsql.database.names import ObjectName, find_relation, join_name
 from relsql.database.relsql_tables import ensure_table, has_relsql_table, rows_sql
 from relsql.errors import SchemaError, nearest
-from relsql.schema.declared_text import parse_columns
+from relsql.schema.declared.text import parse_columns
 from relsql.schema.discovery.names import words
 from relsql.schema.tables import Column, ColumnValues, Link, Schema, Table
 from relsql.schema.types import type_family

@@ -21,7 +21,7 @@ import datetime
 from typing import Literal
 
 from relsql.schema.tables import Table
-from relsql.schema.times import time_sql
+from relsql.schema.times.events import time_sql
 from relsql.sql import literal
 
 VisibilityRule = Literal["at-or-before", "before"]

@@ -15,7 +15,7 @@ from relsql.errors import TaskError
 from relsql.schema.finding import Finding
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema
-from relsql.schema.times import event_times_sql
+from relsql.schema.times.events import event_times_sql
 from relsql.sql import literal
 from relsql.tasks.hints import correct, in_manifest
 from relsql.tasks.label_sandbox import DEFAULT_LIMITS, LabelLimits

@@ -27,7 +27,7 @@ from relsql.database.syntax_tree import Tree, nodes, parse, write
 from relsql.errors import TaskError, nearest
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Column, Schema, Table
-from relsql.schema.times import as_timestamp_sql
+from relsql.schema.times.events import as_timestamp_sql
 from relsql.schema.visibility import where_visible_sql
 from relsql.sql import ident
 from relsql.tasks.hints import correct

@@ -26,7 +26,7 @@ from relsql.database.syntax_tree import nodes
 from relsql.errors import TaskError
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema, table_key
-from relsql.schema.times import event_times_sql
+from relsql.schema.times.events import event_times_sql
 from relsql.schema.visibility import asof_visible_sql
 from relsql.sql import literal
 from relsql.tasks.hints import in_manifest

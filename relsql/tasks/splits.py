@@ -14,9 +14,9 @@ from relsql.database.engine_errors import first_line
 from relsql.database.sealed import sealed
 from relsql.errors import TaskError
 from relsql.schema.relations import relation_sql
-from relsql.schema.sentinels import with_event_ranges
 from relsql.schema.tables import Schema
-from relsql.schema.times import event_times_sql
+from relsql.schema.times.events import event_times_sql
+from relsql.schema.times.sentinels import with_event_ranges
 from relsql.sql import literal
 from relsql.tasks.hints import correct, in_manifest
 from relsql.tasks.task import Task

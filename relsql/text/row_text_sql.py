@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from relsql.schema.tables import Column, Table
-from relsql.schema.times import utc_sql
+from relsql.schema.times.events import utc_sql
 from relsql.schema.types import ZONED_TYPES
 from relsql.sql import ident, literal
 from relsql.text.row_text import ATTRIBUTE_MARKER, TABLE_MARKER, VALUE_MARKER

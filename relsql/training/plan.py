@@ -16,8 +16,8 @@ from relsql.gather.row_plan import RowPlan
 from relsql.schema.checks import check_schema
 from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
-from relsql.schema.sentinels import with_event_ranges
 from relsql.schema.tables import Schema, used_schema
+from relsql.schema.times.sentinels import with_event_ranges
 from relsql.tasks.hints import correct
 from relsql.tasks.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.labels import chosen_splits

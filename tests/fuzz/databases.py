@@ -14,7 +14,7 @@ import duckdb
 
 from relsql.database.connections import transaction
 from relsql.database.names import current_catalog
-from relsql.schema.declare import declare_link, declare_table
+from relsql.schema.declared.declare import declare_link, declare_table
 from relsql.schema.tables import Link, table_key
 from relsql.sql import ident, literal, qualified
 from relsql.tasks.task import Task

@@ -22,8 +22,8 @@ from relsql.evaluation.baseline import entity_columns_auc
 from relsql.evaluation.evaluate import evaluate, predict_split
 from relsql.gather.seeds_sql import LATEST_EVENT
 from relsql.registry.models import active_card
-from relsql.schema.declare import declare_link, declare_table
-from relsql.schema.declared_text import parse_link
+from relsql.schema.declared.declare import declare_link, declare_table
+from relsql.schema.declared.text import parse_link
 from relsql.schema.reading import read_schema
 from relsql.sql import literal
 from relsql.tasks.task import Task

@@ -23,7 +23,7 @@ from relsql.database.names import current_catalog
 from relsql.errors import RelsqlError
 from relsql.evaluation.evaluate import predict_split
 from relsql.registry.models import read_card
-from relsql.schema.declare import declare_table
+from relsql.schema.declared.declare import declare_table
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Column, Table
 from relsql.sql import ident, literal

@@ -20,7 +20,7 @@ import pytest
 
 import relsql
 from relsql.publishing.publish import publish
-from relsql.schema.declarations import Declarations
+from relsql.schema.declared.declarations import Declarations
 from relsql.schema.visibility import VISIBILITY_RULES, VisibilityRule
 from relsql.tasks.task import Task
 from relsql.training.train import train

@@ -21,7 +21,7 @@ from benchmarks.accuracy.rows.aggregates import SEEDS, Recipe, Stream, create_se
 from benchmarks.data.problems import Problem
 from relsql.gather.node_inputs import NodeInputs, category_sql, fit_node_inputs, number_sql
 from relsql.gather.paths import Path, plan_paths
-from relsql.schema.times import time_sql
+from relsql.schema.times.events import time_sql
 from relsql.sql import ident
 from relsql.tasks.splits import SPLITS, Split
 from relsql.tasks.target import quantile_level

@@ -66,8 +66,8 @@ def init_command(
     """  # noqa: D301
     from relsql.database.connections import open_database
     from relsql.database.names import current_catalog
-    from relsql.schema.attached_tables import add_source, parse_source
-    from relsql.schema.declarations import Declarations
+    from relsql.schema.declared.attached_tables import add_source, parse_source
+    from relsql.schema.declared.declarations import Declarations
     from relsql.tasks.task import Task
 
     declarations = Declarations.parse(

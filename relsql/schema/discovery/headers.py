@@ -16,9 +16,9 @@ from relsql.schema.discovery.names import LATER_WORDS, table_words, words
 from relsql.schema.discovery.profile import Profiler
 from relsql.schema.discovery.time_proposal import TimeProposal
 from relsql.schema.relations import relation_sql
-from relsql.schema.row_times import DeclaredTime, RowTimes
 from relsql.schema.tables import Link, Schema, Table
-from relsql.schema.times import time_sql
+from relsql.schema.times.events import time_sql
+from relsql.schema.times.row_times import DeclaredTime, RowTimes
 from relsql.sql import ident
 
 MIN_FOUND = 0.95

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class TimeProposal:
-    """A time; `column` is in a form of `relsql.schema.row_times`.
+    """A time; `column` is in a form of `relsql.schema.times.row_times`.
 
     `column` is None where a table has dates but none of them says when a row appears.
     """

@@ -1,7 +1,7 @@
 """Find the column that says when a row appears, and distinguish it from birth dates, deadlines and bookkeeping dates.
 
 The best of a table's dates is chosen by names and counts. Text and numbers that read as times count as dates, see
-`relsql.schema.time_readings`. In a table that others point at, the choice is then compared with the first event of
+`relsql.schema.times.readings`. In a table that others point at, the choice is then compared with the first event of
 each of its rows. A customer's first order soon follows the registration, at least for some customers, while even the
 youngest driver's first race comes many years after birth. And events before a date show that the row already existed.
 Tables that have no date may have that of their header, see `relsql.schema.discovery.headers`.
@@ -21,10 +21,10 @@ from relsql.schema.discovery.names import LATER_WORDS, table_words, word_set, wo
 from relsql.schema.discovery.profile import Profile, Profiler
 from relsql.schema.discovery.time_proposal import TimeProposal
 from relsql.schema.relations import relation_sql
-from relsql.schema.row_times import DeclaredTime, RowTimes
 from relsql.schema.tables import Column, Link, Table
-from relsql.schema.time_readings import Reading, find_reading
-from relsql.schema.times import time_sql
+from relsql.schema.times.events import time_sql
+from relsql.schema.times.readings import Reading, find_reading
+from relsql.schema.times.row_times import DeclaredTime, RowTimes
 from relsql.schema.types import TIME_TYPES
 from relsql.sql import ident
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from benchmarks.accuracy.rows.aggregates import Feature, Recipe, Stream, Window, plan_streams, read_streams
-from relsql.schema.declare import declare_table
+from relsql.schema.declared.declare import declare_table
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
 from relsql.tasks.task import Task

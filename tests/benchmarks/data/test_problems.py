@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.data.problems import Problem, database_file, list_datasets, list_tasks, load_problem
 from relsql.errors import DatabaseError, TaskError
-from relsql.schema.times import time_sql
+from relsql.schema.times.events import time_sql
 from relsql.tasks.splits import Split
 
 

@@ -10,8 +10,8 @@ from benchmarks.proposals.__main__ import main
 from benchmarks.proposals.score import Score, add_scores, score_schema, score_texts
 from benchmarks.proposals.truth import KINDS, generated_schemas, load_dataset, load_generated
 from relsql.schema.checks import check_link, key_counts
-from relsql.schema.declare import declare_link, declare_table
-from relsql.schema.declared_text import parse_columns, parse_link, parse_time
+from relsql.schema.declared.declare import declare_link, declare_table
+from relsql.schema.declared.text import parse_columns, parse_link, parse_time
 from relsql.schema.discovery.propose import SURE
 from relsql.schema.reading import read_schema
 

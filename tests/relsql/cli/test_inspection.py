@@ -13,7 +13,7 @@ import pytest
 from relsql.cli.inspection import inspect, render_table, render_text
 from relsql.database.relsql_tables import ensure_table
 from relsql.errors import SchemaError
-from relsql.schema.declare import declare_link, declare_table
+from relsql.schema.declared.declare import declare_link, declare_table
 from relsql.schema.tables import Link
 from relsql.tasks.task import Task, save_task
 

@@ -32,9 +32,9 @@ from relsql.registry.publications import comment_start, remove_publication
 from relsql.registry.score_jobs import read_job
 from relsql.registry.versions import model_name, require_new_name
 from relsql.schema.checks import check_schema
-from relsql.schema.declarations import Declarations
-from relsql.schema.declare import declare_table
-from relsql.schema.declared_text import parse_columns, parse_link
+from relsql.schema.declared.declarations import Declarations
+from relsql.schema.declared.declare import declare_table
+from relsql.schema.declared.text import parse_columns, parse_link
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
 from relsql.scoring.score_output import output_table, score_to

@@ -13,7 +13,7 @@ import relsql
 from relsql.cli import cli as main
 from relsql.database.connections import foreign_database, open_database
 from relsql.errors import DatabaseError
-from relsql.schema.attached_tables import parse_source
+from relsql.schema.declared.attached_tables import parse_source
 from relsql.schema.reading import read_schema
 from tests.shop import QUICK, TASK, create_shop
 

@@ -10,7 +10,7 @@ import pytest
 
 from relsql.database.connections import transaction
 from relsql.evaluation.baseline import entity_columns_auc
-from relsql.schema.declare import declare_table
+from relsql.schema.declared.declare import declare_table
 from relsql.schema.reading import read_schema
 from relsql.sql import literal
 from relsql.tasks.labels import default_splits

@@ -14,7 +14,7 @@ from relsql.gather.node_inputs import fit_node_inputs
 from relsql.gather.paths import plan_paths
 from relsql.gather.query import Gather
 from relsql.gather.row_plan import RowPlan
-from relsql.schema.declarations import Declarations
+from relsql.schema.declared.declarations import Declarations
 from relsql.schema.reading import read_schema
 from relsql.schema.visibility import VISIBILITY_RULES
 

@@ -22,7 +22,7 @@ from relsql.gather.row_plan import RowPlan
 from relsql.gather.seeds_sql import all_seeds_sql
 from relsql.schema.indexes import Indexed
 from relsql.schema.tables import Column, Link, Schema, Table
-from relsql.schema.times import event_times_sql, latest_event_sql
+from relsql.schema.times.events import event_times_sql, latest_event_sql
 from relsql.schema.visibility import VISIBILITY_RULES, VisibilityRule
 from relsql.sql import ident, literal
 from relsql.sql_layout import readable

@@ -10,7 +10,7 @@ import pytest
 from relsql.errors import SchemaError
 from relsql.publishing.publish import publish
 from relsql.schema.checks import check_schema
-from relsql.schema.declarations import Declarations
+from relsql.schema.declared.declarations import Declarations
 from relsql.schema.discovery.propose import apply_proposal, infer_schema
 from relsql.schema.reading import read_schema
 from relsql.schema.relations import relation_sql

@@ -9,8 +9,8 @@ import pytest
 
 import relsql
 from relsql.database.connections import transaction
-from relsql.schema.declare import declare_link, declare_table
-from relsql.schema.declared_text import parse_link
+from relsql.schema.declared.declare import declare_link, declare_table
+from relsql.schema.declared.text import parse_link
 from tests.shop import create_shop, train_quickly
 
 LINKS = ("orders(customer_id) -> customers", "customers(shop_id) -> shops")

@@ -16,7 +16,7 @@ from relsql.cli import cli
 from relsql.database.connections import transaction
 from relsql.evaluation.evaluate import evaluate
 from relsql.gather.blocks import SeedSet
-from relsql.schema.declare import declare_link, declare_table
+from relsql.schema.declared.declare import declare_link, declare_table
 from relsql.schema.tables import Link
 from relsql.scoring.score_table import score_into
 from relsql.tasks.task import Task

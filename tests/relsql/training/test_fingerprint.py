@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from relsql.database.names import current_catalog
 from relsql.errors import DatabaseError
 from relsql.registry.models import find_model, read_models
-from relsql.schema.declare import declare_link, declare_table
-from relsql.schema.declared_text import parse_link
+from relsql.schema.declared.declare import declare_link, declare_table
+from relsql.schema.declared.text import parse_link
 from relsql.tasks.task import Task
 from relsql.training import fingerprint
 from relsql.training.fingerprint import label_text, read_request

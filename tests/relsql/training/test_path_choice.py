@@ -15,7 +15,7 @@ from relsql.cli.inspection import inspect
 from relsql.database.connections import transaction
 from relsql.errors import TaskError
 from relsql.gather.paths import MAX_PATHS, candidate_paths, plan_paths
-from relsql.schema.declare import declare_table
+from relsql.schema.declared.declare import declare_table
 from relsql.schema.reading import read_schema
 from relsql.tasks.task import Task, save_task
 from relsql.training.options import TrainOptions

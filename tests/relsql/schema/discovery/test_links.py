@@ -7,7 +7,7 @@ from dataclasses import replace
 import duckdb
 import pytest
 
-from relsql.schema.declare import declare_table
+from relsql.schema.declared.declare import declare_table
 from relsql.schema.discovery.names import is_row_number, same_words, synonym_match, without_prefix, words_of_tables
 from relsql.schema.discovery.propose import SURE, SchemaProposal, apply_proposal, infer_schema
 from relsql.schema.reading import read_schema

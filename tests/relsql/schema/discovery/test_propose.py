@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from relsql.errors import SchemaError
-from relsql.schema.declare import NO_TIME_COLUMN, declare_table, remove_link
+from relsql.schema.declared.declare import NO_TIME_COLUMN, declare_table, remove_link
 from relsql.schema.discovery.names import is_plural, name_match, stem, words
 from relsql.schema.discovery.propose import KeyProposal, SchemaProposal, apply_proposal, infer_schema
 from relsql.schema.reading import read_schema

@@ -5,7 +5,7 @@ from __future__ import annotations
 import duckdb
 import pytest
 
-from relsql.schema.declarations import Declarations
+from relsql.schema.declared.declarations import Declarations
 from relsql.schema.discovery.propose import infer_schema
 
 

@@ -13,7 +13,7 @@ import duckdb
 
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import EventRange, Schema, Table
-from relsql.schema.times import time_sql
+from relsql.schema.times.events import time_sql
 
 MIN_GAP_DAYS = 730
 """Times closer than this to the others are ordinary: bookings are made a year ahead."""

@@ -28,7 +28,7 @@ def parse_columns(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def parse_time(text: str) -> tuple[str, str]:
-    """Read `table(time)`, where the time has a form of `relsql.schema.row_times`: a column, a header's, an expression.
+    """Read `table(time)`: the time is a column, a header's or an expression, see `relsql.schema.times.row_times`.
 
     Returns:
         The table's key and the time; the name of a column is without its quotes.

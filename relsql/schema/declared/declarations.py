@@ -9,8 +9,8 @@ import duckdb
 
 from relsql.database.connections import transaction
 from relsql.errors import SchemaError
-from relsql.schema.declare import NO_TIME_COLUMN, declare_link, declare_table, remove_link, resolve_link
-from relsql.schema.declared_text import parse_columns, parse_link, parse_time
+from relsql.schema.declared.declare import NO_TIME_COLUMN, declare_link, declare_table, remove_link, resolve_link
+from relsql.schema.declared.text import parse_columns, parse_link, parse_time
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Link
 from relsql.schema.value_tables import Declared, declare_value_table, parse_value_table
@@ -46,7 +46,7 @@ class Declarations:
 
         Args:
             primary_keys: `table(column, ...)`.
-            time_columns: `table(column)`, or another form of `relsql.schema.row_times` in the parentheses.
+            time_columns: `table(column)`, or another form of `relsql.schema.times.row_times` in the parentheses.
             known_columns: `table(column)`: when a row became known.
             entities: `name=table(column),table(column)`: entities that are only values of columns.
             untimed: tables whose rows are always visible.
@@ -70,7 +70,7 @@ class Declarations:
         """Check the declarations against the data and write them in one transaction; returns a line about each.
 
         Raises:
-            SchemaError: a table or column does not exist, or the data contradict, see `relsql.schema.declare`.
+            SchemaError: a table or column does not exist, or the data contradict, see `relsql.schema.declared.declare`.
             DatabaseError: the database is read-only.
         """
         with transaction(con):

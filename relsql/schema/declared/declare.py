@@ -18,9 +18,9 @@ from relsql.errors import SchemaError, nearest
 from relsql.schema.checks import LinkCounts, check_link, check_primary_key, link_counts
 from relsql.schema.discovery.names import words
 from relsql.schema.reading import DeclaredTable, read_declarations, read_schema
-from relsql.schema.row_times import DeclaredTime, RowTimes, without_row_times
 from relsql.schema.tables import Link, Origin, Schema, Table
-from relsql.schema.time_readings import find_reading
+from relsql.schema.times.readings import find_reading
+from relsql.schema.times.row_times import DeclaredTime, RowTimes, without_row_times
 from relsql.schema.types import TIME_TYPES
 
 _SCHEMA_TABLE_ROW = "? AS table_name, ? AS primary_key, ? AS time_column, ? AS origin, ? AS known_column"
@@ -46,7 +46,7 @@ def declare_table(
         catalog: name of the attached database.
         table_key: the table's `Table.key`, or any other way to write its name.
         primary_key: the key columns; None keeps what is stored, `()` stores that the table has no key.
-        time_column: the time in one of the forms of `relsql.schema.row_times`; None keeps what is stored,
+        time_column: the time in one of the forms of `relsql.schema.times.row_times`; None keeps what is stored,
             `NO_TIME_COLUMN` stores that the table has none.
         known_column: the column or expression that says when a row became known; None keeps what is stored, an empty
             text removes it.

@@ -10,9 +10,9 @@ from relsql.schema.discovery.names import OUTCOME_WORDS, UPDATE_WORDS, words
 from relsql.schema.finding import Finding
 from relsql.schema.reading import read_declarations
 from relsql.schema.relations import relation_sql
-from relsql.schema.sentinels import find_sentinels
 from relsql.schema.tables import Schema, Table
-from relsql.schema.times import as_timestamp_sql, changed_after_sql, time_sql
+from relsql.schema.times.events import as_timestamp_sql, changed_after_sql, time_sql
+from relsql.schema.times.sentinels import find_sentinels
 from relsql.schema.types import TIME_TYPES
 
 MIN_CHANGED = 0.01

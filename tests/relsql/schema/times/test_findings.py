@@ -1,11 +1,11 @@
-"""Tests of relsql.schema.time_findings, and of views that are not read."""
+"""Tests of relsql.schema.times.findings, and of views that are not read."""
 
 from __future__ import annotations
 
 import duckdb
 
 from relsql.schema.checks import check_schema
-from relsql.schema.declarations import Declarations
+from relsql.schema.declared.declarations import Declarations
 from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
 

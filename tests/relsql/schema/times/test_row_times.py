@@ -1,4 +1,4 @@
-"""Tests of relsql.schema.row_times and relations: headers, readings, two clocks, and what refuses them."""
+"""Tests of relsql.schema.times.row_times and relations: headers, readings, two clocks, and what refuses them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 
 from relsql.errors import SchemaError
 from relsql.schema.checks import check_schema
-from relsql.schema.declarations import Declarations
-from relsql.schema.declare import declare_link, declare_table
-from relsql.schema.declared_text import parse_link
+from relsql.schema.declared.declarations import Declarations
+from relsql.schema.declared.declare import declare_link, declare_table
+from relsql.schema.declared.text import parse_link
 from relsql.schema.discovery.propose import apply_proposal, infer_schema
 from relsql.schema.reading import read_schema
 from relsql.schema.relations import relation_sql
-from relsql.schema.times import time_sql
+from relsql.schema.times.events import time_sql
 
 DAY = datetime.datetime(2024, 5, 6)
 

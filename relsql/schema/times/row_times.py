@@ -23,7 +23,7 @@ from relsql.database.row_expressions import row_expression
 from relsql.errors import DatabaseError, SchemaError, nearest
 from relsql.schema.relations import STORED
 from relsql.schema.tables import Column, Link, RowTime, Schema, Table, table_key
-from relsql.schema.times import as_timestamp_sql, value_as_timestamp_sql
+from relsql.schema.times.events import as_timestamp_sql, value_as_timestamp_sql
 from relsql.schema.types import TIME_TYPES
 from relsql.sql import ident
 

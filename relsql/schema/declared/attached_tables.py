@@ -12,7 +12,7 @@ from relsql.database.names import DEFAULT_SCHEMA, ObjectName, find_relation
 from relsql.database.relsql_tables import ensure_table
 from relsql.database.sources import Source, attach_source
 from relsql.errors import DatabaseError
-from relsql.schema.declare import declare_link, declare_table
+from relsql.schema.declared.declare import declare_link, declare_table
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
 from relsql.sql import ident, qualified

@@ -1,4 +1,4 @@
-"""Tests of relsql.schema.sentinels: which times are far from the rest, and that they move nothing."""
+"""Tests of relsql.schema.times.sentinels: which times are far from the rest, and that they move nothing."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from relsql.schema.declare import declare_table
+from relsql.schema.declared.declare import declare_table
 from relsql.schema.reading import read_schema
-from relsql.schema.sentinels import find_sentinels, with_event_ranges
-from relsql.schema.times import event_times_sql, latest_event_sql
+from relsql.schema.times.events import event_times_sql, latest_event_sql
+from relsql.schema.times.sentinels import find_sentinels, with_event_ranges
 
 
 def events(con: duckdb.DuckDBPyConnection, kind: str, odd: list[str], days: int, start: str = "2020-01-01") -> None:
