@@ -85,7 +85,8 @@ class Table:
     `primary_key` is empty when there is none. Rows are visible to a seed when `time_column <= as_of`; a table
     without time column is always visible. If `row_time` is set, the time column is computed from it. A view has no
     `rowid` by which DuckDB identifies its rows. Times outside of `events` are no events, see
-    `relsql.schema.times.sentinels`. If `values_of` is set there is no such table: its rows are the distinct values of these columns.
+    `relsql.schema.times.sentinels`. If `values_of` is set there is no such table: its rows are the distinct values of
+    these columns.
     """
 
     name: str
