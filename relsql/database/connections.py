@@ -117,7 +117,7 @@ def foreign_database(path: str | Path) -> Iterator[tuple[duckdb.DuckDBPyConnecti
             con.execute(f"ATTACH {literal(str(path))} AS {ident(name)} (READ_ONLY)")
         except (duckdb.Error, OSError) as error:
             raise _open_error(path, error) from error
-        attach_sources(con, name, local_only=True)
+        attach_sources(con, name)
         for setting, value in _NO_EXTERNAL_ACCESS.items():
             con.execute(f"SET {setting} = {literal(value)}")
         con.execute("SET lock_configuration = true")

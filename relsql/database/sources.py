@@ -21,7 +21,7 @@ SOURCES = "sources"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A database that is attached as `name`: the path of a file, or what else DuckDB can attach, such as a URL."""
+    """A DuckDB file that is attached as `name`."""
 
     name: str
     location: str
@@ -38,23 +38,14 @@ def read_sources(con: duckdb.DuckDBPyConnection, catalog: str) -> list[Source]:
         return []  # The schema is the user's own, which is refused where it is read.
 
 
-def attach_sources(con: duckdb.DuckDBPyConnection, catalog: str | None = None, *, local_only: bool = False) -> None:
+def attach_sources(con: duckdb.DuckDBPyConnection, catalog: str | None = None) -> None:
     """Attach the sources of a database, read-only; default: the connection's current one.
-
-    With `local_only` a source must be a DuckDB file: a file of somebody else must not make DuckDB load an extension or
-    connect to a server.
 
     Raises:
         DatabaseError: one of them cannot be attached.
     """
     catalog = catalog or current_catalog(con)
     for source in read_sources(con, catalog):
-        if local_only and not is_duckdb_file(Path(_location(con, catalog, source.location))):
-            raise DatabaseError(
-                f"source '{source.name}' ({source.location}) is not a DuckDB file on this machine",
-                expected="a source that can be opened without running anything of the file",
-                fix=f"relsql init FILE --attach {source.name}=PATH",
-            )
         attach_source(con, catalog, source)
 
 
@@ -69,13 +60,21 @@ def is_duckdb_file(path: Path) -> bool:
 def attach_source(con: duckdb.DuckDBPyConnection, catalog: str, source: Source) -> None:
     """Attach one source read-only, unless a database of its name is attached.
 
+    It must be a DuckDB file: a file of somebody else must not make DuckDB load an extension or connect to a server.
+
     Raises:
-        DatabaseError: it cannot be attached.
+        DatabaseError: it is something else, or cannot be attached.
     """
     query = "SELECT database_name FROM system.main.duckdb_databases()"
     if fold(source.name) in {fold(name) for (name,) in con.execute(query).fetchall()}:
         return
     location = _location(con, catalog, source.location)
+    if not is_duckdb_file(Path(location)):
+        raise DatabaseError(
+            f"source '{source.name}' ({location}) is not a DuckDB file on this machine",
+            expected="the DuckDB file that holds the data; relsql import makes one of other sources",
+            fix=f"relsql init FILE --attach {source.name}=PATH, or ATTACH it AS {ident(source.name)} before",
+        )
     try:
         con.execute(f"ATTACH {literal(location)} AS {ident(source.name)} (READ_ONLY)")
     except (duckdb.Error, OSError) as error:

@@ -1,7 +1,8 @@
 """Which views are read as tables: those that bring in data, not those that report on the tables of the same database.
 
-A view over files or over another database is the only way to its rows. Views over files are read where the connection
-may read files: `relsql inspect` and label queries may not, unless they are allowed to. A view over tables of its own
+A view over files or over another database is the only way to its rows. Views that call functions,
+such as those over files, are read where the connection may read files: `relsql inspect` and label queries may not,
+unless they are allowed to. A view over tables of its own
 database repeats their rows, often summed up over all time, which would leak the future; it is read only if something is
 declared of it.
 """
@@ -47,7 +48,7 @@ def source_views(
         views: its views.
         tables: the keys of its tables.
         declared: names of tables of which something is declared.
-        files: whether views over files are read.
+        files: whether views that call functions are read.
     """
     named = {fold(name) for name in declared}
     own = {fold(key) for key in tables} | {fold(table_key(*name)) for name in views}
@@ -61,8 +62,8 @@ def source_views(
 
 
 def calls_functions(tree: Tree | None) -> bool:
-    """True if a query reads from table functions, such as those that read files, or cannot be parsed."""
-    return tree is None or any(node.get("type") == "TABLE_FUNCTION" for node in nodes(tree))
+    """True if a query calls any function, such as those that read files, or cannot be parsed."""
+    return tree is None or any("function_name" in node for node in nodes(tree))
 
 
 def _selected(sql: str) -> Tree | None:

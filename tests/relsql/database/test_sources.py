@@ -81,7 +81,7 @@ def test_a_source_that_is_gone_is_named(files: tuple[Path, Path]) -> None:
     shop, models = files
     run("init", str(models), "--attach", str(shop))
     shop.unlink()
-    with pytest.raises(DatabaseError, match=r"source 'shop' .* cannot be attached") as caught:
+    with pytest.raises(DatabaseError, match="is not a DuckDB file on this machine") as caught:
         open_database(models)
     assert "--attach shop=PATH" in str(caught.value)
     with pytest.raises(DatabaseError, match="is not a DuckDB file on this machine"), foreign_database(models):
