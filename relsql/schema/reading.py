@@ -19,7 +19,7 @@ from relsql.errors import SchemaError
 from relsql.schema.source_views import read_views, reads_files, source_views
 from relsql.schema.tables import Column, Link, Origin, Schema, Table, table_key
 from relsql.schema.times.row_times import DeclaredTime, RowTimes
-from relsql.schema.value_tables import with_value_tables
+from relsql.schema.value_tables import with_first_times, with_value_tables
 from relsql.sql import ident
 
 
@@ -65,7 +65,7 @@ def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None, also
         if not gone and not any(link.same_columns(other) for other in merged):
             merged.append(link)
     links = tuple(link for link in merged if link.child in schema.tables and link.parent in schema.tables)
-    return RowTimes(con, catalog, Schema(schema.tables, links), times).schema()
+    return with_first_times(RowTimes(con, catalog, Schema(schema.tables, links), times).schema())
 
 
 def _stored_columns(table: Table, names: Iterable[str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from relsql.schema.tables import RowTime, Table
 from relsql.schema.times.events import time_sql
 from relsql.schema.visibility import both_clocks_sql
-from relsql.sql import ident, qualified
+from relsql.sql import ident
 
 STORED = "stored"
 """The alias of a table's own row in the expressions that compute a column."""
@@ -45,14 +45,16 @@ def relation_sql(table: Table, catalog: str | None = None, *, arrays_as_text: bo
 
 
 def _values_sql(table: Table, catalog: str | None) -> str:
-    """The distinct values of the columns that a table without rows of its own stands for."""
-    [key] = table.columns
-    parts = [
-        f"SELECT v.{ident(each.column)} AS {ident(key.name)} FROM {qualified(catalog, each.schema_name, each.table)} v"
-        for each in table.values_of
-    ]
-    union = " UNION ALL ".join(parts)
-    return f"(SELECT DISTINCT v.{ident(key.name)} FROM ({union}) v WHERE v.{ident(key.name)} IS NOT NULL)"
+    """The distinct values of the columns that a table stands for, and when each first appears."""
+    key, timed = ident(table.columns[0].name), table.time_column is not None
+    parts = []
+    for each in table.values_of:
+        value = f"v.{ident(each.column)}"
+        time = f", {time_sql(each.table, 'v')} AS t" if timed else ""
+        source = f"{relation_sql(each.table, catalog)} v WHERE {value} IS NOT NULL"
+        parts.append(f"SELECT {value} AS {key}{time} FROM {source}")
+    first = f", min(v.t) AS {ident(table.time_column or '')}" if timed else ""
+    return f"(SELECT v.{key}{first} FROM ({' UNION ALL '.join(parts)}) v GROUP BY v.{key})"
 
 
 def _row_time_sql(row_time: RowTime) -> str:

@@ -62,15 +62,6 @@ class RowTime:
 
 
 @dataclass(frozen=True, slots=True)
-class ColumnValues:
-    """The values of one column of a table in DuckDB schema `schema_name`."""
-
-    schema_name: str
-    table: str
-    column: str
-
-
-@dataclass(frozen=True, slots=True)
 class EventRange:
     """The range of a table's event times, both exclusive; None where it has no end. Times outside are sentinels."""
 
@@ -86,7 +77,7 @@ class Table:
     without time column is always visible. If `row_time` is set, the time column is computed from it. A view has no
     `rowid` by which DuckDB identifies its rows. Times outside of `events` are no events, see
     `relsql.schema.times.sentinels`. If `values_of` is set there is no such table: its rows are the distinct values of
-    these columns.
+    these columns, each from the time of the first row that has it.
     """
 
     name: str
@@ -134,6 +125,14 @@ class Table:
     def sql(self, catalog: str | None = None) -> str:
         """The quoted, qualified name: `"f1"."main"."results"`. Rows are read from `relation_sql` instead."""
         return qualified(catalog, self.schema_name, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnValues:
+    """The values of one column of a table."""
+
+    table: Table
+    column: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +238,8 @@ class Schema:
             table = self.tables[key]
             columns = ",".join(f"{c.name}:{c.type}" for c in sorted(table.columns, key=lambda c: c.name))
             digest.update(f"{key}|{columns}|{table.primary_key}|{table.time_column}\n".encode())
+            if table.values_of:
+                digest.update(f"{[(each.table.key, each.column) for each in table.values_of]}\n".encode())
             if table.row_time:
                 digest.update(f"{table.row_time}\n".encode())
         for link in sorted(str(link) for link in self.links if link.child in chosen and link.parent in chosen):

@@ -8,6 +8,7 @@ nothing is created in the user's schemas.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import duckdb
 
@@ -18,6 +19,7 @@ from relsql.errors import SchemaError, nearest
 from relsql.schema.declared.text import parse_columns
 from relsql.schema.discovery.names import words
 from relsql.schema.tables import Column, ColumnValues, Link, Schema, Table
+from relsql.schema.times.row_times import ROW_TIME
 from relsql.schema.types import type_family
 
 Declared = tuple[str, tuple[tuple[str, str], ...]]
@@ -80,11 +82,26 @@ def with_value_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Sche
     query = f"SELECT name, key_column, columns FROM {rows_sql(catalog, 'value_tables')} ORDER BY name ASC"
     for name, key, columns in con.execute(query).fetchall():
         members = [_member(schema, name, *each) for each in columns]
-        values = tuple(ColumnValues(table.schema_name, table.name, column.name) for table, column in members)
-        kind = members[0][1].type
-        tables[name] = Table(name, (Column(key, kind),), (key,), key_origin="declared", is_view=True, values_of=values)
+        values = tuple(ColumnValues(table, column.name) for table, column in members)
+        column = Column(key, members[0][1].type)
+        tables[name] = Table(name, (column,), (key,), key_origin="declared", is_view=True, values_of=values)
         links += [Link(table.key, (column.name,), name, (key,)) for table, column in members]
     return Schema(tables, tuple(links))
+
+
+def with_first_times(schema: Schema) -> Schema:
+    """The schema with the times of its tables of values, once the tables that have these values have theirs.
+
+    A value is known from the first row on that has it, if all tables of its values have a time.
+    """
+    tables = dict(schema.tables)
+    for key, table in schema.tables.items():
+        values = tuple(replace(each, table=schema.tables[each.table.key]) for each in table.values_of)
+        if values and all(each.table.time_column for each in values):
+            time = ROW_TIME if table.columns[0].name != ROW_TIME else f"{ROW_TIME}_"
+            columns = (table.columns[0], Column(time, "TIMESTAMP", computed=True))
+            tables[key] = replace(table, columns=columns, time_column=time, values_of=values)
+    return replace(schema, tables=tables)
 
 
 def _member(schema: Schema, name: str, schema_name: str, table: str, column: str) -> tuple[Table, Column]:

@@ -304,8 +304,9 @@ def _create_relations(
     cursor.execute('CREATE TEMP TABLE timestamps ("timestamp" TIMESTAMP)')
     cursor.execute(f"INSERT INTO {_SEEDS} SELECT unnest(?::TIMESTAMP[])", [list(timestamps)])
     for table in schema.tables.values():
-        if table.values_of:
-            cursor.execute(f"CREATE TEMP VIEW {ident(table.name)} AS SELECT * FROM {relation_sql(table, catalog)}")
+        # Where the data end, those with a time are cut below, like other tables.
+        if table.values_of and (end is None or not table.time_column):
+            cursor.execute(f"CREATE TEMP VIEW {ident(table.name)} AS {_cut_sql(catalog, table, None)}")
     if end is None:
         return
     for table in schema.timed_tables:

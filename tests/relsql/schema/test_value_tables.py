@@ -90,7 +90,7 @@ def test_it_is_asked_about_like_any_entity(con: duckdb.DuckDBPyConnection) -> No
     attach(con)
     query = "SELECT {0}('A'), {0}('Z'), {0}(NULL), {0}('A', as_of := TIMESTAMP '1990-01-01')"
     attached = con.execute(query.format("predict_wins_full")).fetchall()[0]
-    assert [row and row["status"] for row in attached] == ["ok", "unknown_entity", None, "no_history"]
+    assert [row and row["status"] for row in attached] == ["ok", "unknown_entity", None, "unknown_entity"]
     assert con.execute("SELECT count(*) FROM predict_wins_batch()").fetchone() == (9,)
     publish(con, "wins")
     published = con.execute(query.format("memory.main.predict_wins_full")).fetchall()[0]
