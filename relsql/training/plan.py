@@ -34,7 +34,8 @@ class Plan:
 
     `schema` is the part of `database` that the model reads, and `left_out` holds the paths beyond the maximum.
     `split_reasons` says why each split timestamp was chosen, see `relsql.tasks.split_choice`. `findings` are
-    about what models wrote into the tables, which `task.remove_columns` then includes.
+    about what models wrote into the tables, which `task.remove_columns` then includes; `schema_findings` are the
+    warnings about the tables that are read.
     """
 
     task: Task
@@ -46,6 +47,7 @@ class Plan:
     left_out: tuple[PathEvidence, ...] = ()
     split_reasons: Mapping[str, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    schema_findings: tuple[Finding, ...] = ()
 
     @property
     def rows(self) -> RowPlan:
@@ -131,7 +133,8 @@ def _make_plan(
         layouts,
         path_choice.left_out,
         splits.reasons,
-        (*written.findings, *doubts),
+        written.findings,
+        doubts,
     )
 
 

@@ -209,7 +209,7 @@ def _train(
     with run.phase("gather") as metrics:
         texts, seeds = gather_labels(con, catalog, plan, labels, run)
         metrics.update({f"{split}_rows": row_count(part) for split, part in seeds.items()})
-        findings = (*plan.findings, *copied_labels(plan, seeds["train"]), *doubts)
+        findings = (*plan.schema_findings, *plan.findings, *copied_labels(plan, seeds["train"]), *doubts)
         run.details["gather"] = {"findings": list(map(asdict, findings))}
     encoder = train_encoder(con, catalog, plan, options, run)
     with run.phase("embed") as metrics:
