@@ -210,7 +210,7 @@ print(json.dumps({
         )
     ],
     "task": message(train, "nothing"),
-    "declaration": message(train, "nothing", time_columns=["orders(a, b)"]),
+    "declaration": message(train, "nothing", time_columns=["orders"]),
     "table": message(train, "nothing", primary_keys=["orders(id)"]),
     "written": con.execute("SELECT count(*) FROM duckdb_tables()").fetchall()[0][0],
 }))
@@ -230,7 +230,7 @@ def test_mistakes_are_reported_on_one_line(tmp_path: Path) -> None:
     )
     assert all("model 'churn' does not exist in database 'memory'" in error for error in found["called"])
     assert found["task"].startswith("TaskError: task 'nothing' does not exist in database 'memory'")
-    assert found["declaration"].startswith("SchemaError: 'orders(a, b)' names 2 columns")
+    assert found["declaration"].startswith("SchemaError: 'orders' names no time column")
     assert found["table"].startswith("SchemaError: table 'orders' does not exist")
 
 
