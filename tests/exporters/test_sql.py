@@ -23,6 +23,7 @@ from relsql.nn.graph_network import GraphNetwork, NetworkConfig
 from relsql.nn.head import Head
 from relsql.registry.row_embeddings import table_name, text_hash_sql
 from relsql.schema.tables import Column, Link, Schema, Table
+from relsql.schema.visibility import VISIBILITY_RULES
 from relsql.sql import ident
 from relsql.text.text_table import TextTable
 from relsql.training.loop import Batches, fit_statistics
@@ -93,7 +94,12 @@ def sql_scores(
         channels=network.config.channels,
         windows=network.config.windows,
         entity=gather.plan.entity,
-        task=SimpleNamespace(is_classification=head.classification, target=head.target, predicts=head.target),
+        task=SimpleNamespace(
+            is_classification=head.classification,
+            target=head.target,
+            predicts=head.target,
+            visible=gather.rows.visible,
+        ),
         stale_after_days=1.5,
     )
     model = SqlModel(card, logarithmic_columns(weights), every_column(gather))  # type: ignore[arg-type]
@@ -120,6 +126,7 @@ def compare(database: Database, entity: str, fanout: int, *, data_age: bool, tar
         texts = TextTable(WIDTH, embed)  # type: ignore[arg-type]
         create_arrow_function(con, "text_length", texts.ids, ["VARCHAR"], "INTEGER")
         gather = planned(con, database, CATALOG, entity, fanout, data_age=data_age)
+        gather = replace(gather, rows=replace(gather.rows, visible=VISIBILITY_RULES[fanout % 2]))
         torch.manual_seed(fanout)
         config = NetworkConfig(channels=4, text_widths=(WIDTH,), windows=(1, 2))
         network = GraphNetwork(layouts_of(gather.plan.paths, gather.plan.inputs), config)

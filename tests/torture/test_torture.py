@@ -33,7 +33,7 @@ def test_commands_keep_their_guarantees_under_every_fault() -> None:
 def test_every_command_that_writes_is_tried() -> None:
     from relsql.cli import cli
 
-    reading = {"inspect", "evaluate", "sql", "shell", "serve", "models", "selftest"}
+    reading = {"inspect", "task", "evaluate", "sql", "shell", "serve", "models", "selftest"}
     assert {command.arguments[0] for command in COMMANDS.values()} == cli.commands.keys() - reading
     assert set(PART) < COMMANDS.keys()
     assert {fault.counter for fault in FAULTS.values()} == set(Counter)
