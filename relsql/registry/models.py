@@ -271,11 +271,15 @@ def find_trained(con: duckdb.DuckDBPyConnection, catalog: str, name: str, reques
 
 
 def next_version(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> int:
-    """One more than the highest version that the model ever had: the numbers of dropped versions are not reused."""
+    """One more than the highest version that the model ever had: the numbers of dropped versions are not reused.
+
+    The number of a run that failed is: no version ever had it.
+    """
     numbers = [model.version for model in read_models(con, catalog) if model.name == name and model.version > 0]
     if has_relsql_table(con, catalog, "runs"):
         runs = relsql_table(catalog, "runs")
-        query = f"SELECT system.main.max(version) FROM {runs} WHERE model = ? AND version IS NOT NULL"
+        failed = f"SELECT run_id FROM {runs} WHERE error IS NOT NULL AND run_id IS NOT NULL"
+        query = f"SELECT system.main.max(version) FROM {runs} WHERE model = ? AND run_id NOT IN ({failed})"
         numbers += [number for (number,) in con.execute(query, [name]).fetchall() if number]
     return max(numbers, default=0) + 1
 
