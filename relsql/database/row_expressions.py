@@ -30,7 +30,7 @@ def row_expression(text: str, table: str, columns: Sequence[str], alias: str) ->
         alias: the row's alias in the query that uses the expression.
 
     Raises:
-        SchemaError: it is no expression, reads something other than the row, or its value may differ from call to call.
+        SchemaError: it is not an expression, reads more than the row, or its value may differ from call to call.
     """
     try:
         tree = parse(parser(), f"SELECT {text}")

@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 
 from relsql.database.engine_errors import first_line
+from relsql.database.file_kinds import file_kind
 from relsql.database.names import RELSQL_SCHEMA, current_catalog, fold, has_table
 from relsql.errors import DatabaseError
 from relsql.sql import ident, literal, qualified
@@ -49,14 +50,6 @@ def attach_sources(con: duckdb.DuckDBPyConnection, catalog: str | None = None) -
         attach_source(con, catalog, source)
 
 
-def is_duckdb_file(path: Path) -> bool:
-    """True if a regular file has DuckDB's mark."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(12)[8:] == b"DUCK"
-
-
 def attach_source(con: duckdb.DuckDBPyConnection, catalog: str, source: Source) -> None:
     """Attach one source read-only, unless a database of its name is attached.
 
@@ -69,7 +62,7 @@ def attach_source(con: duckdb.DuckDBPyConnection, catalog: str, source: Source) 
     if fold(source.name) in {fold(name) for (name,) in con.execute(query).fetchall()}:
         return
     location = _location(con, catalog, source.location)
-    if not is_duckdb_file(Path(location)):
+    if not Path(location).is_file() or file_kind(Path(location)) != "DuckDB":
         raise DatabaseError(
             f"source '{source.name}' ({location}) is not a DuckDB file on this machine",
             expected="the DuckDB file that holds the data; relsql import makes one of other sources",

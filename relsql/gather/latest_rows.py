@@ -192,9 +192,8 @@ class LatestRows:
         guard = f"\nWHERE {TEXT_KEYS_ARE_EXACT}" if self.plan.has_text_keys() else ""
         columns = "*"
         if self.visible == "before":
-            before = f"{end_before_sql(AS_OF)} AS {UNTIL}"
-            replaced = f"least({UNTIL}, {end_before_sql(AS_OF)}) AS {UNTIL}"
-            columns = f"* REPLACE ({replaced})" if self.delayed else f"*, {before}"
+            end = end_before_sql(AS_OF)
+            columns = f"* REPLACE (least({UNTIL}, {end}) AS {UNTIL})" if self.delayed else f"*, {end} AS {UNTIL}"
         return f"SELECT {number} AS {SEED}, {columns}\nFROM (\n{indented(seed_sql)}\n){guard}"
 
     def _self_sql(self) -> str:

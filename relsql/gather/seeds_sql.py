@@ -15,7 +15,7 @@ from relsql.sql import ident, indented, literal
 
 LATEST_EVENT = "latest event"
 """The default of `as_of`: a missing argument means the latest event, one that is NULL has no score. DuckDB cannot tell
-the two apart, so the default is a text that is no time."""
+the two apart, so the default is a text that cannot be read as a time."""
 
 ALL_PARAMETERS = f"as_of := {literal(LATEST_EVENT)}"
 """The parameters of a function that scores all entities."""
@@ -39,7 +39,7 @@ def call_seed_sql(entity: Table, rows: LatestRows) -> str:
 
 
 def id_sql(entity: Table, value: str) -> str:
-    """An id as the entity's key; NULL for a value that no key has: 1.6 is no integer, and never rounded.
+    """An id as the entity's key; NULL for a value that no key has: 1.6 is never rounded to an integer.
 
     An id of a type that cannot be a key, such as a text for an integer key, raises an error that names both types.
     """

@@ -10,12 +10,13 @@ import duckdb
 from relsql.database.names import fold, stored_name
 from relsql.errors import SchemaError, nearest
 from relsql.schema.finding import Finding
-from relsql.schema.reading import read_declarations
+from relsql.schema.reading import declared_times, read_declarations
 from relsql.schema.relations import relation_sql
 from relsql.schema.source_views import read_views
 from relsql.schema.tables import Column, Link, Schema, Table
 from relsql.schema.tables import table_key as schema_table_key
 from relsql.schema.times.findings import time_findings
+from relsql.schema.times.row_times import NO_TIME_COLUMN
 from relsql.schema.types import TIME_TYPES, WHOLE_DOUBLES, type_family
 from relsql.sql import ident, qualified
 
@@ -148,13 +149,12 @@ def key_counts(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, colum
 def link_counts(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, link: Link) -> LinkCounts:
     """Count the child rows of `link`, their NULL keys and their dangling keys."""
     child, parent = (relation_sql(schema.table(key), catalog) for key in (link.child, link.parent))
-    pairs = zip(link.child_columns, link.parent_columns, strict=True)
-    matches = " AND ".join(f"c.{ident(mine)} = p.{ident(theirs)}" for mine, theirs in pairs)
+    found = link.on_sql("c", "p")
     query = f"""
         SELECT (SELECT system.main.count_star() FROM {child}),
                (SELECT system.main.count_star() FROM {child} WHERE {_any_null(link.child_columns)}),
                system.main.count_star(), system.main.min({_as_text(link.child_columns)})
-        FROM (SELECT * FROM {child} WHERE NOT ({_any_null(link.child_columns)})) c ANTI JOIN {parent} p ON {matches}
+        FROM (SELECT * FROM {child} WHERE NOT ({_any_null(link.child_columns)})) c ANTI JOIN {parent} p ON {found}
     """
     row = con.execute(query).fetchall()[0]
     return LinkCounts(*row)
@@ -175,22 +175,24 @@ def check_schema(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -
         Findings, errors first: keys and parent columns that do not identify rows, dangling keys, what is doubtful about
         times, declarations of tables that do not exist, views that are not read, tables without any link.
     """
+    declared, links, _ = read_declarations(con, catalog)
+    times = declared_times(schema, declared)
+    untimed = {key for key, each in times.items() if each.time == NO_TIME_COLUMN}
     findings = [
-        *_undeclared_tables(con, catalog, schema),
+        *_undeclared_tables(schema, {*declared, *(name for link in links for name in (link.child, link.parent))}),
         *_left_out_tables(con, catalog, schema),
         *_unread_views(con, catalog, schema),
     ]
     for table in schema.tables.values():
-        findings += _table_findings(con, catalog, schema, table)
+        findings += _table_findings(con, catalog, schema, table, untimed)
     for link in schema.links:
         findings += _link_findings(con, catalog, schema, link)
     order = ("error", "warning", "info")
     return sorted(findings, key=lambda finding: order.index(finding.severity))
 
 
-def _undeclared_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> Iterator[Finding]:
-    tables, links, _ = read_declarations(con, catalog)
-    for name in sorted({*tables, *(name for link in links for name in (link.child, link.parent))}):
+def _undeclared_tables(schema: Schema, declared: set[str]) -> Iterator[Finding]:
+    for name in sorted(declared):
         if schema.find(name) is None:
             yield Finding("warning", name, f"is declared, but does not exist; {nearest(name, schema.tables)}")
 
@@ -220,13 +222,15 @@ def _unread_views(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) 
             yield Finding("info", key, f"{text}--primary-key '{key}(COLUMN)'")
 
 
-def _table_findings(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table: Table) -> Iterator[Finding]:
+def _table_findings(
+    con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table: Table, untimed: set[str]
+) -> Iterator[Finding]:
     try:
         if table.primary_key and table.key_origin != "constraint":
             check_primary_key(con, catalog, table, table.primary_key)
         if table.time_column:
             check_time_type(table, table.time_column)
-        yield from time_findings(con, catalog, schema, table)
+        yield from time_findings(con, catalog, schema, table, untimed)
     except SchemaError as error:
         yield Finding("error", table.key, str(error))
     if len(schema.tables) > 1 and not schema.links_to(table.key) and not schema.links_from(table.key):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import duckdb
@@ -47,7 +47,6 @@ def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None, also
         if key in tables:
             stored = _stored_columns(tables[key], columns)
             tables[key] = replace(tables[key], primary_key=stored, key_origin="constraint")
-    times: dict[str, DeclaredTime] = {}
     for name, declared in declared_tables.items():
         table = Schema(tables).find(name)
         if table is None:
@@ -55,7 +54,7 @@ def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None, also
         if declared.primary_key:
             columns = _stored_columns(table, declared.primary_key)
             tables[table.key] = replace(table, primary_key=columns, key_origin=declared.origin)
-        times[table.key] = declared.time
+    times = declared_times(Schema(tables), declared_tables)
     # First, since declared links may lead to a table of values.
     schema = with_value_tables(con, catalog, Schema(tables))
     removed = [_stored_link(schema, link) for link in removed_links]
@@ -145,6 +144,12 @@ class DeclaredTable:
     primary_key: tuple[str, ...]
     time: DeclaredTime
     origin: Origin
+
+
+def declared_times(schema: Schema, declared: Mapping[str, DeclaredTable]) -> dict[str, DeclaredTime]:
+    """What is declared of the times of a schema's tables, by `Table.key`."""
+    found = ((schema.find(name), each.time) for name, each in declared.items())
+    return {table.key: time for table, time in found if table}
 
 
 def read_declarations(

@@ -67,6 +67,4 @@ def _header_join(row_time: RowTime, catalog: str | None) -> str:
     """The join to the row that a row belongs to; a row without one has no time."""
     if row_time.header is None or row_time.link is None:
         return ""
-    pairs = zip(row_time.link.parent_columns, row_time.link.child_columns, strict=True)
-    on = " AND ".join(f"{_HEADER}.{ident(theirs)} = {STORED}.{ident(mine)}" for theirs, mine in pairs)
-    return f" LEFT JOIN {relation_sql(row_time.header, catalog)} {_HEADER} ON {on}"
+    return f" LEFT JOIN {relation_sql(row_time.header, catalog)} {_HEADER} ON {row_time.link.on_sql(STORED, _HEADER)}"

@@ -17,7 +17,7 @@ from typing import Literal
 
 from relsql.database.names import DEFAULT_SCHEMA, fold, split_name, stored_name
 from relsql.errors import DatabaseError, SchemaError, nearest
-from relsql.sql import qualified
+from relsql.sql import ident, qualified
 
 _ARRAY = re.compile(r"\[\d+\]")
 
@@ -75,9 +75,9 @@ class Table:
 
     `primary_key` is empty when there is none. Rows are visible to a seed when `time_column <= as_of`; a table
     without time column is always visible. If `row_time` is set, the time column is computed from it. A view has no
-    `rowid` by which DuckDB identifies its rows. Times outside of `events` are no events, see
-    `relsql.schema.times.sentinels`. If `values_of` is set there is no such table: its rows are the distinct values of
-    these columns, each from the time of the first row that has it.
+    `rowid` by which DuckDB identifies its rows. Times outside of `events` do not count as events, see
+    `relsql.schema.times.sentinels`; it is None until sentinels have been looked for. If `values_of` is set there is no
+    such table: its rows are the distinct values of these columns, each from the time of the first row that has it.
     """
 
     name: str
@@ -88,7 +88,7 @@ class Table:
     key_origin: Origin | None = None
     row_time: RowTime | None = None
     is_view: bool = False
-    events: EventRange = EventRange()
+    events: EventRange | None = None
     values_of: tuple[ColumnValues, ...] = ()
 
     @property
@@ -148,6 +148,11 @@ class Link:
     def __str__(self) -> str:
         parent = f"{self.parent}({', '.join(self.parent_columns)})" if self.parent_columns else self.parent
         return f"{self.child}({', '.join(self.child_columns)}) -> {parent}"
+
+    def on_sql(self, child: str, parent: str) -> str:
+        """The condition that a row of the child points at a row of the parent; both are aliases in the query."""
+        pairs = zip(self.child_columns, self.parent_columns, strict=True)
+        return " AND ".join(f"{child}.{ident(mine)} = {parent}.{ident(theirs)}" for mine, theirs in pairs)
 
     def same_columns(self, other: Link) -> bool:
         """True if both describe the same foreign key, whatever their origin, order of columns and case of letters."""

@@ -19,7 +19,7 @@ from relsql.errors import SchemaError, nearest
 from relsql.schema.declared.text import parse_columns
 from relsql.schema.discovery.names import words
 from relsql.schema.tables import Column, ColumnValues, Link, Schema, Table
-from relsql.schema.times.row_times import ROW_TIME
+from relsql.schema.times.row_times import with_time_column
 from relsql.schema.types import type_family
 
 Declared = tuple[str, tuple[tuple[str, str], ...]]
@@ -98,9 +98,7 @@ def with_first_times(schema: Schema) -> Schema:
     for key, table in schema.tables.items():
         values = tuple(replace(each, table=schema.tables[each.table.key]) for each in table.values_of)
         if values and all(each.table.time_column for each in values):
-            time = ROW_TIME if table.columns[0].name != ROW_TIME else f"{ROW_TIME}_"
-            columns = (table.columns[0], Column(time, "TIMESTAMP", computed=True))
-            tables[key] = replace(table, columns=columns, time_column=time, values_of=values)
+            tables[key] = with_time_column(replace(table, values_of=values))
     return replace(schema, tables=tables)
 
 

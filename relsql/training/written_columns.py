@@ -22,7 +22,6 @@ from relsql.database.names import ObjectName, find_relation
 from relsql.database.relsql_tables import has_relsql_table, rows_sql
 from relsql.database.sealed import sealed
 from relsql.errors import RelsqlError
-from relsql.gather.latest_rows import LatestRows
 from relsql.gather.seeds_sql import latest_sql
 from relsql.registry.card import ModelCard
 from relsql.registry.models import read_card, read_models
@@ -166,7 +165,7 @@ def _scores(
     """Scores of some entities by the text of their key, as of the latest event and of the model's batch jobs."""
     try:
         register_functions(con, load_scorer(con, catalog, card))
-        latest = f"({latest_sql(LatestRows(card.rows, catalog))})"
+        latest = f"({latest_sql(card.gather(catalog).rows)})"
         chosen = ", ".join(map(literal, entities))
         entity = ident(card.entity.primary_key[0])
         where = f"CAST(relsql_entity.{entity} AS VARCHAR) IN ({chosen})"

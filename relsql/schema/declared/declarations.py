@@ -9,10 +9,11 @@ import duckdb
 
 from relsql.database.connections import transaction
 from relsql.errors import SchemaError
-from relsql.schema.declared.declare import NO_TIME_COLUMN, declare_link, declare_table, remove_link, resolve_link
+from relsql.schema.declared.declare import declare_link, declare_table, remove_link, resolve_link
 from relsql.schema.declared.text import parse_columns, parse_link, parse_time
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Link
+from relsql.schema.times.row_times import NO_TIME_COLUMN
 from relsql.schema.value_tables import Declared, declare_value_table, parse_value_table
 
 

@@ -17,16 +17,13 @@ from relsql.database.relsql_tables import ensure_table
 from relsql.errors import SchemaError, nearest
 from relsql.schema.checks import LinkCounts, check_link, check_primary_key, link_counts
 from relsql.schema.discovery.names import words
-from relsql.schema.reading import DeclaredTable, read_declarations, read_schema
+from relsql.schema.reading import DeclaredTable, declared_times, read_declarations, read_schema
 from relsql.schema.tables import Link, Origin, Schema, Table
 from relsql.schema.times.readings import find_reading
 from relsql.schema.times.row_times import DeclaredTime, RowTimes, without_row_times
 from relsql.schema.types import TIME_TYPES
 
 _SCHEMA_TABLE_ROW = "? AS table_name, ? AS primary_key, ? AS time_column, ? AS origin, ? AS known_column"
-
-NO_TIME_COLUMN = ""
-"""Stored for a table whose rows are declared to be always visible."""
 
 
 def declare_table(
@@ -71,9 +68,8 @@ def declare_table(
     if time_column:
         time_column = time = _with_reading(con, catalog, table, time_column)
     if time_column or known_column:
-        times = {schema.table(name).key: each.time for name, each in declared.items() if schema.find(name)}
-        bare = without_row_times(schema)
-        timed = RowTimes(con, catalog, bare, times | {table_key: DeclaredTime(time, known or None)}).table(table_key)
+        times = declared_times(schema, declared) | {table_key: DeclaredTime(time, known or None)}
+        timed = RowTimes(con, catalog, without_row_times(schema), times).table(table_key)
         # A column is stored as the table spells it.
         time = timed.time_column if timed.row_time is None else time
     require_writable(con, catalog, "declaring a table")

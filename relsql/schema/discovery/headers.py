@@ -19,7 +19,6 @@ from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Link, Schema, Table
 from relsql.schema.times.events import time_sql
 from relsql.schema.times.row_times import DeclaredTime, RowTimes
-from relsql.sql import ident
 
 MIN_FOUND = 0.95
 """At least this share of the lines must have their header; the others are never visible."""
@@ -112,11 +111,7 @@ def _share_latest(data: Profiler, table: Table, link: Link, links: list[Link], t
     joins, times = [], {}
     for i, each in enumerate(links):
         parent = timed[each.parent]
-        on = " AND ".join(
-            f"h{i}.{ident(theirs)} = r.{ident(mine)}"
-            for theirs, mine in zip(each.parent_columns, each.child_columns, strict=True)
-        )
-        joins.append(f"LEFT JOIN {relation_sql(parent, data.catalog)} h{i} ON {on}")
+        joins.append(f"LEFT JOIN {relation_sql(parent, data.catalog)} h{i} ON {each.on_sql('r', f'h{i}')}")
         times[each] = time_sql(parent, f"h{i}")
     latest = f"CASE WHEN {times[link]} >= greatest({', '.join(times.values())}) THEN 1.0 ELSE 0.0 END"
     query = f"SELECT coalesce(avg({latest}), 0.0) FROM {table.sql(data.catalog)} r {' '.join(joins)}"

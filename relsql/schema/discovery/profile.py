@@ -152,8 +152,6 @@ class Profiler:
         """Count the child's distinct keys (at most about MAX_SAMPLED_VALUES) and those that a parent row has."""
         if link not in self._found:
             child, parent = self.schema.table(link.child), self.schema.table(link.parent)
-            names, keys = map(ident, link.child_columns), map(ident, link.parent_columns)
-            matches = " AND ".join(f"c.{name} = p.{key}" for name, key in zip(names, keys, strict=True))
             columns = ", ".join(map(ident, link.child_columns))
             sample = f"SELECT DISTINCT {columns} FROM {relation_sql(child, self.catalog)} WHERE "
             sample += " AND ".join(f"{ident(name)} IS NOT NULL" for name in link.child_columns)
@@ -162,9 +160,8 @@ class Profiler:
             if stride > 1:
                 sample += f" AND hash({', '.join(map(ident, link.child_columns))}) % {stride} = 0"
             (total,) = self.one(f"SELECT count(*) FROM ({sample})")
-            (found,) = self.one(
-                f"SELECT count(*) FROM ({sample}) c SEMI JOIN {relation_sql(parent, self.catalog)} p ON {matches}"
-            )
+            keys = f"{relation_sql(parent, self.catalog)} p ON {link.on_sql('c', 'p')}"
+            (found,) = self.one(f"SELECT count(*) FROM ({sample}) c SEMI JOIN {keys}")
             self._found[link] = total, found
         return self._found[link]
 

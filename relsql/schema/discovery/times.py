@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import duckdb
 
 from relsql.errors import SchemaError
-from relsql.schema.discovery.clocks import find_clocks, time_of_day
+from relsql.schema.discovery.clocks import Clock, find_clocks, time_of_day
 from relsql.schema.discovery.headers import header_proposals
 from relsql.schema.discovery.names import LATER_WORDS, table_words, word_set, words
 from relsql.schema.discovery.profile import Profile, Profiler
@@ -121,7 +121,8 @@ def with_time(data: Profiler, table: Table, time: str) -> Table | None:
 
 def _candidates(data: Profiler, table: Table) -> tuple[list[_Candidate], list[str]]:
     """The candidates of a table, best first, and why other dates are rejected."""
-    dated = [*_dates(data, table), *_read_dates(data, table)]
+    clocks = find_clocks(data, table)
+    dated = [*_dates(data, table, clocks), *_read_dates(data, table, clocks)]
     most = max((profile.distinct for _, _, profile, _ in dated), default=1) or 1
     found, rejected = [], []
     for column, time, profile, reading in dated:
@@ -161,10 +162,9 @@ def _starts_first(data: Profiler, table: Table, candidates: list[_Candidate]) ->
 _Dated = tuple[Column, str, Profile, Reading | None]
 
 
-def _dates(data: Profiler, table: Table) -> Iterator[_Dated]:
+def _dates(data: Profiler, table: Table, clocks: list[Clock]) -> Iterator[_Dated]:
     """The columns of a table that are times, each with a time of day from another column, if there is one."""
     days = [column for column in table.columns if column.type in TIME_TYPES]
-    clocks = find_clocks(data, table)
     for column in days:
         time, profile = column.name, data.profiles[table.key][column.name]
         clock = time_of_day(column, clocks, alone=len(days) == 1) if column.type == "DATE" else None
@@ -173,12 +173,11 @@ def _dates(data: Profiler, table: Table) -> Iterator[_Dated]:
         yield column, time, profile, None
 
 
-def _read_dates(data: Profiler, table: Table) -> Iterator[_Dated]:
+def _read_dates(data: Profiler, table: Table, clocks: list[Clock]) -> Iterator[_Dated]:
     """The columns of a table whose values read as times."""
     # A year may be part of a key of several columns, but a key of one column is no time.
     keys = [table.primary_key, *(link.child_columns for link in data.schema.links_from(table.key))]
     alone = {columns[0] for columns in keys if len(columns) == 1}
-    clocks = find_clocks(data, table)
     for column in table.columns:
         if column.computed or column.type in TIME_TYPES or column.name in alone:
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from relsql.schema.tables import Column, Table
+from relsql.schema.tables import Column, EventRange, Table
 from relsql.schema.types import ZONED_TYPES
 from relsql.sql import ident, indented, literal
 
@@ -26,9 +26,9 @@ def event_times_sql(tables: Iterable[Table], source: Callable[[Table], str]) -> 
         return "SELECT CAST(NULL AS TIMESTAMP) AS t WHERE false"
     parts = []
     for table in timed:
-        time = time_sql(table, "r")
-        ends = [f"{time} > {literal(table.events.after)}"] if table.events.after else []
-        ends += [f"{time} < {literal(table.events.before)}"] if table.events.before else []
+        time, events = time_sql(table, "r"), table.events or EventRange()
+        ends = [f"{time} > {literal(events.after)}"] if events.after else []
+        ends += [f"{time} < {literal(events.before)}"] if events.before else []
         where = f" WHERE {' AND '.join(ends)}" if ends else ""
         parts.append(f"SELECT {time} AS t FROM {source(table)} r{where}")
     return "SELECT t\nFROM (\n" + indented("\nUNION ALL ".join(parts)) + "\n)\nWHERE isfinite(t)"
@@ -56,10 +56,11 @@ def _latest_of_table_sql(table: Table, relation: str) -> str:
     """
     assert table.time_column is not None
     column = table.column(table.time_column)
-    if column.type not in _LAST_EVENTS or (table.events.before and column.type != "TIMESTAMP"):
+    before = table.events.before if table.events else None
+    if column.type not in _LAST_EVENTS or (before and column.type != "TIMESTAMP"):
         return f"SELECT max(t) AS t FROM ({event_times_sql([table], lambda _: relation)})"
     name = ident(column.name)
-    last = f"< {literal(table.events.before)}" if table.events.before else _LAST_EVENTS[column.type]
+    last = f"< {literal(before)}" if before else _LAST_EVENTS[column.type]
     newest = f"SELECT max(r.{name}) AS {name} FROM {relation} r WHERE r.{name} {last}"
     return f"SELECT {as_timestamp_sql(column, 'newest')} AS t FROM ({newest}) newest"
 

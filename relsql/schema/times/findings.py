@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import duckdb
 
 from relsql.schema.discovery.names import OUTCOME_WORDS, UPDATE_WORDS, words
 from relsql.schema.finding import Finding
-from relsql.schema.reading import read_declarations
 from relsql.schema.relations import relation_sql
-from relsql.schema.tables import Schema, Table
+from relsql.schema.tables import EventRange, Schema, Table
 from relsql.schema.times.events import as_timestamp_sql, changed_after_sql, time_sql
 from relsql.schema.times.sentinels import find_sentinels
 from relsql.schema.types import TIME_TYPES
@@ -19,14 +18,19 @@ MIN_CHANGED = 0.01
 """Fewer rows than this share that were changed later are corrections."""
 
 
-def time_findings(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table: Table) -> Iterator[Finding]:
-    """Findings about the times of one table, whose time column exists and has a time's type. Nothing is written."""
+def time_findings(
+    con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table: Table, untimed: Collection[str]
+) -> Iterator[Finding]:
+    """Findings about the times of one table, whose time column exists and has a time's type. Nothing is written.
+
+    `untimed` are the keys of the tables that are declared to have no time.
+    """
     if table.time_column:
         yield from _null_times(con, catalog, table)
         yield from _sentinels(con, catalog, table)
         yield from _changed_later(con, catalog, table)
-    elif len(schema.tables) > 1:
-        yield from _untimed(con, catalog, schema, table)
+    elif table.key not in untimed:
+        yield from _untimed(schema, table)
 
 
 def _null_times(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> Iterator[Finding]:
@@ -38,7 +42,8 @@ def _null_times(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> I
 
 
 def _sentinels(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> Iterator[Finding]:
-    found = find_sentinels(con, catalog, table)
+    known = table.events == EventRange()
+    found = None if known else find_sentinels(con, catalog, table)
     if found:
         text = f"{found.rows:,} rows have a time far from the rest in '{table.time_text}' ({' to '.join(found.days)}); "
         text += "they are no events: neither the default as_of nor training timestamps follow them"
@@ -61,12 +66,9 @@ def _changed_later(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -
             yield Finding("warning", table.key, f"{text}--known-column '{table.key}({column.name})'")
 
 
-def _untimed(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table: Table) -> Iterator[Finding]:
+def _untimed(schema: Schema, table: Table) -> Iterator[Finding]:
     """What it means that a table has no time, where others have one; its columns that look like outcomes are named."""
     if table.values_of or not schema.timed_tables or not (schema.links_from(table.key) or schema.links_to(table.key)):
-        return
-    declared = read_declarations(con, catalog)[0]
-    if any(each.time.time == "" for name, each in declared.items() if schema.find(name) is table):
         return
     outcomes = [name for name in table.stored_names if set(words(name)) & OUTCOME_WORDS]
     text = "has no time: all its rows count at every as_of, also rows that were added later"

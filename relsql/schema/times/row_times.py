@@ -31,6 +31,10 @@ ROW_TIME = "row_time"
 """Name of the computed column; underscores are added if the table has a column of that name."""
 
 
+NO_TIME_COLUMN = ""
+"""Stored for a table whose rows are declared to be always visible."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeclaredTime:
     """The declared time of a table, and the column or expression that says when a row became known."""
@@ -187,11 +191,16 @@ def without_row_times(schema: Schema) -> Schema:
 
 def with_row_time(table: Table, row_time: RowTime) -> Table:
     """The table with a computed time column."""
+    return replace(with_time_column(table), row_time=row_time)
+
+
+def with_time_column(table: Table) -> Table:
+    """The table with a computed column as its time, whose name no other column has."""
     name = ROW_TIME
     while stored_name(name, table.column_names):
         name += "_"
     columns = (*table.columns, Column(name, "TIMESTAMP", computed=True))
-    return replace(table, columns=columns, time_column=name, row_time=row_time)
+    return replace(table, columns=columns, time_column=name)
 
 
 def _only_time(header: Table, link: Link) -> Table:

@@ -45,11 +45,12 @@ class Sentinels:
 
 
 def with_event_ranges(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> Schema:
-    """The schema with the range of event times of each table that has sentinels."""
-    tables = {}
-    for key, table in schema.tables.items():
-        found = find_sentinels(con, catalog, table) if table.time_column else None
-        tables[key] = replace(table, events=found.events) if found else table
+    """The schema with the range of event times of each timed table; a range that is known is not looked for again."""
+    tables = dict(schema.tables)
+    for table in schema.timed_tables:
+        if table.events is None:
+            found = find_sentinels(con, catalog, table)
+            tables[table.key] = replace(table, events=found.events if found else EventRange())
     return replace(schema, tables=tables)
 
 

@@ -12,11 +12,12 @@ import pytest
 from relsql.database.connections import transaction
 from relsql.errors import DatabaseError, SchemaError
 from relsql.schema.checks import check_schema, link_counts
-from relsql.schema.declared.declare import NO_TIME_COLUMN, declare_link, declare_table, remove_link
+from relsql.schema.declared.declare import declare_link, declare_table, remove_link
 from relsql.schema.declared.text import parse_columns, parse_link
 from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Link
+from relsql.schema.times.row_times import NO_TIME_COLUMN
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ import duckdb
 import pytest
 
 from relsql.errors import SchemaError
-from relsql.schema.declared.declare import NO_TIME_COLUMN, declare_table, remove_link
+from relsql.schema.declared.declare import declare_table, remove_link
 from relsql.schema.discovery.names import is_plural, name_match, stem, words
 from relsql.schema.discovery.propose import KeyProposal, SchemaProposal, apply_proposal, infer_schema
 from relsql.schema.reading import read_schema
+from relsql.schema.times.row_times import NO_TIME_COLUMN
 
 DATA_SETS = ("rel-f1", "rel-grants", "rel-retail")
 
