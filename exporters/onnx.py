@@ -20,6 +20,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import Any
 
 import numpy as np
 import onnx
@@ -287,13 +288,25 @@ def _export(
                 verbose=False,
             )
             assert program is not None
-            content = program.model_proto.SerializeToString()
+            content = _without_traces(program.model_proto).SerializeToString()
     except KeyboardInterrupt:
         raise
     except Exception as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ExportError(f"the {name} component cannot be exported to ONNX: {first_line}") from error
     return bytes(content)
+
+
+def _without_traces(model: Any) -> Any:
+    """The ONNX model without torch's notes on where each node comes from.
+
+    They hold paths of the machine that trained, and files are passed on. They also differ between exports of the same
+    network.
+    """
+    graph = model.graph
+    for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        part.ClearField("metadata_props")
+    return model
 
 
 def _largest_difference(

@@ -17,12 +17,13 @@ from exporters.sql_texts import new_texts_sql
 from relsql.database.names import DEFAULT_SCHEMA, RELSQL_SCHEMA
 from relsql.database.sealed import sealed, sealed_expression
 from relsql.gather.latest_rows import AS_OF, ENTITY, SEED, LatestRows
-from relsql.gather.seeds_sql import ALL_PARAMETERS, CALL_PARAMETERS, all_seeds_sql, call_seed_sql
+from relsql.gather.seeds_sql import ALL_PARAMETERS, all_seeds_sql, call_parameters, call_seed_sql
 from relsql.nn.head import DAYS_PER_YEAR, LARGEST_LOG
 from relsql.registry.card import ModelCard
 from relsql.registry.function_names import function_names
 from relsql.registry.publications import comment_start, new_texts_view, texts_table, weights_table
 from relsql.registry.row_embeddings import table_name
+from relsql.schema.entity_keys import key_columns_sql
 from relsql.schema.indexes import Indexed
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Table
@@ -97,8 +98,8 @@ class SqlModel:
         return [
             *(f"CREATE OR REPLACE VIEW {qualified(RELSQL_SCHEMA, view)} AS\n{query}" for view, query in views),
             *texts,
-            f"CREATE MACRO {full}({CALL_PARAMETERS}) AS (\n{indented(call)}\n)",
-            f"CREATE MACRO {scored}({CALL_PARAMETERS}) AS (\n{indented(f'({call}).score')}\n)",
+            f"CREATE MACRO {full}({call_parameters(self.card.entity)}) AS (\n{indented(call)}\n)",
+            f"CREATE MACRO {scored}({call_parameters(self.card.entity)}) AS (\n{indented(f'({call}).score')}\n)",
             f"CREATE MACRO {table}({ALL_PARAMETERS}) AS TABLE\n{batch}",
             *(f"COMMENT ON {what} IS {literal(f'{self.comment()}. {text}')}" for what, text in described.items()),
         ]
@@ -138,8 +139,8 @@ class SqlModel:
     def batch_sql(self) -> str:
         """The query of `predict_<model>_batch(as_of := ...)`: one row for each entity that is visible at as_of."""
         network = self.network()
-        key = ident(self.card.entity.primary_key[0])
-        result = f"SELECT {ENTITY} AS {key}, score, status, evidence, {AS_OF} AS as_of, version\nFROM scored"
+        key = key_columns_sql(self.card.entity, ENTITY)
+        result = f"SELECT {key}, score, status, evidence, {AS_OF} AS as_of, version\nFROM scored"
         return self._query(network, all_seeds_sql(self.card.entity, network.rows), [], result)
 
     def _query(self, network: SqlNetwork, seed_sql: str, kept: list[str], result: str) -> str:

@@ -8,9 +8,10 @@ from relsql.database.sealed import sealed, sealed_expression
 from relsql.gather.latest_rows import AS_OF, ENTITY
 from relsql.gather.layout import counts_name, layouts_of
 from relsql.gather.query import Gather
-from relsql.gather.seeds_sql import ALL_PARAMETERS, CALL_PARAMETERS, all_seeds_sql, call_seed_sql
+from relsql.gather.seeds_sql import ALL_PARAMETERS, all_seeds_sql, call_parameters, call_seed_sql
 from relsql.registry.card import ModelCard
 from relsql.registry.function_names import encode_name, function_names, row_text_name
+from relsql.schema.entity_keys import key_columns_sql
 from relsql.schema.indexes import Indexed
 from relsql.sql import ident, indented, literal
 from relsql.text.row_text_sql import row_text_sql
@@ -56,19 +57,23 @@ class MacroText:
         return replace(self, body=f"FROM query(CASE WHEN as_of IS NULL THEN {refuse} ELSE {refuse} END)")
 
 
-def score_macros(suffix: str, full: str = "", batch: str = "") -> list[MacroText]:
+_ANY_PARAMETERS = f"id1, {''.join(f'id{i} := NULL, ' for i in range(2, 9))}{ALL_PARAMETERS}"
+"""The parameters of a model whose card cannot be read, so that the number of its key's columns is unknown."""
+
+
+def score_macros(suffix: str, parameters: str, full: str = "", batch: str = "") -> list[MacroText]:
     """The macros that score: `full` is the expression for the result of one entity, `batch` the query for all."""
     name, with_status, of_all = function_names(suffix)
     return [
-        MacroText(with_status, CALL_PARAMETERS, full, RESULT_SQL_TYPE),
-        MacroText(name, CALL_PARAMETERS, f"({full}).score", "DOUBLE"),
+        MacroText(with_status, parameters, full, RESULT_SQL_TYPE),
+        MacroText(name, parameters, f"({full}).score", "DOUBLE"),
         MacroText(of_all, ALL_PARAMETERS, batch, ""),
     ]
 
 
 def refusing_macros(suffix: str, message: str) -> list[MacroText]:
     """The macros of a model that cannot be called; they raise an error with this message."""
-    return [macro.refusing(message) for macro in score_macros(suffix)]
+    return [macro.refusing(message) for macro in score_macros(suffix, _ANY_PARAMETERS)]
 
 
 def model_macros(
@@ -81,7 +86,8 @@ def model_macros(
     an index.
     """
     suffix = suffix or card.name
-    macros = score_macros(suffix, scalar_sql(card, catalog, indexed), batch_sql(card, catalog))
+    full, batch = scalar_sql(card, catalog, indexed), batch_sql(card, catalog)
+    macros = score_macros(suffix, call_parameters(card.entity), full, batch)
     call = sealed_expression(f"{card.encode_function}(text)")
     macros.append(MacroText(encode_name(suffix), "text", call, f"FLOAT[{card.encoder.width}]"))
     for key, inputs in card.inputs.items() if suffix == card.name else ():
@@ -107,12 +113,12 @@ def batch_sql(card: ModelCard, catalog: str, *, moment: str | None = None, where
         moment: as_of as an expression of type TIMESTAMP; default: the macro's argument, or the latest event.
         where: a condition on `relsql_entity`, the entity's row: only these entities are gathered and scored.
     """
-    key = ident(card.entity.primary_key[0])
     gather = card.gather(catalog)
     select = f"seed.{ENTITY}, {_result_sql(card, gather)} AS relsql_result"
     query = gather.query(all_seeds_sql(card.entity, gather.rows, moment, where), select=select)
     return sealed(
-        f"SELECT {ENTITY} AS {key}, relsql_result.score AS score, relsql_result.status AS status,\n"
+        f"SELECT {key_columns_sql(card.entity, ENTITY)},\n"
+        f"    relsql_result.score AS score, relsql_result.status AS status,\n"
         f"    relsql_result.evidence AS evidence, relsql_result.as_of AS as_of, relsql_result.version AS version\n"
         f"FROM (\n{indented(query)}\n)"
     )

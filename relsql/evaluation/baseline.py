@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from relsql.database.sealed import sealed
 from relsql.errors import MissingExtraError
 from relsql.gather.node_inputs import NodeInputs, category_sql, fit_node_inputs, number_sql
+from relsql.schema.entity_keys import is_entity_sql
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema
 from relsql.schema.visibility import and_visible_sql
-from relsql.sql import ident
+from relsql.tasks.entity import entity_table
 from relsql.tasks.label_sandbox import DEFAULT_LIMITS, LabelLimits
-from relsql.tasks.labels import LabelTable, entity_key, label_table
+from relsql.tasks.labels import LabelTable, label_table
 from relsql.tasks.splits import Split
 from relsql.tasks.target import MEDIAN, quantile_level, regression_loss
 from relsql.tasks.task import Task
@@ -88,14 +89,13 @@ def features(
         x: float64 [labels, 1 + numbers + categories]; the first column is as_of in days since 1970, NaN means missing.
         y: float64 [labels]. Both are in the order of `labels`.
     """
-    table = schema.table(task.entity_table)
+    table = entity_table(schema, task)
     numbers = [f"CAST({number_sql(table, each, 'e', 'l.as_of')} AS DOUBLE)" for each in inputs.numbers]
     categories = [f"CAST({category_sql(each, 'e')} AS DOUBLE)" for each in inputs.categories]
     cells = ["epoch(l.as_of) / 86400.0", *numbers, *categories, "CAST(l.label AS DOUBLE)"]
     selected = ", ".join(f"{cell} AS c{i}" for i, cell in enumerate(cells))
-    key = ident(entity_key(schema, task))
     # An entity that is not visible yet has no feature values.
-    found = f"e.{key} = l.entity{and_visible_sql(table, 'e', 'l.as_of')}"
+    found = f"{is_entity_sql(table, 'e', 'l.entity')}{and_visible_sql(table, 'e', 'l.as_of')}"
     query = f"""SELECT {selected} FROM relsql_labels l LEFT JOIN {relation_sql(table, catalog)} e ON {found}
                 ORDER BY l.as_of ASC, l.entity ASC"""
     with con.cursor() as cursor:

@@ -31,9 +31,10 @@ from relsql.gather.ranking import (
     window_sql,
 )
 from relsql.gather.row_plan import RowPlan, keyless_view
+from relsql.schema.entity_keys import is_entity_sql, key_parts
 from relsql.schema.indexes import Indexed
 from relsql.schema.relations import relation_sql
-from relsql.schema.tables import Link, Table
+from relsql.schema.tables import Table
 from relsql.schema.times.events import event_times_sql
 from relsql.schema.visibility import VisibilityRule, and_visible_sql, asof_visible_sql, end_before_sql, opaque_sql
 from relsql.sql import Cte, ident, indented, with_ctes
@@ -203,7 +204,7 @@ class LatestRows:
         return (
             f"SELECT {columns_of('seed', (SEED, ENTITY, *self.moments))}{columns}\n"
             f"FROM seed\n"
-            f"JOIN {self.source(entity)} r ON r.{ident(entity.primary_key[0])} = seed.{ENTITY}"
+            f"JOIN {self.source(entity)} r ON {is_entity_sql(entity, 'r', f'seed.{ENTITY}')}"
             f"{self._found_visible(entity, entity.primary_key, 'seed', self._end_of_entity)}"
         )
 
@@ -222,7 +223,7 @@ class LatestRows:
             return columns.single_ctes(path, latest), Latest(latest, (SEED,))
         if path.shared:
             return self._hub_ctes(path, known)
-        source, keys = "self", self._self_keys(path.links[0])
+        source, keys = "self", self._self_values(path.links[0].parent_columns)
         if path.kind == "grandchildren":
             source = f"{self.plan.child_path(path)}__latest"
             keys = [f"{source}.{ident('r.' + c)}" for c in path.links[1].parent_columns]
@@ -301,7 +302,7 @@ class LatestRows:
         wanted = {c for p in self.plan.paths_of_hub(path) for c in p.links[-1].parent_columns}
         columns = ", ".join(f"h.{ident(c)} AS {ident('hub.' + c)}" for c in sorted(wanted))
         origin, source = "self", "self"
-        keys = [f"self.{ident('self.' + c)}" for c in to_hub.child_columns]
+        keys = self._self_values(to_hub.child_columns)
         if walk:
             source = "latest"
             origin = f"(SELECT * FROM {self.plan.child_path(path)}__latest WHERE rank = 1) latest"
@@ -313,10 +314,9 @@ class LatestRows:
     def single_from(self, path: Path) -> str:
         """FROM and JOIN clauses for the one row `r` of each seed, for a path that is not counted."""
         row, link = self.plan.table(path.table), path.links[0] if path.links else None
-        key = {row.primary_key[0]: f"self.{ENTITY}"} if link is None else {}
+        key = key_parts(row, f"self.{ENTITY}")
         if link is not None:
-            pairs = zip(link.parent_columns, link.child_columns, strict=True)
-            key = {parent: f"self.{ident('self.' + child)}" for parent, child in pairs}
+            key = dict(zip(link.parent_columns, self._self_values(link.child_columns), strict=True))
         on = " AND ".join(f"r.{ident(column)} = {value}" for column, value in key.items())
         end = self._end_of_entity if link is None else self.end
         return f"FROM self\nJOIN {self.source(row)} r ON {on}{self._found_visible(row, tuple(key), 'self', end)}"
@@ -352,7 +352,7 @@ class LatestRows:
             return f" AND {opaque_sql(visible.removeprefix(' AND '))}"
         return visible
 
-    def _self_keys(self, link: Link) -> list[str]:
-        """The entity's values that `link`'s children point at."""
-        key = self.plan.entity.primary_key
-        return [f"self.{ENTITY}" if (c,) == key else f"self.{ident('self.' + c)}" for c in link.parent_columns]
+    def _self_values(self, columns: Iterable[str]) -> list[str]:
+        """The entity's values in some columns, as expressions over `self`."""
+        key = key_parts(self.plan.entity, f"self.{ENTITY}")
+        return [key.get(column, f"self.{ident('self.' + column)}") for column in columns]

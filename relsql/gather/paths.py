@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -26,6 +27,7 @@ import duckdb
 
 from relsql.database.sealed import sealed
 from relsql.errors import SchemaError
+from relsql.schema.entity_keys import entity_parameters
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Link, Schema, Table
 from relsql.schema.visibility import where_visible_sql
@@ -43,7 +45,8 @@ MAX_HUB_DEGREE = 5_000
 the last 16 of many thousands of rows say little about one entity."""
 
 RESERVED_NAMES = ("seed", "self", "id", "as_of")
-"""Names that no path may have: the first CTEs of the gather query, and the parameters of scoring macros."""
+"""Names that no path may have: the first CTEs of the gather query, and the parameters of scoring macros. Where the key
+has several columns, their parameters are reserved too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +117,13 @@ def candidate_paths(
         until: only rows with time <= `until` count when tables and hubs are measured; default: all rows count.
 
     Raises:
-        SchemaError: the entity table does not exist or has no single-column primary key.
+        SchemaError: the entity table does not exist or has no primary key.
     """
     entity = schema.table(entity_table)
-    if len(entity.primary_key) != 1:
+    if not entity.primary_key:
         raise SchemaError(
-            f"table '{entity.key}' has {'no' if not entity.primary_key else 'a composite'} primary key",
-            expected="one key column, by which entities are scored",
+            f"table '{entity.key}' has no primary key",
+            expected="a key, by which entities are scored",
             fix=f"relsql init FILE --primary-key '{entity.key}(COLUMN)'",
         )
     paths = [Path("entity", "entity", entity.key, (), 1, ())]
@@ -136,7 +139,7 @@ def candidate_paths(
     for i, path in enumerate(paths):
         if path.counted and schema.table(path.table).time_column:
             paths[i] = replace(path, count_days=tuple(horizon_days * n for n in COUNTED_HORIZONS))
-    return _unique_names(paths)
+    return _unique_names(paths, reserved=(*RESERVED_NAMES, *entity_parameters(entity)))
 
 
 def plan_paths(
@@ -258,9 +261,9 @@ class _Sizes:
         return f"(SELECT * FROM {relation_sql(table, self.catalog)} r{where_visible_sql(table, 'r', self.until)})"
 
 
-def _unique_names(paths: list[Path]) -> tuple[Path, ...]:
+def _unique_names(paths: list[Path], reserved: Iterable[str]) -> tuple[Path, ...]:
     named: list[Path] = []
-    taken = set(RESERVED_NAMES)
+    taken = set(reserved)
     for path in paths:
         # Single underscores only: the other CTEs of the gather query have double ones in their names.
         stem = re.sub(r"[^a-z0-9]+", "_", path.name.lower()).strip("_") or "rows"

@@ -7,11 +7,12 @@ capture them. Arguments are therefore bound here, in a derived table that reads 
 from __future__ import annotations
 
 from relsql.gather.latest_rows import AS_OF, ENTITY, LatestRows
+from relsql.schema.entity_keys import entity_parameters, key_from_parts, key_known_sql, key_sql
 from relsql.schema.tables import Table
 from relsql.schema.times.events import latest_event_sql
 from relsql.schema.types import BIGNUM, INTEGER_TYPES, decimal_places, id_types
 from relsql.schema.visibility import opaque_sql, visible_sql
-from relsql.sql import ident, indented, literal
+from relsql.sql import indented, literal
 
 LATEST_EVENT = "latest event"
 """The default of `as_of`: a missing argument means the latest event, one that is NULL has no score. DuckDB cannot tell
@@ -20,30 +21,36 @@ the two apart, so the default is a text that cannot be read as a time."""
 ALL_PARAMETERS = f"as_of := {literal(LATEST_EVENT)}"
 """The parameters of a function that scores all entities."""
 
-CALL_PARAMETERS = f"id, {ALL_PARAMETERS}"
-"""The parameters of a function that scores one entity."""
-
 _IS_MISSING = f"(typeof(as_of) = 'VARCHAR' AND CAST(as_of AS VARCHAR) = {literal(LATEST_EVENT)})"
 _AS_OF_PARTS = f"{_IS_MISSING} AS latest,\n    CASE WHEN NOT {_IS_MISSING} THEN as_of END AS moment"
 """The argument `as_of` in two parts: whether it is missing, and else its value."""
 
 
+def call_parameters(entity: Table) -> str:
+    """The parameters of a function that scores one entity."""
+    return ", ".join([*entity_parameters(entity), ALL_PARAMETERS])
+
+
 def call_seed_sql(entity: Table, rows: LatestRows) -> str:
     """The seed of a call `f(id, as_of := ...)`; `_given` says whether there are both an id and a moment."""
+    parameters = entity_parameters(entity)
+    ids = [id_sql(entity, column, f"given.{id}") for column, id in zip(entity.primary_key, parameters, strict=True)]
+    known = " AND ".join(f"given.{id} IS NOT NULL" for id in parameters)
+    arguments = ", ".join(f"{id} AS {id}" for id in parameters)
     return (
-        f"SELECT {id_sql(entity, 'given.id')} AS {ENTITY},\n"
-        f"    given.id IS NOT NULL AND (given.latest OR given.moment IS NOT NULL) AS _given,\n"
+        f"SELECT {key_from_parts(entity, ids)} AS {ENTITY},\n"
+        f"    {known} AND (given.latest OR given.moment IS NOT NULL) AS _given,\n"
         f"    {_moment_sql(rows)} AS {AS_OF}\n"
-        f"FROM (SELECT id AS id, {_AS_OF_PARTS}) given"
+        f"FROM (SELECT {arguments}, {_AS_OF_PARTS}) given"
     )
 
 
-def id_sql(entity: Table, value: str) -> str:
-    """An id as the entity's key; NULL for a value that no key has: 1.6 is never rounded to an integer.
+def id_sql(entity: Table, key_column: str, value: str) -> str:
+    """An id as a value of a key column; NULL for a value that no key has: 1.6 is never rounded to an integer.
 
     An id of a type that cannot be a key, such as a text for an integer key, raises an error that names both types.
     """
-    column = entity.column(entity.primary_key[0])
+    column = entity.column(key_column)
     accepted = id_types(column.type)
     of_type = [f"starts_with(typeof({value}), {literal(name)})" for name in accepted if name.endswith("(")]
     of_type.append(f"typeof({value}) IN ({', '.join(literal(name) for name in accepted if not name.endswith('('))})")
@@ -87,16 +94,15 @@ def all_seeds_sql(entity: Table, rows: LatestRows, moment: str | None = None, wh
         where: a condition on `relsql_entity`, the entity's row: only matching entities are gathered and scored. A
             filter outside of the seeds would apply only after scoring.
     """
-    key = f"relsql_entity.{ident(entity.primary_key[0])}"
     seen_at = f"SELECT {moment} AS {AS_OF}"
     if moment is None:
         seen_at = f"SELECT {_moment_sql(rows)} AS {AS_OF} FROM (SELECT {_AS_OF_PARTS}) given"
-    conditions = [f"{key} IS NOT NULL"]
+    conditions = [key_known_sql(entity, "relsql_entity")]
     if entity.time_column:
         # For a plain comparison of two relations DuckDB expects very few matching rows, and chooses joins for that.
         conditions.append(opaque_sql(visible_sql(entity, "relsql_entity", f"relsql_time.{AS_OF}")))
     return (
-        f"SELECT {key} AS {ENTITY}, relsql_time.{AS_OF}\n"
+        f"SELECT {key_sql(entity, 'relsql_entity')} AS {ENTITY}, relsql_time.{AS_OF}\n"
         f"FROM {rows.source(entity)} relsql_entity,\n"
         f"    (SELECT {AS_OF} FROM ({seen_at}) WHERE {AS_OF} IS NOT NULL) relsql_time\n"
         f"WHERE {' AND '.join([*conditions, *([where] if where else [])])}"

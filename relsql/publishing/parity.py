@@ -15,6 +15,7 @@ from relsql.gather.layout import layouts_of
 from relsql.gather.seeds_sql import latest_sql
 from relsql.registry.card import ModelCard
 from relsql.registry.function_names import function_names
+from relsql.schema.entity_keys import key_known_sql, key_parts, key_sql
 from relsql.schema.relations import relation_sql
 from relsql.sql import ident, literal
 from udfs.attach import load_scorer, register_functions
@@ -97,7 +98,8 @@ def measure_parity(
     with time_limit(RUN_SECONDS):
         onnx = _results(con, sealed(gather.query(seeds, select=select)))
     _, full, _ = function_names(card.name)
-    sql = _results(con, f"SELECT {ENTITY}, {AS_OF}, {ident(full)}({ENTITY}, as_of := {AS_OF}) AS result FROM ({seeds})")
+    ids = ", ".join(key_parts(card.entity, ENTITY).values())
+    sql = _results(con, f"SELECT {ENTITY}, {AS_OF}, {ident(full)}({ids}, as_of := {AS_OF}) AS result FROM ({seeds})")
     found = _compare(card, torch_scores, onnx, sql)
     if not _defaults_hold(con, card, seeds, latest_sql(gather.rows)):
         found = replace(found, onnx_sql=math.inf)
@@ -112,14 +114,15 @@ def _defaults_hold(con: duckdb.DuckDBPyConnection, card: ModelCard, seeds: str, 
     """
     score, full, _ = map(ident, function_names(card.name))
     key = _SEED[0]
+    ids = ", ".join(key_parts(card.entity, key).values())
     query = f"""
         SELECT missing IS NULL, score,
             [CAST(given.as_of AS VARCHAR), given.status, CAST(given.evidence AS VARCHAR)], given.score,
             [CAST(by_default.as_of AS VARCHAR), by_default.status, CAST(by_default.evidence AS VARCHAR)],
             by_default.score
         FROM (
-            SELECT {full}({key}, as_of := seed__latest) AS given, {full}({key}) AS by_default, {score}({key}) AS score,
-                {full}({key}, as_of := NULL) AS missing
+            SELECT {full}({ids}, as_of := seed__latest) AS given, {full}({ids}) AS by_default, {score}({ids}) AS score,
+                {full}({ids}, as_of := NULL) AS missing
             FROM (SELECT DISTINCT {ENTITY} AS {key} FROM ({seeds})), (SELECT ({sealed(latest)}) AS seed__latest)
         )"""
     return all(
@@ -137,13 +140,14 @@ def _is_close(one: float | None, other: float | None) -> bool:
 
 def _seeds_sql(catalog: str, card: ModelCard) -> str:
     """A query for some entities, chosen by a hash of their keys, at each as_of."""
-    key = f"e.{ident(card.entity.primary_key[0])}"
+    key = key_sql(card.entity, "e")
     moments = [literal(card.trained_until), f"({latest_sql(card.gather(catalog).rows)})"]
     moments += [literal(card.task.test_timestamp)] if card.task.test_timestamp else []
     return (
         f"SELECT DISTINCT {ENTITY}, {AS_OF}\n"
         f"FROM (\n"
-        f"    SELECT {key} AS {ENTITY} FROM {relation_sql(card.entity, catalog)} e WHERE {key} IS NOT NULL\n"
+        f"    SELECT {key} AS {ENTITY} FROM {relation_sql(card.entity, catalog)} e "
+        f"WHERE {key_known_sql(card.entity, 'e')}\n"
         f"    ORDER BY md5(CAST({key} AS VARCHAR)) ASC LIMIT {ENTITIES}\n"
         f"), (SELECT unnest([{', '.join(moments)}]) AS {AS_OF})"
     )

@@ -91,8 +91,8 @@ def _link_problems(link: Link, schema: Schema) -> Iterator[str]:
 def _task_problems(task: Task, schema: Schema) -> Iterator[str]:
     if task.entity_table not in schema.tables:
         yield f"the task's entity table '{task.entity_table}' is not among its tables"
-    elif len(schema.tables[task.entity_table].primary_key) != 1:
-        yield f"the task's entity table '{task.entity_table}' has no single key column"
+    elif not schema.tables[task.entity_table].primary_key:
+        yield f"the task's entity table '{task.entity_table}' has no key"
     for moment in (task.val_timestamp, task.test_timestamp):
         if moment is not None and moment.tzinfo is not None:
             yield f"timestamp {moment} has a time zone"

@@ -21,6 +21,7 @@ from relsql.database.relsql_tables import (
     seal_rows,
 )
 from relsql.errors import ArtifactError, DatabaseError
+from relsql.schema.visibility import opaque_sql
 from relsql.sql import literal
 
 
@@ -74,6 +75,9 @@ class ScoreJob:
         end = self.bounds[self.chunks_done] if self.chunks_done < len(self.bounds) else None
         conditions = [f"{key} >= CAST({literal(start)} AS {key_type})"] if start is not None else []
         conditions += [f"{key} < CAST({literal(end)} AS {key_type})"] if end is not None else []
+        if key_type.startswith("STRUCT("):
+            # DuckDB 2.0.0 makes BETWEEN of the two, which it then cannot evaluate for a STRUCT.
+            conditions = [opaque_sql(condition) for condition in conditions]
         return " AND ".join(conditions) or "true"
 
 

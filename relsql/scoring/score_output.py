@@ -18,7 +18,7 @@ from relsql.database.engine_errors import first_line
 from relsql.database.names import ObjectName, Relation, current_catalog, find_relation, resolve
 from relsql.errors import DatabaseError
 from relsql.registry.function_names import batch_name
-from relsql.registry.models import find_model
+from relsql.registry.models import find_model, read_card
 from relsql.registry.score_jobs import forget_job, is_scores, mark_scores
 from relsql.registry.versions import suffix_of
 from relsql.sql import ident, literal
@@ -51,7 +51,9 @@ def batch_query(con: duckdb.DuckDBPyConnection, model: str, as_of: datetime.date
     found = find_model(con, current_catalog(con), model)
     suffix = suffix_of(model, found.name, found.version)
     moment = "" if as_of is None else f"as_of := {literal(as_of)}"
-    return f"FROM {ident(batch_name(suffix))}({moment}) ORDER BY 1 ASC NULLS LAST"
+    card = read_card(con, current_catalog(con), found.name, found.version)
+    order = ", ".join(f"{ident(column)} ASC NULLS LAST" for column in card.entity.primary_key)
+    return f"FROM {ident(batch_name(suffix))}({moment}) ORDER BY {order}"
 
 
 def score_to(

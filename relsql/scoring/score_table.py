@@ -34,6 +34,7 @@ from relsql.registry.score_jobs import (
     save_job,
     table_of,
 )
+from relsql.schema.entity_keys import is_entity_sql, key_known_sql, key_sql, key_type
 from relsql.schema.relations import relation_sql
 from relsql.scoring.score_output import drop_old_scores, output_table, require_replaceable
 from relsql.sql import ident, literal
@@ -202,10 +203,10 @@ def _new_job(con: duckdb.DuckDBPyConnection, catalog: str, request: _Request, na
     """The job that is asked for, with its as_of and the key ranges of its chunks."""
     card, chunk_rows = request.card, request.chunk_rows or CHUNK_ROWS
     as_of = request.as_of or _text(con, f"({latest_sql(card.gather(catalog).rows)})")
-    key = ident(card.entity.primary_key[0])
+    key = key_sql(card.entity)
     numbered = (
         f"SELECT {key} AS key, row_number() OVER (ORDER BY {key} ASC) - 1 AS position "
-        f"FROM {relation_sql(card.entity, catalog)} WHERE {key} IS NOT NULL"
+        f"FROM {relation_sql(card.entity, catalog)} WHERE {key_known_sql(card.entity)}"
     )
     query = f"""SELECT CAST(key AS VARCHAR) FROM ({numbered})
                 WHERE position > 0 AND position % {chunk_rows} = 0 ORDER BY position ASC"""
@@ -225,7 +226,7 @@ def _score_all(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, jo
 def _score_changed(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, job: ScoreJob) -> ScoreJob:
     """Score the changed entities of the next chunk; entities that no longer exist lose their score and fingerprint."""
     key, key_type = _entity_key(card)
-    target, column = _table_sql(catalog, job.target), ident(card.entity.primary_key[0])
+    target, column = _table_sql(catalog, job.target), key_sql(card.entity)
     stored, of_target = relsql_table(catalog, "score_fingerprints"), f"target = {literal(job.target)}"
     entities, changed = _compare(con, catalog, card, job)
     chunk = _chunk_table(job)
@@ -247,16 +248,16 @@ def _compare(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, job:
 
     An entity without a row in the table counts as changed.
     """
-    column = ident(card.entity.primary_key[0])
     fresh = fingerprint_sql(card, catalog, moment=job.moment_sql, where=job.range_sql(*_entity_key(card)))
     con.execute(
         f"""CREATE TEMP TABLE {_chunk_table(job)} AS
             SELECT fresh.{ENTITY} AS entity, fresh.fingerprint,
-                stored.fingerprint IS DISTINCT FROM fresh.fingerprint OR scored.{column} IS NULL AS changed
+                stored.fingerprint IS DISTINCT FROM fresh.fingerprint OR scored.status IS NULL AS changed
             FROM ({fresh}) fresh
             LEFT JOIN {relsql_table(catalog, "score_fingerprints")} stored
                 ON stored.target = {literal(job.target)} AND stored.entity = CAST(fresh.{ENTITY} AS VARCHAR)
-            LEFT JOIN {_table_sql(catalog, job.target)} scored ON scored.{column} = fresh.{ENTITY}"""
+            LEFT JOIN {_table_sql(catalog, job.target)} scored
+                ON {is_entity_sql(card.entity, "scored", f"fresh.{ENTITY}")}"""
     )
     [(entities, changed)] = con.execute(
         f"SELECT system.main.count_star(), system.main.count_star() FILTER (WHERE changed) FROM {_chunk_table(job)}"
@@ -267,14 +268,14 @@ def _compare(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, job:
 def _insert_scores(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, job: ScoreJob, where: str) -> int:
     """Score the entities that meet a condition into the table; returns their number."""
     query = batch_sql(card, catalog, moment=job.moment_sql, where=where)
-    done = con.execute(f"INSERT INTO {_table_sql(catalog, job.target)} FROM ({query}) ORDER BY 1 ASC NULLS LAST")
+    order = ", ".join(f"{ident(column)} ASC NULLS LAST" for column in card.entity.primary_key)
+    done = con.execute(f"INSERT INTO {_table_sql(catalog, job.target)} FROM ({query}) ORDER BY {order}")
     return int(done.fetchall()[0][0])
 
 
 def _entity_key(card: ModelCard) -> tuple[str, str]:
     """The entity's key in the seeds of `batch_sql`, and its type."""
-    name = card.entity.primary_key[0]
-    return f"relsql_entity.{ident(name)}", card.entity.column(name).type
+    return key_sql(card.entity, "relsql_entity"), key_type(card.entity)
 
 
 def _chunk_table(job: ScoreJob) -> str:
@@ -298,10 +299,10 @@ def _forget_fingerprints(con: duckdb.DuckDBPyConnection, catalog: str, target: s
 
 def _check_columns(con: duckdb.DuckDBPyConnection, catalog: str, request: _Request) -> None:
     """Raise DatabaseError if the table has other columns than the scores."""
-    name = request.card.entity.primary_key[0]
+    key = request.card.entity.primary_key
     expected = con.sql(f"FROM ({batch_sql(request.card, catalog, moment='now()::TIMESTAMP')}) LIMIT 0")
     found = con.sql(f"FROM {_table_sql(catalog, request.target)} LIMIT 0")
-    if found.types != expected.types or found.columns[0] != name:
+    if found.types != expected.types or tuple(found.columns[: len(key)]) != key:
         raise DatabaseError(
             f"table '{request.target}' has other columns than the scores of model '{request.card.name}'",
             expected=", ".join(f"{c} {t}" for c, t in zip(expected.columns, expected.types, strict=True)),

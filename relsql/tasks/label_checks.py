@@ -7,8 +7,10 @@ import duckdb
 from relsql.database.cursors import one_row
 from relsql.database.sealed import sealed
 from relsql.errors import TaskError
+from relsql.schema.tables import Table
 from relsql.schema.types import is_number
 from relsql.sql import ident, literal
+from relsql.tasks.entity import entity_columns
 from relsql.tasks.hints import correct
 from relsql.tasks.splits import Split
 from relsql.tasks.task import Task
@@ -56,7 +58,7 @@ def check_timestamps(cursor: duckdb.DuckDBPyConnection, task: Task, labels: str,
     return int(rows)
 
 
-def check_labels(cursor: duckdb.DuckDBPyConnection, task: Task, split: Split, known: str) -> int:
+def check_labels(cursor: duckdb.DuckDBPyConnection, entity: Table, task: Task, split: Split, known: str) -> int:
     """Check that each (entity, as_of) has one label, that all labels are valid, and that they are not all equal.
 
     Returns:
@@ -66,11 +68,12 @@ def check_labels(cursor: duckdb.DuckDBPyConnection, task: Task, split: Split, kn
         TaskError: they are not.
     """
     repeated = f"SELECT entity, as_of, count(*) FROM {known} GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL ASC LIMIT 1"
-    for entity, as_of, count in cursor.execute(sealed(repeated)).fetchall():
+    columns = ", ".join(map(ident, (task.time_col, *entity_columns(entity, task))))
+    for key, as_of, count in cursor.execute(sealed(repeated)).fetchall():
         raise TaskError(
-            f"task '{task.name}': the label query returns {count} rows for entity {entity!r} at {as_of}",
+            f"task '{task.name}': the label query returns {count} rows for entity {key!r} at {as_of}",
             expected="one row per entity and timestamp",
-            fix=f"GROUP BY {ident(task.time_col)}, {ident(task.entity_col)} in the label query",
+            fix=f"GROUP BY {columns} in the label query",
         )
     value = "CAST(label AS DOUBLE)"
     wrong = f"{value} NOT IN (0, 1)" if task.is_classification else f"NOT abs({value}) <= {literal(LARGEST_LABEL)}"

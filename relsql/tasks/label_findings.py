@@ -19,7 +19,7 @@ from relsql.schema.times.events import event_times_sql
 from relsql.sql import literal
 from relsql.tasks.hints import correct, in_manifest
 from relsql.tasks.label_sandbox import DEFAULT_LIMITS, LabelLimits
-from relsql.tasks.labels import labels_at
+from relsql.tasks.labels import label_entities, labels_at
 from relsql.tasks.split_choice import ENOUGH_LABELS, ENOUGH_OF_A_KIND, tables_read
 from relsql.tasks.splits import step_sql, timestamps_of
 from relsql.tasks.summary import SplitSummary
@@ -174,7 +174,7 @@ def _labels(
     found: pa.Table = labels_at(
         con, catalog, schema, task, [timestamp], end=end, entities_until=entities_until, limits=limits
     )
-    return dict(zip(found["entity"].to_pylist(), found["label"].to_pylist(), strict=True))
+    return dict(zip(label_entities(found), found["label"].to_pylist(), strict=True))
 
 
 def _shown(labels: dict[object, float], entity: object) -> str:

@@ -14,7 +14,7 @@ import pyarrow.compute
 from relsql.errors import TaskError
 from relsql.schema.tables import Schema
 from relsql.tasks.label_sandbox import DEFAULT_LIMITS, LabelLimits
-from relsql.tasks.labels import chosen_splits, label_table
+from relsql.tasks.labels import chosen_splits, label_entities, label_table
 from relsql.tasks.splits import SPLITS, Split
 from relsql.tasks.task import Task
 
@@ -102,6 +102,12 @@ def summarize_labels(split: Split, labels: pa.Table) -> SplitSummary:
     )
 
 
+def distinct_labels(labels: pa.Table) -> pa.Table:
+    """The distinct rows of a label table, in any order; the parts of a key with several columns become columns."""
+    flat = labels.flatten()
+    return flat.group_by(flat.column_names).aggregate([])
+
+
 def split_lines(task: Task, splits: Iterable[SplitSummary], reasons: Mapping[str, str]) -> list[str]:
     """The labels and timestamps of each split, a line each, and why validation and test begin where they do."""
     what = "positive" if task.is_classification else "mean"
@@ -121,5 +127,6 @@ def _examples(labels: pa.Table) -> tuple[tuple[object, datetime.datetime, float]
     low, high = (np.flatnonzero(found)[::-1] for found in (values == values.min(), values > values.min()))
     turns = [row for pair in zip(high[:EXAMPLES], low[:EXAMPLES], strict=False) for row in pair]
     rest = [row for row in (*high[:EXAMPLES], *low[:EXAMPLES]) if row not in turns]
-    rows = labels.take(pa.array([*turns, *rest][:EXAMPLES])).to_pylist()
-    return tuple((row["entity"], row["as_of"], row["label"]) for row in rows)
+    rows = labels.take(pa.array([*turns, *rest][:EXAMPLES]))
+    columns = (label_entities(rows), rows.column("as_of").to_pylist(), rows.column("label").to_pylist())
+    return tuple(zip(*columns, strict=True))

@@ -21,6 +21,7 @@ import msgspec
 from relsql.database.names import stored_name
 from relsql.database.relsql_tables import ensure_table, has_relsql_table, rows_sql
 from relsql.errors import TaskError, nearest
+from relsql.schema.declared.text import join_columns
 from relsql.schema.tables import Schema
 from relsql.schema.visibility import VISIBILITY_RULES, VisibilityRule
 from relsql.tasks.hints import correct, in_manifest
@@ -39,7 +40,8 @@ class Task:
         name: name of the task, unique in its database.
         task_type: `binary_classification` (labels 0 and 1) or `regression`.
         entity_table: the table whose rows are scored.
-        entity_col: its key column; the label query returns it under this name.
+        entity_col: its key column; the label query returns it under this name. Several columns are separated by commas,
+            in a manifest they may be a list.
         target_col: the label column of the query.
         time_col: the seed time column of the query.
         timedelta: the horizon as a DuckDB interval, `30 days`; labels lie in (time, time + timedelta].
@@ -132,6 +134,8 @@ class Task:
             TaskError: a field is missing or of another type.
         """
         values = {field.name: raw[field.name] for field in fields(cls) if raw.get(field.name) is not None}
+        if isinstance(columns := values.get("entity_col"), list) and all(isinstance(name, str) for name in columns):
+            values["entity_col"] = join_columns(columns) if len(columns) > 1 else "".join(columns)
         missing = [key for key in _REQUIRED if values.get(key, "") == ""]
         if missing:
             raise TaskError(

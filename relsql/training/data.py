@@ -16,7 +16,7 @@ from relsql.tasks.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.labels import label_table
 from relsql.tasks.regime import Regime, delayed_labels, ended_labels
 from relsql.tasks.splits import Split, horizon_days
-from relsql.tasks.summary import SplitSummary, summarize_labels
+from relsql.tasks.summary import SplitSummary, distinct_labels, summarize_labels
 from relsql.text.text_table import TextTable
 from relsql.training.plan import Plan
 from relsql.training.runs import Run
@@ -69,9 +69,7 @@ def summaries(labels: dict[str, pa.Table]) -> tuple[SplitSummary, ...]:
     """Summaries of the training and validation labels, each label once."""
     splits: tuple[Split, ...] = ("train", "val")
     columns = ["entity", "as_of", "label"]
-    return tuple(
-        summarize_labels(split, labels[split].select(columns).group_by(columns).aggregate([])) for split in splits
-    )
+    return tuple(summarize_labels(split, distinct_labels(labels[split].select(columns))) for split in splits)
 
 
 def _latest(labels: pa.Table, limit: int) -> pa.Table:

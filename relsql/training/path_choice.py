@@ -29,6 +29,7 @@ from relsql.schema.tables import Schema
 from relsql.schema.visibility import VisibilityRule
 from relsql.tasks.label_sandbox import LabelLimits
 from relsql.tasks.labels import label_table
+from relsql.tasks.summary import distinct_labels
 from relsql.tasks.task import Task
 from relsql.training.screening import Doubles, centred, correlation, means, ranks
 from relsql.training.seeds import gather_seeds
@@ -134,7 +135,7 @@ def _screen(
     """Evidence about each candidate except the entity's own row, by position."""
     # Texts are left out because their encoder is only trained later.
     plain = {key: replace(table, text_columns=()) for key, table in inputs.items()}
-    entities = pa.compute.count_distinct(labels.column("entity")).as_py()
+    entities = distinct_labels(labels.select(["entity"])).num_rows
     evidence = {}
     for start in range(1, len(candidates), PATHS_PER_QUERY):
         some = range(start, min(start + PATHS_PER_QUERY, len(candidates)))

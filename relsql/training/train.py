@@ -31,6 +31,7 @@ from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
 from relsql.tasks.label_findings import are_few, label_findings
 from relsql.tasks.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
+from relsql.tasks.labels import label_entities
 from relsql.tasks.regime import check_regime
 from relsql.tasks.summary import SplitSummary, split_lines
 from relsql.tasks.task import Task, read_task
@@ -256,7 +257,7 @@ def _interval(fitted: FittedNetwork, seeds: SeedSet, labels: pa.Table, split: Sp
         return {}
     # Labels whose entity is not visible are no seeds, so that it is not known whose the others are.
     same = labels.num_rows == len(seeds)
-    entities = labels.column("entity").to_pylist() if same else list(range(len(seeds)))
+    entities = label_entities(labels) if same else list(range(len(seeds)))
     found = metric_interval(seeds.labels, fitted.validation_scores, name.removeprefix("val_"), entities)
     return {f"{name}_low": found[0], f"{name}_high": found[1]} if found else {}
 

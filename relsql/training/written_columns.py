@@ -26,6 +26,7 @@ from relsql.gather.seeds_sql import latest_sql
 from relsql.registry.card import ModelCard
 from relsql.registry.models import read_card, read_models
 from relsql.registry.score_jobs import is_scores
+from relsql.schema.entity_keys import key_known_sql, key_sql
 from relsql.schema.finding import Finding
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema, Table
@@ -118,18 +119,19 @@ def _recent_cards(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) 
                 yield card
 
 
-def _tables_of(schema: Schema, card: ModelCard) -> Iterator[tuple[Table, str]]:
-    """The entity table and its children, each with the column that holds the entity's key."""
+def _tables_of(schema: Schema, card: ModelCard) -> Iterator[tuple[Table, tuple[str, ...]]]:
+    """The entity table and its children, each with the columns that hold the entity's key."""
     entity = schema.table(card.task.entity_table)
-    [key] = card.entity.primary_key
+    key = card.entity.primary_key
     yield entity, key
     for link in schema.links_to(entity.key):
-        if link.parent_columns == (key,) and link.child != entity.key:
-            yield schema.table(link.child), link.child_columns[0]
+        held = dict(zip(link.parent_columns, link.child_columns, strict=True))
+        if held.keys() == set(key) and link.child != entity.key:
+            yield schema.table(link.child), tuple(held[name] for name in key)
 
 
 def _matching(
-    con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, table: Table, key: str, names: list[str]
+    con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, table: Table, key: tuple[str, ...], names: list[str]
 ) -> Iterator[tuple[str, bool]]:
     """The columns of a table that hold a version's scores: (column, True), or follow them: (column, False)."""
     if not names:
@@ -138,9 +140,10 @@ def _matching(
     values = ", ".join(f"r.{ident(name)}::DOUBLE" for name in names)
     anything = " OR ".join(f"r.{ident(name)} IS NOT NULL" for name in names)
     with task_cursor(con, catalog) as cursor:
-        entity = f"r.{ident(key)}"
+        entity = key_sql(card.entity, "r", key)
+        known = key_known_sql(card.entity, "r", key)
         query = f"""SELECT CAST({entity} AS VARCHAR), {values} FROM {relation_sql(table, catalog)} r
-                    WHERE {entity} IS NOT NULL AND ({anything}) ORDER BY hash({entity}) ASC LIMIT {SAMPLE}"""
+                    WHERE {known} AND ({anything}) ORDER BY hash({entity}) ASC LIMIT {SAMPLE}"""
         rows = cursor.execute(sealed(query)).fetchall()
         by_time = _scores(cursor, catalog, card, {row[0] for row in rows})
     for i, name in enumerate(names, start=1):
@@ -167,12 +170,12 @@ def _scores(
         register_functions(con, load_scorer(con, catalog, card))
         latest = f"({latest_sql(card.gather(catalog).rows)})"
         chosen = ", ".join(map(literal, entities))
-        entity = ident(card.entity.primary_key[0])
-        where = f"CAST(relsql_entity.{entity} AS VARCHAR) IN ({chosen})"
+        entity = f"CAST({key_sql(card.entity)} AS VARCHAR)"
+        where = f"CAST({key_sql(card.entity, 'relsql_entity')} AS VARCHAR) IN ({chosen})"
         found = []
         for moment in [latest, *_job_times(con, catalog, card)] if chosen else []:
             scores = batch_sql(card, catalog, moment=moment, where=where)
-            rows = con.execute(f"SELECT CAST({entity} AS VARCHAR), score FROM ({scores})").fetchall()
+            rows = con.execute(f"SELECT {entity}, score FROM ({scores})").fetchall()
             found.append({row[0]: row[1] for row in rows if row[1] is not None and math.isfinite(row[1])})
         return found
     except (RelsqlError, duckdb.Error):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
+from pathlib import Path as File
 from typing import Any
 
 import numpy as np
@@ -54,6 +56,14 @@ def test_graph_component_agrees_on_unseen_shapes() -> None:
     names = {node.name for node in session.get_inputs()}
     assert {"embeddings", "orders.numbers", "shops.texts", "path orders.rows", "path orders.ages"} <= names
     assert "path orders.totals" in names and not {"path people.ages", "path people.totals"} & names
+
+
+def test_components_do_not_say_where_they_were_trained() -> None:
+    components, _ = exporter.export_graph(network(), CONFIG.text_width)
+    head, _ = exporter.export_head(Head(CONFIG, classification=True), CONFIG.channels)
+    for content in (*components.values(), head):
+        assert os.fsencode(File(exporter.__file__).parent) not in content
+        assert b"stack_trace" not in content
 
 
 def test_rows_of_a_table_may_be_none_or_many_whatever_the_example_of_the_export_has() -> None:

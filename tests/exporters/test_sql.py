@@ -18,7 +18,7 @@ from exporters.sql_weights import logarithmic_columns, weights_table
 from relsql.gather.blocks import SeedSet, as_of_days, decode_blocks, existing_seeds
 from relsql.gather.layout import layouts_of
 from relsql.gather.query import Gather
-from relsql.gather.seeds_sql import CALL_PARAMETERS
+from relsql.gather.seeds_sql import call_parameters
 from relsql.nn.graph_network import GraphNetwork, NetworkConfig
 from relsql.nn.head import Head
 from relsql.registry.row_embeddings import table_name, text_hash_sql
@@ -115,7 +115,7 @@ def sql_scores(
         con.execute(f"CREATE VIEW relsql.{ident(name)} AS {query}")
     for statement in model.text_statements(str):
         con.execute(statement)
-    con.execute(f"CREATE MACRO f({CALL_PARAMETERS}) AS {model.call_sql()}")
+    con.execute(f"CREATE MACRO f({call_parameters(model.card.entity)}) AS {model.call_sql()}")
     query = f"SELECT _entity, _as_of, f(_entity, as_of := _as_of) FROM ({seeds_sql(ALL_SEEDS, 'INTEGER')})"
     return {(entity, as_of): (r["score"], r["evidence"]) for entity, as_of, r in con.execute(query).fetchall()}
 

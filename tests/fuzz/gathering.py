@@ -12,7 +12,8 @@ import pyarrow as pa
 from relsql.database.sealed import sealed
 from relsql.gather.latest_rows import AS_OF, ENTITY, LatestRows
 from relsql.gather.query import Gather
-from relsql.gather.seeds_sql import CALL_PARAMETERS, all_seeds_sql, call_seed_sql
+from relsql.gather.seeds_sql import all_seeds_sql, call_parameters, call_seed_sql
+from relsql.schema.entity_keys import key_known_sql, key_parts, key_sql
 from relsql.sql import ident, literal
 from relsql.training.plan import Plan
 from udfs.functions import create_arrow_function
@@ -38,7 +39,8 @@ class Routes:
         self.con = con
         self.entity = plan.schema.table(plan.task.entity_table)
         self.source = self.entity.sql(catalog)
-        self.key = ident(self.entity.primary_key[0])
+        self.key, self.known = key_sql(self.entity), key_known_sql(self.entity)
+        self.ids = ", ".join(key_parts(self.entity, ENTITY).values())
         self.gather = Gather(LatestRows(plan.rows, catalog), TEXT_FUNCTION)
         create_arrow_function(con, TEXT_FUNCTION, _text_number, ["VARCHAR"], "INTEGER")
 
@@ -71,8 +73,8 @@ class Routes:
                 continue
             self._create_call(query)
             every = self._rows(
-                f"SELECT {_ENTITY}, {AS_OF}, relsql_fuzz_call({ENTITY}, as_of := {AS_OF})\n"
-                f"FROM (SELECT {self.key} AS {ENTITY} FROM {self.source} WHERE {self.key} IS NOT NULL) e,\n"
+                f"SELECT {_ENTITY}, {AS_OF}, relsql_fuzz_call({self.ids}, as_of := {AS_OF})\n"
+                f"FROM (SELECT {self.key} AS {ENTITY} FROM {self.source} WHERE {self.known}) e,\n"
                 f"    (VALUES {times}) m({AS_OF})"
             )
             # A call for an entity that is not visible reads nothing.
@@ -84,13 +86,15 @@ class Routes:
         self._create_call(self.queries([moment])["call"])
         found: Gathered = {}
         for row in range(count):
-            entity = f"SELECT {self.key} AS {ENTITY} FROM {self.source} WHERE rowid = {row} AND {self.key} IS NOT NULL"
-            call = f"relsql_fuzz_call({ENTITY}, as_of := {literal(moment)})"
+            entity = f"SELECT {self.key} AS {ENTITY} FROM {self.source} WHERE rowid = {row} AND {self.known}"
+            call = f"relsql_fuzz_call({self.ids}, as_of := {literal(moment)})"
             found |= self._rows(f"SELECT {_ENTITY}, {literal(moment)}, {call} FROM ({entity})")
         return found
 
     def _create_call(self, query: str) -> None:
-        self.con.execute(f"CREATE OR REPLACE TEMP MACRO relsql_fuzz_call({CALL_PARAMETERS}) AS (\n{query}\n)")
+        self.con.execute(
+            f"CREATE OR REPLACE TEMP MACRO relsql_fuzz_call({call_parameters(self.entity)}) AS (\n{query}\n)"
+        )
 
     def _seeds(self, moments: list[datetime.datetime]) -> str:
         parts = [all_seeds_sql(self.entity, self.gather.rows, literal(moment)) for moment in moments]

@@ -8,7 +8,7 @@ import duckdb
 
 from relsql.publishing.publish import publish
 from relsql.registry.models import active_card
-from relsql.sql import ident
+from relsql.schema.entity_keys import key_known_sql, key_parts, key_sql
 from relsql.tasks.task import Task
 from relsql.training.options import TrainOptions
 from relsql.training.train import train
@@ -31,14 +31,14 @@ def check_model(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, rng: r
     train(con, task, name=MODEL, options=OPTIONS)
     attach(con)
     card = active_card(con, catalog, MODEL)
-    source = f"(SELECT *, rowid AS n, {ident(card.entity.primary_key[0])} AS k FROM {card.entity.sql(catalog)})"
+    known, ids = key_known_sql(card.entity), ", ".join(key_parts(card.entity, "k").values())
+    source = f"(SELECT *, rowid AS n, {key_sql(card.entity)} AS k FROM {card.entity.sql(catalog)} WHERE {known})"
     moment = "as_of := TIMESTAMP '2022-06-01'"
-    calls = f"SELECT CAST(k AS VARCHAR), predict_{MODEL}(k, {moment}) FROM {source} WHERE k IS NOT NULL"
+    calls = f"SELECT CAST(k AS VARCHAR), predict_{MODEL}({ids}, {moment}) FROM {source} WHERE true"
     every = _scores(con, calls)
     size = max([1.0, *(abs(score) for score in every.values() if score is not None)])
     _close("in another order", _scores(con, f"{calls} ORDER BY hash(n)"), every, size)
-    key = ident(card.entity.primary_key[0])
-    batch = _scores(con, f"SELECT CAST({key} AS VARCHAR), score FROM predict_{MODEL}_batch({moment})")
+    batch = _scores(con, f"SELECT CAST({key_sql(card.entity)} AS VARCHAR), score FROM predict_{MODEL}_batch({moment})")
     _close("by batch", batch, {entity: every[entity] for entity in batch}, size)
     parts: Scores = {}
     for part in range(3):

@@ -12,13 +12,13 @@ import pytest
 from relsql.database.names import current_catalog
 from relsql.errors import RelsqlError
 from relsql.schema.reading import read_schema
-from tests.fuzz.databases import TYPES, create_database
+from tests.fuzz.databases import COMPOSITE_ENTITIES_FROM, TYPES, create_database
 
 ARRAY_SEEDS = (43, 54)
 """Seeds with arrays of a fixed size that fail if the gather reads tables as they are, without casting arrays to text:
 DuckDB 2.0.0 reads foreign memory then (`docs/decisions/0001-one-gather.md`)."""
 
-SEEDS = (*ARRAY_SEEDS, *range(1, 7))
+SEEDS = (*ARRAY_SEEDS, *range(1, 7), COMPOSITE_ENTITIES_FROM, COMPOSITE_ENTITIES_FROM + 4)
 
 
 def run(*options: str) -> str:

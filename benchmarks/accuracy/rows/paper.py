@@ -42,7 +42,7 @@ from benchmarks.data.problems import Problem
 from relsql.gather.node_inputs import NodeInputs
 from relsql.gather.row_texts import distinct_texts
 from relsql.nn.row_encoder import RowEncoder, compact_config, embed_texts, local_seed, new_model
-from relsql.tasks.labels import entity_key
+from relsql.tasks.entity import entity_table
 from relsql.tasks.splits import SPLITS, Split
 from relsql.training.encoder.denoise import train_denoising
 from relsql.training.encoder.fit_tokenizer import train_tokenizer
@@ -168,7 +168,7 @@ def _known_data(problem: Problem) -> tuple[object, ...]:
 def load_seeds(problem: Problem) -> tuple[Graph, dict[Split, Seeds], dict[str, NodeInputs]]:
     """The whole graph, the labels of all splits as seeds with the bounds of their regime, and the columns read."""
     task, schema = problem.task, problem.schema
-    key = entity_key(schema, task)
+    key = entity_table(schema, task).primary_key[0]
     assert task.val_timestamp is not None
     with problem.open("train") as (con, catalog):
         inputs = fit_columns(con, catalog, schema, until=task.val_timestamp, all_text=True)

@@ -43,7 +43,7 @@ from benchmarks.accuracy.graph.training import Schedule, Scores, Target, fit_bes
 from benchmarks.data.problems import Problem
 from relsql.gather.node_inputs import NodeInputs
 from relsql.nn.row_encoder import local_seed
-from relsql.tasks.labels import entity_key
+from relsql.tasks.entity import entity_table
 from relsql.tasks.splits import SPLITS, Split
 from relsql.text.row_text import units
 
@@ -89,7 +89,7 @@ class Rdl:
 def load_seeds(problem: Problem) -> tuple[dict[Split, Seeds], dict[str, NodeInputs]]:
     """The labels of all splits as seeds, each split on the graph that it may see."""
     task, schema = problem.task, problem.schema
-    key = entity_key(schema, task)
+    key = entity_table(schema, task).primary_key[0]
     assert task.val_timestamp is not None
     seeds: dict[Split, Seeds] = {}
     inputs: dict[str, NodeInputs] = {}

@@ -169,13 +169,13 @@ def _save_tasks(con: duckdb.DuckDBPyConnection, catalog: str, tasks: tuple[Task,
     """Check tasks against the schema and store all of them, or none if one does not fit."""
     from relsql.database.connections import transaction
     from relsql.schema.reading import read_schema
-    from relsql.tasks.labels import entity_key
+    from relsql.tasks.entity import entity_table
     from relsql.tasks.task import save_task
 
     schema = read_schema(con, catalog)
     tasks = tuple(task.resolved(schema) for task in tasks)
     for task in tasks:
-        entity_key(schema, task)
+        entity_table(schema, task)
     with transaction(con):
         for task in tasks:
             save_task(con, catalog, task)

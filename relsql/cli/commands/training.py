@@ -162,11 +162,10 @@ def example_line(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, name:
     from relsql.database.names import DEFAULT_SCHEMA
     from relsql.registry.function_names import predict_name
     from relsql.schema.reading import read_schema
-    from relsql.tasks.labels import entity_key
+    from relsql.tasks.entity import entity_table
 
-    schema = read_schema(con, catalog)
-    table = schema.table(task.entity_table)
-    key = _plain(con, entity_key(schema, task))
+    table = entity_table(read_schema(con, catalog), task)
+    key = ", ".join(_plain(con, name) for name in table.primary_key)
     source = _plain(con, table.name)
     if table.schema_name != DEFAULT_SCHEMA:
         source = f"{_plain(con, table.schema_name)}.{source}"

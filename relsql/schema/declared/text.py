@@ -6,10 +6,12 @@ Names with special characters are in double quotes.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from relsql.database.names import join_name, split_name
 from relsql.errors import SchemaError
 from relsql.schema.tables import Link
+from relsql.sql import ident
 
 
 def parse_columns(text: str) -> tuple[str, tuple[str, ...]]:
@@ -24,7 +26,7 @@ def parse_columns(text: str) -> tuple[str, tuple[str, ...]]:
     match = re.fullmatch(_REFERENCE, text)
     if not match or match.group(2) is None:
         raise SchemaError(f"'{text}' names no columns", expected="the form table(column) or table(column, column)")
-    return _table(match.group(1)), _split_columns(match.group(2))
+    return _table(match.group(1)), split_columns(match.group(2))
 
 
 def parse_time(text: str) -> tuple[str, str]:
@@ -61,7 +63,17 @@ def parse_link(text: str) -> Link:
             f"'{text}' is not a link", expected="the form child(column) -> parent or child(a) -> parent(b)"
         )
     child, child_columns, parent, parent_columns = match.groups()
-    return Link(_table(child), _split_columns(child_columns), _table(parent), _split_columns(parent_columns or ""))
+    return Link(_table(child), split_columns(child_columns), _table(parent), split_columns(parent_columns or ""))
+
+
+def split_columns(text: str) -> tuple[str, ...]:
+    """Read a list of columns, `team, season`, without their quotes."""
+    return tuple(_unquoted(part) for part in re.findall(r'"(?:[^"]|"")+"|[^",]+', text) if part.strip())
+
+
+def join_columns(names: Sequence[str]) -> str:
+    """The inverse of `split_columns`: names are quoted only where they have to be."""
+    return ", ".join(name if re.fullmatch(r"[^\s\",()][^\",()]*(?<!\s)", name) else ident(name) for name in names)
 
 
 _PART = r'(?:"(?:[^"]|"")+"|[^"(),]+?)'
@@ -78,7 +90,3 @@ def _table(text: str) -> str:
     """The text by which a table is looked up: a single name without its quotes, or a qualified name as written."""
     parts = split_name(text)
     return parts[0] if len(parts) == 1 else join_name(*parts)
-
-
-def _split_columns(text: str) -> tuple[str, ...]:
-    return tuple(_unquoted(part) for part in re.findall(r'"(?:[^"]|"")+"|[^",]+', text) if part.strip())

@@ -29,7 +29,7 @@ NO_NUMBERS = (
 def as_key(con: Connection, key_type: str, value: str) -> object:
     """What an id is as a key of a table `customers`."""
     table = Table("customers", (Column("customer_id", key_type),), ("customer_id",))
-    return con.execute(f"SELECT {id_sql(table, 'id')} FROM (SELECT {value} AS id)").fetchall()[0][0]
+    return con.execute(f"SELECT {id_sql(table, 'customer_id', 'id')} FROM (SELECT {value} AS id)").fetchall()[0][0]
 
 
 @pytest.mark.parametrize("value", WHOLE)

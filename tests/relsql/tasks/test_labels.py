@@ -14,7 +14,8 @@ from relsql.database.cursors import task_cursor
 from relsql.errors import TaskError
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
-from relsql.tasks.labels import LabelTable, default_splits, entity_key, label_table
+from relsql.tasks.entity import entity_table
+from relsql.tasks.labels import LabelTable, default_splits, label_table
 from relsql.tasks.splits import SPLITS, Split, horizon_days, timestamps_of
 from relsql.tasks.task import Task
 
@@ -311,9 +312,9 @@ def test_entities_that_appear_after_the_test_timestamp_are_dangling(con: Connect
 
 def test_entity_key_is_the_primary_key_or_else_the_entity_column(con: Connection) -> None:
     schema = shop(con)
-    assert entity_key(schema, TASK) == "id"
+    assert entity_table(schema, TASK).primary_key == ("id",)
     con.execute("CREATE TABLE people (Customer INT)")
-    assert entity_key(read_schema(con), replace(TASK, entity_table="people")) == "Customer"
+    assert entity_table(read_schema(con), replace(TASK, entity_table="people")).primary_key == ("Customer",)
 
 
 def test_an_entity_with_several_rows_has_one_label_at_each_time(con: Connection) -> None:
@@ -367,7 +368,7 @@ def test_interruption_passes_and_leaves_nothing(con: Connection, monkeypatch: py
         cursors.append(cursor)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("relsql.tasks.labels._keep_known", interrupted)
+    monkeypatch.setattr("relsql.tasks.label_query._keep_known", interrupted)
     with pytest.raises(KeyboardInterrupt):
         labels(con, schema)
     with pytest.raises(duckdb.Error, match=r"(?i)closed"):
