@@ -187,11 +187,7 @@ def test_rows_after_as_of_change_no_score(opened: duckdb.DuckDBPyConnection, dat
     assert scores(opened, database, ids, "2300-01-01") != latest
 
 
-def test_before_the_first_event_there_is_no_history(
-    request: pytest.FixtureRequest, opened: duckdb.DuckDBPyConnection, database: Database
-) -> None:
-    reason = "rows of tables without a time, such as a product's category, are evidence at any moment"
-    fails_today(request, database.name, dict.fromkeys(("northwind", "openflights", "sakila"), reason))
+def test_before_the_first_event_there_is_no_history(opened: duckdb.DuckDBPyConnection, database: Database) -> None:
     found = scores(opened, database, entities(opened, database.task), BEFORE)
     states = {(each["status"], each["evidence"]) for results in found.values() for each in results}
     assert states <= {("no_history", 0), ("unknown_entity", 0)}
