@@ -316,7 +316,9 @@ def _possible_links(
         for parent in data.schema.tables.values():
             best = tuple(each.column for each in unique[parent.key][:1])
             key = parent.primary_key or best
-            if len(key) == 1 and parent.key != child.key:
+            # Whoever lists the columns that hold an entity leaves out the others of these tables: a country is no team.
+            listed = any(values.table.key == child.key for values in parent.values_of)
+            if len(key) == 1 and parent.key != child.key and not listed:
                 link = Link(child.key, (name,), parent.key, key, "inferred")
                 if data.comparable(link):
                     yield link
