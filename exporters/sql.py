@@ -84,7 +84,7 @@ class SqlModel:
         described = {
             f"MACRO {scored}": "Score of one entity; NULL for one that is not known.",
             f"MACRO {full}": (
-                "Score of one entity with status, evidence (number of linked rows), as_of, version, target."
+                "Score of one entity with status, evidence (rows of its history), as_of, version, target."
             ),
             f"MACRO TABLE {table}": "Scores of all entities that are visible at as_of.",
             f"TABLE {qualified(RELSQL_SCHEMA, self.weights_table)}": "Weights of the network, one row.",
@@ -155,7 +155,7 @@ class SqlModel:
         """For each seed, the messages of all paths and the columns that `status` and `evidence` are computed from."""
         paths = network.columns_per_path()
         linked = paths[1:]
-        evidence = [f"coalesce({path.name}__evidence, 0)" for path, _ in linked]
+        evidence = [f"coalesce({name}, 0)" for _, names in linked for name in names if name.endswith("__evidence")]
         newest = [name for _, names in linked for name in names if name.endswith("__newest_days")]
         infinite = "'infinity'::FLOAT"
         pending = [f"coalesce({name}, 0)" for _, names in paths for name in names if name.endswith("__pending")]

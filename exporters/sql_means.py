@@ -25,6 +25,7 @@ class PathRows:
         width: number of numbers and ages of a row, of which statistics are made.
         channels: width of the messages.
         windows: numbers of latest rows that are averaged, in ascending order.
+        evidence: their number is returned.
         timed: the rows have a column `days`, their age.
         has_text: they have a column `pending`, the number of texts without an embedding.
     """
@@ -34,6 +35,7 @@ class PathRows:
     width: int
     channels: int
     windows: list[int]
+    evidence: bool
     timed: bool
     has_text: bool
 
@@ -90,7 +92,7 @@ def _listed_sql(rows: PathRows, group: str, long: list[int]) -> str:
     # The lists are in any order: it changes a mean only in its last bits, and sorting costs several times the rest.
     columns = [f"list({of}){within(window)} AS {of}{window}" for window in windows for of in ("hidden", "known")]
     columns += [f"CAST(1 / least(count(*), {window}) AS FLOAT) AS part{window}" for window in long]
-    columns.append(f"count(*) AS {name}__evidence")
+    columns += [f"count(*) AS {name}__evidence"] if rows.evidence else []
     columns += [f"min(days) AS {name}__newest_days"] if rows.timed else []
     columns += [f"sum(pending) AS {name}__pending"] if rows.has_text else []
     return f"SELECT {group},\n{indented(COMMA.join(columns))}\nFROM {name}__hidden\nGROUP BY {group}"
@@ -99,7 +101,8 @@ def _listed_sql(rows: PathRows, group: str, long: list[int]) -> str:
 def single(rows: PathRows) -> Means:
     """The one row of each group: the mean of a single row is the row itself."""
     name = rows.path.name
-    columns = [SEED, "hidden", "known AS statistics", f"1 AS {name}__evidence"]
+    columns = [SEED, "hidden", "known AS statistics"]
+    columns += [f"1 AS {name}__evidence"] if rows.evidence else []
     columns += [f"days AS {name}__newest_days"] if rows.timed else []
     columns += [f"pending AS {name}__pending"] if rows.has_text else []
     return Means([], f"SELECT {', '.join(columns)}\nFROM {name}__hidden", ["hidden"], ["hidden"])

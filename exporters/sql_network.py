@@ -54,8 +54,9 @@ OF_SEEDS = "The path's message to each seed."
 class SqlNetwork:
     """Builds the query that gathers and scores: a path's column is its message to the seed, DOUBLE[].
 
-    Further columns are `<path>__evidence`, the number of rows; `<path>__newest_days`, the age of the newest row, if the
-    rows have a time; and `<path>__pending`, the number of texts without an embedding, if there is text.
+    Further columns are `<path>__evidence`, the number of rows, if they are evidence; `<path>__newest_days`, the age of
+    the newest row, if the rows have a time; and `<path>__pending`, the number of texts without an embedding, if there
+    is text.
 
     Attributes:
         rows: which rows are read.
@@ -93,9 +94,10 @@ class SqlNetwork:
         return f"SELECT x.*, {listed}\nFROM {source} x, {self.weights} weights"
 
     def names(self, path: Path) -> list[str]:
-        """Names of a path's columns: message, evidence, newest_days if rows have a time, pending if there is text."""
-        columns = [path.name, f"{path.name}__evidence"]
-        columns += [f"{path.name}__newest_days"] if self._timed(path) else []
+        """Names of a path's columns: its message, and those of evidence, newest_days and pending that it has."""
+        columns = [path.name]
+        columns += [f"{path.name}__evidence"] if self._is_evidence(path) else []
+        columns += [f"{path.name}__newest_days"] if self._plan.timed(path) else []
         return columns + ([f"{path.name}__pending"] if self._has_text(path) else [])
 
     def single_ctes(self, path: Path, latest: str) -> Ctes:
@@ -276,7 +278,7 @@ class SqlNetwork:
         """CTEs for each row's message before it is averaged, and for the values that statistics are computed from."""
         name, numbers = path.name, range(len(path.lookups))
         pointed = "".join(f",\n    coalesce(pointed{i}, v.zeros) AS pointed{i}" for i in numbers)
-        kept = [*group, "rank", *(["days"] if self._timed(path) else [])]
+        kept = [*group, "rank", *(["days"] if self._plan.timed(path) else [])]
         texts = ["pointed_pending", *(["pending"] if self._plan.inputs[path.table].text_columns else [])]
         kept += [f"{' + '.join(texts)} AS pending"] if self._has_text(path) else []
         dropped = ["state", "scaled_ages", *(f"pointed{i}" for i in numbers)]
@@ -335,7 +337,8 @@ class SqlNetwork:
             width=len(self._plan.inputs[path.table].static_numbers) + self._ages_width(path),
             channels=self.channels,
             windows=self._windows(path),
-            timed=self._timed(path),
+            evidence=self._is_evidence(path),
+            timed=self._plan.timed(path),
             has_text=self._has_text(path),
         )
 
@@ -359,8 +362,8 @@ class SqlNetwork:
     def _windows(self, path: Path) -> list[int]:
         return sorted({min(window, path.fanout) for window in self.windows})
 
-    def _timed(self, path: Path) -> bool:
-        return self._plan.table(path.table).time_column is not None
+    def _is_evidence(self, path: Path) -> bool:
+        return path in self._plan.evidence_paths()
 
     def _has_text(self, path: Path) -> bool:
         """True if the path's rows, or rows that they point at, have text."""

@@ -52,7 +52,7 @@ class Scorer:
 
     def __init__(self, card: ModelCard, artifacts: Mapping[str, bytes], *, threads: int = 1) -> None:
         self.card = card
-        layouts = layouts_of(card.paths, card.inputs)
+        plan, layouts = card.rows, layouts_of(card.paths, card.inputs)
         self.layouts = tuple(layout for layout in layouts if not layout.shared)
         self.stored = StoredEmbeddings(card)
         self.texts = TextTable(
@@ -73,12 +73,13 @@ class Scorer:
                 self._component(path_component(path.name)),
                 self.texts,
                 self._coded_texts,
-                timed=card.schema.table(path.table).time_column is not None,
+                timed=plan.timed(path),
             )
             for path, layout in zip(card.paths, layouts, strict=True)
             if path.shared
         }
         self._own_paths = [path for path in card.paths if not path.shared]
+        self._evidence_paths = plan.evidence_paths()
         self._encoder_lock = threading.Lock()
         self._encoder: RowTextEncoder | None = None
 
@@ -108,9 +109,10 @@ class Scorer:
 
         Returns:
             STRUCT(score, status, evidence, as_of, version, target). `status` is `ok`; `no_history` when there is no
-            linked row; `stale` when the newest linked row is older than any in training; `unknown_entity`, with a NULL
+            evidence; `stale` when the newest evidence is older than any in training; `unknown_entity`, with a NULL
             score, when the entity does not exist; `error`, with a NULL score, when the network returns an invalid
-            score, see `valid_scores`. `evidence` is the number of linked rows, `target` is `Task.predicts`.
+            score, see `valid_scores`. `evidence` is the number of rows of `RowPlan.evidence_paths`, `target` is
+            `Task.predicts`.
         """
         if isinstance(rows, pa.ChunkedArray):
             rows = rows.combine_chunks()
@@ -131,7 +133,7 @@ class Scorer:
         if len(known):
             received = {name: hub.receive(rows.field(name)).take(known) for name, hub in self.hubs.items()}
             score[known] = self._run(blocks, received, as_of_days(as_of)[known])
-            evidence[known], status[known] = self._evidence(blocks, list(received.values()))
+            evidence[known], status[known] = self._evidence(blocks, received)
             status[known[~self.valid_scores(score[known])]] = "error"
         version = np.full(len(rows), self.card.version, dtype=np.int32)
         columns = [
@@ -156,15 +158,19 @@ class Scorer:
         feed |= {message_input_name(name): messages.vectors for name, messages in received.items()}
         return self._head({"state": self._graph(feed), "as_of_days": as_of_days})
 
-    def _evidence(self, blocks: list[Block], received: list[Messages]) -> tuple[IntArray, npt.NDArray[np.object_]]:
-        """The number of linked rows of each seed, and its status."""
+    def _evidence(
+        self, blocks: list[Block], received: Mapping[str, Messages]
+    ) -> tuple[IntArray, npt.NDArray[np.object_]]:
+        """The number of rows of each seed that are evidence, and its status."""
+        counts = {path.name: block.counts for path, block in zip(self._own_paths, blocks, strict=True)}
+        counts |= {name: messages.evidence for name, messages in received.items()}
         evidence = np.zeros(len(blocks[0].counts), dtype=np.int64)
-        for counts in (*(block.counts for block in blocks[1:]), *(messages.evidence for messages in received)):
-            evidence += counts
+        for path in self._evidence_paths:
+            evidence += counts[path.name]
         status = np.full(len(evidence), "ok", dtype=object)
         if self.card.stale_after_days is not None:
             newest_days = newest_evidence_days(blocks, self._own_paths, self.card.schema)
-            for messages in received:
+            for messages in received.values():
                 newest_days = np.fmin(newest_days, messages.newest_days)
             status[newest_days > self.card.stale_after_days] = "stale"
         status[evidence == 0] = "no_history"

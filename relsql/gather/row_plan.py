@@ -42,6 +42,19 @@ class RowPlan:
         """All tables from which rows are read."""
         return [self.schema.table(key) for key in self.inputs]
 
+    def timed(self, path: Path) -> bool:
+        """True if the rows of a path have a time."""
+        return self.table(path.table).time_column is not None
+
+    def evidence_paths(self) -> tuple[Path, ...]:
+        """The linked paths whose rows are a score's evidence: those whose rows have a time, or all if none has.
+
+        A row without a time, such as a product's category, is a fact that holds at every moment. It does not say that
+        anything has happened yet.
+        """
+        linked = self.paths[1:]
+        return tuple(path for path in linked if self.timed(path)) or linked
+
     def has_text_keys(self) -> bool:
         """True if any primary key or foreign key contains text."""
         keys = {(key, column) for key, table in self.schema.tables.items() for column in table.primary_key}

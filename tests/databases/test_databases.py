@@ -62,12 +62,6 @@ class Database:
     task: Task
 
 
-def fails_today(request: pytest.FixtureRequest, name: str, reasons: dict[str, str]) -> None:
-    """Expect a test to fail for some of the databases, and to be told when it no longer does."""
-    if name in reasons:
-        request.applymarker(pytest.mark.xfail(reason=reasons[name], strict=True, raises=AssertionError))
-
-
 def run(*arguments: object) -> str:
     """What a command prints; it must succeed."""
     result = CliRunner().invoke(cli, [str(each) for each in arguments], prog_name="relsql")
@@ -148,8 +142,7 @@ def test_init_proposes_nothing_wrong(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_init_proposes_all_that_is_true(request: pytest.FixtureRequest, name: str) -> None:
-    fails_today(request, name, {"northwind": "nothing in the name ship_via says that it is a shipper"})
+def test_init_proposes_all_that_is_true(name: str) -> None:
     found = proposed(name)
     assert {kind: score.missed for kind, score in found.items()} == dict.fromkeys(found, ())
 
@@ -187,11 +180,7 @@ def test_rows_after_as_of_change_no_score(opened: duckdb.DuckDBPyConnection, dat
     assert scores(opened, database, ids, "2300-01-01") != latest
 
 
-def test_before_the_first_event_there_is_no_history(
-    request: pytest.FixtureRequest, opened: duckdb.DuckDBPyConnection, database: Database
-) -> None:
-    reason = "rows of tables without a time, such as a product's category, are evidence at any moment"
-    fails_today(request, database.name, dict.fromkeys(("northwind", "openflights", "sakila"), reason))
+def test_before_the_first_event_there_is_no_history(opened: duckdb.DuckDBPyConnection, database: Database) -> None:
     found = scores(opened, database, entities(opened, database.task), BEFORE)
     states = {(each["status"], each["evidence"]) for results in found.values() for each in results}
     assert states <= {("no_history", 0), ("unknown_entity", 0)}

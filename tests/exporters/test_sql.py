@@ -15,7 +15,7 @@ import torch
 from exporters.modules import score_blocks
 from exporters.sql import SqlModel
 from exporters.sql_weights import logarithmic_columns, weights_table
-from relsql.gather.blocks import SeedSet, as_of_days, decode_blocks, existing_seeds
+from relsql.gather.blocks import Block, SeedSet, as_of_days, decode_blocks, existing_seeds
 from relsql.gather.layout import layouts_of
 from relsql.gather.query import Gather
 from relsql.gather.seeds_sql import call_parameters
@@ -54,6 +54,12 @@ def embed(texts: list[str]) -> np.ndarray:
     return np.array([np.random.default_rng(sum(map(ord, text))).normal(size=WIDTH) for text in texts], dtype=np.float32)
 
 
+def evidence_blocks(gather: Gather, blocks: list[Block]) -> list[Block]:
+    """The blocks of linked rows that have a time, or of all linked rows if none has."""
+    has_time = [gather.plan.table(path.table).time_column is not None for path in gather.plan.paths[1:]]
+    return [block for block, timed in zip(blocks[1:], has_time, strict=True) if timed or not any(has_time)]
+
+
 def torch_scores(
     con: duckdb.DuckDBPyConnection, gather: Gather, network: GraphNetwork, head: Head, texts: TextTable
 ) -> Scores:
@@ -73,7 +79,7 @@ def torch_scores(
         with torch.no_grad():
             fit_statistics(network, head, Batches(seed_set, layouts, embeddings))
         scores = score_blocks(network.eval(), head.eval(), blocks, layouts, texts.embeddings, days)
-        evidence = sum(block.counts for block in blocks[1:]) + np.zeros(len(known))
+        evidence = sum(block.counts for block in evidence_blocks(gather, blocks)) + np.zeros(len(known))
         found |= {seeds[i]: (float(s), int(n)) for i, s, n in zip(known, scores, evidence, strict=True)}
     return found
 

@@ -14,7 +14,7 @@ import pytest
 import relsql
 from relsql.errors import ArtifactError, DatabaseError, ModelError, SchemaDriftError
 from relsql.registry.models import read_card
-from tests.shop import CUSTOMERS, LAST_ORDER, embeddings_table, train_quickly
+from tests.shop import CUSTOMERS, LAST_ORDER, QUICK, embeddings_table, train_quickly
 from udfs.attach import attach_model
 
 ALL = "SELECT customer_id, predict_churn(customer_id) FROM customers ORDER BY customer_id"
@@ -75,6 +75,19 @@ def test_full_form_names_its_evidence(shop: Path) -> None:
         late = value(con, "predict_churn_full(7, as_of := TIMESTAMP '2090-01-01')")
         assert isinstance(late, dict)
         assert late["status"] == "stale"
+
+
+def test_rows_without_a_time_are_no_evidence(shop: Path) -> None:
+    with relsql.connect(shop) as con:
+        con.execute("INSERT INTO customers VALUES (500, 'nobody', NULL, 2)")
+        for call in ("predict_churn_full(500)", "predict_churn_full(1, as_of := TIMESTAMP '1990-01-01')"):
+            full = value(con, call)
+            assert isinstance(full, dict)
+            assert (full["status"], full["evidence"]) == ("no_history", 0)
+        own = con.execute("SELECT count(*) FROM orders WHERE customer_id = 7").fetchall()
+        full = value(con, "predict_churn_full(7)")
+        assert isinstance(full, dict)
+        assert full["evidence"] == min(QUICK.fanout, own[0][0])
 
 
 def test_as_of_takes_any_form_of_a_time(shop: Path) -> None:

@@ -14,6 +14,7 @@ from relsql.schema.discovery.keys import FEW_ROWS, UniqueColumn
 from relsql.schema.discovery.names import (
     MEASURE_WORDS,
     PLAIN_WORDS,
+    agent_match,
     has_weak_suffix,
     is_key_name,
     is_plural,
@@ -251,7 +252,7 @@ def _link_name_match(data: Profiler, child: Table, name: str, parent: Table, tar
     by_key, same = 0.0, same_words(column, key)
     if not set(stem(key)) <= PLAIN_WORDS and (data.rows(parent) >= FEW_ROWS or is_key_name(key) or by_table):
         by_key = 0.95 if same else min(0.85, name_match(column, stem(key)))
-    by_role = 0.0
+    by_role = agent_match(column, data.table_words[parent.key])
     if child.key == parent.key:
         roles = _SELF_KEY_WORDS if is_key_name(column) else _SELF_WORDS
         by_role = _role_match(data, child, name, target) if roles & set(words(column)) else 0.0
@@ -315,7 +316,9 @@ def _possible_links(
         for parent in data.schema.tables.values():
             best = tuple(each.column for each in unique[parent.key][:1])
             key = parent.primary_key or best
-            if len(key) == 1 and parent.key != child.key:
+            # Whoever lists the columns that hold an entity leaves out the others of these tables: a country is no team.
+            listed = any(values.table.key == child.key for values in parent.values_of)
+            if len(key) == 1 and parent.key != child.key and not listed:
                 link = Link(child.key, (name,), parent.key, key, "inferred")
                 if data.comparable(link):
                     yield link

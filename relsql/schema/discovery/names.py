@@ -77,6 +77,9 @@ _SYNONYMS = tuple(
 )
 """Words for the same things: a `user_id` is found in a table of customers, a `support_rep_id` in one of employees."""
 
+_AGENT_WORDS = word_set("by via")
+"""Words after a verb that name who does it."""
+
 _TABLE_PREFIXES = word_set("tbl dim fact fct stg src raw t d f tb")
 _IRREGULAR = {
     "people": "person",
@@ -204,3 +207,17 @@ def synonym_match(column: str, target: tuple[str, ...]) -> float:
     if not mine or not target or not any({mine[-1], target[-1]} <= group for group in _SYNONYMS):
         return 0.0
     return 0.85 if len(mine) == len(target) == 1 else 0.8
+
+
+def agent_match(column: str, target: tuple[str, ...]) -> float:
+    """.85 if a column names who does something, and a table those who do it: `ship_via` and `shippers`; otherwise 0."""
+    *verb, preposition = stem(column) or ("",)
+    if not verb or preposition not in _AGENT_WORDS or not target or not target[-1].endswith(("er", "or")):
+        return 0.0
+    return 0.85 if _root(verb[-1], "ed|en|e") == _root(target[-1], "er|or") else 0.0
+
+
+def _root(word: str, endings: str) -> str:
+    """What the forms of a verb share: `ship` and `shipped`, `suppli` of `supply` and `supplied`."""
+    root = re.sub(rf"({endings}|(?<=[^aeiou])y)$", lambda end: "i" if end[0] == "y" else "", word)
+    return re.sub(r"(.)\1$", r"\1", root)

@@ -71,6 +71,18 @@ def test_other_links_to_it_are_stored_and_read(con: duckdb.DuckDBPyConnection) -
     assert {"goals(team) -> teams(team)", "trainers(team) -> teams(team)", "games(home_team) -> teams(team)"} <= read
 
 
+def test_columns_that_were_not_listed_are_no_links_by_their_values(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(
+        """
+        CREATE TABLE matches AS SELECT 'Nation ' || i % 30 AS host, 'Nation ' || i % 30 AS country FROM range(900) r(i);
+        CREATE TABLE shootouts AS SELECT 'Nation ' || i % 26 AS winner FROM range(90) r(i);
+        """
+    )
+    Declarations.parse(entities=["nations=matches(host)"]).store(con, "memory")
+    found = {str(each.link) for each in infer_schema(con).links if each.link.parent == "nations"}
+    assert found == {"shootouts(winner) -> nations(nation)"}
+
+
 def test_its_rows_are_the_values_and_its_links_the_columns(con: duckdb.DuckDBPyConnection) -> None:
     schema = read_schema(con)
     table = schema.table("TEAMS")

@@ -8,7 +8,14 @@ import duckdb
 import pytest
 
 from relsql.schema.declared.declare import declare_table
-from relsql.schema.discovery.names import is_row_number, same_words, synonym_match, without_prefix, words_of_tables
+from relsql.schema.discovery.names import (
+    agent_match,
+    is_row_number,
+    same_words,
+    synonym_match,
+    without_prefix,
+    words_of_tables,
+)
 from relsql.schema.discovery.propose import SURE, SchemaProposal, apply_proposal, infer_schema
 from relsql.schema.reading import read_schema
 from relsql.schema.types import type_family
@@ -242,5 +249,9 @@ def test_names() -> None:
     assert synonym_match("user_id", ("customer",)) == 0.85
     assert synonym_match("support_rep_id", ("employee",)) == 0.8
     assert synonym_match("user_id", ("product",)) == synonym_match("id", ("customer",)) == 0.0
+    agents = {"ShipVia": "shipper", "supplied_by": "supplier", "driven_by_id": "driver", "edited_by": "editor"}
+    assert all(agent_match(column, ("fast", agent)) == 0.85 for column, agent in agents.items())
+    others = {"ordered_by": "order", "ship_to": "shipper", "via": "shipper", "ship_via": "ship", "created_by": "user"}
+    assert not any(agent_match(column, (other,)) for column, other in others.items()) and not agent_match("", ())
     assert without_prefix(["l_orderkey", "l_tax"]) == {"l_orderkey": "orderkey", "l_tax": "tax"}
     assert without_prefix(["l_orderkey", "tax"]) == {"l_orderkey": "l_orderkey", "tax": "tax"}

@@ -143,6 +143,8 @@ PARENTS = {
     "days": "CREATE TABLE calendars AS SELECT i AS calendar_id, i % 7 AS weekday FROM range(1, 3001) r(i)",
     "employees": "CREATE TABLE bosses AS SELECT i AS boss_id FROM range(0, 300) r(i)",
     "countries": "CREATE TABLE countries AS SELECT chr((65 + i)::INTEGER) || 'X' AS country FROM range(26) r(i)",
+    "shippers": "CREATE TABLE shippers AS SELECT i AS shipper_id, i * 1.5 AS fee FROM range(1, 7) r(i)",
+    "drivers": "CREATE TABLE drivers AS SELECT i AS driver_id, i * 1.5 AS wage FROM range(1, 901) r(i)",
     "products": "CREATE TABLE products AS SELECT i * 37 AS product_id FROM range(1, 2001) r(i)",
 }
 
@@ -188,6 +190,13 @@ CHILD_COLUMNS = [
     ("employees", "boss_id", "i % 3", True),
     ("countries", "country", "chr((65 + i % 2)::INTEGER) || 'X'", True),
     ("countries", "country", "CASE WHEN i % 2 = 0 THEN 'Y' ELSE 'N' END", False),
+    ("shippers", "ship_via", "1 + i % 3", True),
+    ("shippers", "shipped_by", "1 + i % 6", True),
+    ("shippers", "ship_via", "i % 2", False),
+    ("shippers", "ship_via", "1 + i % 9", False),
+    ("shippers", "ship_days", "1 + i % 6", False),
+    ("drivers", "driven_by", "1 + hash(i) % 900", True),
+    ("drivers", "driven_by", "1 + i % 5", False),
     ("products", "product", "37 * (1 + i % 5)", True),
     ("products", "product", "1 + i % 5", False),
 ]
