@@ -16,7 +16,7 @@ from relsql.database.names import (
 )
 from relsql.database.relsql_tables import has_relsql_table, require_own_schema, rows_sql
 from relsql.errors import SchemaError
-from relsql.schema.source_views import read_views, reads_files, source_views
+from relsql.schema.source_views import read_views, readable_files, source_views
 from relsql.schema.tables import Column, Link, Origin, Schema, Table, table_key
 from relsql.schema.times.row_times import DeclaredTime, RowTimes
 from relsql.schema.value_tables import with_first_times, with_value_tables
@@ -99,7 +99,7 @@ def _read_tables(con: duckdb.DuckDBPyConnection, catalog: str, declared: set[str
     tables: dict[str, Table] = {}
     views = read_views(con, catalog)
     stored = [table_key(schema_name, name) for schema_name, name, is_view, *_ in rows if not is_view]
-    chosen = source_views(catalog, views, stored, declared, files=reads_files(con)) if views else set()
+    chosen = source_views(catalog, views, stored, declared, allowed=readable_files(con)) if views else set()
     for schema_name, name, is_view, columns, types in rows:
         if is_view and (schema_name, name) not in chosen:
             continue
