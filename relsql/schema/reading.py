@@ -64,7 +64,8 @@ def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None, also
         if not gone and not any(link.same_columns(other) for other in merged):
             merged.append(link)
     links = tuple(link for link in merged if link.child in schema.tables and link.parent in schema.tables)
-    return with_first_times(RowTimes(con, catalog, Schema(schema.tables, links), times).schema())
+    timed = with_first_times(RowTimes(con, catalog, Schema(schema.tables, links), times).schema())
+    return replace(timed, temporary=temporary_tables(con))
 
 
 def _stored_columns(table: Table, names: Iterable[str]) -> tuple[str, ...]:
@@ -109,6 +110,12 @@ def _read_tables(con: duckdb.DuckDBPyConnection, catalog: str, declared: set[str
         if key not in tables or schema_name != DEFAULT_SCHEMA:
             tables[key] = Table(name, parsed, schema_name=schema_name, is_view=is_view)
     return tables
+
+
+def temporary_tables(con: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+    """The names of the connection's temporary tables."""
+    query = "SELECT table_name FROM system.main.duckdb_tables() WHERE temporary AND NOT internal ORDER BY ALL ASC"
+    return tuple(name for (name,) in con.execute(query).fetchall())
 
 
 def _read_constraints(

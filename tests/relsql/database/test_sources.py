@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -16,7 +17,7 @@ from relsql.database import extensions
 from relsql.database.allowed_sources import allow, is_allowed, list_path
 from relsql.database.connections import foreign_database, open_database
 from relsql.database.sources import Source
-from relsql.errors import DatabaseError
+from relsql.errors import DatabaseError, TaskError
 from relsql.schema.declared.attached_tables import add_source, parse_source
 from relsql.schema.reading import read_schema
 from tests.shop import QUICK, TASK, create_shop
@@ -76,6 +77,31 @@ def test_from_a_file_that_is_not_ours_to_scores(files: tuple[Path, Path], tmp_pa
         path.rename(moved / path.name)
     with relsql.connect(moved / "models.duckdb") as con:
         assert con.execute("SELECT predict_churn_full(3)").fetchall()[0][0] == found
+
+
+def test_schemas_of_a_source(files: tuple[Path, Path]) -> None:
+    shop, models = files
+    with duckdb.connect(str(shop)) as con:
+        con.execute("CREATE SCHEMA crm; CREATE SCHEMA sales")
+        con.execute("CREATE TABLE crm.customers AS FROM main.customers; CREATE TABLE sales.orders AS FROM main.orders")
+        con.execute("DROP TABLE main.orders; DROP TABLE main.customers")
+    link = "sales.orders(customer_id) -> crm.customers(customer_id)"
+    run("init", str(models), "--attach", f"data={shop}", "--link", link, "--primary-key", "crm.customers(customer_id)")
+    run("init", str(models), "--time-column", "sales.orders(ordered_at)", "--yes")
+    sql = TASK.sql.replace("JOIN orders", "JOIN sales.orders")
+    task = replace(TASK, entity_table="crm.customers", sql=sql)
+    with open_database(models, external=False) as con:
+        schema = read_schema(con)
+        assert set(schema.tables) == {"shops", "crm.customers", "sales.orders"}
+        assert {str(each) for each in schema.links} == {link, "crm.customers(shop_id) -> shops(shop_id)"}
+        relsql.train(con, task, name="churn", options=QUICK)
+    with relsql.connect(models) as con:
+        [(found, count)] = con.execute(
+            "SELECT predict_churn_full(3), (SELECT count(*) FROM predict_churn_batch()) FROM crm.customers LIMIT 1"
+        ).fetchall()
+        assert found["status"] == "ok" and found["evidence"] > 0 and count == 60
+        with pytest.raises(TaskError, match="not a relation of database"):
+            relsql.train(con, replace(task, sql=sql.replace("sales.orders", "data.sales.orders")), name="x")
 
 
 def test_a_second_attach_changes_nothing_and_new_tables_are_added(files: tuple[Path, Path]) -> None:
