@@ -165,15 +165,10 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """Tables by `Table.key`, and the links between them.
-
-    `temporary` are the names of the connection's temporary tables. They are not in the database, and only messages
-    name them.
-    """
+    """Tables by `Table.key`, and the links between them."""
 
     tables: dict[str, Table]
     links: tuple[Link, ...] = field(default=())
-    temporary: tuple[str, ...] = field(default=(), compare=False)
 
     def find(self, name: str) -> Table | None:
         """Return the table that `name` refers to: its key, or any other way to write it, `Main."Results"`."""
@@ -189,18 +184,11 @@ class Schema:
             SchemaError: there is no such table.
         """
         found = self.find(name)
-        if found is not None:
-            return found
-        temporary = stored_name(_key_of(name).removeprefix("temp."), self.temporary)
-        if temporary is not None:
+        if found is None:
             raise SchemaError(
-                f"table '{name}' is a temporary table of this connection, and not in the database",
-                expected=f"a table that is there when a model is used; {nearest(name, self.tables)}",
-                fix=keep_sql(temporary),
+                f"table '{name}' does not exist", expected=nearest(name, self.tables), fix="relsql inspect FILE"
             )
-        raise SchemaError(
-            f"table '{name}' does not exist", expected=nearest(name, self.tables), fix="relsql inspect FILE"
-        )
+        return found
 
     def links_to(self, table: str) -> tuple[Link, ...]:
         """Links whose parent is `table`: its children point at it."""
@@ -267,11 +255,6 @@ class Schema:
 def table_key(schema_name: str, table_name: str) -> str:
     """The `Table.key` of a table in a DuckDB schema."""
     return table_name if schema_name == DEFAULT_SCHEMA else f"{schema_name}.{table_name}"
-
-
-def keep_sql(temporary: str) -> str:
-    """The statement that makes a table of the database of a temporary one."""
-    return f"CREATE TABLE {ident(temporary)} AS FROM temp.{ident(temporary)}"
 
 
 def used_schema(schema: Schema, tables: Sequence[str], columns: Mapping[str, Sequence[str]]) -> Schema:

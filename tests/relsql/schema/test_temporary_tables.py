@@ -10,12 +10,12 @@ import duckdb
 import pytest
 
 import relsql
-from relsql.errors import SchemaError, TaskError
+from relsql.errors import SchemaError
 from relsql.schema.declared.declare import declare_link, declare_table
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Link
 from relsql.tasks.labels import label_table
-from relsql.tasks.temporary_tables import refuse_temporary_tables
+from relsql.tasks.temporary_tables import refuse_temporary_reads
 from tests.shop import QUICK, TASK, create_shop
 
 
@@ -44,22 +44,22 @@ def test_tasks_name_it_too(shop: duckdb.DuckDBPyConnection) -> None:
     other_entity = replace(TASK, entity_table="VIPs")
     other_orders = replace(TASK, sql=TASK.sql.replace("JOIN orders o", 'JOIN "two words" o'))
     for task, name, kept in ((other_entity, "VIPs", "vips"), (other_orders, "two words", "two words")):
-        with pytest.raises(TaskError, match=f"'{name}' is a temporary table of this connection") as caught:
+        with pytest.raises(SchemaError, match=f"{name}.* is a temporary table of this connection") as caught:
             relsql.train(shop, task, name="churn", options=QUICK)
         assert str(caught.value).endswith(f'Fix: CREATE TABLE "{kept}" AS FROM temp."{kept}"')
 
 
 def test_tables_of_the_file_and_ctes_hide_temporary_ones(shop: duckdb.DuckDBPyConnection) -> None:
     shop.execute("CREATE TEMP TABLE orders AS FROM shop.main.orders")
-    refuse_temporary_tables(shop, "shop", TASK)
-    refuse_temporary_tables(shop, "shop", replace(TASK, sql=f"WITH vips AS ({TASK.sql}) FROM vips"))
-    refuse_temporary_tables(shop, "shop", replace(TASK, sql="DROP TABLE vips"))
+    refuse_temporary_reads(shop, "shop", TASK)
+    refuse_temporary_reads(shop, "shop", replace(TASK, sql=f"WITH vips AS ({TASK.sql}) FROM vips"))
+    refuse_temporary_reads(shop, "shop", replace(TASK, sql="DROP TABLE vips"))
 
 
 def test_the_fix_works(shop: duckdb.DuckDBPyConnection) -> None:
     for name in ("Recent", "two words"):
         with pytest.raises(SchemaError) as caught:
-            read_schema(shop).table(name)
+            read_schema(shop, also=[name])
         assert caught.value.fix is not None
         shop.execute(caught.value.fix)
         assert read_schema(shop).table(name).column_names
