@@ -63,6 +63,7 @@ def init_command(
     relsql init f1.duckdb --time-column 'races(date)' --link 'results(race_id) -> races(race_id)'
     relsql init f1.duckdb --task driver-dnf.yaml
     relsql init models.duckdb --attach f1.duckdb
+    relsql init models.duckdb --attach northwind.sqlite --attach shop=postgresql://ada@host/shop
     """  # noqa: D301
     from relsql.database.connections import open_database
     from relsql.database.names import current_catalog
