@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,22 +12,22 @@ import duckdb
 
 from relsql.database.drafts import log_path
 from relsql.database.engine_errors import database_error, first_line
+from relsql.database.external_access import close_external_access
 from relsql.database.file_kinds import file_kind, import_command
 from relsql.database.names import DEFAULT_SCHEMA
 from relsql.database.sources import attach_sources
+from relsql.database.view_files import view_files
 from relsql.errors import DatabaseError
 from relsql.sql import ident, literal, qualified
 
-_NO_EXTERNAL_ACCESS: dict[str, bool] = {
-    "enable_external_access": False,
-    "autoload_known_extensions": False,
-    "autoinstall_known_extensions": False,
-}
-"""With this configuration DuckDB can still write the file itself, its write-ahead log and its temporary folder."""
-
 
 def open_database(
-    path: str | Path, *, read_only: bool = False, must_exist: bool = True, external: bool = True
+    path: str | Path,
+    *,
+    read_only: bool = False,
+    must_exist: bool = True,
+    external: bool = True,
+    new_sources: Collection[str] = (),
 ) -> duckdb.DuckDBPyConnection:
     """Open a DuckDB file, with its sources attached (`relsql.database.sources`).
 
@@ -35,7 +35,9 @@ def open_database(
         path: the file.
         read_only: open without a write lock; several readers may share the file.
         must_exist: refuse to create a new file.
-        external: let statements read and write other files, and load extensions automatically.
+        external: let statements read and write other files, and load extensions automatically. Otherwise they
+            read the files that views of the database name, and no others.
+        new_sources: names of sources that the caller attaches anew.
 
     Raises:
         DatabaseError: the file is missing, locked by another process, read-only, or not a DuckDB database, or one of
@@ -51,10 +53,10 @@ def open_database(
     except (duckdb.Error, OSError, ValueError) as error:
         raise _open_error(path, error) from error
     try:
-        attach_sources(con)
-        # Afterwards, because sources are other files.
-        for setting, value in () if external else _NO_EXTERNAL_ACCESS.items():
-            con.execute(f"SET {setting} = {literal(value)}")
+        attach_sources(con, except_for=new_sources)
+        if not external:
+            # Afterwards, because sources are other files.
+            close_external_access(con, view_files(con))
     except BaseException:
         con.close()
         raise
@@ -104,7 +106,7 @@ def foreign_database(path: str | Path) -> Iterator[tuple[duckdb.DuckDBPyConnecti
     """Attach a DuckDB file read-only so that nothing in it can run; yield a connection and the database's name.
 
     The current database is an empty one, so that a function name in a query means DuckDB's own function, never a macro
-    of the file. Queries cannot read other files or load extensions; sources that are DuckDB files are attached before.
+    of the file. Queries cannot read other files or load extensions; the sources are attached before.
 
     Raises:
         DatabaseError: the file cannot be opened.
@@ -118,8 +120,7 @@ def foreign_database(path: str | Path) -> Iterator[tuple[duckdb.DuckDBPyConnecti
         except (duckdb.Error, OSError) as error:
             raise _open_error(path, error) from error
         attach_sources(con, name)
-        for setting, value in _NO_EXTERNAL_ACCESS.items():
-            con.execute(f"SET {setting} = {literal(value)}")
+        close_external_access(con)
         con.execute("SET lock_configuration = true")
         yield con, name
 

@@ -27,9 +27,12 @@ def file_kind(path: Path) -> FileKind | None:
         start = file.read(16)
     if start[8:12] == b"DUCK":
         return "DuckDB"
-    return next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), None) or _SUFFIXES.get(
-        Path(_without_compression(path)).suffix.lower()
-    )
+    return next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), None) or kind_by_name(path)
+
+
+def kind_by_name(path: Path) -> FileKind | None:
+    """What kind of rows a file holds by its name."""
+    return _SUFFIXES.get(Path(_without_compression(path)).suffix.lower())
 
 
 def table_name(path: Path) -> str:

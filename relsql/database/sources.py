@@ -1,31 +1,47 @@
 """Databases that hold the data of a file that only holds models: `relsql.sources`.
 
-Where the data's file is read-only or belongs to somebody else, the models live in a file of their own. It names its
-sources, has a view for each of their tables, and every connection that relsql opens attaches them read-only.
+Where the data's file is read-only or belongs to somebody else, or is no DuckDB file, the models live in a file of their
+own. It names its sources, has a view for each of their tables, and every connection that relsql opens attaches them
+read-only. Passwords are never stored (`relsql.database.source_kinds`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shlex
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
 
+from relsql.database.allowed_sources import is_allowed
 from relsql.database.engine_errors import first_line
-from relsql.database.file_kinds import file_kind
+from relsql.database.extensions import load_extension
+from relsql.database.file_kinds import import_command
 from relsql.database.names import RELSQL_SCHEMA, current_catalog, fold, has_table
+from relsql.database.source_kinds import (
+    POSTGRES,
+    SQLITE,
+    SourceKind,
+    attach_sql,
+    names_file,
+    scrubbed,
+    source_kind,
+    without_password,
+)
 from relsql.errors import DatabaseError
-from relsql.sql import ident, literal, qualified
+from relsql.sql import ident, qualified
 
 SOURCES = "sources"
+_EXPECTED_LOGIN = "a server that answers, and its password in PGPASSWORD, ~/.pgpass or a DuckDB secret"
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A DuckDB file that is attached as `name`."""
+    """A database that is attached as `name`; `relsql.database.source_kinds` says what a location is."""
 
     name: str
-    location: str
+    location: str = field(repr=False)  # It may hold a password.
 
 
 def read_sources(con: duckdb.DuckDBPyConnection, catalog: str) -> list[Source]:
@@ -39,47 +55,100 @@ def read_sources(con: duckdb.DuckDBPyConnection, catalog: str) -> list[Source]:
         return []  # The schema is the user's own, which is refused where it is read.
 
 
-def attach_sources(con: duckdb.DuckDBPyConnection, catalog: str | None = None) -> None:
+def attach_sources(
+    con: duckdb.DuckDBPyConnection, catalog: str | None = None, except_for: Collection[str] = ()
+) -> None:
     """Attach the sources of a database, read-only; default: the connection's current one.
+
+    Args:
+        con: an open connection.
+        catalog: the database.
+        except_for: names of sources that the caller attaches.
 
     Raises:
         DatabaseError: one of them cannot be attached.
     """
-    catalog = catalog or current_catalog(con)
+    catalog, others = catalog or current_catalog(con), {fold(name) for name in except_for}
     for source in read_sources(con, catalog):
-        attach_source(con, catalog, source)
+        if fold(source.name) not in others:
+            attach_source(con, catalog, source)
 
 
-def attach_source(con: duckdb.DuckDBPyConnection, catalog: str, source: Source) -> None:
+def attach_source(con: duckdb.DuckDBPyConnection, catalog: str, source: Source, *, asked: bool = False) -> None:
     """Attach one source read-only, unless a database of its name is attached.
 
-    It must be a DuckDB file: a file of somebody else must not make DuckDB load an extension or connect to a server.
+    Args:
+        con: an open connection.
+        catalog: the database that names the source.
+        source: the source.
+        asked: the user named it in this call. A source that only a file names, which may be somebody else's, is
+            attached if it is a file on this machine, or allowed there (`relsql.database.allowed_sources`).
 
     Raises:
-        DatabaseError: it is something else, or cannot be attached.
+        DatabaseError: it is nothing that can be attached, is not allowed, or an extension is missing.
     """
     query = "SELECT database_name FROM system.main.duckdb_databases()"
     if fold(source.name) in {fold(name) for (name,) in con.execute(query).fetchall()}:
         return
     location = _location(con, catalog, source.location)
-    if not Path(location).is_file() or file_kind(Path(location)) != "DuckDB":
+    kind = _kind(source, location)
+    if not kind.local and not asked and not is_allowed(without_password(location)):
         raise DatabaseError(
-            f"source '{source.name}' ({location}) is not a DuckDB file on this machine",
-            expected="the DuckDB file that holds the data; relsql import makes one of other sources",
-            fix=f"relsql init FILE --attach {source.name}=PATH, or ATTACH it AS {ident(source.name)} before",
+            f"source '{source.name}' is a {kind.name}, {without_password(location)}, that was not attached by you on "
+            "this machine",
+            expected="one that you named yourself, since a file of somebody else must not make you call a server",
+            fix=_again(source, without_password(location)),
         )
+    for extension in kind.extensions:
+        _load(con, source, location, kind, extension)
     try:
-        con.execute(f"ATTACH {literal(location)} AS {ident(source.name)} (READ_ONLY)")
+        con.execute(attach_sql(source.name, location, kind))
     except (duckdb.Error, OSError) as error:
+        # Without the cause, because DuckDB's message may quote a password.
         raise DatabaseError(
-            f"source '{source.name}' ({location}) cannot be attached: {first_line(error)}",
-            expected="the database that holds the data",
-            fix=f"relsql init FILE --attach {source.name}=PATH, or ATTACH 'PATH' AS {ident(source.name)} first",
+            f"source '{source.name}' ({without_password(location)}) cannot be attached: "
+            f"{scrubbed(first_line(error), location)}",
+            expected=_EXPECTED_LOGIN if kind is POSTGRES else "the database that holds the data",
+            fix=f"{_again(source)}, or ATTACH it AS {ident(source.name)} first",
+        ) from None
+
+
+def _kind(source: Source, location: str) -> SourceKind:
+    try:
+        kind = source_kind(location)
+    except OSError as error:
+        raise DatabaseError(f"source '{source.name}' ({location}) cannot be read: {error.strerror}") from error
+    if kind is None:
+        raise DatabaseError(
+            f"source '{source.name}' ({without_password(location)}) is not a database on this machine",
+            expected="a DuckDB or SQLite file, ducklake:PATH or postgresql://...; relsql import makes one of files",
+            fix=f"{_again(source)}, or ATTACH it AS {ident(source.name)} before",
+        )
+    return kind
+
+
+def _load(con: duckdb.DuckDBPyConnection, source: Source, location: str, kind: SourceKind, extension: str) -> None:
+    """Load an extension that is installed; nothing is downloaded, since a file may name a source."""
+    try:
+        load_extension(con, extension)
+    except duckdb.Error as error:
+        copy = f"{import_command(Path(location))}, which needs no extension" if kind is SQLITE else kind.alternative
+        raise DatabaseError(
+            f"source '{source.name}' ({without_password(location)}) is a {kind.name}, which DuckDB reads by its "
+            f"extension {extension}: LOAD {extension} failed: {first_line(error)}",
+            expected=f"the extension, installed for DuckDB {duckdb.__version__}, or a copy of the data",
+            fix=f"{copy}; or INSTALL {extension} in DuckDB, once",
         ) from error
+
+
+def _again(source: Source, location: str = "LOCATION") -> str:
+    return f"relsql init FILE --attach {shlex.quote(f'{source.name}={location}')}"
 
 
 def _location(con: duckdb.DuckDBPyConnection, catalog: str, location: str) -> str:
     """Where a source is now: a file that moved together with the file that names it is found beside it."""
+    if not names_file(location):
+        return location
     query = "SELECT path FROM system.main.duckdb_databases() WHERE database_name = ?"
     [(own,)] = con.execute(query, [catalog]).fetchall()
     beside = Path(own or "").parent / Path(location).name

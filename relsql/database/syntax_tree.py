@@ -63,7 +63,7 @@ def parse(con: duckdb.DuckDBPyConnection, sql: str) -> Tree:
         message = str(tree.get("error_message", "")).partition("\n")[0]
         if tree.get("error_type") == "parser":
             raise NotOneSelectError(message, is_syntax=True)
-        if "memory" in message.lower():
+        if any(word in message.lower() for word in ("memory", "allocation failure")):
             raise duckdb.OutOfMemoryException(message)
         only_select = not message or message.startswith("Only SELECT")
         raise NotOneSelectError("it is not a query" if only_select else message)

@@ -19,11 +19,13 @@ import duckdb
 
 from relsql.database.connections import foreign_database, transaction
 from relsql.database.engine_errors import first_line
+from relsql.database.extensions import load_extension
 from relsql.database.file_kinds import FileKind, file_kind, table_name
 from relsql.database.names import RELSQL_SCHEMA, current_catalog, fold
 from relsql.errors import DatabaseError, SchemaError
 from relsql.integrations import import_relbench, sqlite_source
 from relsql.integrations.new_database import ImportReport, Progress, built_beside, count_rows, require_free
+from relsql.schema.declared import sqlite_tables
 from relsql.schema.declared.declare import declare_link, declare_table, resolve_link
 from relsql.schema.reading import read_schema
 from relsql.sql import ident, literal, qualified
@@ -143,9 +145,9 @@ def _import_files(parts: _Parts, path: Path, progress: Progress) -> ImportReport
 
 def _import_sqlite(source: Path, path: Path, progress: Progress) -> ImportReport:
     problems: list[str] = []
-    with sqlite_source.opened(source) as file, built_beside(path) as con:
+    with sqlite_tables.opened(source) as file, built_beside(path) as con:
         catalog = current_catalog(con)
-        tables, others = sqlite_source.read_tables(file)
+        tables, others = sqlite_tables.read_tables(file)
         if not tables:
             raise DatabaseError(f"SQLite file '{source}' has no tables", expected="at least one")
         for done, table in enumerate(tables):
@@ -159,7 +161,7 @@ def _import_sqlite(source: Path, path: Path, progress: Progress) -> ImportReport
 
 
 def _declare_keys(
-    con: duckdb.DuckDBPyConnection, catalog: str, tables: list[sqlite_source.SqliteTable], problems: list[str]
+    con: duckdb.DuckDBPyConnection, catalog: str, tables: list[sqlite_tables.SqliteTable], problems: list[str]
 ) -> tuple[str, ...]:
     """Store the primary and foreign keys of a SQLite file; those that the data do not allow are problems."""
     declared = []
@@ -199,7 +201,7 @@ def _import_postgres(url: str, path: Path, progress: Progress) -> ImportReport:
     with built_beside(path) as con:
         catalog, other = current_catalog(con), "relsql_source"
         try:
-            con.execute("LOAD postgres")
+            load_extension(con, "postgres_scanner")
         except duckdb.Error as error:
             raise DatabaseError(
                 "a Postgres database is read by DuckDB's extension postgres, which is not installed",

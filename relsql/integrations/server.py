@@ -7,7 +7,6 @@ second database. Each statement is checked before it runs (`client_access`).
 
 from __future__ import annotations
 
-import importlib.util
 import ipaddress
 import socket
 import tempfile
@@ -20,6 +19,7 @@ import duckdb
 
 from relsql.database.connections import open_database
 from relsql.database.engine_errors import first_line
+from relsql.database.extensions import load_extension
 from relsql.database.names import RELSQL_SCHEMA, current_catalog, fold
 from relsql.errors import ServingError
 from relsql.integrations.client_access import Authenticator, Authorizer, install_hooks
@@ -188,29 +188,17 @@ def load_extensions(con: duckdb.DuckDBPyConnection) -> None:
     version = duckdb.__version__
     for name in _EXTENSIONS:
         try:
-            con.execute(f"LOAD {name}")
+            load_extension(con, name)
         except duckdb.Error as error:
-            binary = wheel_binary(name, version)
-            if binary is None:
-                raise ServingError(
-                    f"relsql serve needs DuckDB's extension {name}, which is not installed for DuckDB {version}",
-                    expected=f"INSTALL {name} in DuckDB, or the wheel duckdb-extension-{name} of the same version",
-                    fix=f"pip install {' '.join(f'{package}=={_TESTED}' for package in _packages())}",
-                ) from error
-            con.execute(f"LOAD {literal(str(binary))}")
+            raise ServingError(
+                f"relsql serve needs DuckDB's extension {name}, which is not installed for DuckDB {version}",
+                expected=f"INSTALL {name} in DuckDB, or the wheel duckdb-extension-{name} of the same version",
+                fix=f"pip install {' '.join(f'{package}=={_TESTED}' for package in _packages())}",
+            ) from error
 
 
 def _packages() -> list[str]:
     return ["duckdb", *(f"duckdb-extension-{name}" for name in _EXTENSIONS)]
-
-
-def wheel_binary(name: str, version: str) -> Path | None:
-    """The binary of an extension in its wheel, if the wheel is installed for this version of DuckDB."""
-    spec = importlib.util.find_spec(f"duckdb_extension_{name}")
-    if spec is None or spec.origin is None:
-        return None
-    binary = Path(spec.origin).parent / "extensions" / f"v{version}" / f"{name}.duckdb_extension"
-    return binary if binary.is_file() else None
 
 
 def _free_name(con: duckdb.DuckDBPyConnection, stem: str) -> str:

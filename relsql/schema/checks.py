@@ -217,7 +217,7 @@ def _unread_views(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) 
         if schema.find(key) is None:
             text = "is a view that is not read, because it repeats rows of this database's own tables, or because it "
             text += (
-                "reads files (relsql train --allow-external reads those); to read it all the same: relsql init FILE "
+                "reads files (relsql train reads those that a view names); to read it all the same: relsql init FILE "
             )
             yield Finding("info", key, f"{text}--primary-key '{key}(COLUMN)'")
 

@@ -16,8 +16,9 @@ from relsql.database.names import (
 )
 from relsql.database.relsql_tables import has_relsql_table, require_own_schema, rows_sql
 from relsql.errors import SchemaError
-from relsql.schema.source_views import read_views, reads_files, source_views
+from relsql.schema.source_views import read_views, readable_files, source_views
 from relsql.schema.tables import Column, Link, Origin, Schema, Table, table_key
+from relsql.schema.temporary_tables import refuse_temporary_tables
 from relsql.schema.times.row_times import DeclaredTime, RowTimes
 from relsql.schema.value_tables import with_first_times, with_value_tables
 from relsql.sql import ident
@@ -29,13 +30,14 @@ def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None, also
     Args:
         con: an open connection; nothing is written.
         catalog: name of the attached database; default: the connection's current one.
-        also: names of views to read although nothing is declared of them yet.
+        also: names of tables that the caller asks for; views among them are read although nothing is declared of them.
 
     Tables in schema `relsql` and in DuckDB's internal schemas, and temporary tables are left out. For views see
     `relsql.schema.source_views`.
 
     Raises:
         DatabaseError: schema `relsql` is the user's own.
+        SchemaError: one of `also` is a temporary table.
     """
     catalog = stored_catalog(con, catalog) if catalog else current_catalog(con)
     require_own_schema(con, catalog)
@@ -64,7 +66,9 @@ def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None, also
         if not gone and not any(link.same_columns(other) for other in merged):
             merged.append(link)
     links = tuple(link for link in merged if link.child in schema.tables and link.parent in schema.tables)
-    return with_first_times(RowTimes(con, catalog, Schema(schema.tables, links), times).schema())
+    schema = with_first_times(RowTimes(con, catalog, Schema(schema.tables, links), times).schema())
+    refuse_temporary_tables(con, schema, also)
+    return schema
 
 
 def _stored_columns(table: Table, names: Iterable[str]) -> tuple[str, ...]:
@@ -99,7 +103,7 @@ def _read_tables(con: duckdb.DuckDBPyConnection, catalog: str, declared: set[str
     tables: dict[str, Table] = {}
     views = read_views(con, catalog)
     stored = [table_key(schema_name, name) for schema_name, name, is_view, *_ in rows if not is_view]
-    chosen = source_views(catalog, views, stored, declared, files=reads_files(con)) if views else set()
+    chosen = source_views(catalog, views, stored, declared, allowed=readable_files(con)) if views else set()
     for schema_name, name, is_view, columns, types in rows:
         if is_view and (schema_name, name) not in chosen:
             continue

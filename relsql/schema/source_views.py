@@ -1,22 +1,21 @@
 """Which views are read as tables: those that bring in data, not those that report on the tables of the same database.
 
-A view over files or over another database is the only way to its rows. Views that call functions,
-such as those over files, are read where the connection may read files: `relsql inspect` and label queries may not,
-unless they are allowed to. A view over tables of its own
-database repeats their rows, often summed up over all time, which would leak the future; it is read only if something is
-declared of it.
+A view over files or over another database is the only way to its rows. Where the connection is closed to other files, a
+view is read if its files are allowed (`relsql.database.external_access`): those that it names are, except in
+`relsql inspect`, which reads no view that calls a function either. A view over tables of its own database repeats their
+rows, often summed up over all time, which would leak the future; it is read only if something is declared of it.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 
 import duckdb
 
+from relsql.database.external_access import absolute_file, allowed_files, has_external_access
 from relsql.database.names import RELSQL_SCHEMA, fold
-from relsql.database.sealed import parser
-from relsql.database.syntax_tree import NotOneSelectError, Tree, nodes, parse
+from relsql.database.syntax_tree import Tree, nodes
+from relsql.database.view_files import reader_files, scanned_files, view_tree
 from relsql.schema.tables import table_key
 
 Views = dict[tuple[str, str], str]
@@ -32,14 +31,8 @@ def read_views(con: duckdb.DuckDBPyConnection, catalog: str) -> Views:
     return {(schema_name, name): sql for schema_name, name, sql in rows}
 
 
-def reads_files(con: duckdb.DuckDBPyConnection) -> bool:
-    """True if the connection may read files other than its databases."""
-    query = "SELECT CAST(system.main.current_setting('enable_external_access') AS BOOLEAN)"
-    return bool(con.execute(query).fetchall()[0][0])
-
-
 def source_views(
-    catalog: str, views: Views, tables: Collection[str], declared: Collection[str], *, files: bool
+    catalog: str, views: Views, tables: Collection[str], declared: Collection[str], *, allowed: Collection[str] | None
 ) -> set[tuple[str, str]]:
     """The views to read as tables, as (schema, name).
 
@@ -48,32 +41,34 @@ def source_views(
         views: its views.
         tables: the keys of its tables.
         declared: names of tables of which something is declared.
-        files: whether views that call functions are read.
+        allowed: the files that the connection may read (`readable_files`).
     """
     named = {fold(name) for name in declared}
     own = {fold(key) for key in tables} | {fold(table_key(*name)) for name in views}
     found = set()
     for name, sql in views.items():
-        tree = _selected(sql)
+        tree = view_tree(sql)
         wanted = fold(table_key(*name)) in named or _brings_data(tree, catalog, own)
-        if wanted and (files or not calls_functions(tree)):
+        if wanted and (allowed is None or _may_be_read(tree, own, allowed)):
             found.add(name)
     return found
 
 
-def calls_functions(tree: Tree | None) -> bool:
-    """True if a query calls any function, such as those that read files, or cannot be parsed."""
-    return tree is None or any("function_name" in node for node in nodes(tree))
+def readable_files(con: duckdb.DuckDBPyConnection) -> Collection[str] | None:
+    """The files that a connection may read beside its databases; None if it may read any."""
+    return None if has_external_access(con) else allowed_files(con)
 
 
-def _selected(sql: str) -> Tree | None:
-    """The query of a view's definition; None if it cannot be parsed."""
-    for found in re.finditer(r"\bAS\b", sql, re.IGNORECASE):
-        try:
-            return parse(parser(), sql[found.end() :])
-        except NotOneSelectError:
-            continue
-    return None
+def _may_be_read(tree: Tree | None, own: set[str], allowed: Collection[str]) -> bool:
+    """True if a view reads allowed files, or reads no files and calls no functions."""
+    if tree is None:
+        return False
+    calls = [node["function"] for node in nodes(tree) if node.get("type") == "TABLE_FUNCTION"]
+    scans = [node for node in nodes(tree) if scanned_files(node) and fold(node["table_name"]) not in own]
+    if not calls and not scans:
+        return not any("function_name" in node for node in nodes(tree))
+    read = [*map(reader_files, calls), *map(scanned_files, scans)]
+    return all(files and all(absolute_file(file) in allowed for file in files) for files in read)
 
 
 def _brings_data(tree: Tree | None, catalog: str, own: set[str]) -> bool:

@@ -11,7 +11,6 @@ loads extensions.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -22,6 +21,7 @@ import duckdb
 from relsql.database.names import DEFAULT_SCHEMA, fold
 from relsql.database.sources import read_sources
 from relsql.database.syntax_tree import MODIFIERS, SOURCES, NotOneSelectError, Tree, nodes, parse, unknown_kind
+from relsql.database.view_files import reader_files, scanned_files, view_query
 from relsql.errors import TaskError, nearest
 from relsql.tasks.hints import correct
 
@@ -38,8 +38,6 @@ _CLOCK_COLUMNS = frozenset({"current_date", "current_time", "current_timestamp",
 
 _EXPECTED = "one SELECT over tables, views and macros of the database, with DuckDB's own, repeatable functions"
 _FIX = f"{correct('sql')}, or pass --allow-external (allow_external=True) if you trust the task"
-_VIEW_HEAD = re.compile(r'(?:"(?:[^"]|"")*"|[^"])*?\sAS\s', re.IGNORECASE)
-"""The text of a view up to its query. AS is a reserved word: as a name it would be in quotes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ def read_relations(cursor: duckdb.DuckDBPyConnection, catalog: str) -> Relations
                 SELECT schema_name, view_name, sql FROM system.main.duckdb_views()
                 WHERE database_name = $1 AND NOT internal"""
     views = {
-        (fold(schema), fold(name)): None if sql is None else _VIEW_HEAD.sub("", sql, count=1)
+        (fold(schema), fold(name)): None if sql is None else view_query(sql)
         for schema, name, sql in cursor.execute(tables, [catalog]).fetchall()
     }
     macros: dict[tuple[str, bool], list[str]] = {}
@@ -114,7 +112,7 @@ def check_query(
     check = _Check(task_name, relations, given)
     check.query(tree, "the label query", (DEFAULT_SCHEMA,))
     while check.waiting:
-        where, sql, schemas = check.waiting.pop()
+        where, sql, schemas, check.in_view = check.waiting.pop()
         check.query(_tree(cursor, task_name, where, sql), where, schemas)
 
 
@@ -172,12 +170,13 @@ def _scoped_nodes(tree: Any, scope: Scope = frozenset()) -> Iterator[tuple[Tree,
 
 @dataclass(slots=True)
 class _Check:
-    """The check of one query; `waiting` are the views and macros to check next: (description, SQL, schemas)."""
+    """The check of one query; `waiting` are the views and macros to check next: description, SQL, schemas, is view."""
 
     task_name: str
     relations: Relations
     given: frozenset[str]
-    waiting: list[tuple[str, str, tuple[str, ...]]] = field(default_factory=list)
+    waiting: list[tuple[str, str, tuple[str, ...], bool]] = field(default_factory=list)
+    in_view: bool = False
     met: set[str] = field(default_factory=set)
 
     def query(self, tree: Tree, where: str, schemas: tuple[str, ...]) -> None:
@@ -209,6 +208,9 @@ class _Check:
         if where != "the label query" and (catalog or schema) in self.relations.sources:
             return
         found = [key for key in ((each, name) for each in schemas) if key in self.relations.views]
+        # The files that a view names were decided on in the schema. No relation hides them: `found` is empty.
+        if self.in_view and not found and scanned_files(node):
+            return
         if not found or len(path) > 3:
             written = ".".join(part for part in (node["catalog_name"], node["schema_name"], node["table_name"]) if part)
             problem = f"reads '{written}', which is not a relation of database '{self.relations.catalog}'"
@@ -217,7 +219,7 @@ class _Check:
         for key in found:
             sql = self.relations.views[key]
             if sql is not None:
-                self._enqueue(f"view '{'.'.join(key)}'", sql, (key[0], DEFAULT_SCHEMA))
+                self._enqueue(f"view '{'.'.join(key)}'", sql, (key[0], DEFAULT_SCHEMA), is_view=True)
 
     def _function(self, node: Tree, in_from: bool, where: str) -> None:
         """Check every function that a name may refer to, in any schema; a macro takes precedence over a built-in."""
@@ -231,6 +233,8 @@ class _Check:
         if changing:
             self._refuse(where, f"calls {name}(), which depends on more than the data")
         known = _TABLE_FUNCTIONS if in_from else _builtins().functions
+        if self.in_view and in_from and not macros and reader_files(node):
+            return
         if not macros and name not in known:
             self._refuse(where, f"calls {name}(), which label queries may not use")
 
@@ -256,11 +260,11 @@ class _Check:
             if collation not in _builtins().collations:
                 self._refuse(where, f"has the collation {collation}, which DuckDB does not have")
 
-    def _enqueue(self, what: str, sql: str, schemas: tuple[str, ...]) -> None:
+    def _enqueue(self, what: str, sql: str, schemas: tuple[str, ...], *, is_view: bool = False) -> None:
         key = f"{what} {sql}"
         if key not in self.met:
             self.met.add(key)
-            self.waiting.append((f"the label query, through {what},", sql, schemas))
+            self.waiting.append((f"the label query, through {what},", sql, schemas, is_view))
 
     def _refuse(self, where: str, what: str, expected: str = _EXPECTED) -> None:
         raise TaskError(f"task '{self.task_name}': {where} {what}", expected=expected, fix=_FIX)

@@ -35,6 +35,7 @@ from relsql.tasks.labels import label_entities
 from relsql.tasks.regime import check_regime
 from relsql.tasks.summary import SplitSummary, split_lines
 from relsql.tasks.task import Task, read_task
+from relsql.tasks.temporary_tables import refuse_temporary_reads
 from relsql.training.fingerprint import library_versions, read_request
 from relsql.training.options import TrainOptions
 from relsql.training.plan import Plan, make_plan
@@ -129,6 +130,7 @@ def train(
     name = model_name(name, {model.name for model in read_models(con, catalog)})
     require_unclaimed(find_macros(con, [catalog], function_names(name)), name)
     task = task if isinstance(task, Task) else read_task(con, catalog, task)
+    refuse_temporary_reads(con, catalog, task)
     limits = LabelLimits(allow_external, label_timeout_seconds)
     run = Run(name, task.name, progress)
     with task_cursor(con, catalog) as cursor, keyboard_interrupts():

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--yes", is_flag=True, help="Store the proposals of confidence 0.8 or more without asking.")
 @click.option(
-    "--attach", "attached", multiple=True, metavar="[NAME=]DATABASE", help="Read the tables of another database."
+    "--attach", "attached", multiple=True, metavar="[NAME=]LOCATION", help="Read the tables of another database."
 )
 @click.option("-v", "--verbose", is_flag=True, help="Show what was looked at and refused, too.")
 @click.option("--primary-key", "primary_keys", multiple=True, metavar="'TABLE(COLUMN, ..)'", help="Declare a key.")
@@ -63,9 +63,11 @@ def init_command(
     relsql init f1.duckdb --time-column 'races(date)' --link 'results(race_id) -> races(race_id)'
     relsql init f1.duckdb --task driver-dnf.yaml
     relsql init models.duckdb --attach f1.duckdb
+    relsql init models.duckdb --attach northwind.sqlite --attach shop=postgresql://ada@host/shop
     """  # noqa: D301
     from relsql.database.connections import open_database
     from relsql.database.names import current_catalog
+    from relsql.database.source_kinds import without_password
     from relsql.schema.declared.attached_tables import add_source, parse_source
     from relsql.schema.declared.declarations import Declarations
     from relsql.tasks.task import Task
@@ -82,11 +84,15 @@ def init_command(
     tasks = tuple(map(Task.from_manifest, manifests))
     asks = can_ask()
     writes = bool(yes or asks or declarations or tasks or attached)
-    with closing(open_database(file, read_only=not writes, must_exist=not attached)) as con:
+    sources = tuple(map(parse_source, attached))
+    names = tuple(source.name for source in sources)
+    with closing(open_database(file, read_only=not writes, must_exist=not attached, new_sources=names)) as con:
         catalog = current_catalog(con)
-        for source in map(parse_source, attached):
+        for source in sources:
             for line in add_source(con, catalog, source):
-                note(f"stored: {line}")
+                note(line)
+            if without_password(source.location) != source.location:
+                note(f"not stored: the password of {source.name}; give it in PGPASSWORD, ~/.pgpass or a DuckDB secret")
         if declarations:
             for line in declarations.store(con, catalog):
                 note(f"stored: {line}")

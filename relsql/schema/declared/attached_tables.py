@@ -3,63 +3,74 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import duckdb
 
+from relsql.database.allowed_sources import allow
 from relsql.database.connections import transaction
 from relsql.database.names import DEFAULT_SCHEMA, ObjectName, find_relation
 from relsql.database.relsql_tables import ensure_table
+from relsql.database.source_kinds import absolute, names_file, source_name, without_password
 from relsql.database.sources import Source, attach_source
-from relsql.errors import DatabaseError
+from relsql.errors import DatabaseError, SchemaError
 from relsql.schema.declared.declare import declare_link, declare_table
-from relsql.schema.reading import read_schema
-from relsql.schema.tables import Schema
+from relsql.schema.declared.source_schema import read_source
+from relsql.schema.tables import Schema, Table
 from relsql.sql import ident, qualified
+
+_POSTGRES_DEFAULT = "public"
 
 
 def parse_source(text: str) -> Source:
-    """Read `NAME=LOCATION` or `LOCATION`, a path or URL; the name is then that of the file.
+    """Read `NAME=LOCATION` or `LOCATION`, a path or URL; the name is then that of the file, or of the database.
 
     Raises:
         DatabaseError: there is no name.
     """
     name, equals, location = text.partition("=")
     if not equals or "/" in name or ":" in name:
-        name, location = Path(text).stem, text
+        name, location = source_name(text), text
     if not name or not location:
-        raise DatabaseError(f"'{text}' names no database", expected="PATH, or NAME=PATH")
-    return Source(name, str(Path(location).absolute()) if Path(location).exists() else location)
+        raise DatabaseError(f"'{without_password(text)}' names no database", expected="LOCATION, or NAME=LOCATION")
+    return Source(name, absolute(location))
 
 
 def add_source(con: duckdb.DuckDBPyConnection, catalog: str, source: Source) -> list[str]:
     """Attach a database, remember it, and create a view for each of its tables; returns a line about each.
 
-    Keys and links that the source declares become declarations. A table that has a view already is left as it is.
+    Keys and links that the source declares become declarations, where the data allow them; a line says where not. A
+    table that has a view already is left as it is. The password of a location is used, and not stored.
 
     Raises:
         DatabaseError: the source cannot be attached, or a relation of the name of one of its tables exists.
     """
-    attach_source(con, catalog, source)
-    schema = read_schema(con, source.name)
+    attach_source(con, catalog, source, asked=True)
+    schema = read_source(con, source.name)
     if not schema.tables:
         raise DatabaseError(f"source '{source.name}' has no tables", expected="a database with tables")
+    views = {table.key: _view_name(catalog, table) for table in schema.tables.values()}
     with transaction(con):
         _remember(con, catalog, source)
         created = [
-            table.key
-            for table in schema.tables.values()
-            if _create_view(con, ObjectName(catalog, table.schema_name, table.name), table.sql(source.name))
+            view.key for key, view in views.items() if _create_view(con, view, schema.tables[key].sql(source.name))
         ]
     with transaction(con):
-        _declare(con, catalog, schema)
-    return [f"{key} is the table of that name in {source.name}" for key in created]
+        problems = _declare(con, catalog, schema, {key: view.key for key, view in views.items()})
+    return [f"stored: {key} is the table of that name in {source.name}" for key in created] + problems
+
+
+def _view_name(catalog: str, table: Table) -> ObjectName:
+    """The view of a table: in the schema of the same name, and Postgres's `public` is the default schema here."""
+    schema_name = DEFAULT_SCHEMA if table.schema_name == _POSTGRES_DEFAULT else table.schema_name
+    return ObjectName(catalog, schema_name, table.name)
 
 
 def _remember(con: duckdb.DuckDBPyConnection, catalog: str, source: Source) -> None:
-    table = ensure_table(con, catalog, "sources")
+    table, location = ensure_table(con, catalog, "sources"), without_password(source.location)
     con.execute(f"DELETE FROM {table} WHERE name = ?", [source.name])
-    con.execute(f"INSERT INTO {table} (name, location) VALUES (?, ?)", [source.name, source.location])
+    con.execute(f"INSERT INTO {table} (name, location) VALUES (?, ?)", [source.name, location])
+    if not names_file(location):
+        allow(location)
 
 
 def _create_view(con: duckdb.DuckDBPyConnection, name: ObjectName, table: str) -> bool:
@@ -86,13 +97,22 @@ def _definition(con: duckdb.DuckDBPyConnection, name: ObjectName) -> str:
     return str(con.execute(query, [name.catalog, name.schema_name, name.name]).fetchall()[0][0])
 
 
-def _declare(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> None:
-    """Declare the keys, times and links of the source's tables for their views."""
+def _declare(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, views: dict[str, str]) -> list[str]:
+    """Declare the keys, times and links of the source's tables for their views; returns what the data do not allow."""
+    problems = []
     for table in schema.tables.values():
         if table.primary_key:
-            declare_table(con, catalog, table.key, primary_key=table.primary_key)
+            try:
+                declare_table(con, catalog, views[table.key], primary_key=table.primary_key)
+            except SchemaError as error:
+                problems.append(f"not stored: the key of {views[table.key]}: {error.problem}")
     for link in schema.links:
-        declare_link(con, catalog, replace(link, origin="declared"))
+        child, parent = views.get(link.child, link.child), views.get(link.parent, link.parent)
+        try:
+            declare_link(con, catalog, replace(link, child=child, parent=parent, origin="declared"))
+        except SchemaError as error:
+            problems.append(f"not stored: the link {link}: {error.problem}")
     for table in schema.tables.values():
         if table.time_text and table.row_time is None:
-            declare_table(con, catalog, table.key, time_column=table.time_text)
+            declare_table(con, catalog, views[table.key], time_column=table.time_text)
+    return problems

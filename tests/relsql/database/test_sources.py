@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -11,11 +13,22 @@ from click.testing import CliRunner
 
 import relsql
 from relsql.cli import cli as main
+from relsql.database import extensions
+from relsql.database.allowed_sources import allow, is_allowed, list_path
 from relsql.database.connections import foreign_database, open_database
-from relsql.errors import DatabaseError
-from relsql.schema.declared.attached_tables import parse_source
+from relsql.database.sources import Source
+from relsql.errors import DatabaseError, TaskError
+from relsql.schema.declared.attached_tables import add_source, parse_source
 from relsql.schema.reading import read_schema
 from tests.shop import QUICK, TASK, create_shop
+
+
+@pytest.fixture(autouse=True)
+def _no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody's allowed servers, and no extensions."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setattr(extensions, "wheel_binary", lambda name, version: None)
 
 
 @pytest.fixture
@@ -66,6 +79,31 @@ def test_from_a_file_that_is_not_ours_to_scores(files: tuple[Path, Path], tmp_pa
         assert con.execute("SELECT predict_churn_full(3)").fetchall()[0][0] == found
 
 
+def test_schemas_of_a_source(files: tuple[Path, Path]) -> None:
+    shop, models = files
+    with duckdb.connect(str(shop)) as con:
+        con.execute("CREATE SCHEMA crm; CREATE SCHEMA sales")
+        con.execute("CREATE TABLE crm.customers AS FROM main.customers; CREATE TABLE sales.orders AS FROM main.orders")
+        con.execute("DROP TABLE main.orders; DROP TABLE main.customers")
+    link = "sales.orders(customer_id) -> crm.customers(customer_id)"
+    run("init", str(models), "--attach", f"data={shop}", "--link", link, "--primary-key", "crm.customers(customer_id)")
+    run("init", str(models), "--time-column", "sales.orders(ordered_at)", "--yes")
+    sql = TASK.sql.replace("JOIN orders", "JOIN sales.orders")
+    task = replace(TASK, entity_table="crm.customers", sql=sql)
+    with open_database(models, external=False) as con:
+        schema = read_schema(con)
+        assert set(schema.tables) == {"shops", "crm.customers", "sales.orders"}
+        assert {str(each) for each in schema.links} == {link, "crm.customers(shop_id) -> shops(shop_id)"}
+        relsql.train(con, task, name="churn", options=QUICK)
+    with relsql.connect(models) as con:
+        [(found, count)] = con.execute(
+            "SELECT predict_churn_full(3), (SELECT count(*) FROM predict_churn_batch()) FROM crm.customers LIMIT 1"
+        ).fetchall()
+        assert found["status"] == "ok" and found["evidence"] > 0 and count == 60
+        with pytest.raises(TaskError, match="not a relation of database"):
+            relsql.train(con, replace(task, sql=sql.replace("sales.orders", "data.sales.orders")), name="x")
+
+
 def test_a_second_attach_changes_nothing_and_new_tables_are_added(files: tuple[Path, Path]) -> None:
     shop, models = files
     run("init", str(models), "--attach", f"data={shop}")
@@ -81,10 +119,10 @@ def test_a_source_that_is_gone_is_named(files: tuple[Path, Path]) -> None:
     shop, models = files
     run("init", str(models), "--attach", str(shop))
     shop.unlink()
-    with pytest.raises(DatabaseError, match="is not a DuckDB file on this machine") as caught:
+    with pytest.raises(DatabaseError, match="is not a database on this machine") as caught:
         open_database(models)
-    assert "--attach shop=PATH" in str(caught.value)
-    with pytest.raises(DatabaseError, match="is not a DuckDB file on this machine"), foreign_database(models):
+    assert "--attach shop=LOCATION" in str(caught.value)
+    with pytest.raises(DatabaseError, match="is not a database on this machine"), foreign_database(models):
         pass
 
 
@@ -104,3 +142,110 @@ def test_names_of_sources() -> None:
     assert parse_source("postgres://host/db?x=1").location == "postgres://host/db?x=1"
     with pytest.raises(DatabaseError, match="names no database"):
         parse_source("=x")
+
+
+def fails(*arguments: str) -> str:
+    result = CliRunner().invoke(main, list(arguments))
+    assert result.exit_code == 1
+    assert result.output.count("\n") == 1
+    return result.output
+
+
+def test_a_source_that_moved_alone_is_attached_anew(files: tuple[Path, Path], tmp_path: Path) -> None:
+    shop, models = files
+    run("init", str(models), "--attach", str(shop))
+    (tmp_path / "elsewhere").mkdir()
+    moved = shop.rename(tmp_path / "elsewhere" / "moved.duckdb")
+    run("init", str(models), "--attach", f"shop={moved}")
+    with open_database(models, read_only=True) as con:
+        assert con.execute("SELECT count(*) FROM customers").fetchall() == [(60,)]
+
+
+def test_sqlite_without_the_extension_names_the_import(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "northwind.sqlite") as con:
+        con.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY)")
+    said = fails("init", str(tmp_path / "models.duckdb"), "--attach", str(tmp_path / "northwind.sqlite"))
+    assert "is a SQLite file, which DuckDB reads by its extension sqlite_scanner: LOAD sqlite_scanner failed" in said
+    assert f"relsql import {tmp_path / 'northwind.sqlite'} northwind.duckdb, which needs no extension" in said
+    assert "INSTALL sqlite_scanner" in said
+    with duckdb.connect(str(tmp_path / "models.duckdb")) as con:
+        assert con.execute("SELECT count(*) FROM duckdb_tables()").fetchall() == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("location", "extension"),
+    [
+        ("lake=ducklake:meta.ducklake", "ducklake"),
+        ("postgresql://ada:geheim@127.0.0.1:1/shop", "postgres_scanner"),
+        ("shop=postgres:dbname=shop password=geheim", "postgres_scanner"),
+    ],
+)
+def test_a_missing_extension_is_named_and_the_password_is_not(tmp_path: Path, location: str, extension: str) -> None:
+    said = fails("init", str(tmp_path / "models.duckdb"), "--attach", location)
+    assert f"by its extension {extension}: LOAD {extension} failed" in said and "relsql import FOLDER" in said
+    assert "geheim" not in said and not list_path().exists()
+
+
+@pytest.fixture
+def served(files: tuple[Path, Path]) -> Path:
+    """A file for models whose source is a Postgres database; a DuckDB file, attached before, stands for it."""
+    shop, models = files
+    with duckdb.connect(str(shop)) as con:
+        con.execute("CREATE SCHEMA public; CREATE TABLE public.staff (staff_id INTEGER PRIMARY KEY)")
+    with open_database(models, must_exist=False) as con:
+        con.execute(f"ATTACH '{shop}' AS shop (READ_ONLY)")
+        lines = add_source(con, "models", Source("shop", "postgresql://ada:geheim@db.example/shop"))
+        assert "stored: staff is the table of that name in shop" in lines
+        assert read_schema(con).table("staff").primary_key == ("staff_id",)
+        assert con.execute("FROM relsql.sources").fetchall() == [("shop", "postgresql://ada@db.example/shop")]
+    return models
+
+
+def test_a_password_is_not_stored(served: Path) -> None:
+    assert b"geheim" not in served.read_bytes()
+    assert list_path().read_text() == "postgresql://ada@db.example/shop\n"
+
+
+def test_only_the_user_lets_relsql_call_a_server(served: Path) -> None:
+    # The user allowed it when the source was added; here the extension is missing.
+    with pytest.raises(DatabaseError, match="LOAD postgres_scanner failed"):
+        open_database(served)
+    list_path().unlink()
+    for opened in (open_database, relsql.connect):
+        with pytest.raises(DatabaseError, match="was not attached by you on this machine") as caught:
+            opened(served)
+    assert "relsql init FILE --attach shop=postgresql://ada@db.example/shop" in str(caught.value)
+    with pytest.raises(DatabaseError, match="was not attached by you"), foreign_database(served):
+        pass
+
+
+def test_a_database_that_is_attached_already_is_taken(served: Path) -> None:
+    list_path().unlink()
+    with duckdb.connect() as con:
+        con.execute(f"ATTACH '{served.parent / 'shop.duckdb'}' AS shop (READ_ONLY); ATTACH '{served}' AS models")
+        con.execute("USE models")
+        assert relsql.attach(con) == ()
+        assert con.execute("SELECT count(*) FROM staff").fetchall() == [(0,)]
+
+
+def test_a_lake_is_not_mistaken_for_a_file_beside_it(tmp_path: Path) -> None:
+    models, lake = tmp_path / "models.duckdb", tmp_path / "meta.ducklake"
+    duckdb.connect(str(lake)).close()
+    with open_database(models, must_exist=False) as con:
+        con.execute("CREATE SCHEMA relsql; CREATE TABLE relsql.sources (name VARCHAR, location VARCHAR)")
+        con.execute("INSERT INTO relsql.sources VALUES ('meta', 'ducklake:/gone/meta.ducklake')")
+    with pytest.raises(DatabaseError, match="is a DuckLake"):
+        open_database(models)
+
+
+def test_the_list_of_allowed_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    assert not is_allowed("postgresql://h/a")
+    for location in ("postgresql://h/a", "ducklake:/b", "postgresql://h/a"):
+        allow(location)
+    assert list_path() == tmp_path / "config" / "relsql" / "sources"
+    assert list_path().read_text().splitlines() == ["postgresql://h/a", "ducklake:/b"]
+    assert is_allowed("ducklake:/b") and not is_allowed("postgresql://h/")
+    list_path().write_bytes(b"\xff")
+    with pytest.raises(DatabaseError, match="cannot be read"):
+        is_allowed("ducklake:/b")

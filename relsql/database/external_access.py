@@ -1,0 +1,58 @@
+"""Close a DuckDB instance to other files, servers and extensions, but for the files that its own tables lie in."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+import duckdb
+
+from relsql.sql import literal
+
+
+def has_external_access(con: duckdb.DuckDBPyConnection) -> bool:
+    """True if statements may read and write files other than the databases and those that are allowed."""
+    query = "SELECT CAST(system.main.current_setting('enable_external_access') AS BOOLEAN)"
+    return bool(con.execute(query).fetchall()[0][0])
+
+
+def close_external_access(con: duckdb.DuckDBPyConnection, files: Iterable[str] = ()) -> None:
+    """Refuse access to files and extensions for as long as the instance lives.
+
+    DuckDB can still write the databases that are attached, their logs and its temporary folder.
+
+    Args:
+        con: a connection with all databases attached that it needs.
+        files: paths, and patterns of them, that may be accessed all the same. A pattern stands for the files that it
+            matches now. The data of attached lakes may be accessed, too.
+    """
+    if has_external_access(con):
+        # Once it is closed, nothing can be added.
+        paths = [path for file in files for path in (file, *_matches(con, file))]
+        con.execute(f"SET allowed_paths = [{', '.join(map(literal, paths))}]")
+        con.execute(f"SET allowed_directories = [{', '.join(map(literal, _lakes(con)))}]")
+        con.execute("SET enable_external_access = false")
+    con.execute("SET autoload_known_extensions = false")
+    con.execute("SET autoinstall_known_extensions = false")
+
+
+def allowed_files(con: duckdb.DuckDBPyConnection) -> Collection[str]:
+    """The paths and patterns that `close_external_access` has allowed, without the current folder's."""
+    [(paths,)] = con.execute("SELECT system.main.current_setting('allowed_paths')").fetchall()
+    return frozenset(paths or ())
+
+
+def absolute_file(path: str) -> str:
+    """A path or pattern as DuckDB lists it among those that are allowed."""
+    return str(Path(path).absolute())
+
+
+def _matches(con: duckdb.DuckDBPyConnection, pattern: str) -> list[str]:
+    return [file for (file,) in con.execute("SELECT file FROM system.main.glob(?)", [pattern]).fetchall()]
+
+
+def _lakes(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """The folders of the data of attached DuckLakes."""
+    query = "SELECT database_name FROM system.main.duckdb_databases() WHERE type = 'ducklake'"
+    lakes = [name for (name,) in con.execute(query).fetchall()]
+    return [con.execute(f"SELECT data_path FROM ducklake_settings({literal(name)})").fetchall()[0][0] for name in lakes]
