@@ -8,12 +8,13 @@ from pathlib import Path
 import duckdb
 
 from relsql.database.connections import transaction
-from relsql.database.names import DEFAULT_SCHEMA, ObjectName, find_relation
+from relsql.database.names import DEFAULT_SCHEMA, ObjectName, find_relation, fold
+from relsql.database.relsql_schema import relsql_schema
 from relsql.database.relsql_tables import ensure_table
 from relsql.database.sources import Source, attach_source
 from relsql.errors import DatabaseError
 from relsql.schema.declared.declare import declare_link, declare_table
-from relsql.schema.reading import read_schema
+from relsql.schema.reading import read_source_schema
 from relsql.schema.tables import Schema
 from relsql.sql import ident, qualified
 
@@ -38,12 +39,14 @@ def add_source(con: duckdb.DuckDBPyConnection, catalog: str, source: Source) -> 
     Keys and links that the source declares become declarations. A table that has a view already is left as it is.
 
     Raises:
-        DatabaseError: the source cannot be attached, or a relation of the name of one of its tables exists.
+        DatabaseError: the source cannot be attached, a relation of the name of one of its tables exists, or a table is
+            in a schema of the name of relsql's own.
     """
     attach_source(con, catalog, source)
-    schema = read_schema(con, source.name)
+    schema = read_source_schema(con, source.name)
     if not schema.tables:
         raise DatabaseError(f"source '{source.name}' has no tables", expected="a database with tables")
+    _require_other_schema(con, catalog, source, schema)
     with transaction(con):
         _remember(con, catalog, source)
         created = [
@@ -54,6 +57,18 @@ def add_source(con: duckdb.DuckDBPyConnection, catalog: str, source: Source) -> 
     with transaction(con):
         _declare(con, catalog, schema)
     return [f"{key} is the table of that name in {source.name}" for key in created]
+
+
+def _require_other_schema(con: duckdb.DuckDBPyConnection, catalog: str, source: Source, schema: Schema) -> None:
+    """Check that no table of the source needs a view in the schema of relsql's own tables."""
+    own = fold(relsql_schema(con, catalog))
+    taken = next((table for table in schema.tables.values() if fold(table.schema_name) == own), None)
+    if taken:
+        raise DatabaseError(
+            f"table '{taken.key}' of source '{source.name}' needs a view in the schema of relsql's own tables",
+            expected="another schema for these, in a new file",
+            fix="relsql init NEW.duckdb --attach ... --schema NAME",
+        )
 
 
 def _remember(con: duckdb.DuckDBPyConnection, catalog: str, source: Source) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relsql.integrations.statement_check import MAX_STATEMENT_BYTES, StatementCheck, builtin_functions
+from relsql.integrations.statement_check import MAX_STATEMENT_BYTES, StatementCheck, Writable, builtin_functions
 from tests.statements import attacks, queries
 
 MODELS = ["predict_churn", "predict_churn_full", "predict_churn_batch", "row_text_shops", "row_text_customers"]
@@ -15,7 +15,7 @@ MODELS = ["predict_churn", "predict_churn_full", "predict_churn_batch", "row_tex
 with duckdb.connect() as _con:
     FUNCTIONS = builtin_functions(_con).with_models(MODELS)
 READS = StatementCheck(FUNCTIONS)
-WRITES = StatementCheck(FUNCTIONS, writable="shop")
+WRITES = StatementCheck(FUNCTIONS, writable=Writable("shop", "relsql"))
 
 FORBIDDEN_CALLS = [
     "quack_stop('x')",
