@@ -74,7 +74,13 @@ def users_objects(path: Path) -> list[tuple[object, ...]]:
     return [*tables, *views, *rows]
 
 
-def test_from_init_to_drop_beside_a_schema_relsql_of_the_user(own: Path, tmp_path: Path) -> None:
+def _asked_in_a_call(*arguments: object) -> list[str]:
+    raise AssertionError("a call looks for the schema of relsql's tables")
+
+
+def test_from_init_to_drop_beside_a_schema_relsql_of_the_user(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = users_objects(own)
     refused = run("init", own, "--time-column", "orders(ordered_at)", fails=True)
     assert "relsql init FILE --schema NAME" in refused and "relsql.models" in refused
@@ -85,8 +91,8 @@ def test_from_init_to_drop_beside_a_schema_relsql_of_the_user(own: Path, tmp_pat
         assert relsql.train(con, TASK, name="churn", options=QUICK).reused
     assert "relsql.models" in run("inspect", own)
     assert "churn" in run("models", own)
-    scored = run("score", own, "churn", "--format", "csv")
-    assert run("score", own, "churn", "--into", "relsql.risk").count("60")
+    scored = run("score", own, "churn")
+    assert "60 rows written to relsql.risk" in run("score", own, "churn", "--into", "relsql.risk")
     run("publish", own, "churn")
     run("selftest", own, "churn")
     run("refresh", own, "churn", "--prune")
@@ -95,13 +101,15 @@ def test_from_init_to_drop_beside_a_schema_relsql_of_the_user(own: Path, tmp_pat
         con.execute(f"ATTACH '{own}' AS other (READ_ONLY); USE other")
         plain = con.execute("SELECT predict_churn(3)").fetchall()
         relsql.attach(con)
-        assert plain[0][0] == pytest.approx(con.execute("SELECT predict_churn(3)").fetchall()[0][0], abs=1e-5)
+        with monkeypatch.context() as patched:
+            patched.setattr("relsql.database.relsql_schema._marked_schemas", _asked_in_a_call)
+            assert plain[0][0] == pytest.approx(con.execute("SELECT predict_churn(3)").fetchall()[0][0], abs=1e-5)
     import_source(str(own), tmp_path / "copy.duckdb")
-    assert run("score", tmp_path / "copy.duckdb", "churn", "--format", "csv") == scored
+    assert run("score", tmp_path / "copy.duckdb", "churn") == scored
     publish_into(own, tmp_path / "again.duckdb", "churn")
     run("selftest", tmp_path / "again.duckdb", "churn")
     run("unpublish", own, "churn")
-    run("drop", own, "churn", "--all")
+    run("drop", own, "churn", "--all", "--yes")
     with duckdb.connect(str(own)) as con:
         con.execute("DROP TABLE relsql.risk")
         left = con.execute("SELECT count(*) FROM duckdb_functions() WHERE function_name LIKE 'predict_%'").fetchall()
@@ -112,7 +120,7 @@ def test_from_init_to_drop_beside_a_schema_relsql_of_the_user(own: Path, tmp_pat
 def test_scores_do_not_depend_on_the_schema(own: Path, tmp_path: Path) -> None:
     scores = []
     for schema in (None, "ml"):
-        path = tmp_path / f"{schema}.duckdb"
+        path = tmp_path / f"shop-{schema}.duckdb"
         path.write_bytes(own.read_bytes())
         with duckdb.connect(str(path)) as con:
             con.execute("DROP SCHEMA relsql CASCADE")
@@ -141,10 +149,17 @@ def test_a_source_may_have_a_schema_relsql_of_its_own(own: Path, tmp_path: Path)
         relsql.attach(con)
         assert con.execute("SELECT predict_churn_full(3).status").fetchall() == [("ok",)]
     assert users_objects(own) == before
-    # A source with tables of relsql's in a chosen schema: they are no data.
-    run("init", tmp_path / "second.duckdb", "--attach", models)
-    with relsql.connect(tmp_path / "second.duckdb") as con:
-        assert all(fold(HOSTILE) != fold(table.schema_name) for table in read_schema(con).tables.values())
+
+
+def test_tables_of_relsql_in_a_source_are_no_data(tmp_path: Path) -> None:
+    source, models = tmp_path / "source.duckdb", tmp_path / "models.duckdb"
+    with duckdb.connect(str(source)) as con:
+        con.execute("CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)")
+        choose_schema(con, "source", "ml")
+        save_task(con, "source", TASK)
+    run("init", models, "--attach", source, "--schema", "other")
+    with relsql.connect(models, read_only=True) as con:
+        assert set(read_schema(con).tables) == {"t"}
 
 
 SQL_NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]) | st.just(" "), min_size=1)
