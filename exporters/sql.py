@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from exporters.sql_layers import linear_sql, norm_steps, sum_sql, twice_relu_sql
 from exporters.sql_network import SqlNetwork
 from exporters.sql_texts import new_texts_sql
-from relsql.database.names import DEFAULT_SCHEMA, RELSQL_SCHEMA
+from relsql.database.names import DEFAULT_SCHEMA
 from relsql.database.sealed import sealed, sealed_expression
 from relsql.gather.latest_rows import AS_OF, ENTITY, SEED, LatestRows
 from relsql.gather.seeds_sql import ALL_PARAMETERS, all_seeds_sql, call_parameters, call_seed_sql
@@ -40,31 +40,37 @@ class SqlModel:
 
     Attributes:
         card: its card.
+        relsql_schema: the schema of relsql's tables in its database.
         logarithmic: see `exporters.sql_weights.logarithmic_columns`.
         indexed: columns whose index is used to find the rows of a call's entity.
     """
 
     card: ModelCard
+    relsql_schema: str
     logarithmic: frozenset[str]
     indexed: Indexed = frozenset()
 
     @property
     def weights_table(self) -> str:
-        """Name of the table of weights within schema `relsql`."""
+        """Name of the table of weights within relsql's schema."""
         return weights_table(self.card.identity)
 
     def views(self) -> list[tuple[str, str]]:
-        """The views over the tables that the model reads: name within schema `relsql`, and query."""
+        """The views over the tables that the model reads: name within relsql's schema, and query."""
         return [(self._view_name(table), self._view_sql(table)) for table in self._tables()]
+
+    def _own(self, name: str) -> str:
+        """The qualified name of a table or view of the model."""
+        return qualified(self.relsql_schema, name)
 
     def network(self) -> SqlNetwork:
         """The builder of the scoring query."""
         card = self.card
-        views = {table.key: qualified(RELSQL_SCHEMA, self._view_name(table)) for table in self._tables()}
+        views = {table.key: self._own(self._view_name(table)) for table in self._tables()}
         return SqlNetwork(
             LatestRows(card.rows, catalog="", sources=views, visible=card.task.visible),
-            weights=qualified(RELSQL_SCHEMA, self.weights_table),
-            texts=qualified(RELSQL_SCHEMA, texts_table(card.identity)),
+            weights=self._own(self.weights_table),
+            texts=self._own(texts_table(card.identity)),
             logarithmic=self.logarithmic,
             channels=card.channels,
             windows=card.windows,
@@ -87,16 +93,16 @@ class SqlModel:
                 "Score of one entity with status, evidence (rows of its history), as_of, version, target."
             ),
             f"MACRO TABLE {table}": "Scores of all entities that are visible at as_of.",
-            f"TABLE {qualified(RELSQL_SCHEMA, self.weights_table)}": "Weights of the network, one row.",
-            **{f"VIEW {qualified(RELSQL_SCHEMA, view)}": "What the model reads of a table." for view, _ in views},
+            f"TABLE {self._own(self.weights_table)}": "Weights of the network, one row.",
+            **{f"VIEW {self._own(view)}": "What the model reads of a table." for view, _ in views},
         }
         texts = self.text_statements(query_form)
         if texts:
             identity = self.card.identity
-            described[f"TABLE {qualified(RELSQL_SCHEMA, texts_table(identity))}"] = "What texts say to rows of a table."
-            described[f"VIEW {qualified(RELSQL_SCHEMA, new_texts_view(identity))}"] = "Texts that it lacks."
+            described[f"TABLE {self._own(texts_table(identity))}"] = "What texts say to rows of a table."
+            described[f"VIEW {self._own(new_texts_view(identity))}"] = "Texts that it lacks."
         return [
-            *(f"CREATE OR REPLACE VIEW {qualified(RELSQL_SCHEMA, view)} AS\n{query}" for view, query in views),
+            *(f"CREATE OR REPLACE VIEW {self._own(view)} AS\n{query}" for view, query in views),
             *texts,
             f"CREATE MACRO {full}({call_parameters(self.card.entity)}) AS (\n{indented(call)}\n)",
             f"CREATE MACRO {scored}({call_parameters(self.card.entity)}) AS (\n{indented(f'({call}).score')}\n)",
@@ -107,10 +113,10 @@ class SqlModel:
     def text_statements(self, query_form: Callable[[str], str]) -> list[str]:
         """Statements that create and fill the table of texts, and the view of texts that it lacks."""
         identity, network = self.card.identity, self.network()
-        query = new_texts_sql(network, qualified(RELSQL_SCHEMA, table_name(identity)))
+        query = new_texts_sql(network, self._own(table_name(identity)))
         if not query:
             return []
-        view = qualified(RELSQL_SCHEMA, new_texts_view(identity))
+        view = self._own(new_texts_view(identity))
         return [
             f"CREATE OR REPLACE TABLE {network.texts} (place VARCHAR, text_hash UHUGEINT, text_state FLOAT[])",
             f"CREATE OR REPLACE VIEW {view} AS\n{query_form(query)}",

@@ -97,7 +97,7 @@ def _copy(con: duckdb.DuckDBPyConnection, seed: int) -> list[Replaced]:
         con.execute(f"INSERT INTO {table.sql(_TARGET)} SELECT {columns} FROM {table.sql(_SOURCE)}")
     for name in COPIED:
         if has_relsql_table(con, _SOURCE, name):
-            con.execute(f"INSERT INTO {relsql_table(_TARGET, name)} FROM {relsql_table(_SOURCE, name)}")
+            con.execute(f"INSERT INTO {relsql_table(con, _TARGET, name)} FROM {relsql_table(con, _SOURCE, name)}")
     return report
 
 

@@ -117,7 +117,7 @@ def _path_findings(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema)
     if not has_relsql_table(con, catalog, "runs"):
         return
     left_out = "CASE WHEN json_valid(metrics) THEN json_extract_string(metrics, '$.left_out_paths[*]') END"
-    query = f"""SELECT model, version, unnest({left_out}) FROM {rows_sql(catalog, "runs")}
+    query = f"""SELECT model, version, unnest({left_out}) FROM {rows_sql(con, catalog, "runs")}
                 WHERE phase = 'check' AND version IS NOT NULL ORDER BY model ASC, version ASC"""
     for model, version, path in con.execute(query).fetchall():
         yield Finding("info", f"model {model} version {version}", f"does not read {path}")
@@ -170,7 +170,7 @@ def _model_infos(con: duckdb.DuckDBPyConnection, catalog: str) -> tuple[ModelInf
     if not has_relsql_table(con, catalog, "models"):
         return ()
     query = "SELECT name, version, status, task, created::VARCHAR, metrics FROM "
-    rows = con.execute(f"{query} {relsql_table(catalog, 'models')} ORDER BY name ASC, version ASC").fetchall()
+    rows = con.execute(f"{query} {relsql_table(con, catalog, 'models')} ORDER BY name ASC, version ASC").fetchall()
     targets = [model.target for model in read_models(con, catalog)]
     # Values that are missing in a damaged row are shown as a question mark.
     return tuple(

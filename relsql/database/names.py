@@ -19,18 +19,22 @@ import duckdb
 from relsql.errors import DatabaseError, nearest
 from relsql.sql import ident, qualified
 
-RELSQL_SCHEMA = "relsql"
 DEFAULT_SCHEMA = "main"
 
 _FOLDED = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _PART = re.compile(r'\s*(?:"((?:[^"]|"")+)"|([^".]+))\s*(\.|$)')
 _NEEDS_QUOTES = re.compile(r'[."]|^\s|\s$')
-_DUCKDB_SCHEMAS = ("information_schema", "pg_catalog")
+DUCKDB_SCHEMAS = ("information_schema", "pg_catalog")
 
 
 def fold(name: str) -> str:
     """A name as DuckDB compares it: two names are the same if and only if this is equal."""
     return name.translate(_FOLDED)
+
+
+def fold_sql(name: str) -> str:
+    """The same in SQL, of an expression; `lower()` would also fold letters that DuckDB distinguishes."""
+    return f"system.main.translate({name}, '{string.ascii_uppercase}', '{string.ascii_lowercase}')"
 
 
 def stored_name(name: str, names: Iterable[str]) -> str | None:
@@ -94,11 +98,6 @@ class ObjectName:
     def sql(self) -> str:
         """The quoted, qualified name."""
         return qualified(self.catalog, self.schema_name, self.name)
-
-    @property
-    def is_relsql(self) -> bool:
-        """True if it is in the schema of relsql's own tables."""
-        return fold(self.schema_name) == RELSQL_SCHEMA
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +168,7 @@ def _schema_or_catalog(con: duckdb.DuckDBPyConnection, catalog: str, name: str, 
     database = stored_name(name, catalogs)
     if database is None:
         return catalog, _stored_schema(con, catalog, name, text)
-    if stored_name(name, _schemas(con, catalog)):
+    if stored_name(name, schema_names(con, catalog)):
         raise DatabaseError(
             f"'{text}' is ambiguous: '{name}' is both a schema and a database",
             expected=f"{join_name(catalog, name)}.TABLE or {join_name(database, DEFAULT_SCHEMA)}.TABLE",
@@ -178,7 +177,7 @@ def _schema_or_catalog(con: duckdb.DuckDBPyConnection, catalog: str, name: str, 
 
 
 def _stored_schema(con: duckdb.DuckDBPyConnection, catalog: str, name: str, text: str) -> str:
-    schemas = _schemas(con, catalog)
+    schemas = schema_names(con, catalog)
     found = stored_name(name, schemas)
     if found is None:
         raise DatabaseError(
@@ -189,9 +188,10 @@ def _stored_schema(con: duckdb.DuckDBPyConnection, catalog: str, name: str, text
     return found
 
 
-def _schemas(con: duckdb.DuckDBPyConnection, catalog: str) -> list[str]:
+def schema_names(con: duckdb.DuckDBPyConnection, catalog: str) -> list[str]:
+    """The schemas of a database, without those of DuckDB itself."""
     query = "SELECT schema_name FROM system.main.duckdb_schemas() WHERE database_name = ?"
-    return [name for (name,) in con.execute(query, [catalog]).fetchall() if name not in _DUCKDB_SCHEMAS]
+    return [name for (name,) in con.execute(query, [catalog]).fetchall() if name not in DUCKDB_SCHEMAS]
 
 
 def find_relation(con: duckdb.DuckDBPyConnection, name: ObjectName) -> Relation | None:
@@ -253,7 +253,7 @@ class Functions:
 def read_functions(con: duckdb.DuckDBPyConnection) -> Functions:
     """Read the catalog of functions; this takes about 10 ms."""
     query = """SELECT DISTINCT database_name, schema_name, function_name, function_type, comment,
-                   system.main.regexp_matches(coalesce(macro_definition, ''), 'relsql"?[.]"?weights_[0-9a-f]{12}')
+                   system.main.regexp_matches(coalesce(macro_definition, ''), '[.]"?weights_[0-9a-f]{12}')
                FROM system.main.duckdb_functions()
                WHERE function_type = 'scalar'
                   OR function_type IN ('macro', 'table_macro') AND schema_name = 'main' AND NOT internal"""

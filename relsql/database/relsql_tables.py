@@ -1,18 +1,19 @@
-"""The tables of schema `relsql` in the user's file. A table is created by the first write; reading never assumes it."""
+"""relsql's own tables in the user's file. A table is created by the first write; reading never assumes it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 
 from relsql.database.digests import row_digest
-from relsql.database.names import RELSQL_SCHEMA, fold, has_table
+from relsql.database.names import fold, has_table
+from relsql.database.relsql_schema import MARK, in_schema_sql, relsql_schema, table_text
 from relsql.errors import DatabaseError
-from relsql.sql import qualified
+from relsql.sql import literal, qualified
 
 TABLES: dict[str, str] = {
     "schema_tables": (
@@ -75,6 +76,10 @@ SEALED = {
 """The columns of each table that the digest of a row covers; `docs/decisions/0016-digests.md` says why only these."""
 
 
+Owner = Literal["nobody", "own", "user"]
+"""Whose a schema is: the user's if relsql made none of its tables and views, nobody's if it has none."""
+
+
 @dataclass(frozen=True, slots=True)
 class SealedRow:
     """A row of a table in `SEALED`.
@@ -87,34 +92,32 @@ class SealedRow:
     intact: bool | None
 
 
-def relsql_table(catalog: str, name: str) -> str:
-    """The qualified name of a relsql table: `"f1"."relsql"."models"`."""
-    assert name in TABLES, name
-    return qualified(catalog, RELSQL_SCHEMA, name)
+def relsql_table(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> str:
+    """The qualified name of a relsql table, or of a table or view of a model version: `"f1"."relsql"."models"`."""
+    return qualified(catalog, relsql_schema(con, catalog), name)
 
 
 def create_schema(con: duckdb.DuckDBPyConnection, catalog: str) -> None:
-    """Create schema `relsql` if it does not exist.
+    """Create the schema of relsql's tables if it does not exist.
 
     Raises:
         DatabaseError: there is one, and it is the user's.
     """
-    require_own_schema(con, catalog)
-    con.execute(f"CREATE SCHEMA IF NOT EXISTS {qualified(catalog, RELSQL_SCHEMA)}")
+    con.execute(f"CREATE SCHEMA IF NOT EXISTS {qualified(catalog, require_own_schema(con, catalog))}")
 
 
 def ensure_table(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> str:
-    """Create `relsql.<name>`, or add the columns that an older file lacks, and return its qualified name.
+    """Create a relsql table, or add the columns that an older file lacks, and return its qualified name.
 
     Raises:
         DatabaseError: a table of this name exists that relsql did not create.
     """
-    table = relsql_table(catalog, name)
+    table = relsql_table(con, catalog, name)
     if not has_relsql_table(con, catalog, name):
         create_schema(con, catalog)
         con.execute(f"CREATE TABLE IF NOT EXISTS {table} ({TABLES[name]})")
         return table
-    known = {row[0] for row in con.execute(f"DESCRIBE {table}").fetchall()}
+    known = _described(con, table)
     missing = [column for column in TABLES[name].split(", ") if column.split()[0] not in known]
     for column in missing:
         con.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
@@ -127,7 +130,7 @@ def seal_rows(
     con: duckdb.DuckDBPyConnection, catalog: str, name: str, where: str = "true", parameters: Sequence[object] = ()
 ) -> None:
     """Write the digests of the rows of a relsql table that meet a condition. The caller owns the transaction."""
-    table = relsql_table(catalog, name)
+    table = relsql_table(con, catalog, name)
     rows = con.execute(f"SELECT rowid, {_sealed_sql(name)} FROM {table} WHERE {where}", parameters).fetchall()
     for rowid, *values in rows:
         con.execute(f"UPDATE {table} SET digest = ? WHERE rowid = ?", [row_digest(values), rowid])
@@ -138,7 +141,7 @@ def read_sealed(
 ) -> list[SealedRow]:
     """Read the rows of an existing relsql table that meet a condition, each compared with its digest."""
     rows = con.execute(
-        f"SELECT digest, {_sealed_sql(name)} FROM {rows_sql(catalog, name)} WHERE {where}", parameters
+        f"SELECT digest, {_sealed_sql(name)} FROM {rows_sql(con, catalog, name)} WHERE {where}", parameters
     ).fetchall()
     sealed = has_column(con, catalog, name, "digest")
     return [
@@ -148,11 +151,8 @@ def read_sealed(
 
 
 def has_column(con: duckdb.DuckDBPyConnection, catalog: str, table: str, column: str) -> bool:
-    """True if `relsql.<table>` has the column."""
-    query = """SELECT system.main.count_star() FROM system.main.duckdb_columns()
-               WHERE database_name = ? AND schema_name = ? AND table_name = ? AND column_name = ?"""
-    [(count,)] = con.execute(query, [catalog, RELSQL_SCHEMA, table, column]).fetchall()
-    return bool(count)
+    """True if an existing relsql table has the column."""
+    return column in _described(con, relsql_table(con, catalog, table))
 
 
 def _sealed_sql(name: str) -> str:
@@ -161,46 +161,83 @@ def _sealed_sql(name: str) -> str:
     return ", ".join(f"CAST({c} AS VARCHAR)" if types[c] == "TIMESTAMP" else c for c in SEALED[name])
 
 
-def rows_sql(catalog: str, name: str) -> str:
+def rows_sql(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> str:
     """A query in parentheses for the rows of an existing relsql table; columns that an older file lacks are NULL."""
     columns = (column.split(" ", 1) for column in TABLES[name].split(", "))
     nulls = ", ".join(f"CAST(NULL AS {kind}) AS {column}" for column, kind in columns)
-    return f"(FROM {relsql_table(catalog, name)} UNION ALL BY NAME SELECT {nulls} WHERE false)"
+    return f"(FROM {relsql_table(con, catalog, name)} UNION ALL BY NAME SELECT {nulls} WHERE false)"
 
 
 def has_relsql_table(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> bool:
-    """True if `relsql.<name>` exists in the database `catalog`.
+    """True if relsql's schema in the database `catalog` has the table.
 
     Raises:
         DatabaseError: it exists, and relsql did not create it.
     """
-    if not has_table(con, catalog, RELSQL_SCHEMA, name):
+    schema = relsql_schema(con, catalog)
+    if not has_table(con, catalog, schema, name):
         return False
-    if name in TABLES and not _is_ours(name, _columns(con, catalog).get(name, {})):
-        raise _not_ours(catalog, name)
+    if name in TABLES and not _is_ours(name, _described(con, qualified(catalog, schema, name))):
+        raise _not_ours(con, catalog, name)
     return True
 
 
-def require_own_schema(con: duckdb.DuckDBPyConnection, catalog: str) -> None:
-    """Check that a schema `relsql`, if there is one, is not a schema of the user's.
+def require_own_schema(con: duckdb.DuckDBPyConnection, catalog: str) -> str:
+    """The schema of relsql's tables, whether or not it exists.
 
     Raises:
-        DatabaseError: relsql made none of its tables and views, or one has a name of relsql's and other columns.
+        DatabaseError: it is the user's: relsql made none of its tables and views, or one of them has a name of relsql's
+            and other columns.
     """
-    found = _columns(con, catalog)
+    schema = relsql_schema(con, catalog)
+    found = _columns(con, catalog, schema)
     foreign = [name for name, columns in found.items() if name in TABLES and not _is_ours(name, columns)]
-    if not any(name in TABLES or _OF_A_MODEL.search(name) for name in found):
+    if _owner(found) == "user":
         foreign += found
     if foreign:
-        raise _not_ours(catalog, foreign[0])
+        raise _not_ours(con, catalog, foreign[0])
+    return schema
 
 
-def _columns(con: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, dict[str, str]]:
-    """The types of all columns in schema `relsql`, by the folded name of the table or view."""
-    query = """SELECT table_name, column_name, data_type FROM system.main.duckdb_columns()
-               WHERE database_name = ? AND system.main.lower(schema_name) = ? ORDER BY ALL ASC NULLS LAST"""
+def schema_owner(con: duckdb.DuckDBPyConnection, catalog: str) -> Owner:
+    """Whose the schema is that relsql looks for its tables in."""
+    return _owner(_columns(con, catalog, relsql_schema(con, catalog)))
+
+
+def users_objects_sql(con: duckdb.DuckDBPyConnection) -> str:
+    """The condition on rows of DuckDB's catalog that leaves out relsql's schemas, in all attached databases."""
+    query = "SELECT database_name FROM system.main.duckdb_databases() WHERE NOT internal"
+    catalogs = [name for (name,) in con.execute(query).fetchall()]
+    own = [
+        f"NOT (database_name = {literal(catalog)} AND {in_schema_sql(relsql_schema(con, catalog))})"
+        for catalog in catalogs
+        if schema_owner(con, catalog) == "own"
+    ]
+    return " AND ".join(own) or "true"
+
+
+def _owner(found: Mapping[str, dict[str, str]]) -> Owner:
+    if not found:
+        return "nobody"
+    own = any(
+        name == MARK or _OF_A_MODEL.search(name) or (name in TABLES and _is_ours(name, columns))
+        for name, columns in found.items()
+    )
+    return "own" if own else "user"
+
+
+def _described(con: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
+    """The types of the columns of one table; duckdb_columns() would go through all tables of all databases."""
+    return {column: type_ for column, type_, *_ in con.execute(f"DESCRIBE {table}").fetchall()}
+
+
+def _columns(con: duckdb.DuckDBPyConnection, catalog: str, schema: str) -> dict[str, dict[str, str]]:
+    """The types of all columns in a schema, by the folded name of the table or view."""
+    query = f"""SELECT table_name, column_name, data_type FROM system.main.duckdb_columns()
+                WHERE database_name = ? AND {in_schema_sql(schema)}
+                ORDER BY ALL ASC NULLS LAST"""
     found: dict[str, dict[str, str]] = {}
-    for table, column, type_ in con.execute(query, [catalog, RELSQL_SCHEMA]).fetchall():
+    for table, column, type_ in con.execute(query, [catalog]).fetchall():
         found.setdefault(fold(table), {})[column] = type_
     return found
 
@@ -213,11 +250,14 @@ def _is_ours(name: str, known: dict[str, str]) -> bool:
     return extends and same_types and {*list(ours)[:_FIRST_COLUMNS]} <= known.keys()
 
 
-def _not_ours(catalog: str, name: str) -> DatabaseError:
-    table = qualified(RELSQL_SCHEMA, name)
+def _not_ours(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> DatabaseError:
+    schema, shown = relsql_schema(con, catalog), table_text(con, catalog, name)
+    table = qualified(schema, name)
+    move = f"move it: CREATE SCHEMA mine; CREATE TABLE mine.{qualified(name)} AS FROM {table}; DROP TABLE {table}"
     columns = f"the columns {TABLES[name]}" if name in TABLES else None
+    users = schema_owner(con, catalog) == "user"
     return DatabaseError(
-        f"'{RELSQL_SCHEMA}.{name}' of database '{catalog}' was not made by relsql, which keeps its models there",
-        expected=columns or f"no schema '{RELSQL_SCHEMA}', or the one that relsql made",
-        fix=f"move it: CREATE SCHEMA mine; CREATE TABLE mine.{qualified(name)} AS FROM {table}; DROP TABLE {table}",
+        f"'{shown}' of database '{catalog}' was not made by relsql, which keeps its models there",
+        expected=columns or f"no schema '{schema}', or the one that relsql made",
+        fix="relsql init FILE --schema NAME, which keeps them in another schema" if users else move,
     )

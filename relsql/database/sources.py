@@ -1,4 +1,4 @@
-"""Databases that hold the data of a file that only holds models: `relsql.sources`.
+"""Databases that hold the data of a file that only holds models: relsql's table `sources`.
 
 Where the data's file is read-only or belongs to somebody else, or is no DuckDB file, the models live in a file of their
 own. It names its sources, has a view for each of their tables, and every connection that relsql opens attaches them
@@ -18,7 +18,8 @@ from relsql.database.allowed_sources import is_allowed
 from relsql.database.engine_errors import first_line
 from relsql.database.extensions import load_extension
 from relsql.database.file_kinds import import_command
-from relsql.database.names import RELSQL_SCHEMA, current_catalog, fold, has_table
+from relsql.database.names import current_catalog, fold, has_table
+from relsql.database.relsql_schema import relsql_schema
 from relsql.database.source_kinds import (
     POSTGRES,
     SQLITE,
@@ -46,9 +47,10 @@ class Source:
 
 def read_sources(con: duckdb.DuckDBPyConnection, catalog: str) -> list[Source]:
     """The sources of a database, by name."""
-    if not has_table(con, catalog, RELSQL_SCHEMA, SOURCES):
+    schema = relsql_schema(con, catalog)
+    if not has_table(con, catalog, schema, SOURCES):
         return []
-    query = f"SELECT name, location FROM {qualified(catalog, RELSQL_SCHEMA, SOURCES)} ORDER BY name ASC"
+    query = f"SELECT name, location FROM {qualified(catalog, schema, SOURCES)} ORDER BY name ASC"
     try:
         return [Source(*row) for row in con.execute(query).fetchall()]
     except duckdb.BinderException:

@@ -21,7 +21,8 @@ from relsql.database.connections import foreign_database, transaction
 from relsql.database.engine_errors import first_line
 from relsql.database.extensions import load_extension
 from relsql.database.file_kinds import FileKind, file_kind, table_name
-from relsql.database.names import RELSQL_SCHEMA, current_catalog, fold
+from relsql.database.names import current_catalog, fold
+from relsql.database.relsql_schema import relsql_schema
 from relsql.errors import DatabaseError, SchemaError
 from relsql.integrations import import_relbench, sqlite_source
 from relsql.integrations.new_database import ImportReport, Progress, built_beside, count_rows, require_free
@@ -233,7 +234,8 @@ def _tables(con: duckdb.DuckDBPyConnection, catalog: str) -> list[tuple[str, str
 
 def _all_counts(con: duckdb.DuckDBPyConnection, catalog: str) -> tuple[tuple[str, int], ...]:
     """The user's tables of a database with their numbers of rows."""
-    tables = [(schema, name) for schema, name in _tables(con, catalog) if fold(schema) != RELSQL_SCHEMA]
+    own = fold(relsql_schema(con, catalog))
+    tables = [(schema, name) for schema, name in _tables(con, catalog) if fold(schema) != own]
     return tuple(
         (name if schema == "main" else f"{schema}.{name}", count_rows(con, catalog, schema, name))
         for schema, name in tables

@@ -20,10 +20,11 @@ import duckdb
 from relsql.database.connections import open_database
 from relsql.database.engine_errors import first_line
 from relsql.database.extensions import load_extension
-from relsql.database.names import RELSQL_SCHEMA, current_catalog, fold
+from relsql.database.names import current_catalog, fold
+from relsql.database.relsql_schema import relsql_schema
 from relsql.errors import ServingError
 from relsql.integrations.client_access import Authenticator, Authorizer, install_hooks
-from relsql.integrations.statement_check import StatementCheck, builtin_functions
+from relsql.integrations.statement_check import StatementCheck, Writable, builtin_functions
 from relsql.sql import ident, literal, qualified
 from udfs.attach import attach
 
@@ -109,9 +110,9 @@ def serve(
         database, functions = _write_catalog(catalog, Path(path))
         with closing(duckdb.connect(str(catalog), read_only=True)) as con:
             load_extensions(con)
-            _attach_file(con, path, database, read_write=read_write)
+            writable = _attach_file(con, path, database, read_write=read_write)
             check = StatementCheck(
-                builtin_functions(con).with_models(functions), writable=database if read_write else None
+                builtin_functions(con).with_models(functions), writable=writable if read_write else None
             )
             install_hooks(con, Authenticator(token), Authorizer(check))
             interrupts = _limit_time(con, max_seconds)
@@ -151,14 +152,16 @@ def _write_catalog(catalog: Path, path: Path) -> tuple[str, tuple[str, ...]]:
     return database, functions
 
 
-def _attach_file(con: duckdb.DuckDBPyConnection, path: str | Path, database: str, *, read_write: bool) -> None:
-    """Attach the user's file, and register the functions that its models' macros call."""
+def _attach_file(con: duckdb.DuckDBPyConnection, path: str | Path, database: str, *, read_write: bool) -> Writable:
+    """Attach the user's file, and register the functions that its models' macros call; returns what is writable."""
     attach_file = f"ATTACH {literal(str(path))} AS {ident(database)} (READ_{'WRITE' if read_write else 'ONLY'}"
     con.execute(f"{attach_file})")
     attach(con, database=database)
+    writable = Writable(database, relsql_schema(con, database))
     # The database is hidden because a client lists all visible tables, and fails at one with a foreign key.
     con.execute(f"DETACH {ident(database)}")
     con.execute(f"{attach_file}, HIDDEN)")
+    return writable
 
 
 def _limit_time(con: duckdb.DuckDBPyConnection, seconds: int) -> bool:
@@ -213,9 +216,9 @@ def _create_views(con: duckdb.DuckDBPyConnection, database: str) -> None:
     query = """SELECT schema_name, table_name FROM system.main.duckdb_tables() WHERE database_name = $1 AND NOT internal
                UNION ALL SELECT schema_name, view_name FROM system.main.duckdb_views()
                WHERE database_name = $1 AND NOT internal"""
-    here = current_catalog(con)
+    here, own = current_catalog(con), fold(relsql_schema(con, database))
     for schema, name in con.execute(query, [database]).fetchall():
-        if fold(schema) != RELSQL_SCHEMA:
+        if fold(schema) != own:
             con.execute(f"CREATE SCHEMA IF NOT EXISTS {qualified(here, schema)}")
             con.execute(f"CREATE VIEW {qualified(here, schema, name)} AS FROM {qualified(database, schema, name)}")
 

@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 
 from relsql.database.engine_errors import first_line
-from relsql.database.names import RELSQL_SCHEMA, fold
+from relsql.database.names import fold
 from relsql.database.syntax_tree import MODIFIERS, SOURCES, NotOneSelectError, Tree, parse, unknown_kind
 from relsql.registry.function_names import is_batch_name
 
@@ -103,6 +103,19 @@ class Refusal:
         return f"{self.found}. Expected: {self.expected}"
 
 
+@dataclass(frozen=True, slots=True)
+class Writable:
+    """The database whose rows may be changed, except those in relsql's own schema."""
+
+    database: str
+    relsql_schema: str
+
+    def may_write(self, target: str) -> bool:
+        """True if `database.table` or `database.schema.table` is a table of the user, not of relsql."""
+        parts = [fold(part.strip('"').replace('""', '"')) for part in re.findall(_NAME, target)]
+        return parts[0] == fold(self.database) and (len(parts) == 2 or parts[1] != fold(self.relsql_schema))
+
+
 def builtin_functions(con: duckdb.DuckDBPyConnection) -> AllowedFunctions:
     """DuckDB's built-in functions that neither write, nor read files, nor reveal anything about other sessions."""
     query = """SELECT DISTINCT function_name, function_type, stability FROM system.main.duckdb_functions()
@@ -122,7 +135,7 @@ class StatementCheck:
     in the user's database. It is thread-safe.
     """
 
-    def __init__(self, functions: AllowedFunctions, *, writable: str | None = None) -> None:
+    def __init__(self, functions: AllowedFunctions, *, writable: Writable | None = None) -> None:
         """Allow statements to call `functions` and, if `writable` is given, to change rows in that database."""
         self.functions = functions
         self.writable = writable
@@ -141,8 +154,9 @@ class StatementCheck:
         query = _explained(sql)
         if self.writable is not None and (write := _WRITE.match(sql)):
             target = write[str(write.lastgroup)]
-            if not _may_write(target, self.writable):
-                return Refusal(f"it changes {target}", f"a table of {self.writable} as {self.writable}.TABLE")
+            if not self.writable.may_write(target):
+                database = self.writable.database
+                return Refusal(f"it changes {target}", f"a table of {database} as {database}.TABLE")
             query = _query_of(write)
         return self._query_refusal(query)
 
@@ -193,12 +207,6 @@ def _explained(sql: str) -> str:
     """The statement inside an EXPLAIN; any other statement is returned unchanged."""
     explain = _EXPLAIN.match(sql)
     return sql[explain.end() :] if explain else sql
-
-
-def _may_write(target: str, database: str) -> bool:
-    """True if `database.table` or `database.schema.table` is a table of the user, not of relsql."""
-    parts = [fold(part.strip('"').replace('""', '"')) for part in re.findall(_NAME, target)]
-    return parts[0] == fold(database) and (len(parts) == 2 or parts[1] != RELSQL_SCHEMA)
 
 
 def _query_of(write: re.Match[str]) -> str:

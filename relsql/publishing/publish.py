@@ -22,8 +22,9 @@ from relsql.database.cursors import task_cursor
 from relsql.database.drafts import complete_draft, draft_path, remove_draft
 from relsql.database.engine_errors import first_line
 from relsql.database.interrupts import keyboard_interrupts
-from relsql.database.names import RELSQL_SCHEMA, current_catalog, find_macros
-from relsql.database.relsql_tables import ensure_table
+from relsql.database.names import current_catalog, find_macros
+from relsql.database.relsql_schema import relsql_schema
+from relsql.database.relsql_tables import ensure_table, relsql_table
 from relsql.errors import DatabaseError, MissingExtraError, ModelError, ParityError
 from relsql.publishing.parity import TOLERANCE, Parity, measure_parity
 from relsql.registry.card import ModelCard
@@ -43,7 +44,7 @@ from relsql.registry.row_embeddings import create_table
 from relsql.schema.indexes import indexed_columns
 from relsql.schema.reading import read_schema
 from relsql.scoring.refresh import store_embeddings
-from relsql.sql import literal, qualified
+from relsql.sql import literal
 from relsql.sql_layout import readable
 from relsql.typing import PhaseProgress
 from relsql.version import __version__
@@ -257,9 +258,10 @@ def _write(
     """Create weights, views and macros; returns the names of the macros."""
     model, weights = _plain_sql(con, catalog, card, artifacts)
     create_table(con, catalog, card)
+    table = relsql_table(con, catalog, model.weights_table)
     con.register(_NEW, weights)
     try:
-        con.execute(f"CREATE TABLE {qualified(RELSQL_SCHEMA, model.weights_table)} AS FROM {_NEW}")
+        con.execute(f"CREATE TABLE {table} AS FROM {_NEW}")
     finally:
         con.unregister(_NEW)
     for statement in model.statements():
@@ -278,7 +280,8 @@ def _plain_sql(
     except ImportError as error:
         raise MissingExtraError.for_extra("train", "publishing") from error
     weights: pa.Table = weights_table(*load_modules(card, artifacts))
-    return SqlModel(card, logarithmic_columns(weights), indexed_columns(con, catalog, card.schema)), weights
+    schema, indexed = relsql_schema(con, catalog), indexed_columns(con, catalog, card.schema)
+    return SqlModel(card, schema, logarithmic_columns(weights), indexed), weights
 
 
 def _require_parity(card: ModelCard, parity: Parity) -> None:

@@ -42,7 +42,7 @@ def read_models(con: duckdb.DuckDBPyConnection, catalog: str) -> tuple[ModelRow,
                  THEN coalesce(system.main.json_extract_string(card, '$.task.target'), '{MEDIAN}') END
                  WHEN 'binary_classification' THEN '{PROBABILITY}' END"""
     query = f"""SELECT name, version, status, task, task_type, created, metrics, sha256, activated, request, {target}
-                FROM {rows_sql(catalog, "models")} ORDER BY name ASC, version ASC"""
+                FROM {rows_sql(con, catalog, "models")} ORDER BY name ASC, version ASC"""
     rows = con.execute(query).fetchall()
     return tuple(_model_row(*row) for row in rows)
 
@@ -183,7 +183,7 @@ def read_card(con: duckdb.DuckDBPyConnection, catalog: str, name: str, version: 
 def _damaged_row(name: str, version: int, row: SealedRow, problem: str) -> ArtifactError:
     task = row.values["task"] or "TASK"
     return ArtifactError(
-        f"the row of model '{name}' version {version} in relsql.models is damaged: it {problem}",
+        f"the row of model '{name}' version {version} in relsql's table models is damaged: it {problem}",
         expected="the row that training wrote",
         fix=f"relsql train FILE {task} --name {name}",
     )
@@ -212,7 +212,7 @@ def read_artifacts(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard
     Raises:
         ArtifactError: an artefact is missing, or its bytes do not match the digest.
     """
-    query = f"SELECT name, bytes FROM {relsql_table(catalog, 'artifacts')} WHERE model = ? AND version = ?"
+    query = f"SELECT name, bytes FROM {relsql_table(con, catalog, 'artifacts')} WHERE model = ? AND version = ?"
     rows = con.execute(query, [card.name, card.version]).fetchall()
     found = {name: bytes(content) for name, content in rows if content is not None}
     for name, digest in card.sha256.items():
@@ -277,7 +277,7 @@ def next_version(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> int
     """
     numbers = [model.version for model in read_models(con, catalog) if model.name == name and model.version > 0]
     if has_relsql_table(con, catalog, "runs"):
-        runs = relsql_table(catalog, "runs")
+        runs = relsql_table(con, catalog, "runs")
         failed = f"SELECT run_id FROM {runs} WHERE error IS NOT NULL AND run_id IS NOT NULL"
         query = f"SELECT system.main.max(version) FROM {runs} WHERE model = ? AND run_id NOT IN ({failed})"
         numbers += [number for (number,) in con.execute(query, [name]).fetchall() if number]

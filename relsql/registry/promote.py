@@ -156,8 +156,8 @@ def _drop_version(con: duckdb.DuckDBPyConnection, catalog: str, model: ModelRow)
         remove_publication(con, catalog, model.name)
     drop_embeddings(con, catalog, model.name, model.version)
     if has_relsql_table(con, catalog, "score_fingerprints"):
-        jobs = f"SELECT target FROM {relsql_table(catalog, 'score_jobs')} WHERE identity = ?"
-        fingerprints = relsql_table(catalog, "score_fingerprints")
+        jobs = f"SELECT target FROM {relsql_table(con, catalog, 'score_jobs')} WHERE identity = ?"
+        fingerprints = relsql_table(con, catalog, "score_fingerprints")
         con.execute(f"DELETE FROM {fingerprints} WHERE target IN ({jobs})", [model.sha256])
-    con.execute(f"DELETE FROM {relsql_table(catalog, 'artifacts')} WHERE model = ? AND version = ?", key)
-    con.execute(f"DELETE FROM {relsql_table(catalog, 'models')} WHERE name = ? AND version = ?", key)
+    con.execute(f"DELETE FROM {relsql_table(con, catalog, 'artifacts')} WHERE model = ? AND version = ?", key)
+    con.execute(f"DELETE FROM {relsql_table(con, catalog, 'models')} WHERE name = ? AND version = ?", key)

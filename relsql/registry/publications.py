@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow.compute
 
 from relsql.database.digests import embedding_digests, row_digest, sum_digests
-from relsql.database.names import DEFAULT_SCHEMA, RELSQL_SCHEMA, Macro, find_macros, join_name, stored_name
+from relsql.database.names import DEFAULT_SCHEMA, Macro, find_macros, join_name, stored_name
+from relsql.database.relsql_schema import in_schema_sql, relsql_schema
 from relsql.database.relsql_tables import ensure_table, has_relsql_table, read_sealed, relsql_table, seal_rows
 from relsql.database.sealed import sealed
 from relsql.errors import ArtifactError, ModelError
@@ -45,24 +46,24 @@ class _Objects(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def weights_table(identity: str) -> str:
-    """Name within schema `relsql` of a published model version's table of weights."""
+    """Name within relsql's schema of a published model version's table of weights."""
     return f"weights_{identity}"
 
 
 def texts_table(identity: str) -> str:
-    """Name within schema `relsql` of a published model version's table of texts, with the state that each text adds."""
+    """Name within relsql's schema of a published model version's table of texts, with the state that each text adds."""
     return f"texts_{identity}"
 
 
 def new_texts_view(identity: str) -> str:
-    """Name within schema `relsql` of the view of texts that the table of texts lacks."""
+    """Name within relsql's schema of the view of texts that the table of texts lacks."""
     return f"new_texts_{identity}"
 
 
 def published_texts(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> str | None:
     """The qualified name of a model version's table of texts; None if it is not published or does not read text."""
     name = texts_table(card.identity)
-    return qualified(catalog, RELSQL_SCHEMA, name) if has_relsql_table(con, catalog, name) else None
+    return relsql_table(con, catalog, name) if has_relsql_table(con, catalog, name) else None
 
 
 def add_texts(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> None:
@@ -78,7 +79,7 @@ def add_texts(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> 
         return
     [(end,)] = con.execute(f"SELECT coalesce(system.main.max(rowid), -1) FROM {table}").fetchall()
     try:
-        con.execute(f"INSERT INTO {table} FROM {qualified(catalog, RELSQL_SCHEMA, new_texts_view(card.identity))}")
+        con.execute(f"INSERT INTO {table} FROM {relsql_table(con, catalog, new_texts_view(card.identity))}")
     except (duckdb.CatalogException, duckdb.BinderException) as error:
         raise changed_sql(card.name, error) from error
     rows, total = texts_digest(con, table, card, f"rowid > {end}")
@@ -138,7 +139,7 @@ def check_publication(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelC
     """
     rows = read_sealed(con, catalog, "publications", "model = ?", [card.name])
     if any(row.intact is False for row in rows):
-        raise _changed(card.name, "its row in relsql.publications does not have the digest that was written with it")
+        raise _changed(card.name, "its row in publications does not have the digest that was written with it")
     recorded = _recorded_objects(con, catalog, card.name)
     if recorded is None:
         return False
@@ -170,11 +171,11 @@ def _recorded_objects(con: duckdb.DuckDBPyConnection, catalog: str, model: str) 
     try:
         return None if text is None else msgspec.json.decode(text, type=_Objects)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise _changed(model, f"relsql.publications.objects cannot be read: {error}") from error
+        raise _changed(model, f"publications.objects cannot be read: {error}") from error
 
 
 def _store_objects(con: duckdb.DuckDBPyConnection, catalog: str, model: str, objects: _Objects) -> None:
-    table = relsql_table(catalog, "publications")
+    table = relsql_table(con, catalog, "publications")
     con.execute(f"UPDATE {table} SET objects = ? WHERE model = ?", [msgspec.json.encode(objects).decode(), model])
     seal_rows(con, catalog, "publications", "model = ?", [model])
 
@@ -183,15 +184,16 @@ def _found_objects(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard
     weights, texts = weights_table(card.identity), published_texts(con, catalog, card)
     tables = {}
     if has_relsql_table(con, catalog, weights):
-        tables[weights] = row_digest(con.execute(f"FROM {qualified(catalog, RELSQL_SCHEMA, weights)}").fetchall())
+        tables[weights] = row_digest(con.execute(f"FROM {relsql_table(con, catalog, weights)}").fetchall())
     if texts is not None:
         tables[texts_table(card.identity)] = " ".join(map(str, texts_digest(con, texts, card)))
     query = """SELECT function_name, function_type, parameters, macro_definition FROM system.main.duckdb_functions()
                WHERE database_name = ? AND schema_name = ? AND function_name IN (?, ?, ?) ORDER BY ALL ASC"""
     rows = con.execute(query, [catalog, DEFAULT_SCHEMA, *function_names(card.name)]).fetchall()
-    query = """SELECT view_name, sql FROM system.main.duckdb_views()
-               WHERE database_name = ? AND schema_name = ? AND ends_with(view_name, ?) ORDER BY ALL ASC"""
-    rows += con.execute(query, [catalog, RELSQL_SCHEMA, f"_{card.identity}"]).fetchall()
+    query = f"""SELECT view_name, sql FROM system.main.duckdb_views()
+                WHERE database_name = ? AND {in_schema_sql(relsql_schema(con, catalog))}
+                      AND ends_with(view_name, ?) ORDER BY ALL ASC"""
+    rows += con.execute(query, [catalog, f"_{card.identity}"]).fetchall()
     return _Objects(duckdb.__version__, tables, _definition_digests(rows))
 
 
@@ -247,7 +249,7 @@ def published(con: duckdb.DuckDBPyConnection, catalog: str, model: str) -> tuple
     """The version and identity that the plain SQL of a model scores with; None if the model is not published."""
     if not has_relsql_table(con, catalog, "publications"):
         return None
-    query = f"SELECT version, identity FROM {relsql_table(catalog, 'publications')} WHERE model = ?"
+    query = f"SELECT version, identity FROM {relsql_table(con, catalog, 'publications')} WHERE model = ?"
     return next(iter(con.execute(query, [model]).fetchall()), None)
 
 
@@ -260,7 +262,7 @@ def require_published(con: duckdb.DuckDBPyConnection, catalog: str, model: str) 
     names = []
     if has_relsql_table(con, catalog, "publications"):
         # A damaged row may lack a name, and then does not belong to a model.
-        query = f"SELECT DISTINCT model FROM {relsql_table(catalog, 'publications')} WHERE model IS NOT NULL"
+        query = f"SELECT DISTINCT model FROM {relsql_table(con, catalog, 'publications')} WHERE model IS NOT NULL"
         names = [name for (name,) in con.execute(query).fetchall()]
     name = stored_name(model, names)
     found = published(con, catalog, name) if name else None
@@ -279,7 +281,7 @@ def require_known_format(con: duckdb.DuckDBPyConnection, catalog: str, model: st
     """
     if not has_relsql_table(con, catalog, "publications"):
         return
-    query = f"SELECT system.main.max(format) FROM {relsql_table(catalog, 'publications')} WHERE model = ?"
+    query = f"SELECT system.main.max(format) FROM {relsql_table(con, catalog, 'publications')} WHERE model = ?"
     [(found,)] = con.execute(query, [model]).fetchall()
     if found is not None and found > PUBLICATION_FORMAT:
         raise ArtifactError(
@@ -292,25 +294,25 @@ def remove_publication(con: duckdb.DuckDBPyConnection, catalog: str, model: str)
     """Drop all objects of a published model, and its record. The caller owns the transaction.
 
     A comment alone is not proof, because users write comments too. Macros must also have the names of the model's
-    functions, and tables and views must be in schema relsql.
+    functions, and tables and views must be in relsql's schema.
     """
-    start = [catalog, comment_start(model)]
+    start, own = [catalog, comment_start(model)], in_schema_sql(relsql_schema(con, catalog))
     drops = [macro.sql for macro in find_macros(con, [catalog], function_names(model)) if is_mark(macro.comment, model)]
     for kind in ("view", "table"):
         query = f"""SELECT schema_name, {kind}_name FROM system.main.duckdb_{kind}s()
                     WHERE database_name = ? AND system.main.starts_with(comment, ?)
-                      AND system.main.lower(schema_name) = '{RELSQL_SCHEMA}'"""
+                      AND {own}"""
         drops += [f"{kind} {qualified(catalog, *names)}" for names in con.execute(query, start).fetchall()]
     for drop in drops:
         con.execute(f"DROP {drop}")
     if has_relsql_table(con, catalog, "publications"):
         _drop_idle_embeddings(con, catalog, model)
-        con.execute(f"DELETE FROM {relsql_table(catalog, 'publications')} WHERE model = ?", [model])
+        con.execute(f"DELETE FROM {relsql_table(con, catalog, 'publications')} WHERE model = ?", [model])
 
 
 def _drop_idle_embeddings(con: duckdb.DuckDBPyConnection, catalog: str, model: str) -> None:
     """Remove the row embeddings of a published version that is not the active one: nothing else reads them."""
-    query = f"""SELECT identity FROM {relsql_table(catalog, "publications")} WHERE model = ? AND identity NOT IN (
-                    SELECT sha256 FROM {relsql_table(catalog, "models")} WHERE status = 'active')"""
+    query = f"""SELECT identity FROM {relsql_table(con, catalog, "publications")} WHERE model = ? AND identity NOT IN (
+                    SELECT sha256 FROM {relsql_table(con, catalog, "models")} WHERE status = 'active')"""
     for (identity,) in con.execute(query, [model]).fetchall():
-        con.execute(f"DROP TABLE IF EXISTS {qualified(catalog, RELSQL_SCHEMA, table_name(identity))}")
+        con.execute(f"DROP TABLE IF EXISTS {relsql_table(con, catalog, table_name(identity))}")

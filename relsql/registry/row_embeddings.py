@@ -1,4 +1,4 @@
-"""Row embeddings stored in the database, one table per model version: `relsql.row_embeddings_<identity>`.
+"""Row embeddings stored in the database, one table per model version: `row_embeddings_<identity>`.
 
 With a separate table per version, embeddings are arrays of a fixed size, so that DuckDB reads a few out of many without
 decoding the rest (`docs/decisions/0009-row-embeddings.md`), and the table is dropped quickly with its model.
@@ -19,11 +19,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from relsql.database.digests import Digests, embedding_digests
-from relsql.database.names import RELSQL_SCHEMA
 from relsql.database.relsql_tables import create_schema, has_column, has_relsql_table, relsql_table
 from relsql.errors import ArtifactError
 from relsql.registry.card import ModelCard
-from relsql.sql import literal, qualified
+from relsql.sql import literal
 from relsql.typing import FloatArray
 
 SHARED_TABLE = "row_embeddings"
@@ -76,7 +75,7 @@ def _text_key_sql(text_hash: str) -> str:
 
 
 def table_name(identity: str) -> str:
-    """Name of a model version's table of row embeddings within schema `relsql`."""
+    """Name of a model version's table of row embeddings within relsql's schema."""
     return f"row_embeddings_{identity}"
 
 
@@ -89,7 +88,7 @@ def stored_sql(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) ->
     name = table_name(card.identity)
     if has_relsql_table(con, catalog, name):
         digest = "coalesce(digest, 0)" if has_column(con, catalog, name, "digest") else "NULL::UBIGINT"
-        source = qualified(catalog, RELSQL_SCHEMA, name)
+        source = relsql_table(con, catalog, name)
         return f"SELECT rowid AS position, text_hash, text, embedding, {digest} AS digest FROM {source}"
     width = card.encoder.width
     if not has_relsql_table(con, catalog, SHARED_TABLE):
@@ -99,7 +98,7 @@ def stored_sql(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) ->
         )
     columns = f"{text_hash_sql('text')} AS text_hash, text, CAST(embedding AS FLOAT[{width}]) AS embedding"
     return (
-        f"SELECT rowid AS position, {columns}, NULL::UBIGINT AS digest FROM {relsql_table(catalog, SHARED_TABLE)} "
+        f"SELECT rowid AS position, {columns}, NULL::UBIGINT AS digest FROM {relsql_table(con, catalog, SHARED_TABLE)} "
         f"WHERE {_shared_rows(card)} AND len(embedding) = {width}"
     )
 
@@ -142,7 +141,7 @@ def create_table(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) 
     Embeddings that an earlier build stored are moved into it and get digests. The caller owns the transaction.
     """
     name = table_name(card.identity)
-    table = qualified(catalog, RELSQL_SCHEMA, name)
+    table = relsql_table(con, catalog, name)
     if not has_relsql_table(con, catalog, name):
         earlier = stored_sql(con, catalog, card)
         create_schema(con, catalog)
@@ -150,7 +149,7 @@ def create_table(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) 
             f"CREATE TABLE {table} AS SELECT text_hash, text, embedding, digest FROM ({earlier}) ORDER BY position ASC"
         )
         if has_relsql_table(con, catalog, SHARED_TABLE):
-            con.execute(f"DELETE FROM {relsql_table(catalog, SHARED_TABLE)} WHERE {_shared_rows(card)}")
+            con.execute(f"DELETE FROM {relsql_table(con, catalog, SHARED_TABLE)} WHERE {_shared_rows(card)}")
     elif has_column(con, catalog, name, "digest"):
         return table
     else:
@@ -182,7 +181,7 @@ def remove_damaged(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard
     """
     if not has_relsql_table(con, catalog, table_name(card.identity)):
         return 0
-    table, sql = qualified(catalog, RELSQL_SCHEMA, table_name(card.identity)), stored_sql(con, catalog, card)
+    table, sql = relsql_table(con, catalog, table_name(card.identity)), stored_sql(con, catalog, card)
     found = [rows.position[rows.damaged] for rows in _all_rows(con, sql, table, card)]
     positions = np.concatenate([np.zeros(0, dtype=np.int64), *found])
     _delete(con, table, positions)
@@ -198,7 +197,7 @@ def check_embeddings(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCa
     name = table_name(card.identity)
     if not has_relsql_table(con, catalog, name):
         return not has_relsql_table(con, catalog, SHARED_TABLE)
-    table = qualified(catalog, RELSQL_SCHEMA, name)
+    table = relsql_table(con, catalog, name)
     for rows in _all_rows(con, stored_sql(con, catalog, card), table, card):
         rows.require_whole(card)
     return has_column(con, catalog, name, "digest")
@@ -266,13 +265,14 @@ def drop_embeddings(
 
     The caller owns the transaction.
     """
-    query = f"SELECT sha256 FROM {relsql_table(catalog, 'models')} WHERE name = ? AND version = coalesce(?, version)"
+    models = relsql_table(con, catalog, "models")
+    query = f"SELECT sha256 FROM {models} WHERE name = ? AND version = coalesce(?, version)"
     for (identity,) in con.execute(query, [model, version]).fetchall():
         if identity != keep:
-            con.execute(f"DROP TABLE IF EXISTS {qualified(catalog, RELSQL_SCHEMA, table_name(identity))}")
+            con.execute(f"DROP TABLE IF EXISTS {relsql_table(con, catalog, table_name(identity))}")
     if has_relsql_table(con, catalog, SHARED_TABLE):
         rows = "model = ? AND version = coalesce(?, version)"
-        con.execute(f"DELETE FROM {relsql_table(catalog, SHARED_TABLE)} WHERE {rows}", [model, version])
+        con.execute(f"DELETE FROM {relsql_table(con, catalog, SHARED_TABLE)} WHERE {rows}", [model, version])
 
 
 def _shared_rows(card: ModelCard) -> str:

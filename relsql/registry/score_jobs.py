@@ -109,7 +109,7 @@ def check_job_row(row: SealedRow) -> None:
     if row.intact is False or any(value is None for value in row.values.values()):
         target, model = row.values["target"], row.values["model"]
         raise ArtifactError(
-            f"the job of table '{target}' in relsql.score_jobs is damaged",
+            f"the job of table '{target}' in relsql's table score_jobs is damaged",
             expected="the row that relsql score wrote",
             fix=f"relsql score FILE {model} --into {target} --overwrite",
         )
@@ -134,7 +134,7 @@ def advance_job(con: duckdb.DuckDBPyConnection, catalog: str, job: ScoreJob, *, 
         DatabaseError: another connection has advanced or removed the job meanwhile.
     """
     after = replace(job, chunks_done=job.chunks_done + 1, entities=job.entities + entities, scored=job.scored + scored)
-    query = f"""UPDATE {relsql_table(catalog, "score_jobs")}
+    query = f"""UPDATE {relsql_table(con, catalog, "score_jobs")}
                 SET chunks_done = ?, entities = ?, scored = ?, updated = ?
                 WHERE target = ? AND job = ? AND chunks_done = ?"""
     values = [after.chunks_done, after.entities, after.scored, _now(), job.target, job.job, job.chunks_done]
@@ -152,7 +152,7 @@ def forget_job(con: duckdb.DuckDBPyConnection, target: ObjectName) -> None:
     """Delete a table's job and fingerprints, which no longer describe its rows. The caller owns the transaction."""
     for name in ("score_jobs", "score_fingerprints"):
         if has_relsql_table(con, target.catalog, name):
-            con.execute(f"DELETE FROM {relsql_table(target.catalog, name)} WHERE target = ?", [target.key])
+            con.execute(f"DELETE FROM {relsql_table(con, target.catalog, name)} WHERE target = ?", [target.key])
 
 
 def mark_scores(con: duckdb.DuckDBPyConnection, table: ObjectName, by: str) -> None:

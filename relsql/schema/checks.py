@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import duckdb
 
 from relsql.database.names import fold, stored_name
+from relsql.database.relsql_schema import relsql_schema
 from relsql.errors import SchemaError, nearest
 from relsql.schema.finding import Finding
 from relsql.schema.reading import declared_times, read_declarations
@@ -212,7 +213,7 @@ def _left_out_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schem
 
 
 def _unread_views(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> Iterator[Finding]:
-    for schema_name, name in read_views(con, catalog):
+    for schema_name, name in read_views(con, catalog, relsql_schema(con, catalog)):
         key = schema_table_key(schema_name, name)
         if schema.find(key) is None:
             text = "is a view that is not read, because it repeats rows of this database's own tables, or because it "

@@ -7,21 +7,21 @@ from dataclasses import dataclass, replace
 
 import duckdb
 
-from relsql.database.names import (
-    DEFAULT_SCHEMA,
-    RELSQL_SCHEMA,
-    current_catalog,
-    stored_catalog,
-    stored_name,
+from relsql.database.names import DEFAULT_SCHEMA, current_catalog, stored_catalog, stored_name
+from relsql.database.relsql_schema import in_schema_sql, table_text
+from relsql.database.relsql_tables import (
+    has_relsql_table,
+    relsql_table,
+    require_own_schema,
+    rows_sql,
+    schema_owner,
 )
-from relsql.database.relsql_tables import has_relsql_table, require_own_schema, rows_sql
 from relsql.errors import SchemaError
 from relsql.schema.source_views import read_views, readable_files, source_views
 from relsql.schema.tables import Column, Link, Origin, Schema, Table, table_key
 from relsql.schema.temporary_tables import refuse_temporary_tables
 from relsql.schema.times.row_times import DeclaredTime, RowTimes
 from relsql.schema.value_tables import with_first_times, with_value_tables
-from relsql.sql import ident
 
 
 def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None, also: Collection[str] = ()) -> Schema:
@@ -32,18 +32,40 @@ def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None, also
         catalog: name of the attached database; default: the connection's current one.
         also: names of tables that the caller asks for; views among them are read although nothing is declared of them.
 
-    Tables in schema `relsql` and in DuckDB's internal schemas, and temporary tables are left out. For views see
+    Tables in relsql's own schema and in DuckDB's internal schemas, and temporary tables are left out. For views see
     `relsql.schema.source_views`.
 
     Raises:
-        DatabaseError: schema `relsql` is the user's own.
+        DatabaseError: the schema of relsql's tables is the user's own.
         SchemaError: one of `also` is a temporary table.
     """
     catalog = stored_catalog(con, catalog) if catalog else current_catalog(con)
-    require_own_schema(con, catalog)
-    declared_tables, declared_links, removed_links = read_declarations(con, catalog)
+    return _read_schema(con, catalog, require_own_schema(con, catalog), also)
+
+
+def read_source_schema(con: duckdb.DuckDBPyConnection, catalog: str) -> Schema:
+    """Read the schema of a database that is attached for its data; relsql's tables may be missing from it.
+
+    So a schema `relsql` that is the user's own is read like any other.
+
+    Args:
+        con: an open connection; nothing is written.
+        catalog: name of the attached database.
+
+    Raises:
+        DatabaseError: the user's tables and relsql's are in one schema, and have the same names.
+    """
+    catalog = stored_catalog(con, catalog)
+    if schema_owner(con, catalog) == "user":
+        return _read_schema(con, catalog, None)
+    return _read_schema(con, catalog, require_own_schema(con, catalog))
+
+
+def _read_schema(con: duckdb.DuckDBPyConnection, catalog: str, own: str | None, also: Collection[str] = ()) -> Schema:
+    """Read a schema; `own` is the schema of relsql's tables, None if the database has no such tables."""
+    declared_tables, declared_links, removed_links = read_declarations(con, catalog) if own else ({}, (), ())
     named = {*also, *declared_tables, *(name for link in declared_links for name in (link.child, link.parent))}
-    tables = _read_tables(con, catalog, named)
+    tables = _read_tables(con, catalog, named, own)
     keys, constraint_links = _read_constraints(con, catalog)
     for key, columns in keys.items():
         if key in tables:
@@ -58,7 +80,7 @@ def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None, also
             tables[table.key] = replace(table, primary_key=columns, key_origin=declared.origin)
     times = declared_times(Schema(tables), declared_tables)
     # First, since declared links may lead to a table of values.
-    schema = with_value_tables(con, catalog, Schema(tables))
+    schema = with_value_tables(con, catalog, Schema(tables)) if own else Schema(tables)
     removed = [_stored_link(schema, link) for link in removed_links]
     merged = list(schema.links)
     for link in (_stored_link(schema, link) for link in (*constraint_links, *declared_links)):
@@ -85,23 +107,24 @@ def _stored_link(schema: Schema, link: Link) -> Link:
     return replace(link, child=child.key, child_columns=mine, parent=parent.key, parent_columns=theirs)
 
 
-def _read_tables(con: duckdb.DuckDBPyConnection, catalog: str, declared: set[str]) -> dict[str, Table]:
+def _read_tables(con: duckdb.DuckDBPyConnection, catalog: str, declared: set[str], own: str | None) -> dict[str, Table]:
+    others = "true" if own is None else f"NOT {in_schema_sql(own, 'c.schema_name')}"
     rows = con.execute(
-        """
+        f"""
         SELECT c.schema_name, c.table_name, t.table_name IS NULL AS is_view,
                system.main.list(c.column_name ORDER BY c.column_index ASC NULLS LAST),
                system.main.list(c.data_type ORDER BY c.column_index ASC NULLS LAST)
         FROM system.main.duckdb_columns() c
         LEFT JOIN system.main.duckdb_tables() t ON (t.database_name, t.schema_name, t.table_name)
                                 = (c.database_name, c.schema_name, c.table_name)
-        WHERE c.database_name = ? AND system.main.lower(c.schema_name) <> ? AND NOT c.internal
+        WHERE c.database_name = ? AND {others} AND NOT c.internal
               AND NOT coalesce(t.temporary, false)
         GROUP BY ALL ORDER BY ALL ASC NULLS LAST
         """,
-        [catalog, RELSQL_SCHEMA],
+        [catalog],
     ).fetchall()
     tables: dict[str, Table] = {}
-    views = read_views(con, catalog)
+    views = read_views(con, catalog, own)
     stored = [table_key(schema_name, name) for schema_name, name, is_view, *_ in rows if not is_view]
     chosen = source_views(catalog, views, stored, declared, allowed=readable_files(con)) if views else set()
     for schema_name, name, is_view, columns, types in rows:
@@ -159,7 +182,7 @@ def declared_times(schema: Schema, declared: Mapping[str, DeclaredTable]) -> dic
 def read_declarations(
     con: duckdb.DuckDBPyConnection, catalog: str
 ) -> tuple[dict[str, DeclaredTable], tuple[Link, ...], tuple[Link, ...]]:
-    """Read `relsql.schema_tables` and `relsql.schema_links`.
+    """Read relsql's tables `schema_tables` and `schema_links`.
 
     Returns:
         Declared tables by name, valid links, and links that the user removed.
@@ -167,31 +190,31 @@ def read_declarations(
     tables: dict[str, DeclaredTable] = {}
     links: list[Link] = []
     removed: list[Link] = []
-    prefix = f"{ident(catalog)}.{RELSQL_SCHEMA}"
     if has_relsql_table(con, catalog, "schema_tables"):
         query = f"""SELECT table_name, primary_key, time_column, origin, known_column
-                    FROM {rows_sql(catalog, "schema_tables")}"""
+                    FROM {rows_sql(con, catalog, "schema_tables")}"""
         for name, primary_key, time_column, origin, known in con.execute(query).fetchall():
-            _require_names("schema_tables", "table_name", [name, *(primary_key or ())])
+            _require_names(con, catalog, "schema_tables", "table_name", [name, *(primary_key or ())])
             tables[name] = DeclaredTable(tuple(primary_key or ()), DeclaredTime(time_column, known), origin)
     if has_relsql_table(con, catalog, "schema_links"):
         query = f"""SELECT child_table, child_columns, parent_table, parent_columns, origin, removed
-                    FROM {prefix}.schema_links ORDER BY ALL ASC NULLS LAST"""
+                    FROM {relsql_table(con, catalog, "schema_links")} ORDER BY ALL ASC NULLS LAST"""
         for child, child_columns, parent, parent_columns, origin, is_removed in con.execute(query).fetchall():
             names = [child, parent, *(child_columns or [None]), *(parent_columns or [None])]
-            _require_names("schema_links", "child_table", names)
+            _require_names(con, catalog, "schema_links", "child_table", names)
             link = Link(child, tuple(child_columns), parent, tuple(parent_columns), origin)
             (removed if is_removed else links).append(link)
     return tables, tuple(links), tuple(removed)
 
 
-def _require_names(table: str, key: str, names: list[str | None]) -> None:
+def _require_names(con: duckdb.DuckDBPyConnection, catalog: str, table: str, key: str, names: list[str | None]) -> None:
     """Raise SchemaError if a declaration is damaged: a name in it is missing."""
     if None in names:
+        shown = table_text(con, catalog, table)
         known = next((name for name in names if name), None)
         condition = f"{key} = '{known}'" if names[0] else f"{key} IS NULL"
         raise SchemaError(
-            f"relsql.{table} has a row {f'of {known} ' if known else ''}that lacks a name",
+            f"{shown} has a row {f'of {known} ' if known else ''}that lacks a name",
             expected="a table and its columns",
-            fix=f"DELETE FROM relsql.{table} WHERE {condition}, then relsql init FILE",
+            fix=f"DELETE FROM {shown} WHERE {condition}, then relsql init FILE",
         )

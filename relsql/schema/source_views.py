@@ -13,7 +13,8 @@ from collections.abc import Collection
 import duckdb
 
 from relsql.database.external_access import absolute_file, allowed_files, has_external_access
-from relsql.database.names import RELSQL_SCHEMA, fold
+from relsql.database.names import fold
+from relsql.database.relsql_schema import in_schema_sql
 from relsql.database.syntax_tree import Tree, nodes
 from relsql.database.view_files import reader_files, scanned_files, view_tree
 from relsql.schema.tables import table_key
@@ -22,12 +23,13 @@ Views = dict[tuple[str, str], str]
 """The definition of each view, by schema and name."""
 
 
-def read_views(con: duckdb.DuckDBPyConnection, catalog: str) -> Views:
-    """All views of a database except relsql's own."""
-    query = """SELECT schema_name, view_name, sql FROM system.main.duckdb_views()
-               WHERE database_name = ? AND NOT internal AND NOT temporary AND system.main.lower(schema_name) <> ?
-               ORDER BY schema_name ASC, view_name ASC"""
-    rows = con.execute(query, [catalog, RELSQL_SCHEMA]).fetchall()
+def read_views(con: duckdb.DuckDBPyConnection, catalog: str, without: str | None) -> Views:
+    """All views of a database except those in one schema, which is relsql's own."""
+    others = "true" if without is None else f"NOT {in_schema_sql(without)}"
+    query = f"""SELECT schema_name, view_name, sql FROM system.main.duckdb_views()
+                WHERE database_name = ? AND NOT internal AND NOT temporary AND {others}
+                ORDER BY schema_name ASC, view_name ASC"""
+    rows = con.execute(query, [catalog]).fetchall()
     return {(schema_name, name): sql for schema_name, name, sql in rows}
 
 

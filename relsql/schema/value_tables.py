@@ -79,7 +79,7 @@ def with_value_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Sche
     if not has_relsql_table(con, catalog, "value_tables"):
         return schema
     tables, links = dict(schema.tables), list(schema.links)
-    query = f"SELECT name, key_column, columns FROM {rows_sql(catalog, 'value_tables')} ORDER BY name ASC"
+    query = f"SELECT name, key_column, columns FROM {rows_sql(con, catalog, 'value_tables')} ORDER BY name ASC"
     for name, key, columns in con.execute(query).fetchall():
         members = [_member(schema, name, *each) for each in columns]
         values = tuple(ColumnValues(table, column.name) for table, column in members)

@@ -15,7 +15,8 @@ import duckdb
 from relsql.database.connections import require_writable, transaction
 from relsql.database.drafts import draft_path, log_path, remove_draft
 from relsql.database.engine_errors import first_line
-from relsql.database.names import ObjectName, Relation, current_catalog, find_relation, resolve
+from relsql.database.names import ObjectName, Relation, current_catalog, find_relation, fold, resolve
+from relsql.database.relsql_schema import relsql_schema
 from relsql.errors import DatabaseError
 from relsql.registry.function_names import batch_name
 from relsql.registry.models import find_model, read_card
@@ -141,7 +142,7 @@ def output_table(con: duckdb.DuckDBPyConnection, output: str) -> ObjectName:
             f"table '{output}' would be in database '{target.catalog}'",
             expected=f"a table of '{catalog}', the database that holds the model",
         )
-    if target.is_relsql:
+    if fold(target.schema_name) == fold(relsql_schema(con, catalog)):
         raise DatabaseError(f"table '{output}' would be in relsql's own schema", expected="a table of another schema")
     return target
 

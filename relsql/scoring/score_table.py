@@ -227,7 +227,7 @@ def _score_changed(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard
     """Score the changed entities of the next chunk; entities that no longer exist lose their score and fingerprint."""
     key, key_type = _entity_key(card)
     target, column = _table_sql(catalog, job.target), key_sql(card.entity)
-    stored, of_target = relsql_table(catalog, "score_fingerprints"), f"target = {literal(job.target)}"
+    stored, of_target = relsql_table(con, catalog, "score_fingerprints"), f"target = {literal(job.target)}"
     entities, changed = _compare(con, catalog, card, job)
     chunk = _chunk_table(job)
     unchanged = f"SELECT entity FROM {chunk} WHERE NOT changed"
@@ -254,7 +254,7 @@ def _compare(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, job:
             SELECT fresh.{ENTITY} AS entity, fresh.fingerprint,
                 stored.fingerprint IS DISTINCT FROM fresh.fingerprint OR scored.status IS NULL AS changed
             FROM ({fresh}) fresh
-            LEFT JOIN {relsql_table(catalog, "score_fingerprints")} stored
+            LEFT JOIN {relsql_table(con, catalog, "score_fingerprints")} stored
                 ON stored.target = {literal(job.target)} AND stored.entity = CAST(fresh.{ENTITY} AS VARCHAR)
             LEFT JOIN {_table_sql(catalog, job.target)} scored
                 ON {is_entity_sql(card.entity, "scored", f"fresh.{ENTITY}")}"""

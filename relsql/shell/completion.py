@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import duckdb
 
+from relsql.database.relsql_tables import users_objects_sql
 from relsql.registry.function_names import is_batch_name
 from relsql.sql import ident
 
@@ -66,11 +67,12 @@ def read_names(con: duckdb.DuckDBPyConnection) -> Names:
     ).fetchall()
     columns: dict[str, list[str]] = {}
     schemas: dict[str, set[str]] = {}
-    query = """SELECT schema_name, table_name, column_name FROM system.main.duckdb_columns()
-               WHERE NOT internal ORDER BY database_name ASC, schema_name ASC, table_name ASC, column_index ASC"""
-    for schema, table, column in con.execute(query).fetchall():
+    query = f"""SELECT schema_name, table_name, column_name, {users_objects_sql(con)}
+                FROM system.main.duckdb_columns()
+                WHERE NOT internal ORDER BY database_name ASC, schema_name ASC, table_name ASC, column_index ASC"""
+    for schema, table, column, of_user in con.execute(query).fetchall():
         schemas.setdefault(schema, set()).add(table)
-        if schema != "relsql":
+        if of_user:
             columns.setdefault(table, []).append(column)
     return Names(
         keywords=tuple(name for name, _ in keywords),

@@ -13,7 +13,7 @@ from typing import cast
 import duckdb
 
 from relsql.database.names import current_catalog
-from relsql.database.relsql_tables import has_relsql_table, relsql_table
+from relsql.database.relsql_tables import has_relsql_table, relsql_table, users_objects_sql
 from relsql.errors import DatabaseError, nearest
 from relsql.registry.function_names import predict_name
 from relsql.registry.models import check_drift, read_card, read_models
@@ -182,7 +182,7 @@ class Session:
             case ((".quit" | ".exit"), []):
                 raise Quit
             case ".tables", []:
-                yield from self.run(_TABLES)
+                yield from self.run(_TABLES.format(users=users_objects_sql(self.con)))
             case ".models", []:
                 yield from self._models()
             case ".attach", ([] | [_]):
@@ -203,7 +203,7 @@ class Session:
             return
         yield from self.run(
             f"""SELECT {literal(predict_name(""))} || name AS function, version, task, task_type, created
-                FROM {relsql_table(catalog, "models")} WHERE status = 'active' ORDER BY name ASC"""
+                FROM {relsql_table(self.con, catalog, "models")} WHERE status = 'active' ORDER BY name ASC"""
         )
 
     def _read(self, path: Path) -> Iterator[Output]:
@@ -216,9 +216,9 @@ class Session:
 
 _TABLES = """
     SELECT database_name AS database, schema_name AS schema, table_name AS name, 'table' AS kind
-    FROM system.main.duckdb_tables() WHERE NOT internal AND schema_name <> 'relsql'
+    FROM system.main.duckdb_tables() WHERE NOT internal AND {users}
     UNION ALL
-    SELECT database_name, schema_name, view_name, 'view' FROM system.main.duckdb_views() WHERE NOT internal
+    SELECT database_name, schema_name, view_name, 'view' FROM system.main.duckdb_views() WHERE NOT internal AND {users}
     ORDER BY ALL ASC NULLS LAST"""
 
 

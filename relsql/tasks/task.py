@@ -321,7 +321,7 @@ def read_tasks(con: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, Task]:
     if not has_relsql_table(con, catalog, "tasks"):
         return {}
     names = [field.name for field in fields(Task)]
-    rows = con.execute(f"SELECT {', '.join(names)} FROM {rows_sql(catalog, 'tasks')} ORDER BY name ASC").fetchall()
+    rows = con.execute(f"SELECT {', '.join(names)} FROM {rows_sql(con, catalog, 'tasks')} ORDER BY name ASC").fetchall()
     tasks = [Task.from_fields(dict(zip(names, row, strict=True))) for row in rows]
     return {task.name: task for task in tasks}
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import duckdb
 import msgspec
 
-from relsql.database.names import RELSQL_SCHEMA
+from relsql.database.relsql_schema import in_schema_sql, relsql_schema
 from relsql.schema.reading import read_schema
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema, Table
@@ -94,7 +94,7 @@ def library_versions() -> dict[str, str]:
 def label_text(con: duckdb.DuckDBPyConnection, catalog: str, task: Task) -> str:
     """The label query, followed by the definitions of all views and macros that it uses, directly or indirectly."""
     query = f"""SELECT view_name, sql FROM system.main.duckdb_views()
-                WHERE database_name = $catalog AND schema_name <> '{RELSQL_SCHEMA}' AND NOT internal
+                WHERE database_name = $catalog AND NOT {in_schema_sql(relsql_schema(con, catalog))} AND NOT internal
                 UNION ALL
                 SELECT function_name, system.main.concat(CAST(parameters AS VARCHAR), macro_definition)
                 FROM system.main.duckdb_functions()

@@ -95,8 +95,8 @@ def recorded_findings(con: duckdb.DuckDBPyConnection, catalog: str, model: str, 
     """What training found doubtful when it made a model version; nothing if an earlier build made it."""
     if not has_relsql_table(con, catalog, "runs"):
         return ()
-    query = f"""SELECT metrics FROM {rows_sql(catalog, "runs")} WHERE model = ? AND version = ? AND phase = 'gather'
-                ORDER BY started DESC LIMIT 1"""
+    query = f"""SELECT metrics FROM {rows_sql(con, catalog, "runs")}
+                WHERE model = ? AND version = ? AND phase = 'gather' ORDER BY started DESC LIMIT 1"""
     for (text,) in con.execute(query, [model, version]).fetchall():
         try:
             return msgspec.json.decode(text or "{}", type=_Recorded).findings

@@ -186,6 +186,6 @@ def _job_times(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) ->
     """The moments of the latest batch jobs of a model, as expressions of type TIMESTAMP."""
     if not has_relsql_table(con, catalog, "score_jobs"):
         return []
-    query = f"""SELECT DISTINCT as_of FROM {rows_sql(catalog, "score_jobs")} WHERE model = ? AND as_of IS NOT NULL
+    query = f"""SELECT DISTINCT as_of FROM {rows_sql(con, catalog, "score_jobs")} WHERE model = ? AND as_of IS NOT NULL
                 ORDER BY as_of DESC LIMIT {_JOB_TIMES}"""
     return [literal(as_of) for (as_of,) in con.execute(query, [card.name]).fetchall()]

@@ -108,7 +108,7 @@ def sql_scores(
         ),
         stale_after_days=1.5,
     )
-    model = SqlModel(card, logarithmic_columns(weights), every_column(gather))  # type: ignore[arg-type]
+    model = SqlModel(card, "relsql", logarithmic_columns(weights), every_column(gather))  # type: ignore[arg-type]
     flat = pa.array(embed(texts.texts).ravel(), pa.float32())
     stored = pa.table({"text": texts.texts, "embedding": pa.FixedSizeListArray.from_arrays(flat, WIDTH)})
     con.execute(f"USE {ident(CATALOG)}; CREATE SCHEMA relsql")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option(
     "--attach", "attached", multiple=True, metavar="[NAME=]LOCATION", help="Read the tables of another database."
 )
+@click.option("--schema", "schema_name", metavar="NAME", help="Keep relsql's tables in a new schema of this name.")
 @click.option("-v", "--verbose", is_flag=True, help="Show what was looked at and refused, too.")
 @click.option("--primary-key", "primary_keys", multiple=True, metavar="'TABLE(COLUMN, ..)'", help="Declare a key.")
 @click.option("--time-column", "time_columns", multiple=True, metavar="'TABLE(COLUMN)'", help="Declare a time column.")
@@ -41,6 +42,7 @@ def init_command(
     file: Path,
     yes: bool,
     attached: tuple[str, ...],
+    schema_name: str | None,
     verbose: bool,
     primary_keys: tuple[str, ...],
     time_columns: tuple[str, ...],
@@ -55,8 +57,8 @@ def init_command(
 
     DuckDB's constraints are read. What the options declare is checked against the data and stored. What is still
     missing is inferred, printed with its evidence, and stored only after confirmation or with --yes, which stores no
-    proposal of less confidence than 0.8. Everything is stored in schema relsql; your tables are not changed. Options
-    may be given several times.
+    proposal of less confidence than 0.8. Everything is stored in schema relsql, or in the one that --schema names once
+    and for all; your tables are not changed. Options may be given several times.
 
     \b
     relsql init f1.duckdb
@@ -64,9 +66,11 @@ def init_command(
     relsql init f1.duckdb --task driver-dnf.yaml
     relsql init models.duckdb --attach f1.duckdb
     relsql init models.duckdb --attach northwind.sqlite --attach shop=postgresql://ada@host/shop
+    relsql init f1.duckdb --schema ml
     """  # noqa: D301
     from relsql.database.connections import open_database
     from relsql.database.names import current_catalog
+    from relsql.database.schema_choice import choose_schema
     from relsql.database.source_kinds import without_password
     from relsql.schema.declared.attached_tables import add_source, parse_source
     from relsql.schema.declared.declarations import Declarations
@@ -83,11 +87,13 @@ def init_command(
     )
     tasks = tuple(map(Task.from_manifest, manifests))
     asks = can_ask()
-    writes = bool(yes or asks or declarations or tasks or attached)
+    writes = bool(yes or asks or declarations or tasks or attached or schema_name is not None)
     sources = tuple(map(parse_source, attached))
     names = tuple(source.name for source in sources)
     with closing(open_database(file, read_only=not writes, must_exist=not attached, new_sources=names)) as con:
         catalog = current_catalog(con)
+        if schema_name is not None and choose_schema(con, catalog, schema_name):
+            note(f"created: schema {schema_name} for relsql's tables")
         for source in sources:
             for line in add_source(con, catalog, source):
                 note(line)

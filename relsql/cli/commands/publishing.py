@@ -31,7 +31,7 @@ def publish_command(
 
     Afterwards every DuckDB client that opens FILE can call predict_MODEL(id), predict_MODEL_full(id) and
     predict_MODEL_batch(), without Python. Rows without a stored embedding are embedded first. The macros are compared
-    with torch and onnxruntime before they are committed; the largest difference is printed and stored in relsql.models.
+    with torch and onnxruntime before they are committed; the largest difference is printed and stored with the version.
 
     \b
     relsql publish f1.duckdb dnf

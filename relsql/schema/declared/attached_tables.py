@@ -8,7 +8,8 @@ import duckdb
 
 from relsql.database.allowed_sources import allow
 from relsql.database.connections import transaction
-from relsql.database.names import DEFAULT_SCHEMA, ObjectName, find_relation
+from relsql.database.names import DEFAULT_SCHEMA, ObjectName, find_relation, fold
+from relsql.database.relsql_schema import relsql_schema
 from relsql.database.relsql_tables import ensure_table
 from relsql.database.source_kinds import absolute, names_file, source_name, without_password
 from relsql.database.sources import Source, attach_source
@@ -42,12 +43,14 @@ def add_source(con: duckdb.DuckDBPyConnection, catalog: str, source: Source) -> 
     table that has a view already is left as it is. The password of a location is used, and not stored.
 
     Raises:
-        DatabaseError: the source cannot be attached, or a relation of the name of one of its tables exists.
+        DatabaseError: the source cannot be attached, a relation of the name of one of its tables exists, or a table is
+            in a schema of the name of relsql's own.
     """
     attach_source(con, catalog, source, asked=True)
     schema = read_source(con, source.name)
     if not schema.tables:
         raise DatabaseError(f"source '{source.name}' has no tables", expected="a database with tables")
+    _require_other_schema(con, catalog, source, schema)
     views = {table.key: _view_name(catalog, table) for table in schema.tables.values()}
     with transaction(con):
         _remember(con, catalog, source)
@@ -63,6 +66,18 @@ def _view_name(catalog: str, table: Table) -> ObjectName:
     """The view of a table: in the schema of the same name, and Postgres's `public` is the default schema here."""
     schema_name = DEFAULT_SCHEMA if table.schema_name == _POSTGRES_DEFAULT else table.schema_name
     return ObjectName(catalog, schema_name, table.name)
+
+
+def _require_other_schema(con: duckdb.DuckDBPyConnection, catalog: str, source: Source, schema: Schema) -> None:
+    """Check that no table of the source needs a view in the schema of relsql's own tables."""
+    own = fold(relsql_schema(con, catalog))
+    taken = next((table for table in schema.tables.values() if fold(table.schema_name) == own), None)
+    if taken:
+        raise DatabaseError(
+            f"table '{taken.key}' of source '{source.name}' needs a view in the schema of relsql's own tables",
+            expected="another schema for these, in a new file",
+            fix="relsql init NEW.duckdb --attach ... --schema NAME",
+        )
 
 
 def _remember(con: duckdb.DuckDBPyConnection, catalog: str, source: Source) -> None:

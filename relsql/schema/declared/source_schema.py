@@ -13,7 +13,7 @@ from relsql.database.file_kinds import import_command
 from relsql.database.names import DEFAULT_SCHEMA
 from relsql.errors import DatabaseError
 from relsql.schema.declared import sqlite_tables
-from relsql.schema.reading import read_schema
+from relsql.schema.reading import read_source_schema
 from relsql.schema.tables import Link, Schema, Table, table_key
 from relsql.sql import literal
 
@@ -41,7 +41,7 @@ def read_source(con: duckdb.DuckDBPyConnection, name: str) -> Schema:
     Raises:
         DatabaseError: DuckDB cannot read the rows of a SQLite table.
     """
-    schema = read_schema(con, name)
+    schema = read_source_schema(con, name)
     query = "SELECT type, path FROM system.main.duckdb_databases() WHERE database_name = ?"
     [(kind, path)] = con.execute(query, [name]).fetchall()
     if kind == "sqlite":

@@ -441,7 +441,9 @@ def test_a_schema_relsql_of_the_user_is_neither_read_nor_changed(tmp_path: Path,
             lambda: save_task(con, "own", TASK),
             lambda: relsql.train(con, TASK, name="m"),
         ):
-            with pytest.raises(DatabaseError, match=r"'relsql\.\w+' of database 'own' was not made by relsql.*move it"):
+            with pytest.raises(
+                DatabaseError, match=r"'relsql\.\w+' of database 'own' was not made by relsql.*--schema NAME"
+            ):
                 reach()
         assert state(con) == before
 

@@ -110,7 +110,7 @@ def generated_queries(con: duckdb.DuckDBPyConnection) -> list[str]:
     catalog = current_catalog(con)
     card = active_card(con, catalog, "churn")
     weights = weights_table(*load_modules(card, read_artifacts(con, catalog, card)))
-    model = SqlModel(card, logarithmic_columns(weights))
+    model = SqlModel(card, "relsql", logarithmic_columns(weights))
     gather = replace(card.gather(catalog), message_functions={}).for_seeds("moments")
     return [
         batch_sql(card, catalog, moment=MOMENT),

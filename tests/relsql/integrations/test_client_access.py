@@ -12,14 +12,14 @@ import pytest
 
 from relsql.integrations import client_access
 from relsql.integrations.client_access import Authenticator, Authorizer
-from relsql.integrations.statement_check import StatementCheck, builtin_functions
+from relsql.integrations.statement_check import StatementCheck, Writable, builtin_functions
 
 TOKEN = "a token that is long enough"
 
 
 @pytest.fixture
 def authorizer(con: duckdb.DuckDBPyConnection) -> Authorizer:
-    return Authorizer(StatementCheck(builtin_functions(con), writable="shop"))
+    return Authorizer(StatementCheck(builtin_functions(con), writable=Writable("shop", "relsql")))
 
 
 def test_a_query_runs_as_it_is(authorizer: Authorizer) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relsql.integrations.statement_check import MAX_STATEMENT_BYTES, StatementCheck, builtin_functions
+from relsql.integrations.statement_check import MAX_STATEMENT_BYTES, StatementCheck, Writable, builtin_functions
 from tests.statements import attacks, queries
 
 MODELS = ["predict_churn", "predict_churn_full", "predict_churn_batch", "row_text_shops", "row_text_customers"]
@@ -15,7 +15,10 @@ MODELS = ["predict_churn", "predict_churn_full", "predict_churn_batch", "row_tex
 with duckdb.connect() as _con:
     FUNCTIONS = builtin_functions(_con).with_models(MODELS)
 READS = StatementCheck(FUNCTIONS)
-WRITES = StatementCheck(FUNCTIONS, writable="shop")
+WRITES = StatementCheck(FUNCTIONS, writable=Writable("shop", "relsql"))
+
+OF_ANOTHER_SCHEMA = StatementCheck(FUNCTIONS, writable=Writable("shop", "My schema"))
+"""relsql's tables are not in schema relsql, which is then the user's."""
 
 FORBIDDEN_CALLS = [
     "quack_stop('x')",
@@ -214,3 +217,9 @@ def test_long_deep_and_odd_texts_are_refused() -> None:
     assert READS.refusal("SELECT 1\0; DETACH shop") is not None
     assert READS.refusal("SELECT " + "(" * 5000 + "1" + ")" * 5000) is not None
     assert READS.refusal("") is not None
+
+
+def test_the_schema_of_relsqls_tables_is_not_written_whatever_its_name() -> None:
+    assert OF_ANOTHER_SCHEMA.refusal('UPDATE shop."mY SCHEMA".models SET name = NULL') is not None
+    assert OF_ANOTHER_SCHEMA.refusal("UPDATE shop.relsql.notes SET line = 1") is None
+    assert WRITES.refusal("UPDATE shop.Relsql.notes SET line = 1") is not None

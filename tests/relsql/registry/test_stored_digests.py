@@ -107,7 +107,7 @@ class TestCard:
         damage(shop, "UPDATE relsql.models SET metrics = NULL")
         done = CliRunner().invoke(cli, ["models", str(shop)])
         assert done.exit_code == 0
-        assert "the row of model 'churn' version 1 in relsql.models is damaged" in done.stderr
+        assert "the row of model 'churn' version 1 in relsql's table models is damaged" in done.stderr
         damage(shop, "UPDATE relsql.artifacts SET bytes = NULL")
         done = CliRunner().invoke(cli, ["sql", str(shop), SCORES])
         assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
