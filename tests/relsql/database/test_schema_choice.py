@@ -275,8 +275,17 @@ def test_no_other_module_knows_the_name_of_the_schema() -> None:
     assert not found
 
 
-_NOT_A_SCHEMA = {"errors.py", "tokenizer.py", "__init__.py", "prompt.py", "dbt.py", "reference.py", "pytorch.py"}
-"""Modules with a string `relsql` that is the name of the package, the program or a token."""
+_NOT_A_SCHEMA = {
+    "errors.py",
+    "allowed_sources.py",
+    "tokenizer.py",
+    "__init__.py",
+    "prompt.py",
+    "dbt.py",
+    "reference.py",
+    "pytorch.py",
+}
+"""Modules with a string `relsql` that is the name of the package, the program, a folder or a token."""
 
 
 def _strings(source: str) -> Iterator[tuple[int, str]]:
