@@ -13,7 +13,7 @@ import numpy as np
 
 from relsql.database.connections import open_database, require_no_log, transaction
 from relsql.database.drafts import complete_draft, draft_path, remove_draft
-from relsql.database.names import current_catalog
+from relsql.database.names import DEFAULT_SCHEMA, current_catalog
 from relsql.database.relsql_tables import ensure_table
 from relsql.demo import truth
 from relsql.demo.simulate import Row, Simulation
@@ -152,12 +152,21 @@ def league_task(last_race: datetime.date, seasons: int) -> Task:
     )
 
 
+def _is_left_over(path: Path) -> bool:
+    """True if a run that was stopped between the two files left a file of true probabilities without its league."""
+    if path.exists():
+        return False
+    with closing(open_database(truth_path(path), read_only=True)) as con:
+        found = con.execute("SELECT schema_name, table_name FROM system.main.duckdb_tables()").fetchall()
+    return {name for _, name in found} == truth.TABLES.keys() and {schema for schema, _ in found} == {DEFAULT_SCHEMA}
+
+
 def _check_free(path: Path, overwrite: bool) -> None:
     for target in (path, truth_path(path)):
         require_no_log(target)
         if not target.exists():
             continue
-        if not overwrite:
+        if not overwrite and not (target == truth_path(path) and _is_left_over(path)):
             raise DatabaseError(
                 f"file '{target}' exists",
                 expected="a new file",

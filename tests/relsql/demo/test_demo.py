@@ -339,6 +339,20 @@ def test_existing_files_are_kept_unless_told(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == sorted([path, truth_path(path)]), "no temporary file is left"
 
 
+def test_a_truth_without_its_league_is_left_over_from_a_stopped_run_and_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "league.duckdb"
+    create_league(path, seasons=4)
+    before = rows_of(path)
+    path.unlink()
+    create_league(path, seasons=4)
+    assert rows_of(path) == before
+    path.unlink()
+    with duckdb.connect(str(truth_path(path))) as con:
+        con.execute("CREATE TABLE mine AS SELECT 1 AS i")
+    with pytest.raises(DatabaseError, match="league.truth.duckdb' exists"):
+        create_league(path, seasons=4)
+
+
 def test_a_file_that_is_not_a_database_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "notes.duckdb"
     path.write_text("dear diary, " * 2000)
