@@ -22,7 +22,7 @@ from relsql.database.cursors import task_cursor
 from relsql.database.drafts import complete_draft, draft_path, remove_draft
 from relsql.database.engine_errors import first_line
 from relsql.database.interrupts import keyboard_interrupts
-from relsql.database.names import current_catalog, find_macros
+from relsql.database.names import DEFAULT_SCHEMA, current_catalog, find_macros, fold
 from relsql.database.relsql_schema import relsql_schema
 from relsql.database.relsql_tables import ensure_table, relsql_table
 from relsql.errors import DatabaseError, MissingExtraError, ModelError, ParityError
@@ -98,6 +98,7 @@ def publish(con: duckdb.DuckDBPyConnection, model: str, *, progress: PhaseProgre
     catalog = current_catalog(con)
     card = active_card(con, catalog, model)
     require_writable(con, catalog, "publishing")
+    _require_unambiguous(con, catalog, card)
     check_drift(card, read_schema(con, catalog))
     require_unclaimed(find_macros(con, [catalog], function_names(card.name)), card.name, made_for=card.name)
     require_known_format(con, catalog, card.name)
@@ -115,6 +116,25 @@ def publish(con: duckdb.DuckDBPyConnection, model: str, *, progress: PhaseProgre
             _record(cursor, catalog, card, parity)
         report("compare", 1.0, {"seeds": parity.seeds, "difference": parity.largest})
     return Published(card.name, card.version, macros, parity, time.perf_counter() - started)
+
+
+def _require_unambiguous(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> None:
+    """Check that no schema that published SQL names is called like the database.
+
+    Published SQL names schemas without the database, since a file may be attached under any name. DuckDB then cannot
+    tell a schema from a database of the same name.
+
+    Raises:
+        DatabaseError: one is.
+    """
+    schemas = {relsql_schema(con, catalog), *(table.schema_name for table in card.schema.tables.values())}
+    # DuckDB never takes `main` for a database.
+    if fold(catalog) in map(fold, schemas - {DEFAULT_SCHEMA}):
+        raise DatabaseError(
+            f"database '{catalog}' has the same name as one of its schemas, which plain SQL could not tell apart",
+            expected="a file of another name",
+            fix=f"mv {catalog}.duckdb NEW.duckdb, then relsql publish NEW.duckdb {card.name}",
+        )
 
 
 def publication_sql(con: duckdb.DuckDBPyConnection, model: str) -> str:

@@ -283,6 +283,21 @@ def test_a_read_only_file_is_refused(shop: Path) -> None:
         relsql.publish(con, "churn")
 
 
+@pytest.mark.parametrize(("name", "works"), [("relsql", False), ("RelSQL", False), ("main", True)])
+def test_a_file_named_like_a_schema_is_refused_where_plain_sql_would_be_ambiguous(
+    shop: Path, name: str, works: bool
+) -> None:
+    path = shop.rename(shop.with_name(f"{name}.duckdb"))
+    with duckdb.connect(str(path)) as con:
+        if not works:
+            with pytest.raises(DatabaseError, match="has the same name as one of its schemas.*Fix: mv"):
+                relsql.publish(con, "churn")
+            return
+        relsql.publish(con, "churn")
+    with duckdb.connect(str(path)) as con:
+        assert len(con.execute(ALL).fetchall()) == CUSTOMERS
+
+
 def test_what_a_newer_relsql_published_is_left_alone(plain: Connection) -> None:
     plain.execute(f"UPDATE relsql.publications SET format = {PUBLICATION_FORMAT + 1}")
     before = objects(plain)
