@@ -3,7 +3,8 @@
 DuckDB looks a function up in the caller's search path before it looks among its own, and operators are functions too:
 after `CREATE MACRO replace(a, b, c) AS 'x'` or `CREATE MACRO "+"(a, b) AS 0` in a user's schema, the same query returns
 other results without an error. An ORDER BY without a direction follows the session's `default_order`. A sealed query
-names every function in full (`system.main.replace`) and states the direction of every order, so neither can change it.
+names every function in full (`system.main.replace`), those of field accesses included, and states the direction of
+every order, so neither can change it.
 
 DuckDB's own parser does the work: a query becomes a tree, the tree is changed, and the tree becomes a query again
 (`docs/decisions/0020-sealed-sql.md`).
@@ -12,10 +13,11 @@ DuckDB's own parser does the work: a query becomes a tree, the tree is changed, 
 from __future__ import annotations
 
 import threading
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import duckdb
 
+from relsql.database.field_access import call_accesses
 from relsql.database.syntax_tree import Tree, nodes, parse, write
 
 _CACHED_QUERIES = 256
@@ -45,6 +47,7 @@ def sealed(query: str) -> str:
     """
     with _lock:
         tree = parse(parser(), query)
+        call_accesses(tree, partial(parse, parser()))
         for node in nodes(tree):
             _name_in_full(node)
             _order_explicitly(node)

@@ -39,8 +39,7 @@ class Routes:
         self.con = con
         self.entity = plan.schema.table(plan.task.entity_table)
         self.source = self.entity.sql(catalog)
-        self.key, self.known = key_sql(self.entity), key_known_sql(self.entity)
-        self.ids = ", ".join(key_parts(self.entity, ENTITY).values())
+        self.ids = ", ".join(f"id{i}" for i in range(len(self.entity.primary_key)))
         self.gather = Gather(LatestRows(plan.rows, catalog), TEXT_FUNCTION)
         create_arrow_function(con, TEXT_FUNCTION, _text_number, ["VARCHAR"], "INTEGER")
 
@@ -74,7 +73,7 @@ class Routes:
             self._create_call(query)
             every = self._rows(
                 f"SELECT {_ENTITY}, {AS_OF}, relsql_fuzz_call({self.ids}, as_of := {AS_OF})\n"
-                f"FROM (SELECT {self.key} AS {ENTITY} FROM {self.source} WHERE {self.known}) e,\n"
+                f"FROM ({self._entities_sql()}) e,\n"
                 f"    (VALUES {times}) m({AS_OF})"
             )
             # A call for an entity that is not visible reads nothing.
@@ -86,10 +85,16 @@ class Routes:
         self._create_call(self.queries([moment])["call"])
         found: Gathered = {}
         for row in range(count):
-            entity = f"SELECT {self.key} AS {ENTITY} FROM {self.source} WHERE rowid = {row} AND {self.known}"
             call = f"relsql_fuzz_call({self.ids}, as_of := {literal(moment)})"
-            found |= self._rows(f"SELECT {_ENTITY}, {literal(moment)}, {call} FROM ({entity})")
+            found |= self._rows(f"SELECT {_ENTITY}, {literal(moment)}, {call} FROM ({self._entities_sql(row)})")
         return found
+
+    def _entities_sql(self, row: int | None = None) -> str:
+        """The entities, all or that of one row: the key, and each of its parts."""
+        parts = (f"{part} AS id{i}" for i, part in enumerate(key_parts(self.entity, key_sql(self.entity)).values()))
+        where = "" if row is None else f" AND rowid = {row}"
+        columns = f"{key_sql(self.entity)} AS {ENTITY}, {', '.join(parts)}"
+        return sealed(f"SELECT {columns} FROM {self.source} WHERE {key_known_sql(self.entity)}{where}")
 
     def _create_call(self, query: str) -> None:
         self.con.execute(
