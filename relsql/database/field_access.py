@@ -1,8 +1,8 @@
 """Write the access to fields and slices as calls of functions, in the syntax tree of a query.
 
 DuckDB looks up a function for `r.id`, `(call).score` and `l[1:2]` too, by its bare name: after `CREATE MACRO
-struct_extract(..)` they fail. As calls they can be named in full. `x[1]` and `x['k']` stay, because the function depends
-on the type of x, which a tree does not tell: after `CREATE MACRO array_extract(..)` such a query still fails.
+struct_extract(..)` they fail. As calls they can be named in full. `x[1]` and `x['k']` stay, because the function
+depends on the type of x, which a tree does not tell: after `CREATE MACRO array_extract(..)` such a query still fails.
 """
 
 from __future__ import annotations
