@@ -72,5 +72,5 @@ def test_the_command_prints_a_line_per_schema_and_the_faults() -> None:
     result = CliRunner().invoke(main, ["--no-datasets", "--no-held-out", "--details"])
     assert result.exit_code == 0
     assert all(f"| {name} |" in result.stdout for name in TUNED) and "**all generated**" in result.stdout
-    assert "missed link: northwind: orders(ship_via) -> shippers(shipper_id)" in result.stdout
+    assert "missed time: wordpress: wp_posts(post_date)" in result.stdout
     assert len(KINDS) == 3
