@@ -15,7 +15,7 @@ from exporters.sql_layers import linear_sql, norm_steps, sum_sql, twice_relu_sql
 from exporters.sql_network import SqlNetwork
 from exporters.sql_texts import new_texts_sql
 from relsql.database.names import DEFAULT_SCHEMA
-from relsql.database.sealed import sealed, sealed_expression
+from relsql.database.queries.sealed import sealed, sealed_expression
 from relsql.gather.latest_rows import AS_OF, ENTITY, SEED, LatestRows
 from relsql.gather.seeds_sql import ALL_PARAMETERS, all_seeds_sql, call_parameters, call_seed_sql
 from relsql.nn.head import DAYS_PER_YEAR, LARGEST_LOG
@@ -79,7 +79,7 @@ class SqlModel:
     def statements(self, *, seal: bool = True) -> list[str]:
         """Statements that create views, macros and the table of texts in the current database.
 
-        The tables of weights and of row embeddings must exist. Queries are sealed, see `relsql.database.sealed`;
+        The tables of weights and of row embeddings must exist. Queries are sealed (`relsql.database.queries.sealed`);
         without `seal` they are the same queries in readable form.
         """
         query_form = sealed if seal else str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from relsql.database.sealed import sealed, sealed_expression
+from relsql.database.queries.sealed import sealed, sealed_expression
 from relsql.gather.latest_rows import AS_OF, ENTITY
 from relsql.gather.layout import counts_name, layouts_of
 from relsql.gather.query import Gather

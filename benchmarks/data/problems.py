@@ -28,8 +28,8 @@ from relsql.integrations.import_relbench import import_dataset
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
 from relsql.sql import ident, literal
-from relsql.tasks.frozen_database import frozen_database
-from relsql.tasks.labels import default_splits, label_table
+from relsql.tasks.labels.frozen_database import frozen_database
+from relsql.tasks.labels.label_table import default_splits, label_table
 from relsql.tasks.regime import REGIMES, Regime
 from relsql.tasks.splits import SPLITS, Split
 from relsql.tasks.task import Task, read_task, read_tasks

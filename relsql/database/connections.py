@@ -12,11 +12,11 @@ import duckdb
 
 from relsql.database.drafts import log_path
 from relsql.database.engine_errors import database_error, first_line
-from relsql.database.external_access import close_external_access
-from relsql.database.file_kinds import file_kind, import_command
 from relsql.database.names import DEFAULT_SCHEMA
-from relsql.database.sources import attach_sources
-from relsql.database.view_files import view_files
+from relsql.database.sources.attach_sources import attach_sources
+from relsql.database.sources.external_access import close_external_access
+from relsql.database.sources.file_kinds import file_kind, import_command
+from relsql.database.sources.view_files import view_files
 from relsql.errors import DatabaseError
 from relsql.sql import ident, literal, qualified
 
@@ -29,7 +29,7 @@ def open_database(
     external: bool = True,
     new_sources: Collection[str] = (),
 ) -> duckdb.DuckDBPyConnection:
-    """Open a DuckDB file, with its sources attached (`relsql.database.sources`).
+    """Open a DuckDB file, with its sources attached (`relsql.database.sources.attach_sources`).
 
     Args:
         path: the file.

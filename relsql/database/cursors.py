@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 
 from relsql.database.connections import use_catalog
-from relsql.database.sealed import sealed
+from relsql.database.queries.sealed import sealed
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from relsql.database.sealed import sealed
+from relsql.database.queries.sealed import sealed
 from relsql.errors import MissingExtraError
 from relsql.gather.node_inputs import NodeInputs, category_sql, fit_node_inputs, number_sql
 from relsql.schema.entity_keys import is_entity_sql
@@ -21,8 +21,8 @@ from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema
 from relsql.schema.visibility import and_visible_sql
 from relsql.tasks.entity import entity_table
-from relsql.tasks.label_sandbox import DEFAULT_LIMITS, LabelLimits
-from relsql.tasks.labels import LabelTable, label_table
+from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
+from relsql.tasks.labels.label_table import LabelTable, label_table
 from relsql.tasks.splits import Split
 from relsql.tasks.target import MEDIAN, quantile_level, regression_loss
 from relsql.tasks.task import Task

@@ -20,10 +20,10 @@ from relsql.registry.versions import suffix_of
 from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
 from relsql.sql import ident
-from relsql.tasks.frozen_database import frozen_database
-from relsql.tasks.label_findings import few_labels
-from relsql.tasks.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
-from relsql.tasks.labels import label_table
+from relsql.tasks.labels.frozen_database import frozen_database
+from relsql.tasks.labels.label_findings import few_labels
+from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
+from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.regime import Regime, check_regime, split_end
 from relsql.tasks.splits import Split
 from relsql.tasks.summary import summarize_labels

@@ -15,7 +15,7 @@ from typing import Literal
 
 import duckdb
 
-from relsql.database.sealed import sealed
+from relsql.database.queries.sealed import sealed
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Column, Schema, Table
 from relsql.schema.times.events import age_sql, as_timestamp_sql, time_sql

@@ -25,7 +25,7 @@ from typing import Literal
 
 import duckdb
 
-from relsql.database.sealed import sealed
+from relsql.database.queries.sealed import sealed
 from relsql.errors import SchemaError
 from relsql.schema.entity_keys import entity_parameters
 from relsql.schema.relations import relation_sql

@@ -6,7 +6,7 @@ import datetime
 
 import duckdb
 
-from relsql.database.sealed import sealed
+from relsql.database.queries.sealed import sealed
 from relsql.gather.node_inputs import NodeInputs, text_sql
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema

@@ -19,10 +19,10 @@ import duckdb
 
 from relsql.database.connections import foreign_database, transaction
 from relsql.database.engine_errors import first_line
-from relsql.database.extensions import load_extension
-from relsql.database.file_kinds import FileKind, file_kind, table_name
 from relsql.database.names import current_catalog, fold
 from relsql.database.relsql_schema import relsql_schema
+from relsql.database.sources.extensions import load_extension
+from relsql.database.sources.file_kinds import FileKind, file_kind, table_name
 from relsql.errors import DatabaseError, SchemaError
 from relsql.integrations import import_relbench, sqlite_source
 from relsql.integrations.new_database import ImportReport, Progress, built_beside, count_rows, require_free

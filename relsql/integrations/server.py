@@ -19,9 +19,9 @@ import duckdb
 
 from relsql.database.connections import open_database
 from relsql.database.engine_errors import first_line
-from relsql.database.extensions import load_extension
 from relsql.database.names import current_catalog, fold
 from relsql.database.relsql_schema import relsql_schema
+from relsql.database.sources.extensions import load_extension
 from relsql.errors import ServingError
 from relsql.integrations.client_access import Authenticator, Authorizer, install_hooks
 from relsql.integrations.statement_check import StatementCheck, Writable, builtin_functions

@@ -14,7 +14,7 @@ import duckdb
 
 from relsql.database.engine_errors import first_line
 from relsql.database.names import fold
-from relsql.database.syntax_tree import MODIFIERS, SOURCES, NotOneSelectError, Tree, parse, unknown_kind
+from relsql.database.queries.syntax_tree import MODIFIERS, SOURCES, NotOneSelectError, Tree, parse, unknown_kind
 from relsql.registry.function_names import is_batch_name
 
 MAX_STATEMENT_BYTES = 256 * 1024

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import duckdb
 
-from relsql.database.sealed import sealed
+from relsql.database.queries.sealed import sealed
 from relsql.gather.blocks import as_of_days, decode_blocks, existing_seeds
 from relsql.gather.latest_rows import AS_OF, ENTITY
 from relsql.gather.layout import layouts_of

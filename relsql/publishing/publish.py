@@ -140,7 +140,7 @@ def _require_unambiguous(con: duckdb.DuckDBPyConnection, catalog: str, card: Mod
 def publication_sql(con: duckdb.DuckDBPyConnection, model: str) -> str:
     """The statements that `publish` runs for a model, except the table of weights; for reading, nothing is written.
 
-    The stored objects call the same functions by their fully qualified names (`relsql.database.sealed`).
+    The stored objects call the same functions by their fully qualified names (`relsql.database.queries.sealed`).
 
     Raises:
         ModelError: there is no such model. ArtifactError: it is damaged. MissingExtraError: torch is missing.

@@ -13,9 +13,9 @@ import pyarrow.compute
 
 from relsql.database.digests import embedding_digests, row_digest, sum_digests
 from relsql.database.names import DEFAULT_SCHEMA, Macro, find_macros, join_name, stored_name
+from relsql.database.queries.sealed import sealed
 from relsql.database.relsql_schema import in_schema_sql, relsql_schema
 from relsql.database.relsql_tables import ensure_table, has_relsql_table, read_sealed, relsql_table, seal_rows
-from relsql.database.sealed import sealed
 from relsql.errors import ArtifactError, ModelError
 from relsql.registry.card import ModelCard
 from relsql.registry.function_names import function_names

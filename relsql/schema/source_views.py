@@ -1,7 +1,7 @@
 """Which views are read as tables: those that bring in data, not those that report on the tables of the same database.
 
 A view over files or over another database is the only way to its rows. Where the connection is closed to other files, a
-view is read if its files are allowed (`relsql.database.external_access`): those that it names are, except in
+view is read if its files are allowed (`relsql.database.sources.external_access`): those that it names are, except in
 `relsql inspect`, which reads no view that calls a function either. A view over tables of its own database repeats their
 rows, often summed up over all time, which would leak the future; it is read only if something is declared of it.
 """
@@ -12,11 +12,11 @@ from collections.abc import Collection
 
 import duckdb
 
-from relsql.database.external_access import absolute_file, allowed_files, has_external_access
 from relsql.database.names import fold
+from relsql.database.queries.syntax_tree import Tree, nodes
 from relsql.database.relsql_schema import in_schema_sql
-from relsql.database.syntax_tree import Tree, nodes
-from relsql.database.view_files import reader_files, scanned_files, view_tree
+from relsql.database.sources.external_access import absolute_file, allowed_files, has_external_access
+from relsql.database.sources.view_files import reader_files, scanned_files, view_tree
 from relsql.schema.tables import table_key
 
 Views = dict[tuple[str, str], str]

@@ -17,8 +17,8 @@ import duckdb
 
 from relsql.database.connections import transaction
 from relsql.database.names import current_catalog, find_relation
+from relsql.database.queries.sealed import sealed
 from relsql.database.relsql_tables import ensure_table, relsql_table
-from relsql.database.sealed import sealed
 from relsql.errors import DatabaseError
 from relsql.gather.latest_rows import ENTITY
 from relsql.gather.seeds_sql import latest_sql

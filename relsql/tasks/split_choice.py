@@ -21,8 +21,8 @@ import duckdb
 
 from relsql.database.cursors import one_row
 from relsql.database.names import DEFAULT_SCHEMA
-from relsql.database.sealed import sealed
-from relsql.database.syntax_tree import nodes
+from relsql.database.queries.sealed import sealed
+from relsql.database.queries.syntax_tree import nodes
 from relsql.errors import TaskError
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema, table_key
@@ -30,7 +30,7 @@ from relsql.schema.times.events import event_times_sql
 from relsql.schema.visibility import asof_visible_sql
 from relsql.sql import literal
 from relsql.tasks.hints import in_manifest
-from relsql.tasks.query_check import parse_select
+from relsql.tasks.labels.query_check import parse_select
 from relsql.tasks.splits import DENSE, event_span, step_sql, train_timestamps
 from relsql.tasks.task import Task
 

@@ -11,7 +11,7 @@ import duckdb
 
 from relsql.database.cursors import one_row
 from relsql.database.engine_errors import first_line
-from relsql.database.sealed import sealed
+from relsql.database.queries.sealed import sealed
 from relsql.errors import TaskError
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema

@@ -13,8 +13,8 @@ import pyarrow.compute
 
 from relsql.errors import TaskError
 from relsql.schema.tables import Schema
-from relsql.tasks.label_sandbox import DEFAULT_LIMITS, LabelLimits
-from relsql.tasks.labels import chosen_splits, label_entities, label_table
+from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
+from relsql.tasks.labels.label_table import chosen_splits, label_entities, label_table
 from relsql.tasks.splits import SPLITS, Split
 from relsql.tasks.task import Task
 

@@ -12,8 +12,8 @@ from relsql.errors import TrainingError
 from relsql.gather.blocks import SeedSet
 from relsql.gather.latest_rows import LatestRows
 from relsql.gather.query import Gather
-from relsql.tasks.label_sandbox import DEFAULT_LIMITS, LabelLimits
-from relsql.tasks.labels import label_table
+from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
+from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.regime import Regime, delayed_labels, ended_labels
 from relsql.tasks.splits import Split, horizon_days
 from relsql.tasks.summary import SplitSummary, distinct_labels, summarize_labels

@@ -27,8 +27,8 @@ from relsql.gather.query import Gather
 from relsql.gather.row_plan import RowPlan
 from relsql.schema.tables import Schema
 from relsql.schema.visibility import VisibilityRule
-from relsql.tasks.label_sandbox import LabelLimits
-from relsql.tasks.labels import label_table
+from relsql.tasks.labels.label_sandbox import LabelLimits
+from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.summary import distinct_labels
 from relsql.tasks.task import Task
 from relsql.training.screening import Doubles, centred, correlation, means, ranks

@@ -19,8 +19,8 @@ from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema, used_schema
 from relsql.schema.times.sentinels import with_event_ranges
 from relsql.tasks.hints import correct
-from relsql.tasks.label_sandbox import DEFAULT_LIMITS, LabelLimits
-from relsql.tasks.labels import chosen_splits
+from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
+from relsql.tasks.labels.label_table import chosen_splits
 from relsql.tasks.regime import Regime
 from relsql.tasks.splits import horizon_days
 from relsql.tasks.task import Task

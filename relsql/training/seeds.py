@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
-from relsql.database.sealed import sealed
+from relsql.database.queries.sealed import sealed
 from relsql.gather.blocks import SeedSet, as_of_days, concat_blocks, decode_blocks, existing_seeds
 from relsql.gather.latest_rows import AS_OF, ENTITY, UNTIL
 from relsql.gather.layout import BlockLayout

@@ -29,13 +29,13 @@ from relsql.registry.publications import require_unclaimed
 from relsql.registry.versions import ModelRow, main_metric, model_name
 from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
-from relsql.tasks.label_findings import are_few, label_findings
-from relsql.tasks.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
-from relsql.tasks.labels import label_entities
+from relsql.tasks.labels.label_findings import are_few, label_findings
+from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
+from relsql.tasks.labels.label_table import label_entities
+from relsql.tasks.labels.temporary_tables import refuse_temporary_reads
 from relsql.tasks.regime import check_regime
 from relsql.tasks.summary import SplitSummary, split_lines
 from relsql.tasks.task import Task, read_task
-from relsql.tasks.temporary_tables import refuse_temporary_reads
 from relsql.training.fingerprint import library_versions, read_request
 from relsql.training.options import TrainOptions
 from relsql.training.plan import Plan, make_plan

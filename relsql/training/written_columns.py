@@ -19,8 +19,8 @@ import numpy as np
 
 from relsql.database.cursors import task_cursor
 from relsql.database.names import ObjectName, find_relation
+from relsql.database.queries.sealed import sealed
 from relsql.database.relsql_tables import has_relsql_table, rows_sql
-from relsql.database.sealed import sealed
 from relsql.errors import RelsqlError
 from relsql.gather.seeds_sql import latest_sql
 from relsql.registry.card import ModelCard

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import duckdb
 
 from relsql.database.names import current_catalog
-from relsql.database.sealed import function_names
+from relsql.database.queries.sealed import function_names
 from relsql.errors import RelsqlError
 from relsql.schema.checks import check_schema
 from relsql.schema.discovery.propose import infer_schema
 from relsql.schema.reading import read_schema
-from relsql.tasks.labels import label_table
+from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.regime import Regime
 from relsql.training.plan import Plan, make_plan
 from tests.children import in_child

@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from relsql.database.sealed import sealed
+from relsql.database.queries.sealed import sealed
 from relsql.gather.latest_rows import AS_OF, ENTITY, LatestRows
 from relsql.gather.query import Gather
 from relsql.gather.seeds_sql import all_seeds_sql, call_parameters, call_seed_sql

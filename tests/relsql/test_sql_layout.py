@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relsql.database.names import current_catalog
-from relsql.database.syntax_tree import parse
+from relsql.database.queries.syntax_tree import parse
 from relsql.publishing.publish import publication_sql
 from relsql.registry.models import active_card
 from relsql.sql import ident, indented, literal

@@ -19,7 +19,7 @@ import duckdb
 import pytest
 
 import relsql
-from relsql.database.extensions import wheel_binary
+from relsql.database.sources.extensions import wheel_binary
 from tests.statements import attacks, queries
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from relsql.schema.declared.declare import declare_table
 from relsql.schema.reading import read_schema
 from relsql.scoring.score_output import score_to
 from relsql.scoring.score_table import score_into
-from relsql.tasks.labels import label_table
+from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.task import Task, save_task
 from tests.shop import TASK, create_shop, train_quickly
 from udfs.attach import attach, detach

@@ -29,7 +29,7 @@ def import_command(source: str, file: Path | None, overwrite: bool) -> None:
     relsql import northwind.sqlite
     relsql import exports/ shop.duckdb
     """  # noqa: D301
-    from relsql.database.file_kinds import table_name
+    from relsql.database.sources.file_kinds import table_name
     from relsql.integrations.import_source import import_source
 
     target = file or Path(f"{table_name(Path(source)) or 'imported'}.duckdb")

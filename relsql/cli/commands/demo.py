@@ -107,7 +107,7 @@ def _write_accuracy(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, pa
     from relsql.evaluation.baseline import entity_columns_auc
     from relsql.evaluation.evaluate import evaluate
     from relsql.schema.reading import read_schema
-    from relsql.tasks.labels import label_table
+    from relsql.tasks.labels.label_table import label_table
 
     schema = read_schema(con, catalog)
     baseline = entity_columns_auc(con, catalog, schema, task, ("test",))["test"]

@@ -71,7 +71,7 @@ def init_command(
     from relsql.database.connections import open_database
     from relsql.database.names import current_catalog
     from relsql.database.schema_choice import choose_schema
-    from relsql.database.source_kinds import without_password
+    from relsql.database.sources.source_kinds import without_password
     from relsql.schema.declared.attached_tables import add_source, parse_source
     from relsql.schema.declared.declarations import Declarations
     from relsql.tasks.task import Task

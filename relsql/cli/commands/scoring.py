@@ -22,7 +22,7 @@ from relsql.tasks.target import PROBABILITY
 if TYPE_CHECKING:
     import duckdb
 
-    from relsql.tasks.label_sandbox import LabelLimits
+    from relsql.tasks.labels.label_sandbox import LabelLimits
     from relsql.tasks.regime import Regime
     from relsql.tasks.splits import Split
 
@@ -63,7 +63,7 @@ def evaluate_command(
     database in memory that ends where the split starts (regime frozen). The model is compared with a baseline that
     reads only the columns of the entity table.
     """
-    from relsql.tasks.label_sandbox import LabelLimits
+    from relsql.tasks.labels.label_sandbox import LabelLimits
 
     opened = open_for_labels(file, read_only=True, allow_external=allow_external, memory_limit=memory_limit)
     with train_extra("relsql evaluate"), closing(opened) as con:

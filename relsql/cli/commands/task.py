@@ -34,8 +34,8 @@ def task_command(
     from relsql.cli.commands.training import resolve_task
     from relsql.database.names import current_catalog
     from relsql.schema.reading import read_schema
-    from relsql.tasks.label_findings import label_findings
-    from relsql.tasks.label_sandbox import LabelLimits
+    from relsql.tasks.labels.label_findings import label_findings
+    from relsql.tasks.labels.label_sandbox import LabelLimits
     from relsql.tasks.summary import summarize_task
 
     limits = LabelLimits(allow_external, label_timeout)

@@ -19,7 +19,7 @@ from relsql.tasks.regime import REGIMES
 if TYPE_CHECKING:
     import duckdb
 
-    from relsql.tasks.label_sandbox import LabelLimits
+    from relsql.tasks.labels.label_sandbox import LabelLimits
     from relsql.tasks.task import Task
     from relsql.training.options import TrainOptions
     from relsql.training.train import TrainedModel
@@ -69,7 +69,7 @@ def train_command(
     relsql train f1.duckdb driver-dnf --name dnf
     """  # noqa: D301
     from relsql.database.names import current_catalog
-    from relsql.tasks.label_sandbox import LabelLimits
+    from relsql.tasks.labels.label_sandbox import LabelLimits
     from relsql.training.options import TrainOptions
 
     chosen = TrainOptions(**{key: value for key, value in options.items() if value is not None})
@@ -115,7 +115,7 @@ def train_with_progress(
     Raises:
         MissingExtraError: a training library is not installed.
     """
-    from relsql.tasks.label_sandbox import LabelLimits
+    from relsql.tasks.labels.label_sandbox import LabelLimits
     from relsql.training.train import train
 
     limits = limits or LabelLimits()

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import duckdb
 
-from relsql.database.allowed_sources import allow
 from relsql.database.connections import transaction
 from relsql.database.names import DEFAULT_SCHEMA, ObjectName, find_relation, fold
 from relsql.database.relsql_schema import relsql_schema
 from relsql.database.relsql_tables import ensure_table
-from relsql.database.source_kinds import absolute, names_file, source_name, without_password
-from relsql.database.sources import Source, attach_source
+from relsql.database.sources.allowed_sources import allow
+from relsql.database.sources.attach_sources import Source, attach_source
+from relsql.database.sources.source_kinds import absolute, names_file, source_name, without_password
 from relsql.errors import DatabaseError, SchemaError
 from relsql.schema.declared.declare import declare_link, declare_table
 from relsql.schema.declared.source_schema import read_source

@@ -9,8 +9,8 @@ from pathlib import Path
 import duckdb
 
 from relsql.database.engine_errors import first_line
-from relsql.database.file_kinds import import_command
 from relsql.database.names import DEFAULT_SCHEMA
+from relsql.database.sources.file_kinds import import_command
 from relsql.errors import DatabaseError
 from relsql.schema.declared import sqlite_tables
 from relsql.schema.reading import read_source_schema

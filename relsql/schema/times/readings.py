@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from relsql.database.sealed import sealed
+from relsql.database.queries.sealed import sealed
 from relsql.schema.tables import Column, Table
 from relsql.schema.types import FLOAT_TYPES, INTEGER_TYPES, is_decimal
 from relsql.sql import ident, literal

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import duckdb
 
 from relsql.database.names import split_name, stored_name
-from relsql.database.row_expressions import row_expression
+from relsql.database.queries.row_expressions import row_expression
 from relsql.errors import DatabaseError, SchemaError, nearest
 from relsql.schema.relations import STORED
 from relsql.schema.tables import Column, Link, RowTime, Schema, Table, table_key

@@ -17,7 +17,7 @@ from relsql.database.names import current_catalog
 from relsql.errors import TrainingError
 from relsql.gather.graph_inputs import graph_inputs
 from relsql.schema.reading import read_schema
-from relsql.tasks.labels import label_table
+from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.splits import SPLITS
 from tests.shop import TASK, create_shop
 

@@ -15,7 +15,7 @@ from relsql.database.relsql_tables import ensure_table
 from relsql.demo.league import create_league
 from relsql.errors import DatabaseError
 from relsql.schema.reading import read_schema
-from relsql.tasks.labels import label_table
+from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.splits import SPLITS
 from relsql.tasks.task import Task, read_tasks, save_task
 

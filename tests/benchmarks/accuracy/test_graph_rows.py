@@ -35,7 +35,7 @@ from benchmarks.accuracy.rows.rdl import GraphLayer, Rdl
 from benchmarks.data.problems import Problem, Regime
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Link, Schema
-from relsql.tasks.labels import label_table
+from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.splits import SPLITS
 from relsql.tasks.task import Task
 from tests.shop import SPEND_TASK, TASK, create_shop

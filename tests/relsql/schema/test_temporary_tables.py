@@ -14,8 +14,8 @@ from relsql.errors import SchemaError
 from relsql.schema.declared.declare import declare_link, declare_table
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Link
-from relsql.tasks.labels import label_table
-from relsql.tasks.temporary_tables import refuse_temporary_reads
+from relsql.tasks.labels.label_table import label_table
+from relsql.tasks.labels.temporary_tables import refuse_temporary_reads
 from tests.shop import QUICK, TASK, create_shop
 
 

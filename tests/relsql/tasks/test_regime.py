@@ -21,7 +21,7 @@ from relsql.errors import TaskError
 from relsql.evaluation.evaluate import evaluate, predict_split
 from relsql.registry.models import find_model, read_card
 from relsql.schema.tables import Column, Schema, Table
-from relsql.tasks.frozen_database import frozen_database
+from relsql.tasks.labels.frozen_database import frozen_database
 from relsql.tasks.regime import DELAYS, check_regime, delayed_labels, ended_labels, split_end
 from relsql.training.train import train
 from tests.shop import QUICK, TASK, create_shop

@@ -13,7 +13,7 @@ import pytest
 from relsql.errors import TaskError
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
-from relsql.tasks.labels import chosen_splits, label_table
+from relsql.tasks.labels.label_table import chosen_splits, label_table
 from relsql.tasks.split_choice import ENOUGH_LABELS, ENOUGH_OF_A_KIND, LabelCount, choose_splits
 from relsql.tasks.splits import SPLITS
 from relsql.tasks.task import Task

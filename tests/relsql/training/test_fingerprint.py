@@ -198,7 +198,7 @@ def code_digest(code: Path) -> str:
     [
         ("relsql/gather/ranking.py", True),
         ("relsql/text/row_text.py", True),
-        ("relsql/tasks/labels.py", True),
+        ("relsql/tasks/labels/label_table.py", True),
         ("relsql/nn/head.py", True),
         ("relsql/training/loop.py", True),
         ("exporters/onnx.py", True),

@@ -4,7 +4,7 @@ It runs on a separate cursor, so the user's connection keeps its transaction and
 
 1. A read-only transaction that always ends with ROLLBACK. DuckDB refuses every write to a database in it, and every
    sequence keeps its value; temporary relations are allowed, and disappear at the end.
-2. The check of the query before it runs, see `relsql.tasks.query_check`.
+2. The check of the query before it runs, see `relsql.tasks.labels.query_check`.
 3. Where relsql opens the file itself, the whole instance has no access to other files, see `open_database`.
 4. A time limit. DuckDB checks for an interruption between chunks of rows, so one call of a function on one huge list or
    text is stopped only after the call.
@@ -26,7 +26,7 @@ from relsql.database.cursors import task_cursor
 from relsql.database.interrupts import interrupted
 from relsql.errors import TaskError
 from relsql.tasks.hints import correct
-from relsql.tasks.query_check import Relations, check_query, parse_select
+from relsql.tasks.labels.query_check import Relations, check_query, parse_select
 from relsql.tasks.splits import task_errors
 from relsql.tasks.task import Task
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import duckdb
 import pytest
 
-from relsql.database.sealed import sealed
+from relsql.database.queries.sealed import sealed
 
 ROWS = "WITH a AS (SELECT {'id': {'x': 1}, 'It''s': 'é'} AS r, [1, 2, 3] AS l, 5 AS n, MAP {'k': 7} AS m)\n"
 

@@ -10,12 +10,12 @@ import pytest
 
 import relsql
 from relsql.database.connections import foreign_database, open_database
-from relsql.database.external_access import allowed_files, has_external_access
+from relsql.database.sources.external_access import allowed_files, has_external_access
 from relsql.errors import TaskError
 from relsql.schema.declared.declare import declare_link, declare_table
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Link
-from relsql.tasks.labels import label_table
+from relsql.tasks.labels.label_table import label_table
 from tests.shop import QUICK, TASK, create_shop
 
 VIEWS = {

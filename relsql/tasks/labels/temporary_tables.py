@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relsql.database.sealed import parser
-from relsql.database.syntax_tree import NotOneSelectError, nodes, parse
+from relsql.database.queries.sealed import parser
+from relsql.database.queries.syntax_tree import NotOneSelectError, nodes, parse
 from relsql.schema.reading import read_schema
 from relsql.schema.temporary_tables import refuse_temporary_tables
 from relsql.sql import ident

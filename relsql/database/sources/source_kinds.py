@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from relsql.database.file_kinds import file_kind
+from relsql.database.sources.file_kinds import file_kind
 from relsql.sql import ident, literal
 
 _LAKE = re.compile(r"ducklake:", re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""What is said about labels: few, rare, gaps in time, rows after the window (relsql.tasks.label_findings)."""
+"""What is said about labels: few, rare, gaps in time, rows after the window (relsql.tasks.labels.label_findings)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
-from relsql.tasks.label_findings import label_findings
-from relsql.tasks.labels import LabelTable, default_splits, label_table
+from relsql.tasks.labels.label_findings import label_findings
+from relsql.tasks.labels.label_table import LabelTable, default_splits, label_table
 from relsql.tasks.splits import SPLITS
 from relsql.tasks.summary import SplitSummary, summarize_labels, summarize_task
 from relsql.tasks.task import Task

@@ -17,8 +17,8 @@ from functools import lru_cache, partial
 
 import duckdb
 
-from relsql.database.field_access import call_accesses
-from relsql.database.syntax_tree import Tree, nodes, parse, write
+from relsql.database.queries.field_access import call_accesses
+from relsql.database.queries.syntax_tree import Tree, nodes, parse, write
 
 _CACHED_QUERIES = 256
 """The macros of a model are about ten queries, and every connection that is attached seals the same ones."""

@@ -11,10 +11,10 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from relsql.database.syntax_tree import Tree
+from relsql.database.queries.syntax_tree import Tree
 
 Parse = Callable[[str], Tree]
-"""Gives the syntax tree of a query, see `relsql.database.syntax_tree.parse`."""
+"""Gives the syntax tree of a query, see `relsql.database.queries.syntax_tree.parse`."""
 
 _OPERATORS = {"STRUCT_EXTRACT": "struct_extract", "ARRAY_SLICE": "array_slice"}
 

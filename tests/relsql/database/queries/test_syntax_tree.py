@@ -8,7 +8,7 @@ from typing import cast
 import duckdb
 import pytest
 
-from relsql.database.syntax_tree import NotOneSelectError, nodes, parse, write
+from relsql.database.queries.syntax_tree import NotOneSelectError, nodes, parse, write
 
 
 class Failing:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from relsql.database.names import fold, stored_name
-from relsql.database.sealed import parser, sealed_expression
-from relsql.database.syntax_tree import NotOneSelectError, Tree, nodes, parse, write
+from relsql.database.queries.sealed import parser, sealed_expression
+from relsql.database.queries.syntax_tree import NotOneSelectError, Tree, nodes, parse, write
 from relsql.errors import SchemaError, nearest
 from relsql.sql import ident
 

@@ -19,9 +19,9 @@ from typing import Any
 import duckdb
 
 from relsql.database.names import DEFAULT_SCHEMA, fold
-from relsql.database.sources import read_sources
-from relsql.database.syntax_tree import MODIFIERS, SOURCES, NotOneSelectError, Tree, nodes, parse, unknown_kind
-from relsql.database.view_files import reader_files, scanned_files, view_query
+from relsql.database.queries.syntax_tree import MODIFIERS, SOURCES, NotOneSelectError, Tree, nodes, parse, unknown_kind
+from relsql.database.sources.attach_sources import read_sources
+from relsql.database.sources.view_files import reader_files, scanned_files, view_query
 from relsql.errors import TaskError, nearest
 from relsql.tasks.hints import correct
 

@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from relsql.database.cursors import one_row, task_cursor
-from relsql.database.sealed import sealed
+from relsql.database.queries.sealed import sealed
 from relsql.errors import TaskError
 from relsql.schema.finding import Finding
 from relsql.schema.relations import relation_sql
@@ -18,8 +18,8 @@ from relsql.schema.tables import Schema
 from relsql.schema.times.events import event_times_sql
 from relsql.sql import literal
 from relsql.tasks.hints import correct, in_manifest
-from relsql.tasks.label_sandbox import DEFAULT_LIMITS, LabelLimits
-from relsql.tasks.labels import label_entities, labels_at
+from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
+from relsql.tasks.labels.label_table import label_entities, labels_at
 from relsql.tasks.split_choice import ENOUGH_LABELS, ENOUGH_OF_A_KIND, tables_read
 from relsql.tasks.splits import step_sql, timestamps_of
 from relsql.tasks.summary import SplitSummary

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import duckdb
 
-from relsql.database.file_kinds import kind_by_name
 from relsql.database.names import fold
-from relsql.database.sealed import parser
-from relsql.database.syntax_tree import NotOneSelectError, Tree, nodes, parse
+from relsql.database.queries.sealed import parser
+from relsql.database.queries.syntax_tree import NotOneSelectError, Tree, nodes, parse
+from relsql.database.sources.file_kinds import kind_by_name
 
 _READERS = frozenset(
     (

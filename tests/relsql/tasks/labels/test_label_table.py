@@ -1,4 +1,4 @@
-"""Labels of a task at every moment of a split; what a label query sees of the tables (relsql.tasks.labels)."""
+"""Labels of a task at every moment of a split; what a label query sees of the tables (`label_table`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from relsql.errors import TaskError
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
 from relsql.tasks.entity import entity_table
-from relsql.tasks.labels import LabelTable, default_splits, label_table
+from relsql.tasks.labels.label_table import LabelTable, default_splits, label_table
 from relsql.tasks.splits import SPLITS, Split, horizon_days, timestamps_of
 from relsql.tasks.task import Task
 
@@ -368,7 +368,7 @@ def test_interruption_passes_and_leaves_nothing(con: Connection, monkeypatch: py
         cursors.append(cursor)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("relsql.tasks.label_query._keep_known", interrupted)
+    monkeypatch.setattr("relsql.tasks.labels.label_query._keep_known", interrupted)
     with pytest.raises(KeyboardInterrupt):
         labels(con, schema)
     with pytest.raises(duckdb.Error, match=r"(?i)closed"):

@@ -18,8 +18,8 @@ from exporters.modules import load_modules
 from exporters.sql import SqlModel
 from exporters.sql_weights import logarithmic_columns, weights_table
 from relsql.database.names import current_catalog
-from relsql.database.sealed import function_names, sealed, sealed_expression
-from relsql.database.syntax_tree import NotOneSelectError
+from relsql.database.queries.sealed import function_names, sealed, sealed_expression
+from relsql.database.queries.syntax_tree import NotOneSelectError
 from relsql.gather.latest_rows import LatestRows
 from relsql.gather.layout import layouts_of
 from relsql.gather.node_inputs import fit_node_inputs
@@ -43,7 +43,7 @@ from udfs.attach import attach
 from udfs.macros import batch_sql, fingerprint_sql, scalar_sql
 
 MOMENT = "TIMESTAMP '2022-10-01'"
-FIXTURES = Path(__file__).parents[2] / "fixtures" / "sealed"
+FIXTURES = Path(__file__).parents[3] / "fixtures" / "sealed"
 
 # The text of sealed queries.
 

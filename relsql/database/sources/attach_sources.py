@@ -2,7 +2,7 @@
 
 Where the data's file is read-only or belongs to somebody else, or is no DuckDB file, the models live in a file of their
 own. It names its sources, has a view for each of their tables, and every connection that relsql opens attaches them
-read-only. Passwords are never stored (`relsql.database.source_kinds`).
+read-only. Passwords are never stored (`relsql.database.sources.source_kinds`).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 
 import duckdb
 
-from relsql.database.allowed_sources import is_allowed
 from relsql.database.engine_errors import first_line
-from relsql.database.extensions import load_extension
-from relsql.database.file_kinds import import_command
 from relsql.database.names import current_catalog, fold, has_table
 from relsql.database.relsql_schema import relsql_schema
-from relsql.database.source_kinds import (
+from relsql.database.sources.allowed_sources import is_allowed
+from relsql.database.sources.extensions import load_extension
+from relsql.database.sources.file_kinds import import_command
+from relsql.database.sources.source_kinds import (
     POSTGRES,
     SQLITE,
     SourceKind,
@@ -39,7 +39,7 @@ _EXPECTED_LOGIN = "a server that answers, and its password in PGPASSWORD, ~/.pgp
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A database that is attached as `name`; `relsql.database.source_kinds` says what a location is."""
+    """A database that is attached as `name`; `relsql.database.sources.source_kinds` says what a location is."""
 
     name: str
     location: str = field(repr=False)  # It may hold a password.
@@ -84,7 +84,7 @@ def attach_source(con: duckdb.DuckDBPyConnection, catalog: str, source: Source, 
         catalog: the database that names the source.
         source: the source.
         asked: the user named it in this call. A source that only a file names, which may be somebody else's, is
-            attached if it is a file on this machine, or allowed there (`relsql.database.allowed_sources`).
+            attached if it is a file on this machine, or allowed there (`relsql.database.sources.allowed_sources`).
 
     Raises:
         DatabaseError: it is nothing that can be attached, is not allowed, or an extension is missing.

@@ -1,4 +1,4 @@
-"""Tests of relsql.tasks.labels on the RelBench 3 data sets: the labels are the same as RelBench's."""
+"""Tests of relsql.tasks.labels.label_table on the RelBench 3 data sets: the labels are the same as RelBench's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import yaml
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
 from relsql.sql import ident, literal
-from relsql.tasks.labels import label_table
+from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.splits import SPLITS
 from relsql.tasks.task import Task
 

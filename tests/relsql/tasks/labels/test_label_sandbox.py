@@ -21,14 +21,14 @@ from relsql.database.interrupts import keyboard_interrupts
 from relsql.errors import TaskError
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
-from relsql.tasks.label_sandbox import DEFAULT_LIMITS, LabelLimits, label_sandbox
-from relsql.tasks.labels import LabelTable, label_table
+from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits, label_sandbox
+from relsql.tasks.labels.label_table import LabelTable, label_table
 from relsql.tasks.splits import SPLITS
 from relsql.tasks.task import Task
 
 Connection = duckdb.DuckDBPyConnection
 
-QUERIES = Path(__file__).parents[2] / "fixtures" / "label_queries"
+QUERIES = Path(__file__).parents[3] / "fixtures" / "label_queries"
 SECRET = "spy://secret.csv"
 BASE = """(
     SELECT t.timestamp AS day, c.id AS customer, (count(o.day) > 0)::INT AS label

@@ -3,7 +3,7 @@
 A split is a list of timestamps. The label query sees them as `timestamps(timestamp)` and every table by its name;
 for the splits `train` and `val` the timed tables end at the task's test timestamp (inclusive).
 
-The query runs in `relsql.tasks.label_sandbox`: on a separate cursor, in a read-only transaction, with temporary
+The query runs in `relsql.tasks.labels.label_sandbox`: on a separate cursor, in a read-only transaction, with temporary
 relations that disappear at the end. The user's connection and tables are untouched, and a read-only database suffices.
 The cursor sees committed rows only, not what an open transaction on the user's connection has written.
 
@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from relsql.database.cursors import task_cursor
-from relsql.database.sealed import sealed
+from relsql.database.queries.sealed import sealed
 from relsql.errors import TaskError
 from relsql.schema.tables import Schema
 from relsql.tasks.entity import entity_table
 from relsql.tasks.hints import correct
-from relsql.tasks.label_checks import LARGEST_LABEL, check_labels
-from relsql.tasks.label_query import known_labels
-from relsql.tasks.label_sandbox import DEFAULT_LIMITS, LabelLimits, label_sandbox
+from relsql.tasks.labels.label_checks import LARGEST_LABEL, check_labels
+from relsql.tasks.labels.label_query import known_labels
+from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits, label_sandbox
 from relsql.tasks.split_choice import GIVEN, SPLIT_FIELDS, LabelCount, SplitChoice, choose_splits
 from relsql.tasks.splits import SPLITS, Split, check_splits, check_timedelta, timestamps_of
 from relsql.tasks.task import Task

@@ -1,6 +1,6 @@
 """Run a task's label query over the tables as they were at a moment, and keep the labels of known entities.
 
-All relations are temporary and belong to the cursor of `relsql.tasks.label_sandbox`.
+All relations are temporary and belong to the cursor of `relsql.tasks.labels.label_sandbox`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import duckdb
 
 from relsql.database.cursors import one_row
 from relsql.database.names import DEFAULT_SCHEMA, fold
-from relsql.database.syntax_tree import Tree, nodes, parse, write
+from relsql.database.queries.syntax_tree import Tree, nodes, parse, write
 from relsql.errors import TaskError
 from relsql.schema.entity_keys import key_known_sql, key_parts, key_sql
 from relsql.schema.relations import relation_sql
@@ -23,9 +23,9 @@ from relsql.schema.visibility import where_visible_sql
 from relsql.sql import ident
 from relsql.tasks.entity import entity_columns, entity_table
 from relsql.tasks.hints import correct
-from relsql.tasks.label_checks import check_timestamps, check_types
-from relsql.tasks.label_sandbox import LabelLimits, checked_query, run_query
-from relsql.tasks.query_check import Relations, read_relations
+from relsql.tasks.labels.label_checks import check_timestamps, check_types
+from relsql.tasks.labels.label_sandbox import LabelLimits, checked_query, run_query
+from relsql.tasks.labels.query_check import Relations, read_relations
 from relsql.tasks.splits import task_errors
 from relsql.tasks.task import Task
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relsql.database.source_kinds import (
+from relsql.database.sources.source_kinds import (
     DUCKDB,
     POSTGRES,
     SQLITE,

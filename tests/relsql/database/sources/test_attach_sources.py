@@ -13,10 +13,10 @@ from click.testing import CliRunner
 
 import relsql
 from relsql.cli import cli as main
-from relsql.database import extensions
-from relsql.database.allowed_sources import allow, is_allowed, list_path
 from relsql.database.connections import foreign_database, open_database
-from relsql.database.sources import Source
+from relsql.database.sources import extensions
+from relsql.database.sources.allowed_sources import allow, is_allowed, list_path
+from relsql.database.sources.attach_sources import Source
 from relsql.errors import DatabaseError, TaskError
 from relsql.schema.declared.attached_tables import add_source, parse_source
 from relsql.schema.reading import read_schema

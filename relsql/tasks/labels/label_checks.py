@@ -5,7 +5,7 @@ from __future__ import annotations
 import duckdb
 
 from relsql.database.cursors import one_row
-from relsql.database.sealed import sealed
+from relsql.database.queries.sealed import sealed
 from relsql.errors import TaskError
 from relsql.schema.tables import Table
 from relsql.schema.types import is_number
