@@ -19,15 +19,15 @@ from relsql.sql import literal
 
 _POSTGRES_LINKS = """
     SELECT cn.nspname AS child_schema, c.relname AS child, pn.nspname AS parent_schema, p.relname AS parent,
-           array_agg(ca.attname::text ORDER BY place) AS child_columns,
-           array_agg(pa.attname::text ORDER BY place) AS parent_columns
+           array_agg(ca.attname::text ORDER BY place ASC) AS child_columns,
+           array_agg(pa.attname::text ORDER BY place ASC) AS parent_columns
     FROM pg_constraint k
     CROSS JOIN LATERAL unnest(k.conkey, k.confkey) WITH ORDINALITY AS pair(mine, theirs, place)
     JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace cn ON cn.oid = c.relnamespace
     JOIN pg_class p ON p.oid = k.confrelid JOIN pg_namespace pn ON pn.oid = p.relnamespace
     JOIN pg_attribute ca ON ca.attrelid = k.conrelid AND ca.attnum = mine
     JOIN pg_attribute pa ON pa.attrelid = k.confrelid AND pa.attnum = theirs
-    WHERE k.contype = 'f' GROUP BY k.oid, 1, 2, 3, 4 ORDER BY 1, 2, k.oid"""
+    WHERE k.contype = 'f' GROUP BY k.oid, 1, 2, 3, 4 ORDER BY 1 ASC, 2 ASC, k.oid ASC"""
 _POSTGRES_VIEWS = """
     SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('v', 'm')"""

@@ -489,11 +489,11 @@ def test_error_without_timed_table_and_without_events(con: Connection) -> None:
         labels(con, schema)
 
 
-def test_error_for_entity_tables_without_a_single_key(con: Connection) -> None:
+def test_error_for_entity_tables_without_a_fitting_key(con: Connection) -> None:
     shop(con)
     con.execute("CREATE TABLE pairs (a INT, b INT, PRIMARY KEY (a, b)); CREATE TABLE loose (a INT)")
     schema = read_timed(con)
-    with pytest.raises(TaskError, match=r"has the key \(a, b\). Expected: one key column"):
+    with pytest.raises(TaskError, match="the key of 'pairs' has the columns a, b. Expected: the column of the label"):
         labels(con, schema, replace(TASK, entity_table="pairs"))
     with pytest.raises(TaskError, match=r"'loose' has no column 'customer' and no primary key.*relsql init"):
         labels(con, schema, replace(TASK, entity_table="loose"))
