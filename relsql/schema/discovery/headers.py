@@ -19,9 +19,14 @@ from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Link, Schema, Table
 from relsql.schema.times.events import time_sql
 from relsql.schema.times.row_times import DeclaredTime, RowTimes
+from relsql.sql import ident
 
 MIN_FOUND = 0.95
 """At least this share of the lines must have their header; the others are never visible."""
+
+MIN_COVERED = 0.9
+MAX_LAG = 0.1
+"""Bounds of `comes_with_header`: share of headers that have rows, and the rows' delay as a share of their span."""
 
 
 def header_proposals(
@@ -30,7 +35,7 @@ def header_proposals(
     decided: set[str],
     unsure: Collection[Link] = (),
     confidences: Mapping[str, float] | None = None,
-) -> list[TimeProposal]:
+) -> list[tuple[TimeProposal, Link]]:
     """Propose headers for tables that have no time; a header's time may itself be that of its own header.
 
     Args:
@@ -39,18 +44,41 @@ def header_proposals(
         decided: keys of tables for which nothing is proposed.
         unsure: links along which no header is looked for.
         confidences: by table, the confidence of its proposed time; that of its lines is no higher.
+
+    Returns:
+        Each proposal with the link to the header.
     """
     timed, known = dict(timed), dict(confidences or {})
-    proposals: list[TimeProposal] = []
+    proposals: list[tuple[TimeProposal, Link]] = []
     while True:
         untimed = [t for key, t in data.schema.tables.items() if key not in timed and key not in decided]
         found = [each for table in untimed if (each := _header(data, table, timed, unsure, known))]
         if not found:
             return proposals
-        for proposal, table in found:
+        for proposal, table, link in found:
             timed[table.key] = table
             known[table.key] = proposal.confidence
-            proposals.append(proposal)
+            proposals.append((proposal, link))
+
+
+def comes_with_header(data: Profiler, table: Table, link: Link, timed: Mapping[str, Table]) -> bool:
+    """True if the rows of a table with a time of its own appear together with the rows that they point at.
+
+    Nearly all headers have rows, and the rows' own times follow soon: half of them within a tenth of the time that the
+    table spans. So it is with the deliveries of an order's lines. Refunds belong to few orders, and a user pays for
+    years.
+    """
+    header = timed[link.parent]
+    own, theirs = time_sql(table, "r"), time_sql(header, "h")
+    rows, headers_sql = relation_sql(table, data.catalog), relation_sql(header, data.catalog)
+    keys = ", ".join(f"h.{ident(name)}" for name in link.parent_columns)
+    query = f"""
+        SELECT (SELECT count(*) FROM {headers_sql} h), count(DISTINCT ({keys})),
+            quantile_cont(epoch({own}) - epoch({theirs}), 0.5), quantile_cont(epoch({own}), 0.98) - quantile_cont(epoch({own}), 0.02)
+        FROM {rows} r JOIN {headers_sql} h ON {link.on_sql("r", "h")}
+        WHERE isfinite({own}) AND isfinite({theirs})"""
+    [(headers, found, lag, span)] = data.con.execute(query).fetchall()
+    return found >= MIN_COVERED * headers and lag is not None and lag <= MAX_LAG * span
 
 
 def _header(
@@ -59,8 +87,8 @@ def _header(
     timed: dict[str, Table],
     unsure: Collection[Link],
     confidences: Mapping[str, float],
-) -> tuple[TimeProposal, Table] | None:
-    """The proposal for one table, and the table with the proposed time; None if its rows have no header."""
+) -> tuple[TimeProposal, Table, Link] | None:
+    """The proposal for one table, the table with the proposed time, and the link; None if its rows have no header."""
     links = [link for link in data.schema.links_from(table.key) if link.parent in timed and link.parent != table.key]
     links = [link for link in links if link not in unsure and _is_part_of_row(data, link)]
     reasons = {link: reason for link in links if (reason := _belongs(data, table, link, timed))}
@@ -83,7 +111,7 @@ def _header(
     others = [each.parent for each in options if each is not link]
     evidence += f"; {link.parent} is the latest of {', '.join(sorted({link.parent, *others}))}" if others else ""
     confidence = min(0.9 if filled == rows else 0.85, confidences.get(link.parent, 1.0))
-    return TimeProposal(table.key, time, evidence, confidence), known
+    return TimeProposal(table.key, time, evidence, confidence), known, link
 
 
 def _is_part_of_row(data: Profiler, link: Link) -> bool:

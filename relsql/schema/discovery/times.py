@@ -10,13 +10,13 @@ Tables that have no date may have that of their header, see `relsql.schema.disco
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import duckdb
 
 from relsql.errors import SchemaError
 from relsql.schema.discovery.clocks import Clock, find_clocks, time_of_day
-from relsql.schema.discovery.headers import header_proposals
+from relsql.schema.discovery.headers import comes_with_header, header_proposals
 from relsql.schema.discovery.names import LATER_WORDS, table_words, word_set, words
 from relsql.schema.discovery.profile import Profile, Profiler
 from relsql.schema.discovery.time_proposal import TimeProposal
@@ -32,11 +32,18 @@ DAY = 86_400.0
 WEAK = 0.5
 """The confidence of a date that only has the name of something later is below this."""
 
+SAFE = 0.8
+"""The confidence of such a date where it is the only time of rows that nothing points at. Without a time, all of them
+count at every moment; with one that is too late, they are only seen later."""
+
 CLOSE = 0.1
 """Candidates whose scores differ by less are equally likely."""
 
 MIN_FIRST = 0.95
 """At least this share of rows must have a time before all others, for it to be the start of what they tell."""
+
+FEW = 0.02
+"""Up to this share of dates without an end are taken for mistakes."""
 
 MIN_ENTITIES = 8
 """With fewer rows that have events, the time from a date to the first event is no evidence."""
@@ -103,12 +110,46 @@ def infer_times(data: Profiler, decided: set[str], unsure: tuple[Link, ...] = ()
             if proposal and proposal.column:
                 chosen[table.key] = next(c.table for c in candidates[table.key] if c.time == proposal.column)
             proposals += [proposal] if proposal else []
-    sure = {proposal.table: proposal.confidence for proposal in proposals if proposal.column}
-    # A header's time is better than a deadline or the date of the last change.
-    chosen = {key: table for key, table in chosen.items() if sure.get(key, 1.0) >= WEAK}
-    headers = header_proposals(data, chosen, decided, unsure, sure)
-    timed = {proposal.table for proposal in headers}
-    return [proposal for proposal in proposals if proposal.table not in timed] + headers
+    return _with_headers(data, {proposal.table: proposal for proposal in proposals}, chosen, decided, unsure)
+
+
+def _with_headers(
+    data: Profiler,
+    own: dict[str, TimeProposal],
+    chosen: dict[str, Table],
+    decided: set[str],
+    unsure: tuple[Link, ...],
+) -> list[TimeProposal]:
+    """The tables' own times, and the times of headers where they are better.
+
+    A header's time is better than a date that only has the name of something later, such as the delivery of an order's
+    line, if the rows appear together with their header. A payment does not appear with its user.
+    """
+    while True:
+        sure = {key: proposal.confidence for key, proposal in own.items() if proposal.column}
+        strong = {key: table for key, table in chosen.items() if sure.get(key, 1.0) >= WEAK}
+        headers = header_proposals(data, strong, decided, unsure, sure)
+        wrong = [
+            proposal.table
+            for proposal, link in headers
+            if proposal.table in chosen and not comes_with_header(data, chosen[proposal.table], link, strong)
+        ]
+        if not wrong:
+            break
+        for key in wrong:
+            evidence = f"{own[key].evidence}; its rows do not appear with those that they point at"
+            own[key] = replace(own[key], evidence=evidence, confidence=SAFE)
+    timed = {proposal.table for proposal, _ in headers}
+    alone = [_safe(data, proposal) for key, proposal in own.items() if key not in timed]
+    return alone + [proposal for proposal, _ in headers]
+
+
+def _safe(data: Profiler, proposal: TimeProposal) -> TimeProposal:
+    """The proposal, surer if it is the only time of rows that nothing points at."""
+    weak = proposal.column is not None and proposal.confidence < WEAK
+    if not weak or data.schema.links_to(proposal.table) or not data.rows(data.schema.tables[proposal.table]):
+        return proposal
+    return replace(proposal, evidence=f"{proposal.evidence}; without it all rows count at once", confidence=SAFE)
 
 
 def with_time(data: Profiler, table: Table, time: str) -> Table | None:
@@ -126,7 +167,7 @@ def _candidates(data: Profiler, table: Table) -> tuple[list[_Candidate], list[st
     most = max((profile.distinct for _, _, profile, _ in dated), default=1) or 1
     found, rejected = [], []
     for column, time, profile, reading in dated:
-        reason = _rejection_reason(table, column.name, profile)
+        reason = _rejection_reason(data, table, column.name, time, profile)
         timed = with_time(data, table, time)
         if reason or timed is None:
             rejected.append(f"'{column.name}' {reason or 'cannot be read'}")
@@ -202,7 +243,7 @@ def _profile(data: Profiler, table: Table, time: str) -> Profile:
     return Profile(*row)
 
 
-def _rejection_reason(table: Table, column: str, profile: Profile) -> str | None:
+def _rejection_reason(data: Profiler, table: Table, column: str, time: str, profile: Profile) -> str | None:
     parts = set(words(column)) - set(table_words(table.name))
     if parts & _BIRTH or "birth" in "".join(sorted(parts)):
         return "looks like a birth or death date"
@@ -211,8 +252,16 @@ def _rejection_reason(table: Table, column: str, profile: Profile) -> str | None
     if profile.rows >= 10 and profile.low == profile.high:
         return f"is {profile.low} in all rows"
     if profile.high and _means_no_end(profile.high) and set(words(column)) & LATER_WORDS:
-        return f"reaches to {profile.high}, which means that there is no end"
+        share = _share_without_end(data, table, ident(time) if time == column else time)
+        return f"reaches to {profile.high}, which means that there is no end" if share > FEW else None
     return None
+
+
+def _share_without_end(data: Profiler, table: Table, time: str) -> float:
+    query = (
+        f"SELECT coalesce(avg(CASE WHEN TRY({time})::TIMESTAMP >= TIMESTAMP '9999-01-01' THEN 1.0 ELSE 0.0 END), 0.0)"
+    )
+    return float(data.one(f"{query} FROM {table.sql(data.catalog)}")[0])
 
 
 def _means_no_end(high: str) -> bool:

@@ -7,7 +7,7 @@ number must also have the name of a time, because ids can look like seconds.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import duckdb
 
@@ -32,6 +32,43 @@ _TIME_WORDS = frozenset(
     )
 )
 _YEAR_WORDS = frozenset(("year", "yr", "season"))
+_NUMBER_WORDS = frozenset(
+    (
+        *(
+            "id",
+            "key",
+            "no",
+            "nr",
+            "num",
+            "number",
+            "code",
+            "ref",
+            "phone",
+            "mobile",
+            "fax",
+            "zip",
+            "sku",
+            "ean",
+            "upc",
+        ),
+        *(
+            "isbn",
+            "account",
+            "hash",
+            "seed",
+            "amount",
+            "price",
+            "total",
+            "cost",
+            "value",
+            "balance",
+            "revenue",
+            "salary",
+        ),
+        *("population", "size", "bytes", "count", "votes", "views", "lat", "lon", "x", "y"),
+    )
+)
+"""Words of numbers that are no times, whatever their size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +145,9 @@ def _number_reading(
     for expression, meaning in _number_readings(name, low, high, bool(whole), words):
         reading = _over_rows(con, relation, name, expression, meaning)
         if reading:
-            return reading
+            # Few numbers are as large as milliseconds are, and many are as large as seconds.
+            unsure = meaning == "epoch seconds" and not words & _TIME_WORDS
+            return replace(reading, ambiguous="a plain number") if unsure else reading
     return None
 
 
@@ -121,10 +160,12 @@ def _number_readings(
     if whole and words & _YEAR_WORDS and low >= 1500 and high <= 2200:
         # A row of a year is certainly known when the year is over.
         yield f"make_timestamp({number} + 1, 1, 1, 0, 0, 0.0)", "the end of the year"
-    if not words & _TIME_WORDS:
+    named = bool(words & _TIME_WORDS)
+    if not named and (words & _NUMBER_WORDS or not whole):
         return
     for power, unit in ((0, "seconds"), (3, "milliseconds"), (6, "microseconds"), (9, "nanoseconds")):
-        if 1.5e8 * 10**power <= low and high <= 4.2e9 * 10**power:
+        first, last = (1.5e8, 4.2e9) if named else (6.3e8, 2.2e9)
+        if first * 10**power <= low and high <= last * 10**power:
             micros = f"{number} * {10 ** (6 - power)}" if power <= 6 else f"{number} // 1000"
             if not whole:
                 micros = f"CAST({name} * {10 ** (6 - power)} AS BIGINT)"
