@@ -39,8 +39,8 @@ _CLOCKS = _words(
 _UNSAFE = _words(
     """
     array_resize current_connection_id current_query current_query_id currval current_setting generate_series
-    getenv getvariable list_resize lpad nextval parse_duckdb_log_message range repeat rpad setseed setval stats
-    write_log
+    getenv getvariable json_deserialize_sql json_serialize_plan json_serialize_sql list_resize lpad nextval
+    parse_duckdb_log_message range repeat rpad setseed setval stats write_log
     """
 )
 """Functions that DuckDB may declare consistent, but that reveal something about the process, or produce very large

@@ -74,7 +74,8 @@ def comes_with_header(data: Profiler, table: Table, link: Link, timed: Mapping[s
     keys = ", ".join(f"h.{ident(name)}" for name in link.parent_columns)
     query = f"""
         SELECT (SELECT count(*) FROM {headers_sql} h), count(DISTINCT ({keys})),
-            quantile_cont(epoch({own}) - epoch({theirs}), 0.5), quantile_cont(epoch({own}), 0.98) - quantile_cont(epoch({own}), 0.02)
+            quantile_cont(epoch({own}) - epoch({theirs}), 0.5),
+            quantile_cont(epoch({own}), 0.98) - quantile_cont(epoch({own}), 0.02)
         FROM {rows} r JOIN {headers_sql} h ON {link.on_sql("r", "h")}
         WHERE isfinite({own}) AND isfinite({theirs})"""
     [(headers, found, lag, span)] = data.con.execute(query).fetchall()

@@ -11,6 +11,7 @@ loads extensions.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -30,8 +31,12 @@ _KNOWN_NODES = SOURCES | MODIFIERS | {"SELECT_NODE", "SET_OPERATION_NODE", "RECU
 _TABLE_FUNCTIONS = frozenset({"generate_series", "json_each", "json_tree", "range", "unnest"})
 """Table functions that read nothing but their arguments."""
 
-_SESSION_FUNCTIONS = frozenset({"current_setting", "getenv", "getvariable"})
-"""Functions that DuckDB 1.5 classifies as consistent, although they depend on the session."""
+_NOT_OF_THE_DATA = re.compile(
+    r"current_.*|get_current_.*|getenv|getvariable|ago|user|session_user|version|inet_.*|pg_.*|has_.*_privilege"
+    r"|.*_description|format_type|json_serialize_.*|json_deserialize_.*|json_execute_.*"
+)
+"""Functions that depend on the clock, the session or the catalog, and those that read SQL, although DuckDB classifies
+many as consistent: `json_serialize_plan` binds a query, and for that it opens the files that the query names."""
 
 _CLOCK_COLUMNS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
 """Names that mean the current time where no column has that name."""
@@ -294,7 +299,7 @@ def _builtins() -> _Builtins:
         ).fetchall()
         types = con.execute("SELECT type_name FROM system.main.duckdb_types()").fetchall()
         collations = con.execute("SELECT collname FROM pragma_collations()").fetchall()
-    changing = {fold(name) for name, changes in rows if changes} | _SESSION_FUNCTIONS
+    changing = {fold(name) for name, changes in rows if changes or _NOT_OF_THE_DATA.fullmatch(fold(name))}
     names = {fold(name) for name, _ in rows} | {"unnest"}
     return _Builtins(
         frozenset(names - changing),

@@ -82,6 +82,17 @@ def test_numbers_that_are_unique_in_all_tables_count_their_rows(con: duckdb.Duck
 SIZES = [("alpha", 100), ("beta", 200), ("gamma", 300)]
 
 
+@pytest.mark.parametrize("flag", ["(i % 2)::VARCHAR", "(i % 2)::INTEGER", "['Y', 'N'][1 + i % 2]"])
+def test_a_flag_is_no_link(con: duckdb.DuckDBPyConnection, flag: str) -> None:
+    con.execute(f"CREATE TABLE plays AS SELECT i AS play_id, {flag} AS scoring FROM range(5000) t(i)")
+    kind = "INTEGER" if "INTEGER" in flag else "VARCHAR"
+    con.execute(f"CREATE TABLE scoring (score_id {kind} PRIMARY KEY, txt VARCHAR)")
+    con.execute(f"INSERT INTO scoring SELECT i::{kind}, 'kind ' || i FROM range(900) t(i)")
+    if kind == "VARCHAR":
+        con.execute("INSERT INTO scoring VALUES ('Y', 'yes'), ('N', 'no')")
+    assert not [each for each in infer_schema(con).links if each.confidence >= 0.8]
+
+
 def test_text_keys_with_spaces(con: duckdb.DuckDBPyConnection) -> None:
     proposal = infer(
         con,
