@@ -60,7 +60,7 @@ Row embeddings have a table per model version, whose columns depend on the model
 """
 
 _FIRST_COLUMNS = 3
-"""So many columns every build has written to each table."""
+"""Number of leading columns that every build writes to each table."""
 
 _OF_A_MODEL = re.compile(r"_[0-9a-f]{12}$")
 """The end of the names of tables and views that belong to one model version."""

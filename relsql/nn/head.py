@@ -24,11 +24,11 @@ class Head(nn.Module):
 
     A regression predicts its `target`, see `relsql.tasks.target`:
 
-    median, quantiles   Heavy-tailed labels are learnt on a signed log scale. It is monotone, so that it does not change
+    median, quantiles   Heavy-tailed labels are learnt on a signed log scale. It is monotone, so it does not change
                         which value is the optimum.
     mean                The score of skewed labels that are never negative is `exp` of the output, and the loss is in
-                        the label's unit (Poisson deviance), because `exp` of a mean of logs is no mean. Other labels
-                        are learnt as they are (squared error).
+                        the label's unit (Poisson deviance), because `exp` of a mean of logs is not the mean. Other
+                        labels are learnt as they are (squared error).
     """
 
     first_day: Tensor

@@ -257,7 +257,8 @@ def _interval(fitted: FittedNetwork, seeds: SeedSet, labels: pa.Table, split: Sp
     name = main_metric(fitted.metrics)
     if name is None or not are_few(split):
         return {}
-    # Labels whose entity is not visible are no seeds, so that it is not known whose the others are.
+    # Labels of invisible entities are dropped when seeds are gathered, so the remaining seeds cannot be matched to
+    # entities.
     same = labels.num_rows == len(seeds)
     entities = label_entities(labels) if same else list(range(len(seeds)))
     found = metric_interval(seeds.labels, fitted.validation_scores, name.removeprefix("val_"), entities)

@@ -32,11 +32,21 @@ if TYPE_CHECKING:
     "--known-column", "known_columns", multiple=True, metavar="'TABLE(COLUMN)'", help="Declare when rows became known."
 )
 @click.option(
-    "--entity", "entities", multiple=True, metavar="'NAME=TABLE(COLUMN), ..'", help="Declare values as an entity."
+    "--entity",
+    "entities",
+    multiple=True,
+    metavar="'NAME=TABLE(COLUMN), ..'",
+    help="Declare an entity from column values.",
 )
 @click.option("--no-time-column", "untimed", multiple=True, metavar="TABLE", help="Rows of TABLE are always visible.")
 @click.option("--link", "links", multiple=True, metavar="'CHILD(COLUMN) -> PARENT(COLUMN)'", help="Declare a link.")
-@click.option("--remove-link", "removed", multiple=True, metavar="'CHILD(COLUMN) -> PARENT(COLUMN)'", help="Drop it.")
+@click.option(
+    "--remove-link",
+    "removed",
+    multiple=True,
+    metavar="'CHILD(COLUMN) -> PARENT(COLUMN)'",
+    help="Do not link these tables.",
+)
 @click.option("--task", "manifests", multiple=True, type=click.Path(path_type=Path), metavar="YAML", help="Add a task.")
 def init_command(
     file: Path,

@@ -87,7 +87,7 @@ def attach_source(con: duckdb.DuckDBPyConnection, catalog: str, source: Source, 
             attached if it is a file on this machine, or allowed there (`relsql.database.sources.allowed_sources`).
 
     Raises:
-        DatabaseError: it is nothing that can be attached, is not allowed, or an extension is missing.
+        DatabaseError: it cannot be attached, is not allowed, or an extension is missing.
     """
     query = "SELECT database_name FROM system.main.duckdb_databases()"
     if fold(source.name) in {fold(name) for (name,) in con.execute(query).fetchall()}:
@@ -98,7 +98,8 @@ def attach_source(con: duckdb.DuckDBPyConnection, catalog: str, source: Source, 
         raise DatabaseError(
             f"source '{source.name}' is a {kind.name}, {without_password(location)}, that was not attached by you on "
             "this machine",
-            expected="one that you named yourself, since a file of somebody else must not make you call a server",
+            expected="a source that you have allowed: a database file from someone else must not connect you to a "
+            "server",
             fix=_again(source, without_password(location)),
         )
     for extension in kind.extensions:

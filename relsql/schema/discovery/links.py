@@ -270,7 +270,7 @@ def _link_name_match(data: Profiler, child: Table, name: str, parent: Table, tar
 
 
 def _role_match(data: Profiler, table: Table, name: str, target: UniqueColumn) -> float:
-    """How much a column such as `reports_to` suggests rows of its own table: nobody reports to himself."""
+    """How strongly a column such as `reports_to` suggests a link to its own table. No row may link to itself."""
     link = Link(table.key, (name,), table.key, (target.column,), "inferred")
     return 0.85 if data.comparable(link) and not data.points_at_itself(link) else 0.75
 
@@ -316,7 +316,8 @@ def _possible_links(
         for parent in data.schema.tables.values():
             best = tuple(each.column for each in unique[parent.key][:1])
             key = parent.primary_key or best
-            # Whoever lists the columns that hold an entity leaves out the others of these tables: a country is no team.
+            # If a user lists the columns that hold an entity, the other columns of those tables do not hold it:
+            # `country` is not a team.
             listed = any(values.table.key == child.key for values in parent.values_of)
             if len(key) == 1 and parent.key != child.key and not listed:
                 link = Link(child.key, (name,), parent.key, key, "inferred")

@@ -36,10 +36,10 @@ CLOSE = 0.1
 """Candidates whose scores differ by less are equally likely."""
 
 MIN_FIRST = 0.95
-"""At least this share of rows must have a time before all others, for it to be the start of what they tell."""
+"""Minimum share of rows in which this time comes first, for it to count as the start of the event."""
 
 MIN_ENTITIES = 8
-"""With fewer rows that have events, the time from a date to the first event is no evidence."""
+"""With fewer rows that have events, the time from a date to the first event is not evidence."""
 
 _BIRTH = word_set("dob born birth birthday birthdate death died deceased dod")
 _EVENT = word_set(
@@ -64,7 +64,7 @@ class _Candidate:
 
     @property
     def computed(self) -> bool:
-        """True if `time` is an expression, and no column."""
+        """True if `time` is an expression, not a column."""
         return self.time != self.column
 
 
@@ -145,7 +145,7 @@ def _candidates(data: Profiler, table: Table) -> tuple[list[_Candidate], list[st
 
 
 def _starts_first(data: Profiler, table: Table, candidates: list[_Candidate]) -> list[_Candidate]:
-    """Of several times that are equally likely, the one that comes first in nearly all rows leads: a stay's admission.
+    """Among equally likely times, prefer the earliest in nearly all rows, such as the admission of a hospital stay.
 
     Where a name says that a row was recorded then, the order of times does not matter.
     """
@@ -175,7 +175,7 @@ def _dates(data: Profiler, table: Table, clocks: list[Clock]) -> Iterator[_Dated
 
 def _read_dates(data: Profiler, table: Table, clocks: list[Clock]) -> Iterator[_Dated]:
     """The columns of a table whose values read as times."""
-    # A year may be part of a key of several columns, but a key of one column is no time.
+    # A year may be part of a key of several columns, but a key of one column is not a time.
     keys = [table.primary_key, *(link.child_columns for link in data.schema.links_from(table.key))]
     alone = {columns[0] for columns in keys if len(columns) == 1}
     for column in table.columns:

@@ -173,8 +173,9 @@ class RowTimes:
         if len(links) == 1:
             return links[0]
         options = [f"{', '.join(link.child_columns)} -> {header}" for link in links]
+        found = "several links" if links else "no link"
         raise SchemaError(
-            f"table '{table.key}' has {len(links) or 'no'} links to '{header}', whose time its rows would take",
+            f"table '{table.key}' cannot take its time from '{header}': it has {found} to it",
             expected=f"one of {'; '.join(options)}" if options else nearest(header, self._schema.tables),
             fix=None if links else f"relsql init FILE --link '{table.key}(COLUMN) -> {header}'",
         )

@@ -142,7 +142,7 @@ def labels_at(
         limits: what the label query may do, and for how long.
 
     Raises:
-        TaskError: as for `label_table`; no labels are no error.
+        TaskError: as for `label_table`, except that an empty result is allowed.
     """
     with label_sandbox(con, catalog, task, limits) as cursor:
         known, _, _ = known_labels(cursor, catalog, schema, task, timestamps, limits, end, entities_until)
