@@ -97,7 +97,7 @@ class Head(nn.Module):
         error = targets - raw
         if self.level is None:
             return error**2
-        # Twice the pinball loss, so that it is the absolute error for the median.
+        # Twice the pinball loss, which is the absolute error for the median.
         return torch.abs(error) + (2 * self.level - 1) * error
 
     @torch.no_grad()

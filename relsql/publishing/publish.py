@@ -64,7 +64,7 @@ class Published:
         macros: names of the macros.
         parity: the differences between torch, onnxruntime and SQL; None if they were not compared.
         seconds: wall time of publishing.
-        without_digest: objects that an earlier build wrote without a digest, so that they cannot be checked.
+        without_digest: objects that an earlier build wrote without a digest, so they cannot be checked.
     """
 
     model: str

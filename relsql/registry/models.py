@@ -245,7 +245,7 @@ def check_stored(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) 
     """Check everything that is stored for a version except its artefacts; returns what has no digests yet.
 
     Raises:
-        ArtifactError: something is damaged.
+        ArtifactError: a stored part is damaged.
     """
     without = [] if has_column(con, catalog, "models", "digest") else ["card"]
     without += [] if check_embeddings(con, catalog, card) else ["row embeddings"]

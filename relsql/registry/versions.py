@@ -106,7 +106,7 @@ def require_new_name(name: str, models: Iterable[str]) -> None:
     """Check that the functions of a new model would not have the names of another model's functions.
 
     Raises:
-        ModelError: they would.
+        ModelError: two models would have one function.
     """
     for other in sorted(set(models) - {name}):
         shared = shared_function(name, other)

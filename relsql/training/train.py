@@ -230,7 +230,7 @@ def _train(
     with run.phase("store"), _STORING:
         run.version = next_version(con, catalog, name)
         card = _card(plan, name, run.version, options, encoder, fitted, seeds, parity, artifacts)
-        # If rows were changed meanwhile, the model may or may not include them, so that it must not be reused.
+        # If rows were changed meanwhile, the model may or may not include them, so it must not be reused.
         same = read_request(con, catalog, task, options).sha256 == request
         with transaction(con):
             save_model(con, catalog, card, artifacts, cached, cache, request=request if same else None)

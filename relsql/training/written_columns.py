@@ -1,4 +1,4 @@
-"""Find what models wrote into the user's tables: scores in columns, and tables of scores.
+"""Find the scores that models wrote into the user's tables: in columns, and as whole tables.
 
 A model that is trained on its own scores, or on those of an earlier version, learns its own predictions instead of what
 happened. These are detected:

@@ -1,8 +1,8 @@
 """Databases that hold the data of a file that only holds models: relsql's table `sources`.
 
-Where the data's file is read-only or belongs to somebody else, or is no DuckDB file, the models live in a file of their
-own. It names its sources, has a view for each of their tables, and every connection that relsql opens attaches them
-read-only. Passwords are never stored (`relsql.database.sources.source_kinds`).
+Where the data's file is read-only or belongs to somebody else, or is not a DuckDB file, the models live in a file of
+their own. It names its sources, has a view for each of their tables, and every connection that relsql opens attaches
+them read-only. Passwords are never stored (`relsql.database.sources.source_kinds`).
 """
 
 from __future__ import annotations

@@ -270,7 +270,7 @@ def _confidence(candidate: _Candidate, candidates: list[_Candidate], confirmed: 
 def _disagreement(lag: _Lag, *, named: bool) -> str | None:
     """Why a date is not the time at which rows appear, judged by their first events; None if it may be.
 
-    `named` says that its name is that of such a time, so that more is needed to refute it.
+    `named` says that it has the name of such a time, so more is needed to refute it.
     """
     if lag.early > max(30 * DAY, 0.1 * lag.span) * (5 if named else 1):
         return f"even the quickest 5 % of {lag.rows:,} rows have their first event {_duration(lag.early)} later"

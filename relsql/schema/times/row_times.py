@@ -1,4 +1,4 @@
-"""What the declared time of a table means: a column, the time of the row's header, or an expression over the row.
+"""The meaning of a table's declared time: a column, the time of the row's header, or an expression over the row.
 
 A declaration is a text:
 
@@ -85,7 +85,7 @@ class RowTimes:
         if not declared.time:
             if declared.known:
                 raise SchemaError(
-                    f"table '{table.key}' has no time column beside '{declared.known}'",
+                    f"table '{table.key}' has no time column besides '{declared.known}'",
                     expected="both: when a row happened, and when it became known",
                     fix=f"relsql init FILE --time-column '{table.key}(COLUMN)'",
                 )

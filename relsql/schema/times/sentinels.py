@@ -19,7 +19,7 @@ MIN_GAP_DAYS = 730
 """Times closer than this to the others are ordinary: bookings are made a year ahead."""
 
 MIN_DAYS = 5
-"""With fewer distinct days nothing says which of them are the ordinary ones."""
+"""With fewer distinct days it is unclear which of them are the ordinary ones."""
 
 _KNOWN = frozenset(
     (

@@ -1,4 +1,4 @@
-"""What is doubtful about the labels of a task: few of them, rare ones, gaps in time, and rows after their window."""
+"""Doubts about the labels of a task: few of them, rare ones, gaps in time, and rows after their window."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ def labels_at(
         task: the task; its split timestamps do not matter.
         timestamps: the timestamps.
         end: where the timed tables end for the query, inclusive; None: they are not cut.
-        entities_until: labels count only of entities that are in the entity table by then, inclusive; None: all of it.
+        entities_until: only labels of entities that are in the entity table at this time count, inclusive; None: all.
         limits: what the label query may do, and for how long.
 
     Raises:

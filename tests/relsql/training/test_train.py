@@ -229,7 +229,7 @@ def test_pretrained_bart_is_loaded_and_scores(untrained: Path, tmp_path: Path) -
         card = read_card(con, current_catalog(con), "churn", 1)
         found = con.execute("SELECT count(predict_churn(customer_id)) FROM customers").fetchall()
     assert card.encoder.source == str(checkpoint)
-    # The checkpoint's own width, and the lexicon's beside it.
+    # The checkpoint's own width, and the lexicon's in addition.
     assert 16 < card.encoder.width <= 16 + MAX_DIRECTIONS
     assert found == [(60,)]
 
