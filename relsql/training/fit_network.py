@@ -11,12 +11,12 @@ import torch
 from relsql.gather.blocks import SeedSet
 from relsql.nn.graph_network import GraphNetwork, NetworkConfig
 from relsql.nn.head import Head
+from relsql.registry.runs import Run
 from relsql.tasks.target import MEAN
 from relsql.tasks.task import Task
 from relsql.training.loop import Batches, FitConfig, calibrate, fit, predict, refit
 from relsql.training.options import TrainOptions
 from relsql.training.plan import Plan
-from relsql.training.runs import Run
 from relsql.typing import FloatArray
 
 FEW_LABELS = ((8, 80), (16, 24))

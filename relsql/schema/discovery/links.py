@@ -203,7 +203,7 @@ def _confidence(name: float, strength: float) -> float:
 
 
 def _strength(data: Profiler, link: Link) -> float:
-    """How strong the evidence is that the values of a link are found: many texts, scattered numbers, most of all keys."""
+    """How strongly found values suggest a link: many texts, scattered numbers, most of all keys."""
     child, parent = (
         data.profiles[table][columns[0]]
         for table, columns in ((link.child, link.child_columns), (link.parent, link.parent_columns))

@@ -18,11 +18,11 @@ from relsql.evaluation.evaluate import evaluate, predict_split
 from relsql.nn.lexicon import MAX_DIRECTIONS
 from relsql.registry.card_reading import read_card_text
 from relsql.registry.models import find_model, read_card, read_models
+from relsql.registry.runs import PHASES
 from relsql.schema.declared.declare import declare_link, declare_table
 from relsql.schema.declared.text import parse_link
 from relsql.tasks.regime import REGIMES
 from relsql.training.options import TrainOptions
-from relsql.training.runs import PHASES
 from relsql.training.train import train
 from tests.shop import QUICK, TASK, contents, create_shop, train_quickly
 
