@@ -44,8 +44,8 @@ from relsql.gather.layout import BlockLayout, category_count
 from relsql.nn.graph_network import GraphNetwork, GraphTensors, PathTensors, RecencyWindows, TableTensors, with_absent
 from relsql.nn.head import Head
 from relsql.nn.scaling import NumberScaling
-from relsql.registry.component_checks import check_component
-from relsql.registry.onnx_runtime import onnxruntime
+from relsql.registry.components.component_checks import check_component
+from relsql.registry.components.onnx_runtime import onnxruntime
 from relsql.text.row_text import TABLE_MARKER, VALUE_MARKER
 from relsql.text.tokenizer import RowTokenizer
 from relsql.typing import FloatArray

@@ -95,6 +95,6 @@ def norm_steps(
         Cte(
             state,
             f"SELECT * EXCLUDE ({', '.join(parts)}, inverse),\n    {twice_relu_sql(normed)} AS state\nFROM {inverse}",
-            "The layer's output, normed, negative elements 0.",
+            "Layer norm, then ReLU.",
         ),
     ]

@@ -1,4 +1,4 @@
-"""What the rows of a path are to each group before the path's message is made of it: means and statistics, in SQL."""
+"""Means and statistics of a path's rows for each group, from which the path's message is computed, in SQL."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Means:
 
     Attributes:
         ctes: CTEs that `query` reads.
-        query: a query for the group's columns, the columns returned beside the message, `statistics`, and lists.
+        query: a query for the group's columns, the columns returned besides the message, `statistics`, and lists.
         means: expressions over the lists.
         lists: names of columns that are not needed after the means.
     """

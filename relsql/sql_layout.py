@@ -15,7 +15,7 @@ _TOKEN = re.compile(
 )
 _OPENING, _CLOSING = ("(", "[", "{"), (")", "]", "}")
 _BREAK = "\0"
-"""Stands for a line break within a literal or a name, which is no place to break the text."""
+"""Stands for a line break within a literal or a name, where the text must not be broken."""
 
 
 def readable(sql: str) -> str:
@@ -63,7 +63,7 @@ def _broken(line: str) -> list[str]:
 
 
 def _has_room(group: tuple[str, int, int, list[str]]) -> bool:
-    """True if breaking a group gets anywhere: an empty one, or one short item, stays where it is."""
+    """True if breaking a group shortens the line: an empty one, or one short item, stays where it is."""
     items = group[3]
     return len(items) > 1 or (len(items) == 1 and len(items[0]) > WIDTH // 2)
 
@@ -98,7 +98,7 @@ def _groups(line: str) -> list[tuple[str, int, int, list[str]]]:
 
 
 def _items(inner: str) -> list[str]:
-    """What stands between brackets: the parts of a window, or what commas part."""
+    """What stands between brackets: the parts of a window, or comma-separated items."""
     if not inner.strip():
         return []
     window = _split(inner, ("ORDER",))

@@ -84,7 +84,7 @@ def attach(
         models: names of models, or versions of them: `dnf@2`, `dnf@best`, `dnf@previous`; default: all active versions.
         shared: create the macros in the current database, which must be in memory, for all its cursors and
             connections, because some libraries run every query on a new cursor.
-        prefix: what tells the models of this database from others: `north` creates `predict_north_dnf`.
+        prefix: distinguishes the models of this database from others: `north` creates `predict_north_dnf`.
 
     Returns:
         Names of the macros.
@@ -121,7 +121,7 @@ def attach(
 
 
 def _name_start(prefix: str | None) -> str:
-    """What a prefix puts before the names of models."""
+    """The text that a prefix puts before the names of models."""
     if prefix is not None and not MODEL_NAME.fullmatch(prefix):
         raise ModelError(
             f"prefix '{prefix}' cannot be part of a function name",

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from relsql.errors import ArtifactError, ScoringError
 from relsql.registry.card import ModelCard
-from relsql.registry.component_checks import Tensor, check_component, check_signature, signature_of
-from relsql.registry.onnx_runtime import onnxruntime
+from relsql.registry.components.component_checks import Tensor, check_component, check_signature, signature_of
+from relsql.registry.components.onnx_runtime import onnxruntime
 from relsql.typing import FloatArray
 
 _limit_seconds: list[float] = []

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from relsql.registry.card import ModelCard
-from relsql.registry.onnx_runtime import onnxruntime
+from relsql.registry.components.onnx_runtime import onnxruntime
 from relsql.text.tokenizer import PAD, RowTokenizer, pad
 from relsql.typing import FloatArray
 from udfs.components import load_session, require_artifact, run_session

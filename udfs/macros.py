@@ -58,7 +58,7 @@ class MacroText:
 
 
 _ANY_PARAMETERS = f"id1, {''.join(f'id{i} := NULL, ' for i in range(2, 9))}{ALL_PARAMETERS}"
-"""The parameters of a model whose card cannot be read, so that the number of its key's columns is unknown."""
+"""The parameters of a model whose card cannot be read, so the number of its key's columns is unknown."""
 
 
 def score_macros(suffix: str, parameters: str, full: str = "", batch: str = "") -> list[MacroText]:

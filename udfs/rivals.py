@@ -1,6 +1,6 @@
 """Functions that the models of several databases would have: nobody can tell which one a call means, so it is refused.
 
-A temporary macro has no schema of its own, so that `predict_churn` of one attached file would replace that of another.
+A temporary macro has no schema of its own, so `predict_churn` of one attached file would replace that of another.
 The comment of each macro says which databases it belongs to.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 import duckdb
 
 from relsql.database.names import Functions, Macro, current_catalog, fold
+from relsql.registry.function_names import predict_name
 from relsql.registry.publications import comment_start, is_mark
 from relsql.sql import literal
 
@@ -63,5 +64,5 @@ def ambiguity(function: str, model: str, databases: Iterable[str]) -> str:
     return (
         f"{function} is ambiguous: the databases {listed} have it. Expected: one of them, or a prefix. "
         f"Fix: relsql.attach(con, database='{names[0]}', models=['{model}'], prefix='{names[0]}'), which creates "
-        f"predict_{names[0]}_{model}"
+        f"{predict_name(f'{names[0]}_{model}')}"
     )

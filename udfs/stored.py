@@ -1,4 +1,4 @@
-"""Read stored row embeddings when queries need them, so that attaching takes the same time for any number of them.
+"""Read stored row embeddings when queries need them, so attaching takes the same time for any number of them.
 
 A scoring function cannot query the connection that it runs on, but it can query a cursor of it. The cursor sees
 committed rows only. This does no harm, because the embedding of a text is the same whether it is stored or computed.
@@ -98,7 +98,7 @@ class StoredEmbeddings:
         """Look texts up in this database from now on; returns the first stored texts, unless they were read before.
 
         Raises:
-            ArtifactError: one of them is damaged.
+            ArtifactError: a stored embedding is damaged.
         """
         sql = stored_sql(con, catalog, self._card)
         [(last,)] = con.execute(f"SELECT coalesce(system.main.max(position), -1) FROM ({sql})").fetchall()

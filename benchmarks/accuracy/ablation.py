@@ -26,6 +26,7 @@ from relsql.gather.blocks import Block, SeedSet, take_blocks
 from relsql.gather.layout import DATA_AGE, BlockLayout
 from relsql.gather.node_inputs import NumberInput
 from relsql.nn.row_encoder import embed_texts
+from relsql.registry.runs import Run
 from relsql.tasks.splits import horizon_days
 from relsql.training.data import gather_labels, training_labels
 from relsql.training.encoder.fit_encoder import prepend_zero_row, train_encoder
@@ -33,7 +34,6 @@ from relsql.training.fit_network import fit_config, new_modules
 from relsql.training.loop import Batches, fit
 from relsql.training.options import TrainOptions
 from relsql.training.plan import Plan, make_plan
-from relsql.training.runs import Run
 from relsql.typing import FloatArray, IntArray
 
 MEASURED_SHARE = 0.25

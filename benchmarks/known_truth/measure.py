@@ -1,4 +1,4 @@
-"""One generated database, measured: the references, what a told learner finds, and a trained model."""
+"""Measure one generated database: the references, a learner that is given the planted features, and a trained model."""
 
 from __future__ import annotations
 

@@ -35,12 +35,12 @@ from relsql.database.connections import open_database
 from relsql.database.cursors import task_cursor
 from relsql.database.names import current_catalog
 from relsql.gather.row_texts import distinct_texts, row_text_queries
-from relsql.registry.onnx_runtime import onnxruntime
+from relsql.registry.components.onnx_runtime import onnxruntime
+from relsql.registry.runs import Run
 from relsql.tasks.task import read_task
 from relsql.training.encoder.fit_encoder import TrainedEncoder, train_encoder
 from relsql.training.options import TrainOptions
 from relsql.training.plan import Plan, make_plan
-from relsql.training.runs import Run
 from relsql.typing import FloatArray
 from udfs.components import create_session
 from udfs.encoder import RowTextEncoder

@@ -37,7 +37,7 @@ def open_database(
         must_exist: refuse to create a new file.
         external: let statements read and write other files, and load extensions automatically. Otherwise they
             read the files that views of the database name, and no others.
-        new_sources: names of sources that the caller attaches anew.
+        new_sources: names of sources that the caller attaches now.
 
     Raises:
         DatabaseError: the file is missing, locked by another process, read-only, or not a DuckDB database, or one of

@@ -60,7 +60,7 @@ Row embeddings have a table per model version, whose columns depend on the model
 """
 
 _FIRST_COLUMNS = 3
-"""So many columns every build has written to each table."""
+"""Number of leading columns that every build writes to each table."""
 
 _OF_A_MODEL = re.compile(r"_[0-9a-f]{12}$")
 """The end of the names of tables and views that belong to one model version."""
@@ -77,7 +77,7 @@ SEALED = {
 
 
 Owner = Literal["nobody", "own", "user"]
-"""Whose a schema is: the user's if relsql made none of its tables and views, nobody's if it has none."""
+"""The owner of a schema: the user if relsql made none of its tables and views, nobody if it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +200,7 @@ def require_own_schema(con: duckdb.DuckDBPyConnection, catalog: str) -> str:
 
 
 def schema_owner(con: duckdb.DuckDBPyConnection, catalog: str) -> Owner:
-    """Whose the schema is that relsql looks for its tables in."""
+    """The owner of the schema in which relsql looks for its tables."""
     return _owner(_columns(con, catalog, relsql_schema(con, catalog)))
 
 

@@ -23,7 +23,7 @@ def choose_schema(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> bo
         False if relsql's tables are in this schema already, or would be without a choice.
 
     Raises:
-        DatabaseError: the name is no name of a new schema, relsql's tables are in another one, or the database is
+        DatabaseError: the name cannot be used for a new schema, relsql's tables are in another one, or the database is
             read-only.
     """
     current = relsql_schema(con, catalog)

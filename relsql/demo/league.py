@@ -110,7 +110,7 @@ def create_league(path: Path, *, seed: int = 7, seasons: int = 12, overwrite: bo
     task = league_task(_last_race(simulation), seasons)
     drafts = {target: draft_path(target) for target in (truth_path(path), path)}
     try:
-        # The league comes last: who finds it finds its truth too.
+        # Write the league last, so that its truth file exists whenever the league does.
         with (
             closing(open_database(drafts[truth_path(path)], must_exist=False)) as true_probabilities,
             closing(open_database(drafts[path], must_exist=False)) as league,

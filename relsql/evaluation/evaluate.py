@@ -16,6 +16,7 @@ from relsql.evaluation.bootstrap import metric_interval
 from relsql.registry.card import ModelCard
 from relsql.registry.function_names import predict_name
 from relsql.registry.models import active_card
+from relsql.registry.runs import recorded_findings
 from relsql.registry.versions import suffix_of
 from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
@@ -29,7 +30,6 @@ from relsql.tasks.splits import Split
 from relsql.tasks.summary import summarize_labels
 from relsql.tasks.target import MEAN, MEDIAN, regression_loss, target_metric
 from relsql.tasks.task import Task
-from relsql.training.runs import recorded_findings
 from udfs.attach import attach, attach_model
 
 

@@ -252,7 +252,7 @@ class LatestRows:
         group = (*(f"hub{i}" for i in range(len(keys))), *self.moments)
         reached = self._reached(path, distinct, [f"{distinct}.hub{i}" for i in range(len(keys))], group)
         found = {"batch": time_heap_ctes, "call": key_heap_ctes, "moments": cut_ctes}[self.seed_kind]
-        # Rows of a view without a key may be equal, so that their values do not lead back to them.
+        # Rows of a view without a key may be equal, so their values do not lead back to them.
         found = time_heap_ctes if found is key_heap_ctes and keyless_view(reached.table) else found
         ctes += found(reached, latest, counted)
         return ctes, Latest(latest, group, counted=counted, hub=(source, keys))

@@ -172,7 +172,7 @@ def fit_node_inputs(
     for column in table.columns:
         if column.name in (*table.primary_key, *linked, table.time_column):
             continue
-        if table.time_column and _tells_the_time(con, source, table, column):
+        if table.time_column and _follows_row_time(con, source, table, column):
             continue
         kind = _number_kind(con, source, column)
         values = _category_values(con, source, column)
@@ -186,7 +186,7 @@ def fit_node_inputs(
     return NodeInputs(key, tuple(numbers), tuple(categories), tuple(text))
 
 
-def _tells_the_time(con: duckdb.DuckDBPyConnection, source: str, table: Table, column: Column) -> bool:
+def _follows_row_time(con: duckdb.DuckDBPyConnection, source: str, table: Table, column: Column) -> bool:
     """True for a column that grows or falls with the row's own time, such as a season or a running number.
 
     At scoring, such a column has values outside the range seen in training. The row's age carries the same information

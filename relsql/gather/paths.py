@@ -174,7 +174,7 @@ def _require_row_key(table: Table) -> None:
     """Without a primary key, DuckDB's `rowid` identifies rows; a column of that name hides it."""
     if not table.primary_key and not table.is_view and "rowid" in map(str.lower, table.column_names):
         raise SchemaError(
-            f"table '{table.key}' has no primary key, and a column 'rowid' in place of DuckDB's own",
+            f"table '{table.key}' has no primary key, and a column 'rowid' that hides DuckDB's own",
             expected="a primary key, or no column called 'rowid'",
             fix=f"relsql init FILE --primary-key '{table.key}(COLUMN)'",
         )

@@ -55,7 +55,7 @@ def id_sql(entity: Table, key_column: str, value: str) -> str:
     of_type = [f"starts_with(typeof({value}), {literal(name)})" for name in accepted if name.endswith("(")]
     of_type.append(f"typeof({value}) IN ({', '.join(literal(name) for name in accepted if not name.endswith('('))})")
     problem = [
-        f" is no id of {entity.key}. ",
+        f" is not an id of {entity.key}. ",
         f"Expected: a value of {column.name}, {column.type}. ",
         f"Fix: pass the row's {column.name}, or CAST(id AS {column.type})",
     ]

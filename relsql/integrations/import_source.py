@@ -102,7 +102,7 @@ def _kind_of(path: Path) -> FileKind | None:
     except OSError as error:
         raise DatabaseError(f"file '{path}' cannot be read: {error.strerror}") from error
     if kind is None:
-        raise DatabaseError(f"'{path}' is no file that relsql can import", expected=READABLE)
+        raise DatabaseError(f"'{path}' is not a file that relsql can import", expected=READABLE)
     return kind
 
 

@@ -24,11 +24,11 @@ class Head(nn.Module):
 
     A regression predicts its `target`, see `relsql.tasks.target`:
 
-    median, quantiles   Heavy-tailed labels are learnt on a signed log scale. It is monotone, so that it does not change
+    median, quantiles   Heavy-tailed labels are learnt on a signed log scale. It is monotone, so it does not change
                         which value is the optimum.
     mean                The score of skewed labels that are never negative is `exp` of the output, and the loss is in
-                        the label's unit (Poisson deviance), because `exp` of a mean of logs is no mean. Other labels
-                        are learnt as they are (squared error).
+                        the label's unit (Poisson deviance), because `exp` of a mean of logs is not the mean. Other
+                        labels are learnt as they are (squared error).
     """
 
     first_day: Tensor
@@ -97,7 +97,7 @@ class Head(nn.Module):
         error = targets - raw
         if self.level is None:
             return error**2
-        # Twice the pinball loss, so that it is the absolute error for the median.
+        # Twice the pinball loss, which is the absolute error for the median.
         return torch.abs(error) + (2 * self.level - 1) * error
 
     @torch.no_grad()

@@ -64,7 +64,7 @@ class Published:
         macros: names of the macros.
         parity: the differences between torch, onnxruntime and SQL; None if they were not compared.
         seconds: wall time of publishing.
-        without_digest: objects that an earlier build wrote without a digest, so that they cannot be checked.
+        without_digest: objects that an earlier build wrote without a digest, so they cannot be checked.
     """
 
     model: str
@@ -119,13 +119,13 @@ def publish(con: duckdb.DuckDBPyConnection, model: str, *, progress: PhaseProgre
 
 
 def _require_unambiguous(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> None:
-    """Check that no schema that published SQL names is called like the database.
+    """Check that no schema that published SQL names has the database's name.
 
     Published SQL names schemas without the database, since a file may be attached under any name. DuckDB then cannot
     tell a schema from a database of the same name.
 
     Raises:
-        DatabaseError: one is.
+        DatabaseError: a schema has the database's name.
     """
     schemas = {relsql_schema(con, catalog), *(table.schema_name for table in card.schema.tables.values())}
     # DuckDB never takes `main` for a database.

@@ -57,7 +57,7 @@ def _model_row(
     metrics: str | None,
     sha256: str | None,
     activated: datetime | None,
-    request: str | None,
+    trained_from: str | None,
     target: str | None,
 ) -> ModelRow:
     """A row as it is stored, damaged or not, because listing and repairing models must also read damaged rows."""
@@ -71,7 +71,7 @@ def _model_row(
         _metrics(metrics),
         sha256 or "?",
         activated,
-        request,
+        trained_from,
         target or "?",
     )
 
@@ -245,7 +245,7 @@ def check_stored(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) 
     """Check everything that is stored for a version except its artefacts; returns what has no digests yet.
 
     Raises:
-        ArtifactError: something is damaged.
+        ArtifactError: a stored part is damaged.
     """
     without = [] if has_column(con, catalog, "models", "digest") else ["card"]
     without += [] if check_embeddings(con, catalog, card) else ["row embeddings"]
@@ -255,12 +255,12 @@ def check_stored(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) 
     return tuple(without)
 
 
-def find_trained(con: duckdb.DuckDBPyConnection, catalog: str, name: str, request: str) -> ModelRow | None:
-    """The version of a model that was trained from a request: the active one if it was, else the newest such version.
+def find_trained(con: duckdb.DuckDBPyConnection, catalog: str, name: str, trained_from: str) -> ModelRow | None:
+    """The version of a model with a training fingerprint: the active one if it has it, else the newest such version.
 
     Versions with a damaged card or damaged artefacts are ignored, because training again is what repairs them.
     """
-    found = [model for model in read_models(con, catalog) if (model.name, model.request) == (name, request)]
+    found = [model for model in read_models(con, catalog) if (model.name, model.request) == (name, trained_from)]
     for model in sorted(found, key=lambda model: (model.status == "active", model.version), reverse=True):
         try:
             read_artifacts(con, catalog, read_card(con, catalog, name, model.version))
@@ -292,12 +292,12 @@ def save_model(
     texts: Sequence[str],
     embeddings: FloatArray,
     *,
-    request: str | None = None,
+    trained_from: str | None = None,
 ) -> None:
     """Write a model version and make it the active one. The caller owns the transaction.
 
-    `request` identifies what it was trained from, see `relsql.training.fingerprint`; None if the request cannot be
-    repeated.
+    `trained_from` is the training fingerprint (`relsql.training.fingerprint`), stored in column `request`; None if the
+    training cannot be repeated.
 
     Raises:
         ModelError: another model has one of its function names by now.
@@ -305,7 +305,7 @@ def save_model(
     require_new_name(card.name, {model.name for model in read_models(con, catalog)})
     models = ensure_table(con, catalog, "models")
     values = [card.name, card.version, "retired", card.task.name, card.task.task_type, card.created]
-    values += [json.dumps(card.metrics), card.to_json(), card.identity, None, request]
+    values += [json.dumps(card.metrics), card.to_json(), card.identity, None, trained_from]
     columns = "name, version, status, task, task_type, created, metrics, card, sha256, activated, request"
     con.execute(f"INSERT INTO {models} ({columns}) VALUES ({', '.join('?' * len(values))})", values)
     seal_rows(con, catalog, "models", "name = ? AND version = ?", [card.name, card.version])

@@ -135,7 +135,7 @@ def check_publication(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelC
     """Compare a published model's objects with their digests; returns False if there are none.
 
     Raises:
-        ModelError: something was changed.
+        ModelError: an object was changed.
     """
     rows = read_sealed(con, catalog, "publications", "model = ?", [card.name])
     if any(row.intact is False for row in rows):
@@ -164,7 +164,7 @@ def _recorded_objects(con: duckdb.DuckDBPyConnection, catalog: str, model: str) 
     """Digests of a published model's objects; None if an earlier build published it.
 
     Raises:
-        ModelError: they cannot be read.
+        ModelError: the digests cannot be read.
     """
     rows = read_sealed(con, catalog, "publications", "model = ?", [model])
     text = rows[0].values["objects"] if rows else None

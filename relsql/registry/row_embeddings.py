@@ -192,7 +192,7 @@ def check_embeddings(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCa
     """Check all stored embeddings of a model version; returns False if they have no digests.
 
     Raises:
-        ArtifactError: some are damaged.
+        ArtifactError: some embeddings are damaged.
     """
     name = table_name(card.identity)
     if not has_relsql_table(con, catalog, name):

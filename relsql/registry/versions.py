@@ -106,7 +106,7 @@ def require_new_name(name: str, models: Iterable[str]) -> None:
     """Check that the functions of a new model would not have the names of another model's functions.
 
     Raises:
-        ModelError: they would.
+        ModelError: two models would have one function.
     """
     for other in sorted(set(models) - {name}):
         shared = shared_function(name, other)
@@ -210,7 +210,7 @@ class ModelRow:
     """One row of `relsql.models`.
 
     `status` is `active` (what `predict_<name>` calls) or `retired`. `activated` says when the version last became the
-    active one, UTC, and `request` what it was trained from, see `relsql.training.fingerprint`; earlier builds stored
+    active one, UTC, and `request` is its training fingerprint, see `relsql.training.fingerprint`; earlier builds stored
     neither. A damaged row has `?` for a missing text, and no metrics; `read_card` refuses it.
     """
 

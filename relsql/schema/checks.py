@@ -235,7 +235,7 @@ def _table_findings(
     except SchemaError as error:
         yield Finding("error", table.key, str(error))
     if len(schema.tables) > 1 and not schema.links_to(table.key) and not schema.links_from(table.key):
-        yield Finding("info", table.key, "is linked to no other table, so that no model reads it")
+        yield Finding("info", table.key, "is linked to no other table, so no model reads it")
 
 
 def _link_findings(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, link: Link) -> Iterator[Finding]:

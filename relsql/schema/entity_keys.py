@@ -16,7 +16,7 @@ from relsql.sql import ident, literal
 def entity_parameters(entity: Table) -> tuple[str, ...]:
     """The parameters of a scoring function that take the key: `id`, or `id1`, `id2`, ... for a key of several columns.
 
-    They are not named like the columns: DuckDB pastes arguments over every bare name in the function's body.
+    They do not have the columns' names: DuckDB pastes arguments over every bare name in the function's body.
     """
     count = len(entity.primary_key)
     return ("id",) if count == 1 else tuple(f"id{i}" for i in range(1, count + 1))

@@ -166,7 +166,7 @@ def _read_constraints(
 
 @dataclass(frozen=True, slots=True)
 class DeclaredTable:
-    """What is declared of a table: its primary key, empty if unknown, and its time, which None leaves undecided."""
+    """The declaration of a table: its primary key, empty if unknown, and its time, which None leaves undecided."""
 
     primary_key: tuple[str, ...]
     time: DeclaredTime
@@ -174,7 +174,7 @@ class DeclaredTable:
 
 
 def declared_times(schema: Schema, declared: Mapping[str, DeclaredTable]) -> dict[str, DeclaredTime]:
-    """What is declared of the times of a schema's tables, by `Table.key`."""
+    """The declared times of a schema's tables, by `Table.key`."""
     found = ((schema.find(name), each.time) for name, each in declared.items())
     return {table.key: time for table, time in found if table}
 

@@ -57,7 +57,7 @@ def source_views(
 
 
 def readable_files(con: duckdb.DuckDBPyConnection) -> Collection[str] | None:
-    """The files that a connection may read beside its databases; None if it may read any."""
+    """The files that a connection may read besides its databases; None if it may read any."""
     return None if has_external_access(con) else allowed_files(con)
 
 

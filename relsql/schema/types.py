@@ -12,7 +12,7 @@ INTEGER_TYPES: tuple[str, ...] = tuple(
 )
 
 BIGNUM = "BIGNUM"
-"""Integers without bounds: a type of values that are asked for, rarely of columns."""
+"""Integers without bounds: used for ids in calls, rarely for columns."""
 
 FLOAT_TYPES: tuple[str, ...] = ("FLOAT", "DOUBLE")
 

@@ -92,7 +92,7 @@ def with_value_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Sche
 def with_first_times(schema: Schema) -> Schema:
     """The schema with the times of its tables of values, once the tables that have these values have theirs.
 
-    A value is known from the first row on that has it, if all tables of its values have a time.
+    A value is known from the first row that contains it, if all tables of its values have a time.
     """
     tables = dict(schema.tables)
     for key, table in schema.tables.items():

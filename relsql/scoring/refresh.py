@@ -202,4 +202,4 @@ def _prune(cursor: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, rep
 
 
 def _silent(phase: str, fraction: float, metrics: dict[str, float]) -> None:
-    """Tell nobody."""
+    """Ignore progress reports."""

@@ -45,7 +45,7 @@ def entity_columns(entity: Table, task: Task) -> tuple[str, ...]:
     """The columns of the label query that hold the key, in the order of the key's columns.
 
     `entity_col` lists them, separated by commas, if the key has several columns. If they are called like the key's
-    columns they may be in any order, else their order is that of the key.
+    columns they may be in any order, otherwise they are in key order.
 
     Raises:
         TaskError: it lists another number of columns.

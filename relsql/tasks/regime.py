@@ -29,7 +29,7 @@ def check_regime(regime: str) -> Regime:
     """Return `regime` if it exists.
 
     Raises:
-        TaskError: it does not exist.
+        TaskError: the regime does not exist.
     """
     for known in REGIMES:
         if regime == known:

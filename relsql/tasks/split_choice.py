@@ -38,7 +38,7 @@ ENOUGH_LABELS = 100
 """Fewer validation labels than this are a finding."""
 
 ENOUGH_OF_A_KIND = 30
-"""So are fewer labels of a class; in a regression, fewer labels that differ from the commonest one."""
+"""The same for labels of a class; in a regression, for labels that differ from the most common one."""
 
 QUIET_SHARE = 0.1
 """A window with a smaller share of the median number of events is quiet, such as a closed season."""

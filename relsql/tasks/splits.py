@@ -102,7 +102,7 @@ def check_splits(cursor: duckdb.DuckDBPyConnection, task: Task) -> None:
     """Check that the split timestamps of a task, both of them set, leave room for the validation labels.
 
     Raises:
-        TaskError: they do not.
+        TaskError: the window of a validation label ends after `test_timestamp`.
     """
     val, test = task.val_timestamp, task.test_timestamp
     if one_row(cursor, f"SELECT {literal(val)} + {step_sql(task)} > {literal(test)}")[0]:
@@ -122,7 +122,7 @@ def timestamps_of(
     - val: `num_eval_timestamps` from `val_timestamp` on; the last one at least one timedelta before `test_timestamp`.
     - test: `num_eval_timestamps` from `test_timestamp` on; the last one at least one timedelta before the last event.
 
-    With `density` n, training timestamps are 1/n of a timedelta apart, so that the windows of their labels overlap; see
+    With `density` n, training timestamps are 1/n of a timedelta apart, so the windows of their labels overlap; see
     `train_timestamps` for few of them.
 
     Raises:

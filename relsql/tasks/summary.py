@@ -1,4 +1,4 @@
-"""What a task asks and gets: the labels of each split, its timestamps and why they were chosen, and examples."""
+"""A summary of a task: the labels of each split, its timestamps and why they were chosen, and examples."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def _finding(plan: Plan, table: str, column: str | None, value: float) -> Findin
             "warning",
             table,
             f"the number of its rows alone predicts the labels of task {plan.task.name} ({how}): rows may be written "
-            "with the answer, or the question may be answered already; "
+            "when the outcome is recorded, or the outcome may already be known; "
             + in_manifest("check the time of the table, relsql inspect FILE, and the window in sql", "sql"),
         )
     return Finding(

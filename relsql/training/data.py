@@ -12,6 +12,7 @@ from relsql.errors import TrainingError
 from relsql.gather.blocks import SeedSet
 from relsql.gather.latest_rows import LatestRows
 from relsql.gather.query import Gather
+from relsql.registry.runs import Run
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.regime import Regime, delayed_labels, ended_labels
@@ -19,7 +20,6 @@ from relsql.tasks.splits import Split, horizon_days
 from relsql.tasks.summary import SplitSummary, distinct_labels, summarize_labels
 from relsql.text.text_table import TextTable
 from relsql.training.plan import Plan
-from relsql.training.runs import Run
 from relsql.training.seeds import gather_seeds
 from udfs.functions import create_arrow_function
 

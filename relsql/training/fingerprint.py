@@ -38,16 +38,18 @@ _PROPOSALS = "relsql/schema/discovery"
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """Everything that a requested model is trained from: its digest, and the number of tables and rows."""
+class TrainingFingerprint:
+    """A digest of everything that a model is trained from, and the number of tables and rows."""
 
     sha256: str
     tables: int
     rows: int
 
 
-def read_request(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, options: TrainOptions) -> Request:
-    """The request for a model of a task, computed from the committed rows that `con` sees.
+def training_fingerprint(
+    con: duckdb.DuckDBPyConnection, catalog: str, task: Task, options: TrainOptions
+) -> TrainingFingerprint:
+    """The fingerprint of training a model of a task, computed from the committed rows that `con` sees.
 
     The digest covers all columns of all tables that training may read: tables that links connect with the entity table,
     tables with a time column, because the first and last event bound the labels, and tables that the label query names.
@@ -76,7 +78,7 @@ def read_request(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, optio
         "versions": library_versions(),
     }
     digest = hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()
-    return Request(digest, len(contents), sum(int(content[0]) for content in contents.values()))
+    return TrainingFingerprint(digest, len(contents), sum(int(content[0]) for content in contents.values()))
 
 
 def library_versions() -> dict[str, str]:

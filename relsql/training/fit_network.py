@@ -11,12 +11,12 @@ import torch
 from relsql.gather.blocks import SeedSet
 from relsql.nn.graph_network import GraphNetwork, NetworkConfig
 from relsql.nn.head import Head
+from relsql.registry.runs import Run
 from relsql.tasks.target import MEAN
 from relsql.tasks.task import Task
 from relsql.training.loop import Batches, FitConfig, calibrate, fit, predict, refit
 from relsql.training.options import TrainOptions
 from relsql.training.plan import Plan
-from relsql.training.runs import Run
 from relsql.typing import FloatArray
 
 FEW_LABELS = ((8, 80), (16, 24))
@@ -89,7 +89,7 @@ def fit_config(train_seeds: int, task: Task, options: TrainOptions) -> FitConfig
     """Hyper-parameters of task training for a number of training seeds."""
     steps_per_epoch = max(1, -(-train_seeds // options.batch_size))
     # The gradient of the absolute error does not shrink with the error, so it converges later than the log loss. In the
-    # frozen regime every label occurs up to three times in an epoch, so that the lower minimum is enough.
+    # frozen regime every label occurs up to three times in an epoch, so the lower minimum is enough.
     fewest = 4 if task.is_classification or options.regime == "frozen" else 8
     enough = [min(epochs, -(-steps // steps_per_epoch)) for epochs, steps in FEW_LABELS]
     return FitConfig(
@@ -105,7 +105,7 @@ def new_modules(plan: Plan, text_widths: tuple[int, ...], options: TrainOptions)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         # Dropout and hidden rows bias a model that predicts medians, because a mean of medians is not a median. In the
-        # frozen regime this bias is small beside the effect of old rows.
+        # frozen regime this bias is small compared with the effect of old rows.
         hidden = 0.3 if plan.task.is_classification or options.regime == "frozen" else 0.1
         config = NetworkConfig(options.channels, text_widths, dropout=hidden, hidden_rows=hidden)
         network = GraphNetwork(plan.layouts, config)

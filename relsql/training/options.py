@@ -28,7 +28,7 @@ class TrainOptions:
         batch_size, learning_rate: batch size and peak learning rate of task training.
         regime: `seed-time` for a live database, `frozen` for one that lags behind as_of; see `relsql.tasks.regime`.
         density: training timestamps per horizon.
-        refit: finally train on training and validation labels together; the metrics are those of the model before that.
+        refit: finally train on training and validation labels together; the metrics are measured before that.
         read_scores: also read what models wrote into the tables, see `relsql.training.written_columns`.
         threads: number of torch threads; None: torch's default.
     """

@@ -168,7 +168,7 @@ def _signal(
     # Compare only seeds with the same as_of, so that a column that merely grows with time has no signal.
     target = centred(ranks(labels.astype(np.float64)), group)
     found = [correlation(centred(ranks(column), group), target) for column in _columns(block, layout.fanout)]
-    # The labels of one entity at several times are much alike, so that an entity counts as one observation.
+    # The labels of one entity at several times are much alike, so an entity counts as one observation.
     chance = math.sqrt(2 * math.log(2 * max(1, len(found))) / min(free, entities))
     return max(0.0, max(found, default=0.0) - chance)
 

@@ -26,6 +26,7 @@ from relsql.registry.card import CARD_FORMAT, ModelCard
 from relsql.registry.function_names import function_names
 from relsql.registry.models import activate, find_trained, next_version, read_models, save_model
 from relsql.registry.publications import require_unclaimed
+from relsql.registry.runs import Run, recorded_findings
 from relsql.registry.versions import ModelRow, main_metric, model_name
 from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
@@ -36,10 +37,9 @@ from relsql.tasks.labels.temporary_tables import refuse_temporary_reads
 from relsql.tasks.regime import check_regime
 from relsql.tasks.summary import SplitSummary, split_lines
 from relsql.tasks.task import Task, read_task
-from relsql.training.fingerprint import library_versions, read_request
+from relsql.training.fingerprint import library_versions, training_fingerprint
 from relsql.training.options import TrainOptions
 from relsql.training.plan import Plan, make_plan
-from relsql.training.runs import Run, recorded_findings
 from relsql.typing import FloatArray, PhaseProgress
 from relsql.version import __version__
 
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from relsql.gather.blocks import SeedSet
     from relsql.nn.graph_network import GraphNetwork
     from relsql.nn.head import Head
+    from relsql.text.text_table import TextTable
     from relsql.training.encoder.fit_encoder import TrainedEncoder
     from relsql.training.fit_network import FittedNetwork
     from relsql.training.path_choice import PathEvidence
@@ -137,16 +138,16 @@ def train(
         try:
             with run.phase("data") as metrics:
                 task = task.resolved(read_schema(cursor, catalog))
-                request = read_request(cursor, catalog, task, options)
-                metrics.update(tables=request.tables, rows=request.rows)
-                found = None if force else find_trained(cursor, catalog, name, request.sha256)
+                fingerprint = training_fingerprint(cursor, catalog, task, options)
+                metrics.update(tables=fingerprint.tables, rows=fingerprint.rows)
+                found = None if force else find_trained(cursor, catalog, name, fingerprint.sha256)
             if found:
                 return _reuse(cursor, catalog, found, run)
             require_writable(con, catalog, "training")
             from relsql.training.fit_network import torch_settings
 
             with torch_settings(options):
-                return _train(cursor, catalog, task, name, options, request.sha256, run, limits)
+                return _train(_Training(cursor, catalog, task, name, options, limits, run, fingerprint.sha256))
         except BaseException:
             with _STORING:
                 run.save_failure(cursor, catalog)
@@ -172,48 +173,39 @@ def _reuse(con: duckdb.DuckDBPyConnection, catalog: str, found: ModelRow, run: R
     )
 
 
-def _train(
-    con: duckdb.DuckDBPyConnection,
-    catalog: str,
-    task: Task,
-    name: str,
-    options: TrainOptions,
-    request: str,
-    run: Run,
-    limits: LabelLimits,
-) -> TrainedModel:
-    from relsql.training.copied_labels import copied_labels
-    from relsql.training.data import gather_labels, row_count, summaries, training_labels
+@dataclass(frozen=True, slots=True)
+class _Training:
+    """A training run that is needed, because no version has its fingerprint."""
+
+    con: duckdb.DuckDBPyConnection
+    catalog: str
+    task: Task
+    name: str
+    options: TrainOptions
+    limits: LabelLimits
+    run: Run
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Examples:
+    """What a network is trained on: the plan, the labels, the rows of their seeds, and doubts about all of them."""
+
+    plan: Plan
+    labels: dict[str, pa.Table]
+    splits: tuple[SplitSummary, ...]
+    texts: TextTable
+    seeds: dict[str, SeedSet]
+    findings: tuple[Finding, ...]
+
+
+def _train(training: _Training) -> TrainedModel:
     from relsql.training.encoder.fit_encoder import embed_database, prepend_zero_row, train_encoder
     from relsql.training.fit_network import train_network
 
-    with run.phase("check") as metrics:
-        plan = make_plan(
-            con,
-            catalog,
-            task,
-            fanout=options.fanout,
-            regime=options.regime,
-            max_paths=options.max_paths,
-            limits=limits,
-            read_scores=options.read_scores,
-        )
-        metrics.update(tables=len(plan.inputs), paths=len(plan.paths))
-        if plan.left_out:
-            metrics.update(left_out=len(plan.left_out))
-            run.details["check"] = {"left_out_paths": list(map(str, plan.left_out))}
-    with run.phase("labels") as metrics:
-        labels = training_labels(
-            con, catalog, plan, regime=options.regime, density=options.density, seed=options.seed, limits=limits
-        )
-        metrics.update({f"{split}_labels": table.num_rows for split, table in labels.items()})
-        splits = summaries(labels)
-        doubts = label_findings(con, catalog, plan.database, plan.task, splits, limits=limits)
-    with run.phase("gather") as metrics:
-        texts, seeds = gather_labels(con, catalog, plan, labels, run)
-        metrics.update({f"{split}_rows": row_count(part) for split, part in seeds.items()})
-        findings = (*plan.schema_findings, *plan.findings, *copied_labels(plan, seeds["train"]), *doubts)
-        run.details["gather"] = {"findings": list(map(asdict, findings))}
+    con, catalog, options, run = training.con, training.catalog, training.options, training.run
+    examples = _examples(training, _plan(training))
+    plan, texts, seeds = examples.plan, examples.texts, examples.seeds
     encoder = train_encoder(con, catalog, plan, options, run)
     with run.phase("embed") as metrics:
         cached, cache = embed_database(con, catalog, plan, encoder, texts.texts, run)
@@ -222,22 +214,23 @@ def _train(
         metrics.update(texts=len(cached))
     with run.phase("network") as metrics:
         fitted = train_network(plan, seeds, embeddings, encoder.module.widths, options, run)
-        fitted.metrics.update(_interval(fitted, seeds["val"], labels["val"], splits[-1]))
+        fitted.metrics.update(_interval(fitted, seeds["val"], examples.labels["val"], examples.splits[-1]))
         metrics.update(fitted.metrics)
     with run.phase("export") as metrics:
         artifacts, parity = _export(fitted, encoder, cached)
         metrics.update({f"{component}_difference": value for component, value in parity.items()})
     with run.phase("store"), _STORING:
-        run.version = next_version(con, catalog, name)
-        card = _card(plan, name, run.version, options, encoder, fitted, seeds, parity, artifacts)
-        # If rows were changed meanwhile, the model may or may not include them, so that it must not be reused.
-        same = read_request(con, catalog, task, options).sha256 == request
+        run.version = next_version(con, catalog, training.name)
+        card = _card(plan, training.name, run.version, options, encoder, fitted, seeds, parity, artifacts)
+        # If rows were changed meanwhile, the model may or may not include them, so it must not be reused.
+        now = training_fingerprint(con, catalog, training.task, options).sha256
         with transaction(con):
-            save_model(con, catalog, card, artifacts, cached, cache, request=request if same else None)
+            same = now if now == training.fingerprint else None
+            save_model(con, catalog, card, artifacts, cached, cache, trained_from=same)
             run.save(con, catalog)
     phases = run.seconds_by_phase()
     return TrainedModel(
-        name,
+        training.name,
         run.version,
         plan.task.name,
         fitted.metrics,
@@ -247,9 +240,56 @@ def _train(
         fitted.network,
         fitted.head,
         left_out=plan.left_out,
-        splits=tuple(split_lines(plan.task, splits, plan.split_reasons)),
-        findings=findings,
+        splits=tuple(split_lines(plan.task, examples.splits, plan.split_reasons)),
+        findings=examples.findings,
     )
+
+
+def _plan(training: _Training) -> Plan:
+    options, run = training.options, training.run
+    with run.phase("check") as metrics:
+        plan = make_plan(
+            training.con,
+            training.catalog,
+            training.task,
+            fanout=options.fanout,
+            regime=options.regime,
+            max_paths=options.max_paths,
+            limits=training.limits,
+            read_scores=options.read_scores,
+        )
+        metrics.update(tables=len(plan.inputs), paths=len(plan.paths))
+        if plan.left_out:
+            metrics.update(left_out=len(plan.left_out))
+            run.details["check"] = {"left_out_paths": list(map(str, plan.left_out))}
+    return plan
+
+
+def _examples(training: _Training, plan: Plan) -> _Examples:
+    """Read the labels, and gather the rows of their seeds."""
+    from relsql.training.copied_labels import copied_labels
+    from relsql.training.data import gather_labels, row_count, summaries, training_labels
+
+    con, catalog, options, run = training.con, training.catalog, training.options, training.run
+    with run.phase("labels") as metrics:
+        labels = training_labels(
+            con,
+            catalog,
+            plan,
+            regime=options.regime,
+            density=options.density,
+            seed=options.seed,
+            limits=training.limits,
+        )
+        metrics.update({f"{split}_labels": table.num_rows for split, table in labels.items()})
+        splits = summaries(labels)
+        doubts = label_findings(con, catalog, plan.database, plan.task, splits, limits=training.limits)
+    with run.phase("gather") as metrics:
+        texts, seeds = gather_labels(con, catalog, plan, labels, run)
+        metrics.update({f"{split}_rows": row_count(part) for split, part in seeds.items()})
+        findings = (*plan.schema_findings, *plan.findings, *copied_labels(plan, seeds["train"]), *doubts)
+        run.details["gather"] = {"findings": list(map(asdict, findings))}
+    return _Examples(plan, labels, splits, texts, seeds, findings)
 
 
 def _interval(fitted: FittedNetwork, seeds: SeedSet, labels: pa.Table, split: SplitSummary) -> dict[str, float]:
@@ -257,7 +297,8 @@ def _interval(fitted: FittedNetwork, seeds: SeedSet, labels: pa.Table, split: Sp
     name = main_metric(fitted.metrics)
     if name is None or not are_few(split):
         return {}
-    # Labels whose entity is not visible are no seeds, so that it is not known whose the others are.
+    # Labels of invisible entities are dropped when seeds are gathered, so the remaining seeds cannot be matched to
+    # entities.
     same = labels.num_rows == len(seeds)
     entities = label_entities(labels) if same else list(range(len(seeds)))
     found = metric_interval(seeds.labels, fitted.validation_scores, name.removeprefix("val_"), entities)

@@ -1,7 +1,7 @@
-"""Find what models wrote into the user's tables: scores in columns, and tables of scores.
+"""Find the scores that models wrote into the user's tables: in columns, and as whole tables.
 
-A model that is trained on its own scores, or on those of an earlier version, learns from what it said and not from what
-happened. Known are
+A model that is trained on its own scores, or on those of an earlier version, learns its own predictions instead of what
+happened. These are detected:
 
 * tables that relsql wrote scores to, which have a comment that says so;
 * columns of an entity's table, or of its children, whose values are the scores of a stored version for the entity: as
@@ -85,7 +85,7 @@ def _left_out(what: str, why: str) -> Finding:
     return Finding(
         "warning",
         what,
-        f"is left out: {why}, and a model must not learn from what a model said; "
+        f"is left out: {why}, because training on a model's own predictions would be circular; "
         "relsql train FILE TASK --read-scores reads it",
     )
 

@@ -20,8 +20,8 @@ CASES_PER_PROCESS = 200
 @click.option(
     "--file", type=click.Path(path_type=Path), help="A shop with a model (tests/shop.py); default: train one."
 )
-@click.option("--sample", type=int, help="Only so many cases, drawn at random.")
-@click.option("--seed", default=0, help="Of the sample.")
+@click.option("--sample", type=int, help="Maximum number of cases, drawn at random.")
+@click.option("--seed", default=0, help="Seed of the sample.")
 @click.option("--part", type=(int, int), hidden=True)
 def main(file: Path | None, sample: int | None, seed: int, part: tuple[int, int] | None) -> None:
     """Damage a file in every way and print the outcomes."""

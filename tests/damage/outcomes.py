@@ -227,8 +227,8 @@ def _scores(con: duckdb.DuckDBPyConnection, call: str) -> Rows:
 
 def _require_same(found: Rows, expected: Rows) -> None:
     if len(found) != len(expected):
-        raise WrongScoreError(f"{len(found)} rows in place of {len(expected)}")
+        raise WrongScoreError(f"{len(found)} rows instead of {len(expected)}")
     for one, other in zip(found, expected, strict=True):
         near = one[1] == other[1] or math.isclose(one[1] or math.nan, other[1] or math.nan, abs_tol=TOLERANCE)
         if not near or (one[0], *one[2:]) != (other[0], *other[2:]):
-            raise WrongScoreError(f"{one} in place of {other}")
+            raise WrongScoreError(f"{one} instead of {other}")

@@ -1,4 +1,4 @@
-"""What the pages show is true of the code: links lead somewhere, commands and code are those that there are."""
+"""What the pages show is true of the code: links lead somewhere, commands and code exist."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def test_components_do_not_say_where_they_were_trained() -> None:
 
 
 def test_rows_of_a_table_may_be_none_or_many_whatever_the_example_of_the_export_has() -> None:
-    # Each seed reads one row of these tables or none, so that in a sparse example a single seed reads one of banks.
+    # Each seed reads one row of these tables or none, so in a sparse example a single seed reads one of banks.
     names, numbers = ("alleys", "areas", "arenas", "banks"), (NumberInput("n", "number"), NumberInput("m", "number"))
     links = [Link("people", (name,), name, (name,)) for name in names]
     parents = [Path(name, "parents", name, (link,), 1, ()) for name, link in zip(names, links, strict=True)]

@@ -38,7 +38,7 @@ def test_distances_from_edges_are_the_piecewise_linear_encoding(
     standardised = scaling.standardised(values).double().numpy()
     for row, (scaled, known) in enumerate(zip(standardised, ~torch.isnan(values).numpy(), strict=True)):
         distances = np.abs(scaled[folded.number] - folded.edge) * known[folded.number]
-        # A bin may be a hundredth of a deviation wide, so that float32 itself is 1e-5 away there.
+        # A bin may be a hundredth of a deviation wide, so float32 itself is 1e-5 away there.
         assert folded.weight @ distances + folded.bias == pytest.approx(expected[row], abs=1e-4)
 
 

@@ -155,6 +155,6 @@ def _same(what: str, found: Gathered, expected: Gathered) -> None:
 
 def _excerpt(found: str | None, expected: str | None) -> str:
     if found is None or expected is None:
-        return f"{(found or 'nothing')[:200]} in place of {(expected or 'nothing')[:200]}"
+        return f"{(found or 'nothing')[:200]} instead of {(expected or 'nothing')[:200]}"
     start = next((i for i, (a, b) in enumerate(zip(found, expected, strict=False)) if a != b), 0)
-    return f"..{found[max(0, start - 40) : start + 60]}.. in place of ..{expected[max(0, start - 40) : start + 60]}.."
+    return f"..{found[max(0, start - 40) : start + 60]}.. instead of ..{expected[max(0, start - 40) : start + 60]}.."

@@ -25,7 +25,7 @@ def check_model(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, rng: r
     """Train a model and compare its scores.
 
     Raises:
-        AssertionError: they differ.
+        AssertionError: scores differ.
         RelsqlError: the data do not allow training, or the model cannot be published.
     """
     train(con, task, name=MODEL, options=OPTIONS)

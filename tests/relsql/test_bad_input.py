@@ -254,7 +254,7 @@ def test_rows_stranger_than_all_in_training_are_scored(odd: Connection) -> None:
 
 def test_the_latest_event_is_finite(odd: Connection) -> None:
     [(full,)] = odd.execute("SELECT predict_churn_full(1)").fetchall()
-    # Times at the ends of the range are finite too, but they are no events.
+    # Times at the ends of the range are finite too, but they do not count as events.
     ordinary = "ordered_at BETWEEN TIMESTAMP '1900-01-02' AND TIMESTAMP '2100-01-01'"
     [(latest,)] = odd.execute(f"SELECT max(ordered_at) FROM orders WHERE {ordinary}").fetchall()
     assert str(full["as_of"]) == str(latest)

@@ -53,9 +53,9 @@ def test_ids_are_keys_or_errors(route: Connection) -> None:
     assert (full["score"], full["status"]) == (None, "unknown_entity")
     assert row(route, "SELECT predict_churn(?), predict_churn(?)", None, 7)[0] is None
     for wrong in ("'7'", "c", "row(c.customer_id)", "DATE '2022-01-01'", "true"):
-        with pytest.raises(duckdb.Error, match="is no id of customers. Expected: a value of customer_id, BIGINT"):
+        with pytest.raises(duckdb.Error, match="is not an id of customers. Expected: a value of customer_id, BIGINT"):
             route.execute(f"SELECT predict_churn({wrong}) FROM customers c").fetchall()
-    with pytest.raises(duckdb.Error, match="a value of type VARCHAR is no id"):
+    with pytest.raises(duckdb.Error, match="a value of type VARCHAR is not an id"):
         route.execute("SELECT predict_churn(?)", ["7"]).fetchall()
 
 

@@ -284,7 +284,7 @@ def test_a_model_scores_the_tables_of_another_database(shop: Path) -> None:
         con.execute("ATTACH ':memory:' AS twin")
         for table in ("shops", "customers", "orders"):
             con.execute(f"CREATE TABLE twin.{table} AS FROM shop.{table}")
-        # A customer without a shop, so that nothing is left of it but its own row.
+        # A customer without a shop: only its own row is left of it.
         con.execute("DELETE FROM twin.orders WHERE customer_id = 20")
         card = read_card(con, "shop", "churn", 1)
         with con.cursor() as cursor:
@@ -304,7 +304,7 @@ def test_rows_beyond_the_fanout_are_counted(shop: Path) -> None:
     with relsql.connect(shop) as con:
         before = value(con, "predict_churn(7)")
         assert con.execute("SELECT count(*) > 4 FROM orders WHERE customer_id = 7").fetchall() == [(True,)]
-        # They are older than the last four rows, which are read, so that only the count includes them.
+        # They are older than the last four rows, which are read, so only the count includes them.
         con.execute("INSERT INTO orders SELECT 200000 + i, 7, 900, NULL, TIMESTAMP '2021-01-01' FROM range(300) t(i)")
         assert value(con, "predict_churn(7)") != pytest.approx(before, abs=1e-6)
 

@@ -166,7 +166,7 @@ def test_a_key_that_no_entity_has_is_null(con: duckdb.DuckDBPyConnection, call: 
 
 def test_a_part_of_another_type_is_an_error_that_names_it(con: duckdb.DuckDBPyConnection) -> None:
     attach(con)
-    with pytest.raises(duckdb.Error, match="a value of type VARCHAR is no id of customers.*The number, SMALLINT"):
+    with pytest.raises(duckdb.Error, match="a value of type VARCHAR is not an id of customers.*The number, SMALLINT"):
         con.execute("SELECT predict_churn('a', 'x')").fetchall()
     with pytest.raises(duckdb.BinderException, match="predict_churn"):
         con.execute("SELECT predict_churn('a')").fetchall()

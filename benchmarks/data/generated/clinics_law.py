@@ -11,7 +11,7 @@ strain z of the doctor, each visit records
 `own` is fixed by the patient's columns; x and z are first-order autoregressive over the periods, with variance 1. The
 label is whether the next visit, if there is one in the next 30 days, records a discomfort above `THRESHOLD`.
 
-Everything is linear and Gaussian, so that a Kalman filter over all patients and doctors gives the exact forecast; the
+Everything is linear and Gaussian, so a Kalman filter over all patients and doctors gives the exact forecast; the
 next doctor, who is not known at the time of the forecast, is averaged over.
 """
 

@@ -1,6 +1,6 @@
 """The beliefs of an observer of the demo league who sees the rows up to a time and knows how the league is generated.
 
-Each of the seven teams has one level of unreliability, so that the belief about the levels is a distribution over 5,040
+Each of the seven teams has one level of unreliability, so the belief about the levels is a distribution over 5,040
 permutations, which swaps, results and upgrades update exactly. The contributions of a driver and of a circuit to the
 logit are fixed but unknown; each has a Gaussian belief, which gets the moments of its posterior after every start
 (assumed density filtering: T. Minka, "A family of algorithms for approximate Bayesian inference", 2001, chapter 3).

@@ -10,7 +10,7 @@ neutral, happy) and a level of business. In a period it
 
 The label is whether the account places no order in the next 30 days. Accounts join over time and never leave.
 
-Both states take few values, so that the forward algorithm of hidden Markov models gives the exact forecast. It uses the
+Both states take few values, so the forward algorithm of hidden Markov models gives the exact forecast. It uses the
 tones, the amounts, and whether there is an order in each period.
 """
 

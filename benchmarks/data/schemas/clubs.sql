@@ -1,4 +1,4 @@
--- A league whose clubs are texts with spaces, and columns of text that are no links: cities, days, results.
+-- A league whose clubs are texts with spaces, and columns of text that are not links: cities, days, results.
 -- key: clubs(club)
 -- key: seasons(season)
 -- key: games(game_no)

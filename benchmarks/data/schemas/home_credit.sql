@@ -1,4 +1,4 @@
--- Loans: keys are called SK_ID_.., whose tables have other names; a hundred columns of small integers.
+-- Loans: keys are named SK_ID_.., whose tables have other names; a hundred columns of small integers.
 -- key: application(SK_ID_CURR)
 -- key: bureau(SK_ID_BUREAU)
 -- key: previous_application(SK_ID_PREV)

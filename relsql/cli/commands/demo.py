@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 MODEL = "dnf"
 TASK = "driver-dnf"
-QUERY = f"SELECT driver_id, predict_{MODEL}(driver_id) AS risk FROM drivers ORDER BY risk DESC LIMIT 10"
 
 
 @click.command("demo", short_help="Draw a racing league, train on it, score it in SQL.")
@@ -39,6 +38,7 @@ def demo_command(path: Path, seed: int | None, seasons: int | None, overwrite: b
     """
     from relsql.database.connections import open_database
     from relsql.database.names import current_catalog
+    from relsql.registry.function_names import predict_name
     from udfs.attach import attach
 
     options = {key: value for key, value in (("seed", seed), ("seasons", seasons)) if value is not None}
@@ -47,8 +47,9 @@ def demo_command(path: Path, seed: int | None, seasons: int | None, overwrite: b
         catalog = current_catalog(con)
         task = _prepare_model(con, catalog, path)
         attach(con)
-        note(f"$ relsql sql {shlex.quote(str(path))} {shlex.quote(QUERY)}")
-        run_statement(con, Statement(QUERY, reads=True, selects=True), "table")
+        query = f"SELECT driver_id, {predict_name(MODEL)}(driver_id) AS risk FROM drivers ORDER BY risk DESC LIMIT 10"
+        note(f"$ relsql sql {shlex.quote(str(path))} {shlex.quote(query)}")
+        run_statement(con, Statement(query, reads=True, selects=True), "table")
         click.echo()
         _write_accuracy(con, catalog, task, path)
     note(f"the database is {path}: relsql inspect {shlex.quote(str(path))}")
@@ -106,6 +107,7 @@ def _write_accuracy(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, pa
     from relsql.demo.truth import attainable_auc
     from relsql.evaluation.baseline import entity_columns_auc
     from relsql.evaluation.evaluate import evaluate
+    from relsql.registry.function_names import predict_name
     from relsql.schema.reading import read_schema
     from relsql.tasks.labels.label_table import label_table
 
@@ -113,7 +115,7 @@ def _write_accuracy(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, pa
     baseline = entity_columns_auc(con, catalog, schema, task, ("test",))["test"]
     rows = [
         ("drivers' own columns only", f"{baseline:.3f}"),
-        (f"relsql, predict_{MODEL}", f"{evaluate(con, MODEL, 'test').metrics['roc_auc']:.3f}"),
+        (f"relsql, {predict_name(MODEL)}", f"{evaluate(con, MODEL, 'test').metrics['roc_auc']:.3f}"),
     ]
     if truth_path(path).exists():
         labels = label_table(con, catalog, schema, task, "test").table

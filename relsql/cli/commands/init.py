@@ -12,8 +12,11 @@ import click
 from relsql.cli.output import can_ask, note
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import duckdb
 
+    from relsql.database.sources.attach_sources import Source
     from relsql.schema.discovery.propose import Refusal, SchemaProposal
     from relsql.tasks.task import Task
 
@@ -32,11 +35,21 @@ if TYPE_CHECKING:
     "--known-column", "known_columns", multiple=True, metavar="'TABLE(COLUMN)'", help="Declare when rows became known."
 )
 @click.option(
-    "--entity", "entities", multiple=True, metavar="'NAME=TABLE(COLUMN), ..'", help="Declare values as an entity."
+    "--entity",
+    "entities",
+    multiple=True,
+    metavar="'NAME=TABLE(COLUMN), ..'",
+    help="Declare an entity from column values.",
 )
 @click.option("--no-time-column", "untimed", multiple=True, metavar="TABLE", help="Rows of TABLE are always visible.")
 @click.option("--link", "links", multiple=True, metavar="'CHILD(COLUMN) -> PARENT(COLUMN)'", help="Declare a link.")
-@click.option("--remove-link", "removed", multiple=True, metavar="'CHILD(COLUMN) -> PARENT(COLUMN)'", help="Drop it.")
+@click.option(
+    "--remove-link",
+    "removed",
+    multiple=True,
+    metavar="'CHILD(COLUMN) -> PARENT(COLUMN)'",
+    help="Do not link these tables.",
+)
 @click.option("--task", "manifests", multiple=True, type=click.Path(path_type=Path), metavar="YAML", help="Add a task.")
 def init_command(
     file: Path,
@@ -70,9 +83,7 @@ def init_command(
     """  # noqa: D301
     from relsql.database.connections import open_database
     from relsql.database.names import current_catalog
-    from relsql.database.schema_choice import choose_schema
-    from relsql.database.sources.source_kinds import without_password
-    from relsql.schema.declared.attached_tables import add_source, parse_source
+    from relsql.schema.declared.attached_tables import parse_source
     from relsql.schema.declared.declarations import Declarations
     from relsql.tasks.task import Task
 
@@ -86,26 +97,38 @@ def init_command(
         removed_links=removed,
     )
     tasks = tuple(map(Task.from_manifest, manifests))
-    asks = can_ask()
-    writes = bool(yes or asks or declarations or tasks or attached or schema_name is not None)
+    writes = bool(yes or can_ask() or declarations or tasks or attached or schema_name is not None)
     sources = tuple(map(parse_source, attached))
     names = tuple(source.name for source in sources)
     with closing(open_database(file, read_only=not writes, must_exist=not attached, new_sources=names)) as con:
         catalog = current_catalog(con)
-        if schema_name is not None and choose_schema(con, catalog, schema_name):
-            note(f"created: schema {schema_name} for relsql's tables")
-        for source in sources:
-            for line in add_source(con, catalog, source):
-                note(line)
-            if without_password(source.location) != source.location:
-                note(f"not stored: the password of {source.name}; give it in PGPASSWORD, ~/.pgpass or a DuckDB secret")
-        if declarations:
-            for line in declarations.store(con, catalog):
-                note(f"stored: {line}")
-        _infer(con, catalog, file, yes=yes, asks=asks, verbose=verbose)
+        if schema_name is not None:
+            _choose_schema(con, catalog, schema_name)
+        _add_sources(con, catalog, sources)
+        for line in declarations.store(con, catalog) if declarations else ():
+            note(f"stored: {line}")
+        _infer(con, catalog, file, yes=yes, asks=can_ask(), verbose=verbose)
         if tasks:
             _save_tasks(con, catalog, tasks)
     note(f"see the result: relsql inspect {shlex.quote(str(file))}")
+
+
+def _choose_schema(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> None:
+    from relsql.database.schema_choice import choose_schema
+
+    if choose_schema(con, catalog, name):
+        note(f"created: schema {name} for relsql's tables")
+
+
+def _add_sources(con: duckdb.DuckDBPyConnection, catalog: str, sources: Iterable[Source]) -> None:
+    from relsql.database.sources.source_kinds import without_password
+    from relsql.schema.declared.attached_tables import add_source
+
+    for source in sources:
+        for line in add_source(con, catalog, source):
+            note(line)
+        if without_password(source.location) != source.location:
+            note(f"not stored: the password of {source.name}; give it in PGPASSWORD, ~/.pgpass or a DuckDB secret")
 
 
 def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: bool, asks: bool, verbose: bool) -> None:

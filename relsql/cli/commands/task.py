@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def task_command(
     file: Path, task: str, as_json: bool, allow_external: bool, label_timeout: float, memory_limit: str | None
 ) -> None:
-    """Show what TASK asks, and the labels that it gets: how many in each split, where, why there, and five of them.
+    """Show TASK and its labels: the number per split, the timestamps and why they were chosen, and five examples.
 
     TASK is the name of a task in FILE, or the path of a task manifest (.yaml), which is not stored. docs/tasks.md
     describes all fields of a task.

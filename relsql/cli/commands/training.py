@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from relsql.training.train import TrainedModel
 
 
-@click.command("train", short_help="Train a model and publish it as SQL functions.")
+@click.command("train", short_help="Train a model and make it callable in SQL.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("task")
 @click.option("--name", required=True, help="Name of the model: NAME dnf gives the SQL function predict_dnf.")
@@ -57,7 +57,7 @@ def train_command(
     memory_limit: str | None,
     **options: Any,
 ) -> None:
-    """Train a model on TASK and publish it in FILE.
+    """Train a model on TASK and make it callable in SQL.
 
     TASK is the name of a task in FILE, or the path of a task manifest (.yaml). The result is one line: name, version,
     metrics on the validation split.

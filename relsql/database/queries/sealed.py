@@ -43,7 +43,7 @@ def sealed(query: str) -> str:
         query: one SELECT statement.
 
     Raises:
-        NotOneSelectError: it is something else.
+        NotOneSelectError: `query` is not one SELECT.
     """
     with _lock:
         tree = parse(parser(), query)
@@ -64,7 +64,7 @@ def function_names(query: str) -> set[str]:
     """Names of all functions, operators included, that one SELECT statement calls.
 
     Raises:
-        NotOneSelectError: it is something else.
+        NotOneSelectError: `query` is not one SELECT.
     """
     with _lock:
         tree = parse(parser(), query)

@@ -53,9 +53,9 @@ def parse(con: duckdb.DuckDBPyConnection, sql: str) -> Tree:
     Nothing in `sql` runs. (`extract_statements` is not safe: in DuckDB 1.5 it opens the files of an IMPORT DATABASE.)
 
     Raises:
-        NotOneSelectError: it is something else.
-        duckdb.OutOfMemoryException: there is no memory to read it.
-        RecursionError: it is nested too deeply.
+        NotOneSelectError: `sql` is not one SELECT.
+        duckdb.OutOfMemoryException: there is not enough memory to parse it.
+        RecursionError: `sql` is nested too deeply.
     """
     row = con.execute("SELECT system.main.json_serialize_sql($1::VARCHAR)", [sql]).fetchone()
     tree: Tree = json.loads(row[0]) if row else {"error": True}

@@ -1,8 +1,8 @@
 """Which servers and lakes this user has allowed relsql to connect to: a list in the user's configuration folder.
 
-A database file names its sources, and a file may come from somebody else. Attaching a source that is no local file may
-call a server, and hand it a password of the environment. So such a source is attached only on machines where the user
-has named it to `relsql init --attach`.
+A database file names its sources, and a file may come from somebody else. Attaching a source that is not a local file
+may call a server, and hand it a password of the environment. So such a source is attached only on machines where the
+user has named it to `relsql init --attach`.
 """
 
 from __future__ import annotations

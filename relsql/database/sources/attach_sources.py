@@ -1,8 +1,8 @@
 """Databases that hold the data of a file that only holds models: relsql's table `sources`.
 
-Where the data's file is read-only or belongs to somebody else, or is no DuckDB file, the models live in a file of their
-own. It names its sources, has a view for each of their tables, and every connection that relsql opens attaches them
-read-only. Passwords are never stored (`relsql.database.sources.source_kinds`).
+Where the data's file is read-only or belongs to somebody else, or is not a DuckDB file, the models live in a file of
+their own. It names its sources, has a view for each of their tables, and every connection that relsql opens attaches
+them read-only. Passwords are never stored (`relsql.database.sources.source_kinds`).
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def attach_source(con: duckdb.DuckDBPyConnection, catalog: str, source: Source, 
             attached if it is a file on this machine, or allowed there (`relsql.database.sources.allowed_sources`).
 
     Raises:
-        DatabaseError: it is nothing that can be attached, is not allowed, or an extension is missing.
+        DatabaseError: it cannot be attached, is not allowed, or an extension is missing.
     """
     query = "SELECT database_name FROM system.main.duckdb_databases()"
     if fold(source.name) in {fold(name) for (name,) in con.execute(query).fetchall()}:
@@ -98,7 +98,8 @@ def attach_source(con: duckdb.DuckDBPyConnection, catalog: str, source: Source, 
         raise DatabaseError(
             f"source '{source.name}' is a {kind.name}, {without_password(location)}, that was not attached by you on "
             "this machine",
-            expected="one that you named yourself, since a file of somebody else must not make you call a server",
+            expected="a source that you have allowed: a database file from someone else must not connect you to a "
+            "server",
             fix=_again(source, without_password(location)),
         )
     for extension in kind.extensions:

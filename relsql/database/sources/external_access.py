@@ -1,4 +1,4 @@
-"""Close a DuckDB instance to other files, servers and extensions, but for the files that its own tables lie in."""
+"""Deny a DuckDB instance access to files, servers and extensions, except to the files of its own databases."""
 
 from __future__ import annotations
 

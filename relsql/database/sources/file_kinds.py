@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes and its name: a DuckDB database, or something that can be imported into one."""
+"""The kind of a file, by its first bytes and its name: a DuckDB database, or one that can be imported."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _COMPRESSED = (".gz", ".zst")
 
 
 def file_kind(path: Path) -> FileKind | None:
-    """What kind of data a regular file holds; None if neither its first bytes nor its name say so.
+    """The kind of data in a regular file; None if neither its first bytes nor its name show it.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with path.open("rb") as file:
         start = file.read(16)
@@ -31,7 +31,7 @@ def file_kind(path: Path) -> FileKind | None:
 
 
 def kind_by_name(path: Path) -> FileKind | None:
-    """What kind of rows a file holds by its name."""
+    """The kind of rows in a file, by its name."""
     return _SUFFIXES.get(Path(_without_compression(path)).suffix.lower())
 
 

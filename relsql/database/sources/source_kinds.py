@@ -35,7 +35,7 @@ class SourceKind:
     Attributes:
         name: what people call it.
         extensions: DuckDB's extensions that read it.
-        type_option: what ATTACH has to be told beside the location.
+        type_option: the TYPE option that ATTACH needs.
         local: it is one file on this machine. Whatever else a source names may call a server, or read other files.
         alternative: what to do where the extensions are missing.
     """
@@ -51,11 +51,11 @@ DUCKDB = SourceKind("DuckDB file", local=True)
 SQLITE = SourceKind("SQLite file", ("sqlite_scanner",), "sqlite", local=True)
 POSTGRES = SourceKind("Postgres database", ("postgres_scanner",), "postgres")
 _LAKE_CATALOGS = {name: f"{name}_scanner" for name in ("sqlite", "postgres", "mysql")}
-"""The extension that DuckLake needs for a catalog that is no DuckDB file, by what its location begins with."""
+"""By prefix of the location, the extension for a catalog that is not a DuckDB file."""
 
 
 def source_kind(location: str) -> SourceKind | None:
-    """The kind of a source; None if it is nothing that can be attached.
+    """The kind of a source; None if it cannot be attached.
 
     Raises:
         OSError: it is a file that cannot be read.

@@ -26,7 +26,7 @@ def parse_source(text: str) -> Source:
     """Read `NAME=LOCATION` or `LOCATION`, a path or URL; the name is then that of the file, or of the database.
 
     Raises:
-        DatabaseError: there is no name.
+        DatabaseError: the location gives no name, and no other one is given.
     """
     name, equals, location = text.partition("=")
     if not equals or "/" in name or ":" in name:

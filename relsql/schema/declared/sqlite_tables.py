@@ -40,7 +40,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def read_tables(source: sqlite3.Connection) -> tuple[list[SqliteTable], list[str]]:
-    """The tables of a file, and the names of what is none: views and virtual tables."""
+    """The tables of a file, and the names of views and virtual tables, which are skipped."""
     rows = source.execute("SELECT type, name, sql FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name ASC")
     tables, others = [], []
     for kind, name, sql in rows.fetchall():

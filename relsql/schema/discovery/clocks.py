@@ -46,7 +46,7 @@ def time_of_day(column: Column, clocks: list[Clock], *, alone: bool) -> str | No
     Args:
         column: the date.
         clocks: the clocks of its table.
-        alone: the table has no other date, so that its only clock needs no common name with it.
+        alone: the table has no other date, so its only clock needs no common name with it.
     """
     stem = set(words(column.name)) - _DAY
     named = [clock for clock in clocks if stem and set(words(clock.column)) - _TIME_OF_DAY == stem]

@@ -29,7 +29,7 @@ from relsql.schema.types import INTEGER_TYPES, TIME_TYPES, type_family
 
 MIN_KEY_CONFIDENCE = 0.4
 FEW_ROWS = 20
-"""In a table with fewer rows many columns are unique by chance, so that the name of a key must match better."""
+"""In a table with fewer rows many columns are unique by chance, so the name of a key must match better."""
 
 MIN_FEW_ROWS_CONFIDENCE = 0.7
 
@@ -57,7 +57,7 @@ _COUNTERS = word_set(
 
 @dataclass(frozen=True, slots=True)
 class UniqueColumn:
-    """A column without duplicates and NULLs; `name_score` in (0, 1) is how much its name is that of a key."""
+    """A column without duplicates and NULLs; `name_score` in (0, 1) is how well its name fits a key."""
 
     table: str
     column: str
@@ -114,7 +114,7 @@ def _counts_rows(data: Profiler, unique: UniqueColumn) -> bool:
 
 
 def key_name_score(data: Profiler, table: Table, column: str, position: int) -> float:
-    """How much the name, type and place of a column are those of the key of `table`, from 0 to 1."""
+    """How well the name, type and place of a column fit the key of `table`, from 0 to 1."""
     plain, type_ = data.plain(table.key, column), table.column(column).type
     parts, match = words(plain), name_match(plain, data.table_words[table.key])
     # A bare `id` beats a bare `code`, and `driver_id` beats `driver_ref`.
@@ -151,7 +151,7 @@ def single_key(
     _, confidence, unique, reference = max(ranked, key=lambda each: each[:2])
     rows = data.rows(table)
     if confidence < (MIN_KEY_CONFIDENCE if rows >= FEW_ROWS else MIN_FEW_ROWS_CONFIDENCE):
-        reason = f"unique in {rows:,} rows, but has not the name of a key, and no other table refers to it"
+        reason = f"unique in {rows:,} rows, but does not have the name of a key, and no other table refers to it"
         return Refusal("key", table.key, (unique.column,), reason)
     match = name_match(data.plain(table.key, unique.column), data.table_words[table.key])
     evidence = f"unique and never NULL in {rows:,} rows" if rows else "the table is empty, so only its name counts"
@@ -162,7 +162,7 @@ def single_key(
 def _key_confidence(
     data: Profiler, table: Table, unique: UniqueColumn, links: Sequence[Link]
 ) -> tuple[float, float, str]:
-    """The rank of a unique column, how sure it is the key, and what speaks for it beside its name.
+    """The rank of a unique column, how sure it is the key, and what speaks for it besides its name.
 
     Columns that refer to it speak for it most. That it is itself a link makes it sure, but no better than others: with
     one review per order, `order_reviews(review_id, order_id)` is still known by `review_id`.

@@ -33,8 +33,8 @@ from relsql.schema.types import type_family
 from relsql.sql import ident
 
 FEW_VALUES = 4
-"""With at most this many values, their position among the parent's keys is no evidence; only the share of the keys that
-they cover is."""
+"""With at most this many values, their position among the parent's keys is not evidence; only the share of the keys
+that they cover is."""
 
 MAX_CODES = 100
 """Ratings, months, ages and quantities have at most about this many distinct values; a link may have any number."""
@@ -123,7 +123,7 @@ def _loses_to_reverse(claim: Claim, claims: list[Claim]) -> bool:
 
 
 def _standing(claim: Claim, claims: list[Claim]) -> tuple[tuple[float, tuple[float, float, int]], int, str]:
-    """What decides between two directions: of two tables with one row each, more tables refer to the main one."""
+    """The direction of a link between tables with one row each: more tables refer to the main one."""
     target = claim.link.parent, claim.link.parent_columns
     return claim.rank, sum((each.link.parent, each.link.parent_columns) == target for each in claims), claim.link.parent
 
@@ -203,7 +203,7 @@ def _confidence(name: float, strength: float) -> float:
 
 
 def _strength(data: Profiler, link: Link) -> float:
-    """How much it means that the values of a link are found: many texts, scattered numbers, most of all keys."""
+    """How strongly found values suggest a link: many texts, scattered numbers, most of all keys."""
     child, parent = (
         data.profiles[table][columns[0]]
         for table, columns in ((link.child, link.child_columns), (link.parent, link.parent_columns))
@@ -266,7 +266,7 @@ def _link_name_match(data: Profiler, child: Table, name: str, parent: Table, tar
     if child.key == parent.key:
         roles = _SELF_KEY_WORDS if is_key_name(column) else _SELF_WORDS
         by_role = _role_match(data, child, name, target) if roles & set(words(column)) else 0.0
-        # Another column that is named like the table itself is an alternative name of the same row.
+        # Another column that has the table's own name is an alternative name of the same row.
         by_table, by_key = (by_table if by_table == 0.9 else 0.0), 0.0
     score = max(by_table, by_key, by_role)
     if (same and by_key) or by_role:
@@ -280,7 +280,7 @@ def _link_name_match(data: Profiler, child: Table, name: str, parent: Table, tar
 
 
 def _role_match(data: Profiler, table: Table, name: str, target: UniqueColumn) -> float:
-    """How much a column such as `reports_to` suggests rows of its own table: nobody reports to himself."""
+    """How strongly a column such as `reports_to` suggests a link to its own table. No row may link to itself."""
     link = Link(table.key, (name,), table.key, (target.column,), "inferred")
     return 0.85 if data.comparable(link) and not data.points_at_itself(link) else 0.75
 
@@ -309,7 +309,7 @@ def unnamed_claims(
 
 def _unlinked(data: Profiler, table: Table, column: str, found: list[Claim]) -> Refusal:
     """Why a column with the name of a key has no link."""
-    reason = "no table has a key of such a name, and its values say nothing"
+    reason = "no table has a key of such a name, and its values match no key clearly"
     if found:
         reason = f"its values are found in {', '.join(claim.link.parent for claim in found)} alike"
     elif data.rows(table) and not data.profiles[table.key][column].values:
@@ -326,7 +326,8 @@ def _possible_links(
         for parent in data.schema.tables.values():
             best = tuple(each.column for each in unique[parent.key][:1])
             key = parent.primary_key or best
-            # Whoever lists the columns that hold an entity leaves out the others of these tables: a country is no team.
+            # If a user lists the columns that hold an entity, the other columns of those tables do not hold it:
+            # `country` is not a team.
             listed = any(values.table.key == child.key for values in parent.values_of)
             if len(key) == 1 and parent.key != child.key and not listed:
                 link = Link(child.key, (name,), parent.key, key, "inferred")

@@ -186,7 +186,7 @@ def _measures(column: Column) -> str:
     if column.type in (*TIME_TYPES, *INTEGER_TYPES):
         ranged = f"min({name})::VARCHAR, max({name})::VARCHAR"
     elif column.type == "DOUBLE":
-        # Larger numbers do not distinguish neighbours; NaN and infinity are no whole numbers either.
+        # Larger numbers do not distinguish neighbours; NaN and infinity are not whole numbers either.
         whole = f"bool_and(abs({name}) < {WHOLE_DOUBLES} AND {name} = trunc({name}))"
         ranged = ", ".join(
             f"CASE WHEN {whole} THEN TRY_CAST({end}({name}) AS BIGINT)::VARCHAR END" for end in ("min", "max")

@@ -1,4 +1,4 @@
-"""What is proposed for a database, with evidence and confidence, and what was looked at and refused."""
+"""Proposals for a database, with evidence and confidence, and the candidates that were refused."""
 
 from __future__ import annotations
 

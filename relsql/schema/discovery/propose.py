@@ -116,7 +116,7 @@ def _single_keys(
 
 
 def _still_open(data: Profiler, removed: tuple[Link, ...], refused: list[Refusal]) -> list[Refusal]:
-    """What was refused, with the first reason each, without what has a key or a link after all, or had one removed."""
+    """Refused candidates, each with its first reason, without those that have a key or link, or had it removed."""
     decided = {(link.child, link.child_columns) for link in (*data.schema.links, *removed)}
     first: dict[tuple[str, str, tuple[str, ...]], Refusal] = {}
     for each in refused:

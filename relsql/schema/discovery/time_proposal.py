@@ -1,4 +1,4 @@
-"""What is proposed as the time of a table."""
+"""The proposed time of a table."""
 
 from __future__ import annotations
 

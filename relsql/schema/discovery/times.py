@@ -40,13 +40,13 @@ CLOSE = 0.1
 """Candidates whose scores differ by less are equally likely."""
 
 MIN_FIRST = 0.95
-"""At least this share of rows must have a time before all others, for it to be the start of what they tell."""
+"""Minimum share of rows in which this time comes first, for it to count as the start of the event."""
 
 FEW = 0.02
 """Up to this share of dates without an end are taken for mistakes."""
 
 MIN_ENTITIES = 8
-"""With fewer rows that have events, the time from a date to the first event is no evidence."""
+"""With fewer rows that have events, the time from a date to the first event is not evidence."""
 
 _BIRTH = word_set("dob born birth birthday birthdate death died deceased dod")
 _EVENT = word_set(
@@ -71,7 +71,7 @@ class _Candidate:
 
     @property
     def computed(self) -> bool:
-        """True if `time` is an expression, and no column."""
+        """True if `time` is an expression, not a column."""
         return self.time != self.column
 
 
@@ -186,7 +186,7 @@ def _candidates(data: Profiler, table: Table) -> tuple[list[_Candidate], list[st
 
 
 def _starts_first(data: Profiler, table: Table, candidates: list[_Candidate]) -> list[_Candidate]:
-    """Of several times that are equally likely, the one that comes first in nearly all rows leads: a stay's admission.
+    """Among equally likely times, prefer the earliest in nearly all rows, such as the admission of a hospital stay.
 
     Where a name says that a row was recorded then, the order of times does not matter.
     """
@@ -216,7 +216,7 @@ def _dates(data: Profiler, table: Table, clocks: list[Clock]) -> Iterator[_Dated
 
 def _read_dates(data: Profiler, table: Table, clocks: list[Clock]) -> Iterator[_Dated]:
     """The columns of a table whose values read as times."""
-    # A year may be part of a key of several columns, but a key of one column is no time.
+    # A year may be part of a key of several columns, but a key of one column is not a time.
     keys = [table.primary_key, *(link.child_columns for link in data.schema.links_from(table.key))]
     alone = {columns[0] for columns in keys if len(columns) == 1}
     for column in table.columns:
@@ -319,7 +319,7 @@ def _confidence(candidate: _Candidate, candidates: list[_Candidate], confirmed: 
 def _disagreement(lag: _Lag, *, named: bool) -> str | None:
     """Why a date is not the time at which rows appear, judged by their first events; None if it may be.
 
-    `named` says that its name is that of such a time, so that more is needed to refute it.
+    `named` says that it has the name of such a time, so more is needed to refute it.
     """
     if lag.early > max(30 * DAY, 0.1 * lag.span) * (5 if named else 1):
         return f"even the quickest 5 % of {lag.rows:,} rows have their first event {_duration(lag.early)} later"

@@ -1,4 +1,4 @@
-"""What is doubtful about the times of a table: rows without one, sentinels, later changes, no time at all."""
+"""Doubts about the times of a table: rows without one, sentinels, later changes, no time at all."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _sentinels(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> It
     found = None if known else find_sentinels(con, catalog, table)
     if found:
         text = f"{found.rows:,} rows have a time far from the rest in '{table.time_text}' ({' to '.join(found.days)}); "
-        text += "they are no events: neither the default as_of nor training timestamps follow them"
+        text += "they do not count as events: neither the default as_of nor training timestamps follow them"
         yield Finding("warning", table.key, text)
 
 

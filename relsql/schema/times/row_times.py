@@ -1,4 +1,4 @@
-"""What the declared time of a table means: a column, the time of the row's header, or an expression over the row.
+"""The meaning of a table's declared time: a column, the time of the row's header, or an expression over the row.
 
 A declaration is a text:
 
@@ -85,7 +85,7 @@ class RowTimes:
         if not declared.time:
             if declared.known:
                 raise SchemaError(
-                    f"table '{table.key}' has no time column beside '{declared.known}'",
+                    f"table '{table.key}' has no time column besides '{declared.known}'",
                     expected="both: when a row happened, and when it became known",
                     fix=f"relsql init FILE --time-column '{table.key}(COLUMN)'",
                 )
@@ -173,8 +173,9 @@ class RowTimes:
         if len(links) == 1:
             return links[0]
         options = [f"{', '.join(link.child_columns)} -> {header}" for link in links]
+        found = "several links" if links else "no link"
         raise SchemaError(
-            f"table '{table.key}' has {len(links) or 'no'} links to '{header}', whose time its rows would take",
+            f"table '{table.key}' cannot take its time from '{header}': it has {found} to it",
             expected=f"one of {'; '.join(options)}" if options else nearest(header, self._schema.tables),
             fix=None if links else f"relsql init FILE --link '{table.key}(COLUMN) -> {header}'",
         )

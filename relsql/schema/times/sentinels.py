@@ -1,7 +1,7 @@
 """Times that stand for "unknown" or "no end", such as 9999-12-31: found by their distance from the other times.
 
-Such a time is no event. It moves neither the default as_of, which is the latest event, nor the training timestamps,
-which begin at the first one. Its row stays visible by the same rule as any other.
+Such times do not count as events. They move neither the default as_of, which is the latest event, nor the training
+timestamps, which begin at the first one. Their rows stay visible by the same rule as any other.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MIN_GAP_DAYS = 730
 """Times closer than this to the others are ordinary: bookings are made a year ahead."""
 
 MIN_DAYS = 5
-"""With fewer distinct days nothing says which of them are the ordinary ones."""
+"""With fewer distinct days it is unclear which of them are the ordinary ones."""
 
 _KNOWN = frozenset(
     (
@@ -33,7 +33,7 @@ _KNOWN = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Sentinels:
-    """The times of a table that are no events: how many rows have them, and the first and last of them as ISO dates.
+    """The times of a table that do not count as events: how many rows have them, the first and the last as ISO dates.
 
     `events` is the range that the other times lie in.
     """

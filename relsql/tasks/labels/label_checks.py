@@ -44,7 +44,7 @@ def check_timestamps(cursor: duckdb.DuckDBPyConnection, task: Task, labels: str,
     """Check that the relation `labels` has no other timestamps than `seeds`, and return its number of rows.
 
     Raises:
-        TaskError: it has.
+        TaskError: there is another timestamp.
     """
     other = f'as_of IS NULL OR as_of NOT IN (SELECT "timestamp" FROM {seeds})'
     query = f"SELECT count(*), count(*) FILTER (WHERE {other}), any_value(as_of) FILTER (WHERE {other}) FROM {{}}"
@@ -65,7 +65,7 @@ def check_labels(cursor: duckdb.DuckDBPyConnection, entity: Table, task: Task, s
         The number of NULL labels.
 
     Raises:
-        TaskError: they are not.
+        TaskError: a label is invalid or repeated, or all labels are equal.
     """
     repeated = f"SELECT entity, as_of, count(*) FROM {known} GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL ASC LIMIT 1"
     columns = ", ".join(map(ident, (task.time_col, *entity_columns(entity, task))))

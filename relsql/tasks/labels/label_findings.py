@@ -1,4 +1,4 @@
-"""What is doubtful about the labels of a task: few of them, rare ones, gaps in time, and rows after their window."""
+"""Doubts about the labels of a task: few of them, rare ones, gaps in time, and rows after their window."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ def _imbalance(task: Task, split: SplitSummary) -> Iterator[Finding]:
         yield Finding(
             "warning",
             f"task {task.name}",
-            f"{split.rarer:,} of {split.labels:,} training labels are of the rarer class: scores stay close to its "
-            "rate, and only their order says something; compare average_precision with positive_rate in "
+            f"{split.rarer:,} of {split.labels:,} training labels are of the rarer class: scores will be close to that "
+            "rate, so only their ranking is informative; compare average_precision with positive_rate in "
             "relsql evaluate FILE MODEL, or " + in_manifest("write a longer timedelta", "timedelta"),
         )
 
@@ -124,8 +124,8 @@ def _gaps(
     yield Finding(
         "warning",
         f"task {task.name}",
-        f"{empty:,} of {len(timestamps):,} training timestamps ask about a time without any row of {tables}, "
-        f"{longest}: the model learns from them that nothing happens; leave them out by "
+        f"{empty:,} of {len(timestamps):,} training timestamps have a label window without any rows in {tables}, "
+        f"{longest}: the model would learn that nothing happens; leave them out by "
         + in_manifest("a condition on timestamps.timestamp in sql", "sql"),
     )
 

@@ -80,7 +80,7 @@ def checked_query(
 ) -> tuple[str, dict[str, Any]]:
     """The label query of a task and its syntax tree, after checking that it may run in the sandbox.
 
-    `temporary` are folded names of temporary relations that it may read beside the timestamps.
+    `temporary` are folded names of temporary relations that it may read besides the timestamps.
 
     Raises:
         TaskError: it is not one SELECT, or does what `limits` do not allow.

@@ -138,11 +138,11 @@ def labels_at(
         task: the task; its split timestamps do not matter.
         timestamps: the timestamps.
         end: where the timed tables end for the query, inclusive; None: they are not cut.
-        entities_until: labels count only of entities that are in the entity table by then, inclusive; None: all of it.
+        entities_until: only labels of entities that are in the entity table at this time count, inclusive; None: all.
         limits: what the label query may do, and for how long.
 
     Raises:
-        TaskError: as for `label_table`; no labels are no error.
+        TaskError: as for `label_table`, except that an empty result is allowed.
     """
     with label_sandbox(con, catalog, task, limits) as cursor:
         known, _, _ = known_labels(cursor, catalog, schema, task, timestamps, limits, end, entities_until)

@@ -111,9 +111,8 @@ def train_denoising(
     """Train a BART, in place, to reconstruct row texts whose semantic units are masked.
 
     The masks of a training row are drawn again each time it is used, those of a validation row only once. All tables
-    contribute the same number of rows, whatever their size. The optimiser is AdamW, with a warm-up over a twentieth of
-    the steps and then a cosine decay to zero. The same arguments on the same machine with the same number of threads
-    give the same weights. An interruption leaves the model partly trained; it changes nothing else.
+    contribute the same number of rows. The optimiser is AdamW, with a warm-up over a twentieth of the steps, then a
+    cosine decay to zero. The weights depend only on the arguments, the machine and its number of threads.
 
     Args:
         model: the model; its training mode is restored afterwards.
@@ -121,8 +120,7 @@ def train_denoising(
         texts: row texts; duplicates count once, texts without a marker are left out.
         max_steps: optimiser steps.
         batch_size: rows per step.
-        learning_rate: peak learning rate; the default suits a compact model trained from scratch, a pre-trained model
-            needs about 1e-4.
+        learning_rate: peak learning rate; the default suits a compact model, a pre-trained one needs about 1e-4.
         seed: seed of masks, sampling and dropout.
         max_tokens: longer texts are truncated.
         stop_when_stalled: end early when the loss on held-out texts has stopped falling; the learning rate then falls

@@ -11,13 +11,13 @@ from relsql.gather.row_texts import distinct_texts
 from relsql.nn.lexicon import lexical_vectors
 from relsql.nn.row_encoder import RowEncoder, compact_config, embed_texts, new_model
 from relsql.registry.card import EncoderCard
+from relsql.registry.runs import Run
 from relsql.text.tokenizer import RowTokenizer
 from relsql.training.encoder.denoise import train_denoising
 from relsql.training.encoder.fit_tokenizer import train_tokenizer
 from relsql.training.encoder.pretrained import load_pretrained
 from relsql.training.options import COMPACT, TrainOptions
 from relsql.training.plan import Plan
-from relsql.training.runs import Run
 from relsql.typing import FloatArray
 
 MAX_TEXTS_PER_TABLE = 20_000

@@ -62,7 +62,7 @@ def test_ten_tables_hold_as_many_linked_rows_as_one(tmp_path: Path) -> None:
         key = tables[parent][0]
         orphans = f"SELECT count(*) FROM {child} ANTI JOIN {parent} USING ({key})"
         assert rows(tmp_path / "ten", orphans) == [(0,)]
-    # An item is no older than its order.
+    # An item is not older than its order.
     assert rows(tmp_path / "ten", "SELECT count(*) FROM items JOIN orders USING (order_id) WHERE added < ordered") == [
         (0,)
     ]

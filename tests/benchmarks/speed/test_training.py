@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from benchmarks.speed import training as training_speed
 from benchmarks.speed.timing import peak_bytes, reset_peak
 from benchmarks.speed.training import PhaseCost, PhaseMemory, TrainingCost, measure, table, targets
-from relsql.training.runs import PHASES
+from relsql.registry.runs import PHASES
 
 
 def test_a_training_is_measured_phase_by_phase_on_a_copy(tmp_path: Path) -> None:

@@ -214,7 +214,7 @@ def test_a_choice_is_made_once(con: duckdb.DuckDBPyConnection) -> None:
 def test_two_marks_are_an_error_that_names_both(con: duckdb.DuckDBPyConnection) -> None:
     choose_schema(con, "memory", "ml")
     con.execute(f"CREATE VIEW main.{MARK} AS SELECT 1")
-    assert relsql_schema(con, "memory") == "ml", "a mark in schema main is no mark"
+    assert relsql_schema(con, "memory") == "ml", "a mark in schema main does not count"
     con.execute(f'CREATE SCHEMA "a b"; CREATE VIEW "a b".{MARK} AS SELECT 1')
     with pytest.raises(
         DatabaseError, match=rf"'a b' and 'ml' of database 'memory'.*DROP VIEW \"a b\"\.\"{MARK}\" or DROP"

@@ -36,7 +36,7 @@ def gather_row(con: duckdb.DuckDBPyConnection, inputs: NodeInputs, as_of: str) -
     return dict(row)
 
 
-# type, value, number read of it (None: missing, "": the column is no number), whether it goes into the text
+# type, value, number read of it (None: missing, "": the column is not a number), whether it goes into the text
 TYPES: list[tuple[str, str, float | str | None, bool]] = [
     ("TINYINT", "-128", -128.0, False),
     ("SMALLINT", "-32768", -32768.0, False),

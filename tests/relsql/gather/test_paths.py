@@ -42,7 +42,7 @@ def test_plan_of_a_league(con: duckdb.DuckDBPyConnection) -> None:
         ("results", "children", "drivers <- results, last 16", 2),
         ("drivers_results", "grandchildren", "drivers <- drivers <- results, last 16", 2),
         ("results_stops", "grandchildren", "drivers <- results <- stops, last 16", 0),
-        # The hub's rows are read; a race has a time and is no hub.
+        # The hub's rows are read; a race has a time and is not a hub.
         ("teams_results", "hub", "drivers <- results -> teams <- results, last 16", 2),
     ]
 

@@ -147,7 +147,7 @@ def databases(draw: Any) -> tuple[Database, str]:
         columns += [Column("time", "TIMESTAMP")] if timed[name] else []
         pairs = draw(st.lists(st.sampled_from([names[0], *names]), max_size=3))
         for i, parent in enumerate(pairs):
-            # Links point at the primary key, or at a unique column beside it.
+            # Links point at the primary key, or at another unique column.
             target = keys[kinds[parent]] if kinds[parent] != "none" and draw(st.integers(0, 3)) else ("u",)
             own = tuple(f"fk{i} {j}" for j in range(len(target)))
             # pandas makes DOUBLE of integers where some are missing.

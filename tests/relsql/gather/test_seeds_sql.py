@@ -52,7 +52,7 @@ def test_an_id_of_another_type_is_named(con: Connection, key_type: str, value: s
     with pytest.raises(duckdb.Error) as error:
         as_key(con, key_type, value)
     said = str(error.value)
-    assert f"a value of type {named} is no id of customers" in said
+    assert f"a value of type {named} is not an id of customers" in said
     assert f"CAST(id AS {key_type})" in said
 
 
@@ -81,7 +81,7 @@ def test_keys_of_other_types(con: Connection, key_type: str, value: str, key: st
 
 @pytest.mark.parametrize("value", ["7", "{'a': 7}", "true", "[7]"])
 def test_an_id_of_another_type_for_a_text_key(con: Connection, value: str) -> None:
-    with pytest.raises(duckdb.Error, match="is no id of customers. Expected: a value of customer_id, VARCHAR"):
+    with pytest.raises(duckdb.Error, match="is not an id of customers. Expected: a value of customer_id, VARCHAR"):
         as_key(con, "VARCHAR", value)
 
 

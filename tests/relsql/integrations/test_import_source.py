@@ -204,7 +204,7 @@ def failing(folder: Path) -> dict[str, tuple[str, str]]:
         "broken json": (str(folder / "broken.json"), "import into .* failed"),
         "broken sqlite": (str(folder / "broken.sqlite"), "SQLite file .* cannot be read"),
         "sqlite without tables": (str(none), "has no tables"),
-        "no data": (str(folder / "photo.jpg"), "is no file that relsql can import"),
+        "no data": (str(folder / "photo.jpg"), "is not a file that relsql can import"),
         "postgres": ("postgresql://ada:secret@127.0.0.1:1/none", "Postgres database"),
     }
 

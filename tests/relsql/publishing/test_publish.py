@@ -65,7 +65,7 @@ def retrained_shop(published_shop: Path, tmp_path_factory: pytest.TempPathFactor
         texts, embeddings = stored.column("text").to_pylist(), np.array(stored.column("embedding").to_pylist())
         second = msgspec.structs.replace(card, version=2)
         artifacts = read_artifacts(con, "shop", card)
-        save_model(con, "shop", second, artifacts, texts, embeddings.astype(np.float32), request="another")
+        save_model(con, "shop", second, artifacts, texts, embeddings.astype(np.float32), trained_from="another")
     return path
 
 

@@ -285,7 +285,7 @@ def test_findings_when_the_data_have_changed(con: duckdb.DuckDBPyConnection) -> 
     assert "2 of 5 rows share a key (for example 1) and 1 of 5 rows have a NULL" in text
     assert "2 of 3 rows have no time in 'day'" in text
     assert "gone: is declared, but does not exist" in text
-    assert findings[-1] == Finding("info", "alone", "is linked to no other table, so that no model reads it")
+    assert findings[-1] == Finding("info", "alone", "is linked to no other table, so no model reads it")
 
 
 def test_a_retyped_time_column_and_dangling_keys_are_found(con: duckdb.DuckDBPyConnection) -> None:

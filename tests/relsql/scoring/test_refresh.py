@@ -280,7 +280,7 @@ def test_odd_identifiers(opened: Callable[[], Connection], monkeypatch: pytest.M
         return msgspec.structs.replace(card, inputs=inputs, schema=schema)
 
     monkeypatch.setattr(refreshing, "active_card", with_odd_table)
-    # The identity of a card depends on its artefacts, so that the table is still that of the model.
+    # The identity of a card depends on its artefacts, so the table still belongs to the model.
     assert relsql.refresh(con, "churn").new == 2
     assert "<table>select<attribute>from<value><attribute>it's<value>y" in texts_of(con)
 

@@ -16,6 +16,7 @@ from relsql.cli import cli
 from relsql.database.connections import transaction
 from relsql.evaluation.evaluate import evaluate
 from relsql.gather.blocks import SeedSet
+from relsql.registry.runs import Run, recorded_findings
 from relsql.schema.declared.declare import declare_link, declare_table
 from relsql.schema.tables import Link
 from relsql.scoring.score_table import score_into
@@ -23,7 +24,6 @@ from relsql.tasks.task import Task
 from relsql.training.copied_labels import copied_labels
 from relsql.training.data import gather_labels, training_labels
 from relsql.training.plan import Plan, make_plan
-from relsql.training.runs import Run, recorded_findings
 from tests.shop import QUICK, SPEND_TASK, TASK, create_shop, train_quickly
 
 Connection = duckdb.DuckDBPyConnection

@@ -23,7 +23,7 @@ from relsql.schema.declared.declare import declare_link, declare_table
 from relsql.schema.declared.text import parse_link
 from relsql.tasks.task import Task
 from relsql.training import fingerprint
-from relsql.training.fingerprint import label_text, read_request
+from relsql.training.fingerprint import label_text, training_fingerprint
 from relsql.training.options import TrainOptions
 from relsql.training.train import train
 from tests.odd_data import store_bare_weights
@@ -71,7 +71,7 @@ def con(untrained: Path, tmp_path: Path) -> Iterator[Connection]:
 
 
 def sha256(con: Connection, task: Task = TASK, options: TrainOptions = QUICK) -> str:
-    return read_request(con, current_catalog(con), task, options).sha256
+    return training_fingerprint(con, current_catalog(con), task, options).sha256
 
 
 @pytest.mark.parametrize("change", CHANGES)

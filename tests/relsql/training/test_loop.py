@@ -108,7 +108,7 @@ def test_a_log_normal_label_is_predicted_as_the_target_says(target: str) -> None
     else:
         level = 0.5 if target == "median" else 0.9
         assert shares[1:] == pytest.approx([level] * 2, abs=0.06)
-        # The sum of medians is no sum of means: exp(1.2^2 / 2) is 2.05.
+        # The sum of medians is not the sum of means: exp(1.2^2 / 2) is 2.05.
         assert target != "median" or ratios[1] < 0.7
     # The score follows the signal, beyond any constant.
     assert np.corrcoef(np.log(scores[2]), np.log(later.labels))[0, 1] > 0.5

@@ -18,11 +18,11 @@ from relsql.evaluation.evaluate import evaluate, predict_split
 from relsql.nn.lexicon import MAX_DIRECTIONS
 from relsql.registry.card_reading import read_card_text
 from relsql.registry.models import find_model, read_card, read_models
+from relsql.registry.runs import PHASES
 from relsql.schema.declared.declare import declare_link, declare_table
 from relsql.schema.declared.text import parse_link
 from relsql.tasks.regime import REGIMES
 from relsql.training.options import TrainOptions
-from relsql.training.runs import PHASES
 from relsql.training.train import train
 from tests.shop import QUICK, TASK, contents, create_shop, train_quickly
 
@@ -229,7 +229,7 @@ def test_pretrained_bart_is_loaded_and_scores(untrained: Path, tmp_path: Path) -
         card = read_card(con, current_catalog(con), "churn", 1)
         found = con.execute("SELECT count(predict_churn(customer_id)) FROM customers").fetchall()
     assert card.encoder.source == str(checkpoint)
-    # The checkpoint's own width, and the lexicon's beside it.
+    # The checkpoint's own width, and the lexicon's in addition.
     assert 16 < card.encoder.width <= 16 + MAX_DIRECTIONS
     assert found == [(60,)]
 

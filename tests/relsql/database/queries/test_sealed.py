@@ -150,7 +150,7 @@ def gathered(con: duckdb.DuckDBPyConnection, card: ModelCard, days: int) -> list
 def hostile_macros(con: duckdb.DuckDBPyConnection) -> list[str]:
     """For each function that generated SQL calls, macros of the same name that take any number of arguments up to six.
 
-    Two names are left out: DuckDB calls them internally to read parts of lists and structs, so that a macro with that
+    Two names are left out: DuckDB calls them internally to read parts of lists and structs, so a macro with that
     name causes an error in every such query.
     """
     names = set[str]().union(*map(function_names, generated_queries(con))) - {"array_extract", "struct_extract"}

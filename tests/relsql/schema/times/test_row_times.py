@@ -110,7 +110,7 @@ def test_a_row_counts_when_it_happened_and_was_known(con: duckdb.DuckDBPyConnect
         ("shops.opened + INTERVAL 1 DAY", "table 'shops' has no column 'opened . INTERVAL 1 DAY'"),
         ("orders.day || loaded", "table 'orders' has no column"),
         ("amount + 1", "has type INTEGER"),
-        ("shops.opened", "has no links to 'shops'"),
+        ("shops.opened", "cannot take its time from 'shops': it has no link to it"),
         ("orders.dya", "no column 'dya'"),
         ("orders", "which has none"),
         ("notes", "the time of table 'lines' is that of 'notes', which has none"),

@@ -66,7 +66,7 @@ def test_training_timestamps_within_a_gap(con: Connection) -> None:
     everybody = ACTIVE.replace("AND day > timestamp - INTERVAL '60 days'", "")
     [said] = findings_of(con, schema, replace(TASK, sql=everybody))
     # 13 weeks lie between 2022-03-01 and 2022-06-01, less those that reach over an edge.
-    assert "12 of 28 training timestamps ask about a time without any row of orders, from 2022-03-01" in said
+    assert "12 of 28 training timestamps have a label window without any rows in orders, from 2022-03-01" in said
     assert "docs/tasks.md#sql" in said
 
 

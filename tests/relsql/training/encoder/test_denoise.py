@@ -218,7 +218,7 @@ def test_training_ends_when_held_out_texts_gain_nothing(tokenizer: RowTokenizer)
         return train_denoising(small_model(tokenizer), tokenizer, texts, max_steps=120, learning_rate=2e-2, **more)
 
     seen: list[float] = []
-    # Held-out names are unlike those of training, so that there is soon nothing to gain.
+    # Held-out names are unlike those of training, so there is soon nothing to gain.
     few = TEXTS[:12]
     early = run(few, stop_when_stalled=True, progress=lambda done, _: seen.append(done))
     assert early.steps < 120 and seen[-1] == 1.0

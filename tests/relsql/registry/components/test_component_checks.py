@@ -19,7 +19,7 @@ from onnx import TensorProto
 
 from relsql.errors import ArtifactError, ScoringError
 from relsql.registry.card import ModelCard
-from relsql.registry.component_checks import (
+from relsql.registry.components.component_checks import (
     FLOAT,
     INT64,
     OPERATORS,
@@ -29,8 +29,8 @@ from relsql.registry.component_checks import (
     check_signature,
     signature_of,
 )
+from relsql.registry.components.onnx_reader import OnnxFormatError, read_onnx
 from relsql.registry.models import active_card, read_artifacts
-from relsql.registry.onnx_reader import OnnxFormatError, read_onnx
 from udfs.components import Component, create_session, load_session, run_session, time_limit
 
 INPUT = oh.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])

@@ -30,4 +30,4 @@ def test_no_telemetry_is_recorded(shop_with_model: Path, tmp_path: Path, script:
 def test_only_one_module_imports_onnxruntime() -> None:
     direct = re.compile(r"^\s*(?:import onnxruntime|from onnxruntime)\b", re.MULTILINE)
     found = [module_id(path) for path in MODULES if direct.search(path.read_text(encoding="utf-8"))]
-    assert found == ["relsql/registry/onnx_runtime.py"]
+    assert found == ["relsql/registry/components/onnx_runtime.py"]

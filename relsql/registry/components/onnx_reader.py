@@ -1,8 +1,8 @@
 """Read which operators, inputs and outputs an ONNX file has, without the package `onnx` and without running anything.
 
-An ONNX file is a protocol buffer. Only the fields that matter for `relsql.registry.component_checks` are read, by their
-numbers in `onnx.proto` (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto). All other fields are skipped, except
-that fields that would let a component do more than our exporters write are listed by name.
+An ONNX file is a protocol buffer. Only the fields that matter for `relsql.registry.components.component_checks` are
+read, by their numbers in `onnx.proto` (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto). All other fields are
+skipped, except that fields that would let a component do more than our exporters write are listed by name.
 """
 
 from __future__ import annotations

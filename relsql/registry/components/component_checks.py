@@ -20,7 +20,7 @@ from relsql.gather.graph_inputs import (
 )
 from relsql.gather.layout import BlockLayout, category_count, layouts_of
 from relsql.registry.card import ModelCard
-from relsql.registry.onnx_reader import OnnxFormatError, read_onnx
+from relsql.registry.components.onnx_reader import OnnxFormatError, read_onnx
 
 MAX_COMPONENT_BYTES = 2_000_000_000
 """The maximum size of a protocol buffer. bart-large in float32 takes 0.8 GB."""

@@ -92,7 +92,7 @@ class Run:
 
 
 def recorded_findings(con: duckdb.DuckDBPyConnection, catalog: str, model: str, version: int) -> tuple[Finding, ...]:
-    """What training found doubtful when it made a model version; nothing if an earlier build made it."""
+    """Doubts that training reported about a model version; empty if an earlier build made it."""
     if not has_relsql_table(con, catalog, "runs"):
         return ()
     query = f"""SELECT metrics FROM {rows_sql(con, catalog, "runs")}
@@ -106,7 +106,7 @@ def recorded_findings(con: duckdb.DuckDBPyConnection, catalog: str, model: str, 
 
 
 class _Recorded(msgspec.Struct):
-    """What the record of a run's phase `gather` holds beside its metrics."""
+    """What the record of a run's phase `gather` holds besides its metrics."""
 
     findings: tuple[Finding, ...] = ()
 

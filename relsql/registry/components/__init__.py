@@ -1,0 +1,1 @@
+"""ONNX components of stored models: read and checked before onnxruntime runs them."""
