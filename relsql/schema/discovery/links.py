@@ -226,7 +226,7 @@ def _found_by_chance(data: Profiler, link: Link) -> bool:
     keys = data.rows(data.schema.table(link.parent))
     if type_family(data.schema.table(link.child).column(column).type) in ("text", "UUID"):
         # A flag may be kept as text, too.
-        return keys > 2 and child.distinct <= 2 and _are_flags(data, link)
+        return keys > 2 and child.distinct <= 2 and data.are_flags(link.child, column)
     if child.low in ("0", "1") and child.high in ("0", "1"):
         return keys > 2
     if _keys_used(data, link) >= 0.5 * keys or child.distinct > MAX_CODES or keys <= FEW_ROWS:
@@ -234,15 +234,6 @@ def _found_by_chance(data: Profiler, link: Link) -> bool:
     if child.distinct <= FEW_VALUES:
         return keys > FEW_VALUES * child.distinct
     return child.density >= 0.8 and child.width < 0.5 * parent.width
-
-
-def _are_flags(data: Profiler, link: Link) -> bool:
-    value = f"lower(CAST({ident(link.child_columns[0])} AS VARCHAR))"
-    flags = "'0', '1', 'n', 'y', 'no', 'yes', 'f', 't', 'false', 'true'"
-    query = (
-        f"SELECT coalesce(bool_and({value} IN ({flags})), false) FROM {data.schema.table(link.child).sql(data.catalog)}"
-    )
-    return bool(data.one(query)[0])
 
 
 def _keys_used(data: Profiler, link: Link) -> float:

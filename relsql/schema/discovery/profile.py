@@ -148,6 +148,13 @@ class Profiler:
         (rows,) = self.one(f"SELECT count(*) FROM {table} WHERE {mine} = {theirs}")
         return rows > 0
 
+    def are_flags(self, table: str, column: str) -> bool:
+        """True if all texts of a column are those of a flag, such as `Y` and `N`."""
+        value = f"lower(CAST({ident(column)} AS VARCHAR))"
+        flags = "'0', '1', 'n', 'y', 'no', 'yes', 'f', 't', 'false', 'true'"
+        source = self.schema.table(table).sql(self.catalog)
+        return bool(self.one(f"SELECT coalesce(bool_and({value} IN ({flags})), false) FROM {source}")[0])
+
     def values_found(self, link: Link) -> tuple[int, int]:
         """Count the child's distinct keys (at most about MAX_SAMPLED_VALUES) and those that a parent row has."""
         if link not in self._found:
