@@ -190,6 +190,15 @@ def without_row_times(schema: Schema) -> Schema:
     return replace(schema, tables=tables)
 
 
+def as_happened(schema: Schema) -> Schema:
+    """The schema in which rows have the time at which they happened, whenever they became known."""
+    tables = {
+        key: replace(table, row_time=replace(table.row_time, known="")) if table.row_time else table
+        for key, table in schema.tables.items()
+    }
+    return replace(schema, tables=tables)
+
+
 def with_row_time(table: Table, row_time: RowTime) -> Table:
     """The table with a computed time column."""
     return replace(with_time_column(table), row_time=row_time)

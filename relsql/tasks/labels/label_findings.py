@@ -16,6 +16,7 @@ from relsql.schema.finding import Finding
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema
 from relsql.schema.times.events import event_times_sql
+from relsql.schema.times.row_times import as_happened
 from relsql.sql import literal
 from relsql.tasks.hints import correct, in_manifest
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
@@ -133,7 +134,11 @@ def _gaps(
 def _rows_after_the_window(
     con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, limits: LabelLimits
 ) -> Iterator[Finding]:
-    """Labels that change when the rows after their window are deleted."""
+    """Labels that change when the rows after their window are deleted.
+
+    A row that happened within the window may become known later. It belongs to the label all the same.
+    """
+    schema = as_happened(schema)
     with task_cursor(con, catalog) as cursor:
         timestamps = timestamps_of(cursor, catalog, schema, task, "train")[-_CHECKED_TIMESTAMPS:]
         ends = [one_row(cursor, f"SELECT {literal(t)} + {step_sql(task)}")[0] for t in timestamps]

@@ -8,6 +8,8 @@ from dataclasses import replace
 import duckdb
 import pytest
 
+from relsql.database.connections import transaction
+from relsql.schema.declared.declare import declare_table
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
 from relsql.tasks.labels.label_findings import label_findings
@@ -84,6 +86,18 @@ def test_rows_after_the_window_are_found_by_deletion(con: Connection) -> None:
     assert "later than timestamp + 7 days" in said
     assert "is 1 with them, 0 without" in said
     assert "docs/tasks.md#sql" in said
+
+
+def test_rows_of_the_window_that_are_loaded_later_are_no_finding(con: Connection) -> None:
+    orders(con, EVEN, customers=400)
+    con.execute("ALTER TABLE orders ADD COLUMN loaded TIMESTAMP")
+    con.execute("UPDATE orders SET loaded = day + to_days((hash(customer, day) % 20)::INTEGER)")
+    with transaction(con):
+        declare_table(con, "memory", "orders", time_column="day", known_column="loaded")
+    schema = read_schema(con)
+    assert not [said for said in findings_of(con, schema, TASK) if "after its window" in said]
+    longer = replace(TASK, sql=TASK.sql.replace("INTERVAL '{timedelta}'", "INTERVAL '9 days'"))
+    assert [said for said in findings_of(con, schema, longer) if "after its window" in said]
 
 
 def test_whom_a_query_asks_about_must_not_depend_on_later_rows_either(con: Connection) -> None:
