@@ -24,7 +24,7 @@ from relsql.errors import DatabaseError, SchemaError, nearest
 from relsql.schema.relations import STORED
 from relsql.schema.tables import Column, Link, RowTime, Schema, Table, table_key
 from relsql.schema.times.events import as_timestamp_sql, value_as_timestamp_sql
-from relsql.schema.types import TIME_TYPES
+from relsql.schema.types import TIME_TYPES, is_number
 from relsql.sql import ident
 
 ROW_TIME = "row_time"
@@ -147,6 +147,7 @@ class RowTimes:
         columns = tuple(part.strip().strip('"') for part in by.split(",")) if arrow else ()
         header = self._schema.tables[key] if column else self.table(key)
         if column:
+            _require_time(table, header, header.column(column))
             header = replace(header, time_column=header.column(column).name)
         if header.time_column is None:
             raise SchemaError(
@@ -178,6 +179,16 @@ class RowTimes:
             f"table '{table.key}' cannot take its time from '{header}': it has {found} to it",
             expected=f"one of {'; '.join(options)}" if options else nearest(header, self._schema.tables),
             fix=None if links else f"relsql init FILE --link '{table.key}(COLUMN) -> {header}'",
+        )
+
+
+def _require_time(table: Table, header: Table, column: Column) -> None:
+    if is_number(column.type) or column.type == "BOOLEAN":
+        raise SchemaError(
+            f"the time of table '{table.key}' is {header.key}.{column.name}, which has type {column.type}",
+            expected="a DATE or TIMESTAMP column of the header, or the time that is declared of it",
+            fix=f"relsql init FILE --time-column '{header.key}({column.name})' "
+            f"--time-column '{table.key}({header.key})'",
         )
 
 

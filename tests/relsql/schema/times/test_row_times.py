@@ -67,6 +67,11 @@ def test_the_name_of_a_text_column_is_declared_with_its_reading(con: duckdb.Duck
     assert times(con, "orders")[1] == DAY
 
 
+def test_a_number_of_the_header_is_no_time(con: duckdb.DuckDBPyConnection) -> None:
+    with pytest.raises(SchemaError, match=r"is orders.row_time, which has type INTEGER.*Fix: .*'lines\(orders\)'"):
+        declare_table(con, "memory", "lines", time_column="orders.row_time")
+
+
 @pytest.mark.parametrize("text", ["orders", '"order id" -> orders', "main.orders"])
 def test_a_line_has_the_time_of_its_header(con: duckdb.DuckDBPyConnection, text: str) -> None:
     declare_table(con, "memory", "orders", time_column=ORDER_TIME)
