@@ -44,7 +44,7 @@ def entity_table(schema: Schema, task: Task) -> Table:
 def entity_columns(entity: Table, task: Task) -> tuple[str, ...]:
     """The columns of the label query that hold the key, in the order of the key's columns.
 
-    `entity_col` lists them, separated by commas, if the key has several columns. If they are called like the key's
+    `entity_col` lists them, separated by commas, if the key has several columns. If they have the names of the key's
     columns they may be in any order, otherwise they are in key order.
 
     Raises:
