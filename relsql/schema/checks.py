@@ -179,10 +179,12 @@ def check_schema(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -
     declared, links, _ = read_declarations(con, catalog)
     times = declared_times(schema, declared)
     untimed = {key for key, each in times.items() if each.time == NO_TIME_COLUMN}
+    named = {*declared, *(name for link in links for name in (link.child, link.parent))}
+    unread = _unread_views(con, catalog, schema)
     findings = [
-        *_undeclared_tables(schema, {*declared, *(name for link in links for name in (link.child, link.parent))}),
+        *_undeclared_tables(schema, named - unread),
         *_left_out_tables(con, catalog, schema),
-        *_unread_views(con, catalog, schema),
+        *(_unread_view(key, key in named) for key in sorted(unread)),
     ]
     for table in schema.tables.values():
         findings += _table_findings(con, catalog, schema, table, untimed)
@@ -212,15 +214,19 @@ def _left_out_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schem
             )
 
 
-def _unread_views(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> Iterator[Finding]:
-    for schema_name, name in read_views(con, catalog, relsql_schema(con, catalog)):
-        key = schema_table_key(schema_name, name)
-        if schema.find(key) is None:
-            text = "is a view that is not read, because it repeats rows of this database's own tables, or because it "
-            text += (
-                "reads files (relsql train reads those that a view names); to read it all the same: relsql init FILE "
-            )
-            yield Finding("info", key, f"{text}--primary-key '{key}(COLUMN)'")
+def _unread_views(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> set[str]:
+    """The views that are not tables of the schema, by the key that they would have."""
+    keys = {schema_table_key(*name) for name in read_views(con, catalog, relsql_schema(con, catalog))}
+    return {key for key in keys if schema.find(key) is None}
+
+
+def _unread_view(key: str, declared: bool) -> Finding:
+    if declared:
+        text = "is a view over files, which are not opened here; relsql train reads those that the view names"
+        return Finding("info", key, text)
+    text = "is a view that is not read, because it repeats rows of this database's own tables, or because it reads "
+    text += "files (relsql train reads those that a view names); to read it all the same: relsql init FILE "
+    return Finding("info", key, f"{text}--primary-key '{key}(COLUMN)'")
 
 
 def _table_findings(

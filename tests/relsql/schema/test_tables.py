@@ -326,3 +326,15 @@ def test_doubles_link_to_integers_that_they_can_hold(con: duckdb.DuckDBPyConnect
         return
     with pytest.raises(SchemaError, match=r"1 values of 'big.id' .*too large.*ALTER COLUMN \"big_id\" TYPE BIGINT"):
         declare_link(con, "memory", link)
+
+
+def test_a_declared_view_over_files_that_may_not_be_opened_is_not_called_missing(tmp_path: Path) -> None:
+    with duckdb.connect(str(tmp_path / "shop.duckdb")) as con:
+        con.execute(f"COPY (SELECT 1 AS id) TO '{tmp_path / 'orders.parquet'}'")
+        con.execute(f"CREATE VIEW orders AS SELECT * FROM '{tmp_path / 'orders.parquet'}'")
+        declare_table(con, "shop", "orders", primary_key=("id",))
+    config = {"enable_external_access": "false"}
+    with duckdb.connect(str(tmp_path / "shop.duckdb"), config=config) as con:
+        [found] = check_schema(con, "shop", read_schema(con))
+    assert (found.severity, found.object) == ("info", "orders")
+    assert "relsql train reads those that the view names" in found.message
