@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from relsql.scoring.score_output import score_to
 from relsql.scoring.score_table import score_into
 from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.task import Task, save_task
-from tests.shop import TASK, create_shop, train_quickly
+from tests.shop import TASK, train_quickly
 from udfs.attach import attach, detach
 
 BRANCH, NUMBER = "['a', 'it''s', 'ß'][1 + customer_id // 25]", "(customer_id % 25)::SMALLINT"
@@ -60,15 +61,14 @@ def create_split_shop(path: Path, single: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def files(shop_with_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The shop with keys of one and of two columns, each with a trained model `churn`."""
     folder = tmp_path_factory.mktemp("composite")
     single, split = folder / "single.duckdb", folder / "split.duckdb"
-    create_shop(single)
+    shutil.copy(shop_with_model, single)
     create_split_shop(split, single)
-    for path in (single, split):
-        with duckdb.connect(str(path)) as con:
-            train_quickly(con, "churn")
+    with duckdb.connect(str(split)) as con:
+        train_quickly(con, "churn")
     return single, split
 
 
