@@ -65,6 +65,11 @@ def key_columns_sql(entity: Table, key: str) -> str:
     return ", ".join(f"{part} AS {ident(name)}" for name, part in key_parts(entity, key).items())
 
 
+def key_order_sql(entity: Table) -> str:
+    """The terms that order rows with the columns of the key by it."""
+    return ", ".join(f"{ident(name)} ASC NULLS LAST" for name in entity.primary_key)
+
+
 def is_entity_sql(entity: Table, alias: str, key: str) -> str:
     """The condition that a row of the entity table has the key `key`."""
     return " AND ".join(f"{alias}.{ident(name)} = {part}" for name, part in key_parts(entity, key).items())

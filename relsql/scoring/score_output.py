@@ -22,6 +22,7 @@ from relsql.registry.function_names import batch_name
 from relsql.registry.models import find_model, read_card
 from relsql.registry.score_jobs import forget_job, is_scores, mark_scores
 from relsql.registry.versions import suffix_of
+from relsql.schema.entity_keys import key_order_sql
 from relsql.sql import ident, literal
 from udfs.attach import attach
 
@@ -53,8 +54,7 @@ def batch_query(con: duckdb.DuckDBPyConnection, model: str, as_of: datetime.date
     suffix = suffix_of(model, found.name, found.version)
     moment = "" if as_of is None else f"as_of := {literal(as_of)}"
     card = read_card(con, current_catalog(con), found.name, found.version)
-    order = ", ".join(f"{ident(column)} ASC NULLS LAST" for column in card.entity.primary_key)
-    return f"FROM {ident(batch_name(suffix))}({moment}) ORDER BY {order}"
+    return f"FROM {ident(batch_name(suffix))}({moment}) ORDER BY {key_order_sql(card.entity)}"
 
 
 def score_to(

@@ -34,10 +34,10 @@ from relsql.registry.score_jobs import (
     save_job,
     table_of,
 )
-from relsql.schema.entity_keys import is_entity_sql, key_known_sql, key_sql, key_type
+from relsql.schema.entity_keys import is_entity_sql, key_known_sql, key_order_sql, key_sql, key_type
 from relsql.schema.relations import relation_sql
 from relsql.scoring.score_output import drop_old_scores, output_table, require_replaceable
-from relsql.sql import ident, literal
+from relsql.sql import literal
 from relsql.typing import PhaseProgress
 from udfs.attach import attach
 from udfs.macros import batch_sql, fingerprint_sql
@@ -268,7 +268,7 @@ def _compare(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, job:
 def _insert_scores(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, job: ScoreJob, where: str) -> int:
     """Score the entities that meet a condition into the table; returns their number."""
     query = batch_sql(card, catalog, moment=job.moment_sql, where=where)
-    order = ", ".join(f"{ident(column)} ASC NULLS LAST" for column in card.entity.primary_key)
+    order = key_order_sql(card.entity)
     done = con.execute(f"INSERT INTO {_table_sql(catalog, job.target)} FROM ({query}) ORDER BY {order}")
     return int(done.fetchall()[0][0])
 

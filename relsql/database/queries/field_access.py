@@ -11,7 +11,8 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from relsql.database.queries.syntax_tree import Tree
+from relsql.database.queries.syntax_tree import Tree, nodes
+from relsql.sql import literal
 
 Parse = Callable[[str], Tree]
 """Gives the syntax tree of a query, see `relsql.database.queries.syntax_tree.parse`."""
@@ -38,17 +39,14 @@ class _Calls:
         if query not in self._examples:
             self._examples[query] = _select_list(self._parse(query))[0]
         found = copy.deepcopy(self._examples[query])
-        for node in list(_column_refs(found)):
-            argument = arguments[places.index(node["column_names"][0])]
-            node.clear()
-            node.update(argument)
+        for node in [node for node in nodes(found) if node.get("class") == "COLUMN_REF"]:
+            _replace(node, arguments[places.index(node["column_names"][0])])
         found["alias"] = alias
         return found
 
     def text(self, value: str) -> Tree:
         """A constant."""
-        quoted = value.replace("'", "''")
-        return _select_list(self._parse(f"SELECT '{quoted}'"))[0]
+        return _select_list(self._parse(f"SELECT {literal(value)}"))[0]
 
 
 def _visit(part: Any, relations: frozenset[str], calls: _Calls) -> None:
@@ -90,17 +88,6 @@ def _aliases(source: Tree) -> Iterator[str]:
         yield from _aliases(source["right"])
     elif name := source.get("alias") or source.get("table_name"):
         yield name.casefold()
-
-
-def _column_refs(part: Any) -> Iterator[Tree]:
-    if isinstance(part, list):
-        for each in part:
-            yield from _column_refs(each)
-    elif isinstance(part, dict):
-        if part.get("class") == "COLUMN_REF":
-            yield part
-        else:
-            yield from _column_refs(list(part.values()))
 
 
 def _select_list(tree: Tree) -> list[Tree]:

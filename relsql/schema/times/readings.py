@@ -1,7 +1,8 @@
 """How to read a time that is stored as something else: text, epoch seconds, YYYYMMDD, a year.
 
-A reading is an expression over the row, found by the values of the column: it must read nearly all of them, and a
-number must also have the name of a time, because ids can look like seconds.
+A reading is an expression over the row, found by the values of the column: it must read nearly all of them. A number
+without the name of a time must also be whole and in a narrower range, and seconds stay doubtful, because ids can look
+like them.
 """
 
 from __future__ import annotations
@@ -34,41 +35,12 @@ _TIME_WORDS = frozenset(
 _YEAR_WORDS = frozenset(("year", "yr", "season"))
 _NUMBER_WORDS = frozenset(
     (
-        *(
-            "id",
-            "key",
-            "no",
-            "nr",
-            "num",
-            "number",
-            "code",
-            "ref",
-            "phone",
-            "mobile",
-            "fax",
-            "zip",
-            "sku",
-            "ean",
-            "upc",
-        ),
-        *(
-            "isbn",
-            "account",
-            "hash",
-            "seed",
-            "amount",
-            "price",
-            "total",
-            "cost",
-            "value",
-            "balance",
-            "revenue",
-            "salary",
-        ),
-        *("population", "size", "bytes", "count", "votes", "views", "lat", "lon", "x", "y"),
+        *("id", "key", "no", "nr", "num", "number", "code", "ref", "phone", "mobile", "fax", "zip", "account"),
+        *("sku", "ean", "upc", "isbn", "hash", "seed", "population", "size", "bytes", "count", "votes", "views"),
+        *("amount", "price", "total", "cost", "value", "balance", "revenue", "salary", "lat", "lon", "x", "y"),
     )
 )
-"""Words of numbers that are no times, whatever their size."""
+"""Words of numbers that are not times, whatever their size."""
 
 
 @dataclass(frozen=True, slots=True)
