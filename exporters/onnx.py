@@ -288,7 +288,7 @@ def _export(
                 verbose=False,
             )
             assert program is not None
-            content = _without_traces(program.model_proto).SerializeToString()
+            content = _canonical(program.model_proto).SerializeToString()
     except KeyboardInterrupt:
         raise
     except Exception as error:
@@ -297,13 +297,15 @@ def _export(
     return bytes(content)
 
 
-def _without_traces(model: Any) -> Any:
-    """The ONNX model without torch's notes on where each node comes from.
+def _canonical(model: Any) -> Any:
+    """The ONNX model without torch's notes on where each node comes from, and with its weights in the order of names.
 
-    They hold paths of the machine that trained, and files are passed on. They also differ between exports of the same
-    network.
+    The notes hold paths of the machine that trained, and files are passed on. Notes and order also differ between
+    exports of the same network.
     """
     graph = model.graph
+    for parts in (graph.initializer, graph.value_info):
+        parts.sort(key=lambda part: part.name)
     for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
         part.ClearField("metadata_props")
     return model

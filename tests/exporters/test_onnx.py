@@ -10,6 +10,7 @@ from pathlib import Path as File
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -64,6 +65,13 @@ def test_components_do_not_say_where_they_were_trained() -> None:
     for content in (*components.values(), head):
         assert os.fsencode(File(exporter.__file__).parent) not in content
         assert b"stack_trace" not in content
+
+
+def test_weights_are_in_the_order_of_their_names_whatever_order_torch_finds_them_in() -> None:
+    content, _ = exporter.export_head(Head(CONFIG, classification=True), CONFIG.channels)
+    names = [weight.name for weight in onnx.load_from_string(content).graph.initializer]
+    assert names == sorted(names)
+    assert len(names) > 3
 
 
 def test_rows_of_a_table_may_be_none_or_many_whatever_the_example_of_the_export_has() -> None:
