@@ -100,7 +100,8 @@ def attach(
     start = _name_start(prefix)
     known = read_models(con, catalog)
     if models is None:
-        models = [model.name for model in known if model.status == "active"]
+        # Those whose rows are damaged included: they are refused, rather than taken for models that do not exist.
+        models = list(dict.fromkeys(model.name for model in known))
     cards = {text: active_card(con, catalog, text) for text in models}
     schema = read_schema(con, catalog) if cards else Schema({})
     suffixes = {text: suffix_of(text, card.name, card.version) for text, card in cards.items()}

@@ -11,7 +11,7 @@ import duckdb
 from relsql.database.relsql_tables import has_relsql_table, relsql_table, rows_sql
 from relsql.errors import RelsqlError, SchemaError
 from relsql.gather.paths import MAX_PATHS, candidate_paths
-from relsql.registry.models import read_models
+from relsql.registry.models import find_damage, read_models
 from relsql.schema.checks import check_schema, check_time_type, link_counts
 from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
@@ -100,7 +100,11 @@ def inspect(con: duckdb.DuckDBPyConnection, catalog: str) -> Inspection:
         _link_infos(con, catalog, schema),
         _task_infos(con, catalog),
         _model_infos(con, catalog),
-        (*check_schema(con, catalog, schema), *_path_findings(con, catalog, schema)),
+        (
+            *check_schema(con, catalog, schema),
+            *_path_findings(con, catalog, schema),
+            *(Finding("error", "models", problem) for problem in find_damage(con, catalog, read_models(con, catalog))),
+        ),
     )
 
 

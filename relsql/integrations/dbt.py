@@ -89,12 +89,12 @@ class Plugin(BasePlugin):  # type: ignore[misc]
         """
         _check_attached(cursor, self._database)
         database = stored_catalog(cursor, self._database)
-        active = [model.name for model in read_models(cursor, database) if model.status == "active"]
-        for text in active if self._models is None else self._models:
+        known = list(dict.fromkeys(model.name for model in read_models(cursor, database)))
+        for text in known if self._models is None else self._models:
             reference = parse_reference(text)
             try:
-                if stored_name(reference.name, active) is None:
-                    raise _untrained(reference.name, active, self._database)
+                if stored_name(reference.name, known) is None:
+                    raise _untrained(reference.name, known, self._database)
                 attach(cursor, database=self._database, models=[text])
             except (ModelError, ArtifactError) as error:
                 version = reference.version if isinstance(reference.version, int) else 0

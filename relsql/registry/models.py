@@ -27,7 +27,15 @@ from relsql.registry.card_reading import read_card_text
 from relsql.registry.publications import published
 from relsql.registry.row_embeddings import add_embeddings, check_embeddings, create_table, drop_embeddings
 from relsql.registry.score_jobs import check_job_row
-from relsql.registry.versions import BEST, ModelRow, choose_version, parse_reference, require_new_name
+from relsql.registry.versions import (
+    ACTIVE,
+    BEST,
+    RETIRED,
+    ModelRow,
+    choose_version,
+    parse_reference,
+    require_new_name,
+)
 from relsql.schema.tables import Schema
 from relsql.tasks.target import MEDIAN, PROBABILITY
 from relsql.typing import FloatArray
@@ -118,19 +126,36 @@ def active_card(con: duckdb.DuckDBPyConnection, catalog: str, reference: str) ->
     """The card of the version that a reference refers to; a name alone refers to the active version.
 
     Raises:
-        ModelError: the model or version does not exist. ArtifactError: its card cannot be read.
+        ModelError: the model or version does not exist. ArtifactError: its row or card is damaged.
     """
     model = find_model(con, catalog, reference)
+    check_statuses([model])
     return read_card(con, catalog, model.name, model.version)
 
 
-def check_active(versions: Sequence[ModelRow]) -> None:
-    """Check that at most one version of a model is active, and that it is the one that was activated last.
+def check_statuses(versions: Sequence[ModelRow]) -> None:
+    """Check that every version is either active or retired: any other status would hide it.
 
     Raises:
-        ArtifactError: several versions are active, or another version was activated later.
+        ArtifactError: a version has another status.
     """
-    active = [model for model in versions if model.status == "active"]
+    for model in versions:
+        if model.status not in (ACTIVE, RETIRED):
+            raise ArtifactError(
+                f"model '{model.name}' version {model.version} has the status '{model.status}'",
+                expected=f"{ACTIVE} or {RETIRED}",
+                fix=f"relsql promote FILE {model.name} VERSION",
+            )
+
+
+def check_active(versions: Sequence[ModelRow]) -> None:
+    """Check the statuses of a model's versions: at most one is active, and it is the one that was activated last.
+
+    Raises:
+        ArtifactError: a status is unknown, several versions are active, or another version was activated later.
+    """
+    check_statuses(versions)
+    active = [model for model in versions if model.status == ACTIVE]
     if not active:
         return
     name, listed = active[0].name, " and ".join(str(model.version) for model in active)
@@ -234,7 +259,7 @@ def find_damage(con: duckdb.DuckDBPyConnection, catalog: str, models: Sequence[M
     found: dict[str, None] = {}
     for model in models:
         try:
-            check_active([other for other in models if other.name == model.name])
+            find_model(con, catalog, model.name)
             read_card(con, catalog, model.name, model.version)
         except (ArtifactError, ModelError) as error:
             found[str(error)] = None
@@ -261,7 +286,7 @@ def find_trained(con: duckdb.DuckDBPyConnection, catalog: str, name: str, traine
     Versions with a damaged card or damaged artefacts are ignored, because training again is what repairs them.
     """
     found = [model for model in read_models(con, catalog) if (model.name, model.request) == (name, trained_from)]
-    for model in sorted(found, key=lambda model: (model.status == "active", model.version), reverse=True):
+    for model in sorted(found, key=lambda model: (model.status == ACTIVE, model.version), reverse=True):
         try:
             read_artifacts(con, catalog, read_card(con, catalog, name, model.version))
         except (ArtifactError, ModelError):
@@ -304,7 +329,7 @@ def save_model(
     """
     require_new_name(card.name, {model.name for model in read_models(con, catalog)})
     models = ensure_table(con, catalog, "models")
-    values = [card.name, card.version, "retired", card.task.name, card.task.task_type, card.created]
+    values = [card.name, card.version, RETIRED, card.task.name, card.task.task_type, card.created]
     values += [json.dumps(card.metrics), card.to_json(), card.identity, None, trained_from]
     columns = "name, version, status, task, task_type, created, metrics, card, sha256, activated, request"
     con.execute(f"INSERT INTO {models} ({columns}) VALUES ({', '.join('?' * len(values))})", values)
@@ -323,15 +348,16 @@ def save_model(
 
 
 def activate(con: duckdb.DuckDBPyConnection, catalog: str, name: str, version: int) -> None:
-    """Make a version the active one of its model. The caller owns the transaction."""
+    """Make a version the active one of its model, and retire all others. The caller owns the transaction."""
     models = ensure_table(con, catalog, "models")
     [(latest,)] = con.execute(f"SELECT system.main.max(activated) FROM {models} WHERE name = ?", [name]).fetchall()
     # Always later than the version that it follows, whatever the clock says, because the order of these times matters.
     now = datetime.now(UTC).replace(tzinfo=None)
     moment = max(now, latest + timedelta(microseconds=1)) if latest else now
-    con.execute(f"UPDATE {models} SET status = 'retired' WHERE name = ? AND status = 'active'", [name])
-    query = f"UPDATE {models} SET status = 'active', activated = ? WHERE name = ? AND version = ?"
-    con.execute(query, [moment, name, version])
+    others = "name = ? AND version <> ? AND status IS DISTINCT FROM ?"
+    con.execute(f"UPDATE {models} SET status = ? WHERE {others}", [RETIRED, name, version, RETIRED])
+    query = f"UPDATE {models} SET status = ?, activated = ? WHERE name = ? AND version = ?"
+    con.execute(query, [ACTIVE, moment, name, version])
 
 
 def check_drift(card: ModelCard, schema: Schema) -> None:

@@ -15,6 +15,7 @@ from relsql.registry.models import (
     activate,
     check_active,
     check_drift,
+    check_statuses,
     find_model,
     read_artifacts,
     read_card,
@@ -23,7 +24,7 @@ from relsql.registry.models import (
 )
 from relsql.registry.publications import published, remove_publication
 from relsql.registry.row_embeddings import drop_embeddings
-from relsql.registry.versions import BEST, Comparison, ModelRow, compare_versions, parse_reference
+from relsql.registry.versions import ACTIVE, BEST, Comparison, ModelRow, compare_versions, parse_reference
 from relsql.schema.reading import read_schema
 
 
@@ -71,13 +72,13 @@ def promote(con: duckdb.DuckDBPyConnection, name: str, version: int | str) -> Pr
         chosen = find_model(cursor, catalog, f"{name}@{version}")
         cards = readable_cards(cursor, catalog, versions) if version == BEST else {}
         comparison = compare_versions(versions, cards) if version == BEST else None
-        if chosen.status != "active" or not _has_valid_active(versions):
+        if chosen.status != ACTIVE or not _has_valid_active(versions):
             card = read_card(cursor, catalog, name, chosen.version)
             check_drift(card, read_schema(cursor, catalog))
             read_artifacts(cursor, catalog, card)
             activate(cursor, catalog, name, chosen.version)
         found = published(cursor, catalog, name)
-    replaced = next((model.version for model in versions if model.status == "active"), None)
+    replaced = next((model.version for model in versions if model.status == ACTIVE), None)
     return Promotion(name, chosen.version, replaced, chosen.metrics, found[0] if found else None, comparison)
 
 
@@ -106,6 +107,7 @@ def drop(con: duckdb.DuckDBPyConnection, model: str, *, all_versions: bool = Fal
 
     Raises:
         ModelError: the version does not exist or is active, or a whole model is named without `all_versions`.
+        ArtifactError: the registry does not say whether the version is active.
         DatabaseError: the database is read-only.
     """
     catalog = current_catalog(con)
@@ -139,7 +141,8 @@ def versions_to_drop(
             fix=f"relsql drop FILE {name} --all",
         )
     chosen = find_model(con, catalog, model)
-    if chosen.status == "active":
+    check_statuses([chosen])
+    if chosen.status == ACTIVE:
         others = len(versions) > 1
         raise ModelError(
             f"version {chosen.version} of model '{name}' is {'active' if others else 'the only one'}",

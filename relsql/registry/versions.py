@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 BEST, PREVIOUS = "best", "previous"
 MODEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _VERSION = re.compile(rf"{BEST}|{PREVIOUS}|[1-9][0-9]{{0,8}}")
+ACTIVE, RETIRED = "active", "retired"
 _HIGHER_IS_BETTER = frozenset(("val_roc_auc",))
 
 
@@ -167,7 +168,7 @@ def compare_versions(versions: Sequence[ModelRow], cards: Mapping[int, ModelCard
     same = {version for version, card in cards.items() if _validated_on(card) == asked}
     comparable = [model for model in versions if model.version in same and model.metrics.get(metric) is not None]
     sign = -1 if metric in _HIGHER_IS_BETTER else 1
-    comparable.sort(key=lambda model: (sign * model.metrics[metric], model.status != "active", -model.version))
+    comparable.sort(key=lambda model: (sign * model.metrics[metric], model.status != ACTIVE, -model.version))
     values = {model.version: model.metrics[metric] for model in comparable}
     return Comparison(metric, values, tuple(model.version for model in versions if model.version not in values))
 
@@ -182,7 +183,7 @@ def _validated_on(card: ModelCard) -> tuple[object, ...]:
 
 
 def _active(versions: Sequence[ModelRow]) -> ModelRow:
-    active = [model for model in versions if model.status == "active"]
+    active = [model for model in versions if model.status == ACTIVE]
     if not active:
         name = versions[0].name
         raise ModelError(f"model '{name}' has no active version", fix=f"relsql promote FILE {name} VERSION")
@@ -191,7 +192,7 @@ def _active(versions: Sequence[ModelRow]) -> ModelRow:
 
 def _previous(versions: Sequence[ModelRow]) -> ModelRow:
     """The retired version that was active last; if no times are stored (earlier builds), the newest retired version."""
-    retired = [model for model in versions if model.status != "active"]
+    retired = [model for model in versions if model.status != ACTIVE]
     if not retired:
         [only] = versions
         raise ModelError(
@@ -209,9 +210,10 @@ def _previous(versions: Sequence[ModelRow]) -> ModelRow:
 class ModelRow:
     """One row of `relsql.models`.
 
-    `status` is `active` (what `predict_<name>` calls) or `retired`. `activated` says when the version last became the
-    active one, UTC, and `request` is its training fingerprint, see `relsql.training.fingerprint`; earlier builds stored
-    neither. A damaged row has `?` for a missing text, and no metrics; `read_card` refuses it.
+    `status` is `active` (what `predict_<name>` calls) or `retired`; `relsql.registry.models.check_statuses` refuses any
+    other. `activated` says when the version last became the active one, UTC, and `request` is its training fingerprint,
+    see `relsql.training.fingerprint`; earlier builds stored neither. A damaged row has `?` for a missing text, and no
+    metrics; `read_card` refuses it.
     """
 
     name: str

@@ -16,7 +16,8 @@ from relsql.database.names import current_catalog
 from relsql.database.relsql_tables import has_relsql_table, relsql_table, users_objects_sql
 from relsql.errors import DatabaseError, nearest
 from relsql.registry.function_names import predict_name
-from relsql.registry.models import check_drift, read_card, read_models
+from relsql.registry.models import active_card, check_drift, read_models
+from relsql.registry.versions import RETIRED
 from relsql.schema.reading import read_schema
 from relsql.shell.completion import Names, read_names
 from relsql.shell.running import run_interruptible
@@ -102,12 +103,16 @@ class Session:
         return attached
 
     def check_drift(self) -> None:
-        """Raise SchemaDriftError if the tables of an active model of the current database changed since training."""
+        """Raise SchemaDriftError if the tables of an active model of the current database changed since training.
+
+        Raises:
+            ModelError, ArtifactError: a model of it is damaged.
+        """
         try:
             catalog = current_catalog(self.con)
             schema = read_schema(self.con, catalog)
-            models = [model for model in read_models(self.con, catalog) if model.status == "active"]
-            cards = [read_card(self.con, catalog, model.name, model.version) for model in models]
+            names = dict.fromkeys(model.name for model in read_models(self.con, catalog))
+            cards = [active_card(self.con, catalog, name) for name in names]
         except duckdb.Error:
             return  # An aborted transaction cannot read.
         for card in cards:
@@ -203,7 +208,8 @@ class Session:
             return
         yield from self.run(
             f"""SELECT {literal(predict_name(""))} || name AS function, version, task, task_type, created
-                FROM {relsql_table(self.con, catalog, "models")} WHERE status = 'active' ORDER BY name ASC"""
+                FROM {relsql_table(self.con, catalog, "models")} WHERE status IS DISTINCT FROM {literal(RETIRED)}
+                ORDER BY name ASC"""
         )
 
     def _read(self, path: Path) -> Iterator[Output]:

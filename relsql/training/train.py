@@ -27,7 +27,7 @@ from relsql.registry.function_names import function_names
 from relsql.registry.models import activate, find_trained, next_version, read_models, save_model
 from relsql.registry.publications import require_unclaimed
 from relsql.registry.runs import Run, recorded_findings
-from relsql.registry.versions import ModelRow, main_metric, model_name
+from relsql.registry.versions import ACTIVE, ModelRow, main_metric, model_name
 from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
 from relsql.tasks.labels.label_findings import are_few, label_findings
@@ -156,7 +156,7 @@ def train(
 
 def _reuse(con: duckdb.DuckDBPyConnection, catalog: str, found: ModelRow, run: Run) -> TrainedModel:
     """Make an existing version the active one, as training would do; nothing is written if it already is."""
-    if found.status != "active":
+    if found.status != ACTIVE:
         require_writable(con, catalog, "making another version active")
         with transaction(con):
             activate(con, catalog, found.name, found.version)

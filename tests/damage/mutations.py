@@ -78,6 +78,8 @@ def _column_cases(table: str, column: str, kind: str, rows: int) -> Iterator[Cas
 def _other_values(column: str, kind: str) -> Iterator[tuple[str, str]]:
     if kind == "VARCHAR":
         yield "other text", f"{column} || 'x'"
+        yield "upper case", f"upper({column})"
+        yield "a space more", f"{column} || ' '"
         yield "cut", f"left({column}, (length({column}) / 2)::INTEGER)"
         yield "empty", "''"
     elif kind == "TIMESTAMP":

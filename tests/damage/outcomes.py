@@ -149,7 +149,10 @@ def _check_attached(corpus: Corpus, con: duckdb.DuckDBPyConnection, *, forged: b
     def score(con: duckdb.DuckDBPyConnection) -> None:
         macros = [name for name in attach(con) if name.endswith("_full")]
         if not macros:
-            raise RelsqlError("no model is active")
+            [(stored,)] = con.execute("SELECT count(*) FROM relsql.models").fetchall()
+            if stored:
+                raise WrongScoreError(f"{stored} stored versions, and no function")
+            raise RelsqlError("no model is stored")
         found.extend(_scores(con, f"{macros[0]}(customer_id)"))
 
     if _refused(score, con):

@@ -89,13 +89,12 @@ def _require_league(path: Path) -> None:
 
 def _prepare_model(con: duckdb.DuckDBPyConnection, catalog: str, path: Path) -> Task:
     """Train the model, unless the database already holds it."""
-    from relsql.registry.models import read_models
+    from relsql.registry.models import active_card, read_models
     from relsql.tasks.task import read_task
 
     task = read_task(con, catalog, TASK)
-    found = [model for model in read_models(con, catalog) if model.name == MODEL and model.status == "active"]
-    if found:
-        note(f"using model {MODEL} version {found[0].version} that {path} holds")
+    if MODEL in {model.name for model in read_models(con, catalog)}:
+        note(f"using model {MODEL} version {active_card(con, catalog, MODEL).version} that {path} holds")
     else:
         train_with_progress(con, task, MODEL)
     return task

@@ -30,6 +30,13 @@ def test_a_part_of_the_corpus_gives_the_same_scores_or_a_clear_error(corpus: Cor
     assert report.counts["same score"] > 10
 
 
+def test_every_damaged_status_is_refused(corpus: Corpus) -> None:
+    cases = [case for case in all_cases(corpus) if case.name.startswith("models.status,")]
+    assert {case.name.rpartition(": ")[2] for case in cases} >= {"NULL", "upper case", "a space more", "empty"}
+    report = run_cases(corpus, cases)
+    assert (report.failures, report.counts) == ([], {"refused": len(cases)})
+
+
 def test_every_table_and_every_field_of_the_card_is_in_the_corpus(corpus: Corpus) -> None:
     cases = all_cases(corpus)
     with duckdb.connect(str(corpus.path), read_only=True) as con:

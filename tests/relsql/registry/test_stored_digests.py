@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 
 import relsql
 from relsql.cli import cli
+from relsql.cli.inspection import inspect, render_text
 from relsql.database.connections import transaction
 from relsql.database.relsql_tables import TABLES, ensure_table, read_sealed, seal_rows
 from relsql.errors import ArtifactError, ModelError, ParityError
@@ -146,6 +148,42 @@ class TestActive:
                 relsql.attach(con)
             promote(con, "churn", 2)
             assert active_card(con, "shop", "churn").version == 2
+
+    @pytest.mark.parametrize("status", ["active ", "ACTIVE", "retired?", "", None])
+    def test_an_unknown_status_is_refused_until_a_version_is_promoted(
+        self, two_versions: Path, status: str | None
+    ) -> None:
+        refused = rf"'churn' version 2 has the status '{re.escape(status or '?')}'. Expected: active or retired. " + (
+            "Fix: relsql promote FILE churn VERSION"
+        )
+        with duckdb.connect(str(two_versions)) as con:
+            con.execute("UPDATE relsql.models SET status = ? WHERE version = 2", [status])
+            for use in (
+                lambda: relsql.attach(con),
+                lambda: relsql.attach(con, models=["churn@2"]),
+                lambda: relsql.attach(con, models=["churn@best"]),
+                lambda: relsql.score_into(con, "churn", "risk"),
+                lambda: publish(con, "churn"),
+                lambda: selftest(con, "churn"),
+                lambda: relsql.drop(con, "churn@2"),
+            ):
+                with pytest.raises(ArtifactError, match=refused):
+                    use()
+            assert relsql.attach(con, models=["churn@1"])
+            assert re.search(refused, render_text(inspect(con, "shop")))
+            assert relsql.promote(con, "churn", 1).version == 1
+            assert con.execute("SELECT status FROM relsql.models ORDER BY version").fetchall() == [
+                ("active",),
+                ("retired",),
+            ]
+            assert relsql.attach(con)
+
+    def test_a_model_without_an_active_version_is_not_taken_for_no_model(self, two_versions: Path) -> None:
+        damage(two_versions, "UPDATE relsql.models SET status = 'retired'")
+        with duckdb.connect(str(two_versions)) as con:
+            with pytest.raises(ModelError, match="'churn' has no active version. Fix: relsql promote FILE churn"):
+                relsql.attach(con)
+            assert "'churn' has no active version" in render_text(inspect(con, "shop"))
 
 
 class TestEmbeddings:
