@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy.typing as npt
 
-from relsql.errors import ArtifactError, ScoringError
+from relsql.errors import ArtifactError
 from relsql.registry.card import ModelCard
 from relsql.registry.components.component_checks import Tensor, check_component, check_signature, signature_of
 from relsql.registry.components.onnx_runtime import onnxruntime
 from relsql.typing import FloatArray
+from udfs.watchdog import Watchdog
+
+MAX_RUN_SECONDS = 300.0
+"""Longest run of a component on one batch of seeds or texts, which takes seconds at most."""
+
+_WATCHDOG = Watchdog()
 
 _limit_seconds: list[float] = []
 """Limits of the open `time_limit` blocks. They apply to the whole process, because UDFs run on DuckDB's threads."""
@@ -83,10 +88,7 @@ def _tensors(nodes: Sequence[Any]) -> list[Tensor]:
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Stop every run of a component in the block that takes longer, in any thread of the process.
-
-    onnxruntime stops between two operators; a running operator is always finished.
-    """
+    """Stop every run of a component in the block that takes longer, in any thread of the process."""
     _limit_seconds.append(seconds)
     try:
         yield
@@ -98,28 +100,10 @@ def run_session(session: onnxruntime.InferenceSession, feed: Mapping[str, npt.ND
     """The first output of a session.
 
     Raises:
-        ScoringError: the run took longer than the innermost `time_limit`.
+        ScoringError: the run took longer than the innermost `time_limit`, or than `MAX_RUN_SECONDS` outside of one.
     """
-    if not _limit_seconds:
-        found: FloatArray = session.run(None, feed)[0]
-        return found
-    seconds, options, stopped = _limit_seconds[-1], onnxruntime.RunOptions(), threading.Event()
-
-    def stop() -> None:
-        stopped.set()
-        options.terminate = True
-
-    watchdog = threading.Timer(seconds, stop)
-    watchdog.daemon = True
-    watchdog.start()
-    try:
-        found = session.run(None, feed, options)[0]
-    except Exception as error:
-        if not stopped.is_set():
-            raise
-        raise ScoringError(f"a component of the model has not ended after {seconds:g} seconds") from error
-    finally:
-        watchdog.cancel()
+    with _WATCHDOG.limit(_limit_seconds[-1] if _limit_seconds else MAX_RUN_SECONDS) as options:
+        found: FloatArray = session.run(None, feed, options)[0]
     return found
 
 

@@ -19,7 +19,7 @@ from relsql.errors import ArtifactError
 from relsql.publishing.publish import publish, selftest
 from relsql.text.row_text import MARKERS
 from relsql.text.tokenizer import SPECIAL_TOKENS, RowTokenizer
-from udfs import attach
+from udfs import attach, components
 from udfs.scorer import Scorer
 
 HOSTILE_MACROS = (
@@ -86,10 +86,6 @@ def test_a_file_called_like_an_own_database_of_duckdb_is_inspected(shop: Path) -
 
 def returning(value: float) -> bytes:
     """A head whose every score is one number."""
-    inputs = [
-        oh.make_tensor_value_info("state", onnx.TensorProto.FLOAT, ["seeds", 16]),
-        oh.make_tensor_value_info("as_of_days", onnx.TensorProto.FLOAT, ["seeds"]),
-    ]
     nodes = [
         oh.make_node("Mul", ["as_of_days", "zero"], ["nothing"]),
         oh.make_node("Add", ["nothing", "number"], ["score"]),
@@ -97,6 +93,15 @@ def returning(value: float) -> bytes:
     weights = [
         oh.make_tensor("zero", onnx.TensorProto.FLOAT, [1], [0.0]),
         oh.make_tensor("number", onnx.TensorProto.FLOAT, [1], [value]),
+    ]
+    return head_of(nodes, weights)
+
+
+def head_of(nodes: list[onnx.NodeProto], weights: list[onnx.TensorProto]) -> bytes:
+    """A component with the inputs and the output of a head."""
+    inputs = [
+        oh.make_tensor_value_info("state", onnx.TensorProto.FLOAT, ["seeds", 16]),
+        oh.make_tensor_value_info("as_of_days", onnx.TensorProto.FLOAT, ["seeds"]),
     ]
     outputs = [oh.make_tensor_value_info("score", onnx.TensorProto.FLOAT, ["seeds"])]
     graph = oh.make_graph(nodes, "g", inputs, outputs, initializer=weights)
@@ -119,6 +124,34 @@ def test_a_score_that_is_not_a_probability_is_null_with_status_error(
         query = "SELECT DISTINCT r.score, r.status FROM (SELECT predict_churn_full(customer_id) AS r FROM customers)"
         assert con.execute(query).fetchall() == [(None, "error")]
         assert con.execute("SELECT predict_churn_full(-1).status").fetchall() == [("unknown_entity",)]
+
+
+def computing_for_long() -> bytes:
+    """A head of allowed operators that multiplies large matrices ten thousand times."""
+    nodes = [
+        oh.make_node("ReduceSum", ["as_of_days"], ["sum"], keepdims=0),
+        oh.make_node("Expand", ["sum", "shape"], ["x0"]),
+        *(oh.make_node("MatMul", [f"x{i}", f"x{i}"], [f"x{i + 1}"]) for i in range(10_000)),
+        oh.make_node("ReduceSum", ["x10000"], ["number"], keepdims=0),
+        oh.make_node("Add", ["as_of_days", "number"], ["score"]),
+    ]
+    return head_of(nodes, [oh.make_tensor("shape", onnx.TensorProto.INT64, [2], [400, 400])])
+
+
+def test_a_component_that_computes_for_long_is_stopped_within_a_call(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Scorer.__init__
+
+    def with_other_head(self: Scorer, card: object, artifacts: dict[str, bytes], **options: object) -> None:
+        original(self, card, artifacts | {"head.onnx": computing_for_long()}, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Scorer, "__init__", with_other_head)
+    monkeypatch.setattr(attach, "_SCORERS", {})
+    with relsql.connect(shop) as con:
+        monkeypatch.setattr(components, "MAX_RUN_SECONDS", 0.5)
+        with pytest.raises(duckdb.Error, match="a component of the model has not ended after 0.5 seconds"):
+            con.execute("SELECT predict_churn(17)").fetchall()
 
 
 def test_plain_sql_returns_only_probabilities_as_scores(shop: Path) -> None:

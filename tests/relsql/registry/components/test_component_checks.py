@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from pathlib import Path
 
 import duckdb
@@ -31,6 +32,7 @@ from relsql.registry.components.component_checks import (
 )
 from relsql.registry.components.onnx_reader import OnnxFormatError, read_onnx
 from relsql.registry.models import active_card, read_artifacts
+from udfs import components
 from udfs.components import Component, create_session, load_session, run_session, time_limit
 
 INPUT = oh.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])
@@ -180,6 +182,36 @@ def test_a_component_that_does_not_end_is_stopped() -> None:
     feed = {"x": np.ones(1, dtype=np.float32)}
     with time_limit(0.5), pytest.raises(ScoringError, match="not ended after 0.5 seconds"):
         run_session(session, feed)
+
+
+def test_without_a_time_limit_a_component_is_stopped_after_the_longest_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(components, "MAX_RUN_SECONDS", 0.5)
+    session = create_session(endless_loop().SerializeToString(), threads=1)
+    with pytest.raises(ScoringError, match=r"not ended after 0.5 seconds. Expected: .* Fix: relsql train"):
+        run_session(session, {"x": np.ones(1, dtype=np.float32)})
+
+
+def test_each_run_has_a_time_limit_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that ends in time is not stopped because another one, or many in a row, take long."""
+    monkeypatch.setattr(components, "MAX_RUN_SECONDS", 0.5)
+    endless = create_session(endless_loop().SerializeToString(), threads=1)
+    quick = create_session(relu().SerializeToString(), threads=1)
+    feed = {"x": np.ones(1, dtype=np.float32)}
+    refused: list[BaseException] = []
+
+    def run_endless() -> None:
+        try:
+            run_session(endless, feed)
+        except ScoringError as error:
+            refused.append(error)
+
+    thread = threading.Thread(target=run_endless)
+    thread.start()
+    until = time.monotonic() + 1
+    while time.monotonic() < until:
+        assert run_session(quick, feed).tolist() == [1.0]
+    thread.join()
+    assert len(refused) == 1
 
 
 def test_a_time_limit_changes_nothing_for_those_that_end_and_leaves_no_thread() -> None:
