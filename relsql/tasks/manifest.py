@@ -13,12 +13,16 @@ from typing import Any
 import yaml
 
 from relsql.errors import TaskError
+from relsql.tasks.hints import FIELDS_PAGE
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 16
 """Nesting depth of lists and mappings; a RelBench manifest has two levels."""
 
 _FORM = "the fields of a RelBench 3 task manifest"
+_FIX = f"correct the file; {FIELDS_PAGE} describes its fields"
+_FILE = "a YAML file that can be read"
+_GIVE_PATH = "give the path of a task manifest, manifest.yaml"
 
 
 def read_manifest(path: Path) -> dict[str, object]:
@@ -35,10 +39,11 @@ def read_manifest(path: Path) -> dict[str, object]:
         raise TaskError(
             f"task manifest '{path}' is {'empty' if not fields or isinstance(fields, list) else 'not a mapping'}",
             expected=_FORM,
+            fix=_FIX,
         )
     for key in fields:
         if not isinstance(key, str):
-            raise TaskError(f"task manifest '{path}' has a key of type {type(key).__name__}", expected=_FORM)
+            raise TaskError(f"task manifest '{path}' has a key of type {type(key).__name__}", expected=_FORM, fix=_FIX)
     return fields
 
 
@@ -46,20 +51,24 @@ def _read_text(path: Path) -> str:
     try:
         # Reading from a pipe or a device might never end.
         if not stat.S_ISREG(path.stat().st_mode):
-            raise TaskError(f"task manifest '{path}' is not a regular file", expected="a YAML file")
+            raise TaskError(f"task manifest '{path}' is not a regular file", expected=_FILE, fix=_GIVE_PATH)
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise TaskError(f"task manifest '{path}' cannot be read: {error.strerror}") from error
+        problem = f"task manifest '{path}' cannot be read: {error.strerror}"
+        raise TaskError(problem, expected=_FILE, fix=_GIVE_PATH) from error
     except ValueError as error:  # The path contains a NUL or a lone surrogate.
-        raise TaskError(f"task manifest {str(path)!r} cannot be read: {error}") from error
+        problem = f"task manifest {str(path)!r} cannot be read: {error}"
+        raise TaskError(problem, expected=_FILE, fix=_GIVE_PATH) from error
     if len(content) > MAX_BYTES:
-        raise TaskError(f"task manifest '{path}' is too large", expected=f"at most {MAX_BYTES:,} bytes")
+        problem = f"task manifest '{path}' is too large"
+        raise TaskError(problem, expected=f"at most {MAX_BYTES:,} bytes", fix=_FIX)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise TaskError(
             f"task manifest '{path}' is not UTF-8: byte {error.start} is 0x{content[error.start]:02x}",
+            expected="text in UTF-8",
             fix="save the file as UTF-8",
         ) from error
 
@@ -73,13 +82,17 @@ def _parse(path: Path, text: str) -> object:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}: " if mark else ""
         problem = f"{where}{error.problem or error.context}"
-        raise TaskError(f"task manifest '{path}' is not valid YAML: {problem}") from error
+        raise _not_yaml(path, problem) from error
     # PyYAML's conversions raise Python's own errors: for the date 2010-13-45, or a base 60 number beyond floats.
     except (yaml.YAMLError, ValueError, OverflowError) as error:
-        raise TaskError(f"task manifest '{path}' is not valid YAML: {str(error).splitlines()[0]}") from error
+        raise _not_yaml(path, str(error).splitlines()[0]) from error
     finally:
         if loader is not None:
             loader.dispose()
+
+
+def _not_yaml(path: Path, problem: str) -> TaskError:
+    return TaskError(f"task manifest '{path}' is not valid YAML: {problem}", expected=f"{_FORM}, in YAML", fix=_FIX)
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types.

@@ -34,7 +34,11 @@ def check_regime(regime: str) -> Regime:
     for known in REGIMES:
         if regime == known:
             return known
-    raise TaskError(f"there is no regime '{regime}'", expected=nearest(regime, REGIMES))
+    raise TaskError(
+        f"there is no regime '{regime}'",
+        expected=nearest(regime, REGIMES),
+        fix=f"relsql train FILE TASK --name NAME --regime {REGIMES[0]}",
+    )
 
 
 def delayed_labels(labels: pa.Table, task: Task, horizon_days: float, seed: int) -> pa.Table:

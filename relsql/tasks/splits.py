@@ -30,15 +30,19 @@ DENSE = 4
 MAX_TIMESTAMPS = 1_000_000
 
 
+READABLE = "tables of the database that can be read"
+FIX_UNREADABLE = "COMMIT open changes, or relsql inspect FILE"
+
+
 @contextmanager
-def task_errors(task: Task, doing: str, fix: str | None = None) -> Iterator[None]:
+def task_errors(task: Task, doing: str, *, expected: str, fix: str) -> Iterator[None]:
     """Turn DuckDB's errors into TaskErrors with the first line of their message; interruptions are passed on."""
     try:
         yield
     except duckdb.InterruptException:
         raise
     except duckdb.Error as error:
-        raise TaskError(f"task '{task.name}': {doing}: {first_line(error)}", fix=fix) from error
+        raise TaskError(f"task '{task.name}': {doing}: {first_line(error)}", expected=expected, fix=fix) from error
 
 
 def horizon_days(con: duckdb.DuckDBPyConnection, task: Task) -> float:
@@ -84,7 +88,7 @@ def event_span(
             fix="relsql init FILE --time-column 'TABLE(COLUMN)'",
         )
     years = f"{literal(datetime.datetime.min)} AND {literal(upto or datetime.datetime.max)}"
-    with task_errors(task, "the time columns cannot be read", "COMMIT open changes, or relsql inspect FILE"):
+    with task_errors(task, "the time columns cannot be read", expected=READABLE, fix=FIX_UNREADABLE):
         ranged = with_event_ranges(cursor, catalog, Schema({table.key: table for table in timed})).timed_tables
         events = event_times_sql(ranged, lambda table: relation_sql(table, catalog))
         query = f"SELECT min(t), max(t) FROM ({events}) WHERE t BETWEEN {years}"
@@ -94,6 +98,7 @@ def event_span(
         raise TaskError(
             f"task '{task.name}': there is no event{until}",
             expected=f"rows in {', '.join(table.key for table in timed)}",
+            fix="insert rows, or declare another time: relsql init FILE --time-column 'TABLE(COLUMN)'",
         )
     return first, last
 

@@ -115,6 +115,7 @@ class Task:
             raise TaskError(
                 f"task '{_short(name)}' is of kind '{_short(kind)}'",
                 expected="kind: forecast, with a label query in 'sql'",
+                fix=in_manifest("ask the question as kind: forecast", "sql"),
             )
         task_type = raw.get("task_type")
         if isinstance(task_type, str) and task_type not in TASK_TYPES:
@@ -292,7 +293,7 @@ def as_timestamp(value: object, task_name: str, field_name: str) -> datetime.dat
     raise TaskError(
         f"task '{task_name}': {field_name} '{_short(value)}' is not a timestamp",
         expected="a date such as 2010-01-01",
-        fix=correct(field_name) if field_name in _TIMES else None,
+        fix=correct(field_name) if field_name in _TIMES else f"correct {field_name}",
     )
 
 

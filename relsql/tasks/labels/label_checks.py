@@ -89,7 +89,8 @@ def check_labels(cursor: duckdb.DuckDBPyConnection, entity: Table, task: Task, s
             fix=correct("sql", "task_type"),
         )
     if not distinct:
-        raise TaskError(f"task '{task.name}': all {split} labels are NULL", expected="at least one label")
+        problem = f"task '{task.name}': all {split} labels are NULL"
+        raise TaskError(problem, expected="at least one label", fix=correct("sql"))
     if distinct == 1 and (task.is_classification or split == "train"):
         raise TaskError(
             f"task '{task.name}': all {split} labels are {only:g}",

@@ -24,9 +24,9 @@ from relsql.sql import ident
 from relsql.tasks.entity import entity_columns, entity_table
 from relsql.tasks.hints import correct
 from relsql.tasks.labels.label_checks import check_timestamps, check_types
-from relsql.tasks.labels.label_sandbox import LabelLimits, checked_query, run_query
+from relsql.tasks.labels.label_sandbox import RUNNABLE, LabelLimits, checked_query, run_query
 from relsql.tasks.labels.query_check import Relations, read_relations
-from relsql.tasks.splits import task_errors
+from relsql.tasks.splits import FIX_UNREADABLE, READABLE, task_errors
 from relsql.tasks.task import Task
 
 SEEDS = "temp.main.timestamps"
@@ -106,7 +106,8 @@ def _create_relations(
         else:
             view = table.name
         # A temporary view takes precedence over a table of the same name, even if the query writes the prefix `main`.
-        with task_errors(task, f"table '{table.key}' cannot be read", "COMMIT open changes, or relsql inspect FILE"):
+        doing = f"table '{table.key}' cannot be read"
+        with task_errors(task, doing, expected=READABLE, fix=FIX_UNREADABLE):
             cursor.execute(f"CREATE TEMP VIEW {ident(view)} AS {_cut_sql(catalog, table, end)}")
 
 
@@ -139,7 +140,7 @@ def _run_query(cursor: duckdb.DuckDBPyConnection, task: Task, entity: Table, sql
         The number of rows.
     """
     fix = correct("sql")
-    with task_errors(task, "the label query fails", fix):
+    with task_errors(task, "the label query fails", expected=RUNNABLE, fix=fix):
         run_query(cursor, f"CREATE TEMP TABLE {names.result} AS\n{sql}")
     described = [(name, str(type_)) for name, type_, *_ in cursor.execute(f"DESCRIBE {names.result}").fetchall()]
     types = {fold(name): (name, type_) for name, type_ in described}
@@ -178,7 +179,8 @@ def _keep_known(
     pairs = zip(key_parts(entity, "k.entity").values(), key_parts(entity, "l.entity").values(), strict=True)
     same = " AND ".join(f"{theirs} = {mine}" for theirs, mine in pairs)
     key = ", ".join(entity.primary_key)
-    with task_errors(task, f"'{task.entity_col}' cannot be compared with {task.entity_table}.{key}"):
+    doing = f"'{task.entity_col}' cannot be compared with {task.entity_table}.{key}"
+    with task_errors(task, doing, expected="values of the same type", fix=correct("entity_col", "sql")):
         cursor.execute(
             f"CREATE TEMP TABLE {names.known} AS SELECT k.entity, l.as_of, l.label "
             f"FROM {names.labels} l JOIN ({keys}) k ON {same}"

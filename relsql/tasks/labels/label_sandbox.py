@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ from relsql.database.interrupts import interrupted
 from relsql.errors import TaskError
 from relsql.tasks.hints import correct
 from relsql.tasks.labels.query_check import Relations, check_query, parse_select
-from relsql.tasks.splits import task_errors
+from relsql.tasks.splits import check_timedelta, task_errors
 from relsql.tasks.task import Task
 
 LABEL_TIMEOUT_SECONDS = 3600.0
@@ -52,6 +52,7 @@ class LabelLimits:
 
 
 DEFAULT_LIMITS = LabelLimits()
+RUNNABLE = "one SELECT that runs on the tables of the database and timestamps(timestamp)"
 
 
 @contextmanager
@@ -85,12 +86,33 @@ def checked_query(
     Raises:
         TaskError: it is not one SELECT, or does what `limits` do not allow.
     """
-    sql = task.sql.replace("{timedelta}", task.timedelta)
-    with task_errors(task, "the label query fails", correct("sql")):
-        tree = parse_select(cursor, task.name, sql)
-        if not limits.allow_external:
+    sql, tree = _parsed_query(cursor, task)
+    if not limits.allow_external:
+        with task_errors(task, "the label query fails", expected=RUNNABLE, fix=correct("sql")):
             check_query(cursor, task.name, tree, relations, _TEMPORARY_RELATIONS | temporary)
     return sql, tree
+
+
+def _parsed_query(con: duckdb.DuckDBPyConnection, task: Task) -> tuple[str, dict[str, Any]]:
+    """The label query of a task and its syntax tree.
+
+    Raises:
+        TaskError: it is not one SELECT.
+    """
+    sql = task.sql.replace("{timedelta}", task.timedelta)
+    with task_errors(task, "the label query fails", expected=RUNNABLE, fix=correct("sql")):
+        return sql, parse_select(con, task.name, sql)
+
+
+def check_definition(task: Task) -> None:
+    """Check what can be known of a task without its database: the horizon, and the syntax of the label query.
+
+    Raises:
+        TaskError: the horizon is not a length of time, or the label query is not one SELECT.
+    """
+    with closing(duckdb.connect()) as con:
+        check_timedelta(con, task)
+        _parsed_query(con, task)
 
 
 def run_query(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:

@@ -126,7 +126,9 @@ def _tree(cursor: duckdb.DuckDBPyConnection, task_name: str, where: str, sql: st
         return parse(cursor, sql)
     except RecursionError:
         raise TaskError(
-            f"task '{task_name}': {where} is nested too deeply to be checked", expected="a few hundred levels at most"
+            f"task '{task_name}': {where} is nested too deeply to be checked",
+            expected="a few hundred levels at most",
+            fix=correct("sql"),
         ) from None
     except NotOneSelectError as error:
         problem = f"fails: Parser Error: {error}" if error.is_syntax else f"is not one SELECT ({error})"

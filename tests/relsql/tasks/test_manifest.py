@@ -54,6 +54,7 @@ def refused(path: Path, message: str) -> None:
         read_manifest(path)
     assert time.perf_counter() - started < 5
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+    assert caught.value.expected and caught.value.fix
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -82,7 +83,7 @@ def test_things_that_are_no_file(tmp_path: Path) -> None:
     refused(tmp_path / ("x" * 300), "cannot be read: File name too long")
     (tmp_path / "loop.yaml").symlink_to(tmp_path / "loop.yaml")
     refused(tmp_path / "loop.yaml", "cannot be read: Too many levels")
-    with pytest.raises(TaskError, match="cannot be read"):
+    with pytest.raises(TaskError, match=r"cannot be read: embedded null byte. Expected: .* Fix: "):
         read_manifest(Path("a\0b"))
 
 
