@@ -85,6 +85,7 @@ def init_command(
     from relsql.database.names import current_catalog
     from relsql.schema.declared.attached_tables import parse_source
     from relsql.schema.declared.declarations import Declarations
+    from relsql.tasks.labels.label_sandbox import check_definition
     from relsql.tasks.task import Task
 
     declarations = Declarations.parse(
@@ -97,6 +98,8 @@ def init_command(
         removed_links=removed,
     )
     tasks = tuple(map(Task.from_manifest, manifests))
+    for task in tasks:
+        check_definition(task)
     writes = bool(yes or can_ask() or declarations or tasks or attached or schema_name is not None)
     sources = tuple(map(parse_source, attached))
     names = tuple(source.name for source in sources)

@@ -37,6 +37,31 @@ def test_labels_timestamps_examples_and_sql_are_shown(file: Path) -> None:
     assert "60 val labels, 24 of the rarer class, are few" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sql": "lots"}, "the label query fails: Parser Error"),
+        ({"sql": "SELECT 1; SELECT 2"}, "it has 2 statements"),
+        ({"timedelta": "-5 days"}, "timedelta '-5 days' is not a length of time"),
+        ({"timedelta": "30"}, "timedelta '30' is not a length of time"),
+        ({"num_eval_timestamps": "lots"}, "num_eval_timestamps 'lots'"),
+    ],
+)
+def test_init_refuses_what_task_would_refuse_before_it_writes(
+    file: Path, tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    manifest = tmp_path / "other.yaml"
+    manifest.write_text(yaml.safe_dump(TASK.to_manifest() | {"name": "other"} | changes), encoding="utf-8")
+    before = file.read_bytes()
+    shown = run(file, manifest)
+    stored = CliRunner().invoke(cli, ["init", str(file), "--schema", "own", "--yes", "--task", str(manifest)])
+    for refused in (shown, stored):
+        assert refused.exit_code == 1
+        assert message in refused.stderr
+        assert "Expected: " in refused.stderr and "Fix: " in refused.stderr
+    assert file.read_bytes() == before
+
+
 def test_a_manifest_is_shown_without_being_stored(file: Path, tmp_path: Path) -> None:
     manifest = TASK.to_manifest() | {"name": "another"}
     del manifest["val_timestamp"], manifest["test_timestamp"]
