@@ -24,6 +24,7 @@ from relsql.database.relsql_schema import relsql_schema
 from relsql.database.sources.extensions import load_extension
 from relsql.errors import ServingError
 from relsql.integrations.client_access import Authenticator, Authorizer, install_hooks
+from relsql.integrations.server_memory import limit_statements
 from relsql.integrations.statement_check import StatementCheck, Writable, builtin_functions
 from relsql.sql import ident, literal, qualified
 from udfs.attach import attach
@@ -50,6 +51,9 @@ class Server:
     token: str
     database: str
     functions: tuple[str, ...]
+    memory: int
+    """What all statements together may allocate, in bytes. DuckDB holds half of it for its buffers; the rest is for the
+    owner of the process to hold, see `relsql.integrations.server_memory.limit_process`."""
     watched_seconds: int | None
     """Time limit of a statement if DuckDB cannot interrupt it; None if DuckDB does."""
 
@@ -86,6 +90,7 @@ def serve(
     token: str,
     read_write: bool = False,
     max_seconds: int = MAX_SECONDS,
+    memory_limit: str | None = None,
 ) -> Iterator[Server]:
     """Serve a file with its models until the block ends.
 
@@ -97,9 +102,11 @@ def serve(
         read_write: clients may change rows of the file's tables, as `<database>.<table>`.
         max_seconds: time limit of a statement, at least 1. DuckDB 2.0 interrupts it; DuckDB 1.5 cannot, and
             `Server.overdue` then shows that the server has to be restarted.
+        memory_limit: what all statements together may allocate, `4GB`; default: 80 % of the machine's memory.
 
     Raises:
-        ServingError: the extension is not installed, the token is weak, or the server cannot listen on the address.
+        ServingError: the extension is not installed, the token is weak, the memory limit is not a size, or the server
+            cannot listen on the address.
         DatabaseError: the file cannot be opened. ModelError, ArtifactError: a model cannot be used.
     """
     _check_token(token)
@@ -116,11 +123,12 @@ def serve(
             )
             install_hooks(con, Authenticator(token), Authorizer(check))
             interrupts = _limit_time(con, max_seconds)
+            memory = limit_statements(con, memory_limit)
             uri = f"quack:{host}:{port}"
             _listen(con, uri, host, port, token)
             _lock(con)
             try:
-                yield Server(con, uri, token, database, functions, None if interrupts else max_seconds)
+                yield Server(con, uri, token, database, functions, memory, None if interrupts else max_seconds)
             finally:
                 con.execute(f"CALL quack_stop({literal(uri)})")
 

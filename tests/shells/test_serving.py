@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,6 +166,30 @@ def test_a_statement_without_an_end_does_not_keep_the_server(shop: Path) -> None
             except duckdb.IOException:
                 assert time.monotonic() < deadline
                 time.sleep(0.5)
+
+
+def text_of(length: int) -> str:
+    """A query of a text of ten to the power of `length` characters, of allowed functions only."""
+    query = "SELECT 'a' || shop_id AS x FROM shops"
+    for _ in range(length):
+        query = f"SELECT {' || '.join(['x'] * 10)} AS x FROM ({query})"
+    return f"SELECT max(length(x)) FROM ({query})"
+
+
+def test_a_client_that_takes_all_memory_fails_and_the_others_get_their_answers(shop: Path) -> None:
+    with serving(shop, "--memory-limit", "1GB") as client:
+        before = remote(python_client(client.attach), SCORES)
+        victim, attacker = python_client(client.attach), python_client(client.attach)
+        assert remote(attacker, text_of(3)) == [(2000,)]
+        with ThreadPoolExecutor(1) as pool:
+            attack = pool.submit(remote, attacker, text_of(9))
+            answers = 0
+            while not attack.done() or not answers:
+                assert remote(victim, SCORES) == before
+                answers += 1
+            with pytest.raises(duckdb.Error, match="Failed to allocate|Out of Memory"):
+                attack.result()
+        assert remote(attacker, SCORES) == before
 
 
 def test_a_client_needs_the_token(client: Client) -> None:

@@ -33,9 +33,21 @@ _LOOK_SECONDS = 1.0
     show_default=True,
     help="Time limit of a client's statement.",
 )
+@click.option(
+    "--memory-limit",
+    metavar="SIZE",
+    help="What all statements together may allocate, for example 4GB. Default: 80% of the machine's memory.",
+)
 @click.option("--allow-network", is_flag=True, help="Required if other machines can reach HOST.")
 def serve_command(
-    file: Path, host: str, port: int, token: str | None, read_write: bool, max_seconds: int, allow_network: bool
+    file: Path,
+    host: str,
+    port: int,
+    token: str | None,
+    read_write: bool,
+    max_seconds: int,
+    memory_limit: str | None,
+    allow_network: bool,
 ) -> None:
     """Serve FILE and its models to other DuckDB clients over DuckDB's quack protocol, until Ctrl-C.
 
@@ -45,7 +57,8 @@ def serve_command(
     machine. With --read-write they may also INSERT, UPDATE and DELETE rows of DATABASE.TABLE.
 
     DuckDB 2.0 interrupts a statement that runs longer than --max-seconds. DuckDB 1.5 cannot interrupt it: the server
-    restarts, and clients have to ATTACH again.
+    restarts, and clients have to ATTACH again. On Linux, a statement that needs more memory than there is within
+    --memory-limit fails, and the others go on.
 
     Needs DuckDB's extensions httpfs and quack; the client needs them too.
 
@@ -53,6 +66,7 @@ def serve_command(
     relsql serve f1.duckdb
     """  # noqa: D301
     from relsql.integrations.server import is_loopback, serve
+    from relsql.integrations.server_memory import limit_process
     from relsql.registry.function_names import is_score_name
 
     if not is_loopback(host):
@@ -60,7 +74,17 @@ def serve_command(
             raise click.UsageError(f"other machines can reach {host}; if that is intended, add --allow-network.")
         note(f"warning: other machines can reach {host}; the token, the queries and the data are sent unencrypted")
     token = token or secrets.token_urlsafe(24)
-    with serve(file, host=host, port=port, token=token, read_write=read_write, max_seconds=max_seconds) as server:
+    opened = serve(
+        file,
+        host=host,
+        port=port,
+        token=token,
+        read_write=read_write,
+        max_seconds=max_seconds,
+        memory_limit=memory_limit,
+    )
+    with opened as server:
+        limit_process(server.memory)
         models = [name for name in server.functions if is_score_name(name)]
         access = "to read and write" if read_write else "to read"
         note(f"serving {file} {access}, as {server.database}: {', '.join(models) or 'no models yet'}; Ctrl-C stops")
