@@ -69,7 +69,8 @@ def test_all_that_is_known_is_reported(con: duckdb.DuckDBPyConnection) -> None:
     assert (link.origin, link.rows, link.null_keys, link.dangling) == ("declared", 3, 1, 1)
     assert (report.tasks[0].entity, report.tasks[0].val_timestamp) == ("users(id)", "2020-02-01 00:00:00")
     assert (report.models[0].version, report.models[0].metrics) == (2, '{"auc": 0.75}')
-    assert [finding.severity for finding in report.findings] == ["warning", "warning", "info"]
+    assert [finding.severity for finding in report.findings] == ["warning", "warning", "info", "error"]
+    assert "the row of model 'm' version 2" in report.findings[3].message
     assert "all its rows count at every as_of" in report.findings[2].message
 
 
