@@ -8,6 +8,7 @@ from pathlib import Path
 
 import duckdb
 import msgspec
+import pytest
 
 from relsql.database.connections import transaction
 from relsql.database.names import current_catalog
@@ -125,3 +126,17 @@ def contents(con: duckdb.DuckDBPyConnection, *, without: str | None = None) -> d
     query = "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE NOT temporary AND table_name <> ?"
     names = [name for (name,) in con.execute(query, [without or ""]).fetchall()]
     return {name: con.execute(f"SELECT count(*), sum(hash(t)) FROM {name} t").fetchall() for name in names}
+
+
+def require_latest_by_default(con: duckdb.DuckDBPyConnection) -> None:
+    """Compare the batch function of `churn` without as_of with the latest event, that of an order which is added."""
+    latest = datetime.datetime(2023, 3, 3, 4, 5, 6)
+    con.execute("INSERT INTO orders VALUES (99999, 8, 1, 'gift', ?)", [latest])
+    batch = "SELECT as_of, customer_id, status, evidence, version, score FROM predict_churn_batch({}) ORDER BY 2"
+    found = con.execute(batch.format("")).fetchall()
+    at_latest = con.execute(batch.format(f"as_of := TIMESTAMP '{latest}'")).fetchall()
+    before = con.execute(batch.format("as_of := TIMESTAMP '2022-12-01'")).fetchall()
+    assert len(found) == CUSTOMERS and {row[0] for row in found} == {latest}
+    assert [row[:-1] for row in found] == [row[:-1] for row in at_latest]
+    assert [row[-1] for row in found] == pytest.approx([row[-1] for row in at_latest], abs=1e-6)
+    assert [row[-1] for row in found] != pytest.approx([row[-1] for row in before], abs=1e-6)

@@ -17,7 +17,7 @@ import pytest
 import relsql
 from relsql.registry.models import active_card
 from relsql.schema.tables import Schema
-from tests.shop import CUSTOMERS
+from tests.shop import CUSTOMERS, require_latest_by_default
 from udfs.macros import batch_sql, fingerprint_sql
 
 NOW = "TIMESTAMP '2022-12-01'"
@@ -26,6 +26,11 @@ BATCH = f"FROM predict_churn_batch(as_of := {NOW})"
 
 def scores(con: duckdb.DuckDBPyConnection, query: str = f"SELECT score {BATCH} ORDER BY customer_id") -> np.ndarray:
     return np.array([row[0] for row in con.execute(query).fetchall()], dtype=float)
+
+
+def test_the_default_moment_is_that_of_the_latest_event(shop: Path) -> None:
+    with relsql.connect(shop) as con:
+        require_latest_by_default(con)
 
 
 def test_a_condition_leaves_out_entities_and_changes_no_other(shop: Path) -> None:

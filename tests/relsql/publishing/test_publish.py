@@ -25,7 +25,7 @@ from relsql.publishing.publish import selftest
 from relsql.registry.models import active_card, read_artifacts, save_model
 from relsql.registry.publications import PUBLICATION_FORMAT, new_texts_view, published, texts_table
 from relsql.registry.row_embeddings import stored_sql
-from tests.shop import CUSTOMERS
+from tests.shop import CUSTOMERS, require_latest_by_default
 
 Connection = duckdb.DuckDBPyConnection
 ALL = "SELECT customer_id, predict_churn(customer_id) FROM customers ORDER BY customer_id"
@@ -109,6 +109,10 @@ def test_plain_sql_scores_as_onnx_does(plain: Connection, shop: Path) -> None:
     batch = plain.execute("FROM predict_churn_batch() ORDER BY customer_id").fetchall()
     assert [(row[0], *row[2:]) for row in batch] == [(row[0], *row[2:]) for row in rows]
     assert dict(row[:2] for row in batch) == pytest.approx(scores(plain), abs=1e-12)
+
+
+def test_the_default_moment_of_a_batch_is_that_of_the_latest_event(plain: Connection) -> None:
+    require_latest_by_default(plain)
 
 
 def test_calls_with_odd_arguments(plain: Connection) -> None:
