@@ -21,6 +21,7 @@ from relsql.database.names import (
     read_functions,
     stored_catalog,
 )
+from relsql.database.relsql_schema import schema_known
 from relsql.errors import DatabaseError, ModelError
 from relsql.gather.layout import layouts_of
 from relsql.registry.card import ModelCard
@@ -98,6 +99,14 @@ def attach(
     if shared:
         _require_memory(con)
     start = _name_start(prefix)
+    with schema_known(con, catalog):
+        return _attach(con, catalog, models, shared=shared, start=start)
+
+
+def _attach(
+    con: duckdb.DuckDBPyConnection, catalog: str, models: Sequence[str] | None, *, shared: bool, start: str
+) -> tuple[str, ...]:
+    """Like `attach`; `start` comes before the names of the models."""
     known = read_models(con, catalog)
     if models is None:
         # Those whose rows are damaged included: they are refused, rather than taken for models that do not exist.

@@ -8,6 +8,10 @@ depends neither on the name of the file nor on the name that the file is attache
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import duckdb
 
 from relsql.database.names import DEFAULT_SCHEMA, fold, fold_sql
@@ -19,6 +23,9 @@ MARK = "relsql_keeps_its_tables_in_this_schema"
 
 _UNMARKED = "relsql"
 
+_known: ContextVar[Mapping[tuple[int, str], str]] = ContextVar("known_schemas")
+"""The schemas that `schema_known` has looked up, by the identity of the connection and the database."""
+
 
 def relsql_schema(con: duckdb.DuckDBPyConnection, catalog: str) -> str:
     """The schema of relsql's own tables in an attached database, whether or not it exists.
@@ -29,6 +36,8 @@ def relsql_schema(con: duckdb.DuckDBPyConnection, catalog: str) -> str:
     Raises:
         DatabaseError: several schemas are marked.
     """
+    if known := _known.get({}).get((id(con), catalog)):
+        return known
     marked = _marked_schemas(con, catalog)
     if len(marked) > 1:
         drops = [f"DROP VIEW {qualified(each, MARK)}" for each in marked]
@@ -38,6 +47,22 @@ def relsql_schema(con: duckdb.DuckDBPyConnection, catalog: str) -> str:
             fix=f"in the one that is not: {' or '.join(drops)}",
         )
     return marked[0] if marked else _UNMARKED
+
+
+@contextmanager
+def schema_known(con: duckdb.DuckDBPyConnection, catalog: str) -> Iterator[None]:
+    """Look up the schema of relsql's tables once for the block, in which it must not change.
+
+    The look-up goes through all views of all databases. It holds for this connection only, not for its cursors.
+
+    Raises:
+        DatabaseError: several schemas are marked.
+    """
+    token = _known.set({**_known.get({}), (id(con), catalog): relsql_schema(con, catalog)})
+    try:
+        yield
+    finally:
+        _known.reset(token)
 
 
 def _marked_schemas(con: duckdb.DuckDBPyConnection, catalog: str) -> list[str]:

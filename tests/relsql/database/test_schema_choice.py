@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 import relsql
 from relsql.cli import cli
+from relsql.database import relsql_schema as schema_module
 from relsql.database.names import fold
-from relsql.database.relsql_schema import MARK, relsql_schema
+from relsql.database.relsql_schema import MARK, relsql_schema, schema_known
 from relsql.database.relsql_tables import TABLES, ensure_table, has_relsql_table, users_objects_sql
 from relsql.database.schema_choice import choose_schema
 from relsql.errors import DatabaseError, SchemaError
@@ -76,6 +77,31 @@ def users_objects(path: Path) -> list[tuple[object, ...]]:
 
 def _asked_in_a_call(*arguments: object) -> list[str]:
     raise AssertionError("a call looks for the schema of relsql's tables")
+
+
+def test_a_known_schema_is_that_of_one_connection_and_one_block() -> None:
+    with duckdb.connect() as con, duckdb.connect() as other:
+        other.execute(f"CREATE SCHEMA mine; CREATE VIEW mine.{MARK} AS SELECT 1 AS i")
+        with schema_known(con, "memory"):
+            con.execute(f"CREATE SCHEMA ml; CREATE VIEW ml.{MARK} AS SELECT 1 AS i")
+            assert relsql_schema(con, "memory") == "relsql"
+            assert relsql_schema(other, "memory") == "mine"
+            with con.cursor() as cursor:
+                assert relsql_schema(cursor, "memory") == "ml"
+        assert relsql_schema(con, "memory") == "ml"
+
+
+def test_attaching_looks_for_the_schema_once(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+
+    def counted(con: duckdb.DuckDBPyConnection, catalog: str) -> list[str]:
+        looked.append(catalog)
+        return []
+
+    with duckdb.connect(str(shop)) as con:
+        monkeypatch.setattr(schema_module, "_marked_schemas", counted)
+        assert relsql.attach(con)
+    assert looked == ["shop"]
 
 
 def test_from_init_to_drop_beside_a_schema_relsql_of_the_user(
