@@ -27,7 +27,7 @@ from relsql.schema.entity_keys import key_columns_sql
 from relsql.schema.indexes import Indexed
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Table
-from relsql.sql import COMMA, Cte, ident, indented, literal, qualified
+from relsql.sql import COMMA, Cte, field_sql, ident, indented, literal, qualified
 from relsql.tasks.target import MEAN
 
 FARTHEST_DAY = 106_751_991.0
@@ -105,7 +105,7 @@ class SqlModel:
             *(f"CREATE OR REPLACE VIEW {self._own(view)} AS\n{query}" for view, query in views),
             *texts,
             f"CREATE MACRO {full}({call_parameters(self.card.entity)}) AS (\n{indented(call)}\n)",
-            f"CREATE MACRO {scored}({call_parameters(self.card.entity)}) AS (\n{indented(f'({call}).score')}\n)",
+            f"CREATE MACRO {scored}({call_parameters(self.card.entity)}) AS (\n{indented(field_sql(call, 'score'))}\n)",
             f"CREATE MACRO {table}({ALL_PARAMETERS}) AS TABLE\n{batch}",
             *(f"COMMENT ON {what} IS {literal(f'{self.comment()}. {text}')}" for what, text in described.items()),
         ]

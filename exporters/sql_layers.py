@@ -22,6 +22,11 @@ def linear_sql(weight: str, inputs: str) -> str:
     return f"list_transform({weight}, lambda m: list_inner_product(m, {inputs}))"
 
 
+def element_sql(value: str, position: str | int) -> str:
+    """One element of a list, or of a tuple of `list_zip`; as a call, because `value[position]` cannot be sealed."""
+    return f"array_extract({value}, {position})"
+
+
 def twice_relu_sql(values: str) -> str:
     """Twice the ReLU of each element, as v + |v|: ten times faster than greatest(). The next weights are halved."""
     return f"list_transform({values}, lambda v: v + abs(v))"
@@ -31,7 +36,7 @@ def sum_sql(*lists: str) -> str:
     """The element-wise sum of lists; faster than a lambda with an index."""
     if len(lists) == 1:
         return lists[0]
-    terms = " + ".join(f"v[{i + 1}]" for i in range(len(lists)))
+    terms = " + ".join(element_sql("v", i + 1) for i in range(len(lists)))
     return f"list_transform(list_zip({', '.join(lists)}), lambda v: {terms})"
 
 
@@ -42,10 +47,12 @@ def known_sql(values: str) -> str:
 
 def scaled_sql(numbers: str, scaling: str, *, logarithmic: bool) -> str:
     """Standardise and clip numbers; NULL stays NULL. `logarithmic`: at least one number is on the log scale."""
-    value = "CASE WHEN x[2].logarithmic THEN sign(x[1]) * ln(1 + abs(x[1])) ELSE x[1] END" if logarithmic else "x[1]"
-    scaled = (
-        f"list_transform(list_zip({numbers}, {scaling}), lambda x: CAST(({value} - x[2].center) / x[2].scale AS FLOAT))"
-    )
+    number, scale = element_sql("x", 1), element_sql("x", 2)
+    value = number
+    if logarithmic:
+        value = f"CASE WHEN ({scale}).logarithmic THEN sign({number}) * ln(1 + abs({number})) ELSE {number} END"
+    standard = f"CAST(({value} - ({scale}).center) / ({scale}).scale AS FLOAT)"
+    scaled = f"list_transform(list_zip({numbers}, {scaling}), lambda x: {standard})"
     # An integer literal keeps the result FLOAT; a decimal literal would not.
     most = f"{CLIP:g}"
     clipped = f"CASE WHEN v > {most} THEN {most} WHEN v < -{most} THEN -{most} ELSE v END"
@@ -54,7 +61,7 @@ def scaled_sql(numbers: str, scaling: str, *, logarithmic: bool) -> str:
 
 def distances_sql(edges: str, scaled: str) -> str:
     """Distances of the numbers in the column `scaled` from the edges of their bins; 0 where a number is missing."""
-    return f"list_transform({edges}, lambda e: coalesce(abs({scaled}[e.number] - e.edge), 0))"
+    return f"list_transform({edges}, lambda e: coalesce(abs({element_sql(scaled, 'e.number')} - e.edge), 0))"
 
 
 def means_sql(rows: str, width: int, window: int, share: str | None = None) -> str:
@@ -63,8 +70,8 @@ def means_sql(rows: str, width: int, window: int, share: str | None = None) -> s
     `share` names a column with the weight of each list in the mean. It halves the time where there are many lists.
     """
     if window == 1:
-        return f"{rows}[1]"
-    elements = f"list_transform({rows}, lambda r: r[i])"
+        return element_sql(rows, 1)
+    elements = f"list_transform({rows}, lambda r: {element_sql('r', 'i')})"
     mean = f"list_inner_product({elements}, {share})" if share else f"list_aggregate({elements}, 'avg')"
     return f"list_transform(range(1, {width + 1}), lambda i: {mean})"
 
@@ -80,10 +87,10 @@ def norm_steps(
     """
     squares = [f"list_inner_product({a}, {a})" for a in parts]
     squares += [f"2 * list_inner_product({a}, {b})" for a, b in combinations(parts, 2)]
-    total = " + ".join(f"c[{i + 1}]" for i in range(len(parts)))
+    total = " + ".join(element_sql("c", i + 1) for i in range(len(parts)))
     normed = (
         f"list_transform(list_zip({', '.join(parts)}, {norm}.norm_bias), "
-        f"lambda c: ({total}) * inverse + c[{len(parts) + 1}])"
+        f"lambda c: ({total}) * inverse + {element_sql('c', len(parts) + 1)})"
     )
     return [
         Cte(

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 
 from exporters.sql_layers import (
     distances_sql,
+    element_sql,
     known_sql,
     linear_sql,
     norm_steps,
@@ -189,7 +190,7 @@ class SqlNetwork:
             text = ",\n    coalesce(text_state, w.zeros) AS text_state"
         codes = self._codes(inputs)
         coded = "".join(f",\n    {code} + 1 AS code{i}" for i, code in enumerate(codes))
-        embedded = "".join(f" + m.category{i}[code{i}]" for i in range(len(codes)))
+        embedded = "".join(f" + {element_sql(f'm.category{i}', f'code{i}')}" for i in range(len(codes)))
         mapped = f"list_transform(w.channels, lambda m: CAST(list_inner_product(m.encoder, inputs){embedded} AS FLOAT))"
         used = ", ".join(["inputs", *(f"code{i}" for i in range(len(codes)))])
         standardised = self._scaled_sql("numbers", key)
@@ -234,9 +235,11 @@ class SqlNetwork:
 
     def _codes(self, inputs: NodeInputs) -> list[str]:
         """The category codes of a row: first of textual categories, then of numbers that are also categories."""
-        codes = [f"codes[{i + 1}]" for i in range(len(inputs.categories))]
+        codes = [element_sql("codes", i + 1) for i in range(len(inputs.categories))]
         numbered = [i for i, number in enumerate(inputs.static_numbers) if number.categories]
-        return codes + [f"coalesce(list_position(w.values{n}, numbers[{i + 1}]), 0)" for n, i in enumerate(numbered)]
+        return codes + [
+            f"coalesce(list_position(w.values{n}, {element_sql('numbers', i + 1)}), 0)" for n, i in enumerate(numbered)
+        ]
 
     def _pointed_sql(self, path: Path, position: int, link: Link) -> str:
         """A query for the messages of the rows that a path's rows point at by one link."""

@@ -74,3 +74,8 @@ def with_ctes(ctes: Iterable[Cte], body: str, *, materialized: Container[str] = 
         how = "AS MATERIALIZED" if name in materialized else "AS"
         parts.append((f"-- {comment}\n" if comment else "") + f"{name} {how} (\n{indented(query)}\n)")
     return ("WITH\n" + ",\n".join(parts) + "\n" + body) if parts else body
+
+
+def field_sql(value: str, name: str) -> str:
+    """A field of a struct, outside of sealed SQL; for `(value).name` DuckDB looks up a function by its bare name."""
+    return f"system.main.struct_extract({value}, {literal(name)})"

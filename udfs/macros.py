@@ -13,7 +13,7 @@ from relsql.registry.card import ModelCard
 from relsql.registry.function_names import encode_name, function_names, row_text_name
 from relsql.schema.entity_keys import key_columns_sql
 from relsql.schema.indexes import Indexed
-from relsql.sql import ident, indented, literal
+from relsql.sql import field_sql, ident, indented, literal
 from relsql.text.row_text_sql import row_text_sql
 from udfs.messages import MESSAGE_SQL_TYPE
 from udfs.scorer import RESULT_SQL_TYPE
@@ -66,7 +66,7 @@ def score_macros(suffix: str, parameters: str, full: str = "", batch: str = "") 
     name, with_status, of_all = function_names(suffix)
     return [
         MacroText(with_status, parameters, full, RESULT_SQL_TYPE),
-        MacroText(name, parameters, f"({full}).score", "DOUBLE"),
+        MacroText(name, parameters, field_sql(full, "score"), "DOUBLE"),
         MacroText(of_all, ALL_PARAMETERS, batch, ""),
     ]
 

@@ -115,8 +115,7 @@ def _read_tables(con: duckdb.DuckDBPyConnection, catalog: str, declared: set[str
                system.main.list(c.column_name ORDER BY c.column_index ASC NULLS LAST),
                system.main.list(c.data_type ORDER BY c.column_index ASC NULLS LAST)
         FROM system.main.duckdb_columns() c
-        LEFT JOIN system.main.duckdb_tables() t ON (t.database_name, t.schema_name, t.table_name)
-                                = (c.database_name, c.schema_name, c.table_name)
+        LEFT JOIN system.main.duckdb_tables() t USING (database_name, schema_name, table_name)
         WHERE c.database_name = ? AND {others} AND NOT c.internal
               AND NOT coalesce(t.temporary, false)
         GROUP BY ALL ORDER BY ALL ASC NULLS LAST

@@ -3,6 +3,7 @@
 DuckDB looks up a function for `r.id`, `(call).score` and `l[1:2]` too, by its bare name: after `CREATE MACRO
 struct_extract(..)` they fail. As calls they can be named in full. `x[1]` and `x['k']` stay, because the function
 depends on the type of x, which a tree does not tell: after `CREATE MACRO array_extract(..)` such a query still fails.
+relsql's own SQL therefore calls `array_extract` where it reads an element; expressions that users declare may not.
 """
 
 from __future__ import annotations

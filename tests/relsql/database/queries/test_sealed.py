@@ -150,8 +150,8 @@ def gathered(con: duckdb.DuckDBPyConnection, card: ModelCard, days: int) -> list
 def hostile_macros(con: duckdb.DuckDBPyConnection) -> list[str]:
     """For each function that generated SQL calls, macros of the same name that take any number of arguments up to six.
 
-    Two names are left out: DuckDB calls them internally to read parts of lists and structs, so a macro with that
-    name causes an error in every such query.
+    Two names are left out: DuckDB calls them to read parts of lists and structs, so a macro of that name is an error in
+    the queries of the tests too. They have a test of their own.
     """
     names = set[str]().union(*map(function_names, generated_queries(con))) - {"array_extract", "struct_extract"}
     forms = [", ".join("abcdef"[:count]) for count in range(7)]
@@ -182,6 +182,23 @@ def test_macros_of_a_user_do_not_change_scores(published_shop: Path, tmp_path: P
         for statement in macros:
             con.execute(statement)
         assert all_scores(con) == in_sql
+
+
+def test_macros_of_the_functions_behind_accesses_do_not_change_scores(published_shop: Path, tmp_path: Path) -> None:
+    """`l[1]`, `l[1:2]`, `r.field` and `(a, b)` call functions by their bare names."""
+    with opened(published_shop, tmp_path) as con:
+        in_sql = all_scores(con)
+        attach(con)
+        attached = all_scores(con)
+    for attaches, expected in ((True, attached), (False, in_sql)):
+        with opened(published_shop, tmp_path) as con:
+            for name in ("array_extract", "array_slice", "struct_extract", "row"):
+                con.execute(f"CREATE MACRO {ident(name)}(a) AS NULL, (a, b) AS NULL, (a, b, c) AS NULL")
+            with pytest.raises(duckdb.Error):
+                con.execute("SELECT ([1])[1]").fetchall()
+            if attaches:
+                attach(con)
+            assert all_scores(con) == expected
 
 
 SETTINGS = [
