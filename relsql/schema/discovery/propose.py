@@ -16,8 +16,9 @@ import duckdb
 from relsql.database.connections import transaction
 from relsql.database.names import current_catalog
 from relsql.schema.declared.declare import declare_link, declare_table
+from relsql.schema.discovery.composite_links import composite_links
 from relsql.schema.discovery.keys import UniqueColumn, composite_key, consists_of_links, single_key, unique_columns
-from relsql.schema.discovery.links import Claim, composite_links, named_claims, unnamed_claims
+from relsql.schema.discovery.links import Claim, named_claims, unnamed_claims
 from relsql.schema.discovery.profile import Profiler
 from relsql.schema.discovery.proposals import SURE, KeyProposal, LinkProposal, Refusal, SchemaProposal
 from relsql.schema.discovery.time_proposal import TimeProposal

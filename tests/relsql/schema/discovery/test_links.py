@@ -154,10 +154,10 @@ def test_texts_speak_for_themselves_if_they_are_found_in_one_key_alone(con: duck
     proposal = infer(
         con,
         "CREATE TABLE players AS SELECT 'A Player ' || i AS player_name, i % 2 AS hand FROM range(100) r(i)",
-        """CREATE TABLE balls AS SELECT i AS id, 'A Player ' || i % 90 AS batsman, 'x' || i % 30 AS place,
+        """CREATE TABLE balls AS SELECT i AS id, 'A Player ' || i % 90 AS facing, 'x' || i % 30 AS place,
            ['won', 'lost'][1 + i % 2] AS result FROM range(900) r(i)""",
     )
-    assert sure_links(proposal) == {"balls(batsman) -> players(player_name)"}
+    assert sure_links(proposal) == {"balls(facing) -> players(player_name)"}
     con.execute("CREATE TABLE coaches AS SELECT 'A Player ' || i AS coach, i % 2 AS badge FROM range(95) r(i)")
     assert not any(link.startswith("balls") for link in sure_links(infer_schema(con)))
 
