@@ -12,11 +12,18 @@ from relsql.schema.tables import Link, Table
 from relsql.schema.types import type_family
 
 
-def composite_links(data: Profiler, removed: tuple[Link, ...]) -> tuple[list[LinkProposal], list[Refusal]]:
-    """Links to keys of several columns: the child has columns of the same names, and its values are found there."""
+def composite_links(
+    data: Profiler, removed: tuple[Link, ...], known: tuple[Link, ...]
+) -> tuple[list[LinkProposal], list[Refusal]]:
+    """Links to keys of several columns: the child has columns of the same names, and its values are found there.
+
+    None is proposed that the user has removed, or beside one of its parts that is `known` from before.
+    """
     proposals, refused = [], []
     for link in _composite_links(data):
         if is_among(link, removed) or is_among(link, data.schema.links):
+            continue
+        if any(other.is_part_of(link) for other in known):
             continue
         values, found = data.values_found(link)
         evidence = f"same names as the key of {link.parent}, {found:,} of {values:,} distinct keys found there"
@@ -25,6 +32,16 @@ def composite_links(data: Profiler, removed: tuple[Link, ...]) -> tuple[list[Lin
         else:
             refused.append(Refusal.of_link(link, evidence))
     return proposals, refused
+
+
+def parts_of_links(data: Profiler, links: Iterable[Link]) -> list[tuple[Link, Refusal]]:
+    """The links that say no more than one of more columns, each with the reason to refuse it.
+
+    That their key is unique by itself is chance then, as for teams whose names differ in all leagues so far.
+    """
+    found = [(link, whole) for link in links for whole in data.schema.links if link.is_part_of(whole)]
+    reason = "the link by ({}) says it already"
+    return [(link, Refusal.of_link(link, reason.format(", ".join(whole.child_columns)))) for link, whole in found]
 
 
 def _composite_links(data: Profiler) -> Iterator[Link]:

@@ -104,6 +104,11 @@ class Profiler:
         """Add links to the schema."""
         self.schema = replace(self.schema, links=self.schema.links + tuple(links))
 
+    def forget_links(self, links: Iterable[Link]) -> None:
+        """Take links out of the schema again."""
+        gone = {*links}
+        self.schema = replace(self.schema, links=tuple(link for link in self.schema.links if link not in gone))
+
     def one(self, query: str) -> tuple[int, ...]:
         """Return the only row of a query."""
         row = self.con.execute(query).fetchall()[0]

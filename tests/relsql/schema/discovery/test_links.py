@@ -7,7 +7,7 @@ from dataclasses import replace
 import duckdb
 import pytest
 
-from relsql.schema.declared.declare import declare_table
+from relsql.schema.declared.declare import declare_link, declare_table
 from relsql.schema.discovery.names import (
     agent_match,
     is_row_number,
@@ -18,6 +18,7 @@ from relsql.schema.discovery.names import (
 )
 from relsql.schema.discovery.propose import SURE, SchemaProposal, apply_proposal, infer_schema
 from relsql.schema.reading import read_schema
+from relsql.schema.tables import Link
 from relsql.schema.types import type_family
 
 
@@ -266,3 +267,17 @@ def test_names() -> None:
     assert not any(agent_match(column, (other,)) for column, other in others.items()) and not agent_match("", ())
     assert without_prefix(["l_orderkey", "l_tax"]) == {"l_orderkey": "orderkey", "l_tax": "tax"}
     assert without_prefix(["l_orderkey", "tax"]) == {"l_orderkey": "l_orderkey", "tax": "tax"}
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_of_a_composite_link_and_its_part_only_one_is_proposed(con: duckdb.DuckDBPyConnection, stored: bool) -> None:
+    con.execute("CREATE TABLE teams (team VARCHAR, league VARCHAR, founded INTEGER, PRIMARY KEY (team, league))")
+    con.execute("INSERT INTO teams SELECT 'Team ' || i, 'League ' || i % 4, 1900 + i FROM range(40) r(i)")
+    con.execute("CREATE TABLE played AS SELECT team, league, i AS goals FROM teams, range(20) r(i)")
+    if stored:
+        declare_link(con, "memory", Link("played", ("team",), "teams", ("team",)))
+        assert infer_schema(con).links == ()
+        return
+    proposal = infer_schema(con)
+    assert sure_links(proposal) == {"played(team, league) -> teams(team, league)"}
+    assert "says it already" in refused(proposal)["played(team) -> teams(team)"]
