@@ -45,8 +45,8 @@ MIN_NAME = 0.7
 SHORT = 0.75
 """How much a name agrees with one that it abbreviates."""
 
-RIVALLED = 0.6
-"""The confidence of a link by an abbreviation that fits another parent as well."""
+DOUBTFUL = 0.6
+"""The confidence of a link whose column may as well mean another parent, or another thing than the parent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def _best(claims: list[Claim]) -> Claim:
     if best.name > SHORT or not rivals:
         return best
     evidence = f"{best.evidence}; {', '.join(each.link.parent for each in rivals)} would fit as well"
-    return replace(best, confidence=min(best.confidence, RIVALLED), evidence=evidence)
+    return replace(best, confidence=min(best.confidence, DOUBTFUL), evidence=evidence)
 
 
 def is_among(link: Link, links: tuple[Link, ...]) -> bool:
@@ -328,7 +328,17 @@ def _unnamed_claim(data: Profiler, link: Link) -> Claim | None:
     if found < (0.98 if named else 1.0) * values:
         return None
     confidence = (0.9 if named else 0.8) if is_text and profile.length >= MIN_TEXT else 0.5
-    return Claim(link, confidence, f"no name match, but {_found(data, link)} and in no other key", (0.0, 0.0, 0))
+    evidence = f"no name match, but {_found(data, link)} and in no other key"
+    roles = [each.child_columns[0] for each in data.schema.links if _same_tables(each, link)]
+    if roles and not named:
+        # Beside home_team and away_team, a country of the same spelling is a place, not a team.
+        evidence += f"; {', '.join(roles)} already {'links' if len(roles) == 1 else 'link'} there by name"
+        confidence = min(confidence, DOUBTFUL)
+    return Claim(link, confidence, evidence, (0.0, 0.0, 0))
+
+
+def _same_tables(one: Link, other: Link) -> bool:
+    return (one.child, one.parent) == (other.child, other.parent)
 
 
 def _found(data: Profiler, link: Link) -> str:

@@ -151,6 +151,20 @@ def test_names_that_differ_in_case_and_separators(con: duckdb.DuckDBPyConnection
     }  # fmt: skip
 
 
+def test_a_third_column_of_the_same_values_is_not_sure_beside_two_that_name_the_parent(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
+    proposal = infer(
+        con,
+        "CREATE TABLE teams AS SELECT 'Land of ' || i AS name, i % 4 AS region FROM range(60) r(i)",
+        """CREATE TABLE results AS SELECT 'Land of ' || i % 60 AS home_team, 'Land of ' || (i + 7) % 60 AS away_team,
+           'Land of ' || (i + i // 9) % 60 AS country FROM range(900) r(i)""",
+    )
+    assert sure_links(proposal) == {"results(home_team) -> teams(name)", "results(away_team) -> teams(name)"}
+    [doubtful] = [each for each in proposal.links if each.link.child_columns == ("country",)]
+    assert "home_team, away_team already link there by name" in doubtful.evidence
+
+
 def test_texts_speak_for_themselves_if_they_are_found_in_one_key_alone(con: duckdb.DuckDBPyConnection) -> None:
     proposal = infer(
         con,
