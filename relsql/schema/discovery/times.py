@@ -225,7 +225,7 @@ def _read_dates(data: Profiler, table: Table, clocks: list[Clock]) -> Iterator[_
         found = find_reading(data.con, data.catalog, table, column, frozenset(words(column.name)))
         if found:
             time, clock = found.expression, time_of_day(column, clocks, alone=True)
-            if clock and "H" not in time and "the end" not in found.meaning and _is_midnight(data, table, time):
+            if clock and "the end" not in found.meaning and _is_midnight(data, table, time):
                 time = f"CAST({time} AS DATE) + {clock}"
             yield column, time, _profile(data, table, time), found
 
