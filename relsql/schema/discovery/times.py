@@ -16,6 +16,7 @@ import duckdb
 
 from relsql.errors import SchemaError
 from relsql.schema.discovery.clocks import Clock, find_clocks, time_of_day
+from relsql.schema.discovery.epoch_numbers import is_only_time
 from relsql.schema.discovery.headers import comes_with_header, header_proposals
 from relsql.schema.discovery.names import LATER_WORDS, table_words, word_set, words
 from relsql.schema.discovery.profile import Profile, Profiler
@@ -57,9 +58,15 @@ _CREATED = word_set("created creation inserted")
 _RECORDED = _CREATED | word_set("recorded observed registered posted published reported")
 
 
+_Dated = tuple[Column, str, Profile, Reading | None]
+
+
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A possible time of a table: `time` as it would be declared, and the table with that time."""
+    """A possible time of a table: `time` as it would be declared, and the table with that time.
+
+    It is `doubtful` if its values may be read in another way, unless they are numbers that are hardly anything else.
+    """
 
     column: str
     time: str
@@ -68,6 +75,7 @@ class _Candidate:
     evidence: str
     later: bool
     doubtful: bool = False
+    number: bool = False
 
     @property
     def computed(self) -> bool:
@@ -177,11 +185,16 @@ def _candidates(data: Profiler, table: Table) -> tuple[list[_Candidate], list[st
         evidence = f"a time for {100 * fill:.4g} % of {profile.rows:,} rows, from {profile.low} to {profile.high}"
         evidence = evidence if profile.rows else "the table is empty, so only its name counts"
         evidence = f"read as {reading.meaning}; {evidence}" if reading else evidence
-        if reading and reading.ambiguous:
-            evidence += f"; {reading.ambiguous} would fit as well"
         later = bool(LATER_WORDS & set(words(column.name)))
         doubtful = bool(reading and reading.ambiguous)
-        found.append(_Candidate(column.name, time, timed, score, evidence, later, doubtful))
+        number = bool(reading) and is_only_time(profile, [other for *_, other in dated])
+        if number:
+            evidence += (
+                "; such numbers, nearly all distinct, can hardly be anything else, and the table has no other time"
+            )
+        elif reading and doubtful:
+            evidence += f"; {reading.ambiguous} would fit as well"
+        found.append(_Candidate(column.name, time, timed, score, evidence, later, doubtful, number))
     return _starts_first(data, table, sorted(found, key=lambda candidate: -candidate.score)), rejected
 
 
@@ -198,9 +211,6 @@ def _starts_first(data: Profiler, table: Table, candidates: list[_Candidate]) ->
     [found] = data.con.execute(f"SELECT {shares} FROM {table.sql(data.catalog)}").fetchall()
     first = next((each for each, share in zip(likely, found, strict=True) if share and share >= MIN_FIRST), likely[0])
     return [first, *(each for each in candidates if each is not first)]
-
-
-_Dated = tuple[Column, str, Profile, Reading | None]
 
 
 def _dates(data: Profiler, table: Table, clocks: list[Clock]) -> Iterator[_Dated]:
@@ -310,7 +320,7 @@ def _choose(
 def _confidence(candidate: _Candidate, candidates: list[_Candidate], confirmed: bool) -> float:
     close = any(other is not candidate and other.score > candidate.score - CLOSE for other in candidates)
     if candidate.doubtful:
-        return 0.6
+        return SAFE if candidate.number else 0.6
     # Of two events that are equally likely, either is better than no time: then every row would count at any moment.
     confidence = 0.4 if candidate.later else 0.8 if close else 0.85
     return confidence + (0.1 if confirmed else 0.0)
