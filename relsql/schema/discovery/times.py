@@ -26,6 +26,7 @@ from relsql.schema.tables import Column, Link, Table
 from relsql.schema.times.events import time_sql
 from relsql.schema.times.readings import Reading, find_reading
 from relsql.schema.times.row_times import DeclaredTime, RowTimes
+from relsql.schema.times.sentinels import event_bounds, find_sentinels
 from relsql.schema.types import TIME_TYPES
 from relsql.sql import ident
 
@@ -182,8 +183,9 @@ def _candidates(data: Profiler, table: Table) -> tuple[list[_Candidate], list[st
             continue
         fill = profile.values / profile.rows if profile.rows else 1.0
         score = _name_score(table, column.name) + 0.4 * fill + 0.2 * profile.distinct / most
-        evidence = f"a time for {100 * fill:.4g} % of {profile.rows:,} rows, from {profile.low} to {profile.high}"
-        evidence = evidence if profile.rows else "the table is empty, so only its name counts"
+        evidence = (
+            _filled(data, timed, profile, fill) if profile.rows else "the table is empty, so only its name counts"
+        )
         evidence = f"read as {reading.meaning}; {evidence}" if reading else evidence
         later = bool(LATER_WORDS & set(words(column.name)))
         doubtful = bool(reading and reading.ambiguous)
@@ -196,6 +198,16 @@ def _candidates(data: Profiler, table: Table) -> tuple[list[_Candidate], list[st
             evidence += f"; {reading.ambiguous} would fit as well"
         found.append(_Candidate(column.name, time, timed, score, evidence, later, doubtful, number))
     return _starts_first(data, table, sorted(found, key=lambda candidate: -candidate.score)), rejected
+
+
+def _filled(data: Profiler, timed: Table, profile: Profile, fill: float) -> str:
+    """How many rows have a time, and the range of those that count as events."""
+    sentinels = find_sentinels(data.con, data.catalog, timed)
+    first, last = profile.low, profile.high
+    if sentinels:
+        first, last = event_bounds(data.con, data.catalog, timed, sentinels)
+    text = f"a time for {100 * fill:.4g} % of {profile.rows:,} rows, from {first} to {last}"
+    return f"{text} and far from these {sentinels}" if sentinels else text
 
 
 def _starts_first(data: Profiler, table: Table, candidates: list[_Candidate]) -> list[_Candidate]:
