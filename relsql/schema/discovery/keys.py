@@ -166,7 +166,7 @@ def single_key(
         return Refusal("key", table.key, (unique.column,), reason)
     match = name_match(data.plain(table.key, unique.column), data.table_words[table.key])
     evidence = f"unique and never NULL in {rows:,} rows" if rows else "the table is empty, so only its name counts"
-    evidence += f", name match {match:.2f}{reference}"
+    evidence += f", name match {match:.2f}{reference}" if match else reference
     return KeyProposal(table.key, (unique.column,), evidence, round(confidence * (1.0 if rows else 0.5), 2))
 
 

@@ -347,7 +347,9 @@ def _found(data: Profiler, link: Link) -> str:
     profile = data.profiles[link.child][link.child_columns[0]]
     per_key = profile.values / max(1, profile.distinct)
     text = f"{share} % of {values:,} distinct values found in {link.parent}.{', '.join(link.parent_columns)}"
-    text += ", about one row per key" if per_key < 1.2 else f", about {per_key:.0f} rows per key"
+    text += (
+        ", about one row per key" if per_key < 1.2 else f", about {per_key:.{1 if per_key < 2 else 0}f} rows per key"
+    )
     used = _keys_used(data, link) / max(1, data.rows(data.schema.table(link.parent)))
     text += f", {min(1.0, used):.0%} of the keys used" if used < 0.5 else ""
     return text + ("" if profile.complete else f", {profile.rows - profile.values:,} rows NULL")

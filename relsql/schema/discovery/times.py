@@ -47,6 +47,9 @@ MIN_FIRST = 0.95
 FEW = 0.02
 """Up to this share of dates without an end are taken for mistakes."""
 
+MIDNIGHT = " 00:00:00"
+"""How the text of a day ends; a range of days is printed without it."""
+
 MIN_ENTITIES = 8
 """With fewer rows that have events, the time from a date to the first event is not evidence."""
 
@@ -206,6 +209,8 @@ def _filled(data: Profiler, timed: Table, profile: Profile, fill: float) -> str:
     first, last = profile.low, profile.high
     if sentinels:
         first, last = event_bounds(data.con, data.catalog, timed, sentinels)
+    if all(str(time).endswith(MIDNIGHT) for time in (first, last)):
+        first, last = (str(time).removesuffix(MIDNIGHT) for time in (first, last))
     text = f"a time for {100 * fill:.4g} % of {profile.rows:,} rows, from {first} to {last}"
     return f"{text} and far from these {sentinels}" if sentinels else text
 
