@@ -54,7 +54,9 @@ def link_name_match(
     # Counts and car numbers are small integers, which are found in every column of row numbers.
     if MEASURE_WORDS & set(words(column)) or (has_weak_suffix(column) and not has_weak_suffix(key)):
         return 0.0
-    if not is_key_name(column) and (score < 0.9 or is_plural(column)):
+    # A text with the whole name of a key is one: `parentTconst` and `tconst`.
+    least = 0.85 if by_key == score and child.column(name).type == "VARCHAR" else 0.9
+    if not is_key_name(column) and (score < least or is_plural(column)):
         return 0.0
     return score
 

@@ -91,18 +91,20 @@ def named_claims(
             links = _named_links(data, unique, table, column.name)
             found = [_named_claim(data, *each) for each in links if not is_among(each[0], removed)]
             named = [each for each in found if isinstance(each, Claim)]
-            claims += [_best(named)] if named else []
+            claims += [_best(data, named)] if named else []
             refused += [] if named else [each for each in found if isinstance(each, Refusal)]
     lost = [claim for claim in claims if _is_reverse(claim, data.schema.links) or _loses_to_reverse(claim, claims)]
     refused += [Refusal.of_link(claim.link, "the link in the other direction is more plausible") for claim in lost]
     return [claim for claim in claims if claim not in lost], refused
 
 
-def _best(claims: list[Claim]) -> Claim:
+def _best(data: Profiler, claims: list[Claim]) -> Claim:
     """The claim of the highest rank; not sure if only an abbreviation speaks for it, as for a rival."""
     best = max(claims, key=lambda claim: claim.rank)
     rivals = [each for each in claims if each.link.parent != best.link.parent and each.name >= best.name]
-    if best.name > SHORT or not rivals:
+    mine = stem(data.plain(best.link.child, best.link.child_columns[0]))
+    # A whole word abbreviates nothing: a title is that of title_basics rather than of title_crew.
+    if best.name > SHORT or not rivals or data.table_words[best.link.parent][: len(mine)] == mine:
         return best
     evidence = f"{best.evidence}; {', '.join(each.link.parent for each in rivals)} would fit as well"
     return replace(best, confidence=min(best.confidence, DOUBTFUL), evidence=evidence)
@@ -279,11 +281,22 @@ def unnamed_claims(
             if (table.key, column.name) in linked or (column.name,) == table.primary_key:
                 continue
             links = _possible_links(data, unique, table, column.name)
-            found = [claim for link in links if not is_among(link, removed) and (claim := _unnamed_claim(data, link))]
+            every = [claim for link in links if not is_among(link, removed) and (claim := _unnamed_claim(data, link))]
+            found = [claim for claim in every if not _refers_to_another(data, claim, every)]
             claims += found if len(found) == 1 else []
             if len(found) != 1 and is_key_name(column.name) and stem(column.name) and not is_row_number(column.name):
                 refused.append(_unlinked(data, table, column.name, found))
     return claims, refused
+
+
+def _refers_to_another(data: Profiler, claim: Claim, claims: list[Claim]) -> bool:
+    """True if the key of a claim's parent is itself a link to the key of another: ratings have the ids of titles."""
+    ends = {(each.link.parent, each.link.parent_columns) for each in claims}
+    own = claim.link.parent, claim.link.parent_columns
+    return any(
+        (link.child, link.child_columns) == own and (link.parent, link.parent_columns) in ends
+        for link in data.schema.links
+    )
 
 
 def _unlinked(data: Profiler, table: Table, column: str, found: list[Claim]) -> Refusal:

@@ -123,3 +123,23 @@ def test_evidence_says_what_it_counts(con: duckdb.DuckDBPyConnection) -> None:
     )
     [header] = [each.evidence for each in proposal.times if each.table == "casts"]
     assert header.startswith("the time of its row of titles, because ")
+
+
+def test_of_a_table_and_those_that_extend_it_the_main_one_is_the_parent(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(
+        """
+        CREATE TABLE name_basics AS SELECT 'nm' || (10000 + 7 * i) AS nconst, i % 9 AS born FROM range(600) r(i);
+        CREATE TABLE title_basics AS SELECT 'tt' || (10000 + 7 * i) AS tconst, i % 90 AS kind FROM range(600) r(i);
+        CREATE TABLE title_crew AS SELECT tconst, 'P ' || hash(tconst) % 70 AS director FROM title_basics;
+        CREATE TABLE title_episode AS SELECT 'tt' || (10000 + 7 * i) AS tconst, i % 9 AS season,
+            'tt' || (10000 + 7 * (400 + i % 200)) AS parentTconst FROM range(400) r(i);
+        CREATE TABLE title_akas AS SELECT 'tt' || (10000 + 7 * i) AS titleId, o AS ordering
+            FROM range(400) r(i), range(3) q(o);
+        """
+    )
+    assert sure_links(con) == {
+        "title_crew(tconst) -> title_basics(tconst)",
+        "title_episode(tconst) -> title_basics(tconst)",
+        "title_episode(parentTconst) -> title_basics(tconst)",
+        "title_akas(titleId) -> title_basics(tconst)",
+    }
