@@ -86,6 +86,16 @@ def test_a_repeated_name_is_no_link_beside_the_key(con: duckdb.DuckDBPyConnectio
     assert links == {"orders(customer_id) -> customers(customer_id)"}
 
 
+def test_a_text_that_is_repeated_under_a_longer_name_is_no_link(con: duckdb.DuckDBPyConnection) -> None:
+    links = sure_links(
+        con,
+        "CREATE TABLE customers AS SELECT i AS customer_id, 'Long Street ' || i AS address FROM range(1, 61) r(i)",
+        """CREATE TABLE orders AS SELECT i AS order_id, 1 + i % 60 AS customer_id,
+           'Long Street ' || (1 + i % 60) AS ship_address FROM range(900) r(i)""",
+    )
+    assert links == {"orders(customer_id) -> customers(customer_id)"}
+
+
 def test_abbreviations() -> None:
     assert abbreviation_match("dept_id", ("department",)) == abbreviation_match("ACCT_KEY", ("account",)) == 0.75
     assert abbreviation_match("po_id", ("purchase", "order")) == 0.75
