@@ -17,13 +17,13 @@ from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema, Table
-from relsql.schema.times.events import time_sql
+from relsql.schema.times.sentinels import event_bounds, find_sentinels
 from relsql.tasks.task import read_tasks
 
 
 @dataclass(frozen=True, slots=True)
 class TableInfo:
-    """A table; times are ISO strings, `columns` are (name, type)."""
+    """A table; times are ISO strings, those of its first and last event, `columns` are (name, type)."""
 
     name: str
     rows: int
@@ -128,17 +128,17 @@ def _path_findings(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema)
 
 
 def _table_info(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> TableInfo:
-    time = None
+    first = last = None
     if table.time_column:
         try:
             check_time_type(table, table.time_column)
-            time = time_sql(table, "r")
+            first, last = event_bounds(con, catalog, table, find_sentinels(con, catalog, table))
         except SchemaError:
             pass  # The findings report it.
-    bounds = f"min({time})::VARCHAR, max({time})::VARCHAR" if time else "NULL, NULL"
-    row = con.execute(f"SELECT system.main.count_star(), {bounds} FROM {relation_sql(table, catalog)} r").fetchall()[0]
+    relation = relation_sql(table, catalog)
+    [(rows,)] = con.execute(f"SELECT system.main.count_star() FROM {relation}").fetchall()
     columns = tuple((column.name, column.type) for column in table.columns if not column.computed)
-    return TableInfo(table.key, row[0], table.primary_key, table.key_origin, table.time_text, row[1], row[2], columns)
+    return TableInfo(table.key, rows, table.primary_key, table.key_origin, table.time_text, first, last, columns)
 
 
 def _link_infos(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> tuple[LinkInfo, ...]:

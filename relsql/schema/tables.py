@@ -158,6 +158,11 @@ class Link:
         """True if both describe the same foreign key, whatever their origin, order of columns and case of letters."""
         return self._pairs() == other._pairs()
 
+    def is_part_of(self, other: Link) -> bool:
+        """True if `other` joins the same tables by these columns and more."""
+        mine, theirs = self._pairs(), other._pairs()
+        return mine[:2] == theirs[:2] and {*mine[2]} < {*theirs[2]}
+
     def _pairs(self) -> tuple[str, str, list[tuple[str, str]]]:
         pairs = zip_longest(map(fold, self.child_columns), map(fold, self.parent_columns), fillvalue="")
         return fold(self.child), fold(self.parent), sorted(pairs)

@@ -146,24 +146,29 @@ def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: boo
     if not len(proposal):
         note("nothing to add: keys, links and time columns are known or cannot be inferred from the data")
         return
-    if len(sure) and (yes or (asks and click.confirm(f"Store these {len(sure)} declarations?", err=True))):
+    if len(sure) and (yes or (asks and click.confirm(f"Store these ({_count(len(sure), 'declaration')})?", err=True))):
         apply_proposal(con, catalog, sure)
-        note(f"stored: {len(sure)} inferred declarations")
+        note(f"stored: {_count(len(sure), 'inferred declaration')}")
     elif len(sure):
-        note(f"none of the {len(sure)} sure proposals was stored; to store them: relsql init {path} --yes")
+        note(f"not stored: {_count(len(sure), 'sure proposal')}; to store: relsql init {path} --yes")
         note(
             f"to correct one first: relsql init {path} --remove-link 'CHILD(COLUMN) -> PARENT', "
             "--no-time-column TABLE, .."
         )
     if not len(unsure):
         return
-    question = f"Store the {len(unsure)} proposals of confidence below {SURE}, too?"
+    question = f"Store {_count(len(unsure), 'proposal')} of confidence below {SURE}, too?"
     if asks and not yes and click.confirm(question, default=False, err=True):
         apply_proposal(con, catalog, unsure)
-        note(f"stored: {len(unsure)} declarations of less confidence")
+        note(f"stored: {_count(len(unsure), 'declaration')} of less confidence")
         return
-    note(f"not stored, because the confidence is below {SURE}: {len(unsure)} proposals; to declare one that is right:")
+    left = _count(len(unsure), "proposal")
+    note(f"not stored, because the confidence is below {SURE}: {left}; to declare one that is right:")
     note(f"relsql init {path} {_declaration(unsure)}")
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _declaration(proposal: SchemaProposal) -> str:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from relsql.schema.discovery.names import word_set, words
 from relsql.schema.discovery.profile import Profiler
 from relsql.schema.tables import Column, Table
-from relsql.schema.types import TIME_OF_DAY_TYPES
-from relsql.sql import ident
+from relsql.schema.types import FLOAT_TYPES, INTEGER_TYPES, TIME_OF_DAY_TYPES
+from relsql.sql import ident, literal
 
-_TIME_OF_DAY = word_set("time hour at start started kickoff clock begin")
-_DAY = word_set("date day")
+_TIME_OF_DAY = word_set("time hour at start started kickoff ko clock begin hhmm hhmmss hm hms tod of day")
+_DAY = word_set("date day ymd yyyymmdd")
+_DURATION = word_set("duration lap elapsed fastest runtime length total")
+
+MIN_READ = 0.9
+"""At least this share of the values are times of day; the rest are typing errors and placeholders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +31,42 @@ def find_clocks(data: Profiler, table: Table) -> list[Clock]:
     """The columns of a table that are times of day, by type, or by name and values."""
     found = []
     for column in table.columns:
-        if not set(words(column.name)) & _TIME_OF_DAY:
+        parts = set(words(column.name))
+        if column.computed or parts & _DURATION or not (parts & _TIME_OF_DAY or column.type == TIME_OF_DAY_TYPES[0]):
             continue
-        name = ident(column.name)
-        if column.type in TIME_OF_DAY_TYPES[:1]:
-            found.append(Clock(column.name, name))
-        elif column.type == "VARCHAR":
-            query = f"SELECT count({name}), count(try_cast({name} AS TIME)) FROM {table.sql(data.catalog)}"
-            values, read = data.one(query)
-            dated = f"SELECT count(try_cast({name} AS TIMESTAMP)) FROM {table.sql(data.catalog)}"
-            if values and read >= 0.9 * values and not data.one(dated)[0]:
-                found.append(Clock(column.name, f"try_cast({name} AS TIME)"))
+        expression = next((each for each in _readings(column) if _reads(data, table, column, each)), None)
+        found += [Clock(column.name, expression)] if expression else []
     return found
+
+
+def _readings(column: Column) -> Iterator[str]:
+    """How the values of a column may be read as times of day, in SQL."""
+    name = ident(column.name)
+    if column.type == TIME_OF_DAY_TYPES[0]:
+        yield name
+    if column.type == "VARCHAR":
+        yield f"try_cast({name} AS TIME)"
+        yield f"CAST(try_strptime(trim({name}), '%I:%M %p') AS TIME)"
+    if column.type in (*INTEGER_TYPES, *FLOAT_TYPES, "VARCHAR"):
+        # 930 is half past nine.
+        for digits, format_ in ((4, "%H%M"), (6, "%H%M%S")):
+            number = f"printf('%0{digits}d', try_cast({name} AS BIGINT))"
+            yield f"CAST(try_strptime({number}, {literal(format_)}) AS TIME)"
+
+
+def _reads(data: Profiler, table: Table, column: Column, expression: str) -> bool:
+    """True if a reading gives a time of day for nearly all values, which are no times with a day and no small numbers.
+
+    Minutes and ratings read as HHMM, too, but then it is never later than ten.
+    """
+    if column.type == TIME_OF_DAY_TYPES[0]:
+        return True
+    name = ident(column.name)
+    dated = f"count(try_cast(CAST({name} AS VARCHAR) AS TIMESTAMP))"
+    late = f"count(*) FILTER (TRY({expression}) >= TIME '10:00:00')"
+    query = f"SELECT count({name}), count(TRY({expression})), {dated}, {late} FROM {table.sql(data.catalog)}"
+    values, read, days, hours = data.one(query)
+    return read >= MIN_READ * values and not days and bool(hours or not values)
 
 
 def time_of_day(column: Column, clocks: list[Clock], *, alone: bool) -> str | None:

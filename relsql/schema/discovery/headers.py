@@ -108,7 +108,8 @@ def _header(
     )
     if not rows or filled < MIN_FOUND * rows:
         return None
-    evidence = f"{reasons[link]}; a time for {100 * filled / rows:.4g} % of {rows:,} rows"
+    evidence = f"the time of its row of {link.parent}, because {reasons[link]}; "
+    evidence += f"a time for {100 * filled / rows:.4g} % of {rows:,} rows"
     others = [each.parent for each in options if each is not link]
     evidence += f"; {link.parent} is the latest of {', '.join(sorted({link.parent, *others}))}" if others else ""
     confidence = min(0.9 if filled == rows else 0.85, confidences.get(link.parent, 1.0))

@@ -14,6 +14,7 @@ from itertools import combinations
 from relsql.schema.checks import key_counts
 from relsql.schema.discovery.names import (
     KEY_WORDS,
+    LATER_WORDS,
     is_key_name,
     is_row_number,
     name_match,
@@ -22,7 +23,7 @@ from relsql.schema.discovery.names import (
     word_set,
     words,
 )
-from relsql.schema.discovery.profile import Profiler, may_refer
+from relsql.schema.discovery.profile import Profile, Profiler, may_refer
 from relsql.schema.discovery.proposals import KeyProposal, Refusal
 from relsql.schema.tables import Link, Table
 from relsql.schema.types import INTEGER_TYPES, TIME_TYPES, type_family
@@ -57,12 +58,16 @@ _COUNTERS = word_set(
 
 @dataclass(frozen=True, slots=True)
 class UniqueColumn:
-    """A column without duplicates and NULLs; `name_score` in (0, 1) is how well its name fits a key."""
+    """A column without duplicates and NULLs; `name_score` in (0, 1) is how well its name fits a key.
+
+    `named` is false for a first number such as `A1`, which only links by the name of its table make a key.
+    """
 
     table: str
     column: str
     name_score: float
     declared: bool = False
+    named: bool = True
 
 
 def unique_columns(data: Profiler) -> dict[str, list[UniqueColumn]]:
@@ -86,9 +91,15 @@ def _unique_columns(data: Profiler, table: Table) -> list[UniqueColumn]:
             score = key_name_score(data, table, column.name, position)
             # A number without the name of a key is a measure. Texts are not unique by chance.
             named = score >= MIN_KEY_CONFIDENCE or type_family(column.type) in ("text", "UUID")
-            if named and key_counts(data.con, data.catalog, table, (column.name,)).problem is None:
-                found.append(UniqueColumn(table.key, column.name, score))
+            possible = named or (position == 0 and profile.rows >= FEW_ROWS and _is_serial(profile))
+            if possible and key_counts(data.con, data.catalog, table, (column.name,)).problem is None:
+                found.append(UniqueColumn(table.key, column.name, score, named=named))
     return sorted(found, key=lambda unique: -unique.name_score)
+
+
+def _is_serial(profile: Profile) -> bool:
+    """True for numbers from 0 or 1 to the number of rows."""
+    return profile.low in ("0", "1") and profile.width == profile.rows
 
 
 def _shared_counters(data: Profiler, found: Mapping[str, list[UniqueColumn]]) -> dict[str, set[str]]:
@@ -110,7 +121,7 @@ def _counts_rows(data: Profiler, unique: UniqueColumn) -> bool:
     if unique.declared or name_match(unique.column, data.table_words[unique.table]):
         return False
     profile = data.profiles[unique.table][unique.column]
-    return profile.low in ("0", "1") and profile.width == profile.rows and not is_row_number(unique.column)
+    return _is_serial(profile) and not is_row_number(unique.column)
 
 
 def key_name_score(data: Profiler, table: Table, column: str, position: int) -> float:
@@ -155,7 +166,7 @@ def single_key(
         return Refusal("key", table.key, (unique.column,), reason)
     match = name_match(data.plain(table.key, unique.column), data.table_words[table.key])
     evidence = f"unique and never NULL in {rows:,} rows" if rows else "the table is empty, so only its name counts"
-    evidence += f", name match {match:.2f}{reference}"
+    evidence += f", name match {match:.2f}{reference}" if match else reference
     return KeyProposal(table.key, (unique.column,), evidence, round(confidence * (1.0 if rows else 0.5), 2))
 
 
@@ -195,7 +206,11 @@ def composite_key(data: Profiler, table: Table) -> KeyProposal | None:
     for columns in _combinations(data, table, linked):
         # What is unique stays unique with further columns.
         if not any(set(key.columns) <= set(columns) for key in found) and _identifies(data, table, columns):
-            found.append(_composite_proposal(data, table, columns))
+            found.append(
+                _composite_proposal(
+                    data, table, columns, smallest=all(len(key.columns) >= len(columns) for key in found)
+                )
+            )
     return max(found, key=lambda key: (key.confidence, -len(key.columns)), default=None)
 
 
@@ -206,7 +221,7 @@ def _combinations(data: Profiler, table: Table, linked: set[str]) -> list[tuple[
     typed = [c.name for c in stored if c.type in TIME_TYPES or may_refer(c.type, profiles[c.name])]
     columns = [name for name in typed if profiles[name].complete and profiles[name].distinct > 1]
     # With a column that is unique by itself, a set is not the smallest; tables that join others are known by all links.
-    columns = [name for name in columns if name in linked or not profiles[name].maybe_unique]
+    columns = [name for name in columns if name in linked or not _is_unique(data, table, name)]
     strong = [name for name in columns if name in linked or _is_shared(data, table, name)]
     weak = [name for name in columns if name not in strong and _may_number_rows(data, table, name)]
     sets = [s for size in (2, 3) for s in combinations(strong, size)]
@@ -215,20 +230,28 @@ def _combinations(data: Profiler, table: Table, linked: set[str]) -> list[tuple[
     return sorted(sets, key=len)[:MAX_COMBINATIONS]
 
 
+def _is_unique(data: Profiler, table: Table, column: str) -> bool:
+    """True if hardly two rows are equal in a column without NULLs; of days, which repeat by chance, not even two."""
+    days = table.column(column).type == "DATE"
+    repeated = days and data.has_duplicates(table, (column,), data.rows(table))
+    return data.profiles[table.key][column].maybe_unique and not repeated
+
+
 def _is_shared(data: Profiler, table: Table, column: str) -> bool:
     """True for a column with the name of a key, a time or a text, which another table has under the same name, too."""
     type_ = table.column(column).type
     if not (is_key_name(column) or type_ in TIME_TYPES or words(column)[-1:] == ("year",) or type_ == "VARCHAR"):
         return False
     others = (other for other in data.schema.tables.values() if other.key != table.key)
-    return any(same_words(column, c.name) for other in others for c in other.columns)
+    return any(data.column_like(other, data.plain(table.key, column)) for other in others)
 
 
 def _may_number_rows(data: Profiler, table: Table, column: str) -> bool:
     """True for columns that can distinguish the rows of one parent: dates, line numbers, years, parts of a key."""
     type_, parts = table.column(column).type, words(data.plain(table.key, column))
     if type_ in TIME_TYPES or is_key_name(column):
-        return True
+        # An end may still change, so a row is known by its start.
+        return type_ not in TIME_TYPES or not set(parts) & LATER_WORDS
     counts = bool({*parts} & _COUNTERS) or any(parts[-1:] and parts[-1].endswith(word) for word in ("number", "seq"))
     return type_ in INTEGER_TYPES and counts
 
@@ -245,10 +268,15 @@ def _identifies(data: Profiler, table: Table, columns: tuple[str, ...]) -> bool:
     return key_counts(data.con, data.catalog, table, columns).problem is None
 
 
-def _composite_proposal(data: Profiler, table: Table, columns: tuple[str, ...]) -> KeyProposal:
+def _composite_proposal(data: Profiler, table: Table, columns: tuple[str, ...], *, smallest: bool) -> KeyProposal:
+    """The proposal of a set that identifies the rows; `smallest` says that no other such set is known.
+
+    A table that joins others may be known by all its links, unless a link and a time suffice.
+    """
     links = data.schema.links_from(table.key)
     linked = {c for link in links for c in link.child_columns}
-    by_values = consists_of_links(table, links) or _expected_pairs(data, table, columns) >= MIN_COLLISIONS
+    joins = smallest and consists_of_links(table, links)
+    by_values = joins or _expected_pairs(data, table, columns) >= MIN_COLLISIONS
     users = list(_tables_with(data, table, columns))
     confidence = 0.6 + (0.25 if by_values else 0.0) + (0.05 if set(columns) <= linked else 0.0)
     confidence += 0.05 if users else 0.0
@@ -263,7 +291,7 @@ def _composite_proposal(data: Profiler, table: Table, columns: tuple[str, ...]) 
 def _tables_with(data: Profiler, table: Table, columns: tuple[str, ...]) -> Iterator[str]:
     """Other tables that have columns of all these names, whose values are found in `table`."""
     for other in data.schema.tables.values():
-        names = [next((c.name for c in other.columns if same_words(c.name, column)), None) for column in columns]
+        names = [data.column_like(other, data.plain(table.key, column)) for column in columns]
         if other.key == table.key or None in names:
             continue
         link = Link(other.key, tuple(name for name in names if name), table.key, columns, "inferred")

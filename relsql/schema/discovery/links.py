@@ -7,24 +7,20 @@ scattered numbers speak for themselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from relsql.schema.discovery.keys import FEW_ROWS, UniqueColumn
+from relsql.schema.discovery.link_names import link_name_match
 from relsql.schema.discovery.names import (
-    MEASURE_WORDS,
     PLAIN_WORDS,
-    agent_match,
     has_weak_suffix,
     is_key_name,
-    is_plural,
     is_row_number,
     name_match,
+    role_match,
     same_words,
     stem,
-    synonym_match,
-    word_set,
-    words,
 )
 from relsql.schema.discovery.profile import Profiler, may_refer
 from relsql.schema.discovery.proposals import LinkProposal, Refusal
@@ -42,21 +38,29 @@ MAX_CODES = 100
 MIN_TEXT = 6
 """Texts of fewer letters, such as codes of states, may be the same by chance."""
 
-_SELF_WORDS = word_set("parent manager supervisor boss report predecessor successor")
-_SELF_KEY_WORDS = _SELF_WORDS | word_set(
-    "superior lead mentor previous prev next root original duplicate replaces referrer referred inviter invited "
-    "replaced reply ancestor master"
-)
+
+MIN_NAME = 0.7
+"""Names that agree less, such as `pid` and `people`, need values that are all found and cover most of the keys."""
+
+SHORT = 0.75
+"""How much a name agrees with one that it abbreviates."""
+
+DOUBTFUL = 0.6
+"""The confidence of a link whose column may as well mean another parent, or another thing than the parent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A possible link; `tie` decides between equals: how well the names of parent and key fit, then its rows."""
+    """A possible link; `tie` decides between equals: how well the names of parent and key fit, then its rows.
+
+    `name` is how well its own name agrees with table or key.
+    """
 
     link: Link
     confidence: float
     evidence: str
     tie: tuple[float, float, int]
+    name: float = 1.0
 
     @property
     def rank(self) -> tuple[float, tuple[float, float, int]]:
@@ -85,23 +89,36 @@ def named_claims(
             if (table.key, (column.name,)) in taken:
                 continue
             links = _named_links(data, unique, table, column.name)
-            found = [_named_claim(data, *each) for each in links if not _is_among(each[0], removed)]
+            found = [_named_claim(data, *each) for each in links if not is_among(each[0], removed)]
             named = [each for each in found if isinstance(each, Claim)]
-            claims += [max(named, key=lambda claim: claim.rank)] if named else []
+            claims += [_best(data, named)] if named else []
             refused += [] if named else [each for each in found if isinstance(each, Refusal)]
     lost = [claim for claim in claims if _is_reverse(claim, data.schema.links) or _loses_to_reverse(claim, claims)]
     refused += [Refusal.of_link(claim.link, "the link in the other direction is more plausible") for claim in lost]
     return [claim for claim in claims if claim not in lost], refused
 
 
-def _is_among(link: Link, links: tuple[Link, ...]) -> bool:
+def _best(data: Profiler, claims: list[Claim]) -> Claim:
+    """The claim of the highest rank; not sure if only an abbreviation speaks for it, as for a rival."""
+    best = max(claims, key=lambda claim: claim.rank)
+    rivals = [each for each in claims if each.link.parent != best.link.parent and each.name >= best.name]
+    mine = stem(data.plain(best.link.child, best.link.child_columns[0]))
+    # A whole word abbreviates nothing: a title is that of title_basics rather than of title_crew.
+    if best.name > SHORT or not rivals or data.table_words[best.link.parent][: len(mine)] == mine:
+        return best
+    evidence = f"{best.evidence}; {', '.join(each.link.parent for each in rivals)} would fit as well"
+    return replace(best, confidence=min(best.confidence, DOUBTFUL), evidence=evidence)
+
+
+def is_among(link: Link, links: tuple[Link, ...]) -> bool:
+    """True if one of `links` joins the same columns."""
     return any(link.same_columns(other) for other in links)
 
 
 def _is_reverse(claim: Claim, links: tuple[Link, ...]) -> bool:
     """True if a known link goes the other way over the same columns."""
     link = claim.link
-    return _is_among(
+    return is_among(
         replace(
             link,
             child=link.parent,
@@ -141,14 +158,16 @@ def _named_links(
             link = Link(child.key, (name,), parent.key, (target.column,), "inferred")
             if parent.key == child.key and (target.column == name or own is not None):
                 continue
-            other, key = name_match(plain, data.table_words[parent.key]), data.plain(parent.key, target.column)
+            table, key = data.table_words[parent.key], data.plain(parent.key, target.column)
+            other = max(name_match(plain, table), role_match(plain, table))
             # A unique column is rather the key of its own table, unless it has the name of another one; tables of one
             # name in two schemas are copies.
             if own is not None and (own > other or (own == other and (own > 0 or not same_words(plain, key)))):
                 continue
-            score = _link_name_match(data, child, name, parent, target)
+            best = target == unique[parent.key][0]
+            score = link_name_match(data, child, name, parent, target, best=best)
             if score:
-                yield link, score, target == unique[parent.key][0]
+                yield link, score, best
 
 
 def _may_be_own_key(unique: Mapping[str, list[UniqueColumn]], child: Table, name: str) -> bool:
@@ -171,7 +190,10 @@ def _named_claim(data: Profiler, link: Link, name: float, best: bool) -> Claim |
     values, found = data.values_found(link)
     if not values or found / values < (0.5 if name >= 0.9 and best else 0.95):
         return Refusal.of_link(link, f"name match {name:.2f}, but {_found(data, link)}")
-    confidence = _confidence(name, _strength(data, link)) * found / values
+    strength = _strength(data, link)
+    if name < MIN_NAME and (found < values or strength < 1 or 2 * _keys_used(data, link) < data.rows(parent)):
+        return Refusal.of_link(link, f"name match {name:.2f} only, {_found(data, link)}")
+    confidence = _confidence(name, strength) * found / values
     confidence *= 1.0 if child.schema_name == parent.schema_name else 0.9
     if _found_by_chance(data, link):
         # A name such as `shop_id` marks a key, even if only a few shops occur; `shop` alone could mean anything.
@@ -179,8 +201,10 @@ def _named_claim(data: Profiler, link: Link, name: float, best: bool) -> Claim |
             reason = f"name match {name:.2f}, but so few small numbers are found among all row numbers"
             return Refusal.of_link(link, reason)
         few = min(data.rows(parent), data.rows(child)) <= FEW_ROWS
-        confidence *= 0.9 if name >= 0.95 and few else 0.6
-    return Claim(link, confidence, f"name match {name:.2f}, {_found(data, link)}", tie)
+        many = data.profiles[link.child][link.child_columns[0]].distinct >= FEW_ROWS
+        same = many and same_words(plain, data.plain(link.parent, link.parent_columns[0]))
+        confidence *= 0.9 if name >= 0.95 and (few or same) else 0.6
+    return Claim(link, confidence, f"name match {name:.2f}, {_found(data, link)}", tie, name)
 
 
 def _incomparable(data: Profiler, link: Link) -> Refusal:
@@ -199,7 +223,7 @@ def _incomparable(data: Profiler, link: Link) -> Refusal:
 
 def _confidence(name: float, strength: float) -> float:
     """How sure a link is by its name, and by the strength of its values, both in [0, 1]."""
-    return 1 - (1 - name) * (1 - 0.6 * strength) if name >= 0.75 else name
+    return 1 - (1 - name) * (1 - 0.6 * strength) if name >= 0.75 or name < MIN_NAME else name
 
 
 def _strength(data: Profiler, link: Link) -> float:
@@ -242,40 +266,6 @@ def _keys_used(data: Profiler, link: Link) -> float:
     return data.profiles[link.child][link.child_columns[0]].distinct * found / max(1, values)
 
 
-def _link_name_match(data: Profiler, child: Table, name: str, parent: Table, target: UniqueColumn) -> float:
-    """How strongly a column's name suggests a key of `parent`; 0 if it suggests nothing, or something else."""
-    column, key = data.plain(child.key, name), data.plain(parent.key, target.column)
-    by_table = max(
-        name_match(column, data.table_words[parent.key]), synonym_match(column, data.table_words[parent.key])
-    )
-    if is_row_number(key) and not target.declared:
-        by_table = min(by_table, 0.75)
-    by_key, same = 0.0, same_words(column, key)
-    if not set(stem(key)) <= PLAIN_WORDS and (data.rows(parent) >= FEW_ROWS or is_key_name(key) or by_table):
-        by_key = 0.95 if same else min(0.85, name_match(column, stem(key)))
-    by_role = agent_match(column, data.table_words[parent.key])
-    if child.key == parent.key:
-        roles = _SELF_KEY_WORDS if is_key_name(column) else _SELF_WORDS
-        by_role = _role_match(data, child, name, target) if roles & set(words(column)) else 0.0
-        # Another column that has the table's own name is an alternative name of the same row.
-        by_table, by_key = (by_table if by_table == 0.9 else 0.0), 0.0
-    score = max(by_table, by_key, by_role)
-    if (same and by_key) or by_role:
-        return score
-    # Counts and car numbers are small integers, which are found in every column of row numbers.
-    if MEASURE_WORDS & set(words(column)) or (has_weak_suffix(column) and not has_weak_suffix(key)):
-        return 0.0
-    if not is_key_name(column) and (score < 0.9 or is_plural(column)):
-        return 0.0
-    return score
-
-
-def _role_match(data: Profiler, table: Table, name: str, target: UniqueColumn) -> float:
-    """How strongly a column such as `reports_to` suggests a link to its own table. No row may link to itself."""
-    link = Link(table.key, (name,), table.key, (target.column,), "inferred")
-    return 0.85 if data.comparable(link) and not data.points_at_itself(link) else 0.75
-
-
 def unnamed_claims(
     data: Profiler, unique: Mapping[str, list[UniqueColumn]], removed: tuple[Link, ...]
 ) -> tuple[list[Claim], list[Refusal]]:
@@ -291,11 +281,22 @@ def unnamed_claims(
             if (table.key, column.name) in linked or (column.name,) == table.primary_key:
                 continue
             links = _possible_links(data, unique, table, column.name)
-            found = [claim for link in links if not _is_among(link, removed) and (claim := _unnamed_claim(data, link))]
+            every = [claim for link in links if not is_among(link, removed) and (claim := _unnamed_claim(data, link))]
+            found = [claim for claim in every if not _refers_to_another(data, claim, every)]
             claims += found if len(found) == 1 else []
             if len(found) != 1 and is_key_name(column.name) and stem(column.name) and not is_row_number(column.name):
                 refused.append(_unlinked(data, table, column.name, found))
     return claims, refused
+
+
+def _refers_to_another(data: Profiler, claim: Claim, claims: list[Claim]) -> bool:
+    """True if the key of a claim's parent is itself a link to the key of another: ratings have the ids of titles."""
+    ends = {(each.link.parent, each.link.parent_columns) for each in claims}
+    own = claim.link.parent, claim.link.parent_columns
+    return any(
+        (link.child, link.child_columns) == own and (link.parent, link.parent_columns) in ends
+        for link in data.schema.links
+    )
 
 
 def _unlinked(data: Profiler, table: Table, column: str, found: list[Claim]) -> Refusal:
@@ -340,7 +341,17 @@ def _unnamed_claim(data: Profiler, link: Link) -> Claim | None:
     if found < (0.98 if named else 1.0) * values:
         return None
     confidence = (0.9 if named else 0.8) if is_text and profile.length >= MIN_TEXT else 0.5
-    return Claim(link, confidence, f"no name match, but {_found(data, link)} and in no other key", (0.0, 0.0, 0))
+    evidence = f"no name match, but {_found(data, link)} and in no other key"
+    roles = [each.child_columns[0] for each in data.schema.links if _same_tables(each, link)]
+    if roles and not named:
+        # Beside home_team and away_team, a country of the same spelling is a place, not a team.
+        evidence += f"; {', '.join(roles)} already {'links' if len(roles) == 1 else 'link'} there by name"
+        confidence = min(confidence, DOUBTFUL)
+    return Claim(link, confidence, evidence, (0.0, 0.0, 0))
+
+
+def _same_tables(one: Link, other: Link) -> bool:
+    return (one.child, one.parent) == (other.child, other.parent)
 
 
 def _found(data: Profiler, link: Link) -> str:
@@ -349,49 +360,9 @@ def _found(data: Profiler, link: Link) -> str:
     profile = data.profiles[link.child][link.child_columns[0]]
     per_key = profile.values / max(1, profile.distinct)
     text = f"{share} % of {values:,} distinct values found in {link.parent}.{', '.join(link.parent_columns)}"
-    text += ", about one row per key" if per_key < 1.2 else f", about {per_key:.0f} rows per key"
+    text += (
+        ", about one row per key" if per_key < 1.2 else f", about {per_key:.{1 if per_key < 2 else 0}f} rows per key"
+    )
     used = _keys_used(data, link) / max(1, data.rows(data.schema.table(link.parent)))
     text += f", {min(1.0, used):.0%} of the keys used" if used < 0.5 else ""
     return text + ("" if profile.complete else f", {profile.rows - profile.values:,} rows NULL")
-
-
-def composite_links(data: Profiler, removed: tuple[Link, ...]) -> tuple[list[LinkProposal], list[Refusal]]:
-    """Links to keys of several columns: the child has columns of the same names, and its values are found there."""
-    proposals, refused = [], []
-    for link in _composite_links(data):
-        if _is_among(link, removed) or _is_among(link, data.schema.links):
-            continue
-        values, found = data.values_found(link)
-        evidence = f"same names as the key of {link.parent}, {found:,} of {values:,} distinct keys found there"
-        if values and found >= 0.95 * values:
-            proposals.append(LinkProposal(link, evidence, round(0.95 * found / values, 2)))
-        else:
-            refused.append(Refusal.of_link(link, evidence))
-    return proposals, refused
-
-
-def _composite_links(data: Profiler) -> Iterator[Link]:
-    tables = data.schema.tables.values()
-    for parent in tables:
-        for child in tables:
-            columns = _columns_like_key(data, child, parent) if len(parent.primary_key) > 1 else None
-            if columns and child.key != parent.key and not _is_one_to_one(data, child, columns, parent):
-                yield Link(child.key, columns, parent.key, parent.primary_key, "inferred")
-
-
-def _is_one_to_one(data: Profiler, child: Table, columns: Iterable[str], parent: Table) -> bool:
-    """True if the columns are also the child's own key, and the parent has no more rows: then the child may be it."""
-    return set(columns) == set(child.primary_key) and data.rows(parent) <= data.rows(child)
-
-
-def _columns_like_key(data: Profiler, child: Table, parent: Table) -> tuple[str, ...] | None:
-    """The child's columns that have the names and types of the parent's primary key, or None."""
-    found = []
-    for name in parent.primary_key:
-        key, type_ = data.plain(parent.key, name), type_family(parent.column(name).type)
-        same = (c for c in child.columns if same_words(data.plain(child.key, c.name), key))
-        column = next((c for c in same if type_family(c.type) == type_), None)
-        if column is None:
-            return None
-        found.append(column.name)
-    return tuple(found)

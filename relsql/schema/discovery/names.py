@@ -80,15 +80,44 @@ _SYNONYMS = tuple(
 _AGENT_WORDS = word_set("by via")
 """Words after a verb that name who does it."""
 
-_TABLE_PREFIXES = word_set("tbl dim fact fct stg src raw t d f tb")
+_ROLES = tuple(
+    (word_set(roles), word_set(holders))
+    for roles, holders in (
+        (
+            "captain scorer goalkeeper keeper striker batsman bowler pitcher batter substitute winner loser opponent",
+            "player athlete",
+        ),
+        ("home away host guest visitor visiting opponent winner loser", "team club squad franchise"),
+        (
+            "manager supervisor coach mentor trainer lead head chief director boss referee umpire foreman",
+            "staff employee worker person people coach",
+        ),
+        ("owner assignee assigned creator reporter approver reviewer requester", "user employee staff member person"),
+        ("origin destination departure arrival", "airport station port stop"),
+        ("pickup dropoff", "zone location place station stop"),
+    )
+)
+"""Roles and the tables of those that have them: a `captain` is found among players, a `manager_id` among the staff."""
+
+_TABLE_PREFIXES = word_set("tbl dim fact fct stg src raw t d f tb source staging base ref lkp lookup vw")
+_TABLE_SUFFIXES = word_set("tbl dim fact fct stg raw lkp lookup")
 _IRREGULAR = {
     "people": "person",
     "children": "child",
     "men": "man",
     "women": "woman",
     "indices": "index",
-    "statuses": "status",
+    "vertices": "vertex",
+    "matrices": "matrix",
+    "analyses": "analysis",
+    "diagnoses": "diagnosis",
+    "shelves": "shelf",
+    "series": "series",
+    "species": "species",
+    **{f"{word}s": word for word in ("movie", "cookie", "calorie", "rookie", "brownie", "smoothie", "hoodie")},
 }
+_NO_KEYS = word_set("bid grid kid lid paid prepaid unpaid said void valid invalid rapid fluid acid solid hybrid hockey")
+"""Words that end like a key and are none."""
 
 
 @cache
@@ -103,7 +132,7 @@ def _singular(word: str) -> str:
         return _IRREGULAR[word]
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
-    if re.search(r"(ss|x|z|ch|sh)es$", word):
+    if re.search(r"(ss|x|z|ch|sh|[^aeo]us)es$", word) and len(word) > 4:
         return word[:-2]
     return word[:-1] if len(word) > 2 and word.endswith("s") and not re.search(r"(ss|us|is)$", word) else word
 
@@ -121,15 +150,17 @@ def stem(column: str) -> tuple[str, ...]:
 
 @cache
 def table_words(table: str) -> tuple[str, ...]:
-    """The words of a table without a prefix such as `dim` or `stg`: `dim_customers` -> `customer`."""
+    """The words of a table without `dim`, `stg` and the like: `dim_customers`, `customer_dim` -> `customer`."""
     parts = words(table)
-    return parts[1:] if len(parts) > 1 and parts[0] in _TABLE_PREFIXES else parts
+    parts = parts[1:] if len(parts) > 1 and parts[0] in _TABLE_PREFIXES else parts
+    return parts[:-1] if len(parts) > 1 and parts[-1] in _TABLE_SUFFIXES else parts
 
 
 def is_row_number(column: str) -> bool:
     """True if a column's name says that it numbers the rows of its table: `row_id`, `index`, `Unnamed: 0`."""
     parts = set(words(column))
-    return bool(parts & _ROW_WORDS) and parts <= _ROW_WORDS | {*KEY_WORDS}
+    # A code is a thing that has rows: `code_row` is a row of `codes`.
+    return bool(parts & _ROW_WORDS) and parts <= _ROW_WORDS | {*KEY_WORDS} - {"code"}
 
 
 def same_words(one: str, other: str) -> bool:
@@ -167,7 +198,9 @@ def is_plural(column: str) -> bool:
 def is_key_name(column: str) -> bool:
     """True if a word of the column marks it as a key."""
     parts = words(column)
-    return bool(parts) and (parts[-1] in KEY_WORDS or parts[0] in STRONG_KEY_WORDS or parts[-1].endswith(("id", "key")))
+    if not parts or parts[-1] in _NO_KEYS:
+        return False
+    return parts[-1] in KEY_WORDS or parts[0] in STRONG_KEY_WORDS or parts[-1].endswith(("id", "key"))
 
 
 def has_weak_suffix(column: str) -> bool:
@@ -187,7 +220,7 @@ def name_match(column: str, target: tuple[str, ...]) -> float:
     joined = "".join(mine)
     if not joined or not theirs:
         return 0.0
-    without_suffix = re.sub(f"({'|'.join(KEY_WORDS)})$", "", "".join(words(column)))
+    without_suffix = _without_key_ending(column)
     if theirs in (joined, without_suffix):
         return 1.0
     if mine[-len(target) :] == target:
@@ -199,6 +232,38 @@ def name_match(column: str, target: tuple[str, ...]) -> float:
         return 0.75
     alike = difflib.SequenceMatcher(None, joined, theirs).ratio() >= 0.85
     return 0.7 if alike and len(joined) >= 5 else 0.0
+
+
+def _without_key_ending(column: str) -> str:
+    """The words of a column as one, without what marks it as a key: `driverid`, `driver_id` -> `driver`."""
+    return re.sub(f"({'|'.join(KEY_WORDS)})$", "", "".join(words(column)))
+
+
+def abbreviation_match(column: str, target: tuple[str, ...]) -> float:
+    """How well a column abbreviates a table: .75 for `dept_id` and `departments`, .6 for `pid` and `people`; or 0.
+
+    Letters are left out in the middle or at the end. A vowel stays with the letter before it, so that `cat` is no
+    contract. The initials of several words count like letters of one: `po_id` and `purchase_orders`.
+    """
+    last, long = words(column)[-1:], "".join(target)
+    short = "".join(stem(column)) if {*last} & {*KEY_WORDS} else _without_key_ending(column)
+    plain = {*last} & {*WEAK_KEY_WORDS} or set(stem(column)) & PLAIN_WORDS
+    if not short or not long or plain or not is_key_name(column):
+        return 0.0
+    if len(short) == 1:
+        return 0.6 if long[0] == short else 0.0
+    if len(short) == len(target) and short == "".join(word[0] for word in target):
+        return 0.75
+    pattern = short[0] + "".join(letter if letter in "aeiou" else f".*{letter}" for letter in short[1:])
+    return 0.75 if len(short) >= 3 and len(short) < len(long) and re.match(pattern, long) else 0.0
+
+
+def role_match(column: str, target: tuple[str, ...]) -> float:
+    """.85 if a column is the role of what a table holds: `captain`, `home_manager_id`; otherwise 0."""
+    mine = stem(column)
+    if not mine or not target:
+        return 0.0
+    return 0.85 if any(mine[-1] in roles and target[-1] in holders for roles, holders in _ROLES) else 0.0
 
 
 def synonym_match(column: str, target: tuple[str, ...]) -> float:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import duckdb
 
-from relsql.schema.discovery.names import without_prefix, words_of_tables
+from relsql.schema.discovery.names import same_words, without_prefix, words_of_tables
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Column, Link, Schema, Table
 from relsql.schema.types import INTEGER_TYPES, TIME_TYPES, WHOLE_DOUBLES, type_family
@@ -85,6 +85,10 @@ class Profiler:
         """A column's name without the prefix that all columns of its table share."""
         return self.plain_names[table][column]
 
+    def column_like(self, table: Table, plain: str) -> str | None:
+        """The column of a table that has a name, apart from shared prefixes and spelling; None if none has."""
+        return next((c.name for c in table.columns if same_words(self.plain(table.key, c.name), plain)), None)
+
     def rows(self, table: Table) -> int:
         """Number of rows of `table`."""
         return next(iter(self.profiles[table.key].values())).rows
@@ -99,6 +103,11 @@ class Profiler:
     def learn_links(self, links: Iterable[Link]) -> None:
         """Add links to the schema."""
         self.schema = replace(self.schema, links=self.schema.links + tuple(links))
+
+    def forget_links(self, links: Iterable[Link]) -> None:
+        """Take links out of the schema again."""
+        gone = {*links}
+        self.schema = replace(self.schema, links=tuple(link for link in self.schema.links if link not in gone))
 
     def one(self, query: str) -> tuple[int, ...]:
         """Return the only row of a query."""

@@ -16,8 +16,9 @@ import duckdb
 from relsql.database.connections import transaction
 from relsql.database.names import current_catalog
 from relsql.schema.declared.declare import declare_link, declare_table
+from relsql.schema.discovery.composite_links import composite_links, parts_of_links
 from relsql.schema.discovery.keys import UniqueColumn, composite_key, consists_of_links, single_key, unique_columns
-from relsql.schema.discovery.links import Claim, composite_links, named_claims, unnamed_claims
+from relsql.schema.discovery.links import Claim, named_claims, unnamed_claims
 from relsql.schema.discovery.profile import Profiler
 from relsql.schema.discovery.proposals import SURE, KeyProposal, LinkProposal, Refusal, SchemaProposal
 from relsql.schema.discovery.time_proposal import TimeProposal
@@ -81,7 +82,7 @@ def _keys_and_links(
     data: Profiler, removed: tuple[Link, ...]
 ) -> tuple[list[KeyProposal], list[LinkProposal], list[Refusal]]:
     """Everything but times; `data` learns what is found."""
-    unique = unique_columns(data)
+    known, unique = data.schema.links, unique_columns(data)
     claims, refused = named_claims(data, unique, removed)
     keys, _ = _single_keys(data, unique, claims)
     data.learn_links(claim.link for claim in claims)
@@ -90,9 +91,13 @@ def _keys_and_links(
     more_keys, unlikely = _single_keys(data, unique, [*claims, *unnamed])
     composite = [key for table in _unkeyed(data) if (key := composite_key(data, table))]
     data.learn_keys((key.table, key.columns) for key in composite)
-    more, missing = composite_links(data, removed)
+    more, missing = composite_links(data, removed, known)
     data.learn_links(proposal.link for proposal in more)
-    links = [*(claim.proposal() for claim in (*claims, *unnamed)), *more]
+    single = [claim.proposal() for claim in (*claims, *unnamed)]
+    parts = parts_of_links(data, [each.link for each in single])
+    data.forget_links(link for link, _ in parts)
+    links = [*(each for each in single if each.link in data.schema.links), *more]
+    missing += [refusal for _, refusal in parts]
     return [*keys, *more_keys, *composite], links, _still_open(data, removed, [*unlikely, *refused, *silent, *missing])
 
 

@@ -16,6 +16,7 @@ import duckdb
 
 from relsql.errors import SchemaError
 from relsql.schema.discovery.clocks import Clock, find_clocks, time_of_day
+from relsql.schema.discovery.epoch_numbers import is_only_time
 from relsql.schema.discovery.headers import comes_with_header, header_proposals
 from relsql.schema.discovery.names import LATER_WORDS, table_words, word_set, words
 from relsql.schema.discovery.profile import Profile, Profiler
@@ -25,6 +26,7 @@ from relsql.schema.tables import Column, Link, Table
 from relsql.schema.times.events import time_sql
 from relsql.schema.times.readings import Reading, find_reading
 from relsql.schema.times.row_times import DeclaredTime, RowTimes
+from relsql.schema.times.sentinels import event_bounds, find_sentinels
 from relsql.schema.types import TIME_TYPES
 from relsql.sql import ident
 
@@ -45,6 +47,9 @@ MIN_FIRST = 0.95
 FEW = 0.02
 """Up to this share of dates without an end are taken for mistakes."""
 
+MIDNIGHT = " 00:00:00"
+"""How the text of a day ends; a range of days is printed without it."""
+
 MIN_ENTITIES = 8
 """With fewer rows that have events, the time from a date to the first event is not evidence."""
 
@@ -57,9 +62,15 @@ _CREATED = word_set("created creation inserted")
 _RECORDED = _CREATED | word_set("recorded observed registered posted published reported")
 
 
+_Dated = tuple[Column, str, Profile, Reading | None]
+
+
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A possible time of a table: `time` as it would be declared, and the table with that time."""
+    """A possible time of a table: `time` as it would be declared, and the table with that time.
+
+    It is `doubtful` if its values may be read in another way, unless they are numbers that are hardly anything else.
+    """
 
     column: str
     time: str
@@ -68,6 +79,7 @@ class _Candidate:
     evidence: str
     later: bool
     doubtful: bool = False
+    number: bool = False
 
     @property
     def computed(self) -> bool:
@@ -174,15 +186,33 @@ def _candidates(data: Profiler, table: Table) -> tuple[list[_Candidate], list[st
             continue
         fill = profile.values / profile.rows if profile.rows else 1.0
         score = _name_score(table, column.name) + 0.4 * fill + 0.2 * profile.distinct / most
-        evidence = f"a time for {100 * fill:.4g} % of {profile.rows:,} rows, from {profile.low} to {profile.high}"
-        evidence = evidence if profile.rows else "the table is empty, so only its name counts"
+        evidence = (
+            _filled(data, timed, profile, fill) if profile.rows else "the table is empty, so only its name counts"
+        )
         evidence = f"read as {reading.meaning}; {evidence}" if reading else evidence
-        if reading and reading.ambiguous:
-            evidence += f"; {reading.ambiguous} would fit as well"
         later = bool(LATER_WORDS & set(words(column.name)))
         doubtful = bool(reading and reading.ambiguous)
-        found.append(_Candidate(column.name, time, timed, score, evidence, later, doubtful))
+        number = bool(reading) and is_only_time(profile, [other for *_, other in dated])
+        if number:
+            evidence += (
+                "; such numbers, nearly all distinct, can hardly be anything else, and the table has no other time"
+            )
+        elif reading and doubtful:
+            evidence += f"; {reading.ambiguous} would fit as well"
+        found.append(_Candidate(column.name, time, timed, score, evidence, later, doubtful, number))
     return _starts_first(data, table, sorted(found, key=lambda candidate: -candidate.score)), rejected
+
+
+def _filled(data: Profiler, timed: Table, profile: Profile, fill: float) -> str:
+    """How many rows have a time, and the range of those that count as events."""
+    sentinels = find_sentinels(data.con, data.catalog, timed)
+    first, last = profile.low, profile.high
+    if sentinels:
+        first, last = event_bounds(data.con, data.catalog, timed, sentinels)
+    if all(str(time).endswith(MIDNIGHT) for time in (first, last)):
+        first, last = (str(time).removesuffix(MIDNIGHT) for time in (first, last))
+    text = f"a time for {100 * fill:.4g} % of {profile.rows:,} rows, from {first} to {last}"
+    return f"{text} and far from these {sentinels}" if sentinels else text
 
 
 def _starts_first(data: Profiler, table: Table, candidates: list[_Candidate]) -> list[_Candidate]:
@@ -198,9 +228,6 @@ def _starts_first(data: Profiler, table: Table, candidates: list[_Candidate]) ->
     [found] = data.con.execute(f"SELECT {shares} FROM {table.sql(data.catalog)}").fetchall()
     first = next((each for each, share in zip(likely, found, strict=True) if share and share >= MIN_FIRST), likely[0])
     return [first, *(each for each in candidates if each is not first)]
-
-
-_Dated = tuple[Column, str, Profile, Reading | None]
 
 
 def _dates(data: Profiler, table: Table, clocks: list[Clock]) -> Iterator[_Dated]:
@@ -225,7 +252,7 @@ def _read_dates(data: Profiler, table: Table, clocks: list[Clock]) -> Iterator[_
         found = find_reading(data.con, data.catalog, table, column, frozenset(words(column.name)))
         if found:
             time, clock = found.expression, time_of_day(column, clocks, alone=True)
-            if clock and "H" not in time and "the end" not in found.meaning and _is_midnight(data, table, time):
+            if clock and "the end" not in found.meaning and _is_midnight(data, table, time):
                 time = f"CAST({time} AS DATE) + {clock}"
             yield column, time, _profile(data, table, time), found
 
@@ -310,7 +337,7 @@ def _choose(
 def _confidence(candidate: _Candidate, candidates: list[_Candidate], confirmed: bool) -> float:
     close = any(other is not candidate and other.score > candidate.score - CLOSE for other in candidates)
     if candidate.doubtful:
-        return 0.6
+        return SAFE if candidate.number else 0.6
     # Of two events that are equally likely, either is better than no time: then every row would count at any moment.
     confidence = 0.4 if candidate.later else 0.8 if close else 0.85
     return confidence + (0.1 if confirmed else 0.0)

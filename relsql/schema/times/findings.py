@@ -11,7 +11,7 @@ from relsql.schema.finding import Finding
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import EventRange, Schema, Table
 from relsql.schema.times.events import as_timestamp_sql, changed_after_sql, time_sql
-from relsql.schema.times.sentinels import find_sentinels
+from relsql.schema.times.sentinels import Sentinels, find_sentinels
 from relsql.schema.types import TIME_TYPES
 
 MIN_CHANGED = 0.01
@@ -31,6 +31,7 @@ def time_findings(
         yield from _changed_later(con, catalog, table)
     elif table.key not in untimed:
         yield from _untimed(schema, table)
+    yield from _other_sentinels(con, catalog, table)
 
 
 def _null_times(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> Iterator[Finding]:
@@ -45,9 +46,25 @@ def _sentinels(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> It
     known = table.events == EventRange()
     found = None if known else find_sentinels(con, catalog, table)
     if found:
-        text = f"{found.rows:,} rows have a time far from the rest in '{table.time_text}' ({' to '.join(found.days)}); "
+        text = f"{_far(found, table.time_text or '')}; "
         text += "they do not count as events: neither the default as_of nor training timestamps follow them"
         yield Finding("warning", table.key, text)
+
+
+def _other_sentinels(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> Iterator[Finding]:
+    """Sentinels in columns that are not the table's time, which are only inputs."""
+    for column in table.columns:
+        if column.type in TIME_TYPES and column.name != table.time_column and not column.computed:
+            found = find_sentinels(con, catalog, table, column)
+            if found:
+                text = f"{_far(found, column.name)}; "
+                text += "scores read them like any other; where they mean that there is none, store NULL"
+                yield Finding("info", table.key, text)
+
+
+def _far(found: Sentinels, column: str) -> str:
+    rows = "1 row has" if found.rows == 1 else f"{found.rows:,} rows have"
+    return f"{rows} a time far from the rest in '{column}': {found}"
 
 
 def _changed_later(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> Iterator[Finding]:

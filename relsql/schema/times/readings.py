@@ -1,8 +1,8 @@
 """How to read a time that is stored as something else: text, epoch seconds, YYYYMMDD, a year.
 
 A reading is an expression over the row, found by the values of the column: it must read nearly all of them. A number
-without the name of a time must also be whole and in a narrower range, and seconds stay doubtful, because ids can look
-like them.
+without the name of a time must also be whole and in a narrower range, and it stays doubtful, because ids can look like
+it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from relsql.sql import ident, literal
 
 MIN_READ = 0.95
 """A reading must give a time for at least this share of the values; the rest are typing errors and placeholders."""
+
+PLAIN_NUMBER = "a plain number"
+"""The rival of a reading as epoch numbers, if the name of the column does not say that it is a time."""
 
 MAX_SAMPLED_TEXTS = 2_000
 _DATES = (
@@ -117,9 +120,9 @@ def _number_reading(
     for expression, meaning in _number_readings(name, low, high, bool(whole), words):
         reading = _over_rows(con, relation, name, expression, meaning)
         if reading:
-            # Few numbers are as large as milliseconds are, and many are as large as seconds.
-            unsure = meaning == "epoch seconds" and not words & _TIME_WORDS
-            return replace(reading, ambiguous="a plain number") if unsure else reading
+            # Ids and barcodes may be as large as times are.
+            unsure = meaning.startswith("epoch") and not words & _TIME_WORDS
+            return replace(reading, ambiguous=PLAIN_NUMBER) if unsure else reading
     return None
 
 

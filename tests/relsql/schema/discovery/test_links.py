@@ -7,7 +7,7 @@ from dataclasses import replace
 import duckdb
 import pytest
 
-from relsql.schema.declared.declare import declare_table
+from relsql.schema.declared.declare import declare_link, declare_table
 from relsql.schema.discovery.names import (
     agent_match,
     is_row_number,
@@ -18,6 +18,7 @@ from relsql.schema.discovery.names import (
 )
 from relsql.schema.discovery.propose import SURE, SchemaProposal, apply_proposal, infer_schema
 from relsql.schema.reading import read_schema
+from relsql.schema.tables import Link
 from relsql.schema.types import type_family
 
 
@@ -150,14 +151,28 @@ def test_names_that_differ_in_case_and_separators(con: duckdb.DuckDBPyConnection
     }  # fmt: skip
 
 
+def test_a_third_column_of_the_same_values_is_not_sure_beside_two_that_name_the_parent(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
+    proposal = infer(
+        con,
+        "CREATE TABLE teams AS SELECT 'Land of ' || i AS name, i % 4 AS region FROM range(60) r(i)",
+        """CREATE TABLE results AS SELECT 'Land of ' || i % 60 AS home_team, 'Land of ' || (i + 7) % 60 AS away_team,
+           'Land of ' || (i + i // 9) % 60 AS country FROM range(900) r(i)""",
+    )
+    assert sure_links(proposal) == {"results(home_team) -> teams(name)", "results(away_team) -> teams(name)"}
+    [doubtful] = [each for each in proposal.links if each.link.child_columns == ("country",)]
+    assert "home_team, away_team already link there by name" in doubtful.evidence
+
+
 def test_texts_speak_for_themselves_if_they_are_found_in_one_key_alone(con: duckdb.DuckDBPyConnection) -> None:
     proposal = infer(
         con,
         "CREATE TABLE players AS SELECT 'A Player ' || i AS player_name, i % 2 AS hand FROM range(100) r(i)",
-        """CREATE TABLE balls AS SELECT i AS id, 'A Player ' || i % 90 AS batsman, 'x' || i % 30 AS place,
+        """CREATE TABLE balls AS SELECT i AS id, 'A Player ' || i % 90 AS facing, 'x' || i % 30 AS place,
            ['won', 'lost'][1 + i % 2] AS result FROM range(900) r(i)""",
     )
-    assert sure_links(proposal) == {"balls(batsman) -> players(player_name)"}
+    assert sure_links(proposal) == {"balls(facing) -> players(player_name)"}
     con.execute("CREATE TABLE coaches AS SELECT 'A Player ' || i AS coach, i % 2 AS badge FROM range(95) r(i)")
     assert not any(link.startswith("balls") for link in sure_links(infer_schema(con)))
 
@@ -266,3 +281,17 @@ def test_names() -> None:
     assert not any(agent_match(column, (other,)) for column, other in others.items()) and not agent_match("", ())
     assert without_prefix(["l_orderkey", "l_tax"]) == {"l_orderkey": "orderkey", "l_tax": "tax"}
     assert without_prefix(["l_orderkey", "tax"]) == {"l_orderkey": "l_orderkey", "tax": "tax"}
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_of_a_composite_link_and_its_part_only_one_is_proposed(con: duckdb.DuckDBPyConnection, stored: bool) -> None:
+    con.execute("CREATE TABLE teams (team VARCHAR, league VARCHAR, founded INTEGER, PRIMARY KEY (team, league))")
+    con.execute("INSERT INTO teams SELECT 'Team ' || i, 'League ' || i % 4, 1900 + i FROM range(40) r(i)")
+    con.execute("CREATE TABLE played AS SELECT team, league, i AS goals FROM teams, range(20) r(i)")
+    if stored:
+        declare_link(con, "memory", Link("played", ("team",), "teams", ("team",)))
+        assert infer_schema(con).links == ()
+        return
+    proposal = infer_schema(con)
+    assert sure_links(proposal) == {"played(team, league) -> teams(team, league)"}
+    assert "says it already" in refused(proposal)["played(team) -> teams(team)"]

@@ -69,4 +69,31 @@ def test_epoch_numbers_are_proposed_whatever_their_name(con: duckdb.DuckDBPyConn
     con.execute("ALTER TABLE stays DROP discharge")
     column, confidence = times(con)["stays"]
     assert column and "admission" in column
-    assert confidence < 0.8, "a number of this size need not be a time"
+    assert confidence == 0.8, "nothing but times is distinct, of ten digits, and before now"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        "1000000000 + i",  # serial numbers
+        "1000000000 + 7 * i",
+        "1000000000 + (hash(i) % 8999999999)::BIGINT",  # phone numbers
+        "1300000000 + (hash(i) % 90)::BIGINT * 1000000",  # amounts in cents
+        "650000000 + (hash(i) % 300000000)::BIGINT",  # ids of nine digits
+        "640000000000 + (hash(i) % 300000000000)::BIGINT",  # barcodes
+        "1900000000 + (hash(i) % 90000000)::BIGINT",  # later than now
+    ],
+)
+def test_other_large_numbers_are_no_sure_times(con: duckdb.DuckDBPyConnection, values: str) -> None:
+    con.execute(f"CREATE TABLE stays AS SELECT i % 60 AS guest, {values} AS extra, i % 5 AS los FROM range(3000) t(i)")
+    assert all(confidence < 0.8 or column is None for column, confidence in times(con).values())
+
+
+@pytest.mark.parametrize("factor", [1, 1000])
+def test_an_epoch_number_is_not_sure_beside_a_time(con: duckdb.DuckDBPyConnection, factor: int) -> None:
+    epoch = f"(1500000000 + (hash(i) % 90000000)::BIGINT) * {factor}"
+    con.execute(f"CREATE TABLE stays AS SELECT {epoch} AS t, i % 5 AS los FROM range(3000) r(i)")
+    assert times(con)["stays"][1] == 0.8
+    con.execute("ALTER TABLE stays ADD COLUMN due DATE")
+    con.execute("UPDATE stays SET due = DATE '2023-01-01' + los::INTEGER")
+    assert times(con)["stays"][1] < 0.8

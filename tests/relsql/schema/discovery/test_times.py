@@ -60,3 +60,62 @@ def test_a_computed_time_is_no_part_of_a_key(con: duckdb.DuckDBPyConnection) -> 
     )
     Declarations.parse(time_columns=["awards(make_timestamp(won, 1, 1, 0, 0, 0.0))"]).store(con, "memory")
     assert [key.table for key in infer_schema(con).keys] == ["players"]
+
+
+DAYS = {
+    "DATE": "DATE '2020-01-01' + i::INTEGER",
+    "number": "strftime(DATE '2020-01-01' + i::INTEGER, '%Y%m%d')::INTEGER",
+    "text": "strftime(DATE '2020-01-01' + i::INTEGER, '%d.%m.%Y')",
+}
+CLOCKS = {
+    "TIME": "TIME '09:30:00' + to_hours(i % 9)",
+    "HH:MM": "strftime(TIMESTAMP '2020-01-01 09:30' + to_hours(i % 9), '%H:%M')",
+    "12 hours": "strftime(TIMESTAMP '2020-01-01 09:30' + to_hours(i % 9), '%I:%M %p')",
+    "HHMM": "930 + 100 * (i % 9)",
+    "HHMMSS": "93000 + 10000 * (i % 9)",
+    "HHMM as text": "lpad((930 + 100 * (i % 9))::VARCHAR, 4, '0')",
+}
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+@pytest.mark.parametrize("day", DAYS)
+def test_a_day_and_a_time_of_day_are_one_time(con: duckdb.DuckDBPyConnection, day: str, clock: str) -> None:
+    # The letters of a name say nothing about how it is read.
+    con.execute(
+        f"CREATE TABLE games AS SELECT i AS game_id, {DAYS[day]} AS MATCH_DAY, {CLOCKS[clock]} AS kickoff "
+        "FROM range(300) r(i)"
+    )
+    con.execute("INSERT INTO games SELECT 300, arg_max(MATCH_DAY, game_id), NULL FROM games")
+    time = time_of(con, "games")
+    con.execute(f"CREATE TABLE found AS SELECT game_id, CAST({time} AS TIMESTAMP) AS t FROM games")
+    first, last, unknown = con.execute(
+        "SELECT min(t), max(t) FILTER (game_id = 8), max(t) FILTER (game_id = 300) FROM found"
+    ).fetchall()[0]
+    assert [str(first), str(last)] == ["2020-01-01 09:30:00", "2020-01-09 17:30:00"]
+    assert str(unknown) == "2020-10-26 23:59:59"
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("time", "i % 60"),
+        ("time", "i * 7 % 3000"),
+        ("duration", "TIME '00:00:00' + to_minutes(i % 90)"),
+        ("start", "i % 900"),
+    ],
+)
+def test_other_numbers_and_durations_are_no_times_of_day(
+    con: duckdb.DuckDBPyConnection, name: str, values: str
+) -> None:
+    con.execute(
+        f"""CREATE TABLE laps AS SELECT i AS lap_id, DATE '2020-01-01' + i::INTEGER AS day, {values} AS "{name}"
+            FROM range(3000) r(i)"""
+    )
+    assert time_of(con, "laps") == "day"
+
+
+def test_the_range_of_a_proposed_time_is_that_of_its_events(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute("CREATE TABLE visits AS SELECT i AS id, DATE '2024-01-01' + i::INTEGER AS day FROM range(100) r(i)")
+    con.execute("INSERT INTO visits VALUES (100, DATE '9999-12-31'), (101, DATE '1900-01-01')")
+    [proposed] = infer_schema(con).times
+    assert "from 2024-01-01 to 2024-04-09 and far from these 1900-01-01 in 1 row" in proposed.evidence

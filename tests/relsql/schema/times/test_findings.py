@@ -34,7 +34,22 @@ def test_sentinels_are_named() -> None:
         con.execute("INSERT INTO visits VALUES (100, DATE '9999-12-31'), (101, DATE '1900-01-01')")
         Declarations.parse(time_columns=["visits(day)"]).store(con, "memory")
         [finding] = findings(con, "visits")
-        assert "2 rows have a time far from the rest in 'day' (1900-01-01 to 9999-12-31)" in finding.message
+        text = "2 rows have a time far from the rest in 'day': 1900-01-01 in 1 row, 9999-12-31 in 1 row; they do not"
+        assert text in finding.message
+
+
+def test_sentinels_of_other_columns_are_named_with_their_counts() -> None:
+    with duckdb.connect() as con:
+        con.execute(
+            "CREATE TABLE visits AS SELECT i AS id, DATE '2024-01-01' + i::INTEGER AS day, "
+            "CASE WHEN i % 4 = 0 THEN DATE '9999-12-31' ELSE DATE '2024-02-01' + i::INTEGER END AS valid_to, "
+            "CASE WHEN i = 7 THEN DATE '1900-01-01' ELSE DATE '1960-01-01' + 90 * i::INTEGER END AS birth_date "
+            "FROM range(100) r(i)"
+        )
+        Declarations.parse(time_columns=["visits(day)"]).store(con, "memory")
+        valid_to, birth_date = [each.message for each in findings(con, "visits")]
+        assert "25 rows have a time far from the rest in 'valid_to': 9999-12-31 in 25 rows; scores read" in valid_to
+        assert "1 row has a time far from the rest in 'birth_date': 1900-01-01 in 1 row;" in birth_date
 
 
 def test_a_view_that_reports_on_tables_is_named_and_can_be_declared() -> None:

@@ -12,7 +12,7 @@ import pytest
 from relsql.schema.declared.declare import declare_table
 from relsql.schema.reading import read_schema
 from relsql.schema.times.events import event_times_sql, latest_event_sql
-from relsql.schema.times.sentinels import find_sentinels, with_event_ranges
+from relsql.schema.times.sentinels import event_bounds, find_sentinels, with_event_ranges
 
 
 def events(con: duckdb.DuckDBPyConnection, kind: str, odd: list[str], days: int, start: str = "2020-01-01") -> None:
@@ -40,6 +40,21 @@ def test_times_far_from_the_rest_are_no_events(kind: str, days: int) -> None:
         assert con.execute(latest_event_sql([table], source)).fetchall() == [(last,)]
         [(count, first)] = con.execute(f"SELECT count(*), min(t) FROM ({event_times_sql([table], source)})").fetchall()
         assert (count, first) == (days, datetime.datetime.fromisoformat(start))
+
+
+@pytest.mark.parametrize("span", [400, 14_000])
+def test_every_planted_value_is_counted(span: int) -> None:
+    odd = ["9999-12-31", "2099-12-31", "1900-01-01", "1970-01-01", "infinity"]
+    with duckdb.connect() as con:
+        events(con, "TIMESTAMP", [*odd, "9999-12-31"], span, "1985-01-01")
+        table = read_schema(con).table("events")
+        found = find_sentinels(con, "memory", table)
+        assert found is not None and found.rows == 6
+        assert str(found) == (
+            "1900-01-01 in 1 row, 1970-01-01 in 1 row, 2099-12-31 in 1 row, 9999-12-31 in 2 rows, infinity in 1 row"
+        )
+        last = datetime.datetime(1985, 1, 1) + datetime.timedelta(days=span - 1)
+        assert event_bounds(con, "memory", table, found) == ("1985-01-01 00:00:00", str(last))
 
 
 def test_new_rows_after_training_are_events() -> None:

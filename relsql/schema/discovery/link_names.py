@@ -1,0 +1,96 @@
+"""How strongly the name of a column suggests a key of another table, or of its own."""
+
+from __future__ import annotations
+
+from relsql.schema.discovery.keys import FEW_ROWS, UniqueColumn
+from relsql.schema.discovery.names import (
+    MEASURE_WORDS,
+    PLAIN_WORDS,
+    abbreviation_match,
+    agent_match,
+    has_weak_suffix,
+    is_key_name,
+    is_plural,
+    is_row_number,
+    name_match,
+    role_match,
+    same_words,
+    stem,
+    synonym_match,
+    word_set,
+    words,
+)
+from relsql.schema.discovery.profile import Profiler
+from relsql.schema.tables import Link, Table
+
+_SELF_WORDS = word_set("parent manager supervisor boss report predecessor successor")
+_SELF_KEY_WORDS = _SELF_WORDS | word_set(
+    "superior lead mentor previous prev next root original duplicate replaces referrer referred inviter invited "
+    "replaced reply ancestor master"
+)
+
+
+def link_name_match(
+    data: Profiler, child: Table, name: str, parent: Table, target: UniqueColumn, *, best: bool
+) -> float:
+    """How strongly a column's name suggests a key of `parent`; 0 if it suggests nothing, or something else.
+
+    `best` says that `target` has the best name of the parent's possible keys.
+    """
+    column, key = data.plain(child.key, name), data.plain(parent.key, target.column)
+    same = same_words(column, key)
+    by_table = _by_table(data, column, parent, target)
+    by_key = _by_key(data, column, parent, target, by_table)
+    by_both = _by_both(column, data.table_words[parent.key], key, best=best)
+    by_role = max(agent_match(column, data.table_words[parent.key]), role_match(column, data.table_words[parent.key]))
+    if child.key == parent.key:
+        roles = _SELF_KEY_WORDS if is_key_name(column) else _SELF_WORDS
+        by_role = _self_match(data, child, name, target) if roles & set(words(column)) else 0.0
+        # Another column that has the table's own name is an alternative name of the same row.
+        by_table, by_key, by_both = (by_table if by_table == 0.9 else 0.0), 0.0, 0.0
+    score = max(by_table, by_key, by_role, by_both)
+    if (same and by_key) or by_role or by_both:
+        return score
+    # Counts and car numbers are small integers, which are found in every column of row numbers.
+    if MEASURE_WORDS & set(words(column)) or (has_weak_suffix(column) and not has_weak_suffix(key)):
+        return 0.0
+    # A text with the whole name of the best key is one, as `parentTconst` of `tconst`; a city is no key of customers.
+    least = 0.85 if best and by_key == score and child.column(name).type == "VARCHAR" else 0.9
+    if not is_key_name(column) and (score < least or is_plural(column)):
+        return 0.0
+    return score
+
+
+def _by_table(data: Profiler, column: str, parent: Table, target: UniqueColumn) -> float:
+    """How well a column has the name of the parent table."""
+    table = data.table_words[parent.key]
+    found = max(name_match(column, table), synonym_match(column, table), abbreviation_match(column, table))
+    return min(found, 0.75) if is_row_number(data.plain(parent.key, target.column)) and not target.declared else found
+
+
+def _by_key(data: Profiler, column: str, parent: Table, target: UniqueColumn, by_table: float) -> float:
+    """How well a column has the name of the parent's key, where that says what it is a key of."""
+    key = data.plain(parent.key, target.column)
+    if set(stem(key)) <= PLAIN_WORDS or not target.named:
+        return 0.0
+    if not (data.rows(parent) >= FEW_ROWS or is_key_name(key) or by_table):
+        return 0.0
+    return 0.95 if same_words(column, key) else min(0.85, name_match(column, stem(key)))
+
+
+def _by_both(column: str, table: tuple[str, ...], key: str, *, best: bool) -> float:
+    """How well a column has the names of parent and key, one after the other: `item_sku` and the `sku` of items.
+
+    `customer_name` rather repeats the name than refers to it, unless a customer has no better key.
+    """
+    words_of_key = words(key)[:1] if is_row_number(key) else stem(key) or words(key)
+    if not table or not words_of_key or not best or words_of_key[: len(table)] == table:
+        return 0.0
+    match = name_match(column, (*table, *words_of_key))
+    return 0.95 if match == 1 else match if match == 0.9 else 0.0
+
+
+def _self_match(data: Profiler, table: Table, name: str, target: UniqueColumn) -> float:
+    """How strongly a column such as `reports_to` suggests a link to its own table. No row may link to itself."""
+    link = Link(table.key, (name,), table.key, (target.column,), "inferred")
+    return 0.85 if data.comparable(link) and not data.points_at_itself(link) else 0.75
