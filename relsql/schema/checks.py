@@ -16,7 +16,7 @@ from relsql.schema.relations import relation_sql
 from relsql.schema.source_views import read_views
 from relsql.schema.tables import Column, Link, Schema, Table
 from relsql.schema.tables import table_key as schema_table_key
-from relsql.schema.times.findings import time_findings
+from relsql.schema.times.findings import no_times, time_findings
 from relsql.schema.times.row_times import NO_TIME_COLUMN
 from relsql.schema.types import TIME_TYPES, WHOLE_DOUBLES, type_family
 from relsql.sql import ident, qualified
@@ -185,6 +185,7 @@ def check_schema(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -
         *_undeclared_tables(schema, named - unread),
         *_left_out_tables(con, catalog, schema),
         *(_unread_view(key, key in named) for key in sorted(unread)),
+        *no_times(schema, untimed),
     ]
     for table in schema.tables.values():
         findings += _table_findings(con, catalog, schema, table, untimed)

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from relsql.database.names import fold, stored_name
 from relsql.errors import TaskError, nearest
+from relsql.hints import correct
 from relsql.schema.declared.text import split_columns
 from relsql.schema.tables import Schema, Table
-from relsql.tasks.hints import correct
 from relsql.tasks.task import Task
 
 

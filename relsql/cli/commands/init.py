@@ -107,7 +107,8 @@ def init_command(
         _add_sources(con, catalog, sources)
         for line in declarations.store(con, catalog) if declarations else ():
             note(f"stored: {line}")
-        _infer(con, catalog, file, yes=yes, asks=can_ask(), verbose=verbose)
+        if _infer(con, catalog, file, yes=yes, asks=can_ask(), verbose=verbose):
+            _note_warnings(con, catalog)
         if tasks:
             _save_tasks(con, catalog, tasks)
     note(f"see the result: relsql inspect {shlex.quote(str(file))}")
@@ -131,8 +132,12 @@ def _add_sources(con: duckdb.DuckDBPyConnection, catalog: str, sources: Iterable
             note(f"not stored: the password of {source.name}; give it in PGPASSWORD, ~/.pgpass or a DuckDB secret")
 
 
-def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: bool, asks: bool, verbose: bool) -> None:
-    """Infer what the schema lacks, print it, and store what is sure or confirmed."""
+def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: bool, asks: bool, verbose: bool) -> bool:
+    """Infer what the schema lacks, print it, and store what is sure or confirmed.
+
+    Returns:
+        True if nothing that is sure waits to be stored.
+    """
     from relsql.schema.discovery.propose import SURE, apply_proposal, infer_schema
 
     proposal = infer_schema(con, catalog)
@@ -142,8 +147,9 @@ def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: boo
     _show_refused(proposal.refused, path, verbose=verbose)
     if not len(proposal):
         note("nothing to add: keys, links and time columns are known or cannot be inferred from the data")
-        return
-    if len(sure) and (yes or (asks and click.confirm(f"Store these {len(sure)} declarations?", err=True))):
+        return True
+    stored = bool(len(sure) and (yes or (asks and click.confirm(f"Store these {len(sure)} declarations?", err=True))))
+    if stored:
         apply_proposal(con, catalog, sure)
         note(f"stored: {len(sure)} inferred declarations")
     elif len(sure):
@@ -152,15 +158,27 @@ def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: boo
             f"to correct one first: relsql init {path} --remove-link 'CHILD(COLUMN) -> PARENT', "
             "--no-time-column TABLE, .."
         )
+    done = stored or not len(sure)
     if not len(unsure):
-        return
+        return done
     question = f"Store the {len(unsure)} proposals of confidence below {SURE}, too?"
     if asks and not yes and click.confirm(question, default=False, err=True):
         apply_proposal(con, catalog, unsure)
         note(f"stored: {len(unsure)} declarations of less confidence")
-        return
+        return done
     note(f"not stored, because the confidence is below {SURE}: {len(unsure)} proposals; to declare one that is right:")
     note(f"relsql init {path} {_declaration(unsure)}")
+    return done
+
+
+def _note_warnings(con: duckdb.DuckDBPyConnection, catalog: str) -> None:
+    """Print what is wrong or doubtful about the schema as it is now stored; `relsql inspect` shows all findings."""
+    from relsql.schema.checks import check_schema
+    from relsql.schema.reading import read_schema
+
+    for finding in check_schema(con, catalog, read_schema(con, catalog)):
+        if finding.severity != "info":
+            note(str(finding))
 
 
 def _declaration(proposal: SchemaProposal) -> str:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from relsql.database.names import join_name, split_name
+from relsql.database.names import DEFAULT_SCHEMA, join_name, split_name
 from relsql.errors import SchemaError
-from relsql.schema.tables import Link
+from relsql.schema.tables import Link, Table
 from relsql.sql import ident
 
 
@@ -74,6 +74,17 @@ def split_columns(text: str) -> tuple[str, ...]:
 def join_columns(names: Sequence[str]) -> str:
     """The inverse of `split_columns`: names are quoted only where they have to be."""
     return ", ".join(name if re.fullmatch(r"[^\s\",()][^\",()]*(?<!\s)", name) else ident(name) for name in names)
+
+
+def columns_text(table: Table, *columns: str) -> str:
+    """The inverse of `parse_columns` for a table of the schema: `orders(delivered_at)`, `"my table"("a,b")`."""
+    return f"{table_text(table)}({join_columns(columns)})"
+
+
+def table_text(table: Table) -> str:
+    """The name of a table as a declaration writes it; names are quoted only where they have to be."""
+    parts = (table.name,) if table.schema_name == DEFAULT_SCHEMA else (table.schema_name, table.name)
+    return ".".join(part if re.fullmatch(r"[^\s\",().>-]+", part) else ident(part) for part in parts)
 
 
 _PART = r'(?:"(?:[^"]|"")+"|[^"(),]+?)'

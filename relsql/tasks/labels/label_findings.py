@@ -18,7 +18,7 @@ from relsql.schema.tables import Schema
 from relsql.schema.times.events import event_times_sql
 from relsql.schema.times.row_times import as_happened
 from relsql.sql import literal
-from relsql.tasks.hints import correct, in_manifest
+from relsql.hints import correct, in_manifest
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.labels.label_table import label_entities, labels_at
 from relsql.tasks.split_choice import ENOUGH_LABELS, ENOUGH_OF_A_KIND, tables_read

@@ -15,6 +15,7 @@ from relsql.database.cursors import one_row
 from relsql.database.names import DEFAULT_SCHEMA, fold
 from relsql.database.queries.syntax_tree import Tree, nodes, parse, write
 from relsql.errors import TaskError
+from relsql.hints import correct
 from relsql.schema.entity_keys import key_known_sql, key_parts, key_sql
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Column, Schema, Table
@@ -22,7 +23,6 @@ from relsql.schema.times.events import as_timestamp_sql
 from relsql.schema.visibility import where_visible_sql
 from relsql.sql import ident
 from relsql.tasks.entity import entity_columns, entity_table
-from relsql.tasks.hints import correct
 from relsql.tasks.labels.label_checks import check_timestamps, check_types
 from relsql.tasks.labels.label_sandbox import LabelLimits, checked_query, run_query
 from relsql.tasks.labels.query_check import Relations, read_relations

@@ -23,9 +23,9 @@ import duckdb
 from relsql.database.cursors import task_cursor
 from relsql.database.queries.sealed import sealed
 from relsql.errors import TaskError
+from relsql.hints import correct
 from relsql.schema.tables import Schema
 from relsql.tasks.entity import entity_table
-from relsql.tasks.hints import correct
 from relsql.tasks.labels.label_checks import LARGEST_LABEL, check_labels
 from relsql.tasks.labels.label_query import known_labels
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits, label_sandbox

@@ -1,4 +1,4 @@
-"""Messages that name a field of a task link to its documentation (relsql.tasks.hints)."""
+"""Messages that name a field of a task link to its documentation (relsql.hints)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from relsql.errors import TaskError
-from relsql.tasks.hints import FIELDS_PAGE, correct, in_manifest
+from relsql.hints import FIELDS_PAGE, correct, in_manifest
 from relsql.tasks.task import Task
 from tests.docs.test_pages import anchors
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 FIELDS = [field.name for field in fields(Task)]
 BY_HAND = re.compile(r"""in the task manifest(?! \()""")
 
