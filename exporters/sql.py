@@ -18,6 +18,7 @@ from relsql.database.names import DEFAULT_SCHEMA
 from relsql.database.queries.sealed import sealed, sealed_expression
 from relsql.gather.latest_rows import AS_OF, ENTITY, SEED, LatestRows
 from relsql.gather.seeds_sql import ALL_PARAMETERS, all_seeds_sql, call_parameters, call_seed_sql
+from relsql.hints import command
 from relsql.nn.head import DAYS_PER_YEAR, LARGEST_LOG
 from relsql.registry.card import ModelCard
 from relsql.registry.function_names import function_names
@@ -274,7 +275,7 @@ class SqlModel:
     def _view_sql(self, table: Table) -> str:
         """The columns that the model reads of a table and, without a primary key, the row's position in storage."""
         # If a column no longer exists, DuckDB's error shows this alias, which says where to look.
-        alias = ident(f"see relsql selftest FILE {self.card.name}")
+        alias = ident(f"see {command('selftest', 'FILE', self.card.name)}")
         columns = [] if table.primary_key or table.is_view else ["rowid"]
         # A column whose type has changed still works as long as its values can be cast.
         for column in table.columns:

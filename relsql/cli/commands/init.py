@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from relsql.cli.output import can_ask, note
+from relsql.hints import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -111,7 +111,7 @@ def init_command(
             _note_warnings(con, catalog)
         if tasks:
             _save_tasks(con, catalog, tasks)
-    note(f"see the result: relsql inspect {shlex.quote(str(file))}")
+    note(f"see the result: {command('inspect', file)}")
 
 
 def _choose_schema(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> None:
@@ -142,9 +142,8 @@ def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: boo
 
     proposal = infer_schema(con, catalog)
     sure, unsure = proposal.split()
-    path = shlex.quote(str(file))
     click.echo(_proposal_text(proposal), nl=False)
-    _show_refused(proposal.refused, path, verbose=verbose)
+    _show_refused(proposal.refused, file, verbose=verbose)
     if not len(proposal):
         note("nothing to add: keys, links and time columns are known or cannot be inferred from the data")
         return True
@@ -153,11 +152,9 @@ def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: boo
         apply_proposal(con, catalog, sure)
         note(f"stored: {len(sure)} inferred declarations")
     elif len(sure):
-        note(f"none of the {len(sure)} sure proposals was stored; to store them: relsql init {path} --yes")
-        note(
-            f"to correct one first: relsql init {path} --remove-link 'CHILD(COLUMN) -> PARENT', "
-            "--no-time-column TABLE, .."
-        )
+        note(f"none of the {len(sure)} sure proposals was stored; to store them: {command('init', file, '--yes')}")
+        removed = command("init", file, "--remove-link", "CHILD(COLUMN) -> PARENT")
+        note(f"to correct one first: {removed}, or --no-time-column TABLE, ..")
     done = stored or not len(sure)
     if not len(unsure):
         return done
@@ -167,7 +164,7 @@ def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: boo
         note(f"stored: {len(unsure)} declarations of less confidence")
         return done
     note(f"not stored, because the confidence is below {SURE}: {len(unsure)} proposals; to declare one that is right:")
-    note(f"relsql init {path} {_declaration(unsure)}")
+    note(command("init", file, *_declaration(unsure)))
     return done
 
 
@@ -181,15 +178,17 @@ def _note_warnings(con: duckdb.DuckDBPyConnection, catalog: str) -> None:
             note(str(finding))
 
 
-def _declaration(proposal: SchemaProposal) -> str:
+def _declaration(proposal: SchemaProposal) -> tuple[str, str]:
     """The option that declares the first of some proposals."""
-    options = [("--link", str(link.link)) for link in proposal.links]
-    options += [("--primary-key", f"{key.table}({', '.join(key.columns)})") for key in proposal.keys]
-    options += [("--time-column", f"{time.table}({time.column})") for time in proposal.times if time.column]
-    return f"{options[0][0]} {shlex.quote(options[0][1])}"
+    from relsql.schema.declared.text import columns_text, link_text
+
+    options = [("--link", link_text(link.link)) for link in proposal.links]
+    options += [("--primary-key", columns_text(key.table, *key.columns)) for key in proposal.keys]
+    options += [("--time-column", columns_text(time.table, time.column)) for time in proposal.times if time.column]
+    return options[0]
 
 
-def _show_refused(refused: tuple[Refusal, ...], path: str, *, verbose: bool) -> None:
+def _show_refused(refused: tuple[Refusal, ...], file: Path, *, verbose: bool) -> None:
     """Print what was refused: all of it with --verbose, otherwise what a statement could make possible."""
     shown = [each for each in refused if verbose or each.fix]
     if shown:
@@ -199,7 +198,8 @@ def _show_refused(refused: tuple[Refusal, ...], path: str, *, verbose: bool) -> 
             fix = f"; to make it possible: {each.fix}" if each.fix else ""
             click.echo(f"  {f'{each.kind} {each}'.ljust(width)}  {each.reason}{fix}")
     if len(shown) < len(refused):
-        note(f"looked at and refused: {len(refused) - len(shown)} keys and links; to see why: relsql init {path} -v")
+        how = command("init", file, "-v")
+        note(f"looked at and refused: {len(refused) - len(shown)} keys and links; to see why: {how}")
 
 
 def _proposal_text(proposal: SchemaProposal) -> str:

@@ -12,6 +12,7 @@ from relsql.cli.failures import on_interrupt
 from relsql.cli.output import note, write_json
 from relsql.cli.progress import PhaseProgress
 from relsql.errors import train_extra
+from relsql.hints import command
 
 if TYPE_CHECKING:
     from relsql.publishing.publish import Published
@@ -109,6 +110,7 @@ def _print(published: Published, as_json: bool) -> None:
         "seconds": f"{published.seconds:.1f}",
     }
     if published.without_digest:
-        note(f"no digest: {', '.join(published.without_digest)}; to add it: relsql refresh FILE {published.model}")
+        how = command("refresh", "FILE", published.model)
+        note(f"no digest: {', '.join(published.without_digest)}; to add it: {how}")
     described = (f"{name}={value}" for name, value in figures.items())
     click.echo("\t".join([published.model, str(published.version), *described]))

@@ -7,7 +7,6 @@ them read-only. Passwords are never stored (`relsql.database.sources.source_kind
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +30,7 @@ from relsql.database.sources.source_kinds import (
     without_password,
 )
 from relsql.errors import DatabaseError
+from relsql.hints import command
 from relsql.sql import ident, qualified
 
 SOURCES = "sources"
@@ -145,7 +145,7 @@ def _load(con: duckdb.DuckDBPyConnection, source: Source, location: str, kind: S
 
 
 def _again(source: Source, location: str = "LOCATION") -> str:
-    return f"relsql init FILE --attach {shlex.quote(f'{source.name}={location}')}"
+    return command("init", "FILE", "--attach", f"{source.name}={location}")
 
 
 def _location(con: duckdb.DuckDBPyConnection, catalog: str, location: str) -> str:

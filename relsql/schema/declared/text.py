@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from relsql.database.names import DEFAULT_SCHEMA, join_name, split_name
+from relsql.database.names import join_name, split_name
 from relsql.errors import SchemaError
-from relsql.schema.tables import Link, Table
+from relsql.schema.tables import Link
 from relsql.sql import ident
 
 
@@ -76,15 +76,22 @@ def join_columns(names: Sequence[str]) -> str:
     return ", ".join(name if re.fullmatch(r"[^\s\",()][^\",()]*(?<!\s)", name) else ident(name) for name in names)
 
 
-def columns_text(table: Table, *columns: str) -> str:
-    """The inverse of `parse_columns` for a table of the schema: `orders(delivered_at)`, `"my table"("a,b")`."""
+def columns_text(table: str, *columns: str) -> str:
+    """The inverse of `parse_columns` for the key of a table: `orders(delivered_at)`, `"my table"("a,b")`."""
     return f"{table_text(table)}({join_columns(columns)})"
 
 
-def table_text(table: Table) -> str:
-    """The name of a table as a declaration writes it; names are quoted only where they have to be."""
-    parts = (table.name,) if table.schema_name == DEFAULT_SCHEMA else (table.schema_name, table.name)
-    return ".".join(part if re.fullmatch(r"[^\s\",().>-]+", part) else ident(part) for part in parts)
+def link_text(link: Link) -> str:
+    """The inverse of `parse_link`."""
+    return f"{columns_text(link.child, *link.child_columns)} -> {columns_text(link.parent, *link.parent_columns)}"
+
+
+_PLAIN = r'[^\s",()>=.-]+'
+
+
+def table_text(key: str) -> str:
+    """The key of a table as a declaration writes it: quoted only where it has to be."""
+    return key if re.fullmatch(rf"{_PLAIN}(\.{_PLAIN})?", key) else ident(key)
 
 
 _PART = r'(?:"(?:[^"]|"")+"|[^"(),]+?)'

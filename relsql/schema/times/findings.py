@@ -8,7 +8,7 @@ from typing import Literal
 import duckdb
 
 from relsql.hints import command
-from relsql.schema.declared.text import columns_text
+from relsql.schema.declared.text import columns_text, table_text
 from relsql.schema.discovery.names import LATER_WORDS, OUTCOME_WORDS, UPDATE_WORDS, words
 from relsql.schema.finding import Finding
 from relsql.schema.relations import relation_sql
@@ -68,7 +68,7 @@ def _changed_later(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -
         if later > MIN_CHANGED * rows:
             text = f"{later:,} of {rows:,} rows were changed after they appeared, by '{column.name}'; a score at an "
             text += "earlier as_of reads their present values. To hide a row until its last change: "
-            text += command("init", "FILE", "--known-column", columns_text(table, column.name))
+            text += command("init", "FILE", "--known-column", columns_text(table.key, column.name))
             yield Finding("warning", table.key, text)
 
 
@@ -79,8 +79,8 @@ def _untimed(schema: Schema, table: Table) -> Iterator[Finding]:
     outcomes = [name for name in table.stored_names if set(words(name)) & OUTCOME_WORDS]
     text = "has no time: all its rows count at every as_of, also rows that were added later"
     text += f"; {', '.join(outcomes)} may hold what became known later" if outcomes else ""
-    time = command("init", "FILE", "--time-column", columns_text(table, "COLUMN"))
-    text += f"; declare it: {time}, or {command('init', 'FILE', '--no-time-column', table.key)}"
+    time = command("init", "FILE", "--time-column", columns_text(table.key, "COLUMN"))
+    text += f"; declare it: {time}, or {command('init', 'FILE', '--no-time-column', table_text(table.key))}"
     yield Finding("warning" if outcomes or schema.links_from(table.key) else "info", table.key, text)
 
 
@@ -99,7 +99,9 @@ def no_times(schema: Schema, untimed: Set[str]) -> Iterator[Finding]:
 
 def declare_a_time(schema: Schema) -> str:
     """The command that gives the first time to a schema without any: that of a date, if a table has one."""
-    found = ((table, column.name) for table in schema.tables.values() for column in table.columns if _is_date(column))
+    found = (
+        (table.key, column.name) for table in schema.tables.values() for column in table.columns if _is_date(column)
+    )
     dated = next(found, None)
     return command("init", "FILE", "--time-column", columns_text(*dated) if dated else "TABLE(COLUMN OR EXPRESSION)")
 

@@ -160,7 +160,7 @@ def _finding(table: Table, column: Column, text: str, *, hides: bool) -> Finding
     text = f"{text}: it seems to be filled in later, and a score at an earlier as_of reads it too early; to leave it "
     text += f"out, {remove_column(table.key, column.name)}"
     if column.type in TIME_TYPES:
-        known = command("init", "FILE", "--known-column", columns_text(table, column.name))
+        known = command("init", "FILE", "--known-column", columns_text(table.key, column.name))
         text += f"; to hide each row until then{', and rows without it for good' if hides else ''}: {known}"
     is_planned = bool(set(words(column.name)) & PLANNED_WORDS)
     text += "; if it is set when the row appears, there is nothing to do" if is_planned else ""
