@@ -29,6 +29,7 @@ from relsql.schema.indexes import Indexed
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Table
 from relsql.sql import COMMA, Cte, ident, indented, literal, qualified
+from relsql.sql_layout import comment_sql
 from relsql.tasks.target import MEAN
 
 FARTHEST_DAY = 106_751_991.0
@@ -108,7 +109,7 @@ class SqlModel:
             f"CREATE MACRO {full}({call_parameters(self.card.entity)}) AS (\n{indented(call)}\n)",
             f"CREATE MACRO {scored}({call_parameters(self.card.entity)}) AS (\n{indented(f'({call}).score')}\n)",
             f"CREATE MACRO {table}({ALL_PARAMETERS}) AS TABLE\n{batch}",
-            *(f"COMMENT ON {what} IS {literal(f'{self.comment()}. {text}')}" for what, text in described.items()),
+            *(comment_sql(what, f"{self.comment()}. {text}") for what, text in described.items()),
         ]
 
     def text_statements(self, query_form: Callable[[str], str]) -> list[str]:
