@@ -36,6 +36,9 @@ FARTHEST_DAY = 106_751_991.0
 """Days from 1970 to the ends of TIMESTAMP; used for infinite times."""
 
 
+_ATTACH_FIRST = "The data are in another database; a client without relsql first runs:"
+
+
 @dataclass(frozen=True, slots=True)
 class SqlModel:
     """The SQL of one model version.
@@ -45,12 +48,14 @@ class SqlModel:
         relsql_schema: the schema of relsql's tables in its database.
         logarithmic: see `exporters.sql_weights.logarithmic_columns`.
         indexed: columns whose index is used to find the rows of a call's entity.
+        sources: the statements that attach the databases which hold the data, if the model lives in a file of its own.
     """
 
     card: ModelCard
     relsql_schema: str
     logarithmic: frozenset[str]
     indexed: Indexed = frozenset()
+    sources: tuple[str, ...] = ()
 
     @property
     def weights_table(self) -> str:
@@ -103,13 +108,18 @@ class SqlModel:
             identity = self.card.identity
             described[f"TABLE {self._own(texts_table(identity))}"] = "What texts say to rows of a table."
             described[f"VIEW {self._own(new_texts_view(identity))}"] = "Texts that it lacks."
+        needs: tuple[str, ...] = (
+            "The data are in another database; a client without relsql first runs:",
+            *self.sources,
+        )
+        needs = needs if self.sources else ()
         return [
             *(f"CREATE OR REPLACE VIEW {self._own(view)} AS\n{query}" for view, query in views),
             *texts,
             f"CREATE MACRO {full}({call_parameters(self.card.entity)}) AS (\n{indented(call)}\n)",
             f"CREATE MACRO {scored}({call_parameters(self.card.entity)}) AS (\n{indented(f'({call}).score')}\n)",
             f"CREATE MACRO {table}({ALL_PARAMETERS}) AS TABLE\n{batch}",
-            *(comment_sql(what, f"{self.comment()}. {text}") for what, text in described.items()),
+            *(comment_sql(what, f"{self.comment()}. {text}", *needs) for what, text in described.items()),
         ]
 
     def text_statements(self, query_form: Callable[[str], str]) -> list[str]:

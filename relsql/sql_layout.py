@@ -29,10 +29,10 @@ def readable(sql: str) -> str:
     return "\n".join(lines).replace(_BREAK, "\n")
 
 
-def comment_sql(what: str, text: str) -> str:
-    """A statement that comments on an object; a long comment has line breaks."""
+def comment_sql(what: str, text: str, *lines: str) -> str:
+    """A statement that comments on an object; a long text has line breaks, and `lines` that follow it have none."""
     # Quotes are doubled in a literal.
-    lines = textwrap.wrap(
+    wrapped = textwrap.wrap(
         text,
         max(WIDTH // 3, WIDTH - len("IS '';") - text.count("'")),
         expand_tabs=False,
@@ -40,7 +40,7 @@ def comment_sql(what: str, text: str) -> str:
         break_on_hyphens=False,
         replace_whitespace=False,
     )
-    return f"COMMENT ON {what}\nIS {literal(_NEWLINE.join(lines))}"
+    return f"COMMENT ON {what}\nIS {literal(_NEWLINE.join([*wrapped, *lines]))}"
 
 
 def _laid_out(line: str) -> Iterator[str]:

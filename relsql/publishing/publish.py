@@ -26,6 +26,7 @@ from relsql.database.interrupts import keyboard_interrupts
 from relsql.database.names import DEFAULT_SCHEMA, current_catalog, find_macros, fold
 from relsql.database.relsql_schema import relsql_schema
 from relsql.database.relsql_tables import ensure_table, relsql_table
+from relsql.database.sources.attach_sources import attach_statements
 from relsql.errors import DatabaseError, MissingExtraError, ModelError, ParityError
 from relsql.hints import command
 from relsql.publishing.parity import TOLERANCE, Parity, measure_parity
@@ -303,7 +304,8 @@ def _plain_sql(
         raise MissingExtraError.for_extra("train", "publishing") from error
     weights: pa.Table = weights_table(*load_modules(card, artifacts))
     schema, indexed = relsql_schema(con, catalog), indexed_columns(con, catalog, card.schema)
-    return SqlModel(card, schema, logarithmic_columns(weights), indexed), weights
+    sources = attach_statements(con, catalog)
+    return SqlModel(card, schema, logarithmic_columns(weights), indexed, sources), weights
 
 
 def _require_parity(card: ModelCard, parity: Parity) -> None:

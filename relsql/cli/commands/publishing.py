@@ -40,6 +40,8 @@ def publish_command(
     duckdb f1.duckdb -c "SELECT driverId, predict_dnf(driverId) FROM drivers"
     """  # noqa: D301
     from relsql.database.connections import open_database
+    from relsql.database.names import current_catalog
+    from relsql.database.sources.attach_sources import attach_statements
     from relsql.publishing.publish import publication_sql, publish, publish_into
 
     if show_sql:
@@ -55,6 +57,9 @@ def publish_command(
     else:
         with closing(open_database(file)) as con, PhaseProgress() as progress:
             published = publish(con, model, progress=progress)
+            sources = attach_statements(con, current_catalog(con))
+        if sources:
+            note(f"the data are in another database; a client without relsql first runs: {' '.join(sources)}")
     _print(published, as_json)
 
 

@@ -57,6 +57,12 @@ def read_sources(con: duckdb.DuckDBPyConnection, catalog: str) -> list[Source]:
         return []  # The schema is the user's own, which is refused where it is read.
 
 
+def attach_statements(con: duckdb.DuckDBPyConnection, catalog: str) -> tuple[str, ...]:
+    """The statements by which a client without relsql attaches the sources of a database."""
+    found = [(source, _location(con, catalog, source.location)) for source in read_sources(con, catalog)]
+    return tuple(f"{attach_sql(source.name, location, _kind(source, location))};" for source, location in found)
+
+
 def attach_sources(
     con: duckdb.DuckDBPyConnection, catalog: str | None = None, except_for: Collection[str] = ()
 ) -> None:
