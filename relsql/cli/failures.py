@@ -19,6 +19,9 @@ INTERRUPTED = 130
 _OF_A_PUBLISHED_MODEL = re.compile(r"Table with name \S+_[0-9a-f]{12}\W* does not exist")
 """DuckDB looks for the tables of a published model in the current database, not in the one that the model is in."""
 
+_OF_A_KEY = re.compile(r"Macro (predict_\w+)\(\) does not support.*?Candidate macros: predict_\w+\((id1(?:, id\d)+),")
+"""A call of a model whose key has several columns, with another number of arguments."""
+
 _INTERRUPTED_KEY = "relsql.interrupted"
 
 
@@ -78,6 +81,9 @@ def duckdb_message(error: Exception) -> str:
     text = " ".join(line for line in lines if line)
     if _OF_A_PUBLISHED_MODEL.search(text):
         text += " Expected: a published model to be called in its own database. Fix: USE that database, then call it."
+    if key := _OF_A_KEY.search(text):
+        text += f". Expected: the values of the key's columns one by one, {key[1]}({key[2]}), in the order of the key. "
+        text += f"Fix: {key[1]}(k.COLUMN, ..) for a struct k"
     return text
 
 

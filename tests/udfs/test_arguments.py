@@ -100,6 +100,13 @@ def test_only_a_missing_moment_is_the_latest_event(route: Connection) -> None:
     assert always == "infinity"
 
 
+def test_a_struct_for_a_key_of_several_columns_is_told_how_to_call() -> None:
+    wrong = "Macro predict_m() does not support the arguments.\nCandidate macros:\n\tpredict_m(id1, id2, as_of)"
+    wanted = "as_of). Expected: the values of the key's columns one by one, predict_m(id1, id2), in the order"
+    assert wanted in duckdb_message(duckdb.BinderException(wrong))
+    assert "Expected" not in duckdb_message(duckdb.BinderException(wrong.replace("id1, id2", "id")))
+
+
 def test_a_published_model_under_another_name_says_how_to_call_it(published_shop: Path) -> None:
     with duckdb.connect() as con:
         con.execute(f"ATTACH '{published_shop}' AS another (READ_ONLY); CREATE SCHEMA relsql")
