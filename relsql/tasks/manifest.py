@@ -50,7 +50,9 @@ def _read_text(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise TaskError(f"task manifest '{path}' cannot be read: {error.strerror}") from error
+        raise TaskError(
+            f"task manifest '{path}' cannot be read: {error.strerror}", expected="a YAML file with the fields of a task"
+        ) from error
     except ValueError as error:  # The path contains a NUL or a lone surrogate.
         raise TaskError(f"task manifest {str(path)!r} cannot be read: {error}") from error
     if len(content) > MAX_BYTES:
