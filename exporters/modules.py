@@ -14,6 +14,7 @@ from relsql.errors import ArtifactError
 from relsql.gather.blocks import Block
 from relsql.gather.graph_inputs import graph_inputs
 from relsql.gather.layout import BlockLayout, layouts_of
+from relsql.hints import command
 from relsql.nn.graph_network import GraphNetwork, NetworkConfig, graph_tensors
 from relsql.nn.head import Head
 from relsql.registry.card import ModelCard
@@ -89,7 +90,7 @@ def _load(card: ModelCard, module: nn.Module, prefix: str, weights: Mapping[str,
         elif initial.numel() and not (name in buffers and _LEFT_OUT.search(name)):
             raise ArtifactError(
                 f"model '{card.name}' version {card.version}: its ONNX components lack the weight '{prefix}{name}'",
-                fix=f"relsql train FILE {card.task.name} --name {card.name}",
+                fix=command("train", "FILE", card.task.name, "--name", card.name),
             )
     module.load_state_dict(state)
     module.eval()

@@ -18,6 +18,7 @@ from relsql.database.names import DEFAULT_SCHEMA
 from relsql.database.queries.sealed import sealed, sealed_expression
 from relsql.gather.latest_rows import AS_OF, ENTITY, SEED, LatestRows
 from relsql.gather.seeds_sql import ALL_PARAMETERS, all_seeds_sql, call_parameters, call_seed_sql
+from relsql.hints import command
 from relsql.nn.head import DAYS_PER_YEAR, LARGEST_LOG
 from relsql.registry.card import ModelCard
 from relsql.registry.function_names import function_names
@@ -28,10 +29,14 @@ from relsql.schema.indexes import Indexed
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Table
 from relsql.sql import COMMA, Cte, field_sql, ident, indented, literal, qualified
+from relsql.sql_layout import comment_sql
 from relsql.tasks.target import MEAN
 
 FARTHEST_DAY = 106_751_991.0
 """Days from 1970 to the ends of TIMESTAMP; used for infinite times."""
+
+
+_ATTACH_FIRST = "The data are in another database; a client without relsql first runs:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +48,14 @@ class SqlModel:
         relsql_schema: the schema of relsql's tables in its database.
         logarithmic: see `exporters.sql_weights.logarithmic_columns`.
         indexed: columns whose index is used to find the rows of a call's entity.
+        sources: the statements that attach the databases which hold the data, if the model lives in a file of its own.
     """
 
     card: ModelCard
     relsql_schema: str
     logarithmic: frozenset[str]
     indexed: Indexed = frozenset()
+    sources: tuple[str, ...] = ()
 
     @property
     def weights_table(self) -> str:
@@ -101,13 +108,18 @@ class SqlModel:
             identity = self.card.identity
             described[f"TABLE {self._own(texts_table(identity))}"] = "What texts say to rows of a table."
             described[f"VIEW {self._own(new_texts_view(identity))}"] = "Texts that it lacks."
+        needs: tuple[str, ...] = (
+            "The data are in another database; a client without relsql first runs:",
+            *self.sources,
+        )
+        needs = needs if self.sources else ()
         return [
             *(f"CREATE OR REPLACE VIEW {self._own(view)} AS\n{query}" for view, query in views),
             *texts,
             f"CREATE MACRO {full}({call_parameters(self.card.entity)}) AS (\n{indented(call)}\n)",
             f"CREATE MACRO {scored}({call_parameters(self.card.entity)}) AS (\n{indented(field_sql(call, 'score'))}\n)",
             f"CREATE MACRO {table}({ALL_PARAMETERS}) AS TABLE\n{batch}",
-            *(f"COMMENT ON {what} IS {literal(f'{self.comment()}. {text}')}" for what, text in described.items()),
+            *(comment_sql(what, f"{self.comment()}. {text}", *needs) for what, text in described.items()),
         ]
 
     def text_statements(self, query_form: Callable[[str], str]) -> list[str]:
@@ -274,7 +286,7 @@ class SqlModel:
     def _view_sql(self, table: Table) -> str:
         """The columns that the model reads of a table and, without a primary key, the row's position in storage."""
         # If a column no longer exists, DuckDB's error shows this alias, which says where to look.
-        alias = ident(f"see relsql selftest FILE {self.card.name}")
+        alias = ident(f"see {command('selftest', 'FILE', self.card.name)}")
         columns = [] if table.primary_key or table.is_view else ["rowid"]
         # A column whose type has changed still works as long as its values can be cast.
         for column in table.columns:

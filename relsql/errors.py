@@ -21,8 +21,12 @@ command that fixes it.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+
+_LINE_BREAK = re.compile(r"\s*[\r\n]\s*")
+"""What a fix has in one line instead of. Its spaces stay, because they may be those of a name in a command."""
 
 
 class RelsqlError(Exception):
@@ -42,7 +46,7 @@ class RelsqlError(Exception):
         if expected:
             parts.append(f"Expected: {' '.join(expected.split()).rstrip('.')}")
         if fix:
-            parts.append(f"Fix: {' '.join(fix.split())}")
+            parts.append(f"Fix: {_LINE_BREAK.sub(' ', fix).strip()}")
         super().__init__(". ".join(parts))
 
 

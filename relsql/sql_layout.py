@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator
+
+from relsql.sql import literal
 
 WIDTH = 120
 """Only a single literal or name may make a line longer."""
 
+_NEWLINE = "\n"
 _INDENT = "    "
 _QUOTED = re.compile(r"""--[^\n]*|'(?:[^']|'')*'|"(?:[^"]|"")*\"""")
 _TOKEN = re.compile(
@@ -25,6 +29,20 @@ def readable(sql: str) -> str:
     return "\n".join(lines).replace(_BREAK, "\n")
 
 
+def comment_sql(what: str, text: str, *lines: str) -> str:
+    """A statement that comments on an object; a long text has line breaks, and `lines` that follow it have none."""
+    # Quotes are doubled in a literal.
+    wrapped = textwrap.wrap(
+        text,
+        max(WIDTH // 3, WIDTH - len("IS '';") - text.count("'")),
+        expand_tabs=False,
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+    )
+    return f"COMMENT ON {what}\nIS {literal(_NEWLINE.join([*wrapped, *lines]))}"
+
+
 def _laid_out(line: str) -> Iterator[str]:
     if (len(line) <= WIDTH and not _has_wide_struct(line)) or line.lstrip().startswith("--"):
         yield line
@@ -38,8 +56,8 @@ def _laid_out(line: str) -> Iterator[str]:
 
 
 def _has_wide_struct(line: str) -> bool:
-    """True if a struct of three fields or more begins and ends in the line."""
-    return any(opened == "{" and len(items) > 2 for opened, _, _, items in _groups(line))
+    """True if a struct of two fields or more begins and ends in the line."""
+    return any(opened == "{" and len(items) > 1 for opened, _, _, items in _groups(line))
 
 
 def _broken(line: str) -> list[str]:
@@ -52,7 +70,7 @@ def _broken(line: str) -> list[str]:
                 deeper = indent if "FROM" in separators else indent + _INDENT
                 return [parts[0], *(f"{deeper}{part}" for part in parts[1:])]
     groups = [group for group in _groups(line) if _has_room(group)]
-    wide = [group for group in groups if group[0] == "{" and len(group[3]) > 2]
+    wide = [group for group in groups if group[0] == "{" and len(group[3]) > 1]
     if not groups:
         return [line]
     # The outermost group; a wide struct first.

@@ -24,6 +24,7 @@ from relsql.database.names import (
 from relsql.database.relsql_schema import schema_known
 from relsql.errors import DatabaseError, ModelError
 from relsql.gather.layout import layouts_of
+from relsql.hints import command
 from relsql.registry.card import ModelCard
 from relsql.registry.function_names import function_names, predict_name
 from relsql.registry.models import active_card, check_drift, read_artifacts, read_models
@@ -148,7 +149,7 @@ def _check_distinct(suffixes: Iterable[str]) -> None:
             raise ModelError(
                 f"the models '{first}' and '{second}' both have a function {shared}",
                 expected=f"one of them to be attached: models=['{first}'] or models=['{second}']",
-                fix=f"relsql drop FILE {second} --all, or relsql.attach(con, models=['{first}'])",
+                fix=f"{command('drop', 'FILE', second, '--all')}, or relsql.attach(con, models=[{first!r}])",
             )
 
 
@@ -160,7 +161,7 @@ def _check_free(text: str, suffix: str, models: Iterable[str]) -> None:
             raise ModelError(
                 f"'{text}' would be called by {predict_name(suffix)}, but there is a model '{model}'",
                 expected=f"no other model with the function {predict_name(model)}",
-                fix=f"relsql train FILE TASK --name OTHER, then relsql drop FILE {model} --all",
+                fix=f"relsql train FILE TASK --name OTHER, then {command('drop', 'FILE', model, '--all')}",
             )
 
 

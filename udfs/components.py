@@ -9,6 +9,7 @@ from typing import Any
 import numpy.typing as npt
 
 from relsql.errors import ArtifactError
+from relsql.hints import command
 from relsql.registry.card import ModelCard
 from relsql.registry.components.component_checks import Tensor, check_component, check_signature, signature_of
 from relsql.registry.components.onnx_runtime import onnxruntime
@@ -59,7 +60,7 @@ def load_session(
         problem = str(error).splitlines()[0]
         raise ArtifactError(
             f"model '{card.name}': component {name} cannot be loaded: {problem}",
-            fix=f"relsql train FILE {card.task.name} --name {card.name}",
+            fix=command("train", "FILE", card.task.name, "--name", card.name),
         ) from error
     expected = signature_of(card, name)
     assert expected is not None, name
@@ -74,7 +75,7 @@ def require_artifact(card: ModelCard, artifacts: Mapping[str, bytes], name: str)
         raise ArtifactError(
             f"model '{card.name}' version {card.version}: its card lists no artefact {name}",
             expected=f"one of: {', '.join(artifacts)}, and {name}",
-            fix=f"relsql train FILE {card.task.name} --name {card.name}",
+            fix=command("train", "FILE", card.task.name, "--name", card.name),
         )
 
 

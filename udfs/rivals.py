@@ -63,6 +63,6 @@ def ambiguity(function: str, model: str, databases: Iterable[str]) -> str:
     listed = " and ".join(f"'{name}'" for name in names)
     return (
         f"{function} is ambiguous: the databases {listed} have it. Expected: one of them, or a prefix. "
-        f"Fix: relsql.attach(con, database='{names[0]}', models=['{model}'], prefix='{names[0]}'), which creates "
+        f"Fix: relsql.attach(con, database={names[0]!r}, models=[{model!r}], prefix={names[0]!r}), which creates "
         f"{predict_name(f'{names[0]}_{model}')}"
     )

@@ -19,6 +19,12 @@ INTERRUPTED = 130
 _OF_A_PUBLISHED_MODEL = re.compile(r"Table with name \S+_[0-9a-f]{12}\W* does not exist")
 """DuckDB looks for the tables of a published model in the current database, not in the one that the model is in."""
 
+_OF_A_KEY = re.compile(r"Macro (predict_\w+)\(\) does not support.*?Candidate macros: predict_\w+\((id1(?:, id\d)+),")
+"""A call of a model whose key has several columns, with another number of arguments."""
+
+_OF_A_MOMENT = re.compile(r"when casting from source column moment\W*$")
+"""An as_of that is no time: DuckDB names the column of a subquery that the argument becomes."""
+
 _INTERRUPTED_KEY = "relsql.interrupted"
 
 
@@ -78,6 +84,12 @@ def duckdb_message(error: Exception) -> str:
     text = " ".join(line for line in lines if line)
     if _OF_A_PUBLISHED_MODEL.search(text):
         text += " Expected: a published model to be called in its own database. Fix: USE that database, then call it."
+    if _OF_A_MOMENT.search(text):
+        text += ". Expected: as_of as a TIMESTAMP, a DATE or a text like '2009-06-01 12:00'. "
+        text += "Fix: as_of := TIMESTAMP '2009-06-01'"
+    if key := _OF_A_KEY.search(text):
+        text += f". Expected: the values of the key's columns one by one, {key[1]}({key[2]}), in the order of the key. "
+        text += f"Fix: {key[1]}(k.COLUMN, ..) for a struct k"
     return text
 
 

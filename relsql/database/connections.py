@@ -18,6 +18,7 @@ from relsql.database.sources.external_access import close_external_access
 from relsql.database.sources.file_kinds import file_kind, import_command
 from relsql.database.sources.view_files import view_files
 from relsql.errors import DatabaseError
+from relsql.hints import command
 from relsql.sql import ident, literal, qualified
 
 
@@ -68,7 +69,7 @@ def _require_database_file(path: Path, *, must_exist: bool) -> None:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         if must_exist:
-            raise DatabaseError(f"file '{path}' does not exist", fix=f"relsql import SOURCE {path}") from None
+            raise DatabaseError(f"file '{path}' does not exist", fix=command("import", "SOURCE", path)) from None
         return
     if stat.S_ISDIR(status.st_mode):
         raise DatabaseError(f"'{path}' is a folder", expected="a DuckDB file", fix=import_command(path))
@@ -80,7 +81,7 @@ def _require_database_file(path: Path, *, must_exist: bool) -> None:
         kind = file_kind(path)
         if kind != "DuckDB":
             what = f"is a {kind} file, not a DuckDB database" if kind else "is not a DuckDB database"
-            fix = import_command(path) if kind else f"relsql import SOURCE {path.stem}.duckdb"
+            fix = import_command(path) if kind else command("import", "SOURCE", f"{path.stem}.duckdb")
             raise DatabaseError(f"file '{path}' {what}", fix=fix)
 
 

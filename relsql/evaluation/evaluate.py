@@ -166,7 +166,9 @@ def evaluate(
         )
     metrics, unscored = task_metrics(card.task, labels, scores), int((~scored).sum())
     table = pa.table({"as_of": pa.array(predictions.as_of, pa.timestamp("us")), "label": predictions.labels})
-    few = tuple(few_labels(card.task, summarize_labels(split, table.filter(pa.array(scored)))))
+    catalog = current_catalog(con)
+    summary = summarize_labels(split, table.filter(pa.array(scored)))
+    few = tuple(few_labels(con, catalog, read_schema(con, catalog), card.task, summary))
     entities = [entity for entity, known in zip(predictions.entities, scored, strict=True) if known]
     intervals = {name: metric_interval(labels, scores, name, entities) for name in metrics if few}
     # Training has said the same about the validation labels.

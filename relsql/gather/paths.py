@@ -27,6 +27,8 @@ import duckdb
 
 from relsql.database.queries.sealed import sealed
 from relsql.errors import SchemaError
+from relsql.hints import command
+from relsql.schema.declared.text import columns_text
 from relsql.schema.entity_keys import entity_parameters
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Link, Schema, Table
@@ -124,7 +126,7 @@ def candidate_paths(
         raise SchemaError(
             f"table '{entity.key}' has no primary key",
             expected="a key, by which entities are scored",
-            fix=f"relsql init FILE --primary-key '{entity.key}(COLUMN)'",
+            fix=command("init", "FILE", "--primary-key", columns_text(entity.key, "COLUMN")),
         )
     paths = [Path("entity", "entity", entity.key, (), 1, ())]
     paths += [_path("parents", schema, (link,), 1) for link in schema.links_from(entity.key)]
@@ -176,7 +178,7 @@ def _require_row_key(table: Table) -> None:
         raise SchemaError(
             f"table '{table.key}' has no primary key, and a column 'rowid' that hides DuckDB's own",
             expected="a primary key, or no column called 'rowid'",
-            fix=f"relsql init FILE --primary-key '{table.key}(COLUMN)'",
+            fix=command("init", "FILE", "--primary-key", columns_text(table.key, "COLUMN")),
         )
 
 

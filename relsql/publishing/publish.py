@@ -7,6 +7,7 @@ Before it is committed, the macros are compared with torch and onnxruntime.
 from __future__ import annotations
 
 import datetime
+import shlex
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -25,7 +26,9 @@ from relsql.database.interrupts import keyboard_interrupts
 from relsql.database.names import DEFAULT_SCHEMA, current_catalog, find_macros, fold
 from relsql.database.relsql_schema import relsql_schema
 from relsql.database.relsql_tables import ensure_table, relsql_table
+from relsql.database.sources.attach_sources import attach_statements
 from relsql.errors import DatabaseError, MissingExtraError, ModelError, ParityError
+from relsql.hints import command
 from relsql.publishing.parity import TOLERANCE, Parity, measure_parity
 from relsql.registry.card import ModelCard
 from relsql.registry.function_names import function_names
@@ -133,7 +136,7 @@ def _require_unambiguous(con: duckdb.DuckDBPyConnection, catalog: str, card: Mod
         raise DatabaseError(
             f"database '{catalog}' has the same name as one of its schemas, which plain SQL could not tell apart",
             expected="a file of another name",
-            fix=f"mv {catalog}.duckdb NEW.duckdb, then relsql publish NEW.duckdb {card.name}",
+            fix=f"mv {shlex.quote(f'{catalog}.duckdb')} NEW.duckdb, then {command('publish', 'NEW.duckdb', card.name)}",
         )
 
 
@@ -190,7 +193,7 @@ def selftest(con: duckdb.DuckDBPyConnection, model: str) -> Published:
     if version != card.version:
         raise ModelError(
             f"model '{model}' is published as version {version}, while version {card.version} is the active one",
-            fix=f"relsql publish FILE {model}",
+            fix=command("publish", "FILE", model),
         )
     check_drift(card, read_schema(con, catalog))
     without_digest += () if check_publication(con, catalog, card) else ("plain SQL",)
@@ -301,7 +304,8 @@ def _plain_sql(
         raise MissingExtraError.for_extra("train", "publishing") from error
     weights: pa.Table = weights_table(*load_modules(card, artifacts))
     schema, indexed = relsql_schema(con, catalog), indexed_columns(con, catalog, card.schema)
-    return SqlModel(card, schema, logarithmic_columns(weights), indexed), weights
+    sources = attach_statements(con, catalog)
+    return SqlModel(card, schema, logarithmic_columns(weights), indexed, sources), weights
 
 
 def _require_parity(card: ModelCard, parity: Parity) -> None:
@@ -310,7 +314,7 @@ def _require_parity(card: ModelCard, parity: Parity) -> None:
             f"model '{card.name}': scores of torch and onnxruntime differ by {parity.torch_onnx:.1e}, of onnxruntime "
             f"and plain SQL by {parity.onnx_sql:.1e}, on {parity.seeds} seeds",
             expected=f"at most {TOLERANCE:.0e}",
-            fix=f"relsql publish FILE {card.name}",
+            fix=command("publish", "FILE", card.name),
         )
 
 

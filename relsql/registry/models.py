@@ -22,6 +22,7 @@ from relsql.database.relsql_tables import (
     seal_rows,
 )
 from relsql.errors import ArtifactError, ModelError, SchemaDriftError, nearest
+from relsql.hints import command
 from relsql.registry.card import ModelCard
 from relsql.registry.card_reading import read_card_text
 from relsql.registry.publications import published
@@ -104,7 +105,7 @@ def read_versions(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> tu
         raise ModelError(
             f"model '{name}' does not exist in database '{catalog}'",
             expected=nearest(name, {model.name for model in models}),
-            fix=f"relsql train FILE TASK --name {name}",
+            fix=command("train", "FILE", "TASK", "--name", name),
         )
     return tuple(model for model in models if model.name == found)
 
@@ -161,13 +162,13 @@ def check_active(versions: Sequence[ModelRow]) -> None:
     name, listed = active[0].name, " and ".join(str(model.version) for model in active)
     if len(active) > 1:
         problem = f"model '{name}' has {len(active)} active versions, {listed}"
-        raise ArtifactError(problem, expected="one", fix=f"relsql promote FILE {name} VERSION")
+        raise ArtifactError(problem, expected="one", fix=command("promote", "FILE", name, "VERSION"))
     latest = max((model.activated for model in versions if model.activated), default=None)
     if latest is not None and active[0].activated != latest:
         raise ArtifactError(
             f"model '{name}': version {listed} is active, but another one was made active after it",
             expected="the active version to be the one that was activated last",
-            fix=f"relsql promote FILE {name} VERSION",
+            fix=command("promote", "FILE", name, "VERSION"),
         )
 
 
@@ -210,7 +211,7 @@ def _damaged_row(name: str, version: int, row: SealedRow, problem: str) -> Artif
     return ArtifactError(
         f"the row of model '{name}' version {version} in relsql's table models is damaged: it {problem}",
         expected="the row that training wrote",
-        fix=f"relsql train FILE {task} --name {name}",
+        fix=command("train", "FILE", task, "--name", name),
     )
 
 
@@ -241,7 +242,7 @@ def read_artifacts(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard
     rows = con.execute(query, [card.name, card.version]).fetchall()
     found = {name: bytes(content) for name, content in rows if content is not None}
     for name, digest in card.sha256.items():
-        retrain = f"relsql train FILE {card.task.name} --name {card.name}"
+        retrain = command("train", "FILE", card.task.name, "--name", card.name)
         if name not in found:
             raise ArtifactError(f"model '{card.name}' version {card.version}: artefact {name} is missing", fix=retrain)
         actual = hashlib.sha256(found[name]).hexdigest()
@@ -382,5 +383,5 @@ def check_drift(card: ModelCard, schema: Schema) -> None:
     if problems:
         raise SchemaDriftError(
             f"the tables changed since model '{card.name}' was trained: {'; '.join(problems)}",
-            fix=f"relsql train FILE {card.task.name} --name {card.name}",
+            fix=command("train", "FILE", card.task.name, "--name", card.name),
         )

@@ -11,6 +11,7 @@ from relsql.database.cursors import task_cursor
 from relsql.database.names import current_catalog
 from relsql.database.relsql_tables import has_relsql_table, relsql_table
 from relsql.errors import ArtifactError, ModelError
+from relsql.hints import command
 from relsql.registry.models import (
     activate,
     check_active,
@@ -130,7 +131,7 @@ def versions_to_drop(
         raise ModelError(
             f"'{model}' names one version, not all of model '{name}'",
             expected=f"one of the two: {model}, or {name} with all versions",
-            fix=f"relsql drop FILE {name} --all",
+            fix=command("drop", "FILE", name, "--all"),
         )
     if all_versions:
         return versions
@@ -138,7 +139,7 @@ def versions_to_drop(
         raise ModelError(
             f"'{name}' is a whole model, which is only dropped with --all",
             expected=f"one of {', '.join(f'{name}@{version.version}' for version in versions)}, or --all",
-            fix=f"relsql drop FILE {name} --all",
+            fix=command("drop", "FILE", name, "--all"),
         )
     chosen = find_model(con, catalog, model)
     check_statuses([chosen])
@@ -147,7 +148,7 @@ def versions_to_drop(
         raise ModelError(
             f"version {chosen.version} of model '{name}' is {'active' if others else 'the only one'}",
             expected="another version to be active" if others else "--all to drop the model",
-            fix=f"relsql promote FILE {name} previous" if others else f"relsql drop FILE {name} --all",
+            fix=command("promote", "FILE", name, "previous") if others else command("drop", "FILE", name, "--all"),
         )
     return (chosen,)
 

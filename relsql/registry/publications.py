@@ -17,6 +17,7 @@ from relsql.database.queries.sealed import sealed
 from relsql.database.relsql_schema import in_schema_sql, relsql_schema
 from relsql.database.relsql_tables import ensure_table, has_relsql_table, read_sealed, relsql_table, seal_rows
 from relsql.errors import ArtifactError, ModelError
+from relsql.hints import command
 from relsql.registry.card import ModelCard
 from relsql.registry.function_names import function_names
 from relsql.registry.row_embeddings import table_name
@@ -157,7 +158,7 @@ def check_publication(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelC
 
 
 def _changed(model: str, problem: str) -> ModelError:
-    return ModelError(f"the plain SQL of model '{model}' was changed: {problem}", fix=f"relsql publish FILE {model}")
+    return ModelError(f"the plain SQL of model '{model}' was changed: {problem}", fix=command("publish", "FILE", model))
 
 
 def _recorded_objects(con: duckdb.DuckDBPyConnection, catalog: str, model: str) -> _Objects | None:
@@ -268,7 +269,7 @@ def require_published(con: duckdb.DuckDBPyConnection, catalog: str, model: str) 
     found = published(con, catalog, name) if name else None
     if name is None or found is None:
         raise ModelError(
-            f"model '{model}' is not published in database '{catalog}'", fix=f"relsql publish FILE {model}"
+            f"model '{model}' is not published in database '{catalog}'", fix=command("publish", "FILE", model)
         )
     return name, found[0]
 

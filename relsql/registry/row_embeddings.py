@@ -21,6 +21,7 @@ import pyarrow as pa
 from relsql.database.digests import Digests, embedding_digests
 from relsql.database.relsql_tables import create_schema, has_column, has_relsql_table, relsql_table
 from relsql.errors import ArtifactError
+from relsql.hints import command
 from relsql.registry.card import ModelCard
 from relsql.sql import literal
 from relsql.typing import FloatArray
@@ -57,7 +58,7 @@ class StoredRows:
                 f"row embeddings of model '{card.name}' version {card.version} are damaged: "
                 f"{int(self.damaged.sum()):,} of {len(self.damaged):,} that were read",
                 expected="embeddings as they were stored",
-                fix=f"relsql refresh FILE {card.name}@{card.version}",
+                fix=command("refresh", "FILE", f"{card.name}@{card.version}"),
             )
 
 

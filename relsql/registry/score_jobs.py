@@ -21,6 +21,7 @@ from relsql.database.relsql_tables import (
     seal_rows,
 )
 from relsql.errors import ArtifactError, DatabaseError
+from relsql.hints import command
 from relsql.schema.visibility import opaque_sql
 from relsql.sql import literal
 
@@ -111,7 +112,7 @@ def check_job_row(row: SealedRow) -> None:
         raise ArtifactError(
             f"the job of table '{target}' in relsql's table score_jobs is damaged",
             expected="the row that relsql score wrote",
-            fix=f"relsql score FILE {model} --into {target} --overwrite",
+            fix=command("score", "FILE", model, "--into", target, "--overwrite"),
         )
 
 
@@ -142,7 +143,7 @@ def advance_job(con: duckdb.DuckDBPyConnection, catalog: str, job: ScoreJob, *, 
         raise DatabaseError(
             f"the job of table '{job.target}' was changed by another connection",
             expected="one job at a time for each table",
-            fix=f"relsql score FILE {job.model} --into {job.target}",
+            fix=command("score", "FILE", job.model, "--into", job.target),
         )
     seal_rows(con, catalog, "score_jobs", "target = ?", [job.target])
     return after
@@ -189,7 +190,7 @@ def require_job_table(con: duckdb.DuckDBPyConnection, catalog: str, job: ScoreJo
         raise DatabaseError(
             f"table '{job.target}' is no longer the one that its job writes to",
             expected="the table that the job created",
-            fix=f"relsql score FILE {job.model} --into ANOTHER_TABLE",
+            fix=command("score", "FILE", job.model, "--into", "ANOTHER_TABLE"),
         )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from relsql.database.names import fold, stored_name
 from relsql.errors import ModelError
+from relsql.hints import command
 from relsql.registry.function_names import function_names
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def model_name(name: str, models: Iterable[str]) -> str:
         raise ModelError(
             f"model name '{name}' {problem}",
             expected="a letter or underscore, then letters, digits and underscores, at most 63 in all",
-            fix=f"relsql train FILE TASK --name {_possible_name(name)}",
+            fix=command("train", "FILE", "TASK", "--name", _possible_name(name)),
         )
     known = set(models)
     name = stored_name(name, known) or name
@@ -115,7 +116,7 @@ def require_new_name(name: str, models: Iterable[str]) -> None:
             raise ModelError(
                 f"a model '{name}' would have the function {shared}, which belongs to model '{other}'",
                 expected=f"'{other}' for a new version of that model, or another name",
-                fix=f"relsql train FILE TASK --name {other}",
+                fix=command("train", "FILE", "TASK", "--name", other),
             )
 
 
@@ -162,7 +163,7 @@ def compare_versions(versions: Sequence[ModelRow], cards: Mapping[int, ModelCard
         raise ModelError(
             f"version {active.version} of model '{active.name}' cannot be compared with others",
             expected="a card that can be read and a validation metric",
-            fix=f"relsql promote FILE {active.name} VERSION",
+            fix=command("promote", "FILE", active.name, "VERSION"),
         )
     asked = _validated_on(cards[active.version])
     same = {version for version, card in cards.items() if _validated_on(card) == asked}
@@ -186,7 +187,7 @@ def _active(versions: Sequence[ModelRow]) -> ModelRow:
     active = [model for model in versions if model.status == ACTIVE]
     if not active:
         name = versions[0].name
-        raise ModelError(f"model '{name}' has no active version", fix=f"relsql promote FILE {name} VERSION")
+        raise ModelError(f"model '{name}' has no active version", fix=command("promote", "FILE", name, "VERSION"))
     return active[0]
 
 
@@ -198,7 +199,7 @@ def _previous(versions: Sequence[ModelRow]) -> ModelRow:
         raise ModelError(
             f"model '{only.name}' has no previous version",
             expected=f"more versions than version {only.version}",
-            fix=f"relsql train FILE {only.task} --name {only.name}",
+            fix=command("train", "FILE", only.task, "--name", only.name),
         )
     timed = [(model.activated, model) for model in retired if model.activated]
     if timed:

@@ -10,13 +10,15 @@ import duckdb
 from relsql.database.names import fold, stored_name
 from relsql.database.relsql_schema import relsql_schema
 from relsql.errors import SchemaError, nearest
+from relsql.hints import command
+from relsql.schema.declared.text import columns_text
 from relsql.schema.finding import Finding
 from relsql.schema.reading import declared_times, read_declarations
 from relsql.schema.relations import relation_sql
 from relsql.schema.source_views import read_views
 from relsql.schema.tables import Column, Link, Schema, Table
 from relsql.schema.tables import table_key as schema_table_key
-from relsql.schema.times.findings import time_findings
+from relsql.schema.times.findings import no_times, time_findings
 from relsql.schema.times.row_times import NO_TIME_COLUMN
 from relsql.schema.types import TIME_TYPES, WHOLE_DOUBLES, type_family
 from relsql.sql import ident, qualified
@@ -68,7 +70,7 @@ def check_primary_key(con: duckdb.DuckDBPyConnection, catalog: str, table: Table
 
 def check_time_type(table: Table, column: str) -> None:
     """Raise SchemaError unless `column` exists in `table` and has one of `TIME_TYPES`."""
-    fix = f"relsql init FILE --time-column '{table.key}(COLUMN OR EXPRESSION)'"
+    fix = command("init", "FILE", "--time-column", columns_text(table.key, "COLUMN OR EXPRESSION"))
     if stored_name(column, table.column_names) is None:
         raise SchemaError(
             f"the time of table '{table.key}', {column}, cannot be computed any more",
@@ -185,6 +187,7 @@ def check_schema(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -
         *_undeclared_tables(schema, named - unread),
         *_left_out_tables(con, catalog, schema),
         *(_unread_view(key, key in named) for key in sorted(unread)),
+        *no_times(schema, untimed),
     ]
     for table in schema.tables.values():
         findings += _table_findings(con, catalog, schema, table, untimed)
@@ -225,8 +228,8 @@ def _unread_view(key: str, declared: bool) -> Finding:
         text = "is a view over files, which are not opened here; relsql train reads those that the view names"
         return Finding("info", key, text)
     text = "is a view that is not read, because it repeats rows of this database's own tables, or because it reads "
-    text += "files (relsql train reads those that a view names); to read it all the same: relsql init FILE "
-    return Finding("info", key, f"{text}--primary-key '{key}(COLUMN)'")
+    text += "files (relsql train reads those that a view names); to read it all the same: "
+    return Finding("info", key, text + command("init", "FILE", "--primary-key", columns_text(key, "COLUMN")))
 
 
 def _table_findings(

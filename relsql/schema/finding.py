@@ -16,3 +16,8 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.severity}: {self.object}: {self.message}"
+
+
+def column_object(table: str, column: str) -> str:
+    """The object of a finding about one column."""
+    return f"{table}({column})"

@@ -16,6 +16,7 @@ from relsql.database.connections import require_writable
 from relsql.database.names import ObjectName, find_relation, join_name
 from relsql.database.relsql_tables import ensure_table, has_relsql_table, rows_sql
 from relsql.errors import SchemaError, nearest
+from relsql.hints import command
 from relsql.schema.declared.text import parse_columns
 from relsql.schema.discovery.names import words
 from relsql.schema.tables import Column, ColumnValues, Link, Schema, Table
@@ -108,6 +109,6 @@ def _member(schema: Schema, name: str, schema_name: str, table: str, column: str
         raise SchemaError(
             f"entity '{name}' consists of values of {table}.{column}, which does not exist any more",
             expected=nearest(table, schema.tables) if found is None else nearest(column, found.column_names),
-            fix=f"relsql init FILE --entity '{name}=TABLE(COLUMN)'",
+            fix=command("init", "FILE", "--entity", f"{name}=TABLE(COLUMN)"),
         )
     return found, found.column(column)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -18,6 +19,7 @@ from relsql.database.engine_errors import first_line
 from relsql.database.names import ObjectName, Relation, current_catalog, find_relation, fold, resolve
 from relsql.database.relsql_schema import relsql_schema
 from relsql.errors import DatabaseError
+from relsql.hints import command
 from relsql.registry.function_names import batch_name
 from relsql.registry.models import find_model, read_card
 from relsql.registry.score_jobs import forget_job, is_scores, mark_scores
@@ -83,7 +85,7 @@ def score_to(
     """
     if is_table(output):
         target = output_table(con, output)
-        require_replaceable(find_relation(con, target), f"--output {output}", overwrite=overwrite)
+        require_replaceable(find_relation(con, target), ("--output", str(output)), overwrite=overwrite)
         return _write_table(con, batch_query(con, model, as_of), target, model, overwrite)
     path = Path(output)
     _check_path(con, path, overwrite)
@@ -93,7 +95,7 @@ def score_to(
 def _check_path(con: duckdb.DuckDBPyConnection, path: Path, overwrite: bool) -> None:
     """Raise DatabaseError if the file exists and must not be replaced, or cannot be written."""
     if path.exists() and not overwrite:
-        raise _exists(f"file '{path}'", f"--output {path}")
+        raise _exists(f"file '{path}'", ("--output", str(path)))
     if path.is_dir() or not path.parent.is_dir():
         raise DatabaseError(f"file '{path}' cannot be written", expected="the path of a file in an existing folder")
     for database in _database_files(con):
@@ -116,7 +118,7 @@ def _write_file(con: duckdb.DuckDBPyConnection, query: str, path: Path, overwrit
         target = f"{literal(str(draft))} ({FILE_FORMATS[path.suffix.lower()]})"
         row = con.execute(f"COPY ({query}) TO {target}").fetchall()[0]
         if path.exists() and not overwrite:  # Another process may have written it meanwhile.
-            raise _exists(f"file '{path}'", f"--output {path}")
+            raise _exists(f"file '{path}'", ("--output", str(path)))
         draft.replace(path)
     except (duckdb.IOException, OSError) as error:
         raise DatabaseError(f"file '{path}' cannot be written: {first_line(error)}") from error
@@ -147,12 +149,12 @@ def output_table(con: duckdb.DuckDBPyConnection, output: str) -> ObjectName:
     return target
 
 
-def require_replaceable(found: Relation | None, asked: str, *, overwrite: bool) -> None:
+def require_replaceable(found: Relation | None, asked: Sequence[str], *, overwrite: bool) -> None:
     """Check that an existing relation may be replaced with scores.
 
     Args:
         found: the existing relation, if there is one.
-        asked: the option that names it: `--output risk`.
+        asked: the option that names it: `--output`, `risk`.
         overwrite: replace a table of scores.
 
     Raises:
@@ -162,14 +164,16 @@ def require_replaceable(found: Relation | None, asked: str, *, overwrite: bool) 
         return
     if not is_scores(found):
         raise DatabaseError(
-            f"{found} exists and was not written by relsql score {asked}",
+            f"{found} exists and was not written by {command('score', *asked)}",
             expected="the name of a new table, or of a table of scores together with --overwrite",
         )
     if not overwrite:
         raise _exists(str(found), asked)
 
 
-def drop_old_scores(con: duckdb.DuckDBPyConnection, target: ObjectName, asked: str, *, overwrite: bool) -> None:
+def drop_old_scores(
+    con: duckdb.DuckDBPyConnection, target: ObjectName, asked: Sequence[str], *, overwrite: bool
+) -> None:
     """Drop the table of scores with the name `target`, if there is one. The caller owns the transaction.
 
     Arguments and errors are those of `require_replaceable`.
@@ -183,12 +187,14 @@ def drop_old_scores(con: duckdb.DuckDBPyConnection, target: ObjectName, asked: s
 def _write_table(con: duckdb.DuckDBPyConnection, query: str, target: ObjectName, model: str, overwrite: bool) -> int:
     with transaction(con):
         # Checked again within the transaction, because another connection may have created the table meanwhile.
-        drop_old_scores(con, target, f"--output {target.key}", overwrite=overwrite)
+        drop_old_scores(con, target, ("--output", target.key), overwrite=overwrite)
         row = con.execute(f"CREATE TABLE {target.sql} AS {query}").fetchall()[0]
         mark_scores(con, target, f"model {model}")
         forget_job(con, target)
     return int(row[0])
 
 
-def _exists(what: str, asked: str) -> DatabaseError:
-    return DatabaseError(f"{what} exists", expected="a new name", fix=f"relsql score FILE MODEL {asked} --overwrite")
+def _exists(what: str, asked: Sequence[str]) -> DatabaseError:
+    return DatabaseError(
+        f"{what} exists", expected="a new name", fix=command("score", "FILE", "MODEL", *asked, "--overwrite")
+    )

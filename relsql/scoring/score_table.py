@@ -22,6 +22,7 @@ from relsql.database.relsql_tables import ensure_table, relsql_table
 from relsql.errors import DatabaseError
 from relsql.gather.latest_rows import ENTITY
 from relsql.gather.seeds_sql import latest_sql
+from relsql.hints import command
 from relsql.registry.card import ModelCard
 from relsql.registry.models import active_card, read_card
 from relsql.registry.score_jobs import (
@@ -123,7 +124,7 @@ def open_job(
     catalog = target.catalog
     found, former = find_relation(con, target), read_job(con, catalog, target.key, damaged_too=overwrite)
     resumable = is_job_table(found, former)
-    require_replaceable(found, f"--into {table}", overwrite=overwrite or resumable)
+    require_replaceable(found, ("--into", table), overwrite=overwrite or resumable)
     attach(con, models=[model])
     card = active_card(con, catalog, model)
     moment = None if as_of is None else _text(con, f"CAST({literal(as_of)} AS TIMESTAMP)")
@@ -139,7 +140,7 @@ def open_job(
             raise DatabaseError(
                 f"table '{table}' exists, and its job is finished",
                 expected="a new name, --changed-only to update the table, or --overwrite to start again",
-                fix=f"relsql score FILE {model} --into {table} --overwrite",
+                fix=command("score", "FILE", model, "--into", table, "--overwrite"),
             )
         return _start_changed(con, catalog, former, request)
 
@@ -168,7 +169,7 @@ def _start(con: duckdb.DuckDBPyConnection, catalog: str, request: _Request) -> S
     table = _table_sql(catalog, request.target)
     with transaction(con):
         job = _new_job(con, catalog, request)
-        drop_old_scores(con, table_of(catalog, request.target), f"--into {request.target}", overwrite=True)
+        drop_old_scores(con, table_of(catalog, request.target), ("--into", request.target), overwrite=True)
         query = batch_sql(request.card, catalog, moment=job.moment_sql)
         con.execute(f"CREATE TABLE {table} AS FROM ({query}) LIMIT 0")
         mark_table(con, table_of(catalog, request.target), job)
@@ -185,7 +186,7 @@ def _start_changed(con: duckdb.DuckDBPyConnection, catalog: str, former: ScoreJo
         if former.model != job.model:
             raise DatabaseError(
                 f"table '{job.target}' holds scores of model '{former.model}', not of '{job.model}'",
-                fix=f"relsql score FILE {job.model} --into {job.target} --overwrite",
+                fix=command("score", "FILE", job.model, "--into", job.target, "--overwrite"),
             )
         if former.identity != job.identity:
             reason = f"the table holds scores of version {former.version}, but the model is now version {job.version}"
@@ -306,7 +307,7 @@ def _check_columns(con: duckdb.DuckDBPyConnection, catalog: str, request: _Reque
         raise DatabaseError(
             f"table '{request.target}' has other columns than the scores of model '{request.card.name}'",
             expected=", ".join(f"{c} {t}" for c, t in zip(expected.columns, expected.types, strict=True)),
-            fix=f"relsql score FILE {request.card.name} --into {request.target} --overwrite",
+            fix=command("score", "FILE", request.card.name, "--into", request.target, "--overwrite"),
         )
 
 
@@ -330,7 +331,7 @@ def _check_same(job: ScoreJob, request: _Request) -> None:
             f"table '{job.target}' has an unfinished job ({job.chunks_done} of {job.chunks} chunks done) that differs: "
             + "; ".join(differences),
             expected="the command that started the job, or --overwrite to start again",
-            fix=f"relsql score FILE {card.name} --into {job.target} --overwrite",
+            fix=command("score", "FILE", card.name, "--into", job.target, "--overwrite"),
         )
 
 
@@ -356,5 +357,5 @@ def _memory_explained(con: duckdb.DuckDBPyConnection, target: str, chunk_rows: i
             f"memory_limit {limit} is too small for table '{target}' in chunks of {chunk_rows:,} entities",
             expected="a larger --memory-limit, with which the same command continues and keeps the finished chunks, or "
             "a smaller --chunk-rows together with --overwrite",
-            fix=f"relsql score FILE MODEL --into {target} --memory-limit SIZE",
+            fix=command("score", "FILE", "MODEL", "--into", target, "--memory-limit", "SIZE"),
         ) from error

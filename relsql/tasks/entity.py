@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from relsql.database.names import fold, stored_name
 from relsql.errors import TaskError, nearest
-from relsql.schema.declared.text import split_columns
+from relsql.hints import command, correct
+from relsql.schema.declared.text import columns_text, split_columns
 from relsql.schema.tables import Schema, Table
-from relsql.tasks.hints import correct
 from relsql.tasks.task import Task
 
 
@@ -34,7 +34,7 @@ def entity_table(schema: Schema, task: Task) -> Table:
             raise TaskError(
                 f"task '{task.name}': entity table '{table.key}' has no column '{task.entity_col}' and no primary key",
                 expected=nearest(task.entity_col, table.column_names),
-                fix=f"relsql init FILE --primary-key '{table.key}(COLUMN)'",
+                fix=command("init", "FILE", "--primary-key", columns_text(table.key, "COLUMN")),
             )
         table = replace(table, primary_key=(found,))
     entity_columns(table, task)

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from relsql.errors import TaskError
-from relsql.tasks.hints import FIELDS_PAGE
+from relsql.hints import FIELDS_PAGE
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 16

@@ -8,11 +8,16 @@ the latest first:
   timestamps; a window with a typical number of rows comes first. The values of test labels are never looked at.
 - validation, on tables that end at the test timestamp: the labels of both kinds at its timestamps, and at the training
   timestamps that remain before it.
+
+A task that gives neither of them, and no number of timestamps, gets more than one in each split where one has too few
+labels: as many as are needed, as long as half of the data remain for training. Their windows follow one another, so the
+horizons of training, validation and test never overlap.
 """
 
 from __future__ import annotations
 
 import datetime
+import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,12 +29,12 @@ from relsql.database.names import DEFAULT_SCHEMA
 from relsql.database.queries.sealed import sealed
 from relsql.database.queries.syntax_tree import nodes
 from relsql.errors import TaskError
+from relsql.hints import in_manifest
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema, table_key
 from relsql.schema.times.events import event_times_sql
 from relsql.schema.visibility import asof_visible_sql
 from relsql.sql import literal
-from relsql.tasks.hints import in_manifest
 from relsql.tasks.labels.query_check import parse_select
 from relsql.tasks.splits import DENSE, event_span, step_sql, train_timestamps
 from relsql.tasks.task import Task
@@ -47,7 +52,11 @@ TYPICAL_FACTOR = 2
 """A window with the median number of events, up to this factor more or less, is typical: it promises labels of both
 kinds, where a window that holds the end of a burst, or a whole one, may have one kind only."""
 
+MOST_WINDOWS = 50
+"""No more timestamps than this are chosen for a split; a task may give more."""
+
 SPLIT_FIELDS = ("val_timestamp", "test_timestamp")
+WINDOWS_FIELD = "num_eval_timestamps"
 GIVEN = "given by the task"
 
 _BATCHES = (1, 3, 12, 48)
@@ -71,7 +80,7 @@ CountLabels = Callable[[Sequence[datetime.datetime], datetime.datetime | None], 
 
 @dataclass(frozen=True, slots=True)
 class SplitChoice:
-    """A task with both split timestamps, and a line about each that says why it was chosen."""
+    """A task with both split timestamps, and a line about each field that was chosen, which says why."""
 
     task: Task
     reasons: dict[str, str]
@@ -92,16 +101,27 @@ def choose_splits(
     Raises:
         TaskError: the horizon is too long for the data.
     """
-    scan = _Scan(cursor, catalog, tables_read(cursor, schema, task), task, count)
-    reasons = dict.fromkeys(SPLIT_FIELDS, GIVEN)
-    if task.test_timestamp is None:
-        found, reasons["test_timestamp"] = scan.test()
-        task = replace(task, test_timestamp=found)
-    if task.val_timestamp is None:
-        assert task.test_timestamp is not None
-        found, reasons["val_timestamp"] = scan.val(task.test_timestamp)
-        task = replace(task, val_timestamp=found)
-    return SplitChoice(task, reasons)
+    read, counted = tables_read(cursor, schema, task), _remembered(count)
+    scan = _Scan(cursor, catalog, read, task, counted)
+    chosen = scan.choose()
+    may_grow = task.num_eval_timestamps == 1 and not (task.val_timestamp or task.test_timestamp)
+    return scan.with_more_windows(chosen) if may_grow else chosen
+
+
+def _remembered(count: CountLabels) -> CountLabels:
+    """A counter that counts the labels at a timestamp once."""
+    known: dict[tuple[datetime.datetime, datetime.datetime | None], LabelCount] = {}
+
+    def counted(
+        timestamps: Sequence[datetime.datetime], end: datetime.datetime | None
+    ) -> Mapping[datetime.datetime, LabelCount]:
+        missing = [t for t in timestamps if (t, end) not in known]
+        if missing:
+            found = dict.fromkeys(missing, LabelCount()) | dict(count(missing, end))
+            known.update({(t, end): found[t] for t in missing})
+        return {t: known[t, end] for t in timestamps}
+
+    return counted
 
 
 class _Scan:
@@ -114,6 +134,45 @@ class _Scan:
         self.first, self.last = event_span(cursor, catalog, schema, task)
         self.step = step_sql(task)
         self.windows = task.num_eval_timestamps
+
+    def choose(self) -> SplitChoice:
+        """The task with the split timestamps that it lacks."""
+        task, reasons = self.task, dict.fromkeys(SPLIT_FIELDS, GIVEN)
+        if task.test_timestamp is None:
+            found, reasons["test_timestamp"] = self.test()
+            task = replace(task, test_timestamp=found)
+        if task.val_timestamp is None:
+            assert task.test_timestamp is not None
+            found, reasons["val_timestamp"] = self.val(task.test_timestamp)
+            task = replace(task, val_timestamp=found)
+        return SplitChoice(task, reasons)
+
+    def with_more_windows(self, chosen: SplitChoice) -> SplitChoice:
+        """A choice with as many timestamps a split as give enough labels, or come closest to it."""
+        best, enough = chosen, self.enough(chosen.task)
+        first, most = enough, most_windows(self.cursor, self.task, self.first, self.last)
+        windows = 1
+        while enough < 1 and windows < most:
+            windows = min(most, max(windows + 1, math.ceil(windows / max(enough, 1 / most))))
+            scan = _Scan(
+                self.cursor, self.catalog, self.schema, replace(self.task, num_eval_timestamps=windows), self.count
+            )
+            more = scan.choose()
+            if (found := scan.enough(more.task)) > enough:
+                best, enough = more, found
+        if best is not chosen:
+            reason = f"one gives {first:.0%} of the labels that are enough, {best.task.num_eval_timestamps} give "
+            reason += "enough" if enough >= 1 else f"{enough:.0%}, as many as the data carry"
+            best.reasons[WINDOWS_FIELD] = reason
+        return best
+
+    def enough(self, task: Task) -> float:
+        """1 if validation and test have enough labels, else the share that they have of it."""
+        val, test = task.val_timestamp, task.test_timestamp
+        assert val is not None and test is not None
+        val_times, test_times = self._series(val, self.windows), self._series(test, self.windows)
+        tested = _total(self.count(test_times, None), test_times).labels / ENOUGH_LABELS
+        return min(1.0, tested, _share(_total(self.count(val_times, test), val_times)))
 
     def test(self) -> tuple[datetime.datetime, str]:
         """The test timestamp, and why."""
@@ -254,6 +313,16 @@ class _Scan:
 
     def _horizons(self) -> str:
         return "one horizon" if self.windows == 1 else f"{self.windows:,} horizons"
+
+
+def most_windows(
+    cursor: duckdb.DuckDBPyConnection, task: Task, first: datetime.datetime, last: datetime.datetime
+) -> int:
+    """The most timestamps of validation, and of test, that leave half of the data's horizons for training."""
+    horizons = one_row(
+        cursor, f"SELECT floor((epoch({literal(last)}) - epoch({literal(first)})) / epoch({step_sql(task)}))"
+    )
+    return max(1, min(MOST_WINDOWS, int(horizons[0]) // 4))
 
 
 def too_long(task: Task, first: datetime.datetime, last: datetime.datetime) -> TaskError:

@@ -13,12 +13,13 @@ from relsql.database.cursors import one_row
 from relsql.database.engine_errors import first_line
 from relsql.database.queries.sealed import sealed
 from relsql.errors import TaskError
+from relsql.hints import correct, in_manifest
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema
 from relsql.schema.times.events import event_times_sql
+from relsql.schema.times.findings import declare_a_time
 from relsql.schema.times.sentinels import with_event_ranges
 from relsql.sql import literal
-from relsql.tasks.hints import correct, in_manifest
 from relsql.tasks.task import Task
 
 Split = Literal["train", "val", "test"]
@@ -83,9 +84,9 @@ def event_span(
     timed = schema.timed_tables
     if not timed:
         raise TaskError(
-            f"task '{task.name}' needs events, but no table has a time column",
-            expected=f"a time column in at least one of {', '.join(sorted(schema.tables))}",
-            fix="relsql init FILE --time-column 'TABLE(COLUMN)'",
+            f"task '{task.name}' asks about the future, but no table has a time, so all rows count at every as_of",
+            expected=f"a time of the rows of at least one of {', '.join(sorted(schema.tables))}",
+            fix=declare_a_time(schema),
         )
     years = f"{literal(datetime.datetime.min)} AND {literal(upto or datetime.datetime.max)}"
     with task_errors(task, "the time columns cannot be read", expected=READABLE, fix=FIX_UNREADABLE):

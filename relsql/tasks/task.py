@@ -21,10 +21,10 @@ import msgspec
 from relsql.database.names import stored_name
 from relsql.database.relsql_tables import ensure_table, has_relsql_table, rows_sql
 from relsql.errors import TaskError, nearest
+from relsql.hints import correct, in_manifest
 from relsql.schema.declared.text import join_columns
 from relsql.schema.tables import Schema
 from relsql.schema.visibility import VISIBILITY_RULES, VisibilityRule
-from relsql.tasks.hints import correct, in_manifest
 from relsql.tasks.manifest import read_manifest
 from relsql.tasks.target import MEDIAN, METRIC_TARGETS, PROBABILITY, TARGETS, read_target
 

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from relsql.gather.blocks import Block, SeedSet
 from relsql.gather.layout import BlockLayout, Segment
-from relsql.schema.finding import Finding
-from relsql.tasks.hints import in_manifest
+from relsql.hints import in_manifest, remove_column
+from relsql.schema.finding import Finding, column_object
 from relsql.training.path_choice import SHARES_PER_CATEGORY
 from relsql.training.plan import Plan
 from relsql.training.screening import Doubles, means, separation
@@ -113,8 +113,7 @@ def _finding(plan: Plan, table: str, column: str | None, value: float) -> Findin
         )
     return Finding(
         "warning",
-        f"{table}({column})",
+        column_object(table, column),
         f"alone predicts the labels of task {plan.task.name} ({how}): it may be a copy of the answer, filled in after "
-        "the time that is asked about; if so, "
-        + in_manifest(f"write remove_columns: [[{table}, {column}]]", "remove_columns"),
+        "the time that is asked about; if so, " + remove_column(table, column),
     )

@@ -13,12 +13,12 @@ from relsql.gather.layout import BlockLayout, layouts_of
 from relsql.gather.node_inputs import NodeInputs, fit_node_inputs
 from relsql.gather.paths import DEFAULT_FANOUT, MAX_PATHS, Path, candidate_paths, require_row_keys
 from relsql.gather.row_plan import RowPlan
+from relsql.hints import correct
 from relsql.schema.checks import check_schema
-from relsql.schema.finding import Finding
+from relsql.schema.finding import Finding, column_object
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema, used_schema
 from relsql.schema.times.sentinels import with_event_ranges
-from relsql.tasks.hints import correct
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.labels.label_table import chosen_splits
 from relsql.tasks.regime import Regime
@@ -145,6 +145,7 @@ def _check_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, 
         SchemaError: the data contradict the declarations of one of them.
     """
     read = used | {str(link) for link in schema.links if link.child in used and link.parent in used}
+    read |= {column_object(key, name) for key in used for name in schema.table(key).column_names}
     found = [finding for finding in check_schema(con, catalog, schema) if finding.object in read]
     for finding in found:
         if finding.severity == "error":

@@ -23,15 +23,15 @@ from relsql.database.queries.sealed import sealed
 from relsql.database.relsql_tables import has_relsql_table, rows_sql
 from relsql.errors import RelsqlError
 from relsql.gather.seeds_sql import latest_sql
+from relsql.hints import remove_column
 from relsql.registry.card import ModelCard
 from relsql.registry.models import read_card, read_models
 from relsql.registry.score_jobs import is_scores
 from relsql.schema.entity_keys import key_known_sql, key_sql
-from relsql.schema.finding import Finding
+from relsql.schema.finding import Finding, column_object
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema, Table
 from relsql.sql import ident, literal
-from relsql.tasks.hints import in_manifest
 from relsql.training.screening import separation
 from udfs.attach import load_scorer, register_functions
 from udfs.macros import batch_sql
@@ -75,7 +75,7 @@ def find_written(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -
                 which = f"model {card.name} version {card.version}"
                 if exact:
                     columns.append((table.key, name))
-                    findings.append(_left_out(f"{table.key}({name})", f"its values are the scores of {which}"))
+                    findings.append(_left_out(column_object(table.key, name), f"its values are the scores of {which}"))
                 else:
                     findings.append(_doubtful(table.key, name, which))
     return Written(tuple(columns), tuple(dict.fromkeys(findings)))
@@ -93,9 +93,9 @@ def _left_out(what: str, why: str) -> Finding:
 def _doubtful(table: str, column: str, which: str) -> Finding:
     return Finding(
         "warning",
-        f"{table}({column})",
+        column_object(table, column),
         f"is in the order of the scores of {which}, which does not read it: a model may have written it; if so, "
-        + in_manifest(f"write remove_columns: [[{table}, {column}]]", "remove_columns"),
+        + remove_column(table, column),
     )
 
 

@@ -16,11 +16,15 @@ from relsql.database.queries.syntax_tree import parse
 from relsql.publishing.publish import publication_sql
 from relsql.registry.models import active_card
 from relsql.sql import ident, indented, literal
-from relsql.sql_layout import WIDTH, readable
+from relsql.sql_layout import WIDTH, comment_sql, readable
 from udfs.macros import batch_sql
 
 FIXTURES = sorted((Path(__file__).parents[1] / "fixtures" / "gather").glob("*.sql"))
 CTE = re.compile(r"(?m)^( *)(?:\"[^\"]+\"|\w+) AS (?:MATERIALIZED )?\($")
+
+STRUCT = re.compile(r"\{[^{}\[\]()]*:[^{}\[\]()]*,[^{}]*\}")
+"""A struct of two fields that begins and ends in a line."""
+QUOTED = re.compile(r"'(?:[^']|'')*'|--.*")
 
 
 def tree(sql: str) -> Any:
@@ -54,8 +58,8 @@ def test_a_published_model_reads_well(shop_with_model: Path) -> None:
         sql = publication_sql(con, "churn")
         card = active_card(con, current_catalog(con), "churn")
     assert not uncommented(sql) and len(CTE.findall(sql)) > 50
-    too_long = [line for line in sql.splitlines() if len(line) > WIDTH and not line.startswith("COMMENT ON")]
-    assert not too_long
+    assert [line for line in sql.splitlines() if len(line) > WIDTH] == []
+    assert "COMMENT ON" in sql and [line for line in sql.splitlines() if STRUCT.search(QUOTED.sub("", line))] == []
     query = card.gather("shop").query("SELECT 1 AS _entity, TIMESTAMP '2020-01-01' AS _as_of")
     assert tree(readable(query)) == tree(query)
     assert tree(readable(batch_sql(card, "shop"))) == tree(batch_sql(card, "shop"))
@@ -90,3 +94,18 @@ def test_a_quote_in_a_comment_opens_no_literal() -> None:
     query = "-- each row's text\nSELECT 'two\nlines' AS a,\n    \"odd\n-- name\" AS b"
     assert indented(query) == "    -- each row's text\n    SELECT 'two\nlines' AS a,\n        \"odd\n-- name\" AS b"
     assert readable(query) == query
+
+
+@given(st.text(st.sampled_from("ab'- ."), min_size=1, max_size=400))
+def test_a_comment_has_short_lines_and_says_what_it_was_given(text: str) -> None:
+    sql = comment_sql("TABLE t", f"x{text}x")
+    words = text.split(" ")
+    assert max(map(len, sql.splitlines())) <= WIDTH or max(map(len, words)) > WIDTH // 4
+    with duckdb.connect() as con:
+        con.execute(f"CREATE TABLE t (a INTEGER); {sql}")
+        [(comment,)] = con.execute("SELECT comment FROM duckdb_tables()").fetchall()
+    assert comment.split() == f"x{text}x".split()
+
+
+def test_a_struct_of_two_fields_has_a_line_for_each() -> None:
+    assert readable("SELECT {a: 1, b: 2} AS s") == "SELECT {\n    a: 1,\n    b: 2\n} AS s"

@@ -100,6 +100,22 @@ def test_only_a_missing_moment_is_the_latest_event(route: Connection) -> None:
     assert always == "infinity"
 
 
+@pytest.mark.parametrize("moment", ["'yesterday'", "5"])
+def test_an_as_of_that_is_no_time_is_told_what_is_one(route: Connection, moment: str) -> None:
+    with pytest.raises(duckdb.Error) as error:
+        route.execute(f"SELECT predict_churn(7, as_of := {moment})").fetchall()
+    message = duckdb_message(error.value)
+    assert "Expected: as_of as a TIMESTAMP, a DATE or a text" in message
+    assert message.endswith("Fix: as_of := TIMESTAMP '2009-06-01'")
+
+
+def test_a_struct_for_a_key_of_several_columns_is_told_how_to_call() -> None:
+    wrong = "Macro predict_m() does not support the arguments.\nCandidate macros:\n\tpredict_m(id1, id2, as_of)"
+    wanted = "as_of). Expected: the values of the key's columns one by one, predict_m(id1, id2), in the order"
+    assert wanted in duckdb_message(duckdb.BinderException(wrong))
+    assert "Expected" not in duckdb_message(duckdb.BinderException(wrong.replace("id1, id2", "id")))
+
+
 def test_a_published_model_under_another_name_says_how_to_call_it(published_shop: Path) -> None:
     with duckdb.connect() as con:
         con.execute(f"ATTACH '{published_shop}' AS another (READ_ONLY); CREATE SCHEMA relsql")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from relsql.cli.output import note, write_json, write_table
+from relsql.hints import command
 
 if TYPE_CHECKING:
     from relsql.integrations.new_database import ImportReport
@@ -35,9 +35,8 @@ def import_command(source: str, file: Path | None, overwrite: bool) -> None:
     target = file or Path(f"{table_name(Path(source)) or 'imported'}.duckdb")
     report = import_source(source, target, overwrite=overwrite, progress=_import_progress)
     _write_import(report)
-    name = shlex.quote(str(target))
-    command = f"train {name} {report.tasks[0]} --name NAME" if report.tasks else f"init {name}"
-    note(f"next: relsql {command}")
+    following = ("train", target, report.tasks[0], "--name", "NAME") if report.tasks else ("init", target)
+    note(f"next: {command(*following)}")
 
 
 def _import_progress(table: str, done: int, tables: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import click
 from relsql.cli.commands.query import Statement, run_statement
 from relsql.cli.commands.training import train_with_progress
 from relsql.cli.output import note, write_table
+from relsql.hints import command
 
 if TYPE_CHECKING:
     import duckdb
@@ -48,11 +48,11 @@ def demo_command(path: Path, seed: int | None, seasons: int | None, overwrite: b
         task = _prepare_model(con, catalog, path)
         attach(con)
         query = f"SELECT driver_id, {predict_name(MODEL)}(driver_id) AS risk FROM drivers ORDER BY risk DESC LIMIT 10"
-        note(f"$ relsql sql {shlex.quote(str(path))} {shlex.quote(query)}")
+        note(f"$ {command('sql', path, query)}")
         run_statement(con, Statement(query, reads=True, selects=True), "table")
         click.echo()
         _write_accuracy(con, catalog, task, path)
-    note(f"the database is {path}: relsql inspect {shlex.quote(str(path))}")
+    note(f"the database is {path}: {command('inspect', path)}")
 
 
 def _prepare_league(path: Path, options: dict[str, int], overwrite: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from relsql.cli.output import can_ask, note
+from relsql.hints import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -110,10 +110,11 @@ def init_command(
         _add_sources(con, catalog, sources)
         for line in declarations.store(con, catalog) if declarations else ():
             note(f"stored: {line}")
-        _infer(con, catalog, file, yes=yes, asks=can_ask(), verbose=verbose)
+        if _infer(con, catalog, file, yes=yes, asks=can_ask(), verbose=verbose):
+            _note_warnings(con, catalog)
         if tasks:
             _save_tasks(con, catalog, tasks)
-    note(f"see the result: relsql inspect {shlex.quote(str(file))}")
+    note(f"see the result: {command('inspect', file)}")
 
 
 def _choose_schema(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> None:
@@ -134,52 +135,69 @@ def _add_sources(con: duckdb.DuckDBPyConnection, catalog: str, sources: Iterable
             note(f"not stored: the password of {source.name}; give it in PGPASSWORD, ~/.pgpass or a DuckDB secret")
 
 
-def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: bool, asks: bool, verbose: bool) -> None:
-    """Infer what the schema lacks, print it, and store what is sure or confirmed."""
+def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: bool, asks: bool, verbose: bool) -> bool:
+    """Infer what the schema lacks, print it, and store what is sure or confirmed.
+
+    Returns:
+        True if nothing that is sure waits to be stored.
+    """
     from relsql.schema.discovery.propose import SURE, apply_proposal, infer_schema
 
     proposal = infer_schema(con, catalog)
     sure, unsure = proposal.split()
-    path = shlex.quote(str(file))
     click.echo(_proposal_text(proposal), nl=False)
-    _show_refused(proposal.refused, path, verbose=verbose)
+    _show_refused(proposal.refused, file, verbose=verbose)
     if not len(proposal):
         note("nothing to add: keys, links and time columns are known or cannot be inferred from the data")
-        return
-    if len(sure) and (yes or (asks and click.confirm(f"Store these ({_count(len(sure), 'declaration')})?", err=True))):
+        return True
+    store = f"Store these ({_count(len(sure), 'declaration')})?"
+    stored = bool(len(sure) and (yes or (asks and click.confirm(store, err=True))))
+    if stored:
         apply_proposal(con, catalog, sure)
         note(f"stored: {_count(len(sure), 'inferred declaration')}")
     elif len(sure):
-        note(f"not stored: {_count(len(sure), 'sure proposal')}; to store: relsql init {path} --yes")
-        note(
-            f"to correct one first: relsql init {path} --remove-link 'CHILD(COLUMN) -> PARENT', "
-            "--no-time-column TABLE, .."
-        )
+        note(f"not stored: {_count(len(sure), 'sure proposal')}; to store: {command('init', file, '--yes')}")
+        removed = command("init", file, "--remove-link", "CHILD(COLUMN) -> PARENT")
+        note(f"to correct one first: {removed}, or --no-time-column TABLE, ..")
+    done = stored or not len(sure)
     if not len(unsure):
-        return
+        return done
     question = f"Store {_count(len(unsure), 'proposal')} of confidence below {SURE}, too?"
     if asks and not yes and click.confirm(question, default=False, err=True):
         apply_proposal(con, catalog, unsure)
         note(f"stored: {_count(len(unsure), 'declaration')} of less confidence")
-        return
+        return done
     left = _count(len(unsure), "proposal")
     note(f"not stored, because the confidence is below {SURE}: {left}; to declare one that is right:")
-    note(f"relsql init {path} {_declaration(unsure)}")
+    note(command("init", file, *_declaration(unsure)))
+    return done
+
+
+def _note_warnings(con: duckdb.DuckDBPyConnection, catalog: str) -> None:
+    """Print what is wrong or doubtful about the schema as it is now stored; `relsql inspect` shows all findings."""
+    from relsql.schema.checks import check_schema
+    from relsql.schema.reading import read_schema
+
+    for finding in check_schema(con, catalog, read_schema(con, catalog)):
+        if finding.severity != "info":
+            note(str(finding))
 
 
 def _count(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
-def _declaration(proposal: SchemaProposal) -> str:
+def _declaration(proposal: SchemaProposal) -> tuple[str, str]:
     """The option that declares the first of some proposals."""
-    options = [("--link", str(link.link)) for link in proposal.links]
-    options += [("--primary-key", f"{key.table}({', '.join(key.columns)})") for key in proposal.keys]
-    options += [("--time-column", f"{time.table}({time.column})") for time in proposal.times if time.column]
-    return f"{options[0][0]} {shlex.quote(options[0][1])}"
+    from relsql.schema.declared.text import columns_text, link_text
+
+    options = [("--link", link_text(link.link)) for link in proposal.links]
+    options += [("--primary-key", columns_text(key.table, *key.columns)) for key in proposal.keys]
+    options += [("--time-column", columns_text(time.table, time.column)) for time in proposal.times if time.column]
+    return options[0]
 
 
-def _show_refused(refused: tuple[Refusal, ...], path: str, *, verbose: bool) -> None:
+def _show_refused(refused: tuple[Refusal, ...], file: Path, *, verbose: bool) -> None:
     """Print what was refused: all of it with --verbose, otherwise what a statement could make possible."""
     shown = [each for each in refused if verbose or each.fix]
     if shown:
@@ -189,7 +207,8 @@ def _show_refused(refused: tuple[Refusal, ...], path: str, *, verbose: bool) -> 
             fix = f"; to make it possible: {each.fix}" if each.fix else ""
             click.echo(f"  {f'{each.kind} {each}'.ljust(width)}  {each.reason}{fix}")
     if len(shown) < len(refused):
-        note(f"looked at and refused: {len(refused) - len(shown)} keys and links; to see why: relsql init {path} -v")
+        how = command("init", file, "-v")
+        note(f"looked at and refused: {len(refused) - len(shown)} keys and links; to see why: {how}")
 
 
 def _proposal_text(proposal: SchemaProposal) -> str:

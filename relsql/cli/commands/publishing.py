@@ -12,6 +12,7 @@ from relsql.cli.failures import on_interrupt
 from relsql.cli.output import note, write_json
 from relsql.cli.progress import PhaseProgress
 from relsql.errors import train_extra
+from relsql.hints import command
 
 if TYPE_CHECKING:
     from relsql.publishing.publish import Published
@@ -39,6 +40,8 @@ def publish_command(
     duckdb f1.duckdb -c "SELECT driverId, predict_dnf(driverId) FROM drivers"
     """  # noqa: D301
     from relsql.database.connections import open_database
+    from relsql.database.names import current_catalog
+    from relsql.database.sources.attach_sources import attach_statements
     from relsql.publishing.publish import publication_sql, publish, publish_into
 
     if show_sql:
@@ -54,6 +57,9 @@ def publish_command(
     else:
         with closing(open_database(file)) as con, PhaseProgress() as progress:
             published = publish(con, model, progress=progress)
+            sources = attach_statements(con, current_catalog(con))
+        if sources:
+            note(f"the data are in another database; a client without relsql first runs: {' '.join(sources)}")
     _print(published, as_json)
 
 
@@ -109,6 +115,7 @@ def _print(published: Published, as_json: bool) -> None:
         "seconds": f"{published.seconds:.1f}",
     }
     if published.without_digest:
-        note(f"no digest: {', '.join(published.without_digest)}; to add it: relsql refresh FILE {published.model}")
+        how = command("refresh", "FILE", published.model)
+        note(f"no digest: {', '.join(published.without_digest)}; to add it: {how}")
     described = (f"{name}={value}" for name, value in figures.items())
     click.echo("\t".join([published.model, str(published.version), *described]))

@@ -14,6 +14,7 @@ from relsql.cli.label_options import label_options, open_for_labels
 from relsql.cli.output import note, number, write_json
 from relsql.cli.progress import PhaseProgress
 from relsql.errors import train_extra
+from relsql.hints import command
 from relsql.tasks.regime import REGIMES
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def example_line(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, name:
     function = _plain(con, predict_name(name))
     query = f"SELECT {key}, {function}({key}) AS score FROM {source} ORDER BY score DESC LIMIT 10"
     quoted = shlex.quote(query) if set(query) & set('"$`\\!') else f'"{query}"'
-    return f"relsql sql {shlex.quote(str(file))} {quoted}"
+    return f"{command('sql', file)} {quoted}"
 
 
 def _plain(con: duckdb.DuckDBPyConnection, name: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from relsql.cli.output import can_ask, note, number, write_json, write_table
+from relsql.hints import command
 
 if TYPE_CHECKING:
     from relsql.registry.versions import ModelRow
@@ -32,7 +33,7 @@ def models_command(file: Path, as_json: bool) -> None:
     for problem in damage:
         note(problem)
     if not models:
-        note(f"no models yet: relsql train {file} TASK --name NAME")
+        note(f"no models yet: {command('train', file, 'TASK', '--name', 'NAME')}")
 
 
 def _cells(model: ModelRow) -> tuple[str, ...]:
@@ -76,9 +77,9 @@ def promote_command(file: Path, model: str, version: str, as_json: bool) -> None
     else:
         was = f", was version {done.replaced}" if done.replaced else ""
         note(f"version {done.version} of model {model} is active now{was}")
-        note(f"to store row embeddings that it lacks: relsql refresh {file} {model}")
+        note(f"to store row embeddings that it lacks: {command('refresh', file, model)}")
     if done.published not in (None, done.version):
-        note(f"plain SQL still scores with version {done.published}: relsql publish {file} {model}")
+        note(f"plain SQL still scores with version {done.published}: {command('publish', file, model)}")
     if as_json:
         write_json(done)
     else:

@@ -7,7 +7,6 @@ them read-only. Passwords are never stored (`relsql.database.sources.source_kind
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +30,7 @@ from relsql.database.sources.source_kinds import (
     without_password,
 )
 from relsql.errors import DatabaseError
+from relsql.hints import command
 from relsql.sql import ident, qualified
 
 SOURCES = "sources"
@@ -55,6 +55,12 @@ def read_sources(con: duckdb.DuckDBPyConnection, catalog: str) -> list[Source]:
         return [Source(*row) for row in con.execute(query).fetchall()]
     except duckdb.BinderException:
         return []  # The schema is the user's own, which is refused where it is read.
+
+
+def attach_statements(con: duckdb.DuckDBPyConnection, catalog: str) -> tuple[str, ...]:
+    """The statements by which a client without relsql attaches the sources of a database."""
+    found = [(source, _location(con, catalog, source.location)) for source in read_sources(con, catalog)]
+    return tuple(f"{attach_sql(source.name, location, _kind(source, location))};" for source, location in found)
 
 
 def attach_sources(
@@ -145,7 +151,7 @@ def _load(con: duckdb.DuckDBPyConnection, source: Source, location: str, kind: S
 
 
 def _again(source: Source, location: str = "LOCATION") -> str:
-    return f"relsql init FILE --attach {shlex.quote(f'{source.name}={location}')}"
+    return command("init", "FILE", "--attach", f"{source.name}={location}")
 
 
 def _location(con: duckdb.DuckDBPyConnection, catalog: str, location: str) -> str:

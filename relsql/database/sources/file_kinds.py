@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Literal
+
+from relsql.hints import command
 
 FileKind = Literal["DuckDB", "SQLite", "Parquet", "CSV", "JSON"]
 
@@ -46,4 +47,4 @@ def _without_compression(path: Path) -> str:
 
 def import_command(path: Path) -> str:
     """The command that makes a DuckDB file of a file or folder."""
-    return f"relsql import {shlex.quote(str(path))} {shlex.quote(f'{table_name(path)}.duckdb')}"
+    return command("import", path, f"{table_name(path)}.duckdb")

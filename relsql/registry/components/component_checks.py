@@ -19,6 +19,7 @@ from relsql.gather.graph_inputs import (
     tables_of,
 )
 from relsql.gather.layout import BlockLayout, category_count, layouts_of
+from relsql.hints import command
 from relsql.registry.card import ModelCard
 from relsql.registry.components.onnx_reader import OnnxFormatError, read_onnx
 
@@ -242,5 +243,5 @@ def _refused(name: str, model: str, task: str, problem: str, expected: str) -> A
     return ArtifactError(
         f"model '{model}': component {name} {problem}",
         expected=expected,
-        fix=f"relsql train FILE {task} --name {model}",
+        fix=command("train", "FILE", task, "--name", model),
     )

@@ -15,7 +15,9 @@ from relsql.database.connections import require_writable
 from relsql.database.names import stored_name
 from relsql.database.relsql_tables import ensure_table
 from relsql.errors import SchemaError, nearest
+from relsql.hints import command
 from relsql.schema.checks import LinkCounts, check_link, check_primary_key, link_counts
+from relsql.schema.declared.text import columns_text
 from relsql.schema.discovery.names import words
 from relsql.schema.reading import DeclaredTable, declared_times, read_declarations, read_schema
 from relsql.schema.tables import Link, Origin, Schema, Table
@@ -166,6 +168,6 @@ def resolve_link(schema: Schema, link: Link) -> Link:
         raise SchemaError(
             f"table '{link.parent}' has no primary key",
             expected=f"the parent columns, as in '{link.child}({', '.join(link.child_columns)}) -> {link.parent}(id)'",
-            fix=f"relsql init FILE --primary-key '{link.parent}(COLUMN)'",
+            fix=command("init", "FILE", "--primary-key", columns_text(parent.key, "COLUMN")),
         )
     return replace(link, parent_columns=parent.primary_key)

@@ -76,6 +76,24 @@ def join_columns(names: Sequence[str]) -> str:
     return ", ".join(name if re.fullmatch(r"[^\s\",()][^\",()]*(?<!\s)", name) else ident(name) for name in names)
 
 
+def columns_text(table: str, *columns: str) -> str:
+    """The inverse of `parse_columns` for the key of a table: `orders(delivered_at)`, `"my table"("a,b")`."""
+    return f"{table_text(table)}({join_columns(columns)})"
+
+
+def link_text(link: Link) -> str:
+    """The inverse of `parse_link`."""
+    return f"{columns_text(link.child, *link.child_columns)} -> {columns_text(link.parent, *link.parent_columns)}"
+
+
+_PLAIN = r'[^\s",()>=.-]+'
+
+
+def table_text(key: str) -> str:
+    """The key of a table as a declaration writes it: quoted only where it has to be."""
+    return key if re.fullmatch(rf"{_PLAIN}(\.{_PLAIN})?", key) else ident(key)
+
+
 _PART = r'(?:"(?:[^"]|"")+"|[^"(),]+?)'
 _TABLE = rf"{_PART}(?:\s*\.\s*{_PART})*"
 _REFERENCE = rf"\s*({_TABLE})\s*(?:\((\s*|\s*{_PART}\s*(?:,\s*{_PART}\s*)*)\)\s*)?"

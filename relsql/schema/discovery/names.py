@@ -45,10 +45,18 @@ LATER_WORDS = word_set(
 )
 """Words of dates that lie after the moment at which a row appears."""
 
+PLANNED_WORDS = word_set(
+    "due planned scheduled expected estimated eta deadline target expiry expire expired expiration promised required "
+    "next renewal limit"
+)
+"""Words of dates that lie ahead, and are set when the row appears."""
+
 UPDATE_WORDS = word_set("updated update modified modification changed change edited")
 """Words of dates on which a row was last changed."""
 
-OUTCOME_WORDS = word_set("status state outcome result total balance score churned cancelled returned closed final paid")
+OUTCOME_WORDS = word_set(
+    "status state outcome result total balance score churned cancelled returned refund refunded closed final paid"
+)
 """Words of columns that are often written after the row appeared."""
 _SYNONYMS = tuple(
     map(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Set
+from typing import Literal
 
 import duckdb
 
-from relsql.schema.discovery.names import OUTCOME_WORDS, UPDATE_WORDS, words
+from relsql.hints import command
+from relsql.schema.declared.text import columns_text, table_text
+from relsql.schema.discovery.names import LATER_WORDS, OUTCOME_WORDS, UPDATE_WORDS, words
 from relsql.schema.finding import Finding
 from relsql.schema.relations import relation_sql
-from relsql.schema.tables import EventRange, Schema, Table
+from relsql.schema.tables import Column, EventRange, Schema, Table
 from relsql.schema.times.events import as_timestamp_sql, changed_after_sql, time_sql
+from relsql.schema.times.later_columns import later_columns
 from relsql.schema.times.sentinels import Sentinels, find_sentinels
 from relsql.schema.types import TIME_TYPES
 
@@ -19,7 +23,7 @@ MIN_CHANGED = 0.01
 
 
 def time_findings(
-    con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table: Table, untimed: Collection[str]
+    con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table: Table, untimed: Set[str]
 ) -> Iterator[Finding]:
     """Findings about the times of one table, whose time column exists and has a time's type. Nothing is written.
 
@@ -29,6 +33,7 @@ def time_findings(
         yield from _null_times(con, catalog, table)
         yield from _sentinels(con, catalog, table)
         yield from _changed_later(con, catalog, table)
+        yield from later_columns(con, catalog, table)
     elif table.key not in untimed:
         yield from _untimed(schema, table)
     yield from _other_sentinels(con, catalog, table)
@@ -79,8 +84,9 @@ def _changed_later(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -
         [(rows, later)] = con.execute(f"{query} FROM {relation_sql(table, catalog)} r").fetchall()
         if later > MIN_CHANGED * rows:
             text = f"{later:,} of {rows:,} rows were changed after they appeared, by '{column.name}'; a score at an "
-            text += "earlier as_of reads their present values. To hide a row until its last change: relsql init FILE "
-            yield Finding("warning", table.key, f"{text}--known-column '{table.key}({column.name})'")
+            text += "earlier as_of reads their present values. To hide a row until its last change: "
+            text += command("init", "FILE", "--known-column", columns_text(table.key, column.name))
+            yield Finding("warning", table.key, text)
 
 
 def _untimed(schema: Schema, table: Table) -> Iterator[Finding]:
@@ -90,5 +96,32 @@ def _untimed(schema: Schema, table: Table) -> Iterator[Finding]:
     outcomes = [name for name in table.stored_names if set(words(name)) & OUTCOME_WORDS]
     text = "has no time: all its rows count at every as_of, also rows that were added later"
     text += f"; {', '.join(outcomes)} may hold what became known later" if outcomes else ""
-    text += f"; declare it: relsql init FILE --time-column '{table.key}(COLUMN)' or --no-time-column {table.key}"
+    time = command("init", "FILE", "--time-column", columns_text(table.key, "COLUMN"))
+    text += f"; declare it: {time}, or {command('init', 'FILE', '--no-time-column', table_text(table.key))}"
     yield Finding("warning" if outcomes or schema.links_from(table.key) else "info", table.key, text)
+
+
+ALL_TABLES = "all tables"
+"""The object of the finding that no table has a time."""
+
+
+def no_times(schema: Schema, untimed: Set[str]) -> Iterator[Finding]:
+    """What it means that no table has a time; `untimed` as in `time_findings`."""
+    if not schema.tables or schema.timed_tables:
+        return
+    text = "none has a time: all rows count at every as_of, so no task about the future can be trained; declare when "
+    severity: Literal["warning", "info"] = "info" if untimed >= schema.tables.keys() else "warning"
+    yield Finding(severity, ALL_TABLES, f"{text}rows appear: {declare_a_time(schema)}")
+
+
+def declare_a_time(schema: Schema) -> str:
+    """The command that gives the first time to a schema without any: that of a date, if a table has one."""
+    found = (
+        (table.key, column.name) for table in schema.tables.values() for column in table.columns if _is_date(column)
+    )
+    dated = next(found, None)
+    return command("init", "FILE", "--time-column", columns_text(*dated) if dated else "TABLE(COLUMN OR EXPRESSION)")
+
+
+def _is_date(column: Column) -> bool:
+    return column.type in TIME_TYPES and not set(words(column.name)) & LATER_WORDS

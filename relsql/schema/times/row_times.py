@@ -21,6 +21,8 @@ import duckdb
 from relsql.database.names import split_name, stored_name
 from relsql.database.queries.row_expressions import row_expression
 from relsql.errors import DatabaseError, SchemaError, nearest
+from relsql.hints import command
+from relsql.schema.declared.text import columns_text, table_text
 from relsql.schema.relations import STORED
 from relsql.schema.tables import Column, Link, RowTime, Schema, Table, table_key
 from relsql.schema.times.events import as_timestamp_sql, value_as_timestamp_sql
@@ -87,7 +89,7 @@ class RowTimes:
                 raise SchemaError(
                     f"table '{table.key}' has no time column besides '{declared.known}'",
                     expected="both: when a row happened, and when it became known",
-                    fix=f"relsql init FILE --time-column '{table.key}(COLUMN)'",
+                    fix=command("init", "FILE", "--time-column", columns_text(table.key, "COLUMN")),
                 )
             return table
         found = self._row_time(table, declared.time)
@@ -119,7 +121,8 @@ class RowTimes:
                 f"{text} of table '{table.key}' has type {type_}",
                 expected=f"a DATE or TIMESTAMP: a column of that type, or an expression such as "
                 f"strptime({ident('day')}, '%d.%m.%Y') or make_timestamp({ident('seconds')} * 1000000)",
-                fix=f"relsql init FILE, which proposes a reading, or --time-column '{table.key}(EXPRESSION)'",
+                fix=f"{command('init', 'FILE')}, which proposes a reading, or "
+                + command("init", "FILE", "--time-column", columns_text(table.key, "EXPRESSION")),
             )
         # A value that an expression cannot read is unknown; it must not stop the query that meets it.
         value = sql if column else f"TRY({sql})"
@@ -152,7 +155,7 @@ class RowTimes:
         if header.time_column is None:
             raise SchemaError(
                 f"the time of table '{table.key}' is that of '{key}', which has none",
-                fix=f"relsql init FILE --time-column '{key}(COLUMN)'",
+                fix=command("init", "FILE", "--time-column", columns_text(key, "COLUMN")),
             )
         link = self._link_to(table, key, columns)
         return RowTime(text, header=_only_time(header, link), link=link)
@@ -175,10 +178,11 @@ class RowTimes:
             return links[0]
         options = [f"{', '.join(link.child_columns)} -> {header}" for link in links]
         found = "several links" if links else "no link"
+        missing = f"{columns_text(table.key, 'COLUMN')} -> {table_text(header)}"
         raise SchemaError(
             f"table '{table.key}' cannot take its time from '{header}': it has {found} to it",
             expected=f"one of {'; '.join(options)}" if options else nearest(header, self._schema.tables),
-            fix=None if links else f"relsql init FILE --link '{table.key}(COLUMN) -> {header}'",
+            fix=None if links else command("init", "FILE", "--link", missing),
         )
 
 
@@ -187,8 +191,12 @@ def _require_time(table: Table, header: Table, column: Column) -> None:
         raise SchemaError(
             f"the time of table '{table.key}' is {header.key}.{column.name}, which has type {column.type}",
             expected="a DATE or TIMESTAMP column of the header, or the time that is declared of it",
-            fix=f"relsql init FILE --time-column '{header.key}({column.name})' "
-            f"--time-column '{table.key}({header.key})'",
+            fix=command(
+                "init",
+                "FILE",
+                *("--time-column", columns_text(header.key, column.name)),
+                *("--time-column", f"{table_text(table.key)}({table_text(header.key)})"),
+            ),
         )
 
 

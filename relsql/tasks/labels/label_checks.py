@@ -7,11 +7,11 @@ import duckdb
 from relsql.database.cursors import one_row
 from relsql.database.queries.sealed import sealed
 from relsql.errors import TaskError
+from relsql.hints import correct
 from relsql.schema.tables import Table
 from relsql.schema.types import is_number
 from relsql.sql import ident, literal
 from relsql.tasks.entity import entity_columns
-from relsql.tasks.hints import correct
 from relsql.tasks.splits import Split
 from relsql.tasks.task import Task
 

@@ -12,17 +12,17 @@ import pyarrow as pa
 from relsql.database.cursors import one_row, task_cursor
 from relsql.database.queries.sealed import sealed
 from relsql.errors import TaskError
+from relsql.hints import correct, in_manifest
 from relsql.schema.finding import Finding
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema
 from relsql.schema.times.events import event_times_sql
 from relsql.schema.times.row_times import as_happened
 from relsql.sql import literal
-from relsql.tasks.hints import correct, in_manifest
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.labels.label_table import label_entities, labels_at
-from relsql.tasks.split_choice import ENOUGH_LABELS, ENOUGH_OF_A_KIND, tables_read
-from relsql.tasks.splits import step_sql, timestamps_of
+from relsql.tasks.split_choice import ENOUGH_LABELS, ENOUGH_OF_A_KIND, WINDOWS_FIELD, most_windows, tables_read
+from relsql.tasks.splits import event_span, step_sql, timestamps_of
 from relsql.tasks.summary import SplitSummary
 from relsql.tasks.task import Task
 
@@ -57,7 +57,7 @@ def label_findings(
     """
     splits = tuple(splits)
     return (
-        *(finding for split in splits if split.split != "train" for finding in few_labels(task, split)),
+        *(f for split in splits if split.split != "train" for f in few_labels(con, catalog, schema, task, split)),
         *(finding for split in splits if split.split == "train" for finding in _imbalance(task, split)),
         *(
             finding
@@ -74,21 +74,30 @@ def are_few(split: SplitSummary) -> bool:
     return split.labels < ENOUGH_LABELS or split.rarer < ENOUGH_OF_A_KIND
 
 
-def few_labels(task: Task, split: SplitSummary) -> Iterator[Finding]:
+def few_labels(
+    con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, split: SplitSummary
+) -> Iterator[Finding]:
     """The finding that an evaluation split has few labels, or few of a class."""
     if not are_few(split):
         return
     of_a_kind = "of the rarer class" if task.is_classification else "that differ from the commonest one"
     wanted = max(ENOUGH_LABELS / split.labels, ENOUGH_OF_A_KIND / max(1, split.rarer))
     windows = math.ceil(wanted * task.num_eval_timestamps)
+    with task_cursor(con, catalog) as cursor:
+        span = event_span(cursor, catalog, tables_read(cursor, schema, task), task)
+        most = most_windows(cursor, task, *span)
+    if windows <= most:
+        answer = f"write num_eval_timestamps: {windows}, or an earlier {split.split}_timestamp,"
+    else:
+        answer = f"{windows} timestamps would give enough, and the data carry {most} beside as much time to train on: "
+        answer += f"write num_eval_timestamps: {most}, or " if most > task.num_eval_timestamps else ""
+        answer += "write a shorter timedelta"
     yield Finding(
         "warning",
         f"task {task.name}",
         f"{split.labels:,} {split.split} labels, {split.rarer:,} {of_a_kind}, are few (at least {ENOUGH_LABELS} and "
         f"{ENOUGH_OF_A_KIND} are enough): read metrics with their interval; "
-        + in_manifest(
-            f"write num_eval_timestamps: {windows}, or an earlier {split.split}_timestamp,", "num_eval_timestamps"
-        ),
+        + in_manifest(answer, WINDOWS_FIELD if windows <= most else "timedelta"),
     )
 
 

@@ -15,6 +15,7 @@ from relsql.database.cursors import one_row
 from relsql.database.names import DEFAULT_SCHEMA, fold
 from relsql.database.queries.syntax_tree import Tree, nodes, parse, write
 from relsql.errors import TaskError
+from relsql.hints import correct
 from relsql.schema.entity_keys import key_known_sql, key_parts, key_sql
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Column, Schema, Table
@@ -22,7 +23,6 @@ from relsql.schema.times.events import as_timestamp_sql
 from relsql.schema.visibility import where_visible_sql
 from relsql.sql import ident
 from relsql.tasks.entity import entity_columns, entity_table
-from relsql.tasks.hints import correct
 from relsql.tasks.labels.label_checks import check_timestamps, check_types
 from relsql.tasks.labels.label_sandbox import RUNNABLE, LabelLimits, checked_query, run_query
 from relsql.tasks.labels.query_check import Relations, read_relations
@@ -51,6 +51,23 @@ class LabelNames:
     cut: dict[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class KnownLabels:
+    """What a label query has returned.
+
+    Attributes:
+        relation: (entity, as_of, label) of the labels whose entity is known.
+        entity: the entity table.
+        rows: number of rows of the query.
+        kept: number of rows of the relation.
+    """
+
+    relation: str
+    entity: Table
+    rows: int
+    kept: int
+
+
 def known_labels(
     cursor: duckdb.DuckDBPyConnection,
     catalog: str,
@@ -60,13 +77,9 @@ def known_labels(
     limits: LabelLimits,
     end: datetime.datetime | None,
     entities_until: datetime.datetime | None,
-) -> tuple[str, int, int]:
-    """Run the label query in a sandbox; arguments as in `labels_at`.
-
-    Returns:
-        The relation (entity, as_of, label) of the labels whose entity is known, the number of rows of the query, and
-        the number of rows of the relation.
-    """
+) -> KnownLabels:
+    """Run the label query in a sandbox; arguments as in `labels_at`."""
+    entity = entity_table(schema, task)
     relations = read_relations(cursor, catalog)
     names = _unused_names(schema, relations)
     values = frozenset(fold(table.name) for table in schema.tables.values() if table.values_of)
@@ -74,10 +87,9 @@ def known_labels(
     _create_relations(cursor, catalog, schema, task, timestamps, end, names)
     if end is not None:
         sql = _redirected(cursor, catalog, schema, sql, tree, names)
-    entity = entity_table(schema, task)
     rows = _run_query(cursor, task, entity, sql, names)
     kept = _keep_known(cursor, catalog, task, entity, entities_until, names)
-    return names.known, rows, kept
+    return KnownLabels(names.known, entity, rows, kept)
 
 
 def _create_relations(

@@ -25,7 +25,7 @@ import duckdb
 from relsql.database.cursors import task_cursor
 from relsql.database.interrupts import interrupted
 from relsql.errors import TaskError
-from relsql.tasks.hints import correct
+from relsql.hints import correct
 from relsql.tasks.labels.query_check import Relations, check_query, parse_select
 from relsql.tasks.splits import check_timedelta, task_errors
 from relsql.tasks.task import Task

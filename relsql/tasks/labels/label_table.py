@@ -23,9 +23,9 @@ import duckdb
 from relsql.database.cursors import task_cursor
 from relsql.database.queries.sealed import sealed
 from relsql.errors import TaskError
+from relsql.hints import correct
 from relsql.schema.tables import Schema
 from relsql.tasks.entity import entity_table
-from relsql.tasks.hints import correct
 from relsql.tasks.labels.label_checks import LARGEST_LABEL, check_labels
 from relsql.tasks.labels.label_query import known_labels
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits, label_sandbox
@@ -91,26 +91,27 @@ def label_table(
         TaskError: the entity table, the timedelta, the split or the label query is not usable, the query does what
             `limits` do not allow, or it takes too long.
     """
-    entity = entity_table(schema, task)
     task = chosen_splits(con, catalog, schema, task, limits).task
     end = None if split == "test" else task.test_timestamp
     with label_sandbox(con, catalog, task, limits) as cursor:
         timestamps = timestamps_of(cursor, catalog, schema, task, split, density)
-        known, rows, kept = known_labels(cursor, catalog, schema, task, timestamps, limits, end, task.test_timestamp)
-        if not rows:
+        known = known_labels(cursor, catalog, schema, task, timestamps, limits, end, task.test_timestamp)
+        if not known.rows:
             raise TaskError(
                 f"task '{task.name}': the label query returns no rows for the {split} timestamps",
                 expected="one row per entity and timestamp",
                 fix="run the query manually with a table timestamps(timestamp); check its time conditions",
             )
-        if not kept:
+        if not known.kept:
+            entity = known.entity
             raise TaskError(
-                f"task '{task.name}': none of the {rows} {split} labels names a row of table '{task.entity_table}'",
+                f"task '{task.name}': none of the {known.rows} {split} labels names a row of '{task.entity_table}'",
                 expected=f"'{task.entity_col}' holding values of {entity.key}({', '.join(entity.primary_key)})",
                 fix=correct("sql", "entity_col"),
             )
-        nulls = check_labels(cursor, entity, task, split, known)
-        return LabelTable(_sorted_labels(cursor, task, known), split, rows - kept, nulls)
+        nulls = check_labels(cursor, known.entity, task, split, known.relation)
+        labels = _sorted_labels(cursor, task, known.relation)
+        return LabelTable(labels, split, known.rows - known.kept, nulls)
 
 
 def label_entities(labels: pa.Table) -> list[Any]:
@@ -145,8 +146,8 @@ def labels_at(
         TaskError: as for `label_table`, except that an empty result is allowed.
     """
     with label_sandbox(con, catalog, task, limits) as cursor:
-        known, _, _ = known_labels(cursor, catalog, schema, task, timestamps, limits, end, entities_until)
-        return _sorted_labels(cursor, task, known)
+        known = known_labels(cursor, catalog, schema, task, timestamps, limits, end, entities_until)
+        return _sorted_labels(cursor, task, known.relation)
 
 
 def default_splits(
@@ -194,8 +195,8 @@ def _label_counts(
 ) -> dict[datetime.datetime, LabelCount]:
     """Labels at each timestamp that has any, on tables that end at `end`."""
     with label_sandbox(con, catalog, task, limits) as cursor:
-        known, _, _ = known_labels(cursor, catalog, schema, task, timestamps, limits, end, end)
-        by_value = f"SELECT as_of, label, count(*) AS n FROM {known} WHERE label IS NOT NULL GROUP BY ALL"
+        known = known_labels(cursor, catalog, schema, task, timestamps, limits, end, end)
+        by_value = f"SELECT as_of, label, count(*) AS n FROM {known.relation} WHERE label IS NOT NULL GROUP BY ALL"
         query = f"SELECT as_of, sum(n)::BIGINT, (sum(n) - max(n))::BIGINT FROM ({by_value}) GROUP BY as_of"
         return {as_of: LabelCount(*counts) for as_of, *counts in cursor.execute(sealed(query)).fetchall()}
 

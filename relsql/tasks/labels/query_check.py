@@ -24,7 +24,7 @@ from relsql.database.queries.syntax_tree import MODIFIERS, SOURCES, NotOneSelect
 from relsql.database.sources.attach_sources import read_sources
 from relsql.database.sources.view_files import reader_files, scanned_files, view_query
 from relsql.errors import TaskError, nearest
-from relsql.tasks.hints import correct
+from relsql.hints import correct
 
 _KNOWN_NODES = SOURCES | MODIFIERS | {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE"}
 

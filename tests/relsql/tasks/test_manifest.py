@@ -106,3 +106,10 @@ def test_any_bytes_are_fields_or_an_error(tmp_path: Path, content: bytes) -> Non
     except TaskError as error:
         keys, message = [], str(error)
     assert all(isinstance(key, str) for key in keys) and "\n" not in message
+
+
+def test_a_manifest_that_is_not_there_says_what_was_expected(tmp_path: Path) -> None:
+    with pytest.raises(
+        TaskError, match=r"nope.yaml' cannot be read: .*Expected: a YAML file with the fields of a task"
+    ):
+        read_manifest(tmp_path / "nope.yaml")

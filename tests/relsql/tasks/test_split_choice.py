@@ -134,12 +134,52 @@ def test_even_data_are_cut_by_the_calendar(con: Connection) -> None:
     }
 
 
-def test_small_even_data_are_cut_by_the_calendar(con: Connection) -> None:
+SMALL = {
+    "even": ([("2022-01-01", 700, 2)], 20),
+    "bursts": ([(f"2022-{month:02}-03", 8, 12) for month in range(1, 13)], 60),
+    "seasons": ([(f"{year}-05-01", 150, 3) for year in (2019, 2020, 2021)], 25),
+    "short": ([("2024-03-01", 100, 6)], 40),
+}
+
+
+@pytest.mark.parametrize(("bursts", "customers"), SMALL.values(), ids=SMALL)
+def test_small_data_get_as_many_timestamps_as_give_enough_labels(
+    con: Connection, bursts: list[tuple[str, int, int]], customers: int
+) -> None:
+    schema = orders(con, bursts, customers=customers)
+    choice = chosen_splits(con, "memory", schema, TASK)
+    task, week = choice.task, datetime.timedelta(days=7)
+    assert task.val_timestamp is not None and task.test_timestamp is not None
+    windows = task.num_eval_timestamps
+    assert windows > 1
+    assert f"{windows} give enough" in choice.reasons["num_eval_timestamps"]
+    for labels, rarer in labels_of(con, schema, task).values():
+        assert labels >= ENOUGH_LABELS
+        assert rarer >= ENOUGH_OF_A_KIND
+    # The splits do not overlap, and at least half of the data remain for training.
+    [(first, last)] = con.execute("SELECT min(day), max(day) FROM orders").fetchall()
+    assert task.val_timestamp + windows * week <= task.test_timestamp
+    assert task.test_timestamp + windows * week <= last
+    assert 2 * 2 * windows * week <= last - first
+    # One timestamp would not be enough.
+    one = chosen_splits(con, "memory", schema, replace(TASK, val_timestamp=None, test_timestamp=task.test_timestamp))
+    values = label_table(con, "memory", schema, one.task, "val").table["label"].to_pylist()
+    assert len(values) < ENOUGH_LABELS or min(sum(values), len(values) - sum(values)) < ENOUGH_OF_A_KIND
+
+
+def test_a_task_that_names_its_timestamps_keeps_their_number(con: Connection) -> None:
     schema = orders(con, [("2022-01-01", 700, 2)], customers=20)
-    [(last,)] = con.execute("SELECT max(day) FROM orders").fetchall()
-    task = chosen_splits(con, "memory", schema, TASK).task
-    assert task.test_timestamp == last - datetime.timedelta(days=7)
-    assert task.val_timestamp == last - datetime.timedelta(days=14)
+    for given in ({"test_timestamp": at("2023-10-01")}, {"num_eval_timestamps": 2}):
+        task = replace(TASK, **given)
+        choice = chosen_splits(con, "memory", schema, task)
+        assert choice.task.num_eval_timestamps == task.num_eval_timestamps
+        assert "num_eval_timestamps" not in choice.reasons
+
+
+def test_data_that_never_give_enough_labels_say_so(con: Connection) -> None:
+    choice = chosen_splits(con, "memory", orders(con, [("2024-01-01", 60, 1)], customers=5), TASK)
+    assert choice.task.num_eval_timestamps == 2
+    assert "as many as the data carry" in choice.reasons["num_eval_timestamps"]
 
 
 def test_a_few_labels_more_are_not_worth_decades(con: Connection) -> None:
@@ -151,7 +191,7 @@ def test_a_few_labels_more_are_not_worth_decades(con: Connection) -> None:
     con.execute(
         "INSERT INTO orders SELECT customer + 20 + 20 * i, day FROM orders, range(2) r(i) WHERE day < '1980-01-01'"
     )
-    task = chosen_splits(con, "memory", schema, replace(TASK, timedelta="30 days")).task
+    task = chosen_splits(con, "memory", schema, replace(TASK, timedelta="30 days", num_eval_timestamps=2)).task
     assert task.val_timestamp is not None
     assert task.val_timestamp > at("2019-06-01")
 

@@ -207,6 +207,14 @@ def test_train_and_evaluate_say_what_they_found_once(con: Connection, tmp_path: 
     assert "95% interval" in shown.stdout
 
 
+def test_training_says_which_columns_are_filled_in_later_until_the_task_leaves_them_out(con: Connection) -> None:
+    con.execute("ALTER TABLE orders ADD COLUMN sent_on DATE; UPDATE orders SET sent_on = ordered_at + INTERVAL 3 DAY")
+    found = [each.object for each in make_plan(con, "shop", TASK, fanout=4).schema_findings]
+    assert found == ["customers", "orders(sent_on)"]
+    plan = make_plan(con, "shop", replace(TASK, remove_columns=(("orders", "sent_on"),)), fanout=4)
+    assert [each.object for each in plan.schema_findings] == ["customers"]
+
+
 def test_read_scores_is_an_option_of_training() -> None:
     assert not QUICK.read_scores
     assert "--read-scores" in CliRunner().invoke(cli, ["train", "--help"]).output

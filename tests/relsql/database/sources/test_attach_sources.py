@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -249,3 +250,26 @@ def test_the_list_of_allowed_sources(tmp_path: Path, monkeypatch: pytest.MonkeyP
     list_path().write_bytes(b"\xff")
     with pytest.raises(DatabaseError, match="cannot be read"):
         is_allowed("ducklake:/b")
+
+
+def test_a_plain_client_learns_how_to_attach_the_source_of_a_published_model(
+    files: tuple[Path, Path],
+) -> None:
+    shop, models = files
+    run("init", str(models), "--attach", str(shop), "--time-column", "orders(ordered_at)")
+    with closing(open_database(models)) as con:
+        relsql.train(con, TASK, name="churn", options=QUICK)
+    shown = CliRunner().invoke(main, ["publish", str(models), "churn"])
+    assert shown.exit_code == 0, shown.output
+    statement = f"ATTACH '{shop}' AS \"shop\" (READ_ONLY);"
+    assert f"a client without relsql first runs: {statement}" in shown.stderr
+    with duckdb.connect(str(models), read_only=True) as client:
+        with pytest.raises(duckdb.CatalogException, match=r"shop\.main"):
+            client.execute("SELECT predict_churn(1)")
+        query = "SELECT DISTINCT comment FROM duckdb_functions() WHERE function_name = 'predict_churn'"
+        [(comment,)] = client.execute(query).fetchall()
+        assert comment.splitlines()[-1] == statement
+        client.execute(comment.splitlines()[-1])
+        [(score,)] = client.execute("SELECT predict_churn(1)").fetchall()
+        assert 0 < score < 1
+    assert run("selftest", str(models), "churn")

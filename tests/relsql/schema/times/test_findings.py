@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import duckdb
+from dataclasses import replace
 
+import duckdb
+import pytest
+
+from relsql.errors import TaskError
 from relsql.schema.checks import check_schema
 from relsql.schema.declared.declarations import Declarations
 from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
+from relsql.schema.times.findings import ALL_TABLES
+from relsql.tasks.labels.label_table import chosen_splits
+from tests.shop import TASK
 
 
 def findings(con: duckdb.DuckDBPyConnection, name: str) -> list[Finding]:
@@ -63,3 +70,25 @@ def test_a_view_that_reports_on_tables_is_named_and_can_be_declared() -> None:
         declared.store(con, "memory")
         schema = read_schema(con)
         assert schema.table("shops").primary_key == ("shop",) and len(schema.links) == 1
+
+
+def test_a_database_without_any_time_says_what_that_means(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute("CREATE TABLE customers (id INTEGER PRIMARY KEY, name VARCHAR)")
+    con.execute("CREATE TABLE orders (customer INTEGER, shipped_at DATE, ordered_at DATE)")
+    [finding] = findings(con, ALL_TABLES)
+    assert finding.severity == "warning"
+    assert "all rows count at every as_of, so no task about the future can be trained" in finding.message
+    assert finding.message.endswith("relsql init FILE --time-column 'orders(ordered_at)'")
+    with pytest.raises(TaskError, match=r"all rows count at every as_of.*Fix: relsql init FILE .*orders\(ordered_at\)"):
+        chosen_splits(con, "memory", read_schema(con), replace(TASK, test_timestamp=None))
+    Declarations.parse(untimed=["customers", "orders"]).store(con, "memory")
+    [finding] = findings(con, ALL_TABLES)
+    assert finding.severity == "info"
+    Declarations.parse(time_columns=["orders(ordered_at)"]).store(con, "memory")
+    assert findings(con, ALL_TABLES) == []
+
+
+def test_a_database_without_dates_gets_the_form_of_the_declaration(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute("CREATE TABLE customers (id INTEGER PRIMARY KEY, name VARCHAR)")
+    [finding] = findings(con, ALL_TABLES)
+    assert finding.message.endswith("relsql init FILE --time-column 'TABLE(COLUMN OR EXPRESSION)'")

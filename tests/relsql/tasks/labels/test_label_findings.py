@@ -34,11 +34,18 @@ def test_nothing_is_said_about_labels_that_are_in_order(con: Connection) -> None
 
 def test_few_labels_of_an_evaluation_split(con: Connection) -> None:
     schema = orders(con, [("2022-01-01", 200, 4)], customers=25)
-    val, test = findings_of(con, schema, TASK)
-    assert "25 val labels" in val
+    val, test = findings_of(con, schema, replace(TASK, num_eval_timestamps=2))
+    assert "50 val labels" in val
     assert "num_eval_timestamps: 4, or an earlier val_timestamp," in val
     assert "docs/tasks.md#num_eval_timestamps" in val
-    assert "25 test labels" in test
+    assert "50 test labels" in test
+
+
+def test_few_labels_where_the_data_carry_no_more(con: Connection) -> None:
+    found = findings_of(con, orders(con, [("2024-01-01", 60, 1)], customers=5), TASK)
+    [val] = [each for each in found if " val labels" in each]
+    assert "and the data carry 2 beside as much time to train on: write a shorter timedelta in the task" in val
+    assert "docs/tasks.md#timedelta" in val
 
 
 def summary(split: str, labels: int, rarer: int) -> SplitSummary:
