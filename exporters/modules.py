@@ -15,6 +15,7 @@ from relsql.gather.blocks import Block
 from relsql.gather.graph_inputs import graph_inputs
 from relsql.gather.layout import BlockLayout, layouts_of
 from relsql.hints import command
+from relsql.nn.boosted_trees import BoostedTrees
 from relsql.nn.graph_network import GraphNetwork, NetworkConfig, graph_tensors
 from relsql.nn.head import Head
 from relsql.registry.card import ModelCard
@@ -34,15 +35,28 @@ def load_modules(card: ModelCard, artifacts: Mapping[str, bytes]) -> tuple[Graph
     Raises:
         ArtifactError: the components lack a weight.
     """
-    config = NetworkConfig(card.channels, (card.encoder.width,), windows=card.windows)
-    network = GraphNetwork(layouts_of(card.paths, card.inputs), config)
-    head = Head(config, classification=card.task.is_classification, target=card.task.target)
     weights: dict[str, Tensor] = {}
     for name, content in artifacts.items():
         if name.endswith(".onnx") and name != "encoder.onnx":
             weights.update(_initializers(content))
+    network, head = empty_modules(card, weights)
     for prefix, module in (("network.", network), ("head.", head)):
         _load(card, module, prefix, weights)
+    return network, head
+
+
+def empty_modules(card: ModelCard, weights: Mapping[str, Tensor]) -> tuple[GraphNetwork, Head]:
+    """The network and the head of a model with initial weights.
+
+    `weights` are the model's by name. Only the sizes of the head's trees are read from them.
+    """
+    config = NetworkConfig(card.channels, (card.encoder.width,), windows=card.windows)
+    network = GraphNetwork(layouts_of(card.paths, card.inputs), config)
+    network.choose_statistics(card.statistics)
+    head = Head(config, classification=card.task.is_classification, target=card.task.target)
+    if card.statistics:
+        shares, pairs = (weights.get(f"head.trees.{name}", torch.zeros(0)) for name in ("input", "left"))
+        head.trees = BoostedTrees(len(shares), len(pairs))
     return network, head
 
 

@@ -4,11 +4,14 @@
                   -> row_embedding float32 [rows, width]
     path P        one component per shared path: embeddings float32 [texts, width]; for each table T on the path
                   T.numbers, T.categories and T.texts; P.rows, P.places, P.ages and P.totals; inputs of width 0 are
-                  left out -> message float32 [hubs, channels]; see `relsql.gather.graph_inputs.GraphInputs`
+                  left out -> message float32 [hubs, channels + statistics]; see
+                  `relsql.gather.graph_inputs.GraphInputs`
     graph         the same inputs for all other paths and their tables; for each shared path P the message of each
-                  seed's hub, P.message float32 [seeds, channels] -> state float32 [seeds, channels]
-    head          state float32 [seeds, channels], as_of_days float32 [seeds] -> score float32 [seeds]
+                  seed's hub, P.message float32 [seeds, channels + statistics]
+                  -> state float32 [seeds, channels + statistics of all paths]
+    head          state, as_of_days float32 [seeds] -> score float32 [seeds]
 
+`statistics` are those that the head's trees read, see `relsql.registry.card.ModelCard.statistics`; there may be none.
 All axes except widths are dynamic. Calibration is inside the head: `score` is a probability or a value.
 """
 
@@ -74,7 +77,7 @@ class GraphComponent(nn.Module):
     def forward(
         self, embeddings: Tensor, tables: list[Tensor], paths: list[Tensor], messages: list[Tensor]
     ) -> list[Tensor]:
-        """Entity states and the messages of shared paths, float32 [n, channels] each, see the module's docstring."""
+        """Entity states and the messages of shared paths, see the module's docstring."""
         found = self.network.messages(GraphTensors(embeddings, self._tables(tables), self._paths(paths)))
         given = iter(messages)
         layouts = self.network.layouts
@@ -163,6 +166,7 @@ def export_graph(network: GraphNetwork, embedding_width: int) -> tuple[dict[str,
     """
     layouts = network.layouts
     shared = [layout.name for layout in layouts if layout.shared]
+    widths = [network.message_width(i) for i, layout in enumerate(layouts) if layout.shared]
     component = GraphComponent(network)
     seeds, texts = torch.export.Dim("seeds", min=1), torch.export.Dim("texts", min=1)
     tables: list[dict[int, torch.export.Dim]] = []
@@ -180,7 +184,7 @@ def export_graph(network: GraphNetwork, embedding_width: int) -> tuple[dict[str,
     def sample(seeds: int, fill: float, seed: int) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
         embeddings, *tensors = _graph_sample(layouts, embedding_width, seeds, fill, seed)
         generator = torch.Generator().manual_seed(seed)
-        messages = [torch.randn(seeds, network.config.channels, generator=generator) for _ in shared]
+        messages = [torch.randn(seeds, width, generator=generator) for width in widths]
         return embeddings, tensors[: len(tables)], tensors[len(tables) :], messages
 
     names = [*graph_input_names(layouts), *map(message_input_name, shared)]
@@ -197,8 +201,8 @@ def export_graph(network: GraphNetwork, embedding_width: int) -> tuple[dict[str,
     return components, worst
 
 
-def export_head(head: Head, channels: int) -> tuple[bytes, float]:
-    """Export the head; returns the ONNX bytes and the largest difference from torch.
+def export_head(head: Head, state_width: int) -> tuple[bytes, float]:
+    """Export the head, which reads states of a width; returns the ONNX bytes and the largest difference from torch.
 
     Raises:
         ExportError: torch cannot export it. ParityError: onnxruntime disagrees by more than 1e-5.
@@ -208,7 +212,7 @@ def export_head(head: Head, channels: int) -> tuple[bytes, float]:
     first, last = float(head.first_day), float(head.last_day)
 
     def sample(seeds: int) -> list[Tensor]:
-        state = torch.rand(seeds, channels, generator=generator) * 2
+        state = torch.rand(seeds, state_width, generator=generator) * 2
         days = first + (torch.rand(seeds, generator=generator) * 1.5 - 0.25) * (last - first)
         return [state, days]
 

@@ -81,6 +81,7 @@ class SqlModel:
             logarithmic=self.logarithmic,
             channels=card.channels,
             windows=card.windows,
+            statistics=card.statistics,
         )
 
     def statements(self, *, seal: bool = True) -> list[str]:
@@ -187,8 +188,19 @@ class SqlModel:
                 f"least({', '.join([*newest, infinite])}) AS newest_days",
                 f"{' + '.join(pending) or '0'} AS pending",
                 *(f"{ident(path.name)}.{ident(path.name)} AS message{i}" for i, (path, _) in enumerate(paths)),
+                *self._chosen_columns(network),
             ]
         )
+
+    def _chosen_columns(self, network: SqlNetwork) -> list[str]:
+        """The statistics of all paths that the trees read, as one list; they are 0 where a path has no rows."""
+        if not self.card.statistics:
+            return []
+        parts = []
+        for path in self.card.paths:
+            count = len(network.chosen(path))
+            parts += [f"coalesce({path.name}__chosen, [{', '.join(['0'] * count)}])"] if count else []
+        return [f"list_concat({', '.join(parts)}) AS statistics"]
 
     def _state_steps(self, network: SqlNetwork) -> list[Cte]:
         """CTEs for the entity state of seeds whose entity is known: the sum of all messages, normed."""
@@ -198,8 +210,9 @@ class SqlModel:
         )
         columns = ",\n    ".join(f"coalesce(message{i}, v{i}.without_rows) AS message{i}" for i in numbers)
         total = sum_sql(*(f"message{i}" for i in numbers))
-        filled = f"SELECT {SEED}, {AS_OF}, head,\n    {columns}\nFROM (\n{indented(weights)}\n)\nWHERE known"
-        summed = f"SELECT {SEED}, {AS_OF}, head,\n    {total} AS sum\nFROM filled"
+        kept = f"{SEED}, {AS_OF}, head" + (", statistics" if self.card.statistics else "")
+        filled = f"SELECT {kept},\n    {columns}\nFROM (\n{indented(weights)}\n)\nWHERE known"
+        summed = f"SELECT {kept},\n    {total} AS sum\nFROM filled"
         return [
             Cte("filled", filled, "The messages of known entities; a path without rows has a constant one."),
             Cte("summed", summed, "The sum of the messages, one element a channel."),
@@ -219,30 +232,57 @@ class SqlModel:
             f"CASE WHEN {share} > 1 THEN 1 WHEN {share} < 0 THEN 0 ELSE {share} END",
             f"sin({angle}) * seasonal",
             f"cos({angle}) * seasonal",
-            "1.0",
         )
         constants = ", ".join(f"head.constants.{name}" for name in ("first_day", "last_day", "seasonal"))
         return [
             Cte("dated", f"SELECT *, CAST({days} AS FLOAT) AS days, {constants}\nFROM state", "as_of in days."),
             Cte(
                 "timed",
-                f"SELECT *,\n    list_concat(state, [{', '.join(time)}]) AS inputs\nFROM dated",
-                "The head's inputs: the state and the time of the prediction.",
+                f"SELECT *,\n    [{', '.join(time)}] AS times\nFROM dated",
+                "The time of the prediction as the head's inputs.",
             ),
             Cte(
                 "hidden",
-                f"SELECT *,\n    list_concat({twice_relu_sql(linear_sql('head.hidden', 'inputs'))}, [1.0]) AS hidden\n"
-                f"FROM timed",
-                "The head's hidden layer.",
+                "SELECT * EXCLUDE (inputs),\n"
+                f"    list_concat({twice_relu_sql(linear_sql('head.hidden', 'inputs'))}, [1.0]) AS hidden\n"
+                "FROM (\n    SELECT *, list_concat(state, times, [1.0]) AS inputs\n    FROM timed\n)",
+                "The head's hidden layer, over the state and the time.",
+            ),
+            *(self._tree_steps() if self.card.statistics else []),
+            Cte("raw", self._raw_sql(), "The head's output, before calibration."),
+        ]
+
+    def _tree_steps(self) -> list[Cte]:
+        """CTEs for the output of the head's trees, see `relsql.nn.boosted_trees`."""
+        place = "(tree_inputs[s.input] - s.lower) / s.span"
+        # v between 0 and 1; this form is faster than least() and greatest().
+        clipped = "(abs(v) - abs(v - 1) + 1) / 2"
+        shares = f"list_transform(list_transform(head.shares, lambda s: {place}), lambda v: {clipped})"
+        paired = "list_transform(head.pairs, lambda p: shares[p.left] * shares[p.right])"
+        boosted = [
+            "head.constants.tree_constant",
+            "list_inner_product(shares, head.share_weights)",
+            f"coalesce(list_inner_product({paired}, head.pair_weights), 0)",
+        ]
+        return [
+            Cte(
+                "shares",
+                f"SELECT *, {shares} AS shares\n"
+                "FROM (\n    SELECT *, list_concat(statistics, times) AS tree_inputs\n    FROM hidden\n)",
+                "For each question of the trees, how far the seed is on the side of yes.",
             ),
             Cte(
-                "raw",
-                f"SELECT {SEED}, head.constants AS constants,\n"
-                f"    list_inner_product(hidden, head.out) AS raw\n"
-                f"FROM hidden",
-                "The head's output, before calibration.",
+                "boosted",
+                f"SELECT *,\n    {' + '.join(boosted)} AS boosted\nFROM shares",
+                "The sum of all trees: weights of shares and of pairs of shares.",
             ),
         ]
+
+    def _raw_sql(self) -> str:
+        raw, source = "list_inner_product(hidden, head.out)", "hidden"
+        if self.card.statistics:
+            raw, source = f"{raw} + head.constants.tree_share * (boosted - {raw})", "boosted"
+        return f"SELECT {SEED}, head.constants AS constants,\n    {raw} AS raw\nFROM {source}"
 
     def _scored_sql(self, kept: list[str]) -> str:
         """A query for score, status and the rest of the result of every seed; no score if the entity is not known."""

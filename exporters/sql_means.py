@@ -8,6 +8,7 @@ from exporters.sql_layers import means_sql
 from relsql.gather.latest_rows import AS_OF, SEED, Latest
 from relsql.gather.paths import Path
 from relsql.gather.ranking import Ctes, counts_sql
+from relsql.gather.statistics import Statistic
 from relsql.schema.tables import Table
 from relsql.sql import COMMA, Cte, indented
 
@@ -28,6 +29,7 @@ class PathRows:
         evidence: their number is returned.
         timed: the rows have a column `days`, their age.
         has_text: they have a column `pending`, the number of texts without an embedding.
+        chosen: the statistics that the head's trees read, in their order; see `relsql.gather.statistics`.
     """
 
     path: Path
@@ -38,6 +40,7 @@ class PathRows:
     evidence: bool
     timed: bool
     has_text: bool
+    chosen: tuple[Statistic, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,9 @@ def averaged(rows: PathRows, latest: Latest) -> Means:
     statistics = ", ".join([f"[{counts}]", *(means_sql(f"known{window}", rows.width, window) for window in windows)])
     shares = [f"list_transform(hidden{window}, lambda r: part{window}) AS share{window}" for window in long]
     columns = [f"{name}__rows.*", f"list_concat({statistics}) AS statistics", *shares]
+    if rows.chosen:
+        counted_rows = ", ".join(f"ln(1 + counts.w{each.value})" for each in rows.chosen if each.kind == "count")
+        columns.append(f"list_concat([{counted_rows}], more) AS {name}__chosen")
     source = f"FROM {name}__rows\nJOIN {counted} USING ({group})"
     query = f"SELECT {indented(COMMA.join(columns)).lstrip()}\n{source}"
     means = [
@@ -78,6 +84,7 @@ def averaged(rows: PathRows, latest: Latest) -> Means:
     ]
     lists = [f"{of}{window}" for window in windows for of in ("hidden", "known")]
     lists += [f"{of}{window}" for window in long for of in ("part", "share")]
+    lists += ["more"] if rows.chosen else []
     listed = Cte(f"{name}__rows", _listed_sql(rows, group, long), "The messages of each group's latest rows, as lists.")
     return Means([*ctes, listed], query, means, lists)
 
@@ -95,7 +102,24 @@ def _listed_sql(rows: PathRows, group: str, long: list[int]) -> str:
     columns += [f"count(*) AS {name}__evidence"] if rows.evidence else []
     columns += [f"min(days) AS {name}__newest_days"] if rows.timed else []
     columns += [f"sum(pending) AS {name}__pending"] if rows.has_text else []
+    if rows.chosen:
+        # Counts are not among them: they are of all rows that may be seen, not only of the latest.
+        more = [_statistic_sql(rows.path, each) for each in rows.chosen if each.kind != "count"]
+        columns.append(f"[{indented(COMMA.join(more)).lstrip()}]::DOUBLE[] AS more")
     return f"SELECT {group},\n{indented(COMMA.join(columns))}\nFROM {name}__hidden\nGROUP BY {group}"
+
+
+def _statistic_sql(path: Path, statistic: Statistic) -> str:
+    """One statistic of a group's latest rows as an aggregate; NULL, where no row is within a span, is 0."""
+    value = f"known[{statistic.value + 1}]"
+    if statistic.kind in ("largest", "smallest"):
+        return f"{'max' if statistic.kind == 'largest' else 'min'}({value})"
+    if statistic.kind == "mean":
+        within = f" FILTER (rank <= {statistic.window})" if statistic.window < path.fanout else ""
+        return f"avg({value}){within}"
+    aggregate = "avg" if statistic.kind == "span_mean" else "sum"
+    days = f"CAST({path.count_days[statistic.window]!r} AS FLOAT)"
+    return f"coalesce({aggregate}({value}) FILTER (days <= {days}), 0)"
 
 
 def single(rows: PathRows) -> Means:
@@ -105,4 +129,6 @@ def single(rows: PathRows) -> Means:
     columns += [f"1 AS {name}__evidence"] if rows.evidence else []
     columns += [f"days AS {name}__newest_days"] if rows.timed else []
     columns += [f"pending AS {name}__pending"] if rows.has_text else []
+    if rows.chosen:
+        columns += [f"[{', '.join(f'known[{each.value + 1}]' for each in rows.chosen)}]::DOUBLE[] AS {name}__chosen"]
     return Means([], f"SELECT {', '.join(columns)}\nFROM {name}__hidden", ["hidden"], ["hidden"])

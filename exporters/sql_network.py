@@ -22,7 +22,7 @@ few and their expressions short (`docs/decisions/0011-plain-sql.md`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from exporters.sql_layers import (
     distances_sql,
@@ -36,12 +36,13 @@ from exporters.sql_layers import (
 )
 from exporters.sql_means import PathRows, averaged, single
 from relsql.gather.latest_rows import AS_OF, NEWEST, SEED, Latest, LatestRows
-from relsql.gather.layout import DATA_AGE
+from relsql.gather.layout import DATA_AGE, layouts_of
 from relsql.gather.lookups import pointed_name, readers_of, seen_join_sql, seen_sql
 from relsql.gather.node_inputs import NodeInputs, category_sql, number_sql, text_sql
 from relsql.gather.paths import Path
 from relsql.gather.ranking import Ctes, columns_of, struct_sql
 from relsql.gather.row_plan import RowPlan
+from relsql.gather.statistics import Statistic, mean_windows, path_statistics
 from relsql.registry.row_embeddings import text_hash_sql
 from relsql.schema.tables import Link, Table
 from relsql.schema.times.events import age_sql, as_timestamp_sql, time_sql
@@ -56,8 +57,8 @@ class SqlNetwork:
     """Builds the query that gathers and scores: a path's column is its message to the seed, DOUBLE[].
 
     Further columns are `<path>__evidence`, the number of rows, if they are evidence; `<path>__newest_days`, the age of
-    the newest row, if the rows have a time; and `<path>__pending`, the number of texts without an embedding, if there
-    is text.
+    the newest row, if the rows have a time; `<path>__pending`, the number of texts without an embedding, if there is
+    text; and `<path>__chosen`, DOUBLE[], the statistics of the path that the head's trees read, if they read any.
 
     Attributes:
         rows: which rows are read.
@@ -67,6 +68,7 @@ class SqlNetwork:
         logarithmic: names of the scalings with at least one number on the log scale.
         channels: width of states.
         windows: for each mean, how many of the latest rows it covers.
+        statistics: see `relsql.registry.card.ModelCard.statistics`.
     """
 
     rows: LatestRows
@@ -75,6 +77,7 @@ class SqlNetwork:
     logarithmic: frozenset[str] = frozenset()
     channels: int = 64
     windows: tuple[int, ...] = (1, 4, 16)
+    statistics: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def _plan(self) -> RowPlan:
@@ -95,11 +98,18 @@ class SqlNetwork:
         return f"SELECT x.*, {listed}\nFROM {source} x, {self.weights} weights"
 
     def names(self, path: Path) -> list[str]:
-        """Names of a path's columns: its message, and those of evidence, newest_days and pending that it has."""
+        """Names of a path's columns: its message, and those of the further ones that it has."""
         columns = [path.name]
         columns += [f"{path.name}__evidence"] if self._is_evidence(path) else []
         columns += [f"{path.name}__newest_days"] if self._plan.timed(path) else []
-        return columns + ([f"{path.name}__pending"] if self._has_text(path) else [])
+        columns += [f"{path.name}__pending"] if self._has_text(path) else []
+        return columns + ([f"{path.name}__chosen"] if self.chosen(path) else [])
+
+    def chosen(self, path: Path) -> tuple[Statistic, ...]:
+        """The statistics of a path that the head's trees read, in order."""
+        [layout] = layouts_of((path,), self._plan.inputs)
+        found = path_statistics(layout, self.windows)
+        return tuple(found[position] for position in self.statistics.get(path.name, ()))
 
     def single_ctes(self, path: Path, latest: str) -> Ctes:
         """A CTE with the one row of each seed, in the form of the last k rows of other paths."""
@@ -339,10 +349,11 @@ class SqlNetwork:
             self._plan.table(path.table),
             width=len(self._plan.inputs[path.table].static_numbers) + self._ages_width(path),
             channels=self.channels,
-            windows=self._windows(path),
+            windows=list(mean_windows(path.fanout, self.windows)),
             evidence=self._is_evidence(path),
             timed=self._plan.timed(path),
             has_text=self._has_text(path),
+            chosen=self.chosen(path),
         )
 
     def _scaled_sql(self, numbers: str, part: str, name: str = "scaling") -> str:
@@ -361,9 +372,6 @@ class SqlNetwork:
     def _ages_width(self, path: Path) -> int:
         own = len(self._plan.inputs[path.table].ages) + path.data_age
         return own + sum(len(self._plan.inputs[link.parent].ages) for link in path.lookups)
-
-    def _windows(self, path: Path) -> list[int]:
-        return sorted({min(window, path.fanout) for window in self.windows})
 
     def _is_evidence(self, path: Path) -> bool:
         return path in self._plan.evidence_paths()

@@ -24,6 +24,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from torch import Tensor, nn
 
+from relsql.nn.boosted_trees import BoostedTrees
 from relsql.nn.graph_network import GraphNetwork, NodeEncoder, PathLayer
 from relsql.nn.head import Head
 from relsql.nn.scaling import CLIP, NumberScaling
@@ -79,7 +80,8 @@ def weights_table(network: GraphNetwork, head: Head) -> pa.Table:
                       ...: linear maps of the states of the rows that a row points at; statistics_scaling,
                       statistics_edges; message: linear map of means, distances of the statistics, and 1; without_rows:
                       the message when there are no rows; zeros: one 0 per channel
-        head          constants, norm_bias, hidden, out
+        head          constants, norm_bias, hidden, out; if it has trees, their shares, pairs, share_weights and
+                      pair_weights
 
     DuckDB plans a join with a few struct columns faster than a join with a hundred columns.
     """
@@ -162,14 +164,37 @@ def _path_columns(network: GraphNetwork, layer: PathLayer) -> Mapping[str, pa.Ar
 def _head_columns(network: GraphNetwork, head: Head) -> Mapping[str, pa.Array]:
     names = ("first_day", "last_day", "seasonal", "temperature", "label_center", "label_scale", "label_logarithmic")
     scalars = {name: float(getattr(head, name)) for name in names}
+    if head.trees is not None:
+        scalars |= {"tree_share": float(head.tree_share), "tree_constant": float(head.trees.constant)}
     norm, channels = fold_norm(network.norm), network.config.channels
     hidden = _array(head.hidden.weight)
     hidden = _beside(norm.after(hidden[:, :channels]), hidden[:, channels:], _array(head.hidden.bias)[:, None])
     return {
-        "constants": _one(scalars, pa.struct([(name, pa.float32()) for name in names])),
+        "constants": _one(scalars, pa.struct([(name, pa.float32()) for name in scalars])),
         "norm_bias": norm.column(),
         "hidden": _matrix(hidden),
         "out": _one([*_array(head.out.weight)[0] / 2, *_array(head.out.bias)], pa.list_(pa.float64())),
+        **(_tree_columns(head.trees) if head.trees is not None else {}),
+    }
+
+
+def _tree_columns(trees: BoostedTrees) -> Mapping[str, pa.Array]:
+    """The head's trees, see `relsql.nn.boosted_trees`; DuckDB's list positions start at 1."""
+    position = pa.int32()
+    shares = [
+        {"input": place + 1, "lower": lower, "span": span}
+        for place, lower, span in zip(trees.input.tolist(), trees.lower.tolist(), trees.span.tolist(), strict=True)
+    ]
+    pairs = [
+        {"left": left + 1, "right": right + 1}
+        for left, right in zip(trees.left.tolist(), trees.right.tolist(), strict=True)
+    ]
+    share = pa.struct([("input", position), ("lower", _DOUBLE), ("span", _DOUBLE)])
+    return {
+        "shares": _one(shares, pa.list_(share)),
+        "share_weights": _one(trees.weight.tolist(), pa.list_(_DOUBLE)),
+        "pairs": _one(pairs, pa.list_(pa.struct([("left", position), ("right", position)]))),
+        "pair_weights": _one(trees.pair_weight.tolist(), pa.list_(_DOUBLE)),
     }
 
 

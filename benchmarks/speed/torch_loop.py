@@ -21,11 +21,12 @@ from benchmarks.data.shop import LATEST
 from benchmarks.speed.rows import DATA, MODEL, check_scores, connect
 from benchmarks.speed.timing import Work
 from benchmarks.speed.torch_graph import pull_graph
+from exporters.modules import empty_modules
 from relsql.database.names import current_catalog
 from relsql.gather.graph_inputs import tables_of
 from relsql.gather.layout import layouts_of
 from relsql.gather.paths import Path
-from relsql.nn.graph_network import GraphNetwork, GraphTensors, NetworkConfig, PathTensors, TableTensors
+from relsql.nn.graph_network import GraphNetwork, GraphTensors, PathTensors, TableTensors
 from relsql.nn.head import Head
 from relsql.registry.card import ModelCard
 from relsql.registry.models import active_card
@@ -53,10 +54,8 @@ def save_modules(path: FilePath, modules: Modules) -> None:
 
 def load_modules(path: FilePath, card: ModelCard) -> Modules:
     """The modules of the model that a card describes, with the weights that `save_modules` wrote."""
-    config = NetworkConfig(card.channels, (card.encoder.width,), windows=card.windows)
-    network = GraphNetwork(layouts_of(card.paths, card.inputs), config)
-    head = Head(config, classification=card.task.is_classification, target=card.task.target)
     weights = load_file(path)
+    network, head = empty_modules(card, weights)
     for name, module in (("network.", network), ("head.", head)):
         module.load_state_dict({key.removeprefix(name): w for key, w in weights.items() if key.startswith(name)})
         module.eval()

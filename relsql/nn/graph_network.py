@@ -9,6 +9,7 @@ to ONNX and can be written in SQL.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -20,6 +21,8 @@ from torch_geometric.nn.aggr import Aggregation
 from relsql.gather.graph_inputs import GraphInputs, tables_of
 from relsql.gather.layout import BlockLayout, category_sizes
 from relsql.gather.node_inputs import NodeInputs
+from relsql.gather.statistics import mean_windows, values_width
+from relsql.nn.row_statistics import RowStatistics
 from relsql.nn.scaling import NumberScaling, TextScaling
 from relsql.typing import FloatArray
 
@@ -143,7 +146,7 @@ class RecencyWindows(Aggregation):  # type: ignore[misc]  # torch_geometric has 
     def __init__(self, fanout: int, windows: tuple[int, ...], hidden_rows: float = 0.0) -> None:
         super().__init__()
         self.fanout = fanout
-        self.windows = tuple(sorted({min(window, fanout) for window in windows}))
+        self.windows = mean_windows(fanout, windows)
         self.hidden_rows = hidden_rows
         self.absent_first = False
         within = torch.tensor([[float(rank < window) for rank in range(fanout)] for window in self.windows])
@@ -200,7 +203,14 @@ class PathLayer(nn.Module):
 
     The statistics are counts of rows, and averages of the rows' own numbers and ages over the windows. They bypass the
     hidden layers, because a small network is slow to learn such plain averages from hidden states.
+
+    Attributes:
+        chosen: int64 [chosen], positions of the statistics that follow the message in the output, see
+            `relsql.gather.statistics.path_statistics`; the head's trees read them. None are chosen while the network is
+            trained.
     """
+
+    chosen: Tensor
 
     def __init__(self, layout: BlockLayout, config: NetworkConfig) -> None:
         super().__init__()
@@ -211,11 +221,11 @@ class PathLayer(nn.Module):
         self.age_scaling = NumberScaling(layout.ages_width)
         self.age_map = _linear(self.age_scaling.width, channels)
         self.convolution = BlockSAGEConv(layout.fanout, config)
-        own = layout.segments[0].inputs
         self.averages = RecencyWindows(layout.fanout, config.windows)
-        averaged = self.averages.width(len(own.static_numbers) + layout.ages_width)
-        self.statistic_scaling = NumberScaling(layout.counts_width + averaged)
+        self.statistic_scaling = NumberScaling(layout.counts_width + self.averages.width(values_width(layout)))
         self.statistic_map = _linear(self.statistic_scaling.width, channels)
+        self.more_statistics = RowStatistics(layout)
+        self.register_buffer("chosen", torch.zeros(0, dtype=torch.int64), persistent=False)
 
     def forward(self, nodes: dict[str, Tensor], numbers: Tensor, reading: PathTensors) -> Tensor:
         """Messages to the seeds, float32 [seeds, channels].
@@ -232,15 +242,35 @@ class PathLayer(nn.Module):
         if self.age_map is not None:
             state = state + self.age_map(self.age_scaling(reading.ages))
         message: Tensor = self.convolution(torch.relu(state), reading.places)
+        values = self._values(numbers, reading)
+        plain = self._plain_statistics(values, reading)
         if self.statistic_map is not None:
-            message = message + self.statistic_map(self.statistic_scaling(self.statistics(numbers, reading)))
-        return message
+            message = message + self.statistic_map(self.statistic_scaling(plain))
+        if not len(self.chosen):
+            return message
+        return torch.cat([message, self._with_more(plain, values, reading).index_select(1, self.chosen)], dim=1)
 
     def statistics(self, numbers: Tensor, reading: PathTensors) -> Tensor:
-        """Statistics of each seed's rows, float32 [seeds, statistics]; `forward` describes the arguments."""
-        values = torch.cat([spread(numbers, reading.rows[0]), self.age_scaling.standardised(reading.ages)], dim=1)
+        """The statistics that the network reads, float32 [seeds, statistics]; `forward` describes the arguments."""
+        return self._plain_statistics(self._values(numbers, reading), reading)
+
+    def all_statistics(self, numbers: Tensor, reading: PathTensors) -> Tensor:
+        """All statistics, float32 [seeds, statistics], in the order of `relsql.gather.statistics.path_statistics`."""
+        values = self._values(numbers, reading)
+        return self._with_more(self._plain_statistics(values, reading), values, reading)
+
+    def _values(self, numbers: Tensor, reading: PathTensors) -> Tensor:
+        return torch.cat([spread(numbers, reading.rows[0]), self.age_scaling.standardised(reading.ages)], dim=1)
+
+    def _plain_statistics(self, values: Tensor, reading: PathTensors) -> Tensor:
         averages = self.averages(values, reading.places, dim_size=reading.places.shape[0])
         return torch.cat([torch.log1p(reading.totals), averages], dim=1)
+
+    def _with_more(self, plain: Tensor, values: Tensor, reading: PathTensors) -> Tensor:
+        ages = reading.ages[:, :1]
+        if not self.averages.absent_first:
+            values, ages = with_absent(values), with_absent(ages)
+        return torch.cat([plain, self.more_statistics(values, ages, reading.places)], dim=1)
 
 
 class GraphNetwork(nn.Module):
@@ -269,12 +299,41 @@ class GraphNetwork(nn.Module):
         assert isinstance(module, PathLayer)
         return module
 
+    def choose_statistics(self, chosen: Mapping[str, Sequence[int]]) -> None:
+        """Add statistics to the output, by path, for the head's trees; see `PathLayer.chosen`."""
+        for position, layout in enumerate(self.layouts):
+            self.path(position).chosen = torch.tensor(chosen.get(layout.name, ()), dtype=torch.int64)
+
+    @property
+    def chosen_statistics(self) -> dict[str, tuple[int, ...]]:
+        """The chosen statistics by path, as `choose_statistics` takes them; paths without any are left out."""
+        chosen = {layout.name: self.path(i).chosen for i, layout in enumerate(self.layouts)}
+        return {name: tuple(positions.tolist()) for name, positions in chosen.items() if len(positions)}
+
+    def message_width(self, position: int) -> int:
+        """Width of the messages of a path, with its chosen statistics."""
+        return self.config.channels + len(self.path(position).chosen)
+
+    @property
+    def state_width(self) -> int:
+        """Width of the entity states, with all chosen statistics."""
+        return self.config.channels + sum(len(self.path(i).chosen) for i in range(len(self.layouts)))
+
+    def all_statistics(self, batch: GraphTensors) -> Tensor:
+        """All statistics of all paths, float32 [seeds, statistics], see `PathLayer.all_statistics`."""
+        numbers = self.standardised_numbers(batch)
+        parts = [
+            self.path(i).all_statistics(numbers[layout.segments[0].inputs.table], reading)
+            for i, (layout, reading) in enumerate(zip(self.layouts, batch.paths, strict=True))
+        ]
+        return torch.cat(parts, dim=1)
+
     def forward(self, batch: GraphTensors) -> Tensor:
-        """Entity states of a batch, float32 [seeds, channels]."""
+        """Entity states of a batch, float32 [seeds, channels + chosen statistics]."""
         return self.states(self.messages(batch))
 
     def messages(self, batch: GraphTensors) -> list[Tensor]:
-        """The messages of every path to the seeds, float32 [seeds, channels] each."""
+        """The messages of every path to the seeds, float32 [seeds, channels + chosen statistics of the path] each."""
         encoded = (
             encoder(*table, batch.embeddings) for encoder, table in zip(self.encoders, batch.tables, strict=True)
         )
@@ -286,12 +345,14 @@ class GraphNetwork(nn.Module):
         ]
 
     def states(self, messages: list[Tensor]) -> Tensor:
-        """Entity states, float32 [seeds, channels], from the messages of all paths in order."""
-        total = messages[0]
+        """Entity states and chosen statistics from the messages of all paths in order; see `forward`."""
+        channels = self.config.channels
+        total = messages[0][:, :channels]
         for message in messages[1:]:
-            total = total + message
+            total = total + message[:, :channels]
         result: Tensor = self.dropout(torch.relu(self.norm(total)))
-        return result
+        statistics = [m[:, channels:] for i, m in enumerate(messages) if len(self.path(i).chosen)]
+        return torch.cat([result, *statistics], dim=1) if statistics else result
 
     def standardised_numbers(self, batch: GraphTensors) -> dict[str, Tensor]:
         """The standardised static numbers of every table's rows; the first row is the absent one."""

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from relsql.nn.boosted_trees import BoostedTrees
 from relsql.nn.graph_network import NetworkConfig
 from relsql.nn.scaling import is_heavy_tailed, signed_log, subsample
 from relsql.tasks.target import MEDIAN, quantile_level
@@ -29,6 +30,9 @@ class Head(nn.Module):
     mean                The score of skewed labels that are never negative is `exp` of the output, and the loss is in
                         the label's unit (Poisson deviance), because `exp` of a mean of logs is not the mean. Other
                         labels are learnt as they are (squared error).
+
+    The output is a mixture of the network's and of `trees`, boosted trees over the chosen statistics and the time, if
+    there are any; `tree_share` is their part of it.
     """
 
     first_day: Tensor
@@ -38,19 +42,21 @@ class Head(nn.Module):
     label_center: Tensor
     label_scale: Tensor
     label_logarithmic: Tensor
+    tree_share: Tensor
 
     def __init__(self, config: NetworkConfig, *, classification: bool, target: str | None = None) -> None:
         super().__init__()
         self.classification = classification
         self.target = target or MEDIAN
         self.level = quantile_level(self.target)
-        for name in ("first_day", "seasonal", "label_center", "label_logarithmic"):
+        for name in ("first_day", "seasonal", "label_center", "label_logarithmic", "tree_share"):
             self.register_buffer(name, torch.zeros(()))
         for name in ("last_day", "temperature", "label_scale"):
             self.register_buffer(name, torch.ones(()))
         self.hidden = nn.Linear(config.channels + 3, config.channels)
         self.dropout = nn.Dropout(config.dropout)
         self.out = nn.Linear(config.channels, 1)
+        self.trees: BoostedTrees | None = None
 
     @torch.no_grad()
     def fit(self, as_of_days: Tensor, labels: Tensor) -> None:
@@ -116,14 +122,32 @@ class Head(nn.Module):
     def _on_scale(self, labels: Tensor) -> Tensor:
         return signed_log(labels) if self.label_logarithmic > 0.5 else labels
 
-    def forward(self, state: Tensor, as_of_days: Tensor) -> Tensor:
-        """Entity state float32 [seeds, channels], as_of in days since 1970 float32 [seeds] -> float32 [seeds]."""
+    def add_trees(self, trees: BoostedTrees, share: float) -> None:
+        """Mix the output with that of trees over the chosen statistics and the time, see `times`."""
+        self.trees = trees
+        self.tree_share.fill_(share)
+
+    def times(self, as_of_days: Tensor) -> Tensor:
+        """as_of as a fraction of the training range and as the season, float32 [seeds] -> float32 [seeds, 3]."""
         progress = torch.clamp((as_of_days - self.first_day) / (self.last_day - self.first_day), 0.0, 1.0)
         angle = as_of_days * (2 * math.pi / DAYS_PER_YEAR)
-        time = torch.stack([progress, torch.sin(angle) * self.seasonal, torch.cos(angle) * self.seasonal], dim=1)
-        hidden = self.dropout(torch.relu(self.hidden(torch.cat([state, time], dim=1))))
+        return torch.stack([progress, torch.sin(angle) * self.seasonal, torch.cos(angle) * self.seasonal], dim=1)
+
+    def forward(self, state: Tensor, as_of_days: Tensor) -> Tensor:
+        """Raw outputs, float32 [seeds].
+
+        Args:
+            state: float32 [seeds, channels + statistics], entity states, followed by the chosen statistics.
+            as_of_days: float32 [seeds], as_of in days since 1970.
+        """
+        channels, times = self.hidden.out_features, self.times(as_of_days)
+        hidden = self.dropout(torch.relu(self.hidden(torch.cat([state[:, :channels], times], dim=1))))
         raw: Tensor = self.out(hidden).squeeze(1)
-        return raw
+        if self.trees is None:
+            return raw
+        boosted: Tensor = self.trees(torch.cat([state[:, channels:], times], dim=1))
+        mixed: Tensor = raw + self.tree_share * (boosted - raw)
+        return mixed
 
     def score(self, state: Tensor, as_of_days: Tensor) -> Tensor:
         """Like `forward`, calibrated: a probability, or a value in the label's unit."""

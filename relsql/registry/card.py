@@ -18,8 +18,11 @@ from relsql.schema.tables import Schema, Table
 from relsql.tasks.regime import Regime
 from relsql.tasks.task import Task
 
-CARD_FORMAT = 3
+CARD_FORMAT = 4
 """Increased whenever an older relsql could misread a card."""
+
+OLDEST_CARD_FORMAT = 3
+"""Cards of earlier formats are refused, because their models were trained on other columns."""
 
 
 class EncoderCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,6 +59,8 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
         regime: how old its data may be, see `relsql.tasks.regime`.
         seed: random seed of the training.
         options: other options of the training.
+        statistics: by path, which statistics the head's trees read: positions in
+            `relsql.gather.statistics.path_statistics`.
     """
 
     format: int
@@ -80,6 +85,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
     regime: Regime
     seed: int
     options: dict[str, str | int | float | bool | None]
+    statistics: dict[str, tuple[int, ...]] = {}
 
     @property
     def identity(self) -> str:
@@ -115,6 +121,15 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
     def encode_function(self) -> str:
         """Name of the SQL function that embeds a row text."""
         return encode_name(self.functions_id)
+
+    def message_width(self, path: str) -> int:
+        """Width of the messages of a path: the channels, then its statistics."""
+        return self.channels + len(self.statistics.get(path, ()))
+
+    @property
+    def state_width(self) -> int:
+        """Width of the entity states: the channels, then the statistics of all paths."""
+        return self.channels + sum(map(len, self.statistics.values()))
 
     @property
     def entity(self) -> Table:

@@ -12,8 +12,10 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from relsql.gather.layout import layouts_of
 from relsql.gather.node_inputs import NodeInputs
 from relsql.gather.paths import RESERVED_NAMES, Path
+from relsql.gather.statistics import path_statistics
 from relsql.registry.versions import MODEL_NAME
 from relsql.schema.tables import Link, Schema, Table
 from relsql.tasks.task import Task
@@ -59,6 +61,7 @@ def _problems(card: ModelCard) -> Iterator[str]:
     for key, inputs in card.inputs.items():
         yield from _input_problems(key, inputs, card.schema)
     yield from _number_problems(card)
+    yield from _statistic_problems(card)
     for name, digest in card.sha256.items():
         if not _DIGEST.fullmatch(digest):
             yield f"artefact {name} has no SHA-256 digest"
@@ -175,6 +178,17 @@ def _number_problems(card: ModelCard) -> Iterator[str]:
         yield f"stale_after_days is {card.stale_after_days}"
     if card.trained_until.tzinfo is not None or card.created.tzinfo is not None:
         yield "its times have a time zone"
+
+
+def _statistic_problems(card: ModelCard) -> Iterator[str]:
+    paths = {path.name: path for path in card.paths}
+    yield from _unknown("a statistic", card.statistics, paths)
+    for name in card.statistics.keys() & paths.keys():
+        positions = card.statistics[name]
+        [layout] = layouts_of((paths[name],), card.inputs)
+        count = len(path_statistics(layout, card.windows))
+        if not positions or list(positions) != sorted(set(positions)) or not 0 <= positions[0] <= positions[-1] < count:
+            yield f"the statistics of path {name} are not ascending positions below {count}"
 
 
 def _unknown(where: str, names: Iterable[str], known: Iterable[str]) -> Iterator[str]:

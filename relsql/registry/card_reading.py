@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from relsql.errors import ArtifactError, RelsqlError
-from relsql.registry.card import CARD_FORMAT, ModelCard
+from relsql.registry.card import CARD_FORMAT, OLDEST_CARD_FORMAT, ModelCard
 from relsql.registry.card_checks import MAX_CARD_BYTES, card_problem
 
 
@@ -46,10 +46,10 @@ def _check_format(found: int) -> None:
             f"the model card has format {found}, this relsql reads up to {CARD_FORMAT}",
             fix="pip install --upgrade relsql",
         )
-    if found < CARD_FORMAT:
+    if found < OLDEST_CARD_FORMAT:
         raise ArtifactError(
             f"the model card has format {found}, of an earlier relsql that gathered other columns",
-            expected=f"format {CARD_FORMAT}",
+            expected=f"format {OLDEST_CARD_FORMAT} to {CARD_FORMAT}",
             fix="relsql train FILE TASK --name NAME",
         )
 

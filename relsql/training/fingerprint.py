@@ -84,7 +84,7 @@ def training_fingerprint(
 def library_versions() -> dict[str, str]:
     """Versions of Python and of the libraries that determine the result."""
     found = {"python": platform.python_version()}
-    libraries = "duckdb torch transformers torch-geometric onnxruntime tokenizers tiktoken pyarrow"
+    libraries = "duckdb torch transformers torch-geometric lightgbm onnxruntime tokenizers tiktoken pyarrow"
     for package in libraries.split():
         try:
             found[package] = version(package)

@@ -14,7 +14,8 @@ from relsql.nn.head import Head
 from relsql.registry.runs import Run
 from relsql.tasks.target import MEAN
 from relsql.tasks.task import Task
-from relsql.training.loop import Batches, FitConfig, calibrate, fit, predict, refit
+from relsql.training.fit_trees import boost, choose_boosting
+from relsql.training.loop import Batches, FitConfig, calibrate, calibrated, fit, predict, refit
 from relsql.training.options import TrainOptions
 from relsql.training.plan import Plan
 from relsql.typing import FloatArray
@@ -64,24 +65,23 @@ def train_network(
 
     network, head = new_modules(plan, text_widths, options)
     found = fit(network, head, batches["train"], batches["val"], config, report)
+    boosting = choose_boosting(network, head, batches["train"], batches["val"], config)
+    raw = predict(network, head, batches["val"])
+    found = calibrated(head, raw, seeds["val"].labels, found)
     with torch.inference_mode():
-        scores = head.scores(torch.from_numpy(predict(network, head, batches["val"]))).numpy()
+        scores = head.scores(torch.from_numpy(raw)).numpy()
     if options.refit:
         everything = seeds["train"].joined(seeds.get("closing", seeds["val"]), plan.layouts)
         network, head = new_modules(plan, text_widths, options)
-        refit(
-            network,
-            head,
-            Batches(everything, plan.layouts, embeddings),
-            config,
-            found,
-            lambda f, v: report(f, v, share),
-        )
+        batches["all"] = Batches(everything, plan.layouts, embeddings)
+        refit(network, head, batches["all"], config, found, lambda f, v: report(f, v, share))
+        boost(network, head, batches["all"], config, boosting)
         if plan.task.target == MEAN:
             # The bias of `found` is that of labels before validation, which this network has seen.
             calibrate(head, predict(network, head, batches["val"]), seeds["val"].labels)
     metrics = {f"val_{found.metric_name}": found.validation_metric, "temperature": found.temperature}
     metrics |= {"epochs": found.epochs, "best_epoch": found.best_epoch}
+    metrics |= {"trees": boosting.rounds, "tree_share": boosting.share}
     return FittedNetwork(network, head, metrics, scores)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -179,8 +179,8 @@ def fit(
             break
     network.load_state_dict(best_state[0])
     head.load_state_dict(best_state[1])
-    calibrate(head, predict(network, head, validation), labels)
-    return FitReport(epoch, best_epoch, name, abs(float(best_metric)), float(head.temperature))
+    report = FitReport(epoch, best_epoch, name, abs(float(best_metric)), float(head.temperature))
+    return calibrated(head, predict(network, head, validation), labels, report)
 
 
 def refit(
@@ -289,6 +289,13 @@ def calibrate(head: Head, raw: FloatArray, labels: FloatArray) -> None:
     scaled = raw[None, :].astype(np.float64) / candidates[:, None]
     losses = np.mean(np.logaddexp(0.0, scaled) - labels[None, :] * scaled, axis=1)
     head.temperature.fill_(float(candidates[int(np.argmin(losses))]))
+
+
+def calibrated(head: Head, raw: FloatArray, labels: FloatArray, report: FitReport) -> FitReport:
+    """Calibrate the head on its raw outputs on validation, float32 [seeds]; the report with metric and temperature."""
+    metric = abs(_metric(raw, labels, head))
+    calibrate(head, raw, labels)
+    return replace(report, validation_metric=metric, temperature=float(head.temperature))
 
 
 def _metric(raw: FloatArray, labels: FloatArray, head: Head) -> float:

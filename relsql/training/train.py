@@ -317,7 +317,7 @@ def _export(
     )
     components, parity["graph"] = export_graph(fitted.network, encoder.module.dimension)
     artifacts |= components
-    artifacts["head.onnx"], parity["head"] = export_head(fitted.head, fitted.network.config.channels)
+    artifacts["head.onnx"], parity["head"] = export_head(fitted.head, fitted.network.state_width)
     return artifacts, parity
 
 
@@ -347,6 +347,7 @@ def _card(
         encoder=encoder.card,
         channels=fitted.network.config.channels,
         windows=fitted.network.config.windows,
+        statistics=fitted.network.chosen_statistics,
         trained_until=plan.task.val_timestamp,
         stale_after_days=_oldest_evidence_days(plan, seeds),
         metrics=fitted.metrics,

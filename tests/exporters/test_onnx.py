@@ -29,6 +29,7 @@ from relsql.schema.tables import Link
 from relsql.training.encoder.fit_tokenizer import train_tokenizer
 from relsql.training.loop import Batches, fit_statistics
 from relsql.typing import FloatArray
+from tests.random_trees import add_random_trees
 from tests.relsql.gather.random_blocks import LAYOUTS, TEXTS, random_blocks
 
 CONFIG = NetworkConfig(channels=6, text_widths=(5,), dropout=0.0)
@@ -65,6 +66,23 @@ def test_components_do_not_say_where_they_were_trained() -> None:
     for content in (*components.values(), head):
         assert os.fsencode(File(exporter.__file__).parent) not in content
         assert b"stack_trace" not in content
+
+
+def test_trees_and_the_statistics_that_they_read_are_exported() -> None:
+    net, head = network(), Head(CONFIG, classification=True)
+    add_random_trees(net, head, 3)
+    components, difference = exporter.export_graph(net, CONFIG.text_width)
+    content, of_head = exporter.export_head(head, net.state_width)
+    assert max(difference, of_head) < 1e-5
+    widths = {
+        name: onnxruntime.InferenceSession(component).get_outputs()[0].shape[1]
+        for name, component in components.items()
+    }
+    assert widths["graph.onnx"] == net.state_width > CONFIG.channels
+    assert [widths[name] for name in widths if name != "graph.onnx"] == [
+        net.message_width(i) for i, layout in enumerate(net.layouts) if layout.shared
+    ]
+    assert onnxruntime.InferenceSession(content).get_inputs()[0].shape[1] == net.state_width
 
 
 def test_weights_are_in_the_order_of_their_names_whatever_order_torch_finds_them_in() -> None:

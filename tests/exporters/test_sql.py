@@ -27,6 +27,7 @@ from relsql.schema.visibility import VISIBILITY_RULES
 from relsql.sql import ident
 from relsql.text.text_table import TextTable
 from relsql.training.loop import Batches, fit_statistics
+from tests.random_trees import add_random_trees
 from tests.relsql.gather.reference import Database, Row
 from tests.relsql.gather.test_query import (
     ALL_SEEDS,
@@ -99,6 +100,7 @@ def sql_scores(
         rows=gather.plan,
         channels=network.config.channels,
         windows=network.config.windows,
+        statistics=network.chosen_statistics,
         entity=gather.plan.entity,
         task=SimpleNamespace(
             is_classification=head.classification,
@@ -142,6 +144,8 @@ def compare(database: Database, entity: str, fanout: int, *, data_age: bool, tar
             torch.nn.init.normal_(norm.weight)
             torch.nn.init.normal_(norm.bias)
             torch.nn.init.zeros_(norm.weight[:1].detach())
+        if fanout > 1:
+            add_random_trees(network, head, fanout)
         expected = torch_scores(con, gather, network, head, texts)
         found = sql_scores(con, gather, network, head, texts)
     assert found.keys() == expected.keys()

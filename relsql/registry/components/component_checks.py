@@ -180,25 +180,25 @@ def check_signature(
 def signature_of(card: ModelCard, name: str) -> Signature | None:
     """The signature of the component `name` of a model; None if the model has no such component."""
     layouts = layouts_of(card.paths, card.inputs)
-    width, channels = card.encoder.width, card.channels
+    width, state = card.encoder.width, card.state_width
     if name == "encoder.onnx":
         tokens = tuple(Tensor(x, INT64, (None, None)) for x in ("input_ids", "attention_mask"))
         return Signature(tokens, Tensor("row_embedding", FLOAT, (None, width)))
     if name == "head.onnx":
-        inputs = (Tensor("state", FLOAT, (None, channels)), Tensor("as_of_days", FLOAT, (None,)))
+        inputs = (Tensor("state", FLOAT, (None, state)), Tensor("as_of_days", FLOAT, (None,)))
         return Signature(inputs, Tensor("score", FLOAT, (None,)))
-    graph = _graph_inputs(layouts, width, channels)
+    graph = _graph_inputs(card, layouts)
     if name == "graph.onnx":
-        return Signature(graph, Tensor("state", FLOAT, (None, channels)))
+        return Signature(graph, Tensor("state", FLOAT, (None, state)))
     for layout in layouts:
         if layout.shared and name == path_component(layout.name):
-            return Signature(graph, Tensor(f"message of {layout.name}", FLOAT, (None, channels)))
+            return Signature(graph, Tensor(f"message of {layout.name}", FLOAT, (None, card.message_width(layout.name))))
     return None
 
 
-def _graph_inputs(layouts: Sequence[BlockLayout], width: int, channels: int) -> tuple[Tensor, ...]:
+def _graph_inputs(card: ModelCard, layouts: Sequence[BlockLayout]) -> tuple[Tensor, ...]:
     """The inputs of the graph network, see `relsql.gather.graph_inputs.graph_input_names`."""
-    inputs = [Tensor("embeddings", FLOAT, (None, width))]
+    inputs = [Tensor("embeddings", FLOAT, (None, card.encoder.width))]
     for table in tables_of(layouts):
         shapes: dict[str, tuple[int | None, ...]] = {
             "numbers": (None, len(table.static_numbers)),
@@ -214,7 +214,9 @@ def _graph_inputs(layouts: Sequence[BlockLayout], width: int, channels: int) -> 
             "totals": (None, layout.counts_width),
         }
         inputs += [_tensor(name, shapes) for name in path_input_names(layout)]
-    inputs += [Tensor(message_input_name(x.name), FLOAT, (None, channels)) for x in layouts if x.shared]
+    inputs += [
+        Tensor(message_input_name(x.name), FLOAT, (None, card.message_width(x.name))) for x in layouts if x.shared
+    ]
     return tuple(inputs)
 
 

@@ -1,0 +1,128 @@
+"""Boosted trees of depth two with soft thresholds: a member of the head that reads statistics of the linked rows.
+
+A tree of depth two asks one question, then a second one that depends on the answer. With a threshold that is a ramp,
+the answer is a share s between 0 and 1, and the tree with leaves a, b, c, d is
+
+    (1 - s0) ((1 - s1) a + s1 b) + s0 ((1 - s2) c + s2 d)
+
+Multiplied out, a sum of trees is a constant, plus a weight for each share, plus a weight for each pair of shares. That
+is a generalized additive model with pairwise interactions (Lou et al. 2013, "Accurate intelligible models with pairwise
+interactions", KDD). Equal shares and pairs of different trees are added up, so it is small, and it needs only
+subtraction, comparison and multiplication.
+
+The ramps are what makes torch, ONNX and SQL agree: at a sharp threshold, a difference in the last bit of a statistic
+would move a seed to another leaf.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+Floats = npt.NDArray[np.float64]
+
+RAMP = 0.1
+"""Width of a threshold's ramp, in standard deviations of the input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trees:
+    """Complete trees of depth two over the same inputs.
+
+    Attributes:
+        inputs: int64 [trees, 3], the input that the root, its left and its right child ask about.
+        thresholds: float64 [trees, 3]; an input above it goes right; infinity sends all to the left.
+        leaves: float64 [trees, 4], from left to right.
+    """
+
+    inputs: npt.NDArray[np.int64]
+    thresholds: Floats
+    leaves: Floats
+
+
+class BoostedTrees(nn.Module):
+    """The sum of trees as the module's docstring describes it: float32 [seeds, inputs] -> float32 [seeds].
+
+    Args:
+        shares: number of distinct shares.
+        pairs: number of distinct pairs of shares.
+
+    Attributes:
+        input: int64 [shares], the input of each share; lower, span: float32 [shares], start and width of its ramp.
+        weight: float32 [shares]; left, right: int64 [pairs], the shares of each pair; pair_weight: float32 [pairs].
+        constant: float32 [], the value where all shares are 0.
+    """
+
+    input: Tensor
+    lower: Tensor
+    span: Tensor
+    weight: Tensor
+    left: Tensor
+    right: Tensor
+    pair_weight: Tensor
+    constant: Tensor
+
+    def __init__(self, shares: int, pairs: int) -> None:
+        super().__init__()
+        for name, size in (("input", shares), ("left", pairs), ("right", pairs)):
+            self.register_buffer(name, torch.zeros(size, dtype=torch.int64))
+        for name, size in (("lower", shares), ("weight", shares), ("pair_weight", pairs)):
+            self.register_buffer(name, torch.zeros(size))
+        self.register_buffer("span", torch.ones(shares))
+        self.register_buffer("constant", torch.zeros(()))
+
+    @staticmethod
+    def of(trees: Trees, deviations: Floats) -> BoostedTrees:
+        """The module of some trees; `deviations`, float64 [inputs], are the standard deviations of the inputs."""
+        shares: dict[tuple[int, float], float] = {}
+        pairs: dict[tuple[tuple[int, float], tuple[int, float]], float] = {}
+        constant = 0.0
+        for inputs, thresholds, (a, b, c, d) in zip(trees.inputs, trees.thresholds, trees.leaves, strict=True):
+            root, first, second = zip(inputs.tolist(), thresholds.tolist(), strict=True)
+            constant += a
+            for share, weight in ((root, c - a), (first, b - a)):
+                shares[share] = shares.get(share, 0.0) + weight
+            for other, weight in ((first, a - b), (second, d - c)):
+                pair = (min(root, other), max(root, other))
+                pairs[pair] = pairs.get(pair, 0.0) + weight
+                shares.setdefault(other, 0.0)
+        # The share of an infinite threshold is always 0.
+        kept = {share: weight for share, weight in sorted(shares.items()) if np.isfinite(share[1])}
+        position = {share: i for i, share in enumerate(kept)}
+        paired = [(position[x], position[y], w) for (x, y), w in sorted(pairs.items()) if x in kept and y in kept and w]
+        module = BoostedTrees(len(kept), len(paired))
+        if kept:
+            module.input.copy_(torch.tensor([column for column, _ in kept]))
+            width = np.maximum(RAMP * deviations[module.input.numpy()], 1e-6)
+            module.span.copy_(torch.from_numpy(width))
+            module.lower.copy_(torch.from_numpy(np.array([at for _, at in kept]) - width / 2))
+            module.weight.copy_(torch.tensor(list(kept.values())))
+        if paired:
+            left, right, weights = zip(*paired, strict=True)
+            for name, values in (("left", left), ("right", right), ("pair_weight", weights)):
+                getattr(module, name).copy_(torch.tensor(values))
+        module.constant.fill_(constant)
+        return module
+
+    def used_inputs(self) -> list[int]:
+        """Positions of the inputs that it reads, ascending."""
+        return sorted(set(self.input.tolist()))
+
+    def renumbered(self, position: dict[int, int]) -> BoostedTrees:
+        """The same trees over other inputs; `position` maps each used input to its new position."""
+        module = BoostedTrees(len(self.input), len(self.left))
+        module.load_state_dict(self.state_dict())
+        module.input.copy_(torch.tensor([position[x] for x in self.input.tolist()], dtype=torch.int64))
+        return module
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The sum of all trees for each seed."""
+        shares = torch.clamp((inputs.index_select(1, self.input) - self.lower) / self.span, 0.0, 1.0)
+        total: Tensor = self.constant + shares @ self.weight
+        if len(self.left):
+            total = total + (shares.index_select(1, self.left) * shares.index_select(1, self.right)) @ self.pair_weight
+        return total

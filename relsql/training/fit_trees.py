@@ -1,0 +1,230 @@
+"""Fit the head's trees: boosted trees over statistics of the linked rows, mixed with the network's output.
+
+The network learns from single rows and their texts; trees are better with plain numbers. The two err differently, so
+that a mixture is better than either (docs/decisions/0026-boosted-trees.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from relsql.gather.statistics import path_statistics
+from relsql.nn.boosted_trees import BoostedTrees, Trees
+from relsql.nn.graph_network import GraphNetwork
+from relsql.nn.head import Head
+from relsql.training.loop import Batches, FitConfig, label_weights, predict
+from relsql.typing import FloatArray, IntArray
+
+MAX_ROUNDS = 400
+PATIENCE = 50
+MAX_CELLS = 60_000_000
+"""Of the matrix of inputs, 240 MB. Beyond it, only the latest labels are used."""
+
+TIMES = 3
+"""Number of times that `Head.times` returns."""
+
+SETTINGS: dict[str, Any] = {
+    "num_leaves": 4,
+    "max_depth": 2,
+    "learning_rate": 0.1,
+    "min_data_in_leaf": 20,
+    "feature_fraction": 0.5,
+    "bagging_fraction": 0.8,
+    "bagging_freq": 1,
+    # The scaling of the inputs replaces missing values by 0.
+    "use_missing": False,
+    "deterministic": True,
+    "force_col_wise": True,
+    # On data of this size a second thread gains little, and the result would depend on the number of threads.
+    "num_threads": 1,
+    "verbose": -1,
+}
+
+TREE_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+EQUAL_SHARE = 0.5
+"""The share of the trees unless validation labels clearly ask for another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Boosting:
+    """What was chosen on validation: the number of trees, and their share of the output; 0 if they do not help."""
+
+    rounds: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class TreeInputs:
+    """Inputs of the trees for labelled seeds.
+
+    Attributes:
+        seeds: int64 [seeds], positions among the labelled seeds.
+        values: float32 [seeds, inputs], all statistics of all paths, then the head's times.
+        targets: float32 [seeds], see `Head.targets`.
+        weights: float32 [seeds].
+    """
+
+    seeds: IntArray
+    values: FloatArray
+    targets: FloatArray
+    weights: FloatArray
+
+
+def choose_boosting(
+    network: GraphNetwork, head: Head, train: Batches, validation: Batches, config: FitConfig
+) -> Boosting:
+    """Choose the number of trees and their share on validation, and add trees of the training labels to the head.
+
+    Network and head are trained; the head has no trees yet. `config` holds the half-life of the labels' weights.
+    """
+    inputs = tree_inputs(network, head, train, config.half_life)
+    checked = tree_inputs(network, head, validation, config.half_life)
+    rounds = fit_rounds(inputs, checked, head, config.seed)
+    if rounds == 0:
+        return Boosting(0, 0.0)
+    trees = fit_trees(inputs, head, rounds, config.seed)
+    with torch.inference_mode():
+        boosted = trees(torch.from_numpy(checked.values)).numpy()
+    raw = predict(network, head, validation)[checked.seeds]
+    share = choose_share(head, raw, boosted, checked.targets)
+    if share:
+        attach_trees(network, head, trees, share)
+    return Boosting(rounds, share)
+
+
+def boost(network: GraphNetwork, head: Head, seeds: Batches, config: FitConfig, chosen: Boosting) -> None:
+    """Add as many trees as were chosen on validation to a network that was trained on all labels."""
+    if chosen.share:
+        trees = fit_trees(tree_inputs(network, head, seeds, config.half_life), head, chosen.rounds, config.seed)
+        attach_trees(network, head, trees, chosen.share)
+
+
+def tree_inputs(network: GraphNetwork, head: Head, batches: Batches, half_life: float) -> TreeInputs:
+    """The inputs of the trees for all seeds, or for the latest ones if there are too many."""
+    network.eval()
+    width = sum(len(path_statistics(layout, network.config.windows)) for layout in network.layouts) + TIMES
+    order = np.argsort(batches.seeds.as_of_days, kind="stable")
+    chosen = np.sort(order[-max(1, MAX_CELLS // width) :])
+    values = np.concatenate(list(_values(network, head, batches, chosen)))
+    with torch.no_grad():
+        targets = head.targets(torch.from_numpy(batches.seeds.labels[chosen])).numpy()
+    return TreeInputs(chosen, values, targets, label_weights(batches.seeds.as_of_days[chosen], half_life).numpy())
+
+
+@torch.no_grad()
+def _values(
+    network: GraphNetwork, head: Head, batches: Batches, chosen: IntArray, batch_size: int = 2_048
+) -> Iterator[FloatArray]:
+    for start in range(0, len(chosen), batch_size):
+        batch = batches.take(chosen[start : start + batch_size])
+        yield torch.cat([network.all_statistics(batch.tensors), head.times(batch.as_of_days)], dim=1).numpy()
+
+
+def fit_rounds(train: TreeInputs, validation: TreeInputs, head: Head, seed: int) -> int:
+    """The number of trees with the best metric on validation; 0 if no tree improves it."""
+    metric = _metric(head, validation)
+    history: dict[str, dict[str, list[float]]] = {}
+    data = lgb.Dataset(train.values, train.targets, weight=train.weights)
+    model = lgb.train(
+        {**SETTINGS, **_objective(head), "metric": metric, "seed": seed},
+        data,
+        MAX_ROUNDS,
+        valid_sets=[data.create_valid(validation.values, validation.targets)],
+        callbacks=[lgb.early_stopping(PATIENCE, verbose=False), lgb.record_evaluation(history)],
+    )
+    # A model whose first trees have no split predicts a constant.
+    return int(model.best_iteration) if model.feature_importance().any() else 0
+
+
+def fit_trees(inputs: TreeInputs, head: Head, rounds: int, seed: int) -> BoostedTrees:
+    """A fixed number of trees over all inputs."""
+    data = lgb.Dataset(inputs.values, inputs.targets, weight=inputs.weights)
+    model = lgb.train({**SETTINGS, **_objective(head), "seed": seed}, data, rounds)
+    return BoostedTrees.of(_complete(model), inputs.values.std(0, dtype=np.float64))
+
+
+def choose_share(head: Head, network_raw: FloatArray, tree_raw: FloatArray, targets: FloatArray) -> float:
+    """The trees' share of the mixture, from raw outputs and targets on validation; all float32 [seeds].
+
+    Equal parts, unless another share has a mean loss that is smaller by more than a standard error of the paired
+    difference. A few hundred labels cannot tell one weight from another, and equal weights are hard to beat.
+    """
+
+    def losses(share: float) -> npt.NDArray[np.float64]:
+        raw = torch.from_numpy(network_raw + np.float32(share) * (tree_raw - network_raw))
+        return head.losses(raw, torch.from_numpy(targets)).double().numpy()
+
+    equal = losses(EQUAL_SHARE)
+    best, most = EQUAL_SHARE, 0.0
+    for share in TREE_SHARES:
+        gain = equal - losses(share)
+        error = float(gain.std(ddof=1)) / np.sqrt(len(gain)) if len(gain) > 1 else np.inf
+        if gain.mean() > max(most, error):
+            best, most = share, float(gain.mean())
+    return best
+
+
+def attach_trees(network: GraphNetwork, head: Head, trees: BoostedTrees, share: float) -> None:
+    """Let the network return the statistics that the trees read, and add the trees to the head."""
+    used, start = trees.used_inputs(), 0
+    position: dict[int, int] = {}
+    chosen: dict[str, list[int]] = {}
+    for layout in network.layouts:
+        end = start + len(path_statistics(layout, network.config.windows))
+        found = [place - start for place in used if start <= place < end]
+        position |= {start + place: len(position) + i for i, place in enumerate(found)}
+        chosen[layout.name] = found
+        start = end
+    position |= {start + i: len(position) + i for i in range(TIMES)}
+    network.choose_statistics(chosen)
+    head.add_trees(trees.renumbered(position), share)
+
+
+def _objective(head: Head) -> dict[str, Any]:
+    """LightGBM's objective for what the head predicts, on the scale of `Head.targets`."""
+    if head.classification:
+        return {"objective": "binary"}
+    if head.has_log_link:
+        return {"objective": "poisson"}
+    if head.level is None:
+        return {"objective": "regression"}
+    if head.level == 0.5:
+        return {"objective": "regression_l1"}
+    return {"objective": "quantile", "alpha": head.level}
+
+
+def _metric(head: Head, validation: TreeInputs) -> str:
+    if not head.classification:
+        return {"poisson": "poisson", "regression": "l2", "regression_l1": "l1", "quantile": "quantile"}[
+            _objective(head)["objective"]
+        ]
+    return "auc" if validation.targets.min() < validation.targets.max() else "binary_logloss"
+
+
+def _complete(model: lgb.Booster) -> Trees:
+    """The trees of a model of depth two, with both questions of the second level in each."""
+    found = [tree["tree_structure"] for tree in model.dump_model()["tree_info"]]
+    trees = Trees(
+        np.zeros((len(found), 3), dtype=np.int64), np.full((len(found), 3), np.inf), np.zeros((len(found), 4))
+    )
+    for number, root in enumerate(found):
+        for side, node in enumerate(_children(trees, number, 0, root)):
+            for leaf, last in enumerate(_children(trees, number, 1 + side, node)):
+                trees.leaves[number, 2 * side + leaf] = last["leaf_value"]
+    return trees
+
+
+def _children(trees: Trees, tree: int, place: int, node: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The two children of a node, whose question is stored; a leaf stands for both of its children."""
+    if "split_feature" not in node:
+        return node, node
+    trees.inputs[tree, place] = node["split_feature"]
+    trees.thresholds[tree, place] = node["threshold"]
+    return node["left_child"], node["right_child"]

@@ -1,0 +1,92 @@
+"""Fitting the head's trees (relsql.training.fit_trees)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("torch_geometric")
+lightgbm = pytest.importorskip("lightgbm")
+
+from relsql.nn.graph_network import NetworkConfig  # noqa: E402
+from relsql.nn.head import Head  # noqa: E402
+from relsql.training.fit_trees import (  # noqa: E402
+    EQUAL_SHARE,
+    TreeInputs,
+    choose_share,
+    fit_rounds,
+    fit_trees,
+)
+
+TARGETS = {"classes": None, "median": "median", "mean": "mean", "quantile": "quantile(0.9)"}
+
+
+def examples(seeds: int, head: Head, seed: int = 0) -> TreeInputs:
+    """Labels that follow the first of five inputs; the last input is constant."""
+    random = np.random.default_rng(seed)
+    values = random.normal(size=(seeds, 5)).astype(np.float32)
+    values[:, 4] = 1
+    signal = (values[:, 0] > 0.3) + 0.1 * random.normal(size=seeds)
+    labels = (signal > 0.5).astype(np.float32) if head.classification else np.exp(2 * signal).astype(np.float32)
+    head.fit(torch.arange(seeds, dtype=torch.float32), torch.from_numpy(labels))
+    targets = head.targets(torch.from_numpy(labels)).numpy()
+    return TreeInputs(np.arange(seeds), values, targets, np.ones(seeds, dtype=np.float32))
+
+
+def head_of(kind: str) -> Head:
+    return Head(NetworkConfig(channels=4), classification=kind == "classes", target=TARGETS[kind])
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_trees_find_what_one_statistic_says(kind: str) -> None:
+    head = head_of(kind)
+    train = examples(2_000, head)
+    rounds = fit_rounds(train, examples(500, head, seed=1), head, seed=0)
+    assert rounds > 0
+    raw = fit_trees(train, head, rounds, seed=0)(torch.from_numpy(train.values))
+    baseline = torch.zeros(len(raw)) if kind != "classes" else torch.full((len(raw),), float(train.targets.mean()))
+    targets = torch.from_numpy(train.targets)
+    assert head.losses(raw, targets).mean() < 0.7 * head.losses(baseline, targets).mean()
+    assert 0 in fit_trees(train, head, rounds, seed=0).used_inputs()
+    assert 4 not in fit_trees(train, head, rounds, seed=0).used_inputs()
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_the_soft_trees_are_those_of_lightgbm_away_from_thresholds(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = head_of(kind)
+    train = examples(1_000, head)
+    found: list[lightgbm.Booster] = []
+    learn = lightgbm.train
+    monkeypatch.setattr("relsql.training.fit_trees.lgb.train", lambda *a, **k: found.append(learn(*a, **k)) or found[0])
+    trees = fit_trees(train, head, 30, seed=0)
+    sharp = found[0].predict(train.values, raw_score=True)
+    answers = (torch.from_numpy(train.values)[:, trees.input] - trees.lower) / trees.span
+    away = ((answers <= 0) | (answers >= 1)).all(dim=1).numpy()
+    assert away.sum() > 50
+    soft = trees(torch.from_numpy(train.values)).numpy()
+    np.testing.assert_allclose(soft[away], sharp[away], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_few_labels_and_labels_of_one_kind_give_a_finite_output(kind: str) -> None:
+    head = head_of(kind)
+    for seeds in (2, 30, 60):
+        train = examples(seeds, head)
+        assert torch.isfinite(fit_trees(train, head, 5, seed=0)(torch.from_numpy(train.values))).all()
+        train.targets[:] = train.targets[0]
+        assert fit_rounds(train, train, head, seed=0) == 0
+        assert torch.isfinite(fit_trees(train, head, 5, seed=0)(torch.from_numpy(train.values))).all()
+
+
+def test_without_clear_evidence_network_and_trees_have_equal_parts() -> None:
+    random = np.random.default_rng(0)
+    head = head_of("classes")
+    labels = (random.random(400) < 0.5).astype(np.float32)
+    truth = np.where(labels > 0, 1.0, -1.0).astype(np.float32)
+    noisy = [(truth + random.normal(size=400)).astype(np.float32) for _ in range(2)]
+    assert choose_share(head, noisy[0], noisy[1], labels) == EQUAL_SHARE
+    wrong = (-3 * truth).astype(np.float32)
+    assert choose_share(head, wrong, noisy[0], labels) == 1.0
+    assert choose_share(head, noisy[0], wrong, labels) == 0.0
+    assert choose_share(head, noisy[0][:1], wrong[:1], labels[:1]) == EQUAL_SHARE
