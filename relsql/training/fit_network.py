@@ -14,7 +14,7 @@ from relsql.nn.head import Head
 from relsql.registry.runs import Run
 from relsql.tasks.target import MEAN
 from relsql.tasks.task import Task
-from relsql.training.fit_trees import boost, choose_boosting
+from relsql.training.fit_trees import Boosting, boost, choose_boosting
 from relsql.training.loop import Batches, FitConfig, calibrate, calibrated, fit, predict, refit
 from relsql.training.options import TrainOptions
 from relsql.training.plan import Plan
@@ -65,7 +65,9 @@ def train_network(
 
     network, head = new_modules(plan, text_widths, options)
     found = fit(network, head, batches["train"], batches["val"], config, report)
-    boosting = choose_boosting(network, head, batches["train"], batches["val"], config)
+    boosting = Boosting(0, 0.0)
+    if options.trees:
+        boosting = choose_boosting(network, head, batches["train"], batches["val"], config)
     raw = predict(network, head, batches["val"])
     found = calibrated(head, raw, seeds["val"].labels, found)
     with torch.inference_mode():

@@ -29,6 +29,7 @@ class TrainOptions:
         regime: `seed-time` for a live database, `frozen` for one that lags behind as_of; see `relsql.tasks.regime`.
         density: training timestamps per horizon.
         refit: finally train on training and validation labels together; the metrics are measured before that.
+        trees: mix the network's output with that of boosted trees, see `relsql.training.fit_trees`.
         read_scores: also read what models wrote into the tables, see `relsql.training.written_columns`.
         threads: number of torch threads; None: torch's default.
     """
@@ -46,5 +47,6 @@ class TrainOptions:
     regime: Regime = "seed-time"
     density: int = 1
     refit: bool = True
+    trees: bool = True
     read_scores: bool = False
     threads: int | None = None

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 @click.option("--regime", type=click.Choice(REGIMES), help="Data up to as_of (default), or data that ended before.")
 @click.option("--density", type=click.IntRange(min=1), help="Training timestamps per horizon.")
 @click.option("--refit/--no-refit", default=None, help="Finally train on validation labels too (default).")
+@click.option("--trees/--no-trees", default=None, help="Mix in boosted trees (default), or the network alone.")
 @click.option("--read-scores", is_flag=True, default=None, help="Also read what models wrote into the tables.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads to use.")
 @click.option("--force", is_flag=True, help="Train even if the same model was already trained.")

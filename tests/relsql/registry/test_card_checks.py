@@ -59,6 +59,11 @@ CHANGES: dict[str, tuple[Callable[[Card], object], str]] = {
     "channels": (lambda c: c.update(channels=-1), "channels is -1"),
     "tokens": (lambda c: c["encoder"].update(max_tokens=10**9), "max_tokens is 1000000000"),
     "windows": (lambda c: c.update(windows=[0]), "the windows are 0"),
+    "statistics of no path": (lambda c: c.update(statistics={"ghosts": [0]}), "a statistic names 'ghosts'"),
+    "no such statistic": (lambda c: c.update(statistics={"orders": [10**6]}), "are not ascending positions below"),
+    "negative statistic": (lambda c: c.update(statistics={"orders": [-1, 2]}), "are not ascending positions below"),
+    "statistic twice": (lambda c: c.update(statistics={"orders": [2, 2]}), "are not ascending positions below"),
+    "path without statistics": (lambda c: c.update(statistics={"orders": []}), "are not ascending positions below"),
     "fingerprint": (lambda c: c.update(fingerprint="0" * 64), "fingerprint is not that of its tables"),
     "digest": (lambda c: c["sha256"].update({"head.onnx": "0"}), "artefact head.onnx has no SHA-256 digest"),
     "unknown field": (lambda c: c.update(run="me"), "unknown field"),
@@ -74,6 +79,13 @@ def test_a_card_that_contradicts_itself_is_refused(card: Card, name: str) -> Non
     with pytest.raises(ArtifactError, match=problem) as caught:
         read_card_text(json.dumps(card))
     assert "\n" not in str(caught.value)
+
+
+def test_a_card_from_before_there_were_trees_is_read(card: Card) -> None:
+    card["format"] = 3
+    del card["statistics"]
+    found = read_card_text(json.dumps(card))
+    assert (found.statistics, found.state_width) == ({}, found.channels)
 
 
 def test_what_training_wrote_is_accepted_and_written_the_same_again(card: Card) -> None:
