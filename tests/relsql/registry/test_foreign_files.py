@@ -17,6 +17,7 @@ from relsql.cli import cli
 from relsql.database.connections import foreign_database
 from relsql.errors import ArtifactError
 from relsql.publishing.publish import publish, selftest
+from relsql.registry.card import ModelCard
 from relsql.text.row_text import MARKERS
 from relsql.text.tokenizer import SPECIAL_TOKENS, RowTokenizer
 from udfs import attach, components
@@ -84,7 +85,7 @@ def test_a_file_called_like_an_own_database_of_duckdb_is_inspected(shop: Path) -
         path.rename(shop)
 
 
-def returning(value: float) -> bytes:
+def returning(value: float, width: int) -> bytes:
     """A head whose every score is one number."""
     nodes = [
         oh.make_node("Mul", ["as_of_days", "zero"], ["nothing"]),
@@ -94,13 +95,13 @@ def returning(value: float) -> bytes:
         oh.make_tensor("zero", onnx.TensorProto.FLOAT, [1], [0.0]),
         oh.make_tensor("number", onnx.TensorProto.FLOAT, [1], [value]),
     ]
-    return head_of(nodes, weights)
+    return head_of(nodes, weights, width)
 
 
-def head_of(nodes: list[onnx.NodeProto], weights: list[onnx.TensorProto]) -> bytes:
-    """A component with the inputs and the output of a head."""
+def head_of(nodes: list[onnx.NodeProto], weights: list[onnx.TensorProto], width: int) -> bytes:
+    """A component with the inputs and the output of a head that reads states of a width."""
     inputs = [
-        oh.make_tensor_value_info("state", onnx.TensorProto.FLOAT, ["seeds", 16]),
+        oh.make_tensor_value_info("state", onnx.TensorProto.FLOAT, ["seeds", width]),
         oh.make_tensor_value_info("as_of_days", onnx.TensorProto.FLOAT, ["seeds"]),
     ]
     outputs = [oh.make_tensor_value_info("score", onnx.TensorProto.FLOAT, ["seeds"])]
@@ -115,8 +116,8 @@ def test_a_score_that_is_not_a_probability_is_null_with_status_error(
 ) -> None:
     original = Scorer.__init__
 
-    def with_other_head(self: Scorer, card: object, artifacts: dict[str, bytes], **options: object) -> None:
-        original(self, card, artifacts | {"head.onnx": returning(value)}, **options)  # type: ignore[arg-type]
+    def with_other_head(self: Scorer, card: ModelCard, artifacts: dict[str, bytes], **options: object) -> None:
+        original(self, card, artifacts | {"head.onnx": returning(value, card.state_width)}, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Scorer, "__init__", with_other_head)
     monkeypatch.setattr(attach, "_SCORERS", {})
@@ -126,7 +127,7 @@ def test_a_score_that_is_not_a_probability_is_null_with_status_error(
         assert con.execute("SELECT predict_churn_full(-1).status").fetchall() == [("unknown_entity",)]
 
 
-def computing_for_long() -> bytes:
+def computing_for_long(width: int) -> bytes:
     """A head of allowed operators that multiplies large matrices ten thousand times."""
     nodes = [
         oh.make_node("ReduceSum", ["as_of_days"], ["sum"], keepdims=0),
@@ -135,7 +136,7 @@ def computing_for_long() -> bytes:
         oh.make_node("ReduceSum", ["x10000"], ["number"], keepdims=0),
         oh.make_node("Add", ["as_of_days", "number"], ["score"]),
     ]
-    return head_of(nodes, [oh.make_tensor("shape", onnx.TensorProto.INT64, [2], [400, 400])])
+    return head_of(nodes, [oh.make_tensor("shape", onnx.TensorProto.INT64, [2], [400, 400])], width)
 
 
 def test_a_component_that_computes_for_long_is_stopped_within_a_call(
@@ -143,8 +144,8 @@ def test_a_component_that_computes_for_long_is_stopped_within_a_call(
 ) -> None:
     original = Scorer.__init__
 
-    def with_other_head(self: Scorer, card: object, artifacts: dict[str, bytes], **options: object) -> None:
-        original(self, card, artifacts | {"head.onnx": computing_for_long()}, **options)  # type: ignore[arg-type]
+    def with_other_head(self: Scorer, card: ModelCard, artifacts: dict[str, bytes], **options: object) -> None:
+        original(self, card, artifacts | {"head.onnx": computing_for_long(card.state_width)}, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Scorer, "__init__", with_other_head)
     monkeypatch.setattr(attach, "_SCORERS", {})

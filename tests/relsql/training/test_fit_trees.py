@@ -13,6 +13,7 @@ from relsql.nn.graph_network import NetworkConfig  # noqa: E402
 from relsql.nn.head import Head  # noqa: E402
 from relsql.training.fit_trees import (  # noqa: E402
     EQUAL_SHARE,
+    TREE_SHARES,
     TreeInputs,
     choose_share,
     fit_rounds,
@@ -87,6 +88,6 @@ def test_without_clear_evidence_network_and_trees_have_equal_parts() -> None:
     noisy = [(truth + random.normal(size=400)).astype(np.float32) for _ in range(2)]
     assert choose_share(head, noisy[0], noisy[1], labels) == EQUAL_SHARE
     wrong = (-3 * truth).astype(np.float32)
-    assert choose_share(head, wrong, noisy[0], labels) == 1.0
+    assert choose_share(head, wrong, noisy[0], labels) == TREE_SHARES[-1]
     assert choose_share(head, noisy[0], wrong, labels) == 0.0
     assert choose_share(head, noisy[0][:1], wrong[:1], labels[:1]) == EQUAL_SHARE

@@ -268,7 +268,8 @@ def test_another_name_of_an_input_or_output_is_refused(stored: tuple[ModelCard, 
 def test_another_width_is_refused(stored: tuple[ModelCard, dict[str, bytes]]) -> None:
     card, artifacts = stored
     wider = msgspec.structs.replace(card, channels=card.channels + 1)
-    with pytest.raises(ArtifactError, match=r"the input 'state' as tensor\(float\) \[n, 16\].*\[n, 17\]"):
+    widths = rf"\[n, {card.state_width}\].*\[n, {card.state_width + 1}\]"
+    with pytest.raises(ArtifactError, match=rf"the input 'state' as tensor\(float\) {widths}"):
         Component(wider, artifacts, "head.onnx")
 
 
