@@ -288,6 +288,18 @@ def test_rounding_of_torch_itself_is_allowed_for(
         assert exporter._largest_difference("odd", content, module, ["ids"], [[ids]], rounding=rounding) >= shift / 2
 
 
+@pytest.mark.parametrize(("shift", "agrees"), [(0.02, True), (1.0, False)])
+def test_a_regression_is_compared_in_deviations_of_its_labels(
+    monkeypatch: pytest.MonkeyPatch, shift: float, agrees: bool
+) -> None:
+    torch.manual_seed(0)
+    head = Head(CONFIG, classification=False, target="mean")
+    head.label_scale.fill_(1e4)
+    monkeypatch.setattr(exporter.onnxruntime, "InferenceSession", partial(Shifted, shift=shift))
+    with nullcontext() if agrees else pytest.raises(ParityError, match="head component differs"):
+        assert exporter.export_head(head, CONFIG.channels)[1] == pytest.approx(shift / 1e4, rel=0.2)
+
+
 def test_row_encoder_has_a_result_in_double_precision() -> None:
     texts = [f"<table>t<attribute>a<value>{word}" for word in ("one", "two words", "three more words")]
     tokenizer = train_tokenizer(texts)
