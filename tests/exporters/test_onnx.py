@@ -87,6 +87,11 @@ def test_trees_and_the_statistics_that_they_read_are_exported() -> None:
     assert onnxruntime.InferenceSession(content).get_inputs()[0].shape[1] == net.state_width
 
 
+def test_the_same_network_gives_the_same_bytes() -> None:
+    first, second = (exporter.export_graph(network(), CONFIG.text_width)[0] for _ in range(2))
+    assert first == second
+
+
 def test_weights_are_in_the_order_of_their_names_whatever_order_torch_finds_them_in() -> None:
     content, _ = exporter.export_head(Head(CONFIG, classification=True), CONFIG.channels)
     names = [weight.name for weight in onnx.load_from_string(content).graph.initializer]
