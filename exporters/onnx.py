@@ -1,5 +1,7 @@
 """Export the ONNX components of a trained model and check each against torch.
 
+Torch exports the row encoder; `exporters.onnx_network` and `exporters.onnx_head` write the others.
+
     row encoder   input_ids int64 [rows, tokens], attention_mask int64 [rows, tokens]
                   -> row_embedding float32 [rows, width]
     path P        one component per shared path: embeddings float32 [texts, width]; for each table T on the path
@@ -21,16 +23,17 @@ import copy
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 import numpy as np
-import onnx
-import onnx.utils
 import torch
 from torch import Tensor, nn
 
+from exporters.onnx_graph import OPSET
+from exporters.onnx_head import head_component
+from exporters.onnx_network import graph_components
 from relsql.errors import ArtifactError, ExportError, ParityError
 from relsql.gather.blocks import Block
 from relsql.gather.graph_inputs import (
@@ -39,69 +42,60 @@ from relsql.gather.graph_inputs import (
     graph_inputs,
     message_input_name,
     path_component,
-    path_input_names,
-    table_input_names,
     tables_of,
 )
-from relsql.gather.layout import BlockLayout, category_count
-from relsql.nn.graph_network import GraphNetwork, GraphTensors, PathTensors, RecencyWindows, TableTensors, with_absent
+from relsql.gather.layout import BlockLayout
+from relsql.nn.graph_network import GraphNetwork, GraphTensors, PathTensors, TableTensors
 from relsql.nn.head import Head
-from relsql.nn.scaling import NumberScaling
-from relsql.registry.components.component_checks import check_component
+from relsql.registry.components.component_checks import check_component, head_signature
 from relsql.registry.components.onnx_runtime import onnxruntime
 from relsql.text.row_text import TABLE_MARKER, VALUE_MARKER
 from relsql.text.tokenizer import RowTokenizer
 from relsql.typing import FloatArray
 
 TOLERANCE = 1e-5
-OPSET = 18
 
 
 class GraphComponent(nn.Module):
-    """`GraphNetwork` with its inputs as lists; inputs of width 0 are left out, see `graph_feed`.
+    """One output of `GraphNetwork` from the inputs of its component, see `graph_inputs_of`.
 
-    The rows of a shared path belong to hubs. The messages of these hubs are an output; the messages of the seeds' hubs
-    are an input.
+    Args:
+        network: the network.
+        path: the shared path whose messages are the output; None for the states.
     """
 
-    def __init__(self, network: GraphNetwork) -> None:
+    def __init__(self, network: GraphNetwork, path: int | None) -> None:
         super().__init__()
-        self.network = copy.deepcopy(network)
-        for module in self.network.modules():
-            if isinstance(module, NumberScaling):
-                module.drop_unused_log()
-            elif isinstance(module, RecencyWindows):
-                module.absent_first = True
-        self.tables = tables_of(network.layouts)
+        self.network = network
+        self.path = path
+        shared = [layout.name for layout in network.layouts if layout.shared]
+        self.names = [*graph_input_names(network.layouts), *map(message_input_name, shared)]
 
-    def forward(
-        self, embeddings: Tensor, tables: list[Tensor], paths: list[Tensor], messages: list[Tensor]
-    ) -> list[Tensor]:
-        """Entity states and the messages of shared paths, see the module's docstring."""
-        found = self.network.messages(GraphTensors(embeddings, self._tables(tables), self._paths(paths)))
-        given = iter(messages)
-        layouts = self.network.layouts
-        read = [next(given) if x.shared else message for x, message in zip(layouts, found, strict=True)]
-        return [self.network.states(read), *(m for x, m in zip(layouts, found, strict=True) if x.shared)]
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """States, float32 [seeds, width], or messages, float32 [hubs, width]."""
+        given, network = dict(zip(self.names, inputs, strict=True)), self.network
+        batch = GraphTensors(given["embeddings"], self._tables(given), self._paths(given))
+        messages = network.messages(batch)
+        if self.path is not None:
+            return messages[self.path]
+        named = zip(network.layouts, messages, strict=True)
+        return network.states([given[message_input_name(x.name)] if x.shared else message for x, message in named])
 
-    def _tables(self, given: list[Tensor]) -> list[TableTensors]:
-        parts = iter(given)
+    def _tables(self, given: Mapping[str, Tensor]) -> list[TableTensors]:
         found = []
-        for table in self.tables:
-            # `numbers` is always an input, even of width 0: it gives the number of rows.
-            numbers = next(parts)
-            nothing = torch.zeros((numbers.shape[0], 0), dtype=torch.int64)
-            categories = next(parts) if category_count(table) else nothing
-            found.append(TableTensors(numbers, categories, next(parts) if table.text_columns else nothing))
+        for table in (inputs.table for inputs in tables_of(self.network.layouts)):
+            numbers = given[f"{table}.numbers"]
+            nothing = torch.zeros((len(numbers), 0), dtype=torch.int64)
+            categories, texts = (given.get(f"{table}.{kind}", nothing) for kind in ("categories", "texts"))
+            found.append(TableTensors(numbers, categories, texts))
         return found
 
-    def _paths(self, given: list[Tensor]) -> list[PathTensors]:
-        parts = iter(given)
+    def _paths(self, given: Mapping[str, Tensor]) -> list[PathTensors]:
         found = []
-        for layout in self.network.layouts:
-            rows, places = nn.functional.pad(next(parts), (1, 0)), next(parts)
-            ages = with_absent(next(parts)) if layout.ages_width else torch.zeros((rows.shape[1], 0))
-            totals = next(parts) if layout.counts_width else torch.zeros((places.shape[0], 0))
+        for path in (f"path {layout.name}" for layout in self.network.layouts):
+            rows, places = given[f"{path}.rows"], given[f"{path}.places"]
+            ages = given.get(f"{path}.ages", torch.zeros((rows.shape[1], 0)))
+            totals = given.get(f"{path}.totals", torch.zeros((len(places), 0)))
             found.append(PathTensors(rows, places, ages, totals))
         return found
 
@@ -162,42 +156,22 @@ def export_graph(network: GraphNetwork, embedding_width: int) -> tuple[dict[str,
         The ONNX bytes by name, and the largest difference from torch.
 
     Raises:
-        ExportError: torch cannot export it. ParityError: onnxruntime disagrees by more than 1e-5.
+        ExportError: onnxruntime or scoring refuses it. ParityError: onnxruntime disagrees by more than 1e-5.
     """
     layouts = network.layouts
-    shared = [layout.name for layout in layouts if layout.shared]
     widths = [network.message_width(i) for i, layout in enumerate(layouts) if layout.shared]
-    component = GraphComponent(network)
-    seeds, texts = torch.export.Dim("seeds", min=1), torch.export.Dim("texts", min=1)
-    tables: list[dict[int, torch.export.Dim]] = []
-    for i, table in enumerate(tables_of(layouts)):
-        rows = torch.export.Dim(f"table{i}_rows", min=0)
-        tables += [{0: rows} for _ in table_input_names(table)]
-    paths: list[dict[int, torch.export.Dim]] = []
-    for layout in layouts:
-        rows = torch.export.Dim(f"{layout.name}_rows", min=0)
-        readers = torch.export.Dim(f"{layout.name}_hubs", min=1) if layout.shared else seeds
-        axes = {"rows": {1: rows}, "places": {0: readers}, "ages": {0: rows}, "totals": {0: readers}}
-        paths += [axes[name.rpartition(".")[2]] for name in path_input_names(layout)]
-    shapes = ({0: texts}, tables, paths, [{0: seeds} for _ in shared])
 
-    def sample(seeds: int, fill: float, seed: int) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
-        embeddings, *tensors = _graph_sample(layouts, embedding_width, seeds, fill, seed)
+    def sample(seeds: int, fill: float, seed: int) -> list[Tensor]:
         generator = torch.Generator().manual_seed(seed)
         messages = [torch.randn(seeds, width, generator=generator) for width in widths]
-        return embeddings, tensors[: len(tables)], tensors[len(tables) :], messages
+        return [*_graph_sample(layouts, embedding_width, seeds, fill, seed), *messages]
 
-    names = [*graph_input_names(layouts), *map(message_input_name, shared)]
-    outputs = ["state", *(f"message of {name}" for name in shared)]
-    # No slot is empty: torch takes a path with a single row in the example for one that always has a single row.
-    whole = onnx.load_from_string(_export("graph", component, sample(5, 1.0, 0), shapes, names, outputs))
     cases = [sample(*case) for case in ((1, 1.0, 1), (1, 0.0, 2), (7, 0.0, 7), (64, 0.7, 64), (3, 0.1, 3))]
-    flat = [[case[0], *case[1], *case[2], *case[3]] for case in cases]
-    components, worst = {}, 0.0
-    for position, name in enumerate(["graph.onnx", *map(path_component, shared)]):
-        components[name] = _part(whole, outputs[position])
-        module = _Flat(component, len(tables), len(paths), position)
-        worst = max(worst, _largest_difference(name, components[name], module, names, flat))
+    paths = {path_component(layout.name): i for i, layout in enumerate(layouts) if layout.shared}
+    components, worst = graph_components(network, embedding_width), 0.0
+    for name, content in components.items():
+        module = GraphComponent(network, paths.get(name))
+        worst = max(worst, _largest_difference(name, content, module, module.names, cases))
     return components, worst
 
 
@@ -205,9 +179,9 @@ def export_head(head: Head, state_width: int) -> tuple[bytes, float]:
     """Export the head, which reads states of a width; returns the ONNX bytes and the largest difference from torch.
 
     Raises:
-        ExportError: torch cannot export it. ParityError: onnxruntime disagrees by more than 1e-5.
+        ExportError: onnxruntime or scoring refuses it. ParityError: onnxruntime disagrees by more than 1e-5, for a
+            regression in deviations of the labels.
     """
-    component = HeadComponent(head)
     generator = torch.Generator().manual_seed(0)
     first, last = float(head.first_day), float(head.last_day)
 
@@ -216,36 +190,12 @@ def export_head(head: Head, state_width: int) -> tuple[bytes, float]:
         days = first + (torch.rand(seeds, generator=generator) * 1.5 - 0.25) * (last - first)
         return [state, days]
 
-    seeds = torch.export.Dim("seeds", min=1)
-    names = ["state", "as_of_days"]
-    content = _export("head", component, tuple(sample(3)), ({0: seeds}, {0: seeds}), names, ["score"])
-    return content, _largest_difference("head", content, component, names, [sample(1), sample(2), sample(100)])
-
-
-class _Flat(nn.Module):
-    """One output of `GraphComponent`, with all inputs as separate positional arguments."""
-
-    def __init__(self, component: GraphComponent, tables: int, paths: int, position: int) -> None:
-        super().__init__()
-        self.component = component
-        self.ends = (tables, tables + paths)
-        self.position = position
-
-    def forward(self, embeddings: Tensor, *tensors: Tensor) -> Tensor:
-        tables, paths = self.ends
-        parts = [list(part) for part in (tensors[:tables], tensors[tables:paths], tensors[paths:])]
-        found: Tensor = self.component(embeddings, *parts)[self.position]
-        return found
-
-
-def _part(whole: onnx.ModelProto, output: str) -> bytes:
-    """The part of a model that computes one output, with only the inputs that this part reads."""
-    part = onnx.utils.Extractor(whole).extract_model([x.name for x in whole.graph.input], [output])
-    read = {name for node in part.graph.node for name in node.input}
-    inputs = [x for x in part.graph.input if x.name in read]
-    del part.graph.input[:]
-    part.graph.input.extend(inputs)
-    return bytes(part.SerializeToString())
+    signature = head_signature(state_width)
+    content, names = head_component(head, signature), [tensor.name for tensor in signature.inputs]
+    cases = [sample(seeds) for seeds in (3, 1, 2, 100)]
+    # A value near 0 is the difference of an output and a centre that have the size of the labels' deviation.
+    unit = 1.0 if head.label_logarithmic > 0.5 else max(1.0, float(head.label_scale))
+    return content, _largest_difference("head", content, HeadComponent(head), names, cases, unit=unit)
 
 
 def _graph_sample(layouts: Sequence[BlockLayout], width: int, seeds: int, fill: float, seed: int) -> list[Tensor]:
@@ -323,10 +273,12 @@ def _largest_difference(
     cases: Sequence[Sequence[Tensor]],
     *,
     rounding: bool = False,
+    unit: float = 1.0,
 ) -> float:
     """Compare onnxruntime with torch, also on shapes that differ from those of the export.
 
     `rounding` allows ten times torch's own distance from double precision, if that is more than the tolerance.
+    `unit` is the size up to which the difference of a value is absolute, see `_difference`.
     """
     check_operators(name, content)
     try:
@@ -345,7 +297,7 @@ def _largest_difference(
         shapes = ", ".join(str(tuple(value.shape)) for value in case)
         if found.shape != expected.shape:
             raise ParityError(f"the {name} component returns shape {found.shape}, torch {expected.shape}, for {shapes}")
-        difference = _difference(found, expected)
+        difference = _difference(found, expected, unit)
         if not difference <= TOLERANCE and not (rounding and difference <= 10 * _rounding(module, case)):
             raise ParityError(
                 f"the {name} component differs from torch by {difference:.2g} for inputs of shape {shapes}",
@@ -361,13 +313,13 @@ def check_operators(name: str, content: bytes) -> None:
         check_component(name, content, model="MODEL", task="TASK")
     except ArtifactError as error:
         raise ExportError(
-            f"torch exports what scoring refuses: {error.problem}", expected="the torch version of constraints.txt"
+            f"scoring refuses what is exported: {error.problem}", expected="the torch version of constraints.txt"
         ) from error
 
 
-def _difference(found: FloatArray, expected: FloatArray) -> float:
-    """The largest difference: absolute for values up to 1, relative above, where float32 has too few digits."""
-    return float((np.abs(found - expected) / np.maximum(1.0, np.abs(expected))).max()) if found.size else 0.0
+def _difference(found: FloatArray, expected: FloatArray, unit: float = 1.0) -> float:
+    """The largest difference: in units for values up to one unit, relative above, where float32 has too few digits."""
+    return float((np.abs(found - expected) / np.maximum(unit, np.abs(expected))).max()) if found.size else 0.0
 
 
 def _rounding(module: nn.Module, case: Sequence[Tensor]) -> float:

@@ -1,4 +1,4 @@
-"""The network in SQL: what `exporters.onnx` exports, as common table expressions over the latest rows.
+"""The network in SQL: what `exporters.onnx_network` writes, as common table expressions over the latest rows.
 
 States are FLOAT[] and messages DOUBLE[], one element per channel; a linear map is one inner product per channel. The
 weights are a table with one row, which is joined where a layer begins. The CTEs, in order:

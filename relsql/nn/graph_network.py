@@ -3,8 +3,8 @@
 Layer 1 passes a message from every looked-up row (a result's team, its race) to the row that points at it. Layer 2
 passes a message from the rows of every path to the seed's entity: means over the last 1, 4 and 16 rows, plus plain
 statistics of the path. Node states do not depend on as_of: the age of a row is part of the row's message.
-Only linear maps, means, comparisons, ReLU, layer norm, concatenation, exp, log and sigmoid are used: all of them export
-to ONNX and can be written in SQL.
+Only linear maps, means, comparisons, ReLU, layer norm, concatenation, exp, log and sigmoid are used, because each step is
+also written in ONNX (`exporters.onnx_network`) and in SQL (`exporters.sql_network`).
 """
 
 from __future__ import annotations
@@ -137,8 +137,7 @@ class RecencyWindows(Aggregation):  # type: ignore[misc]  # torch_geometric has 
 
     `index` holds, for each seed and recency rank, the position of the row + 1, or 0 if there is no row. Shapes: x
     float32 [rows, channels], index int64 [seeds, fanout] -> float32 [seeds, len(windows) * channels]. A seed without
-    rows gets zeros. In training a share of the rows is left out of every mean. With `absent_first`, row 0 of x already
-    represents an absent row, so that `index` is the position itself and x is not copied to prepend such a row.
+    rows gets zeros. In training a share of the rows is left out of every mean.
     """
 
     within: Tensor
@@ -148,7 +147,6 @@ class RecencyWindows(Aggregation):  # type: ignore[misc]  # torch_geometric has 
         self.fanout = fanout
         self.windows = mean_windows(fanout, windows)
         self.hidden_rows = hidden_rows
-        self.absent_first = False
         within = torch.tensor([[float(rank < window) for rank in range(fanout)] for window in self.windows])
         self.register_buffer("within", within)
 
@@ -170,7 +168,7 @@ class RecencyWindows(Aggregation):  # type: ignore[misc]  # torch_geometric has 
         if self.training and self.hidden_rows:
             kept = (torch.rand(x.shape[0], 1) >= self.hidden_rows).to(x.dtype)
             present = spread(with_absent(kept), index).squeeze(2)
-        rows = spread(x if self.absent_first else with_absent(x), index)
+        rows = spread(with_absent(x), index)
         if self.fanout == 1:
             return rows.squeeze(1) * present
         weights = present.unsqueeze(1) * self.within
@@ -193,7 +191,7 @@ class BlockSAGEConv(SAGEConv):  # type: ignore[misc]
 
     def forward(self, x: Tensor, places: Tensor) -> Tensor:
         """Rows float32 [rows, channels], places int64 [seeds, fanout] -> messages float32 [seeds, channels]."""
-        # Without dim_size PyG uses the largest index, which is unknown when torch exports the module.
+        # Without dim_size PyG searches for the largest index.
         message: Tensor = self.lin_l(self.dropout(self.aggr_module(x, places, dim_size=places.shape[0])))
         return message
 
@@ -267,10 +265,8 @@ class PathLayer(nn.Module):
         return torch.cat([torch.log1p(reading.totals), averages], dim=1)
 
     def _with_more(self, plain: Tensor, values: Tensor, reading: PathTensors) -> Tensor:
-        ages = reading.ages[:, :1]
-        if not self.averages.absent_first:
-            values, ages = with_absent(values), with_absent(ages)
-        return torch.cat([plain, self.more_statistics(values, ages, reading.places)], dim=1)
+        more = self.more_statistics(with_absent(values), with_absent(reading.ages[:, :1]), reading.places)
+        return torch.cat([plain, more], dim=1)
 
 
 class GraphNetwork(nn.Module):

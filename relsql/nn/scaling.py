@@ -49,7 +49,6 @@ class NumberScaling(nn.Module):
         self.register_buffer("logarithmic", torch.zeros(width))
         self.register_buffer("lower", torch.zeros(width, self.bins))
         self.register_buffer("span", torch.ones(width, self.bins))
-        self._all_linear = False
 
     @property
     def width(self) -> int:
@@ -77,35 +76,20 @@ class NumberScaling(nn.Module):
             self.lower[i] = edges[:-1]
             self.span[i] = torch.clamp(edges[1:] - edges[:-1], min=NARROWEST_BIN)
 
-    def drop_unused_log(self) -> None:
-        """Leave the logarithm out of all later calls if no number is on the log scale; call it after the last `fit`.
-
-        Otherwise scoring would spend half of its time here on logarithms whose results are unused.
-        """
-        self._all_linear = not bool((self.logarithmic > 0.5).any())
-
     def standardised(self, numbers: Tensor) -> Tensor:
         """Only the standardised numbers, float32 [n, width]; a missing number is 0."""
-        return _rows(self._scaled(_columns(numbers)))
+        missing = torch.isnan(numbers)
+        values = torch.where(missing, torch.zeros_like(numbers), numbers)
+        values = torch.where(self.logarithmic > 0.5, signed_log(values), values)
+        scaled = torch.clamp((values - self.center) / self.scale, -CLIP, CLIP)
+        return scaled * (1 - missing.to(numbers.dtype))
 
     def forward(self, numbers: Tensor) -> Tensor:
         """The encoding that the class docstring describes."""
-        # Transposed, so that each number is one row: onnxruntime is several times faster when it broadcasts along rows.
-        columns = _columns(numbers)
-        known = 1 - torch.isnan(columns).to(numbers.dtype)
-        scaled = self._scaled(columns)
-        shares = torch.clamp((scaled.unsqueeze(1) - self.lower.unsqueeze(2)) / self.span.unsqueeze(2), 0.0, 1.0)
-        shares = shares * known.unsqueeze(1)
-        return torch.cat([scaled, shares.flatten(0, 1), 1 - known]).t().contiguous()
-
-    def _scaled(self, columns: Tensor) -> Tensor:
-        """Standardised numbers, float32 [width, n]."""
-        missing = torch.isnan(columns)
-        scaled = torch.where(missing, torch.zeros_like(columns), columns)
-        if not self._all_linear:
-            scaled = torch.where(self.logarithmic.unsqueeze(1) > 0.5, signed_log(scaled), scaled)
-        scaled = torch.clamp((scaled - self.center.unsqueeze(1)) / self.scale.unsqueeze(1), -CLIP, CLIP)
-        return scaled * (1 - missing.to(columns.dtype))
+        known = 1 - torch.isnan(numbers).to(numbers.dtype)
+        scaled = self.standardised(numbers)
+        shares = torch.clamp((scaled.unsqueeze(2) - self.lower) / self.span, 0.0, 1.0) * known.unsqueeze(2)
+        return torch.cat([scaled, shares.flatten(1), 1 - known], dim=1)
 
 
 class TextScaling(nn.Module):
@@ -145,16 +129,6 @@ class TextScaling(nn.Module):
         """Whitened embeddings."""
         whitened = (embeddings - self.center) @ self.whitening
         return torch.cat([torch.zeros_like(whitened[:1]), whitened[1:]])
-
-
-def _columns(rows: Tensor) -> Tensor:
-    """The transpose; for a single number by `reshape`, because onnxruntime would swap a transpose with what follows."""
-    return rows.reshape(1, -1) if rows.shape[1] == 1 else rows.t()
-
-
-def _rows(columns: Tensor) -> Tensor:
-    """The inverse of `_columns`."""
-    return columns.reshape(-1, 1) if columns.shape[0] == 1 else columns.t().contiguous()
 
 
 def _whitening(centred: Tensor, weakest: float, rounding: float) -> Tensor:

@@ -22,9 +22,11 @@ from relsql.gather.graph_inputs import graph_feed, graph_inputs, message_input_n
 from relsql.gather.layout import BlockLayout, layouts_of
 from relsql.gather.node_inputs import CategoryInput, NodeInputs, NumberInput
 from relsql.gather.paths import Path
+from relsql.nn.boosted_trees import BoostedTrees
 from relsql.nn.graph_network import GraphNetwork, NetworkConfig, graph_tensors
 from relsql.nn.head import Head
 from relsql.nn.row_encoder import RowEncoder, compact_config, new_model
+from relsql.registry.components.component_checks import graph_inputs_of
 from relsql.schema.tables import Link
 from relsql.training.encoder.fit_tokenizer import train_tokenizer
 from relsql.training.loop import Batches, fit_statistics
@@ -85,6 +87,11 @@ def test_trees_and_the_statistics_that_they_read_are_exported() -> None:
     assert onnxruntime.InferenceSession(content).get_inputs()[0].shape[1] == net.state_width
 
 
+def test_the_same_network_gives_the_same_bytes() -> None:
+    first, second = (exporter.export_graph(network(), CONFIG.text_width)[0] for _ in range(2))
+    assert first == second
+
+
 def test_weights_are_in_the_order_of_their_names_whatever_order_torch_finds_them_in() -> None:
     content, _ = exporter.export_head(Head(CONFIG, classification=True), CONFIG.channels)
     names = [weight.name for weight in onnx.load_from_string(content).graph.initializer]
@@ -103,17 +110,63 @@ def test_rows_of_a_table_may_be_none_or_many_whatever_the_example_of_the_export_
     assert 0 <= difference <= 1e-5
 
 
-def test_the_graph_network_is_captured_at_the_first_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
-    attempts, export = [], torch.export.export
+def test_torch_does_not_trace_network_and_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Tracing takes longer than the training of a small network.
+    monkeypatch.delattr(torch.onnx, "export")
+    components, _ = exporter.export_graph(network(), CONFIG.text_width)
+    content, _ = exporter.export_head(Head(CONFIG, classification=True), CONFIG.channels)
+    assert "graph.onnx" in components and len(content) > 0
 
-    def counted(*arguments: Any, strict: bool = False, **options: Any) -> torch.export.ExportedProgram:
-        attempts.append("bytecode" if strict else "calls")
-        return export(*arguments, strict=strict, **options)
 
-    monkeypatch.setattr(torch.export, "export", counted)
-    exporter.export_graph(network(), CONFIG.text_width)
-    # The second attempt traces bytecode, which takes longer than all the rest.
-    assert attempts == ["calls"]
+def test_weights_have_the_names_and_values_that_they_have_in_torch() -> None:
+    net, head = network(), Head(CONFIG, classification=True)
+    add_random_trees(net, head, 3)
+    components, _ = exporter.export_graph(net, CONFIG.text_width)
+    content, _ = exporter.export_head(head, net.state_width)
+    for module, prefix, parts in ((net, "network.", [*components.values()]), (head, "head.", [content])):
+        named = {prefix + name: weight for name, weight in [*module.named_parameters(), *module.named_buffers()]}
+        found = [weight for part in parts for weight in onnx.load_from_string(part).graph.initializer]
+        for weight in found:
+            np.testing.assert_array_equal(onnx.numpy_helper.to_array(weight), named[weight.name].detach().numpy())
+        assert {prefix + name for name, _ in module.named_parameters()} <= {weight.name for weight in found}
+
+
+def test_components_have_the_inputs_that_they_read_with_the_axes_that_scoring_expects() -> None:
+    torch.manual_seed(1)
+    layouts = (LAYOUTS[0], replace(LAYOUTS[1], shared=True), LAYOUTS[2])
+    net = GraphNetwork(layouts, CONFIG)
+    components, _ = exporter.export_graph(net, CONFIG.text_width)
+    expected = {
+        tensor.name: tensor for tensor in graph_inputs_of(layouts, CONFIG.text_width, {"rows": CONFIG.channels})
+    }
+    names = []
+    for content in components.values():
+        session = onnxruntime.InferenceSession(content)
+        for node in session.get_inputs():
+            shape = tuple(None if isinstance(axis, str) else axis for axis in node.shape)
+            assert (node.type, shape) == (expected[node.name].type, expected[node.name].shape)
+        names.append([node.name for node in session.get_inputs()])
+        assert names[-1] == [name for name in expected if name in names[-1]]
+    of_graph, of_path = names
+    assert "path rows.message" in of_graph and "path rows.rows" not in of_graph
+    assert "path rows.rows" in of_path and "path rows.message" not in of_path
+
+
+@pytest.mark.parametrize("heavy", [False, True])
+def test_logarithms_are_only_computed_for_numbers_on_the_log_scale(heavy: bool) -> None:
+    net = network()
+    net.encoder("orders").scaling.logarithmic.fill_(float(heavy))
+    components, difference = exporter.export_graph(net, CONFIG.text_width)
+    signs = [node for node in onnx.load_from_string(components["graph.onnx"]).graph.node if node.op_type == "Sign"]
+    assert len(signs) == heavy and difference <= 1e-5
+
+
+@pytest.mark.parametrize("shares", [0, 1])
+def test_trees_without_pairs_or_shares_are_exported(shares: int) -> None:
+    head = Head(CONFIG, classification=True)
+    head.add_trees(BoostedTrees(shares, 0), 0.5)
+    _, difference = exporter.export_head(head, CONFIG.channels + 1)
+    assert difference <= 1e-5
 
 
 def test_graph_component_reads_what_the_scorer_feeds_it() -> None:
@@ -238,6 +291,18 @@ def test_rounding_of_torch_itself_is_allowed_for(
     monkeypatch.setattr(exporter.onnxruntime, "InferenceSession", partial(Shifted, shift=shift))
     with nullcontext() if agrees else pytest.raises(ParityError, match="odd component differs"):
         assert exporter._largest_difference("odd", content, module, ["ids"], [[ids]], rounding=rounding) >= shift / 2
+
+
+@pytest.mark.parametrize(("shift", "agrees"), [(0.02, True), (1.0, False)])
+def test_a_regression_is_compared_in_deviations_of_its_labels(
+    monkeypatch: pytest.MonkeyPatch, shift: float, agrees: bool
+) -> None:
+    torch.manual_seed(0)
+    head = Head(CONFIG, classification=False, target="mean")
+    head.label_scale.fill_(1e4)
+    monkeypatch.setattr(exporter.onnxruntime, "InferenceSession", partial(Shifted, shift=shift))
+    with nullcontext() if agrees else pytest.raises(ParityError, match="head component differs"):
+        assert exporter.export_head(head, CONFIG.channels)[1] == pytest.approx(shift / 1e4, rel=0.2)
 
 
 def test_row_encoder_has_a_result_in_double_precision() -> None:

@@ -6,7 +6,7 @@ card says. Our exporters use a small part of ONNX, and only that part is accepte
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -185,9 +185,8 @@ def signature_of(card: ModelCard, name: str) -> Signature | None:
         tokens = tuple(Tensor(x, INT64, (None, None)) for x in ("input_ids", "attention_mask"))
         return Signature(tokens, Tensor("row_embedding", FLOAT, (None, width)))
     if name == "head.onnx":
-        inputs = (Tensor("state", FLOAT, (None, state)), Tensor("as_of_days", FLOAT, (None,)))
-        return Signature(inputs, Tensor("score", FLOAT, (None,)))
-    graph = _graph_inputs(card, layouts)
+        return head_signature(state)
+    graph = graph_inputs_of(layouts, width, {x.name: card.message_width(x.name) for x in layouts if x.shared})
     if name == "graph.onnx":
         return Signature(graph, Tensor("state", FLOAT, (None, state)))
     for layout in layouts:
@@ -196,9 +195,23 @@ def signature_of(card: ModelCard, name: str) -> Signature | None:
     return None
 
 
-def _graph_inputs(card: ModelCard, layouts: Sequence[BlockLayout]) -> tuple[Tensor, ...]:
-    """The inputs of the graph network, see `relsql.gather.graph_inputs.graph_input_names`."""
-    inputs = [Tensor("embeddings", FLOAT, (None, card.encoder.width))]
+def head_signature(state_width: int) -> Signature:
+    """The signature of a head that reads states of a width."""
+    inputs = (Tensor("state", FLOAT, (None, state_width)), Tensor("as_of_days", FLOAT, (None,)))
+    return Signature(inputs, Tensor("score", FLOAT, (None,)))
+
+
+def graph_inputs_of(
+    layouts: Sequence[BlockLayout], embedding_width: int, message_widths: Mapping[str, int]
+) -> tuple[Tensor, ...]:
+    """The inputs of the graph network, see `relsql.gather.graph_inputs.graph_input_names`.
+
+    Args:
+        layouts: layouts of its paths.
+        embedding_width: width of a text's embedding.
+        message_widths: width of the messages of each shared path, by the path's name, in the order of the layouts.
+    """
+    inputs = [Tensor("embeddings", FLOAT, (None, embedding_width))]
     for table in tables_of(layouts):
         shapes: dict[str, tuple[int | None, ...]] = {
             "numbers": (None, len(table.static_numbers)),
@@ -214,9 +227,7 @@ def _graph_inputs(card: ModelCard, layouts: Sequence[BlockLayout]) -> tuple[Tens
             "totals": (None, layout.counts_width),
         }
         inputs += [_tensor(name, shapes) for name in path_input_names(layout)]
-    inputs += [
-        Tensor(message_input_name(x.name), FLOAT, (None, card.message_width(x.name))) for x in layouts if x.shared
-    ]
+    inputs += [Tensor(message_input_name(path), FLOAT, (None, width)) for path, width in message_widths.items()]
     return tuple(inputs)
 
 
