@@ -37,7 +37,7 @@ def _raw(graph: OnnxGraph, head: Head, state: str, days: str) -> str:
         return raw
     statistics = graph.slice(state, channels, LAST, axis=1)
     boosted = _boosted(graph, head.trees, graph.concat([statistics, *times], axis=1))
-    return graph.op("Add", raw, graph.op("Mul", head.tree_share, graph.op("Sub", boosted, raw)))
+    return graph.op("Add", raw, graph.op("Mul", head.trees.tree_share, graph.op("Sub", boosted, raw)))
 
 
 def _boosted(graph: OnnxGraph, trees: BoostedTrees, inputs: str) -> str:

@@ -165,7 +165,7 @@ def _head_columns(network: GraphNetwork, head: Head) -> Mapping[str, pa.Array]:
     names = ("first_day", "last_day", "seasonal", "temperature", "label_center", "label_scale", "label_logarithmic")
     scalars = {name: float(getattr(head, name)) for name in names}
     if head.trees is not None:
-        scalars |= {"tree_share": float(head.tree_share), "tree_constant": float(head.trees.constant)}
+        scalars |= {"tree_share": float(head.trees.tree_share), "tree_constant": float(head.trees.constant)}
     norm, channels = fold_norm(network.norm), network.config.channels
     hidden = _array(head.hidden.weight)
     hidden = _beside(norm.after(hidden[:, :channels]), hidden[:, channels:], _array(head.hidden.bias)[:, None])

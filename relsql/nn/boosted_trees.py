@@ -55,6 +55,7 @@ class BoostedTrees(nn.Module):
         input: int64 [shares], the input of each share; lower, span: float32 [shares], start and width of its ramp.
         weight: float32 [shares]; left, right: int64 [pairs], the shares of each pair; pair_weight: float32 [pairs].
         constant: float32 [], the value where all shares are 0.
+        tree_share: float32 [], the trees' part of the head's output.
     """
 
     input: Tensor
@@ -65,6 +66,7 @@ class BoostedTrees(nn.Module):
     right: Tensor
     pair_weight: Tensor
     constant: Tensor
+    tree_share: Tensor
 
     def __init__(self, shares: int, pairs: int) -> None:
         super().__init__()
@@ -73,7 +75,8 @@ class BoostedTrees(nn.Module):
         for name, size in (("lower", shares), ("weight", shares), ("pair_weight", pairs)):
             self.register_buffer(name, torch.zeros(size))
         self.register_buffer("span", torch.ones(shares))
-        self.register_buffer("constant", torch.zeros(()))
+        for name in ("constant", "tree_share"):
+            self.register_buffer(name, torch.zeros(()))
 
     @staticmethod
     def of(trees: Trees, deviations: Floats) -> BoostedTrees:

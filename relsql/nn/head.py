@@ -32,7 +32,7 @@ class Head(nn.Module):
                         labels are learnt as they are (squared error).
 
     The output is a mixture of the network's and of `trees`, boosted trees over the chosen statistics and the time, if
-    there are any; `tree_share` is their part of it.
+    there are any; `BoostedTrees.tree_share` is their part of it.
     """
 
     first_day: Tensor
@@ -42,14 +42,13 @@ class Head(nn.Module):
     label_center: Tensor
     label_scale: Tensor
     label_logarithmic: Tensor
-    tree_share: Tensor
 
     def __init__(self, config: NetworkConfig, *, classification: bool, target: str | None = None) -> None:
         super().__init__()
         self.classification = classification
         self.target = target or MEDIAN
         self.level = quantile_level(self.target)
-        for name in ("first_day", "seasonal", "label_center", "label_logarithmic", "tree_share"):
+        for name in ("first_day", "seasonal", "label_center", "label_logarithmic"):
             self.register_buffer(name, torch.zeros(()))
         for name in ("last_day", "temperature", "label_scale"):
             self.register_buffer(name, torch.ones(()))
@@ -124,8 +123,8 @@ class Head(nn.Module):
 
     def add_trees(self, trees: BoostedTrees, share: float) -> None:
         """Mix the output with that of trees over the chosen statistics and the time, see `times`."""
+        trees.tree_share.fill_(share)
         self.trees = trees
-        self.tree_share.fill_(share)
 
     def times(self, as_of_days: Tensor) -> Tensor:
         """as_of as a fraction of the training range and as the season, float32 [seeds] -> float32 [seeds, 3]."""
@@ -146,7 +145,7 @@ class Head(nn.Module):
         if self.trees is None:
             return raw
         boosted: Tensor = self.trees(torch.cat([state[:, channels:], times], dim=1))
-        mixed: Tensor = raw + self.tree_share * (boosted - raw)
+        mixed: Tensor = raw + self.trees.tree_share * (boosted - raw)
         return mixed
 
     def score(self, state: Tensor, as_of_days: Tensor) -> Tensor:

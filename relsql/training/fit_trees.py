@@ -174,7 +174,10 @@ def choose_share(head: Head, network_raw: FloatArray, tree_raw: FloatArray, targ
 
 
 def attach_trees(network: GraphNetwork, head: Head, trees: BoostedTrees, share: float) -> None:
-    """Let the network return the statistics that the trees read, and add the trees to the head."""
+    """Let the network return the statistics that the trees read, and add the trees to the head.
+
+    Trees that read only the time are left out, because the head reads it already.
+    """
     used, start = trees.used_inputs(), 0
     position: dict[int, int] = {}
     chosen: dict[str, list[int]] = {}
@@ -184,6 +187,8 @@ def attach_trees(network: GraphNetwork, head: Head, trees: BoostedTrees, share: 
         position |= {start + place: len(position) + i for i, place in enumerate(found)}
         chosen[layout.name] = found
         start = end
+    if not position:
+        return
     position |= {start + i: len(position) + i for i in range(TIMES)}
     network.choose_statistics(chosen)
     head.add_trees(trees.renumbered(position), share)

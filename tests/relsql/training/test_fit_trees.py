@@ -9,17 +9,22 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("torch_geometric")
 lightgbm = pytest.importorskip("lightgbm")
 
-from relsql.nn.graph_network import NetworkConfig  # noqa: E402
+from relsql.gather.statistics import path_statistics  # noqa: E402
+from relsql.nn.boosted_trees import BoostedTrees, Trees  # noqa: E402
+from relsql.nn.graph_network import GraphNetwork, NetworkConfig  # noqa: E402
 from relsql.nn.head import Head  # noqa: E402
 from relsql.training.fit_trees import (  # noqa: E402
     EQUAL_SHARE,
     TREE_SHARES,
     TreeInputs,
+    attach_trees,
     choose_share,
     fit_rounds,
     fit_trees,
 )
+from tests.relsql.gather.random_blocks import LAYOUTS  # noqa: E402
 
+CONFIG = NetworkConfig(channels=4, text_widths=(5,))
 TARGETS = {"classes": None, "median": "median", "mean": "mean", "quantile": "quantile(0.9)"}
 
 
@@ -78,6 +83,18 @@ def test_few_labels_and_labels_of_one_kind_give_a_finite_output(kind: str) -> No
         train.targets[:] = train.targets[0]
         assert fit_rounds(train, train, head, seed=0) == 0
         assert torch.isfinite(fit_trees(train, head, 5, seed=0)(torch.from_numpy(train.values))).all()
+
+
+def test_trees_over_the_time_alone_are_left_out() -> None:
+    network, head = GraphNetwork(LAYOUTS, CONFIG), Head(CONFIG, classification=True)
+    inputs = sum(len(path_statistics(layout, CONFIG.windows)) for layout in LAYOUTS) + 3
+    of_time = Trees(np.array([[inputs - 3, 0, 0]]), np.array([[0.5, np.inf, np.inf]]), np.array([[1.0, 1.0, 2.0, 2.0]]))
+    attach_trees(network, head, BoostedTrees.of(of_time, np.ones(inputs)), 0.5)
+    assert (head.trees, network.chosen_statistics) == (None, {})
+    of_both = Trees(np.array([[0, inputs - 3, 0]]), np.array([[0.5, 0.2, np.inf]]), np.array([[1.0, 1.5, 2.0, 2.0]]))
+    attach_trees(network, head, BoostedTrees.of(of_both, np.ones(inputs)), 0.5)
+    assert head.trees is not None
+    assert (head.trees.used_inputs(), sum(map(len, network.chosen_statistics.values()))) == ([0, 1], 1)
 
 
 def test_without_clear_evidence_network_and_trees_have_equal_parts() -> None:
