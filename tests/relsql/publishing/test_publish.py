@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from relsql.publishing.publish import selftest
 from relsql.registry.models import active_card, read_artifacts, save_model
 from relsql.registry.publications import PUBLICATION_FORMAT, new_texts_view, published, texts_table
 from relsql.registry.row_embeddings import stored_sql
-from tests.shop import CUSTOMERS, require_latest_by_default
+from tests.shop import CUSTOMERS, QUICK, require_latest_by_default
 
 Connection = duckdb.DuckDBPyConnection
 ALL = "SELECT customer_id, predict_churn(customer_id) FROM customers ORDER BY customer_id"
@@ -337,6 +338,15 @@ def test_weights_that_are_wrong_by_1e_4_are_not_published(shop: Path, monkeypatc
             relsql.publish(con, "churn")
         query = "SELECT count(*) FROM duckdb_tables() WHERE table_name LIKE 'weights_%'"
         assert con.execute(query).fetchall() == [(0,)]
+
+
+def test_a_model_without_trees_is_published(shop: Path) -> None:
+    with duckdb.connect(str(shop)) as con:
+        relsql.train(con, "customer-churn", name="alone", options=replace(QUICK, trees=False))
+        card = active_card(con, "shop", "alone")
+        assert (card.statistics, card.state_width) == ({}, card.channels)
+        assert relsql.publish(con, "alone").parity.onnx_sql < 1e-5
+        selftest(con, "alone")
 
 
 def test_the_same_values_in_another_type_still_work(plain: Connection) -> None:
