@@ -31,6 +31,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from exporters.onnx_encoder import with_weights
 from exporters.onnx_graph import OPSET
 from exporters.onnx_head import head_component
 from exporters.onnx_network import graph_components
@@ -144,7 +145,11 @@ def export_encoder(
     rows, tokens = torch.export.Dim("rows"), torch.export.Dim("tokens", min=2, max=max_tokens)
     shapes = ({0: rows, 1: tokens}, {0: rows, 1: tokens})
     names = ["input_ids", "attention_mask"]
-    content = _export("encoder", encoder, tuple(batch(chosen[-3:])), shapes, names, ["row_embedding"])
+
+    def translate() -> bytes:
+        return _export("encoder", encoder, tuple(batch(chosen[-3:])), shapes, names, ["row_embedding"])
+
+    content = with_weights(encoder, max_tokens, translate)
     cases = [batch(chosen), batch(chosen[:1]), batch(chosen[-1:]), batch(chosen[:17], max(2, max_tokens // 4))]
     return content, _largest_difference("encoder", content, encoder, names, cases, rounding=True)
 
