@@ -24,37 +24,37 @@ IR_VERSION = 10
 """onnxruntime 1.18 and newer reads it."""
 
 LAST = 2**63 - 1
-"""The end of a slice that goes to the end of its axis."""
+"""As the end of a slice: the end of the axis."""
 
 Operand = str | float | list[int] | torch.Tensor
-"""What an operator reads: the name of a value; a number, int64 or float32; a list of int64; or a weight."""
+"""What an operator reads: the name of a value, a number (int64 or float32), a list of int64, or a weight."""
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """An input or output, with the name of its axis whose length depends on the batch."""
+    """An input or output of a component, and the name of the axis whose length depends on the batch."""
 
     tensor: Tensor
     name: str
 
     def info(self) -> onnx.ValueInfoProto:
-        """The two as ONNX describes them."""
+        """Name, type and shape in the form of ONNX."""
         kind = onnx.TensorProto.FLOAT if self.tensor.type == FLOAT else onnx.TensorProto.INT64
         shape = [self.name if length is None else length for length in self.tensor.shape]
         return onnx.helper.make_tensor_value_info(self.tensor.name, kind, shape)
 
 
 class OnnxGraph:
-    """A component under construction: each operator returns the name of its result.
+    """Collects the operators of a component; each operator returns the name of its result.
 
     Args:
-        module: has the weights; they get its names.
-        prefix: precedes the names of the weights.
+        module: the torch module whose weights are read; they keep their names in it.
+        prefix: is put before these names.
     """
 
     def __init__(self, module: nn.Module, prefix: str) -> None:
         self._module = module
-        # Buffers are listed with those that a state dict leaves out.
+        # named_buffers() also lists the buffers that a state dict leaves out.
         named = [*module.named_parameters(), *module.named_buffers()]
         self._weight_names = {id(weight): prefix + name for name, weight in named}
         self._weights: dict[str, onnx.TensorProto] = {}
@@ -84,7 +84,7 @@ class OnnxGraph:
         return self.op("Slice", rows, [start], [end], [axis])
 
     def concat(self, parts: Sequence[str], axis: int) -> str:
-        """The parts one after another; a single part is itself."""
+        """The parts one after another; a single part is returned as it is."""
         return parts[0] if len(parts) == 1 else self.op("Concat", *parts, axis=axis)
 
     def mask(self, condition: str) -> str:
@@ -96,7 +96,7 @@ class OnnxGraph:
         return self.op("Log", self.op("Add", values, 1.0))
 
     def component(self, inputs: Sequence[Axis], output: Axis) -> bytes:
-        """The component that computes the last value; inputs that it does not read are left out."""
+        """The bytes of the component, whose output is the last result; inputs that no operator reads are left out."""
         self._nodes[-1].output[0] = output.tensor.name
         read = {name for node in self._nodes for name in node.input}
         graph = onnx.helper.make_graph(
@@ -125,7 +125,7 @@ class OnnxGraph:
         return self._constants[key]
 
     def _add(self, kind: str, inputs: Sequence[str], **attributes: Any) -> str:
-        # No input and no weight has a number as its name.
+        # Results are numbered; an input or a weight never has a number as its name.
         output = str(len(self._nodes))
         self._nodes.append(onnx.helper.make_node(kind, inputs, [output], **attributes))
         return output

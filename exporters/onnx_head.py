@@ -56,7 +56,7 @@ def _scores(graph: OnnxGraph, head: Head, raw: str) -> str:
     if head.classification:
         return graph.op("Sigmoid", graph.op("Div", raw, head.temperature))
     value = graph.op("Add", graph.op("Mul", raw, head.label_scale), head.label_center)
-    # `Where` has computed both branches, and without the bound the unused one could be infinite.
+    # `Where` computes both branches; without the bound, the branch that is not used could be infinite.
     bounded = graph.op("Clip", value, -LARGEST_LOG, LARGEST_LOG)
     if head.level is None:
         unlogged = graph.op("Exp", bounded)

@@ -13,9 +13,9 @@ from relsql.nn.scaling import CLIP, NumberScaling, TextScaling
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """Standardised numbers as columns, float32 [width, rows], and 1 where a number is known, of the same shape.
+    """Standardised numbers, and 1 where a number is known: both float32 [width, rows].
 
-    Each number is thus one row of memory: onnxruntime is several times faster when it broadcasts along rows.
+    They are transposed, because onnxruntime is several times faster when it broadcasts along rows.
     """
 
     scaled: str
@@ -30,13 +30,13 @@ def with_absent(graph: OnnxGraph, rows: str) -> str:
 
 def standardised(graph: OnnxGraph, scaling: NumberScaling, rows: str) -> Numbers:
     """The standardised numbers of rows, see `NumberScaling`."""
-    # A single number is reshaped, because onnxruntime would swap a transpose with what follows.
+    # A single column is reshaped: onnxruntime would move a transpose behind the next operators.
     width = len(scaling.center)
     columns = graph.op("Reshape", rows, [1, -1]) if width == 1 else graph.op("Transpose", rows)
     missing = graph.op("IsNaN", columns)
     known = graph.op("Sub", 1.0, graph.mask(missing))
     values = graph.op("Where", missing, 0.0, columns)
-    # The logarithm of a number that does not use it would take half of the time here.
+    # Logarithms take half of the time here, so they are computed only if a number is on the log scale.
     if (scaling.logarithmic > 0.5).any():
         logarithm = graph.op("Mul", graph.op("Sign", values), graph.log1p(graph.op("Abs", values)))
         values = graph.op("Where", graph.op("Greater", _column(graph, scaling.logarithmic), 0.5), logarithm, values)
@@ -46,14 +46,14 @@ def standardised(graph: OnnxGraph, scaling: NumberScaling, rows: str) -> Numbers
 
 
 def as_rows(graph: OnnxGraph, numbers: Numbers) -> str:
-    """Standardised numbers, float32 [rows, width]."""
+    """Standardised numbers, transposed back to float32 [rows, width]."""
     if numbers.width == 1:
         return graph.op("Reshape", numbers.scaled, [-1, 1])
     return graph.op("Transpose", numbers.scaled)
 
 
 def mapped(graph: OnnxGraph, scaling: NumberScaling, numbers: Numbers, layer: nn.Linear, plus: str | Tensor) -> str:
-    """The linear map of the encoding of `NumberScaling`, added to a value."""
+    """A linear map of the encoding that `NumberScaling.forward` returns, added to the value `plus`."""
     above = graph.op("Sub", graph.op("Unsqueeze", numbers.scaled, [1]), graph.op("Unsqueeze", scaling.lower, [2]))
     shares = graph.op("Clip", graph.op("Div", above, graph.op("Unsqueeze", scaling.span, [2])), 0.0, 1.0)
     shares = graph.op("Mul", shares, graph.op("Unsqueeze", numbers.known, [1]))
@@ -63,7 +63,7 @@ def mapped(graph: OnnxGraph, scaling: NumberScaling, numbers: Numbers, layer: nn
 
 
 def text_states(graph: OnnxGraph, scaling: TextScaling, layer: nn.Linear, embeddings: str) -> str:
-    """The linear map of `TextScaling`: one row for each text, of which the first is none and gets zeros."""
+    """A linear map of what `TextScaling.forward` returns, one row per text; row 0 stands for no text and is 0."""
     texts = graph.op("Sub", graph.slice(embeddings, 1, LAST, axis=0), scaling.center)
     return with_absent(graph, graph.linear(graph.op("MatMul", texts, scaling.whitening), layer))
 
@@ -71,7 +71,7 @@ def text_states(graph: OnnxGraph, scaling: TextScaling, layer: nn.Linear, embedd
 def row_statistics(
     graph: OnnxGraph, statistics: RowStatistics, values: str, ages: str | None, present: str, width: int
 ) -> list[str]:
-    """The parts of `RowStatistics`, float32 [seeds, statistics] each.
+    """The parts that `RowStatistics.forward` concatenates, float32 [seeds, statistics] each.
 
     Args:
         graph: the component.

@@ -1,6 +1,6 @@
 """The graph network in ONNX: the steps of `relsql.nn.graph_network`, in their order.
 
-As there, row 0 of a table or a path is the absent one. `exporters.onnx` describes inputs and outputs.
+As there, row 0 of a table or a path stands for an absent row. `exporters.onnx` describes inputs and outputs.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Reading:
     Attributes:
         places: int64 [seeds, fanout], see `relsql.gather.graph_inputs.PathRows`.
         present: float32 [seeds, fanout], 1 where there is a row.
-        weights: float32 [seeds, windows, fanout], of the means over the latest rows; None if the fanout is 1.
+        weights: float32 [seeds, windows, fanout], the weight of each row in each mean; None if the fanout is 1.
         windows: number of windows.
     """
 
@@ -58,9 +58,9 @@ class _PathRows:
 
     Attributes:
         states: float32 [1 + rows, channels].
-        values: float32 [1 + rows, values], standardised, see `relsql.gather.statistics.Statistic`; None if there are
-            none.
-        ages: float32 [1 + rows, ages]; None if there are none.
+        values: float32 [1 + rows, values], standardised, see `relsql.gather.statistics.Statistic`; None if a row
+            has no values.
+        ages: float32 [1 + rows, ages]; None if the path has no ages.
     """
 
     states: str
@@ -69,7 +69,7 @@ class _PathRows:
 
 
 def graph_components(network: GraphNetwork, embedding_width: int) -> dict[str, bytes]:
-    """`graph.onnx`, and the component of each shared path, by name."""
+    """The components of the network by name: `graph.onnx`, and one for each shared path."""
     components = {"graph.onnx": _Component(network, embedding_width).states()}
     for position, layout in enumerate(network.layouts):
         if layout.shared:
@@ -113,7 +113,7 @@ class _Component:
         return self.graph.component([Axis(x, self._axis(x.name)) for x in self.inputs], output)
 
     def _axis(self, name: str) -> str:
-        """The name of an input's axis that depends on the batch."""
+        """The name of the axis of an input whose length depends on the batch."""
         owner, _, kind = name.rpartition(".")
         if kind in ("numbers", "categories", "texts"):
             return f"rows of table {owner}"
@@ -157,7 +157,7 @@ class _Component:
         return [message, graph.gather(graph.concat([statistics, *more], axis=1), layer.chosen, axis=1)]
 
     def _path_rows(self, layer: PathLayer, layout: BlockLayout, given: dict[str, str]) -> _PathRows:
-        """Messages from the rows that a path's rows point at, and the values of its rows."""
+        """The rows of a path, with the messages of the rows that they point at."""
         graph = self.graph
         tables = [self._table(segment.inputs) for segment in layout.segments]
         positions = graph.op("Pad", given["rows"], [0, 1, 0, 0])
@@ -225,5 +225,5 @@ def _averages(graph: OnnxGraph, rows: str, reading: _Reading, width: int) -> str
 
 
 def _by_kind(names: Sequence[str]) -> dict[str, str]:
-    """Names of inputs by what follows the table or the path in them."""
+    """Names of inputs by their last part, such as `numbers` or `places`."""
     return {name.rpartition(".")[2]: name for name in names}

@@ -1,4 +1,4 @@
-"""Statistics of the rows that a seed reads along one path: which ones there are, and in which order."""
+"""The list of statistics of the rows that a seed reads along one path, in their order; `relsql.nn` computes them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,14 @@ class Statistic:
     standardised; a missing value is 0.
 
     Attributes:
-        kind: count: log(1 + number of visible rows); mean: over the latest rows; largest, smallest: over all rows that
-            are read; span_mean, span_sum: over those rows that are not older than a span.
-        value: position of the value of a row; for a count, of the count in `Block.totals`.
-        window: for a mean, how many of the latest rows; for the last two kinds, position in `BlockLayout.span_days`.
+        kind: what is computed.
+            count: log(1 + number of visible rows).
+            mean: the mean of a value over the latest rows.
+            largest, smallest: the extremes of a value over all rows that are read.
+            span_mean, span_sum: the mean and sum of a value over the rows that are read and not older than a span.
+        value: the position of the value among those of a row; for a count, its position in `Block.totals`.
+        window: for a mean, the number of latest rows; for span_mean and span_sum, the position of the span in
+            `BlockLayout.span_days`.
     """
 
     kind: StatisticKind
@@ -36,7 +40,7 @@ def values_width(layout: BlockLayout) -> int:
 
 
 def mean_windows(fanout: int, windows: Sequence[int]) -> tuple[int, ...]:
-    """The numbers of latest rows that are averaged, ascending; none is larger than the fanout."""
+    """The number of latest rows of each mean: the windows, none longer than the fanout, ascending and distinct."""
     return tuple(sorted({min(window, fanout) for window in windows}))
 
 
@@ -49,7 +53,7 @@ def _statistics(layout: BlockLayout, windows: Sequence[int]) -> Iterator[Statist
     values = range(values_width(layout))
     yield from (Statistic("count", i) for i in range(layout.counts_width))
     yield from (Statistic("mean", value, window) for window in windows for value in values)
-    # A single row is its own extreme.
+    # If a path has one row at most, the extremes are the mean.
     if layout.fanout > 1:
         yield from (Statistic("largest", value) for value in values)
         yield from (Statistic("smallest", value) for value in values)

@@ -1,17 +1,18 @@
-"""Boosted trees of depth two with soft thresholds: a member of the head that reads statistics of the linked rows.
+"""Boosted trees of depth two with soft thresholds: a part of the head, over statistics of the linked rows.
 
-A tree of depth two asks one question, then a second one that depends on the answer. With a threshold that is a ramp,
-the answer is a share s between 0 and 1, and the tree with leaves a, b, c, d is
+A question compares an input with a threshold. The threshold is a ramp, so the answer is a share s: 0 below the ramp, 1
+above it, and between them on it. A tree of depth two asks one question (s0), then one of two others (s1 or s2). With
+the leaves a, b, c, d it is
 
     (1 - s0) ((1 - s1) a + s1 b) + s0 ((1 - s2) c + s2 d)
 
 Multiplied out, a sum of trees is a constant, plus a weight for each share, plus a weight for each pair of shares. That
 is a generalized additive model with pairwise interactions (Lou et al. 2013, "Accurate intelligible models with pairwise
-interactions", KDD). Equal shares and pairs of different trees are added up, so it is small, and it needs only
-subtraction, comparison and multiplication.
+interactions", KDD). Shares and pairs that several trees have in common get one weight, the sum of theirs, so the model
+is small. It needs only arithmetic, which ONNX and SQL have.
 
-The ramps are what makes torch, ONNX and SQL agree: at a sharp threshold, a difference in the last bit of a statistic
-would move a seed to another leaf.
+With ramps, torch, ONNX and SQL agree. At a sharp threshold, a difference in the last bit of a statistic would move a
+seed to another leaf.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ class Trees:
     """Complete trees of depth two over the same inputs.
 
     Attributes:
-        inputs: int64 [trees, 3], the input that the root, its left and its right child ask about.
-        thresholds: float64 [trees, 3]; an input above it goes right; infinity sends all to the left.
+        inputs: int64 [trees, 3], the inputs that the root, its left child and its right child compare.
+        thresholds: float64 [trees, 3]; a larger input goes right; with infinity, every input goes left.
         leaves: float64 [trees, 4], from left to right.
     """
 
@@ -45,7 +46,7 @@ class Trees:
 
 
 class BoostedTrees(nn.Module):
-    """The sum of trees as the module's docstring describes it: float32 [seeds, inputs] -> float32 [seeds].
+    """The sum of trees, see the docstring of this module: float32 [seeds, inputs] -> float32 [seeds].
 
     Args:
         shares: number of distinct shares.
@@ -80,7 +81,7 @@ class BoostedTrees(nn.Module):
 
     @staticmethod
     def of(trees: Trees, deviations: Floats) -> BoostedTrees:
-        """The module of some trees; `deviations`, float64 [inputs], are the standard deviations of the inputs."""
+        """Multiply trees out; `deviations`, float64 [inputs], are the standard deviations of the inputs."""
         shares: dict[tuple[int, float], float] = {}
         pairs: dict[tuple[tuple[int, float], tuple[int, float]], float] = {}
         constant = 0.0
@@ -112,7 +113,7 @@ class BoostedTrees(nn.Module):
         return module
 
     def used_inputs(self) -> list[int]:
-        """Positions of the inputs that it reads, ascending."""
+        """Positions of the inputs that the trees read, ascending."""
         return sorted(set(self.input.tolist()))
 
     def renumbered(self, position: dict[int, int]) -> BoostedTrees:

@@ -30,10 +30,10 @@ class RowStatistics(nn.Module):
         """Statistics of each seed's rows, float32 [seeds, statistics].
 
         Args:
-            values: float32 [1 + rows, values], standardised values of the rows, between -CLIP and CLIP; the first row
-                is the absent one.
+            values: float32 [1 + rows, values], standardised values of the rows, between -CLIP and CLIP; row 0
+                stands for an absent row.
             ages: float32 [1 + rows, 1], days from each row to as_of; read only if there are spans.
-            places: int64 [seeds, fanout], position of the row of each recency rank, 0 = none.
+            places: int64 [seeds, fanout], positions of the rows by recency rank, 0 = no row.
         """
         present = (places > 0).to(values.dtype)
         rows = nn.functional.embedding(places, values)

@@ -1,7 +1,7 @@
 """Fit the head's trees: boosted trees over statistics of the linked rows, mixed with the network's output.
 
-The network learns from single rows and their texts; trees are better with plain numbers. The two err differently, so
-that a mixture is better than either (docs/decisions/0026-boosted-trees.md).
+The network learns from single rows and their texts; trees learn better from plain numbers. They make different errors,
+so on most tasks a mixture is better than either (docs/decisions/0026-boosted-trees.md).
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from relsql.typing import FloatArray, IntArray
 MAX_ROUNDS = 400
 PATIENCE = 50
 MAX_CELLS = 60_000_000
-"""Of the matrix of inputs, 240 MB. Beyond it, only the latest labels are used."""
+"""The most cells of the matrix of inputs, 240 MB. If all labels need more, only the latest ones are used."""
 
 TIMES = 3
-"""Number of times that `Head.times` returns."""
+"""The number of columns that `Head.times` returns: progress, and two for the season."""
 
 SETTINGS: dict[str, Any] = {
     "num_leaves": 4,
@@ -56,7 +56,7 @@ EQUAL_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Boosting:
-    """What was chosen on validation: the number of trees, and their share of the output; 0 if they do not help."""
+    """What was chosen on validation: the number of trees, and their share of the output, 0 for no trees."""
 
     rounds: int
     share: float
@@ -82,9 +82,9 @@ class TreeInputs:
 def choose_boosting(
     network: GraphNetwork, head: Head, train: Batches, validation: Batches, config: FitConfig
 ) -> Boosting:
-    """Choose the number of trees and their share on validation, and add trees of the training labels to the head.
+    """Choose the number of trees and their share on validation, and add trees of the training split to the head.
 
-    Network and head are trained; the head has no trees yet. `config` holds the half-life of the labels' weights.
+    Network and head are trained already; the head has no trees yet. `config` has the half-life of the labels' weights.
     """
     inputs = tree_inputs(network, head, train, config.half_life)
     checked = tree_inputs(network, head, validation, config.half_life)
@@ -102,7 +102,7 @@ def choose_boosting(
 
 
 def boost(network: GraphNetwork, head: Head, seeds: Batches, config: FitConfig, chosen: Boosting) -> None:
-    """Add as many trees as were chosen on validation to a network that was trained on all labels."""
+    """Add the number of trees that was chosen on validation to the head of a network that was trained on all labels."""
     if chosen.share:
         trees = fit_trees(tree_inputs(network, head, seeds, config.half_life), head, chosen.rounds, config.seed)
         attach_trees(network, head, trees, chosen.share)
@@ -176,7 +176,7 @@ def choose_share(head: Head, network_raw: FloatArray, tree_raw: FloatArray, targ
 def attach_trees(network: GraphNetwork, head: Head, trees: BoostedTrees, share: float) -> None:
     """Let the network return the statistics that the trees read, and add the trees to the head.
 
-    Trees that read only the time are left out, because the head reads it already.
+    If the trees read only the time, they are left out: the network's part of the head reads it already.
     """
     used, start = trees.used_inputs(), 0
     position: dict[int, int] = {}
@@ -216,7 +216,7 @@ def _metric(head: Head, validation: TreeInputs) -> str:
 
 
 def _complete(model: lgb.Booster) -> Trees:
-    """The trees of a model of depth two, with both questions of the second level in each."""
+    """The trees of a model of depth two, each completed to three questions and four leaves."""
     found = [tree["tree_structure"] for tree in model.dump_model()["tree_info"]]
     trees = Trees(
         np.zeros((len(found), 3), dtype=np.int64), np.full((len(found), 3), np.inf), np.zeros((len(found), 4))
@@ -229,7 +229,7 @@ def _complete(model: lgb.Booster) -> Trees:
 
 
 def _children(trees: Trees, tree: int, place: int, node: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The two children of a node, whose question is stored; a leaf stands for both of its children."""
+    """Store the question of a node and return its two children; a leaf has no question and is returned twice."""
     if "split_feature" not in node:
         return node, node
     trees.inputs[tree, place] = node["split_feature"]
