@@ -9,7 +9,7 @@ the leaves a, b, c, d it is
 Multiplied out, a sum of trees is a constant, plus a weight for each share, plus a weight for each pair of shares. That
 is a generalized additive model with pairwise interactions (Lou et al. 2013, "Accurate intelligible models with pairwise
 interactions", KDD). Shares and pairs that several trees have in common get one weight, the sum of theirs, so the model
-is small. It needs only arithmetic, which ONNX and SQL have.
+is small. It needs only arithmetic and comparisons, which ONNX and SQL have.
 
 With ramps, torch, ONNX and SQL agree. At a sharp threshold, a difference in the last bit of a statistic would move a
 seed to another leaf.

@@ -226,7 +226,7 @@ class PathLayer(nn.Module):
         self.register_buffer("chosen", torch.zeros(0, dtype=torch.int64), persistent=False)
 
     def forward(self, nodes: dict[str, Tensor], numbers: Tensor, reading: PathTensors) -> Tensor:
-        """Messages to the seeds, float32 [seeds, channels].
+        """Messages to the seeds, then the chosen statistics, float32 [seeds, channels + chosen].
 
         Args:
             nodes: states of every table's rows; state 0 is that of an absent row.
