@@ -60,7 +60,7 @@ def _other_sentinels(con: duckdb.DuckDBPyConnection, catalog: str, table: Table)
     """Sentinels in columns that are not the table's time, which are only inputs."""
     for column in table.columns:
         if column.type in TIME_TYPES and column.name != table.time_column and not column.computed:
-            found = find_sentinels(con, catalog, table, column)
+            found = find_sentinels(con, catalog, table, as_timestamp_sql(column, "r"))
             if found:
                 text = f"{_far(found, column.name)}; "
                 text += "scores read them like any other; where they mean that there is none, store NULL"
