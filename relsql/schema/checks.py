@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import duckdb
 
@@ -65,6 +65,7 @@ def check_primary_key(con: duckdb.DuckDBPyConnection, catalog: str, table: Table
         raise SchemaError(
             f"'{table.key}({', '.join(columns)})' is not a primary key: {problem}",
             expected="columns that are unique and never NULL",
+            fix=f"{command('init', 'FILE')}, which proposes a key if there is one",
         )
 
 
@@ -194,7 +195,8 @@ def check_schema(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -
     for link in schema.links:
         findings += _link_findings(con, catalog, schema, link)
     order = ("error", "warning", "info")
-    return sorted(findings, key=lambda finding: order.index(finding.severity))
+    inspected = [replace(finding, inspected=True) for finding in findings]
+    return sorted(inspected, key=lambda finding: order.index(finding.severity))
 
 
 def _undeclared_tables(schema: Schema, declared: set[str]) -> Iterator[Finding]:
