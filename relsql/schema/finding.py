@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 _END_OF_FACT = re.compile(r"[:;] ")
@@ -19,7 +19,7 @@ class Finding:
     severity: Literal["error", "warning", "info"]
     object: str
     message: str
-    inspected: bool = False
+    inspected: bool = field(default=False, compare=False)
 
     @property
     def short(self) -> str:
