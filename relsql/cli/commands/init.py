@@ -148,6 +148,9 @@ def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: boo
     sure, unsure = proposal.split()
     click.echo(_proposal_text(proposal), nl=False)
     _show_refused(proposal.every_refusal, file, verbose=verbose)
+    for each in proposal.entities:
+        how = command("init", file, "--entity", each.declaration)
+        note(f"hint: {each} hold the same names, and no table lists them; to ask about them: {how}")
     if not len(proposal):
         note("nothing to add: keys, links and time columns are known or cannot be inferred from the data")
         return True

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from relsql.schema.discovery.shared_values import SharedValues
 from relsql.schema.discovery.time_proposal import TimeProposal
 from relsql.schema.tables import Link
 
@@ -60,12 +61,16 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class SchemaProposal:
-    """Everything proposed for one database; remove what is wrong with `dataclasses.replace` before applying it."""
+    """Everything proposed for one database; remove what is wrong with `dataclasses.replace` before applying it.
+
+    `entities` are hints, which `apply_proposal` does not store.
+    """
 
     keys: tuple[KeyProposal, ...] = ()
     links: tuple[LinkProposal, ...] = ()
     times: tuple[TimeProposal, ...] = ()
     refused: tuple[Refusal, ...] = ()
+    entities: tuple[SharedValues, ...] = ()
 
     def __len__(self) -> int:
         """The number of declarations that `apply_proposal` stores."""
