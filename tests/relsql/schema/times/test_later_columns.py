@@ -209,3 +209,17 @@ def test_rows_that_are_often_open_are_not_advised_to_be_hidden(con: Connection) 
     Declarations.parse(time_columns=["parcels(sent)"]).store(con, "memory")
     message = findings(con)["parcels(arrived)"].message
     assert "it would hide the 50 rows without it for good" in message and "relsql init" not in message
+
+
+@pytest.mark.parametrize(("never_changed", "advised"), [(0, True), (30, False)])
+def test_rows_that_never_changed_are_not_advised_to_be_hidden(
+    con: Connection, never_changed: int, advised: bool
+) -> None:
+    con.execute(
+        f"""CREATE TABLE carts AS SELECT DATE '2024-01-01' + i::INTEGER AS day,
+            CASE WHEN i >= {never_changed} THEN day + 9 END AS updated_at FROM range(200) r(i)"""
+    )
+    Declarations.parse(time_columns=["carts(day)"]).store(con, "memory")
+    [message] = [each.message for each in check_schema(con, "memory", read_schema(con)) if each.object == "carts"]
+    assert "rows were changed after they appeared, by 'updated_at'" in message
+    assert ("--known-column" in message) is advised
