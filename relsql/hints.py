@@ -9,6 +9,9 @@ import shlex
 FIELDS_PAGE = "docs/tasks.md"
 """The page of the task's fields; each field has a heading of its name, and so an anchor."""
 
+_OF_A_FILE = re.compile(r"\b(relsql [a-z]+) FILE\b")
+"""A command on the database that a message is about, which does not know its path."""
+
 _PLAIN_YAML = re.compile(r"[A-Za-z_][\w.]*")
 _YAML_WORDS = frozenset(("true", "false", "yes", "no", "on", "off", "null", "y", "n"))
 
@@ -16,6 +19,11 @@ _YAML_WORDS = frozenset(("true", "false", "yes", "no", "on", "off", "null", "y",
 def command(*arguments: object) -> str:
     """A command of relsql as it is typed in a shell, with all that a name needs: `relsql promote FILE 'my model' 2`."""
     return shlex.join(["relsql", *map(str, arguments)])
+
+
+def with_file(message: str, file: object) -> str:
+    """A message whose commands name the database: `relsql init FILE --yes` becomes `relsql init shop.duckdb --yes`."""
+    return _OF_A_FILE.sub(lambda found: f"{found[1]} {shlex.quote(str(file))}", message)
 
 
 def correct(*fields: str) -> str:

@@ -5,21 +5,60 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import os
 import sys
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 
 import click
+
+from relsql.hints import command, with_file
+from relsql.schema.finding import Finding
 
 Cells = Sequence[str | None]
 """One row of a result as text; None is NULL."""
 
+_FILE = "relsql.file"
+
 _NEEDS_QUOTES = frozenset(',"\r\n')
+
+
+class DatabasePath(click.Path):
+    """The type of the argument FILE: what the command prints then names the path, see `with_path`."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        """The path, which is kept for messages."""
+        path = super().convert(value, param, ctx)
+        if ctx is not None:
+            ctx.meta[_FILE] = path
+        return path
+
+
+def with_path(message: str) -> str:
+    """A message whose commands name the FILE that this command was given, if there is one."""
+    ctx = click.get_current_context(silent=True)
+    file = ctx.meta.get(_FILE) if ctx else None
+    return message if file is None else with_file(message, file)
 
 
 def note(message: str) -> None:
     """Write a line for people to stderr."""
-    click.echo(message, err=True)
+    click.echo(with_path(message), err=True)
+
+
+def note_findings(findings: Iterable[Finding]) -> None:
+    """Write findings to stderr; those that `relsql inspect` shows in full are short."""
+    shown = tuple(findings)
+    for finding in shown:
+        note(finding.short if finding.inspected else str(finding))
+    if any(finding.inspected for finding in shown):
+        note(f"more on these warnings, and what to do: {command('inspect', 'FILE')}")
 
 
 def can_ask() -> bool:

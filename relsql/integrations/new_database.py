@@ -13,6 +13,7 @@ from relsql.database.connections import open_database, require_no_log
 from relsql.database.drafts import complete_draft, draft_path, remove_draft
 from relsql.database.engine_errors import first_line
 from relsql.errors import DatabaseError
+from relsql.hints import command
 from relsql.sql import qualified
 
 Progress = Callable[[str, int, int], None]
@@ -44,7 +45,11 @@ def require_free(path: Path, overwrite: bool) -> None:
     require_no_log(path)
     if path.exists():
         if not overwrite:
-            raise DatabaseError(f"file '{path}' exists already", fix="choose another name, or allow to overwrite it")
+            raise DatabaseError(
+                f"file '{path}' exists already",
+                expected="a new name, or --overwrite",
+                fix=command("import", "SOURCE", path, "--overwrite"),
+            )
         # A rename would succeed even if another process has the old file open, whose changes would be lost.
         open_database(path).close()
 

@@ -145,7 +145,7 @@ def check_statuses(versions: Sequence[ModelRow]) -> None:
             raise ArtifactError(
                 f"model '{model.name}' version {model.version} has the status '{model.status}'",
                 expected=f"{ACTIVE} or {RETIRED}",
-                fix=f"relsql promote FILE {model.name} VERSION",
+                fix=command("promote", "FILE", model.name, "VERSION"),
             )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import duckdb
 
@@ -15,7 +15,7 @@ from relsql.schema.declared.text import columns_text
 from relsql.schema.finding import Finding
 from relsql.schema.reading import declared_times, read_declarations
 from relsql.schema.relations import relation_sql
-from relsql.schema.source_views import read_views
+from relsql.schema.source_views import read_views, reads_files
 from relsql.schema.tables import Column, Link, Schema, Table
 from relsql.schema.tables import table_key as schema_table_key
 from relsql.schema.times.findings import no_times, time_findings
@@ -65,6 +65,7 @@ def check_primary_key(con: duckdb.DuckDBPyConnection, catalog: str, table: Table
         raise SchemaError(
             f"'{table.key}({', '.join(columns)})' is not a primary key: {problem}",
             expected="columns that are unique and never NULL",
+            fix=f"{command('init', 'FILE')}, which proposes a key if there is one",
         )
 
 
@@ -97,7 +98,8 @@ def check_link(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, lin
             raise SchemaError(
                 f"link '{link}': '{child_column}' is {child_type}, but '{parent_column}' is {parent_type}",
                 expected="columns of one type",
-                fix=f"ALTER TABLE {child.sql()} ALTER COLUMN {ident(child_column)} TYPE {parent_type}",
+                fix=_cast(con, catalog, child, child_column, parent_type)
+                or f"{command('inspect', 'FILE', parent.key)}, which shows the types of its columns",
             )
         if child_type != parent_type and "DOUBLE" in (child_type, parent_type):
             _require_exact(
@@ -110,6 +112,18 @@ def check_link(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, lin
             f"(for example {counts.example})",
             expected="parent columns that are unique",
         )
+
+
+def _cast(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, column: str, type_: str) -> str | None:
+    """The statement that gives a column of a table another type; None if not all of its values allow that."""
+    name = ident(column)
+    query = f"SELECT system.main.count({name}), system.main.count(TRY_CAST({name} AS {type_}))"
+    try:
+        [(values, cast)] = con.execute(f"{query} FROM {relation_sql(table, catalog)}").fetchall()
+    except duckdb.Error:
+        return None  # There is no cast from one type to the other.
+    whole = values == cast and not table.is_view
+    return f"ALTER TABLE {table.sql()} ALTER COLUMN {name} TYPE {type_}" if whole else None
 
 
 def _require_exact(con: duckdb.DuckDBPyConnection, catalog: str, link: Link, *ends: tuple[Table, Column]) -> None:
@@ -184,9 +198,9 @@ def check_schema(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -
     named = {*declared, *(name for link in links for name in (link.child, link.parent))}
     unread = _unread_views(con, catalog, schema)
     findings = [
-        *_undeclared_tables(schema, named - unread),
+        *_undeclared_tables(schema, named - unread.keys()),
         *_left_out_tables(con, catalog, schema),
-        *(_unread_view(key, key in named) for key in sorted(unread)),
+        *(_unread_view(key, unread[key], key in named) for key in sorted(unread)),
         *no_times(schema, untimed),
     ]
     for table in schema.tables.values():
@@ -194,7 +208,8 @@ def check_schema(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -
     for link in schema.links:
         findings += _link_findings(con, catalog, schema, link)
     order = ("error", "warning", "info")
-    return sorted(findings, key=lambda finding: order.index(finding.severity))
+    inspected = [replace(finding, inspected=True) for finding in findings]
+    return sorted(inspected, key=lambda finding: order.index(finding.severity))
 
 
 def _undeclared_tables(schema: Schema, declared: set[str]) -> Iterator[Finding]:
@@ -217,13 +232,17 @@ def _left_out_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schem
             )
 
 
-def _unread_views(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> set[str]:
-    """The views that are not tables of the schema, by the key that they would have."""
-    keys = {schema_table_key(*name) for name in read_views(con, catalog, relsql_schema(con, catalog))}
-    return {key for key in keys if schema.find(key) is None}
+def _unread_views(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> dict[str, str]:
+    """The definitions of the views that are not tables of the schema, by the key that they would have."""
+    views = read_views(con, catalog, relsql_schema(con, catalog))
+    keyed = {schema_table_key(*name): sql for name, sql in views.items()}
+    return {key: sql for key, sql in keyed.items() if schema.find(key) is None}
 
 
-def _unread_view(key: str, declared: bool) -> Finding:
+def _unread_view(key: str, sql: str, declared: bool) -> Finding:
+    if declared and not reads_files(sql):
+        text = "is a view that calls a macro, or a function whose result may differ from call to call; it is not read "
+        return Finding("info", key, f"{text}here, but relsql train reads it")
     if declared:
         text = "is a view over files, which are not opened here; relsql train reads those that the view names"
         return Finding("info", key, text)

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from typing import Literal
+
+_END_OF_FACT = re.compile(r"[:;] ")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something about the schema that the user should know; an `error` makes training impossible."""
+    """Something about the schema that the user should know; an `error` makes training impossible.
+
+    `inspected` says that `relsql inspect` finds it, too: it is about the schema as a whole, not about one task.
+    """
 
     severity: Literal["error", "warning", "info"]
     object: str
     message: str
+    inspected: bool = field(default=False, compare=False)
+
+    @property
+    def short(self) -> str:
+        """The finding without its reasons and answers."""
+        return f"{self.severity}: {self.object}: {_END_OF_FACT.split(self.message, maxsplit=1)[0]}"
 
     def __str__(self) -> str:
         return f"{self.severity}: {self.object}: {self.message}"

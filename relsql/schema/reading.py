@@ -17,7 +17,7 @@ from relsql.database.relsql_tables import (
     schema_owner,
 )
 from relsql.errors import SchemaError
-from relsql.schema.source_views import read_views, readable_files, source_views
+from relsql.schema.source_views import read_views, readable_files, source_views, user_functions
 from relsql.schema.tables import Column, Link, Origin, Schema, Table, table_key
 from relsql.schema.temporary_tables import refuse_temporary_tables
 from relsql.schema.times.row_times import DeclaredTime, RowTimes
@@ -125,7 +125,10 @@ def _read_tables(con: duckdb.DuckDBPyConnection, catalog: str, declared: set[str
     tables: dict[str, Table] = {}
     views = read_views(con, catalog, own)
     stored = [table_key(schema_name, name) for schema_name, name, is_view, *_ in rows if not is_view]
-    chosen = source_views(catalog, views, stored, declared, allowed=readable_files(con)) if views else set()
+    chosen = set[tuple[str, str]]()
+    if views:
+        allowed, macros = readable_files(con), user_functions(con)
+        chosen = source_views(catalog, views, stored, declared, allowed=allowed, macros=macros)
     for schema_name, name, is_view, columns, types in rows:
         if is_view and (schema_name, name) not in chosen:
             continue

@@ -2,8 +2,10 @@
 
 A view over files or over another database is the only way to its rows. Where the connection is closed to other files, a
 view is read if its files are allowed (`relsql.database.sources.external_access`): those that it names are, except in
-`relsql inspect`, which reads no view that calls a function either. A view over tables of its own database repeats their
-rows, often summed up over all time, which would leak the future; it is read only if something is declared of it.
+`relsql inspect`. A view that reads no files is then read if it calls only functions of DuckDB whose result depends on
+their arguments: neither a macro of the file nor a function that knows the machine. A view over tables of its own
+database repeats their rows, often summed up over all time, which would leak the future; it is read only if something is
+declared of it.
 """
 
 from __future__ import annotations
@@ -13,11 +15,15 @@ from collections.abc import Collection
 import duckdb
 
 from relsql.database.names import fold
+from relsql.database.queries.row_expressions import pure_functions
 from relsql.database.queries.syntax_tree import Tree, nodes
 from relsql.database.relsql_schema import in_schema_sql
 from relsql.database.sources.external_access import absolute_file, allowed_files, has_external_access
 from relsql.database.sources.view_files import reader_files, scanned_files, view_tree
 from relsql.schema.tables import table_key
+
+_MAKE_ROWS = frozenset(("range", "generate_series", "unnest"))
+"""Table functions that read nothing."""
 
 Views = dict[tuple[str, str], str]
 """The definition of each view, by schema and name."""
@@ -34,7 +40,13 @@ def read_views(con: duckdb.DuckDBPyConnection, catalog: str, without: str | None
 
 
 def source_views(
-    catalog: str, views: Views, tables: Collection[str], declared: Collection[str], *, allowed: Collection[str] | None
+    catalog: str,
+    views: Views,
+    tables: Collection[str],
+    declared: Collection[str],
+    *,
+    allowed: Collection[str] | None,
+    macros: Collection[str],
 ) -> set[tuple[str, str]]:
     """The views to read as tables, as (schema, name).
 
@@ -44,6 +56,7 @@ def source_views(
         tables: the keys of its tables.
         declared: names of tables of which something is declared.
         allowed: the files that the connection may read (`readable_files`).
+        macros: the names of functions that are not DuckDB's (`user_functions`).
     """
     named = {fold(name) for name in declared}
     own = {fold(key) for key in tables} | {fold(table_key(*name)) for name in views}
@@ -51,7 +64,7 @@ def source_views(
     for name, sql in views.items():
         tree = view_tree(sql)
         wanted = fold(table_key(*name)) in named or _brings_data(tree, catalog, own)
-        if wanted and (allowed is None or _may_be_read(tree, own, allowed)):
+        if wanted and (allowed is None or _may_be_read(tree, own, allowed, macros)):
             found.add(name)
     return found
 
@@ -61,14 +74,34 @@ def readable_files(con: duckdb.DuckDBPyConnection) -> Collection[str] | None:
     return None if has_external_access(con) else allowed_files(con)
 
 
-def _may_be_read(tree: Tree | None, own: set[str], allowed: Collection[str]) -> bool:
-    """True if a view reads allowed files, or reads no files and calls no functions."""
+def user_functions(con: duckdb.DuckDBPyConnection) -> Collection[str]:
+    """The names of functions that are not DuckDB's own, such as macros; a call by such a name may mean them."""
+    query = "SELECT DISTINCT function_name FROM system.main.duckdb_functions() WHERE NOT internal"
+    return frozenset(fold(name) for (name,) in con.execute(query).fetchall())
+
+
+def reads_files(sql: str) -> bool:
+    """True if the definition of a view names files, or calls a function that may read them."""
+    tree = view_tree(sql)
+    return tree is None or bool(_table_calls(tree)) or any(map(scanned_files, nodes(tree)))
+
+
+def _table_calls(tree: Tree) -> list[Tree]:
+    """The calls of table functions, except those that make rows of their arguments."""
+    calls = [node["function"] for node in nodes(tree) if node.get("type") == "TABLE_FUNCTION"]
+    return [call for call in calls if fold(call["function_name"]) not in _MAKE_ROWS]
+
+
+def _may_be_read(tree: Tree | None, own: set[str], allowed: Collection[str], macros: Collection[str]) -> bool:
+    """True if a view reads allowed files, or reads no files and calls only functions that may not do so either."""
     if tree is None:
         return False
-    calls = [node["function"] for node in nodes(tree) if node.get("type") == "TABLE_FUNCTION"]
+    calls = _table_calls(tree)
     scans = [node for node in nodes(tree) if scanned_files(node) and fold(node["table_name"]) not in own]
     if not calls and not scans:
-        return not any("function_name" in node for node in nodes(tree))
+        called = {fold(node["function_name"]) for node in nodes(tree) if "function_name" in node}
+        known = pure_functions("scalar", "aggregate", "window") | _MAKE_ROWS
+        return called <= known and called.isdisjoint(macros)
     read = [*map(reader_files, calls), *map(scanned_files, scans)]
     return all(files and all(absolute_file(file) in allowed for file in files) for files in read)
 

@@ -166,6 +166,7 @@ def require_replaceable(found: Relation | None, asked: Sequence[str], *, overwri
         raise DatabaseError(
             f"{found} exists and was not written by {command('score', *asked)}",
             expected="the name of a new table, or of a table of scores together with --overwrite",
+            fix=command("score", "FILE", "MODEL", asked[0], "ANOTHER_TABLE"),
         )
     if not overwrite:
         raise _exists(str(found), asked)

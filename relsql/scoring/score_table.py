@@ -131,7 +131,8 @@ def open_job(
     request = _Request(card, target.key, moment, chunk_rows, changed_only)
     with _memory_explained(con, request.target, chunk_rows or CHUNK_ROWS):
         if former is None or not resumable or overwrite:
-            return OpenJob(_start(con, catalog, request))
+            reason = "the table is new; later runs score what has changed since" if changed_only else None
+            return OpenJob(_start(con, catalog, request), all_because=reason)
         _check_columns(con, catalog, request)
         if not former.finished:
             _check_same(former, request)

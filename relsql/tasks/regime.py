@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal, get_args
 
 from relsql.errors import TaskError, nearest
+from relsql.hints import command
 
 if TYPE_CHECKING:
     # Imported only for type checking, because the command line imports this module for its help text.
@@ -37,7 +38,7 @@ def check_regime(regime: str) -> Regime:
     raise TaskError(
         f"there is no regime '{regime}'",
         expected=nearest(regime, REGIMES),
-        fix=f"relsql train FILE TASK --name NAME --regime {REGIMES[0]}",
+        fix=command("train", "FILE", "TASK", "--name", "NAME", "--regime", REGIMES[0]),
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from relsql.cli.output import note, write_json, write_table
+from relsql.cli.output import DatabasePath, note, with_path, write_json, write_table
 from relsql.hints import command
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command("import", short_help="Create a DuckDB file from files or another database.")
 @click.argument("source")
-@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.argument("file", type=DatabasePath(), required=False)
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
 def import_command(source: str, file: Path | None, overwrite: bool) -> None:
     """Create the DuckDB FILE from SOURCE; default: a file of the same name in the current folder.
@@ -58,7 +58,7 @@ def _write_import(report: ImportReport) -> None:
 
 
 @click.command("inspect", short_help="Show tables, links, tasks, models and problems.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=DatabasePath())
 @click.argument("table", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def inspect_command(file: Path, table: str | None, as_json: bool) -> None:
@@ -77,7 +77,7 @@ def inspect_command(file: Path, table: str | None, as_json: bool) -> None:
         if as_json:
             write_json(report)
         else:
-            click.echo(render_text(report), nl=False)
+            click.echo(with_path(render_text(report)), nl=False)
         return
     key = schema.table(table).key
     if as_json:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from relsql.cli.output import can_ask, note
+from relsql.cli.output import DatabasePath, can_ask, note
 from relsql.hints import command
 
 if TYPE_CHECKING:
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
     import duckdb
 
     from relsql.database.sources.attach_sources import Source
-    from relsql.schema.discovery.propose import Refusal, SchemaProposal
+    from relsql.schema.discovery.propose import KeyProposal, LinkProposal, Refusal, SchemaProposal, TimeProposal
     from relsql.tasks.task import Task
 
 
 @click.command("init", short_help="Declare or infer keys, links, time columns; add tasks.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=DatabasePath())
 @click.option("--yes", is_flag=True, help="Store the proposals of confidence 0.8 or more without asking.")
 @click.option(
     "--attach", "attached", multiple=True, metavar="[NAME=]LOCATION", help="Read the tables of another database."
@@ -146,7 +147,10 @@ def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: boo
     proposal = infer_schema(con, catalog)
     sure, unsure = proposal.split()
     click.echo(_proposal_text(proposal), nl=False)
-    _show_refused(proposal.refused, file, verbose=verbose)
+    _show_refused(proposal.every_refusal, file, verbose=verbose)
+    for each in proposal.entities:
+        how = command("init", file, "--entity", each.declaration)
+        note(f"hint: {each} hold the same names, and no table lists them; to ask about them: {how}")
     if not len(proposal):
         note("nothing to add: keys, links and time columns are known or cannot be inferred from the data")
         return True
@@ -157,8 +161,7 @@ def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: boo
         note(f"stored: {_count(len(sure), 'inferred declaration')}")
     elif len(sure):
         note(f"not stored: {_count(len(sure), 'sure proposal')}; to store: {command('init', file, '--yes')}")
-        removed = command("init", file, "--remove-link", "CHILD(COLUMN) -> PARENT")
-        note(f"to correct one first: {removed}, or --no-time-column TABLE, ..")
+        note(f"to correct one first: {command('init', file, *_correction(sure))}")
     done = stored or not len(sure)
     if not len(unsure):
         return done
@@ -197,6 +200,21 @@ def _declaration(proposal: SchemaProposal) -> tuple[str, str]:
     return options[0]
 
 
+def _correction(proposal: SchemaProposal) -> tuple[str, str]:
+    """The option that refuses the least sure of some proposals: a link or a time, or else replaces a key."""
+    from relsql.schema.declared.text import columns_text, link_text, table_text
+
+    def confidence(each: KeyProposal | LinkProposal | TimeProposal) -> float:
+        return each.confidence
+
+    if proposal.links:
+        return "--remove-link", link_text(min(proposal.links, key=confidence).link)
+    timed = [each for each in proposal.times if each.column]
+    if timed:
+        return "--no-time-column", table_text(min(timed, key=confidence).table)
+    return "--primary-key", columns_text(min(proposal.keys, key=confidence).table, "COLUMN, ..")
+
+
 def _show_refused(refused: tuple[Refusal, ...], file: Path, *, verbose: bool) -> None:
     """Print what was refused: all of it with --verbose, otherwise what a statement could make possible."""
     shown = [each for each in refused if verbose or each.fix]
@@ -208,16 +226,15 @@ def _show_refused(refused: tuple[Refusal, ...], file: Path, *, verbose: bool) ->
             click.echo(f"  {f'{each.kind} {each}'.ljust(width)}  {each.reason}{fix}")
     if len(shown) < len(refused):
         how = command("init", file, "-v")
-        note(f"looked at and refused: {len(refused) - len(shown)} keys and links; to see why: {how}")
+        kinds = Counter(each.kind for each in refused if each not in shown)
+        counted = ", ".join(_count(number, kind) for kind, number in sorted(kinds.items()))
+        note(f"looked at and refused: {counted}; to see why: {how}")
 
 
 def _proposal_text(proposal: SchemaProposal) -> str:
     keys = [(f"{key.table}({', '.join(key.columns)})", key.confidence, key.evidence) for key in proposal.keys]
     links = [(str(each.link), each.confidence, each.evidence) for each in proposal.links]
-    times = [
-        (f"{each.table}({each.column})" if each.column else f"{each.table}: none", each.confidence, each.evidence)
-        for each in proposal.times
-    ]
+    times = [(f"{each.table}({each.column})", each.confidence, each.evidence) for each in proposal.times if each.column]
     sections = []
     for title, rows in (("primary keys", keys), ("links", links), ("time columns", times)):
         if rows:

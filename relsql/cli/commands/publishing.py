@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from relsql.cli.failures import on_interrupt
-from relsql.cli.output import note, write_json
+from relsql.cli.output import DatabasePath, note, write_json
 from relsql.cli.progress import PhaseProgress
 from relsql.errors import train_extra
 from relsql.hints import command
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command("publish", short_help="Write a model into the file as plain SQL.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=DatabasePath())
 @click.argument("model")
 @click.option("--into", type=click.Path(path_type=Path), help="Publish in this new copy of FILE instead of in FILE.")
 @click.option("--storage-version", help="Storage version of the copy, v1.5.0 for DuckDB 1.5 clients; needs --into.")
@@ -64,7 +64,7 @@ def publish_command(
 
 
 @click.command("unpublish", short_help="Remove a model's plain SQL from the file.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=DatabasePath())
 @click.argument("model")
 def unpublish_command(file: Path, model: str) -> None:
     """Remove what `relsql publish` wrote to FILE for MODEL; the model itself is kept.
@@ -81,7 +81,7 @@ def unpublish_command(file: Path, model: str) -> None:
 
 
 @click.command("selftest", short_help="Compare a published model with torch and ONNX again.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=DatabasePath())
 @click.argument("model")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def selftest_command(file: Path, model: str, as_json: bool) -> None:

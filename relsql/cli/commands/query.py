@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from relsql.cli.failures import duckdb_message
-from relsql.cli.output import Cells, note, write_csv, write_json_rows, write_table
+from relsql.cli.output import Cells, DatabasePath, note, write_csv, write_json_rows, write_table
 from relsql.schema.types import is_number
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Result:
 
 
 @click.command("sql", short_help="Run a SQL statement with the models attached.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=DatabasePath())
 @click.argument("statement")
 @click.option(
     "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True, help="Output."

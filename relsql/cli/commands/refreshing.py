@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 
 from relsql.cli.failures import on_interrupt
-from relsql.cli.output import note, write_json
+from relsql.cli.output import DatabasePath, note, write_json
 from relsql.cli.progress import PhaseProgress
 
 
 @click.command("refresh", short_help="Embed the rows that are new since training.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=DatabasePath())
 @click.argument("model")
 @click.option("--prune", is_flag=True, help="Remove embeddings of texts that no row has any more.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads to use. Default: all.")

@@ -13,7 +13,7 @@ import click
 from relsql.cli.commands.query import Statement, run_statement
 from relsql.cli.failures import on_interrupt
 from relsql.cli.label_options import label_options, limit_memory, memory_option, open_for_labels
-from relsql.cli.output import note, number, write_json, write_table
+from relsql.cli.output import DatabasePath, note, note_findings, number, write_json, write_table
 from relsql.cli.progress import PhaseProgress
 from relsql.errors import train_extra
 from relsql.tasks.regime import REGIMES
@@ -41,7 +41,7 @@ def _timestamp(ctx: click.Context, param: click.Parameter, value: str | None) ->
 
 
 @click.command("evaluate", short_help="Compare the scores of a model with what happened.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=DatabasePath())
 @click.argument("model")
 @click.option("--split", type=click.Choice(["test", "val", "train"]), default="test", show_default=True, help="Labels.")
 @click.option("--regime", type=click.Choice(REGIMES), help="Default: the one that MODEL was trained for.")
@@ -78,8 +78,7 @@ def evaluate_command(
     target = "" if result.target == PROBABILITY else f" ({result.target})"
     which = f"{result.model} version {result.version} on {result.task}{target}, {split}, {result.regime}"
     note(f"{which}: {result.rows:,} labels{unscored}")
-    for finding in result.findings:
-        note(str(finding))
+    note_findings(result.findings)
     rows = [(name, number(value), number(baseline.get(name))) for name, value in result.metrics.items()]
     if not result.intervals:
         write_table(("metric", "model", "own columns only"), rows, right=(1, 2))
@@ -104,7 +103,7 @@ def _baseline(con: duckdb.DuckDBPyConnection, model: str, split: Split, limits: 
 
 
 @click.command("score", short_help="Score every entity, to a file, a table or stdout.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=DatabasePath())
 @click.argument("model")
 @click.option("--as-of", "as_of", callback=_timestamp, metavar="TIME", help="Default: the latest event in FILE.")
 @click.option("--output", metavar="OUT", help="A .parquet or .csv file, or the name of a table in FILE.")
@@ -184,7 +183,7 @@ def _score_into(
         note(f"scoring all entities: {opened.all_because}")
     with PhaseProgress() as progress:
         job = run_job(con, job, progress)
-    if job.changed_only:
+    if job.changed_only and not opened.all_because:
         note(f"{job.scored:,} of {job.entities:,} entities changed, {into} is up to date as of {job.as_of}")
     else:
         note(f"{_rows(job.scored)} written to {into} as of {job.as_of}")

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import click
 
-from relsql.cli.output import note
+from relsql.cli.output import DatabasePath, note
 
 _LOOK_SECONDS = 1.0
 """Interval at which the server looks for statements that exceed the time limit."""
 
 
 @click.command("serve", short_help="Let other DuckDB clients call the models.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=DatabasePath())
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), default=9494, show_default=True, help="Port to listen on.")
 @click.option(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from relsql.cli.commands.query import unknown_function_explained
-from relsql.cli.output import note
+from relsql.cli.output import DatabasePath, note
 from relsql.cli.progress import QueryProgress
 from relsql.errors import needs_extra
 from relsql.registry.function_names import is_score_name
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @click.command("shell", short_help="Type SQL at a prompt, with the models attached.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=DatabasePath())
 @click.option("--read-only", is_flag=True, help="Open FILE read-only, so that others can read it too.")
 @click.option("-c", "script", metavar="SQL", help="Run these statements and exit.")
 def shell_command(file: Path, read_only: bool, script: str | None) -> None:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from relsql.cli.label_options import label_options, open_for_labels
-from relsql.cli.output import note, number, write_json, write_table
+from relsql.cli.output import DatabasePath, note, number, write_json, write_table
 
 if TYPE_CHECKING:
     from relsql.tasks.summary import TaskSummary
 
 
 @click.command("task", short_help="Show the labels of each split of a task.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=DatabasePath())
 @click.argument("task")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @label_options

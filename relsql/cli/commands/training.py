@@ -11,7 +11,7 @@ import click
 
 from relsql.cli.failures import on_interrupt
 from relsql.cli.label_options import label_options, open_for_labels
-from relsql.cli.output import note, number, write_json
+from relsql.cli.output import DatabasePath, note, note_findings, number, write_json
 from relsql.cli.progress import PhaseProgress
 from relsql.errors import train_extra
 from relsql.hints import command
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @click.command("train", short_help="Train a model and make it callable in SQL.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=DatabasePath())
 @click.argument("task")
 @click.option("--name", required=True, help="Name of the model: NAME dnf gives the SQL function predict_dnf.")
 @click.option("--seed", type=int, help="Seed of all randomness.")
@@ -135,21 +135,16 @@ def train_with_progress(
         )
     on_interrupt("the model was written")
     if model.reused:
-        _note_findings(model)
+        note_findings(model.findings)
         note(f"already trained: model {model.name} version {model.version} on {model.task}; --force trains it again")
         return model
     for line in model.splits:
         note(line)
-    _note_findings(model)
+    note_findings(model.findings)
     for path in model.left_out:
         note(f"left out, beyond --max-paths: {path}")
     note(f"trained model {model.name} version {model.version} on {model.task} in {model.seconds:.0f} s")
     return model
-
-
-def _note_findings(model: TrainedModel) -> None:
-    for finding in model.findings:
-        note(str(finding))
 
 
 def attached_functions(con: duckdb.DuckDBPyConnection, name: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from relsql.cli.output import can_ask, note, number, write_json, write_table
+from relsql.cli.output import DatabasePath, can_ask, note, number, write_json, write_table
 from relsql.hints import command
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command("models", short_help="List the models of a file.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=DatabasePath())
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with all metrics.")
 def models_command(file: Path, as_json: bool) -> None:
     """List all versions of the models of FILE; `predict_NAME` calls the active one."""
@@ -49,7 +49,7 @@ def _metric(metrics: dict[str, float]) -> str:
 
 
 @click.command("promote", short_help="Make a version of a model the active one.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=DatabasePath())
 @click.argument("model")
 @click.argument("version")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -87,7 +87,7 @@ def promote_command(file: Path, model: str, version: str, as_json: bool) -> None
 
 
 @click.command("drop", short_help="Remove a version of a model, or a model.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=DatabasePath())
 @click.argument("model")
 @click.option("--all", "all_versions", is_flag=True, help="Drop MODEL with all its versions.")
 @click.option("--yes", is_flag=True, help="Do not ask.")

@@ -14,7 +14,7 @@ from relsql.database.names import fold, stored_name
 from relsql.database.queries.sealed import parser, sealed_expression
 from relsql.database.queries.syntax_tree import NotOneSelectError, Tree, nodes, parse, write
 from relsql.errors import SchemaError, nearest
-from relsql.sql import ident
+from relsql.sql import ident, literal
 
 _CLASSES = frozenset(("BETWEEN", "CASE", "CAST", "COLUMN_REF", "COMPARISON", "CONJUNCTION", "CONSTANT"))
 _CLASSES |= {"FUNCTION", "OPERATOR", "TYPE"}
@@ -60,7 +60,7 @@ def _is_plain(node: Tree) -> bool:
 def _check_part(part: Tree, text: str, table: str, columns: Sequence[str]) -> None:
     if part["class"] not in _CLASSES:
         raise _refused(text, table, f"it contains a {str(part['class']).lower()}")
-    if part["class"] == "FUNCTION" and part["function_name"] not in _pure_functions():
+    if part["class"] == "FUNCTION" and part["function_name"] not in pure_functions():
         name = part["function_name"]
         raise _refused(text, table, f"{name}() is not a function of DuckDB whose result depends on its arguments alone")
 
@@ -83,11 +83,15 @@ def _refused(text: str, table: str, reason: str) -> SchemaError:
     )
 
 
-@lru_cache(maxsize=1)
-def _pure_functions() -> frozenset[str]:
-    """Names of DuckDB's scalar functions, operators included, whose result depends on their arguments alone."""
-    query = """SELECT function_name FROM duckdb_functions() WHERE internal GROUP BY function_name
-               HAVING bool_and(function_type = 'scalar' AND stability = 'CONSISTENT')"""
+@lru_cache(maxsize=2)
+def pure_functions(*kinds: str) -> frozenset[str]:
+    """Names of DuckDB's functions of some kinds, operators included, whose result depends on their arguments alone.
+
+    The default kind is `scalar`.
+    """
+    of_kinds = ", ".join(map(literal, kinds or ("scalar",)))
+    query = f"""SELECT function_name FROM duckdb_functions() WHERE internal GROUP BY function_name
+                HAVING bool_and(function_type IN ({of_kinds}) AND stability = 'CONSISTENT')"""
     names = (name for (name,) in parser().execute(query).fetchall())
     # These depend on the clock or on the session, although DuckDB lists them as consistent.
     return frozenset(name for name in names if not name.startswith("current_"))

@@ -8,11 +8,13 @@ from dataclasses import dataclass, fields, replace
 import duckdb
 
 from relsql.database.connections import transaction
+from relsql.database.names import fold
 from relsql.errors import SchemaError
 from relsql.schema.declared.declare import declare_link, declare_table, remove_link, resolve_link
 from relsql.schema.declared.text import parse_columns, parse_link, parse_time
+from relsql.schema.discovery.propose import infer_schema
 from relsql.schema.reading import read_schema
-from relsql.schema.tables import Link
+from relsql.schema.tables import Link, Schema
 from relsql.schema.times.row_times import NO_TIME_COLUMN
 from relsql.schema.value_tables import Declared, declare_value_table, parse_value_table
 
@@ -114,9 +116,25 @@ def _time_line(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> str:
     return f"{table.key}({table.time_text}) is the time column"
 
 
+def _meant(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, link: Link) -> Link:
+    """The stored or proposed link that a text without parent columns means; the text's own if there is no such one."""
+
+    def is_meant(other: Link) -> bool:
+        names = fold(other.child), fold(other.parent), *map(fold, other.child_columns)
+        return names == (fold(child.key), fold(parent.key), *map(fold, link.child_columns))
+
+    child, parent = schema.table(link.child), schema.table(link.parent)
+    known = next(filter(is_meant, schema.links), None)
+    if known or parent.primary_key:
+        return known or link
+    return next(filter(is_meant, (each.link for each in infer_schema(con, catalog).links)), link)
+
+
 def _remove(con: duckdb.DuckDBPyConnection, catalog: str, link: Link) -> Link:
     """Remove a link. A link that is not known yet is stored as removed, so that it is never proposed."""
     schema = read_schema(con, catalog)
+    if not link.parent_columns:
+        link = _meant(con, catalog, schema, link)
     link = replace(resolve_link(schema, link), origin="inferred")
     if not any(link.same_columns(other) for other in schema.links):
         declare_link(con, catalog, link)

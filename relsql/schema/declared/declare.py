@@ -69,6 +69,8 @@ def declare_table(
     known = stored.time.known if known_column is None else known_column
     if time_column:
         time_column = time = _with_reading(con, catalog, table, time_column)
+    if known_column:
+        known_column = known = _with_reading(con, catalog, table, known_column)
     if time_column or known_column:
         times = declared_times(schema, declared) | {table_key: DeclaredTime(time, known or None)}
         timed = RowTimes(con, catalog, without_row_times(schema), times).table(table_key)

@@ -89,13 +89,20 @@ def named_claims(
             if (table.key, (column.name,)) in taken:
                 continue
             links = _named_links(data, unique, table, column.name)
-            found = [_named_claim(data, *each) for each in links if not is_among(each[0], removed)]
+            likely = sorted(links, key=lambda each: _likelihood(data, each[0], each[1]), reverse=True)
+            found = [_named_claim(data, *each) for each in likely if not is_among(each[0], removed)]
             named = [each for each in found if isinstance(each, Claim)]
             claims += [_best(data, named)] if named else []
             refused += [] if named else [each for each in found if isinstance(each, Refusal)]
     lost = [claim for claim in claims if _is_reverse(claim, data.schema.links) or _loses_to_reverse(claim, claims)]
     refused += [Refusal.of_link(claim.link, "the link in the other direction is more plausible") for claim in lost]
     return [claim for claim in claims if claim not in lost], refused
+
+
+def _likelihood(data: Profiler, link: Link, name: float) -> tuple[float, float]:
+    """How well the names of a link fit: to table or key, and to the table. A refusal names the most likely parent."""
+    plain = data.plain(link.child, link.child_columns[0])
+    return name, name_match(plain, data.table_words[link.parent])
 
 
 def _best(data: Profiler, claims: list[Claim]) -> Claim:

@@ -51,6 +51,9 @@ PLANNED_WORDS = word_set(
 )
 """Words of dates that lie ahead, and are set when the row appears."""
 
+INTERVAL_END_WORDS = word_set("to until till thru through end ended expiry expire expired expiration")
+"""Words of dates at which a row stops to be true; until then it is the current one."""
+
 UPDATE_WORDS = word_set("updated update modified modification changed change edited")
 """Words of dates on which a row was last changed."""
 

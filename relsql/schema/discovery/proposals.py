@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from relsql.schema.discovery.shared_values import SharedValues
 from relsql.schema.discovery.time_proposal import TimeProposal
 from relsql.schema.tables import Link
 
@@ -34,12 +35,13 @@ class LinkProposal:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A key or a link that was looked at and is not proposed; `parent` is empty for keys and where none is known.
+    """A key, a link or a time that was looked at and is not proposed.
 
-    `fix` is a statement that would make it possible, if there is one.
+    `columns` are empty for a time; `parent` is, except for links whose parent is known. `fix` is a statement that would
+    make it possible, if there is one.
     """
 
-    kind: Literal["key", "link"]
+    kind: Literal["key", "link", "time"]
     table: str
     columns: tuple[str, ...]
     reason: str
@@ -53,22 +55,32 @@ class Refusal:
         return cls("link", link.child, link.child_columns, reason, parent)
 
     def __str__(self) -> str:
-        columns = f"{self.table}({', '.join(self.columns)})"
+        columns = f"{self.table}({', '.join(self.columns)})" if self.columns else self.table
         return f"{columns} -> {self.parent}" if self.parent else columns
 
 
 @dataclass(frozen=True, slots=True)
 class SchemaProposal:
-    """Everything proposed for one database; remove what is wrong with `dataclasses.replace` before applying it."""
+    """Everything proposed for one database; remove what is wrong with `dataclasses.replace` before applying it.
+
+    `entities` are hints, which `apply_proposal` does not store.
+    """
 
     keys: tuple[KeyProposal, ...] = ()
     links: tuple[LinkProposal, ...] = ()
     times: tuple[TimeProposal, ...] = ()
     refused: tuple[Refusal, ...] = ()
+    entities: tuple[SharedValues, ...] = ()
 
     def __len__(self) -> int:
         """The number of declarations that `apply_proposal` stores."""
         return len(self.keys) + len(self.links) + sum(time.column is not None for time in self.times)
+
+    @property
+    def every_refusal(self) -> tuple[Refusal, ...]:
+        """All that was refused, with the tables whose dates are not the time at which rows appear."""
+        untimed = (Refusal("time", each.table, (), each.evidence) for each in self.times if each.column is None)
+        return (*self.refused, *untimed)
 
     def split(self) -> tuple[SchemaProposal, SchemaProposal]:
         """The proposals of confidence `SURE` or more, and those of less."""

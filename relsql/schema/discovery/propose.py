@@ -21,6 +21,7 @@ from relsql.schema.discovery.keys import UniqueColumn, composite_key, consists_o
 from relsql.schema.discovery.links import Claim, named_claims, unnamed_claims
 from relsql.schema.discovery.profile import Profiler
 from relsql.schema.discovery.proposals import SURE, KeyProposal, LinkProposal, Refusal, SchemaProposal
+from relsql.schema.discovery.shared_values import shared_values
 from relsql.schema.discovery.time_proposal import TimeProposal
 from relsql.schema.discovery.times import infer_times
 from relsql.schema.reading import read_declarations, read_schema
@@ -55,7 +56,7 @@ def infer_schema(
     keys, links, refused = _keys_and_links(data, removed)
     unsure = tuple(proposal.link for proposal in links if proposal.confidence < SURE)
     times = infer_times(data, {key for key, each in declared.items() if each.time.time is not None}, unsure)
-    return SchemaProposal(tuple(keys), tuple(links), tuple(times), tuple(refused))
+    return SchemaProposal(tuple(keys), tuple(links), tuple(times), tuple(refused), shared_values(data))
 
 
 def apply_proposal(con: duckdb.DuckDBPyConnection, catalog: str, proposal: SchemaProposal) -> None:

@@ -14,9 +14,10 @@ from relsql.schema.finding import Finding
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Column, EventRange, Schema, Table
 from relsql.schema.times.events import as_timestamp_sql, changed_after_sql, time_sql
-from relsql.schema.times.later_columns import later_columns
+from relsql.schema.times.later_columns import MANY_OPEN, later_columns
 from relsql.schema.times.sentinels import Sentinels, find_sentinels
 from relsql.schema.types import TIME_TYPES
+from relsql.sql import ident
 
 MIN_CHANGED = 0.01
 """Fewer rows than this share that were changed later are corrections."""
@@ -60,7 +61,7 @@ def _other_sentinels(con: duckdb.DuckDBPyConnection, catalog: str, table: Table)
     """Sentinels in columns that are not the table's time, which are only inputs."""
     for column in table.columns:
         if column.type in TIME_TYPES and column.name != table.time_column and not column.computed:
-            found = find_sentinels(con, catalog, table, column)
+            found = find_sentinels(con, catalog, table, as_timestamp_sql(column, "r"))
             if found:
                 text = f"{_far(found, column.name)}; "
                 text += "scores read them like any other; where they mean that there is none, store NULL"
@@ -80,12 +81,16 @@ def _changed_later(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -
         if not set(words(column.name)) & UPDATE_WORDS:
             continue
         changed = changed_after_sql(time_sql(table, "r"), as_timestamp_sql(column, "r"))
-        query = f"SELECT system.main.count_star(), system.main.count_star() FILTER (WHERE {changed})"
-        [(rows, later)] = con.execute(f"{query} FROM {relation_sql(table, catalog)} r").fetchall()
+        query = f"""SELECT system.main.count_star(), system.main.count_star() FILTER (WHERE {changed}),
+                           system.main.count_star() - system.main.count(r.{ident(column.name)})"""
+        [(rows, later, without)] = con.execute(f"{query} FROM {relation_sql(table, catalog)} r").fetchall()
         if later > MIN_CHANGED * rows:
             text = f"{later:,} of {rows:,} rows were changed after they appeared, by '{column.name}'; a score at an "
-            text += "earlier as_of reads their present values. To hide a row until its last change: "
-            text += command("init", "FILE", "--known-column", columns_text(table.key, column.name))
+            text += "earlier as_of reads their present values"
+            # A row without a change would never be visible.
+            if without <= MANY_OPEN * rows:
+                known = command("init", "FILE", "--known-column", columns_text(table.key, column.name))
+                text += f". To hide a row until its last change: {known}"
             yield Finding("warning", table.key, text)
 
 

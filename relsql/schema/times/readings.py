@@ -23,6 +23,9 @@ MIN_READ = 0.95
 PLAIN_NUMBER = "a plain number"
 """The rival of a reading as epoch numbers, if the name of the column does not say that it is a time."""
 
+YEAR_END = "the end of the year"
+"""The meaning of the reading of a year."""
+
 MAX_SAMPLED_TEXTS = 2_000
 _DATES = (
     *("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%d/%m/%y"),
@@ -134,7 +137,7 @@ def _number_readings(
         yield f"try_strptime(try_cast({number} AS VARCHAR), '%Y%m%d')", "YYYYMMDD"
     if whole and words & _YEAR_WORDS and low >= 1500 and high <= 2200:
         # A row of a year is certainly known when the year is over.
-        yield f"make_timestamp({number} + 1, 1, 1, 0, 0, 0.0)", "the end of the year"
+        yield f"make_timestamp({number} + 1, 1, 1, 0, 0, 0.0)", YEAR_END
     named = bool(words & _TIME_WORDS)
     if not named and (words & _NUMBER_WORDS or not whole):
         return

@@ -87,9 +87,10 @@ class RowTimes:
         if not declared.time:
             if declared.known:
                 raise SchemaError(
-                    f"table '{table.key}' has no time column besides '{declared.known}'",
+                    f"table '{table.key}' has no stored time column besides '{declared.known}'",
                     expected="both: when a row happened, and when it became known",
-                    fix=command("init", "FILE", "--time-column", columns_text(table.key, "COLUMN")),
+                    fix=f"store the proposals first, if they have its time: {command('init', 'FILE', '--yes')}, or "
+                    + command("init", "FILE", "--time-column", columns_text(table.key, "COLUMN")),
                 )
             return table
         found = self._row_time(table, declared.time)

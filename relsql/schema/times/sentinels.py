@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import duckdb
 
 from relsql.schema.relations import relation_sql
-from relsql.schema.tables import Column, EventRange, Schema, Table
-from relsql.schema.times.events import as_timestamp_sql, event_times_sql, time_sql
+from relsql.schema.tables import EventRange, Schema, Table
+from relsql.schema.times.events import event_times_sql, time_sql
 
 MIN_GAP_DAYS = 730
 """Times closer than this to the others are ordinary: bookings are made a year ahead."""
@@ -74,10 +74,13 @@ def with_event_ranges(con: duckdb.DuckDBPyConnection, catalog: str, schema: Sche
 
 
 def find_sentinels(
-    con: duckdb.DuckDBPyConnection, catalog: str, table: Table, column: Column | None = None
+    con: duckdb.DuckDBPyConnection, catalog: str, table: Table, time: str | None = None
 ) -> Sentinels | None:
-    """The sentinels among the times of a table, or in another of its columns; None without any. Nothing is written."""
-    time = as_timestamp_sql(column, "r") if column else time_sql(table, "r")
+    """The sentinels among the times of a table; None without any. Nothing is written.
+
+    `time` is another time of its rows, a TIMESTAMP over the row `r`.
+    """
+    time = time or time_sql(table, "r")
     query = f"""
         SELECT CASE WHEN isfinite(t) THEN CAST(CAST(t AS DATE) AS VARCHAR) ELSE CAST(t AS VARCHAR) END,
                CASE WHEN isfinite(t) THEN epoch(date_trunc('day', t)) / 86400 END AS day, count(*)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -15,9 +16,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from relsql.cli import cli
+from relsql.cli.output import note_findings
 from relsql.cli.reference import reference
 from relsql.errors import MissingExtraError, RelsqlError
 from relsql.integrations.new_database import ImportReport
+from relsql.schema.finding import Finding
 from relsql.tasks.task import read_tasks
 
 ROOT = Path(__file__).parents[3]
@@ -343,7 +346,7 @@ def test_init_asks_apart_for_what_is_not_sure(
 def test_init_verbose_shows_what_was_refused(run: Run, tmp_path: Path) -> None:
     path = unsure_file(tmp_path)
     short, long = run("init", path), run("init", path, "-v")
-    assert "guide_id" not in short.stdout and "refused: 1 keys and links" in short.stderr
+    assert "guide_id" not in short.stdout and "refused: 1 link; to see why" in short.stderr
     assert "link visits(guide_id)" in long.stdout and "no table has a key of such a name" in long.stdout
 
 
@@ -384,6 +387,62 @@ def test_a_removed_link_is_not_proposed(run: Run, shop: Path) -> None:
     assert link in run("init", shop).stdout
     assert link not in run("init", shop, "--yes", "--remove-link", link).stdout
     assert json.loads(run("inspect", shop, "--json").stdout)["links"] == []
+
+
+def test_the_hint_to_correct_a_proposal_can_be_run(run: Run, shop: Path) -> None:
+    hint = run("init", shop).stderr.partition("to correct one first: relsql ")[2].splitlines()[0]
+    options = shlex.split(hint)
+    assert options[2:] == ["--remove-link", "orders(customer_id) -> customers(customer_id)"]
+    assert run(*options).exit_code == 0
+
+
+def test_a_proposed_link_is_removed_by_its_short_form(run: Run, shop: Path) -> None:
+    result = run("init", shop, "--remove-link", "orders(customer_id) -> customers", "--yes")
+    assert result.exit_code == 0
+    assert "stored: orders(customer_id) -> customers(customer_id) is not a link" in result.stderr
+    assert json.loads(run("inspect", shop, "--json").stdout)["links"] == []
+
+
+def test_a_table_without_a_likely_time_is_refused_and_not_proposed(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "people.duckdb"
+    with duckdb.connect(str(path)) as con:
+        con.execute("CREATE TABLE people (id INTEGER PRIMARY KEY, birth_date DATE)")
+        con.execute("INSERT INTO people SELECT i, DATE '1950-01-01' + i::INTEGER FROM range(50) r(i)")
+    short, long = run("init", path), run("init", path, "-v")
+    assert short.stdout == "" and "refused: 1 time; to see why" in short.stderr and "nothing to add" in short.stderr
+    assert "time people  'birth_date' looks like a birth or death date" in long.stdout
+
+
+def test_messages_name_the_file_that_the_command_was_given(run: Run, shop: Path) -> None:
+    run("init", shop, "--primary-key", "customers(customer_id)", "--link", "orders(customer_id) -> customers")
+    run("init", shop, "--time-column", "orders(ordered_at)")
+    for command in ("inspect", "init"):
+        result = run(command, shop)
+        assert " FILE " not in result.output, command
+    assert f"relsql init {shop} --no-time-column customers" in run("inspect", shop).stdout
+    failed = run("init", shop, "--primary-key", "orders(referrer)")
+    assert failed.exit_code == 1 and f"Fix: relsql init {shop}, which proposes a key" in failed.stderr
+    known = run("init", shop, "--known-column", "customers(name)")
+    assert f"Fix: store the proposals first, if they have its time: relsql init {shop} --yes" in known.stderr
+
+
+def test_a_file_that_exists_is_overwritten_only_if_asked(run: Run, shop: Path, tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    failed = run("import", tmp_path / "items.csv", shop)
+    assert failed.exit_code == 1 and f"Fix: relsql import SOURCE {shop} --overwrite" in failed.stderr
+
+
+def test_findings_that_inspect_shows_are_short(capsys: pytest.CaptureFixture[str]) -> None:
+    late = Finding("warning", "visits(left)", "lies after the time in 9 rows: it seems late; leave it out", True)
+    copied = Finding("warning", "visits(left)", "alone predicts the labels: it may be a copy; leave it out")
+    note_findings([late, copied])
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: visits(left): lies after the time in 9 rows",
+        "warning: visits(left): alone predicts the labels: it may be a copy; leave it out",
+        "more on these warnings, and what to do: relsql inspect FILE",
+    ]
+    note_findings([copied])
+    assert "relsql inspect" not in capsys.readouterr().err
 
 
 def test_init_checks_tasks(run: Run, shop: Path, tmp_path: Path) -> None:
@@ -469,7 +528,7 @@ def test_sql_errors_are_one_line_without_excerpt(run: Run, shop: Path) -> None:
 def test_sql_explains_an_unknown_scoring_function(run: Run, shop: Path) -> None:
     for query in ("SELECT predict_dnf(1)", "FROM predict_dnf_batch()"):
         result = run("sql", shop, query)
-        assert result.exit_code == 1 and "relsql models FILE" in result.stderr and "relsql train" in result.stderr
+        assert result.exit_code == 1 and f"relsql models {shop}" in result.stderr and "relsql train" in result.stderr
 
 
 def test_sql_reads_stdin_and_prints_plans(run: Run, shop: Path) -> None:

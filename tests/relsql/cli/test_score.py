@@ -37,6 +37,8 @@ def test_a_job_reports_on_stderr_only(shop: Path) -> None:
     again = score(shop, "--into", "risk")
     assert again.exit_code == 1 and "table 'risk' exists" in again.stderr and "--changed-only" in again.stderr
     assert score(shop, "--into", "risk", "--overwrite").exit_code == 0
+    own = score(shop, "--output", "customers", "--overwrite")
+    assert own.exit_code == 1 and f"Fix: relsql score {shop} MODEL --output ANOTHER_TABLE" in own.stderr
     own = score(shop, "--into", "customers", "--overwrite")
     assert own.exit_code == 1 and "was not written by relsql score --into customers" in own.stderr
 
@@ -46,11 +48,17 @@ def test_changed_only_says_how_many(shop: Path) -> None:
     score(shop, *options)
     first = score(shop, *options, "--changed-only")
     assert "scoring all entities: the table has no fingerprints yet" in first.stderr
-    assert f"{CUSTOMERS} of {CUSTOMERS} entities changed" in first.stderr
+    assert f"{CUSTOMERS} rows written to risk" in first.stderr and "entities changed" not in first.stderr
     with duckdb.connect(str(shop)) as con:
         con.execute("UPDATE customers SET name = 'renamed' WHERE customer_id IN (3, 4)")
     second = score(shop, *options, "--changed-only")
     assert f"2 of {CUSTOMERS} entities changed, risk is up to date as of 2022-12-01" in second.stderr
+
+
+def test_the_first_run_of_changed_only_says_that_it_scores_all(shop: Path) -> None:
+    first = score(shop, "--into", "risk", "--as-of", "2022-12-01", "--changed-only")
+    assert "scoring all entities: the table is new; later runs score what has changed since" in first.stderr
+    assert f"{CUSTOMERS} rows written to risk" in first.stderr and "entities changed" not in first.stderr
 
 
 @pytest.mark.parametrize(

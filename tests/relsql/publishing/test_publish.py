@@ -400,7 +400,7 @@ def test_commands(shop: Path, tmp_path: Path) -> None:
     result = run(cli, ["unpublish", str(shop), "churn"])
     assert result.exit_code == 0 and "no longer published" in result.stderr
     result = run(cli, ["selftest", str(shop), "churn"])
-    assert result.exit_code == 1 and "relsql publish FILE churn" in result.stderr
+    assert result.exit_code == 1 and f"relsql publish {shop} churn" in result.stderr
     assert run(cli, ["publish", str(shop), "churn", "--storage-version", "v1.5.0"]).exit_code == 2
     existing = tmp_path / "existing.duckdb"
     existing.touch()

@@ -328,6 +328,57 @@ def test_doubles_link_to_integers_that_they_can_hold(con: duckdb.DuckDBPyConnect
         declare_link(con, "memory", link)
 
 
+VIEWS = {
+    "SELECT DISTINCT item FROM lines": True,
+    "SELECT item, min(day) AS day, upper(item) AS big FROM lines GROUP BY ALL": True,
+    "SELECT i AS item FROM range(5) r(i)": True,
+    "SELECT mine(item) AS item FROM lines": False,
+    "SELECT item, random() AS r FROM lines": False,
+    "SELECT item, current_setting('home_directory') AS r FROM lines": False,
+    "SELECT content AS item FROM read_text('notes.txt')": False,
+}
+"""Views of which something is declared, and whether a connection that may open no files reads them."""
+
+
+@pytest.mark.parametrize("query", VIEWS)
+def test_a_declared_view_is_read_without_files_if_it_needs_none(tmp_path: Path, query: str) -> None:
+    with duckdb.connect(str(tmp_path / "shop.duckdb")) as con:
+        (tmp_path / "notes.txt").write_text("a", encoding="utf-8")
+        query = query.replace("notes.txt", str(tmp_path / "notes.txt"))
+        con.execute("CREATE TABLE lines AS SELECT 'item ' || i AS item, DATE '2024-01-01' AS day FROM range(5) r(i)")
+        con.execute(f"CREATE MACRO mine(x) AS x || 'a'; CREATE VIEW items AS {query}")
+        declare_table(con, "shop", "items", primary_key=("item",))
+    with duckdb.connect(str(tmp_path / "shop.duckdb"), config={"enable_external_access": "false"}) as con:
+        schema = read_schema(con)
+        findings = {each.object: each.message for each in check_schema(con, "shop", schema)}
+    is_read = VIEWS[query.replace(str(tmp_path) + "/", "")]
+    assert ("items" in schema.tables) is is_read
+    assert ("over files" in findings.get("items", "")) is ("read_text" in query)
+    assert ("calls a macro" in findings.get("items", "")) is (not is_read and "read_text" not in query)
+
+
+CASTS = {
+    ("VARCHAR", "'7'", "INTEGER"): "TYPE INTEGER",
+    ("VARCHAR", "'7a'", "INTEGER"): None,
+    ("UUID", "'6b0a7f8e-2a53-4f0e-9f0c-0a3d8f4b5c6d'", "INTEGER"): None,
+    ("UUID", "'6b0a7f8e-2a53-4f0e-9f0c-0a3d8f4b5c6d'", "VARCHAR"): "TYPE VARCHAR",
+}
+
+
+@pytest.mark.parametrize(("type_", "value", "parent"), CASTS)
+def test_only_a_cast_that_the_values_allow_is_advised(
+    con: duckdb.DuckDBPyConnection, type_: str, value: str, parent: str
+) -> None:
+    con.execute(f"CREATE TABLE persons (id {parent} PRIMARY KEY); CREATE TABLE calls (uid {type_})")
+    con.execute(f"INSERT INTO calls VALUES ({value}), (NULL)")
+    with pytest.raises(SchemaError, match="columns of one type") as caught:
+        declare_link(con, "memory", Link("calls", ("uid",), "persons", ("id",)))
+    fix, advised = str(caught.value.fix), CASTS[type_, value, parent]
+    assert (advised in fix) if advised else fix.startswith("relsql inspect FILE persons")
+    if advised:
+        con.execute(fix)
+
+
 def test_a_declared_view_over_files_that_may_not_be_opened_is_not_called_missing(tmp_path: Path) -> None:
     with duckdb.connect(str(tmp_path / "shop.duckdb")) as con:
         con.execute(f"COPY (SELECT 1 AS id) TO '{tmp_path / 'orders.parquet'}'")

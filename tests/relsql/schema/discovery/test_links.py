@@ -36,6 +36,16 @@ def refused(proposal: SchemaProposal) -> dict[str, str]:
     return {str(each): each.reason for each in proposal.refused}
 
 
+def test_the_most_likely_parent_is_named_where_no_link_is_possible(con: duckdb.DuckDBPyConnection) -> None:
+    proposal = infer(
+        con,
+        "CREATE SCHEMA staging; CREATE TABLE staging.orders AS SELECT i AS id FROM range(1000) r(i)",
+        "CREATE TABLE staging.order_items AS SELECT i AS id, i // 2 AS order_id FROM range(2000) r(i)",
+        "CREATE TABLE pay AS SELECT i AS id, (i % 900)::VARCHAR AS order_id FROM range(1500) r(i)",
+    )
+    assert [name for name in refused(proposal) if name.startswith("pay")] == ["pay(order_id) -> staging.orders(id)"]
+
+
 HOSPITAL = (
     "CREATE TABLE patients AS SELECT i AS row_id, 1 + i AS subject_id FROM range(1, 101) r(i)",
     """CREATE TABLE visits AS SELECT i AS row_id, 2 + i % 90 AS subject_id,

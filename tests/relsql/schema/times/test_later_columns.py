@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import duckdb
@@ -83,8 +84,9 @@ def test_a_contract_that_is_changed_when_it_ends_is_named(con: Connection) -> No
     Declarations.parse(time_columns=["contracts(valid_from)"]).store(con, "memory")
     message = findings(con)["contracts(valid_to)"].message
     assert "170 of the 170 rows that have it" in message
-    # A row whose known column is NULL is never visible.
-    assert "to hide each row until then, and rows without it for good: relsql init" in message
+    # The contract that runs is the one that counts.
+    assert "--known-column is no answer, because it would hide each row until it ends" in message
+    assert "relsql init" not in message
 
 
 def test_names_are_quoted_as_shell_and_manifest_need_it(con: Connection) -> None:
@@ -104,3 +106,120 @@ def test_init_and_inspect_print_the_findings(lines: Connection, tmp_path: Path) 
     for arguments in (["init", str(path)], ["inspect", str(path)]):
         shown = CliRunner().invoke(cli, arguments)
         assert "warning: lines(delivered_at): lies after the row's own time" in shown.output, arguments
+
+
+CLOSED = {
+    "as_date": "CASE WHEN closed THEN CAST(done AS DATE) END",
+    "as_iso": "CASE WHEN closed THEN strftime(done, '%Y-%m-%d') ELSE '' END",
+    "as_german": "CASE WHEN closed THEN strftime(done, '%d.%m.%Y') ELSE '' END",
+    "as_number": "CASE WHEN closed THEN strftime(done, '%Y%m%d')::INTEGER ELSE 0 END",
+    "as_epoch_at": "CASE WHEN closed THEN epoch(done)::BIGINT ELSE 0 END",
+    "open_9999": "CASE WHEN closed THEN CAST(done AS DATE) ELSE DATE '9999-12-31' END",
+    "open_9999_text": "CASE WHEN closed THEN strftime(done, '%Y-%m-%d') ELSE '9999-12-31' END",
+}
+"""The same date as databases store it; open tickets are those of the last days."""
+
+NOT_LATER = {
+    "opened_text": "strftime(day, '%Y-%m-%d')",
+    "loaded": "DATE '2026-01-01'",
+    "loaded_text": "'2026-01-01'",
+    "batch": "20000000 + i",
+    "season": "2024",
+}
+
+
+@pytest.fixture
+def tickets(con: Connection) -> Connection:
+    values = ", ".join(f"{value} AS {name}" for name, value in (CLOSED | NOT_LATER).items())
+    con.execute(
+        f"""CREATE TABLE tickets AS SELECT i AS id, day, {values},
+                   CASE WHEN closed THEN ['won', 'lost'][1 + i % 2] END AS verdict,
+                   CASE WHEN closed THEN i % 5 ELSE -1 END AS grade,
+                   CASE WHEN closed THEN 'done' ELSE 'open' END AS state
+            FROM (SELECT i, TIMESTAMP '2024-01-01 10:00:00' + to_days(i::INTEGER) AS day,
+                         day + to_days((2 + i % 9)::INTEGER) AS done, i < 390 AS closed FROM range(400) r(i))"""
+    )
+    Declarations.parse(primary_keys=["tickets(id)"], time_columns=["tickets(day)"]).store(con, "memory")
+    return con
+
+
+def test_dates_are_read_however_they_are_stored(tickets: Connection) -> None:
+    found = findings(tickets)
+    for name in CLOSED:
+        message = found[f"tickets({name})"].message
+        assert "lies after the row's own time in 390 of the 390 rows that have it" in message, name
+    assert not [name for name in found if name in {f"tickets({each})" for each in NOT_LATER}]
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_the_advised_readings_can_be_declared(tickets: Connection, name: str) -> None:
+    message = findings(tickets)[f"tickets({name})"].message
+    option = shlex.split(message.partition("relsql init FILE ")[2])
+    assert option[0] == "--known-column", message
+    Declarations.parse(known_columns=[option[1]]).store(tickets, "memory")
+    assert f"tickets({name})" not in findings(tickets)
+
+
+def test_values_that_stand_for_an_empty_one_are_named(tickets: Connection) -> None:
+    found = findings(tickets)
+    assert found["tickets(verdict)"].message.startswith(
+        "is empty at the 10 newest times of its rows, and filled at 390"
+    )
+    assert found["tickets(grade)"].message.startswith("is '-1' at the 10 newest times of its rows, and another at 390")
+    assert found["tickets(state)"].message.startswith(
+        "is 'open' at the 10 newest times of its rows, and another at 390"
+    )
+
+
+def test_rows_later_on_the_same_day_are_counted(con: Connection) -> None:
+    con.execute(
+        """CREATE TABLE stays AS SELECT TIMESTAMP '2024-01-01 08:00:00' + to_days(i::INTEGER) AS arrived,
+           arrived + CASE WHEN i % 3 = 0 THEN to_hours(5) ELSE to_days(2) END AS left_at FROM range(300) r(i)"""
+    )
+    Declarations.parse(time_columns=["stays(arrived)"]).store(con, "memory")
+    assert "in 300 of the 300 rows that have it" in findings(con)["stays(left_at)"].message
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("CASE WHEN left_at IS NOT NULL THEN 'home' END", "is empty"),
+        ("CASE WHEN left_at IS NULL THEN '' ELSE 'home' END", "is empty"),
+        ("CASE WHEN left_at IS NULL THEN -1 ELSE i END", "is '-1'"),
+    ],
+)
+def test_columns_that_are_empty_with_one_that_is_named_are_named_too(con: Connection, value: str, shown: str) -> None:
+    con.execute(
+        f"""CREATE TABLE stays AS SELECT *, {value} AS went_to, CASE WHEN i % 50 < 3 THEN NULL ELSE 1 END AS ward FROM
+            (SELECT i, TIMESTAMP '2024-01-01' + to_days(i::INTEGER) AS arrived,
+                    CASE WHEN i NOT IN (100, 280, 298) THEN arrived + to_days(2) END AS left_at FROM range(300) r(i))"""
+    )
+    Declarations.parse(time_columns=["stays(arrived)"]).store(con, "memory")
+    found = findings(con)
+    expected = f"{shown} in the same 3 rows as 'left_at', and in no other: it seems to be filled in later"
+    assert found["stays(went_to)"].message.startswith(expected)
+    assert "stays(ward)" not in found
+
+
+def test_rows_that_are_often_open_are_not_advised_to_be_hidden(con: Connection) -> None:
+    con.execute(
+        """CREATE TABLE parcels AS SELECT DATE '2024-01-01' + i::INTEGER AS sent,
+           CASE WHEN i % 4 > 0 THEN sent + 3 END AS arrived FROM range(200) r(i)"""
+    )
+    Declarations.parse(time_columns=["parcels(sent)"]).store(con, "memory")
+    message = findings(con)["parcels(arrived)"].message
+    assert "it would hide the 50 rows without it for good" in message and "relsql init" not in message
+
+
+@pytest.mark.parametrize(("never_changed", "advised"), [(0, True), (30, False)])
+def test_rows_that_never_changed_are_not_advised_to_be_hidden(
+    con: Connection, never_changed: int, advised: bool
+) -> None:
+    con.execute(
+        f"""CREATE TABLE carts AS SELECT DATE '2024-01-01' + i::INTEGER AS day,
+            CASE WHEN i >= {never_changed} THEN day + 9 END AS updated_at FROM range(200) r(i)"""
+    )
+    Declarations.parse(time_columns=["carts(day)"]).store(con, "memory")
+    [message] = [each.message for each in check_schema(con, "memory", read_schema(con)) if each.object == "carts"]
+    assert "rows were changed after they appeared, by 'updated_at'" in message
+    assert ("--known-column" in message) is advised

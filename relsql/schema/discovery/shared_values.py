@@ -1,0 +1,86 @@
+"""Entities that no table lists: columns that hold the same names, such as the teams of games.
+
+They are hints and never stored: only the user knows whether the names are what questions are about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from relsql.schema.declared.text import columns_text
+from relsql.schema.discovery.names import PLAIN_WORDS, words
+from relsql.schema.discovery.profile import Profiler, may_refer
+from relsql.schema.tables import Link, Schema
+
+FEWEST_NAMES = 5
+"""Fewer different names are codes, such as sizes or grades."""
+
+ROWS_PER_NAME = 3
+"""Names that occur less often are rather texts, or those of the rows themselves."""
+
+SAME = 0.8
+"""The share of a column's names that the others must have, too."""
+
+MAX_HINTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class SharedValues:
+    """Columns, as (table, column), that hold the same names, and a name for the entity that they are."""
+
+    name: str
+    columns: tuple[tuple[str, str], ...]
+
+    @property
+    def declaration(self) -> str:
+        """The value of the option `--entity` that declares the entity."""
+        return f"{self.name}={','.join(columns_text(*each) for each in self.columns)}"
+
+    def __str__(self) -> str:
+        return ", ".join(f"{table}({column})" for table, column in self.columns)
+
+
+def shared_values(data: Profiler) -> tuple[SharedValues, ...]:
+    """The groups of columns without a link that hold the same names, those of most columns first."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for table, column in _names(data):
+        groups.setdefault(words(column)[-1], []).append((table, column))
+    found = [
+        SharedValues(_entity_name(data.schema, word), columns)
+        for word, group in groups.items()
+        if len(columns := _alike(data, group)) > 1
+    ]
+    return tuple(sorted(found, key=lambda each: -len(each.columns))[:MAX_HINTS])
+
+
+def _names(data: Profiler) -> Iterator[tuple[str, str]]:
+    """The text columns that may name an entity: without a link, and with names that occur again and again."""
+    linked = {(link.child, link.child_columns) for link in data.schema.links}
+    for table in data.schema.tables.values():
+        for column in table.columns:
+            profile, parts = data.profiles[table.key][column.name], words(column.name)
+            names = column.type == "VARCHAR" and may_refer(column.type, profile) and profile.distinct >= FEWEST_NAMES
+            free = (table.key, (column.name,)) not in linked and table.primary_key != (column.name,)
+            often = profile.values >= ROWS_PER_NAME * profile.distinct
+            if names and free and often and parts and parts[-1] not in PLAIN_WORDS:
+                yield table.key, column.name
+
+
+def _alike(data: Profiler, group: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """The most columns of a group whose names are found in one of them, and that one."""
+
+    def is_like(other: tuple[str, str], main: tuple[str, str]) -> bool:
+        values, found = data.values_found(Link(other[0], (other[1],), main[0], (main[1],), "inferred"))
+        return found >= SAME * values > 0
+
+    alike = (tuple(each for each in group if each == main or is_like(each, main)) for main in group)
+    return max(alike, key=len)
+
+
+def _entity_name(schema: Schema, word: str) -> str:
+    """The plural of a word, as a name that no table has."""
+    name = f"{word[:-1]}ies" if word.endswith("y") and word[-2:-1] not in "aeiou" else f"{word}s"
+    while schema.find(name):
+        name += "_named"
+    return name

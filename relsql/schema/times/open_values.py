@@ -1,0 +1,106 @@
+"""How a column says that its value is not known yet: by NULL, or by a value that stands for it.
+
+Dates may be stored as text or numbers; what does not read as a time, such as '' or 0, and sentinels, such as
+9999-12-31, are open. Of other columns, empty text is open, and 0 and -1 are where the newest row has them. So is any
+value of the newest row where the name is that of an outcome: `open` and `false` mean that it is not known yet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import duckdb
+
+from relsql.database.queries.sealed import sealed_expression
+from relsql.schema.discovery.names import OUTCOME_WORDS, words
+from relsql.schema.tables import Column, Table
+from relsql.schema.times.events import as_timestamp_sql
+from relsql.schema.times.readings import PLAIN_NUMBER, YEAR_END, find_reading
+from relsql.schema.times.sentinels import find_sentinels
+from relsql.schema.types import TIME_TYPES, is_number
+from relsql.sql import ident, literal
+
+NEWEST = "newest"
+"""The alias of the newest row's values in `Judged.filled_sql`."""
+
+OPEN = ("", "0", "-1", "false")
+"""Values, as text, that stand for an empty one where they are found in the rows that another column leaves empty."""
+
+_SAMPLED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A column and how it is read.
+
+    Attributes:
+        column: the column.
+        time: its time as a TIMESTAMP over the row `r`, NULL where it is open; empty if the column is no time.
+    """
+
+    column: Column
+    time: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of the column."""
+        return self.column.name
+
+    @property
+    def is_outcome(self) -> bool:
+        """True if the name says that the column is often written after the row appeared."""
+        return not self.time and bool(set(words(self.name)) & OUTCOME_WORDS)
+
+    @property
+    def has_newest(self) -> bool:
+        """True if it depends on the newest row which values are open."""
+        return self.is_outcome or (not self.time and is_number(self.column.type))
+
+    @property
+    def filled_sql(self) -> str:
+        """The condition that the row `r` has a value; never NULL."""
+        value, newest = f"r.{ident(self.name)}", f"{NEWEST}.{ident(self.name)}"
+        if self.time:
+            return f"{self.time} IS NOT NULL"
+        if self.is_outcome:
+            return f"{value} IS DISTINCT FROM {newest} AND {value} IS NOT NULL"
+        if is_number(self.column.type):
+            return f"{value} IS NOT NULL AND NOT ({value} IN (0, -1) AND {value} IS NOT DISTINCT FROM {newest})"
+        text = f" AND system.main.trim({value}) <> ''" if self.column.type == "VARCHAR" else ""
+        return f"{value} IS NOT NULL{text}"
+
+
+def judged(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, column: Column) -> Judged:
+    """A column with its reading as a time, if its values support one."""
+    if column.type in TIME_TYPES:
+        return Judged(column, _ordinary(con, catalog, table, as_timestamp_sql(column, "r")))
+    if not _may_be_time(con, catalog, table, column):
+        return Judged(column)
+    reading = find_reading(con, catalog, table, column, frozenset(words(column.name)))
+    # A plain number may be an id, and a row is known long before its year ends.
+    if reading is None or reading.ambiguous == PLAIN_NUMBER or reading.meaning == YEAR_END:
+        return Judged(column)
+    time = f"TRY_CAST(TRY({sealed_expression(reading.expression)}) AS TIMESTAMP)"
+    return Judged(column, _ordinary(con, catalog, table, time))
+
+
+def _may_be_time(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, column: Column) -> bool:
+    """False for text that is no time at first sight: to find a reading takes all distinct texts of the table."""
+    if column.type != "VARCHAR":
+        return is_number(column.type)
+    name = ident(column.name)
+    dated = f"system.main.length({name}) BETWEEN 6 AND 40 AND system.main.regexp_matches({name}, '[0-9]')"
+    query = f"""SELECT system.main.bool_or({dated}) FROM
+                (SELECT {name} FROM {table.sql(catalog)} WHERE system.main.trim({name}) <> '' LIMIT {_SAMPLED})"""
+    return bool(con.execute(query).fetchall()[0][0])
+
+
+def _ordinary(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, time: str) -> str:
+    """A time without its sentinels."""
+    found = find_sentinels(con, catalog, table, time)
+    if found is None:
+        return time
+    after, before = found.events.after, found.events.before
+    ends = [f"{time} > {literal(after)}"] if after else []
+    ends += [f"{time} < {literal(before)}"] if before else []
+    return f"CASE WHEN {' AND '.join([f'system.main.isfinite({time})', *ends])} THEN {time} END"

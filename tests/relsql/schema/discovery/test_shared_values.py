@@ -1,0 +1,58 @@
+"""Tests of relsql.schema.discovery.shared_values: entities that no table lists."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import duckdb
+import pytest
+from click.testing import CliRunner
+
+from relsql.cli import cli
+from relsql.schema.discovery.propose import infer_schema
+from relsql.schema.reading import read_schema
+
+TEAMS = "['Ajax', 'Boca', 'Celtic', 'Kiel', 'Lyon', 'Metz']"
+GAMES = f"""
+    CREATE TABLE games AS SELECT i AS game_id, DATE '2024-01-01' + i::INTEGER AS day, {TEAMS}[1 + i % 6] AS home_team,
+        {TEAMS}[1 + (i + 1 + i % 5) % 6] AS away_team, ['a', 'b', 'c', 'd', 'e'][1 + i % 5] AS status,
+        'report ' || i AS report_text FROM range(200) r(i);
+    CREATE TABLE goals AS SELECT i // 2 AS game_id, {TEAMS}[1 + i % 6] AS team,
+        ['u', 'v', 'w', 'x', 'y', 'z'][1 + i % 6] AS status, 'u' || i % 8 AS visiting_team FROM range(400) r(i);
+"""
+
+
+def test_columns_that_hold_the_same_names_are_an_entity(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(GAMES)
+    [found] = infer_schema(con).entities
+    assert found.declaration == "teams=games(home_team),games(away_team),goals(team)"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"CREATE TABLE teams AS SELECT unnest({TEAMS}) AS team, 1 AS n",
+        "ALTER TABLE games DROP home_team; ALTER TABLE games DROP away_team",
+        "UPDATE games SET home_team = home_team || game_id; UPDATE games SET away_team = away_team || game_id; "
+        "UPDATE goals SET team = 'no ' || team",
+    ],
+    ids=["a table lists them", "one column", "other names"],
+)
+def test_other_columns_are_none(con: duckdb.DuckDBPyConnection, statement: str) -> None:
+    con.execute(GAMES + statement)
+    assert infer_schema(con).entities == ()
+
+
+def test_the_hint_of_init_can_be_run_and_is_not_stored(tmp_path: Path) -> None:
+    path = tmp_path / "league.duckdb"
+    with duckdb.connect(str(path)) as con:
+        con.execute(GAMES)
+    shown = CliRunner().invoke(cli, ["init", str(path), "--yes"]).stderr
+    with duckdb.connect(str(path)) as con:
+        assert "teams" not in read_schema(con).tables
+    options = shlex.split(shown.partition("to ask about them: relsql ")[2].splitlines()[0])
+    done = CliRunner().invoke(cli, options)
+    assert done.exit_code == 0 and "hint:" not in done.stderr
+    with duckdb.connect(str(path)) as con:
+        assert read_schema(con).table("teams").primary_key == ("team",)
