@@ -12,7 +12,7 @@ from relsql.schema.declared.text import columns_text, table_text
 from relsql.schema.discovery.names import LATER_WORDS, OUTCOME_WORDS, UPDATE_WORDS, words
 from relsql.schema.finding import Finding
 from relsql.schema.relations import relation_sql
-from relsql.schema.tables import Column, EventRange, Schema, Table
+from relsql.schema.tables import Column, Schema, Table
 from relsql.schema.times.events import as_timestamp_sql, changed_after_sql, time_sql
 from relsql.schema.times.later_columns import later_columns
 from relsql.schema.times.sentinels import Sentinels, find_sentinels
@@ -48,8 +48,7 @@ def _null_times(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> I
 
 
 def _sentinels(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> Iterator[Finding]:
-    known = table.events == EventRange()
-    found = None if known else find_sentinels(con, catalog, table)
+    found = find_sentinels(con, catalog, table)
     if found:
         text = f"{_far(found, table.time_text or '')}; "
         text += "they do not count as events: neither the default as_of nor training timestamps follow them"

@@ -115,6 +115,17 @@ def test_the_default_moment_of_a_batch_is_that_of_the_latest_event(plain: Connec
     require_latest_by_default(plain)
 
 
+@pytest.mark.parametrize("late", ["9999-12-31", "2999-01-01", "2079-06-06", "infinity"])
+def test_a_bad_time_moves_no_default_moment(plain: Connection, shop: Path, late: str) -> None:
+    query = "SELECT * FROM predict_churn_batch() ORDER BY customer_id ASC"
+    row = f"INSERT INTO orders VALUES (-1, 7, 12.5, 'gift', TIMESTAMP '{late}')"
+    with relsql.connect(shop) as attached:
+        for con in (plain, attached):
+            before, single = con.execute(query).fetchall(), full(con, 7)
+            con.execute(row)
+            assert con.execute(query).fetchall() == before and full(con, 7) == single
+
+
 def test_calls_with_odd_arguments(plain: Connection) -> None:
     result = full(plain, 7)
     [(latest,)] = plain.execute("SELECT max(ordered_at) FROM orders").fetchall()
