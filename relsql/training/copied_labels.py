@@ -3,11 +3,13 @@
 The columns are those that the model reads, as of each seed's time: of the entity and its parents, the latest row of
 each path, means and shares over its rows, and numbers of rows. A column that was filled in once agrees with the labels
 of one time only, so the labels of the latest times are also compared by themselves.
+
+The time of a table is not among them: that an entity is active because it was active lately copies no answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,10 +49,11 @@ def copied_labels(plan: Plan, seeds: SeedSet) -> tuple[Finding, ...]:
     rows = np.arange(max(0, len(seeds) - MAX_SEEDS), len(seeds))
     labels = seeds.labels[rows].astype(np.float64)
     groups = [group for group in _groups(seeds.as_of_days[rows]) if _is_judged(labels[group])]
+    times = {(table.key, table.time_column) for table in plan.schema.timed_tables}
     best: dict[tuple[str, str | None], float] = {}
     for block, layout in zip(seeds.blocks, plan.layouts, strict=True):
         part = block.take(rows, block.row_starts(), layout.fanout)
-        for column in _columns(part, layout):
+        for column in _columns(part, layout, times):
             for group in groups:
                 found = separation(column.values[group], labels[group], classification=plan.task.is_classification)
                 key = column.table, column.name
@@ -69,8 +72,8 @@ def _is_judged(labels: Doubles) -> bool:
     return len(labels) - int(counts.max(initial=0)) >= FEWEST_OF_A_KIND
 
 
-def _columns(block: Block, layout: BlockLayout) -> Iterator[_Column]:
-    """The columns of one path, double [seeds] each."""
+def _columns(block: Block, layout: BlockLayout, times: Set[tuple[str, str | None]]) -> Iterator[_Column]:
+    """The columns of one path without the `times` of tables, double [seeds] each."""
     seeds = len(block.counts)
     seed, table = block.slot // layout.fanout, layout.segments[0].inputs.table
     if layout.fanout > 1:
@@ -83,6 +86,8 @@ def _columns(block: Block, layout: BlockLayout) -> Iterator[_Column]:
         for segment in layout.segments:
             # The first number says only whether there is a row.
             for i, each in enumerate(segment.inputs.numbers, start=number + 1):
+                if each.kind == "data_age" or (segment.inputs.table, each.column) in times:
+                    continue
                 values = block.numbers[chosen, i].astype(np.float64)
                 yield _Column(segment.inputs.table, each.column, means(values, seed[chosen], seeds))
             for i, name in enumerate(_category_names(segment), start=category):

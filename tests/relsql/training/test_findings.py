@@ -100,6 +100,21 @@ def test_a_copy_in_the_latest_row_of_a_path_is_found(con: Connection) -> None:
     assert copied(con, TASK) == ["calls(result)"]
 
 
+@pytest.mark.parametrize(("type_", "value"), [("TIMESTAMP", "day"), ("BIGINT", "epoch(day)")])
+def test_the_time_of_a_table_is_no_copy(con: Connection, type_: str, value: str) -> None:
+    """Whoever called lately buys: the age of the latest call gives the labels of the latest timestamp away."""
+    con.execute(
+        f"""CREATE TABLE calls (call_id INTEGER PRIMARY KEY, customer_id BIGINT REFERENCES customers (customer_id),
+                                called {type_}, since DATE);
+            INSERT INTO calls SELECT customer_id, customer_id, {value}, day + to_days((hash(customer_id) % 9)::INTEGER)
+            FROM (SELECT customer_id, CASE WHEN {BUYS} THEN TIMESTAMP '2022-07-01' ELSE '2022-05-01' END
+                                      - to_hours((hash(customer_id) % 100)::INTEGER) AS day FROM customers)"""
+    )
+    with transaction(con):
+        declare_table(con, "shop", "calls", time_column="called")
+    assert copied(con, TASK) == ["calls(since)"]
+
+
 def test_a_column_that_only_correlates_is_not_reported(con: Connection) -> None:
     con.execute(
         f"""ALTER TABLE customers ADD COLUMN hint INTEGER;
