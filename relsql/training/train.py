@@ -267,7 +267,7 @@ def _plan(training: _Training) -> Plan:
 
 def _examples(training: _Training, plan: Plan) -> _Examples:
     """Read the labels, and gather the rows of their seeds."""
-    from relsql.training.copied_labels import copied_labels
+    from relsql.evaluation.copied_labels import copied_labels
     from relsql.training.data import gather_labels, row_count, summaries, training_labels
 
     con, catalog, options, run = training.con, training.catalog, training.options, training.run
@@ -287,7 +287,8 @@ def _examples(training: _Training, plan: Plan) -> _Examples:
     with run.phase("gather") as metrics:
         texts, seeds = gather_labels(con, catalog, plan, labels, run)
         metrics.update({f"{split}_rows": row_count(part) for split, part in seeds.items()})
-        findings = (*plan.schema_findings, *plan.findings, *copied_labels(plan, seeds["train"]), *doubts)
+        copied = copied_labels(plan.task, plan.schema, plan.layouts, seeds["train"])
+        findings = (*plan.schema_findings, *plan.findings, *copied, *doubts)
         run.details["gather"] = {"findings": list(map(asdict, findings))}
     return _Examples(plan, labels, splits, texts, seeds, findings)
 

@@ -14,12 +14,12 @@ import pytest
 
 pytest.importorskip("torch")
 
+from relsql.gather import seeds as module
 from relsql.gather.blocks import SeedSet, concat_blocks, newest_event_days, newest_evidence_days
 from relsql.gather.latest_rows import LatestRows
 from relsql.gather.query import Gather
-from relsql.training import seeds as module
+from relsql.gather.seeds import FEW_MOMENTS, gather_seeds
 from relsql.training.plan import Plan, make_plan
-from relsql.training.seeds import FEW_MOMENTS, gather_seeds
 from tests.shop import QUICK, TASK, create_shop
 from udfs.functions import create_arrow_function
 
