@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Set
+from dataclasses import replace
 from typing import Literal
 
 import duckdb
@@ -12,7 +13,7 @@ from relsql.schema.declared.text import columns_text, table_text
 from relsql.schema.discovery.names import LATER_WORDS, OUTCOME_WORDS, UPDATE_WORDS, words
 from relsql.schema.finding import Finding
 from relsql.schema.relations import relation_sql
-from relsql.schema.tables import Column, Schema, Table
+from relsql.schema.tables import Column, EventRange, Schema, Table
 from relsql.schema.times.events import as_timestamp_sql, changed_after_sql, time_sql
 from relsql.schema.times.later_columns import later_columns
 from relsql.schema.times.sentinels import Sentinels, find_sentinels
@@ -31,9 +32,11 @@ def time_findings(
     """
     if table.time_column:
         yield from _null_times(con, catalog, table)
-        yield from _sentinels(con, catalog, table)
+        found = find_sentinels(con, catalog, table)
+        yield from _sentinels(table, found)
         yield from _changed_later(con, catalog, table)
-        yield from later_columns(con, catalog, table)
+        ranged = replace(table, events=found.events if found else EventRange())
+        yield from later_columns(con, catalog, schema, ranged)
     elif table.key not in untimed:
         yield from _untimed(schema, table)
     yield from _other_sentinels(con, catalog, table)
@@ -47,8 +50,7 @@ def _null_times(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> I
         yield Finding("warning", table.key, text)
 
 
-def _sentinels(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> Iterator[Finding]:
-    found = find_sentinels(con, catalog, table)
+def _sentinels(table: Table, found: Sentinels | None) -> Iterator[Finding]:
     if found:
         text = f"{_far(found, table.time_text or '')}; "
         text += "they do not count as events: neither the default as_of nor training timestamps follow them"

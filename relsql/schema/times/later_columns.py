@@ -19,8 +19,9 @@ from relsql.schema.declared.text import columns_text
 from relsql.schema.discovery.names import OUTCOME_WORDS, PLANNED_WORDS, UPDATE_WORDS, words
 from relsql.schema.finding import Finding, column_object
 from relsql.schema.relations import relation_sql
-from relsql.schema.tables import Column, Table
+from relsql.schema.tables import Column, Schema, Table
 from relsql.schema.times.events import as_timestamp_sql, changed_after_sql, time_sql
+from relsql.schema.times.scheduled import scheduled_rows
 from relsql.schema.types import TIME_TYPES
 from relsql.schema.visibility import known_time_sql, since_sql
 from relsql.sql import ident
@@ -54,11 +55,12 @@ class _Dated:
 
 @dataclass(frozen=True, slots=True)
 class _Filled:
-    """At how many of a table's times a column is filled, and how many times, the newest, it leaves empty."""
+    """At how many of a table's times a column is filled, how many times, the newest, it leaves empty, and the last."""
 
     times: int
     filled: int
     empty: int
+    last: str | None
 
     @property
     def is_later(self) -> bool:
@@ -69,8 +71,11 @@ class _Filled:
         return share >= 1 or self.empty * math.log1p(-share) < math.log(CHANCE)
 
 
-def later_columns(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> Iterator[Finding]:
-    """The columns of a table with a time that seem to be filled in after their row appears."""
+def later_columns(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table: Table) -> Iterator[Finding]:
+    """The columns of a table with a time that seem to be filled in after their row appears, and its planned rows.
+
+    The range of the table's events is known.
+    """
     columns = [column for column in table.columns if _is_judged(table, column)]
     dates = [column for column in columns if column.type in TIME_TYPES]
     later = set[str]()
@@ -80,11 +85,14 @@ def later_columns(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) ->
             text = f"lies after the row's own time in {counts.later:,} of the {counts.dated:,} rows that have it"
             yield _finding(table, date, text, hides=counts.rows > counts.dated)
     others = [column for column in columns if column.name not in later]
+    last: dict[str, str] = {}
     for column, filled in _filled(con, catalog, table, others):
         if filled.is_later:
             text = f"is empty at the {filled.empty:,} newest times of its rows, and filled at {filled.filled:,} of the "
             text += f"{filled.times - filled.empty:,} before"
             yield _finding(table, column, text, hides=True)
+            last |= {column.name: filled.last} if filled.last else {}
+    yield from scheduled_rows(con, catalog, schema, table, last)
 
 
 def _is_judged(table: Table, column: Column) -> bool:
@@ -121,6 +129,7 @@ def _filled(
     for column in columns:
         name = ident(column.name)
         counts += [f"count_if(moments.{name})", f"count_if({since_sql(f'moments.{_TIME}', f'final.{name}')})"]
+        counts.append(f"max(CAST(final.{name} AS VARCHAR))")
     newest = _newest_sql(columns, time)
     query = f"""WITH newest AS (SELECT {", ".join(_main(newest))} FROM {relation} r),
         moments AS (SELECT {time} AS {_TIME}, {", ".join(_main(filled))} FROM {relation} r, newest
@@ -128,8 +137,8 @@ def _filled(
         final AS (SELECT {", ".join(_main(last))} FROM moments)
         SELECT {", ".join(_main(counts))} FROM moments, final"""
     times, *found = con.execute(query).fetchall()[0]
-    for column, count, empty in zip(columns, found[::2], found[1::2], strict=True):
-        yield column, _Filled(times, count, empty)
+    for column, count, empty, last_filled in zip(columns, found[::3], found[1::3], found[2::3], strict=True):
+        yield column, _Filled(times, count, empty, last_filled)
 
 
 def _newest_sql(columns: list[Column], time: str) -> list[str]:
