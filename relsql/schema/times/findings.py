@@ -53,7 +53,10 @@ def _null_times(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> I
 def _sentinels(table: Table, found: Sentinels | None) -> Iterator[Finding]:
     if found:
         text = f"{_far(found, table.time_text or '')}; "
-        text += "they do not count as events: neither the default as_of nor training timestamps follow them"
+        text += (
+            "they do not count as events: neither training timestamps nor the default as_of of models that are trained "
+        )
+        text += "from now on follow them"
         yield Finding("warning", table.key, text)
 
 
