@@ -13,6 +13,8 @@ import pyarrow as pa
 from relsql.database.names import current_catalog, unique_name
 from relsql.errors import TaskError
 from relsql.evaluation.bootstrap import metric_interval
+from relsql.evaluation.copied_labels import say_the_same
+from relsql.evaluation.doubts import copied_in_split, trained_on
 from relsql.registry.card import ModelCard
 from relsql.registry.function_names import predict_name
 from relsql.registry.models import active_card
@@ -98,22 +100,27 @@ def predict_split(
             takes too long, or the regime does not exist.
     """
     limits = LabelLimits(allow_external, label_timeout_seconds)
-    return _predict(con, model, active_card(con, current_catalog(con), model), split, regime, limits)
+    card = active_card(con, current_catalog(con), model)
+    return _predict(con, model, card, _labels(con, card, split, limits), split, regime)
+
+
+def _labels(con: duckdb.DuckDBPyConnection, card: ModelCard, split: Split, limits: LabelLimits) -> pa.Table:
+    catalog = current_catalog(con)
+    # The label query may read tables that the model does not read.
+    schema = read_schema(con, catalog).without_columns(card.task.remove_columns)
+    return label_table(con, catalog, schema, card.task, split, limits=limits).table
 
 
 def _predict(
     con: duckdb.DuckDBPyConnection,
     model: str,
     card: ModelCard,
+    labels: pa.Table,
     split: Split,
     regime: Regime | None,
-    limits: LabelLimits,
 ) -> Predictions:
-    """See `predict_split`; `card` is the card of the version that `model` names."""
+    """See `predict_split`; `card` is the card of the version that `model` names, `labels` are those of the split."""
     catalog = current_catalog(con)
-    # The label query may read tables that the model does not read.
-    schema = read_schema(con, catalog).without_columns(card.task.remove_columns)
-    labels = label_table(con, catalog, schema, card.task, split, limits=limits).table
     end = split_end(card.task, split)
     if check_regime(regime or card.regime) == "seed-time" or end is None:
         attach(con, models=[model])
@@ -156,7 +163,8 @@ def evaluate(
     """
     card = active_card(con, current_catalog(con), model)
     regime = regime or card.regime
-    predictions = _predict(con, model, card, split, regime, LabelLimits(allow_external, label_timeout_seconds))
+    table = _labels(con, card, split, LabelLimits(allow_external, label_timeout_seconds))
+    predictions = _predict(con, model, card, table, split, regime)
     scored = np.isfinite(predictions.scores)
     labels, scores = predictions.labels[scored], predictions.scores[scored]
     if not len(labels):
@@ -165,14 +173,17 @@ def evaluate(
             expected="entities dated before their labels",
         )
     metrics, unscored = task_metrics(card.task, labels, scores), int((~scored).sum())
-    table = pa.table({"as_of": pa.array(predictions.as_of, pa.timestamp("us")), "label": predictions.labels})
+    judged = pa.table({"as_of": pa.array(predictions.as_of, pa.timestamp("us")), "label": predictions.labels})
     catalog = current_catalog(con)
-    summary = summarize_labels(split, table.filter(pa.array(scored)))
+    summary = summarize_labels(split, judged.filter(pa.array(scored)))
     few = tuple(few_labels(con, catalog, read_schema(con, catalog), card.task, summary))
     entities = [entity for entity, known in zip(predictions.entities, scored, strict=True) if known]
     intervals = {name: metric_interval(labels, scores, name, entities) for name in metrics if few}
-    # Training has said the same about the validation labels.
-    recorded = recorded_findings(con, current_catalog(con), card.name, card.version)
+    recorded = recorded_findings(con, catalog, card.name, card.version)
+    copied = copied_in_split(con, catalog, card, table, split, regime)
+    found = [*trained_on(card, split), *few, *copied]
+    # Training has said the same about the validation labels, and perhaps about a column and other labels.
+    found += [each for each in recorded if each not in few and not any(say_the_same(each, other) for other in copied)]
     return Evaluation(
         card.name,
         card.version,
@@ -183,8 +194,8 @@ def evaluate(
         unscored,
         metrics,
         card.task.predicts,
-        {name: found for name, found in intervals.items() if found},
-        (*few, *(finding for finding in recorded if finding not in few)),
+        {name: ends for name, ends in intervals.items() if ends},
+        tuple(found),
     )
 
 

@@ -6,6 +6,7 @@ recency rank `slot % fanout` (0 = latest). Training and scoring decode the same 
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -165,6 +166,20 @@ def newest_evidence_days(blocks: Sequence[Block], paths: Sequence[Path], schema:
     for block, path in zip(blocks[1:], paths[1:], strict=True):
         if schema.table(path.table).time_column:
             newest = np.fmin(newest, newest_row_days(block))
+    return newest
+
+
+def newest_event_days(seeds: SeedSet, paths: Sequence[Path], schema: Schema) -> npt.NDArray[np.float64]:
+    """`newest_evidence_days` of seeds, without rows from before the events of their table."""
+    newest = np.full(len(seeds), np.inf)
+    for block, path in zip(seeds.blocks[1:], paths[1:], strict=True):
+        table = schema.table(path.table)
+        if table.time_column:
+            days = newest_row_days(block)
+            if table.events and table.events.after:
+                first = (table.events.after - datetime.datetime(1970, 1, 1)).days
+                days[seeds.as_of_days.astype(np.float64) - days < first] = np.inf
+            newest = np.fmin(newest, days)
     return newest
 
 

@@ -7,6 +7,7 @@ Before it is committed, the macros are compared with torch and onnxruntime.
 from __future__ import annotations
 
 import datetime
+import re
 import shlex
 import time
 from collections.abc import Mapping
@@ -273,6 +274,27 @@ def copy_database(source: Path, target: Path, storage_version: str | None = None
     except duckdb.Error as error:
         remove_draft(target)
         raise DatabaseError(f"file '{source}' cannot be copied to '{target}': {first_line(error)}") from error
+
+
+OLDER_STORAGE = "v1.5.0"
+"""The storage version of copies for clients of DuckDB 1.5."""
+
+
+def newer_storage(con: duckdb.DuckDBPyConnection) -> str | None:
+    """The storage version of the current database, if it is one that DuckDB 1.5 cannot open: `v2.0.0`."""
+    query = "SELECT tags['storage_version'] FROM system.main.duckdb_databases() WHERE database_name = ?"
+    [(text,)] = con.execute(query, [current_catalog(con)]).fetchall()
+    return newer_version(text or "")
+
+
+def newer_version(text: str) -> str | None:
+    """The version that a text such as `v2.0.0+` begins with, if it is newer than `OLDER_STORAGE`."""
+    found = re.match(r"v\d+(\.\d+)*", text)
+    return found.group() if found and _numbers(found.group()) > _numbers(OLDER_STORAGE) else None
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.removeprefix("v").split(".")]
 
 
 def _write(

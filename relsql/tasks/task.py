@@ -151,17 +151,23 @@ class Task:
 
         Raises:
             TaskError: `remove_columns` names a table or column that does not exist, so that the column it was meant to
-                hide would stay visible.
+                hide would stay visible; or the time of a table, without which every row would be.
         """
         removed = []
         for name, column in self.remove_columns:
             table = schema.find(name)
-            found = table and stored_name(column, table.column_names)
+            found = table and stored_name(column, table.stored_names)
             if not table or not found:
                 what = f"column '{column}' of table '{table.key}'" if table else f"table '{name}'"
                 raise TaskError(
                     f"task '{self.name}': remove_columns names the {what}, which does not exist",
-                    expected=nearest(column, table.column_names) if table else nearest(name, schema.tables),
+                    expected=nearest(column, table.stored_names) if table else nearest(name, schema.tables),
+                    fix=correct("remove_columns"),
+                )
+            if found == table.time_column:
+                raise TaskError(
+                    f"task '{self.name}' removes the column '{found}' of table '{table.key}', its time",
+                    expected="columns that do not say when a row appears: without its time every row is seen at once",
                     fix=correct("remove_columns"),
                 )
             removed.append((table.key, found))

@@ -12,6 +12,7 @@ from relsql.errors import TrainingError
 from relsql.gather.blocks import SeedSet
 from relsql.gather.latest_rows import LatestRows
 from relsql.gather.query import Gather
+from relsql.gather.seeds import gather_seeds
 from relsql.registry.runs import Run
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.labels.label_table import label_table
@@ -20,7 +21,6 @@ from relsql.tasks.splits import Split, horizon_days
 from relsql.tasks.summary import SplitSummary, distinct_labels, summarize_labels
 from relsql.text.text_table import TextTable
 from relsql.training.plan import Plan
-from relsql.training.seeds import gather_seeds
 from udfs.functions import create_arrow_function
 
 MAX_TRAIN_SEEDS = 60_000

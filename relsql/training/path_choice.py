@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute
 
+from relsql.evaluation.screening import SHARES_PER_CATEGORY, Doubles, centred, correlation, means, ranks
 from relsql.gather.blocks import Block
 from relsql.gather.latest_rows import LatestRows
 from relsql.gather.layout import BlockLayout, layouts_of
@@ -25,20 +26,18 @@ from relsql.gather.node_inputs import NodeInputs
 from relsql.gather.paths import Path
 from relsql.gather.query import Gather
 from relsql.gather.row_plan import RowPlan
+from relsql.gather.seeds import gather_seeds
 from relsql.schema.tables import Schema
 from relsql.schema.visibility import VisibilityRule
 from relsql.tasks.labels.label_sandbox import LabelLimits
 from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.summary import distinct_labels
 from relsql.tasks.task import Task
-from relsql.training.screening import Doubles, centred, correlation, means, ranks
-from relsql.training.seeds import gather_seeds
 
 SCREEN_SEEDS = 2_000
 """Number of training seeds that are gathered to judge paths; training itself gathers up to 60,000."""
 
 PATHS_PER_QUERY = 12
-SHARES_PER_CATEGORY = 8
 
 
 @dataclass(frozen=True, slots=True)

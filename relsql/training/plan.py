@@ -8,12 +8,11 @@ from dataclasses import dataclass, field, replace
 import duckdb
 
 from relsql.database.cursors import task_cursor
-from relsql.errors import SchemaError, TaskError
+from relsql.errors import SchemaError
 from relsql.gather.layout import BlockLayout, layouts_of
 from relsql.gather.node_inputs import NodeInputs, fit_node_inputs
 from relsql.gather.paths import DEFAULT_FANOUT, MAX_PATHS, Path, candidate_paths, require_row_keys
 from relsql.gather.row_plan import RowPlan
-from relsql.hints import correct
 from relsql.schema.checks import check_schema
 from relsql.schema.finding import Finding, column_object
 from relsql.schema.reading import read_schema
@@ -91,13 +90,6 @@ def _make_plan(
     """`make_plan` on a cursor, whose settings are not those of the user's session."""
     database = with_event_ranges(con, catalog, read_schema(con, catalog))
     task = task.resolved(database)
-    for name, column in task.remove_columns:
-        if name in database.tables and database.table(name).time_column == column:
-            raise TaskError(
-                f"task '{task.name}' removes the column '{column}' of table '{name}', its time",
-                expected="columns that do not say when a row appears: without its time every row is seen at once",
-                fix=correct("remove_columns"),
-            )
     written = Written() if read_scores else find_written(con, catalog, database.without_columns(task.remove_columns))
     task = replace(task, remove_columns=(*task.remove_columns, *written.columns))
     schema = database.without_columns(task.remove_columns)

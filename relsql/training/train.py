@@ -21,7 +21,7 @@ from relsql.database.cursors import task_cursor
 from relsql.database.interrupts import keyboard_interrupts
 from relsql.database.names import current_catalog, find_macros
 from relsql.evaluation.bootstrap import metric_interval
-from relsql.gather.blocks import newest_evidence_days
+from relsql.gather.blocks import newest_event_days
 from relsql.registry.card import CARD_FORMAT, ModelCard
 from relsql.registry.function_names import function_names
 from relsql.registry.models import activate, find_trained, next_version, read_models, save_model
@@ -267,7 +267,7 @@ def _plan(training: _Training) -> Plan:
 
 def _examples(training: _Training, plan: Plan) -> _Examples:
     """Read the labels, and gather the rows of their seeds."""
-    from relsql.training.copied_labels import copied_labels
+    from relsql.evaluation.copied_labels import copied_labels
     from relsql.training.data import gather_labels, row_count, summaries, training_labels
 
     con, catalog, options, run = training.con, training.catalog, training.options, training.run
@@ -287,7 +287,8 @@ def _examples(training: _Training, plan: Plan) -> _Examples:
     with run.phase("gather") as metrics:
         texts, seeds = gather_labels(con, catalog, plan, labels, run)
         metrics.update({f"{split}_rows": row_count(part) for split, part in seeds.items()})
-        findings = (*plan.schema_findings, *plan.findings, *copied_labels(plan, seeds["train"]), *doubts)
+        copied = copied_labels(plan.task, plan.schema, plan.layouts, seeds["train"])
+        findings = (*plan.schema_findings, *plan.findings, *copied, *doubts)
         run.details["gather"] = {"findings": list(map(asdict, findings))}
     return _Examples(plan, labels, splits, texts, seeds, findings)
 
@@ -361,10 +362,13 @@ def _card(
 
 
 def _oldest_evidence_days(plan: Plan, seeds: dict[str, SeedSet]) -> float | None:
-    """The largest age, over all training and validation seeds, of a seed's newest linked row."""
+    """The largest age, over all training and validation seeds, of a seed's newest linked row that is an event.
+
+    A row of 1900-01-01 may be all that an entity has; it does not make evidence of a hundred years ordinary.
+    """
     oldest = -np.inf
     for part in seeds.values():
-        newest = newest_evidence_days(part.blocks, plan.paths, plan.schema)
+        newest = newest_event_days(part, plan.paths, plan.schema)
         finite = newest[np.isfinite(newest)]
         oldest = max(oldest, float(finite.max())) if len(finite) else oldest
     return float(oldest) if np.isfinite(oldest) else None

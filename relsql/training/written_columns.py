@@ -22,6 +22,7 @@ from relsql.database.names import ObjectName, find_relation
 from relsql.database.queries.sealed import sealed
 from relsql.database.relsql_tables import has_relsql_table, rows_sql
 from relsql.errors import RelsqlError
+from relsql.evaluation.screening import separation
 from relsql.gather.seeds_sql import latest_sql
 from relsql.hints import remove_column
 from relsql.registry.card import ModelCard
@@ -32,7 +33,6 @@ from relsql.schema.finding import Finding, column_object
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema, Table
 from relsql.sql import ident, literal
-from relsql.training.screening import separation
 from udfs.attach import load_scorer, register_functions
 from udfs.macros import batch_sql
 

@@ -34,6 +34,8 @@ def publish_command(
     predict_MODEL_batch(), without Python. Rows without a stored embedding are embedded first. The macros are compared
     with torch and onnxruntime before they are committed; the largest difference is printed and stored with the version.
 
+    DuckDB 1.5 does not open a file with the storage version of DuckDB 2. Publish into a copy for it, as below.
+
     \b
     relsql publish f1.duckdb dnf
     relsql publish f1.duckdb dnf --into f1-for-1.5.duckdb --storage-version v1.5.0
@@ -60,7 +62,20 @@ def publish_command(
             sources = attach_statements(con, current_catalog(con))
         if sources:
             note(f"the data are in another database; a client without relsql first runs: {' '.join(sources)}")
+    _note_storage(file, into or file, published.model)
     _print(published, as_json)
+
+
+def _note_storage(file: Path, written: Path, model: str) -> None:
+    """Say so where older clients cannot open the file that was written."""
+    from relsql.database.connections import open_database
+    from relsql.publishing.publish import OLDER_STORAGE, newer_storage
+
+    with closing(open_database(written, read_only=True)) as con:
+        version = newer_storage(con)
+    if version:
+        copy = command("publish", file, model, "--into", "COPY", "--storage-version", OLDER_STORAGE)
+        note(f"{written} has storage version {version}, which DuckDB 1.5 does not open; a copy for it: {copy}")
 
 
 @click.command("unpublish", short_help="Remove a model's plain SQL from the file.")
@@ -88,8 +103,8 @@ def selftest_command(file: Path, model: str, as_json: bool) -> None:
     """Check everything that FILE stores of MODEL, and compare its plain SQL with torch and onnxruntime.
 
     Fails if anything stored was changed (the card, the artefacts, a row embedding, a published table, view or macro),
-    or if scores differ by more than 1e-5. Objects that an earlier relsql wrote have no digest to compare with until
-    `relsql refresh` or `relsql publish` adds it.
+    or if scores differ by more than 1e-5: for a regression, 1e-5 times the largest of the compared scores. Objects that
+    an earlier relsql wrote have no digest to compare with until `relsql refresh` or `relsql publish` adds it.
 
     \b
     relsql selftest f1.duckdb dnf

@@ -157,17 +157,21 @@ def attached_functions(con: duckdb.DuckDBPyConnection, name: str) -> tuple[str, 
 def example_line(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, name: str, file: Path) -> str:
     """A shell command that lists the entities with the highest scores."""
     from relsql.database.names import DEFAULT_SCHEMA
-    from relsql.registry.function_names import predict_name
+    from relsql.registry.function_names import batch_name, predict_name
     from relsql.schema.reading import read_schema
     from relsql.tasks.entity import entity_table
 
     table = entity_table(read_schema(con, catalog), task)
-    key = ", ".join(_plain(con, name) for name in table.primary_key)
-    source = _plain(con, table.name)
-    if table.schema_name != DEFAULT_SCHEMA:
-        source = f"{_plain(con, table.schema_name)}.{source}"
-    function = _plain(con, predict_name(name))
-    query = f"SELECT {key}, {function}({key}) AS score FROM {source} ORDER BY score DESC LIMIT 10"
+    if table.values_of:
+        # No table lists the values.
+        query = f"FROM {_plain(con, batch_name(name))}()"
+    else:
+        key = ", ".join(_plain(con, name) for name in table.primary_key)
+        source = _plain(con, table.name)
+        if table.schema_name != DEFAULT_SCHEMA:
+            source = f"{_plain(con, table.schema_name)}.{source}"
+        query = f"SELECT {key}, {_plain(con, predict_name(name))}({key}) AS score FROM {source}"
+    query += " ORDER BY score DESC LIMIT 10"
     quoted = shlex.quote(query) if set(query) & set('"$`\\!') else f'"{query}"'
     return f"{command('sql', file)} {quoted}"
 

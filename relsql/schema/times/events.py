@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Iterable
 
 from relsql.schema.tables import Column, EventRange, Table
@@ -13,7 +14,7 @@ _LAST_EVENTS = {
     "TIMESTAMP WITH TIME ZONE": "< TIMESTAMPTZ 'infinity'",
     "DATE": "<= DATE '294247-01-10'",
 }
-"""For each type of time column, the condition that a value is no later than an event can be."""
+"""For each type of time column, the condition that a value is no later than an event can be, without a range."""
 
 
 def event_times_sql(tables: Iterable[Table], source: Callable[[Table], str]) -> str:
@@ -57,12 +58,21 @@ def _latest_of_table_sql(table: Table, relation: str) -> str:
     assert table.time_column is not None
     column = table.column(table.time_column)
     before = table.events.before if table.events else None
-    if column.type not in _LAST_EVENTS or (before and column.type != "TIMESTAMP"):
+    if column.type not in _LAST_EVENTS:
         return f"SELECT max(t) AS t FROM ({event_times_sql([table], lambda _: relation)})"
     name = ident(column.name)
-    last = f"< {literal(before)}" if before else _LAST_EVENTS[column.type]
+    last = _before_sql(column.type, before) if before else _LAST_EVENTS[column.type]
     newest = f"SELECT max(r.{name}) AS {name} FROM {relation} r WHERE r.{name} {last}"
     return f"SELECT {as_timestamp_sql(column, 'newest')} AS t FROM ({newest}) newest"
+
+
+def _before_sql(type_: str, before: datetime.datetime) -> str:
+    """The condition that a value of one of the types in `_LAST_EVENTS` is earlier than a moment, in that type."""
+    if type_ == "DATE":
+        return f"{'<' if before.time() == datetime.time() else '<='} DATE {literal(before.date().isoformat())}"
+    if type_ in ZONED_TYPES:
+        return f"< TIMESTAMPTZ {literal(before.isoformat(' ') + '+00')}"
+    return f"< {literal(before)}"
 
 
 def utc_sql(value: str) -> str:

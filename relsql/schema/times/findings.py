@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Set
+from dataclasses import replace
 from typing import Literal
 
 import duckdb
@@ -32,9 +33,11 @@ def time_findings(
     """
     if table.time_column:
         yield from _null_times(con, catalog, table)
-        yield from _sentinels(con, catalog, table)
+        found = find_sentinels(con, catalog, table)
+        yield from _sentinels(table, found)
         yield from _changed_later(con, catalog, table)
-        yield from later_columns(con, catalog, table)
+        ranged = replace(table, events=found.events if found else EventRange())
+        yield from later_columns(con, catalog, schema, ranged)
     elif table.key not in untimed:
         yield from _untimed(schema, table)
     yield from _other_sentinels(con, catalog, table)
@@ -48,12 +51,13 @@ def _null_times(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> I
         yield Finding("warning", table.key, text)
 
 
-def _sentinels(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> Iterator[Finding]:
-    known = table.events == EventRange()
-    found = None if known else find_sentinels(con, catalog, table)
+def _sentinels(table: Table, found: Sentinels | None) -> Iterator[Finding]:
     if found:
         text = f"{_far(found, table.time_text or '')}; "
-        text += "they do not count as events: neither the default as_of nor training timestamps follow them"
+        text += (
+            "they do not count as events: neither training timestamps nor the default as_of of models that are trained "
+        )
+        text += "from now on follow them"
         yield Finding("warning", table.key, text)
 
 

@@ -17,17 +17,21 @@ from relsql.hints import command, remove_column
 from relsql.schema.declared.text import columns_text
 from relsql.schema.discovery.names import INTERVAL_END_WORDS, PLANNED_WORDS, UPDATE_WORDS, words
 from relsql.schema.finding import Finding, column_object
-from relsql.schema.tables import Column, Table
+from relsql.schema.tables import Column, Schema, Table
 from relsql.schema.times.later_counts import Dated, Filled, count_dates, count_filled, empty_with
 from relsql.schema.times.open_values import Judged, judged
+from relsql.schema.times.scheduled import scheduled_rows
 from relsql.schema.types import TIME_TYPES
 
 MANY_OPEN = 0.05
 """From this share of rows without a date on, hiding these rows for good costs more than the date is worth."""
 
 
-def later_columns(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> Iterator[Finding]:
-    """The columns of a table with a time that seem to be filled in after their row appears."""
+def later_columns(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table: Table) -> Iterator[Finding]:
+    """The columns of a table with a time that seem to be filled in after their row appears, and its planned rows.
+
+    The range of the table's events is known.
+    """
     columns = [judged(con, catalog, table, column) for column in table.columns if _is_judged(table, column)]
     dates = [each for each in columns if each.time]
     dated = dict(zip((each.name for each in dates), count_dates(con, catalog, table, dates), strict=True))
@@ -37,11 +41,14 @@ def later_columns(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) ->
             named.append(each)
             yield _finding(table, each, _after(dated[each.name]), dated[each.name])
     others = [each for each in columns if each not in named and not (each.time and dated[each.name].is_constant)]
+    last: dict[str, str] = {}
     for each, filled in zip(others, count_filled(con, catalog, table, others), strict=True):
         if filled.is_later:
             named.append(each)
+            last |= {each.name: filled.last} if filled.last else {}
             yield _finding(table, each, _not_yet(filled), dated.get(each.name))
     yield from _companions(con, catalog, table, columns, named)
+    yield from scheduled_rows(con, catalog, schema, table, last)
 
 
 def _is_judged(table: Table, column: Column) -> bool:

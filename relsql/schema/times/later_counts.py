@@ -61,13 +61,15 @@ class Dated:
 class Filled:
     """At how many of a table's times a column is filled, and how many times, the newest, it leaves empty.
 
-    `value` is the value that stands for an empty one; None or empty if there is no such value.
+    `value` is the value that stands for an empty one; None or empty if there is no such value. `last` is the last time
+    at which it is filled, as text.
     """
 
     times: int
     filled: int
     empty: int
     value: str | None
+    last: str | None
 
     @property
     def is_later(self) -> bool:
@@ -103,6 +105,7 @@ def count_filled(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, col
         name = ident(each.name)
         counts += [f"count_if(moments.{name})", f"count_if({since_sql(f'moments.{_TIME}', f'final.{name}')})"]
         counts += [f"any_value(CAST({NEWEST}.{name} AS VARCHAR))" if each.has_newest else "any_value(NULL::VARCHAR)"]
+        counts.append(f"max(CAST(final.{name} AS VARCHAR))")
     query = f"""WITH {NEWEST} AS ({_newest_sql(catalog, table, columns)}),
         moments AS (SELECT {time} AS {_TIME}, {", ".join(_main(filled))} FROM {relation_sql(table, catalog)} r, {NEWEST}
                     WHERE {known_time_sql(time)} GROUP BY ALL),
@@ -110,8 +113,8 @@ def count_filled(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, col
         SELECT {", ".join(_main(counts))} FROM moments, final, {NEWEST}"""
     times, *found = con.execute(query).fetchall()[0]
     return [
-        Filled(times, found[at], found[at + 1], _open_value(each, found[at + 2]))
-        for at, each in zip(range(0, len(found), 3), columns, strict=True)
+        Filled(times, found[at], found[at + 1], _open_value(each, found[at + 2]), found[at + 3])
+        for at, each in zip(range(0, len(found), 4), columns, strict=True)
     ]
 
 

@@ -2,6 +2,9 @@
 
 Such times do not count as events. They move neither the default as_of, which is the latest event, nor the training
 timestamps, which begin at the first one. Their rows stay visible by the same rule as any other.
+
+A bad time may arrive after training. A model therefore keeps a limit for new events, which a call can apply without
+looking at all times: see `with_event_ranges`.
 """
 
 from __future__ import annotations
@@ -17,6 +20,9 @@ from relsql.schema.times.events import event_times_sql, time_sql
 
 MIN_GAP_DAYS = 730
 """Times closer than this to the others are ordinary: bookings are made a year ahead."""
+
+MIN_YEARS_AHEAD = 10
+"""New events are expected for at least so many years: a model that is used longer has to be trained again."""
 
 MAX_LISTED = 6
 """So many sentinels of a column are named."""
@@ -63,14 +69,59 @@ class Sentinels:
         return ", ".join(texts[:MAX_LISTED]) + (", .." if len(texts) > MAX_LISTED else "")
 
 
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """The times of a table or column.
+
+    `days` are the distinct finite ones as text, day since 1970 and number of rows, in order; those at positions `low`
+    to `high` are ordinary. `infinite` are the others, with their numbers of rows.
+    """
+
+    days: list[tuple[str, int, int]]
+    infinite: list[tuple[str, int]]
+    low: int
+    high: int
+
+    @property
+    def last(self) -> int | None:
+        """The last ordinary day; None without any."""
+        return self.days[self.high][1] if self.days else None
+
+    def events(self) -> EventRange:
+        """The range of the events among these times, which ends in the middle of the gaps around them."""
+        days, low, high = self.days, self.low, self.high
+        after = _middle(days[low - 1][1], days[low][1]) if low else None
+        before = _middle(days[high][1], days[high + 1][1]) if high + 1 < len(days) else None
+        return EventRange(after, before)
+
+    def span(self) -> int:
+        """The number of days from the first ordinary day to the last."""
+        return self.days[self.high][1] - self.days[self.low][1] if self.days else 0
+
+
 def with_event_ranges(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> Schema:
-    """The schema with the range of event times of each timed table; a range that is known is not looked for again."""
+    """The schema with the range of event times of each timed table; a range that is known is not looked for again.
+
+    A range ends at the latest as long after the newest event of all tables as the events of its table span, at least
+    `MIN_YEARS_AHEAD` years after it, and before the next day that programs use for a missing date.
+    """
+    found = {table.key: _times(con, catalog, table) for table in schema.timed_tables if table.events is None}
+    last = max((times.last for times in found.values() if times.last is not None), default=None)
     tables = dict(schema.tables)
-    for table in schema.timed_tables:
-        if table.events is None:
-            found = find_sentinels(con, catalog, table)
-            tables[table.key] = replace(table, events=found.events if found else EventRange())
+    for key, times in found.items():
+        events = times.events()
+        limit = None if last is None else _limit(last, times.span())
+        before = min((end for end in (events.before, limit) if end), default=None)
+        tables[key] = replace(tables[key], events=replace(events, before=before))
     return replace(schema, tables=tables)
+
+
+def _limit(last: int, span: int) -> datetime.datetime | None:
+    """The first moment after the day `last` that is no event of a table whose events span so many days."""
+    earliest = last + MIN_YEARS_AHEAD * 366
+    missing = (day for day in map(_day_number, _KNOWN) if day >= earliest)
+    limit = min(max(earliest, last + span), *missing, _LATEST_DAY)
+    return _moment(limit) if limit > last else None
 
 
 def find_sentinels(
@@ -80,6 +131,13 @@ def find_sentinels(
 
     `time` is another time of its rows, a TIMESTAMP over the row `r`.
     """
+    times = _times(con, catalog, table, time)
+    odd = [(text, rows) for text, _, rows in (*times.days[: times.low], *times.days[times.high + 1 :])]
+    odd += times.infinite
+    return Sentinels(tuple(odd), times.events()) if odd else None
+
+
+def _times(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, time: str | None = None) -> _Times:
     time = time or time_sql(table, "r")
     query = f"""
         SELECT CASE WHEN isfinite(t) THEN CAST(CAST(t AS DATE) AS VARCHAR) ELSE CAST(t AS VARCHAR) END,
@@ -89,13 +147,7 @@ def find_sentinels(
     found = con.execute(query).fetchall()
     days = [(text, int(day), rows) for text, day, rows in found if day is not None]
     low, high = _ordinary([day for _, day, _ in days], [text for text, _, _ in days])
-    odd = [(text, rows) for text, _, rows in (*days[:low], *days[high + 1 :])]
-    odd += [(text, rows) for text, day, rows in found if day is None]
-    if not odd:
-        return None
-    after = _middle(days[low - 1][1], days[low][1]) if low else None
-    before = _middle(days[high][1], days[high + 1][1]) if high + 1 < len(days) else None
-    return Sentinels(tuple(odd), EventRange(after, before))
+    return _Times(days, [(text, rows) for text, day, rows in found if day is None], low, high)
 
 
 def event_bounds(
@@ -139,8 +191,20 @@ def _allowed_gap(span: int, next_day: str, *, alone: bool) -> float:
     return max(MIN_GAP_DAYS / 2, 0.1 * span) if known else max(MIN_GAP_DAYS, span)
 
 
+_EPOCH = datetime.datetime(1970, 1, 1)
+_LATEST_DAY = (datetime.datetime(9999, 12, 30) - _EPOCH).days
+
+
 def _middle(first: int, second: int) -> datetime.datetime:
-    """The moment halfway between two days since 1970, which Python's years 1 to 9999 contain."""
-    earliest, latest = datetime.datetime(1, 1, 2), datetime.datetime(9999, 12, 30)
-    day = max((earliest - datetime.datetime(1970, 1, 1)).days, (first + second) // 2)
-    return min(latest, datetime.datetime(1970, 1, 1) + datetime.timedelta(days=min(day, 2_932_000)))
+    """The moment halfway between two days since 1970."""
+    return _moment((first + second) // 2)
+
+
+def _moment(day: int) -> datetime.datetime:
+    """The midnight that a day since 1970 begins with, or the nearest one that Python's years 1 to 9999 contain."""
+    earliest = (datetime.datetime(1, 1, 2) - _EPOCH).days
+    return _EPOCH + datetime.timedelta(days=min(max(earliest, day), _LATEST_DAY))
+
+
+def _day_number(text: str) -> int:
+    return (datetime.datetime.fromisoformat(text) - _EPOCH).days

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import duckdb
 import pytest
 import yaml
 from click.testing import CliRunner, Result
 
 from relsql.cli import cli
+from relsql.schema.declared.declare import declare_table
 from tests.shop import TASK, create_shop
 
 
@@ -60,6 +62,31 @@ def test_init_refuses_what_task_would_refuse_before_it_writes(
         assert message in refused.stderr
         assert "Expected: " in refused.stderr and "Fix: " in refused.stderr
     assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "message"),
+    [
+        ("orders", "Ordered_At", "removes the column 'ordered_at' of table 'orders', its time"),
+        ("orders", "sent", "remove_columns names the column 'sent' of table 'orders', which does not exist"),
+        ("visits", "row_time", "remove_columns names the column 'row_time' of table 'visits', which does not exist"),
+    ],
+)
+def test_columns_that_a_task_cannot_remove_are_refused(
+    file: Path, tmp_path: Path, table: str, column: str, message: str
+) -> None:
+    with duckdb.connect(str(file)) as con:
+        con.execute("CREATE TABLE visits AS SELECT 1 AS customer_id, 1640995200 AS day")
+        declare_table(con, "shop", "visits", time_column="to_timestamp(day)")
+    manifest = tmp_path / "other.yaml"
+    changes = {"name": "other", "remove_columns": [[table, column]]}
+    manifest.write_text(yaml.safe_dump(TASK.to_manifest() | changes), encoding="utf-8")
+    shown = run(file, manifest)
+    stored = CliRunner().invoke(cli, ["init", str(file), "--task", str(manifest)])
+    for refused in (shown, stored):
+        assert refused.exit_code == 1 and message in refused.stderr
+        assert "correct remove_columns in the task manifest" in refused.stderr
+    assert run(file, "other").exit_code == 1
 
 
 def test_a_manifest_is_shown_without_being_stored(file: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from relsql.database.connections import transaction
 from relsql.errors import ArtifactError, DatabaseError, ModelError, ParityError, RelsqlError, SchemaDriftError
 from relsql.nn.graph_network import GraphNetwork
 from relsql.nn.head import Head
-from relsql.publishing.publish import selftest
+from relsql.publishing.publish import OLDER_STORAGE, newer_storage, newer_version, selftest
 from relsql.registry.models import active_card, read_artifacts, save_model
 from relsql.registry.publications import PUBLICATION_FORMAT, new_texts_view, published, texts_table
 from relsql.registry.row_embeddings import stored_sql
@@ -114,6 +114,17 @@ def test_plain_sql_scores_as_onnx_does(plain: Connection, shop: Path) -> None:
 
 def test_the_default_moment_of_a_batch_is_that_of_the_latest_event(plain: Connection) -> None:
     require_latest_by_default(plain)
+
+
+@pytest.mark.parametrize("late", ["9999-12-31", "2999-01-01", "2079-06-06", "infinity"])
+def test_a_bad_time_moves_no_default_moment(plain: Connection, shop: Path, late: str) -> None:
+    query = "SELECT * FROM predict_churn_batch() ORDER BY customer_id ASC"
+    row = f"INSERT INTO orders VALUES (-1, 7, 12.5, 'gift', TIMESTAMP '{late}')"
+    with relsql.connect(shop) as attached:
+        for con in (plain, attached):
+            before, single = con.execute(query).fetchall(), full(con, 7)
+            con.execute(row)
+            assert con.execute(query).fetchall() == before and full(con, 7) == single
 
 
 def test_calls_with_odd_arguments(plain: Connection) -> None:
@@ -391,10 +402,33 @@ def test_the_sql_can_be_read_before_it_is_written(shop: Path) -> None:
     assert max(map(len, result.stdout.splitlines())) < 400
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("v2.0.0+", "v2.0.0"),
+        ("v1.10.0", "v1.10.0"),
+        ("v1.5.0+", None),
+        ("v1.5.2", "v1.5.2"),
+        ("v1.0.0 - v1.1.3", None),
+        ("unknown", None),
+        ("", None),
+    ],
+)
+def test_storage_that_older_clients_cannot_open(text: str, found: str | None) -> None:
+    assert newer_version(text) == found
+
+
 def test_commands(shop: Path, tmp_path: Path) -> None:
     run = CliRunner().invoke
     result = run(cli, ["publish", str(shop), "churn"])
     assert result.exit_code == 0 and result.stdout.startswith("churn\t1\tseeds=")
+    with duckdb.connect(str(shop), read_only=True) as con:
+        version = newer_storage(con)
+    advice = f"--into COPY --storage-version {OLDER_STORAGE}"
+    assert (advice in result.stderr) == (version is not None)
+    old = tmp_path / "old.duckdb"
+    copied = run(cli, ["publish", str(shop), "churn", "--into", str(old), "--storage-version", OLDER_STORAGE])
+    assert copied.exit_code == 0 and "storage version" not in copied.stderr
     result = run(cli, ["selftest", str(shop), "churn", "--json"])
     assert result.exit_code == 0 and '"onnx_sql"' in result.stdout
     result = run(cli, ["unpublish", str(shop), "churn"])

@@ -8,20 +8,24 @@ from dataclasses import replace
 from pathlib import Path
 
 import duckdb
+import msgspec
 import pytest
 from click.testing import CliRunner
 
 import relsql
 from relsql.cli import cli
 from relsql.database.connections import transaction
+from relsql.evaluation.copied_labels import copied_labels
+from relsql.evaluation.doubts import trained_on
 from relsql.evaluation.evaluate import evaluate
 from relsql.gather.blocks import SeedSet
+from relsql.registry.models import read_card
 from relsql.registry.runs import Run, recorded_findings
 from relsql.schema.declared.declare import declare_link, declare_table
+from relsql.schema.finding import Finding
 from relsql.schema.tables import Link
 from relsql.scoring.score_table import score_into
 from relsql.tasks.task import Task
-from relsql.training.copied_labels import copied_labels
 from relsql.training.data import gather_labels, training_labels
 from relsql.training.plan import Plan, make_plan
 from tests.shop import QUICK, SPEND_TASK, TASK, create_shop, train_quickly
@@ -46,8 +50,12 @@ def planned(con: Connection, task: Task) -> tuple[Plan, SeedSet]:
     return plan, seeds["train"]
 
 
+def copied_columns(plan: Plan, seeds: SeedSet) -> tuple[Finding, ...]:
+    return copied_labels(plan.task, plan.schema, plan.layouts, seeds)
+
+
 def copied(con: Connection, task: Task) -> list[str]:
-    return [finding.object for finding in copied_labels(*planned(con, task))]
+    return [finding.object for finding in copied_columns(*planned(con, task))]
 
 
 BUYS = """EXISTS (FROM orders o WHERE o.customer_id = customers.customer_id AND o.ordered_at > '2022-08-02'
@@ -100,6 +108,21 @@ def test_a_copy_in_the_latest_row_of_a_path_is_found(con: Connection) -> None:
     assert copied(con, TASK) == ["calls(result)"]
 
 
+@pytest.mark.parametrize(("type_", "value"), [("TIMESTAMP", "day"), ("BIGINT", "epoch(day)")])
+def test_the_time_of_a_table_is_no_copy(con: Connection, type_: str, value: str) -> None:
+    """Whoever called lately buys: the age of the latest call gives the labels of the latest timestamp away."""
+    con.execute(
+        f"""CREATE TABLE calls (call_id INTEGER PRIMARY KEY, customer_id BIGINT REFERENCES customers (customer_id),
+                                called {type_}, since DATE);
+            INSERT INTO calls SELECT customer_id, customer_id, {value}, day + to_days((hash(customer_id) % 9)::INTEGER)
+            FROM (SELECT customer_id, CASE WHEN {BUYS} THEN TIMESTAMP '2022-07-01' ELSE '2022-05-01' END
+                                      - to_hours((hash(customer_id) % 100)::INTEGER) AS day FROM customers)"""
+    )
+    with transaction(con):
+        declare_table(con, "shop", "calls", time_column="called")
+    assert copied(con, TASK) == ["calls(since)"]
+
+
 def test_a_column_that_only_correlates_is_not_reported(con: Connection) -> None:
     con.execute(
         f"""ALTER TABLE customers ADD COLUMN hint INTEGER;
@@ -113,7 +136,7 @@ def test_chance_is_no_finding(con: Connection) -> None:
     plan, seeds = planned(con, TASK)
     few = seeds.labels * 0
     few[-2:] = 1
-    assert copied_labels(plan, replace(seeds, labels=few)) == ()
+    assert copied_columns(plan, replace(seeds, labels=few)) == ()
 
 
 @pytest.fixture
@@ -208,6 +231,35 @@ def test_train_and_evaluate_say_what_they_found_once(con: Connection, tmp_path: 
     shown = CliRunner().invoke(cli, ["evaluate", str(tmp_path / "shop.duckdb"), "churn"])
     assert shown.stderr.count("customers(outcome)") == 1
     assert "95% interval" in shown.stdout
+
+
+def test_evaluate_names_a_column_that_gives_the_labels_of_its_split_away(shop: Path) -> None:
+    """A copy of the test labels, which training cannot see."""
+    with duckdb.connect(str(shop)) as con:
+        con.execute("ALTER TABLE customers ADD COLUMN outcome INTEGER; UPDATE customers SET outcome = hash(name) % 50")
+        train_quickly(con, "late")
+        later = BUYS.replace("08-02", "11-01").replace("09-01", "12-01")
+        con.execute(f"UPDATE customers SET outcome = ({later})::INTEGER")
+        for regime in ("seed-time", "frozen"):
+            found = {each.object: each.message for each in evaluate(con, "late", regime=regime).findings}
+            assert "alone predicts the test labels of task customer-churn (AUC 1.000)" in found["customers(outcome)"]
+        assert "customers(outcome)" not in {each.object for each in evaluate(con, "late", "train").findings}
+
+
+def test_evaluate_says_that_a_model_has_seen_its_labels(shop: Path) -> None:
+    with duckdb.connect(str(shop)) as con:
+        said = {
+            split: [each.message for each in evaluate(con, "churn", split).findings if each.object.startswith("model")]
+            for split in ("train", "val", "test")
+        }
+        card = read_card(con, "shop", "churn", 1)
+    assert said["test"] == []
+    assert "was trained on the train labels, so these metrics are too good" in said["train"][0]
+    assert "was trained again on the val labels" in said["val"][0]
+    unfitted = msgspec.structs.replace(card, options=card.options | {"refit": False})
+    assert "was chosen and calibrated by the val labels" in next(trained_on(unfitted, "val")).message
+    shown = CliRunner().invoke(cli, ["evaluate", str(shop), "churn", "--split", "val"])
+    assert "warning: model churn version 1: was trained again on the val labels" in shown.stderr
 
 
 def test_training_says_which_columns_are_filled_in_later_until_the_task_leaves_them_out(con: Connection) -> None:

@@ -27,6 +27,7 @@ from relsql.gather.paths import plan_paths
 from relsql.gather.query import Gather
 from relsql.gather.row_plan import RowPlan
 from relsql.gather.row_texts import row_text_queries
+from relsql.gather.seeds import gather_seeds
 from relsql.gather.seeds_sql import all_seeds_sql
 from relsql.publishing.publish import publish
 from relsql.registry.card import ModelCard
@@ -37,7 +38,6 @@ from relsql.schema.tables import Column, Table
 from relsql.scoring.refresh import refresh
 from relsql.scoring.score_table import score_into
 from relsql.sql import ident
-from relsql.training.seeds import gather_seeds
 from tests.shop import CUSTOMERS
 from udfs.attach import attach
 from udfs.macros import batch_sql, fingerprint_sql, scalar_sql

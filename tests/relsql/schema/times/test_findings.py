@@ -43,6 +43,8 @@ def test_sentinels_are_named() -> None:
         [finding] = findings(con, "visits")
         text = "2 rows have a time far from the rest in 'day': 1900-01-01 in 1 row, 9999-12-31 in 1 row; they do not"
         assert text in finding.message
+        # A model of an earlier time has a limit of its own.
+        assert "nor the default as_of of models that are trained from now on follow them" in finding.message
 
 
 def test_sentinels_of_other_columns_are_named_with_their_counts() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from relsql.schema.declared.declare import declare_table
 from relsql.schema.reading import read_schema
+from relsql.schema.tables import EventRange
 from relsql.schema.times.events import event_times_sql, latest_event_sql
 from relsql.schema.times.sentinels import event_bounds, find_sentinels, with_event_ranges
 
@@ -65,6 +66,45 @@ def test_new_rows_after_training_are_events() -> None:
         assert con.execute(latest_event_sql([table], lambda each: each.sql())).fetchall() == [
             (datetime.datetime(2027, 3, 4),)
         ]
+
+
+@pytest.mark.parametrize("kind", ["TIMESTAMP", "DATE", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_S"])
+@pytest.mark.parametrize("trained_with", [[], ["9999-12-31"], ["infinity"]])
+def test_bad_times_that_arrive_after_training_are_no_events(kind: str, trained_with: list[str]) -> None:
+    odd = [] if kind == "TIMESTAMP_S" and trained_with == ["infinity"] else trained_with
+    with duckdb.connect() as con:
+        con.execute("SET TimeZone = 'America/New_York'")
+        events(con, kind, odd, 400)
+        table = with_event_ranges(con, "memory", read_schema(con)).table("events")
+        query = latest_event_sql([table], lambda each: each.sql())
+        before = con.execute(query).fetchall()
+        for late in ("9999-12-31", "2999-01-01", "2262-04-11", "2099-12-31", "2079-06-06", "2035-01-01"):
+            con.execute(f"INSERT INTO events VALUES (-1, CAST('{late}' AS {kind}))")
+            assert con.execute(query).fetchall() == before, late
+        times = event_times_sql([table], lambda each: each.sql())
+        assert con.execute(f"SELECT max(t) FROM ({times})").fetchall() == before
+        con.execute(f"INSERT INTO events VALUES (-1, CAST('2029-12-31' AS {kind}))")
+        [(newest,)] = con.execute(query).fetchall()
+        assert newest.date() == datetime.date(2029, 12, 31)
+
+
+def test_a_long_history_lets_events_come_for_as_long() -> None:
+    with duckdb.connect() as con:
+        events(con, "DATE", [], 59 * 365, "1955-01-01")
+        con.execute("CREATE TABLE visits AS SELECT DATE '2021-06-01' AS day")
+        declare_table(con, "memory", "visits", time_column="day")
+        ranged = with_event_ranges(con, "memory", read_schema(con))
+        assert ranged.table("events").events == EventRange(before=datetime.datetime(2079, 6, 6))
+        assert ranged.table("visits").events == EventRange(before=datetime.datetime(2031, 6, 9))
+
+
+@pytest.mark.parametrize("last", ["9999-12-31", "9995-01-01", "2100-01-01"])
+def test_a_limit_leaves_all_events_of_training(last: str) -> None:
+    with duckdb.connect() as con:
+        events(con, "DATE", [last], 3, "2020-01-01")
+        table = with_event_ranges(con, "memory", read_schema(con)).table("events")
+        [(newest,)] = con.execute(latest_event_sql([table], lambda each: each.sql())).fetchall()
+        assert newest == datetime.datetime.fromisoformat(last)
 
 
 @hypothesis.settings(max_examples=60, deadline=None)

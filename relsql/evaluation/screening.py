@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 Doubles = npt.NDArray[np.float64]
 
+SHARES_PER_CATEGORY = 8
+"""Of a column that is read as a category, the shares of so many values are compared, the most frequent ones."""
+
 
 def means(values: Doubles, seed: npt.NDArray[np.int64], seeds: int) -> Doubles:
     """Mean of each seed's finite values; a seed without finite values gets the mean of the other seeds' means."""

@@ -1,4 +1,4 @@
-"""Gather seeds into arrays: the training side of the one gather query."""
+"""Gather seeds into arrays: the side of the one gather query that reads labels."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,12 @@ import pytest
 
 pytest.importorskip("torch")
 
-from relsql.gather.blocks import SeedSet, concat_blocks
+from relsql.gather import seeds as module
+from relsql.gather.blocks import SeedSet, concat_blocks, newest_event_days, newest_evidence_days
 from relsql.gather.latest_rows import LatestRows
 from relsql.gather.query import Gather
-from relsql.training import seeds as module
+from relsql.gather.seeds import FEW_MOMENTS, gather_seeds
 from relsql.training.plan import Plan, make_plan
-from relsql.training.seeds import FEW_MOMENTS, gather_seeds
 from tests.shop import QUICK, TASK, create_shop
 from udfs.functions import create_arrow_function
 
@@ -139,3 +140,18 @@ def test_one_label_with_several_ends(shop_con: duckdb.DuckDBPyConnection, plan: 
     seeds = gathered(shop_con, plan, labels)
     counts = seeds.blocks[-1].totals[:, 0]
     assert len(seeds) == 3 and counts[0] < counts[1] < counts[2]
+
+
+def test_a_bad_time_is_no_evidence_by_which_status_stale_is_judged(shop_file: Path, tmp_path: Path) -> None:
+    """Some customers have nothing but an order of 1900-01-01."""
+    with duckdb.connect(shutil.copy(shop_file, tmp_path / "shop.duckdb")) as con:
+        create_arrow_function(con, "text_length", text_length, ["VARCHAR"], "INTEGER")
+        con.execute("INSERT INTO customers SELECT 900 + i, 'late', NULL, 1 FROM range(30) t(i)")
+        con.execute("INSERT INTO orders SELECT 90000 + i, 900 + i, 1, NULL, '1900-01-01' FROM range(30) t(i)")
+        plan = make_plan(con, "shop", TASK, fanout=4)
+        seeds = gathered(con, plan, label_rows([0, 900]))
+    evidence = newest_evidence_days(seeds.blocks, plan.paths, plan.schema)
+    events = newest_event_days(seeds, plan.paths, plan.schema)
+    assert (evidence > 40_000).tolist() == [False, True] * 3
+    assert np.isfinite(events).tolist() == [True, False] * 3
+    np.testing.assert_array_equal(events[::2], evidence[::2])

@@ -1,34 +1,38 @@
-"""Find columns that alone predict the training labels almost perfectly: mostly copies of the answer.
+"""Find columns that alone predict the labels of a split almost perfectly: mostly copies of the answer.
 
 The columns are those that the model reads, as of each seed's time: of the entity and its parents, the latest row of
 each path, means and shares over its rows, and numbers of rows. A column that was filled in once agrees with the labels
 of one time only, so the labels of the latest times are also compared by themselves.
+
+The time of a table is not among them: that an entity is active because it was active lately copies no answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from relsql.evaluation.screening import SHARES_PER_CATEGORY, Doubles, means, separation
 from relsql.gather.blocks import Block, SeedSet
 from relsql.gather.layout import BlockLayout, Segment
 from relsql.hints import in_manifest, remove_column
 from relsql.schema.finding import Finding, column_object
-from relsql.training.path_choice import SHARES_PER_CATEGORY
-from relsql.training.plan import Plan
-from relsql.training.screening import Doubles, means, separation
+from relsql.schema.tables import Schema
+from relsql.tasks.splits import Split
+from relsql.tasks.task import Task
 
 PERFECT = 0.99
-"""Separation, see `relsql.training.screening.separation`, from which on a column is reported."""
+"""Separation, see `relsql.evaluation.screening.separation`, from which on a column is reported."""
 
 MAX_SEEDS = 4_000
 FEWEST_OF_A_KIND = 10
 """With fewer labels of a kind, one of many columns may separate them by chance."""
 
 _LATEST_TIMES = 2
+_ALONE = "alone predicts the"
 
 Positions = npt.NDArray[np.int64]
 
@@ -42,20 +46,28 @@ class _Column:
     values: Doubles
 
 
-def copied_labels(plan: Plan, seeds: SeedSet) -> tuple[Finding, ...]:
-    """The findings about columns that predict the labels of training seeds almost perfectly."""
+def copied_labels(
+    task: Task, schema: Schema, layouts: tuple[BlockLayout, ...], seeds: SeedSet, split: Split = "train"
+) -> tuple[Finding, ...]:
+    """The findings about columns that predict the labels of seeds of a split almost perfectly."""
     rows = np.arange(max(0, len(seeds) - MAX_SEEDS), len(seeds))
     labels = seeds.labels[rows].astype(np.float64)
     groups = [group for group in _groups(seeds.as_of_days[rows]) if _is_judged(labels[group])]
+    times = {(table.key, table.time_column) for table in schema.timed_tables}
     best: dict[tuple[str, str | None], float] = {}
-    for block, layout in zip(seeds.blocks, plan.layouts, strict=True):
+    for block, layout in zip(seeds.blocks, layouts, strict=True):
         part = block.take(rows, block.row_starts(), layout.fanout)
-        for column in _columns(part, layout):
+        for column in _columns(part, layout, times):
             for group in groups:
-                found = separation(column.values[group], labels[group], classification=plan.task.is_classification)
+                found = separation(column.values[group], labels[group], classification=task.is_classification)
                 key = column.table, column.name
                 best[key] = max(best.get(key, 0.0), found)
-    return tuple(_finding(plan, *key, value) for key, value in best.items() if value >= PERFECT)
+    return tuple(_finding(task, split, *key, value) for key, value in best.items() if value >= PERFECT)
+
+
+def say_the_same(one: Finding, other: Finding) -> bool:
+    """True for two findings of `copied_labels` about one column, if about the labels of different splits."""
+    return one.object == other.object and _ALONE in one.message and _ALONE in other.message
 
 
 def _groups(as_of: npt.NDArray[np.float32]) -> list[Positions]:
@@ -69,8 +81,8 @@ def _is_judged(labels: Doubles) -> bool:
     return len(labels) - int(counts.max(initial=0)) >= FEWEST_OF_A_KIND
 
 
-def _columns(block: Block, layout: BlockLayout) -> Iterator[_Column]:
-    """The columns of one path, double [seeds] each."""
+def _columns(block: Block, layout: BlockLayout, times: Set[tuple[str, str | None]]) -> Iterator[_Column]:
+    """The columns of one path without the `times` of tables, double [seeds] each."""
     seeds = len(block.counts)
     seed, table = block.slot // layout.fanout, layout.segments[0].inputs.table
     if layout.fanout > 1:
@@ -83,6 +95,8 @@ def _columns(block: Block, layout: BlockLayout) -> Iterator[_Column]:
         for segment in layout.segments:
             # The first number says only whether there is a row.
             for i, each in enumerate(segment.inputs.numbers, start=number + 1):
+                if each.kind == "data_age" or (segment.inputs.table, each.column) in times:
+                    continue
                 values = block.numbers[chosen, i].astype(np.float64)
                 yield _Column(segment.inputs.table, each.column, means(values, seed[chosen], seeds))
             for i, name in enumerate(_category_names(segment), start=category):
@@ -101,19 +115,19 @@ def _category_names(segment: Segment) -> list[str]:
     return names + [number.column for number in segment.inputs.numbers if number.categories]
 
 
-def _finding(plan: Plan, table: str, column: str | None, value: float) -> Finding:
-    how = f"AUC {value:.3f}" if plan.task.is_classification else f"rank correlation {2 * value - 1:.3f}"
+def _finding(task: Task, split: Split, table: str, column: str | None, value: float) -> Finding:
+    how = f"AUC {value:.3f}" if task.is_classification else f"rank correlation {2 * value - 1:.3f}"
     if column is None:
         return Finding(
             "warning",
             table,
-            f"the number of its rows alone predicts the labels of task {plan.task.name} ({how}): rows may be written "
-            "when the outcome is recorded, or the outcome may already be known; "
+            f"the number of its rows {_ALONE} {split} labels of task {task.name} ({how}): rows may be written when the "
+            "outcome is recorded, or the outcome may already be known; "
             + in_manifest("check the time of the table, relsql inspect FILE, and the window in sql", "sql"),
         )
     return Finding(
         "warning",
         column_object(table, column),
-        f"alone predicts the labels of task {plan.task.name} ({how}): it may be a copy of the answer, filled in after "
-        "the time that is asked about; if so, " + remove_column(table, column),
+        f"{_ALONE} {split} labels of task {task.name} ({how}): it may be a copy of the answer, filled in after the "
+        "time that is asked about; if so, " + remove_column(table, column),
     )

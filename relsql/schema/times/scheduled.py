@@ -1,0 +1,85 @@
+"""Find rows of a schedule, such as matches that are not played yet: the default as_of is the time of the last one."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import duckdb
+
+from relsql.schema.finding import Finding
+from relsql.schema.relations import relation_sql
+from relsql.schema.tables import Schema, Table
+from relsql.schema.times.events import event_times_sql, latest_event_sql
+from relsql.schema.visibility import since_sql
+from relsql.sql import literal
+
+FEWEST_TIMES = 5
+"""At fewer times, rows without values are the newest ones, whose values are yet to be written."""
+
+
+def scheduled_rows(
+    con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table: Table, filled: Mapping[str, str]
+) -> Iterator[Finding]:
+    """The finding about rows of a table with a time that are planned.
+
+    They are planned for sure if their time is still to come. They may be if all other tables end before them, and
+    columns that are filled in the rows before are empty in them.
+
+    Args:
+        con: connection to the data; nothing is written.
+        catalog: database that holds the tables.
+        schema: all tables.
+        table: the table, whose `events` are known.
+        filled: by column that is empty in the newest rows, the last time at which it is filled, as text.
+    """
+    # A day more, because times may be written in any time zone.
+    tomorrow = datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0) + datetime.timedelta(days=1)
+    planned = _after(con, catalog, table, [literal(tomorrow)])
+    if planned:
+        yield _finding(
+            table, planned, ("has" if planned.rows == 1 else "have") + " a time that is still to come", "now()"
+        )
+        return
+    if not filled:
+        return
+    others = [each for each in schema.timed_tables if each.key != table.key and not each.values_of]
+    newest = f"({latest_event_sql(others, lambda each: relation_sql(each, catalog))})"
+    times = [f"CAST({literal(time)} AS TIMESTAMP)" for time in filled.values()]
+    planned = _after(con, catalog, table, [newest, *times])
+    if planned and planned.times >= FEWEST_TIMES:
+        what = f"are the newest and have no {', '.join(filled)}"
+        what += ", and no other table has later rows" if others else ""
+        yield _finding(table, planned, what, f"TIMESTAMP {literal(planned.begin)}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """The number of rows after a moment, that of their times, the first and last of these, and the moment."""
+
+    rows: int
+    times: int
+    first: str
+    last: str
+    begin: str
+
+
+def _after(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, moments: list[str]) -> _Planned | None:
+    """The rows whose time is an event after all of some moments, which are expressions; None without any."""
+    events = event_times_sql([table], lambda each: relation_sql(each, catalog))
+    counts = ["count_star()", "count(DISTINCT t)"]
+    counts += [f"{call}::VARCHAR" for call in ("min(t)", "max(t)", "max(begin)")]
+    begin = f"SELECT system.main.greatest({', '.join(moments)}) AS begin"
+    query = f"SELECT {', '.join(f'system.main.{call}' for call in counts)} FROM ({events}), ({begin})"
+    [row] = con.execute(f"{query} WHERE {since_sql('t', 'begin')}").fetchall()
+    return _Planned(*row) if row[0] else None
+
+
+def _finding(table: Table, planned: _Planned, what: str, as_of: str) -> Finding:
+    rows = "1 row" if planned.rows == 1 else f"{planned.rows:,} rows"
+    text = (
+        f"{rows} from {planned.first} to {planned.last} {what}: the default as_of, which is the newest event, follows "
+    )
+    text += f"such rows; if they are planned and have not happened, call functions with as_of := {as_of}"
+    return Finding("warning", table.key, text)
