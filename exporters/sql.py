@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from exporters.sql_layers import linear_sql, norm_steps, sum_sql, twice_relu_sql
+from exporters.sql_layers import element_sql, linear_sql, norm_steps, sum_sql, twice_relu_sql
 from exporters.sql_network import SqlNetwork
 from exporters.sql_texts import new_texts_sql
 from relsql.database.names import DEFAULT_SCHEMA
@@ -254,11 +254,12 @@ class SqlModel:
 
     def _tree_steps(self) -> list[Cte]:
         """CTEs for the output of the head's trees, see `relsql.nn.boosted_trees`."""
-        place = "(tree_inputs[s.input] - s.lower) / s.span"
+        place = f"({element_sql('tree_inputs', 's.input')} - s.lower) / s.span"
         # v between 0 and 1; this form is faster than least() and greatest().
         clipped = "(abs(v) - abs(v - 1) + 1) / 2"
         shares = f"list_transform(list_transform(head.shares, lambda s: {place}), lambda v: {clipped})"
-        paired = "list_transform(head.pairs, lambda p: shares[p.left] * shares[p.right])"
+        product = " * ".join(element_sql("shares", side) for side in ("p.left", "p.right"))
+        paired = f"list_transform(head.pairs, lambda p: {product})"
         boosted = [
             "head.constants.tree_constant",
             "list_inner_product(shares, head.share_weights)",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from exporters.sql_layers import means_sql
+from exporters.sql_layers import element_sql, means_sql
 from relsql.gather.latest_rows import AS_OF, SEED, Latest
 from relsql.gather.paths import Path
 from relsql.gather.ranking import Ctes, counts_sql
@@ -111,7 +111,7 @@ def _listed_sql(rows: PathRows, group: str, long: list[int]) -> str:
 
 def _statistic_sql(path: Path, statistic: Statistic) -> str:
     """One statistic of a group's latest rows as an aggregate; NULL, where no row is within a span, is 0."""
-    value = f"known[{statistic.value + 1}]"
+    value = element_sql("known", statistic.value + 1)
     if statistic.kind in ("largest", "smallest"):
         return f"{'max' if statistic.kind == 'largest' else 'min'}({value})"
     if statistic.kind == "mean":
@@ -130,5 +130,6 @@ def single(rows: PathRows) -> Means:
     columns += [f"days AS {name}__newest_days"] if rows.timed else []
     columns += [f"pending AS {name}__pending"] if rows.has_text else []
     if rows.chosen:
-        columns += [f"[{', '.join(f'known[{each.value + 1}]' for each in rows.chosen)}]::DOUBLE[] AS {name}__chosen"]
+        chosen = ", ".join(element_sql("known", each.value + 1) for each in rows.chosen)
+        columns += [f"[{chosen}]::DOUBLE[] AS {name}__chosen"]
     return Means([], f"SELECT {', '.join(columns)}\nFROM {name}__hidden", ["hidden"], ["hidden"])

@@ -97,7 +97,8 @@ def test_a_manifest_is_shown_without_being_stored(file: Path, tmp_path: Path) ->
     before = file.read_bytes()
     result = run(file, path)
     assert result.exit_code == 0
-    assert "one horizon before the last event (2022-12-16" in result.stdout
+    assert "2 horizons before the last event (2022-12-16" in result.stdout
+    assert "num_eval_timestamps  2: one gives 60% of the labels that are enough" in result.stdout
     assert file.read_bytes() == before
 
 

@@ -109,7 +109,8 @@ def test_any_bytes_are_fields_or_an_error(tmp_path: Path, content: bytes) -> Non
 
 
 def test_a_manifest_that_is_not_there_says_what_was_expected(tmp_path: Path) -> None:
-    with pytest.raises(
-        TaskError, match=r"nope.yaml' cannot be read: .*Expected: a YAML file with the fields of a task"
-    ):
+    expected = (
+        r"nope.yaml' cannot be read: .*Expected: a YAML file that can be read. Fix: give the path of a task manifest"
+    )
+    with pytest.raises(TaskError, match=expected):
         read_manifest(tmp_path / "nope.yaml")
