@@ -101,13 +101,13 @@ class OnnxGraph:
         read = {name for node in self._nodes for name in node.input}
         graph = onnx.helper.make_graph(
             self._nodes,
-            "relsql",
+            "component",
             [x.info() for x in inputs if x.tensor.name in read],
             [output.info()],
             [self._weights[name] for name in sorted(self._weights)],
         )
         opsets = [onnx.helper.make_opsetid("", OPSET)]
-        model = onnx.helper.make_model(graph, producer_name="relsql", opset_imports=opsets, ir_version=IR_VERSION)
+        model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
         return bytes(model.SerializeToString(deterministic=True))
 
     def _name(self, operand: Operand) -> str:

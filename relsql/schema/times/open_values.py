@@ -65,7 +65,9 @@ class Judged:
         if self.is_outcome:
             return f"{value} IS DISTINCT FROM {newest} AND {value} IS NOT NULL"
         if is_number(self.column.type):
-            return f"{value} IS NOT NULL AND NOT ({value} IN (0, -1) AND {value} IS NOT DISTINCT FROM {newest})"
+            # A type such as UHUGEINT holds no -1, and DuckDB would convert its values to one that does.
+            is_open = f"CAST({value} AS DOUBLE) IN (0::DOUBLE, -1::DOUBLE)"
+            return f"{value} IS NOT NULL AND NOT ({is_open} AND {value} IS NOT DISTINCT FROM {newest})"
         text = f" AND system.main.trim({value}) <> ''" if self.column.type == "VARCHAR" else ""
         return f"{value} IS NOT NULL{text}"
 

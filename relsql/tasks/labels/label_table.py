@@ -104,8 +104,9 @@ def label_table(
             )
         if not known.kept:
             entity = known.entity
+            named = f"none of the {known.rows} {split} labels names a row of table '{task.entity_table}'"
             raise TaskError(
-                f"task '{task.name}': none of the {known.rows} {split} labels names a row of '{task.entity_table}'",
+                f"task '{task.name}': {named}",
                 expected=f"'{task.entity_col}' holding values of {entity.key}({', '.join(entity.primary_key)})",
                 fix=correct("sql", "entity_col"),
             )

@@ -241,6 +241,6 @@ def test_any_name_of_a_model(tmp_path_factory: pytest.TempPathFactory, command: 
 def test_the_shell_says_which_table_changed_under_a_function(shop: Path, change: str, what: str) -> None:
     for call in ("SELECT predict_churn(1)", "FROM predict_churn_batch()"):
         message = refused("shell", shop, "-c", f"BEGIN; ALTER TABLE orders {change}; {call};")
-        assert what in message and "Fix: relsql train FILE customer-churn --name churn" in message
+        assert what in message and f"Fix: relsql train {shop} customer-churn --name churn" in message
     # Errors that have nothing to do with a model are DuckDB's.
     assert "nowhere" in refused("shell", shop, "-c", "FROM nowhere")

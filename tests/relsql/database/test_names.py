@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -188,7 +189,9 @@ def test_scores_of_relsql_are_replaced_when_asked(shop: Path, output: str) -> No
         before = state(con)
         for overwrite in (False, True):
             if not overwrite:
-                with pytest.raises(DatabaseError, match=f"table 'risk' exists.*--output {output} --overwrite"):
+                with pytest.raises(
+                    DatabaseError, match=f"table 'risk' exists.*--output {shlex.quote(output)} --overwrite"
+                ):
                     score_to(con, "Churn", output)
                 assert state(con) == before
         assert score_to(con, "CHURN", output, overwrite=True) == CUSTOMERS
@@ -537,7 +540,8 @@ def test_of_two_tables_with_one_key_the_missing_one_is_named() -> None:
         con.execute('CREATE SCHEMA a; CREATE TABLE a.b (i INT); CREATE TABLE "a.b" (i INT)')
         schema = read_schema(con)
         assert schema.table("a.b").schema_name == "a" and schema.table('"a.b"').schema_name == "a"
-        assert [str(found) for found in check_schema(con, "memory", schema)] == [
+        found = [str(finding) for finding in check_schema(con, "memory", schema)]
+        assert [each for each in found if "none has a time" not in each] == [
             'warning: "main"."a.b": is left out: links and tasks would call it by the same name as "a"."b"; '
             "rename one of them"
         ]
