@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
-import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from relsql.errors import TrainingError
 from relsql.gather.statistics import path_statistics
 from relsql.nn.boosted_trees import BoostedTrees, Trees
 from relsql.nn.graph_network import GraphNetwork
@@ -133,6 +134,7 @@ def fit_rounds(train: TreeInputs, validation: TreeInputs, head: Head, seed: int)
     """The number of trees with the best metric on validation; 0 if no tree improves it."""
     metric = _metric(head, validation)
     history: dict[str, dict[str, list[float]]] = {}
+    lgb = load_lightgbm()
     data = lgb.Dataset(train.values, train.targets, weight=train.weights)
     model = lgb.train(
         {**SETTINGS, **_objective(head), "metric": metric, "seed": seed},
@@ -147,6 +149,7 @@ def fit_rounds(train: TreeInputs, validation: TreeInputs, head: Head, seed: int)
 
 def fit_trees(inputs: TreeInputs, head: Head, rounds: int, seed: int) -> BoostedTrees:
     """A fixed number of trees over all inputs."""
+    lgb = load_lightgbm()
     data = lgb.Dataset(inputs.values, inputs.targets, weight=inputs.weights)
     model = lgb.train({**SETTINGS, **_objective(head), "seed": seed}, data, rounds)
     return BoostedTrees.of(_complete(model), inputs.values.std(0, dtype=np.float64))
@@ -194,6 +197,23 @@ def attach_trees(network: GraphNetwork, head: Head, trees: BoostedTrees, share: 
     head.add_trees(trees.renumbered(position), share)
 
 
+def load_lightgbm() -> ModuleType:
+    """LightGBM, which needs a library of the system that small images lack.
+
+    Raises:
+        TrainingError: it cannot be loaded.
+    """
+    try:
+        import lightgbm
+    except (ImportError, OSError) as error:
+        raise TrainingError(
+            f"LightGBM, which fits the head's trees, cannot be loaded: {error}",
+            expected="LightGBM and its library libgomp",
+            fix="apt-get install libgomp1, or pip install lightgbm, or relsql train ... --no-trees",
+        ) from error
+    return lightgbm
+
+
 def _objective(head: Head) -> dict[str, Any]:
     """LightGBM's objective for what the head predicts, on the scale of `Head.targets`."""
     if head.classification:
@@ -215,7 +235,7 @@ def _metric(head: Head, validation: TreeInputs) -> str:
     return "auc" if validation.targets.min() < validation.targets.max() else "binary_logloss"
 
 
-def _complete(model: lgb.Booster) -> Trees:
+def _complete(model: Any) -> Trees:
     """The trees of a model of depth two, each completed to three questions and four leaves."""
     found = [tree["tree_structure"] for tree in model.dump_model()["tree_info"]]
     trees = Trees(

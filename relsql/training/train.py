@@ -145,7 +145,10 @@ def train(
                 return _reuse(cursor, catalog, found, run)
             require_writable(con, catalog, "training")
             from relsql.training.fit_network import torch_settings
+            from relsql.training.fit_trees import load_lightgbm
 
+            if options.trees:
+                load_lightgbm()
             with torch_settings(options):
                 return _train(_Training(cursor, catalog, task, name, options, limits, run, fingerprint.sha256))
         except BaseException:

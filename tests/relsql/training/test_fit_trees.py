@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("torch_geometric")
 lightgbm = pytest.importorskip("lightgbm")
 
+from relsql.errors import TrainingError  # noqa: E402
 from relsql.gather.statistics import path_statistics  # noqa: E402
 from relsql.nn.boosted_trees import BoostedTrees, Trees  # noqa: E402
 from relsql.nn.graph_network import GraphNetwork, NetworkConfig  # noqa: E402
@@ -64,7 +67,7 @@ def test_the_soft_trees_are_those_of_lightgbm_away_from_thresholds(kind: str, mo
     train = examples(1_000, head)
     found: list[lightgbm.Booster] = []
     learn = lightgbm.train
-    monkeypatch.setattr("relsql.training.fit_trees.lgb.train", lambda *a, **k: found.append(learn(*a, **k)) or found[0])
+    monkeypatch.setattr("lightgbm.train", lambda *a, **k: found.append(learn(*a, **k)) or found[0])
     trees = fit_trees(train, head, 30, seed=0)
     sharp = found[0].predict(train.values, raw_score=True)
     answers = (torch.from_numpy(train.values)[:, trees.input] - trees.lower) / trees.span
@@ -95,6 +98,13 @@ def test_trees_over_the_time_alone_are_left_out() -> None:
     attach_trees(network, head, BoostedTrees.of(of_both, np.ones(inputs)), 0.5)
     assert head.trees is not None
     assert (head.trees.used_inputs(), sum(map(len, network.chosen_statistics.values()))) == ([0, 1], 1)
+
+
+def test_a_system_without_the_library_of_lightgbm_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    head = head_of("classes")
+    with pytest.raises(TrainingError, match=r"LightGBM.* cannot be loaded.*Fix: apt-get install libgomp1.*--no-trees"):
+        fit_trees(examples(30, head), head, 5, seed=0)
 
 
 def test_without_clear_evidence_network_and_trees_have_equal_parts() -> None:
