@@ -31,6 +31,9 @@ and the mark shows where to add it."""
 _DEFAULT = "ORDER_DEFAULT"
 
 _lock = threading.Lock()
+"""Held while a thread opens its connection to the private database."""
+
+_of_thread = threading.local()
 
 
 @lru_cache(maxsize=_CACHED_QUERIES)
@@ -45,13 +48,12 @@ def sealed(query: str) -> str:
     Raises:
         NotOneSelectError: `query` is not one SELECT.
     """
-    with _lock:
-        tree = parse(parser(), query)
-        call_accesses(tree, partial(parse, parser()))
-        for node in nodes(tree):
-            _name_in_full(node)
-            _order_explicitly(node)
-        found = write(parser(), tree)
+    tree = parse(parser(), query)
+    call_accesses(tree, partial(parse, parser()))
+    for node in nodes(tree):
+        _name_in_full(node)
+        _order_explicitly(node)
+    found = write(parser(), tree)
     return found.replace(f"main.{_WINDOW_MARK}", '"system".main.').replace(_WINDOW_MARK, "")
 
 
@@ -66,14 +68,24 @@ def function_names(query: str) -> set[str]:
     Raises:
         NotOneSelectError: `query` is not one SELECT.
     """
-    with _lock:
-        tree = parse(parser(), query)
+    tree = parse(parser(), query)
     return {node["function_name"] for node in nodes(tree) if node.get("class") in _FUNCTION_CLASSES}
 
 
-@lru_cache(maxsize=1)
 def parser() -> duckdb.DuckDBPyConnection:
-    """A private database in memory, which no macro or setting of a user affects."""
+    """The connection of this thread to a private database in memory, which no macro or setting of a user affects.
+
+    DuckDB refuses a call on a connection that is busy in another thread.
+    """
+    if not hasattr(_of_thread, "connection"):
+        with _lock:
+            _of_thread.connection = _private_database().cursor()
+    connection: duckdb.DuckDBPyConnection = _of_thread.connection
+    return connection
+
+
+@lru_cache(maxsize=1)
+def _private_database() -> duckdb.DuckDBPyConnection:
     return duckdb.connect(config={"threads": 1})
 
 

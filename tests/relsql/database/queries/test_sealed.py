@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import shutil
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +20,8 @@ from exporters.modules import load_modules
 from exporters.sql import SqlModel
 from exporters.sql_weights import logarithmic_columns, weights_table
 from relsql.database.names import current_catalog
-from relsql.database.queries.sealed import function_names, sealed, sealed_expression
-from relsql.database.queries.syntax_tree import NotOneSelectError
+from relsql.database.queries.sealed import function_names, parser, sealed, sealed_expression
+from relsql.database.queries.syntax_tree import NotOneSelectError, parse, write
 from relsql.gather.latest_rows import LatestRows
 from relsql.gather.layout import layouts_of
 from relsql.gather.node_inputs import fit_node_inputs
@@ -261,3 +263,15 @@ def test_arrays_are_read_as_text_and_not_captured_by_macro_arguments() -> None:
         con.execute(f"CREATE MACRO m(id) AS (SELECT {{id: t.id, b: t.b, c: t.c}} FROM {relation} t)")
         [(row,)] = con.execute("SELECT m(7)").fetchall()
     assert row == {"id": "[1, 2, 3]", "b": "{'x': [1.0, 2.0]}", "c": [1]}
+
+
+def test_threads_that_parse_at_the_same_time_do_not_disturb_each_other() -> None:
+    together = threading.Barrier(8)
+
+    def work(number: int) -> list[str]:
+        together.wait()
+        return [write(parser(), parse(parser(), f"SELECT {number} + {i}")) for i in range(300)]
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(work, range(8)))
+    assert found == [[f"SELECT ({number} + {i})" for i in range(300)] for number in range(8)]
