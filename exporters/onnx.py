@@ -13,7 +13,7 @@ Torch exports the row encoder; `exporters.onnx_network` and `exporters.onnx_head
                   -> state float32 [seeds, channels + statistics of all paths]
     head          state, as_of_days float32 [seeds] -> score float32 [seeds]
 
-`statistics` are those that the head's trees read, see `relsql.registry.card.ModelCard.statistics`; there may be none.
+The head's trees read the `statistics`, see `relsql.registry.card.ModelCard.statistics`; a model may have none.
 All axes except widths are dynamic. Calibration is inside the head: `score` is a probability or a value.
 """
 

@@ -109,11 +109,7 @@ class SqlModel:
             identity = self.card.identity
             described[f"TABLE {self._own(texts_table(identity))}"] = "What texts say to rows of a table."
             described[f"VIEW {self._own(new_texts_view(identity))}"] = "Texts that it lacks."
-        needs: tuple[str, ...] = (
-            "The data are in another database; a client without relsql first runs:",
-            *self.sources,
-        )
-        needs = needs if self.sources else ()
+        needs = (_ATTACH_FIRST, *self.sources) if self.sources else ()
         return [
             *(f"CREATE OR REPLACE VIEW {self._own(view)} AS\n{query}" for view, query in views),
             *texts,

@@ -16,6 +16,11 @@ _PLAIN_YAML = re.compile(r"[A-Za-z_][\w.]*")
 _YAML_WORDS = frozenset(("true", "false", "yes", "no", "on", "off", "null", "y", "n"))
 
 
+def counted(number: int, thing: str) -> str:
+    """How many there are of a thing, as in `1 row` and `1,204 rows`."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 def command(*arguments: object) -> str:
     """A command of relsql as it is typed in a shell, with all that a name needs: `relsql promote FILE 'my model' 2`."""
     return shlex.join(["relsql", *map(str, arguments)])

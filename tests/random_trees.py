@@ -7,7 +7,7 @@ import numpy as np
 from relsql.gather.statistics import path_statistics
 from relsql.nn.boosted_trees import BoostedTrees, Trees
 from relsql.nn.graph_network import GraphNetwork
-from relsql.nn.head import Head
+from relsql.nn.head import TIMES, Head
 
 
 def random_trees(inputs: int, count: int, seed: int) -> Trees:
@@ -26,5 +26,5 @@ def add_random_trees(network: GraphNetwork, head: Head, seed: int, count: int = 
         known = len(path_statistics(layout, network.config.windows))
         chosen[layout.name] = sorted(random.choice(known, size=min(known, 4), replace=False).tolist())
     network.choose_statistics(chosen)
-    inputs = sum(map(len, chosen.values())) + 3
+    inputs = sum(map(len, chosen.values())) + TIMES
     head.add_trees(BoostedTrees.of(random_trees(inputs, count, seed), np.ones(inputs)), 0.5)

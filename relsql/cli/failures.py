@@ -23,7 +23,7 @@ _OF_A_KEY = re.compile(r"Macro (predict_\w+)\(\) does not support.*?Candidate ma
 """A call of a model whose key has several columns, with another number of arguments."""
 
 _OF_A_MOMENT = re.compile(r"when casting from source column moment\W*$")
-"""An as_of that is no time: DuckDB names the column of a subquery that the argument becomes."""
+"""An as_of that cannot be read as a time: DuckDB names the column of a subquery that the argument becomes."""
 
 _INTERRUPTED_KEY = "relsql.interrupted"
 

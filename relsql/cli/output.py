@@ -53,7 +53,7 @@ def note(message: str) -> None:
 
 
 def note_findings(findings: Iterable[Finding]) -> None:
-    """Write findings to stderr; those that `relsql inspect` shows in full are short."""
+    """Write findings to stderr, in short where `relsql inspect` shows them in full."""
     shown = tuple(findings)
     for finding in shown:
         note(finding.short if finding.inspected else str(finding))

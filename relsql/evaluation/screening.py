@@ -10,7 +10,7 @@ import numpy.typing as npt
 Doubles = npt.NDArray[np.float64]
 
 SHARES_PER_CATEGORY = 8
-"""Of a column that is read as a category, the shares of so many values are compared, the most frequent ones."""
+"""How many values of a category have their shares compared with the labels: the most frequent ones."""
 
 
 def means(values: Doubles, seed: npt.NDArray[np.int64], seeds: int) -> Doubles:

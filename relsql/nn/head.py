@@ -15,6 +15,9 @@ from relsql.tasks.target import MEDIAN, quantile_level
 DAYS_PER_YEAR = 365.25
 LARGEST_LOG = 60.0
 
+TIMES = 3
+"""The number of columns that `Head.times` returns: progress, and two for the season."""
+
 
 class Head(nn.Module):
     """Maps an entity state and a prediction time to a score.
@@ -52,7 +55,7 @@ class Head(nn.Module):
             self.register_buffer(name, torch.zeros(()))
         for name in ("last_day", "temperature", "label_scale"):
             self.register_buffer(name, torch.ones(()))
-        self.hidden = nn.Linear(config.channels + 3, config.channels)
+        self.hidden = nn.Linear(config.channels + TIMES, config.channels)
         self.dropout = nn.Dropout(config.dropout)
         self.out = nn.Linear(config.channels, 1)
         self.trees: BoostedTrees | None = None
@@ -127,7 +130,7 @@ class Head(nn.Module):
         self.trees = trees
 
     def times(self, as_of_days: Tensor) -> Tensor:
-        """as_of as a fraction of the training range and as the season, float32 [seeds] -> float32 [seeds, 3]."""
+        """as_of as a fraction of the training range and as the season, float32 [seeds] -> float32 [seeds, TIMES]."""
         progress = torch.clamp((as_of_days - self.first_day) / (self.last_day - self.first_day), 0.0, 1.0)
         angle = as_of_days * (2 * math.pi / DAYS_PER_YEAR)
         return torch.stack([progress, torch.sin(angle) * self.seasonal, torch.cos(angle) * self.seasonal], dim=1)

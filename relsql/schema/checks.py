@@ -121,7 +121,7 @@ def _cast(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, column: st
     try:
         [(values, cast)] = con.execute(f"{query} FROM {relation_sql(table, catalog)}").fetchall()
     except duckdb.Error:
-        return None  # There is no cast from one type to the other.
+        return None  # DuckDB cannot cast one type to the other.
     whole = values == cast and not table.is_view
     return f"ALTER TABLE {table.sql()} ALTER COLUMN {name} TYPE {type_}" if whole else None
 

@@ -15,6 +15,7 @@ import duckdb
 from relsql.database.names import current_catalog
 from relsql.database.relsql_tables import has_relsql_table, relsql_table, users_objects_sql
 from relsql.errors import DatabaseError, nearest
+from relsql.hints import counted
 from relsql.registry.function_names import predict_name
 from relsql.registry.models import active_card, check_drift, read_models
 from relsql.registry.versions import RETIRED
@@ -170,7 +171,7 @@ class Session:
             return Output("\n".join(str(plan).rstrip() for _, plan in relation.fetchall()))
         if not reads and columns in (("Success",), ("Count",)):
             counts = [count for (count,) in relation.fetchall()]
-            return Output(f"{counts[0]:,} {'row' if counts[0] == 1 else 'rows'}", is_result=False) if counts else None
+            return Output(counted(counts[0], "row"), is_result=False) if counts else None
         return Output(self._box(relation))
 
     def _box(self, relation: duckdb.DuckDBPyRelation) -> str:

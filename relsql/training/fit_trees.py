@@ -19,7 +19,7 @@ from relsql.errors import TrainingError
 from relsql.gather.statistics import path_statistics
 from relsql.nn.boosted_trees import BoostedTrees, Trees
 from relsql.nn.graph_network import GraphNetwork
-from relsql.nn.head import Head
+from relsql.nn.head import TIMES, Head
 from relsql.training.loop import Batches, FitConfig, label_weights, predict
 from relsql.typing import FloatArray, IntArray
 
@@ -27,9 +27,6 @@ MAX_ROUNDS = 400
 PATIENCE = 50
 MAX_CELLS = 60_000_000
 """The most cells of the matrix of inputs, 240 MB. If all labels need more, only the latest ones are used."""
-
-TIMES = 3
-"""The number of columns that `Head.times` returns: progress, and two for the season."""
 
 SETTINGS: dict[str, Any] = {
     "num_leaves": 4,
@@ -132,16 +129,14 @@ def _values(
 
 def fit_rounds(train: TreeInputs, validation: TreeInputs, head: Head, seed: int) -> int:
     """The number of trees with the best metric on validation; 0 if no tree improves it."""
-    metric = _metric(head, validation)
-    history: dict[str, dict[str, list[float]]] = {}
     lgb = load_lightgbm()
     data = lgb.Dataset(train.values, train.targets, weight=train.weights)
     model = lgb.train(
-        {**SETTINGS, **_objective(head), "metric": metric, "seed": seed},
+        {**_parameters(head, seed), **_metric(head, validation)},
         data,
         MAX_ROUNDS,
         valid_sets=[data.create_valid(validation.values, validation.targets)],
-        callbacks=[lgb.early_stopping(PATIENCE, verbose=False), lgb.record_evaluation(history)],
+        callbacks=[lgb.early_stopping(PATIENCE, verbose=False)],
     )
     # A model whose first trees have no split predicts a constant.
     return int(model.best_iteration) if model.feature_importance().any() else 0
@@ -151,7 +146,7 @@ def fit_trees(inputs: TreeInputs, head: Head, rounds: int, seed: int) -> Boosted
     """A fixed number of trees over all inputs."""
     lgb = load_lightgbm()
     data = lgb.Dataset(inputs.values, inputs.targets, weight=inputs.weights)
-    model = lgb.train({**SETTINGS, **_objective(head), "seed": seed}, data, rounds)
+    model = lgb.train(_parameters(head, seed), data, rounds)
     return BoostedTrees.of(_complete(model), inputs.values.std(0, dtype=np.float64))
 
 
@@ -214,25 +209,25 @@ def load_lightgbm() -> ModuleType:
     return lightgbm
 
 
-def _objective(head: Head) -> dict[str, Any]:
-    """LightGBM's objective for what the head predicts, on the scale of `Head.targets`."""
+def _parameters(head: Head, seed: int) -> dict[str, Any]:
+    """LightGBM's parameters; the objective is what the head predicts, on the scale of `Head.targets`."""
     if head.classification:
-        return {"objective": "binary"}
-    if head.has_log_link:
-        return {"objective": "poisson"}
-    if head.level is None:
-        return {"objective": "regression"}
-    if head.level == 0.5:
-        return {"objective": "regression_l1"}
-    return {"objective": "quantile", "alpha": head.level}
+        objective: dict[str, Any] = {"objective": "binary"}
+    elif head.has_log_link:
+        objective = {"objective": "poisson"}
+    elif head.level is None:
+        objective = {"objective": "regression"}
+    elif head.level == 0.5:
+        objective = {"objective": "regression_l1"}
+    else:
+        objective = {"objective": "quantile", "alpha": head.level}
+    return {**SETTINGS, **objective, "seed": seed}
 
 
-def _metric(head: Head, validation: TreeInputs) -> str:
-    if not head.classification:
-        return {"poisson": "poisson", "regression": "l2", "regression_l1": "l1", "quantile": "quantile"}[
-            _objective(head)["objective"]
-        ]
-    return "auc" if validation.targets.min() < validation.targets.max() else "binary_logloss"
+def _metric(head: Head, validation: TreeInputs) -> dict[str, str]:
+    """What is measured on validation: the objective, or the order of scores where there are labels of both kinds."""
+    both = head.classification and validation.targets.min() < validation.targets.max()
+    return {"metric": "auc"} if both else {}
 
 
 def _complete(model: Any) -> Trees:

@@ -24,6 +24,7 @@ from relsql.schema.reading import read_schema
 from relsql.sql import ident
 from relsql.tasks.task import Task
 from tests.docs.test_pages import anchors
+from tests.relsql.tasks.test_task_errors import MANIFEST
 
 ROOT = Path(__file__).parents[2]
 FIELDS = [field.name for field in fields(Task)]
@@ -143,15 +144,5 @@ def is_text(node: ast.AST) -> bool:
     ],
 )
 def test_a_field_that_is_wrong_is_named_with_its_place_in_the_page(changes: dict[str, object], field: str) -> None:
-    manifest: dict[str, object] = {
-        "name": "churn",
-        "task_type": "regression",
-        "entity_table": "customers",
-        "entity_col": "id",
-        "target_col": "spent",
-        "time_col": "timestamp",
-        "timedelta": "30 days",
-        "sql": "SELECT 1",
-    }
     with pytest.raises(TaskError, match=re.escape(f"({FIELDS_PAGE}#{field})")):
-        Task.from_manifest(manifest | changes)
+        Task.from_manifest(MANIFEST | changes)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from relsql.cli.output import DatabasePath, can_ask, note
-from relsql.hints import command
+from relsql.hints import command, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -154,23 +154,23 @@ def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: boo
     if not len(proposal):
         note("nothing to add: keys, links and time columns are known or cannot be inferred from the data")
         return True
-    store = f"Store these ({_count(len(sure), 'declaration')})?"
+    store = f"Store these ({counted(len(sure), 'declaration')})?"
     stored = bool(len(sure) and (yes or (asks and click.confirm(store, err=True))))
     if stored:
         apply_proposal(con, catalog, sure)
-        note(f"stored: {_count(len(sure), 'inferred declaration')}")
+        note(f"stored: {counted(len(sure), 'inferred declaration')}")
     elif len(sure):
-        note(f"not stored: {_count(len(sure), 'sure proposal')}; to store: {command('init', file, '--yes')}")
+        note(f"not stored: {counted(len(sure), 'sure proposal')}; to store: {command('init', file, '--yes')}")
         note(f"to correct one first: {command('init', file, *_correction(sure))}")
     done = stored or not len(sure)
     if not len(unsure):
         return done
-    question = f"Store {_count(len(unsure), 'proposal')} of confidence below {SURE}, too?"
+    question = f"Store {counted(len(unsure), 'proposal')} of confidence below {SURE}, too?"
     if asks and not yes and click.confirm(question, default=False, err=True):
         apply_proposal(con, catalog, unsure)
-        note(f"stored: {_count(len(unsure), 'declaration')} of less confidence")
+        note(f"stored: {counted(len(unsure), 'declaration')} of less confidence")
         return done
-    left = _count(len(unsure), "proposal")
+    left = counted(len(unsure), "proposal")
     note(f"not stored, because the confidence is below {SURE}: {left}; to declare one that is right:")
     note(command("init", file, *_declaration(unsure)))
     return done
@@ -184,10 +184,6 @@ def _note_warnings(con: duckdb.DuckDBPyConnection, catalog: str) -> None:
     for finding in check_schema(con, catalog, read_schema(con, catalog)):
         if finding.severity != "info":
             note(str(finding))
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _declaration(proposal: SchemaProposal) -> tuple[str, str]:
@@ -227,8 +223,8 @@ def _show_refused(refused: tuple[Refusal, ...], file: Path, *, verbose: bool) ->
     if len(shown) < len(refused):
         how = command("init", file, "-v")
         kinds = Counter(each.kind for each in refused if each not in shown)
-        counted = ", ".join(_count(number, kind) for kind, number in sorted(kinds.items()))
-        note(f"looked at and refused: {counted}; to see why: {how}")
+        listed = ", ".join(counted(number, kind) for kind, number in sorted(kinds.items()))
+        note(f"looked at and refused: {listed}; to see why: {how}")
 
 
 def _proposal_text(proposal: SchemaProposal) -> str:

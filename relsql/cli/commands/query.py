@@ -14,6 +14,7 @@ import click
 
 from relsql.cli.failures import duckdb_message
 from relsql.cli.output import Cells, DatabasePath, note, write_csv, write_json_rows, write_table
+from relsql.hints import counted
 from relsql.schema.types import is_number
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def _execute(con: duckdb.DuckDBPyConnection, statement: Statement) -> Result | N
         click.echo("\n".join(str(row[1]).rstrip() for row in rows))
         return None
     if columns == ("Count",) and len(rows) == 1:
-        note(f"{rows[0][0]:,} {'row' if rows[0][0] == 1 else 'rows'}")
+        note(counted(rows[0][0], "row"))
         return None
     return Result(columns, [[None if value is None else str(value) for value in row] for row in rows], frozenset())
 

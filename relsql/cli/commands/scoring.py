@@ -16,6 +16,7 @@ from relsql.cli.label_options import label_options, limit_memory, memory_option,
 from relsql.cli.output import DatabasePath, note, note_findings, number, write_json, write_table
 from relsql.cli.progress import PhaseProgress
 from relsql.errors import train_extra
+from relsql.hints import counted
 from relsql.tasks.regime import REGIMES
 from relsql.tasks.target import PROBABILITY
 
@@ -158,7 +159,7 @@ def score_command(
             run_statement(con, Statement(query, reads=True, selects=True), "csv")
             return
         rows = score_to(con, model, output, as_of=as_of, overwrite=overwrite)
-    note(f"{_rows(rows)} written to {output}")
+    note(f"{counted(rows, 'row')} written to {output}")
 
 
 def _score_into(
@@ -186,8 +187,4 @@ def _score_into(
     if job.changed_only and not opened.all_because:
         note(f"{job.scored:,} of {job.entities:,} entities changed, {into} is up to date as of {job.as_of}")
     else:
-        note(f"{_rows(job.scored)} written to {into} as of {job.as_of}")
-
-
-def _rows(count: int) -> str:
-    return f"{count:,} {'row' if count == 1 else 'rows'}"
+        note(f"{counted(job.scored, 'row')} written to {into} as of {job.as_of}")

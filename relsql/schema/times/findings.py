@@ -8,7 +8,7 @@ from typing import Literal
 
 import duckdb
 
-from relsql.hints import command
+from relsql.hints import command, counted
 from relsql.schema.declared.text import columns_text, table_text
 from relsql.schema.discovery.names import LATER_WORDS, OUTCOME_WORDS, UPDATE_WORDS, words
 from relsql.schema.finding import Finding
@@ -73,8 +73,8 @@ def _other_sentinels(con: duckdb.DuckDBPyConnection, catalog: str, table: Table)
 
 
 def _far(found: Sentinels, column: str) -> str:
-    rows = "1 row has" if found.rows == 1 else f"{found.rows:,} rows have"
-    return f"{rows} a time far from the rest in '{column}': {found}"
+    has = "has" if found.rows == 1 else "have"
+    return f"{counted(found.rows, 'row')} {has} a time far from the rest in '{column}': {found}"
 
 
 def _changed_later(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> Iterator[Finding]:

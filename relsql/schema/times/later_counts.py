@@ -13,7 +13,7 @@ from relsql.schema.tables import Table
 from relsql.schema.times.events import changed_after_sql, time_sql
 from relsql.schema.times.open_values import NEWEST, OPEN, Judged
 from relsql.schema.visibility import known_time_sql, since_sql
-from relsql.sql import ident
+from relsql.sql import built_in, ident
 
 MOST = 0.5
 """The share of rows from which on a date is one that lies after its row's time."""
@@ -89,7 +89,9 @@ def count_dates(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, date
         counts.append(f"count_if({since_sql(each.time, time)})")
         counts.append(f"count_if({changed_after_sql(time, each.time)})")
         counts.append(f"min({each.time}) IS NOT DISTINCT FROM system.main.max({each.time})")
-    rows, *found = con.execute(f"SELECT {', '.join(_main(counts))} FROM {relation_sql(table, catalog)} r").fetchall()[0]
+    rows, *found = con.execute(
+        f"SELECT {', '.join(built_in(counts))} FROM {relation_sql(table, catalog)} r"
+    ).fetchall()[0]
     return [Dated(rows, *found[at : at + 4]) for at in range(0, len(found), 4)]
 
 
@@ -107,10 +109,11 @@ def count_filled(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, col
         counts += [f"any_value(CAST({NEWEST}.{name} AS VARCHAR))" if each.has_newest else "any_value(NULL::VARCHAR)"]
         counts.append(f"max(CAST(final.{name} AS VARCHAR))")
     query = f"""WITH {NEWEST} AS ({_newest_sql(catalog, table, columns)}),
-        moments AS (SELECT {time} AS {_TIME}, {", ".join(_main(filled))} FROM {relation_sql(table, catalog)} r, {NEWEST}
+        moments AS (SELECT {time} AS {_TIME}, {", ".join(built_in(filled))}
+                    FROM {relation_sql(table, catalog)} r, {NEWEST}
                     WHERE {known_time_sql(time)} GROUP BY ALL),
-        final AS (SELECT {", ".join(_main(last))} FROM moments)
-        SELECT {", ".join(_main(counts))} FROM moments, final, {NEWEST}"""
+        final AS (SELECT {", ".join(built_in(last))} FROM moments)
+        SELECT {", ".join(built_in(counts))} FROM moments, final, {NEWEST}"""
     times, *found = con.execute(query).fetchall()[0]
     return [
         Filled(times, found[at], found[at + 1], _open_value(each, found[at + 2]), found[at + 3])
@@ -129,7 +132,7 @@ def _newest_sql(catalog: str, table: Table, columns: list[Judged]) -> str:
     values = [
         f"arg_max_null(r.{ident(each.name)}, {time}) AS {ident(each.name)}" for each in columns if each.has_newest
     ]
-    return f"SELECT {', '.join(_main(values or ['count_star() AS rows']))} FROM {relation_sql(table, catalog)} r"
+    return f"SELECT {', '.join(built_in(values or ['count_star() AS rows']))} FROM {relation_sql(table, catalog)} r"
 
 
 def empty_with(
@@ -147,8 +150,8 @@ def empty_with(
     query = f"""WITH {NEWEST} AS ({_newest_sql(catalog, table, [main])}),
         pairs AS (SELECT {main.filled_sql} AS {_FILLED}, {", ".join(f"r.{name}" for name in names)}
                   FROM {relation_sql(table, catalog)} r, {NEWEST}),
-        open AS (SELECT {", ".join(_main(firsts))} FROM pairs)
-        SELECT {", ".join(_main(counts))} FROM pairs, open"""
+        open AS (SELECT {", ".join(built_in(firsts))} FROM pairs)
+        SELECT {", ".join(built_in(counts))} FROM pairs, open"""
     empty, filled, *found = con.execute(query).fetchall()[0]
     if _same_by_chance(empty, filled) >= CHANCE:
         return
@@ -161,8 +164,3 @@ def _same_by_chance(empty: int, filled: int) -> float:
     """How likely a column that leaves so many rows empty leaves the very same rows empty as another, by chance."""
     choices = math.lgamma(empty + filled + 1) - math.lgamma(empty + 1) - math.lgamma(filled + 1)
     return math.exp(-choices)
-
-
-def _main(calls: list[str]) -> list[str]:
-    """Calls of functions that no macro of the user replaces."""
-    return [f"system.main.{call}" for call in calls]

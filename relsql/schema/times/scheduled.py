@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import duckdb
 
+from relsql.hints import counted
 from relsql.schema.finding import Finding
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema, Table
 from relsql.schema.times.events import event_times_sql, latest_event_sql
 from relsql.schema.visibility import since_sql
-from relsql.sql import literal
+from relsql.sql import built_in, literal
 
 FEWEST_TIMES = 5
 """At fewer times, rows without values are the newest ones, whose values are yet to be written."""
@@ -71,13 +72,13 @@ def _after(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, moments: 
     counts = ["count_star()", "count(DISTINCT t)"]
     counts += [f"{call}::VARCHAR" for call in ("min(t)", "max(t)", "max(begin)")]
     begin = f"SELECT system.main.greatest({', '.join(moments)}) AS begin"
-    query = f"SELECT {', '.join(f'system.main.{call}' for call in counts)} FROM ({events}), ({begin})"
+    query = f"SELECT {', '.join(built_in(counts))} FROM ({events}), ({begin})"
     [row] = con.execute(f"{query} WHERE {since_sql('t', 'begin')}").fetchall()
     return _Planned(*row) if row[0] else None
 
 
 def _finding(table: Table, planned: _Planned, what: str, as_of: str) -> Finding:
-    rows = "1 row" if planned.rows == 1 else f"{planned.rows:,} rows"
+    rows = counted(planned.rows, "row")
     text = (
         f"{rows} from {planned.first} to {planned.last} {what}: the default as_of, which is the newest event, follows "
     )

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import duckdb
 
+from relsql.hints import counted
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import EventRange, Schema, Table
 from relsql.schema.times.events import event_times_sql, time_sql
@@ -65,7 +66,7 @@ class Sentinels:
         return sum(rows for _, rows in self.values)
 
     def __str__(self) -> str:
-        texts = [f"{value} in {rows:,} {'row' if rows == 1 else 'rows'}" for value, rows in self.values]
+        texts = [f"{value} in {counted(rows, 'row')}" for value, rows in self.values]
         return ", ".join(texts[:MAX_LISTED]) + (", .." if len(texts) > MAX_LISTED else "")
 
 
