@@ -123,6 +123,24 @@ def test_features_are_read_once_per_problem(problem: Problem, monkeypatch: pytes
     assert len(calls) == 6
 
 
+def test_spared_seconds_include_those_of_what_a_result_is_computed_from(
+    problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+
+    def read(_: Problem) -> int:
+        clock[0] += 8.0
+        return 1
+
+    inner = features.OncePerProblem(read)
+    outer = features.OncePerProblem(lambda each: inner.of(each) + 1)
+    features.take_spared_seconds()
+    assert (inner.of(problem), features.take_spared_seconds()) == (1, 0.0)
+    assert (outer.of(problem), features.take_spared_seconds()) == (2, 8.0)
+    assert (outer.of(problem), features.take_spared_seconds()) == (2, 8.0)
+
+
 def test_numbers_become_normal_quantiles_of_the_training_labels() -> None:
     random = np.random.default_rng(0)
     train = np.column_stack(
