@@ -99,24 +99,30 @@ class Interval:
     unit: str
 
 
-def bootstrap_interval(problem: Problem, split: Split, scores: Floats) -> Interval:
-    """Bootstrap interval of the metric, averaged over seeds, under resampling of the labels of a split.
+def clusters(problem: Problem, split: Split) -> tuple[npt.NDArray[np.int64], str]:
+    """The labels that are resampled together, int64 [labels] from 0, and what they share: `timestamp` or `entity`.
 
     Labels of one timestamp are correlated, so timestamps are resampled, with replacement. If a split has fewer than
-    `MIN_CLUSTERS` timestamps, there are too few to resample, and entities are resampled instead; the interval then
+    `MIN_CLUSTERS` timestamps, there are too few to resample, and entities are resampled instead; an interval then
     ignores variation that all entities of a timestamp share, and is too narrow.
+    """
+    table = problem.labels[split]
+    _, cluster = np.unique(np.asarray(table["as_of"]), return_inverse=True)
+    if cluster.max() + 1 >= MIN_CLUSTERS:
+        return cluster, "timestamp"
+    _, cluster = np.unique(np.asarray(table["entity"]), return_inverse=True)
+    return cluster, "entity"
+
+
+def bootstrap_interval(problem: Problem, split: Split, scores: Floats) -> Interval:
+    """Bootstrap interval of the metric, averaged over seeds, under resampling of the clusters of a split.
 
     Args:
         problem: the labels.
         split: `val` or `test`.
         scores: float64 [seeds, labels].
     """
-    table = problem.labels[split]
-    _, cluster = np.unique(np.asarray(table["as_of"]), return_inverse=True)
-    unit = "timestamp"
-    if cluster.max() + 1 < MIN_CLUSTERS:
-        _, cluster = np.unique(np.asarray(table["entity"]), return_inverse=True)
-        unit = "entity"
+    cluster, unit = clusters(problem, split)
     metric = weighted_roc_auc if problem.task.is_classification else weighted_mae
     low, high = clustered_bootstrap(problem.targets(split), scores, cluster, metric)
     return Interval(low, high, unit)

@@ -1,10 +1,12 @@
 """Write the results of the accuracy benchmark as Markdown: `python -m benchmarks.accuracy.report FILE.json`.
 
-The tables are written between two marker comments in `docs/benchmarks.md`; the text around them is not changed.
+First comes how relsql compares with the best baseline of each task, then all rows of each task, then calibration. The
+tables are written between two marker comments in `docs/benchmarks.md`; the text around them is not changed.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -12,15 +14,27 @@ from statistics import mean
 
 import click
 
+from benchmarks.accuracy.comparison import (
+    REFERENCE,
+    Difference,
+    Lead,
+    Scored,
+    best_baseline,
+    compare,
+    leads,
+    mean_ranks,
+)
 from benchmarks.accuracy.published import QUOTED, Quoted
-from benchmarks.accuracy.results import Results, Summary, read_results
-from benchmarks.accuracy.rows import ROWS
+from benchmarks.accuracy.results import Results, Run, Summary, read_results, read_scored
+from benchmarks.accuracy.rows import DEFAULT, ROWS
 from benchmarks.data.problems import REGIMES
 from relsql.errors import RelsqlError
+from relsql.hints import counted
 
 BEGIN, END = "<!-- accuracy:begin -->", "<!-- accuracy:end -->"
-CALIBRATED = "relsql"
-"""The row whose calibration is shown."""
+
+GOALS = {"roc_auc": 0.010, "mae": 0.03}
+"""The gain over `REFERENCE` that relsql should have in the mean over tasks."""
 
 _METRICS = {"roc_auc": ("ROC-AUC", "Higher is better"), "mae": ("mean absolute error", "Lower is better")}
 
@@ -31,7 +45,8 @@ _METRICS = {"roc_auc": ("ROC-AUC", "Higher is better"), "mae": ("mean absolute e
 def main(results: Path, docs: Path) -> None:
     """Write the tables of a results file into a Markdown file."""
     try:
-        tables = render(read_results(results))
+        found = read_results(results)
+        tables = render(found, read_scored(results, found))
     except RelsqlError as error:
         raise click.ClickException(str(error)) from error
     before = docs.read_text(encoding="utf-8") if docs.exists() else f"# Benchmarks\n\n{BEGIN}\n{END}\n"
@@ -47,10 +62,16 @@ def replaced(text: str, tables: str) -> str:
     return f"{head}{BEGIN}\n\n{tables}\n\n{END}{rest.split(END)[1]}"
 
 
-def render(results: Results) -> str:
-    """All tables: per task and regime our rows and the quoted ones, then calibration."""
+def render(results: Results, problems: Sequence[Scored] = ()) -> str:
+    """All tables: comparisons, per task and regime our rows and the quoted ones, then calibration.
+
+    Args:
+        results: runs and summaries.
+        problems: their scores, for the comparisons.
+    """
     summaries = sorted(results.summaries, key=_position)
-    parts = []
+    names = {summary.row: summary.name for summary in summaries}
+    parts = [*_mixtures(results.runs), *comparisons(problems, names)]
     for (dataset, task), of_task in groupby(summaries, key=lambda s: (s.dataset, s.task)):
         quoted = QUOTED.get((dataset, task), ())
         for regime, rows in groupby(of_task, key=lambda s: s.regime):
@@ -59,7 +80,7 @@ def render(results: Results) -> str:
         if unknown:
             lines = _table(("quoted", "test", "source"), [(q.method, _number(q.score), q.source) for q in unknown])
             parts.append(f"### {dataset} {task}, quoted, regime not stated\n\n{lines}")
-    calibrated = [summary for summary in summaries if summary.row == CALIBRATED]
+    calibrated = [summary for summary in summaries if summary.row == DEFAULT]
     if calibrated:
         parts.append(_calibration(calibrated))
     environment = ", ".join(f"{name} {value}" for name, value in sorted(results.environment.items()))
@@ -71,6 +92,71 @@ def _position(summary: Summary) -> tuple[str, str, int, int]:
     base = summary.row.partition("@")[0]
     row = rows.index(base) if base in rows else len(rows)
     return summary.dataset, summary.task, REGIMES.index(summary.regime), row
+
+
+def _mixtures(runs: Sequence[Run]) -> list[str]:
+    """A warning for each row whose runs were made by different code."""
+    parts = []
+    for row in dict.fromkeys(run.row for run in runs):
+        builds = Counter(run.build.code for run in runs if run.row == row)
+        if len(builds) > 1:
+            named = {run.build.code: str(run.build) for run in runs if run.row == row}
+            counted = "; ".join(f"{count} by {named[code]}" for code, count in builds.items())
+            parts.append(f"**The runs of row `{row}` were made by different code**: {counted}. Run it with `--again`.")
+    return parts
+
+
+def comparisons(problems: Sequence[Scored], names: dict[str, str]) -> list[str]:
+    """relsql against the best baseline of each problem, the means over problems, and the mean rank of each row."""
+    compared = [(p, compare(p, best)) for p in problems if DEFAULT in p.scores and (best := best_baseline(p))]
+    if not compared:
+        return []
+    head = (
+        "task",
+        "regime",
+        "metric",
+        names[DEFAULT],
+        "best baseline",
+        "gain",
+        "95 % interval",
+        "standard error",
+        "verdict",
+    )
+    note = (
+        "The best baseline is the row with the best test metric of those that were run. The gain is the paired "
+        "difference, mean over seeds, positive where relsql is better. Interval and standard error are those of a "
+        "bootstrap by timestamp or entity. Equal: the gain is at most half a standard error."
+    )
+    gains = _table(head, [_gain(problem, found, names) for problem, found in compared])
+    ranks = [(names[row], f"{rank:.2f}", str(count)) for row, rank, count in mean_ranks(problems)]
+    about_ranks = "Rank 1 is the best of the rows that were run on a task; a task counts once per regime."
+    return [
+        f"### {names[DEFAULT]} and the best baseline of each task\n\n{note}\n\n{gains}",
+        *(_lead(lead, names) for lead in leads(problems)),
+        f"### Mean rank over tasks\n\n{about_ranks}\n\n{_table(('row', 'mean rank', 'tasks'), ranks)}",
+    ]
+
+
+def _gain(problem: Scored, found: Difference, names: dict[str, str]) -> tuple[str, ...]:
+    low, high = found.interval or (None, None)
+    return (
+        f"{problem.dataset} {problem.task}",
+        problem.regime,
+        _METRICS[problem.metric][0],
+        _number(found.value),
+        f"{names[found.baseline]}, {_number(found.baseline_value)}",
+        f"{found.gain:+.4f}",
+        "" if low is None else f"{low:+.4f} to {high:+.4f}, by {problem.unit}",
+        "" if found.error is None else f"{found.error:.4f}",
+        found.verdict,
+    )
+
+
+def _lead(lead: Lead, names: dict[str, str]) -> str:
+    is_auc = lead.metric == "roc_auc"
+    gain = f"{lead.gain:+.4f} ROC-AUC" if is_auc else f"{100 * lead.gain:+.1f} % of its mean absolute error"
+    goal = f"{GOALS[lead.metric]:+.3f}" if is_auc else f"{100 * GOALS[lead.metric]:+.0f} %"
+    return f"Gain over {names[REFERENCE]}: {gain}, mean over {counted(lead.problems, 'task')} (goal {goal})."
 
 
 def _problem(summaries: list[Summary], quoted: list[Quoted]) -> str:

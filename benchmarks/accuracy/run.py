@@ -6,6 +6,7 @@ Every run is stored when it is done; after an interruption the same command cont
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import traceback
@@ -14,8 +15,9 @@ from pathlib import Path
 import click
 
 from benchmarks.accuracy.judge import Judge
-from benchmarks.accuracy.results import Store
+from benchmarks.accuracy.results import ProblemKey, Store
 from benchmarks.accuracy.rows import DETERMINISTIC, ROWS, make_row
+from benchmarks.accuracy.rows.features import take_spared_seconds
 from benchmarks.data.problems import DEFAULT_CACHE, REGIMES, Regime, list_datasets, list_tasks, load_problem
 from relsql.errors import RelsqlError, TaskError, nearest
 
@@ -28,7 +30,9 @@ from relsql.errors import RelsqlError, TaskError, nearest
 @click.option("--seeds", default=5, type=click.IntRange(min=1), help="Seeds 0, 1, ... of each row.")
 @click.option("--out", default=DEFAULT_CACHE / "accuracy.json", type=click.Path(path_type=Path), help="Results file.")
 @click.option("--cache", default=DEFAULT_CACHE, type=click.Path(path_type=Path), help="Folder of imported data sets.")
+@click.option("--again", is_flag=True, help="Run what was asked for again, also if it is stored.")
 @click.option("--fresh", is_flag=True, help="Forget the results in the file.")
+@click.option("--cores", type=click.IntRange(min=1), help="Run on so many cores (Linux).  [default: all]")
 def main(
     datasets: tuple[str, ...],
     tasks: tuple[str, ...],
@@ -37,20 +41,27 @@ def main(
     seeds: int,
     out: Path,
     cache: Path,
+    again: bool,
     fresh: bool,
+    cores: int | None,
 ) -> None:
     """Run rows of the accuracy table and store their results.
+
+    Runs that are stored are not run again, except those of relsql by other code. One run follows another.
 
     The name of a row with a text encoder may be followed by a pre-trained encoder (a path or hub name):
     paper-bart-frozen@PATH. The exit code is 1 if a row failed.
     """
     names = _row_names(rows)
+    if cores:
+        _use_cores(cores)
     failed = 0
     try:
         store = Store(out, fresh=fresh)
         for dataset, task in _chosen_tasks(datasets, tasks, cache):
             for regime in regimes or REGIMES:
-                failed += _run_problem(store, dataset, task, regime, names, seeds, cache, explicit=bool(regimes))
+                runs = _runs(store, (dataset, task, regime), names, seeds, again=again)
+                failed += _run_problem(store, dataset, task, regime, runs, cache, explicit=bool(regimes))
     except RelsqlError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"results in {out}", err=True)
@@ -78,17 +89,38 @@ def _chosen_tasks(datasets: tuple[str, ...], tasks: tuple[str, ...], cache: Path
     return [(dataset, task) for dataset, task in known if not tasks or task in tasks]
 
 
+def _use_cores(count: int) -> None:
+    """Restrict the process to some of its cores, for all libraries at once.
+
+    Raises:
+        click.BadParameter: the process has fewer, or the system cannot do it.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        raise click.BadParameter("this system cannot restrict a process to some cores", param_hint="--cores")
+    free = sorted(os.sched_getaffinity(0))
+    if count > len(free):
+        raise click.BadParameter(f"this process may use {len(free)} cores", param_hint="--cores")
+    os.sched_setaffinity(0, free[:count])
+
+
+def _runs(store: Store, problem: ProblemKey, names: list[str], seeds: int, *, again: bool) -> list[tuple[str, int]]:
+    """The rows and seeds of a problem that are still to be run."""
+    asked = [(name, seed) for name in names for seed in range(1 if name in DETERMINISTIC else seeds)]
+    return [(name, seed) for name, seed in asked if again or not store.has((*problem, name), seed)]
+
+
 def _run_problem(
-    store: Store, dataset: str, task: str, regime: Regime, names: list[str], seeds: int, cache: Path, *, explicit: bool
+    store: Store,
+    dataset: str,
+    task: str,
+    regime: Regime,
+    runs: list[tuple[str, int]],
+    cache: Path,
+    *,
+    explicit: bool,
 ) -> int:
-    """Run what is not yet stored and return the number of runs that failed."""
-    missing = [
-        (name, seed)
-        for name in names
-        for seed in range(1 if name in DETERMINISTIC else seeds)
-        if not store.has((dataset, task, regime, name), seed)
-    ]
-    if not missing:
+    """Run rows of one problem and return the number of runs that failed."""
+    if not runs:
         return 0
     problem = load_problem(dataset, task, regime, cache)
     if regime == "frozen" and problem.regimes_coincide and not explicit:
@@ -96,12 +128,15 @@ def _run_problem(
         return 0
     judge = Judge(problem)
     failed = 0
-    for name, seed in missing:
+    for name, seed in runs:
         try:
             row = make_row(name)
+            take_spared_seconds()
             start = time.perf_counter()
             scores = row.scores(problem, seed)
-            run = store.add(problem, judge, name, row.name, seed, time.perf_counter() - start, scores)
+            # What the run would take by itself, whichever run has read its features.
+            seconds = time.perf_counter() - start + take_spared_seconds()
+            run = store.add(problem, judge, name, row.name, seed, seconds, scores)
         except Exception:
             failed += 1
             click.echo(f"{dataset} {task} {regime}  {name}, seed {seed} failed:\n{traceback.format_exc()}", err=True)

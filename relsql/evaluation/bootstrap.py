@@ -59,10 +59,24 @@ def weighted_mae(labels: Floats, scores: Floats, weights: Floats) -> Floats:
 def clustered_bootstrap(
     labels: Floats, scores: Floats, cluster: npt.NDArray[np.int64], metric: WeightedMetric, *, draws: int = DRAWS
 ) -> tuple[float, float]:
-    """Percentile interval of the seed-averaged metric over resampled clusters.
+    """Percentile interval of the seed-averaged metric over resampled clusters; arguments as of `bootstrap_draws`."""
+    return percentile_interval(bootstrap_draws(labels, scores, cluster, metric, draws=draws))
 
-    All seeds of a draw use the same clusters, and the draws are the same in every call. Draws with only one class are
-    left out.
+
+def percentile_interval(values: Floats) -> tuple[float, float]:
+    """The middle 95 % of the draws of a metric; draws that are NaN are left out."""
+    tail = (1 - LEVEL) / 2
+    low, high = np.nanquantile(values, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def bootstrap_draws(
+    labels: Floats, scores: Floats, cluster: npt.NDArray[np.int64], metric: WeightedMetric, *, draws: int = DRAWS
+) -> Floats:
+    """The seed-averaged metric of each resample of the clusters, float64 [draws]; NaN for draws with only one class.
+
+    All seeds of a draw use the same clusters, and the draws are the same in every call: draws of two methods on the
+    same labels are pairs.
 
     Args:
         labels: float64 [labels].
@@ -79,6 +93,4 @@ def clustered_bootstrap(
         counts = random.multinomial(clusters, np.full(clusters, 1 / clusters), size=size)
         weights = counts[:, cluster].astype(np.float64)
         values.append(np.mean([metric(labels, each, weights) for each in scores], axis=0))
-    tail = (1 - LEVEL) / 2
-    low, high = np.nanquantile(np.concatenate(values), [tail, 1 - tail])
-    return float(low), float(high)
+    return np.concatenate(values)

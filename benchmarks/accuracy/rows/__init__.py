@@ -42,18 +42,22 @@ def _row(module: str, factory: str, *arguments: object) -> Callable[[], Row]:
     return make
 
 
+DEFAULT = "relsql"
+"""The row that is compared with the others, which are its baselines."""
+
 ROWS: dict[str, Callable[[], Row]] = {
     "entity-mean": _row("simple", "EntityMean"),
     "recency": _row("simple", "Recency"),
     "lightgbm-own": _row("lightgbm_rows", "OwnColumns"),
     "lightgbm-aggregates": _row("lightgbm_rows", "Aggregates"),
+    "tabm-aggregates": _row("tabm_rows", "TabMAggregates"),
     "rdl": _row("rdl", "Rdl"),
     "paper-text-only": _row("paper", "Paper", "bart", "none"),
     "paper-random-frozen": _row("paper", "Paper", "random", "frozen"),
     "paper-random-finetuned": _row("paper", "Paper", "random", "fine-tuned"),
     "paper-bart-frozen": _row("paper", "Paper", "bart", "frozen"),
     "paper-bart-finetuned": _row("paper", "Paper", "bart", "fine-tuned"),
-    "relsql": _row("default", "Default"),
+    DEFAULT: _row("default", "Default"),
 }
 """All rows by their names on the command line, in the order of the table."""
 

@@ -1,4 +1,4 @@
-"""LightGBM on features of each seed: the entity's own columns, alone or with aggregates of linked rows.
+"""LightGBM on features of each seed (`benchmarks.accuracy.rows.features`): own columns, or aggregates too.
 
 The number of rounds is found by early stopping on val. Of a few settings and sets of features, those with the best
 metric on val are chosen, and that model predicts val. Test is predicted with the same choice, fitted on train and val.
@@ -10,20 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import duckdb
 import lightgbm as lgb
 import numpy as np
-import pyarrow as pa
 
 from benchmarks.accuracy.judge import Floats
 from benchmarks.accuracy.rows import Scores
-from benchmarks.accuracy.rows.aggregates import SEEDS, Recipe, Stream, create_seeds, plan_streams, read_streams
+from benchmarks.accuracy.rows.features import Features, FeatureSet, aggregate_features, own_features
 from benchmarks.data.problems import Problem
-from relsql.gather.node_inputs import NodeInputs, category_sql, fit_node_inputs, number_sql
-from relsql.gather.paths import Path, plan_paths
-from relsql.schema.times.events import time_sql
-from relsql.sql import ident
-from relsql.tasks.splits import SPLITS, Split
+from relsql.tasks.splits import Split
 from relsql.tasks.target import quantile_level
 
 MAX_ROUNDS = 1_000
@@ -33,15 +27,6 @@ SETTINGS: tuple[dict[str, Any], ...] = (
     {"num_leaves": 15, "learning_rate": 0.05, "min_data_in_leaf": 50},
     {"num_leaves": 63, "learning_rate": 0.05, "min_data_in_leaf": 100},
 )
-_YEAR = 365.2425
-
-
-@dataclass(frozen=True, slots=True)
-class Features:
-    """Features of labelled seeds: `x` float64 [labels, features], NaN = missing, and which columns are categories."""
-
-    x: Floats
-    categorical: list[int]
 
 
 class OwnColumns:
@@ -51,11 +36,11 @@ class OwnColumns:
 
     def scores(self, problem: Problem, seed: int) -> Scores:
         """See `Row`; the seed draws the columns and rows of each tree."""
-        return fit_and_score(problem, [{split: own_features(problem, split) for split in SPLITS}], seed)
+        return fit_and_score(problem, [own_features.of(problem)], seed)
 
 
 class Aggregates:
-    """LightGBM on the same columns and on aggregates of linked rows, computed by `benchmarks.accuracy.rows.aggregates`.
+    """LightGBM on the same columns and on aggregates of linked rows, read by `benchmarks.accuracy.rows.aggregates`.
 
     Two sets of features are tried: rows that reference the entity, and the rows along all paths.
     """
@@ -64,73 +49,10 @@ class Aggregates:
 
     def scores(self, problem: Problem, seed: int) -> Scores:
         """See `Row`; the seed draws the columns and rows of each tree."""
-        with problem.open("train") as (con, catalog):
-            streams = plan_streams(con, catalog, problem.schema, problem.task, problem.labels["train"], Recipe())
-        near = np.array([stream.path.kind == "children" for stream in streams for _ in stream.features])
-        sets: list[dict[Split, Features]] = [{}, {}] if not near.all() else [{}]
-        for split in SPLITS:
-            own, linked = own_features(problem, split), aggregates(problem, streams, split)
-            for chosen, columns in zip(sets, (near, np.ones_like(near)), strict=False):
-                chosen[split] = Features(np.hstack([own.x, linked[:, columns]]), own.categorical)
-        return fit_and_score(problem, sets, seed)
+        return fit_and_score(problem, aggregate_features.of(problem), seed)
 
 
-def aggregates(problem: Problem, streams: tuple[Stream, ...], split: Split) -> Floats:
-    """The features of `streams` for the labels of `split`, from the rows that these labels may see."""
-    with problem.open(split) as (con, catalog):
-        return read_streams(con, catalog, problem.schema, problem.task, streams, problem.labels[split])
-
-
-def own_features(problem: Problem, split: Split) -> Features:
-    """Numbers and categories of the entity and the rows it references, the date and the season."""
-    with problem.open("train") as (con, catalog):
-        paths = plan_paths(con, catalog, problem.schema, problem.task.entity_table)
-        chosen = [path for path in paths if path.kind in ("entity", "parents")]
-        until = problem.labels["train"]["as_of"][-1].as_py()
-        inputs = [fit_node_inputs(con, catalog, problem.schema, path.table, until=until) for path in chosen]
-    labels = problem.labels[split]
-    with problem.open(split) as (con, catalog):
-        x = _read_rows(con, catalog, problem, list(zip(chosen, inputs, strict=True)), labels)
-    kinds = [is_code for each in inputs for is_code in [False] * len(each.numbers) + [True] * len(each.categories)]
-    return Features(np.hstack([x, _dates(labels)]), [i for i, is_code in enumerate(kinds) if is_code])
-
-
-def _read_rows(
-    con: duckdb.DuckDBPyConnection,
-    catalog: str,
-    problem: Problem,
-    chosen: list[tuple[Path, NodeInputs]],
-    labels: pa.Table,
-) -> Floats:
-    create_seeds(con, labels)
-    cells: list[str] = []
-    joins = []
-    for i, (path, inputs) in enumerate(chosen):
-        table, alias = problem.schema.table(path.table), f"t{i}"
-        pairs = [(table.primary_key[0], "s.entity")]
-        if path.kind == "parents":
-            link = path.links[0]
-            pairs = [(p, f"t0.{ident(c)}") for p, c in zip(link.parent_columns, link.child_columns, strict=True)]
-        on = " AND ".join(f"{alias}.{ident(column)} = {value}" for column, value in pairs)
-        on += f" AND {time_sql(table, alias)} <= s.as_of" if table.time_column else ""
-        joins.append(f"LEFT JOIN {table.sql(catalog)} {alias} ON {on}")
-        cells += [number_sql(table, number, alias, "s.as_of") for number in inputs.numbers]
-        cells += [category_sql(category, alias) for category in inputs.categories]
-    columns = "".join(f", CAST({cell} AS DOUBLE) AS c{i}" for i, cell in enumerate(cells))
-    found = con.sql(f"SELECT s.position{columns} FROM {SEEDS} s {' '.join(joins)} ORDER BY s.position").to_arrow_table()
-    con.execute(f"DROP TABLE {SEEDS}")
-    x = np.column_stack([np.asarray(column.to_numpy(), dtype=np.float64) for column in found.columns])[:, 1:]
-    return np.where(np.isfinite(x), x, np.nan)
-
-
-def _dates(labels: pa.Table) -> Floats:
-    """Days since 1970, and the season as a point on a circle."""
-    days = np.asarray(labels["as_of"]).astype("datetime64[s]").astype(np.float64) / 86_400
-    angle = 2 * np.pi * days / _YEAR
-    return np.column_stack([days, np.sin(angle), np.cos(angle)])
-
-
-def fit_and_score(problem: Problem, sets: Sequence[dict[Split, Features]], seed: int) -> Scores:
+def fit_and_score(problem: Problem, sets: Sequence[FeatureSet], seed: int) -> Scores:
     """Choose the set of features, the setting and the rounds on val, and predict val and test."""
     metric = _objective(problem)["metric"]
     fits: list[tuple[float, int, _Fit]] = []
@@ -150,7 +72,7 @@ def fit_and_score(problem: Problem, sets: Sequence[dict[Split, Features]], seed:
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
-    features: dict[Split, Features]
+    features: FeatureSet
     parameters: dict[str, Any]
     model: lgb.Booster
 
@@ -184,7 +106,7 @@ def _parameters(problem: Problem, setting: dict[str, Any], seed: int) -> dict[st
     }
 
 
-def _dataset(problem: Problem, features: dict[Split, Features], splits: tuple[Split, ...]) -> lgb.Dataset:
+def _dataset(problem: Problem, features: FeatureSet, splits: tuple[Split, ...]) -> lgb.Dataset:
     x = np.vstack([features[split].x for split in splits])
     y = np.concatenate([problem.targets(split) for split in splits])
     # Settings differ in min_data_in_leaf; without filtering by it, all of them can use one dataset.

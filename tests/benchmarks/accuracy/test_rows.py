@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from benchmarks.accuracy.judge import loss
-from benchmarks.accuracy.rows import make_row
+from benchmarks.accuracy.rows import features, lightgbm_rows, make_row, tabm_rows
 from benchmarks.accuracy.rows.simple import EntityMean
 from benchmarks.data.problems import Problem, load_problem
 from relsql.errors import TrainingError
@@ -19,16 +20,18 @@ from relsql.schema.tables import Schema
 from relsql.tasks.splits import Split
 from relsql.tasks.task import Task
 
-lightgbm_rows = pytest.importorskip("benchmarks.accuracy.rows.lightgbm_rows")
-
 
 @pytest.fixture(autouse=True)
 def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tabm_rows, "MAX_EPOCHS", 2)
     monkeypatch.setattr(lightgbm_rows, "MAX_ROUNDS", 30)
     monkeypatch.setattr(lightgbm_rows, "SETTINGS", lightgbm_rows.SETTINGS[1:2])
 
 
-ROWS = ("entity-mean", "recency", "lightgbm-own", "lightgbm-aggregates")
+INFORMED = ("recency", "lightgbm-aggregates", "tabm-aggregates")
+"""Rows that read recent events of an entity, which are much more informative than its own columns."""
+
+ROWS = ("entity-mean", "lightgbm-own", *INFORMED)
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +84,7 @@ def test_no_row_reads_test_labels(problem: Problem, name: str) -> None:
         assert np.isfinite(scores[split]).all()
         assert (scores[split] >= 0).all() and (scores[split] <= 1).all()
         np.testing.assert_array_equal(scores[split], again[split])
-    # Recent events of an entity are much more informative than its own columns.
-    assert (-loss(problem, "val", scores["val"]) > 0.8) == (name in ("recency", "lightgbm-aggregates"))
+    assert (-loss(problem, "val", scores["val"]) > 0.8) == (name in INFORMED)
 
 
 def test_a_constant_label_is_predicted_everywhere(problem: Problem) -> None:
@@ -90,10 +92,68 @@ def test_a_constant_label_is_predicted_everywhere(problem: Problem) -> None:
     for split in ("train", "val", "test"):
         constant = with_labels(constant, split, np.full(problem.labels[split].num_rows, 2.5))
     constant = replace(constant, task=replace(problem.task, task_type="regression"))
-    for name in ROWS[:-1]:
+    for name in ("entity-mean", "recency", "lightgbm-own", "tabm-aggregates"):
         scores = make_row(name).scores(constant, 0)
         assert scores["val"] == pytest.approx(2.5), name
         assert scores["test"] == pytest.approx(2.5), name
+
+
+def test_seeds_differ_and_repeat(problem: Problem) -> None:
+    first, again, second = (make_row("tabm-aggregates").scores(problem, seed)["test"] for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - second).max() > 1e-3
+
+
+def test_features_are_read_once_per_problem(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def read(*arguments: Any) -> np.ndarray:
+        calls.append(arguments)
+        streams, labels = arguments[-2:]
+        return np.zeros((labels.num_rows, sum(len(stream.features) for stream in streams)))
+
+    monkeypatch.setattr(features, "read_streams", read)
+    fresh = replace(problem)
+    features.take_spared_seconds()
+    first = features.aggregate_features.of(fresh)
+    assert len(calls) == 3 and features.take_spared_seconds() == 0
+    assert features.aggregate_features.of(fresh) is first
+    assert len(calls) == 3 and features.take_spared_seconds() > 0
+    features.aggregate_features.of(replace(problem))
+    assert len(calls) == 6
+
+
+def test_spared_seconds_include_those_of_what_a_result_is_computed_from(
+    problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+
+    def read(_: Problem) -> int:
+        clock[0] += 8.0
+        return 1
+
+    inner = features.OncePerProblem(read)
+    outer = features.OncePerProblem(lambda each: inner.of(each) + 1)
+    features.take_spared_seconds()
+    assert (inner.of(problem), features.take_spared_seconds()) == (1, 0.0)
+    assert (outer.of(problem), features.take_spared_seconds()) == (2, 8.0)
+    assert (outer.of(problem), features.take_spared_seconds()) == (2, 8.0)
+
+
+def test_numbers_become_normal_quantiles_of_the_training_labels() -> None:
+    random = np.random.default_rng(0)
+    train = np.column_stack(
+        [random.lognormal(0, 2, 2_000), np.full(2_000, 7.0), np.full(2_000, np.nan), random.random(2_000)]
+    )
+    train[:500, 3] = np.nan
+    found, scored = tabm_rows.normalised(train, np.array([[1e9, 8.0, 1.0, np.nan], [-1.0, 7.0, np.nan, 0.5]]))
+    # The last number misses sometimes, so it alone has a flag.
+    assert found.shape == (2_000, 4 + 1) and found.dtype == np.float32
+    assert found[:, 0].mean() == pytest.approx(0, abs=0.05) and found[:, 0].std() == pytest.approx(1, abs=0.05)
+    assert (found[:, 1:3] == 0).all() and (found[:500, 3] == 0).all()
+    assert (scored[0, :4] == [tabm_rows.CLIP, 0, 0, 0]).all() and scored[1, 0] == -tabm_rows.CLIP
+    assert found[:, 4].tolist() == [1] * 500 + [0] * 1_500 and scored[:, 4].tolist() == [1, 0]
 
 
 def test_names_of_rows() -> None:

@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from benchmarks.accuracy import report, rows
+from benchmarks.accuracy import report, results, rows
 from benchmarks.accuracy import run as accuracy
+from benchmarks.accuracy.build import Build
+from benchmarks.accuracy.comparison import mean_metric
 from benchmarks.accuracy.judge import Bin, Interval, IntervalCheck
-from benchmarks.accuracy.results import Calibration, Results, Summary, read_results
+from benchmarks.accuracy.results import Calibration, Results, Summary, read_results, read_scored
 from benchmarks.accuracy.rows import Scores
 from benchmarks.data.problems import Problem
 from relsql.errors import DatabaseError
+from relsql.version import __version__ as relsql_version
 
 
 class Drawn:
@@ -59,9 +62,9 @@ def test_a_benchmark_continues_where_it_stopped(cache: Path, tmp_path: Path, mon
     assert result.exit_code == 0
     assert "driver-top3 frozen  drawn, seed 2: val 0." in result.stderr
     assert drawn.calls == [0, 1, 2]
-    results = read_results(out)
-    [summary] = results.summaries
-    found = [each.test["roc_auc"] for each in results.runs]
+    stored = read_results(out)
+    [summary] = stored.summaries
+    found = [each.test["roc_auc"] for each in stored.runs]
     assert (summary.seeds, summary.metric) == (3, "roc_auc")
     assert summary.test == pytest.approx(np.mean(found))
     assert summary.test_deviation == pytest.approx(np.std(found, ddof=1))
@@ -71,6 +74,72 @@ def test_a_benchmark_continues_where_it_stopped(cache: Path, tmp_path: Path, mon
     assert run(cache, out, *options, "--seeds", "1", "--fresh").exit_code == 0
     assert drawn.calls == [0, 1, 2, 0]
     assert len(read_results(out).runs) == 1
+
+
+def test_runs_of_relsql_by_other_code_are_run_again(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs of baselines stay; relsql's runs of other code are replaced, and never averaged with new ones."""
+    relsql, baseline, out = Drawn(), Drawn(), tmp_path / "a.json"
+    monkeypatch.setitem(rows.ROWS, "relsql", lambda: relsql)
+    monkeypatch.setitem(rows.ROWS, "recency", lambda: baseline)
+    options = ("--rows", "recency,relsql", "--regime", "frozen")
+    assert run(cache, out, *options, "--seeds", "3").exit_code == 0
+    [before] = {each.build for each in read_results(out).runs if each.row == "relsql"}
+    assert before.version == relsql_version and len(before.code) == 8
+    assert run(cache, out, *options, "--seeds", "3").exit_code == 0
+    assert (relsql.calls, baseline.calls) == ([0, 1, 2], [0])
+
+    other = Build("0.0.9", "abc1234", "01234567")
+    monkeypatch.setattr(results, "current_build", lambda row: other)
+    assert run(cache, out, *options, "--seeds", "1").exit_code == 0
+    assert (relsql.calls, baseline.calls) == ([0, 1, 2, 0], [0])
+    found = read_results(out)
+    assert [(each.seed, each.build) for each in found.runs if each.row == "relsql"] == [(0, other)]
+    assert next(each.seeds for each in found.summaries if each.row == "relsql") == 1
+    assert "made by different code" not in report.render(found)
+
+    assert run(cache, out, "--rows", "recency", "--regime", "seed-time").exit_code == 0
+    expected = f"**The runs of row `recency` were made by different code**: 1 by {relsql_version} at "
+    assert expected in report.render(read_results(out))
+    assert run(cache, out, "--rows", "recency", "--regime", "frozen", "--again").exit_code == 0
+    assert "made by different code" not in report.render(read_results(out))
+
+
+def test_stored_scores_are_compared(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "a.json"
+    monkeypatch.setitem(rows.ROWS, "relsql", Drawn)
+    monkeypatch.setitem(rows.ROWS, "drawn", Drawn)
+    assert run(cache, out, "--rows", "drawn,relsql", "--regime", "frozen", "--seeds", "2").exit_code == 0
+    found = read_results(out)
+    [problem] = read_scored(out, found)
+    assert (problem.unit, problem.labels.shape, problem.cluster.max()) == ("timestamp", (726,), 29)
+    assert {row: scores.shape for row, scores in problem.scores.items()} == {"drawn": (2, 726), "relsql": (2, 726)}
+    assert mean_metric(problem, "relsql") == pytest.approx(found.summaries[-1].test)
+    assert "| +0.0000 | +0.0000 to +0.0000, by timestamp | 0.0000 | equal |" in report.render(found, [problem])
+
+
+def test_runs_on_other_labels_are_refused(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "a.json"
+    monkeypatch.setitem(rows.ROWS, "drawn", Drawn)
+    options = ("--rows", "drawn", "--regime", "frozen", "--seeds")
+    assert run(cache, out, *options, "1").exit_code == 0
+    [file] = (tmp_path / "a.scores").glob("*--frozen.npz")
+    np.savez_compressed(file, labels=np.zeros(726), cluster=np.arange(726), unit=np.array("entity"))
+    result = run(cache, out, *options, "2")
+    assert result.exit_code == 1 and "has runs on other test labels of rel-f1 driver-top3" in result.stderr
+    assert len(read_results(out).runs) == 1
+
+
+def test_cores_restrict_the_whole_process(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, list[int]]] = []
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {3, 5}, raising=False)
+    monkeypatch.setattr("os.sched_setaffinity", lambda process, cores: asked.append((process, cores)), raising=False)
+    options = ("--rows", "entity-mean", "--regime", "frozen", "--cores")
+    assert run(cache, tmp_path / "a.json", *options, "1").exit_code == 0
+    assert asked == [(0, [3])]
+    result = run(cache, tmp_path / "a.json", *options, "3")
+    assert result.exit_code == 2 and "may use 2 cores" in result.stderr
 
 
 def test_a_row_that_fails_stops_no_other(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +251,7 @@ def test_quoted_results_are_listed_with_ours_in_their_regime() -> None:
     first, second, unknown, *_ = report.render(Results([], [ours, frozen])).split("\n### ")
     assert "| KumoRFM-2, in context |  | 0.846 |" in first and "RelGT" not in first
     assert "| RelGT |  | 0.759 |" in second and "KumoRFM-2, in context" not in second
-    assert first.count("| this run |") == 1 and first.count("| quoted: ") == 10
+    assert first.count("| this run |") == 1 and first.count("| quoted: ") == 13
     assert unknown.startswith("rel-f1 driver-dnf, quoted, regime not stated") and "arXiv 2605.16085" in unknown
 
 
