@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, help="Seed of all randomness.")
 @click.option("--encoder", metavar="NAME_OR_PATH", help="Row encoder: compact, or a BART by path or hub name.")
 @click.option("--encoder-steps", type=click.IntRange(min=0), help="Steps of the row encoder. Default: by its texts.")
+@click.option("--pretrained", metavar="FOLDER", help="Start from weights that relsql pretrain wrote.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Maximum number of passes over the training labels.")
 @click.option("--fanout", type=click.IntRange(min=1), help="Maximum number of rows read along each link path.")
 @click.option("--max-paths", type=click.IntRange(min=1), help="Maximum number of link paths read. Default: 12.")
