@@ -7,7 +7,7 @@ Torch exports the row encoder; `exporters.onnx_network` and `exporters.onnx_head
     path P        one component per shared path: embeddings float32 [texts, width]; for each table T on the path
                   T.numbers, T.categories and T.texts; P.rows, P.places, P.ages and P.totals; inputs of width 0 are
                   left out -> message float32 [hubs, channels + statistics]; see
-                  `relsql.gather.graph_inputs.GraphInputs`
+                  `relsql.gather.arrays.graph_inputs.GraphInputs`
     graph         the same inputs for all other paths and their tables; for each shared path P the message of each
                   seed's hub, P.message float32 [seeds, channels + statistics]
                   -> state float32 [seeds, channels + statistics of all paths]
@@ -36,8 +36,8 @@ from exporters.onnx_graph import OPSET
 from exporters.onnx_head import head_component
 from exporters.onnx_network import graph_components
 from relsql.errors import ArtifactError, ExportError, ParityError
-from relsql.gather.blocks import Block
-from relsql.gather.graph_inputs import (
+from relsql.gather.arrays.blocks import Block
+from relsql.gather.arrays.graph_inputs import (
     graph_feed,
     graph_input_names,
     graph_inputs,

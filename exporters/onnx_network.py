@@ -14,7 +14,7 @@ from torch import nn
 
 from exporters.onnx_graph import Axis, OnnxGraph
 from exporters.onnx_layers import as_rows, mapped, row_statistics, standardised, text_states, with_absent
-from relsql.gather.graph_inputs import (
+from relsql.gather.arrays.graph_inputs import (
     message_input_name,
     path_component,
     path_input_names,
@@ -40,7 +40,7 @@ class _Reading:
     """Which rows of a path each seed reads.
 
     Attributes:
-        places: int64 [seeds, fanout], see `relsql.gather.graph_inputs.PathRows`.
+        places: int64 [seeds, fanout], see `relsql.gather.arrays.graph_inputs.PathRows`.
         present: float32 [seeds, fanout], 1 where there is a row.
         weights: float32 [seeds, windows, fanout], the weight of each row in each mean; None if the fanout is 1.
         windows: number of windows.

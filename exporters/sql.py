@@ -16,8 +16,8 @@ from exporters.sql_network import SqlNetwork
 from exporters.sql_texts import new_texts_sql
 from relsql.database.names import DEFAULT_SCHEMA
 from relsql.database.queries.sealed import sealed, sealed_expression
-from relsql.gather.latest_rows import AS_OF, ENTITY, SEED, LatestRows
-from relsql.gather.seeds_sql import ALL_PARAMETERS, all_seeds_sql, call_parameters, call_seed_sql
+from relsql.gather.sql.latest_rows import AS_OF, ENTITY, SEED, LatestRows
+from relsql.gather.sql.seeds import ALL_PARAMETERS, all_seeds_sql, call_parameters, call_seed_sql
 from relsql.hints import command
 from relsql.nn.head import DAYS_PER_YEAR, LARGEST_LOG
 from relsql.registry.card import ModelCard

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from exporters.sql_layers import element_sql, means_sql
-from relsql.gather.latest_rows import AS_OF, SEED, Latest
 from relsql.gather.paths import Path
-from relsql.gather.ranking import Ctes, counts_sql
+from relsql.gather.sql.latest_rows import AS_OF, SEED, Latest
+from relsql.gather.sql.ranking import Ctes, counts_sql
 from relsql.gather.statistics import Statistic
 from relsql.schema.tables import Table
 from relsql.sql import COMMA, Cte, indented

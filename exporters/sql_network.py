@@ -4,7 +4,7 @@ States are FLOAT[] and messages DOUBLE[], one element per channel; a linear map 
 weights are a table with one row, which is joined where a layer begins. The CTEs, in order:
 
     <path>__ranked, __latest  the rows that a path may read, and the latest of them, which it does read; see
-                              `relsql.gather.latest_rows`
+                              `relsql.gather.sql.latest_rows`
     "<table> seen", ...       the rows of a table that rows of any path point at, by key; the steps of their encoder:
                               read, texts, scaled, inputs, sum, inverse, state; and "<table> states"
     <path>__pointed<i>        the messages of those rows to the rows of one path
@@ -35,13 +35,13 @@ from exporters.sql_layers import (
     twice_relu_sql,
 )
 from exporters.sql_means import PathRows, averaged, single
-from relsql.gather.latest_rows import AS_OF, NEWEST, SEED, Latest, LatestRows
 from relsql.gather.layout import DATA_AGE, layouts_of
-from relsql.gather.lookups import pointed_name, readers_of, seen_join_sql, seen_sql
 from relsql.gather.node_inputs import NodeInputs, category_sql, number_sql, text_sql
 from relsql.gather.paths import Path
-from relsql.gather.ranking import Ctes, columns_of, struct_sql
 from relsql.gather.row_plan import RowPlan
+from relsql.gather.sql.latest_rows import AS_OF, NEWEST, SEED, Latest, LatestRows
+from relsql.gather.sql.lookups import pointed_name, readers_of, seen_join_sql, seen_sql
+from relsql.gather.sql.ranking import Ctes, columns_of, struct_sql
 from relsql.gather.statistics import Statistic, mean_windows, path_statistics
 from relsql.registry.row_embeddings import text_hash_sql
 from relsql.schema.tables import Link, Table

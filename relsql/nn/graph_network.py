@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import SAGEConv
 from torch_geometric.nn.aggr import Aggregation
 
-from relsql.gather.graph_inputs import GraphInputs, tables_of
+from relsql.gather.arrays.graph_inputs import GraphInputs, tables_of
 from relsql.gather.layout import BlockLayout, category_sizes
 from relsql.gather.node_inputs import NodeInputs
 from relsql.gather.statistics import mean_windows, values_width
@@ -60,7 +60,7 @@ class NetworkConfig:
 
 
 class TableTensors(NamedTuple):
-    """Rows of one table as tensors, see `relsql.gather.graph_inputs.TableRows`."""
+    """Rows of one table as tensors, see `relsql.gather.arrays.graph_inputs.TableRows`."""
 
     numbers: Tensor
     categories: Tensor
@@ -68,7 +68,7 @@ class TableTensors(NamedTuple):
 
 
 class PathTensors(NamedTuple):
-    """The rows that each seed reads along one path as tensors, see `relsql.gather.graph_inputs.PathRows`."""
+    """The rows that each seed reads along one path as tensors, see `relsql.gather.arrays.graph_inputs.PathRows`."""
 
     rows: Tensor
     places: Tensor
@@ -78,7 +78,7 @@ class PathTensors(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class GraphTensors:
-    """A batch as tensors, see `relsql.gather.graph_inputs.GraphInputs`.
+    """A batch as tensors, see `relsql.gather.arrays.graph_inputs.GraphInputs`.
 
     `embeddings` float32 [texts, text_width] holds the embedding of each distinct text; row 0 is zeros.
     """

@@ -21,7 +21,7 @@ from relsql.database.cursors import task_cursor
 from relsql.database.interrupts import keyboard_interrupts
 from relsql.database.names import current_catalog, find_macros
 from relsql.evaluation.bootstrap import metric_interval
-from relsql.gather.blocks import newest_event_days
+from relsql.gather.arrays.blocks import newest_event_days
 from relsql.registry.card import CARD_FORMAT, ModelCard
 from relsql.registry.function_names import function_names
 from relsql.registry.models import activate, find_trained, next_version, read_models, save_model
@@ -46,7 +46,7 @@ from relsql.version import __version__
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from relsql.gather.blocks import SeedSet
+    from relsql.gather.arrays.blocks import SeedSet
     from relsql.nn.graph_network import GraphNetwork
     from relsql.nn.head import Head
     from relsql.text.text_table import TextTable

@@ -17,8 +17,8 @@ import torch
 
 from exporters import onnx as exporter
 from relsql.errors import ExportError, ParityError
-from relsql.gather.blocks import Block, SeedSet
-from relsql.gather.graph_inputs import graph_feed, graph_inputs, message_input_name
+from relsql.gather.arrays.blocks import Block, SeedSet
+from relsql.gather.arrays.graph_inputs import graph_feed, graph_inputs, message_input_name
 from relsql.gather.layout import BlockLayout, layouts_of
 from relsql.gather.node_inputs import CategoryInput, NodeInputs, NumberInput
 from relsql.gather.paths import Path
@@ -32,7 +32,7 @@ from relsql.training.encoder.fit_tokenizer import train_tokenizer
 from relsql.training.loop import Batches, fit_statistics
 from relsql.typing import FloatArray
 from tests.random_trees import add_random_trees
-from tests.relsql.gather.random_blocks import LAYOUTS, TEXTS, random_blocks
+from tests.relsql.gather.arrays.random_blocks import LAYOUTS, TEXTS, random_blocks
 
 CONFIG = NetworkConfig(channels=6, text_widths=(5,), dropout=0.0)
 EMBEDDINGS = np.random.default_rng(0).normal(size=(TEXTS, 5)).astype(np.float32) * (np.arange(TEXTS) > 0)[:, None]

@@ -15,10 +15,10 @@ import torch
 from exporters.modules import score_blocks
 from exporters.sql import SqlModel
 from exporters.sql_weights import logarithmic_columns, weights_table
-from relsql.gather.blocks import Block, SeedSet, as_of_days, decode_blocks, existing_seeds
+from relsql.gather.arrays.blocks import Block, SeedSet, as_of_days, decode_blocks, existing_seeds
 from relsql.gather.layout import layouts_of
-from relsql.gather.query import Gather
-from relsql.gather.seeds_sql import call_parameters
+from relsql.gather.sql.query import Gather
+from relsql.gather.sql.seeds import call_parameters
 from relsql.nn.graph_network import GraphNetwork, NetworkConfig
 from relsql.nn.head import Head
 from relsql.registry.row_embeddings import table_name, text_hash_sql
@@ -28,8 +28,8 @@ from relsql.sql import ident
 from relsql.text.text_table import TextTable
 from relsql.training.loop import Batches, fit_statistics
 from tests.random_trees import add_random_trees
-from tests.relsql.gather.reference import Database, Row
-from tests.relsql.gather.test_query import (
+from tests.relsql.gather.sql.reference import Database, Row
+from tests.relsql.gather.sql.test_query import (
     ALL_SEEDS,
     DAYS,
     databases,

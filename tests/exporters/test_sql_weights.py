@@ -11,7 +11,7 @@ from exporters.sql_weights import fold_scaling, weights_table
 from relsql.nn.graph_network import GraphNetwork, NetworkConfig
 from relsql.nn.head import Head
 from relsql.nn.scaling import CLIP, NumberScaling
-from tests.relsql.gather.random_blocks import LAYOUTS
+from tests.relsql.gather.arrays.random_blocks import LAYOUTS
 
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import given, settings  # noqa: E402

@@ -196,7 +196,7 @@ def code_digest(code: Path) -> str:
 @pytest.mark.parametrize(
     ("file", "counts"),
     [
-        ("relsql/gather/ranking.py", True),
+        ("relsql/gather/sql/ranking.py", True),
         ("relsql/text/row_text.py", True),
         ("relsql/tasks/labels/label_table.py", True),
         ("relsql/nn/head.py", True),

@@ -25,7 +25,7 @@ from relsql.training.fit_trees import (  # noqa: E402
     fit_rounds,
     fit_trees,
 )
-from tests.relsql.gather.random_blocks import LAYOUTS  # noqa: E402
+from tests.relsql.gather.arrays.random_blocks import LAYOUTS  # noqa: E402
 
 CONFIG = NetworkConfig(channels=4, text_widths=(5,))
 TARGETS = {"classes": None, "median": "median", "mean": "mean", "quantile": "quantile(0.9)"}

@@ -6,7 +6,7 @@ capture them. Arguments are therefore bound here, in a derived table that reads 
 
 from __future__ import annotations
 
-from relsql.gather.latest_rows import AS_OF, ENTITY, LatestRows
+from relsql.gather.sql.latest_rows import AS_OF, ENTITY, LatestRows
 from relsql.schema.entity_keys import entity_parameters, key_from_parts, key_known_sql, key_sql
 from relsql.schema.tables import Table
 from relsql.schema.times.events import latest_event_sql

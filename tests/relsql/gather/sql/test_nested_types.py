@@ -9,11 +9,11 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from relsql.gather.latest_rows import LatestRows
 from relsql.gather.node_inputs import fit_node_inputs
 from relsql.gather.paths import plan_paths
-from relsql.gather.query import Gather
 from relsql.gather.row_plan import RowPlan
+from relsql.gather.sql.latest_rows import LatestRows
+from relsql.gather.sql.query import Gather
 from relsql.schema.declared.declarations import Declarations
 from relsql.schema.reading import read_schema
 from relsql.schema.visibility import VISIBILITY_RULES

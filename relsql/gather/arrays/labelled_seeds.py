@@ -10,15 +10,15 @@ import pyarrow as pa
 import pyarrow.compute
 
 from relsql.database.queries.sealed import sealed
-from relsql.gather.blocks import SeedSet, as_of_days, concat_blocks, decode_blocks, existing_seeds
-from relsql.gather.latest_rows import AS_OF, ENTITY, UNTIL
+from relsql.gather.arrays.blocks import SeedSet, as_of_days, concat_blocks, decode_blocks, existing_seeds
 from relsql.gather.layout import BlockLayout
-from relsql.gather.query import Gather
+from relsql.gather.sql.latest_rows import AS_OF, ENTITY, UNTIL
+from relsql.gather.sql.query import Gather
 
 SEEDS_PER_QUERY = 8_192
 FEW_MOMENTS = 4
 """With up to this many distinct as_of values, one pass per value is faster than sorting all rows, see
-`relsql.gather.ranking`."""
+`relsql.gather.sql.ranking`."""
 
 _SEEDS = "relsql_seeds"
 

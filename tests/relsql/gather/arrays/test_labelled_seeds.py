@@ -14,11 +14,11 @@ import pytest
 
 pytest.importorskip("torch")
 
-from relsql.gather import seeds as module
-from relsql.gather.blocks import SeedSet, concat_blocks, newest_event_days, newest_evidence_days
-from relsql.gather.latest_rows import LatestRows
-from relsql.gather.query import Gather
-from relsql.gather.seeds import FEW_MOMENTS, gather_seeds
+from relsql.gather.arrays import labelled_seeds as module
+from relsql.gather.arrays.blocks import SeedSet, concat_blocks, newest_event_days, newest_evidence_days
+from relsql.gather.arrays.labelled_seeds import FEW_MOMENTS, gather_seeds
+from relsql.gather.sql.latest_rows import LatestRows
+from relsql.gather.sql.query import Gather
 from relsql.training.plan import Plan, make_plan
 from tests.shop import QUICK, TASK, create_shop
 from udfs.functions import create_arrow_function

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from relsql.gather.blocks import Block, take_blocks
+from relsql.gather.arrays.blocks import Block, take_blocks
 from relsql.gather.layout import BlockLayout, Segment
 from relsql.gather.node_inputs import CategoryInput, NodeInputs, NumberInput
 from relsql.schema.tables import Link

@@ -5,8 +5,8 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from relsql.gather.blocks import Block
-from relsql.gather.graph_inputs import (
+from relsql.gather.arrays.blocks import Block
+from relsql.gather.arrays.graph_inputs import (
     GraphInputs,
     compact_texts,
     graph_feed,
@@ -18,7 +18,7 @@ from relsql.gather.graph_inputs import (
 from relsql.gather.layout import BlockLayout, Segment
 from relsql.gather.node_inputs import NodeInputs, NumberInput
 from relsql.typing import IntArray
-from tests.relsql.gather.random_blocks import LAYOUTS, TEXTS, random_blocks, taken
+from tests.relsql.gather.arrays.random_blocks import LAYOUTS, TEXTS, random_blocks, taken
 
 
 def starts(blocks: list[Block]) -> list[IntArray]:

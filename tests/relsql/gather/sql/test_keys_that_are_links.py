@@ -8,12 +8,12 @@ from typing import Any
 import duckdb
 import pytest
 
-from relsql.gather.latest_rows import LatestRows, SeedKind
 from relsql.gather.node_inputs import fit_node_inputs
 from relsql.gather.paths import plan_paths
-from relsql.gather.query import Gather
 from relsql.gather.row_plan import RowPlan
-from relsql.gather.seeds_sql import all_seeds_sql, call_parameters, call_seed_sql
+from relsql.gather.sql.latest_rows import LatestRows, SeedKind
+from relsql.gather.sql.query import Gather
+from relsql.gather.sql.seeds import all_seeds_sql, call_parameters, call_seed_sql
 from relsql.schema.declared.declare import declare_table
 from relsql.schema.entity_keys import entity_parameters
 from relsql.schema.reading import read_schema

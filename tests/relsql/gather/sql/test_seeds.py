@@ -5,7 +5,7 @@ from __future__ import annotations
 import duckdb
 import pytest
 
-from relsql.gather.seeds_sql import id_sql
+from relsql.gather.sql.seeds import id_sql
 from relsql.schema.tables import Column, Table
 
 Connection = duckdb.DuckDBPyConnection

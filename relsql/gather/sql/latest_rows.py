@@ -6,7 +6,7 @@ SQL. A `PathColumns` decides which columns are computed from the rows. The form 
 
 * hops are joins in FROM, never subqueries in WHERE, which decorrelate into cross products;
 * seeds are numbered, so that one small integer identifies the seed of a row (`docs/decisions/0007-speed.md`);
-* the rows of groups are found by windows, heaps or cuts, see `relsql.gather.ranking`;
+* the rows of groups are found by windows, heaps or cuts, see `relsql.gather.sql.ranking`;
 * hubs are gathered once per distinct (hub, as_of), not once per seed.
 
 Training for a database that lags uses *delayed* seeds: their data end at `_until`, at or before `_as_of`. Models for
@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from relsql.gather.paths import Path
-from relsql.gather.ranking import (
+from relsql.gather.row_plan import RowPlan, keyless_view
+from relsql.gather.sql.ranking import (
     LATEST_ROWS,
     Ctes,
     Reached,
@@ -30,7 +31,6 @@ from relsql.gather.ranking import (
     time_heap_ctes,
     window_sql,
 )
-from relsql.gather.row_plan import RowPlan, keyless_view
 from relsql.schema.entity_keys import is_entity_sql, key_parts
 from relsql.schema.indexes import Indexed
 from relsql.schema.relations import relation_sql

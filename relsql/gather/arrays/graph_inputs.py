@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from relsql.gather.blocks import Block, segment_parts
+from relsql.gather.arrays.blocks import Block, segment_parts
 from relsql.gather.layout import BlockLayout, category_count
 from relsql.gather.node_inputs import NodeInputs
 from relsql.typing import FloatArray, IntArray

@@ -14,25 +14,25 @@ import pyarrow as pa
 import pytest
 
 from relsql.database.connections import use_catalog
-from relsql.gather.latest_rows import LatestRows
 from relsql.gather.node_inputs import CategoryInput, NodeInputs, NumberInput
 from relsql.gather.paths import plan_paths
-from relsql.gather.query import Gather
 from relsql.gather.row_plan import RowPlan
-from relsql.gather.seeds_sql import all_seeds_sql
+from relsql.gather.sql.latest_rows import LatestRows
+from relsql.gather.sql.query import Gather
+from relsql.gather.sql.seeds import all_seeds_sql
 from relsql.schema.indexes import Indexed
 from relsql.schema.tables import Column, Link, Schema, Table
 from relsql.schema.times.events import event_times_sql, latest_event_sql
 from relsql.schema.visibility import VISIBILITY_RULES, VisibilityRule
 from relsql.sql import ident, literal
 from relsql.sql_layout import readable
-from tests.relsql.gather.reference import Answer, Database, Delayed, Gathered, Reference, Row, Seed, rounded
+from tests.relsql.gather.sql.reference import Answer, Database, Delayed, Gathered, Reference, Row, Seed, rounded
 from udfs.functions import create_arrow_function
 
 hypothesis = pytest.importorskip("hypothesis")
 st = pytest.importorskip("hypothesis.strategies")
 
-FIXTURES = File(__file__).parents[2] / "fixtures" / "gather"
+FIXTURES = File(__file__).parents[3] / "fixtures" / "gather"
 DAYS = [datetime.datetime(2020, 1, day) for day in (1, 2, 3, 4)]
 MICROSECOND = datetime.timedelta(microseconds=1)
 LETTERS = ("a", "b", "c")
@@ -593,7 +593,7 @@ def test_macro_with_subqueries_and_constants_as_arguments(
 
 
 # The generated SQL, as text. Rewrite the files with
-# RELSQL_UPDATE_FIXTURES=1 pytest tests/relsql/gather/test_query.py -k on_file
+# RELSQL_UPDATE_FIXTURES=1 pytest tests/relsql/gather/sql/test_query.py -k on_file
 
 CASES = ("entity", "parents", "siblings", "children", "grandchildren", "hub", "data_age", "message", "many_moments")
 

@@ -9,7 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from relsql.gather.blocks import Block, concat_blocks, decode_block, decode_blocks, existing_seeds, newest_evidence_days
+from relsql.gather.arrays.blocks import (
+    Block,
+    concat_blocks,
+    decode_block,
+    decode_blocks,
+    existing_seeds,
+    newest_evidence_days,
+)
 from relsql.gather.layout import BlockLayout, Segment, category_count, category_sizes
 from relsql.gather.node_inputs import CategoryInput, NodeInputs, NumberInput
 from relsql.gather.paths import Path

@@ -1,7 +1,7 @@
 """The gather query: for each seed (entity, as_of) the last k rows of every path, as lists that the network reads.
 
-Training, evaluation and scoring all run the query built here; only the `seed` CTE differs. `relsql.gather.latest_rows`
-decides which rows they are.
+Training, evaluation and scoring all run the query built here; only the `seed` CTE differs.
+`relsql.gather.sql.latest_rows` decides which rows they are.
 
 Result: one row per seed, with `_entity`, `_as_of`, and for each path a list of STRUCT(rank, n0, n1, ..., c0, c1, ...)
 in any order: recency rank (1 = latest), FLOAT numbers, INTEGER codes. A list is NULL when there are no rows; all lists
@@ -16,13 +16,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from relsql.gather.latest_rows import AS_OF, NEWEST, SEED, Latest, LatestRows, SeedKind
 from relsql.gather.layout import DATA_AGE, counts_name, segments
-from relsql.gather.lookups import pointed_name, readers_of, seen_join_sql, seen_sql
 from relsql.gather.node_inputs import NodeInputs, NumberInput, category_sql, number_sql, text_sql
 from relsql.gather.paths import Path
-from relsql.gather.ranking import Ctes, columns_of, counts_sql
 from relsql.gather.row_plan import RowPlan
+from relsql.gather.sql.latest_rows import AS_OF, NEWEST, SEED, Latest, LatestRows, SeedKind
+from relsql.gather.sql.lookups import pointed_name, readers_of, seen_join_sql, seen_sql
+from relsql.gather.sql.ranking import Ctes, columns_of, counts_sql
 from relsql.schema.indexes import Indexed
 from relsql.schema.tables import Link, Table
 from relsql.schema.times.events import age_sql, as_timestamp_sql, time_sql
