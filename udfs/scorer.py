@@ -43,7 +43,7 @@ class Scorer:
     Args:
         card: the model's card.
         artifacts: bytes by name: `encoder.onnx`, `tokenizer.json` (when the model reads text), `graph.onnx`,
-            `head.onnx`, and one for each shared path, see `exporters.onnx`.
+            `head.onnx`, and one for each shared path, see `exporters.onnx.export`.
         threads: onnxruntime threads per call; DuckDB brings its own threads.
 
     Raises:

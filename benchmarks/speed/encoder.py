@@ -30,7 +30,7 @@ import torch
 
 from benchmarks.data.problems import DEFAULT_CACHE, database_file, list_tasks
 from benchmarks.speed.report import Target, target_lines, write_formatted
-from exporters.onnx import export_encoder
+from exporters.onnx.export import export_encoder
 from relsql.database.connections import open_database
 from relsql.database.cursors import task_cursor
 from relsql.database.names import current_catalog

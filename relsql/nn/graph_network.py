@@ -4,7 +4,7 @@ Layer 1 passes a message from every looked-up row (a result's team, its race) to
 passes a message from the rows of every path to the seed's entity: means over the last 1, 4 and 16 rows, plus plain
 statistics of the path. Node states do not depend on as_of: the age of a row is part of the row's message.
 Only linear maps, means, comparisons, ReLU, layer norm, concatenation, exp, log and sigmoid are used, because each step
-is also written in ONNX (`exporters.onnx_network`) and in SQL (`exporters.sql_network`).
+is also written in ONNX (`exporters.onnx.network`) and in SQL (`exporters.sql.network`).
 """
 
 from __future__ import annotations

@@ -312,7 +312,7 @@ def _interval(fitted: FittedNetwork, seeds: SeedSet, labels: pa.Table, split: Sp
 def _export(
     fitted: FittedNetwork, encoder: TrainedEncoder, texts: list[str]
 ) -> tuple[dict[str, bytes], dict[str, float]]:
-    from exporters.onnx import export_encoder, export_graph, export_head
+    from exporters.onnx.export import export_encoder, export_graph, export_head
 
     parity = {}
     artifacts = {"tokenizer.json": encoder.tokenizer.json.encode()}

@@ -201,7 +201,7 @@ def code_digest(code: Path) -> str:
         ("relsql/tasks/labels/label_table.py", True),
         ("relsql/nn/head.py", True),
         ("relsql/training/loop.py", True),
-        ("exporters/onnx.py", True),
+        ("exporters/onnx/export.py", True),
         ("relsql/integrations/server.py", False),
         ("relsql/shell/prompt.py", False),
         ("relsql/cli/output.py", False),

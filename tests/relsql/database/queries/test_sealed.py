@@ -17,8 +17,8 @@ import pyarrow as pa
 import pytest
 
 from exporters.modules import load_modules
-from exporters.sql import SqlModel
-from exporters.sql_weights import logarithmic_columns, weights_table
+from exporters.sql.model import SqlModel
+from exporters.sql.weights import logarithmic_columns, weights_table
 from relsql.database.names import current_catalog
 from relsql.database.queries.sealed import function_names, parser, sealed, sealed_expression
 from relsql.database.queries.syntax_tree import NotOneSelectError, parse, write

@@ -1,6 +1,6 @@
 """The graph network in ONNX: the steps of `relsql.nn.graph_network`, in their order.
 
-As there, row 0 of a table or a path stands for an absent row. `exporters.onnx` describes inputs and outputs.
+As there, row 0 of a table or a path stands for an absent row. `exporters.onnx.export` describes inputs and outputs.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import cast
 
 from torch import nn
 
-from exporters.onnx_graph import Axis, OnnxGraph
-from exporters.onnx_layers import as_rows, mapped, row_statistics, standardised, text_states, with_absent
+from exporters.onnx.graph import Axis, OnnxGraph
+from exporters.onnx.layers import as_rows, mapped, row_statistics, standardised, text_states, with_absent
 from relsql.gather.arrays.graph_inputs import (
     message_input_name,
     path_component,

@@ -1,4 +1,4 @@
-"""The row encoder is translated to ONNX once for each architecture (exporters.onnx_encoder)."""
+"""The row encoder is translated to ONNX once for each architecture (exporters.onnx.encoder)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from exporters import onnx as exporter  # noqa: E402
-from exporters import onnx_encoder  # noqa: E402
+from exporters.onnx import encoder as onnx_encoder  # noqa: E402
+from exporters.onnx import export as exporter  # noqa: E402
 from relsql.nn.row_encoder import RowEncoder, compact_config  # noqa: E402
 from relsql.training.encoder.fit_tokenizer import train_tokenizer  # noqa: E402
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from exporters.onnx_graph import LAST, Axis, OnnxGraph
+from exporters.onnx.graph import LAST, Axis, OnnxGraph
 from relsql.nn.boosted_trees import BoostedTrees
 from relsql.nn.head import DAYS_PER_YEAR, LARGEST_LOG, Head
 from relsql.registry.components.component_checks import Signature

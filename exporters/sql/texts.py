@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from exporters.sql_layers import linear_sql
-from exporters.sql_network import SqlNetwork
+from exporters.sql.layers import linear_sql
+from exporters.sql.network import SqlNetwork
 from relsql.gather.node_inputs import text_sql
 from relsql.registry.row_embeddings import text_hash_sql
 from relsql.schema.tables import Table

@@ -228,7 +228,7 @@ class FoldedNorm:
 
 
 def fold_norm(norm: nn.Module) -> FoldedNorm:
-    """Fold a layer norm and the ReLU after it, for `exporters.sql_layers.norm_steps`, which computes twice the ReLU."""
+    """Fold a layer norm and the ReLU after it, for `exporters.sql.layers.norm_steps`, which computes twice the ReLU."""
     assert isinstance(norm, nn.LayerNorm)
     weight, bias = _array(norm.weight), _array(norm.bias)
     # With a weight of 0 only the bias remains; a tiny weight has the same effect and avoids dividing by 0.

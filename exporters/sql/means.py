@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from exporters.sql_layers import element_sql, means_sql
+from exporters.sql.layers import element_sql, means_sql
 from relsql.gather.paths import Path
 from relsql.gather.sql.latest_rows import AS_OF, SEED, Latest
 from relsql.gather.sql.ranking import Ctes, counts_sql

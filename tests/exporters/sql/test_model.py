@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from exporters.modules import score_blocks
-from exporters.sql import SqlModel
-from exporters.sql_weights import logarithmic_columns, weights_table
+from exporters.sql.model import SqlModel
+from exporters.sql.weights import logarithmic_columns, weights_table
 from relsql.gather.arrays.blocks import Block, SeedSet, as_of_days, decode_blocks, existing_seeds
 from relsql.gather.layout import layouts_of
 from relsql.gather.sql.query import Gather

@@ -1,4 +1,4 @@
-"""The network in SQL: what `exporters.onnx_network` writes, as common table expressions over the latest rows.
+"""The network in SQL: what `exporters.onnx.network` writes, as common table expressions over the latest rows.
 
 States are FLOAT[] and messages DOUBLE[], one element per channel; a linear map is one inner product per channel. The
 weights are a table with one row, which is joined where a layer begins. The CTEs, in order:
@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from exporters.sql_layers import (
+from exporters.sql.layers import (
     distances_sql,
     element_sql,
     known_sql,
@@ -34,7 +34,7 @@ from exporters.sql_layers import (
     sum_sql,
     twice_relu_sql,
 )
-from exporters.sql_means import PathRows, averaged, single
+from exporters.sql.means import PathRows, averaged, single
 from relsql.gather.layout import DATA_AGE, layouts_of
 from relsql.gather.node_inputs import NodeInputs, category_sql, number_sql, text_sql
 from relsql.gather.paths import Path
@@ -62,7 +62,7 @@ class SqlNetwork:
 
     Attributes:
         rows: which rows are read.
-        weights: the relation with the weights, in SQL, see `exporters.sql_weights.weights_table`.
+        weights: the relation with the weights, in SQL, see `exporters.sql.weights.weights_table`.
         texts: the relation with each text's contribution to the row states of a table, in SQL: place (key of the
             table), text_hash, text_state.
         logarithmic: names of the scalings with at least one number on the log scale.

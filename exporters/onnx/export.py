@@ -1,6 +1,6 @@
 """Export the ONNX components of a trained model and check each against torch.
 
-Torch exports the row encoder; `exporters.onnx_network` and `exporters.onnx_head` write the others.
+Torch exports the row encoder; `exporters.onnx.network` and `exporters.onnx.head` write the others.
 
     row encoder   input_ids int64 [rows, tokens], attention_mask int64 [rows, tokens]
                   -> row_embedding float32 [rows, width]
@@ -31,10 +31,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from exporters.onnx_encoder import with_weights
-from exporters.onnx_graph import OPSET
-from exporters.onnx_head import head_component
-from exporters.onnx_network import graph_components
+from exporters.onnx.encoder import with_weights
+from exporters.onnx.graph import OPSET
+from exporters.onnx.head import head_component
+from exporters.onnx.network import graph_components
 from relsql.errors import ArtifactError, ExportError, ParityError
 from relsql.gather.arrays.blocks import Block
 from relsql.gather.arrays.graph_inputs import (

@@ -15,7 +15,7 @@ import onnxruntime
 import pytest
 import torch
 
-from exporters import onnx as exporter
+from exporters.onnx import export as exporter
 from relsql.errors import ExportError, ParityError
 from relsql.gather.arrays.blocks import Block, SeedSet
 from relsql.gather.arrays.graph_inputs import graph_feed, graph_inputs, message_input_name

@@ -11,9 +11,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from exporters.sql_layers import element_sql, linear_sql, norm_steps, sum_sql, twice_relu_sql
-from exporters.sql_network import SqlNetwork
-from exporters.sql_texts import new_texts_sql
+from exporters.sql.layers import element_sql, linear_sql, norm_steps, sum_sql, twice_relu_sql
+from exporters.sql.network import SqlNetwork
+from exporters.sql.texts import new_texts_sql
 from relsql.database.names import DEFAULT_SCHEMA
 from relsql.database.queries.sealed import sealed, sealed_expression
 from relsql.gather.sql.latest_rows import AS_OF, ENTITY, SEED, LatestRows
@@ -46,7 +46,7 @@ class SqlModel:
     Attributes:
         card: its card.
         relsql_schema: the schema of relsql's tables in its database.
-        logarithmic: see `exporters.sql_weights.logarithmic_columns`.
+        logarithmic: see `exporters.sql.weights.logarithmic_columns`.
         indexed: columns whose index is used to find the rows of a call's entity.
         sources: the statements that attach the databases which hold the data, if the model lives in a file of its own.
     """

@@ -82,7 +82,7 @@ def norm_steps(
     """CTEs `inverse` and `state`: layer norm and ReLU of the sum of the columns `parts`; other columns are kept.
 
     The sum must have mean 0 over the channels. Only the norm's bias is applied here: the norm's weights and the factor
-    1/2 are folded into the maps before and after, see `exporters.sql_weights.fold_norm`. `kind` is the element type of
+    1/2 are folded into the maps before and after, see `exporters.sql.weights.fold_norm`. `kind` is the element type of
     the columns.
     """
     squares = [f"list_inner_product({a}, {a})" for a in parts]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from exporters.onnx_graph import LAST, OnnxGraph
+from exporters.onnx.graph import LAST, OnnxGraph
 from relsql.nn.row_statistics import RowStatistics
 from relsql.nn.scaling import CLIP, NumberScaling, TextScaling
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from exporters.sql_weights import fold_scaling, weights_table
+from exporters.sql.weights import fold_scaling, weights_table
 from relsql.nn.graph_network import GraphNetwork, NetworkConfig
 from relsql.nn.head import Head
 from relsql.nn.scaling import CLIP, NumberScaling
