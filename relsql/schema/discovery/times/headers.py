@@ -14,7 +14,7 @@ from dataclasses import replace
 from relsql.database.names import join_name
 from relsql.schema.discovery.names import LATER_WORDS, table_words, words
 from relsql.schema.discovery.profile import Profiler
-from relsql.schema.discovery.time_proposal import TimeProposal
+from relsql.schema.discovery.proposals import TimeProposal
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Link, Schema, Table
 from relsql.schema.times.events import time_sql

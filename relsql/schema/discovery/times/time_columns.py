@@ -4,7 +4,7 @@ The best of a table's dates is chosen by names and counts. Text and numbers that
 `relsql.schema.times.readings`. In a table that others point at, the choice is then compared with the first event of
 each of its rows. A customer's first order soon follows the registration, at least for some customers, while even the
 youngest driver's first race comes many years after birth. And events before a date show that the row already existed.
-Tables that have no date may have that of their header, see `relsql.schema.discovery.headers`.
+Tables that have no date may have that of their header, see `relsql.schema.discovery.times.headers`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 import duckdb
 
 from relsql.errors import SchemaError
-from relsql.schema.discovery.clocks import Clock, find_clocks, time_of_day
-from relsql.schema.discovery.epoch_numbers import is_only_time
-from relsql.schema.discovery.headers import comes_with_header, header_proposals
 from relsql.schema.discovery.names import LATER_WORDS, table_words, word_set, words
 from relsql.schema.discovery.profile import Profile, Profiler
-from relsql.schema.discovery.time_proposal import TimeProposal
+from relsql.schema.discovery.proposals import TimeProposal
+from relsql.schema.discovery.times.clocks import Clock, find_clocks, time_of_day
+from relsql.schema.discovery.times.epoch_numbers import is_only_time
+from relsql.schema.discovery.times.headers import comes_with_header, header_proposals
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Column, Link, Table
 from relsql.schema.times.events import time_sql
