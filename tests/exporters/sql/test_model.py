@@ -28,17 +28,10 @@ from relsql.sql import ident
 from relsql.text.text_table import TextTable
 from relsql.training.loop import Batches, fit_statistics
 from tests.random_trees import add_random_trees
+from tests.relsql.gather.sql.answers import ALL_SEEDS, DAYS, every_column, planned, seeds_sql
+from tests.relsql.gather.sql.random_databases import databases, random_examples
 from tests.relsql.gather.sql.reference import Database, Row
-from tests.relsql.gather.sql.test_query import (
-    ALL_SEEDS,
-    DAYS,
-    databases,
-    every_column,
-    planned,
-    random_examples,
-    seeds_sql,
-    shop,
-)
+from tests.relsql.gather.sql.shop import shop
 from udfs.functions import create_arrow_function
 
 hypothesis = pytest.importorskip("hypothesis")

@@ -2,201 +2,38 @@
 
 from __future__ import annotations
 
-import datetime
-import os
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path as File
-from typing import Any, cast
 
 import duckdb
 import pyarrow as pa
 import pytest
 
 from relsql.database.connections import use_catalog
-from relsql.gather.node_inputs import CategoryInput, NodeInputs, NumberInput
-from relsql.gather.paths import plan_paths
-from relsql.gather.row_plan import RowPlan
-from relsql.gather.sql.latest_rows import LatestRows
 from relsql.gather.sql.query import Gather
 from relsql.gather.sql.seeds import all_seeds_sql
-from relsql.schema.indexes import Indexed
 from relsql.schema.tables import Column, Link, Schema, Table
-from relsql.schema.times.events import event_times_sql, latest_event_sql
 from relsql.schema.visibility import VISIBILITY_RULES, VisibilityRule
-from relsql.sql import ident, literal
-from relsql.sql_layout import readable
-from tests.relsql.gather.sql.reference import Answer, Database, Delayed, Gathered, Reference, Row, Seed, rounded
+from relsql.sql import literal
+from tests.relsql.gather.sql.answers import (
+    ALL_DELAYED,
+    ALL_SEEDS,
+    AS_OFS,
+    DAYS,
+    MICROSECOND,
+    in_catalog,
+    planned,
+    run,
+    run_delayed,
+    seeds_sql,
+)
+from tests.relsql.gather.sql.random_databases import databases, random_examples
+from tests.relsql.gather.sql.reference import Database, Reference, Seed
+from tests.relsql.gather.sql.shop import shop
 from udfs.functions import create_arrow_function
 
 hypothesis = pytest.importorskip("hypothesis")
 st = pytest.importorskip("hypothesis.strategies")
-
-FIXTURES = File(__file__).parents[3] / "fixtures" / "gather"
-DAYS = [datetime.datetime(2020, 1, day) for day in (1, 2, 3, 4)]
-MICROSECOND = datetime.timedelta(microseconds=1)
-LETTERS = ("a", "b", "c")
-
-# What the query answers, in the reference's form.
-
-TEXT_LENGTH = "CREATE OR REPLACE TEMP MACRO text_length(text) AS coalesce(length(text), 0)::INTEGER"
-
-
-def gathered(column: list[dict[str, Any]] | None) -> Counter[Gathered]:
-    rows = Counter[Gathered]()
-    for row in column or []:
-        numbers = [v for k, v in row.items() if k.startswith("n")]
-        codes = [v for k, v in row.items() if k.startswith("c")]
-        rows[(row["rank"], tuple(map(rounded, numbers)), tuple(codes))] += 1
-    return rows
-
-
-def seeds_sql(seeds: list[Seed], key_type: str) -> str:
-    if not seeds:
-        return f"SELECT CAST(NULL AS {key_type}) AS _entity, CAST(NULL AS TIMESTAMP) AS _as_of WHERE false"
-    values = ", ".join(f"(CAST({literal(key)} AS {key_type}), {literal(as_of)})" for key, as_of in seeds)
-    return f"SELECT * FROM (VALUES {values}) seeds(_entity, _as_of)"
-
-
-def run(con: duckdb.DuckDBPyConnection, gather: Gather, seeds: list[Seed]) -> dict[Seed, Answer]:
-    con.execute(TEXT_LENGTH)
-    entity = gather.plan.schema.table(gather.plan.paths[0].table)
-    key_type = entity.column(entity.primary_key[0]).type
-    rows = con.execute(gather.query(seeds_sql(seeds, key_type))).fetchall()
-    assert len(rows) == len(seeds)
-    return {(row[0], row[1]): answer(gather, row[1 + len(gather.rows.moments) :]) for row in rows}
-
-
-def in_catalog(gather: Gather, catalog: str) -> Gather:
-    return replace(gather, rows=replace(gather.rows, catalog=catalog))
-
-
-def run_delayed(con: duckdb.DuckDBPyConnection, gather: Gather, seeds: list[Delayed]) -> dict[Delayed, Answer]:
-    con.execute(TEXT_LENGTH)
-    values = ", ".join(f"({', '.join(map(literal, seed))})" for seed in seeds)
-    seed = f"SELECT * FROM (VALUES {values}) seeds(_entity, _as_of, _until)"
-    rows = con.execute(gather.for_seeds(gather.rows.seed_kind, delayed=True).query(seed)).fetchall()
-    assert len(rows) == len(seeds)
-    return {(row[0], row[1], row[2]): answer(gather, row[3:]) for row in rows}
-
-
-def answer(gather: Gather, values: tuple[Any, ...]) -> Answer:
-    found = dict(zip(gather.qualified_columns(), values, strict=True))
-    counts = {name: value and tuple(value.values()) for name, value in found.items() if "__" in name}
-    return {path.name: gathered(found[path.name]) for path in gather.plan.paths} | counts
-
-
-def inputs_of(schema: Schema) -> dict[str, NodeInputs]:
-    inputs = {}
-    for key, table in schema.tables.items():
-        ages = (NumberInput(table.time_column, "age"),) if table.time_column else ()
-        names = table.column_names
-        number = tuple(NumberInput(n, "number") for n in names if n.endswith("value"))
-        letter = tuple(n for n in names if n.endswith("letter"))
-        inputs[key] = NodeInputs(key, (*ages, *number), tuple(CategoryInput(n, ("a", "b")) for n in letter), letter)
-    return inputs
-
-
-def planned(
-    con: duckdb.DuckDBPyConnection,
-    database: Database,
-    catalog: str,
-    entity: str,
-    fanout: int,
-    horizon: float = 1.0,
-    *,
-    data_age: bool = False,
-) -> Gather:
-    paths = plan_paths(con, catalog, database.schema, entity, fanout=fanout, horizon_days=horizon)
-    paths = (replace(paths[0], data_age=data_age), *paths[1:])
-    return Gather(LatestRows(RowPlan(database.schema, paths, inputs_of(database.schema)), catalog), "text_length")
-
-
-# Random databases.
-
-ODD_NAMES = (
-    "results", "results_top", "results top", "seed", "self", "entity", "select", "Größe", "表", 'a"b', "a'b", "r",
-    "p0", "hubs", "latest", "counts", "until", "key", "rank", "2020", "line\nbreak", "as_of", "id", "_entity", "x" * 70,
-)  # fmt: skip
-ODD_COLUMNS = (
-    "_entity", "_as_of", "_until", "r", "key", "rank", "top", "counts", "w0", "hub0", "self.x", "ORDER", "seed", "t",
-    "k0", "rowid",
-)  # fmt: skip
-
-
-@st.composite
-def databases(draw: Any) -> tuple[Database, str]:
-    names = draw(st.lists(st.sampled_from(ODD_NAMES), min_size=2, max_size=4, unique_by=str.lower))
-    tables: dict[str, Table] = {}
-    links: list[Link] = []
-    odd = {name: draw(st.sampled_from(ODD_COLUMNS)) for name in names}
-    kinds = {name: draw(st.sampled_from(["one", "one", "two", "none"])) for name in names}
-    kinds[names[0]] = "one"
-    timed = {name: draw(st.booleans()) for name in names}
-    keys = {"one": ("pk",), "two": ("pk", "pk 2"), "none": ()}
-    for name in names:
-        columns = [
-            Column("pk", "INTEGER"),
-            Column("pk 2", "INTEGER"),
-            Column("u", draw(st.sampled_from(["INTEGER", "INTEGER", "DOUBLE"]))),
-            Column("value", "DOUBLE"),
-        ]
-        columns += [Column("letter", "VARCHAR")]
-        # A column that only its name makes dangerous; as `rowid` it would hide the key of a table without one.
-        columns += [] if odd[name] == "rowid" and kinds[name] == "none" else [Column(odd[name], "INTEGER")]
-        columns += [Column("time", "TIMESTAMP")] if timed[name] else []
-        pairs = draw(st.lists(st.sampled_from([names[0], *names]), max_size=3))
-        for i, parent in enumerate(pairs):
-            # Links point at the primary key, or at another unique column.
-            target = keys[kinds[parent]] if kinds[parent] != "none" and draw(st.integers(0, 3)) else ("u",)
-            own = tuple(f"fk{i} {j}" for j in range(len(target)))
-            # pandas makes DOUBLE of integers where some are missing.
-            columns += [Column(c, draw(st.sampled_from(["INTEGER", "INTEGER", "DOUBLE"]))) for c in own]
-            links.append(Link(name, own, parent, target))
-        tables[name] = Table(name, tuple(columns), keys[kinds[name]], "time" if timed[name] else None)
-    rows = {name: draw(_rows(tables[name])) for name in names}
-    return Database(Schema(tables, tuple(links)), rows), names[0]
-
-
-@st.composite
-def _rows(draw: Any, table: Table) -> list[Row]:
-    count = draw(st.integers(0, 7))
-    keys = draw(st.permutations(range(count)))
-    rows = []
-    for i, key in enumerate(keys):
-        row: Row = dict.fromkeys(table.column_names)
-        for name in table.column_names:
-            # Foreign keys: NULL, existing and dangling ones.
-            row[name] = draw(st.sampled_from([None, 0, 0, 1, 1, 2, 3, 99]))
-        row |= {
-            # Of a key of two columns only the pair is unique.
-            "pk": key // len(table.primary_key or "1"),
-            "pk 2": key % 2,
-            "u": key,
-            "value": draw(st.sampled_from([None, float(i), 0.5])),
-            "letter": draw(st.sampled_from([None, *LETTERS])),
-        }
-        for name in table.column_names:
-            if name.endswith(" 1"):
-                row[name] = draw(st.sampled_from([None, 0, 1, 1]))
-        if table.time_column:
-            row["time"] = draw(st.sampled_from([None, *DAYS[:3]]))
-        rows.append(row)
-    return rows
-
-
-AS_OFS = [DAYS[0] - MICROSECOND, DAYS[0], DAYS[1] - MICROSECOND, DAYS[1], DAYS[3]]
-ALL_SEEDS: list[Seed] = [(key, as_of) for key in (0, 1, 2, 98) for as_of in AS_OFS]
-ALL_DELAYED: list[Delayed] = [(*seed, until) for seed in ALL_SEEDS for until in AS_OFS if until <= seed[1]]
-
-
-def random_examples(share: float) -> Any:
-    return hypothesis.settings(
-        max_examples=max(1, round(share * int(os.environ.get("RELSQL_GATHER_EXAMPLES", "40")))),
-        deadline=None,
-        derandomize=True,
-        suppress_health_check=list(hypothesis.HealthCheck),
-    )
 
 
 @random_examples(1.0)
@@ -252,59 +89,6 @@ def test_delayed_seeds_see_the_database_as_it_was(drawn: tuple[Database, str], m
 
 
 # One database with every kind of path.
-
-
-def shop(**names: str) -> Database:
-    """customers -> regions, orders -> customers and stores, lines -> orders; stores have visits."""
-    t = {n: names.get(n, n) for n in ("customers", "regions", "orders", "stores", "lines", "notices", "visits")}
-    value = (Column("value", "DOUBLE"), Column("letter", "VARCHAR"))
-    time = (Column("time", "TIMESTAMP"),)
-
-    def table(name: str, *columns: str, key: tuple[str, ...] = ("id",), timed: bool = False) -> Table:
-        named = tuple(Column(c, "INTEGER") for c in columns)
-        return Table(t[name], (*named, *value, *(time if timed else ())), key, "time" if timed else None)
-
-    tables = [
-        table("customers", "id", "region"),
-        table("regions", "id"),
-        table("orders", "id", "customer", "store", timed=True),
-        table("stores", "id"),
-        table("lines", "order", "line", key=("order", "line"), timed=True),
-        table("notices", "region", key=(), timed=True),
-        table("visits", "store", key=(), timed=True),
-    ]
-    links = (
-        Link(t["customers"], ("region",), t["regions"], ("id",)),
-        Link(t["orders"], ("customer",), t["customers"], ("id",)),
-        Link(t["orders"], ("store",), t["stores"], ("id",)),
-        Link(t["lines"], ("order",), t["orders"], ("id",)),
-        Link(t["notices"], ("region",), t["regions"], ("id",)),
-        Link(t["visits"], ("store",), t["stores"], ("id",)),
-    )
-    numbers = iter(range(1000))
-
-    def row(**values: Any) -> Row:
-        number = next(numbers)
-        return {"value": float(number), "letter": (None, "a", "b", "c")[number % 4], **values}
-
-    rows = {
-        t["customers"]: [row(id=i, region=i % 2 if i < 4 else None) for i in range(6)],
-        t["regions"]: [row(id=0)],
-        t["orders"]: [row(id=i, customer=i % 3, store=i % 4, time=DAYS[i % 3]) for i in range(12)],
-        t["stores"]: [row(id=i) for i in range(3)],
-        t["lines"]: [row(order=i // 2, line=i % 2, time=DAYS[i % 4]) for i in range(30)],
-        t["notices"]: [row(region=i % 2, time=DAYS[i % 4]) for i in range(8)],
-        t["visits"]: [row(store=i % 4, time=DAYS[i % 4]) for i in range(20)],
-    }
-    return Database(Schema({x.key: x for x in tables}, links), rows)
-
-
-@pytest.fixture
-def shop_gather(con: duckdb.DuckDBPyConnection) -> Gather:
-    database = shop()
-    database.create(con, "shop")
-    con.execute(TEXT_LENGTH)
-    return planned(con, database, "shop", "customers", 3)
 
 
 def test_every_kind_of_path_is_planned_and_right(con: duckdb.DuckDBPyConnection, shop_gather: Gather) -> None:
@@ -515,163 +299,3 @@ def test_tables_of_the_current_database_are_not_read(con: duckdb.DuckDBPyConnect
     shop().create(con, "renamed")
     assert run(con, in_catalog(shop_gather, "renamed"), ALL_SEEDS) == whole
     assert run(con, in_catalog(shop_gather, "other"), ALL_SEEDS) != whole
-
-
-# The same query as a correlated scalar macro.
-
-MACRO_SEED = "SELECT id AS _entity, CAST(as_of AS TIMESTAMP) AS _as_of"
-INNER_NAMES = (
-    "_entity", "_as_of", "r", "seed", "self", "p0", "key", "rank", "id", "as_of", "c", "h", "hubs", "top", "counts",
-)  # fmt: skip
-
-
-def every_column(gather: Gather) -> Indexed:
-    """All columns: the SQL is then as if each had an index."""
-    return frozenset((key, column.name) for key, table in gather.plan.schema.tables.items() for column in table.columns)
-
-
-def order_independent(name: str, column: str) -> str:
-    """One text of a gathered column; unlike a list it can be compared, sorted and stored."""
-    if "__" in name:
-        return f"CAST({column} AS VARCHAR)"
-    return f"array_to_string(list_sort(list_transform({column}, lambda x: CAST(x AS VARCHAR))), ';')"
-
-
-@pytest.fixture
-def macro(con: duckdb.DuckDBPyConnection, shop_gather: Gather) -> dict[tuple[int, datetime.datetime], str]:
-    """Macro `f(id, as_of)`, and what the batch form answers for each seed."""
-    texts = [order_independent(name, column) for name, column in shop_gather.qualified_columns().items()]
-    select = f"concat_ws('|', {', '.join(texts)})"
-    call = shop_gather.for_seeds("call", indexed=every_column(shop_gather))
-    con.execute(f"CREATE MACRO f(id, as_of) AS ({call.query(MACRO_SEED, select)})")
-    seeds: list[Seed] = [(key, as_of) for key in range(6) for as_of in (DAYS[0], DAYS[2])]
-    con.execute(TEXT_LENGTH)
-    query = shop_gather.query(seeds_sql(seeds, "INTEGER"), f"seed._entity, seed._as_of, {select}")
-    batch = {(row[0], row[1]): row[2] for row in con.execute(query).fetchall()}
-    assert len(set(batch.values())) > 4
-    for name in INNER_NAMES:
-        con.execute(f"CREATE TABLE {ident('t ' + name)} ({ident(name)} INTEGER, moment TIMESTAMP, answer VARCHAR)")
-        con.executemany(f"INSERT INTO {ident('t ' + name)} VALUES (?, ?, NULL)", [list(seed) for seed in seeds])
-    return batch
-
-
-@pytest.mark.parametrize("name", INNER_NAMES)
-def test_macro_arguments_named_like_inner_names(
-    con: duckdb.DuckDBPyConnection, macro: dict[tuple[int, datetime.datetime], str], name: str
-) -> None:
-    table, column = ident("t " + name), ident(name)
-    answers = {
-        (k, t): a for k, t, a in con.execute(f"SELECT {column}, moment, f({column}, moment) FROM {table}").fetchall()
-    }
-    assert answers == macro
-    # The table under the inner alias, too; the argument as an expression.
-    query = f"SELECT {column}, moment, f({column} + 0, moment) FROM {table} AS {column}"
-    assert {(k, t): a for k, t, a in con.execute(query).fetchall()} == macro
-
-
-def test_macro_in_where_join_order_by_and_update(
-    con: duckdb.DuckDBPyConnection, macro: dict[tuple[int, datetime.datetime], str]
-) -> None:
-    wanted = macro[2, DAYS[2]]
-    matching = sorted(seed for seed, answer in macro.items() if answer == wanted)
-    query = 'SELECT key, moment FROM "t key" WHERE f(key, moment) = ? ORDER BY ALL'
-    assert con.execute(query, [wanted]).fetchall() == matching
-    query = 'SELECT a.key, a.moment FROM "t key" a JOIN (SELECT ? AS w) b ON f(a.key, a.moment) = b.w ORDER BY ALL'
-    assert con.execute(query, [wanted]).fetchall() == matching
-    ordered = con.execute('SELECT key, moment FROM "t key" ORDER BY f(key, moment), key, moment').fetchall()
-    assert ordered == sorted(macro, key=lambda seed: (macro[seed], *seed))
-    con.execute('UPDATE "t key" SET answer = f(key, moment)')
-    assert {(k, t): a for k, t, a in con.execute('SELECT * FROM "t key"').fetchall()} == macro
-
-
-def test_macro_with_subqueries_and_constants_as_arguments(
-    con: duckdb.DuckDBPyConnection, macro: dict[tuple[int, datetime.datetime], str]
-) -> None:
-    query = "SELECT f((SELECT max(id) - 3 FROM shop.main.customers), (SELECT TIMESTAMP '2020-01-03'))"
-    assert con.execute(query).fetchall() == [(macro[2, DAYS[2]],)]
-    assert con.execute("SELECT f(2, '2020-01-03'), f(2, DATE '2020-01-03')").fetchall() == [(macro[2, DAYS[2]],) * 2]
-
-
-# The generated SQL, as text. Rewrite the files with
-# RELSQL_UPDATE_FIXTURES=1 pytest tests/relsql/gather/sql/test_query.py -k on_file
-
-CASES = ("entity", "parents", "siblings", "children", "grandchildren", "hub", "data_age", "message", "many_moments")
-
-
-def fixture_sql(con: duckdb.DuckDBPyConnection, kind: str) -> str:
-    database = shop()
-    database.create(con, "shop")
-    gather = planned(con, database, "shop", "customers", 3, data_age=kind == "data_age")
-    shape = {"message": "siblings", "data_age": "entity", "many_moments": "hub"}.get(kind, kind)
-    gather = gather.for_seeds("moments" if kind == "many_moments" else "batch")
-    wanted = [p for p in gather.plan.paths if p.kind == shape]
-    needed = {"grandchildren": 1, "hub": 1}.get(shape, 0)
-    walked = [p for p in gather.plan.paths if needed and p.kind == "children" and p.links == wanted[0].links[:1]]
-    paths = tuple(dict.fromkeys([gather.plan.paths[0], *walked, wanted[0]]))
-    if kind == "message":
-        gather = replace(gather, message_functions={wanted[0].name: "message_of_siblings"})
-    plan = replace(gather.plan, paths=paths)
-    query = replace(gather, rows=replace(gather.rows, plan=plan)).query(seeds_sql([(1, DAYS[2])], "INTEGER"))
-    return readable(query) + "\n"
-
-
-@pytest.mark.parametrize("kind", CASES)
-def test_generated_sql_is_the_one_on_file(con: duckdb.DuckDBPyConnection, kind: str) -> None:
-    sql = fixture_sql(con, kind)
-    file = FIXTURES / f"{kind}.sql"
-    if os.environ.get("RELSQL_UPDATE_FIXTURES"):
-        file.write_text(sql, encoding="utf-8")
-    assert sql == file.read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("kind", CASES)
-def test_generated_sql_parses_elsewhere(kind: str) -> None:
-    sqlglot = pytest.importorskip("sqlglot")
-    parsed = sqlglot.parse_one((FIXTURES / f"{kind}.sql").read_text(encoding="utf-8"), dialect="duckdb")
-    names = [cte.alias for cte in parsed.ctes]
-    assert names[:2] == ["seed", "self"] and len(names) == len(set(names))
-
-
-def test_latest_event_is_the_greatest_time_of_timed_tables(con: duckdb.DuckDBPyConnection) -> None:
-    database = shop()
-    database.create(con, "shop")
-
-    def latest(*tables: str) -> datetime.datetime | None:
-        query = latest_event_sql(map(database.schema.table, tables), lambda table: table.sql("shop"))
-        [(found,)] = con.execute(query).fetchall()
-        return cast("datetime.datetime | None", found)
-
-    assert latest("customers", "orders", "lines", "orders") == DAYS[3]
-    assert latest("orders") == DAYS[2]
-    assert latest("stores") is None
-    con.execute("UPDATE shop.orders SET time = 'infinity' WHERE id = 5")
-    assert latest("orders") == DAYS[2]
-    con.execute("UPDATE shop.orders SET time = '-infinity'")
-    assert latest("orders") is None
-    con.execute("DELETE FROM shop.orders")
-    assert latest("orders") is None
-
-
-@pytest.mark.parametrize("kind", ["DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMPTZ"])
-def test_latest_event_of_every_type_of_time(con: duckdb.DuckDBPyConnection, kind: str) -> None:
-    con.execute(f"SET TimeZone = 'Asia/Tokyo'; CREATE TABLE events (t {kind})")
-    [(name,)] = con.execute("SELECT data_type FROM duckdb_columns() WHERE table_name = 'events'").fetchall()
-    table = Table("events", (Column("t", name),), (), "t")
-
-    def check(expected: str | None) -> None:
-        latest = latest_event_sql([table], lambda table: table.sql())
-        every = event_times_sql([table], lambda table: table.sql())
-        found = f"SELECT CAST(({latest}) AS VARCHAR), CAST((SELECT max(t) FROM ({every})) AS VARCHAR)"
-        assert con.execute(found).fetchall() == [(expected, expected)]
-
-    check(None)
-    con.execute("INSERT INTO events VALUES (NULL), ('-infinity'), ('infinity')")
-    check(None)
-    con.execute("INSERT INTO events VALUES ('1969-12-30'), ('1844-03-15')")
-    hours_before = "1969-12-29 15:00:00" if kind == "TIMESTAMPTZ" else "1969-12-30 00:00:00"
-    check(hours_before)
-    if kind == "DATE":
-        con.execute("INSERT INTO events VALUES ('294247-01-11')")
-        check(hours_before)
-        con.execute("INSERT INTO events VALUES ('294247-01-10')")
-        check("294247-01-10 00:00:00")
