@@ -184,18 +184,13 @@ class SqlNetwork:
         and those that `with_weights` adds for `computed` and `others`.
         """
         inputs, key = self._plan.inputs[table.key], table.key
-        texts, scaled, encoded, summed, inverse, state = (
-            ident(prefix + step) for step in ("texts", "scaled", "inputs", "sum", "inverse", "state")
+        scaled, encoded, summed, inverse, state = (
+            ident(prefix + step) for step in ("scaled", "inputs", "sum", "inverse", "state")
         )
         ctes, source, dropped, text = [], read, ["numbers", "codes"], ""
         if inputs.text_columns:
-            ctes.append(
-                Cte(texts, self._texts_sql(table, read), "The stored part of the state, which comes from texts.")
-            )
-            source = (
-                f"(\n    SELECT x.*, t.text_state, CAST(t.text_state IS NULL AS INTEGER) AS pending\n"
-                f"    FROM {read} x\n    LEFT JOIN {texts} t USING (text_hash)\n)"
-            )
+            stored, source = self._with_stored_texts(table, read, ident(prefix + "texts"))
+            ctes.append(stored)
             dropped = [*dropped, "text_hash", "text_state"]
             text = ",\n    coalesce(text_state, w.zeros) AS text_state"
         codes = self._codes(inputs)
@@ -233,6 +228,14 @@ class SqlNetwork:
                 kind="FLOAT",
             ),
         ], state
+
+    def _with_stored_texts(self, table: Table, read: str, texts: str) -> tuple[Cte, str]:
+        """The CTE `texts` of stored text states, and the rows joined with it; `pending` is 1 for a row without."""
+        stored = Cte(texts, self._texts_sql(table, read), "The stored part of the state, which comes from texts.")
+        return stored, (
+            f"(\n    SELECT x.*, t.text_state, CAST(t.text_state IS NULL AS INTEGER) AS pending\n"
+            f"    FROM {read} x\n    LEFT JOIN {texts} t USING (text_hash)\n)"
+        )
 
     def _texts_sql(self, table: Table, read: str) -> str:
         """A query for the stored contribution of each distinct text to row states; texts not stored are left out."""

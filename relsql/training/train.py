@@ -144,13 +144,7 @@ def train(
             if found:
                 return _reuse(cursor, catalog, found, run)
             require_writable(con, catalog, "training")
-            from relsql.training.fit_network import torch_settings
-            from relsql.training.fit_trees import load_lightgbm
-
-            if options.trees:
-                load_lightgbm()
-            with torch_settings(options):
-                return _train(_Training(cursor, catalog, task, name, options, limits, run, fingerprint.sha256))
+            return _train_in_torch(_Training(cursor, catalog, task, name, options, limits, run, fingerprint.sha256))
         except BaseException:
             with _STORING:
                 run.save_failure(cursor, catalog)
@@ -200,6 +194,17 @@ class _Examples:
     texts: TextTable
     seeds: dict[str, SeedSet]
     findings: tuple[Finding, ...]
+
+
+def _train_in_torch(training: _Training) -> TrainedModel:
+    """Train with torch's settings for the run; a library that is missing is named before any work is done."""
+    from relsql.training.fit_network import torch_settings
+    from relsql.training.fit_trees import load_lightgbm
+
+    if training.options.trees:
+        load_lightgbm()
+    with torch_settings(training.options):
+        return _train(training)
 
 
 def _train(training: _Training) -> TrainedModel:
