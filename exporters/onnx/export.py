@@ -120,7 +120,7 @@ def export_encoder(
 
     The two are compared on row texts: whole and truncated, single and in batches. Random tokens are not a fair test:
     trained attention is so sharp on them that torch itself is 1e-5 away from its result in double precision. If it is
-    that sharp on row texts too, onnxruntime may differ by ten times that distance, as its kernels round at other steps.
+    that sharp on row texts too, onnxruntime may differ by ten times that distance, because its kernels round elsewhere.
 
     Args:
         encoder: input_ids, attention_mask -> row embeddings.
@@ -181,7 +181,11 @@ def export_graph(network: GraphNetwork, embedding_width: int) -> tuple[dict[str,
 
 
 def export_head(head: Head, state_width: int) -> tuple[bytes, float]:
-    """Export the head, which reads states of a width; returns the ONNX bytes and the largest difference from torch.
+    """Export the head; returns the ONNX bytes and the largest difference from torch.
+
+    Args:
+        head: the head.
+        state_width: width of the states that it reads.
 
     Raises:
         ExportError: onnxruntime or scoring refuses it. ParityError: onnxruntime disagrees by more than 1e-5, for a
@@ -198,7 +202,7 @@ def export_head(head: Head, state_width: int) -> tuple[bytes, float]:
     signature = head_signature(state_width)
     content, names = head_component(head, signature), [tensor.name for tensor in signature.inputs]
     cases = [sample(seeds) for seeds in (3, 1, 2, 100)]
-    # A value near 0 is the difference of an output and a centre that have the size of the labels' deviation.
+    # A value near 0 may be the difference of two numbers as large as the labels' deviation.
     unit = 1.0 if head.label_logarithmic > 0.5 else max(1.0, float(head.label_scale))
     return content, _largest_difference("head", content, HeadComponent(head), names, cases, unit=unit)
 
@@ -259,8 +263,8 @@ def _export(
 def _canonical(model: Any) -> Any:
     """The ONNX model without torch's notes on where each node comes from, and with its weights in the order of names.
 
-    The notes hold paths of the machine that trained, and files are passed on. Notes and order also differ between
-    exports of the same network.
+    The notes contain paths of the machine that trained, and the file may be shared. Notes and order also differ
+    between exports of the same network.
     """
     graph = model.graph
     for parts in (graph.initializer, graph.value_info):
@@ -323,7 +327,7 @@ def check_operators(name: str, content: bytes) -> None:
 
 
 def _difference(found: FloatArray, expected: FloatArray, unit: float = 1.0) -> float:
-    """The largest difference: in units for values up to one unit, relative above, where float32 has too few digits."""
+    """The largest difference: in units for values up to one unit, and relative above, where float32 is coarser."""
     return float((np.abs(found - expected) / np.maximum(unit, np.abs(expected))).max()) if found.size else 0.0
 
 

@@ -48,8 +48,8 @@ class OnnxGraph:
     """Collects the operators of a component; each operator returns the name of its result.
 
     Args:
-        module: the torch module whose weights are read; they keep their names in it.
-        prefix: is put before these names.
+        module: the torch module that has the weights; they keep their names.
+        prefix: the text put before these names.
     """
 
     def __init__(self, module: nn.Module, prefix: str) -> None:
