@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 @click.option("--link", "links", multiple=True, metavar="'CHILD(COLUMN) -> PARENT(COLUMN)'", help="Declare a link.")
 @click.option(
     "--remove-link",
-    "removed",
+    "removed_links",
     multiple=True,
     metavar="'CHILD(COLUMN) -> PARENT(COLUMN)'",
     help="Do not link these tables.",
@@ -58,14 +58,8 @@ def init_command(
     attached: tuple[str, ...],
     schema_name: str | None,
     verbose: bool,
-    primary_keys: tuple[str, ...],
-    time_columns: tuple[str, ...],
-    known_columns: tuple[str, ...],
-    entities: tuple[str, ...],
-    untimed: tuple[str, ...],
-    links: tuple[str, ...],
-    removed: tuple[str, ...],
     manifests: tuple[Path, ...],
+    **declared: tuple[str, ...],
 ) -> None:
     """Declare the keys, links, time columns and tasks of FILE.
 
@@ -89,15 +83,7 @@ def init_command(
     from relsql.tasks.labels.label_sandbox import check_definition
     from relsql.tasks.task import Task
 
-    declarations = Declarations.parse(
-        primary_keys=primary_keys,
-        time_columns=time_columns,
-        known_columns=known_columns,
-        entities=entities,
-        untimed=untimed,
-        links=links,
-        removed_links=removed,
-    )
+    declarations = Declarations.parse(**declared)
     tasks = tuple(map(Task.from_manifest, manifests))
     for task in tasks:
         check_definition(task)

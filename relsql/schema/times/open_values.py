@@ -1,8 +1,9 @@
 """How a column says that its value is not known yet: by NULL, or by a value that stands for it.
 
-Dates may be stored as text or numbers; what does not read as a time, such as '' or 0, and sentinels, such as
-9999-12-31, are open. Of other columns, empty text is open, and 0 and -1 are where the newest row has them. So is any
-value of the newest row where the name is that of an outcome: `open` and `false` mean that it is not known yet.
+Such a value is called open. Dates may be stored as text or numbers: what does not read as a time, such as '' or 0, is
+open, and so are sentinels such as 9999-12-31. In other columns empty text is open. 0 and -1 are open if the newest row
+has them. If the name suggests an outcome, any value of the newest row is open: a status `open` or a `false` then means
+that the outcome is not known yet.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ NEWEST = "newest"
 """The alias of the newest row's values in `Judged.filled_sql`."""
 
 OPEN = ("", "0", "-1", "false")
-"""Values, as text, that stand for an empty one where they are found in the rows that another column leaves empty."""
+"""Values, as text, that stand for empty in rows where another column is empty."""
 
 _SAMPLED = 100
 
@@ -35,7 +36,7 @@ class Judged:
 
     Attributes:
         column: the column.
-        time: its time as a TIMESTAMP over the row `r`, NULL where it is open; empty if the column is no time.
+        time: its time as a TIMESTAMP over the row `r`, NULL where it is open; empty if the column is not a time.
     """
 
     column: Column
@@ -48,12 +49,12 @@ class Judged:
 
     @property
     def is_outcome(self) -> bool:
-        """True if the name says that the column is often written after the row appeared."""
+        """True if the name suggests a value that is written after the row appears."""
         return not self.time and bool(set(words(self.name)) & OUTCOME_WORDS)
 
     @property
     def has_newest(self) -> bool:
-        """True if it depends on the newest row which values are open."""
+        """True if the newest row decides which values are open."""
         return self.is_outcome or (not self.time and is_number(self.column.type))
 
     @property
@@ -65,7 +66,7 @@ class Judged:
         if self.is_outcome:
             return f"{value} IS DISTINCT FROM {newest} AND {value} IS NOT NULL"
         if is_number(self.column.type):
-            # A type such as UHUGEINT holds no -1, and DuckDB would convert its values to one that does.
+            # A type such as UHUGEINT cannot hold -1, so DuckDB would convert its values to a type that can.
             is_open = f"CAST({value} AS DOUBLE) IN (0::DOUBLE, -1::DOUBLE)"
             return f"{value} IS NOT NULL AND NOT ({is_open} AND {value} IS NOT DISTINCT FROM {newest})"
         text = f" AND system.main.trim({value}) <> ''" if self.column.type == "VARCHAR" else ""
@@ -87,7 +88,7 @@ def judged(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, column: C
 
 
 def _may_be_time(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, column: Column) -> bool:
-    """False for text that is no time at first sight: to find a reading takes all distinct texts of the table."""
+    """False for text that is clearly not a time, by a few rows: to find a reading takes all distinct texts."""
     if column.type != "VARCHAR":
         return is_number(column.type)
     name = ident(column.name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import duckdb
 import numpy as np
 
-from relsql.gather.row_texts import distinct_texts
+from relsql.gather.sql.row_texts import distinct_texts
 from relsql.nn.lexicon import lexical_vectors
 from relsql.nn.row_encoder import RowEncoder, compact_config, embed_texts, new_model
 from relsql.registry.card import EncoderCard

@@ -85,7 +85,7 @@ def test_a_contract_that_is_changed_when_it_ends_is_named(con: Connection) -> No
     message = findings(con)["contracts(valid_to)"].message
     assert "170 of the 170 rows that have it" in message
     # The contract that runs is the one that counts.
-    assert "--known-column is no answer, because it would hide each row until it ends" in message
+    assert "--known-column does not help, because it would hide each row until it ends" in message
     assert "relsql init" not in message
 
 
