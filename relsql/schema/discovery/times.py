@@ -24,7 +24,7 @@ from relsql.schema.discovery.time_proposal import TimeProposal
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Column, Link, Table
 from relsql.schema.times.events import time_sql
-from relsql.schema.times.readings import YEAR_END, Reading, find_reading
+from relsql.schema.times.readings import Reading, find_reading
 from relsql.schema.times.row_times import DeclaredTime, RowTimes
 from relsql.schema.times.sentinels import event_bounds, find_sentinels
 from relsql.schema.types import TIME_TYPES
@@ -252,7 +252,7 @@ def _read_dates(data: Profiler, table: Table, clocks: list[Clock]) -> Iterator[_
         found = find_reading(data.con, data.catalog, table, column, frozenset(words(column.name)))
         if found:
             time, clock = found.expression, time_of_day(column, clocks, alone=True)
-            if clock and found.meaning != YEAR_END and _is_midnight(data, table, time):
+            if clock and not found.is_vague and _is_midnight(data, table, time):
                 time = f"CAST({time} AS DATE) + {clock}"
             yield column, time, _profile(data, table, time), found
 

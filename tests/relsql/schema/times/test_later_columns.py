@@ -30,6 +30,8 @@ COLUMNS = {
     "season": "2020 + i // 100",
     "status": "['open', 'sent'][1 + i % 2]",
     "never": "NULL::INTEGER",
+    "left_on": "CASE WHEN i < 300 THEN '' ELSE strftime(day + 20, '%d.%m.%Y') END",
+    "left_why": r"CASE WHEN i < 300 THEN '\N' ELSE 'why' END",
 }
 """Columns of order lines by their SQL; `day` is the day of the order, and i the number of the line."""
 
@@ -57,7 +59,7 @@ def lines(con: Connection) -> Connection:
 def test_columns_that_are_filled_in_later_are_named_with_their_answer(lines: Connection) -> None:
     found = findings(lines)
     warned = {name for name, each in found.items() if each.severity == "warning"}
-    later = ("delivered_at", "returned", "refund_amount", "final_score", "reviewed_at")
+    later = ("delivered_at", "returned", "refund_amount", "final_score", "reviewed_at", "left_on", "left_why")
     assert warned == {f"lines({name})" for name in later}
     delivered = found["lines(delivered_at)"].message
     assert "lies after the row's own time in 400 of the 400 rows that have it" in delivered
