@@ -207,7 +207,7 @@ def ident(name: str) -> str:
         ("startYear", "CASE WHEN i % 9 = 0 THEN '\\N' ELSE (1990 + i % 30)::VARCHAR END", "2020-01-01"),
         ("period", "(2010 + i // 12 % 3) * 100 + 1 + i % 12", "2013-01-01"),
         ("batch_no", "strftime(DATE '2010-01-01' + i::INTEGER, '%Y%m')::INTEGER", None),
-        ("released", "strftime(DATE '2010-01-01' + i::INTEGER, ['%Y', '%Y-%m', '%Y-%m-%d'][1 + i % 3])", "2011-01-01"),
+        ("released", "left((DATE '2010-01-01' + i::INTEGER)::VARCHAR, [4, 7, 10][1 + i % 3])", "2011-01-01"),
         ("zip", "(10000 + i * 97 % 80000)::VARCHAR", None),
         ("year_code", "(1990 + i % 30)::VARCHAR || 'x'", None),
     ],
