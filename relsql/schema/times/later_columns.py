@@ -32,7 +32,12 @@ def later_columns(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, 
 
     The range of the table's events is known.
     """
-    columns = [judged(con, catalog, table, column) for column in table.columns if _is_judged(table, column)]
+    keys = _keys_of_timed_rows(schema, table)
+    columns = [
+        Judged(column) if column.name in keys else judged(con, catalog, table, column)
+        for column in table.columns
+        if _is_judged(table, column)
+    ]
     dates = [each for each in columns if each.time]
     dated = dict(zip((each.name for each in dates), count_dates(con, catalog, table, dates), strict=True))
     named: list[Judged] = []
@@ -49,6 +54,12 @@ def later_columns(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, 
             yield _finding(table, each, _not_yet(filled), dated.get(each.name))
     yield from _companions(con, catalog, table, columns, named)
     yield from scheduled_rows(con, catalog, schema, table, last)
+
+
+def _keys_of_timed_rows(schema: Schema, table: Table) -> set[str]:
+    """Foreign keys to rows with a time, such as days of a calendar: no score reads a key, or such a row too early."""
+    links = [link for link in schema.links_from(table.key) if schema.table(link.parent).time_column]
+    return {name for link in links for name in link.child_columns}
 
 
 def _is_judged(table: Table, column: Column) -> bool:

@@ -147,7 +147,7 @@ def _number_reading(
 ) -> Reading | None:
     name = ident(column.name)
     query = f"""SELECT quantile_disc(v, 0.02), quantile_disc(v, 0.98), bool_and(v = floor(v))
-                FROM (SELECT TRY_CAST({name} AS DOUBLE) AS v FROM {relation}) WHERE v <> 0 AND isfinite(v)"""
+                FROM (SELECT TRY_CAST({name} AS DOUBLE) AS v FROM {relation}) WHERE v NOT IN (0, -1) AND isfinite(v)"""
     [(low, high, whole)] = con.execute(sealed(query)).fetchall()
     if low is None:
         return None
