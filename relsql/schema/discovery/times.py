@@ -175,7 +175,7 @@ def _candidates(data: Profiler, table: Table) -> tuple[list[_Candidate], list[st
             _filled(data, timed, profile, fill) if profile.rows else "the table is empty, so only its name counts"
         )
         evidence = f"read as {reading.meaning}; {evidence}" if reading else evidence
-        later = bool(LATER_WORDS & set(words(column.name)))
+        later = bool(_later_words(table, column.name))
         doubtful = bool(reading and reading.ambiguous)
         number = bool(reading) and is_only_time(profile, [other for *_, other in dated])
         if number:
@@ -284,7 +284,13 @@ def _name_score(table: Table, column: str) -> float:
     parts = set(words(column))
     score = 0.2 if parts & _EVENT else 0.1 if parts & _CREATED else 0.0
     score += 0.2 if parts & set(table_words(table.name)) else 0.0
-    return score - (0.5 if parts & LATER_WORDS and not parts & {"from", "start"} else 0.0)
+    return score - (0.5 if _later_words(table, column) and not parts & {"from", "start"} else 0.0)
+
+
+def _later_words(table: Table, column: str) -> set[str]:
+    """The words of something later in a column's name: a receipt is, but not in a table of receipts."""
+    parts = {*words(column), *(part.removesuffix("date") for part in words(column))}
+    return (parts & LATER_WORDS) - set(table_words(table.name))
 
 
 def _children_first(data: Profiler) -> Iterator[Table]:
