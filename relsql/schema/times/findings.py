@@ -39,7 +39,7 @@ def time_findings(
         ranged = replace(table, events=found.events if found else EventRange())
         yield from later_columns(con, catalog, schema, ranged)
     elif table.key not in untimed:
-        yield from _untimed(schema, table)
+        yield from _untimed(con, catalog, schema, table)
     yield from _other_sentinels(con, catalog, table)
 
 
@@ -98,16 +98,30 @@ def _changed_later(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -
             yield Finding("warning", table.key, text)
 
 
-def _untimed(schema: Schema, table: Table) -> Iterator[Finding]:
+def _untimed(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table: Table) -> Iterator[Finding]:
     """What it means that a table has no time, where others have one; its columns that look like outcomes are named."""
     if table.values_of or not schema.timed_tables or not (schema.links_from(table.key) or schema.links_to(table.key)):
         return
     outcomes = [name for name in table.stored_names if set(words(name)) & OUTCOME_WORDS]
+    outcomes += [name for name in _open_dates(con, catalog, table) if name not in outcomes]
     text = "has no time: all its rows count at every as_of, also rows that were added later"
     text += f"; {', '.join(outcomes)} may hold what became known later" if outcomes else ""
     time = command("init", "FILE", "--time-column", columns_text(table.key, "COLUMN"))
     text += f"; declare it: {time}, or {command('init', 'FILE', '--no-time-column', table_text(table.key))}"
     yield Finding("warning" if outcomes or schema.links_from(table.key) else "info", table.key, text)
+
+
+def _open_dates(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> list[str]:
+    """The dates that many rows lack, such as that of a cancellation: they are written when it happens."""
+    dates = [each for each in table.columns if each.type in TIME_TYPES and not set(words(each.name)) & UPDATE_WORDS]
+    if not dates or table.values_of:
+        return []
+    shares = ", ".join(
+        f"system.main.avg(CASE WHEN r.{ident(each.name)} IS NULL THEN 1.0 ELSE 0.0 END)" for each in dates
+    )
+    found = con.execute(f"SELECT {shares} FROM {relation_sql(table, catalog)} r").fetchall()[0]
+    pairs = zip(dates, found, strict=True)
+    return [each.name for each, share in pairs if share is not None and MANY_OPEN <= share < 1]
 
 
 ALL_TABLES = "all tables"

@@ -97,7 +97,8 @@ def _is(value: str | None) -> str:
 
 
 def _is_planned(each: Judged) -> bool:
-    return bool(set(words(each.name)) & PLANNED_WORDS)
+    """True for a date that lies ahead by its name; a flag such as `hospital_expire_flag` is set when it happens."""
+    return bool(each.time) and bool(set(words(each.name)) & PLANNED_WORDS)
 
 
 def _finding(table: Table, each: Judged, text: str, counts: Dated | None, *, planned: bool = False) -> Finding:

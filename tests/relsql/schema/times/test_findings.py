@@ -35,6 +35,21 @@ def test_rows_that_were_changed_later_are_named_with_their_answer() -> None:
         assert findings(con, "tickets") == []
 
 
+def test_dates_that_many_rows_without_a_time_lack_are_named() -> None:
+    with duckdb.connect() as con:
+        con.execute(
+            """CREATE TABLE customers AS SELECT i AS id, DATE '2020-01-01' + i::INTEGER AS born_on,
+                   CASE WHEN i % 3 = 0 THEN DATE '2024-01-01' + i::INTEGER END AS churn_date,
+                   CASE WHEN i > 1 THEN DATE '2020-01-01' END AS joined, NULL::DATE AS never FROM range(100) r(i);
+               CREATE TABLE calls AS SELECT i % 100 AS id, DATE '2024-01-01' + i::INTEGER AS day FROM range(200) r(i)"""
+        )
+        Declarations.parse(
+            primary_keys=["customers(id)"], links=["calls(id) -> customers(id)"], time_columns=["calls(day)"]
+        ).store(con, "memory")
+        [finding] = findings(con, "customers")
+        assert finding.severity == "warning" and "; churn_date may hold what became known later;" in finding.message
+
+
 def test_sentinels_are_named() -> None:
     with duckdb.connect() as con:
         con.execute("CREATE TABLE visits AS SELECT i AS id, DATE '2024-01-01' + i::INTEGER AS day FROM range(100) r(i)")

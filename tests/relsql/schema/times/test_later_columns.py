@@ -241,3 +241,13 @@ def test_rows_that_never_changed_are_not_advised_to_be_hidden(
     [message] = [each.message for each in check_schema(con, "memory", read_schema(con)) if each.object == "carts"]
     assert "rows were changed after they appeared, by 'updated_at'" in message
     assert ("--known-column" in message) is advised
+
+
+def test_a_flag_that_comes_with_a_date_is_as_sure_as_the_date(con: Connection) -> None:
+    con.execute(
+        """CREATE TABLE stays AS SELECT *, (left_at IS NOT NULL)::INTEGER AS expire_flag FROM
+           (SELECT i, TIMESTAMP '2024-01-01' + to_days(i::INTEGER) AS arrived,
+                   CASE WHEN i % 40 = 0 THEN arrived + to_days(2) END AS left_at FROM range(300) r(i))"""
+    )
+    Declarations.parse(time_columns=["stays(arrived)"]).store(con, "memory")
+    assert findings(con)["stays(expire_flag)"].severity == "warning"
