@@ -10,6 +10,7 @@ import pytest
 from relsql.errors import TaskError
 from relsql.schema.checks import check_schema
 from relsql.schema.declared.declarations import Declarations
+from relsql.schema.discovery.propose import infer_schema
 from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
 from relsql.schema.times.findings import ALL_TABLES
@@ -109,3 +110,19 @@ def test_a_database_without_dates_gets_the_form_of_the_declaration(con: duckdb.D
     con.execute("CREATE TABLE customers (id INTEGER PRIMARY KEY, name VARCHAR)")
     [finding] = findings(con, ALL_TABLES)
     assert finding.message.endswith("relsql init FILE --time-column 'TABLE(COLUMN OR EXPRESSION)'")
+
+
+def test_a_record_of_events_without_a_link_is_named_with_the_keys_within_its_columns(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
+    con.execute(
+        """CREATE TABLE repos AS SELECT i AS id, 'repo ' || i AS name FROM range(50) r(i);
+           CREATE TABLE events AS SELECT DATE '2024-01-01' + i::INTEGER AS day,
+               {'name': 'repo', 'id': i % 50} AS "the repo", [{'id': 1}] AS tags, {'x': 1} AS place
+           FROM range(100) r(i)"""
+    )
+    Declarations.parse(time_columns=["events(day)"], primary_keys=["repos(id)"]).store(con, "memory")
+    [finding] = findings(con, "events")
+    assert finding.severity == "warning" and "keys within the repo are none of a link" in finding.message
+    con.execute(finding.message.partition("make columns of them: ")[2])
+    assert [str(each.link) for each in infer_schema(con).links] == ["events(the repo_id) -> repos(id)"]
