@@ -16,6 +16,7 @@ from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Column, EventRange, Schema, Table
 from relsql.schema.times.events import as_timestamp_sql, changed_after_sql, time_sql
 from relsql.schema.times.later_columns import MANY_OPEN, later_columns
+from relsql.schema.times.open_values import judged
 from relsql.schema.times.sentinels import Sentinels, find_sentinels
 from relsql.schema.types import TIME_TYPES
 from relsql.sql import ident
@@ -113,15 +114,15 @@ def _untimed(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table
 
 def _open_dates(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> list[str]:
     """The dates that many rows lack, such as that of a cancellation: they are written when it happens."""
-    dates = [each for each in table.columns if each.type in TIME_TYPES and not set(words(each.name)) & UPDATE_WORDS]
-    if not dates or table.values_of:
+    stored = [column for column in table.columns if column.name in table.stored_names]
+    stored = [column for column in stored if not set(words(column.name)) & UPDATE_WORDS]
+    dates = [found for column in stored if (found := judged(con, catalog, table, column)).time]
+    if not dates:
         return []
-    shares = ", ".join(
-        f"system.main.avg(CASE WHEN r.{ident(each.name)} IS NULL THEN 1.0 ELSE 0.0 END)" for each in dates
-    )
-    found = con.execute(f"SELECT {shares} FROM {relation_sql(table, catalog)} r").fetchall()[0]
-    pairs = zip(dates, found, strict=True)
-    return [each.name for each, share in pairs if share is not None and MANY_OPEN <= share < 1]
+    counts = ", ".join(["system.main.count_star()", *(f"system.main.count({each.time})" for each in dates)])
+    rows, *filled = con.execute(f"SELECT {counts} FROM {relation_sql(table, catalog)} r").fetchall()[0]
+    pairs = zip(dates, filled, strict=True)
+    return [each.name for each, values in pairs if 0 < values <= (1 - MANY_OPEN) * rows]
 
 
 ALL_TABLES = "all tables"

@@ -41,6 +41,7 @@ def test_dates_that_many_rows_without_a_time_lack_are_named() -> None:
         con.execute(
             """CREATE TABLE customers AS SELECT i AS id, DATE '2020-01-01' + i::INTEGER AS born_on,
                    CASE WHEN i % 3 = 0 THEN DATE '2024-01-01' + i::INTEGER END AS churn_date,
+                   CASE WHEN i % 2 = 0 THEN strftime(DATE '2024-01-01' + i::INTEGER, '%d.%m.%Y') ELSE '' END AS left_on,
                    CASE WHEN i > 1 THEN DATE '2020-01-01' END AS joined, NULL::DATE AS never FROM range(100) r(i);
                CREATE TABLE calls AS SELECT i % 100 AS id, DATE '2024-01-01' + i::INTEGER AS day FROM range(200) r(i)"""
         )
@@ -48,7 +49,10 @@ def test_dates_that_many_rows_without_a_time_lack_are_named() -> None:
             primary_keys=["customers(id)"], links=["calls(id) -> customers(id)"], time_columns=["calls(day)"]
         ).store(con, "memory")
         [finding] = findings(con, "customers")
-        assert finding.severity == "warning" and "; churn_date may hold what became known later;" in finding.message
+        assert (
+            finding.severity == "warning"
+            and "; churn_date, left_on may hold what became known later;" in finding.message
+        )
 
 
 def test_sentinels_are_named() -> None:
