@@ -134,7 +134,8 @@ def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: boo
     sure, unsure = proposal.split()
     click.echo(_proposal_text(proposal), nl=False)
     _show_refused(proposal.every_refusal, file, verbose=verbose)
-    for each in proposal.entities:
+    # Once something is stored, the schema has been looked at, so hints that were not taken are not repeated.
+    for each in proposal.entities if verbose or not _has_declarations(con, catalog) else ():
         how = command("init", file, "--entity", each.declaration)
         note(f"hint: {each} hold the same names, and no table lists them; to ask about them: {how}")
     if not len(proposal):
@@ -160,6 +161,12 @@ def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: boo
     note(f"not stored, because the confidence is below {SURE}: {left}; to declare one that is right:")
     note(command("init", file, *_declaration(unsure)))
     return done
+
+
+def _has_declarations(con: duckdb.DuckDBPyConnection, catalog: str) -> bool:
+    from relsql.schema.reading import read_declarations
+
+    return any(read_declarations(con, catalog))
 
 
 def _note_warnings(con: duckdb.DuckDBPyConnection, catalog: str) -> None:

@@ -32,7 +32,12 @@ def later_columns(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, 
 
     `table.events`, the range of its times, has to be known.
     """
-    columns = [judged(con, catalog, table, column) for column in table.columns if _is_judged(table, column)]
+    keys = _keys_of_timed_rows(schema, table)
+    columns = [
+        Judged(column) if column.name in keys else judged(con, catalog, table, column)
+        for column in table.columns
+        if _is_judged(table, column)
+    ]
     dates = [each for each in columns if each.time]
     dated = dict(zip((each.name for each in dates), count_dates(con, catalog, table, dates), strict=True))
     named: list[Judged] = []
@@ -49,6 +54,12 @@ def later_columns(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, 
             yield _finding(table, each, _not_yet(filled), dated.get(each.name))
     yield from _companions(con, catalog, table, columns, named)
     yield from scheduled_rows(con, catalog, schema, table, last)
+
+
+def _keys_of_timed_rows(schema: Schema, table: Table) -> set[str]:
+    """Foreign keys to rows with a time, such as days of a calendar: no score reads a key, or such a row too early."""
+    links = [link for link in schema.links_from(table.key) if schema.table(link.parent).time_column]
+    return {name for link in links for name in link.child_columns}
 
 
 def _is_judged(table: Table, column: Column) -> bool:
@@ -86,7 +97,8 @@ def _is(value: str | None) -> str:
 
 
 def _is_planned(each: Judged) -> bool:
-    return bool(set(words(each.name)) & PLANNED_WORDS)
+    """True for a date that lies ahead by its name; a flag such as `hospital_expire_flag` is set when it happens."""
+    return bool(each.time) and bool(set(words(each.name)) & PLANNED_WORDS)
 
 
 def _finding(table: Table, each: Judged, text: str, counts: Dated | None, *, planned: bool = False) -> Finding:

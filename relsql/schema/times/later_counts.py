@@ -11,7 +11,7 @@ import duckdb
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Table
 from relsql.schema.times.events import changed_after_sql, time_sql
-from relsql.schema.times.open_values import NEWEST, OPEN, Judged
+from relsql.schema.times.open_values import NEWEST, Judged, is_open
 from relsql.schema.visibility import known_time_sql, since_sql
 from relsql.sql import built_in, ident
 
@@ -123,7 +123,7 @@ def count_filled(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, col
 
 def _open_value(each: Judged, newest: str | None) -> str | None:
     """The value of the newest row where it stands for an empty one."""
-    return newest if each.is_outcome or newest in OPEN else None
+    return newest if each.is_outcome or is_open(newest) else None
 
 
 def _newest_sql(catalog: str, table: Table, columns: list[Judged]) -> str:
@@ -156,7 +156,7 @@ def empty_with(
     if _same_by_chance(empty, filled) >= CHANCE:
         return
     for each, different, value in zip(others, found[::2], found[1::2], strict=True):
-        if not different and (value is None or value in OPEN or each.is_outcome):
+        if not different and (is_open(value) or each.is_outcome):
             yield each, value, empty
 
 

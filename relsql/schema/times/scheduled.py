@@ -13,6 +13,7 @@ from relsql.schema.finding import Finding
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema, Table
 from relsql.schema.times.events import event_times_sql, latest_event_sql
+from relsql.schema.times.sentinels import is_calendar
 from relsql.schema.visibility import since_sql
 from relsql.sql import built_in, literal
 
@@ -26,7 +27,7 @@ def scheduled_rows(
     """The finding about rows of a table with a time that are planned.
 
     They certainly are if their time is still to come. They may be if the rows of all other tables end before them, and
-    columns that are filled in earlier rows are empty in them.
+    columns that are filled in earlier rows are empty in them. The days of a calendar are no events.
 
     Args:
         con: connection to the data; nothing is written.
@@ -35,6 +36,8 @@ def scheduled_rows(
         table: the table, whose `events` are known.
         filled: for each column that is empty in the newest rows, the last time at which it is filled, as text.
     """
+    if is_calendar(con, catalog, schema, table):
+        return
     # One day is added, because times may be written in any time zone.
     tomorrow = datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0) + datetime.timedelta(days=1)
     planned = _after(con, catalog, table, [literal(tomorrow)])
@@ -46,6 +49,7 @@ def scheduled_rows(
     if not filled:
         return
     others = [each for each in schema.timed_tables if each.key != table.key and not each.values_of]
+    others = [each for each in others if not is_calendar(con, catalog, schema, each)]
     newest = f"({latest_event_sql(others, lambda each: relation_sql(each, catalog))})"
     times = [f"CAST({literal(time)} AS TIMESTAMP)" for time in filled.values()]
     planned = _after(con, catalog, table, [newest, *times])

@@ -11,7 +11,9 @@ from relsql.schema.tables import Column, Table
 from relsql.schema.types import FLOAT_TYPES, INTEGER_TYPES, TIME_OF_DAY_TYPES
 from relsql.sql import ident, literal
 
-_TIME_OF_DAY = word_set("time hour at start started kickoff ko clock begin hhmm hhmmss hm hms tod of day")
+_TIME_OF_DAY = word_set("time at start started kickoff ko clock begin hhmm hhmmss hm hms tod of day")
+_HOUR = word_set("hour hr hh")
+_TIME_OF_DAY = _TIME_OF_DAY | _HOUR
 _DAY = word_set("date day ymd yyyymmdd")
 _DURATION = word_set("duration lap elapsed fastest runtime length total")
 
@@ -48,6 +50,9 @@ def _readings(column: Column) -> Iterator[str]:
         yield f"try_cast({name} AS TIME)"
         yield f"CAST(try_strptime(trim({name}), '%I:%M %p') AS TIME)"
     if column.type in (*INTEGER_TYPES, *FLOAT_TYPES, "VARCHAR"):
+        if set(words(column.name)) & _HOUR:
+            # What happened in an hour is certainly known at its end.
+            yield f"make_time(try_cast({name} AS BIGINT), 59, 59)"
         # 930 is half past nine.
         for digits, format_ in ((4, "%H%M"), (6, "%H%M%S")):
             number = f"printf('%0{digits}d', try_cast({name} AS BIGINT))"

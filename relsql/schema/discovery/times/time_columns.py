@@ -2,9 +2,9 @@
 
 The best of a table's dates is chosen by names and counts. Text and numbers that read as times count as dates, see
 `relsql.schema.times.readings`. In a table that others point at, the choice is then compared with the first event of
-each of its rows. A customer's first order soon follows the registration, at least for some customers, while even the
-youngest driver's first race comes many years after birth. And events before a date show that the row already existed.
-Tables that have no date may have that of their header, see `relsql.schema.discovery.times.headers`.
+each of its rows, see `relsql.schema.discovery.times.first_events`.
+Tables that have no date may have that of their header, see `relsql.schema.discovery.times.headers`, or that of the
+period in their name, see `relsql.schema.discovery.times.period_tables`.
 """
 
 from __future__ import annotations
@@ -12,25 +12,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-import duckdb
-
 from relsql.errors import SchemaError
 from relsql.schema.discovery.names import LATER_WORDS, table_words, word_set, words
 from relsql.schema.discovery.profile import Profile, Profiler
 from relsql.schema.discovery.proposals import TimeProposal
 from relsql.schema.discovery.times.clocks import Clock, find_clocks, time_of_day
 from relsql.schema.discovery.times.epoch_numbers import is_only_time
+from relsql.schema.discovery.times.first_events import disagreement, first_event_lag
 from relsql.schema.discovery.times.headers import comes_with_header, header_proposals
-from relsql.schema.relations import relation_sql
+from relsql.schema.discovery.times.period_tables import period_proposals
 from relsql.schema.tables import Column, Link, Table
-from relsql.schema.times.events import time_sql
-from relsql.schema.times.readings import YEAR_END, Reading, find_reading
+from relsql.schema.times.readings import Reading, find_reading
 from relsql.schema.times.row_times import DeclaredTime, RowTimes
 from relsql.schema.times.sentinels import event_bounds, find_sentinels
 from relsql.schema.types import TIME_TYPES
 from relsql.sql import ident
 
-DAY = 86_400.0
 WEAK = 0.5
 """The confidence of a date that only has the name of something later is below this."""
 
@@ -49,9 +46,6 @@ FEW = 0.02
 
 MIDNIGHT = " 00:00:00"
 """How the text of a day ends; a range of days is printed without it."""
-
-MIN_ENTITIES = 8
-"""With fewer rows that have events, the time from a date to the first event is not evidence."""
 
 _BIRTH = word_set("dob born birth birthday birthdate death died deceased dod")
 _EVENT = word_set(
@@ -87,20 +81,6 @@ class _Candidate:
         return self.time != self.column
 
 
-@dataclass(frozen=True, slots=True)
-class _Lag:
-    """The delay from a date to the first event of its row, over `rows` rows; times in seconds.
-
-    `early` is the 5 % quantile of the delay, `before` the share of rows with events clearly before the date, and `span`
-    the time from the first to the last event.
-    """
-
-    rows: int
-    early: float
-    before: float
-    span: float
-
-
 def infer_times(data: Profiler, decided: set[str], unsure: tuple[Link, ...] = ()) -> list[TimeProposal]:
     """Propose a time for each table that has dates or a header, is not in `decided` and has no time yet.
 
@@ -122,7 +102,12 @@ def infer_times(data: Profiler, decided: set[str], unsure: tuple[Link, ...] = ()
             if proposal and proposal.column:
                 chosen[table.key] = next(c.table for c in candidates[table.key] if c.time == proposal.column)
             proposals += [proposal] if proposal else []
-    return _with_headers(data, {proposal.table: proposal for proposal in proposals}, chosen, decided, unsure)
+    own = {proposal.table: proposal for proposal in proposals}
+    for proposal in period_proposals([data.schema.tables[key] for key in candidates if key not in chosen]):
+        timed = with_time(data, data.schema.tables[proposal.table], proposal.column or "")
+        if timed:
+            own[proposal.table], chosen[proposal.table] = proposal, timed
+    return _with_headers(data, own, chosen, decided, unsure)
 
 
 def _with_headers(
@@ -190,7 +175,7 @@ def _candidates(data: Profiler, table: Table) -> tuple[list[_Candidate], list[st
             _filled(data, timed, profile, fill) if profile.rows else "the table is empty, so only its name counts"
         )
         evidence = f"read as {reading.meaning}; {evidence}" if reading else evidence
-        later = bool(LATER_WORDS & set(words(column.name)))
+        later = bool(_later_words(table, column.name))
         doubtful = bool(reading and reading.ambiguous)
         number = bool(reading) and is_only_time(profile, [other for *_, other in dated])
         if number:
@@ -252,7 +237,7 @@ def _read_dates(data: Profiler, table: Table, clocks: list[Clock]) -> Iterator[_
         found = find_reading(data.con, data.catalog, table, column, frozenset(words(column.name)))
         if found:
             time, clock = found.expression, time_of_day(column, clocks, alone=True)
-            if clock and found.meaning != YEAR_END and _is_midnight(data, table, time):
+            if clock and not found.is_vague and _is_midnight(data, table, time):
                 time = f"CAST({time} AS DATE) + {clock}"
             yield column, time, _profile(data, table, time), found
 
@@ -299,7 +284,13 @@ def _name_score(table: Table, column: str) -> float:
     parts = set(words(column))
     score = 0.2 if parts & _EVENT else 0.1 if parts & _CREATED else 0.0
     score += 0.2 if parts & set(table_words(table.name)) else 0.0
-    return score - (0.5 if parts & LATER_WORDS and not parts & {"from", "start"} else 0.0)
+    return score - (0.5 if _later_words(table, column) and not parts & {"from", "start"} else 0.0)
+
+
+def _later_words(table: Table, column: str) -> set[str]:
+    """The words of something later in a column's name: a receipt is, but not in a table of receipts."""
+    parts = {*words(column), *(part.removesuffix("date") for part in words(column))}
+    return (parts & LATER_WORDS) - set(table_words(table.name))
 
 
 def _children_first(data: Profiler) -> Iterator[Table]:
@@ -321,8 +312,8 @@ def _choose(
     data: Profiler, table: Table, candidates: list[_Candidate], rejected: list[str], chosen: Mapping[str, Table]
 ) -> TimeProposal | None:
     for candidate in candidates:
-        lag = _lag(data, candidate.table, chosen)
-        reason = _disagreement(lag, named=bool(_CREATED & set(words(candidate.column)))) if lag else None
+        lag = first_event_lag(data, candidate.table, chosen)
+        reason = disagreement(lag, named=bool(_CREATED & set(words(candidate.column)))) if lag else None
         if reason:
             rejected.append(f"'{candidate.column}': {reason}")
             continue
@@ -341,60 +332,3 @@ def _confidence(candidate: _Candidate, candidates: list[_Candidate], confirmed: 
     # Of two events that are equally likely, either is better than no time: then every row would count at any moment.
     confidence = 0.4 if candidate.later else 0.8 if close else 0.85
     return confidence + (0.1 if confirmed else 0.0)
-
-
-def _disagreement(lag: _Lag, *, named: bool) -> str | None:
-    """Why a date is not the time at which rows appear, judged by their first events; None if it may be.
-
-    `named` says that it has the name of such a time, so more is needed to refute it.
-    """
-    if lag.early > max(30 * DAY, 0.1 * lag.span) * (5 if named else 1):
-        return f"even the quickest 5 % of {lag.rows:,} rows have their first event {_duration(lag.early)} later"
-    if lag.before > 0.2:
-        return f"{100 * lag.before:.0f} % of {lag.rows:,} rows have events before it"
-    return None
-
-
-def _duration(seconds: float) -> str:
-    days = seconds / DAY
-    return f"{days / 365.25:.1f} years" if days > 730 else f"{days:.0f} days"
-
-
-def _lag(data: Profiler, table: Table, chosen: Mapping[str, Table]) -> _Lag | None:
-    """Compare the table's time with the first event of each row in the tables that point at it, if there are any."""
-    children = [link for link in data.schema.links_to(table.key) if link.child in chosen and link.child != table.key]
-    if not children:
-        return None
-    firsts = " UNION ALL ".join(_first_events(data, link, chosen[link.child]) for link in children)
-    width = len(children[0].parent_columns)
-    keys = children[0].parent_columns
-    if any(link.parent_columns != keys for link in children):
-        return None
-    matches = " AND ".join(f"p.{ident(key)} = e.k{i}" for i, key in enumerate(keys))
-    names = ", ".join(f"k{i}" for i in range(width))
-    time = time_sql(table, "p")
-    query = f"""
-        WITH events AS ({firsts}),
-        entities AS (SELECT {names}, min(first) AS first FROM events GROUP BY ALL),
-        span AS (SELECT max(last) - min(first) AS span FROM events),
-        lags AS (
-            SELECT e.first - epoch({time}) AS lag
-            FROM entities e JOIN {relation_sql(table, data.catalog)} p ON {matches} WHERE {time} IS NOT NULL
-        )
-        SELECT count(*), quantile_cont(lag, 0.05),
-               avg(CASE WHEN lag < -greatest({2 * DAY}, 0.01 * span) THEN 1 ELSE 0 END), any_value(span)
-        FROM lags CROSS JOIN span
-    """
-    try:
-        rows, early, before, span = data.one(query)
-    except duckdb.ConversionException:
-        return None
-    return _Lag(rows, early, before, span) if rows >= MIN_ENTITIES and span is not None else None
-
-
-def _first_events(data: Profiler, link: Link, child: Table) -> str:
-    keys = ", ".join(f"r.{ident(name)} AS k{i}" for i, name in enumerate(link.child_columns))
-    time = time_sql(child, "r")
-    grouped = ", ".join(f"r.{ident(name)}" for name in link.child_columns)
-    return f"""SELECT {keys}, min(epoch({time})) AS first, max(epoch({time})) AS last
-               FROM {relation_sql(child, data.catalog)} r WHERE {time} IS NOT NULL GROUP BY {grouped}"""

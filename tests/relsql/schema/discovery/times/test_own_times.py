@@ -97,3 +97,17 @@ def test_an_epoch_number_is_not_sure_beside_a_time(con: duckdb.DuckDBPyConnectio
     con.execute("ALTER TABLE stays ADD COLUMN due DATE")
     con.execute("UPDATE stays SET due = DATE '2023-01-01' + los::INTEGER")
     assert times(con)["stays"][1] < 0.8
+
+
+@pytest.mark.parametrize("name", ["receiptdate", "receipt_date", "commitDate"])
+def test_lines_with_later_dates_have_the_time_of_their_order(con: duckdb.DuckDBPyConnection, name: str) -> None:
+    con.execute(
+        f"""CREATE TABLE orders AS SELECT i AS order_id, DATE '2024-01-01' + i::INTEGER AS order_date
+                FROM range(300) r(i);
+            CREATE TABLE lines AS SELECT i // 2 AS order_id, i % 2 AS line_number, i % 7 AS quantity,
+                DATE '2024-01-01' + (i // 2 + 5 + i % 30)::INTEGER AS "{name}" FROM range(600) r(i);
+            CREATE TABLE receipts AS SELECT i AS receipt_id, DATE '2024-01-01' + i::INTEGER AS receipt_date
+                FROM range(300) r(i)"""
+    )
+    found = {each.table: each.column for each in infer_schema(con).times}
+    assert found == {"orders": "order_date", "lines": "orders.order_date", "receipts": "receipt_date"}

@@ -95,9 +95,20 @@ def test_a_day_and_a_time_of_day_are_one_time(con: duckdb.DuckDBPyConnection, da
     assert str(unknown) == "2020-10-26 23:59:59"
 
 
+@pytest.mark.parametrize("name", ["hr", "start_hour"])
+def test_what_happens_in_an_hour_is_known_at_its_end(con: duckdb.DuckDBPyConnection, name: str) -> None:
+    con.execute(
+        f"CREATE TABLE trips AS SELECT i AS trip_id, DATE '2020-01-01' + (i // 24)::INTEGER AS day, i % 24 AS {name} "
+        "FROM range(2400) r(i)"
+    )
+    last = con.execute(f"SELECT CAST({time_of(con, 'trips')} AS TIMESTAMP)::VARCHAR FROM trips WHERE trip_id = 38")
+    assert last.fetchone() == ("2020-01-02 14:59:59",)
+
+
 @pytest.mark.parametrize(
     ("name", "values"),
     [
+        ("hours", "i % 900"),
         ("time", "i % 60"),
         ("time", "i * 7 % 3000"),
         ("duration", "TIME '00:00:00' + to_minutes(i % 90)"),
