@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from relsql.errors import ArtifactError
-from relsql.gather.blocks import Block
-from relsql.gather.graph_inputs import graph_inputs
+from relsql.gather.arrays.blocks import Block
+from relsql.gather.arrays.graph_inputs import graph_inputs
 from relsql.gather.layout import BlockLayout, layouts_of
 from relsql.hints import command
 from relsql.nn.boosted_trees import BoostedTrees

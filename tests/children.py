@@ -20,9 +20,9 @@ TIMEOUT_SECONDS = 600.0
 
 LIBRARIES = (
     "exporters.modules",
-    "exporters.onnx",
-    "exporters.sql",
-    "exporters.sql_weights",
+    "exporters.onnx.export",
+    "exporters.sql.model",
+    "exporters.sql.weights",
     "relsql.cli",
     "relsql.training.encoder.fit_encoder",
     "relsql.schema.discovery.propose",

@@ -119,7 +119,7 @@ def store_bare_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let training store bare weights instead of ONNX components, which is faster and tests training just as well."""
     from safetensors.torch import save
 
-    from exporters import onnx
+    from exporters.onnx import export
 
     def store(module: Any, *_: object) -> tuple[bytes, float]:
         return save(module.state_dict()), 0.0
@@ -128,5 +128,5 @@ def store_bare_weights(monkeypatch: pytest.MonkeyPatch) -> None:
         return {"graph.onnx": store(module)[0]}, 0.0
 
     for name in ("export_encoder", "export_head"):
-        monkeypatch.setattr(onnx, name, store)
-    monkeypatch.setattr(onnx, "export_graph", store_graph)
+        monkeypatch.setattr(export, name, store)
+    monkeypatch.setattr(export, "export_graph", store_graph)

@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from relsql.gather.blocks import Block, segment_parts
+from relsql.gather.arrays.blocks import Block, segment_parts
 from relsql.gather.layout import BlockLayout
 from relsql.gather.node_inputs import NodeInputs
-from relsql.gather.query import TEXT_OF_CODES
+from relsql.gather.sql.query import TEXT_OF_CODES
 from relsql.schema.tables import Schema, Table
 from relsql.text.row_text_sql import row_text
 from relsql.text.text_table import TextTable

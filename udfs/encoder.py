@@ -20,7 +20,7 @@ class RowTextEncoder:
     """The row encoder of one model version. It may be called from several threads.
 
     Args:
-        session: the exported encoder, see `exporters.onnx`.
+        session: the exported encoder, see `exporters.onnx.export`.
         tokenizer: its tokenizer.
         max_tokens: longer texts are cut.
     """

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from relsql.database.queries.sealed import sealed, sealed_expression
-from relsql.gather.latest_rows import AS_OF, ENTITY
 from relsql.gather.layout import counts_name, layouts_of
-from relsql.gather.query import Gather
-from relsql.gather.seeds_sql import ALL_PARAMETERS, all_seeds_sql, call_parameters, call_seed_sql
+from relsql.gather.sql.latest_rows import AS_OF, ENTITY
+from relsql.gather.sql.query import Gather
+from relsql.gather.sql.seeds import ALL_PARAMETERS, all_seeds_sql, call_parameters, call_seed_sql
 from relsql.registry.card import ModelCard
 from relsql.registry.function_names import encode_name, function_names, row_text_name
 from relsql.schema.entity_keys import key_columns_sql

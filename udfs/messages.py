@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from relsql.gather.blocks import Block, decode_block, newest_row_days
-from relsql.gather.graph_inputs import graph_feed, graph_inputs
+from relsql.gather.arrays.blocks import Block, decode_block, newest_row_days
+from relsql.gather.arrays.graph_inputs import graph_feed, graph_inputs
 from relsql.gather.layout import BlockLayout
 from relsql.text.text_table import TextTable
 from relsql.typing import FloatArray, IntArray

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from relsql.gather.blocks import Block, as_of_days, decode_blocks, existing_seeds, newest_evidence_days
-from relsql.gather.graph_inputs import graph_feed, graph_inputs, message_input_name, path_component
+from relsql.gather.arrays.blocks import Block, as_of_days, decode_blocks, existing_seeds, newest_evidence_days
+from relsql.gather.arrays.graph_inputs import graph_feed, graph_inputs, message_input_name, path_component
 from relsql.gather.layout import layouts_of
 from relsql.registry.card import ModelCard
 from relsql.text.text_table import TextTable
@@ -43,7 +43,7 @@ class Scorer:
     Args:
         card: the model's card.
         artifacts: bytes by name: `encoder.onnx`, `tokenizer.json` (when the model reads text), `graph.onnx`,
-            `head.onnx`, and one for each shared path, see `exporters.onnx`.
+            `head.onnx`, and one for each shared path, see `exporters.onnx.export`.
         threads: onnxruntime threads per call; DuckDB brings its own threads.
 
     Raises:

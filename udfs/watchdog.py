@@ -1,7 +1,7 @@
 """Stop runs of components that take too long.
 
-A file of somebody else may hold a component of allowed operators that computes for hours. One thread looks after all
-runs of the process, because a timer of its own for each run would cost more than the run of a small component.
+A file from somebody else may contain a component that uses allowed operators only and still computes for hours. One
+thread watches all runs of the process, because a timer for each run would cost more than the run of a small component.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _LOOK_SECONDS = 0.1
 """How often the thread looks at the runs."""
 
 _IDLE_LOOKS = 100
-"""The thread ends after so many looks without a run; the next run starts another one."""
+"""The thread ends after this many looks without a run; the next run starts another one."""
 
 
 @dataclass(eq=False, slots=True)
 class _Run:
-    """A run of a component: when it has to be over, and whether it has been stopped."""
+    """A run of a component: when it must have ended, and whether it was stopped."""
 
     deadline: float
     options: onnxruntime.RunOptions
@@ -63,7 +63,7 @@ class Watchdog:
             raise ScoringError(
                 f"a component of the model has not ended after {seconds:g} seconds",
                 expected=f"each run of a component to take less than {seconds:g} seconds",
-                fix="relsql train FILE TASK --name NAME, if the model came with a file of somebody else",
+                fix="relsql train FILE TASK --name NAME, if the model came with a file from somebody else",
             ) from error
         finally:
             with self._lock:

@@ -22,7 +22,7 @@ import torch
 from benchmarks.data.problems import DEFAULT_CACHE, REGIMES, Problem, Regime, load_problem
 from relsql.database.cursors import task_cursor
 from relsql.errors import RelsqlError, TrainingError
-from relsql.gather.blocks import Block, SeedSet, take_blocks
+from relsql.gather.arrays.blocks import Block, SeedSet, take_blocks
 from relsql.gather.layout import DATA_AGE, BlockLayout
 from relsql.gather.node_inputs import NumberInput
 from relsql.nn.row_encoder import embed_texts

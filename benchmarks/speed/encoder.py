@@ -30,11 +30,11 @@ import torch
 
 from benchmarks.data.problems import DEFAULT_CACHE, database_file, list_tasks
 from benchmarks.speed.report import Target, target_lines, write_formatted
-from exporters.onnx import export_encoder
+from exporters.onnx.export import export_encoder
 from relsql.database.connections import open_database
 from relsql.database.cursors import task_cursor
 from relsql.database.names import current_catalog
-from relsql.gather.row_texts import distinct_texts, row_text_queries
+from relsql.gather.sql.row_texts import distinct_texts, row_text_queries
 from relsql.registry.components.onnx_runtime import onnxruntime
 from relsql.registry.runs import Run
 from relsql.tasks.task import read_task

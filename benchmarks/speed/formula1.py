@@ -15,7 +15,7 @@ from benchmarks.speed.rows import Row, counting, gather_sql, prepare_attach, row
 from benchmarks.speed.timing import Work, timed
 from relsql.database.connections import open_database
 from relsql.database.names import current_catalog
-from relsql.gather.latest_rows import AS_OF, ENTITY
+from relsql.gather.sql.latest_rows import AS_OF, ENTITY
 from relsql.registry.models import active_card, read_models
 from relsql.training.options import TrainOptions
 from udfs.attach import connect

@@ -23,7 +23,7 @@ from benchmarks.speed.timing import Work
 from benchmarks.speed.torch_graph import pull_graph
 from exporters.modules import empty_modules
 from relsql.database.names import current_catalog
-from relsql.gather.graph_inputs import tables_of
+from relsql.gather.arrays.graph_inputs import tables_of
 from relsql.gather.layout import layouts_of
 from relsql.gather.paths import Path
 from relsql.nn.graph_network import GraphNetwork, GraphTensors, PathTensors, TableTensors

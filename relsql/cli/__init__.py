@@ -13,6 +13,7 @@ import click
 from relsql.cli.commands.database import import_command, inspect_command
 from relsql.cli.commands.demo import demo_command
 from relsql.cli.commands.init import init_command
+from relsql.cli.commands.pretraining import pretrain_command
 from relsql.cli.commands.publishing import publish_command, selftest_command, unpublish_command
 from relsql.cli.commands.query import sql_command
 from relsql.cli.commands.refreshing import refresh_command
@@ -62,6 +63,7 @@ for _command in (
     import_command,
     inspect_command,
     task_command,
+    pretrain_command,
     train_command,
     evaluate_command,
     refresh_command,

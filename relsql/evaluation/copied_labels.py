@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from relsql.evaluation.screening import SHARES_PER_CATEGORY, Doubles, means, separation
-from relsql.gather.blocks import Block, SeedSet
+from relsql.gather.arrays.blocks import Block, SeedSet
 from relsql.gather.layout import BlockLayout, Segment
 from relsql.hints import in_manifest, remove_column
 from relsql.schema.finding import Finding, column_object

@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from relsql.database.names import unique_name
 from relsql.evaluation.copied_labels import MAX_SEEDS, copied_labels
-from relsql.gather.latest_rows import LatestRows
+from relsql.gather.arrays.labelled_seeds import gather_seeds
 from relsql.gather.layout import layouts_of
-from relsql.gather.query import Gather
-from relsql.gather.seeds import gather_seeds
+from relsql.gather.sql.latest_rows import LatestRows
+from relsql.gather.sql.query import Gather
 from relsql.registry.card import ModelCard
 from relsql.schema.finding import Finding
 from relsql.tasks.regime import Regime, ended_labels, split_end

@@ -22,6 +22,7 @@ from relsql.registry.runs import recorded_findings
 from relsql.registry.versions import suffix_of
 from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
+from relsql.schema.tables import Schema
 from relsql.sql import ident
 from relsql.tasks.labels.frozen_database import frozen_database
 from relsql.tasks.labels.label_findings import few_labels
@@ -100,15 +101,18 @@ def predict_split(
             takes too long, or the regime does not exist.
     """
     limits = LabelLimits(allow_external, label_timeout_seconds)
-    card = active_card(con, current_catalog(con), model)
-    return _predict(con, model, card, _labels(con, card, split, limits), split, regime)
-
-
-def _labels(con: duckdb.DuckDBPyConnection, card: ModelCard, split: Split, limits: LabelLimits) -> pa.Table:
     catalog = current_catalog(con)
-    # The label query may read tables that the model does not read.
-    schema = read_schema(con, catalog).without_columns(card.task.remove_columns)
-    return label_table(con, catalog, schema, card.task, split, limits=limits).table
+    card = active_card(con, catalog, model)
+    labels = _labels(con, card, read_schema(con, catalog), split, limits)
+    return _predict(con, model, card, labels, split, regime)
+
+
+def _labels(
+    con: duckdb.DuckDBPyConnection, card: ModelCard, schema: Schema, split: Split, limits: LabelLimits
+) -> pa.Table:
+    """The labels of a split; `schema` is that of the file, as the label query may read what the model does not."""
+    schema = schema.without_columns(card.task.remove_columns)
+    return label_table(con, current_catalog(con), schema, card.task, split, limits=limits).table
 
 
 def _predict(
@@ -161,9 +165,10 @@ def evaluate(
         ModelError: unknown model. TaskError: the label query no longer runs, does something that is not allowed or
             takes too long, no labelled entity is visible at its timestamp, or the regime does not exist.
     """
-    card = active_card(con, current_catalog(con), model)
+    catalog = current_catalog(con)
+    card, schema = active_card(con, catalog, model), read_schema(con, catalog)
     regime = regime or card.regime
-    table = _labels(con, card, split, LabelLimits(allow_external, label_timeout_seconds))
+    table = _labels(con, card, schema, split, LabelLimits(allow_external, label_timeout_seconds))
     predictions = _predict(con, model, card, table, split, regime)
     scored = np.isfinite(predictions.scores)
     labels, scores = predictions.labels[scored], predictions.scores[scored]
@@ -174,9 +179,8 @@ def evaluate(
         )
     metrics, unscored = task_metrics(card.task, labels, scores), int((~scored).sum())
     judged = pa.table({"as_of": pa.array(predictions.as_of, pa.timestamp("us")), "label": predictions.labels})
-    catalog = current_catalog(con)
     summary = summarize_labels(split, judged.filter(pa.array(scored)))
-    few = tuple(few_labels(con, catalog, read_schema(con, catalog), card.task, summary))
+    few = tuple(few_labels(con, catalog, schema, card.task, summary))
     entities = [entity for entity, known in zip(predictions.entities, scored, strict=True) if known]
     intervals = {name: metric_interval(labels, scores, name, entities) for name in metrics if few}
     recorded = recorded_findings(con, catalog, card.name, card.version)

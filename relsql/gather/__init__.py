@@ -1,1 +1,4 @@
-"""The rows that a score reads, in SQL, and the arrays that are built from them."""
+"""Which rows a score reads: link paths, inputs and their layout, the plan of rows, and statistics.
+
+`sql` renders the plan in DuckDB's SQL; `arrays` decodes what the query returns.
+"""

@@ -1,8 +1,8 @@
 """The plan of rows: what a model reads for a seed, independent of SQL.
 
 A seed is an entity and a moment, as_of. From the entity, paths lead over links to rows; on each path the last visible
-rows are read. A renderer turns the plan into a query: `relsql.gather.latest_rows` for DuckDB. A renderer for another
-engine would read the same plan (`docs/decisions/0021-rooms.md`).
+rows are read. A renderer turns the plan into a query: `relsql.gather.sql.latest_rows` for DuckDB. A renderer for
+another engine would read the same plan (`docs/decisions/0021-rooms.md`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The list of statistics of the rows that a seed reads along one path, in their order; `relsql.nn` computes them."""
+"""Which statistics summarise the rows that a seed reads along a path, and in which order; `relsql.nn` computes them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _statistics(layout: BlockLayout, windows: Sequence[int]) -> Iterator[Statist
     values = range(values_width(layout))
     yield from (Statistic("count", i) for i in range(layout.counts_width))
     yield from (Statistic("mean", value, window) for window in windows for value in values)
-    # If a path has one row at most, the extremes are the mean.
+    # With one row at most, the extremes equal the mean.
     if layout.fanout > 1:
         yield from (Statistic("largest", value) for value in values)
         yield from (Statistic("smallest", value) for value in values)

@@ -1,8 +1,8 @@
 """Limits on what the clients of a server can take of the machine's memory and disk.
 
 DuckDB's `memory_limit` is not enough: values of an expression do not count against it, and a client can double a text
-until it has two gigabytes. So the process has a limit too, which the operating system holds: the allocation fails, and
-with it the statement that asked for it.
+until it has two gigabytes. So the process has a limit too, which the operating system enforces: the allocation fails,
+and so does the statement that asked for it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
 
 def limit_statements(con: duckdb.DuckDBPyConnection, size: str | None) -> int:
-    """Limit what DuckDB buffers to half of the memory of all statements together, and what it spills to all of it.
+    """Let DuckDB buffer at most half of the memory of all statements together, and spill at most as much as all of it.
 
     Args:
         con: a connection of the server.
@@ -48,7 +48,7 @@ def limit_statements(con: duckdb.DuckDBPyConnection, size: str | None) -> int:
 
 
 def limit_process(size: int) -> bool:
-    """Let this process allocate at most `size` bytes more than it has now; False where only DuckDB's limit holds.
+    """Let this process allocate at most `size` bytes more than it has now; False where only DuckDB's limit applies.
 
     Only Linux counts all memory of a process.
     """

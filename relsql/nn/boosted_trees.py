@@ -1,7 +1,7 @@
 """Boosted trees of depth two with soft thresholds: a part of the head, over statistics of the linked rows.
 
 A question compares an input with a threshold. The threshold is a ramp, so the answer is a share s: 0 below the ramp, 1
-above it, and between them on it. A tree of depth two asks one question (s0), then one of two others (s1 or s2). With
+above it, and in between on it. A tree of depth two asks one question (s0), then one of two others (s1 or s2). With
 the leaves a, b, c, d it is
 
     (1 - s0) ((1 - s1) a + s1 b) + s0 ((1 - s2) c + s2 d)

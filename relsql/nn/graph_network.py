@@ -4,7 +4,7 @@ Layer 1 passes a message from every looked-up row (a result's team, its race) to
 passes a message from the rows of every path to the seed's entity: means over the last 1, 4 and 16 rows, plus plain
 statistics of the path. Node states do not depend on as_of: the age of a row is part of the row's message.
 Only linear maps, means, comparisons, ReLU, layer norm, concatenation, exp, log and sigmoid are used, because each step
-is also written in ONNX (`exporters.onnx_network`) and in SQL (`exporters.sql_network`).
+is also written in ONNX (`exporters.onnx.network`) and in SQL (`exporters.sql.network`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import SAGEConv
 from torch_geometric.nn.aggr import Aggregation
 
-from relsql.gather.graph_inputs import GraphInputs, tables_of
+from relsql.gather.arrays.graph_inputs import GraphInputs, tables_of
 from relsql.gather.layout import BlockLayout, category_sizes
 from relsql.gather.node_inputs import NodeInputs
 from relsql.gather.statistics import mean_windows, values_width
@@ -60,7 +60,7 @@ class NetworkConfig:
 
 
 class TableTensors(NamedTuple):
-    """Rows of one table as tensors, see `relsql.gather.graph_inputs.TableRows`."""
+    """Rows of one table as tensors, see `relsql.gather.arrays.graph_inputs.TableRows`."""
 
     numbers: Tensor
     categories: Tensor
@@ -68,7 +68,7 @@ class TableTensors(NamedTuple):
 
 
 class PathTensors(NamedTuple):
-    """The rows that each seed reads along one path as tensors, see `relsql.gather.graph_inputs.PathRows`."""
+    """The rows that each seed reads along one path as tensors, see `relsql.gather.arrays.graph_inputs.PathRows`."""
 
     rows: Tensor
     places: Tensor
@@ -78,7 +78,7 @@ class PathTensors(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class GraphTensors:
-    """A batch as tensors, see `relsql.gather.graph_inputs.GraphInputs`.
+    """A batch as tensors, see `relsql.gather.arrays.graph_inputs.GraphInputs`.
 
     `embeddings` float32 [texts, text_width] holds the embedding of each distinct text; row 0 is zeros.
     """

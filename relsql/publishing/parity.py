@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import duckdb
 
 from relsql.database.queries.sealed import sealed
-from relsql.gather.blocks import as_of_days, decode_blocks, existing_seeds
-from relsql.gather.latest_rows import AS_OF, ENTITY
+from relsql.gather.arrays.blocks import as_of_days, decode_blocks, existing_seeds
 from relsql.gather.layout import layouts_of
-from relsql.gather.seeds_sql import latest_sql
+from relsql.gather.sql.latest_rows import AS_OF, ENTITY
+from relsql.gather.sql.seeds import latest_sql
 from relsql.registry.card import ModelCard
 from relsql.registry.function_names import function_names
 from relsql.schema.entity_keys import key_known_sql, key_parts, key_sql

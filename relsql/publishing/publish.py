@@ -54,7 +54,7 @@ from relsql.typing import PhaseProgress
 from relsql.version import __version__
 
 if TYPE_CHECKING:
-    from exporters.sql import SqlModel
+    from exporters.sql.model import SqlModel
 
 _NEW = "relsql_new_weights"
 
@@ -320,8 +320,8 @@ def _plain_sql(
     """The SQL of a model version, and its table of weights."""
     try:
         from exporters.modules import load_modules
-        from exporters.sql import SqlModel
-        from exporters.sql_weights import logarithmic_columns, weights_table
+        from exporters.sql.model import SqlModel
+        from exporters.sql.weights import logarithmic_columns, weights_table
     except ImportError as error:
         raise MissingExtraError.for_extra("train", "publishing") from error
     weights: pa.Table = weights_table(*load_modules(card, artifacts))

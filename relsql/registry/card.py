@@ -8,11 +8,11 @@ from functools import cached_property
 
 import msgspec
 
-from relsql.gather.latest_rows import LatestRows
 from relsql.gather.node_inputs import NodeInputs
 from relsql.gather.paths import Path
-from relsql.gather.query import Gather
 from relsql.gather.row_plan import RowPlan
+from relsql.gather.sql.latest_rows import LatestRows
+from relsql.gather.sql.query import Gather
 from relsql.registry.function_names import encode_name
 from relsql.schema.tables import Schema, Table
 from relsql.tasks.regime import Regime

@@ -12,6 +12,7 @@ from relsql.database.relsql_schema import relsql_schema
 from relsql.errors import SchemaError, nearest
 from relsql.hints import command
 from relsql.schema.declared.text import columns_text
+from relsql.schema.discovery.names import is_key_name
 from relsql.schema.finding import Finding
 from relsql.schema.reading import declared_times, read_declarations
 from relsql.schema.relations import relation_sql
@@ -263,7 +264,26 @@ def _table_findings(
     except SchemaError as error:
         yield Finding("error", table.key, str(error))
     if len(schema.tables) > 1 and not schema.links_to(table.key) and not schema.links_from(table.key):
-        yield Finding("info", table.key, "is linked to no other table, so no model reads it")
+        text = "is linked to no other table, so no model reads it"
+        fields = _key_fields(con, table)
+        text += f"; keys within {', '.join(fields)} are none of a link; to make columns of them: " if fields else ""
+        text += "; ".join(fields.values())
+        # A table with a time is a record of events, which are what questions are about.
+        yield Finding("warning" if table.time_column else "info", table.key, text)
+
+
+def _key_fields(con: duckdb.DuckDBPyConnection, table: Table) -> dict[str, str]:
+    """By column of a STRUCT with the field of a key the statements that make a column of that field."""
+    found = {}
+    for column in () if table.is_view else table.columns:
+        if column.type.startswith("STRUCT(") and not column.type.endswith("]"):
+            fields = con.execute(f"SELECT NULL::{column.type}").description[0][1].children
+            name, type_ = next(((name, type_) for name, type_ in fields if is_key_name(name)), ("", ""))
+            if name:
+                new = ident(f"{column.name}_{name}")
+                added = f"ALTER TABLE {table.sql()} ADD COLUMN {new} {type_}"
+                found[column.name] = f"{added}; UPDATE {table.sql()} SET {new} = {ident(column.name)}.{ident(name)}"
+    return found
 
 
 def _link_findings(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, link: Link) -> Iterator[Finding]:

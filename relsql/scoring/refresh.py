@@ -19,7 +19,7 @@ from relsql.database.cursors import task_cursor
 from relsql.database.interrupts import keyboard_interrupts
 from relsql.database.names import current_catalog
 from relsql.database.relsql_tables import ensure_table
-from relsql.gather.row_texts import row_text_queries
+from relsql.gather.sql.row_texts import row_text_queries
 from relsql.registry.card import ModelCard
 from relsql.registry.models import active_card, check_drift, read_artifacts
 from relsql.registry.publications import add_texts, remove_texts

@@ -20,8 +20,8 @@ from relsql.database.names import current_catalog, find_relation
 from relsql.database.queries.sealed import sealed
 from relsql.database.relsql_tables import ensure_table, relsql_table
 from relsql.errors import DatabaseError
-from relsql.gather.latest_rows import ENTITY
-from relsql.gather.seeds_sql import latest_sql
+from relsql.gather.sql.latest_rows import ENTITY
+from relsql.gather.sql.seeds import latest_sql
 from relsql.hints import command
 from relsql.registry.card import ModelCard
 from relsql.registry.models import active_card, read_card

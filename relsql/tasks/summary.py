@@ -21,7 +21,11 @@ from relsql.tasks.task import Task
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from numpy.typing import NDArray
+
 EXAMPLES = 5
+CHANCE = 1e-4
+"""Labels are the same for a reason if chance would make them so less often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ class SplitSummary:
         labels: number of labels.
         rarer: number of labels of the rarer class; in a regression, of labels that differ from the commonest one.
         mean: share of positives; in a regression, mean label.
+        silent: the number of timestamps, from the oldest on, at which all labels are the same one, and not by chance.
     """
 
     split: Split
@@ -41,6 +46,7 @@ class SplitSummary:
     labels: int
     rarer: int
     mean: float
+    silent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,19 @@ def summarize_labels(split: Split, labels: pa.Table) -> SplitSummary:
         len(values),
         len(values) - int(counts.max()),
         float(values.mean()),
+        _silent(np.asarray(labels.column("as_of")), values),
     )
+
+
+def _silent(times: NDArray[np.datetime64], values: NDArray[np.float64]) -> int:
+    """The number of timestamps, from the oldest on, at which all labels are that of the first; 0 if by chance."""
+    other = values != values[np.argmin(times)]
+    if not other.any():
+        return 0
+    before = times < times[other].min()
+    share = other[~before].mean()
+    by_chance = share < 1 and before.sum() * np.log1p(-share) >= np.log(CHANCE)
+    return 0 if by_chance else len(np.unique(times[before]))
 
 
 def distinct_labels(labels: pa.Table) -> pa.Table:

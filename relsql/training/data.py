@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from relsql.errors import TrainingError
-from relsql.gather.blocks import SeedSet
-from relsql.gather.latest_rows import LatestRows
-from relsql.gather.query import Gather
-from relsql.gather.seeds import gather_seeds
+from relsql.gather.arrays.blocks import SeedSet
+from relsql.gather.arrays.labelled_seeds import gather_seeds
+from relsql.gather.sql.latest_rows import LatestRows
+from relsql.gather.sql.query import Gather
 from relsql.registry.runs import Run
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.labels.label_table import label_table

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from relsql.gather.blocks import SeedSet
+from relsql.gather.arrays.blocks import SeedSet
 from relsql.nn.graph_network import GraphNetwork, NetworkConfig
 from relsql.nn.head import Head
 from relsql.registry.runs import Run

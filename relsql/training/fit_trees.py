@@ -26,7 +26,7 @@ from relsql.typing import FloatArray, IntArray
 MAX_ROUNDS = 400
 PATIENCE = 50
 MAX_CELLS = 60_000_000
-"""The most cells of the matrix of inputs, 240 MB. If all labels need more, only the latest ones are used."""
+"""The largest matrix of inputs, in cells: 240 MB. If all labels need more, only the latest ones are used."""
 
 SETTINGS: dict[str, Any] = {
     "num_leaves": 4,
@@ -49,7 +49,7 @@ TREE_SHARES = (0.0, 0.25, 0.5, 0.75)
 """The network always takes part: trees alone ignore small changes of a row, and give many seeds the same score."""
 
 EQUAL_SHARE = 0.5
-"""The share of the trees unless validation labels clearly ask for another one."""
+"""The share of the trees, unless another one is clearly better on validation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +86,9 @@ def choose_boosting(
     """
     inputs = tree_inputs(network, head, train, config.half_life)
     checked = tree_inputs(network, head, validation, config.half_life)
-    rounds = fit_rounds(inputs, checked, head, config.seed)
+    trees, rounds = choose_trees(inputs, checked, head, config.seed)
     if rounds == 0:
         return Boosting(0, 0.0)
-    trees = fit_trees(inputs, head, rounds, config.seed)
     with torch.inference_mode():
         boosted = trees(torch.from_numpy(checked.values)).numpy()
     raw = predict(network, head, validation)[checked.seeds]
@@ -100,7 +99,7 @@ def choose_boosting(
 
 
 def boost(network: GraphNetwork, head: Head, seeds: Batches, config: FitConfig, chosen: Boosting) -> None:
-    """Add the number of trees that was chosen on validation to the head of a network that was trained on all labels."""
+    """Fit the chosen number of trees on all labels, and add them to the head of the network that was trained on all."""
     if chosen.share:
         trees = fit_trees(tree_inputs(network, head, seeds, config.half_life), head, chosen.rounds, config.seed)
         attach_trees(network, head, trees, chosen.share)
@@ -127,8 +126,11 @@ def _values(
         yield torch.cat([network.all_statistics(batch.tensors), head.times(batch.as_of_days)], dim=1).numpy()
 
 
-def fit_rounds(train: TreeInputs, validation: TreeInputs, head: Head, seed: int) -> int:
-    """The number of trees with the best metric on validation; 0 if no tree improves it."""
+def choose_trees(train: TreeInputs, validation: TreeInputs, head: Head, seed: int) -> tuple[BoostedTrees, int]:
+    """The trees with the best metric on validation, and their number; 0 if no tree improves it.
+
+    They are those that `fit_trees` fits in as many rounds.
+    """
     lgb = load_lightgbm()
     data = lgb.Dataset(train.values, train.targets, weight=train.weights)
     model = lgb.train(
@@ -138,22 +140,22 @@ def fit_rounds(train: TreeInputs, validation: TreeInputs, head: Head, seed: int)
         valid_sets=[data.create_valid(validation.values, validation.targets)],
         callbacks=[lgb.early_stopping(PATIENCE, verbose=False)],
     )
+    rounds = int(model.best_iteration)
     # A model whose first trees have no split predicts a constant.
-    return int(model.best_iteration) if model.feature_importance().any() else 0
+    return _soft_trees(model, rounds, train), rounds if model.feature_importance().any() else 0
 
 
 def fit_trees(inputs: TreeInputs, head: Head, rounds: int, seed: int) -> BoostedTrees:
     """A fixed number of trees over all inputs."""
     lgb = load_lightgbm()
     data = lgb.Dataset(inputs.values, inputs.targets, weight=inputs.weights)
-    model = lgb.train(_parameters(head, seed), data, rounds)
-    return BoostedTrees.of(_complete(model), inputs.values.std(0, dtype=np.float64))
+    return _soft_trees(lgb.train(_parameters(head, seed), data, rounds), rounds, inputs)
 
 
 def choose_share(head: Head, network_raw: FloatArray, tree_raw: FloatArray, targets: FloatArray) -> float:
     """The trees' share of the mixture, from raw outputs and targets on validation; all float32 [seeds].
 
-    Equal parts, unless another share has a mean loss that is smaller by more than a standard error of the paired
+    Both get equal parts, unless another share has a smaller mean loss, by more than a standard error of the paired
     difference. A few hundred labels cannot tell one weight from another, and equal weights are hard to beat.
     """
 
@@ -193,7 +195,7 @@ def attach_trees(network: GraphNetwork, head: Head, trees: BoostedTrees, share: 
 
 
 def load_lightgbm() -> ModuleType:
-    """LightGBM, which needs a library of the system that small images lack.
+    """Import LightGBM, which needs a system library that small container images lack.
 
     Raises:
         TrainingError: it cannot be loaded.
@@ -210,7 +212,7 @@ def load_lightgbm() -> ModuleType:
 
 
 def _parameters(head: Head, seed: int) -> dict[str, Any]:
-    """LightGBM's parameters; the objective is what the head predicts, on the scale of `Head.targets`."""
+    """LightGBM's parameters; the objective matches what the head predicts, on the scale of `Head.targets`."""
     if head.classification:
         objective: dict[str, Any] = {"objective": "binary"}
     elif head.has_log_link:
@@ -225,14 +227,19 @@ def _parameters(head: Head, seed: int) -> dict[str, Any]:
 
 
 def _metric(head: Head, validation: TreeInputs) -> dict[str, str]:
-    """What is measured on validation: the objective, or the order of scores where there are labels of both kinds."""
+    """The metric on validation: ROC-AUC if there are labels of both classes, otherwise the one of the objective."""
     both = head.classification and validation.targets.min() < validation.targets.max()
     return {"metric": "auc"} if both else {}
 
 
-def _complete(model: Any) -> Trees:
-    """The trees of a model of depth two, each completed to three questions and four leaves."""
-    found = [tree["tree_structure"] for tree in model.dump_model()["tree_info"]]
+def _soft_trees(model: Any, rounds: int, inputs: TreeInputs) -> BoostedTrees:
+    """The first trees of a model, with soft thresholds by the deviations of the inputs."""
+    return BoostedTrees.of(_complete(model, rounds), inputs.values.std(0, dtype=np.float64))
+
+
+def _complete(model: Any, rounds: int) -> Trees:
+    """The first trees of a model of depth two, each completed to three questions and four leaves."""
+    found = [tree["tree_structure"] for tree in model.dump_model(num_iteration=rounds)["tree_info"]]
     trees = Trees(
         np.zeros((len(found), 3), dtype=np.int64), np.full((len(found), 3), np.inf), np.zeros((len(found), 4))
     )

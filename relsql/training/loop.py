@@ -16,8 +16,8 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from relsql.errors import TrainingError
-from relsql.gather.blocks import SeedSet
-from relsql.gather.graph_inputs import graph_inputs, take_seeds
+from relsql.gather.arrays.blocks import SeedSet
+from relsql.gather.arrays.graph_inputs import graph_inputs, take_seeds
 from relsql.gather.layout import BlockLayout
 from relsql.nn.graph_network import GraphNetwork, GraphTensors, graph_tensors
 from relsql.nn.head import Head

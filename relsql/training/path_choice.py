@@ -19,14 +19,14 @@ import pyarrow as pa
 import pyarrow.compute
 
 from relsql.evaluation.screening import SHARES_PER_CATEGORY, Doubles, centred, correlation, means, ranks
-from relsql.gather.blocks import Block
-from relsql.gather.latest_rows import LatestRows
+from relsql.gather.arrays.blocks import Block
+from relsql.gather.arrays.labelled_seeds import gather_seeds
 from relsql.gather.layout import BlockLayout, layouts_of
 from relsql.gather.node_inputs import NodeInputs
 from relsql.gather.paths import Path
-from relsql.gather.query import Gather
 from relsql.gather.row_plan import RowPlan
-from relsql.gather.seeds import gather_seeds
+from relsql.gather.sql.latest_rows import LatestRows
+from relsql.gather.sql.query import Gather
 from relsql.schema.tables import Schema
 from relsql.schema.visibility import VisibilityRule
 from relsql.tasks.labels.label_sandbox import LabelLimits

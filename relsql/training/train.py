@@ -21,7 +21,7 @@ from relsql.database.cursors import task_cursor
 from relsql.database.interrupts import keyboard_interrupts
 from relsql.database.names import current_catalog, find_macros
 from relsql.evaluation.bootstrap import metric_interval
-from relsql.gather.blocks import newest_event_days
+from relsql.gather.arrays.blocks import newest_event_days
 from relsql.registry.card import CARD_FORMAT, ModelCard
 from relsql.registry.function_names import function_names
 from relsql.registry.models import activate, find_trained, next_version, read_models, save_model
@@ -47,7 +47,7 @@ from relsql.version import __version__
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from relsql.gather.blocks import SeedSet
+    from relsql.gather.arrays.blocks import SeedSet
     from relsql.nn.graph_network import GraphNetwork
     from relsql.nn.head import Head
     from relsql.text.text_table import TextTable
@@ -145,13 +145,7 @@ def train(
             if found:
                 return _reuse(cursor, catalog, found, run)
             require_writable(con, catalog, "training")
-            from relsql.training.fit_network import torch_settings
-            from relsql.training.fit_trees import load_lightgbm
-
-            if options.trees:
-                load_lightgbm()
-            with torch_settings(options):
-                return _train(_Training(cursor, catalog, task, name, options, limits, run, fingerprint.sha256))
+            return _train_in_torch(_Training(cursor, catalog, task, name, options, limits, run, fingerprint.sha256))
         except BaseException:
             with _STORING:
                 run.save_failure(cursor, catalog)
@@ -201,6 +195,17 @@ class _Examples:
     texts: TextTable
     seeds: dict[str, SeedSet]
     findings: tuple[Finding, ...]
+
+
+def _train_in_torch(training: _Training) -> TrainedModel:
+    """Train with torch's settings for the run; a library that is missing is named before any work is done."""
+    from relsql.training.fit_network import torch_settings
+    from relsql.training.fit_trees import load_lightgbm
+
+    if training.options.trees:
+        load_lightgbm()
+    with torch_settings(training.options):
+        return _train(training)
 
 
 def _train(training: _Training) -> TrainedModel:
@@ -313,7 +318,7 @@ def _interval(fitted: FittedNetwork, seeds: SeedSet, labels: pa.Table, split: Sp
 def _export(
     fitted: FittedNetwork, encoder: TrainedEncoder, texts: list[str]
 ) -> tuple[dict[str, bytes], dict[str, float]]:
-    from exporters.onnx import export_encoder, export_graph, export_head
+    from exporters.onnx.export import export_encoder, export_graph, export_head
 
     parity = {}
     artifacts = {"tokenizer.json": encoder.tokenizer.json.encode()}

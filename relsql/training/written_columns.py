@@ -23,7 +23,7 @@ from relsql.database.queries.sealed import sealed
 from relsql.database.relsql_tables import has_relsql_table, rows_sql
 from relsql.errors import RelsqlError
 from relsql.evaluation.screening import separation
-from relsql.gather.seeds_sql import latest_sql
+from relsql.gather.sql.seeds import latest_sql
 from relsql.hints import remove_column
 from relsql.registry.card import ModelCard
 from relsql.registry.models import read_card, read_models

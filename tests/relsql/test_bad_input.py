@@ -20,7 +20,7 @@ from relsql.database.names import current_catalog
 from relsql.errors import RelsqlError
 from relsql.evaluation.baseline import entity_columns_auc
 from relsql.evaluation.evaluate import evaluate, predict_split
-from relsql.gather.seeds_sql import LATEST_EVENT
+from relsql.gather.sql.seeds import LATEST_EVENT
 from relsql.registry.models import active_card
 from relsql.schema.declared.declare import declare_link, declare_table
 from relsql.schema.declared.text import parse_link

@@ -96,7 +96,7 @@ def _reheated(fitted: Any) -> Any:
 
 
 def _head(fitted: Any) -> dict[str, bytes]:
-    from exporters.onnx import export_head
+    from exporters.onnx.export import export_head
 
     content, _ = export_head(fitted.head, fitted.network.state_width)
     return {"head.onnx": content}

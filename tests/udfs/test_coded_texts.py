@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import relsql
-from relsql.gather.blocks import Block
+from relsql.gather.arrays.blocks import Block
 from relsql.gather.layout import BlockLayout, Segment
 from relsql.gather.node_inputs import MAX_CODED_TEXTS, CategoryInput, NodeInputs
-from relsql.gather.query import TEXT_OF_CODES
+from relsql.gather.sql.query import TEXT_OF_CODES
 from relsql.registry.models import active_card
 from relsql.schema.tables import Column, Schema, Table
 from relsql.text.row_text_sql import row_text, row_text_sql

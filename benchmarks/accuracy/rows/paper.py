@@ -40,7 +40,7 @@ from benchmarks.accuracy.graph.sampling import EdgeType, IntArray, Subgraphs
 from benchmarks.accuracy.graph.training import Schedule, Scores, Target, fit_best_epoch, score
 from benchmarks.data.problems import Problem
 from relsql.gather.node_inputs import NodeInputs
-from relsql.gather.row_texts import distinct_texts
+from relsql.gather.sql.row_texts import distinct_texts
 from relsql.nn.row_encoder import RowEncoder, compact_config, embed_texts, local_seed, new_model
 from relsql.tasks.entity import entity_table
 from relsql.tasks.splits import SPLITS, Split

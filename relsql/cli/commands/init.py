@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 @click.option("--link", "links", multiple=True, metavar="'CHILD(COLUMN) -> PARENT(COLUMN)'", help="Declare a link.")
 @click.option(
     "--remove-link",
-    "removed",
+    "removed_links",
     multiple=True,
     metavar="'CHILD(COLUMN) -> PARENT(COLUMN)'",
     help="Do not link these tables.",
@@ -58,14 +58,8 @@ def init_command(
     attached: tuple[str, ...],
     schema_name: str | None,
     verbose: bool,
-    primary_keys: tuple[str, ...],
-    time_columns: tuple[str, ...],
-    known_columns: tuple[str, ...],
-    entities: tuple[str, ...],
-    untimed: tuple[str, ...],
-    links: tuple[str, ...],
-    removed: tuple[str, ...],
     manifests: tuple[Path, ...],
+    **declared: tuple[str, ...],
 ) -> None:
     """Declare the keys, links, time columns and tasks of FILE.
 
@@ -89,15 +83,7 @@ def init_command(
     from relsql.tasks.labels.label_sandbox import check_definition
     from relsql.tasks.task import Task
 
-    declarations = Declarations.parse(
-        primary_keys=primary_keys,
-        time_columns=time_columns,
-        known_columns=known_columns,
-        entities=entities,
-        untimed=untimed,
-        links=links,
-        removed_links=removed,
-    )
+    declarations = Declarations.parse(**declared)
     tasks = tuple(map(Task.from_manifest, manifests))
     for task in tasks:
         check_definition(task)
@@ -148,7 +134,8 @@ def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: boo
     sure, unsure = proposal.split()
     click.echo(_proposal_text(proposal), nl=False)
     _show_refused(proposal.every_refusal, file, verbose=verbose)
-    for each in proposal.entities:
+    # Once something is stored, the schema has been looked at, so hints that were not taken are not repeated.
+    for each in proposal.entities if verbose or not _has_declarations(con, catalog) else ():
         how = command("init", file, "--entity", each.declaration)
         note(f"hint: {each} hold the same names, and no table lists them; to ask about them: {how}")
     if not len(proposal):
@@ -174,6 +161,12 @@ def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: boo
     note(f"not stored, because the confidence is below {SURE}: {left}; to declare one that is right:")
     note(command("init", file, *_declaration(unsure)))
     return done
+
+
+def _has_declarations(con: duckdb.DuckDBPyConnection, catalog: str) -> bool:
+    from relsql.schema.reading import read_declarations
+
+    return any(read_declarations(con, catalog))
 
 
 def _note_warnings(con: duckdb.DuckDBPyConnection, catalog: str) -> None:

@@ -65,14 +65,11 @@ def serve_command(
     \b
     relsql serve f1.duckdb
     """  # noqa: D301
-    from relsql.integrations.server import is_loopback, serve
+    from relsql.integrations.server import serve
     from relsql.integrations.server_memory import limit_process
     from relsql.registry.function_names import is_score_name
 
-    if not is_loopback(host):
-        if not allow_network:
-            raise click.UsageError(f"other machines can reach {host}; if that is intended, add --allow-network.")
-        note(f"warning: other machines can reach {host}; the token, the queries and the data are sent unencrypted")
+    _check_host(host, allow_network)
     token = token or secrets.token_urlsafe(24)
     opened = serve(
         file,
@@ -95,6 +92,16 @@ def serve_command(
                 note(f"restarting, because a statement has run for {max_seconds} seconds: {overdue[0][:200]!r}")
                 _restart(token)
     note("stopped")
+
+
+def _check_host(host: str, allow_network: bool) -> None:
+    """Refuse an address that other machines can reach, unless that is intended; then only warn."""
+    from relsql.integrations.server import is_loopback
+
+    if not is_loopback(host):
+        if not allow_network:
+            raise click.UsageError(f"other machines can reach {host}; if that is intended, add --allow-network.")
+        note(f"warning: other machines can reach {host}; the token, the queries and the data are sent unencrypted")
 
 
 def _stop_requests() -> threading.Event:

@@ -1,1 +1,1 @@
-"""Data outside of the file: databases that are attached, and files that views read."""
+"""Data outside the file: databases that are attached, and files that views read."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from relsql.errors import ArtifactError
-from relsql.gather.graph_inputs import (
+from relsql.gather.arrays.graph_inputs import (
     message_input_name,
     path_component,
     path_input_names,
@@ -204,7 +204,7 @@ def head_signature(state_width: int) -> Signature:
 def graph_inputs_of(
     layouts: Sequence[BlockLayout], embedding_width: int, message_widths: Mapping[str, int]
 ) -> tuple[Tensor, ...]:
-    """The inputs of the graph network, see `relsql.gather.graph_inputs.graph_input_names`.
+    """The inputs of the graph network, see `relsql.gather.arrays.graph_inputs.graph_input_names`.
 
     Args:
         layouts: layouts of its paths.

@@ -91,7 +91,11 @@ def _unique_columns(data: Profiler, table: Table) -> list[UniqueColumn]:
             score = key_name_score(data, table, column.name, position)
             # A number without the name of a key is a measure. Texts are not unique by chance.
             named = score >= MIN_KEY_CONFIDENCE or type_family(column.type) in ("text", "UUID")
-            possible = named or (position == 0 and profile.rows >= FEW_ROWS and _is_serial(profile))
+            serial = _is_serial(profile)
+            # A weak name, such as `MatrNr`, is that of a key if another table has it, too, unless it counts the rows.
+            shared = position == 0 and not serial and is_key_name(column.name)
+            named = named or (shared and _is_shared(data, table, column.name))
+            possible = named or (position == 0 and profile.rows >= FEW_ROWS and serial)
             if possible and key_counts(data.con, data.catalog, table, (column.name,)).problem is None:
                 found.append(UniqueColumn(table.key, column.name, score, named=named))
     return sorted(found, key=lambda unique: -unique.name_score)

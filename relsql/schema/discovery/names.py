@@ -41,13 +41,13 @@ LATER_WORDS = word_set(
     "updated update modified modification changed change edited loaded load ingested synced refreshed extracted etl "
     "dbt last latest deleted archived closed ended end finish finished to until due planned scheduled expected "
     "estimated eta deadline target expiry expire expired expiration promised required next renewal shipped delivered "
-    "returned paid ship due limit approved processed completed cancelled canceled resolved"
+    "returned paid ship receipt commit due limit approved processed completed cancelled canceled resolved"
 )
 """Words of dates that lie after the moment at which a row appears."""
 
 PLANNED_WORDS = word_set(
     "due planned scheduled expected estimated eta deadline target expiry expire expired expiration promised required "
-    "next renewal limit"
+    "commit next renewal limit"
 )
 """Words of dates that lie ahead, and are set when the row appears."""
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from relsql.schema.discovery.shared_values import SharedValues
-from relsql.schema.discovery.time_proposal import TimeProposal
 from relsql.schema.tables import Link
 
 SURE = 0.8
@@ -29,6 +28,19 @@ class LinkProposal:
     """A link; its origin is `inferred`."""
 
     link: Link
+    evidence: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class TimeProposal:
+    """A time; `column` is in a form of `relsql.schema.times.row_times`.
+
+    `column` is None where a table has dates but none of them says when a row appears.
+    """
+
+    table: str
+    column: str | None
     evidence: str
     confidence: float
 

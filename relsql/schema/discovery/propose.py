@@ -20,10 +20,16 @@ from relsql.schema.discovery.composite_links import composite_links, parts_of_li
 from relsql.schema.discovery.keys import UniqueColumn, composite_key, consists_of_links, single_key, unique_columns
 from relsql.schema.discovery.links import Claim, named_claims, unnamed_claims
 from relsql.schema.discovery.profile import Profiler
-from relsql.schema.discovery.proposals import SURE, KeyProposal, LinkProposal, Refusal, SchemaProposal
+from relsql.schema.discovery.proposals import (
+    SURE,
+    KeyProposal,
+    LinkProposal,
+    Refusal,
+    SchemaProposal,
+    TimeProposal,
+)
 from relsql.schema.discovery.shared_values import shared_values
-from relsql.schema.discovery.time_proposal import TimeProposal
-from relsql.schema.discovery.times import infer_times
+from relsql.schema.discovery.times.time_columns import infer_times
 from relsql.schema.reading import read_declarations, read_schema
 from relsql.schema.tables import Link, Schema, Table
 

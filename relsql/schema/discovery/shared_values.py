@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from relsql.schema.declared.text import columns_text
 from relsql.schema.discovery.names import PLAIN_WORDS, words
 from relsql.schema.discovery.profile import Profiler, may_refer
-from relsql.schema.tables import Link, Schema
+from relsql.schema.tables import Column, Link, Schema, Table
+from relsql.schema.times.readings import find_reading
 
 FEWEST_NAMES = 5
 """Fewer different names are codes, such as sizes or grades."""
@@ -63,8 +64,14 @@ def _names(data: Profiler) -> Iterator[tuple[str, str]]:
             names = column.type == "VARCHAR" and may_refer(column.type, profile) and profile.distinct >= FEWEST_NAMES
             free = (table.key, (column.name,)) not in linked and table.primary_key != (column.name,)
             often = profile.values >= ROWS_PER_NAME * profile.distinct
-            if names and free and often and parts and parts[-1] not in PLAIN_WORDS:
+            named = bool(parts) and parts[-1] not in PLAIN_WORDS
+            if names and free and often and named and not _is_time(data, table, column):
                 yield table.key, column.name
+
+
+def _is_time(data: Profiler, table: Table, column: Column) -> bool:
+    """True for text that reads as a time, such as years."""
+    return find_reading(data.con, data.catalog, table, column, frozenset(words(column.name))) is not None
 
 
 def _alike(data: Profiler, group: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

@@ -16,6 +16,7 @@ from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Column, EventRange, Schema, Table
 from relsql.schema.times.events import as_timestamp_sql, changed_after_sql, time_sql
 from relsql.schema.times.later_columns import MANY_OPEN, later_columns
+from relsql.schema.times.open_values import judged
 from relsql.schema.times.sentinels import Sentinels, find_sentinels
 from relsql.schema.types import TIME_TYPES
 from relsql.sql import ident
@@ -39,7 +40,7 @@ def time_findings(
         ranged = replace(table, events=found.events if found else EventRange())
         yield from later_columns(con, catalog, schema, ranged)
     elif table.key not in untimed:
-        yield from _untimed(schema, table)
+        yield from _untimed(con, catalog, schema, table)
     yield from _other_sentinels(con, catalog, table)
 
 
@@ -98,16 +99,30 @@ def _changed_later(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -
             yield Finding("warning", table.key, text)
 
 
-def _untimed(schema: Schema, table: Table) -> Iterator[Finding]:
+def _untimed(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table: Table) -> Iterator[Finding]:
     """What it means that a table has no time, where others have one; its columns that look like outcomes are named."""
     if table.values_of or not schema.timed_tables or not (schema.links_from(table.key) or schema.links_to(table.key)):
         return
     outcomes = [name for name in table.stored_names if set(words(name)) & OUTCOME_WORDS]
+    outcomes += [name for name in _open_dates(con, catalog, table) if name not in outcomes]
     text = "has no time: all its rows count at every as_of, also rows that were added later"
     text += f"; {', '.join(outcomes)} may hold what became known later" if outcomes else ""
     time = command("init", "FILE", "--time-column", columns_text(table.key, "COLUMN"))
     text += f"; declare it: {time}, or {command('init', 'FILE', '--no-time-column', table_text(table.key))}"
     yield Finding("warning" if outcomes or schema.links_from(table.key) else "info", table.key, text)
+
+
+def _open_dates(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> list[str]:
+    """The dates that many rows lack, such as that of a cancellation: they are written when it happens."""
+    stored = [column for column in table.columns if column.name in table.stored_names]
+    stored = [column for column in stored if not set(words(column.name)) & UPDATE_WORDS]
+    dates = [found for column in stored if (found := judged(con, catalog, table, column)).time]
+    if not dates:
+        return []
+    counts = ", ".join(["system.main.count_star()", *(f"system.main.count({each.time})" for each in dates)])
+    rows, *filled = con.execute(f"SELECT {counts} FROM {relation_sql(table, catalog)} r").fetchall()[0]
+    pairs = zip(dates, filled, strict=True)
+    return [each.name for each, values in pairs if 0 < values <= (1 - MANY_OPEN) * rows]
 
 
 ALL_TABLES = "all tables"

@@ -1,6 +1,6 @@
 """Find columns that are filled in after their row appears: a score at an earlier `as_of` reads them too early.
 
-Three signs are looked for in the rows of a table with a time, be it the row's own or that of its header:
+In tables whose rows have a time, their own or that of a header, there are three signs:
 
 - dates after the row's time in most rows that have one, such as a date of delivery;
 - columns that are filled in older rows, but not yet in any of the newest ones, such as a result;
@@ -24,15 +24,20 @@ from relsql.schema.times.scheduled import scheduled_rows
 from relsql.schema.types import TIME_TYPES
 
 MANY_OPEN = 0.05
-"""From this share of rows without a date on, hiding these rows for good costs more than the date is worth."""
+"""If more than this share of rows lacks a date, hiding them for good costs more than the date is worth."""
 
 
 def later_columns(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table: Table) -> Iterator[Finding]:
     """The columns of a table with a time that seem to be filled in after their row appears, and its planned rows.
 
-    The range of the table's events is known.
+    `table.events`, the range of its times, has to be known.
     """
-    columns = [judged(con, catalog, table, column) for column in table.columns if _is_judged(table, column)]
+    keys = _keys_of_timed_rows(schema, table)
+    columns = [
+        Judged(column) if column.name in keys else judged(con, catalog, table, column)
+        for column in table.columns
+        if _is_judged(table, column)
+    ]
     dates = [each for each in columns if each.time]
     dated = dict(zip((each.name for each in dates), count_dates(con, catalog, table, dates), strict=True))
     named: list[Judged] = []
@@ -51,8 +56,14 @@ def later_columns(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, 
     yield from scheduled_rows(con, catalog, schema, table, last)
 
 
+def _keys_of_timed_rows(schema: Schema, table: Table) -> set[str]:
+    """Foreign keys to rows with a time, such as days of a calendar: no score reads a key, or such a row too early."""
+    links = [link for link in schema.links_from(table.key) if schema.table(link.parent).time_column]
+    return {name for link in links for name in link.child_columns}
+
+
 def _is_judged(table: Table, column: Column) -> bool:
-    """A date of the last change has a finding of its own."""
+    """False for keys, the time itself, and dates of the last change, which have a finding of their own."""
     if column.computed or column.name in {table.time_column, *table.primary_key}:
         return False
     return column.type not in TIME_TYPES or not set(words(column.name)) & UPDATE_WORDS
@@ -61,7 +72,7 @@ def _is_judged(table: Table, column: Column) -> bool:
 def _companions(
     con: duckdb.DuckDBPyConnection, catalog: str, table: Table, columns: list[Judged], named: list[Judged]
 ) -> Iterator[Finding]:
-    """Columns that are empty in the same rows as one that is named: they are filled in with it."""
+    """Columns that are empty in the same rows as one of `named`: they are filled in together with it."""
     left = [each for each in columns if each not in named]
     for main in named:
         for each, value, rows in empty_with(con, catalog, table, main, tuple(left)):
@@ -81,16 +92,17 @@ def _not_yet(filled: Filled) -> str:
 
 
 def _is(value: str | None) -> str:
-    """What a column is that is not filled in: empty, or the value that stands for that."""
+    """How a column looks that is not filled in: empty, or with a value that stands for empty."""
     return f"is '{value}'" if value else "is empty"
 
 
 def _is_planned(each: Judged) -> bool:
-    return bool(set(words(each.name)) & PLANNED_WORDS)
+    """True for a date that lies ahead by its name; a flag such as `hospital_expire_flag` is set when it happens."""
+    return bool(each.time) and bool(set(words(each.name)) & PLANNED_WORDS)
 
 
 def _finding(table: Table, each: Judged, text: str, counts: Dated | None, *, planned: bool = False) -> Finding:
-    """The finding about a column, with its answers; `counts`: those of a date; `planned`: it comes with such a date."""
+    """The finding about a column, and what to do. `counts`: those of a date; `planned`: it comes with a planned one."""
     planned = planned or _is_planned(each)
     text = f"{text}: it seems to be filled in later, and a score at an earlier as_of reads it too early; to leave it "
     text += f"out, {remove_column(table.key, each.name)}"
@@ -104,7 +116,7 @@ def _known(table: Table, each: Judged, counts: Dated) -> str:
     ends = set(words(each.name)) & INTERVAL_END_WORDS
     if ends or counts.open > MANY_OPEN * counts.rows:
         hidden = "each row until it ends" if ends else f"the {counts.open:,} rows without it for good"
-        text = f"; --known-column is no answer, because it would hide {hidden}; to let a model read what has happened, "
-        return f"{text}store it as rows of another table that have this time"
+        text = f"; --known-column does not help, because it would hide {hidden}"
+        return f"{text}; to let a model read what has happened, store it as rows of another table that have this time"
     known = command("init", "FILE", "--known-column", columns_text(table.key, each.name))
     return f"; to hide each row until then{', and rows without it for good' if counts.open else ''}: {known}"

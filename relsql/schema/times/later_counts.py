@@ -1,4 +1,4 @@
-"""Count in which rows of a table a column is filled, and how its dates lie to the rows' times."""
+"""Count in which rows of a table a column is filled, and how its dates compare with the rows' times."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import duckdb
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Table
 from relsql.schema.times.events import changed_after_sql, time_sql
-from relsql.schema.times.open_values import NEWEST, OPEN, Judged
+from relsql.schema.times.open_values import NEWEST, Judged, is_open
 from relsql.schema.visibility import known_time_sql, since_sql
 from relsql.sql import built_in, ident
 
 MOST = 0.5
-"""The share of rows from which on a date is one that lies after its row's time."""
+"""A date is taken for a later one if it lies after the row's time in more than this share of rows."""
 
 FEWEST_ROWS = 5
-"""Of fewer rows, or fewer times of rows, nothing is said."""
+"""Fewer rows, or fewer times of rows, are too few to judge by."""
 
 CHANCE = 1e-4
-"""Columns are empty for a reason if those that are filled at random would be empty there less often."""
+"""Columns are empty for a reason if chance would leave the same rows empty with a smaller probability than this."""
 
 _TIME, _FILLED = ident("time of row"), ident("is filled")
 
@@ -48,7 +48,7 @@ class Dated:
 
     @property
     def is_constant(self) -> bool:
-        """True if all rows have one date: that of a load, which says nothing about a row."""
+        """True if all dates are equal, such as that of a load, which says nothing about a row."""
         return self.dated >= FEWEST_ROWS and self.same
 
     @property
@@ -59,7 +59,7 @@ class Dated:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """At how many of a table's times a column is filled, and how many times, the newest, it leaves empty.
+    """At how many of a table's times a column is filled, and at how many of the newest it is still empty.
 
     `value` is the value that stands for an empty one; None or empty if there is no such value. `last` is the last time
     at which it is filled, as text.
@@ -81,7 +81,7 @@ class Filled:
 
 
 def count_dates(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, dates: list[Judged]) -> list[Dated]:
-    """How each date of a table's rows lies to the row's time."""
+    """How each date of a table compares with the times of its rows."""
     time = time_sql(table, "r")
     counts = [f"count({time})"]
     for each in dates:
@@ -96,7 +96,7 @@ def count_dates(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, date
 
 
 def count_filled(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, columns: list[Judged]) -> list[Filled]:
-    """How each column is filled along the times of a table. Rows of one time, such as one order's, count once."""
+    """How each column is filled over the times of a table. Rows of one time, such as one order's, count once."""
     if not columns:
         return []
     time = time_sql(table, "r")
@@ -123,11 +123,11 @@ def count_filled(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, col
 
 def _open_value(each: Judged, newest: str | None) -> str | None:
     """The value of the newest row where it stands for an empty one."""
-    return newest if each.is_outcome or newest in OPEN else None
+    return newest if each.is_outcome or is_open(newest) else None
 
 
 def _newest_sql(catalog: str, table: Table, columns: list[Judged]) -> str:
-    """A query for the values of a table's newest row, of the columns whose open values depend on it."""
+    """A query for the newest row's values of the columns whose open values depend on it."""
     time = time_sql(table, "r")
     values = [
         f"arg_max_null(r.{ident(each.name)}, {time}) AS {ident(each.name)}" for each in columns if each.has_newest
@@ -138,7 +138,7 @@ def _newest_sql(catalog: str, table: Table, columns: list[Judged]) -> str:
 def empty_with(
     con: duckdb.DuckDBPyConnection, catalog: str, table: Table, main: Judged, others: tuple[Judged, ...]
 ) -> Iterator[tuple[Judged, str | None, int]]:
-    """The columns that are empty in the very rows that a column leaves empty, with the value that stands for empty."""
+    """The columns that are empty in exactly the rows where `main` is, with their value for empty and their number."""
     if not others:
         return
     names = [ident(each.name) for each in others]
@@ -156,11 +156,11 @@ def empty_with(
     if _same_by_chance(empty, filled) >= CHANCE:
         return
     for each, different, value in zip(others, found[::2], found[1::2], strict=True):
-        if not different and (value is None or value in OPEN or each.is_outcome):
+        if not different and (is_open(value) or each.is_outcome):
             yield each, value, empty
 
 
 def _same_by_chance(empty: int, filled: int) -> float:
-    """How likely a column that leaves so many rows empty leaves the very same rows empty as another, by chance."""
+    """The probability that two columns with this many empty rows leave the same rows empty by chance."""
     choices = math.lgamma(empty + filled + 1) - math.lgamma(empty + 1) - math.lgamma(filled + 1)
     return math.exp(-choices)

@@ -1,8 +1,8 @@
-"""How to read a time that is stored as something else: text, epoch seconds, YYYYMMDD, a year.
+"""How to read a time that is stored as something else: text, epoch seconds, YYYYMMDD, YYMMDD, a month, a year.
 
 A reading is an expression over the row, found by the values of the column: it must read nearly all of them. A number
 without the name of a time must also be whole and in a narrower range, and it stays doubtful, because ids can look like
-it.
+it. A month or a year is read as its end, because a row of a year is certainly known when the year is over.
 """
 
 from __future__ import annotations
@@ -24,12 +24,17 @@ PLAIN_NUMBER = "a plain number"
 """The rival of a reading as epoch numbers, if the name of the column does not say that it is a time."""
 
 YEAR_END = "the end of the year"
-"""The meaning of the reading of a year."""
+MONTH_END = "YYYYMM, the end of the month"
+PARTIAL = "ISO text, the end of the month or year where the day is missing"
+
+MISSING_TEXTS = ("", r"\n", "null", "na", "n/a", "nan", "none", "-", "?")
+"""Texts, in lower case, that stand for a missing value."""
 
 MAX_SAMPLED_TEXTS = 2_000
 _DATES = (
     *("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%d/%m/%y"),
     *("%m/%d/%y", "%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%d.%m.%y"),
+    "%y%m%d",
 )
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
 _TIME_WORDS = frozenset(
@@ -39,6 +44,7 @@ _TIME_WORDS = frozenset(
     )
 )
 _YEAR_WORDS = frozenset(("year", "yr", "season"))
+_MONTH_WORDS = frozenset(("month", "period", "yearmonth", "yyyymm", "ym")) | _TIME_WORDS
 _NUMBER_WORDS = frozenset(
     (
         *("id", "key", "no", "nr", "num", "number", "code", "ref", "phone", "mobile", "fax", "zip", "account"),
@@ -65,6 +71,16 @@ class Reading:
     share: float
     ambiguous: str = ""
 
+    @property
+    def is_vague(self) -> bool:
+        """True if the time itself may lie long before the one that is read."""
+        return self.meaning in (YEAR_END, MONTH_END, PARTIAL)
+
+
+def is_missing_sql(text: str) -> str:
+    """The condition that a text stands for a missing value; NULL for NULL."""
+    return f"system.main.lower(system.main.trim({text})) IN ({', '.join(map(literal, MISSING_TEXTS))})"
+
 
 def find_reading(
     con: duckdb.DuckDBPyConnection, catalog: str, table: Table, column: Column, words: frozenset[str]
@@ -80,26 +96,36 @@ def find_reading(
     """
     relation = table.sql(catalog)
     if column.type == "VARCHAR":
-        return _text_reading(con, relation, column.name)
+        return _text_reading(con, relation, column.name, words)
     if column.type in (*INTEGER_TYPES, *FLOAT_TYPES) or is_decimal(column.type):
         return _number_reading(con, relation, column, words)
     return None
 
 
-def _text_reading(con: duckdb.DuckDBPyConnection, relation: str, name: str) -> Reading | None:
+def _text_reading(con: duckdb.DuckDBPyConnection, relation: str, name: str, words: frozenset[str]) -> Reading | None:
     column = ident(name)
     sample = (
-        f"SELECT DISTINCT trim({column}) AS v FROM {relation} WHERE trim({column}) <> '' "
+        f"SELECT DISTINCT trim({column}) AS v FROM {relation} WHERE NOT {is_missing_sql(column)} "
         f"ORDER BY hash(v) ASC, v ASC LIMIT {MAX_SAMPLED_TEXTS}"
     )
     digits = "regexp_matches(v, '^[0-9]') OR regexp_matches(v, '^[A-Za-z]{3,9}[ .]+[0-9]')"
     query = f"""SELECT count(*), count(*) FILTER (WHERE ({digits}) AND length(v) BETWEEN 6 AND 40),
-                       count(TRY_CAST(v AS TIMESTAMP)) FROM ({sample})"""
-    [(values, dated, iso)] = con.execute(sealed(query)).fetchall()
-    if not values or dated < MIN_READ * values:
+                       count(TRY_CAST(v AS TIMESTAMP)),
+                       count(*) FILTER (WHERE regexp_full_match(v, '(1[5-9]|2[01])[0-9]{{2}}')),
+                       count(*) FILTER (WHERE regexp_full_match(v, '(1[5-9]|2[01])[0-9]{{2}}-(0[1-9]|1[0-2])'))
+                FROM ({sample})"""
+    [(values, dated, iso, years, months)] = con.execute(sealed(query)).fetchall()
+    if not values:
         return None
     if iso >= MIN_READ * values:
         return _over_rows(con, relation, column, f"try_cast({column} AS TIMESTAMP)", "ISO text")
+    if years >= MIN_READ * values and words & _YEAR_WORDS:
+        return _over_rows(con, relation, column, _end_sql(column, "%Y", "YEAR"), YEAR_END)
+    if iso + months > (1 - MIN_READ) * values and iso + months + years >= MIN_READ * values:
+        ends = f"{_end_sql(column, '%Y-%m', 'MONTH')}, {_end_sql(column, '%Y', 'YEAR')}"
+        return _over_rows(con, relation, column, f"coalesce(try_cast({column} AS TIMESTAMP), {ends})", PARTIAL)
+    if dated < MIN_READ * values:
+        return None
     formats = [date + time for date in _DATES for time in _TIMES]
     counts = ", ".join(f"count(try_strptime(v, {literal(each)}))" for each in formats)
     [found] = con.execute(sealed(f"SELECT {counts} FROM ({sample})")).fetchall()
@@ -111,12 +137,17 @@ def _text_reading(con: duckdb.DuckDBPyConnection, relation: str, name: str) -> R
     return reading and Reading(reading.expression, reading.meaning, reading.share, ", ".join(rivals))
 
 
+def _end_sql(text: str, format_: str, unit: str) -> str:
+    """The end of the month or year that a text names."""
+    return f"try_strptime({text}, {literal(format_)}) + INTERVAL 1 {unit}"
+
+
 def _number_reading(
     con: duckdb.DuckDBPyConnection, relation: str, column: Column, words: frozenset[str]
 ) -> Reading | None:
     name = ident(column.name)
     query = f"""SELECT quantile_disc(v, 0.02), quantile_disc(v, 0.98), bool_and(v = floor(v))
-                FROM (SELECT TRY_CAST({name} AS DOUBLE) AS v FROM {relation}) WHERE v <> 0 AND isfinite(v)"""
+                FROM (SELECT TRY_CAST({name} AS DOUBLE) AS v FROM {relation}) WHERE v NOT IN (0, -1) AND isfinite(v)"""
     [(low, high, whole)] = con.execute(sealed(query)).fetchall()
     if low is None:
         return None
@@ -135,8 +166,11 @@ def _number_readings(
     number = f"try_cast({name} AS BIGINT)"
     if whole and low >= 15_000_101 and high <= 22_991_231:
         yield f"try_strptime(try_cast({number} AS VARCHAR), '%Y%m%d')", "YYYYMMDD"
+    if whole and words & _MONTH_WORDS and low >= 1500_01 and high <= 2199_12:
+        yield _end_sql(f"try_cast({number} AS VARCHAR)", "%Y%m", "MONTH"), MONTH_END
+    if whole and words & _TIME_WORDS and low >= 10101 and high <= 991231:
+        yield f"try_strptime(printf('%06d', {number}), '%y%m%d')", "YYMMDD"
     if whole and words & _YEAR_WORDS and low >= 1500 and high <= 2200:
-        # A row of a year is certainly known when the year is over.
         yield f"make_timestamp({number} + 1, 1, 1, 0, 0, 0.0)", YEAR_END
     named = bool(words & _TIME_WORDS)
     if not named and (words & _NUMBER_WORDS or not whole):
@@ -154,7 +188,8 @@ def _over_rows(
     con: duckdb.DuckDBPyConnection, relation: str, column: str, expression: str, meaning: str
 ) -> Reading | None:
     """The reading, if it gives a time for nearly all values of the column."""
-    query = f"SELECT count({column}), count(TRY({expression})) FROM {relation}"
+    present = f"count(*) FILTER (WHERE NOT {is_missing_sql(f'CAST({column} AS VARCHAR)')})"
+    query = f"SELECT {present}, count(TRY({expression})) FROM {relation}"
     [(values, read)] = con.execute(sealed(query)).fetchall()
     share = read / values if values else 0.0
     return Reading(expression, meaning, share) if share >= 0.9 * MIN_READ else None

@@ -1,4 +1,4 @@
-"""Find rows of a schedule, such as matches that are not played yet: the default as_of is the time of the last one."""
+"""Find planned rows, such as matches that have not been played: the default as_of would be the time of the last one."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from relsql.schema.finding import Finding
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema, Table
 from relsql.schema.times.events import event_times_sql, latest_event_sql
+from relsql.schema.times.sentinels import is_calendar
 from relsql.schema.visibility import since_sql
 from relsql.sql import built_in, literal
 
 FEWEST_TIMES = 5
-"""At fewer times, rows without values are the newest ones, whose values are yet to be written."""
+"""At fewer times than this, rows without values may just be new: their values are still to be written."""
 
 
 def scheduled_rows(
@@ -25,17 +26,19 @@ def scheduled_rows(
 ) -> Iterator[Finding]:
     """The finding about rows of a table with a time that are planned.
 
-    They are planned for sure if their time is still to come. They may be if all other tables end before them, and
-    columns that are filled in the rows before are empty in them.
+    They certainly are if their time is still to come. They may be if the rows of all other tables end before them, and
+    columns that are filled in earlier rows are empty in them. The days of a calendar are no events.
 
     Args:
         con: connection to the data; nothing is written.
         catalog: database that holds the tables.
         schema: all tables.
         table: the table, whose `events` are known.
-        filled: by column that is empty in the newest rows, the last time at which it is filled, as text.
+        filled: for each column that is empty in the newest rows, the last time at which it is filled, as text.
     """
-    # A day more, because times may be written in any time zone.
+    if is_calendar(con, catalog, schema, table):
+        return
+    # One day is added, because times may be written in any time zone.
     tomorrow = datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0) + datetime.timedelta(days=1)
     planned = _after(con, catalog, table, [literal(tomorrow)])
     if planned:
@@ -46,6 +49,7 @@ def scheduled_rows(
     if not filled:
         return
     others = [each for each in schema.timed_tables if each.key != table.key and not each.values_of]
+    others = [each for each in others if not is_calendar(con, catalog, schema, each)]
     newest = f"({latest_event_sql(others, lambda each: relation_sql(each, catalog))})"
     times = [f"CAST({literal(time)} AS TIMESTAMP)" for time in filled.values()]
     planned = _after(con, catalog, table, [newest, *times])
@@ -57,7 +61,7 @@ def scheduled_rows(
 
 @dataclass(frozen=True, slots=True)
 class _Planned:
-    """The number of rows after a moment, that of their times, the first and last of these, and the moment."""
+    """Rows after a moment: their number, the number of their times, the first and the last of these, and the moment."""
 
     rows: int
     times: int
@@ -67,7 +71,7 @@ class _Planned:
 
 
 def _after(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, moments: list[str]) -> _Planned | None:
-    """The rows whose time is an event after all of some moments, which are expressions; None without any."""
+    """The rows whose time is an event after all `moments`, which are SQL expressions; None if there are none."""
     events = event_times_sql([table], lambda each: relation_sql(each, catalog))
     counts = ["count_star()", "count(DISTINCT t)"]
     counts += [f"{call}::VARCHAR" for call in ("min(t)", "max(t)", "max(begin)")]
@@ -79,8 +83,6 @@ def _after(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, moments: 
 
 def _finding(table: Table, planned: _Planned, what: str, as_of: str) -> Finding:
     rows = counted(planned.rows, "row")
-    text = (
-        f"{rows} from {planned.first} to {planned.last} {what}: the default as_of, which is the newest event, follows "
-    )
-    text += f"such rows; if they are planned and have not happened, call functions with as_of := {as_of}"
+    text = f"{rows} from {planned.first} to {planned.last} {what}: the default as_of, the newest event, is the time of "
+    text += f"such a row; if they are planned and have not happened, call functions with as_of := {as_of}"
     return Finding("warning", table.key, text)

@@ -3,6 +3,9 @@
 Such times do not count as events. They move neither the default as_of, which is the latest event, nor the training
 timestamps, which begin at the first one. Their rows stay visible by the same rule as any other.
 
+The days of a calendar, such as `dim_date`, are no events either: it is filled in years ahead. A calendar has one row
+for each day, month or year, names for the parts of a date, and other tables take their time from it.
+
 A bad time may arrive after training. A model therefore keeps a limit for new events, which a call can apply without
 looking at all times: see `with_event_ranges`.
 """
@@ -11,10 +14,12 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import duckdb
 
 from relsql.hints import counted
+from relsql.schema.discovery.names import word_set, words
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import EventRange, Schema, Table
 from relsql.schema.times.events import event_times_sql, time_sql
@@ -24,6 +29,14 @@ MIN_GAP_DAYS = 730
 
 MIN_YEARS_AHEAD = 10
 """New events are expected for at least so many years: a model that is used longer has to be trained again."""
+
+MIN_CALENDAR = 12
+"""A shorter table of regular days may be something else."""
+
+SAME_STEP = 1.11
+"""Months have 28 to 31 days, so that is by how much the steps of a calendar may differ."""
+
+_DATE_PARTS = word_set("calendar date year quarter month moy week weekday dow holiday")
 
 MAX_LISTED = 6
 """So many sentinels of a column are named."""
@@ -95,6 +108,14 @@ class _Times:
         before = _middle(days[high][1], days[high + 1][1]) if high + 1 < len(days) else None
         return EventRange(after, before)
 
+    @property
+    def is_regular(self) -> bool:
+        """True if there is one row for each of the ordinary days, which are a day, a month or another step apart."""
+        found = self.days[self.low : self.high + 1]
+        steps = [later[1] - earlier[1] for earlier, later in pairwise(found)]
+        once = len(found) >= MIN_CALENDAR and all(rows == 1 for _, _, rows in found)
+        return once and max(steps) <= SAME_STEP * min(steps)
+
     def span(self) -> int:
         """The number of days from the first ordinary day to the last."""
         return self.days[self.high][1] - self.days[self.low][1] if self.days else 0
@@ -104,17 +125,36 @@ def with_event_ranges(con: duckdb.DuckDBPyConnection, catalog: str, schema: Sche
     """The schema with the range of event times of each timed table; a range that is known is not looked for again.
 
     A range ends at the latest as long after the newest event of all tables as the events of its table span, at least
-    `MIN_YEARS_AHEAD` years after it, and before the next day that programs use for a missing date.
+    `MIN_YEARS_AHEAD` years after it, and before the next day that programs use for a missing date. That of a calendar
+    ends with the newest event of the other tables.
     """
     found = {table.key: _times(con, catalog, table) for table in schema.timed_tables if table.events is None}
-    last = max((times.last for times in found.values() if times.last is not None), default=None)
+    calendars = {key for key in _may_be_calendars(schema) & found.keys() if found[key].is_regular}
+    ends = {key: times.last for key, times in found.items() if times.last is not None}
+    last = max((end for key, end in ends.items() if key not in calendars), default=max(ends.values(), default=None))
     tables = dict(schema.tables)
     for key, times in found.items():
         events = times.events()
-        limit = None if last is None else _limit(last, times.span())
+        limit = None if last is None else _moment(last + 1) if key in calendars else _limit(last, times.span())
         before = min((end for end in (events.before, limit) if end), default=None)
         tables[key] = replace(tables[key], events=replace(events, before=before))
     return replace(schema, tables=tables)
+
+
+def is_calendar(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table: Table) -> bool:
+    """True for a table of regular days from which other tables take their time."""
+    return table.key in _may_be_calendars(schema) and _times(con, catalog, table).is_regular
+
+
+def _may_be_calendars(schema: Schema) -> set[str]:
+    """The keys of the tables from which others take their time, and that name parts of a date."""
+    headers = {each.row_time.header.key for each in schema.timed_tables if each.row_time and each.row_time.header}
+    return {key for key in headers if _names_dates(schema.tables.get(key))}
+
+
+def _names_dates(table: Table | None) -> bool:
+    names = (table.name, *(name for name in table.stored_names if name != table.time_column)) if table else ()
+    return any(_DATE_PARTS & set(words(name)) for name in names)
 
 
 def _limit(last: int, span: int) -> datetime.datetime | None:

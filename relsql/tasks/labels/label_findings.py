@@ -29,6 +29,9 @@ from relsql.tasks.task import Task
 RARE_SHARE = 0.01
 """A smaller share of the rarer class is a heavy imbalance."""
 
+MIN_SILENT = 3
+"""At fewer timestamps, labels may be the same by chance."""
+
 _CHECKED_TIMESTAMPS = 2
 """Latest training timestamps whose labels are computed again without the rows after their window."""
 
@@ -59,6 +62,7 @@ def label_findings(
     return (
         *(f for split in splits if split.split != "train" for f in few_labels(con, catalog, schema, task, split)),
         *(finding for split in splits if split.split == "train" for finding in _imbalance(task, split)),
+        *(finding for split in splits if split.split == "train" for finding in _silence(task, split)),
         *(
             finding
             for split in splits
@@ -109,6 +113,19 @@ def _imbalance(task: Task, split: SplitSummary) -> Iterator[Finding]:
             f"{split.rarer:,} of {split.labels:,} training labels are of the rarer class: scores will be close to that "
             "rate, so only their ranking is informative; compare average_precision with positive_rate in "
             "relsql evaluate FILE MODEL, or " + in_manifest("write a longer timedelta", "timedelta"),
+        )
+
+
+def _silence(task: Task, split: SplitSummary) -> Iterator[Finding]:
+    """Timestamps before the first label that differs: events are recorded from then on, and entities are older."""
+    if MIN_SILENT <= split.silent < len(split.timestamps):
+        yield Finding(
+            "warning",
+            f"task {task.name}",
+            f"at the {split.silent:,} oldest of {len(split.timestamps):,} training timestamps all labels are the same; "
+            f"the first others are those at {split.timestamps[split.silent]}: if nothing was recorded before, the "
+            "model would learn that nothing happens; leave them out by "
+            + in_manifest("a condition on timestamps.timestamp in sql", "sql"),
         )
 
 

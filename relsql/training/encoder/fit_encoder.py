@@ -9,7 +9,7 @@ import numpy as np
 from transformers import BartForConditionalGeneration
 
 from relsql.errors import TrainingError
-from relsql.gather.row_texts import distinct_texts
+from relsql.gather.sql.row_texts import distinct_texts
 from relsql.nn.lexicon import lexical_vectors
 from relsql.nn.row_encoder import RowEncoder, compact_config, embed_texts, new_model
 from relsql.registry.card import EncoderCard

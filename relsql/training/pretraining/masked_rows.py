@@ -18,14 +18,14 @@ from torch import Tensor, nn
 
 from relsql.database.queries.sealed import sealed
 from relsql.errors import SchemaError, TrainingError
-from relsql.gather.blocks import SeedSet
-from relsql.gather.latest_rows import LatestRows
+from relsql.gather.arrays.blocks import SeedSet
+from relsql.gather.arrays.labelled_seeds import gather_seeds
 from relsql.gather.layout import BlockLayout, layouts_of
 from relsql.gather.node_inputs import NodeInputs, fit_node_inputs
 from relsql.gather.paths import plan_paths
-from relsql.gather.query import Gather
 from relsql.gather.row_plan import RowPlan
-from relsql.gather.seeds import gather_seeds
+from relsql.gather.sql.latest_rows import LatestRows
+from relsql.gather.sql.query import Gather
 from relsql.hints import command
 from relsql.nn.graph_network import GraphNetwork, GraphTensors, NetworkConfig
 from relsql.schema.checks import check_schema
@@ -96,7 +96,9 @@ def masked_tables(
     """Gather rows of all tables that have a key, numbers and linked tables; see `usable_schema` for the arguments."""
     [(moments,)] = con.execute(_moments_sql(catalog, schema)).fetchall()
     linked = {end for link in schema.links for end in (link.child, link.parent)}
-    usable = [schema.table(key) for key in sorted(linked) if inputs[key].static_numbers and schema.table(key).primary_key]
+    usable = [
+        schema.table(key) for key in sorted(linked) if inputs[key].static_numbers and schema.table(key).primary_key
+    ]
     sizes = {table: _size(con, catalog, table) for table in usable}
     found = []
     for table in sorted(usable, key=lambda table: -sizes[table])[:MAX_TABLES]:
@@ -123,7 +125,11 @@ def _seeds_sql(catalog: str, table: Table, moments: list[datetime.datetime]) -> 
     """A query for some rows of a table as seeds: entity, as_of, and a label that nothing reads."""
     key = key_sql(table, "r")
     listed = f"[{', '.join(map(literal, moments))}]"
-    as_of = time_sql(table, "r") if table.time_column else f"list_extract({listed}, 1 + (hash({key}) % {len(moments)})::INT)"
+    as_of = (
+        time_sql(table, "r")
+        if table.time_column
+        else f"list_extract({listed}, 1 + (hash({key}) % {len(moments)})::INT)"
+    )
     # Rows after the last event are those with a placeholder for a time.
     visible = where_visible_sql(table, "r", moments[-1]) or " WHERE true"
     return f"""SELECT {key} AS entity, {as_of} AS as_of, 0.0::DOUBLE AS label FROM {relation_sql(table, catalog)} r
@@ -177,7 +183,8 @@ class MaskedRows(nn.Module):
         batch, truth = self._masked(self.batches.take(chosen).tensors)
         known = torch.isfinite(truth)
         error = (self.decoder(self.network(batch)) - self._scaling.standardised(truth)).square() * known
-        return error.sum() / known.sum().clamp(min=1)
+        loss: Tensor = error.sum() / known.sum().clamp(min=1)
+        return loss
 
     def _masked(self, batch: GraphTensors) -> tuple[GraphTensors, Tensor]:
         """The batch without the numbers of the seeds' own rows, and these numbers, float32 [seeds, numbers]."""

@@ -22,7 +22,7 @@ from relsql.database.interrupts import keyboard_interrupts
 from relsql.database.names import current_catalog
 from relsql.errors import TrainingError
 from relsql.gather.paths import DEFAULT_FANOUT
-from relsql.gather.row_texts import distinct_texts
+from relsql.gather.sql.row_texts import distinct_texts
 from relsql.nn.row_encoder import RowEncoder, compact_config, embed_texts, new_model
 from relsql.registry.runs import Run
 from relsql.training.encoder.denoise import train_denoising
@@ -147,7 +147,10 @@ def _fit(sources: list[_Source], options: PretrainOptions, run: Run) -> Weights:
     with run.phase("embed"):
         encoder = RowEncoder(model)
         embedded = [
-            [prepend_zero_row(embed_texts(encoder, tokenizer, t.texts, max_tokens=options.max_tokens)) for t in s.tables]
+            [
+                prepend_zero_row(embed_texts(encoder, tokenizer, t.texts, max_tokens=options.max_tokens))
+                for t in s.tables
+            ]
             for s in sources
         ]
     with run.phase("network") as metrics:
@@ -158,8 +161,8 @@ def _fit(sources: list[_Source], options: PretrainOptions, run: Run) -> Weights:
         ]
         for each in (each for source in rows for each in source):
             share(each.network, parts)
-        losses.update(_fit_network([source for source in rows if source], options, run))
-        metrics.update(steps=options.steps, **losses)
+        metrics.update(_fit_network([source for source in rows if source], options, run))
+        losses.update({f"network_{name}": value for name, value in metrics.items()})
     manifest = Manifest(
         format=WEIGHTS_FORMAT,
         relsql_version=__version__,
@@ -203,6 +206,6 @@ def _fit_network(sources: list[list[MaskedRows]], options: PretrainOptions, run:
         run.report("network", min((step + 1) / options.steps, 0.999), {"loss": losses[-1]})
     share_of_run = math.ceil(len(losses) / 10)
     return {
-        "network_loss_before": float(np.mean(losses[:share_of_run])),
-        "network_loss": float(np.mean(losses[-share_of_run:])),
+        "loss_before": float(np.mean(losses[:share_of_run])),
+        "loss": float(np.mean(losses[-share_of_run:])),
     }

@@ -1,9 +1,9 @@
 """Pre-trained weights as a folder: two safetensors files, the tokenizer, and a manifest with digests of all.
 
-    manifest.json          versions, dimensions, sources, options, digests
-    tokenizer.json         the tokenizer of the row encoder
-    encoder.safetensors    the row encoder, a BART
-    network.safetensors    the shared parts of the graph network, see `relsql.training.pretraining.shared`
+manifest.json          versions, dimensions, sources, options, digests
+tokenizer.json         the tokenizer of the row encoder
+encoder.safetensors    the row encoder, a BART
+network.safetensors    the shared parts of the graph network, see `relsql.training.pretraining.shared`
 """
 
 from __future__ import annotations
@@ -95,7 +95,9 @@ def read_manifest(folder: str | Path) -> Manifest:
     folder = Path(folder)
     path, again = folder / MANIFEST, command("pretrain", "A.duckdb", "B.duckdb", "--output", folder, "--overwrite")
     if not path.is_file():
-        what = f"folder '{folder}' holds no pre-trained weights" if folder.is_dir() else f"there is no folder '{folder}'"
+        what = (
+            f"folder '{folder}' holds no pre-trained weights" if folder.is_dir() else f"there is no folder '{folder}'"
+        )
         raise TrainingError(what, expected="a folder written by relsql pretrain", fix=again)
     try:
         content = path.read_bytes()
@@ -123,15 +125,27 @@ def _digest(path: Path) -> str | None:
 
 def read_weights(folder: str | Path) -> Weights:
     """Read pre-trained weights; the errors are those of `read_manifest`."""
-    from safetensors.torch import load_file, load_model
+    import torch
+    from safetensors.torch import load_file
 
     from relsql.nn.row_encoder import compact_config, new_model
     from relsql.text.tokenizer import RowTokenizer
 
     folder, manifest = Path(folder), read_manifest(folder)
     model = new_model(compact_config(manifest.vocabulary, d_model=manifest.width), seed=0)
-    load_model(model, folder / ENCODER)
+    targets = _untied(model)
+    with torch.no_grad():
+        for name, value in load_file(folder / ENCODER).items():
+            targets[name].copy_(value)
     return Weights(model, RowTokenizer((folder / TOKENIZER).read_bytes()), load_file(folder / NETWORK), manifest)
+
+
+def _untied(model: BartForConditionalGeneration) -> dict[str, Tensor]:
+    """The weights of a model by name, in the model's memory; those that several parts share occur once."""
+    found: dict[int, tuple[str, Tensor]] = {}
+    for name, value in model.state_dict().items():
+        found.setdefault(value.data_ptr(), (name, value))
+    return dict(found.values())
 
 
 def require_free_folder(folder: Path, *, overwrite: bool) -> None:
@@ -157,14 +171,14 @@ def write_weights(folder: Path, weights: Weights, *, overwrite: bool = False) ->
     Raises:
         TrainingError: as `require_free_folder`, or the disk cannot be written.
     """
-    from safetensors.torch import save_file, save_model
+    from safetensors.torch import save
 
     require_free_folder(folder, overwrite=overwrite)
     draft, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
     try:
         draft.mkdir()
-        save_model(weights.model, str(draft / ENCODER))
-        save_file(weights.network, draft / NETWORK)
+        (draft / ENCODER).write_bytes(save(_untied(weights.model)))
+        (draft / NETWORK).write_bytes(save(weights.network))
         (draft / TOKENIZER).write_text(weights.tokenizer.json, encoding="utf-8")
         digests = {name: cast(str, _digest(draft / name)) for name in (TOKENIZER, ENCODER, NETWORK)}
         manifest = msgspec.structs.replace(weights.manifest, sha256=digests).sealed()

@@ -15,7 +15,7 @@ from benchmarks.accuracy.ablation import CHANGES, Prepared, measure, prepare, ti
 from benchmarks.data.problems import Problem, Regime
 from relsql.database.names import current_catalog
 from relsql.errors import TrainingError
-from relsql.gather.graph_inputs import graph_inputs
+from relsql.gather.arrays.graph_inputs import graph_inputs
 from relsql.schema.reading import read_schema
 from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.splits import SPLITS

@@ -8,11 +8,11 @@ from typing import Any
 import duckdb
 import pytest
 
-from relsql.gather.latest_rows import LatestRows
 from relsql.gather.node_inputs import MIN_CATEGORY_ROWS, NodeInputs, fit_node_inputs
 from relsql.gather.paths import plan_paths
-from relsql.gather.query import Gather
 from relsql.gather.row_plan import RowPlan
+from relsql.gather.sql.latest_rows import LatestRows
+from relsql.gather.sql.query import Gather
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema, Table
 

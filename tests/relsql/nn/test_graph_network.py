@@ -11,8 +11,8 @@ pytest.importorskip("torch_geometric")
 
 from torch_geometric.nn import SAGEConv  # noqa: E402
 
-from relsql.gather.blocks import Block  # noqa: E402
-from relsql.gather.graph_inputs import GraphInputs, graph_inputs, take_seeds  # noqa: E402
+from relsql.gather.arrays.blocks import Block  # noqa: E402
+from relsql.gather.arrays.graph_inputs import GraphInputs, graph_inputs, take_seeds  # noqa: E402
 from relsql.nn.graph_network import (  # noqa: E402
     BlockSAGEConv,
     GraphNetwork,
@@ -21,7 +21,7 @@ from relsql.nn.graph_network import (  # noqa: E402
     RecencyWindows,
     graph_tensors,
 )
-from tests.relsql.gather.random_blocks import LAYOUTS, TEXTS, random_block, random_blocks, taken  # noqa: E402
+from tests.relsql.gather.arrays.random_blocks import LAYOUTS, TEXTS, random_block, random_blocks, taken  # noqa: E402
 
 CONFIG = NetworkConfig(channels=8, text_widths=(5,))
 

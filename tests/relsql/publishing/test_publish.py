@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 import relsql
-from exporters import sql_weights
+from exporters.sql import weights as sql_weights
 from relsql.cli import cli
 from relsql.database.connections import transaction
 from relsql.errors import ArtifactError, DatabaseError, ModelError, ParityError, RelsqlError, SchemaDriftError

@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 from relsql.database.names import current_catalog
 from relsql.errors import ArtifactError
 from relsql.gather.node_inputs import fit_node_inputs
-from relsql.gather.row_texts import distinct_texts
+from relsql.gather.sql.row_texts import distinct_texts
 from relsql.integrations.import_relbench import import_dataset
 from relsql.schema.reading import read_schema
 from relsql.text.row_text import MARKERS

@@ -18,7 +18,7 @@ from relsql.database.connections import transaction
 from relsql.evaluation.copied_labels import copied_labels
 from relsql.evaluation.doubts import trained_on
 from relsql.evaluation.evaluate import evaluate
-from relsql.gather.blocks import SeedSet
+from relsql.gather.arrays.blocks import SeedSet
 from relsql.registry.models import read_card
 from relsql.registry.runs import Run, recorded_findings
 from relsql.schema.declared.declare import declare_link, declare_table

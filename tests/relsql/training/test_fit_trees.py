@@ -22,10 +22,10 @@ from relsql.training.fit_trees import (  # noqa: E402
     TreeInputs,
     attach_trees,
     choose_share,
-    fit_rounds,
+    choose_trees,
     fit_trees,
 )
-from tests.relsql.gather.random_blocks import LAYOUTS  # noqa: E402
+from tests.relsql.gather.arrays.random_blocks import LAYOUTS  # noqa: E402
 
 CONFIG = NetworkConfig(channels=4, text_widths=(5,))
 TARGETS = {"classes": None, "median": "median", "mean": "mean", "quantile": "quantile(0.9)"}
@@ -51,14 +51,15 @@ def head_of(kind: str) -> Head:
 def test_trees_find_what_one_statistic_says(kind: str) -> None:
     head = head_of(kind)
     train = examples(2_000, head)
-    rounds = fit_rounds(train, examples(500, head, seed=1), head, seed=0)
+    trees, rounds = choose_trees(train, examples(500, head, seed=1), head, seed=0)
     assert rounds > 0
-    raw = fit_trees(train, head, rounds, seed=0)(torch.from_numpy(train.values))
+    raw = trees(torch.from_numpy(train.values))
     baseline = torch.zeros(len(raw)) if kind != "classes" else torch.full((len(raw),), float(train.targets.mean()))
     targets = torch.from_numpy(train.targets)
     assert head.losses(raw, targets).mean() < 0.7 * head.losses(baseline, targets).mean()
-    assert 0 in fit_trees(train, head, rounds, seed=0).used_inputs()
-    assert 4 not in fit_trees(train, head, rounds, seed=0).used_inputs()
+    assert 0 in trees.used_inputs() and 4 not in trees.used_inputs()
+    again = fit_trees(train, head, rounds, seed=0).state_dict()
+    assert all(torch.equal(weight, again[name]) for name, weight in trees.state_dict().items())
 
 
 @pytest.mark.parametrize("kind", TARGETS)
@@ -84,7 +85,7 @@ def test_few_labels_and_labels_of_one_kind_give_a_finite_output(kind: str) -> No
         train = examples(seeds, head)
         assert torch.isfinite(fit_trees(train, head, 5, seed=0)(torch.from_numpy(train.values))).all()
         train.targets[:] = train.targets[0]
-        assert fit_rounds(train, train, head, seed=0) == 0
+        assert choose_trees(train, train, head, seed=0)[1] == 0
         assert torch.isfinite(fit_trees(train, head, 5, seed=0)(torch.from_numpy(train.values))).all()
 
 

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("torch_geometric")
 
 from relsql.errors import TrainingError  # noqa: E402
-from relsql.gather.blocks import Block, SeedSet  # noqa: E402
+from relsql.gather.arrays.blocks import Block, SeedSet  # noqa: E402
 from relsql.gather.layout import (  # noqa: E402
     BlockLayout,
     Segment,

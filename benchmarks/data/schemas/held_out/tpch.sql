@@ -18,9 +18,7 @@
 -- also: lineitem(l_partkey) -> part(p_partkey)
 -- also: lineitem(l_suppkey) -> supplier(s_suppkey)
 -- time: orders(o_orderdate)
--- also: lineitem(l_shipdate)
--- also: lineitem(l_commitdate)
--- also: lineitem(l_receiptdate)
+-- time: lineitem(orders.o_orderdate) or lineitem(l_shipdate)
 CREATE TABLE region AS SELECT i AS r_regionkey, 'REGION ' || i AS r_name FROM range(5) r(i);
 CREATE TABLE nation AS SELECT i AS n_nationkey, 'NATION ' || i AS n_name, i % 5 AS n_regionkey FROM range(25) r(i);
 CREATE TABLE supplier AS SELECT i AS s_suppkey, 'Supplier#' || i AS s_name, pick(i, 25) AS s_nationkey, pick(i, 9000) / 7 AS s_acctbal FROM range(1, 101) r(i);

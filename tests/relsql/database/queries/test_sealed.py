@@ -17,20 +17,20 @@ import pyarrow as pa
 import pytest
 
 from exporters.modules import load_modules
-from exporters.sql import SqlModel
-from exporters.sql_weights import logarithmic_columns, weights_table
+from exporters.sql.model import SqlModel
+from exporters.sql.weights import logarithmic_columns, weights_table
 from relsql.database.names import current_catalog
 from relsql.database.queries.sealed import function_names, parser, sealed, sealed_expression
 from relsql.database.queries.syntax_tree import NotOneSelectError, parse, write
-from relsql.gather.latest_rows import LatestRows
+from relsql.gather.arrays.labelled_seeds import gather_seeds
 from relsql.gather.layout import layouts_of
 from relsql.gather.node_inputs import fit_node_inputs
 from relsql.gather.paths import plan_paths
-from relsql.gather.query import Gather
 from relsql.gather.row_plan import RowPlan
-from relsql.gather.row_texts import row_text_queries
-from relsql.gather.seeds import gather_seeds
-from relsql.gather.seeds_sql import all_seeds_sql
+from relsql.gather.sql.latest_rows import LatestRows
+from relsql.gather.sql.query import Gather
+from relsql.gather.sql.row_texts import row_text_queries
+from relsql.gather.sql.seeds import all_seeds_sql
 from relsql.publishing.publish import publish
 from relsql.registry.card import ModelCard
 from relsql.registry.models import active_card, read_artifacts

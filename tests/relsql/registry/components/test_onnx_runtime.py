@@ -15,7 +15,7 @@ from tests.sources import MODULES, ROOT, module_id
 SCORE = "import duckdb, sys, relsql; relsql.attach(duckdb.connect(sys.argv[1], read_only=True))"
 
 
-@pytest.mark.parametrize("script", [SCORE, "import udfs.components", "import exporters.onnx"])
+@pytest.mark.parametrize("script", [SCORE, "import udfs.components", "import exporters.onnx.export"])
 def test_no_telemetry_is_recorded(shop_with_model: Path, tmp_path: Path, script: str) -> None:
     if "exporters" in script:
         pytest.importorskip("torch")

@@ -92,3 +92,17 @@ def test_few_rows_that_are_unique_by_chance_are_no_sure_key(con: duckdb.DuckDBPy
            FROM range(2500) r(i)""",
     )
     assert found["sales"].confidence < SURE and "by chance" in found["sales"].evidence
+
+
+def test_a_number_that_is_called_so_in_other_tables_is_a_key(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(
+        """CREATE TABLE Studenten AS SELECT 10000 + i * 131 % 90000 AS MatrNr, 'N' || i % 200 AS Nachname
+                FROM range(500) r(i);
+            CREATE TABLE Pruefungen AS SELECT 10000 + (i * 7 % 500) * 131 % 90000 AS MatrNr, i % 40 AS Kurs,
+                i % 5 AS Note FROM range(3000) r(i)"""
+    )
+    proposal = infer_schema(con)
+    assert [(key.table, key.columns, key.confidence >= 0.8) for key in proposal.keys] == [
+        ("Studenten", ("MatrNr",), True)
+    ]
+    assert [str(each.link) for each in proposal.links] == ["Pruefungen(MatrNr) -> Studenten(MatrNr)"]

@@ -36,8 +36,11 @@ def test_columns_that_hold_the_same_names_are_an_entity(con: duckdb.DuckDBPyConn
         "ALTER TABLE games DROP home_team; ALTER TABLE games DROP away_team",
         "UPDATE games SET home_team = home_team || game_id; UPDATE games SET away_team = away_team || game_id; "
         "UPDATE goals SET team = 'no ' || team",
+        "UPDATE games SET home_team = 1990 + game_id % 20, away_team = 1990 + game_id % 20; "
+        "ALTER TABLE games RENAME home_team TO home_year; ALTER TABLE games RENAME away_team TO away_year; "
+        "ALTER TABLE goals DROP team",
     ],
-    ids=["a table lists them", "one column", "other names"],
+    ids=["a table lists them", "one column", "other names", "years"],
 )
 def test_other_columns_are_none(con: duckdb.DuckDBPyConnection, statement: str) -> None:
     con.execute(GAMES + statement)
@@ -56,3 +59,11 @@ def test_the_hint_of_init_can_be_run_and_is_not_stored(tmp_path: Path) -> None:
     assert done.exit_code == 0 and "hint:" not in done.stderr
     with duckdb.connect(str(path)) as con:
         assert read_schema(con).table("teams").primary_key == ("team",)
+
+
+def test_a_hint_that_was_not_taken_is_shown_again_on_demand_only(tmp_path: Path) -> None:
+    path = tmp_path / "league.duckdb"
+    with duckdb.connect(str(path)) as con:
+        con.execute(GAMES)
+    shown = [CliRunner().invoke(cli, ["init", str(path), *options]).stderr for options in (["--yes"], [], ["-v"])]
+    assert ["hint:" in text for text in shown] == [True, False, True]

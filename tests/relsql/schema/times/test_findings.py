@@ -10,6 +10,7 @@ import pytest
 from relsql.errors import TaskError
 from relsql.schema.checks import check_schema
 from relsql.schema.declared.declarations import Declarations
+from relsql.schema.discovery.propose import infer_schema
 from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
 from relsql.schema.times.findings import ALL_TABLES
@@ -33,6 +34,25 @@ def test_rows_that_were_changed_later_are_named_with_their_answer() -> None:
         assert "25 of 100 rows were changed after they appeared, by 'updated_at'" in finding.message
         Declarations.parse(known_columns=["tickets(updated_at)"]).store(con, "memory")
         assert findings(con, "tickets") == []
+
+
+def test_dates_that_many_rows_without_a_time_lack_are_named() -> None:
+    with duckdb.connect() as con:
+        con.execute(
+            """CREATE TABLE customers AS SELECT i AS id, DATE '2020-01-01' + i::INTEGER AS born_on,
+                   CASE WHEN i % 3 = 0 THEN DATE '2024-01-01' + i::INTEGER END AS churn_date,
+                   CASE WHEN i % 2 = 0 THEN strftime(DATE '2024-01-01' + i::INTEGER, '%d.%m.%Y') ELSE '' END AS left_on,
+                   CASE WHEN i > 1 THEN DATE '2020-01-01' END AS joined, NULL::DATE AS never FROM range(100) r(i);
+               CREATE TABLE calls AS SELECT i % 100 AS id, DATE '2024-01-01' + i::INTEGER AS day FROM range(200) r(i)"""
+        )
+        Declarations.parse(
+            primary_keys=["customers(id)"], links=["calls(id) -> customers(id)"], time_columns=["calls(day)"]
+        ).store(con, "memory")
+        [finding] = findings(con, "customers")
+        assert (
+            finding.severity == "warning"
+            and "; churn_date, left_on may hold what became known later;" in finding.message
+        )
 
 
 def test_sentinels_are_named() -> None:
@@ -94,3 +114,19 @@ def test_a_database_without_dates_gets_the_form_of_the_declaration(con: duckdb.D
     con.execute("CREATE TABLE customers (id INTEGER PRIMARY KEY, name VARCHAR)")
     [finding] = findings(con, ALL_TABLES)
     assert finding.message.endswith("relsql init FILE --time-column 'TABLE(COLUMN OR EXPRESSION)'")
+
+
+def test_a_record_of_events_without_a_link_is_named_with_the_keys_within_its_columns(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
+    con.execute(
+        """CREATE TABLE repos AS SELECT i AS id, 'repo ' || i AS name FROM range(50) r(i);
+           CREATE TABLE events AS SELECT DATE '2024-01-01' + i::INTEGER AS day,
+               {'name': 'repo', 'id': i % 50} AS "the repo", [{'id': 1}] AS tags, {'x': 1} AS place
+           FROM range(100) r(i)"""
+    )
+    Declarations.parse(time_columns=["events(day)"], primary_keys=["repos(id)"]).store(con, "memory")
+    [finding] = findings(con, "events")
+    assert finding.severity == "warning" and "keys within the repo are none of a link" in finding.message
+    con.execute(finding.message.partition("make columns of them: ")[2])
+    assert [str(each.link) for each in infer_schema(con).links] == ["events(the repo_id) -> repos(id)"]

@@ -159,6 +159,8 @@ READINGS = {
     "us": ("VARCHAR", "strftime(t, '%m/%d/%Y')"),
     "words": ("VARCHAR", "strftime(t, '%b %d, %Y')"),
     "compact": ("INTEGER", "strftime(t, '%Y%m%d')::INTEGER"),
+    "short": ("INTEGER", "strftime(t, '%y%m%d')::INTEGER"),
+    "short_text": ("VARCHAR", "strftime(t, '%y%m%d 00:00:00')"),
     "seconds": ("BIGINT", "epoch(t)::BIGINT"),
     "float_seconds": ("DOUBLE", "epoch(t) + 0.25"),
     "millis": ("BIGINT", "epoch_ms(t)"),
@@ -197,6 +199,29 @@ def test_init_proposes_the_reading_of_a_time(kind: str) -> None:
 
 def ident(name: str) -> str:
     return f'"{name}"'
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("startYear", "CASE WHEN i % 9 = 0 THEN '\\N' ELSE (1990 + i % 30)::VARCHAR END", "2020-01-01"),
+        ("period", "(2010 + i // 12 % 3) * 100 + 1 + i % 12", "2013-01-01"),
+        ("batch_no", "strftime(DATE '2010-01-01' + i::INTEGER, '%Y%m')::INTEGER", None),
+        ("released", "left((DATE '2010-01-01' + i::INTEGER)::VARCHAR, [4, 7, 10][1 + i % 3])", "2011-01-01"),
+        ("zip", "(10000 + i * 97 % 80000)::VARCHAR", None),
+        ("year_code", "(1990 + i % 30)::VARCHAR || 'x'", None),
+    ],
+)
+def test_months_and_years_are_read_as_their_ends(name: str, values: str, expected: str | None) -> None:
+    with duckdb.connect() as con:
+        con.execute(f"CREATE TABLE t AS SELECT 3 * i AS amount, {values} AS {ident(name)} FROM range(360) r(i)")
+        apply_proposal(con, "memory", infer_schema(con))
+        table = read_schema(con).table("t")
+        if expected is None:
+            assert table.time_column is None
+            return
+        last = con.execute(f"SELECT max({time_sql(table, 'r')})::DATE::VARCHAR FROM {relation_sql(table)} r").fetchone()
+        assert last == (expected,)
 
 
 @pytest.mark.parametrize("column", ["customer_number", "phone", "zip", "amount"])

@@ -35,7 +35,7 @@ def test_rows_after_those_of_all_other_tables_without_values_are_planned(con: Co
     [message] = scheduled(con)
     assert message == (
         "warning: games: 12 rows from 2020-03-29 00:00:00 to 2020-04-09 00:00:00 are the newest and have no score, and "
-        "no other table has later rows: the default as_of, which is the newest event, follows such rows; if they are "
+        "no other table has later rows: the default as_of, the newest event, is the time of such a row; if they are "
         "planned and have not happened, call functions with as_of := TIMESTAMP '2020-03-28 00:00:00'"
     )
 

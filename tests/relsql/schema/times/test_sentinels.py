@@ -9,8 +9,10 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
+from relsql.schema.declared.declarations import Declarations
 from relsql.schema.declared.declare import declare_table
 from relsql.schema.reading import read_schema
+from relsql.schema.relations import relation_sql
 from relsql.schema.tables import EventRange
 from relsql.schema.times.events import event_times_sql, latest_event_sql
 from relsql.schema.times.sentinels import event_bounds, find_sentinels, with_event_ranges
@@ -119,3 +121,32 @@ def test_ordinary_times_stay_events(offsets: list[int]) -> None:
         con.executemany("INSERT INTO events VALUES (1, DATE '2010-01-01' + ?::INTEGER)", [(step,) for step in steps])
         declare_table(con, "memory", "events", time_column="seen")
         assert find_sentinels(con, "memory", read_schema(con).table("events")) is None
+
+
+@pytest.mark.parametrize("step", ["1 day", "1 month"])
+@pytest.mark.parametrize("used", [True, False])
+def test_days_of_a_calendar_are_no_events(step: str, used: bool) -> None:
+    with duckdb.connect() as con:
+        con.execute(
+            f"""CREATE TABLE dates AS SELECT i AS id, (DATE '2020-01-01' + i::INTEGER * INTERVAL '{step}')::DATE AS day
+                FROM range(100) r(i);
+                INSERT INTO dates VALUES (-1, NULL), (-2, '9999-12-31');
+                CREATE TABLE sales AS SELECT i AS sale, i % 30 AS day_id, DATE '2020-02-02' AS paid FROM range(90) r(i)
+            """
+        )
+        Declarations.parse(
+            primary_keys=["dates(id)"],
+            links=["sales(day_id) -> dates(id)"],
+            time_columns=["dates(day)", "sales(dates.day)" if used else "sales(paid)"],
+        ).store(con, "memory")
+        schema = with_event_ranges(con, "memory", read_schema(con))
+        newest = latest_event_sql(schema.timed_tables, lambda each: relation_sql(each, "memory"))
+        [(last, expected)] = con.execute(
+            f"SELECT ({newest}), max(day) FROM dates WHERE id BETWEEN 0 AND {29 if used else 99}"
+        ).fetchall()
+        assert last.date() == expected
+        # New rows after training move the newest event, though the calendar's range has ended.
+        con.execute("INSERT INTO sales VALUES (90, 70, '2020-03-01')")
+        [(moved,)] = con.execute(newest).fetchall()
+        [(day,)] = con.execute(f"SELECT day FROM dates WHERE id = {70 if used else 99}").fetchall()
+        assert moved.date() == day

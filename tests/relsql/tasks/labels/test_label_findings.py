@@ -6,6 +6,7 @@ import datetime
 from dataclasses import replace
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from relsql.database.connections import transaction
@@ -77,6 +78,31 @@ def test_training_timestamps_within_a_gap(con: Connection) -> None:
     # 13 weeks lie between 2022-03-01 and 2022-06-01, less those that reach over an edge.
     assert "12 of 28 training timestamps have a label window without any rows in orders, from 2022-03-01" in said
     assert "docs/tasks.md#sql" in said
+
+
+def test_timestamps_before_anything_was_recorded(con: Connection) -> None:
+    schema = orders(con, EVEN, customers=400)
+    con.execute("ALTER TABLE customers ADD COLUMN joined TIMESTAMP")
+    con.execute("UPDATE customers SET joined = TIMESTAMP '2020-01-01' + to_days((2 * id)::INTEGER)")
+    schema = timed(read_schema(con), orders="day", customers="joined")
+    everybody = """SELECT t.timestamp, c.id AS customer, (count(o.day) > 0)::INT AS buys
+        FROM timestamps t CROSS JOIN customers c LEFT JOIN orders o ON o.customer = c.id AND o.day > t.timestamp
+            AND o.day <= t.timestamp + INTERVAL '{timedelta}' GROUP BY ALL"""
+    [said] = findings_of(con, schema, replace(TASK, sql=everybody))
+    assert (
+        "the 103 oldest of 130 training timestamps all labels are the same; the first others are those at 2021-12-"
+        in said
+    )
+    since = everybody.replace("GROUP BY", "WHERE t.timestamp > '2021-12-30' GROUP BY")
+    assert findings_of(con, schema, replace(TASK, sql=since)) == []
+
+
+@pytest.mark.parametrize(("silent", "rarer", "found"), [(40, 60, 4), (4, 60, 0), (40, 0, 0)])
+def test_the_same_labels_by_chance_are_no_silence(silent: int, rarer: int, found: int) -> None:
+    days = [datetime.datetime(2022, 1, 1) + datetime.timedelta(days=i) for i in range(4)]
+    times = [day for day in days for _ in range(silent // 4)] + [datetime.datetime(2022, 2, 1)] * 120
+    labels = [0.0] * (silent + 120 - rarer) + [1.0] * rarer
+    assert summarize_labels("train", pa.table({"as_of": times, "label": labels})).silent == found
 
 
 def test_a_query_that_asks_nothing_in_a_gap_is_no_finding(con: Connection) -> None:

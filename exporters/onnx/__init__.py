@@ -1,0 +1,1 @@
+"""Trained models as ONNX components, written operator by operator and checked against torch."""

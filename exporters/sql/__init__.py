@@ -1,0 +1,1 @@
+"""Trained models as plain SQL: views, macros, and tables of weights."""

@@ -1,0 +1,1 @@
+"""Gathered rows as arrays: blocks of rows per path, the inputs of the network, and labelled seeds."""

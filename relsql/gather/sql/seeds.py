@@ -1,0 +1,127 @@
+"""The seeds of a call, in SQL: which entities, and at which moment.
+
+DuckDB pastes the arguments of a macro into its body, where a column of an inner table with the same name would silently
+capture them. Arguments are therefore bound here, in a derived table that reads no table.
+"""
+
+from __future__ import annotations
+
+from relsql.gather.sql.latest_rows import AS_OF, ENTITY, LatestRows
+from relsql.schema.entity_keys import entity_parameters, key_from_parts, key_known_sql, key_sql
+from relsql.schema.tables import Table
+from relsql.schema.times.events import latest_event_sql
+from relsql.schema.types import BIGNUM, INTEGER_TYPES, decimal_places, id_types
+from relsql.schema.visibility import opaque_sql, visible_sql
+from relsql.sql import indented, literal
+
+LATEST_EVENT = "latest event"
+"""The default of `as_of`: a missing argument means the latest event, one that is NULL has no score. DuckDB cannot tell
+the two apart, so the default is a text that cannot be read as a time."""
+
+ALL_PARAMETERS = f"as_of := {literal(LATEST_EVENT)}"
+"""The parameters of a function that scores all entities."""
+
+_IS_MISSING = f"(typeof(as_of) = 'VARCHAR' AND CAST(as_of AS VARCHAR) = {literal(LATEST_EVENT)})"
+_AS_OF_PARTS = f"{_IS_MISSING} AS latest,\n    CASE WHEN NOT {_IS_MISSING} THEN as_of END AS moment"
+"""The argument `as_of` in two parts: whether it is missing, and else its value."""
+
+
+def call_parameters(entity: Table) -> str:
+    """The parameters of a function that scores one entity."""
+    return ", ".join([*entity_parameters(entity), ALL_PARAMETERS])
+
+
+def call_seed_sql(entity: Table, rows: LatestRows) -> str:
+    """The seed of a call `f(id, as_of := ...)`; `_given` says whether there are both an id and a moment."""
+    parameters = entity_parameters(entity)
+    ids = [id_sql(entity, column, f"given.{id}") for column, id in zip(entity.primary_key, parameters, strict=True)]
+    known = " AND ".join(f"given.{id} IS NOT NULL" for id in parameters)
+    arguments = ", ".join(f"{id} AS {id}" for id in parameters)
+    return (
+        f"SELECT {key_from_parts(entity, ids)} AS {ENTITY},\n"
+        f"    {known} AND (given.latest OR given.moment IS NOT NULL) AS _given,\n"
+        f"    {_moment_sql(rows)} AS {AS_OF}\n"
+        f"FROM (SELECT {arguments}, {_AS_OF_PARTS}) given"
+    )
+
+
+def id_sql(entity: Table, key_column: str, value: str) -> str:
+    """An id as a value of a key column; NULL for a value that no key has: 1.6 is never rounded to an integer.
+
+    An id of a type that cannot be a key, such as a text for an integer key, raises an error that names both types.
+    """
+    column = entity.column(key_column)
+    accepted = id_types(column.type)
+    of_type = [f"starts_with(typeof({value}), {literal(name)})" for name in accepted if name.endswith("(")]
+    of_type.append(f"typeof({value}) IN ({', '.join(literal(name) for name in accepted if not name.endswith('('))})")
+    problem = [
+        f" is not an id of {entity.key}. ",
+        f"Expected: a value of {column.name}, {column.type}. ",
+        f"Fix: pass the row's {column.name}, or CAST(id AS {column.type})",
+    ]
+    message = "\n        || ".join([f"'a value of type ' || typeof({value})", *map(literal, problem)])
+    return (
+        f"CASE WHEN {value} IS NULL THEN NULL\n"
+        f"    WHEN {' OR '.join(of_type)} THEN\n"
+        f"        {indented(_exact_sql(column.type, value), 8).lstrip()}\n"
+        f"    ELSE error({message}) END"
+    )
+
+
+def _exact_sql(key_type: str, value: str) -> str:
+    """A value as a key of this type, NULL if it has no exact value of that type."""
+    key, decimals = f"TRY_CAST({value} AS {key_type})", decimal_places(key_type)
+    if decimals is None:
+        return key
+    # The text of a DECIMAL is exact, where a DOUBLE would lose the digits of a long one.
+    digits = f"regexp_full_match(CAST({value} AS VARCHAR), '-?[0-9]*([.][0-9]{{0,{decimals}}}0*)?')"
+    return (
+        f"CASE WHEN typeof({value}) IN ({', '.join(map(literal, INTEGER_TYPES))}) THEN {key}\n"
+        # TRY_CAST from BIGNUM fails where the value does not fit, and takes the database with it (DuckDB 2.0.0).
+        f"    WHEN typeof({value}) = {literal(BIGNUM)} THEN TRY_CAST(CAST({value} AS VARCHAR) AS {key_type})\n"
+        f"    WHEN starts_with(typeof({value}), 'DECIMAL(') THEN CASE WHEN {digits} THEN {key} END\n"
+        f"    WHEN TRY_CAST({key} AS DOUBLE) = TRY_CAST({value} AS DOUBLE)\n        THEN {key} END"
+    )
+
+
+def all_seeds_sql(entity: Table, rows: LatestRows, moment: str | None = None, where: str | None = None) -> str:
+    """The seeds of all entities that are visible at one moment; none if the moment is NULL.
+
+    Args:
+        entity: the entity table.
+        rows: which rows are read.
+        moment: as_of as an expression of type TIMESTAMP; default: the macro's argument, or the latest event.
+        where: a condition on `relsql_entity`, the entity's row: only matching entities are gathered and scored. A
+            filter outside of the seeds would apply only after scoring.
+    """
+    seen_at = f"SELECT {moment} AS {AS_OF}"
+    if moment is None:
+        seen_at = f"SELECT {_moment_sql(rows)} AS {AS_OF} FROM (SELECT {_AS_OF_PARTS}) given"
+    conditions = [key_known_sql(entity, "relsql_entity")]
+    if entity.time_column:
+        # For a plain comparison of two relations DuckDB expects very few matching rows, and chooses joins for that.
+        conditions.append(opaque_sql(visible_sql(entity, "relsql_entity", f"relsql_time.{AS_OF}")))
+    return (
+        f"SELECT {key_sql(entity, 'relsql_entity')} AS {ENTITY}, relsql_time.{AS_OF}\n"
+        f"FROM {rows.source(entity)} relsql_entity,\n"
+        f"    (SELECT {AS_OF} FROM ({seen_at}) WHERE {AS_OF} IS NOT NULL) relsql_time\n"
+        f"WHERE {' AND '.join([*conditions, *([where] if where else [])])}"
+    )
+
+
+def latest_sql(rows: LatestRows) -> str:
+    """The time of the latest event in the tables that are read; 1970-01-01 if there is none."""
+    return f"SELECT coalesce(({latest_event_sql(rows.plan.tables(), rows.source)}), TIMESTAMP '1970-01-01')"
+
+
+def _moment_sql(rows: LatestRows) -> str:
+    """The argument `as_of` as TIMESTAMP; the latest event where the argument is missing, NULL where it is NULL."""
+    return f"CASE WHEN given.latest THEN ({latest_sql(rows)})\n    ELSE {as_timestamp('given.moment')} END"
+
+
+def as_timestamp(argument: str) -> str:
+    """An argument of any type as TIMESTAMP without time zone; one with a time zone is converted to UTC."""
+    return (
+        f"CASE WHEN typeof({argument}) = 'TIMESTAMP WITH TIME ZONE'\n"
+        f"        THEN timezone('UTC', CAST({argument} AS TIMESTAMPTZ))\n        ELSE CAST({argument} AS TIMESTAMP) END"
+    )
