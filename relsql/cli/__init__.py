@@ -13,7 +13,6 @@ import click
 from relsql.cli.commands.database import import_command, inspect_command
 from relsql.cli.commands.demo import demo_command
 from relsql.cli.commands.init import init_command
-from relsql.cli.commands.pretraining import pretrain_command
 from relsql.cli.commands.publishing import publish_command, selftest_command, unpublish_command
 from relsql.cli.commands.query import sql_command
 from relsql.cli.commands.refreshing import refresh_command
@@ -21,7 +20,7 @@ from relsql.cli.commands.scoring import evaluate_command, score_command
 from relsql.cli.commands.serving import serve_command
 from relsql.cli.commands.shell import shell_command
 from relsql.cli.commands.task import task_command
-from relsql.cli.commands.training import train_command
+from relsql.cli.commands.training import pretrain_command, train_command
 from relsql.cli.commands.versions import drop_command, models_command, promote_command
 from relsql.cli.failures import reported
 from relsql.version import __version__

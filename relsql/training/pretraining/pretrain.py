@@ -142,8 +142,11 @@ def _fit(sources: list[_Source], options: PretrainOptions, run: Run) -> Weights:
             max_tokens=options.max_tokens,
             progress=lambda fraction, values: run.report("encoder", min(fraction, 0.999), values),
         )
-        losses.update(encoder_loss=report.validation_loss or 0.0)
-        metrics.update(steps=report.steps, loss=losses["encoder_loss"])
+        metrics.update(steps=report.steps)
+        # A database without texts gives no loss.
+        found = {"loss_before": report.validation_loss_before, "loss": report.validation_loss}
+        metrics.update({name: value for name, value in found.items() if value is not None})
+        losses.update({f"encoder_{name}": value for name, value in metrics.items() if name != "steps"})
     with run.phase("embed"):
         encoder = RowEncoder(model)
         embedded = [

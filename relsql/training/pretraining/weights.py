@@ -174,6 +174,7 @@ def write_weights(folder: Path, weights: Weights, *, overwrite: bool = False) ->
     from safetensors.torch import save
 
     require_free_folder(folder, overwrite=overwrite)
+    folder = folder.absolute()
     draft, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
     try:
         draft.mkdir()
@@ -188,10 +189,10 @@ def write_weights(folder: Path, weights: Weights, *, overwrite: bool = False) ->
             folder.rename(old)
         draft.rename(folder)
     except OSError as error:
-        if old.exists() and not folder.exists():
-            old.rename(folder)
         raise TrainingError(f"the weights could not be written to '{folder}': {error.strerror or error}") from error
     finally:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
         shutil.rmtree(draft, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
     return manifest

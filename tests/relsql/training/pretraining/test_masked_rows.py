@@ -24,15 +24,19 @@ from relsql.training.pretraining.masked_rows import (  # noqa: E402
     masked_tables,
     usable_schema,
 )
+from relsql.training.pretraining.pretrain import PretrainOptions, pretrain  # noqa: E402
 from relsql.training.pretraining.shared import share, shared_weights, start_from  # noqa: E402
-from relsql.training.pretraining.weights import Weights  # noqa: E402
+from relsql.training.pretraining.weights import Weights, read_weights  # noqa: E402
 from tests.relsql.training.pretraining.sources import weights  # noqa: E402
 
 CHANNELS = 16
 
 
 def create_probes(path: Path) -> None:
-    """Each probe has its own level, which all its readings are near; `code` is an integer with few values."""
+    """Each probe has its own level, which all its readings are near; `code` is an integer with few values.
+
+    No table has text, and the key of repairs has two columns.
+    """
     with duckdb.connect(str(path)) as con:
         con.execute(
             """
@@ -44,7 +48,10 @@ def create_probes(path: Path) -> None:
             INSERT INTO readings
             SELECT 40 * j + i, i, (i * 7 % 40) + hash(i, j) % 100 / 100, i * 7 % 4,
                 TIMESTAMP '2020-01-01' + to_days(j::INTEGER)
-            FROM range(40) t(i), range(12) u(j)
+            FROM range(40) t(i), range(12) u(j);
+            CREATE TABLE repairs (
+                probe INTEGER REFERENCES probes (probe), year INTEGER, price DOUBLE, PRIMARY KEY (probe, year));
+            INSERT INTO repairs SELECT i, 2020, i * 10 FROM range(20) t(i);
             """
         )
         declare_table(con, current_catalog(con), "readings", time_column="seen")
@@ -67,9 +74,17 @@ def rows(tables: dict[str, MaskedTable]) -> Iterator[MaskedRows]:
 
 
 def test_all_linked_tables_with_numbers_are_seeds(tables: dict[str, MaskedTable]) -> None:
-    assert {name: len(table.seeds) for name, table in tables.items()} == {"readings": 480, "probes": 40}
+    assert {name: len(table.seeds) for name, table in tables.items()} == {"readings": 480, "probes": 40, "repairs": 20}
     # A probe has no time: it is asked about at several moments.
     assert len(np.unique(tables["probes"].seeds.as_of_days)) > 5
+
+
+def test_a_database_without_text_is_enough(tmp_path: Path) -> None:
+    create_probes(tmp_path / "probes.duckdb")
+    options = PretrainOptions(encoder_steps=1, steps=3, channels=CHANNELS, fanout=4, threads=1)
+    manifest = pretrain([tmp_path / "probes.duckdb"], tmp_path / "weights", options=options)
+    assert "encoder_loss" not in manifest.metrics and manifest.metrics["network_loss"] > 0
+    assert read_weights(tmp_path / "weights").tokenizer.size == manifest.vocabulary
 
 
 def test_the_numbers_of_the_seeds_reach_the_network_nowhere(rows: MaskedRows) -> None:
