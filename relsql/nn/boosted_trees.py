@@ -29,6 +29,10 @@ Floats = npt.NDArray[np.float64]
 RAMP = 0.1
 """Width of a threshold's ramp, in standard deviations of the input."""
 
+NARROWEST_RAMP = 1e-2
+"""The least width of a ramp. Statistics are sums of values of size 1, so their rounding is about 1e-7 also where they
+are almost constant. On a ramp of width 1e-2, that moves a weight by 1e-5 of its size."""
+
 
 @dataclass(frozen=True, slots=True)
 class Trees:
@@ -101,7 +105,7 @@ class BoostedTrees(nn.Module):
         module = BoostedTrees(len(kept), len(paired))
         if kept:
             module.input.copy_(torch.tensor([column for column, _ in kept]))
-            width = np.maximum(RAMP * deviations[module.input.numpy()], 1e-6)
+            width = np.maximum(RAMP * deviations[module.input.numpy()], NARROWEST_RAMP)
             module.span.copy_(torch.from_numpy(width))
             module.lower.copy_(torch.from_numpy(np.array([at for _, at in kept]) - width / 2))
             module.weight.copy_(torch.tensor(list(kept.values())))

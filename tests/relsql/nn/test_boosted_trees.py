@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from relsql.nn.boosted_trees import RAMP, BoostedTrees, Trees  # noqa: E402
+from relsql.nn.boosted_trees import NARROWEST_RAMP, RAMP, BoostedTrees, Trees  # noqa: E402
 from tests.random_trees import random_trees  # noqa: E402
 
 INPUTS = 5
@@ -51,19 +51,23 @@ def test_equal_questions_of_different_trees_are_asked_once() -> None:
     torch.testing.assert_close(module(values), 2 * BoostedTrees.of(once, np.ones(INPUTS))(values))
 
 
-@hypothesis.given(st.integers(0, 10_000))
+@hypothesis.given(st.integers(0, 10_000), st.sampled_from([1.0, 0.01, 1e-5, 0.0]))
 @hypothesis.settings(max_examples=30, deadline=None)
-def test_the_last_bits_of_an_input_change_only_last_bits_of_the_output(seed: int) -> None:
-    """Engines round differently. With a sharp threshold such a difference could move a seed to another leaf."""
+def test_the_last_bits_of_an_input_change_only_last_bits_of_the_output(seed: int, deviation: float) -> None:
+    """Engines round differently. With a sharp threshold such a difference could move a seed to another leaf.
+
+    Also the thresholds of an input that is almost constant are ramps, which are wide beside the rounding of its terms.
+    """
     trees = random_trees(INPUTS, 40, seed)
-    module = BoostedTrees.of(trees, np.ones(INPUTS))
+    module = BoostedTrees.of(trees, np.full(INPUTS, deviation))
     values = np.random.default_rng(seed).choice(trees.thresholds[np.isfinite(trees.thresholds)], size=(300, INPUTS))
     nudged = values + np.random.default_rng(seed + 1).uniform(-1e-6, 1e-6, size=values.shape)
     change = np.abs(
         module(torch.from_numpy(nudged.astype(np.float32))).numpy()
         - module(torch.from_numpy(values.astype(np.float32))).numpy()
     )
-    assert change.max() < 40 * 3 * 6 * 2e-6 / RAMP
+    assert change.max() < 40 * 3 * 6 * 2e-6 / max(RAMP * deviation, NARROWEST_RAMP)
+    assert change.max() < 0.2
 
 
 def test_only_the_inputs_that_are_read_are_named_and_they_can_be_renumbered() -> None:
