@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from transformers import BartForConditionalGeneration
 
 from relsql.database.connections import open_database
 from relsql.database.cursors import task_cursor
@@ -25,6 +26,7 @@ from relsql.gather.paths import DEFAULT_FANOUT
 from relsql.gather.sql.row_texts import distinct_texts
 from relsql.nn.row_encoder import RowEncoder, compact_config, embed_texts, new_model
 from relsql.registry.runs import Run
+from relsql.text.tokenizer import RowTokenizer
 from relsql.training.encoder.denoise import train_denoising
 from relsql.training.encoder.fit_encoder import prepend_zero_row
 from relsql.training.encoder.fit_tokenizer import train_tokenizer
@@ -126,45 +128,20 @@ def _read(path: Path, options: PretrainOptions) -> _Source:
 
 
 def _fit(sources: list[_Source], options: PretrainOptions, run: Run) -> Weights:
-    texts = [text for source in sources for text in source.texts]
     losses: dict[str, float] = {}
-    with run.phase("tokenizer") as metrics:
-        tokenizer = train_tokenizer(texts)
-        metrics.update(texts=len(texts), vocabulary=tokenizer.size)
-    with run.phase("encoder") as metrics:
-        model = new_model(compact_config(tokenizer.size), options.seed)
-        report = train_denoising(
-            model,
-            tokenizer,
-            texts,
-            max_steps=options.encoder_steps,
-            seed=options.seed,
-            max_tokens=options.max_tokens,
-            progress=lambda fraction, values: run.report("encoder", min(fraction, 0.999), values),
-        )
-        metrics.update(steps=report.steps)
-        # A database without texts gives no loss.
-        found = {"loss_before": report.validation_loss_before, "loss": report.validation_loss}
-        metrics.update({name: value for name, value in found.items() if value is not None})
-        losses.update({f"encoder_{name}": value for name, value in metrics.items() if name != "steps"})
+    model, tokenizer = _fit_encoder([text for source in sources for text in source.texts], options, run, losses)
+    encoder = RowEncoder(model)
+    parts: dict[str, nn.Module] = {}
     with run.phase("embed"):
-        encoder = RowEncoder(model)
-        embedded = [
-            [
-                prepend_zero_row(embed_texts(encoder, tokenizer, t.texts, max_tokens=options.max_tokens))
-                for t in s.tables
-            ]
-            for s in sources
-        ]
-    with run.phase("network") as metrics:
-        parts: dict[str, nn.Module] = {}
         rows = [
-            [MaskedRows(table, found, options.channels) for table, found in zip(source.tables, vectors, strict=True)]
-            for source, vectors in zip(sources, embedded, strict=True)
+            [_masked_rows(table, encoder, tokenizer, options) for table in source.tables]
+            for source in sources
+            if source.tables
         ]
-        for each in (each for source in rows for each in source):
+        for each in (each for of_source in rows for each in of_source):
             share(each.network, parts)
-        metrics.update(_fit_network([source for source in rows if source], options, run))
+    with run.phase("network") as metrics:
+        metrics.update(_fit_network(rows, options, run))
         losses.update({f"network_{name}": value for name, value in metrics.items()})
     manifest = Manifest(
         format=WEIGHTS_FORMAT,
@@ -179,6 +156,39 @@ def _fit(sources: list[_Source], options: PretrainOptions, run: Run) -> Weights:
         sha256={},
     )
     return Weights(model, tokenizer, shared_weights(parts), manifest)
+
+
+def _fit_encoder(
+    texts: list[str], options: PretrainOptions, run: Run, losses: dict[str, float]
+) -> tuple[BartForConditionalGeneration, RowTokenizer]:
+    """Train tokenizer and BART on the texts of all databases, whose tables take turns; adds to `losses`."""
+    with run.phase("tokenizer") as metrics:
+        tokenizer = train_tokenizer(texts)
+        metrics.update(texts=len(texts), vocabulary=tokenizer.size)
+    with run.phase("encoder") as metrics:
+        model = new_model(compact_config(tokenizer.size), options.seed)
+        report = train_denoising(
+            model,
+            tokenizer,
+            texts,
+            max_steps=options.encoder_steps,
+            seed=options.seed,
+            max_tokens=options.max_tokens,
+            progress=lambda fraction, values: run.report("encoder", min(fraction, 0.999), values),
+        )
+        # Databases without texts give no loss.
+        found = {"loss_before": report.validation_loss_before, "loss": report.validation_loss}
+        known = {name: value for name, value in found.items() if value is not None}
+        metrics.update(known | {"steps": report.steps})
+        losses.update({f"encoder_{name}": value for name, value in known.items()})
+    return model, tokenizer
+
+
+def _masked_rows(
+    table: MaskedTable, encoder: RowEncoder, tokenizer: RowTokenizer, options: PretrainOptions
+) -> MaskedRows:
+    embedded = embed_texts(encoder, tokenizer, table.texts, max_tokens=options.max_tokens)
+    return MaskedRows(table, prepend_zero_row(embedded), options.channels)
 
 
 def _fit_network(sources: list[list[MaskedRows]], options: PretrainOptions, run: Run) -> dict[str, float]:
