@@ -164,7 +164,7 @@ class StatementCheck:
         try:
             with self._parser.cursor() as cursor:
                 tree = parse(cursor, query)
-        except (duckdb.Error, NotOneSelectError, RecursionError) as error:
+        except (duckdb.Error, NotOneSelectError) as error:
             writes = ", INSERT, UPDATE or DELETE" if self.writable else ""
             return Refusal(first_line(error), f"one SELECT, EXPLAIN, SHOW or DESCRIBE{writes}")
         return next(self._refused(tree["statements"]), None)

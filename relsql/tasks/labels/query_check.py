@@ -124,12 +124,6 @@ def check_query(
 def _tree(cursor: duckdb.DuckDBPyConnection, task_name: str, where: str, sql: str) -> Tree:
     try:
         return parse(cursor, sql)
-    except RecursionError:
-        raise TaskError(
-            f"task '{task_name}': {where} is nested too deeply to be checked",
-            expected="a few hundred levels at most",
-            fix=correct("sql"),
-        ) from None
     except NotOneSelectError as error:
         problem = f"fails: Parser Error: {error}" if error.is_syntax else f"is not one SELECT ({error})"
         raise TaskError(
