@@ -15,6 +15,11 @@ def draft_path(target: Path) -> Path:
     return target.with_name(f".{target.name}.{os.getpid()}.tmp")
 
 
+def is_taken(target: Path) -> bool:
+    """True if something has this path, also a symbolic link that leads nowhere: a rename would replace it."""
+    return target.exists() or target.is_symlink()
+
+
 def log_path(database: Path) -> Path:
     """The write-ahead log of a DuckDB file."""
     return database.with_name(database.name + ".wal")

@@ -12,7 +12,7 @@ import duckdb
 import numpy as np
 
 from relsql.database.connections import open_database, require_no_log, transaction
-from relsql.database.drafts import complete_draft, draft_path, remove_draft
+from relsql.database.drafts import complete_draft, draft_path, is_taken, remove_draft
 from relsql.database.names import DEFAULT_SCHEMA, current_catalog
 from relsql.database.relsql_tables import ensure_table
 from relsql.demo import truth
@@ -164,7 +164,7 @@ def _is_left_over(path: Path) -> bool:
 def _check_free(path: Path, overwrite: bool) -> None:
     for target in (path, truth_path(path)):
         require_no_log(target)
-        if not target.exists():
+        if not is_taken(target):
             continue
         if not overwrite and not (target == truth_path(path) and _is_left_over(path)):
             raise DatabaseError(

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 
 from relsql.database.connections import open_database, require_no_log
-from relsql.database.drafts import complete_draft, draft_path, remove_draft
+from relsql.database.drafts import complete_draft, draft_path, is_taken, remove_draft
 from relsql.database.engine_errors import first_line
 from relsql.errors import DatabaseError
 from relsql.hints import command
@@ -43,7 +43,7 @@ def require_free(path: Path, overwrite: bool) -> None:
         problem = "is a folder" if path.is_dir() else f"cannot be created: there is no folder '{path.parent}'"
         raise DatabaseError(f"'{path}' {problem}", expected="the path of a new DuckDB file")
     require_no_log(path)
-    if path.exists():
+    if is_taken(path):
         if not overwrite:
             raise DatabaseError(
                 f"file '{path}' exists already",
@@ -51,7 +51,8 @@ def require_free(path: Path, overwrite: bool) -> None:
                 fix=command("import", "SOURCE", path, "--overwrite"),
             )
         # A rename would succeed even if another process has the old file open, whose changes would be lost.
-        open_database(path).close()
+        if path.exists():
+            open_database(path).close()
 
 
 @contextmanager

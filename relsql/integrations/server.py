@@ -7,11 +7,12 @@ second database. Each statement is checked before it runs (`client_access`).
 
 from __future__ import annotations
 
+import http.client
 import ipaddress
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,7 @@ MAX_SECONDS = 300
 CLIENT_CATALOG = "relsql_server"
 """The database that clients' sessions start in."""
 
+_ANSWER_SECONDS = 60
 _EXTENSIONS = ("httpfs", "quack")
 _TESTED = "1.5.5"
 """The newest DuckDB whose wheels of both extensions are tested."""
@@ -62,13 +64,22 @@ class Server:
         """The statement that a client runs to attach the server."""
         return f"ATTACH {literal(self.uri)} AS r (TOKEN {literal(self.token)});"
 
-    def overdue(self) -> list[str]:
-        """Statements that exceed the time limit and can only be stopped by ending the process."""
-        if self.watched_seconds is None:
-            return []
+    def reason_to_restart(self) -> str | None:
+        """Why only another process can go on to serve; None if this one can.
+
+        Either a statement exceeds the time limit and cannot be interrupted, or DuckDB has closed the database, which it
+        does after an internal error of any statement.
+        """
         query = """SELECT query FROM quack_active_connections()
                    WHERE state = 'active' AND query_started_at < get_current_timestamp()::TIMESTAMP - to_seconds(?)"""
-        return [text for (text,) in self.con.execute(query, [self.watched_seconds]).fetchall()]
+        watched = self.watched_seconds is not None
+        try:
+            overdue = self.con.execute(query if watched else "SELECT ? LIMIT 0", [self.watched_seconds]).fetchall()
+        except duckdb.FatalException:
+            return "DuckDB closed the database after an internal error"
+        except (duckdb.Error, MemoryError):
+            return None  # Something else takes all memory at this moment, and may end.
+        return f"a statement has run for {self.watched_seconds} seconds: {overdue[0][0][:200]!r}" if overdue else None
 
 
 def is_loopback(host: str) -> bool:
@@ -101,7 +112,7 @@ def serve(
         token: the secret that clients need, at least 16 characters, of which 8 are different.
         read_write: clients may change rows of the file's tables, as `<database>.<table>`.
         max_seconds: time limit of a statement, at least 1. DuckDB 2.0 interrupts it; DuckDB 1.5 cannot, and
-            `Server.overdue` then shows that the server has to be restarted.
+            `Server.reason_to_restart` then says that the process has to be replaced.
         memory_limit: what all statements together may allocate, `4GB`; default: 80 % of the machine's memory.
 
     Raises:
@@ -241,6 +252,7 @@ def _listen(con: duckdb.DuckDBPyConnection, uri: str, host: str, port: int, toke
         _check_port(host, port)
         other = "" if is_loopback(host) else ", allow_other_hostname => true"
         con.execute(f"CALL quack_serve({literal(uri)}, token => {literal(token)}{other})").fetchall()
+        _await_answer(host, port)
     except (OSError, duckdb.Error) as error:
         reason = first_line(error)
         raise ServingError(
@@ -248,6 +260,21 @@ def _listen(con: duckdb.DuckDBPyConnection, uri: str, host: str, port: int, toke
             expected="a free port and an address of this machine",
             fix="relsql serve FILE --port PORT",
         ) from error
+
+
+def _await_answer(host: str, port: int) -> None:
+    """Wait until quack answers a request, which it does when all its threads have started.
+
+    Their stacks take a gigabyte of address space, so the memory of the process must not be limited before: without its
+    threads the server would listen and never answer.
+
+    Raises:
+        OSError: it does not answer.
+    """
+    connection = http.client.HTTPConnection(host, port, timeout=_ANSWER_SECONDS)
+    with closing(connection), suppress(http.client.HTTPException):  # Any answer is one.
+        connection.request("GET", "/")
+        connection.getresponse()
 
 
 def _check_port(host: str, port: int) -> None:

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from relsql.database.connections import open_database, require_no_log, require_writable, transaction
 from relsql.database.cursors import task_cursor
-from relsql.database.drafts import complete_draft, draft_path, remove_draft
+from relsql.database.drafts import complete_draft, draft_path, is_taken, remove_draft
 from relsql.database.engine_errors import first_line
 from relsql.database.interrupts import keyboard_interrupts
 from relsql.database.names import DEFAULT_SCHEMA, current_catalog, find_macros, fold
@@ -244,7 +244,7 @@ def publish_into(
 
 
 def _require_absent(target: Path) -> None:
-    if target.exists():
+    if is_taken(target):
         raise DatabaseError(
             f"file '{target}' exists", expected="a new file", fix=f"--into another file, or rm '{target}'"
         )

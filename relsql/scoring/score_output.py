@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 
 from relsql.database.connections import require_writable, transaction
-from relsql.database.drafts import draft_path, log_path, remove_draft
+from relsql.database.drafts import draft_path, is_taken, log_path, remove_draft
 from relsql.database.engine_errors import first_line
 from relsql.database.names import ObjectName, Relation, current_catalog, find_relation, fold, resolve
 from relsql.database.relsql_schema import relsql_schema
@@ -30,6 +30,14 @@ from udfs.attach import attach
 
 FILE_FORMATS = {".parquet": "FORMAT parquet", ".csv": "FORMAT csv, HEADER"}
 """COPY options by suffix; any other output is the name of a table."""
+
+_OTHER_SUFFIXES = frozenset(
+    (
+        *(".txt", ".tsv", ".json", ".jsonl", ".ndjson", ".xlsx", ".arrow", ".feather", ".sqlite", ".duckdb", ".db"),
+        *(".gz", ".zst", ".zip"),
+    )
+)
+"""Endings of files that are not written. A table in a schema whose name is one is written in quotes: `x."txt"`."""
 
 _A_TABLE = "risk or staging.risk, a table of the database; relsql score --output also writes .parquet and .csv files"
 
@@ -94,7 +102,7 @@ def score_to(
 
 def _check_path(con: duckdb.DuckDBPyConnection, path: Path, overwrite: bool) -> None:
     """Raise DatabaseError if the file exists and must not be replaced, or cannot be written."""
-    if path.exists() and not overwrite:
+    if is_taken(path) and not overwrite:
         raise _exists(f"file '{path}'", ("--output", str(path)))
     if path.is_dir() or not path.parent.is_dir():
         raise DatabaseError(f"file '{path}' cannot be written", expected="the path of a file in an existing folder")
@@ -117,7 +125,7 @@ def _write_file(con: duckdb.DuckDBPyConnection, query: str, path: Path, overwrit
     try:
         target = f"{literal(str(draft))} ({FILE_FORMATS[path.suffix.lower()]})"
         row = con.execute(f"COPY ({query}) TO {target}").fetchall()[0]
-        if path.exists() and not overwrite:  # Another process may have written it meanwhile.
+        if is_taken(path) and not overwrite:  # Another process may have written it meanwhile.
             raise _exists(f"file '{path}'", ("--output", str(path)))
         draft.replace(path)
     except (duckdb.IOException, OSError) as error:
@@ -134,6 +142,13 @@ def output_table(con: duckdb.DuckDBPyConnection, output: str) -> ObjectName:
         DatabaseError: it is the path of a file, or is in relsql's own schema, in a schema that does not exist or in
             another database, or the database is read-only.
     """
+    suffix = Path(output).suffix
+    if suffix.lower() in _OTHER_SUFFIXES:
+        raise DatabaseError(
+            f"'{output}' is the name of a file, and relsql score writes no {suffix} files",
+            expected=_A_TABLE,
+            fix=command("score", "FILE", "MODEL", "--output", f"{output.removesuffix(suffix)}.csv"),
+        )
     if os.sep in output or not is_table(output):
         raise DatabaseError(f"'{output}' is not a table", expected=_A_TABLE)
     catalog = current_catalog(con)

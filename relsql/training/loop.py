@@ -241,7 +241,7 @@ def _epochs(
                 loss = (losses * weights[chosen]).mean()
                 if not torch.isfinite(loss):
                     raise TrainingError(
-                        f"the training loss is {float(loss)} in epoch {epoch}",
+                        f"the training loss is {float(loss.detach())} in epoch {epoch}",
                         fix="relsql train ... --learning-rate 5e-4",
                     )
                 optimizer.zero_grad()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -158,14 +159,7 @@ def test_a_statement_without_an_end_does_not_keep_the_server(shop: Path) -> None
         before = remote(python_client(client.attach), SCORES)
         with pytest.raises(duckdb.Error):
             remote(python_client(client.attach), endless)
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                assert remote(python_client(client.attach), SCORES) == before
-                break
-            except duckdb.IOException:
-                assert time.monotonic() < deadline
-                time.sleep(0.5)
+        assert until_answered(lambda: remote(python_client(client.attach), SCORES)) == before
 
 
 def text_of(length: int) -> str:
@@ -190,6 +184,50 @@ def test_a_client_that_takes_all_memory_fails_and_the_others_get_their_answers(s
             with pytest.raises(duckdb.Error, match="Failed to allocate|Out of Memory"):
                 attack.result()
         assert remote(attacker, SCORES) == before
+
+
+def test_what_a_statement_took_is_free_for_others_afterwards(shop: Path) -> None:
+    with serving(shop, "--memory-limit", "1GB") as client:
+        victim, attacker = python_client(client.attach), python_client(client.attach)
+        before = remote(victim, SCORES)
+        for _ in range(3):
+            for statement in (text_of(9), text_of(8)):
+                with suppress(duckdb.Error):
+                    remote(attacker, statement)
+                assert until_answered(lambda: remote(victim, SCORES)) == before
+
+
+def server_of(process: int) -> int:
+    """The process that serves, which another one started; Linux says which one it is."""
+    return int(Path(f"/proc/{process}/task/{process}/children").read_text().split()[0])
+
+
+def until_answered(ask: Callable[[], list[Any]], seconds: int = 60) -> list[Any]:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return ask()
+        except duckdb.Error:
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+
+
+def test_a_server_that_is_ended_is_started_again_and_never_left_alone(shop: Path) -> None:
+    process = server(shop, "--port", free_port())
+    assert process.stdout is not None
+    attach = process.stdout.readline()
+    before = remote(python_client(attach), SCORES)
+    first = server_of(process.pid)
+    os.kill(first, signal.SIGSEGV)
+    assert until_answered(lambda: remote(python_client(attach), SCORES)) == before
+    second = server_of(process.pid)
+    assert second != first
+    process.kill()
+    process.communicate(timeout=30)
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{second}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def test_a_client_needs_the_token(client: Client) -> None:

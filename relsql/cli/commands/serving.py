@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import signal
 import sys
 import threading
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from relsql.cli.output import DatabasePath, note
 
+if TYPE_CHECKING:
+    from relsql.integrations.server import Server
+
 _LOOK_SECONDS = 1.0
-"""Interval at which the server looks for statements that exceed the time limit."""
+"""Interval at which the server looks whether it can go on."""
 
 
 @click.command("serve", short_help="Let other DuckDB clients call the models.")
@@ -57,40 +61,60 @@ def serve_command(
     machine. With --read-write they may also INSERT, UPDATE and DELETE rows of DATABASE.TABLE.
 
     DuckDB 2.0 interrupts a statement that runs longer than --max-seconds. DuckDB 1.5 cannot interrupt it: the server
-    restarts, and clients have to ATTACH again. On Linux, a statement that needs more memory than there is within
-    --memory-limit fails, and the others go on.
+    restarts, and clients have to ATTACH again. It also restarts if a statement ends it. On Linux, a statement that
+    needs more memory than there is within --memory-limit fails, and the others go on.
 
     Needs DuckDB's extensions httpfs and quack; the client needs them too.
 
     \b
     relsql serve f1.duckdb
     """  # noqa: D301
+    from relsql.database.connections import open_database
     from relsql.integrations.server import serve
+    from relsql.integrations.server_process import keep_serving, parent_of_server
+
+    parent = parent_of_server()
+    if parent is not None:
+        opened = serve(
+            file,
+            host=host,
+            port=port,
+            token=token or "",
+            read_write=read_write,
+            max_seconds=max_seconds,
+            memory_limit=memory_limit,
+        )
+        _serve_until_stopped(opened, parent, file, "to read and write" if read_write else "to read")
+        return
+    _check_host(host, allow_network)
+    open_database(file, read_only=not read_write).close()
+    options = ["--host", host, "--port", str(port), "--max-seconds", str(max_seconds)]
+    options += ["--read-write"] if read_write else []
+    options += [] if memory_limit is None else ["--memory-limit", memory_limit]
+    secret = {"RELSQL_TOKEN": token or secrets.token_urlsafe(24)}
+    sys.exit(keep_serving(["serve", *options, "--", str(file)], secret, click.echo, note))
+
+
+def _serve_until_stopped(opened: AbstractContextManager[Server], parent: int, file: Path, access: str) -> None:
+    """Serve in this process, which `parent` started, until either is asked to stop.
+
+    It ends with an exit code that asks for another process if it cannot go on.
+    """
     from relsql.integrations.server_memory import limit_process
+    from relsql.integrations.server_process import RESTART
     from relsql.registry.function_names import is_score_name
 
-    _check_host(host, allow_network)
-    token = token or secrets.token_urlsafe(24)
-    opened = serve(
-        file,
-        host=host,
-        port=port,
-        token=token,
-        read_write=read_write,
-        max_seconds=max_seconds,
-        memory_limit=memory_limit,
-    )
     with opened as server:
         limit_process(server.memory)
         models = [name for name in server.functions if is_score_name(name)]
-        access = "to read and write" if read_write else "to read"
         note(f"serving {file} {access}, as {server.database}: {', '.join(models) or 'no models yet'}; Ctrl-C stops")
         click.echo(server.attach_statement)
         stop = _stop_requests()
-        while not stop.wait(_LOOK_SECONDS):
-            if overdue := server.overdue():
-                note(f"restarting, because a statement has run for {max_seconds} seconds: {overdue[0][:200]!r}")
-                _restart(token)
+        while not stop.wait(_LOOK_SECONDS) and os.getppid() == parent:
+            if reason := server.reason_to_restart():
+                note(f"restarting, because {reason}; clients have to ATTACH again")
+                # Leaving the block would wait for the statements that run.
+                os._exit(RESTART)
     note("stopped")
 
 
@@ -110,15 +134,3 @@ def _stop_requests() -> threading.Event:
     for kind in (signal.SIGINT, signal.SIGTERM):
         signal.signal(kind, lambda number, frame: stop.set())
     return stop
-
-
-def _restart(token: str) -> None:
-    """Replace this process with a new one with the same arguments and token, which ends all its threads.
-
-    Open files and sockets would stay open in the new process, so they are marked as not inheritable.
-    """
-    for descriptor in Path("/proc/self/fd").iterdir() if Path("/proc/self/fd").exists() else ():
-        if int(descriptor.name) > 2:
-            with contextlib.suppress(OSError):
-                os.set_inheritable(int(descriptor.name), False)
-    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | {"RELSQL_TOKEN": token})  # noqa: S606

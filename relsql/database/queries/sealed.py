@@ -48,7 +48,7 @@ def sealed(query: str) -> str:
     Raises:
         NotOneSelectError: `query` is not one SELECT.
     """
-    tree = parse(parser(), query)
+    tree = parse(parser(), query, is_own=True)
     call_accesses(tree, partial(parse, parser()))
     for node in nodes(tree):
         _name_in_full(node)
@@ -68,7 +68,7 @@ def function_names(query: str) -> set[str]:
     Raises:
         NotOneSelectError: `query` is not one SELECT.
     """
-    tree = parse(parser(), query)
+    tree = parse(parser(), query, is_own=True)
     return {node["function_name"] for node in nodes(tree) if node.get("class") in _FUNCTION_CLASSES}
 
 

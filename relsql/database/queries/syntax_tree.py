@@ -13,6 +13,8 @@ from typing import Any
 
 import duckdb
 
+from relsql.database.queries.query_size import text_excess, tree_excess
+
 Tree = dict[str, Any]
 
 EXPRESSIONS = frozenset(
@@ -47,18 +49,27 @@ class NotOneSelectError(ValueError):
         self.is_syntax = is_syntax
 
 
-def parse(con: duckdb.DuckDBPyConnection, sql: str) -> Tree:
+def parse(con: duckdb.DuckDBPyConnection, sql: str, *, is_own: bool = False) -> Tree:
     """The syntax tree of one SELECT, by `json_serialize_sql`: its key `statements` holds one statement.
 
     Nothing in `sql` runs. (`extract_statements` is not safe: in DuckDB 1.5 it opens the files of an IMPORT DATABASE.)
 
+    Args:
+        con: any connection.
+        sql: the query.
+        is_own: relsql generated it, so it may have any size.
+
     Raises:
-        NotOneSelectError: `sql` is not one SELECT.
+        NotOneSelectError: `sql` is not one SELECT, or is too large or nested too deeply for DuckDB to plan it soon.
         duckdb.OutOfMemoryException: there is not enough memory to parse it.
-        RecursionError: `sql` is nested too deeply.
     """
+    if not is_own and (excess := text_excess(sql)):
+        raise NotOneSelectError(excess)
     row = con.execute("SELECT system.main.json_serialize_sql($1::VARCHAR)", [sql]).fetchone()
-    tree: Tree = json.loads(row[0]) if row else {"error": True}
+    try:
+        tree: Tree = json.loads(row[0]) if row else {"error": True}
+    except RecursionError:
+        raise NotOneSelectError("it is nested too deeply") from None
     if tree["error"]:
         message = str(tree.get("error_message", "")).partition("\n")[0]
         if tree.get("error_type") == "parser":
@@ -69,6 +80,8 @@ def parse(con: duckdb.DuckDBPyConnection, sql: str) -> Tree:
         raise NotOneSelectError("it is not a query" if only_select else message)
     if len(tree["statements"]) != 1:
         raise NotOneSelectError(f"it has {len(tree['statements'])} statements")
+    if not is_own and (excess := tree_excess(nodes(tree))):
+        raise NotOneSelectError(excess)
     return tree
 
 

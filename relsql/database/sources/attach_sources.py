@@ -34,6 +34,7 @@ from relsql.hints import command
 from relsql.sql import ident, qualified
 
 SOURCES = "sources"
+_OF_DUCKDB = ("system", "temp")
 _EXPECTED_LOGIN = "a server that answers, and its password in PGPASSWORD, ~/.pgpass or a DuckDB secret"
 
 
@@ -93,8 +94,15 @@ def attach_source(con: duckdb.DuckDBPyConnection, catalog: str, source: Source, 
             attached if it is a file on this machine, or allowed there (`relsql.database.sources.allowed_sources`).
 
     Raises:
-        DatabaseError: it cannot be attached, is not allowed, or an extension is missing.
+        DatabaseError: it cannot be attached, is not allowed, has the name of the database that names it or of one of
+            DuckDB's own, or an extension is missing.
     """
+    if fold(source.name) in {fold(catalog), *_OF_DUCKDB}:
+        raise DatabaseError(
+            f"source '{source.name}' has the name of another database",
+            expected=f"a name other than {catalog}, {' and '.join(_OF_DUCKDB)}",
+            fix=command("init", "FILE", "--attach", f"ANOTHER_NAME={without_password(source.location)}"),
+        )
     query = "SELECT database_name FROM system.main.duckdb_databases()"
     if fold(source.name) in {fold(name) for (name,) in con.execute(query).fetchall()}:
         return

@@ -119,3 +119,24 @@ def test_the_bar_of_a_resumed_job_starts_where_it_was(monkeypatch: pytest.Monkey
         assert bar is not None and (bar.initial, bar.n) == (0.9, 0.9)
         progress("score", 0.95, {"entities": 95})
         assert bar.n == pytest.approx(0.95)
+
+
+def test_a_link_that_leads_nowhere_is_replaced_only_if_asked_for(shop: Path, tmp_path: Path) -> None:
+    link = tmp_path / "risk.csv"
+    link.symlink_to("nowhere.csv")
+    assert f"file '{link}' exists" in score(shop, "--output", link).stderr and link.is_symlink()
+    assert score(shop, "--output", link, "--overwrite").exit_code == 0 and not link.is_symlink()
+
+
+@pytest.mark.parametrize("output", ["risk.txt", "main.JSON", "risk.csv.gz"])
+@pytest.mark.parametrize("option", ["--output", "--into"])
+def test_files_of_other_formats_are_not_taken_for_tables_of_a_schema(shop: Path, output: str, option: str) -> None:
+    result = score(shop, option, output)
+    assert result.exit_code == 1 and f"'{output}' is the name of a file" in result.stderr
+    assert result.stderr.rstrip().endswith(".csv")
+    assert "CREATE SCHEMA" not in result.stderr
+
+
+def test_a_table_may_be_called_like_a_file_in_quotes(shop: Path) -> None:
+    assert score(shop, "--output", '"risk.txt"').exit_code == 0
+    assert count(shop, '"risk.txt"') == CUSTOMERS

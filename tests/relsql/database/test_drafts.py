@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from relsql.database.connections import open_database
-from relsql.database.drafts import complete_draft, draft_path, log_path, remove_draft
+from relsql.database.drafts import complete_draft, draft_path, is_taken, log_path, remove_draft
 from relsql.errors import DatabaseError
 
 
@@ -58,3 +58,10 @@ def test_a_log_that_remains_is_noticed(tmp_path: Path) -> None:
             complete_draft(Lazy(), draft, target)  # type: ignore[arg-type]
     con.close()
     assert not target.exists()
+
+
+def test_a_link_that_leads_nowhere_takes_its_path(tmp_path: Path) -> None:
+    link = tmp_path / "risk.csv"
+    assert not is_taken(link)
+    link.symlink_to("nowhere")
+    assert is_taken(link) and not link.exists()

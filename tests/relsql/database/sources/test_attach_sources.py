@@ -273,3 +273,11 @@ def test_a_plain_client_learns_how_to_attach_the_source_of_a_published_model(
         [(score,)] = client.execute("SELECT predict_churn(1)").fetchall()
         assert 0 < score < 1
     assert run("selftest", str(models), "churn")
+
+
+@pytest.mark.parametrize("name", ["models", "MODELS", "temp", "System"])
+def test_a_source_with_the_name_of_another_database_is_refused(files: tuple[Path, Path], name: str) -> None:
+    models, shop = files
+    refused = pytest.raises(DatabaseError, match=f"source '{name}' has the name of another database.*ANOTHER_NAME=")
+    with open_database(models, must_exist=False) as con, refused:
+        add_source(con, "models", Source(name, str(shop)))
