@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from relsql.scoring.score_table import score_into
     from relsql.tasks.task import Task
     from relsql.training.options import TrainOptions
+    from relsql.training.pretraining.pretrain import PretrainOptions, pretrain
     from relsql.training.train import TrainedModel, train
     from udfs.attach import attach, connect, detach
 
 _HOME = {
     "Evaluation": "relsql.evaluation.evaluate",
     "Link": "relsql.schema.tables",
+    "PretrainOptions": "relsql.training.pretraining.pretrain",
     "Promotion": "relsql.registry.promote",
     "Published": "relsql.publishing.publish",
     "Refreshed": "relsql.scoring.refresh",
@@ -48,6 +50,7 @@ _HOME = {
     "detach": "udfs.attach",
     "drop": "relsql.registry.promote",
     "evaluate": "relsql.evaluation.evaluate",
+    "pretrain": "relsql.training.pretraining.pretrain",
     "promote": "relsql.registry.promote",
     "publish": "relsql.publishing.publish",
     "read_schema": "relsql.schema.reading",
@@ -61,6 +64,7 @@ _HOME = {
 __all__ = [
     "Evaluation",
     "Link",
+    "PretrainOptions",
     "Promotion",
     "Published",
     "Refreshed",
@@ -76,6 +80,7 @@ __all__ = [
     "detach",
     "drop",
     "evaluate",
+    "pretrain",
     "promote",
     "publish",
     "read_schema",

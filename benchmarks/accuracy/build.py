@@ -10,12 +10,12 @@ from functools import cache
 from pathlib import Path
 
 import relsql
-from benchmarks.accuracy.rows import DEFAULT
+from benchmarks.accuracy.rows import DEFAULT, PRETRAINED
 from relsql.training.fingerprint import training_sources
 
 _ROOT = Path(__file__).parents[2]
 _ROWS = Path(__file__).parent / "rows"
-_DEFAULT_ROW = _ROWS / "default.py"
+_OWN_ROWS = {DEFAULT: [_ROWS / "default.py"], PRETRAINED: [_ROWS / "default.py", _ROWS / "pretrained.py"]}
 _PACKAGES = ("relsql", "udfs", "exporters", "benchmarks")
 
 
@@ -47,14 +47,14 @@ def current_build(row: str) -> Build:
 
 
 def _sources(row: str) -> Iterator[tuple[str, Path]]:
-    """relsql's row depends on what trains and scores models; for the others the code of all rows is taken."""
-    if row == DEFAULT:
+    """relsql's rows depend on what trains and scores models; for the others the code of all rows is taken."""
+    if row in _OWN_ROWS:
         yield from ((name, path) for path, name in training_sources())
-        folders, single = [_ROOT / "udfs"], [_DEFAULT_ROW]
+        folders, single = [_ROOT / "udfs"], _OWN_ROWS[row]
     else:
         folders, single = [_ROWS, _ROWS.parent / "graph"], []
     for path in [*single, *(path for folder in folders for path in folder.rglob("*.py"))]:
-        if single or path != _DEFAULT_ROW:
+        if single or path not in _OWN_ROWS[PRETRAINED]:
             yield path.relative_to(_ROOT).as_posix(), path
 
 

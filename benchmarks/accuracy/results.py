@@ -33,7 +33,7 @@ from benchmarks.accuracy.judge import (
     interval_check,
     reliability,
 )
-from benchmarks.accuracy.rows import DEFAULT, Scores
+from benchmarks.accuracy.rows import DEFAULT, PRETRAINED, Scores
 from benchmarks.data.problems import Problem, Regime
 from relsql.errors import DatabaseError
 
@@ -168,7 +168,7 @@ class Store:
         run = next((run for run in self.results.runs if run.key == key and run.seed == seed), None)
         if run is None or not _scores_file(self.path, key, seed).exists():
             return False
-        return run.row != DEFAULT or run.build.code == current_build(run.row).code
+        return run.row not in (DEFAULT, PRETRAINED) or run.build.code == current_build(run.row).code
 
     def add(
         self, problem: Problem, judge: Judge, row: str, name: str, seed: int, seconds: float, scores: Scores

@@ -20,7 +20,7 @@ from relsql.cli.commands.scoring import evaluate_command, score_command
 from relsql.cli.commands.serving import serve_command
 from relsql.cli.commands.shell import shell_command
 from relsql.cli.commands.task import task_command
-from relsql.cli.commands.training import train_command
+from relsql.cli.commands.training import pretrain_command, train_command
 from relsql.cli.commands.versions import drop_command, models_command, promote_command
 from relsql.cli.failures import reported
 from relsql.version import __version__
@@ -62,6 +62,7 @@ for _command in (
     import_command,
     inspect_command,
     task_command,
+    pretrain_command,
     train_command,
     evaluate_command,
     refresh_command,

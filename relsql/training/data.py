@@ -102,10 +102,10 @@ def gather_labels(
                 )
     finally:
         con.remove_function(function)
-    return _in_order(texts, seeds)
+    return in_order(texts, seeds)
 
 
-def _in_order(texts: TextTable, seeds: dict[str, SeedSet]) -> tuple[TextTable, dict[str, SeedSet]]:
+def in_order(texts: TextTable, seeds: dict[str, SeedSet]) -> tuple[TextTable, dict[str, SeedSet]]:
     """Number the texts in sorted order, because their order of arrival depends on threads and storage."""
     ordered = sorted(texts.texts)
     position = {text: i for i, text in enumerate(ordered, start=1)}

@@ -25,6 +25,7 @@ from relsql.schema.tables import Schema, Table
 from relsql.sql import ident
 from relsql.tasks.task import Task
 from relsql.training.options import TrainOptions
+from relsql.training.pretraining.weights import read_manifest
 from relsql.version import __version__
 
 TRAINING_FOLDERS = (
@@ -59,14 +60,18 @@ def training_fingerprint(
         con: a connection to the database.
         catalog: its name.
         task: the task.
-        options: the training options; all of them count except `threads`.
+        options: the training options; all of them count except `threads`. Of pre-trained weights the content counts,
+            not the folder.
+
+    Raises:
+        RelsqlError: there are no such pre-trained weights, or they are damaged.
     """
     query = label_text(con, catalog, task)
     schema = _part_read(read_schema(con, catalog), task, query)
     contents = {key: _content(con, catalog, table) for key, table in schema.tables.items()}
     chosen = asdict(options)
     # The default thread count depends on the machine, so it is ignored.
-    del chosen["threads"]
+    del chosen["threads"], chosen["pretrained"]
     parts = {
         "contents": contents,
         "schema": schema,
@@ -74,6 +79,7 @@ def training_fingerprint(
         "label query": query,
         "options": chosen,
         "encoder": _files_digest(Path(options.encoder)),
+        "pretrained": read_manifest(options.pretrained).digest if options.pretrained else None,
         "code": _code_digest(),
         "versions": library_versions(),
     }

@@ -18,6 +18,8 @@ from relsql.training.fit_trees import Boosting, boost, choose_boosting
 from relsql.training.loop import Batches, FitConfig, calibrate, calibrated, fit, predict, refit
 from relsql.training.options import TrainOptions
 from relsql.training.plan import Plan
+from relsql.training.pretraining.shared import start_from
+from relsql.training.pretraining.weights import read_weights
 from relsql.typing import FloatArray
 
 FEW_LABELS = ((8, 80), (16, 24))
@@ -103,7 +105,11 @@ def fit_config(train_seeds: int, task: Task, options: TrainOptions) -> FitConfig
 
 
 def new_modules(plan: Plan, text_widths: tuple[int, ...], options: TrainOptions) -> tuple[GraphNetwork, Head]:
-    """Untrained network and head; equal options give equal weights."""
+    """Untrained network and head; equal options give equal weights.
+
+    Raises:
+        TrainingError: the pre-trained weights are those of another network.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         # Dropout and hidden rows bias a model that predicts medians, because a mean of medians is not a median. In the
@@ -111,4 +117,6 @@ def new_modules(plan: Plan, text_widths: tuple[int, ...], options: TrainOptions)
         hidden = 0.3 if plan.task.is_classification or options.regime == "frozen" else 0.1
         config = NetworkConfig(options.channels, text_widths, dropout=hidden, hidden_rows=hidden)
         network = GraphNetwork(plan.layouts, config)
+        if options.pretrained:
+            start_from(network, read_weights(options.pretrained))
         return network, Head(config, classification=plan.task.is_classification, target=plan.task.target)

@@ -98,6 +98,12 @@ class Batch:
 
 def fit_statistics(network: GraphNetwork, head: Head, train: Batches) -> None:
     """Fit the scaling of all numeric inputs, and the head's ranges, on the training seeds."""
+    fit_scaling(network, train)
+    head.fit(torch.from_numpy(train.seeds.as_of_days), torch.from_numpy(train.seeds.labels))
+
+
+def fit_scaling(network: GraphNetwork, train: Batches) -> None:
+    """Fit the scaling of all numeric inputs on the training seeds."""
     for position, table in enumerate(train.inputs.tables):
         readings = [
             path.rows[i]
@@ -118,7 +124,6 @@ def fit_statistics(network: GraphNetwork, head: Head, train: Batches) -> None:
         network.path(position).age_scaling.fit(torch.from_numpy(path.ages), logarithmic=True)
     for position, parts in enumerate(zip(*_statistics(network, train), strict=True)):
         network.path(position).statistic_scaling.fit(torch.cat(parts))
-    head.fit(torch.from_numpy(train.seeds.as_of_days), torch.from_numpy(train.seeds.labels))
 
 
 @torch.no_grad()

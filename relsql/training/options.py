@@ -19,6 +19,7 @@ class TrainOptions:
         encoder: `compact` (a small BART trained on this database) or the path or hub name of a pre-trained BART.
         encoder_steps: steps of denoising training; None: by the number of distinct texts, at most 300, and fewer once
             the loss on held-out texts has stopped falling. 0 keeps a pre-trained BART unchanged.
+        pretrained: folder of weights to start from, written by `relsql pretrain`; None: random weights.
         max_tokens: longer row texts are truncated.
         fanout: maximum number of rows per seed and link path.
         max_paths: maximum number of link paths, at least 1; `relsql.training.path_choice` decides which ones are read.
@@ -37,6 +38,7 @@ class TrainOptions:
     seed: int = 0
     encoder: str = COMPACT
     encoder_steps: int | None = None
+    pretrained: str | None = None
     max_tokens: int = 64
     fanout: int = DEFAULT_FANOUT
     max_paths: int = MAX_PATHS

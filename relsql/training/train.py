@@ -40,6 +40,7 @@ from relsql.tasks.task import Task, read_task
 from relsql.training.fingerprint import library_versions, training_fingerprint
 from relsql.training.options import TrainOptions
 from relsql.training.plan import Plan, make_plan
+from relsql.training.pretraining.weights import read_manifest
 from relsql.typing import FloatArray, PhaseProgress
 from relsql.version import __version__
 
@@ -365,8 +366,16 @@ def _card(
         sha256={key: hashlib.sha256(content).hexdigest() for key, content in sorted(artifacts.items())},
         regime=options.regime,
         seed=options.seed,
-        options={key: value for key, value in asdict(options).items() if key not in ("seed", "regime")},
+        options=_options_of_card(options),
     )
+
+
+def _options_of_card(options: TrainOptions) -> dict[str, str | int | float | bool | None]:
+    """The options that have no field of their own, and which pre-trained weights the folder held."""
+    found = {key: value for key, value in asdict(options).items() if key not in ("seed", "regime")}
+    if options.pretrained:
+        found["pretrained_digest"] = read_manifest(options.pretrained).digest
+    return found
 
 
 def _oldest_evidence_days(plan: Plan, seeds: dict[str, SeedSet]) -> float | None:

@@ -45,6 +45,9 @@ def _row(module: str, factory: str, *arguments: object) -> Callable[[], Row]:
 DEFAULT = "relsql"
 """The row that is compared with the others, which are its baselines."""
 
+PRETRAINED = "relsql-pretrained"
+"""The same with pre-training across databases: no baseline of `DEFAULT`."""
+
 ROWS: dict[str, Callable[[], Row]] = {
     "entity-mean": _row("simple", "EntityMean"),
     "recency": _row("simple", "Recency"),
@@ -57,6 +60,7 @@ ROWS: dict[str, Callable[[], Row]] = {
     "paper-random-finetuned": _row("paper", "Paper", "random", "fine-tuned"),
     "paper-bart-frozen": _row("paper", "Paper", "bart", "frozen"),
     "paper-bart-finetuned": _row("paper", "Paper", "bart", "fine-tuned"),
+    PRETRAINED: _row("pretrained", "Pretrained"),
     DEFAULT: _row("default", "Default"),
 }
 """All rows by their names on the command line, in the order of the table."""

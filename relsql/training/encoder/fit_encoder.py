@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import duckdb
 import numpy as np
+from transformers import BartForConditionalGeneration
 
+from relsql.errors import TrainingError
 from relsql.gather.sql.row_texts import distinct_texts
 from relsql.nn.lexicon import lexical_vectors
 from relsql.nn.row_encoder import RowEncoder, compact_config, embed_texts, new_model
@@ -18,6 +20,7 @@ from relsql.training.encoder.fit_tokenizer import train_tokenizer
 from relsql.training.encoder.pretrained import load_pretrained
 from relsql.training.options import COMPACT, TrainOptions
 from relsql.training.plan import Plan
+from relsql.training.pretraining.weights import read_weights
 from relsql.typing import FloatArray
 
 MAX_TEXTS_PER_TABLE = 20_000
@@ -39,11 +42,7 @@ def train_encoder(
     until = plan.task.val_timestamp
     with run.phase("tokenizer") as metrics:
         texts = distinct_texts(con, catalog, plan.schema, plan.inputs, until=until, limit_per_table=MAX_TEXTS_PER_TABLE)
-        if options.encoder == COMPACT:
-            tokenizer = train_tokenizer(texts)
-            model = new_model(compact_config(tokenizer.size), options.seed)
-        else:
-            model, tokenizer = load_pretrained(options.encoder)
+        model, tokenizer = _start(texts, options)
         metrics.update(texts=len(texts), vocabulary=tokenizer.size)
     with run.phase("encoder") as metrics:
         chosen = options.encoder_steps
@@ -51,8 +50,8 @@ def train_encoder(
             model,
             tokenizer,
             texts,
-            max_steps=min(300, max(60, len(texts) // 4)) if chosen is None else chosen,
-            learning_rate=3e-3 if options.encoder == COMPACT else 1e-4,
+            max_steps=_steps(len(texts), options) if chosen is None else chosen,
+            learning_rate=_learning_rate(options),
             seed=options.seed,
             max_tokens=options.max_tokens,
             stop_when_stalled=chosen is None,
@@ -65,6 +64,39 @@ def train_encoder(
     module = RowEncoder(model, lexicon)
     card = EncoderCard(options.encoder, module.dimension, options.max_tokens, {"steps": report.steps, **losses})
     return TrainedEncoder(module, tokenizer, card)
+
+
+def _start(texts: list[str], options: TrainOptions) -> tuple[BartForConditionalGeneration, RowTokenizer]:
+    """The model before denoising, and its tokenizer.
+
+    Raises:
+        TrainingError: two models are given.
+    """
+    if options.encoder != COMPACT:
+        if options.pretrained:
+            raise TrainingError(
+                f"both encoder '{options.encoder}' and pre-trained weights '{options.pretrained}' are given",
+                expected="one of them: the weights contain a row encoder",
+                fix="relsql train without --encoder, or without --pretrained",
+            )
+        return load_pretrained(options.encoder)
+    if options.pretrained:
+        weights = read_weights(options.pretrained)
+        return weights.model, weights.tokenizer
+    tokenizer = train_tokenizer(texts)
+    return new_model(compact_config(tokenizer.size), options.seed), tokenizer
+
+
+def _steps(texts: int, options: TrainOptions) -> int:
+    """Steps of denoising; half of them are enough for weights that know how rows are written."""
+    steps = min(300, max(60, texts // 4))
+    return steps // 2 if options.pretrained else steps
+
+
+def _learning_rate(options: TrainOptions) -> float:
+    if options.encoder != COMPACT:
+        return 1e-4
+    return 1e-3 if options.pretrained else 3e-3
 
 
 def embed_database(

@@ -85,8 +85,11 @@ def test_train_passes_only_the_options_given(league: Path, trained: list[dict[st
     invoke("train", league, "driver-dnf", "--name", "dnf")
     assert trained[1]["options"] == TrainOptions()
     regime = ("--regime", "frozen", "--density", 2, "--no-refit", "--channels", 8, "--batch-size", 32, "--threads", 1)
+    regime += ("--pretrained", "weights")
     assert invoke("train", league, "driver-dnf", "--name", "dnf", *regime).exit_code == 0
-    expected = TrainOptions(regime="frozen", density=2, refit=False, channels=8, batch_size=32, threads=1)
+    expected = TrainOptions(
+        pretrained="weights", regime="frozen", density=2, refit=False, channels=8, batch_size=32, threads=1
+    )
     assert trained[2]["options"] == expected
 
 

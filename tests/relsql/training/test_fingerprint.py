@@ -25,8 +25,10 @@ from relsql.tasks.task import Task
 from relsql.training import fingerprint
 from relsql.training.fingerprint import label_text, training_fingerprint
 from relsql.training.options import TrainOptions
+from relsql.training.pretraining.weights import write_weights
 from relsql.training.train import train
 from tests.odd_data import store_bare_weights
+from tests.relsql.training.pretraining.sources import weights
 from tests.shop import QUICK, SPEND_TASK, TASK, contents, create_shop, train_quickly
 
 Connection = duckdb.DuckDBPyConnection
@@ -144,8 +146,11 @@ def test_the_definition_of_a_view_counts(con: Connection) -> None:
 
 
 @pytest.mark.parametrize("name", [each.name for each in dataclasses.fields(TrainOptions)])
-def test_every_option_but_threads_counts(con: Connection, name: str) -> None:
+def test_every_option_but_threads_counts(con: Connection, name: str, tmp_path: Path) -> None:
     value: Any = getattr(QUICK, name)
+    if name == "pretrained":
+        write_weights(tmp_path / "weightsx", weights({}, QUICK.channels))
+        value = str(tmp_path / "weights")
     other = "frozen" if name == "regime" else f"{value}x" if isinstance(value, str) else 1 + (value or 0)
     assert (sha256(con, options=replace(QUICK, **{name: other})) == sha256(con)) == (name == "threads")
 

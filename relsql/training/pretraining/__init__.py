@@ -1,0 +1,1 @@
+"""Pre-training across databases: weights that a training run on another database can start from."""
