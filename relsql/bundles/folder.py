@@ -22,7 +22,7 @@ _LIKELY_FILES = ("card.json", "graph.onnx")
 
 def is_bundle(path: Path) -> bool:
     """True for a folder that is a bundle, damaged or not."""
-    return os.path.lexists(path / MANIFEST) or all((path / name).exists() for name in _LIKELY_FILES)
+    return os.path.lexists(path / MANIFEST) or all(os.path.lexists(path / name) for name in _LIKELY_FILES)
 
 
 @dataclass(frozen=True, slots=True)

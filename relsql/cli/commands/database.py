@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from relsql.integrations.new_database import ImportReport
 
 
-@click.command("import", short_help="Create a DuckDB file from other data, or add an exported model.")
+@click.command("import", short_help="Create a DuckDB file from other data, or add a model.")
 @click.argument("source")
 @click.argument("file", type=DatabasePath(), required=False)
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it exists; not for a model.")
