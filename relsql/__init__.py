@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from relsql.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from relsql.bundles.export_model import ExportedModel, export_model
+    from relsql.bundles.import_model import ImportedModel, import_model
     from relsql.errors import RelsqlError
     from relsql.evaluation.evaluate import Evaluation, evaluate
     from relsql.publishing.publish import Published, publish, selftest, unpublish
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Evaluation": "relsql.evaluation.evaluate",
+    "ExportedModel": "relsql.bundles.export_model",
+    "ImportedModel": "relsql.bundles.import_model",
     "Link": "relsql.schema.tables",
     "PretrainOptions": "relsql.training.pretraining.pretrain",
     "Promotion": "relsql.registry.promote",
@@ -50,6 +54,8 @@ _HOME = {
     "detach": "udfs.attach",
     "drop": "relsql.registry.promote",
     "evaluate": "relsql.evaluation.evaluate",
+    "export_model": "relsql.bundles.export_model",
+    "import_model": "relsql.bundles.import_model",
     "pretrain": "relsql.training.pretraining.pretrain",
     "promote": "relsql.registry.promote",
     "publish": "relsql.publishing.publish",
@@ -63,6 +69,8 @@ _HOME = {
 
 __all__ = [
     "Evaluation",
+    "ExportedModel",
+    "ImportedModel",
     "Link",
     "PretrainOptions",
     "Promotion",
@@ -80,6 +88,8 @@ __all__ = [
     "detach",
     "drop",
     "evaluate",
+    "export_model",
+    "import_model",
     "pretrain",
     "promote",
     "publish",

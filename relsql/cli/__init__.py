@@ -10,6 +10,7 @@ import os
 
 import click
 
+from relsql.cli.commands.bundles import export_command
 from relsql.cli.commands.database import import_command, inspect_command
 from relsql.cli.commands.demo import demo_command
 from relsql.cli.commands.init import init_command
@@ -73,6 +74,7 @@ for _command in (
     models_command,
     promote_command,
     drop_command,
+    export_command,
     publish_command,
     unpublish_command,
     selftest_command,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import duckdb
@@ -40,6 +41,10 @@ from relsql.registry.versions import (
 from relsql.schema.tables import Schema
 from relsql.tasks.target import MEDIAN, PROBABILITY
 from relsql.typing import FloatArray
+
+STORING = threading.Lock()
+"""Held while a version gets its number and is stored. Only one process writes to a file, but its threads may train or
+import at the same time: two of them would read the same highest number, or one would undo the other's changes."""
 
 
 def read_models(con: duckdb.DuckDBPyConnection, catalog: str) -> tuple[ModelRow, ...]:
@@ -367,21 +372,25 @@ def check_drift(card: ModelCard, schema: Schema) -> None:
     Raises:
         SchemaDriftError: tables or columns are missing, or have another type.
     """
-    problems = []
-    for key, trained in card.schema.tables.items():
-        current = schema.find(key)
-        if current is None:
-            problems.append(f"table {key} is missing")
-            continue
-        types = {fold(column.name): column.type for column in current.columns}
-        for column in trained.columns:
-            found = types.get(fold(column.name))
-            if found is None:
-                problems.append(f"column {key}.{column.name} is missing")
-            elif found != column.type:
-                problems.append(f"column {key}.{column.name} is {found}, was {column.type}")
+    problems = list(column_drift(card.schema, schema))
     if problems:
         raise SchemaDriftError(
             f"the tables changed since model '{card.name}' was trained: {'; '.join(problems)}",
             fix=command("train", "FILE", card.task.name, "--name", card.name),
         )
+
+
+def column_drift(trained: Schema, schema: Schema) -> Iterator[str]:
+    """The tables and columns of training that a schema lacks, and the columns that have another type."""
+    for key, table in trained.tables.items():
+        current = schema.find(key)
+        if current is None:
+            yield f"table {key} is missing"
+            continue
+        types = {fold(column.name): column.type for column in current.columns}
+        for column in table.columns:
+            found = types.get(fold(column.name))
+            if found is None:
+                yield f"column {key}.{column.name} is missing"
+            elif found != column.type:
+                yield f"column {key}.{column.name} is {found}, was {column.type}"

@@ -162,7 +162,7 @@ def create_table(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) 
 def _seal_table(con: duckdb.DuckDBPyConnection, table: str, card: ModelCard) -> None:
     """Add the digests to a table that has none yet; rows that are damaged are removed."""
     sql = f"SELECT rowid AS position, text_hash, text, embedding, NULL::UBIGINT AS digest FROM {table}"
-    for rows in _all_rows(con, sql, table, card):
+    for rows in stored_rows(con, sql, card):
         kept = ~rows.damaged
         if not kept.all():
             _delete(con, table, rows.position[rows.damaged])
@@ -183,7 +183,7 @@ def remove_damaged(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard
     if not has_relsql_table(con, catalog, table_name(card.identity)):
         return 0
     table, sql = relsql_table(con, catalog, table_name(card.identity)), stored_sql(con, catalog, card)
-    found = [rows.position[rows.damaged] for rows in _all_rows(con, sql, table, card)]
+    found = [rows.position[rows.damaged] for rows in stored_rows(con, sql, card)]
     positions = np.concatenate([np.zeros(0, dtype=np.int64), *found])
     _delete(con, table, positions)
     return len(positions)
@@ -198,23 +198,25 @@ def check_embeddings(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCa
     name = table_name(card.identity)
     if not has_relsql_table(con, catalog, name):
         return not has_relsql_table(con, catalog, SHARED_TABLE)
-    table = relsql_table(con, catalog, name)
-    for rows in _all_rows(con, stored_sql(con, catalog, card), table, card):
+    for rows in stored_rows(con, stored_sql(con, catalog, card), card):
         rows.require_whole(card)
     return has_column(con, catalog, name, "digest")
 
 
-def _all_rows(con: duckdb.DuckDBPyConnection, sql: str, table: str, card: ModelCard) -> Iterator[StoredRows]:
-    """All stored rows, `SEAL_ROWS` at a time."""
+def stored_rows(con: duckdb.DuckDBPyConnection, sql: str, card: ModelCard, where: str = "true") -> Iterator[StoredRows]:
+    """The stored rows that meet a condition in the order of storage, at most `SEAL_ROWS` at a time, each checked.
+
+    `sql` is the result of `stored_sql`.
+    """
     after = -1
     while True:
         # Each chunk starts where the last one ended: positions have gaps, and those of rows that an open transaction
         # added begin at 2^55.
-        chunk = f"SELECT rowid FROM {table} WHERE rowid > {after} ORDER BY rowid ASC LIMIT {SEAL_ROWS}"
-        [(end,)] = con.execute(f"SELECT system.main.max(rowid) FROM ({chunk})").fetchall()
+        chunk = f"SELECT position FROM ({sql}) WHERE position > {after} ORDER BY position ASC LIMIT {SEAL_ROWS}"
+        [(end,)] = con.execute(f"SELECT system.main.max(position) FROM ({chunk})").fetchall()
         if end is None:
             return
-        yield read_rows(con, sql, f"position > {after} AND position <= {end}", card)
+        yield read_rows(con, sql, f"position > {after} AND position <= {end} AND {where}", card)
         after = end
 
 

@@ -31,7 +31,10 @@ from udfs.encoder import RowTextEncoder
 CHUNK_TEXTS = 8_192
 """Texts that are encoded and committed together."""
 
-_TEXTS, _MISSING = "temp.relsql_texts", "temp.relsql_missing"
+TEXTS = "temp.relsql_texts"
+"""The table that `collect_texts` makes: text_hash, text, row_count."""
+
+_MISSING = "temp.relsql_missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,7 @@ def store_embeddings(
     report = progress or _silent
     report("read", 0.0, {})
     repaired = _check_stored(cursor, catalog, card)
-    rows, texts = _collect_texts(cursor, catalog, card)
+    rows, texts = collect_texts(cursor, catalog, card)
     new = _collect_missing(cursor, catalog, card)
     report("read", 1.0, {"rows": rows, "texts": texts, "new": new})
     if new:
@@ -128,17 +131,17 @@ def _check_stored(cursor: duckdb.DuckDBPyConnection, catalog: str, card: ModelCa
     return repaired
 
 
-def _collect_texts(cursor: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> tuple[int, int]:
-    """Collect the distinct row texts in a temporary table; returns the number of rows and of texts."""
+def collect_texts(cursor: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> tuple[int, int]:
+    """Collect the distinct texts of committed rows in the table `TEXTS`; returns the number of rows and of texts."""
     queries = row_text_queries(catalog, card.schema, card.inputs)
     every_row = "\nUNION ALL\n".join(queries) or "SELECT NULL::VARCHAR AS text WHERE false"
     cursor.execute(
-        f"""CREATE TEMP TABLE {_TEXTS} AS
+        f"""CREATE TEMP TABLE {TEXTS} AS
             SELECT {text_hash_sql("text")} AS text_hash, text, system.main.count_star() AS row_count
             FROM ({every_row}) GROUP BY text"""
     )
     [(rows, texts)] = cursor.execute(
-        f"SELECT coalesce(system.main.sum(row_count), 0), system.main.count_star() FROM {_TEXTS}"
+        f"SELECT coalesce(system.main.sum(row_count), 0), system.main.count_star() FROM {TEXTS}"
     ).fetchall()
     return int(rows), int(texts)
 
@@ -148,7 +151,7 @@ def _collect_missing(cursor: duckdb.DuckDBPyConnection, catalog: str, card: Mode
     # Sorting by length in characters puts similar texts into one chunk; the encoder sorts a chunk by number of tokens.
     cursor.execute(
         f"""CREATE TEMP TABLE {_MISSING} AS
-            SELECT text FROM {_TEXTS} ANTI JOIN ({stored_sql(cursor, catalog, card)}) stored USING (text_hash)
+            SELECT text FROM {TEXTS} ANTI JOIN ({stored_sql(cursor, catalog, card)}) stored USING (text_hash)
             ORDER BY system.main.length(text) ASC, text_hash ASC"""
     )
     [(new,)] = cursor.execute(f"SELECT system.main.count_star() FROM {_MISSING}").fetchall()
@@ -194,7 +197,7 @@ def _prune(cursor: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, rep
     report("prune", 0.0, {})
     with transaction(cursor):
         table = create_table(cursor, catalog, card)
-        unused = f"text_hash NOT IN (SELECT text_hash FROM {_TEXTS})"
+        unused = f"text_hash NOT IN (SELECT text_hash FROM {TEXTS})"
         [(pruned,)] = cursor.execute(f"DELETE FROM {table} WHERE {unused}").fetchall()
         remove_texts(cursor, catalog, card, unused)
     report("prune", 1.0, {"removed": pruned})

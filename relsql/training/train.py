@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import threading
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,7 @@ from relsql.evaluation.bootstrap import metric_interval
 from relsql.gather.arrays.blocks import newest_event_days
 from relsql.registry.card import CARD_FORMAT, ModelCard
 from relsql.registry.function_names import function_names
-from relsql.registry.models import activate, find_trained, next_version, read_models, save_model
+from relsql.registry.models import STORING, activate, find_trained, next_version, read_models, save_model
 from relsql.registry.publications import require_unclaimed
 from relsql.registry.runs import Run, recorded_findings
 from relsql.registry.versions import ACTIVE, ModelRow, main_metric, model_name
@@ -54,10 +53,6 @@ if TYPE_CHECKING:
     from relsql.training.encoder.fit_encoder import TrainedEncoder
     from relsql.training.fit_network import FittedNetwork
     from relsql.training.path_choice import PathEvidence
-
-_STORING = threading.Lock()
-"""Held while a version gets its number and is stored. Only one process writes to a file, but its threads may train at
-the same time: two of them would read the same highest number, or one would undo the other's changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +142,7 @@ def train(
             require_writable(con, catalog, "training")
             return _train_in_torch(_Training(cursor, catalog, task, name, options, limits, run, fingerprint.sha256))
         except BaseException:
-            with _STORING:
+            with STORING:
                 run.save_failure(cursor, catalog)
             raise
 
@@ -228,7 +223,7 @@ def _train(training: _Training) -> TrainedModel:
     with run.phase("export") as metrics:
         artifacts, parity = _export(fitted, encoder, cached)
         metrics.update({f"{component}_difference": value for component, value in parity.items()})
-    with run.phase("store"), _STORING:
+    with run.phase("store"), STORING:
         run.version = next_version(con, catalog, training.name)
         card = _card(plan, training.name, run.version, options, encoder, fitted, seeds, parity, artifacts)
         # If rows were changed meanwhile, the model may or may not include them, so it must not be reused.

@@ -52,7 +52,7 @@ class Command:
 
     def in_folder(self, folder: Path) -> list[str]:
         """The arguments, with the paths of the files that they name."""
-        files = {FILE, "data", "copy.duckdb", "demo.duckdb", "churn.yaml", "risk.parquet", "risk.csv"}
+        files = {FILE, "data", "copy.duckdb", "demo.duckdb", "churn.yaml", "risk.parquet", "risk.csv", "model"}
         return [str(folder / argument) if argument in files else argument for argument in self.arguments]
 
 
@@ -115,6 +115,7 @@ BASES = {
             runs=tuple((*_SCORE, "--output", output) for output in ("risk", "risk.parquet", "risk.csv")),
             change=CHANGES,
         ),
+        Base("exported", "versions", runs=(("export", FILE, "churn@1", "--output", "model"),)),
         Base("published", "versions", runs=(("publish", FILE, "churn"),)),
         Base("published and changed", "published", change=CHANGES),
         Base(
@@ -149,6 +150,8 @@ COMMANDS = {
         Command("promote", "versions", ("promote", FILE, "churn", "1")),
         Command("drop", "versions", ("drop", FILE, "churn@1", "--yes")),
         Command("drop --all", "published", ("drop", FILE, "churn", "--all", "--yes")),
+        Command("export", "versions", ("export", FILE, "churn", "--output", "model")),
+        Command("import of a model", "exported", ("import", "model", FILE)),
         Command("publish", "changed", ("publish", FILE, "churn")),
         Command("publish, another version", "published and retired", ("publish", FILE, "churn")),
         Command("publish --into", "changed", ("publish", FILE, "churn", "--into", "copy.duckdb")),

@@ -14,24 +14,39 @@ if TYPE_CHECKING:
     from relsql.integrations.new_database import ImportReport
 
 
-@click.command("import", short_help="Create a DuckDB file from files or another database.")
+@click.command("import", short_help="Create a DuckDB file from other data, or add a model.")
 @click.argument("source")
 @click.argument("file", type=DatabasePath(), required=False)
-@click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
-def import_command(source: str, file: Path | None, overwrite: bool) -> None:
+@click.option("--overwrite", is_flag=True, help="Replace FILE if it exists; not for a model.")
+@click.option("--name", help="Another name for the model that is added.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON about the model that is added.")
+def import_command(source: str, file: Path | None, overwrite: bool, name: str | None, as_json: bool) -> None:
     """Create the DuckDB FILE from SOURCE; default: a file of the same name in the current folder.
 
     SOURCE is a SQLite file, whose keys and links are kept; a file of CSV, Parquet or JSON, or a folder of them, a table
     each; a DuckDB file; a postgresql:// URL, where DuckDB's extension is installed; or a RelBench 3 data set with its
     keys, links, time columns and tasks, by its folder or its hub name, org/repo/name. SOURCE is not changed.
 
+    A folder that `relsql export` wrote is a model. It is added to FILE, which must have the tables that the model
+    reads, as a new version, and becomes the active one.
+
     \b
     relsql import northwind.sqlite
     relsql import exports/ shop.duckdb
+    relsql import model/ shop.duckdb
     """  # noqa: D301
+    from relsql.bundles.folder import is_bundle
+    from relsql.cli.commands.bundles import add_model
     from relsql.database.sources.file_kinds import table_name
     from relsql.integrations.import_source import import_source
 
+    if is_bundle(Path(source)):
+        if file is None or overwrite:
+            raise click.UsageError(f"'{source}' is a model: it is added to an existing FILE, without --overwrite.")
+        add_model(Path(source), file, name, as_json)
+        return
+    if name is not None or as_json:
+        raise click.UsageError("--name and --json are for a model, a folder that relsql export wrote.")
     target = file or Path(f"{table_name(Path(source)) or 'imported'}.duckdb")
     report = import_source(source, target, overwrite=overwrite, progress=_import_progress)
     _write_import(report)

@@ -23,6 +23,7 @@ MODEL_COMMANDS = {
     "score into": ("score", "{file}", "{model}", "--into", "risk"),
     "promote": ("promote", "{file}", "{model}", "1"),
     "drop": ("drop", "{file}", "{model}", "--yes"),
+    "export": ("export", "{file}", "{model}", "--output", "{file}.model"),
     "publish": ("publish", "{file}", "{model}"),
     "unpublish": ("unpublish", "{file}", "{model}"),
     "selftest": ("selftest", "{file}", "{model}"),

@@ -22,7 +22,7 @@ from tests.relsql.cli.commands import MANIFEST, ROOT, Run, process
 
 COMMANDS = [
     *("demo", "init", "import", "inspect", "task", "train", "evaluate", "refresh", "score", "sql", "shell", "serve"),
-    *("models", "promote", "drop", "publish", "unpublish", "selftest"),
+    *("models", "promote", "drop", "export", "publish", "unpublish", "selftest"),
 ]
 
 
