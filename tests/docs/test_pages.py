@@ -140,7 +140,7 @@ def command_problem(line: str) -> str | None:
     if words[:1] != ["relsql"]:
         return None
     try:
-        with click.Context(cli, info_name="relsql") as ctx:
+        with click.Context(cli, info_name="relsql", **cli.context_settings) as ctx:
             name, command, rest = cli.resolve_command(ctx, words[1:])
             assert command is not None
             parsed = command.make_context(name, list(rest), parent=ctx)
