@@ -36,12 +36,6 @@ TASK = Task(
           AND p.began > t.timestamp AND p.began <= t.timestamp + INTERVAL '{timedelta}'
         GROUP BY ALL""",
 )
-DECLARED = Declarations.parse(
-    primary_keys=["drivers(driver)", "races(race)", "results(result)"],
-    links=["results(driver) -> drivers", "results(race) -> races", "pauses(driver) -> drivers"],
-    time_columns=["races(day)", "results(finished)", "pauses(began)"],
-    known_columns=["races(published)"],
-)
 _CREATE = f"""
     CREATE TABLE drivers AS SELECT i AS driver, i % 7 AS shirt FROM range({DRIVERS}) d(i);
     CREATE TABLE results AS
@@ -60,7 +54,18 @@ _CREATE = f"""
 """
 
 
-def create_races(con: duckdb.DuckDBPyConnection, catalog: str) -> None:
-    """Create the league in the current database and declare its keys, links and times."""
+def create_races(con: duckdb.DuckDBPyConnection, catalog: str, *, timed_races: bool = True) -> None:
+    """Create the league in the current database and declare its keys, links and times.
+
+    Args:
+        con: an open connection.
+        catalog: name of its current database.
+        timed_races: False makes races hubs that have no time, as teams are.
+    """
     con.execute(_CREATE)
-    DECLARED.store(con, catalog)
+    Declarations.parse(
+        primary_keys=["drivers(driver)", "races(race)", "results(result)"],
+        links=["results(driver) -> drivers", "results(race) -> races", "pauses(driver) -> drivers"],
+        time_columns=[*(["races(day)"] if timed_races else []), "results(finished)", "pauses(began)"],
+        known_columns=["races(published)"] if timed_races else [],
+    ).store(con, catalog)
