@@ -10,7 +10,7 @@ import duckdb
 
 from relsql.database.relsql_tables import has_relsql_table, relsql_table, rows_sql
 from relsql.errors import RelsqlError, SchemaError
-from relsql.gather.paths import MAX_PATHS, candidate_paths
+from relsql.gather.paths import MAX_HUB_ROWS, MAX_PATHS, candidate_paths
 from relsql.registry.models import find_damage, read_models
 from relsql.schema.checks import check_schema, check_time_type, link_counts
 from relsql.schema.finding import Finding
@@ -109,15 +109,19 @@ def inspect(con: duckdb.DuckDBPyConnection, catalog: str) -> Inspection:
 
 
 def _path_findings(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> Iterator[Finding]:
-    """Tasks with more link paths than training reads, and the paths that the existing models left out."""
+    """Tasks with link paths that training does not read, and the paths that the existing models left out."""
     for task in read_tasks(con, catalog).values():
         try:
-            paths = candidate_paths(con, catalog, schema.without_columns(task.remove_columns), task.entity_table)
+            found = candidate_paths(con, catalog, schema.without_columns(task.remove_columns), task.entity_table)
         except RelsqlError:
             continue  # Training reports what does not fit.
-        if len(paths) > MAX_PATHS:
-            text = f"training reads {MAX_PATHS} of its {len(paths)} link paths, those most correlated with the labels"
+        paths = len(found.paths)
+        if paths > MAX_PATHS:
+            text = f"training reads {MAX_PATHS} of its {paths} link paths, those most correlated with the labels"
             yield Finding("info", f"task {task.name}", f"{text}; relsql train --max-paths reads more")
+        for path in found.crowded:
+            text = f"training does not read {path}, more than {MAX_HUB_ROWS:,}"
+            yield Finding("info", f"task {task.name}", f"{text}; relsql train {path.beyond} raises the bound")
     if not has_relsql_table(con, catalog, "runs"):
         return
     left_out = "CASE WHEN json_valid(metrics) THEN json_extract_string(metrics, '$.left_out_paths[*]') END"

@@ -10,6 +10,10 @@ hops, except for the last kind, which reaches the hub table in two hops and then
     grandchildren               entity <- rows <- rows                      last k rows under those children
     hub                         entity <- last row -> hub <- rows           last k rows of the hub
 
+A hub is a row that many seeds share, such as a team or a shop. On request, the hub may also be an event, which has a
+time of its own: the race of the last result, the invoice of the last item. Then the rows are those of the table that
+the walk came from: the other results of that race, the rest of that basket.
+
 Every row that is read also brings the rows that its own foreign keys point at (`lookups`): one join each, no list. For
 example, a race result carries its team and its race. A message along a path thus sees both hops at once, as in
 RelGNN's dimension-fact-dimension routes (arXiv 2502.06784, section 4).
@@ -21,7 +25,7 @@ import datetime
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import duckdb
 
@@ -42,9 +46,8 @@ DEFAULT_HORIZON_DAYS = 30.0
 COUNTED_HORIZONS = (1, 4, 16)
 MAX_PATHS = 12
 """Default number of paths that a model reads; each one takes time in every score."""
-MAX_HUB_DEGREE = 5_000
-"""Hub paths with a larger size-biased mean degree are left out: every seed would scan all older rows of its hub, and
-the last 16 of many thousands of rows say little about one entity."""
+MAX_HUB_ROWS = 5_000
+"""Default bound on the rows of a hub, as a size-biased mean: each call reads the times of all older rows of its hub."""
 
 RESERVED_NAMES = ("seed", "self", "id", "as_of")
 """Names that no path may have: the first CTEs of the gather query, and the parameters of scoring macros. Where the key
@@ -97,6 +100,27 @@ class Path:
         return text if self.kind == "parents" else f"{text}, last {self.fanout}"
 
 
+@dataclass(frozen=True, slots=True)
+class CrowdedPath:
+    """A path that is not read because its hubs have too many rows: how many rows share the hub of a row, on average."""
+
+    beyond: ClassVar[str] = "--max-hub-rows"
+
+    path: str
+    rows: float
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.rows:,.0f} rows share a hub"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The paths that a model can read, the entity's own row first, and those that go through crowded hubs."""
+
+    paths: tuple[Path, ...]
+    crowded: tuple[CrowdedPath, ...] = ()
+
+
 def candidate_paths(
     con: duckdb.DuckDBPyConnection,
     catalog: str,
@@ -106,8 +130,10 @@ def candidate_paths(
     fanout: int = DEFAULT_FANOUT,
     horizon_days: float = DEFAULT_HORIZON_DAYS,
     until: datetime.datetime | None = None,
-) -> tuple[Path, ...]:
-    """List all paths of an entity table, the entity's own row first.
+    event_hubs: bool = False,
+    max_hub_rows: int = MAX_HUB_ROWS,
+) -> Candidates:
+    """List all paths of an entity table.
 
     Args:
         con: connection; the degree of hub tables is measured on the data.
@@ -117,6 +143,8 @@ def candidate_paths(
         fanout: rows per seed and path.
         horizon_days: horizon of the task; rows are counted over 1, 4 and 16 horizons before as_of.
         until: only rows with time <= `until` count when tables and hubs are measured; default: all rows count.
+        event_hubs: tables with a time are hubs too, for rows of the table that the walk comes from.
+        max_hub_rows: paths whose hubs have more rows, see `MAX_HUB_ROWS`, are not read.
 
     Raises:
         SchemaError: the entity table does not exist or has no primary key.
@@ -137,11 +165,18 @@ def candidate_paths(
         for p in children
         for link in _links_to_rows_of(schema, p)
     ]
-    paths += _hub_paths(_Sizes(con, catalog, until), schema, entity, children, fanout)
+    sizes, crowded = _Sizes(con, catalog, until), []
+    for path in _hub_paths(sizes, schema, entity, children, fanout, event_hubs):
+        rows = sizes.hub_rows(schema, path.links[-1])
+        if rows > max_hub_rows:
+            crowded.append(CrowdedPath(path.describe(), rows))
+        else:
+            paths.append(path)
     for i, path in enumerate(paths):
         if path.counted and schema.table(path.table).time_column:
             paths[i] = replace(path, count_days=tuple(horizon_days * n for n in COUNTED_HORIZONS))
-    return _unique_names(paths, reserved=(*RESERVED_NAMES, *entity_parameters(entity)))
+    named = _unique_names(paths, reserved=(*RESERVED_NAMES, *entity_parameters(entity)))
+    return Candidates(named, tuple(crowded))
 
 
 def plan_paths(
@@ -153,15 +188,24 @@ def plan_paths(
     fanout: int = DEFAULT_FANOUT,
     horizon_days: float = DEFAULT_HORIZON_DAYS,
     until: datetime.datetime | None = None,
+    event_hubs: bool = False,
 ) -> tuple[Path, ...]:
     """The first `MAX_PATHS` of `candidate_paths`, with the same arguments: a plan that needs no labels.
 
     Raises:
         SchemaError: as `candidate_paths`, or the rows of a table on a path cannot be told apart.
     """
-    paths = candidate_paths(con, catalog, schema, entity_table, fanout=fanout, horizon_days=horizon_days, until=until)[
-        :MAX_PATHS
-    ]
+    found = candidate_paths(
+        con,
+        catalog,
+        schema,
+        entity_table,
+        fanout=fanout,
+        horizon_days=horizon_days,
+        until=until,
+        event_hubs=event_hubs,
+    )
+    paths = found.paths[:MAX_PATHS]
     require_row_keys(schema, paths)
     return paths
 
@@ -209,23 +253,26 @@ def _hub_paths(
     entity: Table,
     children: list[Path],
     fanout: int,
+    event_hubs: bool,
 ) -> list[Path]:
-    """Paths through hubs: tables without time that children (or the entity) point at, such as a team or a shop."""
+    """Paths through hubs that the entity or its children point at: tables without time, or all with `event_hubs`."""
     walks: list[tuple[PathKind, tuple[Link, ...]]] = [("siblings", (link,)) for link in schema.links_from(entity.key)]
     for path in sorted(children, key=lambda p: -sizes.rows(schema.table(p.table))):
         if schema.table(path.table).time_column:
             walks += [("hub", (path.links[0], link)) for link in path.lookups]
     paths: list[Path] = []
-    reached: set[tuple[str, Link]] = set()
+    reached: set[Link] = set()
     for kind, walk in walks:
-        hub = walk[-1].parent
-        if hub == entity.key or schema.table(hub).time_column:
+        to_hub = walk[-1]
+        event = schema.table(to_hub.parent).time_column is not None
+        if to_hub.parent == entity.key or (event and not event_hubs):
             continue
-        for link in schema.links_to(hub):
+        for link in schema.links_to(to_hub.parent):
             timed = schema.table(link.child).time_column is not None
-            if not timed or (hub, link) in reached or sizes.hub_degree(schema, link) > MAX_HUB_DEGREE:
+            # Rows of another table in the same event are reached by the entity's own rows of that table.
+            if not timed or link in reached or (event and link.child != to_hub.child):
                 continue
-            reached.add((hub, link))
+            reached.add(link)
             paths.append(_path(kind, schema, (*walk, link), fanout))
     return paths
 
@@ -244,7 +291,7 @@ class _Sizes:
         [(rows,)] = self.con.execute(sealed(f"SELECT count(*) FROM {self._source(table)}")).fetchall()
         return int(rows)
 
-    def hub_degree(self, schema: Schema, link: Link) -> float:
+    def hub_rows(self, schema: Schema, link: Link) -> float:
         """Mean over the rows of `link.child` of how many rows share the row's hub (the size-biased mean degree)."""
         columns = ", ".join(map(ident, link.child_columns))
         known = " AND ".join(f"{ident(column)} IS NOT NULL" for column in link.child_columns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from relsql.gather.paths import DEFAULT_FANOUT, MAX_PATHS
+from relsql.gather.paths import DEFAULT_FANOUT, MAX_HUB_ROWS, MAX_PATHS
 from relsql.tasks.regime import Regime
 
 COMPACT = "compact"
@@ -23,6 +23,9 @@ class TrainOptions:
         max_tokens: longer row texts are truncated.
         fanout: maximum number of rows per seed and link path.
         max_paths: maximum number of link paths, at least 1; `relsql.training.path_choice` decides which ones are read.
+        max_hub_rows: link paths whose hubs have more rows are not read, see `relsql.gather.paths.MAX_HUB_ROWS`.
+        event_hubs: also read the other rows of the events that an entity's last rows belong to, such as the race of the
+            last result, see `relsql.gather.paths`.
         channels: width of the graph network.
         epochs: maximum number of passes over the training labels; None: 4, or 8 for a seed-time regression, and more if
             there are few labels, see `fit_config`.
@@ -42,6 +45,8 @@ class TrainOptions:
     max_tokens: int = 64
     fanout: int = DEFAULT_FANOUT
     max_paths: int = MAX_PATHS
+    max_hub_rows: int = MAX_HUB_ROWS
+    event_hubs: bool = False
     channels: int = 64
     epochs: int | None = None
     batch_size: int = 512

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import duckdb
 import numpy as np
@@ -51,6 +52,8 @@ class PathEvidence:
         signal: the largest absolute rank correlation of one of its columns with the labels, among seeds with the same
             as_of, minus the value that the best of that many columns would reach by chance; 0 if that is not positive.
     """
+
+    beyond: ClassVar[str] = "--max-paths"
 
     path: str
     coverage: float

@@ -11,7 +11,15 @@ from relsql.database.cursors import task_cursor
 from relsql.errors import SchemaError
 from relsql.gather.layout import BlockLayout, layouts_of
 from relsql.gather.node_inputs import NodeInputs, fit_node_inputs
-from relsql.gather.paths import DEFAULT_FANOUT, MAX_PATHS, Path, candidate_paths, require_row_keys
+from relsql.gather.paths import (
+    DEFAULT_FANOUT,
+    MAX_HUB_ROWS,
+    MAX_PATHS,
+    CrowdedPath,
+    Path,
+    candidate_paths,
+    require_row_keys,
+)
 from relsql.gather.row_plan import RowPlan
 from relsql.schema.checks import check_schema
 from relsql.schema.finding import Finding, column_object
@@ -31,7 +39,8 @@ from relsql.training.written_columns import Written, find_written
 class Plan:
     """What a model reads, fixed before training.
 
-    `schema` is the part of `database` that the model reads, and `left_out` holds the paths beyond the maximum.
+    `schema` is the part of `database` that the model reads. `left_out` holds the paths that it does not read: those
+    beyond the maximum, and those through hubs with too many rows.
     `split_reasons` says why each split timestamp was chosen, see `relsql.tasks.split_choice`. `findings` are
     about what models wrote into the tables, which `task.remove_columns` then includes; `schema_findings` are the
     warnings about the tables that are read.
@@ -43,7 +52,7 @@ class Plan:
     paths: tuple[Path, ...]
     inputs: dict[str, NodeInputs]
     layouts: tuple[BlockLayout, ...]
-    left_out: tuple[PathEvidence, ...] = ()
+    left_out: tuple[PathEvidence | CrowdedPath, ...] = ()
     split_reasons: Mapping[str, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     schema_findings: tuple[Finding, ...] = ()
@@ -62,6 +71,8 @@ def make_plan(
     fanout: int = DEFAULT_FANOUT,
     regime: Regime = "seed-time",
     max_paths: int = MAX_PATHS,
+    max_hub_rows: int = MAX_HUB_ROWS,
+    event_hubs: bool = False,
     limits: LabelLimits = DEFAULT_LIMITS,
     read_scores: bool = False,
 ) -> Plan:
@@ -74,7 +85,9 @@ def make_plan(
         SchemaError, TaskError: schema or task do not fit the data.
     """
     with task_cursor(con, catalog) as cursor:
-        return _make_plan(cursor, catalog, task, fanout, regime, max_paths, limits, read_scores)
+        return _make_plan(
+            cursor, catalog, task, fanout, regime, max_paths, max_hub_rows, event_hubs, limits, read_scores
+        )
 
 
 def _make_plan(
@@ -84,6 +97,8 @@ def _make_plan(
     fanout: int,
     regime: Regime,
     max_paths: int,
+    max_hub_rows: int,
+    event_hubs: bool,
     limits: LabelLimits,
     read_scores: bool,
 ) -> Plan:
@@ -98,9 +113,18 @@ def _make_plan(
     task = splits.task
     assert task.val_timestamp is not None
     days = horizon_days(con, task)
-    candidates = candidate_paths(
-        con, catalog, schema, task.entity_table, fanout=fanout, horizon_days=days, until=task.val_timestamp
+    found = candidate_paths(
+        con,
+        catalog,
+        schema,
+        task.entity_table,
+        fanout=fanout,
+        horizon_days=days,
+        until=task.val_timestamp,
+        event_hubs=event_hubs,
+        max_hub_rows=max_hub_rows,
     )
+    candidates = found.paths
     require_row_keys(schema, candidates)
     used = used_tables(candidates)
     doubts = _check_tables(con, catalog, schema, used)
@@ -123,7 +147,7 @@ def _make_plan(
         paths,
         inputs,
         layouts,
-        path_choice.left_out,
+        (*path_choice.left_out, *found.crowded),
         splits.reasons,
         written.findings,
         doubts,

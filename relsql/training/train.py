@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from relsql.gather.arrays.blocks import SeedSet
+    from relsql.gather.paths import CrowdedPath
     from relsql.nn.graph_network import GraphNetwork
     from relsql.nn.head import Head
     from relsql.text.text_table import TextTable
@@ -71,7 +72,8 @@ class TrainedModel:
         network, head: the torch modules that were exported.
         splits: lines about the labels and timestamps of the training and validation splits, and why they were chosen.
         findings: what is doubtful about labels and columns, also of a version that is reused.
-        left_out: link paths beyond `max_paths` that it does not read, with the evidence about them, the best first.
+        left_out: link paths that it does not read: those beyond `max_paths`, with the evidence about them, the best
+            first, and those beyond `max_hub_rows`.
         reused: True if the version existed already and nothing was trained; then `validation_scores`, `network` and
             `head` are None.
     """
@@ -86,7 +88,7 @@ class TrainedModel:
     network: GraphNetwork | None = field(default=None, compare=False, repr=False)
     head: Head | None = field(default=None, compare=False, repr=False)
     reused: bool = False
-    left_out: tuple[PathEvidence, ...] = ()
+    left_out: tuple[PathEvidence | CrowdedPath, ...] = ()
     splits: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
 
@@ -259,6 +261,8 @@ def _plan(training: _Training) -> Plan:
             fanout=options.fanout,
             regime=options.regime,
             max_paths=options.max_paths,
+            max_hub_rows=options.max_hub_rows,
+            event_hubs=options.event_hubs,
             limits=training.limits,
             read_scores=options.read_scores,
         )

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 @click.option("--epochs", type=click.IntRange(min=1), help="Maximum number of passes over the training labels.")
 @click.option("--fanout", type=click.IntRange(min=1), help="Maximum number of rows read along each link path.")
 @click.option("--max-paths", type=click.IntRange(min=1), help="Maximum number of link paths read. Default: 12.")
+@click.option("--max-hub-rows", type=click.IntRange(min=0), help="Paths whose hubs have more rows are not read.")
+@click.option("--event-hubs", is_flag=True, default=None, help="Also read the rest of the last events of an entity.")
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Learning rate of the network.")
 @click.option("--channels", type=click.IntRange(min=1), help="Width of the network.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Training labels per step.")
@@ -180,7 +182,7 @@ def train_with_progress(
         note(line)
     note_findings(model.findings)
     for path in model.left_out:
-        note(f"left out, beyond --max-paths: {path}")
+        note(f"left out, beyond {path.beyond}: {path}")
     note(f"trained model {model.name} version {model.version} on {model.task} in {model.seconds:.0f} s")
     return model
 

@@ -296,7 +296,7 @@ class LatestRows:
         return f"{self._hub(path)[0]}s{sorted(read).index(path.links[-1].parent_columns) or ''}"
 
     def _hub_sql(self, path: Path) -> str:
-        """The hub that the entity itself, or the seed's latest child row, points at."""
+        """The hub that the entity itself, or the seed's latest child row, points at, if it may be seen."""
         *walk, to_hub, _ = path.links
         hub = self.plan.table(to_hub.parent)
         wanted = {c for p in self.plan.paths_of_hub(path) for c in p.links[-1].parent_columns}
@@ -309,7 +309,8 @@ class LatestRows:
             keys = [f"latest.{ident('r.' + c)}" for c in to_hub.child_columns]
         match = " AND ".join(f"h.{ident(p)} = {key}" for p, key in zip(to_hub.parent_columns, keys, strict=True))
         seed = columns_of(source, (SEED, *self.moments))
-        return f"SELECT {seed}, {columns}\nFROM {origin}\nJOIN {self.source(hub)} h ON {match}"
+        visible = self._found_visible(hub, to_hub.parent_columns, source, alias="h")
+        return f"SELECT {seed}, {columns}\nFROM {origin}\nJOIN {self.source(hub)} h ON {match}{visible}"
 
     def single_from(self, path: Path) -> str:
         """FROM and JOIN clauses for the one row `r` of each seed, for a path that is not counted."""
@@ -340,14 +341,16 @@ class LatestRows:
         """
         return and_visible_sql(table, alias, f"{source}.{end or self.end}")
 
-    def _found_visible(self, table: Table, key: tuple[str, ...], source: str, end: str | None = None) -> str:
-        """`and_visible` for rows `r` that a join finds by their `key`.
+    def _found_visible(
+        self, table: Table, key: tuple[str, ...], source: str, end: str | None = None, alias: str = "r"
+    ) -> str:
+        """`and_visible` for rows that a join finds by their `key`.
 
         DuckDB 2.0 uses an index only if the key is the only filter on a scan. It pushes a comparison of columns into
         the scan, where it skips blocks of rows that are not needed, but it does not push a CASE. Where there is an
         index, the condition is therefore made opaque.
         """
-        visible = self.and_visible(table, "r", source, end)
+        visible = self.and_visible(table, alias, source, end)
         if visible and len(key) == 1 and (table.key, key[0]) in self.indexed:
             return f" AND {opaque_sql(visible.removeprefix(' AND '))}"
         return visible

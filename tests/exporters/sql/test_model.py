@@ -29,6 +29,7 @@ from relsql.text.text_table import TextTable
 from relsql.training.loop import Batches, fit_statistics
 from tests.random_trees import add_random_trees
 from tests.relsql.gather.sql.answers import ALL_SEEDS, DAYS, every_column, planned, seeds_sql
+from tests.relsql.gather.sql.league import leagues
 from tests.relsql.gather.sql.random_databases import databases, random_examples
 from tests.relsql.gather.sql.reference import Database, Row
 from tests.relsql.gather.sql.shop import shop
@@ -121,12 +122,14 @@ def sql_scores(
     return {(entity, as_of): (r["score"], r["evidence"]) for entity, as_of, r in con.execute(query).fetchall()}
 
 
-def compare(database: Database, entity: str, fanout: int, *, data_age: bool, target: str | None) -> None:
+def compare(
+    database: Database, entity: str, fanout: int, *, data_age: bool, target: str | None, event_hubs: bool = False
+) -> None:
     with duckdb.connect() as con:
         database.create(con, CATALOG)
         texts = TextTable(WIDTH, embed)  # type: ignore[arg-type]
         create_arrow_function(con, "text_length", texts.ids, ["VARCHAR"], "INTEGER")
-        gather = planned(con, database, CATALOG, entity, fanout, data_age=data_age)
+        gather = planned(con, database, CATALOG, entity, fanout, data_age=data_age, event_hubs=event_hubs)
         gather = replace(gather, rows=replace(gather.rows, visible=VISIBILITY_RULES[fanout % 2]))
         torch.manual_seed(fanout)
         config = NetworkConfig(channels=4, text_widths=(WIDTH,), windows=(1, 2))
@@ -156,6 +159,12 @@ def test_random_databases(drawn: tuple[Database, str], fanout: int, data_age: bo
 @pytest.mark.parametrize("fanout", [1, 2])
 def test_every_kind_of_path(fanout: int) -> None:
     compare(shop(), "customers", fanout, data_age=False, target=None)
+
+
+@random_examples(0.3)
+@hypothesis.given(leagues(), st.integers(1, 3))
+def test_events_as_hubs(database: Database, fanout: int) -> None:
+    compare(database, "drivers", fanout, data_age=False, target=None, event_hubs=True)
 
 
 def test_rows_that_two_columns_point_at_match_both_and_are_never_later() -> None:

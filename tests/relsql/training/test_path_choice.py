@@ -19,6 +19,7 @@ from relsql.schema.declared.declare import declare_table
 from relsql.schema.reading import read_schema
 from relsql.tasks.task import Task, save_task
 from relsql.training.options import TrainOptions
+from relsql.training.path_choice import PathEvidence
 from relsql.training.plan import Plan, make_plan
 from relsql.training.train import train
 
@@ -71,13 +72,15 @@ def walks(plan: Plan) -> list[str]:
 
 def test_the_most_informative_path_is_kept(wide: duckdb.DuckDBPyConnection) -> None:
     schema = read_schema(wide)
-    assert "users <- c9 <- d9, last 16" in [p.describe() for p in candidate_paths(wide, "memory", schema, "users")]
+    assert "users <- c9 <- d9, last 16" in [
+        p.describe() for p in candidate_paths(wide, "memory", schema, "users").paths
+    ]
     assert "c9" in [p.table for p in plan_paths(wide, "memory", schema, "users")]
     plan = make_plan(wide, "memory", TASK, max_paths=5)
     assert walks(plan)[:1] == ["users"] and len(plan.paths) == 5
     assert {"users <- c9", "users <- c9 <- d9"} <= set(walks(plan))
     assert len(plan.left_out) == 2 * CHILDREN + 1 - 5
-    assert all(evidence.signal < 0.1 for evidence in plan.left_out)
+    assert all(isinstance(evidence, PathEvidence) and evidence.signal < 0.1 for evidence in plan.left_out)
     assert "c9" not in "".join(map(str, plan.left_out)) and "of the seeds see a row" in str(plan.left_out[0])
     assert set(plan.inputs) == {path.table for path in plan.paths}
     assert make_plan(wide, "memory", TASK, max_paths=5) == plan
@@ -87,14 +90,16 @@ def test_all_paths_are_kept_in_order_where_there_is_room(wide: duckdb.DuckDBPyCo
     schema = read_schema(wide)
     plan = make_plan(wide, "memory", TASK, max_paths=100)
     assert plan.left_out == () and len(plan.paths) == 2 * CHILDREN + 1
-    assert plan.paths == candidate_paths(wide, "memory", schema, "users", horizon_days=10, until=TASK.val_timestamp)
-    assert plan_paths(wide, "memory", schema, "users") == candidate_paths(wide, "memory", schema, "users")[:MAX_PATHS]
+    found = candidate_paths(wide, "memory", schema, "users", horizon_days=10, until=TASK.val_timestamp)
+    assert (plan.paths, found.crowded) == (found.paths, ())
+    every = candidate_paths(wide, "memory", schema, "users").paths
+    assert plan_paths(wide, "memory", schema, "users") == every[:MAX_PATHS]
 
 
 def test_paths_without_rows_go_first_and_labels_are_those_of_training(wide: duckdb.DuckDBPyConnection) -> None:
     wide.execute("DELETE FROM d3; DELETE FROM c3")
     plan = make_plan(wide, "memory", TASK, max_paths=2 * CHILDREN - 1)
-    assert [(e.path[:11], e.coverage, e.signal) for e in plan.left_out] == [
+    assert [(e.path[:11], e.coverage, e.signal) for e in plan.left_out if isinstance(e, PathEvidence)] == [
         ("users <- c3", 0.0, 0.0),
         ("users <- c3", 0.0, 0.0),
     ]

@@ -92,8 +92,11 @@ def planned(
     horizon: float = 1.0,
     *,
     data_age: bool = False,
+    event_hubs: bool = False,
 ) -> Gather:
-    paths = plan_paths(con, catalog, database.schema, entity, fanout=fanout, horizon_days=horizon)
+    paths = plan_paths(
+        con, catalog, database.schema, entity, fanout=fanout, horizon_days=horizon, event_hubs=event_hubs
+    )
     paths = (replace(paths[0], data_age=data_age), *paths[1:])
     return Gather(LatestRows(RowPlan(database.schema, paths, inputs_of(database.schema)), catalog), "text_length")
 

@@ -43,6 +43,7 @@ st = pytest.importorskip("hypothesis.strategies")
     st.sampled_from([0.5, 1.0, 400.0]),
     st.booleans(),
     st.booleans(),
+    st.booleans(),
     st.sampled_from(VISIBILITY_RULES),
 )
 def test_random_databases_give_what_the_reference_gives(
@@ -50,6 +51,7 @@ def test_random_databases_give_what_the_reference_gives(
     fanout: int,
     horizon: float,
     data_age: bool,
+    event_hubs: bool,
     many_moments: bool,
     rule: VisibilityRule,
 ) -> None:
@@ -57,7 +59,9 @@ def test_random_databases_give_what_the_reference_gives(
     with duckdb.connect() as con:
         database.create(con, "da\"ta' base")
         database.create(con, "reversed", reverse_keyed=True)
-        gather = planned(con, database, "da\"ta' base", entity, fanout, horizon, data_age=data_age)
+        gather = planned(
+            con, database, "da\"ta' base", entity, fanout, horizon, data_age=data_age, event_hubs=event_hubs
+        )
         gather = replace(gather, rows=replace(gather.rows, visible=rule))
         gather = gather.for_seeds("moments" if many_moments else "batch")
         found = run(con, gather, ALL_SEEDS)
@@ -73,12 +77,14 @@ def test_random_databases_give_what_the_reference_gives(
 
 
 @random_examples(0.5)
-@hypothesis.given(databases(), st.booleans())
-def test_delayed_seeds_see_the_database_as_it_was(drawn: tuple[Database, str], many_moments: bool) -> None:
+@hypothesis.given(databases(), st.booleans(), st.booleans())
+def test_delayed_seeds_see_the_database_as_it_was(
+    drawn: tuple[Database, str], many_moments: bool, event_hubs: bool
+) -> None:
     database, entity = drawn
     with duckdb.connect() as con:
         database.create(con, "whole")
-        gather = planned(con, database, "whole", entity, 2, data_age=True)
+        gather = planned(con, database, "whole", entity, 2, data_age=True, event_hubs=event_hubs)
         gather = gather.for_seeds("moments" if many_moments else "batch")
         found = run_delayed(con, gather, ALL_DELAYED)
         for i, until in enumerate(AS_OFS):
