@@ -62,14 +62,13 @@ def find_way(line: str, schema: Schema, entity: Table, goal: Table, aggregate: A
         return ways[0]
     at = aggregate.name.at
     if ways:
-        listed = " or ".join(sorted(map(_via_text, ways)))
+        listed = _via_texts(ways)
         problem = f"{len(ways)} ways are equally short from {entity.key} to {goal.key}"
         raise line_error(line, at, problem, f"{listed}, after {aggregate.name}")
     if via and (others := _shortest(schema, entity.key, goal.key, [])):
         named = ", ".join(map(str, aggregate.via))
-        listed = " or ".join(sorted(map(_via_text, others)))
         problem = f"no way from {entity.key} to {goal.key} goes along {named}"
-        raise line_error(line, aggregate.via[0].at, problem, f"another table, or {listed}")
+        raise line_error(line, aggregate.via[0].at, problem, f"{_via_texts(others)}, or another table")
     raise _unreachable(line, schema, entity, goal, at)
 
 
@@ -132,6 +131,12 @@ def _hops(schema: Schema, table: str) -> list[Hop]:
     return down + [Hop(link, False) for link in schema.links_from(table) if link.parent != table]
 
 
-def _via_text(way: Way) -> str:
-    names = [(hop.link.child, hop.link.child_columns[0]) for hop in way]
-    return "VIA " + ", ".join(".".join(map(quoted_name, name)) for name in names)
+def _via_texts(ways: list[Way]) -> str:
+    """For each way the VIA that chooses it: the foreign key that no other way has, or all of them."""
+    keys = [[(hop.link.child, hop.link.child_columns[0]) for hop in way] for way in ways]
+    texts = []
+    for mine in keys:
+        own = [key for key in mine if sum(key in other for other in keys) == 1]
+        chosen = own[:1] or mine
+        texts.append("VIA " + ", ".join(".".join(map(quoted_name, key)) for key in chosen))
+    return " or ".join(sorted(texts))

@@ -312,9 +312,8 @@ class _Parser:
     def name(self, expected: str, *, with_table: bool = False, with_star: bool = False) -> Name:
         first = self.token
         if first.kind not in ("word", "name") or first.keyword in RESERVED:
-            self.refuse(
-                expected + (f'; the name "{first.text}" stands in double quotes' if first.kind == "word" else "")
-            )
+            quoted = f'; a name is written "{first.text}"' if first.kind == "word" else ""
+            self.refuse(expected + quoted)
         parts = [self.next().value]
         while self.takes("."):
             token = self.token
