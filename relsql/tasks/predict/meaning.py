@@ -114,10 +114,14 @@ def _table(line: str, schema: Schema, name: Name) -> Table:
     if found is None:
         written = ".".join(name.parts)
         raise line_error(line, name.at, f"there is no table {written}", nearest(written, schema.tables))
-    if fold(found.key) == "timestamps":
-        # The relation of the label query hides it.
-        raise line_error(line, name.at, "a table named timestamps cannot be asked about", "another name, as of a view")
+    _require_visible(line, found, name.at)
     return found
+
+
+def _require_visible(line: str, table: Table, at: int) -> None:
+    """Refuse a table of the name of the relation `timestamps`, which hides it from label queries."""
+    if fold(table.key) == "timestamps":
+        raise line_error(line, at, "a table named timestamps cannot be asked about", "another name, as of a view")
 
 
 def _column(line: str, table: Table, name: Name) -> Column:
@@ -187,6 +191,8 @@ class _Rows:
             raise line_error(self.line, at, problem, f"a table with a time: {', '.join(timed) or 'none has one'}", fix)
         way = find_way(self.line, self.schema, self.entity, table, found)
         between = {f"h{i}": self.schema.tables[hop.table] for i, hop in enumerate(way[:-1], start=1)}
+        for each in between.values():
+            _require_visible(self.line, each, at)
         rows = replace(self, by_alias={ENTITY: self.entity, **between, ROW: table})
         value = None
         if found.name.column != "*":
