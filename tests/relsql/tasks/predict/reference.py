@@ -68,7 +68,12 @@ def shops(draw: st.DrawFn) -> Tables:
 
     kinds, amounts = st.sampled_from(["a", "b", "it's"]), st.integers(-3, 5)
     customers = [
-        {"id": i, "city": maybe(kinds), "age": maybe(amounts), "joined": draw(st.sampled_from([START, time()]))}
+        {
+            "id": i,
+            "city": maybe(kinds),
+            "age": maybe(amounts),
+            "joined": time() if draw(st.integers(0, 5)) == 0 else START,
+        }
         for i in size(2)
     ]
     stores = [{"id": i, "kind": maybe(kinds), "amount": maybe(amounts), "opened": time()} for i in size(2)]
@@ -237,7 +242,7 @@ def aggregates(draw: st.DrawFn, *, past: bool) -> Piece:
     """A number over the rows of one table within a window."""
     table = draw(st.sampled_from(["orders", "lines", "stores", "customers"]))
     function, column = draw(st.sampled_from(WHOLE if table == "customers" else NUMBERS))
-    condition = None if table == "customers" else draw(st.one_of(st.none(), conditions(table)))
+    condition = draw(conditions(table)) if table != "customers" and not draw(st.integers(0, 2)) else None
     unit = draw(st.sampled_from(["days", "hours", "weeks", "months"]))
     most = {"days": 60, "hours": 400, "weeks": 9, "months": 3}[unit]
     near, far = draw(st.one_of(st.just(0), st.integers(0, most // 3))), draw(st.integers(most // 2, most))
@@ -324,7 +329,7 @@ def cohorts() -> st.SearchStrategy[Piece]:
     """Conditions on an entity, of its columns and its past."""
     static = [
         Piece("customers.city = 'a'", lambda _, now, __: compared("=", now[0]["city"], "a")),
-        Piece("age >= 1", lambda _, now, __: compared(">=", now[0]["age"], 1)),
+        Piece("age >= -2", lambda _, now, __: compared(">=", now[0]["age"], -2)),
         Piece("customers.city IS NULL", lambda _, now, __: now[0]["city"] is None),
     ]
     past = truths(past=True)
@@ -350,9 +355,10 @@ class Question:
 @st.composite
 def questions(draw: st.DrawFn) -> Question:
     """A line about customers."""
-    outcome = draw(st.one_of(truths(past=False), numbers()))
-    cohort = draw(st.one_of(st.none(), cohorts()))
-    assuming = draw(st.one_of(st.none(), st.none(), truths(past=False)))
+    # Most lines ask about many: a line without labels compares nothing.
+    outcome = draw(truths(past=False) if draw(st.integers(0, 3)) == 0 else numbers())
+    cohort = draw(cohorts()) if draw(st.booleans()) else None
+    assuming = draw(truths(past=False)) if draw(st.integers(0, 4)) == 0 else None
     text = f"PREDICT {outcome.text} FOR EACH customers.id"
     text += f" WHERE {cohort.text}" if cohort else ""
     text += f" ASSUMING {assuming.text}" if assuming else ""
