@@ -89,3 +89,8 @@ def both_clocks_sql(happened: str, known: str) -> str:
 def since_sql(time: str, begin: str) -> str:
     """The condition that a row is within a span that begins at a moment, exclusive."""
     return f"{time} > {begin}"
+
+
+def within_sql(time: str, begin: str | None, end: str) -> str:
+    """The condition that a time is within a window (begin, end]; a begin of None is the beginning of time."""
+    return f"{since_sql(time, begin)} AND {visible_time_sql(time, end)}" if begin else visible_time_sql(time, end)

@@ -344,7 +344,7 @@ def tables_read(cursor: duckdb.DuckDBPyConnection, schema: Schema, task: Task) -
     Raises:
         TaskError: the query is not one SELECT.
     """
-    tree = parse_select(cursor, task.name, task.sql.replace("{timedelta}", task.timedelta))
+    tree = parse_select(cursor, task.name, task.label_sql)
     written = (node for node in nodes(tree) if node.get("type") == "BASE_TABLE")
     found = {table_key(node["schema_name"] or DEFAULT_SCHEMA, node["table_name"]) for node in written}
     named = {table.key for table in map(schema.find, found) if table is not None}

@@ -26,6 +26,7 @@ from relsql.schema.declared.text import join_columns
 from relsql.schema.tables import Schema
 from relsql.schema.visibility import VISIBILITY_RULES, VisibilityRule
 from relsql.tasks.manifest import read_manifest
+from relsql.tasks.predict.compile import LINE_FIELDS, compile_line, is_line, with_line
 from relsql.tasks.target import MEDIAN, METRIC_TARGETS, PROBABILITY, TARGETS, read_target
 
 TaskType = Literal["binary_classification", "regression"]
@@ -53,6 +54,8 @@ class Task:
         description: one line for people.
         visible: `at-or-before`, or `before` for rows strictly before as_of: for labels at event times, where the event
             itself and whatever happens at its moment must not be seen.
+        predict: the question in one line, `PREDICT ... FOR EACH ...`, that the fields from `task_type` to `sql` follow
+            from; `sql` is empty until the line has been compiled, see `resolved`.
         target: what a regression predicts: `mean`, `median` or `quantile(q)`, see `relsql.tasks.target`; default:
             `median`, in a manifest with `metric` the target that is best by that metric. None for a classification.
     """
@@ -72,6 +75,7 @@ class Task:
     description: str | None = None
     visible: VisibilityRule = "at-or-before"
     target: str | None = None
+    predict: str | None = None
 
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(self)):
@@ -101,6 +105,25 @@ class Task:
         """What a score is: `probability`, `mean`, `median` or `quantile(q)`."""
         return self.target or PROBABILITY
 
+    @property
+    def label_sql(self) -> str:
+        """The label query, with the horizon in it."""
+        return self.sql if self.predict else self.sql.replace("{timedelta}", self.timedelta)
+
+    @classmethod
+    def from_line(cls, line: str, name: str, **options: Any) -> Task:
+        """A task from a question in one line.
+
+        Args:
+            line: `PREDICT ... FOR EACH ...`, see `docs/tasks.md`.
+            name: the task's name.
+            options: other fields, such as `val_timestamp`.
+
+        Raises:
+            TaskError: the line does not parse, or a field is of another type.
+        """
+        return cls.from_manifest({"name": name, "predict": line, **options})
+
     @classmethod
     def from_manifest(cls, source: str | Path | Mapping[str, Any]) -> Task:
         """Read a RelBench 3 task manifest (a YAML file, or its fields).
@@ -117,6 +140,7 @@ class Task:
                 expected="kind: forecast, with a label query in 'sql'",
                 fix=in_manifest("ask the question as kind: forecast", "sql"),
             )
+        raw = with_line(raw, _short(name))
         task_type = raw.get("task_type")
         if isinstance(task_type, str) and task_type not in TASK_TYPES:
             # Checked before missing fields are listed, because manifests of other types have other fields.
@@ -137,7 +161,8 @@ class Task:
         values = {field.name: raw[field.name] for field in fields(cls) if raw.get(field.name) is not None}
         if isinstance(columns := values.get("entity_col"), list) and all(isinstance(name, str) for name in columns):
             values["entity_col"] = join_columns(columns) if len(columns) > 1 else "".join(columns)
-        missing = [key for key in _REQUIRED if values.get(key, "") == ""]
+        compiled_later = ("sql",) if values.get("predict") else ()
+        missing = [key for key in _REQUIRED if values.get(key, "") == "" and key not in compiled_later]
         if missing:
             raise TaskError(
                 f"task '{_short(raw.get('name') or 'unnamed')}' lacks {', '.join(missing)}",
@@ -147,11 +172,12 @@ class Task:
         return cls(**values)
 
     def resolved(self, schema: Schema) -> Task:
-        """The task with tables and columns spelled as the database stores them.
+        """The task with tables and columns spelled as the database stores them, and its line compiled.
 
         Raises:
-            TaskError: `remove_columns` names a table or column that does not exist, so that the column it was meant to
-                hide would stay visible; or the time of a table, without which every row would be.
+            TaskError: the line does not fit the schema; or `remove_columns` names a table or column that does not
+                exist, so that the column it was meant to hide would stay visible, or the time of a table, without which
+                every row would be.
         """
         removed = []
         for name, column in self.remove_columns:
@@ -171,12 +197,16 @@ class Task:
                     fix=correct("remove_columns"),
                 )
             removed.append((table.key, found))
+        if self.predict:
+            compiled: dict[str, Any] = {**compile_line(self.predict, schema, self.visible)}
+            return replace(self, **compiled, remove_columns=tuple(removed))
         entity = schema.find(self.entity_table)
         return replace(self, entity_table=entity.key if entity else self.entity_table, remove_columns=tuple(removed))
 
     def to_manifest(self) -> dict[str, Any]:
-        """The task as a RelBench 3 manifest, with the split timestamps when they are set."""
-        values = {key: value for key, value in asdict(self).items() if value not in (None, ())}
+        """The task as a manifest: that of RelBench 3 with the split timestamps when they are set, or a line."""
+        said = LINE_FIELDS if self.predict else ()
+        values = {key: value for key, value in asdict(self).items() if value not in (None, ()) and key not in said}
         values["remove_columns"] = [list(pair) for pair in self.remove_columns]
         for key in ("val_timestamp", "test_timestamp"):
             if key in values:
@@ -203,6 +233,7 @@ _TYPES: dict[str, tuple[Any, str]] = {
     "description": (str | None, "text"),
     "visible": (VisibilityRule, " or ".join(VISIBILITY_RULES)),
     "target": (str | None, TARGETS),
+    "predict": (str | None, "text: PREDICT ... FOR EACH ..."),
 }
 """Type of each field except the times, and its description for messages."""
 
@@ -333,6 +364,17 @@ def read_tasks(con: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, Task]:
     return {task.name: task for task in tasks}
 
 
+def find_task(con: duckdb.DuckDBPyConnection, catalog: str, text: str, name: str) -> Task:
+    """The task that a line asks, called `name`; or the one that `text` refers to, see `read_task`.
+
+    Raises:
+        TaskError: the line does not parse, or no task has this name.
+    """
+    if is_line(text) and text not in read_tasks(con, catalog):
+        return Task.from_line(text, name)
+    return read_task(con, catalog, text)
+
+
 def read_task(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> Task:
     """Read the task that `name` refers to, in upper or lower case.
 
@@ -345,6 +387,6 @@ def read_task(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> Task:
         raise TaskError(
             f"task '{name}' does not exist in database '{catalog}'",
             expected=nearest(name, tasks),
-            fix="relsql init FILE --task manifest.yaml",
+            fix="relsql init FILE --task manifest.yaml, or ask in one line: PREDICT ... FOR EACH ...",
         )
     return tasks[found]

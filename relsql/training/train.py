@@ -35,7 +35,7 @@ from relsql.tasks.labels.label_table import label_entities
 from relsql.tasks.labels.temporary_tables import refuse_temporary_reads
 from relsql.tasks.regime import check_regime
 from relsql.tasks.summary import SplitSummary, split_lines
-from relsql.tasks.task import Task, read_task
+from relsql.tasks.task import Task, find_task
 from relsql.training.fingerprint import library_versions, training_fingerprint
 from relsql.training.options import TrainOptions
 from relsql.training.plan import Plan, make_plan
@@ -111,8 +111,8 @@ def train(
 
     Args:
         con: an open connection; its transaction state and settings are not changed.
-        task: name of a task in `relsql.tasks`, or a task.
-        name: name of the model: `dnf` gives `predict_dnf`.
+        task: a question in one line, `PREDICT ... FOR EACH ...`; the name of a task in `relsql.tasks`; or a task.
+        name: name of the model, and of the task of a line: `dnf` gives `predict_dnf`.
         options: see `TrainOptions`.
         force: train even if such a version exists.
         progress: called with the progress of every phase.
@@ -128,7 +128,7 @@ def train(
     catalog = current_catalog(con)
     name = model_name(name, {model.name for model in read_models(con, catalog)})
     require_unclaimed(find_macros(con, [catalog], function_names(name)), name)
-    task = task if isinstance(task, Task) else read_task(con, catalog, task)
+    task = task if isinstance(task, Task) else find_task(con, catalog, task, name)
     refuse_temporary_reads(con, catalog, task)
     limits = LabelLimits(allow_external, label_timeout_seconds)
     run = Run(name, task.name, progress)

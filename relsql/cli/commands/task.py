@@ -15,21 +15,33 @@ if TYPE_CHECKING:
     from relsql.tasks.summary import TaskSummary
 
 
+LINE = "line"
+"""What the task of a line is called as long as it is not stored."""
+
+
 @click.command("task", short_help="Show the labels of each split of a task.")
 @click.argument("file", type=DatabasePath())
 @click.argument("task")
+@click.option("--show-sql", is_flag=True, help="Print the label query only; nothing is computed.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @label_options
 def task_command(
-    file: Path, task: str, as_json: bool, allow_external: bool, label_timeout: float, memory_limit: str | None
+    file: Path,
+    task: str,
+    show_sql: bool,
+    as_json: bool,
+    allow_external: bool,
+    label_timeout: float,
+    memory_limit: str | None,
 ) -> None:
     """Show TASK and its labels: the number per split, the timestamps and why they were chosen, and five examples.
 
-    TASK is the name of a task in FILE, or the path of a task manifest (.yaml), which is not stored. docs/tasks.md
-    describes all fields of a task.
+    TASK is the name of a task in FILE, the path of a task manifest (.yaml), or a question in one line; the last two are
+    not stored. docs/tasks.md describes all fields of a task, and what a line can ask.
 
     \b
     relsql task f1.duckdb driver-dnf
+    relsql task shop.duckdb "PREDICT COUNT(orders.*, 0, 30, days) = 0 FOR EACH customers.customer_id" --show-sql
     """  # noqa: D301
     from relsql.cli.commands.training import resolve_task
     from relsql.database.names import current_catalog
@@ -43,7 +55,10 @@ def task_command(
     with closing(opened) as con:
         catalog = current_catalog(con)
         schema = read_schema(con, catalog)
-        definition = resolve_task(con, catalog, task).resolved(schema)
+        definition = resolve_task(con, catalog, task, LINE).resolved(schema)
+        if show_sql:
+            click.echo(definition.label_sql.strip())
+            return
         summary = summarize_task(con, catalog, schema, definition, limits=limits)
         findings = label_findings(con, catalog, schema, summary.task, summary.splits, limits=limits)
     if as_json:
@@ -78,6 +93,7 @@ def _fields(summary: TaskSummary) -> dict[str, object]:
     """A summary as the JSON object that `relsql task --json` prints."""
     return {
         "task": summary.task.to_manifest(),
+        "sql": summary.task.sql,
         "splits": list(summary.splits),
         "reasons": dict(summary.reasons),
         "problems": dict(summary.problems),

@@ -64,14 +64,15 @@ def train_command(
 ) -> None:
     """Train a model on TASK and make it callable in SQL.
 
-    TASK is the name of a task in FILE, or the path of a task manifest (.yaml). The result is one line: name, version,
-    metrics on the validation split.
+    TASK is the name of a task in FILE, the path of a task manifest (.yaml), or a question in one line, docs/tasks.md.
+    What is printed at the end is name, version, metrics on the validation split.
 
     If a version of the model was already trained from the same data, task, options and code, it is made active and
     nothing is trained.
 
     \b
     relsql train f1.duckdb driver-dnf --name dnf
+    relsql train shop.duckdb "PREDICT COUNT(orders.*, 0, 30, days) = 0 FOR EACH customers.customer_id" --name churn
     """  # noqa: D301
     from relsql.database.names import current_catalog
     from relsql.tasks.labels.label_sandbox import LabelLimits
@@ -80,7 +81,7 @@ def train_command(
     chosen = TrainOptions(**{key: value for key, value in options.items() if value is not None})
     with closing(open_for_labels(file, allow_external=allow_external, memory_limit=memory_limit)) as con:
         catalog = current_catalog(con)
-        definition = resolve_task(con, catalog, task)
+        definition = resolve_task(con, catalog, task, name)
         limits = LabelLimits(allow_external, label_timeout)
         model = train_with_progress(con, definition, name, chosen, force=force, limits=limits)
         functions = attached_functions(con, model.name)
@@ -131,16 +132,22 @@ def pretrain_command(files: tuple[Path, ...], output: Path, overwrite: bool, as_
         click.echo("\t".join([str(output), manifest.digest[:12], *losses]))
 
 
-def resolve_task(con: duckdb.DuckDBPyConnection, catalog: str, text: str) -> Task:
-    """Read a task from a manifest if `text` looks like a path, otherwise from the database.
+def resolve_task(con: duckdb.DuckDBPyConnection, catalog: str, text: str, name: str) -> Task:
+    """Read a task from a manifest if `text` looks like a path, from a line, or from the database.
+
+    Args:
+        con: an open connection.
+        catalog: name of the database.
+        text: a path that ends with .yaml or .yml, a line PREDICT ... FOR EACH ..., or the name of a task.
+        name: what the task of a line is called.
 
     Raises:
-        TaskError: there is no such task, or the manifest is invalid.
+        TaskError: there is no such task, or the manifest or line is invalid.
     """
-    from relsql.tasks.task import Task, read_task, read_tasks
+    from relsql.tasks.task import Task, find_task, read_tasks
 
     is_path = text.lower().endswith((".yaml", ".yml")) and text not in read_tasks(con, catalog)
-    return Task.from_manifest(Path(text)) if is_path else read_task(con, catalog, text)
+    return Task.from_manifest(Path(text)) if is_path else find_task(con, catalog, text, name)
 
 
 def train_with_progress(

@@ -99,20 +99,21 @@ def _parsed_query(con: duckdb.DuckDBPyConnection, task: Task) -> tuple[str, dict
     Raises:
         TaskError: it is not one SELECT.
     """
-    sql = task.sql.replace("{timedelta}", task.timedelta)
+    sql = task.label_sql
     with task_errors(task, "the label query fails", expected=RUNNABLE, fix=correct("sql")):
         return sql, parse_select(con, task.name, sql)
 
 
 def check_definition(task: Task) -> None:
-    """Check what can be known of a task without its database: the horizon, and the syntax of the label query.
+    """Check what can be known of a task without its database: the horizon, and the syntax of a given label query.
 
     Raises:
         TaskError: the horizon is not a length of time, or the label query is not one SELECT.
     """
     with closing(duckdb.connect()) as con:
         check_timedelta(con, task)
-        _parsed_query(con, task)
+        if task.label_sql:
+            _parsed_query(con, task)
 
 
 def run_query(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:

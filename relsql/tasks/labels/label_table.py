@@ -96,6 +96,12 @@ def label_table(
     with label_sandbox(con, catalog, task, limits) as cursor:
         timestamps = timestamps_of(cursor, catalog, schema, task, split, density)
         known = known_labels(cursor, catalog, schema, task, timestamps, limits, end, task.test_timestamp)
+        if not known.rows and task.predict:
+            raise TaskError(
+                f"task '{task.name}': no row of {task.entity_table} is asked about at any of the {split} timestamps",
+                expected="rows that exist then, and that the line's WHERE and ASSUMING let through",
+                fix=correct("predict"),
+            )
         if not known.rows:
             raise TaskError(
                 f"task '{task.name}': the label query returns no rows for the {split} timestamps",
