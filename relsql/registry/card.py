@@ -21,6 +21,9 @@ from relsql.tasks.task import Task
 CARD_FORMAT = 4
 """Increased whenever an older relsql could misread a card."""
 
+SEALED_CARD_FORMAT = 4
+"""Builds that write cards of this format or a later one store digests with them and with row embeddings."""
+
 OLDEST_CARD_FORMAT = 3
 """Cards of earlier formats are refused, because their models were trained on other columns."""
 

@@ -24,7 +24,7 @@ from relsql.database.relsql_tables import (
 )
 from relsql.errors import ArtifactError, ModelError, SchemaDriftError, nearest
 from relsql.hints import command
-from relsql.registry.card import ModelCard
+from relsql.registry.card import SEALED_CARD_FORMAT, ModelCard
 from relsql.registry.card_reading import read_card_text
 from relsql.registry.publications import published
 from relsql.registry.row_embeddings import add_embeddings, check_embeddings, create_table, drop_embeddings
@@ -197,7 +197,7 @@ def read_card(con: duckdb.DuckDBPyConnection, catalog: str, name: str, version: 
         fix = (error.fix or "").replace("TASK --name NAME", f"{row.values['task'] or 'TASK'} --name {name}")
         problem = f"model '{name}' version {version}: {error.problem}"
         raise ArtifactError(problem, expected=error.expected, fix=fix) from error
-    if row.intact is False:
+    if row.intact is False or (row.intact is None and card.format >= SEALED_CARD_FORMAT):
         raise _damaged_row(name, version, row, "does not have the digest that was written with it")
     for column, expected in (
         ("name", card.name),

@@ -22,7 +22,7 @@ from relsql.database.digests import Digests, embedding_digests
 from relsql.database.relsql_tables import create_schema, has_column, has_relsql_table, relsql_table
 from relsql.errors import ArtifactError
 from relsql.hints import command
-from relsql.registry.card import ModelCard
+from relsql.registry.card import SEALED_CARD_FORMAT, ModelCard
 from relsql.sql import literal
 from relsql.typing import FloatArray
 
@@ -84,15 +84,17 @@ def stored_sql(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) ->
     """A query for the stored rows: position, text_hash, text, embedding FLOAT[width], digest; texts are distinct.
 
     `position` numbers the rows in the order of storage, with gaps where rows were removed. `digest` is NULL if an
-    earlier build stored the embeddings, and 0, which is never a valid digest, where it is missing.
+    earlier build stored the embeddings, and 0, which is never a valid digest, where it is missing. The format of the
+    card says whether that build stored digests: a column that was dropped is damage.
     """
+    unsealed = "NULL::UBIGINT" if card.format < SEALED_CARD_FORMAT else "0::UBIGINT"
     name = table_name(card.identity)
     if has_relsql_table(con, catalog, name):
-        digest = "coalesce(digest, 0)" if has_column(con, catalog, name, "digest") else "NULL::UBIGINT"
+        digest = "coalesce(digest, 0)" if has_column(con, catalog, name, "digest") else unsealed
         source = relsql_table(con, catalog, name)
         return f"SELECT rowid AS position, text_hash, text, embedding, {digest} AS digest FROM {source}"
     width = card.encoder.width
-    if not has_relsql_table(con, catalog, SHARED_TABLE):
+    if card.format >= SEALED_CARD_FORMAT or not has_relsql_table(con, catalog, SHARED_TABLE):
         return (
             "SELECT NULL::BIGINT AS position, NULL::UHUGEINT AS text_hash, NULL::VARCHAR AS text, "
             f"NULL::FLOAT[{width}] AS embedding, NULL::UBIGINT AS digest WHERE false"
@@ -197,7 +199,7 @@ def check_embeddings(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCa
     """
     name = table_name(card.identity)
     if not has_relsql_table(con, catalog, name):
-        return not has_relsql_table(con, catalog, SHARED_TABLE)
+        return card.format >= SEALED_CARD_FORMAT or not has_relsql_table(con, catalog, SHARED_TABLE)
     for rows in stored_rows(con, stored_sql(con, catalog, card), card):
         rows.require_whole(card)
     return has_column(con, catalog, name, "digest")

@@ -20,6 +20,7 @@ from relsql.database.connections import transaction
 from relsql.database.relsql_tables import TABLES, ensure_table, read_sealed, seal_rows
 from relsql.errors import ArtifactError, ModelError, ParityError
 from relsql.publishing.publish import publish, selftest
+from relsql.registry.card import CARD_FORMAT
 from relsql.registry.models import active_card, read_card
 from relsql.registry.promote import promote
 from relsql.registry.row_embeddings import check_embeddings
@@ -51,6 +52,7 @@ def as_earlier_build(path: Path) -> None:
     with duckdb.connect(str(path)) as con:
         con.execute(f"ALTER TABLE {embeddings_table(con)} DROP COLUMN digest")
         con.execute("ALTER TABLE relsql.models DROP COLUMN digest")
+        con.execute(f"UPDATE relsql.models SET card = replace(card, '\"format\": {CARD_FORMAT}', '\"format\": 3')")
         if con.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'publications'").fetchall() == [(1,)]:
             con.execute("ALTER TABLE relsql.publications DROP COLUMN IF EXISTS digest")
             con.execute("ALTER TABLE relsql.publications DROP COLUMN IF EXISTS objects")
@@ -113,6 +115,28 @@ class TestCard:
         damage(shop, "UPDATE relsql.artifacts SET bytes = NULL")
         done = CliRunner().invoke(cli, ["sql", str(shop), SCORES])
         assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
+
+    @pytest.mark.parametrize("table", ["models", "EMBEDDINGS"])
+    def test_a_dropped_digest_is_not_taken_for_an_earlier_build(self, shop: Path, table: str) -> None:
+        """The format of the card says that its build stored digests."""
+        table = table if table == "EMBEDDINGS" else f"relsql.{table}"
+        damage(shop, f"ALTER TABLE {table} DROP COLUMN digest")
+        with duckdb.connect(str(shop)) as con, pytest.raises(ArtifactError, match="digest|damaged"):
+            relsql.attach(con)
+            scores(con)
+
+    def test_refresh_replaces_embeddings_whose_digests_were_dropped(self, shop: Path) -> None:
+        with duckdb.connect(str(shop)) as con:
+            relsql.attach(con)
+            before = scores(con)
+        attach._SCORERS.clear()
+        damage(
+            shop, "ALTER TABLE EMBEDDINGS DROP COLUMN digest; UPDATE EMBEDDINGS SET embedding = [1 FOR x IN embedding]"
+        )
+        with duckdb.connect(str(shop)) as con:
+            assert relsql.refresh(con, "churn").repaired > 0
+            relsql.attach(con)
+            np.testing.assert_allclose(scores(con), before, atol=1e-6, rtol=0)
 
 
 class TestActive:
