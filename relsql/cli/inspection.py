@@ -11,6 +11,7 @@ import duckdb
 from relsql.database.relsql_tables import has_relsql_table, relsql_table, rows_sql
 from relsql.errors import RelsqlError, SchemaError
 from relsql.gather.paths import MAX_HUB_ROWS, MAX_PATHS, candidate_paths
+from relsql.hints import command
 from relsql.registry.models import find_damage, read_models
 from relsql.schema.checks import check_schema, check_time_type, link_counts
 from relsql.schema.finding import Finding
@@ -118,10 +119,18 @@ def _path_findings(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema)
         paths = len(found.paths)
         if paths > MAX_PATHS:
             text = f"training reads {MAX_PATHS} of its {paths} link paths, those most correlated with the labels"
-            yield Finding("info", f"task {task.name}", f"{text}; relsql train --max-paths reads more")
+            yield Finding(
+                "info",
+                f"task {task.name}",
+                f"{text}; to read more: {command('train', 'FILE', 'TASK', '--max-paths', 'N')}",
+            )
         for path in found.crowded:
             text = f"training does not read {path}, more than {MAX_HUB_ROWS:,}"
-            yield Finding("info", f"task {task.name}", f"{text}; relsql train {path.beyond} raises the bound")
+            yield Finding(
+                "info",
+                f"task {task.name}",
+                f"{text}; to raise the bound: {command('train', 'FILE', 'TASK', *path.beyond.split())}",
+            )
     if not has_relsql_table(con, catalog, "runs"):
         return
     left_out = "CASE WHEN json_valid(metrics) THEN json_extract_string(metrics, '$.left_out_paths[*]') END"

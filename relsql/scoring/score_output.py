@@ -145,7 +145,7 @@ def output_table(con: duckdb.DuckDBPyConnection, output: str) -> ObjectName:
     suffix = Path(output).suffix
     if suffix.lower() in _OTHER_SUFFIXES:
         raise DatabaseError(
-            f"'{output}' is the name of a file, and relsql score writes no {suffix} files",
+            f"'{output}' is the name of a file, and no {suffix} files are written",
             expected=_A_TABLE,
             fix=command("score", "FILE", "MODEL", "--output", f"{output.removesuffix(suffix)}.csv"),
         )

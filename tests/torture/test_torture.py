@@ -34,6 +34,8 @@ def test_every_command_that_writes_is_tried() -> None:
     from relsql.cli import cli
 
     reading = {"inspect", "task", "evaluate", "sql", "shell", "serve", "models", "selftest"}
-    assert {command.arguments[0] for command in COMMANDS.values()} == cli.commands.keys() - reading
+    # It writes no database, only a folder: tests/relsql/training/pretraining/test_weights.py interrupts that.
+    beside = {"pretrain"}
+    assert {command.arguments[0] for command in COMMANDS.values()} == cli.commands.keys() - reading - beside
     assert set(PART) < COMMANDS.keys()
     assert {fault.counter for fault in FAULTS.values()} == set(Counter)

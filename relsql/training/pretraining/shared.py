@@ -13,6 +13,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from relsql.errors import TrainingError
+from relsql.hints import command
 from relsql.nn.graph_network import GraphNetwork
 from relsql.training.pretraining.weights import Weights
 
@@ -58,7 +59,8 @@ def start_from(network: GraphNetwork, weights: Weights) -> None:
     if channels != network.config.channels:
         raise TrainingError(
             f"the pre-trained weights have {channels} channels, this network has {network.config.channels}",
-            fix=f"relsql train ... --channels {channels}, or relsql pretrain ... --channels {network.config.channels}",
+            fix=f"{command('train', 'FILE', 'TASK', '--channels', channels)}, "
+            f"or {command('pretrain', 'FILES', '--channels', network.config.channels)}",
         )
     for name, holder, attribute in _places(network):
         part = cast(nn.Module, getattr(holder, attribute))

@@ -308,6 +308,7 @@ _NOT_A_SCHEMA = {
     "tokenizer.py",
     "__init__.py",
     "prompt.py",
+    "server_process.py",
     "dbt.py",
     "reference.py",
     "pytorch.py",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import relsql
-from tests.soak import slope_bytes
+from tests.soak import measure_slope
 from tests.udfs.test_attach import ALL, scores, value
 from udfs import attach, functions, scorer
 
@@ -95,5 +95,5 @@ def test_one_by_one_and_all_at_once_differ_in_the_last_bits_at_most(shop: Path) 
 
 def test_the_slope_is_that_of_a_call_that_keeps_memory() -> None:
     kept: list[bytes] = []
-    assert slope_bytes(lambda _: kept.append(b"x" * 10_000), 1000, 10) > 5_000
-    assert abs(slope_bytes(lambda _: bytearray(10_000), 1000, 10)) < 1_000
+    assert measure_slope(lambda _: kept.append(b"x" * 10_000), 1000, 10).value > 5_000
+    assert abs(measure_slope(lambda _: bytearray(10_000), 1000, 10).value) < 1_000

@@ -51,7 +51,7 @@ def test_inspect_names_hubs_that_training_does_not_read(con: duckdb.DuckDBPyConn
     con.execute("INSERT INTO results SELECT 9999 + i, NULL, 100, 0, '2020-01-01' FROM range(20000) r(i)")
     [finding] = [str(each) for each in inspect(con, "memory").findings if "share a hub" in str(each)]
     assert finding.startswith(f"info: task pauses: training does not read {RIVALS}: 18,")
-    assert finding.endswith(f"more than {MAX_HUB_ROWS:,}; relsql train --max-hub-rows raises the bound")
+    assert finding.endswith(f"more than {MAX_HUB_ROWS:,}; to raise the bound: relsql train FILE TASK --max-hub-rows")
 
 
 def test_the_options_are_on_the_command_line() -> None:
