@@ -129,7 +129,7 @@ def _path_findings(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema)
             yield Finding(
                 "info",
                 f"task {task.name}",
-                f"{text}; to raise the bound: {command('train', 'FILE', 'TASK', *path.beyond.split())}",
+                f"{text}; to raise the bound: {command('train', 'FILE', 'TASK', path.beyond)}",
             )
     if not has_relsql_table(con, catalog, "runs"):
         return

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
+from relsql.database.drafts import is_taken
 from relsql.errors import ArtifactError, TrainingError
 from relsql.hints import command
 
@@ -156,7 +157,7 @@ def require_free_folder(folder: Path, *, overwrite: bool) -> None:
     """
     if not folder.absolute().parent.is_dir():
         raise TrainingError(f"there is no folder '{folder.absolute().parent}'", expected="a place for the weights")
-    if not (folder.exists() or folder.is_symlink()):
+    if not is_taken(folder):
         return
     if not overwrite:
         fix = command("pretrain", "A.duckdb", "B.duckdb", "--output", folder, "--overwrite")
