@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,7 +21,7 @@ from relsql.bundles.embeddings_file import write_embeddings
 from relsql.bundles.folder import open_bundle
 from relsql.bundles.manifest import EMBEDDINGS, MANIFEST, FileEntry, write_manifest
 from relsql.database.cursors import task_cursor
-from relsql.database.drafts import draft_path
+from relsql.database.drafts import drafted_folder, is_taken
 from relsql.database.engine_errors import first_line
 from relsql.database.interrupts import keyboard_interrupts
 from relsql.database.names import current_catalog
@@ -121,44 +121,16 @@ def _synced(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _drafted(folder: Path, card: ModelCard, overwrite: bool) -> Iterator[Path]:
-    """A folder beside `folder` that gets its name when the block ends; on any error it is removed.
+    """A draft of the bundle, see `drafted_folder`.
 
     Raises:
         DatabaseError: it cannot be written, or `folder` exists by now.
     """
-    draft, old = draft_path(folder), draft_path(folder.with_name(f"{folder.name}.old"))
     try:
-        # What a killed process of the same number has left.
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir()
-        yield draft
-        _sync_folder(draft)
-        _require_replaceable(folder, card, overwrite)
-        if folder.exists():
-            folder.rename(old)
-        try:
-            draft.rename(folder)
-        except OSError:
-            if old.exists():
-                old.rename(folder)
-            raise
-        _sync_folder(folder.parent)
-        shutil.rmtree(old, ignore_errors=True)
+        with drafted_folder(folder, partial(_require_replaceable, folder, card, overwrite)) as draft:
+            yield draft
     except OSError as error:
         raise DatabaseError(f"folder '{folder}' cannot be written: {first_line(error)}") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
-def _sync_folder(path: Path) -> None:
-    """Put the names of a folder's files on the disk, where the system can open folders."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    number = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def _require_replaceable(folder: Path, card: ModelCard, overwrite: bool) -> None:
@@ -169,7 +141,7 @@ def _require_replaceable(folder: Path, card: ModelCard, overwrite: bool) -> None
     """
     if not folder.name or not folder.parent.is_dir():
         raise DatabaseError(f"'{folder}' cannot be created", expected="the path of a new folder in an existing one")
-    if not os.path.lexists(folder):
+    if not is_taken(folder):
         return
     if not overwrite:
         raise DatabaseError(

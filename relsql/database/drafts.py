@@ -1,8 +1,11 @@
-"""Write a file as a draft in the same folder and rename it at the end, so that only complete files appear."""
+"""Write a file or a folder as a draft beside it and rename it at the end, so that only complete ones appear."""
 
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -11,7 +14,7 @@ from relsql.errors import DatabaseError
 
 
 def draft_path(target: Path) -> Path:
-    """The path of a file until it is complete and renamed: a hidden file of this process in the same folder."""
+    """The path of a file or folder until it is complete and renamed: a hidden one of this process beside it."""
     return target.with_name(f".{target.name}.{os.getpid()}.tmp")
 
 
@@ -54,3 +57,47 @@ def remove_draft(draft: Path) -> None:
             file.unlink(missing_ok=True)
         except OSError:
             pass
+
+
+@contextmanager
+def drafted_folder(folder: Path, require_free: Callable[[], None]) -> Iterator[Path]:
+    """A draft of a folder, which gets its name when the block ends; on any error it is removed.
+
+    An existing folder is replaced. One that holds files cannot be renamed over, so it moves aside first, and comes back
+    if the draft cannot take its place.
+
+    Args:
+        folder: the folder to write.
+        require_free: raises an error if `folder` may not be written; called again when the draft is complete.
+
+    Raises:
+        OSError: the draft cannot be written or renamed.
+    """
+    draft, old = draft_path(folder), draft_path(folder.with_name(f"{folder.name}.old"))
+    try:
+        # What a killed process of the same number has left.
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir()
+        yield draft
+        _sync_folder(draft)
+        require_free()
+        if folder.exists():
+            folder.rename(old)
+        draft.rename(folder)
+        _sync_folder(folder.parent)
+    finally:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _sync_folder(path: Path) -> None:
+    """Put the names of a folder's files on the disk, where the system can open folders."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    number = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

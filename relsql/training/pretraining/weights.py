@@ -9,15 +9,14 @@ network.safetensors    the shared parts of the graph network, see `relsql.traini
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import msgspec
 
-from relsql.database.drafts import is_taken
+from relsql.database.drafts import drafted_folder, is_taken
 from relsql.errors import ArtifactError, TrainingError
 from relsql.hints import command
 
@@ -176,24 +175,14 @@ def write_weights(folder: Path, weights: Weights, *, overwrite: bool = False) ->
 
     require_free_folder(folder, overwrite=overwrite)
     folder = folder.absolute()
-    draft, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
     try:
-        draft.mkdir()
-        (draft / ENCODER).write_bytes(save(_untied(weights.model)))
-        (draft / NETWORK).write_bytes(save(weights.network))
-        (draft / TOKENIZER).write_text(weights.tokenizer.json, encoding="utf-8")
-        digests = {name: cast(str, _digest(draft / name)) for name in (TOKENIZER, ENCODER, NETWORK)}
-        manifest = msgspec.structs.replace(weights.manifest, sha256=digests).sealed()
-        (draft / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
-        # A folder that holds files cannot be renamed over, so the old one moves aside first.
-        if folder.exists():
-            folder.rename(old)
-        draft.rename(folder)
+        with drafted_folder(folder, partial(require_free_folder, folder, overwrite=overwrite)) as draft:
+            (draft / ENCODER).write_bytes(save(_untied(weights.model)))
+            (draft / NETWORK).write_bytes(save(weights.network))
+            (draft / TOKENIZER).write_text(weights.tokenizer.json, encoding="utf-8")
+            digests = {name: cast(str, _digest(draft / name)) for name in (TOKENIZER, ENCODER, NETWORK)}
+            manifest = msgspec.structs.replace(weights.manifest, sha256=digests).sealed()
+            (draft / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
     except OSError as error:
         raise TrainingError(f"the weights could not be written to '{folder}': {error.strerror or error}") from error
-    finally:
-        if old.exists() and not folder.exists():
-            old.rename(folder)
-        shutil.rmtree(draft, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
     return manifest
