@@ -25,7 +25,7 @@ from relsql.registry.row_embeddings import table_name
 from relsql.registry.versions import ModelReference, parse_reference
 from relsql.training.train import train
 from tests.odd_data import store_bare_weights
-from tests.shop import QUICK, TASK, contents, create_shop, seal_models
+from tests.shop import QUICK, TASK, age_cards, contents, create_shop, seal_models
 
 Connection = duckdb.DuckDBPyConnection
 
@@ -213,6 +213,7 @@ def test_a_version_that_cannot_score_is_not_promoted(con: Connection, damage: st
 
 
 def test_a_file_of_an_earlier_build(con: Connection) -> None:
+    age_cards(con)
     for column in ("activated", "request", "digest"):
         con.execute(f"ALTER TABLE relsql.models DROP COLUMN {column}")
     assert find_model(con, current_catalog(con), "churn@previous").version == 2

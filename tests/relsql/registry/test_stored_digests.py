@@ -20,13 +20,12 @@ from relsql.database.connections import transaction
 from relsql.database.relsql_tables import TABLES, ensure_table, read_sealed, seal_rows
 from relsql.errors import ArtifactError, ModelError, ParityError
 from relsql.publishing.publish import publish, selftest
-from relsql.registry.card import CARD_FORMAT
 from relsql.registry.models import active_card, read_card
 from relsql.registry.promote import promote
 from relsql.registry.row_embeddings import check_embeddings
 from relsql.scoring.refresh import refresh
 from relsql.sql import literal
-from tests.shop import embeddings_table
+from tests.shop import age_cards, embeddings_table
 from udfs import attach
 
 SCORES = "SELECT predict_churn(customer_id) FROM customers ORDER BY customer_id"
@@ -52,7 +51,7 @@ def as_earlier_build(path: Path) -> None:
     with duckdb.connect(str(path)) as con:
         con.execute(f"ALTER TABLE {embeddings_table(con)} DROP COLUMN digest")
         con.execute("ALTER TABLE relsql.models DROP COLUMN digest")
-        con.execute(f"UPDATE relsql.models SET card = replace(card, '\"format\": {CARD_FORMAT}', '\"format\": 3')")
+        age_cards(con)
         if con.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'publications'").fetchall() == [(1,)]:
             con.execute("ALTER TABLE relsql.publications DROP COLUMN IF EXISTS digest")
             con.execute("ALTER TABLE relsql.publications DROP COLUMN IF EXISTS objects")

@@ -23,12 +23,11 @@ from relsql.cli import cli
 from relsql.database.names import current_catalog
 from relsql.errors import DatabaseError, ModelError, SchemaDriftError
 from relsql.gather.node_inputs import NodeInputs
-from relsql.registry.card import CARD_FORMAT
 from relsql.registry.models import active_card
 from relsql.schema.tables import Column, Table
 from relsql.scoring import refresh as refreshing
 from relsql.typing import FloatArray
-from tests.shop import embeddings_table, seal_models, train_quickly
+from tests.shop import age_cards, embeddings_table, seal_models, train_quickly
 from udfs import attach
 from udfs.encoder import RowTextEncoder
 
@@ -309,7 +308,7 @@ def as_earlier_builds_did(con: Connection) -> None:
     con.execute(f"INSERT INTO relsql.row_embeddings SELECT 'churn', 1, text, embedding FROM {own}")
     con.execute("INSERT INTO relsql.row_embeddings VALUES ('other', 1, 'x', [1, 2]), ('churn', 1, 'too short', [1])")
     con.execute(f"DROP TABLE {own}")
-    con.execute(f"UPDATE relsql.models SET card = replace(card, '\"format\": {CARD_FORMAT}', '\"format\": 3')")
+    age_cards(con)
     seal_models(con)
 
 
