@@ -60,7 +60,7 @@ def _sources(row: str) -> Iterator[tuple[str, Path]]:
 
 @cache
 def _commit() -> str:
-    """The last commit that changed code, so that a change of a page is no new build."""
+    """The last commit that changed code, so that editing a page does not make a new build."""
     commit = _git("log", "-1", "--format=%h", "--", *_PACKAGES)
     if not commit:
         return "unknown"

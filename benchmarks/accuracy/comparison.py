@@ -86,7 +86,7 @@ def mean_metric(problem: Scored, row: str) -> float:
 def best_baseline(problem: Scored, row: str = DEFAULT) -> str | None:
     """The best other row by its test metric, in favour of the baselines; None if no other row was run.
 
-    relsql with pre-training is no baseline.
+    relsql with pre-training does not count as a baseline.
     """
     _, sign = _METRICS[problem.metric]
     others = [name for name in problem.scores if name not in (row, PRETRAINED)]

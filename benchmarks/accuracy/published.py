@@ -36,7 +36,7 @@ _STATIC = "seed paper: BART and GraphSAGE over one static graph"
 _KUMO = "Kumo Engine 1.0.0, refitted"
 _KUMO_TYPES = "Kumo Engine 1.0.0, column types corrected by hand"
 _KUMO_RUN = "package kumo-engine, run apart on two CPU cores: same labels, one trial of 64 channels instead of its plan"
-"""It is no row of the benchmark: its package needs other versions of pandas, pyarrow and sqlglot than relsql's tests.
+"""The benchmark does not run it: its package needs other versions of pandas, pyarrow and sqlglot than relsql's tests.
 The plan that it advises finished no epoch in four minutes, so it may reach more, above all on a GPU."""
 
 QUOTED: dict[tuple[str, str], tuple[Quoted, ...]] = {

@@ -31,9 +31,10 @@ def database_error(error: BaseException, *, writing: bool = False) -> DatabaseEr
     text = first_line(error)
     if isinstance(error, duckdb.FatalException) or "database has been invalidated" in text:
         return DatabaseError(
-            f"DuckDB closed the database after a disk failure: {text}",
+            f"DuckDB closed the database after an error of the disk or of its own: {text}",
             expected="a working disk with free space; the failed transaction was not committed",
-            fix="free some disk space, open the file again, then run the command again",
+            fix="open the file again, then run the command again; if it fails again, free some disk space, or "
+            "report it at github.com/duckdb/duckdb",
         )
     if isinstance(error, (duckdb.OutOfMemoryException, MemoryError)) or _TORCH_MEMORY in text:
         return DatabaseError(

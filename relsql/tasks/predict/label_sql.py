@@ -73,7 +73,7 @@ class _Writer:
             condition = part.sql(bound.cohort)
             query = f"SELECT {ENTITY}.*\n{part.from_sql()}\nWHERE {condition}"
             source = self.name("cohort")
-            self.ctes.append(Cte(source, query, "those that WHERE chooses by what is known at the timestamp"))
+            self.ctes.append(Cte(source, query, "the entities that WHERE keeps, by what is known at the timestamp"))
         part, (_, label) = _Part(self, source, past=False), label_columns(bound.entity)
         value = part.sql(bound.outcome)
         where = f"\nWHERE {part.sql(bound.assuming)}" if bound.assuming else ""

@@ -18,7 +18,7 @@ from relsql.errors import DatabaseError
     [
         (
             duckdb.FatalException("FATAL Error: fsync failed!"),
-            "fsync failed!. Expected: a working disk.*not committed. Fix: free",
+            "fsync failed!. Expected: a working disk.*not committed. Fix: open the file again",
         ),
         (duckdb.Error("Failed: database has been invalidated because of"), "closed the database.*open the file again"),
         (
