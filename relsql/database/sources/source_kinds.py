@@ -23,6 +23,9 @@ _POSTGRES_PAIRS = re.compile(r"postgres:(?!//)", re.IGNORECASE)
 
 _PATH = re.compile(r"(?P<prefix>(?:ducklake:)?(?:sqlite:|duckdb:)?)(?P<path>.+)", re.IGNORECASE | re.DOTALL)
 
+_URL = re.compile(r"(?:\w+:)+//")
+"""A URL, also behind names of extensions; values of pairs may hold `://` anywhere."""
+
 _USER_PASSWORD = re.compile(r"(//[^:@/]*):[^?]*@")
 _URL_OPTION = re.compile(r"\b(?:ssl)?password=[^&]*&?", re.IGNORECASE)
 _PAIR = re.compile(r"\b(?:ssl)?password\s*=\s*(?:'(?:\\.|[^'\\])*'|(?:\\.|[^\s\\])*)\s*", re.IGNORECASE | re.DOTALL)
@@ -101,7 +104,7 @@ def without_password(location: str) -> str:
     """A location as it may be stored and printed."""
     if Path(location).exists():
         return location
-    if "://" in location:
+    if _URL.match(location):
         return _URL_OPTION.sub("", _USER_PASSWORD.sub(r"\1@", location)).rstrip("?&")
     return _PAIR.sub("", location).rstrip()
 

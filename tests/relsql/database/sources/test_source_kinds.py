@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import duckdb
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relsql.database.sources.source_kinds import (
@@ -104,6 +104,7 @@ def test_no_password_is_left_in_a_url(password: str) -> None:
 
 
 @given(PASSWORDS)
+@example("pw://wp")
 def test_no_password_is_left_in_pairs(password: str) -> None:
     quoted = "'" + password.replace("\\", "\\\\").replace("'", "\\'") + "'"
     escaped = "".join(f"\\{c}" if c in " \\'" else c for c in password)
