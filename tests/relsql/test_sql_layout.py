@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relsql.database.names import current_catalog
@@ -82,6 +82,7 @@ def compound(parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     )
 
 
+@settings(max_examples=40)
 @given(st.lists(st.recursive(LEAVES, compound, max_leaves=25), min_size=1, max_size=4))
 def test_laying_out_changes_nothing(expressions: list[str]) -> None:
     query = "SELECT " + ", ".join(f"{expression} AS c{i}" for i, expression in enumerate(expressions)) + " FROM t"

@@ -12,7 +12,7 @@ from tests.torture.commands import COMMANDS
 from tests.torture.faults import FAULTS, Counter, compiler
 
 PART = ("init", "train, first version", "score --into --changed-only", "promote", "publish")
-TRIES = 15
+TRIES = 8
 
 
 @pytest.mark.slow

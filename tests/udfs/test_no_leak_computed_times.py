@@ -150,7 +150,7 @@ CHANGES = st.lists(st.tuples(st.sampled_from(sorted(MUTATIONS)), st.integers(1, 
 
 
 @hypothesis.settings(
-    max_examples=6, deadline=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck)
+    max_examples=3, deadline=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck)
 )
 @hypothesis.given(moment=MOMENTS, changes=CHANGES)
 def test_rows_that_are_not_visible_change_no_score(

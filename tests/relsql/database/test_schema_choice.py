@@ -191,7 +191,7 @@ def test_tables_of_relsql_in_a_source_are_no_data(tmp_path: Path) -> None:
 SQL_NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]) | st.just(" "), min_size=1)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(SQL_NAMES.filter(lambda name: name.strip() and fold(name) not in {"main", "temp", "system", "memory", "relsql"}))
 def test_any_name_is_kept_exactly(name: str) -> None:
     with duckdb.connect() as con:

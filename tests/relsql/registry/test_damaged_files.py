@@ -10,7 +10,7 @@ import pytest
 
 from tests.damage.outcomes import Corpus, all_cases, prepare, run_cases
 
-CASES = 60
+CASES = 30
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +24,10 @@ def test_a_part_of_the_corpus_gives_the_same_scores_or_a_clear_error(corpus: Cor
     tables = [case for case in plain if not case.name.startswith("card")]
     cards = [case for case in plain if case.name.startswith("card")]
     draw = random.Random(17)
-    report = run_cases(corpus, [*draw.sample(tables, CASES), *draw.sample(cards, 15), *draw.sample(forged, 15)])
+    report = run_cases(corpus, [*draw.sample(tables, CASES), *draw.sample(cards, 10), *draw.sample(forged, 10)])
     assert not report.failures
-    assert report.counts["refused"] > 30
-    assert report.counts["same score"] > 10
+    assert report.counts["refused"] > 20
+    assert report.counts["same score"] > 5
 
 
 def test_every_damaged_status_is_refused(corpus: Corpus) -> None:

@@ -88,7 +88,7 @@ def _rows(draw: Any, table: Table) -> list[Row]:
 
 def random_examples(share: float) -> Any:
     return hypothesis.settings(
-        max_examples=max(1, round(share * int(os.environ.get("RELSQL_GATHER_EXAMPLES", "40")))),
+        max_examples=max(1, round(share * int(os.environ.get("RELSQL_GATHER_EXAMPLES", "25")))),
         deadline=None,
         derandomize=True,
         suppress_health_check=list(hypothesis.HealthCheck),

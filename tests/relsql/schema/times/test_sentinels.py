@@ -109,7 +109,7 @@ def test_a_limit_leaves_all_events_of_training(last: str) -> None:
         assert newest == datetime.datetime.fromisoformat(last)
 
 
-@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.settings(max_examples=25, deadline=None)
 @hypothesis.given(st.lists(st.integers(0, 3_000), min_size=1, max_size=40))
 def test_ordinary_times_stay_events(offsets: list[int]) -> None:
     """Data whose gaps are shorter than two years have no sentinels, however bursty they are."""

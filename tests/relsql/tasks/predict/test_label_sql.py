@@ -33,7 +33,7 @@ def labels_of(
     return {(row["entity"], row["as_of"]): float(row["label"]) for row in rows}
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(shops(), questions(), st.sampled_from(VISIBILITY_RULES))
 def test_labels_are_those_of_the_reference(tables: Tables, question: Question, visible: str) -> None:
     with duckdb.connect() as con:
