@@ -102,10 +102,15 @@ __all__ = [
 ]
 
 
+_HOOKS = {"load_ipython_extension": "relsql.integrations.jupyter"}
+"""Functions that other programs look for by their names."""
+
+
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    home = _HOME.get(name) or _HOOKS.get(name)
+    if home is None:
         raise AttributeError(f"module 'relsql' has no attribute '{name}'")
-    return getattr(importlib.import_module(_HOME[name]), name)
+    return getattr(importlib.import_module(home), name)
 
 
 def __dir__() -> list[str]:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import duckdb
 from harlequin import HarlequinCompletion
+from harlequin.exception import HarlequinQueryError
 from harlequin_duckdb import DuckDbAdapter
-from harlequin_duckdb.adapter import DuckDbConnection
+from harlequin_duckdb.adapter import DuckDbConnection, DuckDbCursor
 
 from relsql.errors import RelsqlError
+from relsql.statements.parse import parse_statement
+from relsql.statements.run import run_statement
 from udfs.attach import attach
 
 _FIRST = 100
@@ -33,6 +36,22 @@ class RelsqlConnection(DuckDbConnection):
         except RelsqlError as error:
             attached = f"Models are not attached: {error}"
         super().__init__(conn, "\n".join(filter(None, [init_message, attached])))
+
+    def execute(self, query: str) -> DuckDbCursor | None:
+        """Run a statement about models, or leave another one to DuckDB.
+
+        Raises:
+            HarlequinQueryError: it failed.
+        """
+        try:
+            ours = parse_statement(query)
+            if ours is None:
+                return super().execute(query)
+            relation = run_statement(self.conn, ours)
+            self.functions = attach(self.conn)
+        except RelsqlError as error:
+            raise HarlequinQueryError(msg=str(error), title="relsql cannot run the statement:") from error
+        return DuckDbCursor(conn=self, relation=relation)
 
     def get_completions(self) -> list[HarlequinCompletion]:
         """DuckDB's completions, and the functions of the models, which exist only on this connection."""

@@ -1,1 +1,1 @@
-"""An interactive SQL shell: only `prompt` uses the terminal; `statements`, `session` and `completion` do not."""
+"""An interactive SQL shell: only `prompt` uses the terminal; `session` and `completion` do not."""

@@ -11,11 +11,12 @@ import duckdb
 from relsql.database.relsql_tables import users_objects_sql
 from relsql.registry.function_names import is_batch_name
 from relsql.sql import ident
+from relsql.statements.parse import KEYWORDS
 
 _WORD = re.compile(r"""(?:(?P<parent>"(?:[^"]|"")*"|\w+)\.)?(?P<word>"[^"]*|\w*)$""")
 _PIECES = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\w+|[^\s\w]""")
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_BEFORE_TABLES = frozenset({"from", "join", "into", "update", "table", "describe", "summarize"})
+_BEFORE_TABLES = frozenset({"from", "join", "into", "update", "table", "describe", "summarize", "each"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def read_names(con: duckdb.DuckDBPyConnection) -> Names:
         if of_user:
             columns.setdefault(table, []).append(column)
     return Names(
-        keywords=tuple(name for name, _ in keywords),
+        keywords=tuple(sorted({name.lower() for name in KEYWORDS} | {name for name, _ in keywords})),
         reserved=frozenset(name for name, category in keywords if category != "unreserved"),
         functions=tuple(name for name, in_from, temp in functions if not in_from and not temp),
         table_functions=tuple(name for name, in_from, temp in functions if in_from and not temp),

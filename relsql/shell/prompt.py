@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
@@ -13,10 +14,12 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.lexers import PygmentsLexer
 from pygments.lexers.sql import PostgresLexer
+from pygments.token import Keyword, Name
 
 from relsql.shell.completion import Names, suggest
 from relsql.shell.session import COMMANDS
-from relsql.shell.statements import is_complete, split_statements
+from relsql.statements.parse import KEYWORDS
+from relsql.statements.split import is_complete, split_statements
 
 _FIRST = "relsql> "
 _NEXT = "   ...> "
@@ -37,7 +40,7 @@ class Prompt:
             _FIRST,
             multiline=True,
             prompt_continuation=_NEXT,
-            lexer=PygmentsLexer(PostgresLexer),
+            lexer=PygmentsLexer(StatementLexer),
             completer=self._completer,
             complete_while_typing=False,
             history=_history(history),
@@ -52,6 +55,15 @@ class Prompt:
         """
         self._completer.names = self._names()
         return self._session.prompt()
+
+
+class StatementLexer(PostgresLexer):  # type: ignore[misc]
+    """The lexer of SQL, which also knows the words of statements about models."""
+
+    def get_tokens_unprocessed(self, text: str, *args: Any) -> Iterator[tuple[int, Any, str]]:
+        """Positions, kinds and texts of the tokens."""
+        for position, kind, word in super().get_tokens_unprocessed(text, *args):
+            yield position, Keyword if kind in Name and word.upper() in KEYWORDS else kind, word
 
 
 class SqlCompleter(Completer):

@@ -22,8 +22,10 @@ from relsql.registry.versions import RETIRED
 from relsql.schema.reading import read_schema
 from relsql.shell.completion import Names, read_names
 from relsql.shell.running import run_interruptible
-from relsql.shell.statements import is_blank, split_statements
 from relsql.sql import literal
+from relsql.statements.parse import FORMS, parse_statement
+from relsql.statements.run import Trainer, run_statement
+from relsql.statements.split import is_blank, split_statements
 from udfs.attach import attach
 
 MAX_ROWS = 40
@@ -42,6 +44,8 @@ HELP = "\n".join(
     [
         "A statement ends with ; and may span several lines. Tab completes, Ctrl-C stops a query or clears the line.",
         *COMMANDS.values(),
+        "Beside the statements of SQL:",
+        *FORMS.values(),
     ]
 )
 
@@ -65,6 +69,7 @@ class Session:
         con: the connection; nothing else may use it.
         progress: called with the progress of the running query in percent; negative if DuckDB does not know it.
         width: returns the maximum width of a result in characters.
+        trainer: trains the models of `CREATE MODEL` and `PREDICT`; default: `relsql.train`.
     """
 
     def __init__(
@@ -72,9 +77,10 @@ class Session:
         con: duckdb.DuckDBPyConnection,
         progress: Callable[[float], None] = lambda percent: None,
         width: Callable[[], int] = lambda: 120,
+        trainer: Trainer | None = None,
     ) -> None:
         self.con = con
-        self.functions: tuple[str, ...] = ()
+        self._trainer = trainer
         self._progress = progress
         self._width = width
         self._names = read_names(con)
@@ -99,9 +105,12 @@ class Session:
                     expected=nearest(database, databases),
                     fix="ATTACH 'FILE';",
                 )
-        attached = attach(self.con, database=database)
-        self.functions = tuple(dict.fromkeys([*self.functions, *attached]))
-        return attached
+        return attach(self.con, database=database)
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """The functions of models that can be called now."""
+        return self.names().models
 
     def check_drift(self) -> None:
         """Raise SchemaDriftError if the tables of an active model of the current database changed since training.
@@ -156,6 +165,10 @@ class Session:
         yield from self.run(pending)
 
     def _statement(self, statement: str) -> Output | None:
+        ours = parse_statement(statement)
+        if ours is not None:
+            # Training must run in the main thread, where it handles Ctrl-C by itself.
+            return Output(self._box(run_statement(self.con, ours, trainer=self._trainer)))
         return run_interruptible(self.con, lambda: self._rendered(statement), self._progress)
 
     def _rendered(self, statement: str) -> Output | None:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, get_type_hints
 
+import msgspec
+
+from relsql.errors import TrainingError
 from relsql.gather.paths import DEFAULT_FANOUT, MAX_HUB_ROWS, MAX_PATHS
-from relsql.tasks.regime import Regime
+from relsql.tasks.regime import Regime, check_regime
 
 COMPACT = "compact"
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+CountOrZero = Annotated[int, msgspec.Meta(ge=0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +43,41 @@ class TrainOptions:
         trees: mix the network's output with that of boosted trees, see `relsql.training.fit_trees`.
         read_scores: also read what models wrote into the tables, see `relsql.training.written_columns`.
         threads: number of torch threads; None: torch's default.
+
+    Raises:
+        TaskError: the regime does not exist. TrainingError: another option has another type or is out of range.
     """
 
     seed: int = 0
     encoder: str = COMPACT
-    encoder_steps: int | None = None
+    encoder_steps: CountOrZero | None = None
     pretrained: str | None = None
-    max_tokens: int = 64
-    fanout: int = DEFAULT_FANOUT
-    max_paths: int = MAX_PATHS
-    max_hub_rows: int = MAX_HUB_ROWS
+    max_tokens: Count = 64
+    fanout: Count = DEFAULT_FANOUT
+    max_paths: Count = MAX_PATHS
+    max_hub_rows: CountOrZero = MAX_HUB_ROWS
     event_hubs: bool = False
-    channels: int = 64
-    epochs: int | None = None
-    batch_size: int = 512
-    learning_rate: float = 3e-3
+    channels: Count = 64
+    epochs: Count | None = None
+    batch_size: Count = 512
+    learning_rate: Annotated[float, msgspec.Meta(gt=0, le=1)] = 3e-3
     regime: Regime = "seed-time"
-    density: int = 1
+    density: Count = 1
     refit: bool = True
     trees: bool = True
     read_scores: bool = False
-    threads: int | None = None
+    threads: Count | None = None
+
+    def __post_init__(self) -> None:
+        check_regime(self.regime)
+        for name, kind in _KINDS.items():
+            value = getattr(self, name)
+            try:
+                msgspec.convert(value, kind)
+            except msgspec.ValidationError as error:
+                problem = f"the training option {name} is {value!r}"
+                expected = str(error).removeprefix("Expected ").split(", got")[0].replace("`", "")
+                raise TrainingError(problem, expected=expected, fix=f"correct {name}, or leave it out") from None
+
+
+_KINDS = get_type_hints(TrainOptions, include_extras=True)

@@ -33,7 +33,6 @@ from relsql.tasks.labels.label_findings import are_few, label_findings
 from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.labels.label_table import label_entities
 from relsql.tasks.labels.temporary_tables import refuse_temporary_reads
-from relsql.tasks.regime import check_regime
 from relsql.tasks.summary import SplitSummary, split_lines
 from relsql.tasks.task import Task, find_task
 from relsql.training.fingerprint import library_versions, training_fingerprint
@@ -124,7 +123,6 @@ def train(
         KeyboardInterrupt: interrupted; nothing was changed.
     """
     options = options or TrainOptions()
-    check_regime(options.regime)
     catalog = current_catalog(con)
     name = model_name(name, {model.name for model in read_models(con, catalog)})
     require_unclaimed(find_macros(con, [catalog], function_names(name)), name)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from harlequin.exception import HarlequinConnectionError
+from harlequin.exception import HarlequinConnectionError, HarlequinQueryError
 
 from relsql.integrations.harlequin import RelsqlAdapter, RelsqlConnection
 
@@ -84,3 +84,10 @@ def test_harlequins_command_line_scores(shop: Path) -> None:
     done = subprocess.run([*command, "-c", query], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [{"scored": 60}]
+
+
+def test_statements_about_models_run_beside_those_of_duckdb(connection: RelsqlConnection) -> None:
+    shown = connection.execute("SHOW MODELS")
+    assert shown is not None and shown.fetchone()[:2] == ("churn", 1)
+    with pytest.raises(HarlequinQueryError, match="'churm' does not exist"):
+        connection.execute("DESCRIBE MODEL churm")

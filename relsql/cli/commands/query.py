@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,8 @@ from relsql.schema.types import is_number
 if TYPE_CHECKING:
     import duckdb
 
+    from relsql.statements.syntax import Statement as ModelStatement
+
 Format = Literal["table", "csv", "json"]
 
 _READERS = frozenset({"SELECT", "EXPLAIN"})
@@ -27,11 +29,19 @@ _READERS = frozenset({"SELECT", "EXPLAIN"})
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A statement; `reads` if it only reads, `selects` if it can be a subquery in FROM."""
+    """A statement.
+
+    Attributes:
+        text: as it is written.
+        reads: it only reads.
+        selects: it can be a subquery in FROM.
+        ours: what it says, if it is about models.
+    """
 
     text: str
     reads: bool
     selects: bool
+    ours: ModelStatement | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +72,15 @@ class Result:
 def sql_command(file: Path, statement: str, form: Format, read_only: bool | None, pinned: tuple[str, ...]) -> None:
     """Run one SQL STATEMENT in FILE, with the functions of all its models.
 
+    STATEMENT may also be about models: CREATE MODEL, SHOW MODELS, DESCRIBE MODEL, DROP MODEL or PREDICT.
+
     If STATEMENT is `-`, it is read from stdin. All rows are printed. In CSV, NULL is an empty field and an empty string
     is `""`; in JSON, NaN and infinite numbers are null.
 
     \b
     relsql sql f1.duckdb "SELECT driver_id, predict_dnf(driver_id) AS risk FROM drivers ORDER BY risk DESC"
     relsql sql f1.duckdb "INSERT INTO risk_scores FROM predict_dnf_batch()"
+    relsql sql shop.duckdb "CREATE MODEL churn AS PREDICT COUNT(orders.*, 0, 30, days) = 0 FOR EACH customers.id"
     """  # noqa: D301
     from contextlib import closing
 
@@ -89,6 +102,12 @@ def parse(text: str) -> Statement:
     """
     import duckdb
 
+    from relsql.statements.parse import parse_statement
+    from relsql.statements.syntax import only_reads
+
+    ours = parse_statement(text)
+    if ours is not None:
+        return Statement(text, only_reads(ours), False, ours)
     with duckdb.connect() as con:
         statements = con.extract_statements(text)
     kinds = [statement.type.name for statement in statements]
@@ -114,8 +133,8 @@ def run_statement(
     import duckdb
 
     try:
-        with unknown_function_explained(functions):
-            result = _select(con, statement.text, form) if statement.selects else _execute(con, statement)
+        with unknown_function_explained(lambda: functions):
+            result = _result(con, statement, form)
     except duckdb.InvalidInputException as error:
         if "read-only mode" in str(error):
             _explain_read_only(error)
@@ -132,9 +151,18 @@ def run_statement(
             note("no rows")
 
 
-def _select(con: duckdb.DuckDBPyConnection, text: str, form: Format) -> Result:
-    """Run a SELECT; DuckDB converts every value to text, because it knows its types best."""
-    relation = con.sql(text)
+def _result(con: duckdb.DuckDBPyConnection, statement: Statement, form: Format) -> Result | None:
+    """Run a statement; None if it has no rows to show."""
+    if statement.ours is not None:
+        from relsql.cli.commands.training import train_with_progress
+        from relsql.statements.run import run_statement as run_model_statement
+
+        return _read(run_model_statement(con, statement.ours, trainer=train_with_progress), form)
+    return _read(con.sql(statement.text), form) if statement.selects else _execute(con, statement)
+
+
+def _read(relation: duckdb.DuckDBPyRelation, form: Format) -> Result:
+    """Read the rows of a relation; DuckDB converts every value to text, because it knows its types best."""
     positions = range(1, len(relation.columns) + 1)
     # By position, because several columns may have the same name.
     cells = (f"to_json(#{i})::VARCHAR" if form == "json" else f"#{i}::VARCHAR" for i in positions)
@@ -162,8 +190,11 @@ def _execute(con: duckdb.DuckDBPyConnection, statement: Statement) -> Result | N
 
 
 @contextmanager
-def unknown_function_explained(functions: Sequence[str]) -> Iterator[None]:
+def unknown_function_explained(functions: Callable[[], Sequence[str]]) -> Iterator[None]:
     """Turn DuckDB's error about a missing scoring function into one that lists the existing ones.
+
+    Args:
+        functions: returns the existing ones.
 
     Raises:
         ModelError: a statement in the block calls a scoring function that does not exist.
@@ -180,7 +211,7 @@ def unknown_function_explained(functions: Sequence[str]) -> Iterator[None]:
             raise
         raise ModelError(
             f"function '{unknown.group(1)}' does not exist",
-            expected=nearest(unknown.group(1), functions),
+            expected=nearest(unknown.group(1), functions()),
             fix="relsql models FILE, or relsql train FILE TASK --name NAME",
         ) from error
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from relsql.cli.commands.query import unknown_function_explained
+from relsql.cli.commands.training import train_with_progress
 from relsql.cli.output import DatabasePath, note
 from relsql.cli.progress import QueryProgress
 from relsql.errors import needs_extra
@@ -49,7 +50,7 @@ def shell_command(file: Path, read_only: bool, script: str | None) -> None:
     from relsql.shell.session import Quit, Session
 
     with closing(open_database(file, read_only=read_only)) as con, QueryProgress() as progress:
-        session = Session(con, progress, width=lambda: shutil.get_terminal_size((120, 24)).columns)
+        session = Session(con, progress, lambda: shutil.get_terminal_size((120, 24)).columns, train_with_progress)
         try:
             if interactive:
                 converse(session, file)
@@ -103,7 +104,7 @@ def _write(session: Session, outputs: Iterator[Output]) -> None:
         ModelError: a statement calls a scoring function that does not exist. SchemaDriftError: the tables changed.
         duckdb.Error, RelsqlError: another failure.
     """
-    with unknown_function_explained(session.functions), drift_explained(session):
+    with unknown_function_explained(lambda: session.functions), drift_explained(session):
         for output in outputs:
             click.echo(output.text, err=not output.is_result)
 

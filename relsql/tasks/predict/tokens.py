@@ -22,7 +22,7 @@ _TOKEN = re.compile(
       | (?P<word>[^\W\d][\w$]*)
       | (?P<name>"(?:[^"]|"")+")
       | (?P<text>'(?:[^']|'')*')
-      | (?P<sign><=|>=|<>|!=|[-+*/%=<>(),.;])""",
+      | (?P<sign><=|>=|<>|!=|[-+*/%=<>(),.;@])""",
     re.DOTALL | re.VERBOSE,
 )
 _UNCLOSED = {"'": "a text in single quotes", '"': "a name in double quotes", "/*": "a comment"}
@@ -74,10 +74,15 @@ def tokens_of(line: str) -> list[Token]:
             f"the line has {len(line):,} characters",
             f"at most {MAX_CHARACTERS:,}, or a query in sql",
         )
-    return [*_tokens(line), Token("end", "", len(line.rstrip()))]
+    return [*scan(line), Token("end", "", len(line.rstrip()))]
 
 
-def _tokens(line: str) -> Iterator[Token]:
+def scan(line: str) -> Iterator[Token]:
+    """The tokens of a line one by one, without the `end`: a reader of the first few does not mind what follows them.
+
+    Raises:
+        TaskError: a character begins nothing.
+    """
     at = 0
     while at < len(line):
         found = _TOKEN.match(line, at)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relsql.shell.statements import is_blank, is_complete, split_statements
+from relsql.statements.split import is_blank, is_complete, split_statements
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Statements about models, `CREATE MODEL` and others, beside those of SQL."""

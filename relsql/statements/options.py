@@ -1,0 +1,41 @@
+"""What WITH can say: options of training, and the fields of a task that a line does not say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from relsql.errors import TaskError, nearest
+from relsql.statements.syntax import Value
+from relsql.tasks.task import Task
+from relsql.training.options import TrainOptions
+
+TASK_OPTIONS = ("val_timestamp", "test_timestamp", "num_eval_timestamps", "visible", "target", "description")
+"""The fields of a task that WITH can say."""
+
+TRAIN_OPTIONS = tuple(field.name for field in fields(TrainOptions))
+
+
+def task_and_options(name: str, line: str, said: Mapping[str, Value]) -> tuple[Task, TrainOptions]:
+    """The task of a line and the options to train with.
+
+    Args:
+        name: the task's name.
+        line: the question.
+        said: what WITH says; NULL is the default.
+
+    Raises:
+        TaskError: there is no such option. TaskError, TrainingError: it has another type or is out of range.
+    """
+    unknown = set(said) - {*TASK_OPTIONS, *TRAIN_OPTIONS}
+    if unknown:
+        option = min(unknown)
+        raise TaskError(
+            f"WITH has the option '{option}', which does not exist",
+            expected=nearest(option, [*TASK_OPTIONS, *TRAIN_OPTIONS]),
+            fix="correct the option, or leave it out for its default",
+        )
+    given: dict[str, Any] = {option: value for option, value in said.items() if value is not None}
+    task = Task.from_line(line, name, **{option: given[option] for option in given if option in TASK_OPTIONS})
+    return task, TrainOptions(**{option: given[option] for option in given if option in TRAIN_OPTIONS})
