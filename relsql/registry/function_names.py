@@ -6,6 +6,7 @@ A suffix is a model's name, or `dnf_v2` for version 2 of the model `dnf`.
 from __future__ import annotations
 
 _SCORE = "predict_"
+_EXPLAIN = "explain_"
 _FULL = "_full"
 _BATCH = "_batch"
 
@@ -28,6 +29,11 @@ def batch_name(suffix: str) -> str:
 def function_names(suffix: str) -> tuple[str, str, str]:
     """The functions that score: `predict_dnf`, `predict_dnf_full` and `predict_dnf_batch`."""
     return predict_name(suffix), full_name(suffix), batch_name(suffix)
+
+
+def explain_names(suffix: str) -> tuple[str, str]:
+    """The table functions that explain scores: `explain_dnf` of one entity, and `explain_dnf_batch` of all."""
+    return f"{_EXPLAIN}{suffix}", f"{_EXPLAIN}{suffix}{_BATCH}"
 
 
 def is_score_name(function: str) -> bool:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, Protocol
 
 from relsql.gather.paths import Path
@@ -31,12 +32,20 @@ from relsql.gather.sql.ranking import (
     time_heap_ctes,
     window_sql,
 )
+from relsql.gather.sql.removals import OUT, and_kept_event_sql, and_kept_sql, event_columns_sql
 from relsql.schema.entity_keys import is_entity_sql, key_parts
 from relsql.schema.indexes import Indexed
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Table
 from relsql.schema.times.events import event_times_sql
-from relsql.schema.visibility import VisibilityRule, and_visible_sql, asof_visible_sql, end_before_sql, opaque_sql
+from relsql.schema.visibility import (
+    VisibilityRule,
+    and_visible_sql,
+    asof_visible_sql,
+    end_before_sql,
+    opaque_sql,
+    visible_time_sql,
+)
 from relsql.sql import Cte, ident, indented, with_ctes
 
 SEED = "_seed"
@@ -116,6 +125,7 @@ class LatestRows:
         delayed: seeds carry `_until`: only rows with time <= `_until` count, while ages run to `_as_of`.
         visible: whether rows at as_of itself count.
         indexed: columns whose index is used to find rows, which helps in a call.
+        removals: seeds carry what they leave out, see `relsql.gather.sql.removals`; not for the kind `moments`.
     """
 
     plan: RowPlan
@@ -125,16 +135,17 @@ class LatestRows:
     delayed: bool = field(default=False, kw_only=True)
     visible: VisibilityRule = field(default="at-or-before", kw_only=True)
     indexed: Indexed = field(default=frozenset(), kw_only=True)
+    removals: bool = field(default=False, kw_only=True)
 
     @property
     def moments(self) -> tuple[str, ...]:
-        """The columns with a seed's as_of and, if it differs, the end of its data."""
-        return (AS_OF, UNTIL) if self.delayed or self.visible == "before" else (AS_OF,)
+        """The columns that say what a seed may see: as_of, the end of its data if it differs, and what is left out."""
+        return (AS_OF, *([UNTIL] if self.end == UNTIL else []), *(OUT if self.removals else ()))
 
     @property
     def end(self) -> str:
         """The column with the end of a seed's data."""
-        return self.moments[-1]
+        return UNTIL if self.delayed or self.visible == "before" else AS_OF
 
     def query(self, columns: PathColumns, seed_sql: str, select: str | None = None) -> str:
         """The whole query.
@@ -161,7 +172,8 @@ class LatestRows:
             Cte("self", self._self_sql(), "The seeds whose entity exists and may be seen."),
         ]
         if self.plan.paths[0].data_age:
-            events = event_times_sql(self.plan.tables(), self.source)
+            more = partial(event_columns_sql, self.plan) if self.removals else lambda _: ""
+            events = event_times_sql(self.plan.tables(), self.source, more)
             ctes += [
                 Cte(_EVENTS, events, "The times of all rows."),
                 Cte(NEWEST, self._newest_sql(), "The newest row that may be seen at each moment."),
@@ -210,6 +222,14 @@ class LatestRows:
 
     def _newest_sql(self) -> str:
         """The newest event that seeds may see, for each moment."""
+        if self.removals and any(table.time_column for table in self.plan.tables()):
+            seen = visible_time_sql(f"{_EVENTS}.t", f"moment.{self.end}") + and_kept_event_sql(_EVENTS, "moment")
+            return (
+                f"SELECT {columns_of('moment', self.moments)}, max({_EVENTS}.t) AS t\n"
+                f"FROM (SELECT DISTINCT {', '.join(self.moments)} FROM seed) moment\n"
+                f"LEFT JOIN {_EVENTS} ON {seen}\n"
+                f"GROUP BY {columns_of('moment', self.moments)}"
+            )
         return (
             f"SELECT {columns_of('moment', self.moments)}, {_EVENTS}.t\n"
             f"FROM (SELECT DISTINCT {', '.join(self.moments)} FROM seed) moment\n"
@@ -279,9 +299,11 @@ class LatestRows:
             tuple(keys),
             group,
             self.moments,
+            self.end,
             visible,
             self.plan.listed_columns(path),
             self.plan.onward_columns(path),
+            partial(self.and_visible, table, "r"),
         )
 
     def _hub(self, path: Path) -> tuple[str, list[str]]:
@@ -335,11 +357,16 @@ class LatestRows:
         return self.end if self.delayed else AS_OF
 
     def and_visible(self, table: Table, alias: str, source: str, end: str | None = None) -> str:
-        """The condition that a row may be seen by the seed; empty for a table without time.
+        """The condition that a row may be seen by the seed; empty if all rows may.
 
         `end` is the column with the end of the data, which differs for the entity's own row.
         """
-        return and_visible_sql(table, alias, f"{source}.{end or self.end}")
+        visible = and_visible_sql(table, alias, f"{source}.{end or self.end}")
+        return visible + self.and_kept(table, alias, source)
+
+    def and_kept(self, table: Table, alias: str, source: str) -> str:
+        """The condition that a row is not left out by the seed; empty where seeds leave nothing out."""
+        return and_kept_sql(self.plan, table, alias, source) if self.removals else ""
 
     def _found_visible(
         self, table: Table, key: tuple[str, ...], source: str, end: str | None = None, alias: str = "r"
@@ -350,10 +377,10 @@ class LatestRows:
         the scan, where it skips blocks of rows that are not needed, but it does not push a CASE. Where there is an
         index, the condition is therefore made opaque.
         """
-        visible = self.and_visible(table, alias, source, end)
+        visible = and_visible_sql(table, alias, f"{source}.{end or self.end}")
         if visible and len(key) == 1 and (table.key, key[0]) in self.indexed:
-            return f" AND {opaque_sql(visible.removeprefix(' AND '))}"
-        return visible
+            visible = f" AND {opaque_sql(visible.removeprefix(' AND '))}"
+        return visible + self.and_kept(table, alias, source)
 
     def _self_values(self, columns: Iterable[str]) -> list[str]:
         """The entity's values in some columns, as expressions over `self`."""
