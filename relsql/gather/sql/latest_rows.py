@@ -32,7 +32,15 @@ from relsql.gather.sql.ranking import (
     time_heap_ctes,
     window_sql,
 )
-from relsql.gather.sql.removals import OUT, and_kept_event_sql, and_kept_sql, event_columns_sql
+from relsql.gather.sql.removals import (
+    OUT,
+    and_kept_event_sql,
+    and_kept_sql,
+    event_columns_sql,
+    ids_sql,
+    same_row,
+    shown_sql,
+)
 from relsql.schema.entity_keys import is_entity_sql, key_parts
 from relsql.schema.indexes import Indexed
 from relsql.schema.relations import relation_sql
@@ -265,6 +273,10 @@ class LatestRows:
         distinct = self._distinct_hubs(path)
         if source not in known:
             ctes.append(Cte(source, self._hub_sql(path), "The hub of each seed."))
+        if self.removals:
+            ctes += self._touched_ctes(path, source, keys)
+            source, distinct = f"{path.name}__hub", f"{path.name}__hubs"
+            keys = [f"{source}.{key.removeprefix(f'{self._hub(path)[0]}.')}" for key in keys]
         if distinct not in known:
             hubs = ", ".join(f"{key} AS hub{i}" for i, key in enumerate(keys))
             query = f"SELECT DISTINCT {hubs}, {columns_of(source, self.moments)}\nFROM {source}"
@@ -276,6 +288,27 @@ class LatestRows:
         found = time_heap_ctes if found is key_heap_ctes and keyless_view(reached.table) else found
         ctes += found(reached, latest, counted)
         return ctes, Latest(latest, group, counted=counted, hub=(source, keys))
+
+    def _touched_ctes(self, path: Path, source: str, keys: list[str]) -> Ctes:
+        """CTEs after which seeds leave out only what the rows of their hub show, so that the others share its rows."""
+        touched, table = f"{path.name}__touched", self.plan.table(path.table)
+        hub = [f"r.{ident(c)} AS hub{i}" for i, c in enumerate(path.links[-1].child_columns)]
+        parts = [f"SELECT {', '.join(hub)}, {ids_sql(self.plan, table, 'r')}\nFROM {self.source(table)} r"]
+        for link in path.lookups:
+            parent = self.plan.table(link.parent)
+            join = f"JOIN {self.source(parent)} p ON {link.on_sql('r', 'p')}"
+            parts.append(
+                f"SELECT {', '.join(hub)}, {ids_sql(self.plan, parent, 'p')}\nFROM {self.source(table)} r\n{join}"
+            )
+        rows = f"SELECT DISTINCT *\nFROM (\n{indented(f'{chr(10)}UNION ALL{chr(10)}'.join(parts))}\n)"
+        on = " AND ".join([*(f"{touched}.hub{i} = {key}" for i, key in enumerate(keys)), *same_row(touched, source)])
+        tables = {path.table, *(link.parent for link in path.lookups)}
+        shown = shown_sql(self.plan, tables, source, f"{touched}.hub0 IS NOT NULL")
+        hubs = f"SELECT {source}.* REPLACE ({shown})\nFROM {source}\nLEFT JOIN {touched} ON {on}"
+        return [
+            Cte(touched, rows, "The rows that each hub shows."),
+            Cte(f"{path.name}__hub", hubs, "The hub of each seed, and what the seed leaves out of its rows."),
+        ]
 
     def spread_sql(self, columns: Iterable[str], source: str, keys: list[str], rows: str) -> str:
         """A query for the columns of each hub, in the CTE `rows`, repeated for every seed of the hub."""

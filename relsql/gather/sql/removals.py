@@ -11,7 +11,7 @@ have no time, and could not be seen (`relsql.schema.visibility`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from relsql.gather.layout import DATA_AGE
 from relsql.gather.row_plan import RowPlan, row_key
@@ -103,6 +103,36 @@ def _ids(plan: RowPlan, table: Table, row: str) -> list[tuple[str, str]]:
         typed = [f"CAST({row}.{ident(pointed[c])} AS {header.column(c).type})" for c in row_key(header)]
         ids.append((header.key, id_sql(typed)))
     return ids
+
+
+def ids_sql(plan: RowPlan, table: Table, row: str) -> str:
+    """`out_table` and `out_row` of a row, and of the row whose time it has, for a select list: one line for each."""
+    numbers, ids = zip(*((table_number(plan, key), row_id) for key, row_id in _ids(plan, table, row)), strict=True)
+    return f"unnest({list(numbers)}) AS out_table, unnest([{', '.join(ids)}]) AS out_row"
+
+
+def same_row(rows: str, source: str) -> list[str]:
+    """The conditions that a row of `ids_sql` is the one that a seed leaves out."""
+    return [f"{rows}.out_table = {source}.{OUT_TABLE}", f"{rows}.out_row = {source}.{OUT_ROW}"]
+
+
+def shown_sql(plan: RowPlan, tables: Iterable[str], source: str, is_row: str) -> str:
+    """The columns of `OUT`, for a REPLACE, for seeds that read only these tables; what they do not read is not out.
+
+    `is_row` is the condition that they read the row that is out.
+    """
+    headers = [table_number(plan, key) for t in tables for key, _ in _ids(plan, plan.table(t), "r")]
+    whole = f"{source}.{OUT_ROW} = {ALL_ROWS} AND {source}.{OUT_TABLE} IN ({', '.join(map(str, sorted({*headers})))})"
+    row = f"{is_row} OR ({whole})"
+    columns = [str(n) for n, (key, _) in enumerate(hidden_columns(plan)) if key in set(tables)]
+    column = f"{source}.{OUT_COLUMN} IN ({', '.join(columns)})" if columns else "false"
+    return ", ".join(
+        [
+            f"CASE WHEN {row} THEN {source}.{OUT_TABLE} ELSE {NOTHING} END AS {OUT_TABLE}",
+            f"CASE WHEN {row} THEN {source}.{OUT_ROW} ELSE CAST({ALL_ROWS} AS UBIGINT) END AS {OUT_ROW}",
+            f"CASE WHEN {column} THEN {source}.{OUT_COLUMN} ELSE {NOTHING} END AS {OUT_COLUMN}",
+        ]
+    )
 
 
 def hidden_sql(plan: RowPlan, table: str, columns: tuple[str, ...], source: str) -> str:
