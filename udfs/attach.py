@@ -71,8 +71,9 @@ def attach(
     """Make the models of an attached database callable on this connection.
 
     Creates `predict_<model>`, `predict_<model>_full`, `predict_<model>_batch`, `explain_<model>`,
-    `explain_<model>_batch` and `row_text_<table>` as temporary macros. They belong to this connection, so a cursor has to be attached separately. Nothing is written to the
-    database. Another call is cheap, and adds models that were trained or promoted since.
+    `explain_<model>_batch` and `row_text_<table>` as temporary macros. They belong to this connection, so a cursor has
+    to be attached separately. Nothing is written to the database. Another call is cheap, and adds models that were
+    trained or promoted since.
 
     An explicit version, such as `dnf@2`, creates `predict_dnf_v2`, `predict_dnf_v2_full` and `predict_dnf_v2_batch`,
     whichever version is active.

@@ -88,7 +88,8 @@ class Explanations:
         nothing = f"{NOTHING} AS {OUT[0]}, CAST({ALL_ROWS} AS UBIGINT) AS {OUT[1]}, {NOTHING} AS {OUT[2]}"
         untold = "NULL AS place, NULL AS row_key, NULL AS row_time, NULL AS column_name, NULL AS value"
         rows = (
-            f"SELECT {seed}, read.out_table, read.out_row, {NOTHING}, read.place, read.row_key, read.row_time, NULL, NULL\n"
+            f"SELECT {seed}, read.out_table, read.out_row, {NOTHING},\n"
+            f"    read.place, read.row_key, read.row_time, NULL, NULL\n"
             f"FROM read JOIN seed USING ({SEED}), asked WHERE asked.what = 'row'"
         )
         parts = [f"SELECT {seed}, {nothing}, {untold}\nFROM seed", rows]
@@ -108,11 +109,13 @@ class Explanations:
         ]
         listed = f"unnest([\n{indented(COMMA.join(values))}\n]) AS hidden"
         own = (
-            f"SELECT {columns_of('self', (ENTITY, AS_OF))}, {key_text_sql(entity, 'r')} AS row_key, {time} AS row_time,\n"
+            f"SELECT {columns_of('self', (ENTITY, AS_OF))},\n"
+            f"    {key_text_sql(entity, 'r')} AS row_key, {time} AS row_time,\n"
             f"{indented(listed)}\n{self.rows.single_from(self._plan.paths[0])}"
         )
         return (
-            f"SELECT {ENTITY}, {AS_OF}, {NOTHING}, {ALL_ROWS}, hidden.number, 0, row_key, row_time, hidden.name, hidden.value\n"
+            f"SELECT {ENTITY}, {AS_OF}, {NOTHING}, {ALL_ROWS}, hidden.number,\n"
+            f"    0, row_key, row_time, hidden.name, hidden.value\n"
             f"FROM (\n{indented(own)}\n), asked WHERE asked.what IN ('row', 'column')"
         )
 
@@ -123,7 +126,8 @@ class Explanations:
         first = {key: next(i for i, (_, table) in enumerate(places) if table.key == key) for _, key, _ in numbered}
         values = ", ".join(f"({n}, {first[key]}, {literal(c)})" for n, key, c in numbered)
         return values and (
-            f"SELECT {columns_of('seed', (ENTITY, AS_OF))}, {NOTHING}, {ALL_ROWS}, other.n, other.place, NULL, NULL, other.name, NULL\n"
+            f"SELECT {columns_of('seed', (ENTITY, AS_OF))}, {NOTHING}, {ALL_ROWS}, other.n,\n"
+            f"    other.place, NULL, NULL, other.name, NULL\n"
             f"FROM seed, (VALUES {values}) other (n, place, name), asked WHERE asked.what = 'column'"
         )
 
@@ -133,7 +137,8 @@ class Explanations:
         first = {table.key: i for i, (_, table) in reversed([*enumerate(places)]) if table.key != entity.key}
         values = ", ".join(f"({table_number(self._plan, key)}, {place})" for key, place in sorted(first.items()))
         return values and (
-            f"SELECT {columns_of('seed', (ENTITY, AS_OF))}, other.n, {ALL_ROWS}, {NOTHING}, other.place, NULL, NULL, NULL, NULL\n"
+            f"SELECT {columns_of('seed', (ENTITY, AS_OF))}, other.n, {ALL_ROWS}, {NOTHING},\n"
+            f"    other.place, NULL, NULL, NULL, NULL\n"
             f"FROM seed, (VALUES {values}) other (n, place), asked WHERE asked.what = 'table'"
         )
 
@@ -142,7 +147,8 @@ class Explanations:
         logit = f"{_logit_sql('whole.score')} - {_logit_sql('less.score')}" if self.logit else "CAST(NULL AS DOUBLE)"
         nothing = f"{OUT_TABLE} = {NOTHING} AND %s.{OUT_COLUMN} = {NOTHING}"
         return (
-            f"SELECT {columns_of('less', (ENTITY, AS_OF, OUT_TABLE, *_TOLD))}, whole.score, less.score AS score_without,\n"
+            f"SELECT {columns_of('less', (ENTITY, AS_OF, *_TOLD))},\n"
+            f"    whole.score, less.score AS score_without,\n"
             f"    whole.score - less.score AS contribution, {logit} AS logit_contribution\n"
             f"FROM found less\n"
             f"JOIN found whole ON whole.{ENTITY} = less.{ENTITY} AND whole.{AS_OF} = less.{AS_OF}\n"

@@ -15,13 +15,14 @@ such a database read how far it lags: the entity's row carries the age of the ne
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal, Protocol
 
 from relsql.gather.paths import Path
 from relsql.gather.row_plan import RowPlan, keyless_view
+from relsql.gather.sql.left_out import left_ctes, reader_ctes
 from relsql.gather.sql.ranking import (
     LATEST_ROWS,
     Ctes,
@@ -32,15 +33,7 @@ from relsql.gather.sql.ranking import (
     time_heap_ctes,
     window_sql,
 )
-from relsql.gather.sql.removals import (
-    OUT,
-    and_kept_event_sql,
-    and_kept_sql,
-    event_columns_sql,
-    ids_sql,
-    same_row,
-    shown_sql,
-)
+from relsql.gather.sql.removals import OUT, and_kept_event_sql, and_kept_sql, ids_sql
 from relsql.schema.entity_keys import is_entity_sql, key_parts
 from relsql.schema.indexes import Indexed
 from relsql.schema.relations import relation_sql
@@ -180,8 +173,7 @@ class LatestRows:
             Cte("self", self._self_sql(), "The seeds whose entity exists and may be seen."),
         ]
         if self.plan.paths[0].data_age:
-            more = partial(event_columns_sql, self.plan) if self.removals else lambda _: ""
-            events = event_times_sql(self.plan.tables(), self.source, more)
+            events = event_times_sql(self.plan.tables(), self.source, self._event_columns)
             ctes += [
                 Cte(_EVENTS, events, "The times of all rows."),
                 Cte(NEWEST, self._newest_sql(), "The newest row that may be seen at each moment."),
@@ -228,6 +220,10 @@ class LatestRows:
             f"{self._found_visible(entity, entity.primary_key, 'seed', self._end_of_entity)}"
         )
 
+    def _event_columns(self, table: Table) -> str:
+        """Columns of an event beside its time, to append to a select list."""
+        return f", {ids_sql(self.plan, table, 'r')}" if self.removals else ""
+
     def _newest_sql(self) -> str:
         """The newest event that seeds may see, for each moment."""
         if self.removals and any(table.time_column for table in self.plan.tables()):
@@ -256,6 +252,15 @@ class LatestRows:
             source = f"{self.plan.child_path(path)}__latest"
             keys = [f"{source}.{ident('r.' + c)}" for c in path.links[1].parent_columns]
         ranked, latest = f"{path.name}__ranked", f"{path.name}__latest"
+        if self.removals and path.kind == "children":
+            ctes, left = self._left_ctes(path, source, keys)
+            if self.plan.onward_columns(path):
+                onward = [f"r.{column}" for column in self.plan.onward_columns(path)]
+                spread = self.spread_sql(["rank", *onward], *left.hub, left.rows)
+                moments = columns_of("self", self.moments)
+                of_seeds = f"SELECT spread.*, {moments}\nFROM (\n{indented(spread)}\n) spread\nJOIN self USING ({SEED})"
+                ctes.append(Cte(latest, of_seeds, LATEST_ROWS))
+            return ctes, left
         reached = self._reached(path, source, keys, (SEED,))
         if self.seed_kind == "moments" and path.kind == "children":
             counted = f"{path.name}__counted"
@@ -274,9 +279,8 @@ class LatestRows:
         if source not in known:
             ctes.append(Cte(source, self._hub_sql(path), "The hub of each seed."))
         if self.removals:
-            ctes += self._touched_ctes(path, source, keys)
-            source, distinct = f"{path.name}__hub", f"{path.name}__hubs"
-            keys = [f"{source}.{key.removeprefix(f'{self._hub(path)[0]}.')}" for key in keys]
+            left, found = self._left_ctes(path, source, keys)
+            return [*ctes, *left], found
         if distinct not in known:
             hubs = ", ".join(f"{key} AS hub{i}" for i, key in enumerate(keys))
             query = f"SELECT DISTINCT {hubs}, {columns_of(source, self.moments)}\nFROM {source}"
@@ -289,26 +293,17 @@ class LatestRows:
         ctes += found(reached, latest, counted)
         return ctes, Latest(latest, group, counted=counted, hub=(source, keys))
 
-    def _touched_ctes(self, path: Path, source: str, keys: list[str]) -> Ctes:
-        """CTEs after which seeds leave out only what the rows of their hub show, so that the others share its rows."""
-        touched, table = f"{path.name}__touched", self.plan.table(path.table)
-        hub = [f"r.{ident(c)} AS hub{i}" for i, c in enumerate(path.links[-1].child_columns)]
-        parts = [f"SELECT {', '.join(hub)}, {ids_sql(self.plan, table, 'r')}\nFROM {self.source(table)} r"]
-        for link in path.lookups:
-            parent = self.plan.table(link.parent)
-            join = f"JOIN {self.source(parent)} p ON {link.on_sql('r', 'p')}"
-            parts.append(
-                f"SELECT {', '.join(hub)}, {ids_sql(self.plan, parent, 'p')}\nFROM {self.source(table)} r\n{join}"
-            )
-        rows = f"SELECT DISTINCT *\nFROM (\n{indented(f'{chr(10)}UNION ALL{chr(10)}'.join(parts))}\n)"
-        on = " AND ".join([*(f"{touched}.hub{i} = {key}" for i, key in enumerate(keys)), *same_row(touched, source)])
-        tables = {path.table, *(link.parent for link in path.lookups)}
-        shown = shown_sql(self.plan, tables, source, f"{touched}.hub0 IS NOT NULL")
-        hubs = f"SELECT {source}.* REPLACE ({shown})\nFROM {source}\nLEFT JOIN {touched} ON {on}"
-        return [
-            Cte(touched, rows, "The rows that each hub shows."),
-            Cte(f"{path.name}__hub", hubs, "The hub of each seed, and what the seed leaves out of its rows."),
-        ]
+    def _left_ctes(self, path: Path, seeds: str, keys: Sequence[str]) -> tuple[Ctes, Latest]:
+        """The CTEs for the latest rows of a path whose seeds leave something out; `keys` are what its rows point at."""
+        latest, counted, groups = (f"{path.name}__{part}" for part in ("left", "counted", "groups"))
+        ctes, reader, keys = reader_ctes(self.plan, path, seeds, keys, self.moments, self.source, SEED)
+        group = (*(f"hub{i}" for i in range(len(keys))), *self.moments)
+        distinct = f"SELECT DISTINCT {', '.join(group)}\nFROM {reader}"
+        ctes.append(Cte(groups, distinct, "Keys, moments and what is left out, each once."))
+        as_they_are = replace(self, removals=False)
+        reached = as_they_are._reached(path, groups, [f"{groups}.hub{i}" for i in range(len(keys))], group)
+        ctes += left_ctes(self.plan, replace(reached, moments=self.moments), latest, counted)
+        return ctes, Latest(latest, group, counted=counted, hub=(reader, keys))
 
     def spread_sql(self, columns: Iterable[str], source: str, keys: list[str], rows: str) -> str:
         """A query for the columns of each hub, in the CTE `rows`, repeated for every seed of the hub."""

@@ -1,4 +1,4 @@
-"""The latest rows of each group, in SQL: four ways to find the same rows.
+"""The latest rows of each group, in SQL: five ways to find the same rows.
 
 A group is a seed, or a hub at a moment. The cheapest way depends on the groups:
 
@@ -10,6 +10,8 @@ A group is a seed, or a hub at a moment. The cheapest way depends on the groups:
   chunk.
 * A cut orders the rows of each entity or hub once and cuts them at each moment; an ASOF join finds how many rows come
   before a moment. For groups that share rows and differ only in the moment, such as the seeds of training.
+* A window over the groups as they are, from which each group that leaves something out takes what it is left with
+  (`relsql.gather.sql.removals`). For many groups that share rows and differ only in what they leave out.
 
 All of them order by time first and break ties by the primary key, so the result does not depend on row order. A row
 counts if its time <= the end of the data. In a table with a time column, a row without a time never counts.
@@ -97,14 +99,14 @@ class Reached:
         return [_column(self.table, c) for c in row_key(self.table)]
 
 
-def window_sql(reached: Reached) -> str:
-    """A query for all visible rows of each group with their ranks."""
+def window_sql(reached: Reached, more: str = "") -> str:
+    """A query for all visible rows of each group with their ranks; `more` are further columns of `r`, with a comma."""
     group = columns_of(reached.source, reached.group)
     order = ", ".join(f"{term} DESC NULLS LAST" for term in reached.order())
     return (
         f"SELECT {columns_of(reached.source, reached.carried)}, {reached.struct()} AS r,\n"
         f"{reached.onward_sql()}"
-        f"    row_number() OVER (PARTITION BY {group} ORDER BY {order}) AS rank\n"
+        f"    row_number() OVER (PARTITION BY {group} ORDER BY {order}) AS rank{more}\n"
         f"{reached.joined()}"
     )
 

@@ -139,7 +139,7 @@ class ReadRows:
 
 
 def key_text_sql(table: Table, row: str) -> str:
-    """The key of a row as people read it: `42`, or `7, 2021` for a key of several columns; `row 3` for a table without."""
+    """The key of a row as people read it: `42`, or `7, 2021` for several columns; `row 3` for a table without a key."""
     keys = [f"CAST({row}.{ident(column)} AS VARCHAR)" for column in row_key(table)]
     if not table.primary_key and not table.is_view:
         return f"concat('row ', {row}.rowid)"

@@ -66,14 +66,14 @@ def key_names(table: Table) -> list[str]:
     return [ident(column) if stored else column for column in row_key(table)]
 
 
-def event_columns_sql(plan: RowPlan, table: Table) -> str:
-    """Columns of an event, from a table's row `r`, that `and_kept_event_sql` reads; to append to a select list."""
-    numbers, ids = zip(*((table_number(plan, key), row_id) for key, row_id in _ids(plan, table, "r")), strict=True)
-    return f", {list(numbers)} AS out_tables, [{', '.join(ids)}] AS out_rows"
+def ids_sql(plan: RowPlan, table: Table, row: str) -> str:
+    """Two lists, for a select list: the tables and ids of the rows without which a row cannot be seen, itself first."""
+    numbers, ids = zip(*((table_number(plan, key), row_id) for key, row_id in _ids(plan, table, row)), strict=True)
+    return f"{list(numbers)} AS out_tables, [{', '.join(ids)}] AS out_rows"
 
 
 def and_kept_event_sql(event: str, source: str) -> str:
-    """`and_kept_sql` for an event, a row of any table, see `event_columns_sql`."""
+    """`and_kept_sql` for an event, a row of any table, with the columns of `ids_sql`."""
     position = f"list_position({event}.out_tables, {source}.{OUT_TABLE})"
     row = f"list_extract({event}.out_rows, CAST({position} AS BIGINT))"
     return f" AND ({position} IS NULL OR {source}.{OUT_ROW} NOT IN ({ALL_ROWS}, {row}))"
@@ -105,34 +105,34 @@ def _ids(plan: RowPlan, table: Table, row: str) -> list[tuple[str, str]]:
     return ids
 
 
-def ids_sql(plan: RowPlan, table: Table, row: str) -> str:
-    """`out_table` and `out_row` of a row, and of the row whose time it has, for a select list: one line for each."""
-    numbers, ids = zip(*((table_number(plan, key), row_id) for key, row_id in _ids(plan, table, row)), strict=True)
-    return f"unnest({list(numbers)}) AS out_table, unnest([{', '.join(ids)}]) AS out_row"
+def same_row_sql(rows: str, source: str) -> str:
+    """The condition that a row of the relation, with `out_table` and `out_row`, is the one that a seed leaves out."""
+    return f"{rows}.out_table = {source}.{OUT_TABLE} AND {rows}.out_row = {source}.{OUT_ROW}"
 
 
-def same_row(rows: str, source: str) -> list[str]:
-    """The conditions that a row of `ids_sql` is the one that a seed leaves out."""
-    return [f"{rows}.out_table = {source}.{OUT_TABLE}", f"{rows}.out_row = {source}.{OUT_ROW}"]
+def and_whole_sql(plan: RowPlan, table: Table, source: str) -> str:
+    """The condition that a table is not out as a whole, nor that of its rows' headers: ` AND ...`."""
+    return f" AND NOT {_whole_sql(plan, [table], source)}"
 
 
-def shown_sql(plan: RowPlan, tables: Iterable[str], source: str, is_row: str) -> str:
-    """The columns of `OUT`, for a REPLACE, for seeds that read only these tables; what they do not read is not out.
+def _whole_sql(plan: RowPlan, tables: Iterable[Table], source: str) -> str:
+    numbers = sorted({table_number(plan, key) for table in tables for key, _ in _ids(plan, table, "r")})
+    return f"({source}.{OUT_ROW} = {ALL_ROWS} AND {source}.{OUT_TABLE} IN ({', '.join(map(str, numbers))}))"
+
+
+def shown_sql(plan: RowPlan, tables: Sequence[str], source: str, is_row: str) -> list[str]:
+    """The columns of `OUT` for a select list, without what seeds that read only these tables do not read.
 
     `is_row` is the condition that they read the row that is out.
     """
-    headers = [table_number(plan, key) for t in tables for key, _ in _ids(plan, plan.table(t), "r")]
-    whole = f"{source}.{OUT_ROW} = {ALL_ROWS} AND {source}.{OUT_TABLE} IN ({', '.join(map(str, sorted({*headers})))})"
-    row = f"{is_row} OR ({whole})"
-    columns = [str(n) for n, (key, _) in enumerate(hidden_columns(plan)) if key in set(tables)]
+    row = f"{is_row} OR {_whole_sql(plan, map(plan.table, tables), source)}"
+    columns = [str(n) for n, (key, _) in enumerate(hidden_columns(plan)) if key in tables]
     column = f"{source}.{OUT_COLUMN} IN ({', '.join(columns)})" if columns else "false"
-    return ", ".join(
-        [
-            f"CASE WHEN {row} THEN {source}.{OUT_TABLE} ELSE {NOTHING} END AS {OUT_TABLE}",
-            f"CASE WHEN {row} THEN {source}.{OUT_ROW} ELSE CAST({ALL_ROWS} AS UBIGINT) END AS {OUT_ROW}",
-            f"CASE WHEN {column} THEN {source}.{OUT_COLUMN} ELSE {NOTHING} END AS {OUT_COLUMN}",
-        ]
-    )
+    return [
+        f"CASE WHEN {row} THEN {source}.{OUT_TABLE} ELSE {NOTHING} END AS {OUT_TABLE}",
+        f"CASE WHEN {row} THEN {source}.{OUT_ROW} ELSE CAST({ALL_ROWS} AS UBIGINT) END AS {OUT_ROW}",
+        f"CASE WHEN {column} THEN {source}.{OUT_COLUMN} ELSE {NOTHING} END AS {OUT_COLUMN}",
+    ]
 
 
 def hidden_sql(plan: RowPlan, table: str, columns: tuple[str, ...], source: str) -> str:
