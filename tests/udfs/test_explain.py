@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
+from click.testing import CliRunner
 
 import relsql
+from relsql.cli import cli
 from relsql.database.connections import transaction
 from relsql.database.names import current_catalog
 from relsql.schema.declared.declare import declare_table
@@ -67,16 +71,8 @@ def explained(con: Connection, customer: int, **options: str) -> list[Any]:
     return con.execute(query).fetchall()
 
 
-def without(market: Path, change: str, customer: int) -> float:
-    """The score after a statement that is rolled back."""
-    with relsql.connect(market) as con:
-        con.execute("BEGIN")
-        con.execute(change)
-        return score(con, customer)
-
-
 @pytest.mark.parametrize("customer", [3, 20])
-def test_a_row_contributes_what_its_deletion_takes_away(market: Path, con: Connection, customer: int) -> None:
+def test_a_row_contributes_what_its_deletion_takes_away(con: Connection, customer: int) -> None:
     whole, found = score(con, customer), [row for row in explained(con, customer) if row[3] is None]
     assert {row[0] for row in found} == {*KEYS, "visits"}
     for table, path, key, *_, contribution, _, explained_score in found:
@@ -87,7 +83,7 @@ def test_a_row_contributes_what_its_deletion_takes_away(market: Path, con: Conne
         con.execute("ROLLBACK; BEGIN")
 
 
-def test_a_table_contributes_what_the_deletion_of_all_its_rows_takes_away(market: Path, con: Connection) -> None:
+def test_a_table_contributes_what_the_deletion_of_all_its_rows_takes_away(con: Connection) -> None:
     whole, found = score(con, 7), explained(con, 7, level="'table'")
     assert {row[0] for row in found} == {*KEYS, "visits"} - {"customers"}
     for table, *_, contribution, _, _ in found:
@@ -99,7 +95,7 @@ def test_a_table_contributes_what_the_deletion_of_all_its_rows_takes_away(market
 def test_a_column_contributes_what_missing_values_take_away(con: Connection) -> None:
     whole = score(con, 7)
     found = {(row[0], row[3]): row for row in explained(con, 7, level="'column'")}
-    for table, column in (("products", "price"), ("orders", "amount"), ("customers", "born"), ("orders", "quantity")):
+    for table, column in (("orders", "amount"), ("customers", "born"), ("orders", "quantity"), ("visits", "seconds")):
         con.execute(f"UPDATE {table} SET {column} = NULL")
         assert found[table, column][5] == pytest.approx(whole - score(con, 7), abs=1e-6), (table, column)
         con.execute("ROLLBACK; BEGIN")
@@ -125,8 +121,6 @@ def test_a_batch_gives_what_single_calls_give(con: Connection) -> None:
 
 
 def test_the_scale_of_the_logit(con: Connection) -> None:
-    import math
-
     for *_, contribution, on_logit, whole in explained(con, 3):
         less = whole - contribution
         assert on_logit == pytest.approx(math.log(whole / (1 - whole)) - math.log(less / (1 - less)), abs=1e-6)
@@ -148,3 +142,19 @@ def test_without_an_id_or_an_entity_there_is_nothing_to_explain(con: Connection)
         assert con.execute(f"FROM explain_churn({id})").fetchall() == []
     with pytest.raises(duckdb.Error, match="level is not one of row, column, table"):
         explained(con, 3, level="'cell'")
+
+
+def test_the_command_prints_what_the_functions_return(market: Path, con: Connection) -> None:
+    def run(*arguments: str) -> str:
+        result = CliRunner().invoke(cli, ["explain", str(market), *arguments], prog_name="relsql")
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    expected = con.execute("SELECT * FROM explain_churn(7, top := 4) ORDER BY rank").fetchall()
+    found = json.loads(run("churn", "7", "--top", "4", "--format", "json"))
+    assert [row["contribution"] for row in found] == pytest.approx([row[8] for row in expected], abs=1e-6)
+    lines = run("churn", "7", "--top", "4").splitlines()
+    assert lines[0].split()[:3] == ["customer_id", "rank", "path"] and len(lines) == 2 + 4
+    assert len(run("churn", "--as-of", "2022-08-01", "--top", "1", "--format", "csv").splitlines()) > 10
+    wrong = CliRunner().invoke(cli, ["explain", str(market), "churn", "7", "8"], prog_name="relsql")
+    assert "one value for each of: customer_id" in wrong.stderr
