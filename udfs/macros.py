@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from relsql.database.queries.sealed import sealed, sealed_expression
 from relsql.gather.layout import counts_name, layouts_of
-from relsql.gather.sql.explanations import BATCH_TOP, OWN_TOP, Explanations, explain_parameters
+from relsql.gather.sql.explanations import Explanations
 from relsql.gather.sql.latest_rows import AS_OF, ENTITY
 from relsql.gather.sql.query import Gather
+from relsql.gather.sql.ranking import columns_of
 from relsql.gather.sql.seeds import ALL_PARAMETERS, all_seeds_sql, call_parameters, call_seed_sql
 from relsql.registry.card import ModelCard
 from relsql.registry.function_names import encode_name, explain_names, function_names, row_text_name
@@ -102,27 +104,16 @@ def explain_macros(card: ModelCard, catalog: str, suffix: str) -> list[MacroText
     """The table macros that explain scores: of one entity, and of all."""
     gather = card.gather(catalog)
 
-    def scored(seed_sql: str, kept: str) -> str:
+    def scored(seed_sql: str, kept: Sequence[str]) -> str:
         looking_away = replace(gather, rows=replace(gather.rows, removals=True))
-        query = looking_away.query(seed_sql, f"{kept}, {_result_sql(card, looking_away)} AS relsql_result")
+        columns = columns_of("seed", (ENTITY, AS_OF, *kept))
+        query = looking_away.query(seed_sql, f"{columns}, {_result_sql(card, looking_away)} AS relsql_result")
         return f"SELECT * EXCLUDE (relsql_result), relsql_result.score AS score\nFROM (\n{indented(query)}\n)"
 
     explanations = Explanations(gather.rows, scored, logit=card.task.is_classification)
-    one, of_all = explain_names(suffix)
-    called = f"SELECT {ENTITY}, {AS_OF} FROM (\n{indented(call_seed_sql(card.entity, gather.rows))}\n) WHERE _given"
     return [
-        MacroText(
-            one,
-            f"{call_parameters(card.entity)}, {explain_parameters(OWN_TOP)}",
-            sealed(explanations.query(called)),
-            "",
-        ),
-        MacroText(
-            of_all,
-            f"{ALL_PARAMETERS}, {explain_parameters(BATCH_TOP)}",
-            sealed(explanations.query(all_seeds_sql(card.entity, gather.rows))),
-            "",
-        ),
+        MacroText(name, parameters, sealed(query), "")
+        for name, parameters, query in zip(explain_names(suffix), *explanations.functions(), strict=True)
     ]
 
 

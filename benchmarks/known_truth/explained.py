@@ -48,7 +48,7 @@ TASK = Task(
         SELECT t.timestamp, a.account_id, (count(c.account_id) > 0)::BIGINT AS cancelled
         FROM timestamps t CROSS JOIN accounts a
         LEFT JOIN cancellations c ON c.account_id = a.account_id
-          AND c.at > t.timestamp AND c.at <= t.timestamp + INTERVAL '{timedelta}'
+          AND c.happened > t.timestamp AND c.happened <= t.timestamp + INTERVAL '{timedelta}'
         GROUP BY ALL""",
 )
 
@@ -58,28 +58,29 @@ _TABLES = """
         ['north', 'south', 'east', 'west'][1 + (hash(i, {seed}, 2) % 4)::INTEGER] AS region
     FROM range({accounts}) t(i);
     CREATE TABLE events AS
-    SELECT row_number() OVER (ORDER BY at, account_id) AS event_id, *
+    SELECT row_number() OVER (ORDER BY happened, account_id) AS event_id, *
     FROM (
         SELECT account_id,
             CASE WHEN hash(account_id, d, {seed}, 3) % 100 < 8 THEN 'outage'
-                ELSE ['login', 'invoice', 'export', 'invite', 'upgrade'][1 + (hash(account_id, d, {seed}, 4) % 5)::INTEGER]
+                ELSE ['login', 'invoice', 'export', 'invite', 'call'][1 + (hash(account_id, d, {seed}, 4) % 5)::INTEGER]
             END AS kind,
             (hash(account_id, d, {seed}, 5) % 1000) / 10 AS amount,
-            TIMESTAMP '{start}' + to_days((d * 5)::INTEGER) AS at
+            TIMESTAMP '{start}' + to_days((d * 5)::INTEGER) AS happened
         FROM accounts, range({periods} * 6) t(d) WHERE hash(account_id, d, {seed}, 6) % 100 < 50
     );
     CREATE TABLE cancellations AS
-    SELECT account_id, at FROM (
-        SELECT a.account_id,
-            TIMESTAMP '{start}' + to_days((p * 30 + 1 + hash(a.account_id, p, {seed}, 7) % 28)::INTEGER) AS at,
-            CASE WHEN count(e.event_id) > 0 THEN .9 WHEN a.plan = 'trial' THEN .6 ELSE .1 END AS probability,
-            (hash(a.account_id, p, {seed}, 8) % 10000) / 10000 AS drawn
-        FROM accounts a CROSS JOIN range({periods}) t(p)
+    SELECT p.account_id,
+        TIMESTAMP '{start}' + to_days((p.n * 30 + 1 + hash(p.account_id, p.n, {seed}, 7) % 28)::INTEGER) AS happened
+    FROM (
+        SELECT a.account_id, t.n, CASE WHEN count(e.event_id) > 0 THEN .9 WHEN any_value(a.plan) = 'trial' THEN .6
+            ELSE .1 END AS probability
+        FROM accounts a CROSS JOIN range({periods}) t(n)
         LEFT JOIN events e ON e.account_id = a.account_id AND e.kind = 'outage'
-            AND e.at > TIMESTAMP '{start}' + to_days((p * 30 - 30)::INTEGER)
-            AND e.at <= TIMESTAMP '{start}' + to_days((p * 30)::INTEGER)
-        GROUP BY ALL
-    ) WHERE drawn < probability;
+            AND e.happened > TIMESTAMP '{start}' + to_days((t.n * 30 - 30)::INTEGER)
+            AND e.happened <= TIMESTAMP '{start}' + to_days((t.n * 30)::INTEGER)
+        GROUP BY a.account_id, t.n
+    ) p
+    WHERE (hash(p.account_id, p.n, {seed}, 8) % 10000) / 10000 < p.probability;
     ALTER TABLE accounts ADD PRIMARY KEY (account_id);
     ALTER TABLE events ADD PRIMARY KEY (event_id);
 """
@@ -87,7 +88,7 @@ _TABLES = """
 _PLANTED = """
     WITH recent AS (
         SELECT account_id, count(*) AS outages, any_value(event_id) AS event_id FROM events
-        WHERE kind = 'outage' AND at > {begin} AND at <= {end} GROUP BY account_id
+        WHERE kind = 'outage' AND happened > {begin} AND happened <= {end} GROUP BY account_id
     )
     SELECT a.account_id, 'outage' AS what, CAST(r.event_id AS VARCHAR) AS row_key, NULL AS column_name
     FROM accounts a JOIN recent r USING (account_id) WHERE r.outages = 1
@@ -115,7 +116,7 @@ def create(path: Path, accounts: int, seed: int) -> None:
         catalog = current_catalog(con)
         with transaction(con):
             for table in ("events", "cancellations"):
-                declare_table(con, catalog, table, time_column="at")
+                declare_table(con, catalog, table, time_column="happened")
                 declare_link(con, catalog, parse_link(f"{table}(account_id) -> accounts"))
             save_task(con, catalog, TASK)
 

@@ -7,7 +7,7 @@ other seeds, by the function or the plain SQL that `Scored` writes. Last, the di
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from relsql.gather.row_plan import RowPlan
@@ -15,6 +15,7 @@ from relsql.gather.sql.latest_rows import AS_OF, ENTITY, SEED, LatestRows
 from relsql.gather.sql.ranking import columns_of
 from relsql.gather.sql.read_rows import ReadRows, key_text_sql
 from relsql.gather.sql.removals import ALL_ROWS, NOTHING, OUT, OUT_COLUMN, OUT_TABLE, hidden_columns, table_number
+from relsql.gather.sql.seeds import ALL_PARAMETERS, all_seeds_sql, call_parameters, call_seed_sql
 from relsql.schema.entity_keys import key_columns_sql
 from relsql.schema.times.events import time_sql
 from relsql.sql import COMMA, Cte, ident, indented, literal, with_ctes
@@ -31,8 +32,8 @@ DEFAULT_THRESHOLD = 0.5
 _TOLD = ("place", "row_key", "row_time", "column_name", "value")
 """Columns that describe what a seed leaves out."""
 
-Scored = Callable[[str, str], str]
-"""(seeds as a query, columns of the seeds to keep) -> a query for these columns and `score`."""
+Scored = Callable[[str, Sequence[str]], str]
+"""(seeds as a query, further columns of the seeds) -> a query for entity, as_of, these columns and `score`."""
 
 
 def explain_parameters(top: int) -> str:
@@ -58,13 +59,24 @@ class Explanations:
     def _plan(self) -> RowPlan:
         return self.rows.plan
 
+    def functions(self) -> tuple[tuple[str, str], tuple[str, str]]:
+        """The parameters of the functions for one entity and for all, and their queries."""
+        entity = self._plan.entity
+        called = indented(call_seed_sql(entity, self.rows))
+        one = self.query(f"SELECT {ENTITY}, {AS_OF}\nFROM (\n{called}\n)\nWHERE _given")
+        of_all = self.query(all_seeds_sql(entity, self.rows))
+        parameters = (
+            f"{call_parameters(entity)}, {explain_parameters(OWN_TOP)}",
+            f"{ALL_PARAMETERS}, {explain_parameters(BATCH_TOP)}",
+        )
+        return parameters, (one, of_all)
+
     def query(self, seed_sql: str) -> str:
         """The whole query; `seed_sql` is a query for the columns `_entity` and `_as_of` of the scores to explain."""
-        kept = [ENTITY, AS_OF, *OUT, *_TOLD]
         ctes = [
             Cte("asked", self._arguments_sql(), "The arguments."),
             Cte("left_out", self._left_out_sql(seed_sql), "The scores as they are, and what to leave out of each."),
-            Cte("found", self.scored("SELECT * FROM left_out", columns_of("seed", kept)), "The score of each."),
+            Cte("found", self.scored("SELECT * FROM left_out", [*OUT, *_TOLD]), "The score of each."),
             Cte("compared", self._compared_sql(), "The difference that each makes."),
             Cte("ranked", self._ranked_sql(), "The order of the differences of each score."),
         ]

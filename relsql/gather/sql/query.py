@@ -23,7 +23,7 @@ from relsql.gather.row_plan import RowPlan
 from relsql.gather.sql.latest_rows import AS_OF, NEWEST, SEED, Latest, LatestRows, SeedKind
 from relsql.gather.sql.lookups import pointed_name, readers_of, seen_join_sql, seen_sql
 from relsql.gather.sql.ranking import Ctes, columns_of, counts_sql
-from relsql.gather.sql.removals import hidden_sql
+from relsql.gather.sql.removals import OUT_COLUMN, shown_value_sql
 from relsql.schema.indexes import Indexed
 from relsql.schema.tables import Link, Table
 from relsql.schema.times.events import age_sql, as_timestamp_sql, time_sql
@@ -249,7 +249,7 @@ class Gather:
         """A value, or what stands for a missing one where a column that it is made of is hidden from the reader."""
         if not self.rows.removals:
             return value
-        return f"CASE WHEN {hidden_sql(self.plan, inputs.table, columns, source)} THEN {missing} ELSE {value} END"
+        return shown_value_sql(self.plan, inputs.table, columns, value, missing, f"{source}.{OUT_COLUMN}")
 
     def _number_sql(self, inputs: NodeInputs, number: NumberInput, row: str, as_of: str) -> str:
         """A number of a row as FLOAT."""

@@ -126,8 +126,8 @@ def shown_sql(plan: RowPlan, tables: Sequence[str], source: str, is_row: str) ->
     `is_row` is the condition that they read the row that is out.
     """
     row = f"{is_row} OR {_whole_sql(plan, map(plan.table, tables), source)}"
-    columns = [str(n) for n, (key, _) in enumerate(hidden_columns(plan)) if key in tables]
-    column = f"{source}.{OUT_COLUMN} IN ({', '.join(columns)})" if columns else "false"
+    columns = [n for key in dict.fromkeys(tables) for n in column_numbers(plan, key, plan.inputs[key].columns)]
+    column = f"{source}.{OUT_COLUMN} IN ({', '.join(map(str, columns))})" if columns else "false"
     return [
         f"CASE WHEN {row} THEN {source}.{OUT_TABLE} ELSE {NOTHING} END AS {OUT_TABLE}",
         f"CASE WHEN {row} THEN {source}.{OUT_ROW} ELSE CAST({ALL_ROWS} AS UBIGINT) END AS {OUT_ROW}",
@@ -135,8 +135,22 @@ def shown_sql(plan: RowPlan, tables: Sequence[str], source: str, is_row: str) ->
     ]
 
 
-def hidden_sql(plan: RowPlan, table: str, columns: tuple[str, ...], source: str) -> str:
-    """The condition that any of these columns of a table is hidden from a seed."""
+def column_numbers(plan: RowPlan, table: str, columns: Iterable[str]) -> list[int]:
+    """The numbers of columns of a table; those that cannot be hidden are left out."""
     known = hidden_columns(plan)
-    numbers = [str(known.index((table, column))) for column in columns if (table, column) in known]
-    return f"{source}.{OUT_COLUMN} IN ({', '.join(numbers)})" if numbers else "false"
+    return [known.index((table, column)) for column in columns if (table, column) in known]
+
+
+def shown_value_sql(plan: RowPlan, table: str, columns: Iterable[str], value: str, missing: str, out: str) -> str:
+    """A value, or what stands for a missing one where a column of a table that it is made of is hidden.
+
+    `out` is the number of the hidden column, an expression.
+    """
+    numbers = column_numbers(plan, table, columns)
+    return f"CASE WHEN {out} IN ({', '.join(map(str, numbers))}) THEN {missing} ELSE {value} END" if numbers else value
+
+
+def hidden_of_table_sql(plan: RowPlan, table: str, source: str) -> str:
+    """The number of the hidden column if it is one of this table, else `NOTHING`."""
+    out = f"{source}.{OUT_COLUMN}"
+    return shown_value_sql(plan, table, plan.inputs[table].columns, str(NOTHING), out, out)
