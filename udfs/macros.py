@@ -100,8 +100,8 @@ def model_macros(
     return macros
 
 
-def explain_macros(card: ModelCard, catalog: str, suffix: str) -> list[MacroText]:
-    """The table macros that explain scores: of one entity, and of all."""
+def explanations(card: ModelCard, catalog: str) -> Explanations:
+    """The builder of the queries that explain scores by the registered score function."""
     gather = card.gather(catalog)
 
     def scored(seed_sql: str, kept: Sequence[str]) -> str:
@@ -110,11 +110,14 @@ def explain_macros(card: ModelCard, catalog: str, suffix: str) -> list[MacroText
         query = looking_away.query(seed_sql, f"{columns}, {_result_sql(card, looking_away)} AS relsql_result")
         return f"SELECT * EXCLUDE (relsql_result), relsql_result.score AS score\nFROM (\n{indented(query)}\n)"
 
-    explanations = Explanations(gather.rows, scored, logit=card.task.is_classification)
-    return [
-        MacroText(name, parameters, sealed(query), "")
-        for name, parameters, query in zip(explain_names(suffix), *explanations.functions(), strict=True)
-    ]
+    return Explanations(gather.rows, scored, logit=card.task.is_classification)
+
+
+def explain_macros(card: ModelCard, catalog: str, suffix: str) -> list[MacroText]:
+    """The table macros that explain scores: of one entity, and of all."""
+    functions = explanations(card, catalog).functions(sealed)
+    named = zip(explain_names(suffix), *functions, strict=True)
+    return [MacroText(name, parameters, query, "") for name, parameters, query in named]
 
 
 def scalar_sql(card: ModelCard, catalog: str, indexed: Indexed = frozenset()) -> str:

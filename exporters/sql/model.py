@@ -100,7 +100,7 @@ class SqlModel:
         batch = query_form(self.batch_sql())
         scored, full, table = (qualified(DEFAULT_SCHEMA, name) for name in function_names(self.card.name))
         names = (qualified(DEFAULT_SCHEMA, name) for name in explain_names(self.card.name))
-        explaining = list(zip(names, *self.explanations().functions(), strict=True))
+        explaining = list(zip(names, *self.explanations().functions(query_form), strict=True))
         described = {
             f"MACRO {scored}": "Score of one entity; NULL for one that is not known.",
             f"MACRO {full}": (
@@ -123,7 +123,7 @@ class SqlModel:
             f"CREATE MACRO {full}({call_parameters(self.card.entity)}) AS (\n{indented(call)}\n)",
             f"CREATE MACRO {scored}({call_parameters(self.card.entity)}) AS (\n{indented(field_sql(call, 'score'))}\n)",
             f"CREATE MACRO {table}({ALL_PARAMETERS}) AS TABLE\n{batch}",
-            *(f"CREATE MACRO {name}({given}) AS TABLE\n{query_form(query)}" for name, given, query in explaining),
+            *(f"CREATE MACRO {name}({given}) AS TABLE\n{query}" for name, given, query in explaining),
             *(comment_sql(what, f"{self.comment()}. {text}", *needs) for what, text in described.items()),
         ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import relsql
 from relsql.cli import cli
 from relsql.database.connections import transaction
 from relsql.database.names import current_catalog
+from relsql.gather.sql.explanations import LEVELS
 from relsql.schema.declared.declare import declare_table
 from relsql.training.train import train
 from tests.odd_data import CHURN, FAST, create_market
@@ -144,13 +146,14 @@ def test_without_an_id_or_an_entity_there_is_nothing_to_explain(con: Connection)
         explained(con, 3, level="'cell'")
 
 
-def test_the_command_prints_what_the_functions_return(market: Path, con: Connection) -> None:
+def test_the_command_prints_what_the_functions_return(market: Path) -> None:
     def run(*arguments: str) -> str:
         result = CliRunner().invoke(cli, ["explain", str(market), *arguments], prog_name="relsql")
         assert result.exit_code == 0, result.output
         return result.stdout
 
-    expected = con.execute("SELECT * FROM explain_churn(7, top := 4) ORDER BY rank").fetchall()
+    with relsql.connect(market) as con:
+        expected = con.execute("SELECT * FROM explain_churn(7, top := 4) ORDER BY rank").fetchall()
     found = json.loads(run("churn", "7", "--top", "4", "--format", "json"))
     assert [row["contribution"] for row in found] == pytest.approx([row[8] for row in expected], abs=1e-6)
     lines = run("churn", "7", "--top", "4").splitlines()
@@ -158,3 +161,32 @@ def test_the_command_prints_what_the_functions_return(market: Path, con: Connect
     assert len(run("churn", "--as-of", "2022-08-01", "--top", "1", "--format", "csv").splitlines()) > 10
     wrong = CliRunner().invoke(cli, ["explain", str(market), "churn", "7", "8"], prog_name="relsql")
     assert "one value for each of: customer_id" in wrong.stderr
+
+
+def test_plain_sql_explains_as_onnx_does(market: Path, tmp_path: Path) -> None:
+    published = Path(shutil.copy(market, tmp_path / "published.duckdb"))
+    with duckdb.connect(str(published)) as con:
+        relsql.publish(con, "churn")
+    for level in LEVELS:
+        with relsql.connect(market) as con:
+            expected = sorted(explained(con, 7, level=f"'{level}'"), key=str)
+        with duckdb.connect(str(published)) as con:
+            found = sorted(explained(con, 7, level=f"'{level}'"), key=str)
+        by_thing = {tuple(row[:5]): row[5:] for row in expected}
+        assert {tuple(row[:5]) for row in found} == by_thing.keys() and found
+        for row in found:
+            assert row[5:] == pytest.approx(by_thing[tuple(row[:5])], abs=1e-5), row
+
+
+def test_importance_is_the_metric_without_it(market: Path) -> None:
+    result = CliRunner().invoke(cli, ["importance", str(market), "churn", "--json"], prog_name="relsql")
+    assert result.exit_code == 0, result.output
+    found = {(each["table"], each["column"]): each for each in json.loads(result.stdout)}
+    assert {table for table, column in found if column is None} == {*KEYS, "visits"} - {"customers"}
+    for each in found.values():
+        assert each["gain"] == pytest.approx(each["whole"] - each["without"])
+        assert each["interval"][0] <= each["gain"] <= each["interval"][1]
+    with relsql.connect(market) as con:
+        con.execute("BEGIN; DELETE FROM visits")
+        metrics = relsql.evaluate(con, "churn", "val").metrics
+    assert found["visits", None]["without"] == pytest.approx(metrics["roc_auc"], abs=1e-6)

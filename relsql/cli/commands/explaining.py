@@ -1,7 +1,8 @@
-"""`relsql explain`."""
+"""`relsql explain` and `relsql importance`."""
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from contextlib import closing
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import TYPE_CHECKING
 import click
 
 from relsql.cli.commands.query import Statement, run_statement
-from relsql.cli.output import DatabasePath
+from relsql.cli.label_options import label_options, open_for_labels
+from relsql.cli.output import DatabasePath, note, number, write_json, write_table
 from relsql.cli.time_option import as_of_option
+from relsql.hints import counted
 
 if TYPE_CHECKING:
     from relsql.cli.commands.query import Format
+    from relsql.tasks.splits import Split
 
 ROUNDED = ("contribution", "logit_contribution", "score")
 """Columns that are rounded for people."""
@@ -69,3 +73,40 @@ def explain_command(
             rounded = (f"system.main.round({name}, 4) AS {name}" for name in ROUNDED)
             query = f"SELECT * EXCLUDE (table_name, as_of) REPLACE ({', '.join(rounded)}) FROM ({query})"
         run_statement(con, Statement(query, reads=True, selects=True), form)
+
+
+@click.command("importance", short_help="Show what each table and column brings.")
+@click.argument("file", type=DatabasePath())
+@click.argument("model")
+@click.option("--split", type=click.Choice(["val", "test", "train"]), default="val", show_default=True, help="Labels.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@label_options
+def importance_command(
+    file: Path,
+    model: str,
+    split: Split,
+    as_json: bool,
+    allow_external: bool,
+    label_timeout: float,
+    memory_limit: str | None,
+) -> None:
+    """Show what each table and each column brings to the scores of MODEL.
+
+    Each label of the split is scored as it is, without the rows of each table, and with each column missing. A gain is
+    by how much the metric is better with it; its interval is from resampling entities.
+    """
+    opened = open_for_labels(file, read_only=True, allow_external=allow_external, memory_limit=memory_limit)
+    with closing(opened) as con:
+        from relsql.evaluation.importance import importance
+
+        found = importance(con, model, split, allow_external=allow_external, label_timeout_seconds=label_timeout)
+    if as_json:
+        write_json([dataclasses.asdict(each) for each in found])
+        return
+    if found:
+        note(f"{found[0].metric} {number(found[0].whole)} on {counted(found[0].labels, 'label')} of {split}")
+    rows = [
+        (each.table, each.column or "(all rows)", number(each.gain), " .. ".join(map(number, each.interval)), each.path)
+        for each in found
+    ]
+    write_table(("table", "column", "gain", "95% interval", "path"), rows, right=(2, 3))

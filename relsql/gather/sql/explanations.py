@@ -32,6 +32,9 @@ DEFAULT_THRESHOLD = 0.5
 _TOLD = ("place", "row_key", "row_time", "column_name", "value")
 """Columns that describe what a seed leaves out."""
 
+_ASKED = "relsql_asked_seeds"
+"""Stands for the seeds of a function until its query is in its final form."""
+
 Scored = Callable[[str, Sequence[str]], str]
 """(seeds as a query, further columns of the seeds) -> a query for entity, as_of, these columns and `score`."""
 
@@ -59,22 +62,33 @@ class Explanations:
     def _plan(self) -> RowPlan:
         return self.rows.plan
 
-    def functions(self) -> tuple[tuple[str, str], tuple[str, str]]:
-        """The parameters of the functions for one entity and for all, and their queries."""
+    def functions(self, query_form: Callable[[str], str]) -> tuple[tuple[str, str], tuple[str, str]]:
+        """The parameters of the functions for one entity and for all, and their queries in a form, such as sealed.
+
+        Both are the same query over other seeds. It is put into that form once, because to seal it takes a second.
+        """
         entity = self._plan.entity
         called = indented(call_seed_sql(entity, self.rows))
-        one = self.query(f"SELECT {ENTITY}, {AS_OF}\nFROM (\n{called}\n)\nWHERE _given")
-        of_all = self.query(all_seeds_sql(entity, self.rows))
+        one = f"SELECT {ENTITY}, {AS_OF}\nFROM (\n{called}\n)\nWHERE _given"
+        query = query_form(self.query(f"SELECT * FROM {_ASKED}"))
+        own, of_all = (
+            query.replace(_ASKED, f"({query_form(seeds)})") for seeds in (one, all_seeds_sql(entity, self.rows))
+        )
         parameters = (
             f"{call_parameters(entity)}, {explain_parameters(OWN_TOP)}",
             f"{ALL_PARAMETERS}, {explain_parameters(BATCH_TOP)}",
         )
-        return parameters, (one, of_all)
+        return parameters, (own, of_all)
 
-    def query(self, seed_sql: str) -> str:
-        """The whole query; `seed_sql` is a query for the columns `_entity` and `_as_of` of the scores to explain."""
+    def query(self, seed_sql: str, level: str | None = None) -> str:
+        """The whole query.
+
+        Args:
+            seed_sql: a query for the columns `_entity` and `_as_of` of the scores to explain.
+            level: explain all that is left out at this level; default: as the parameters of a function say.
+        """
         ctes = [
-            Cte("asked", self._arguments_sql(), "The arguments."),
+            Cte("asked", self._arguments_sql() if level is None else _everything_sql(level), "The arguments."),
             Cte("left_out", self._left_out_sql(seed_sql), "The scores as they are, and what to leave out of each."),
             Cte("found", self.scored("SELECT * FROM left_out", [*OUT, *_TOLD]), "The score of each."),
             Cte("compared", self._compared_sql(), "The difference that each makes."),
@@ -191,6 +205,11 @@ class Explanations:
             f"WHERE asked.most IS NULL OR nth <= asked.most\n"
             f"ORDER BY {ENTITY} ASC, nth ASC"
         )
+
+
+def _everything_sql(level: str) -> str:
+    """Arguments that ask for all contributions of a level."""
+    return f"SELECT {literal(level)} AS what, CAST(NULL AS BIGINT) AS most, false AS crossing, 0.0 AS bound"
 
 
 def _logit_sql(score: str) -> str:
