@@ -21,7 +21,7 @@ few and their expressions short (`docs/decisions/0011-plain-sql.md`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -36,12 +36,14 @@ from exporters.sql.layers import (
     twice_relu_sql,
 )
 from exporters.sql.means import PathRows, averaged, single
+from exporters.sql.stored_texts import with_stored_texts
 from relsql.gather.layout import DATA_AGE, layouts_of
 from relsql.gather.node_inputs import NodeInputs, category_sql, number_sql, text_sql
 from relsql.gather.paths import Path
 from relsql.gather.row_plan import RowPlan
-from relsql.gather.sql.latest_rows import AS_OF, NEWEST, SEED, Latest, LatestRows
+from relsql.gather.sql.latest_rows import AS_OF, SEED, Latest, LatestRows
 from relsql.gather.sql.lookups import pointed_name, readers_of, seen_join_sql, seen_sql
+from relsql.gather.sql.newest import NEWEST
 from relsql.gather.sql.ranking import Ctes, columns_of, struct_sql
 from relsql.gather.sql.removals import (
     OUT_COLUMN,
@@ -55,7 +57,7 @@ from relsql.registry.row_embeddings import text_hash_sql
 from relsql.schema.tables import Link, Table
 from relsql.schema.times.events import age_sql, as_timestamp_sql, time_sql
 from relsql.schema.visibility import visible_time_sql
-from relsql.sql import COMMA, Cte, ident, indented, literal
+from relsql.sql import COMMA, Cte, ident, indented
 
 OF_SEEDS = "The path's message to each seed."
 
@@ -138,10 +140,11 @@ class SqlNetwork:
             name = pointed_name(table, columns)
             seen, read = ident(name + " seen"), ident(name + " read")
             pointing = [(found[path.name].rows, link) for path, link in readers]
+            hidden = partial(hidden_of_table_sql, self._plan, key) if self.rows.removals else None
             ctes.append(
                 Cte(
                     seen,
-                    seen_sql(pointing, by=True, hidden=self._hidden_of(key)),
+                    seen_sql(pointing, by=True, hidden=hidden),
                     "The keys that the paths' rows point at, and which path's rows do.",
                 )
             )
@@ -175,10 +178,6 @@ class SqlNetwork:
         if latest.hub is None:
             return [*ctes, Cte(ident(path.name), f"FROM {message}", OF_SEEDS)]
         return [*ctes, Cte(ident(path.name), self.rows.spread_sql(self.names(path), *latest.hub, message), OF_SEEDS)]
-
-    def _hidden_of(self, table: str) -> Callable[[str], str] | None:
-        """The number of the hidden column of a table, from the name of a CTE; None if nothing is left out."""
-        return partial(hidden_of_table_sql, self._plan, table) if self.rows.removals else None
 
     def _shown_sql(self, table: str, columns: tuple[str, ...], value: str, missing: str, hidden: str) -> str:
         """A value, or what stands for a missing one where one of its columns is hidden; `hidden` is its number."""
@@ -221,7 +220,7 @@ class SqlNetwork:
         )
         ctes, source, dropped, text = [], read, ["numbers", "codes"], ""
         if inputs.text_columns:
-            stored, source = self._with_stored_texts(table, read, ident(prefix + "texts"))
+            stored, source = with_stored_texts(self.texts, table, read, ident(prefix + "texts"))
             ctes.append(stored)
             dropped = [*dropped, "text_hash", "text_state"]
             text = ",\n    coalesce(text_state, w.zeros) AS text_state"
@@ -260,23 +259,6 @@ class SqlNetwork:
                 kind="FLOAT",
             ),
         ], state
-
-    def _with_stored_texts(self, table: Table, read: str, texts: str) -> tuple[Cte, str]:
-        """The CTE `texts` of stored text states, and the rows joined with it; `pending` is 1 for a row without."""
-        stored = Cte(texts, self._texts_sql(table, read), "The stored part of the state, which comes from texts.")
-        return stored, (
-            f"(\n    SELECT x.*, t.text_state, CAST(t.text_state IS NULL AS INTEGER) AS pending\n"
-            f"    FROM {read} x\n    LEFT JOIN {texts} t USING (text_hash)\n)"
-        )
-
-    def _texts_sql(self, table: Table, read: str) -> str:
-        """A query for the stored contribution of each distinct text to row states; texts not stored are left out."""
-        return (
-            f"SELECT text_hash, texts.text_state\n"
-            f"FROM (SELECT DISTINCT text_hash FROM {read})\n"
-            f"JOIN {self.texts} texts USING (text_hash)\n"
-            f"WHERE texts.place = {literal(table.key)}"
-        )
 
     def _codes(self, inputs: NodeInputs) -> list[str]:
         """The category codes of a row: first of textual categories, then of numbers that are also categories."""

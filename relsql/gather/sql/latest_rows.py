@@ -23,6 +23,7 @@ from typing import Literal, Protocol
 from relsql.gather.paths import Path
 from relsql.gather.row_plan import RowPlan, keyless_view
 from relsql.gather.sql.left_out import left_ctes, reader_ctes
+from relsql.gather.sql.newest import NEWEST, newest_ctes
 from relsql.gather.sql.ranking import (
     LATEST_ROWS,
     Ctes,
@@ -33,19 +34,16 @@ from relsql.gather.sql.ranking import (
     time_heap_ctes,
     window_sql,
 )
-from relsql.gather.sql.removals import OUT, and_kept_event_sql, and_kept_sql, ids_sql
+from relsql.gather.sql.removals import OUT, and_kept_sql
 from relsql.schema.entity_keys import is_entity_sql, key_parts
 from relsql.schema.indexes import Indexed
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Table
-from relsql.schema.times.events import event_times_sql
 from relsql.schema.visibility import (
     VisibilityRule,
     and_visible_sql,
-    asof_visible_sql,
     end_before_sql,
     opaque_sql,
-    visible_time_sql,
 )
 from relsql.sql import Cte, ident, indented, with_ctes
 
@@ -53,8 +51,6 @@ SEED = "_seed"
 ENTITY = "_entity"
 AS_OF = "_as_of"
 UNTIL = "_until"
-# Path names contain no double underscore, so these names cannot collide with them.
-_EVENTS, NEWEST = "data__events", "data__newest"
 
 TEXT_KEYS_ARE_EXACT = (
     "CASE WHEN current_setting('default_collation') IN ('', 'binary') THEN true\n"
@@ -173,11 +169,7 @@ class LatestRows:
             Cte("self", self._self_sql(), "The seeds whose entity exists and may be seen."),
         ]
         if self.plan.paths[0].data_age:
-            events = event_times_sql(self.plan.tables(), self.source, self._event_columns)
-            ctes += [
-                Cte(_EVENTS, events, "The times of all rows."),
-                Cte(NEWEST, self._newest_sql(), "The newest row that may be seen at each moment."),
-            ]
+            ctes += newest_ctes(self.plan, self.source, self.moments, self.end)
         found = {}
         for path in self.plan.paths:
             latest, found[path.name] = self._latest_ctes(columns, path, [cte.name for cte in ctes])
@@ -218,26 +210,6 @@ class LatestRows:
             f"FROM seed\n"
             f"JOIN {self.source(entity)} r ON {is_entity_sql(entity, 'r', f'seed.{ENTITY}')}"
             f"{self._found_visible(entity, entity.primary_key, 'seed', self._end_of_entity)}"
-        )
-
-    def _event_columns(self, table: Table) -> str:
-        """Columns of an event beside its time, to append to a select list."""
-        return f", {ids_sql(self.plan, table, 'r')}" if self.removals else ""
-
-    def _newest_sql(self) -> str:
-        """The newest event that seeds may see, for each moment."""
-        if self.removals and any(table.time_column for table in self.plan.tables()):
-            seen = visible_time_sql(f"{_EVENTS}.t", f"moment.{self.end}") + and_kept_event_sql(_EVENTS, "moment")
-            return (
-                f"SELECT {columns_of('moment', self.moments)}, max({_EVENTS}.t) AS t\n"
-                f"FROM (SELECT DISTINCT {', '.join(self.moments)} FROM seed) moment\n"
-                f"LEFT JOIN {_EVENTS} ON {seen}\n"
-                f"GROUP BY {columns_of('moment', self.moments)}"
-            )
-        return (
-            f"SELECT {columns_of('moment', self.moments)}, {_EVENTS}.t\n"
-            f"FROM (SELECT DISTINCT {', '.join(self.moments)} FROM seed) moment\n"
-            f"ASOF LEFT JOIN {_EVENTS} ON {asof_visible_sql(f'moment.{self.end}', f'{_EVENTS}.t')}"
         )
 
     def _latest_ctes(self, columns: PathColumns, path: Path, known: list[str]) -> tuple[Ctes, Latest]:
