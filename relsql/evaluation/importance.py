@@ -27,6 +27,7 @@ from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.regime import split_end
 from relsql.tasks.splits import Split
+from relsql.typing import IntArray
 from udfs.attach import attach
 from udfs.macros import explanations
 
@@ -132,13 +133,13 @@ def _of_level(
     for thing in dict.fromkeys(things):
         chosen = np.array([each == thing for each in things])
         label, score, without = (values[chosen] for values in numbers)
-        _, cluster = np.unique(entity[chosen], return_inverse=True)
+        cluster: IntArray = np.unique(entity[chosen], return_inverse=True)[1].astype(np.int64)
         found.append(_importance(card, level, thing, label, np.stack([score, without]), cluster))
     return found
 
 
 def _importance(
-    card: ModelCard, level: str, thing: tuple[str, str, str | None], labels: Floats, scores: Floats, cluster: Floats
+    card: ModelCard, level: str, thing: tuple[str, str, str | None], labels: Floats, scores: Floats, cluster: IntArray
 ) -> Importance:
     name, metric, sign = ("roc_auc", weighted_roc_auc, 1) if card.task.is_classification else ("mae", weighted_mae, -1)
     once = np.ones((1, len(labels)))

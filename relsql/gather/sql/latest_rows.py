@@ -226,7 +226,7 @@ class LatestRows:
         ranked, latest = f"{path.name}__ranked", f"{path.name}__latest"
         if self.removals and path.kind == "children":
             ctes, left = self._left_ctes(path, source, keys)
-            if self.plan.onward_columns(path):
+            if left.hub and self.plan.onward_columns(path):
                 onward = [f"r.{column}" for column in self.plan.onward_columns(path)]
                 spread = self.spread_sql(["rank", *onward], *left.hub, left.rows)
                 moments = columns_of("self", self.moments)
@@ -251,8 +251,8 @@ class LatestRows:
         if source not in known:
             ctes.append(Cte(source, self._hub_sql(path), "The hub of each seed."))
         if self.removals:
-            left, found = self._left_ctes(path, source, keys)
-            return [*ctes, *left], found
+            left, what_is_left = self._left_ctes(path, source, keys)
+            return [*ctes, *left], what_is_left
         if distinct not in known:
             hubs = ", ".join(f"{key} AS hub{i}" for i, key in enumerate(keys))
             query = f"SELECT DISTINCT {hubs}, {columns_of(source, self.moments)}\nFROM {source}"
