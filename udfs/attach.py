@@ -26,7 +26,7 @@ from relsql.errors import DatabaseError, ModelError
 from relsql.gather.layout import layouts_of
 from relsql.hints import command
 from relsql.registry.card import ModelCard
-from relsql.registry.function_names import function_names, predict_name
+from relsql.registry.function_names import all_names, explain_names, predict_name
 from relsql.registry.models import active_card, check_drift, read_artifacts, read_models
 from relsql.registry.publications import is_mark, require_unclaimed
 from relsql.registry.versions import MODEL_NAME, shared_function, suffix_of
@@ -70,9 +70,10 @@ def attach(
 ) -> tuple[str, ...]:
     """Make the models of an attached database callable on this connection.
 
-    Creates `predict_<model>`, `predict_<model>_full`, `predict_<model>_batch` and `row_text_<table>` as temporary
-    macros. They belong to this connection, so a cursor has to be attached separately. Nothing is written to the
-    database. Another call is cheap, and adds models that were trained or promoted since.
+    Creates `predict_<model>`, `predict_<model>_full`, `predict_<model>_batch`, `explain_<model>`,
+    `explain_<model>_batch` and `row_text_<table>` as temporary macros. They belong to this connection, so a cursor has
+    to be attached separately. Nothing is written to the database. Another call is cheap, and adds models that were
+    trained or promoted since.
 
     An explicit version, such as `dnf@2`, creates `predict_dnf_v2`, `predict_dnf_v2_full` and `predict_dnf_v2_batch`,
     whichever version is active.
@@ -155,9 +156,9 @@ def _check_distinct(suffixes: Iterable[str]) -> None:
 
 def _check_free(text: str, suffix: str, models: Iterable[str]) -> None:
     """Raise ModelError if a pinned version's functions would replace those of another model, attached or not."""
-    functions = {fold(name) for name in function_names(suffix)}
+    functions = {fold(name) for name in all_names(suffix)}
     for model in models:
-        if fold(predict_name(model)) in functions:
+        if functions & {fold(predict_name(model)), fold(explain_names(model)[0])}:
             raise ModelError(
                 f"'{text}' would be called by {predict_name(suffix)}, but there is a model '{model}'",
                 expected=f"no other model with the function {predict_name(model)}",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from relsql.database.queries.sealed import sealed, sealed_expression
 from relsql.gather.layout import counts_name, layouts_of
+from relsql.gather.sql.explanations import Explanations
 from relsql.gather.sql.latest_rows import AS_OF, ENTITY
 from relsql.gather.sql.query import Gather
+from relsql.gather.sql.ranking import columns_of
 from relsql.gather.sql.seeds import ALL_PARAMETERS, all_seeds_sql, call_parameters, call_seed_sql
 from relsql.registry.card import ModelCard
-from relsql.registry.function_names import encode_name, function_names, row_text_name
+from relsql.registry.function_names import encode_name, explain_names, function_names, row_text_name
 from relsql.schema.entity_keys import key_columns_sql
 from relsql.schema.indexes import Indexed
 from relsql.sql import field_sql, ident, indented, literal
@@ -88,12 +91,33 @@ def model_macros(
     suffix = suffix or card.name
     full, batch = scalar_sql(card, catalog, indexed), batch_sql(card, catalog)
     macros = score_macros(suffix, call_parameters(card.entity), full, batch)
+    macros += explain_macros(card, catalog, suffix)
     call = sealed_expression(f"{card.encode_function}(text)")
     macros.append(MacroText(encode_name(suffix), "text", call, f"FLOAT[{card.encoder.width}]"))
     for key, inputs in card.inputs.items() if suffix == card.name else ():
         text = sealed_expression(row_text_sql(card.schema.table(key), inputs.text_columns, "relsql_row"))
         macros.append(MacroText(row_text_name(key), "relsql_row", text, "VARCHAR"))
     return macros
+
+
+def explanations(card: ModelCard, catalog: str) -> Explanations:
+    """The builder of the queries that explain scores by the registered score function."""
+    gather = card.gather(catalog)
+
+    def scored(seed_sql: str, kept: Sequence[str]) -> str:
+        looking_away = replace(gather, rows=replace(gather.rows, removals=True))
+        columns = columns_of("seed", (ENTITY, AS_OF, *kept))
+        query = looking_away.query(seed_sql, f"{columns}, {_result_sql(card, looking_away)} AS relsql_result")
+        return f"SELECT * EXCLUDE (relsql_result), relsql_result.score AS score\nFROM (\n{indented(query)}\n)"
+
+    return Explanations(gather.rows, scored, logit=card.task.is_classification)
+
+
+def explain_macros(card: ModelCard, catalog: str, suffix: str) -> list[MacroText]:
+    """The table macros that explain scores: of one entity, and of all."""
+    functions = explanations(card, catalog).functions(sealed)
+    named = zip(explain_names(suffix), *functions, strict=True)
+    return [MacroText(name, parameters, query, "") for name, parameters, query in named]
 
 
 def scalar_sql(card: ModelCard, catalog: str, indexed: Indexed = frozenset()) -> str:

@@ -8,7 +8,7 @@ called from another database can never read that database's tables.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from exporters.sql.layers import element_sql, linear_sql, norm_steps, sum_sql, twice_relu_sql
@@ -16,12 +16,13 @@ from exporters.sql.network import SqlNetwork
 from exporters.sql.texts import new_texts_sql
 from relsql.database.names import DEFAULT_SCHEMA
 from relsql.database.queries.sealed import sealed, sealed_expression
+from relsql.gather.sql.explanations import Explanations
 from relsql.gather.sql.latest_rows import AS_OF, ENTITY, SEED, LatestRows
 from relsql.gather.sql.seeds import ALL_PARAMETERS, all_seeds_sql, call_parameters, call_seed_sql
 from relsql.hints import command
 from relsql.nn.head import DAYS_PER_YEAR, LARGEST_LOG
 from relsql.registry.card import ModelCard
-from relsql.registry.function_names import function_names
+from relsql.registry.function_names import explain_names, function_names
 from relsql.registry.publications import comment_start, new_texts_view, texts_table, weights_table
 from relsql.registry.row_embeddings import table_name
 from relsql.schema.entity_keys import key_columns_sql
@@ -35,6 +36,9 @@ from relsql.tasks.target import MEAN
 FARTHEST_DAY = 106_751_991.0
 """Days from 1970 to the ends of TIMESTAMP; used for infinite times."""
 
+
+_EXPLAINED = ("What the score of one entity is made of.", "What the scores of all entities are made of.")
+"""Comments on the functions of `explain_names`."""
 
 _ATTACH_FIRST = "The data are in another database; a client without relsql first runs:"
 
@@ -95,12 +99,15 @@ class SqlModel:
         call = sealed_expression(self.call_sql()) if seal else self.call_sql()
         batch = query_form(self.batch_sql())
         scored, full, table = (qualified(DEFAULT_SCHEMA, name) for name in function_names(self.card.name))
+        names = (qualified(DEFAULT_SCHEMA, name) for name in explain_names(self.card.name))
+        explaining = list(zip(names, *self.explanations().functions(query_form), strict=True))
         described = {
             f"MACRO {scored}": "Score of one entity; NULL for one that is not known.",
             f"MACRO {full}": (
                 "Score of one entity with status, evidence (rows of its history), as_of, version, target."
             ),
             f"MACRO TABLE {table}": "Scores of all entities that are visible at as_of.",
+            **dict(zip((f"MACRO TABLE {name}" for name, *_ in explaining), _EXPLAINED, strict=True)),
             f"TABLE {self._own(self.weights_table)}": "Weights of the network, one row.",
             **{f"VIEW {self._own(view)}": "What the model reads of a table." for view, _ in views},
         }
@@ -116,6 +123,7 @@ class SqlModel:
             f"CREATE MACRO {full}({call_parameters(self.card.entity)}) AS (\n{indented(call)}\n)",
             f"CREATE MACRO {scored}({call_parameters(self.card.entity)}) AS (\n{indented(field_sql(call, 'score'))}\n)",
             f"CREATE MACRO {table}({ALL_PARAMETERS}) AS TABLE\n{batch}",
+            *(f"CREATE MACRO {name}({given}) AS TABLE\n{query}" for name, given, query in explaining),
             *(comment_sql(what, f"{self.comment()}. {text}", *needs) for what, text in described.items()),
         ]
 
@@ -157,6 +165,18 @@ class SqlModel:
         key = key_columns_sql(self.card.entity, ENTITY)
         result = f"SELECT {key}, score, status, evidence, {AS_OF} AS as_of, version\nFROM scored"
         return self._query(network, all_seeds_sql(self.card.entity, network.rows), [], result)
+
+    def explanations(self) -> Explanations:
+        """The builder of `explain_<model>` and `explain_<model>_batch`."""
+        network = self.network()
+        looking_away = replace(network, rows=replace(network.rows, removals=True))
+
+        def scored(seed_sql: str, kept: Sequence[str]) -> str:
+            return self._query(
+                looking_away, seed_sql, list(kept), f"SELECT {ENTITY}, {AS_OF}, {', '.join(kept)}, score\nFROM scored"
+            )
+
+        return Explanations(network.rows, scored, logit=self.card.task.is_classification)
 
     def _query(self, network: SqlNetwork, seed_sql: str, kept: list[str], result: str) -> str:
         ctes = network.rows.ctes(network, seed_sql)

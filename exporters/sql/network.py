@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from exporters.sql.layers import (
     distances_sql,
@@ -35,19 +36,28 @@ from exporters.sql.layers import (
     twice_relu_sql,
 )
 from exporters.sql.means import PathRows, averaged, single
+from exporters.sql.stored_texts import with_stored_texts
 from relsql.gather.layout import DATA_AGE, layouts_of
 from relsql.gather.node_inputs import NodeInputs, category_sql, number_sql, text_sql
 from relsql.gather.paths import Path
 from relsql.gather.row_plan import RowPlan
-from relsql.gather.sql.latest_rows import AS_OF, NEWEST, SEED, Latest, LatestRows
+from relsql.gather.sql.latest_rows import AS_OF, SEED, Latest, LatestRows
 from relsql.gather.sql.lookups import pointed_name, readers_of, seen_join_sql, seen_sql
+from relsql.gather.sql.newest import NEWEST
 from relsql.gather.sql.ranking import Ctes, columns_of, struct_sql
+from relsql.gather.sql.removals import (
+    OUT_COLUMN,
+    and_kept_event_sql,
+    hidden_of_table_sql,
+    ids_sql,
+    shown_value_sql,
+)
 from relsql.gather.statistics import Statistic, mean_windows, path_statistics
 from relsql.registry.row_embeddings import text_hash_sql
 from relsql.schema.tables import Link, Table
 from relsql.schema.times.events import age_sql, as_timestamp_sql, time_sql
 from relsql.schema.visibility import visible_time_sql
-from relsql.sql import COMMA, Cte, ident, indented, literal
+from relsql.sql import COMMA, Cte, ident, indented
 
 OF_SEEDS = "The path's message to each seed."
 
@@ -130,18 +140,22 @@ class SqlNetwork:
             name = pointed_name(table, columns)
             seen, read = ident(name + " seen"), ident(name + " read")
             pointing = [(found[path.name].rows, link) for path, link in readers]
+            hidden = partial(hidden_of_table_sql, self._plan, key) if self.rows.removals else None
             ctes.append(
                 Cte(
                     seen,
-                    seen_sql(pointing, by=True),
+                    seen_sql(pointing, by=True, hidden=hidden),
                     "The keys that the paths' rows point at, and which path's rows do.",
                 )
             )
-            kept = [f"seen.{column}" for column in (*keys, *(f"by{i}" for i in range(len(readers))))]
+            told = ["hidden"] if self.rows.removals else []
+            kept = [f"seen.{column}" for column in (*keys, *told, *(f"by{i}" for i in range(len(readers))))]
+            kept += [ids_sql(self._plan, table, "p")] if self.rows.removals else []
             kept += [f"{time_sql(table, 'p')} AS time"] if table.time_column else []
-            kept += [f"{time} AS date{i}" for i, time in enumerate(self._dates(table, "p"))]
+            kept += [f"{time} AS date{i}" for i, time in enumerate(self._dates(table, "p", "seen.hidden"))]
             source = seen_join_sql(seen, self.rows.source(table), columns)
-            ctes.append(Cte(read, self._read_sql(table, "p", kept, source), "The columns of the rows with these keys."))
+            query = self._read_sql(table, "p", kept, source, "seen.hidden")
+            ctes.append(Cte(read, query, "The columns of the rows with these keys."))
             steps, state = self._state_steps(table, name + " ", read)
             query = f"SELECT * EXCLUDE (w, scaled)\nFROM {state}"
             ctes += [*steps, Cte(ident(name + " states"), query, "The states of these rows.")]
@@ -165,16 +179,33 @@ class SqlNetwork:
             return [*ctes, Cte(ident(path.name), f"FROM {message}", OF_SEEDS)]
         return [*ctes, Cte(ident(path.name), self.rows.spread_sql(self.names(path), *latest.hub, message), OF_SEEDS)]
 
-    def _read_sql(self, table: Table, row: str, kept: Iterable[str], source: str) -> str:
-        """A query for the network's inputs from a table's rows: numbers, codes and the text's hash, after `kept`."""
+    def _shown_sql(self, table: str, columns: tuple[str, ...], value: str, missing: str, hidden: str) -> str:
+        """A value, or what stands for a missing one where one of its columns is hidden; `hidden` is its number."""
+        if not self.rows.removals:
+            return value
+        return shown_value_sql(self._plan, table, columns, value, missing, hidden)
+
+    def _read_sql(self, table: Table, row: str, kept: Iterable[str], source: str, hidden: str) -> str:
+        """A query for the network's inputs from a table's rows: numbers, codes and the text's hash, after `kept`.
+
+        `hidden` is the number of the hidden column, an expression, where seeds leave something out.
+        """
         inputs = self._plan.inputs[table.key]
-        values = [f"CAST({number_sql(table, n, row, 'NULL')} AS FLOAT)" for n in inputs.static_numbers]
+
+        key = table.key
+        values = [
+            self._shown_sql(key, (n.column,), f"CAST({number_sql(table, n, row, 'NULL')} AS FLOAT)", "NULL", hidden)
+            for n in inputs.static_numbers
+        ]
+        codes = [self._shown_sql(key, (c.column,), category_sql(c, row), "0", hidden) for c in inputs.categories]
         # NaN counts as missing, like NULL.
         known = (f"CASE WHEN {value} = 'nan' THEN NULL ELSE {value} END" for value in values)
         columns = [*kept, f"[{', '.join(known)}]::FLOAT[] AS numbers"]
-        columns.append(f"[{', '.join(category_sql(c, row) for c in inputs.categories)}]::INTEGER[] AS codes")
+        columns.append(f"[{', '.join(codes)}]::INTEGER[] AS codes")
         if inputs.text_columns:
-            columns.append(f"{text_hash_sql(text_sql(table, inputs, row))} AS text_hash")
+            text_hash = text_hash_sql(text_sql(table, inputs, row))
+            text_hash = self._shown_sql(key, inputs.text_columns, text_hash, "NULL", hidden)
+            columns.append(f"{text_hash} AS text_hash")
         return f"SELECT {indented(COMMA.join(columns)).lstrip()}\n{source}"
 
     def _state_steps(self, table: Table, prefix: str, read: str, *computed: str, **others: str) -> tuple[Ctes, str]:
@@ -189,7 +220,7 @@ class SqlNetwork:
         )
         ctes, source, dropped, text = [], read, ["numbers", "codes"], ""
         if inputs.text_columns:
-            stored, source = self._with_stored_texts(table, read, ident(prefix + "texts"))
+            stored, source = with_stored_texts(self.texts, table, read, ident(prefix + "texts"))
             ctes.append(stored)
             dropped = [*dropped, "text_hash", "text_state"]
             text = ",\n    coalesce(text_state, w.zeros) AS text_state"
@@ -229,23 +260,6 @@ class SqlNetwork:
             ),
         ], state
 
-    def _with_stored_texts(self, table: Table, read: str, texts: str) -> tuple[Cte, str]:
-        """The CTE `texts` of stored text states, and the rows joined with it; `pending` is 1 for a row without."""
-        stored = Cte(texts, self._texts_sql(table, read), "The stored part of the state, which comes from texts.")
-        return stored, (
-            f"(\n    SELECT x.*, t.text_state, CAST(t.text_state IS NULL AS INTEGER) AS pending\n"
-            f"    FROM {read} x\n    LEFT JOIN {texts} t USING (text_hash)\n)"
-        )
-
-    def _texts_sql(self, table: Table, read: str) -> str:
-        """A query for the stored contribution of each distinct text to row states; texts not stored are left out."""
-        return (
-            f"SELECT text_hash, texts.text_state\n"
-            f"FROM (SELECT DISTINCT text_hash FROM {read})\n"
-            f"JOIN {self.texts} texts USING (text_hash)\n"
-            f"WHERE texts.place = {literal(table.key)}"
-        )
-
     def _codes(self, inputs: NodeInputs) -> list[str]:
         """The category codes of a row: first of textual categories, then of numbers that are also categories."""
         codes = [element_sql("codes", i + 1) for i in range(len(inputs.categories))]
@@ -261,8 +275,9 @@ class SqlNetwork:
         found = f"FROM {ident(pointed_name(parent, link.parent_columns) + ' states')}"
         found += f" WHERE by{readers.index((path, link))}" if len(readers) > 1 else ""
         kept = [f"k{i}" for i in range(len(link.child_columns))]
+        kept += ["hidden", "out_tables", "out_rows"] if self.rows.removals else []
         kept += ["time"] if parent.time_column else []
-        kept += [f"date{i}" for i in range(len(self._dates(parent, "")))]
+        kept += [f"date{i}" for i in range(len(self._dates(parent)))]
         kept += ["pending"] if self._plan.inputs[link.parent].text_columns else []
         return (
             f"SELECT {', '.join(kept)}, {linear_sql(f'v.lookup{position}', 'state')} AS message\n"
@@ -273,7 +288,7 @@ class SqlNetwork:
         """A query for the network's inputs from a path's rows: columns, ages, and messages of rows they point at."""
         table, rows = self._plan.table(path.table), latest.rows
         as_of = f"{rows}.{AS_OF}"
-        ages = [self._age_sql(time, as_of) for time in self._dates(table, f"{rows}.r")]
+        ages = [self._age_sql(time, as_of) for time in self._dates(table, f"{rows}.r", f"{rows}.{OUT_COLUMN}")]
         ages += [self._age_sql(f"{NEWEST}.t", as_of)] if path.data_age else []
         source = f"FROM {rows}\n{self.rows.newest_join(path, rows)}"
         kept = [columns_of(rows, latest.group), f"{rows}.rank"]
@@ -283,12 +298,16 @@ class SqlNetwork:
             name, parent = f"{path.name}__pointed{i}", self._plan.table(link.parent)
             on = [f"{name}.k{n} = {rows}.r.{ident(c)}" for n, c in enumerate(link.child_columns)]
             on += [visible_time_sql(f"{name}.time", f"{rows}.{self.rows.end}")] if parent.time_column else []
-            source += f"LEFT JOIN {name} ON {' AND '.join(on)}\n"
-            ages += [self._age_sql(f"{name}.date{n}", as_of) for n in range(len(self._dates(parent, "")))]
+            on += (
+                [f"{name}.hidden = {hidden_of_table_sql(self._plan, link.parent, rows)}"] if self.rows.removals else []
+            )
+            kept_sql = and_kept_event_sql(name, rows) if self.rows.removals else ""
+            source += f"LEFT JOIN {name} ON {' AND '.join(on)}{kept_sql}\n"
+            ages += [self._age_sql(f"{name}.date{n}", as_of) for n in range(len(self._dates(parent)))]
             kept.append(f"{name}.message AS pointed{i}")
             pending += [f"coalesce({name}.pending, 0)"] if self._plan.inputs[link.parent].text_columns else []
         kept += [f"[{', '.join(ages)}]::FLOAT[] AS ages", f"{' + '.join(pending) or '0'} AS pointed_pending"]
-        return self._read_sql(table, f"{rows}.r", kept, source.rstrip())
+        return self._read_sql(table, f"{rows}.r", kept, source.rstrip(), f"{rows}.{OUT_COLUMN}")
 
     def _hidden_steps(self, path: Path, state: str, group: tuple[str, ...]) -> Ctes:
         """CTEs for each row's message before it is averaged, and for the values that statistics are computed from."""
@@ -364,10 +383,13 @@ class SqlNetwork:
         logarithmic = f"{part}.{name}" in self.logarithmic
         return scaled_sql(numbers, f"weights.{ident(part)}.{name}", logarithmic=logarithmic)
 
-    def _dates(self, table: Table, row: str) -> list[str]:
+    def _dates(self, table: Table, row: str = "", hidden: str = "") -> list[str]:
         """SQL expressions of the times whose ages the network reads; the row's own time comes first."""
         dated = (n for n in self._plan.inputs[table.key].ages if n != DATA_AGE)
-        return [as_timestamp_sql(table.column(number.column), row) for number in dated]
+        return [
+            self._shown_sql(table.key, (n.column,), as_timestamp_sql(table.column(n.column), row), "NULL", hidden)
+            for n in dated
+        ]
 
     def _age_sql(self, time: str, as_of: str) -> str:
         return f"CAST({age_sql(time, as_of)} AS FLOAT)"

@@ -13,6 +13,7 @@ import click
 from relsql.cli.commands.bundles import export_command
 from relsql.cli.commands.database import import_command, inspect_command
 from relsql.cli.commands.demo import demo_command
+from relsql.cli.commands.explaining import explain_command, importance_command
 from relsql.cli.commands.init import init_command
 from relsql.cli.commands.publishing import publish_command, selftest_command, unpublish_command
 from relsql.cli.commands.query import sql_command
@@ -68,6 +69,8 @@ for _command in (
     evaluate_command,
     refresh_command,
     score_command,
+    explain_command,
+    importance_command,
     sql_command,
     shell_command,
     serve_command,

@@ -23,11 +23,13 @@ class RowPlan:
         schema: tables and links.
         paths: from the entity to rows; `paths[0]` is the entity itself.
         inputs: by table, the columns that the network reads.
+        keyed: rows are read with the columns that tell them apart.
     """
 
     schema: Schema
     paths: tuple[Path, ...]
     inputs: Mapping[str, NodeInputs]
+    keyed: bool = False
 
     @property
     def entity(self) -> Table:
@@ -73,6 +75,7 @@ class RowPlan:
         table = self.table(path.table)
         names = [*self.inputs[path.table].columns, *(c for link in path.lookups for c in link.child_columns)]
         names += [table.time_column] if table.time_column else []
+        names += row_key(table) if self.keyed else ()
         return tuple(dict.fromkeys(names or row_key(table)))
 
     def onward_columns(self, path: Path) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import duckdb
 from relsql.database.engine_errors import first_line
 from relsql.database.names import fold
 from relsql.database.queries.syntax_tree import MODIFIERS, SOURCES, NotOneSelectError, Tree, parse, unknown_kind
-from relsql.registry.function_names import is_batch_name
+from relsql.registry.function_names import is_table_name
 
 MAX_STATEMENT_BYTES = 256 * 1024
 """Longer statements are refused before they are parsed: their tree is about fifty times as large."""
@@ -87,9 +87,9 @@ class AllowedFunctions:
     table: frozenset[str]
 
     def with_models(self, names: Iterable[str]) -> AllowedFunctions:
-        """These functions and those of models: `predict_<model>_batch` are table functions, all others are scalar."""
+        """These functions and those of models, of which some return a table, see `is_table_name`."""
         folded = {name.lower() for name in names}
-        tables = {name for name in folded if is_batch_name(name)}
+        tables = {name for name in folded if is_table_name(name)}
         return AllowedFunctions(self.scalar | folded, self.table | tables)
 
 

@@ -32,7 +32,7 @@ from relsql.errors import DatabaseError, MissingExtraError, ModelError, ParityEr
 from relsql.hints import command
 from relsql.publishing.parity import TOLERANCE, Parity, measure_parity
 from relsql.registry.card import ModelCard
-from relsql.registry.function_names import function_names
+from relsql.registry.function_names import all_names, function_names
 from relsql.registry.models import active_card, check_drift, check_stored, read_artifacts
 from relsql.registry.publications import (
     PUBLICATION_FORMAT,
@@ -104,7 +104,7 @@ def publish(con: duckdb.DuckDBPyConnection, model: str, *, progress: PhaseProgre
     require_writable(con, catalog, "publishing")
     _require_unambiguous(con, catalog, card)
     check_drift(card, read_schema(con, catalog))
-    require_unclaimed(find_macros(con, [catalog], function_names(card.name)), card.name, made_for=card.name)
+    require_unclaimed(find_macros(con, [catalog], all_names(card.name)), card.name, made_for=card.name)
     require_known_format(con, catalog, card.name)
     artifacts = read_artifacts(con, catalog, card)
     with task_cursor(con, catalog) as cursor, keyboard_interrupts():

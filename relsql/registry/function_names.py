@@ -6,6 +6,7 @@ A suffix is a model's name, or `dnf_v2` for version 2 of the model `dnf`.
 from __future__ import annotations
 
 _SCORE = "predict_"
+_EXPLAIN = "explain_"
 _FULL = "_full"
 _BATCH = "_batch"
 
@@ -30,14 +31,24 @@ def function_names(suffix: str) -> tuple[str, str, str]:
     return predict_name(suffix), full_name(suffix), batch_name(suffix)
 
 
+def explain_names(suffix: str) -> tuple[str, str]:
+    """The table functions that explain scores: `explain_dnf` of one entity, and `explain_dnf_batch` of all."""
+    return f"{_EXPLAIN}{suffix}", f"{_EXPLAIN}{suffix}{_BATCH}"
+
+
+def all_names(suffix: str) -> tuple[str, ...]:
+    """All functions of a model that can be published."""
+    return (*function_names(suffix), *explain_names(suffix))
+
+
 def is_score_name(function: str) -> bool:
     """True for a possible name of one of `function_names`; the case must be that of the stored name."""
     return function.startswith(_SCORE)
 
 
-def is_batch_name(function: str) -> bool:
-    """True for a possible name of a function that scores all entities."""
-    return is_score_name(function) and function.endswith(_BATCH)
+def is_table_name(function: str) -> bool:
+    """True for a possible name of a function that returns a table: of the scores of all entities, or an explanation."""
+    return (is_score_name(function) and function.endswith(_BATCH)) or function.startswith(_EXPLAIN)
 
 
 def encode_name(suffix: str) -> str:

@@ -19,9 +19,9 @@ from relsql.database.relsql_tables import ensure_table, has_relsql_table, read_s
 from relsql.errors import ArtifactError, ModelError
 from relsql.hints import command
 from relsql.registry.card import ModelCard
-from relsql.registry.function_names import function_names
+from relsql.registry.function_names import all_names
 from relsql.registry.row_embeddings import table_name
-from relsql.sql import qualified
+from relsql.sql import literal, qualified
 
 PUBLICATION_FORMAT = 1
 """Increased whenever an earlier relsql could not replace or remove what this one publishes."""
@@ -188,9 +188,10 @@ def _found_objects(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard
         tables[weights] = row_digest(con.execute(f"FROM {relsql_table(con, catalog, weights)}").fetchall())
     if texts is not None:
         tables[texts_table(card.identity)] = " ".join(map(str, texts_digest(con, texts, card)))
-    query = """SELECT function_name, function_type, parameters, macro_definition FROM system.main.duckdb_functions()
-               WHERE database_name = ? AND schema_name = ? AND function_name IN (?, ?, ?) ORDER BY ALL ASC"""
-    rows = con.execute(query, [catalog, DEFAULT_SCHEMA, *function_names(card.name)]).fetchall()
+    names = ", ".join(map(literal, all_names(card.name)))
+    query = f"""SELECT function_name, function_type, parameters, macro_definition FROM system.main.duckdb_functions()
+                WHERE database_name = ? AND schema_name = ? AND function_name IN ({names}) ORDER BY ALL ASC"""
+    rows = con.execute(query, [catalog, DEFAULT_SCHEMA]).fetchall()
     query = f"""SELECT view_name, sql FROM system.main.duckdb_views()
                 WHERE database_name = ? AND {in_schema_sql(relsql_schema(con, catalog))}
                       AND ends_with(view_name, ?) ORDER BY ALL ASC"""
@@ -298,7 +299,7 @@ def remove_publication(con: duckdb.DuckDBPyConnection, catalog: str, model: str)
     functions, and tables and views must be in relsql's schema.
     """
     start, own = [catalog, comment_start(model)], in_schema_sql(relsql_schema(con, catalog))
-    drops = [macro.sql for macro in find_macros(con, [catalog], function_names(model)) if is_mark(macro.comment, model)]
+    drops = [macro.sql for macro in find_macros(con, [catalog], all_names(model)) if is_mark(macro.comment, model)]
     for kind in ("view", "table"):
         query = f"""SELECT schema_name, {kind}_name FROM system.main.duckdb_{kind}s()
                     WHERE database_name = ? AND system.main.starts_with(comment, ?)

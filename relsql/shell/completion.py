@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import duckdb
 
 from relsql.database.relsql_tables import users_objects_sql
-from relsql.registry.function_names import is_batch_name
+from relsql.registry.function_names import is_table_name
 from relsql.sql import ident
 from relsql.statements.parse import KEYWORDS
 
@@ -116,7 +116,7 @@ def _offered(previous: str, statement: str, names: Names, typed: bool) -> Iterat
     tables = [(table, "table") for table in names.columns]
     if previous in _BEFORE_TABLES:
         yield from tables
-        yield from ((name, "model") for name in names.models if is_batch_name(name))
+        yield from ((name, "model") for name in names.models if is_table_name(name))
         if typed:
             yield from ((name, "function") for name in names.table_functions)
             yield from ((schema, "schema") for schema in names.schemas)

@@ -22,7 +22,7 @@ from relsql.database.names import current_catalog, find_macros
 from relsql.evaluation.bootstrap import metric_interval
 from relsql.gather.arrays.blocks import newest_event_days
 from relsql.registry.card import CARD_FORMAT, ModelCard
-from relsql.registry.function_names import function_names
+from relsql.registry.function_names import all_names
 from relsql.registry.models import STORING, activate, find_trained, next_version, read_models, save_model
 from relsql.registry.publications import require_unclaimed
 from relsql.registry.runs import Run, recorded_findings
@@ -125,7 +125,7 @@ def train(
     options = options or TrainOptions()
     catalog = current_catalog(con)
     name = model_name(name, {model.name for model in read_models(con, catalog)})
-    require_unclaimed(find_macros(con, [catalog], function_names(name)), name)
+    require_unclaimed(find_macros(con, [catalog], all_names(name)), name)
     task = task if isinstance(task, Task) else find_task(con, catalog, task, name)
     refuse_temporary_reads(con, catalog, task)
     limits = LabelLimits(allow_external, label_timeout_seconds)

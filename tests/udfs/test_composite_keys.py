@@ -188,3 +188,19 @@ def test_columns_of_the_label_query_may_be_in_any_order_if_their_names_say_which
         assert tables[0].equals(tables[2])
         with pytest.raises(TaskError, match="entity_col is 'branch', but the key of 'customers' has the columns"):
             label_table(con, "split", schema, Task.from_manifest({**fields, "entity_col": "branch"}), "train")
+
+
+def test_explanations_are_those_of_the_single_key(con: duckdb.DuckDBPyConnection) -> None:
+    columns = "round(contribution, 5), table_name, CASE WHEN table_name <> 'customers' THEN row_key END"
+    query = f"SELECT {columns} FROM explain_churn({{}}, top := NULL) ORDER BY ALL"
+    attach(con)
+    found = con.execute(query.format("'it''s', 3")).fetchall()
+    keys = con.execute("SELECT DISTINCT branch, \"The number\" FROM explain_churn('it''s', 3)").fetchall()
+    detach(con)
+    con.execute("USE single")
+    attach(con)
+    expected = con.execute(query.format("28")).fetchall()
+    detach(con)
+    con.execute("USE split")
+    assert keys == [("it's", 3)]
+    assert [row[1:] for row in found] == [row[1:] for row in expected] and len(found) > 5

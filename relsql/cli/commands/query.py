@@ -127,7 +127,7 @@ def run_statement(
     """Run a statement and write its rows to stdout; if there are none to show, a short note goes to stderr.
 
     Raises:
-        ModelError: the statement calls a scoring function that does not exist.
+        ModelError: the statement calls a function of a model that does not exist.
         duckdb.Error: the statement fails.
     """
     import duckdb
@@ -206,7 +206,7 @@ def unknown_function_explained(functions: Callable[[], Sequence[str]]) -> Iterat
     try:
         yield
     except duckdb.CatalogException as error:
-        unknown = re.search(r"Function with name (predict_\S+) does not exist", str(error))
+        unknown = re.search(r"Function with name ((?:predict|explain)_\S+) does not exist", str(error))
         if unknown is None:
             raise
         raise ModelError(

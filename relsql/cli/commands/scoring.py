@@ -15,6 +15,7 @@ from relsql.cli.failures import on_interrupt
 from relsql.cli.label_options import label_options, limit_memory, memory_option, open_for_labels
 from relsql.cli.output import DatabasePath, note, note_findings, number, write_json, write_table
 from relsql.cli.progress import PhaseProgress
+from relsql.cli.time_option import as_of_option
 from relsql.errors import train_extra
 from relsql.hints import counted
 from relsql.tasks.regime import REGIMES
@@ -26,19 +27,6 @@ if TYPE_CHECKING:
     from relsql.tasks.labels.label_sandbox import LabelLimits
     from relsql.tasks.regime import Regime
     from relsql.tasks.splits import Split
-
-
-def _timestamp(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime.datetime | None:
-    """Parse an ISO date or time as a zone-less datetime; a time with a zone is converted to UTC."""
-    if value is None:
-        return None
-    from relsql.errors import TaskError
-    from relsql.tasks.task import as_timestamp
-
-    try:
-        return as_timestamp(value, "score", "as_of")
-    except TaskError:
-        raise click.BadParameter(f"{value!r} is not a time such as 2009-06-01 or '2009-06-01 12:00'") from None
 
 
 @click.command("evaluate", short_help="Compare the scores of a model with what happened.")
@@ -106,7 +94,7 @@ def _baseline(con: duckdb.DuckDBPyConnection, model: str, split: Split, limits: 
 @click.command("score", short_help="Score every entity, to a file, a table or stdout.")
 @click.argument("file", type=DatabasePath())
 @click.argument("model")
-@click.option("--as-of", "as_of", callback=_timestamp, metavar="TIME", help="Default: the latest event in FILE.")
+@as_of_option
 @click.option("--output", metavar="OUT", help="A .parquet or .csv file, or the name of a table in FILE.")
 @click.option("--into", metavar="TABLE", help="A table in FILE, filled in chunks by a job that can be stopped.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file, or a table that relsql score wrote.")

@@ -15,12 +15,15 @@ such a database read how far it lags: the entity's row carries the age of the ne
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal, Protocol
 
 from relsql.gather.paths import Path
 from relsql.gather.row_plan import RowPlan, keyless_view
+from relsql.gather.sql.left_out import left_ctes, reader_ctes
+from relsql.gather.sql.newest import NEWEST, newest_ctes
 from relsql.gather.sql.ranking import (
     LATEST_ROWS,
     Ctes,
@@ -31,20 +34,23 @@ from relsql.gather.sql.ranking import (
     time_heap_ctes,
     window_sql,
 )
+from relsql.gather.sql.removals import OUT, and_kept_sql
 from relsql.schema.entity_keys import is_entity_sql, key_parts
 from relsql.schema.indexes import Indexed
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Table
-from relsql.schema.times.events import event_times_sql
-from relsql.schema.visibility import VisibilityRule, and_visible_sql, asof_visible_sql, end_before_sql, opaque_sql
+from relsql.schema.visibility import (
+    VisibilityRule,
+    and_visible_sql,
+    end_before_sql,
+    opaque_sql,
+)
 from relsql.sql import Cte, ident, indented, with_ctes
 
 SEED = "_seed"
 ENTITY = "_entity"
 AS_OF = "_as_of"
 UNTIL = "_until"
-# Path names contain no double underscore, so these names cannot collide with them.
-_EVENTS, NEWEST = "data__events", "data__newest"
 
 TEXT_KEYS_ARE_EXACT = (
     "CASE WHEN current_setting('default_collation') IN ('', 'binary') THEN true\n"
@@ -116,6 +122,7 @@ class LatestRows:
         delayed: seeds carry `_until`: only rows with time <= `_until` count, while ages run to `_as_of`.
         visible: whether rows at as_of itself count.
         indexed: columns whose index is used to find rows, which helps in a call.
+        removals: seeds carry what they leave out, see `relsql.gather.sql.removals`; not for the kind `moments`.
     """
 
     plan: RowPlan
@@ -125,16 +132,17 @@ class LatestRows:
     delayed: bool = field(default=False, kw_only=True)
     visible: VisibilityRule = field(default="at-or-before", kw_only=True)
     indexed: Indexed = field(default=frozenset(), kw_only=True)
+    removals: bool = field(default=False, kw_only=True)
 
     @property
     def moments(self) -> tuple[str, ...]:
-        """The columns with a seed's as_of and, if it differs, the end of its data."""
-        return (AS_OF, UNTIL) if self.delayed or self.visible == "before" else (AS_OF,)
+        """The columns that say what a seed may see: as_of, the end of its data if it differs, and what is left out."""
+        return (AS_OF, *([UNTIL] if self.end == UNTIL else []), *(OUT if self.removals else ()))
 
     @property
     def end(self) -> str:
         """The column with the end of a seed's data."""
-        return self.moments[-1]
+        return UNTIL if self.delayed or self.visible == "before" else AS_OF
 
     def query(self, columns: PathColumns, seed_sql: str, select: str | None = None) -> str:
         """The whole query.
@@ -161,11 +169,7 @@ class LatestRows:
             Cte("self", self._self_sql(), "The seeds whose entity exists and may be seen."),
         ]
         if self.plan.paths[0].data_age:
-            events = event_times_sql(self.plan.tables(), self.source)
-            ctes += [
-                Cte(_EVENTS, events, "The times of all rows."),
-                Cte(NEWEST, self._newest_sql(), "The newest row that may be seen at each moment."),
-            ]
+            ctes += newest_ctes(self.plan, self.source, self.moments, self.end)
         found = {}
         for path in self.plan.paths:
             latest, found[path.name] = self._latest_ctes(columns, path, [cte.name for cte in ctes])
@@ -208,14 +212,6 @@ class LatestRows:
             f"{self._found_visible(entity, entity.primary_key, 'seed', self._end_of_entity)}"
         )
 
-    def _newest_sql(self) -> str:
-        """The newest event that seeds may see, for each moment."""
-        return (
-            f"SELECT {columns_of('moment', self.moments)}, {_EVENTS}.t\n"
-            f"FROM (SELECT DISTINCT {', '.join(self.moments)} FROM seed) moment\n"
-            f"ASOF LEFT JOIN {_EVENTS} ON {asof_visible_sql(f'moment.{self.end}', f'{_EVENTS}.t')}"
-        )
-
     def _latest_ctes(self, columns: PathColumns, path: Path, known: list[str]) -> tuple[Ctes, Latest]:
         """The CTEs for a path's latest rows; `known` are the names of CTEs that already exist."""
         if not path.counted:
@@ -228,6 +224,15 @@ class LatestRows:
             source = f"{self.plan.child_path(path)}__latest"
             keys = [f"{source}.{ident('r.' + c)}" for c in path.links[1].parent_columns]
         ranked, latest = f"{path.name}__ranked", f"{path.name}__latest"
+        if self.removals and path.kind == "children":
+            ctes, left = self._left_ctes(path, source, keys)
+            if left.hub and self.plan.onward_columns(path):
+                onward = [f"r.{column}" for column in self.plan.onward_columns(path)]
+                spread = self.spread_sql(["rank", *onward], *left.hub, left.rows)
+                moments = columns_of("self", self.moments)
+                of_seeds = f"SELECT spread.*, {moments}\nFROM (\n{indented(spread)}\n) spread\nJOIN self USING ({SEED})"
+                ctes.append(Cte(latest, of_seeds, LATEST_ROWS))
+            return ctes, left
         reached = self._reached(path, source, keys, (SEED,))
         if self.seed_kind == "moments" and path.kind == "children":
             counted = f"{path.name}__counted"
@@ -245,6 +250,9 @@ class LatestRows:
         distinct = self._distinct_hubs(path)
         if source not in known:
             ctes.append(Cte(source, self._hub_sql(path), "The hub of each seed."))
+        if self.removals:
+            left, what_is_left = self._left_ctes(path, source, keys)
+            return [*ctes, *left], what_is_left
         if distinct not in known:
             hubs = ", ".join(f"{key} AS hub{i}" for i, key in enumerate(keys))
             query = f"SELECT DISTINCT {hubs}, {columns_of(source, self.moments)}\nFROM {source}"
@@ -256,6 +264,18 @@ class LatestRows:
         found = time_heap_ctes if found is key_heap_ctes and keyless_view(reached.table) else found
         ctes += found(reached, latest, counted)
         return ctes, Latest(latest, group, counted=counted, hub=(source, keys))
+
+    def _left_ctes(self, path: Path, seeds: str, keys: Sequence[str]) -> tuple[Ctes, Latest]:
+        """The CTEs for the latest rows of a path whose seeds leave something out; `keys` are what its rows point at."""
+        latest, counted, groups = (f"{path.name}__{part}" for part in ("left", "counted", "groups"))
+        ctes, reader, keys = reader_ctes(self.plan, path, seeds, keys, self.moments, self.source, SEED)
+        group = (*(f"hub{i}" for i in range(len(keys))), *self.moments)
+        distinct = f"SELECT DISTINCT {', '.join(group)}\nFROM {reader}"
+        ctes.append(Cte(groups, distinct, "Keys, moments and what is left out, each once."))
+        as_they_are = replace(self, removals=False)
+        reached = as_they_are._reached(path, groups, [f"{groups}.hub{i}" for i in range(len(keys))], group)
+        ctes += left_ctes(self.plan, replace(reached, moments=self.moments), latest, counted)
+        return ctes, Latest(latest, group, counted=counted, hub=(reader, keys))
 
     def spread_sql(self, columns: Iterable[str], source: str, keys: list[str], rows: str) -> str:
         """A query for the columns of each hub, in the CTE `rows`, repeated for every seed of the hub."""
@@ -279,9 +299,11 @@ class LatestRows:
             tuple(keys),
             group,
             self.moments,
+            self.end,
             visible,
             self.plan.listed_columns(path),
             self.plan.onward_columns(path),
+            partial(self.and_visible, table, "r"),
         )
 
     def _hub(self, path: Path) -> tuple[str, list[str]]:
@@ -335,11 +357,16 @@ class LatestRows:
         return self.end if self.delayed else AS_OF
 
     def and_visible(self, table: Table, alias: str, source: str, end: str | None = None) -> str:
-        """The condition that a row may be seen by the seed; empty for a table without time.
+        """The condition that a row may be seen by the seed; empty if all rows may.
 
         `end` is the column with the end of the data, which differs for the entity's own row.
         """
-        return and_visible_sql(table, alias, f"{source}.{end or self.end}")
+        visible = and_visible_sql(table, alias, f"{source}.{end or self.end}")
+        return visible + self.and_kept(table, alias, source)
+
+    def and_kept(self, table: Table, alias: str, source: str) -> str:
+        """The condition that a row is not left out by the seed; empty where seeds leave nothing out."""
+        return and_kept_sql(self.plan, table, alias, source) if self.removals else ""
 
     def _found_visible(
         self, table: Table, key: tuple[str, ...], source: str, end: str | None = None, alias: str = "r"
@@ -350,10 +377,10 @@ class LatestRows:
         the scan, where it skips blocks of rows that are not needed, but it does not push a CASE. Where there is an
         index, the condition is therefore made opaque.
         """
-        visible = self.and_visible(table, alias, source, end)
+        visible = and_visible_sql(table, alias, f"{source}.{end or self.end}")
         if visible and len(key) == 1 and (table.key, key[0]) in self.indexed:
-            return f" AND {opaque_sql(visible.removeprefix(' AND '))}"
-        return visible
+            visible = f" AND {opaque_sql(visible.removeprefix(' AND '))}"
+        return visible + self.and_kept(table, alias, source)
 
     def _self_values(self, columns: Iterable[str]) -> list[str]:
         """The entity's values in some columns, as expressions over `self`."""

@@ -16,13 +16,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from relsql.gather.layout import DATA_AGE, counts_name, segments
+from relsql.gather.layout import DATA_AGE, Segment, counts_name, segments
 from relsql.gather.node_inputs import NodeInputs, NumberInput, category_sql, number_sql, text_sql
 from relsql.gather.paths import Path
 from relsql.gather.row_plan import RowPlan
-from relsql.gather.sql.latest_rows import AS_OF, NEWEST, SEED, Latest, LatestRows, SeedKind
+from relsql.gather.sql.latest_rows import AS_OF, SEED, Latest, LatestRows, SeedKind
 from relsql.gather.sql.lookups import pointed_name, readers_of, seen_join_sql, seen_sql
+from relsql.gather.sql.newest import NEWEST
 from relsql.gather.sql.ranking import Ctes, columns_of, counts_sql
+from relsql.gather.sql.removals import OUT_COLUMN, shown_value_sql
 from relsql.schema.indexes import Indexed
 from relsql.schema.tables import Link, Table
 from relsql.schema.times.events import age_sql, as_timestamp_sql, time_sql
@@ -94,7 +96,7 @@ class Gather:
 
     def _single_sql(self, path: Path) -> str:
         """The one row of each seed as a list, with the rows that it points at."""
-        struct = self._row_struct(path, "r", "1", f"self.{AS_OF}")
+        struct = self._row_struct(path, "r", "1", "self")
         return (
             f"SELECT self.{SEED}, list({struct}) AS {ident(path.name)}\n"
             f"{self.rows.single_from(path)}\n"
@@ -105,9 +107,8 @@ class Gather:
     def _listed_sql(self, path: Path, ranked: str) -> str:
         """The list of each seed's last k rows with the rows that they point at, and counts of all its rows."""
         latest = f"{ranked}.rank <= {path.fanout}"
-        as_of = f"{ranked}.{AS_OF}"
-        struct = self._row_struct(path, f"{ranked}.r", f"{ranked}.rank", as_of)
-        counts = counts_sql(path, self.plan.table(path.table), f"{ranked}.r", as_of)
+        struct = self._row_struct(path, f"{ranked}.r", f"{ranked}.rank", ranked)
+        counts = counts_sql(path, self.plan.table(path.table), f"{ranked}.r", f"{ranked}.{AS_OF}")
         # With FILTER alone, DuckDB would still build the struct of every row, hence the CASE. The HAVING is true for
         # every group; it only makes DuckDB estimate fewer lists than seeds. DuckDB then drives scoring by the scan of
         # the seeds, in batches of 2,048 on all threads, and not by the output of this aggregate, which comes in
@@ -126,7 +127,7 @@ class Gather:
     def _rows_sql(self, path: Path, latest: Latest) -> str:
         """The list of each group's rows with the rows they point at, and its counts; or the message made of both."""
         rows, counted, group = latest.rows, latest.counted, latest.group
-        struct = self._row_struct(path, f"{rows}.r", f"{rows}.rank", f"{rows}.{AS_OF}")
+        struct = self._row_struct(path, f"{rows}.r", f"{rows}.rank", rows)
         listed = (
             f"SELECT {columns_of(rows, group)}, list({struct}) AS rows\n"
             f"FROM {rows}\n"
@@ -166,6 +167,8 @@ class Gather:
 
         This costs a join. It pays off for texts, but not for numbers and codes, and not in a call, which has one seed.
         """
+        if self.rows.removals:
+            return False  # What is left out depends on the seed.
         inputs = self.plan.inputs[link.parent]
         text_of_codes = self.coded_texts and bool(inputs.text_codes)
         return path.counted and self.rows.seed_kind != "call" and bool(inputs.text_columns) and not text_of_codes
@@ -205,8 +208,12 @@ class Gather:
         columns += [f"{code} AS c{i}" for i, code in enumerate(self._codes(inputs, "p", "true"))]
         return f"SELECT {indented(COMMA.join(columns)).lstrip()}\n{source}"
 
-    def _row_struct(self, path: Path, row: str, rank: str, as_of: str) -> str:
-        """The network's inputs from a row and from the rows that it points at, which `_lookup_joins` joins."""
+    def _row_struct(self, path: Path, row: str, rank: str, source: str) -> str:
+        """The network's inputs from a row and from the rows that it points at, which `_lookup_joins` joins.
+
+        `source` is the relation with the moments of the row's reader.
+        """
+        as_of = f"{source}.{AS_OF}"
         numbers: list[str] = []
         codes: list[str] = []
         for i, segment in enumerate(segments(path, self.plan.inputs)):
@@ -220,12 +227,30 @@ class Gather:
             else:
                 present = f"{alias}.{ident(segment.link.parent_columns[0])} IS NOT NULL" if segment.link else "true"
                 numbers.append(f"CAST({present} AS FLOAT)")
-                numbers += [self._number_sql(segment.inputs, number, alias, as_of) for number in segment.inputs.numbers]
-                codes += self._codes(segment.inputs, alias, present)
+                numbers += [
+                    self._shown_sql(
+                        segment.inputs, (n.column,), "NULL", self._number_sql(segment.inputs, n, alias, as_of), source
+                    )
+                    for n in segment.inputs.numbers
+                ]
+                codes += self._shown_codes(segment, alias, present, source)
         fields = [f"rank: CAST({rank} AS INTEGER)"]
         fields += [f"n{i}: {number}" for i, number in enumerate(numbers)]
         fields += [f"c{i}: {code}" for i, code in enumerate(codes)]
         return "{" + ", ".join(fields) + "}"
+
+    def _shown_codes(self, segment: Segment, alias: str, present: str, source: str) -> list[str]:
+        """The codes of a row, 0 where a column is hidden; a text is hidden with each of its columns."""
+        inputs = segment.inputs
+        columns = [(category.column,) for category in inputs.categories] + [inputs.text_columns]
+        codes = self._codes(inputs, alias, present)
+        return [self._shown_sql(inputs, of, "0", code, source) for of, code in zip(columns, codes, strict=False)]
+
+    def _shown_sql(self, inputs: NodeInputs, columns: tuple[str, ...], missing: str, value: str, source: str) -> str:
+        """A value, or what stands for a missing one where a column that it is made of is hidden from the reader."""
+        if not self.rows.removals:
+            return value
+        return shown_value_sql(self.plan, inputs.table, columns, value, missing, f"{source}.{OUT_COLUMN}")
 
     def _number_sql(self, inputs: NodeInputs, number: NumberInput, row: str, as_of: str) -> str:
         """A number of a row as FLOAT."""

@@ -1,4 +1,4 @@
-"""The latest rows of each group, in SQL: four ways to find the same rows.
+"""The latest rows of each group, in SQL: five ways to find the same rows.
 
 A group is a seed, or a hub at a moment. The cheapest way depends on the groups:
 
@@ -10,6 +10,8 @@ A group is a seed, or a hub at a moment. The cheapest way depends on the groups:
   chunk.
 * A cut orders the rows of each entity or hub once and cuts them at each moment; an ASOF join finds how many rows come
   before a moment. For groups that share rows and differ only in the moment, such as the seeds of training.
+* A window over the groups as they are, from which each group that leaves something out takes what it is left with
+  (`relsql.gather.sql.removals`). For many groups that share rows and differ only in what they leave out.
 
 All of them order by time first and break ties by the primary key, so the result does not depend on row order. A row
 counts if its time <= the end of the data. In a table with a time column, a row without a time never counts.
@@ -17,14 +19,14 @@ counts if its time <= the end of the data. In a table with a time column, a row 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from relsql.gather.paths import Path
 from relsql.gather.row_plan import row_key
 from relsql.schema.tables import Link, Table
 from relsql.schema.times.events import time_sql
-from relsql.schema.visibility import and_visible_sql, asof_visible_sql, known_time_sql, since_sql
+from relsql.schema.visibility import asof_visible_sql, known_time_sql, since_sql
 from relsql.sql import Cte, ident, indented
 
 Ctes = list[Cte]
@@ -45,10 +47,12 @@ class Reached:
         source: the relation of the groups.
         keys: expressions over `source` that the rows point at.
         group: columns of `source` that identify a group.
-        moments: columns of `source` with the group's as_of and, if it differs, the end of its data; the end comes last.
+        moments: columns of `source` that say what the group may see; the first is its as_of.
+        end: the one of them that is the end of its data.
         visible: condition on `r` and `source` under which a row counts, starting with AND; empty if all rows count.
         columns: the columns of a row to return in the struct `r`.
         onward: the columns to return separately as well, as `r.<column>`.
+        seen_by: `visible` for a given relation of groups.
     """
 
     path: Path
@@ -59,9 +63,11 @@ class Reached:
     keys: tuple[str, ...]
     group: tuple[str, ...]
     moments: tuple[str, ...]
+    end: str
     visible: str
     columns: tuple[str, ...]
     onward: tuple[str, ...]
+    seen_by: Callable[[str], str]
 
     @property
     def carried(self) -> tuple[str, ...]:
@@ -75,10 +81,6 @@ class Reached:
     def points_at(self, keys: Iterable[str]) -> str:
         """The condition that a row points at keys."""
         return " AND ".join(f"r.{ident(c)} = {key}" for c, key in zip(self.link.child_columns, keys, strict=True))
-
-    def visible_to(self, source: str) -> str:
-        """The condition that a row's time <= the end of the data of a group in the relation; same form as `visible`."""
-        return and_visible_sql(self.table, "r", f"{source}.{self.moments[-1]}")
 
     def onward_sql(self) -> str:
         """The columns `onward` for a select list, one per line."""
@@ -97,14 +99,14 @@ class Reached:
         return [_column(self.table, c) for c in row_key(self.table)]
 
 
-def window_sql(reached: Reached) -> str:
-    """A query for all visible rows of each group with their ranks."""
+def window_sql(reached: Reached, more: str = "") -> str:
+    """A query for all visible rows of each group with their ranks; `more` are further columns of `r`, with a comma."""
     group = columns_of(reached.source, reached.group)
     order = ", ".join(f"{term} DESC NULLS LAST" for term in reached.order())
     return (
         f"SELECT {columns_of(reached.source, reached.carried)}, {reached.struct()} AS r,\n"
         f"{reached.onward_sql()}"
-        f"    row_number() OVER (PARTITION BY {group} ORDER BY {order}) AS rank\n"
+        f"    row_number() OVER (PARTITION BY {group} ORDER BY {order}) AS rank{more}\n"
         f"{reached.joined()}"
     )
 
@@ -117,7 +119,7 @@ def time_heap_ctes(reached: Reached, latest: str, counted: str) -> Ctes:
     first = reached.order()[0]
     heap = _heap_sql(reached, f"list_aggregate(max({first}, {reached.path.fanout}), 'min') AS since")
     keys = tuple(f"{counted}.{key}" for key in reached.group[: len(reached.keys)])
-    visible = f"{reached.visible_to(counted)} AND {first} >= {counted}.since"
+    visible = f"{reached.seen_by(counted)} AND {first} >= {counted}.since"
     wanted = replace(reached, source=counted, keys=keys, visible=visible)
     ranked = f"FROM (\n{indented(window_sql(wanted))}\n) ranked"
     cut = f"SELECT *\n{ranked}\nWHERE ranked.rank <= {reached.path.fanout}"
@@ -137,7 +139,7 @@ def key_heap_ctes(reached: Reached, latest: str, counted: str) -> Ctes:
     found = (
         f"SELECT {columns_of('top', reached.group)}, {reached.struct()} AS r, top.rank\n"
         f"FROM (SELECT {names}, unnest(top) AS key, unnest(range(1, len(top) + 1)) AS rank FROM {counted}) top\n"
-        f"JOIN {reached.relation} r ON {on}{reached.visible_to('top')}"
+        f"JOIN {reached.relation} r ON {on}{reached.seen_by('top')}"
     )
     return [
         Cte(counted, heap, "How many rows each group may see, and the keys of the latest ones."),
@@ -201,7 +203,7 @@ def _ordered_sql(reached: Reached, asked: str, keys: list[str]) -> str:
 
 def _counts_at_ends_sql(reached: Reached, asked: str, keys: list[str], up_to: str) -> str:
     """Each group's counts: rows up to the end of its data; for a span, minus the rows up to where the span begins."""
-    source, as_of, end = reached.source, reached.moments[0], reached.moments[-1]
+    source, as_of, end = reached.source, reached.moments[0], reached.end
     begins = [f"{source}.{as_of} - to_seconds({_span_seconds(days)})" for days in reached.path.count_days]
     ends = indented(indented(",\n".join([f"{source}.{end}", *begins])))
     bounds = (

@@ -17,10 +17,17 @@ _LAST_EVENTS = {
 """For each type of time column, the condition that a value is no later than an event can be, without a range."""
 
 
-def event_times_sql(tables: Iterable[Table], source: Callable[[Table], str]) -> str:
+def event_times_sql(
+    tables: Iterable[Table], source: Callable[[Table], str], columns: Callable[[Table], str] = lambda _: ""
+) -> str:
     """A query for the times `t` of all events in `tables`, empty if no table has a time.
 
-    Infinite times and sentinels do not count. `source` returns the relation to read for a table, in SQL.
+    Infinite times and sentinels do not count.
+
+    Args:
+        tables: the tables.
+        source: returns the relation to read for a table, in SQL.
+        columns: returns more columns of a table's row `r`, to append to a select list.
     """
     timed = _timed(tables)
     if not timed:
@@ -31,8 +38,8 @@ def event_times_sql(tables: Iterable[Table], source: Callable[[Table], str]) -> 
         ends = [f"{time} > {literal(events.after)}"] if events.after else []
         ends += [f"{time} < {literal(events.before)}"] if events.before else []
         where = f" WHERE {' AND '.join(ends)}" if ends else ""
-        parts.append(f"SELECT {time} AS t FROM {source(table)} r{where}")
-    return "SELECT t\nFROM (\n" + indented("\nUNION ALL ".join(parts)) + "\n)\nWHERE isfinite(t)"
+        parts.append(f"SELECT {time} AS t{columns(table)} FROM {source(table)} r{where}")
+    return "SELECT *\nFROM (\n" + indented("\nUNION ALL ".join(parts)) + "\n)\nWHERE isfinite(t)"
 
 
 def latest_event_sql(tables: Iterable[Table], source: Callable[[Table], str]) -> str:

@@ -1,0 +1,152 @@
+"""The rows of seeds that leave something out, in SQL: what is left of the rows that all of them share.
+
+An explanation asks for hundreds of seeds of one entity that differ only in what they leave out. Ranking all rows of the
+entity, or of its hub, for each of them would repeat the same work. So the rows are ranked once, as if nothing were left
+out, and each group takes the first k of those that it is left with. Most of what seeds leave out is not among the rows
+of a path: such seeds are one group there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from relsql.gather.paths import Path
+from relsql.gather.row_plan import RowPlan
+from relsql.gather.sql.ranking import LATEST_ROWS, Ctes, Reached, columns_of, counts_sql, window_sql
+from relsql.gather.sql.removals import OUT, and_whole_sql, ids_sql, same_row_sql, shown_sql
+from relsql.schema.tables import Table
+from relsql.sql import COMMA, Cte, ident, indented
+
+_UNION = "\nUNION ALL\n"
+
+
+def reader_ctes(
+    plan: RowPlan,
+    path: Path,
+    seeds: str,
+    keys: Sequence[str],
+    moments: Sequence[str],
+    source: Callable[[Table], str],
+    seed: str,
+) -> tuple[Ctes, str, list[str]]:
+    """CTEs for the seeds of a path, each with only those of the columns `OUT` that matter there.
+
+    Args:
+        plan: the plan of rows.
+        path: the path.
+        seeds: the relation of its seeds, with the columns `seed` and `moments`.
+        keys: expressions over `seeds` that the path's rows point at.
+        moments: the columns that say what a seed may see.
+        source: returns the relation to read for a table, in SQL.
+        seed: the column that identifies a seed.
+
+    Returns:
+        The CTEs, the name of the last one, and the keys as expressions over it.
+    """
+    shown, reader, table = f"{path.name}__shown", f"{path.name}__reader", plan.table(path.table)
+    pointed = ", ".join(f"r.{ident(c)} AS hub{i}" for i, c in enumerate(path.links[-1].child_columns))
+    parts = [f"SELECT {pointed}, {ids_sql(plan, table, 'r')}\nFROM {source(table)} r"]
+    for link in path.lookups:
+        parent = plan.table(link.parent)
+        join = f"FROM {source(table)} r\nJOIN {source(parent)} p ON {link.on_sql('r', 'p')}"
+        parts.append(f"SELECT {pointed}, {ids_sql(plan, parent, 'p')}\n{join}")
+    names = ", ".join(f"hub{i}" for i in range(len(keys)))
+    rows = (
+        f"SELECT DISTINCT {names}, unnest(out_tables) AS out_table, unnest(out_rows) AS out_row\n"
+        f"FROM (\n{indented(_UNION.join(parts))}\n)"
+    )
+    on = " AND ".join([*(f"{shown}.hub{i} = {key}" for i, key in enumerate(keys)), same_row_sql(shown, seeds)])
+    tables = (path.table, *(link.parent for link in path.lookups))
+    named = [f"{key} AS hub{i}" for i, key in enumerate(keys)]
+    kept = columns_of(seeds, (seed, *(moment for moment in moments if moment not in OUT)))
+    columns = [kept, *named, *shown_sql(plan, tables, seeds, f"{shown}.hub0 IS NOT NULL")]
+    readers = f"SELECT {indented(COMMA.join(columns)).lstrip()}\nFROM {seeds}\nLEFT JOIN {shown} ON {on}"
+    return (
+        [
+            Cte(shown, rows, "The rows that each key shows."),
+            Cte(reader, readers, "The seeds; what a seed leaves out counts only if it is among these rows."),
+        ],
+        reader,
+        [f"{reader}.hub{i}" for i in range(len(keys))],
+    )
+
+
+def left_ctes(plan: RowPlan, reached: Reached, latest: str, counted: str) -> Ctes:
+    """The CTE `counted` with each group's `counts`, and the CTE `latest` with its last rows and their ranks.
+
+    Args:
+        plan: the plan of rows.
+        reached: the rows and their groups. The group's columns are the keys that the rows point at, then the moments,
+            with those of `OUT`, of which `visible` says nothing.
+        latest: name of the CTE of the last rows.
+        counted: name of the CTE of the counts.
+    """
+    name, source = reached.path.name, reached.source
+    ordered, known, gone = f"{name}__ordered", f"{name}__ids", f"{name}__gone"
+    base = [column for column in reached.group if column not in OUT]
+    counts = counts_sql(reached.path, reached.table, f"{ordered}.r", f"{ordered}.{reached.moments[0]}")
+    removed = (
+        f"SELECT {columns_of(source, reached.group)}, list({ordered}.rank) AS ranks,\n    {counts} AS counts\n"
+        f"FROM {source}\n"
+        f"JOIN {known} ON {_equal(known, source, base)} AND {same_row_sql(known, source)}\n"
+        f"JOIN {ordered} ON {_equal(ordered, source, base)} AND {ordered}.rank = {known}.rank\n"
+        f"GROUP BY {columns_of(source, reached.group)}"
+    )
+    ids = (
+        f"SELECT {', '.join(base)}, rank, unnest(out_tables) AS out_table, unnest(out_rows) AS out_row\nFROM {ordered}"
+    )
+    return [
+        Cte(ordered, _ordered_sql(plan, reached, base), "All rows that may be seen if nothing is left out."),
+        Cte(known, ids, "What each of them is."),
+        Cte(gone, removed, "Which of them each group leaves out."),
+        Cte(counted, _counted_sql(plan, reached, ordered, gone, counts), "How many rows each group is left with."),
+        Cte(latest, _latest_sql(reached, ordered, counted), LATEST_ROWS),
+    ]
+
+
+def _equal(left: str, right: str, columns: Sequence[str]) -> str:
+    return " AND ".join(f"{left}.{column} = {right}.{column}" for column in columns)
+
+
+def _ordered_sql(plan: RowPlan, reached: Reached, base: Sequence[str]) -> str:
+    """All visible rows of each group as it is, with their ranks and ids."""
+    asked = f"(SELECT DISTINCT {', '.join(base)} FROM {reached.source})"
+    keys = tuple(f"asked.hub{i}" for i in range(len(reached.keys)))
+    whole = replace(reached, source="asked", keys=keys, group=tuple(base), moments=())
+    whole = replace(whole, visible=reached.seen_by("asked"))
+    return window_sql(whole, f", {ids_sql(plan, reached.table, 'r')}").replace("FROM asked", f"FROM {asked} asked", 1)
+
+
+def _counted_sql(plan: RowPlan, reached: Reached, ordered: str, gone: str, counts: str) -> str:
+    """What each group is left with: counts, and the ranks of the rows that are out."""
+    source, fields = reached.source, [f"w{i}" for i in range(1 + len(reached.path.count_days))]
+    base = [column for column in reached.group if column not in OUT]
+    left = ", ".join(f"{f}: whole.counts.{f} - coalesce({gone}.counts.{f}, 0)" for f in fields)
+    whole = (
+        f"SELECT {columns_of(ordered, base)}, {counts} AS counts\nFROM {ordered}\nGROUP BY {columns_of(ordered, base)}"
+    )
+    return (
+        f"SELECT {columns_of(source, reached.group)}, coalesce({gone}.ranks, []) AS ranks,\n"
+        f"    {{{left}}} AS counts\n"
+        f"FROM {source}\n"
+        f"JOIN (\n{indented(whole)}\n) whole ON {_equal('whole', source, base)}"
+        f"{and_whole_sql(plan, reached.table, source)}\n"
+        f"LEFT JOIN {gone} ON {_equal(gone, source, reached.group)}\n"
+        f"WHERE whole.counts.w0 > coalesce({gone}.counts.w0, 0)"
+    )
+
+
+def _latest_sql(reached: Reached, ordered: str, counted: str) -> str:
+    """The last rows of each group: those that are out make room for as many others."""
+    base = [column for column in reached.group if column not in OUT]
+    onward = "".join(f"{ordered}.{ident('r.' + column)}, " for column in reached.onward)
+    newer = f"len(list_filter({counted}.ranks, lambda gone: gone < {ordered}.rank))"
+    found = (
+        f"SELECT {columns_of(counted, reached.group)}, {ordered}.r, {onward}{ordered}.rank - {newer} AS rank\n"
+        f"FROM {counted}\n"
+        f"JOIN {ordered} ON {_equal(ordered, counted, base)}\n"
+        f"    AND {ordered}.rank <= {reached.path.fanout} + len({counted}.ranks)\n"
+        f"WHERE NOT list_contains({counted}.ranks, {ordered}.rank)"
+    )
+    return f"SELECT *\nFROM (\n{indented(found)}\n)\nWHERE rank <= {reached.path.fanout}"
