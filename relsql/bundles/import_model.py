@@ -20,7 +20,7 @@ from relsql.database.names import current_catalog, find_macros
 from relsql.errors import ModelError
 from relsql.hints import command
 from relsql.registry.card import ModelCard
-from relsql.registry.function_names import function_names
+from relsql.registry.function_names import own_function_names
 from relsql.registry.models import STORING, next_version, read_models, save_model
 from relsql.registry.publications import published, require_unclaimed
 from relsql.registry.row_embeddings import add_embeddings, create_table
@@ -83,7 +83,7 @@ def _free_name(con: duckdb.DuckDBPyConnection, catalog: str, bundle: Bundle, nam
     """The name of the model in this file; that of an existing model, where it differs in case alone."""
     try:
         name = model_name(name, {model.name for model in read_models(con, catalog)})
-        require_unclaimed(find_macros(con, [catalog], function_names(name)), name)
+        require_unclaimed(find_macros(con, [catalog], own_function_names(name)), name)
     except ModelError as error:
         another = command("import", bundle.folder.path, "FILE", "--name", "ANOTHER")
         raise ModelError(error.problem, expected=error.expected, fix=another) from error

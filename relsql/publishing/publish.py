@@ -32,7 +32,7 @@ from relsql.errors import DatabaseError, MissingExtraError, ModelError, ParityEr
 from relsql.hints import command
 from relsql.publishing.parity import TOLERANCE, Parity, measure_parity
 from relsql.registry.card import ModelCard
-from relsql.registry.function_names import function_names
+from relsql.registry.function_names import own_function_names
 from relsql.registry.models import active_card, check_drift, check_stored, read_artifacts
 from relsql.registry.publications import (
     PUBLICATION_FORMAT,
@@ -104,7 +104,7 @@ def publish(con: duckdb.DuckDBPyConnection, model: str, *, progress: PhaseProgre
     require_writable(con, catalog, "publishing")
     _require_unambiguous(con, catalog, card)
     check_drift(card, read_schema(con, catalog))
-    require_unclaimed(find_macros(con, [catalog], function_names(card.name)), card.name, made_for=card.name)
+    require_unclaimed(find_macros(con, [catalog], own_function_names(card.name)), card.name, made_for=card.name)
     require_known_format(con, catalog, card.name)
     artifacts = read_artifacts(con, catalog, card)
     with task_cursor(con, catalog) as cursor, keyboard_interrupts():
@@ -205,7 +205,7 @@ def selftest(con: duckdb.DuckDBPyConnection, model: str) -> Published:
             raise changed_sql(model, error) from error
     _require_parity(card, parity)
     seconds = time.perf_counter() - started
-    return Published(card.name, version, function_names(card.name), parity, seconds, without_digest)
+    return Published(card.name, version, card.functions, parity, seconds, without_digest)
 
 
 def publish_into(
@@ -311,7 +311,7 @@ def _write(
         con.unregister(_NEW)
     for statement in model.statements():
         con.execute(statement)
-    return function_names(card.name)
+    return card.functions
 
 
 def _plain_sql(

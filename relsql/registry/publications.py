@@ -19,7 +19,7 @@ from relsql.database.relsql_tables import ensure_table, has_relsql_table, read_s
 from relsql.errors import ArtifactError, ModelError
 from relsql.hints import command
 from relsql.registry.card import ModelCard
-from relsql.registry.function_names import function_names
+from relsql.registry.function_names import own_function_names
 from relsql.registry.row_embeddings import table_name
 from relsql.sql import qualified
 
@@ -189,8 +189,8 @@ def _found_objects(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard
     if texts is not None:
         tables[texts_table(card.identity)] = " ".join(map(str, texts_digest(con, texts, card)))
     query = """SELECT function_name, function_type, parameters, macro_definition FROM system.main.duckdb_functions()
-               WHERE database_name = ? AND schema_name = ? AND function_name IN (?, ?, ?) ORDER BY ALL ASC"""
-    rows = con.execute(query, [catalog, DEFAULT_SCHEMA, *function_names(card.name)]).fetchall()
+               WHERE database_name = ? AND schema_name = ? AND function_name IN (?, ?, ?, ?) ORDER BY ALL ASC"""
+    rows = con.execute(query, [catalog, DEFAULT_SCHEMA, *own_function_names(card.name)]).fetchall()
     query = f"""SELECT view_name, sql FROM system.main.duckdb_views()
                 WHERE database_name = ? AND {in_schema_sql(relsql_schema(con, catalog))}
                       AND ends_with(view_name, ?) ORDER BY ALL ASC"""
@@ -298,7 +298,9 @@ def remove_publication(con: duckdb.DuckDBPyConnection, catalog: str, model: str)
     functions, and tables and views must be in relsql's schema.
     """
     start, own = [catalog, comment_start(model)], in_schema_sql(relsql_schema(con, catalog))
-    drops = [macro.sql for macro in find_macros(con, [catalog], function_names(model)) if is_mark(macro.comment, model)]
+    drops = [
+        macro.sql for macro in find_macros(con, [catalog], own_function_names(model)) if is_mark(macro.comment, model)
+    ]
     for kind in ("view", "table"):
         query = f"""SELECT schema_name, {kind}_name FROM system.main.duckdb_{kind}s()
                     WHERE database_name = ? AND system.main.starts_with(comment, ?)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from relsql.database.names import fold, stored_name
 from relsql.errors import ModelError
 from relsql.hints import command
-from relsql.registry.function_names import function_names
+from relsql.registry.function_names import own_function_names
 
 if TYPE_CHECKING:
     from relsql.registry.card import ModelCard
@@ -232,5 +232,5 @@ class ModelRow:
 
 def shared_function(suffix: str, other: str) -> str | None:
     """A function name that two models would share, or None: that of `churn` and `Churn`, or of `dnf_full` and `dnf`."""
-    theirs = set(map(fold, function_names(other)))
-    return next((name for name in function_names(suffix) if fold(name) in theirs), None)
+    theirs = set(map(fold, own_function_names(other)))
+    return next((name for name in own_function_names(suffix) if fold(name) in theirs), None)
