@@ -82,8 +82,8 @@ class Published:
 def publish(con: duckdb.DuckDBPyConnection, model: str, *, progress: PhaseProgress | None = None) -> Published:
     """Write the active version of a model into its database as plain SQL.
 
-    Afterwards `predict_<model>`, `predict_<model>_full` and `predict_<model>_batch` work in every DuckDB client that
-    opens the file, without Python; on connections that relsql has attached models to, its temporary macros are called.
+    Afterwards its functions, `ModelCard.functions`, work in every DuckDB client that opens the file, without Python; on
+    connections that relsql has attached models to, its temporary macros are called.
 
     Args:
         con: a connection whose current database holds the model.
@@ -324,7 +324,7 @@ def _plain_sql(
         from exporters.sql.weights import logarithmic_columns, weights_table
     except ImportError as error:
         raise MissingExtraError.for_extra("train", "publishing") from error
-    weights: pa.Table = weights_table(*load_modules(card, artifacts))
+    weights: pa.Table = weights_table(*load_modules(card, artifacts), card.classes)
     schema, indexed = relsql_schema(con, catalog), indexed_columns(con, catalog, card.schema)
     sources = attach_statements(con, catalog)
     return SqlModel(card, schema, logarithmic_columns(weights), indexed, sources), weights
