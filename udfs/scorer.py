@@ -163,10 +163,10 @@ class Scorer:
         Args:
             scores: float64 [n]; of a multiclass task [n, classes], all of which must be valid.
         """
-        if self.card.task.is_classification:
-            valid = (scores >= 0) & (scores <= 1)
-            return valid.all(axis=1) if valid.ndim > 1 else valid
-        return np.isfinite(scores)
+        if not self.card.task.is_classification:
+            return np.isfinite(scores)
+        valid = (scores >= 0) & (scores <= 1)
+        return valid if valid.ndim == 1 else np.logical_and.reduce(valid, axis=1)
 
     def _run(self, blocks: list[Block], received: dict[str, Messages], as_of_days: FloatArray) -> FloatArray:
         inputs = graph_inputs(blocks, self.layouts, in_order=False)

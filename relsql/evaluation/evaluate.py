@@ -88,7 +88,7 @@ class Predictions:
     def scored(self) -> npt.NDArray[np.bool_]:
         """Which rows have a score, bool [rows]."""
         finite = np.isfinite(self.scores)
-        return finite.all(axis=1) if finite.ndim > 1 else finite
+        return finite if finite.ndim == 1 else np.logical_and.reduce(finite, axis=1)
 
 
 def predict_split(

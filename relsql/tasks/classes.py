@@ -149,7 +149,8 @@ class Classes:
     def prior(self) -> npt.NDArray[np.float64]:
         """The share of each class in the training labels, float64 [classes]."""
         counts = np.array(self.counts, dtype=np.float64)
-        return counts / counts.sum()
+        prior: npt.NDArray[np.float64] = counts / counts.sum()
+        return prior
 
     def codes(self, labels: pa.ChunkedArray | pa.Array) -> IntArray:
         """The position of each label among the classes, int64 [labels]; `UNKNOWN` for other values."""
