@@ -134,7 +134,7 @@ def _fit(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Tas
     step = -(-len(y) // MAX_TRAIN_ROWS)
     x, y = x[::step], y[::step]
     # scikit-learn's gradient boosting rejects columns without any value.
-    empty = np.isnan(x).all(axis=0)
+    empty = np.logical_and.reduce(np.isnan(x), axis=0)
     model.fit(np.where(empty, 0.0, x), y)
     return _Fitted(catalog, schema, task, inputs, model, empty)
 
