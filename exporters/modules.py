@@ -16,6 +16,7 @@ from relsql.gather.arrays.graph_inputs import graph_inputs
 from relsql.gather.layout import BlockLayout, layouts_of
 from relsql.hints import command
 from relsql.nn.boosted_trees import BoostedTrees
+from relsql.nn.class_head import new_head
 from relsql.nn.graph_network import GraphNetwork, NetworkConfig, graph_tensors
 from relsql.nn.head import Head
 from relsql.registry.card import ModelCard
@@ -53,10 +54,11 @@ def empty_modules(card: ModelCard, weights: Mapping[str, Tensor]) -> tuple[Graph
     config = NetworkConfig(card.channels, (card.encoder.width,), windows=card.windows)
     network = GraphNetwork(layouts_of(card.paths, card.inputs), config)
     network.choose_statistics(card.statistics)
-    head = Head(config, classification=card.task.is_classification, target=card.task.target)
+    task = card.task
+    head = new_head(config, classification=task.is_classification, target=task.target, classes=card.classes)
     if card.statistics:
         shares, pairs = (weights.get(f"head.trees.{name}", torch.zeros(0)) for name in ("input", "left"))
-        head.trees = BoostedTrees(len(shares), len(pairs))
+        head.trees = BoostedTrees(len(shares), len(pairs), head.out.out_features)
     return network, head
 
 
@@ -79,7 +81,7 @@ def score_blocks(
         as_of_days: float32 [seeds].
 
     Returns:
-        Scores, float32 [seeds].
+        Scores, see `Head.score`.
     """
     inputs = graph_inputs(blocks, layouts)
     batch = graph_tensors(inputs, texts(inputs.text_ids))

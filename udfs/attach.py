@@ -26,7 +26,7 @@ from relsql.errors import DatabaseError, ModelError
 from relsql.gather.layout import layouts_of
 from relsql.hints import command
 from relsql.registry.card import ModelCard
-from relsql.registry.function_names import all_names, explain_names, predict_name
+from relsql.registry.function_names import all_names, classes_name, explain_names, predict_name
 from relsql.registry.models import active_card, check_drift, read_artifacts, read_models
 from relsql.registry.publications import is_mark, require_unclaimed
 from relsql.registry.versions import MODEL_NAME, shared_function, suffix_of
@@ -37,7 +37,7 @@ from udfs.functions import create_arrow_function, scalar_functions
 from udfs.macros import model_macros, score_parameter
 from udfs.messages import MESSAGE_SQL_TYPE
 from udfs.rivals import Rivals, ambiguity, find_rivals, mark_macro
-from udfs.scorer import RESULT_SQL_TYPE, Scorer
+from udfs.scorer import Scorer, result_type
 
 _SCORERS: dict[str, Scorer] = {}
 """Scorers by `ModelCard.functions_id`, kept for the life of the process, like the functions that call them."""
@@ -71,9 +71,9 @@ def attach(
     """Make the models of an attached database callable on this connection.
 
     Creates `predict_<model>`, `predict_<model>_full`, `predict_<model>_batch`, `explain_<model>`,
-    `explain_<model>_batch` and `row_text_<table>` as temporary macros. They belong to this connection, so a cursor has
-    to be attached separately. Nothing is written to the database. Another call is cheap, and adds models that were
-    trained or promoted since.
+    `explain_<model>_batch` and `row_text_<table>` as temporary macros, for a multiclass task also
+    `predict_<model>_classes`. They belong to this connection, so a cursor has to be attached separately. Nothing is
+    written to the database. Another call is cheap, and adds models that were trained or promoted since.
 
     An explicit version, such as `dnf@2`, creates `predict_dnf_v2`, `predict_dnf_v2_full` and `predict_dnf_v2_batch`,
     whichever version is active.
@@ -206,7 +206,18 @@ def attach_model(
         con.execute(created.statement(shared=shared))
         where = Macro(here if shared else "temp", DEFAULT_SCHEMA, macro.name, macro.is_table)
         mark_macro(con, where, card.name, [tables, *sorted(others)])
+    _drop_classes_of_former(con, functions, suffix or card.name, names)
     return names
+
+
+def _drop_classes_of_former(
+    con: duckdb.DuckDBPyConnection, functions: Functions, suffix: str, created: Container[str]
+) -> None:
+    """Drop the function that only a multiclass version has, if it was attached and the present version is none."""
+    name = classes_name(suffix)
+    for macro in functions.find_macros({"temp"}, [name]) if name not in created else ():
+        if is_mark(macro.comment):
+            con.execute(f"DROP {macro.sql}")
 
 
 def _require_memory(con: duckdb.DuckDBPyConnection) -> None:
@@ -251,7 +262,7 @@ def register_functions(con: duckdb.DuckDBPyConnection, scorer: Scorer, *, taken:
     pa.array([1.0]).to_numpy()
     create = partial(create_arrow_function, con, taken=scalar_functions(con) if taken is None else taken)
     create(card.text_function, scorer.texts.ids, ["VARCHAR"], "INTEGER")
-    create(card.score_function, scorer.score, [score_parameter(card)], RESULT_SQL_TYPE)
+    create(card.score_function, scorer.score, [score_parameter(card)], result_type(card.classes))
     for layout in layouts_of(card.paths, card.inputs):
         if layout.shared:
             rows = f"STRUCT(hub UBIGINT, rows {layout.arrow_type()}, counts {layout.counts_type()})"

@@ -11,15 +11,17 @@ from relsql.gather.sql.explanations import Explanations
 from relsql.gather.sql.latest_rows import AS_OF, ENTITY
 from relsql.gather.sql.query import Gather
 from relsql.gather.sql.ranking import columns_of
+from relsql.gather.sql.results import batch_columns, classes_sql, score_columns
 from relsql.gather.sql.seeds import ALL_PARAMETERS, all_seeds_sql, call_parameters, call_seed_sql
 from relsql.registry.card import ModelCard
-from relsql.registry.function_names import encode_name, explain_names, function_names, row_text_name
+from relsql.registry.function_names import classes_name, encode_name, explain_names, function_names, row_text_name
 from relsql.schema.entity_keys import key_columns_sql
 from relsql.schema.indexes import Indexed
 from relsql.sql import field_sql, ident, indented, literal
+from relsql.tasks.classes import Classes
 from relsql.text.row_text_sql import row_text_sql
 from udfs.messages import MESSAGE_SQL_TYPE
-from udfs.scorer import RESULT_SQL_TYPE
+from udfs.scorer import result_type, score_type
 
 _SORTED = "list_sort({}, 'ASC', 'NULLS LAST')"
 """Without these arguments the order would depend on the session's settings."""
@@ -64,12 +66,14 @@ _ANY_PARAMETERS = f"id1, {''.join(f'id{i} := NULL, ' for i in range(2, 9))}{ALL_
 """The parameters of a model whose card cannot be read, so the number of its key's columns is unknown."""
 
 
-def score_macros(suffix: str, parameters: str, full: str = "", batch: str = "") -> list[MacroText]:
+def score_macros(
+    suffix: str, parameters: str, full: str = "", batch: str = "", classes: Classes | None = None
+) -> list[MacroText]:
     """The macros that score: `full` is the expression for the result of one entity, `batch` the query for all."""
     name, with_status, of_all = function_names(suffix)
     return [
-        MacroText(with_status, parameters, full, RESULT_SQL_TYPE),
-        MacroText(name, parameters, field_sql(full, "score"), "DOUBLE"),
+        MacroText(with_status, parameters, full, result_type(classes)),
+        MacroText(name, parameters, field_sql(full, "score"), score_type(classes)),
         MacroText(of_all, ALL_PARAMETERS, batch, ""),
     ]
 
@@ -90,7 +94,9 @@ def model_macros(
     """
     suffix = suffix or card.name
     full, batch = scalar_sql(card, catalog, indexed), batch_sql(card, catalog)
-    macros = score_macros(suffix, call_parameters(card.entity), full, batch)
+    macros = score_macros(suffix, call_parameters(card.entity), full, batch, card.classes)
+    if card.classes:
+        macros.append(MacroText(classes_name(suffix), ALL_PARAMETERS, sealed(classes_sql(card.entity, batch)), ""))
     macros += explain_macros(card, catalog, suffix)
     call = sealed_expression(f"{card.encode_function}(text)")
     macros.append(MacroText(encode_name(suffix), "text", call, f"FLOAT[{card.encoder.width}]"))
@@ -108,9 +114,10 @@ def explanations(card: ModelCard, catalog: str) -> Explanations:
         looking_away = replace(gather, rows=replace(gather.rows, removals=True))
         columns = columns_of("seed", (ENTITY, AS_OF, *kept))
         query = looking_away.query(seed_sql, f"{columns}, {_result_sql(card, looking_away)} AS relsql_result")
-        return f"SELECT * EXCLUDE (relsql_result), relsql_result.score AS score\nFROM (\n{indented(query)}\n)"
+        scores = ", ".join(f"relsql_result.{name} AS {name}" for name in score_columns(card.classes))
+        return f"SELECT * EXCLUDE (relsql_result), {scores}\nFROM (\n{indented(query)}\n)"
 
-    return Explanations(gather.rows, scored, logit=card.task.is_classification)
+    return Explanations(gather.rows, scored, card.task.is_classification, card.classes is not None)
 
 
 def explain_macros(card: ModelCard, catalog: str, suffix: str) -> list[MacroText]:
@@ -140,12 +147,8 @@ def batch_sql(card: ModelCard, catalog: str, *, moment: str | None = None, where
     gather = card.gather(catalog)
     select = f"seed.{ENTITY}, {_result_sql(card, gather)} AS relsql_result"
     query = gather.query(all_seeds_sql(card.entity, gather.rows, moment, where), select=select)
-    return sealed(
-        f"SELECT {key_columns_sql(card.entity, ENTITY)},\n"
-        f"    relsql_result.score AS score, relsql_result.status AS status,\n"
-        f"    relsql_result.evidence AS evidence, relsql_result.as_of AS as_of, relsql_result.version AS version\n"
-        f"FROM (\n{indented(query)}\n)"
-    )
+    columns = ",\n    ".join(f"relsql_result.{name} AS {name}" for name in batch_columns(card.classes))
+    return sealed(f"SELECT {key_columns_sql(card.entity, ENTITY)},\n    {columns}\nFROM (\n{indented(query)}\n)")
 
 
 def fingerprint_sql(card: ModelCard, catalog: str, *, moment: str, where: str) -> str:

@@ -13,6 +13,7 @@ from relsql.gather.arrays.blocks import Block, as_of_days, decode_blocks, existi
 from relsql.gather.arrays.graph_inputs import graph_feed, graph_inputs, message_input_name, path_component
 from relsql.gather.layout import layouts_of
 from relsql.registry.card import ModelCard
+from relsql.tasks.classes import Classes
 from relsql.text.text_table import TextTable
 from relsql.typing import FloatArray, IntArray
 from udfs.coded_texts import CodedTexts
@@ -24,17 +25,26 @@ from udfs.stored import StoredEmbeddings
 MAX_TEXT_BYTES = 512 * 2**20
 """Memory limit for the texts and embeddings of a model version: about 500,000 texts at a width of 128."""
 
-RESULT_FIELDS = [
-    pa.field("score", pa.float64()),
-    pa.field("status", pa.string()),
-    pa.field("evidence", pa.int32()),
-    pa.field("as_of", pa.timestamp("us")),
-    pa.field("version", pa.int32()),
-    pa.field("target", pa.string()),
-]
-RESULT_SQL_TYPE = (
-    "STRUCT(score DOUBLE, status VARCHAR, evidence INTEGER, as_of TIMESTAMP, version INTEGER, target VARCHAR)"
-)
+_FIELDS = {
+    "status": (pa.string(), "VARCHAR"),
+    "evidence": (pa.int32(), "INTEGER"),
+    "as_of": (pa.timestamp("us"), "TIMESTAMP"),
+    "version": (pa.int32(), "INTEGER"),
+    "target": (pa.string(), "VARCHAR"),
+}
+"""The fields of every result after the score, with their types in Arrow and in DuckDB."""
+
+
+def score_type(classes: Classes | None) -> str:
+    """The DuckDB type of a score: DOUBLE, or that of the classes."""
+    return classes.type if classes else "DOUBLE"
+
+
+def result_type(classes: Classes | None) -> str:
+    """The DuckDB type of a result; that of a multiclass task ends with the probabilities of all classes."""
+    fields = [f"score {score_type(classes)}", *(f"{name} {sql_type}" for name, (_, sql_type) in _FIELDS.items())]
+    fields += [f"probabilities MAP({classes.type}, DOUBLE)"] if classes else []
+    return f"STRUCT({', '.join(fields)})"
 
 
 class Scorer:
@@ -108,10 +118,10 @@ class Scorer:
                 (docs/decisions/0017-memory.md).
 
         Returns:
-            STRUCT(score, status, evidence, as_of, version, target). `status` is `ok`; `no_history` when there is no
-            evidence; `stale` when the newest evidence is older than any in training; `unknown_entity`, with a NULL
-            score, when the entity does not exist; `error`, with a NULL score, when the network returns an invalid
-            score, see `valid_scores`. `evidence` is the number of rows of `RowPlan.evidence_paths`, `target` is
+            STRUCT(score, status, evidence, as_of, version, target), see `result_type`. `status` is `ok`; `no_history`
+            when there is no evidence; `stale` when the newest evidence is older than any in training; `unknown_entity`,
+            with a NULL score, when the entity does not exist; `error`, with a NULL score, when the network returns an
+            invalid score, see `valid_scores`. `evidence` is the number of rows of `RowPlan.evidence_paths`, `target` is
             `Task.predicts`.
         """
         if isinstance(rows, pa.ChunkedArray):
@@ -127,30 +137,36 @@ class Scorer:
         blocks = [self._coded_texts.resolve(block, x) for block, x in zip(blocks, self.layouts, strict=True)]
         blocks, known = existing_seeds(blocks, self.layouts)
         as_of = rows.field("as_of").cast(pa.timestamp("us"))
-        score = np.full(len(rows), np.nan)
+        shape = (len(rows), len(self.card.classes)) if self.card.classes else (len(rows),)
+        scores = np.full(shape, np.nan)
         evidence = np.zeros(len(rows), dtype=np.int32)
         status = np.full(len(rows), "unknown_entity", dtype=object)
         if len(known):
             received = {name: hub.receive(rows.field(name)).take(known) for name, hub in self.hubs.items()}
-            score[known] = self._run(blocks, received, as_of_days(as_of)[known])
+            scores[known] = self._run(blocks, received, as_of_days(as_of)[known])
             evidence[known], status[known] = self._evidence(blocks, received)
-            status[known[~self.valid_scores(score[known])]] = "error"
+            status[known[~self.valid_scores(scores[known])]] = "error"
         version = np.full(len(rows), self.card.version, dtype=np.int32)
-        columns = [
-            pa.array(score, mask=(status == "unknown_entity") | (status == "error")),
-            pa.array(status, pa.string()),
-            pa.array(evidence),
-            as_of,
-            pa.array(version),
-            pa.repeat(self.card.task.predicts, len(rows)),
-        ]
-        return pa.StructArray.from_arrays(columns, fields=RESULT_FIELDS)
+        described = [status, evidence, as_of, version, pa.repeat(self.card.task.predicts, len(rows))]
+        columns = {name: pa.array(part, _FIELDS[name][0]) for name, part in zip(_FIELDS, described, strict=True)}
+        missing = (status == "unknown_entity") | (status == "error")
+        if self.card.classes:
+            likeliest, probabilities = _class_columns(self.card.classes, scores, missing)
+            columns = {"score": likeliest, **columns, "probabilities": probabilities}
+        else:
+            columns = {"score": pa.array(scores, mask=missing), **columns}
+        return pa.StructArray.from_arrays(list(columns.values()), list(columns))
 
     def valid_scores(self, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-        """Which scores are valid: finite, and from 0 to 1 for a classification. bool [n]."""
-        if self.card.task.is_classification:
-            return (scores >= 0) & (scores <= 1)
-        return np.isfinite(scores)
+        """Which scores are valid: finite, and from 0 to 1 for a classification. bool [n].
+
+        Args:
+            scores: float64 [n]; of a multiclass task [n, classes], all of which must be valid.
+        """
+        if not self.card.task.is_classification:
+            return np.isfinite(scores)
+        valid = (scores >= 0) & (scores <= 1)
+        return valid if valid.ndim == 1 else np.logical_and.reduce(valid, axis=1)
 
     def _run(self, blocks: list[Block], received: dict[str, Messages], as_of_days: FloatArray) -> FloatArray:
         inputs = graph_inputs(blocks, self.layouts, in_order=False)
@@ -178,3 +194,18 @@ class Scorer:
 
     def _component(self, name: str) -> Component:
         return Component(self.card, self._artifacts, name, threads=self._threads)
+
+
+def _class_columns(
+    classes: Classes, probabilities: npt.NDArray[np.float64], missing: npt.NDArray[np.bool_]
+) -> tuple[pa.Array, pa.Array]:
+    """The likeliest class of each seed, and its map from classes to probabilities; both are NULL where missing."""
+    found = probabilities[~missing]
+    likeliest = np.zeros(len(missing), dtype=np.int64)
+    likeliest[~missing] = found.argmax(axis=1)
+    keys = pa.array(np.tile(np.arange(len(classes)), len(found)))
+    ends = np.concatenate([[0], np.cumsum(np.where(missing, 0, len(classes)))]).astype(np.int32)
+    # A NULL offset says that the map which begins there is NULL.
+    offsets = pa.array(ends, mask=np.append(missing, False))
+    maps = pa.MapArray.from_arrays(offsets, classes.array.take(keys), pa.array(found.ravel()))
+    return classes.array.take(pa.array(likeliest, mask=missing)), maps

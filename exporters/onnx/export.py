@@ -11,7 +11,7 @@ Torch exports the row encoder; `exporters.onnx.network` and `exporters.onnx.head
     graph         the same inputs for all other paths and their tables; for each shared path P the message of each
                   seed's hub, P.message float32 [seeds, channels + statistics]
                   -> state float32 [seeds, channels + statistics of all paths]
-    head          state, as_of_days float32 [seeds] -> score float32 [seeds]
+    head          state, as_of_days float32 [seeds] -> score float32 [seeds], or probabilities float32 [seeds, classes]
 
 The head's trees read the `statistics`, see `relsql.registry.card.ModelCard.statistics`; a model may have none.
 All axes except widths are dynamic. Calibration is inside the head: `score` is a probability or a value.
@@ -46,6 +46,7 @@ from relsql.gather.arrays.graph_inputs import (
     tables_of,
 )
 from relsql.gather.layout import BlockLayout
+from relsql.nn.class_head import ClassHead
 from relsql.nn.graph_network import GraphNetwork, GraphTensors, PathTensors, TableTensors
 from relsql.nn.head import Head
 from relsql.registry.components.component_checks import check_component, head_signature
@@ -109,7 +110,7 @@ class HeadComponent(nn.Module):
         self.head = head
 
     def forward(self, state: Tensor, as_of_days: Tensor) -> Tensor:
-        """Scores, float32 [seeds]."""
+        """Scores, see `Head.score`."""
         return self.head.score(state, as_of_days)
 
 
@@ -199,7 +200,8 @@ def export_head(head: Head, state_width: int) -> tuple[bytes, float]:
         days = first + (torch.rand(seeds, generator=generator) * 1.5 - 0.25) * (last - first)
         return [state, days]
 
-    signature = head_signature(state_width)
+    classes = len(head.output) if isinstance(head, ClassHead) else None
+    signature = head_signature(state_width, classes)
     content, names = head_component(head, signature), [tensor.name for tensor in signature.inputs]
     cases = [sample(seeds) for seeds in (3, 1, 2, 100)]
     # A value near 0 may be the difference of two numbers as large as the labels' deviation.

@@ -1,4 +1,4 @@
-"""The head in ONNX: the steps of `relsql.nn.head` and `relsql.nn.boosted_trees`, in their order."""
+"""The head in ONNX: the steps of `relsql.nn.head`, `relsql.nn.class_head` and `relsql.nn.boosted_trees`, in order."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 
 from exporters.onnx.graph import LAST, Axis, OnnxGraph
 from relsql.nn.boosted_trees import BoostedTrees
+from relsql.nn.class_head import ClassHead
 from relsql.nn.head import DAYS_PER_YEAR, LARGEST_LOG, Head
 from relsql.registry.components.component_checks import Signature
 
@@ -32,7 +33,9 @@ def _raw(graph: OnnxGraph, head: Head, state: str, days: str) -> str:
     channels, times = head.hidden.out_features, _times(graph, head, days)
     entity = state if head.trees is None else graph.slice(state, 0, channels, axis=1)
     hidden = graph.op("Relu", graph.linear(graph.concat([entity, *times], axis=1), head.hidden))
-    raw = graph.op("Squeeze", graph.linear(hidden, head.out), [1])
+    raw = graph.linear(hidden, head.out)
+    if head.out.out_features == 1:
+        raw = graph.op("Squeeze", raw, [1])
     if head.trees is None:
         return raw
     statistics = graph.slice(state, channels, LAST, axis=1)
@@ -52,7 +55,10 @@ def _boosted(graph: OnnxGraph, trees: BoostedTrees, inputs: str) -> str:
 
 
 def _scores(graph: OnnxGraph, head: Head, raw: str) -> str:
-    """`Head.scores`."""
+    """`Head.scores`, or `ClassHead.scores`."""
+    if isinstance(head, ClassHead):
+        outputs = graph.op("Softmax", graph.op("Div", raw, head.temperature), axis=1)
+        return graph.op("Mul", graph.gather(outputs, head.output, axis=1), head.share)
     if head.classification:
         return graph.op("Sigmoid", graph.op("Div", raw, head.temperature))
     value = graph.op("Add", graph.op("Mul", raw, head.label_scale), head.label_center)

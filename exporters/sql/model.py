@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from exporters.sql.classes import VALID, boosted_sql, probabilities_sql, raw_steps, score_sql
 from exporters.sql.layers import element_sql, linear_sql, norm_steps, sum_sql, twice_relu_sql
 from exporters.sql.network import SqlNetwork
 from exporters.sql.texts import new_texts_sql
@@ -18,11 +19,12 @@ from relsql.database.names import DEFAULT_SCHEMA
 from relsql.database.queries.sealed import sealed, sealed_expression
 from relsql.gather.sql.explanations import Explanations
 from relsql.gather.sql.latest_rows import AS_OF, ENTITY, SEED, LatestRows
+from relsql.gather.sql.results import batch_columns, classes_sql, score_columns
 from relsql.gather.sql.seeds import ALL_PARAMETERS, all_seeds_sql, call_parameters, call_seed_sql
 from relsql.hints import command
 from relsql.nn.head import DAYS_PER_YEAR, LARGEST_LOG
 from relsql.registry.card import ModelCard
-from relsql.registry.function_names import explain_names, function_names
+from relsql.registry.function_names import classes_name, explain_names, function_names
 from relsql.registry.publications import comment_start, new_texts_view, texts_table, weights_table
 from relsql.registry.row_embeddings import table_name
 from relsql.schema.entity_keys import key_columns_sql
@@ -97,10 +99,12 @@ class SqlModel:
         query_form = sealed if seal else str
         views = [(view, query_form(query)) for view, query in self.views()]
         call = sealed_expression(self.call_sql()) if seal else self.call_sql()
-        batch = query_form(self.batch_sql())
+        batch = self.batch_sql()
         scored, full, table = (qualified(DEFAULT_SCHEMA, name) for name in function_names(self.card.name))
         names = (qualified(DEFAULT_SCHEMA, name) for name in explain_names(self.card.name))
         explaining = list(zip(names, *self.explanations().functions(query_form), strict=True))
+        by_class = qualified(DEFAULT_SCHEMA, classes_name(self.card.name))
+        of_classes = classes_sql(self.card.entity, batch) if self.card.classes else ""
         described = {
             f"MACRO {scored}": "Score of one entity; NULL for one that is not known.",
             f"MACRO {full}": (
@@ -108,6 +112,7 @@ class SqlModel:
             ),
             f"MACRO TABLE {table}": "Scores of all entities that are visible at as_of.",
             **dict(zip((f"MACRO TABLE {name}" for name, *_ in explaining), _EXPLAINED, strict=True)),
+            **({f"MACRO TABLE {by_class}": "Probability of every class for the same entities."} if of_classes else {}),
             f"TABLE {self._own(self.weights_table)}": "Weights of the network, one row.",
             **{f"VIEW {self._own(view)}": "What the model reads of a table." for view, _ in views},
         }
@@ -122,8 +127,9 @@ class SqlModel:
             *texts,
             f"CREATE MACRO {full}({call_parameters(self.card.entity)}) AS (\n{indented(call)}\n)",
             f"CREATE MACRO {scored}({call_parameters(self.card.entity)}) AS (\n{indented(field_sql(call, 'score'))}\n)",
-            f"CREATE MACRO {table}({ALL_PARAMETERS}) AS TABLE\n{batch}",
             *(f"CREATE MACRO {name}({given}) AS TABLE\n{query}" for name, given, query in explaining),
+            f"CREATE MACRO {table}({ALL_PARAMETERS}) AS TABLE\n{query_form(batch)}",
+            *([f"CREATE MACRO {by_class}({ALL_PARAMETERS}) AS TABLE\n{query_form(of_classes)}"] if of_classes else []),
             *(comment_sql(what, f"{self.comment()}. {text}", *needs) for what, text in described.items()),
         ]
 
@@ -154,6 +160,7 @@ class SqlModel:
         network = replace(network, rows=replace(network.rows, seed_kind="call", indexed=self.indexed))
         fields = "score: score, status: status, evidence: evidence, as_of: _as_of, version: version"
         fields += f", target: {literal(self.card.task.predicts)}"
+        fields += ", probabilities: probabilities" if self.card.classes else ""
         result = f"SELECT CASE WHEN _given THEN {{{fields}}} END AS relsql_result\nFROM scored"
         return (
             f"(\n{indented(self._query(network, call_seed_sql(self.card.entity, network.rows), ['_given'], result))}\n)"
@@ -163,7 +170,8 @@ class SqlModel:
         """The query of `predict_<model>_batch(as_of := ...)`: one row for each entity that is visible at as_of."""
         network = self.network()
         key = key_columns_sql(self.card.entity, ENTITY)
-        result = f"SELECT {key}, score, status, evidence, {AS_OF} AS as_of, version\nFROM scored"
+        names = [f"{AS_OF} AS as_of" if name == "as_of" else name for name in batch_columns(self.card.classes)]
+        result = f"SELECT {key}, {', '.join(names)}\nFROM scored"
         return self._query(network, all_seeds_sql(self.card.entity, network.rows), [], result)
 
     def explanations(self) -> Explanations:
@@ -172,11 +180,10 @@ class SqlModel:
         looking_away = replace(network, rows=replace(network.rows, removals=True))
 
         def scored(seed_sql: str, kept: Sequence[str]) -> str:
-            return self._query(
-                looking_away, seed_sql, list(kept), f"SELECT {ENTITY}, {AS_OF}, {', '.join(kept)}, score\nFROM scored"
-            )
+            columns = ", ".join([ENTITY, AS_OF, *kept, *score_columns(self.card.classes)])
+            return self._query(looking_away, seed_sql, list(kept), f"SELECT {columns}\nFROM scored")
 
-        return Explanations(network.rows, scored, logit=self.card.task.is_classification)
+        return Explanations(network.rows, scored, self.card.task.is_classification, self.card.classes is not None)
 
     def _query(self, network: SqlNetwork, seed_sql: str, kept: list[str], result: str) -> str:
         ctes = network.rows.ctes(network, seed_sql)
@@ -265,7 +272,11 @@ class SqlModel:
                 "The head's hidden layer, over the state and the time.",
             ),
             *(self._tree_steps() if self.card.statistics else []),
-            Cte("raw", self._raw_sql(), "The head's output, before calibration."),
+            *(
+                raw_steps(trees=bool(self.card.statistics))
+                if self.card.classes
+                else [Cte("raw", self._raw_sql(), "The head's output, before calibration.")]
+            ),
         ]
 
     def _tree_steps(self) -> list[Cte]:
@@ -281,6 +292,7 @@ class SqlModel:
             "list_inner_product(shares, head.share_weights)",
             f"coalesce(list_inner_product({paired}, head.pair_weights), 0)",
         ]
+        boosted_query = f"SELECT *,\n    {' + '.join(boosted)} AS boosted\nFROM shares"
         return [
             Cte(
                 "shares",
@@ -290,7 +302,7 @@ class SqlModel:
             ),
             Cte(
                 "boosted",
-                f"SELECT *,\n    {' + '.join(boosted)} AS boosted\nFROM shares",
+                boosted_sql(paired) if self.card.classes else boosted_query,
                 "The sum of all trees: weights of shares and of pairs of shares.",
             ),
         ]
@@ -303,9 +315,12 @@ class SqlModel:
 
     def _scored_sql(self, kept: list[str]) -> str:
         """A query for score, status and the rest of the result of every seed; no score if the entity is not known."""
-        stale, score = self.card.stale_after_days, self._score_sql()
+        stale, classes, score = self.card.stale_after_days, self.card.classes, self._score_sql()
         # DuckDB orders NaN above every number, so NaN is not valid either.
         valid = f"{score} BETWEEN " + ("0 AND 1" if self.card.task.is_classification else "-1e308 AND 1e308")
+        more = ""
+        if classes:
+            valid, more = VALID, f",\n    CASE WHEN {VALID} THEN {probabilities_sql(classes)} END AS probabilities"
         status = [
             "WHEN raw.raw IS NULL THEN 'unknown_entity'",
             f"WHEN NOT ({valid}) THEN 'error'",
@@ -318,13 +333,15 @@ class SqlModel:
             f"    CASE WHEN {valid} THEN {score} END AS score,\n"
             f"    CASE {' '.join(status)} ELSE 'ok' END AS status,\n"
             f"    CAST(CASE WHEN raw.raw IS NULL THEN 0 ELSE messages.evidence END AS INTEGER) AS evidence,\n"
-            f"    {self.card.version} AS version\n"
+            f"    {self.card.version} AS version{more}\n"
             f"FROM messages\n"
             f"LEFT JOIN raw USING ({SEED})"
         )
 
     def _score_sql(self) -> str:
-        """The calibrated score, see `relsql.nn.head.Head.scores`."""
+        """The calibrated score, see `relsql.nn.head.Head.scores`, or the likeliest class."""
+        if self.card.classes:
+            return score_sql(self.card.classes)
         if self.card.task.is_classification:
             return "1 / (1 + exp(-raw.raw / raw.constants.temperature))"
         value = "(raw.raw * raw.constants.label_scale + raw.constants.label_center)"

@@ -28,6 +28,7 @@ from relsql.nn.boosted_trees import BoostedTrees
 from relsql.nn.graph_network import GraphNetwork, NodeEncoder, PathLayer
 from relsql.nn.head import Head
 from relsql.nn.scaling import CLIP, NumberScaling
+from relsql.tasks.classes import Classes
 
 Matrix = npt.NDArray[np.float64]
 
@@ -69,7 +70,7 @@ class Encoding:
         return result
 
 
-def weights_table(network: GraphNetwork, head: Head) -> pa.Table:
+def weights_table(network: GraphNetwork, head: Head, classes: Classes | None = None) -> pa.Table:
     """All weights as a table of one row: one struct column per table, per path, and for the head.
 
         T             scaling, edges: of the numbers; channels: for each channel the weights of distances and 1
@@ -81,7 +82,8 @@ def weights_table(network: GraphNetwork, head: Head) -> pa.Table:
                       statistics_edges; message: linear map of means, distances of the statistics, and 1; without_rows:
                       the message when there are no rows; zeros: one 0 per channel
         head          constants, norm_bias, hidden, out; if it has trees, their shares, pairs, share_weights and
-                      pair_weights
+                      pair_weights; of a multiclass head also classes, class_output, class_share and tree_constants, and
+                      out and both weights have a row for each output
 
     DuckDB plans a join with a few struct columns faster than a join with a hundred columns.
     """
@@ -93,7 +95,7 @@ def weights_table(network: GraphNetwork, head: Head) -> pa.Table:
         columns[table] = _struct(_encoder_columns(encoder, values))
     for position, layout in enumerate(network.layouts):
         columns[f"path {layout.name}"] = _struct(_path_columns(network, network.path(position)))
-    return pa.table({**columns, "head": _struct(_head_columns(network, head))})
+    return pa.table({**columns, "head": _struct(_head_columns(network, head, classes))})
 
 
 def logarithmic_columns(weights: pa.Table) -> frozenset[str]:
@@ -161,20 +163,32 @@ def _path_columns(network: GraphNetwork, layer: PathLayer) -> Mapping[str, pa.Ar
     }
 
 
-def _head_columns(network: GraphNetwork, head: Head) -> Mapping[str, pa.Array]:
+def _head_columns(network: GraphNetwork, head: Head, classes: Classes | None) -> Mapping[str, pa.Array]:
     names = ("first_day", "last_day", "seasonal", "temperature", "label_center", "label_scale", "label_logarithmic")
     scalars = {name: float(getattr(head, name)) for name in names}
     if head.trees is not None:
-        scalars |= {"tree_share": float(head.trees.tree_share), "tree_constant": float(head.trees.constant)}
+        scalars["tree_share"] = float(head.trees.tree_share)
+        scalars |= {} if classes else {"tree_constant": float(head.trees.constant)}
     norm, channels = fold_norm(network.norm), network.config.channels
     hidden = _array(head.hidden.weight)
     hidden = _beside(norm.after(hidden[:, :channels]), hidden[:, channels:], _array(head.hidden.bias)[:, None])
+    out = _beside(_array(head.out.weight) / 2, _array(head.out.bias)[:, None])
     return {
         "constants": _one(scalars, pa.struct([(name, pa.float32()) for name in scalars])),
         "norm_bias": norm.column(),
         "hidden": _matrix(hidden),
-        "out": _one([*_array(head.out.weight)[0] / 2, *_array(head.out.bias)], pa.list_(pa.float64())),
+        "out": _of_outputs(out.T),
         **(_tree_columns(head.trees) if head.trees is not None else {}),
+        **(_class_columns(classes) if classes else {}),
+    }
+
+
+def _class_columns(classes: Classes) -> Mapping[str, pa.Array]:
+    """The classes as text, their outputs and their shares of them, see `relsql.tasks.classes.Classes`."""
+    return {
+        "classes": _one(classes.values, pa.list_(pa.string())),
+        "class_output": _one((classes.output + 1).tolist(), pa.list_(pa.int32())),
+        "class_share": _one(classes.share.tolist(), pa.list_(_DOUBLE)),
     }
 
 
@@ -190,12 +204,21 @@ def _tree_columns(trees: BoostedTrees) -> Mapping[str, pa.Array]:
         for left, right in zip(trees.left.tolist(), trees.right.tolist(), strict=True)
     ]
     share = pa.struct([("input", position), ("lower", _DOUBLE), ("span", _DOUBLE)])
+    constants = {"tree_constants": _one(trees.constant.tolist(), pa.list_(_DOUBLE))} if trees.outputs > 1 else {}
     return {
         "shares": _one(shares, pa.list_(share)),
-        "share_weights": _one(trees.weight.tolist(), pa.list_(_DOUBLE)),
+        "share_weights": _of_outputs(_array(trees.weight)),
         "pairs": _one(pairs, pa.list_(pa.struct([("left", position), ("right", position)]))),
-        "pair_weights": _one(trees.pair_weight.tolist(), pa.list_(_DOUBLE)),
+        "pair_weights": _of_outputs(_array(trees.pair_weight)),
+        **constants,
     }
+
+
+def _of_outputs(weight: Matrix) -> pa.Array:
+    """Weights of one output, [inputs] or [inputs, 1], as a list; of several, [inputs, outputs], as a list for each."""
+    if weight.ndim == 1 or weight.shape[1] == 1:
+        return _one(weight.ravel().tolist(), pa.list_(_DOUBLE))
+    return _matrix(weight.T)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ dates, and the time itself. Texts and keys are left out. Gradient boosting is fi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -15,11 +16,13 @@ from numpy.typing import NDArray
 
 from relsql.database.queries.sealed import sealed
 from relsql.errors import MissingExtraError
+from relsql.evaluation.class_metrics import class_metrics
 from relsql.gather.node_inputs import NodeInputs, category_sql, fit_node_inputs, number_sql
 from relsql.schema.entity_keys import is_entity_sql
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema
 from relsql.schema.visibility import and_visible_sql
+from relsql.tasks.classes import Classes
 from relsql.tasks.entity import entity_table
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.labels.label_table import LabelTable, label_table
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
 
 MAX_TRAIN_ROWS = 200_000
 """If there are more training labels, a subset is used that is evenly spread over time."""
+
+MAX_CLASSES = 50
+"""With more classes there is no such baseline: it would fit a tree for each class in each round."""
 
 
 def entity_columns_auc(
@@ -63,6 +69,64 @@ def entity_columns_auc(
     """
     schema = schema.without_columns(task.remove_columns)
     train = label_table(con, catalog, schema, task, "train", limits=limits)
+    fitted = _fit(con, catalog, schema, task, train)
+    metrics: dict[Split, float] = {}
+    for split in splits:
+        x, y = fitted.read(con, label_table(con, catalog, schema, task, split, limits=limits))
+        metrics[split] = _metric(task, fitted.model, x, y)
+    return metrics
+
+
+def class_baselines(
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    schema: Schema,
+    task: Task,
+    classes: Classes,
+    split: Split,
+    *,
+    limits: LabelLimits = DEFAULT_LIMITS,
+) -> tuple[dict[str, float], dict[str, float]]:
+    """The metrics of two baselines of a multiclass task, see `relsql.evaluation.class_metrics`.
+
+    Returns:
+        Those of the columns of the entity table, empty if there are more than `MAX_CLASSES` classes; and those of the
+        shares of the classes in the training labels.
+    """
+    schema = schema.without_columns(task.remove_columns)
+    judged = label_table(con, catalog, schema, task, split, limits=limits)
+    labels = classes.codes(judged.table.column("label"))
+    shares = class_metrics(labels, np.tile(classes.prior, (len(labels), 1)))
+    if len(classes) > MAX_CLASSES:
+        return {}, shares
+    train = label_table(con, catalog, schema, task, "train", limits=limits)
+    fitted = _fit(con, catalog, schema, task, replace(train, table=classes.coded(classes.known(train.table))))
+    x, y = fitted.read(con, replace(judged, table=classes.coded(judged.table)))
+    probabilities = np.zeros((len(y), len(classes)))
+    probabilities[:, fitted.model.classes_.astype(np.int64)] = fitted.model.predict_proba(x)
+    return class_metrics(y.astype(np.int64), probabilities), shares
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """A fitted baseline, and what it reads; `empty` are the features without any value in training, bool [features]."""
+
+    catalog: str
+    schema: Schema
+    task: Task
+    inputs: NodeInputs
+    model: Any
+    empty: NDArray[np.bool_]
+
+    def read(
+        self, con: duckdb.DuckDBPyConnection, labels: LabelTable
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The features that the model reads of each label, and the labels, see `features`."""
+        x, y = features(con, self.catalog, self.schema, self.task, self.inputs, labels)
+        return np.where(self.empty, 0.0, x), y
+
+
+def _fit(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, train: LabelTable) -> _Fitted:
     until = train.table.column("as_of")[-1].as_py()
     inputs = fit_node_inputs(con, catalog, schema, schema.table(task.entity_table).key, until=until)
     model = _model(task, len(inputs.numbers) + 1, len(inputs.categories))
@@ -70,14 +134,9 @@ def entity_columns_auc(
     step = -(-len(y) // MAX_TRAIN_ROWS)
     x, y = x[::step], y[::step]
     # scikit-learn's gradient boosting rejects columns without any value.
-    empty = np.isnan(x).all(axis=0)
+    empty = np.logical_and.reduce(np.isnan(x), axis=0)
     model.fit(np.where(empty, 0.0, x), y)
-    metrics: dict[Split, float] = {}
-    for split in splits:
-        labels = label_table(con, catalog, schema, task, split, limits=limits)
-        x, y = features(con, catalog, schema, task, inputs, labels)
-        metrics[split] = _metric(task, model, np.where(empty, 0.0, x), y)
-    return metrics
+    return _Fitted(catalog, schema, task, inputs, model, empty)
 
 
 def features(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from relsql.evaluation.screening import SHARES_PER_CATEGORY, Doubles, means, separation
+from relsql.evaluation.screening import Doubles, commonest, means, separation
 from relsql.gather.arrays.blocks import Block, SeedSet
 from relsql.gather.layout import BlockLayout, Segment
 from relsql.hints import in_manifest, remove_column
@@ -59,10 +59,19 @@ def copied_labels(
         part = block.take(rows, block.row_starts(), layout.fanout)
         for column in _columns(part, layout, times):
             for group in groups:
-                found = separation(column.values[group], labels[group], classification=task.is_classification)
+                found = _separation(task, column.values[group], labels[group])
                 key = column.table, column.name
                 best[key] = max(best.get(key, 0.0), found)
     return tuple(_finding(task, split, *key, value) for key, value in best.items() if value >= PERFECT)
+
+
+def _separation(task: Task, values: Doubles, labels: Doubles) -> float:
+    """How well a column gives the labels; of several classes, the one that it gives best against all others."""
+    if not task.is_multiclass:
+        return separation(values, labels, classification=task.is_classification)
+    classes = [labels == code for code in commonest(labels)]
+    judged = [one.astype(np.float64) for one in classes if _is_judged(one.astype(np.float64))]
+    return max((separation(values, one, classification=True) for one in judged), default=0.5)
 
 
 def say_the_same(one: Finding, other: Finding) -> bool:
@@ -101,8 +110,7 @@ def _columns(block: Block, layout: BlockLayout, times: Set[tuple[str, str | None
                 yield _Column(segment.inputs.table, each.column, means(values, seed[chosen], seeds))
             for i, name in enumerate(_category_names(segment), start=category):
                 codes = block.categories[chosen, i]
-                found, counts = np.unique(codes, return_counts=True)
-                for code in found[np.argsort(-counts, kind="stable")][:SHARES_PER_CATEGORY]:
+                for code in commonest(codes):
                     share = means((codes == code).astype(np.float64), seed[chosen], seeds)
                     yield _Column(segment.inputs.table, name, share)
             number += segment.numbers_width

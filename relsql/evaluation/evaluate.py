@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -13,10 +15,12 @@ import pyarrow as pa
 from relsql.database.names import current_catalog, unique_name
 from relsql.errors import TaskError
 from relsql.evaluation.bootstrap import metric_interval
+from relsql.evaluation.class_metrics import LEAST_PROBABILITY, class_interval, class_metrics
 from relsql.evaluation.copied_labels import say_the_same
 from relsql.evaluation.doubts import copied_in_split, trained_on
+from relsql.hints import command
 from relsql.registry.card import ModelCard
-from relsql.registry.function_names import predict_name
+from relsql.registry.function_names import full_name, predict_name
 from relsql.registry.models import active_card
 from relsql.registry.runs import recorded_findings
 from relsql.registry.versions import suffix_of
@@ -24,13 +28,14 @@ from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
 from relsql.sql import ident
+from relsql.tasks.classes import Classes, shown_classes
 from relsql.tasks.labels.frozen_database import frozen_database
 from relsql.tasks.labels.label_findings import few_labels
 from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
-from relsql.tasks.labels.label_table import label_table
+from relsql.tasks.labels.label_table import label_entities, label_table
 from relsql.tasks.regime import Regime, check_regime, split_end
 from relsql.tasks.splits import Split
-from relsql.tasks.summary import summarize_labels
+from relsql.tasks.summary import SplitSummary, summarize_labels
 from relsql.tasks.target import MEAN, MEDIAN, regression_loss, target_metric
 from relsql.tasks.task import Task
 from udfs.attach import attach, attach_model
@@ -68,12 +73,22 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """Scores and labels: entity and as_of as Python values, labels and scores float64 [rows], NaN = no score."""
+    """Scores and labels: entity and as_of as Python values, labels and scores float64 [rows], NaN = no score.
+
+    Of a multiclass task, labels are positions in `ModelCard.classes`, or `UNKNOWN`, int64 [rows], and scores the
+    probabilities of the classes, float64 [rows, classes].
+    """
 
     entities: list[object]
     as_of: list[datetime.datetime]
-    labels: npt.NDArray[np.float64]
+    labels: npt.NDArray[Any]
     scores: npt.NDArray[np.float64]
+
+    @property
+    def scored(self) -> npt.NDArray[np.bool_]:
+        """Which rows have a score, bool [rows]."""
+        finite = np.isfinite(self.scores)
+        return finite if finite.ndim == 1 else np.logical_and.reduce(finite, axis=1)
 
 
 def predict_split(
@@ -85,7 +100,7 @@ def predict_split(
     allow_external: bool = False,
     label_timeout_seconds: float = LABEL_TIMEOUT_SECONDS,
 ) -> Predictions:
-    """Score every label row of a split: `SELECT predict_<model>(entity, as_of := time)`.
+    """Score every label row of a split: `SELECT predict_<model>_full(entity, as_of := time)`.
 
     Args:
         con: a connection whose current database holds the model.
@@ -128,10 +143,16 @@ def _predict(
     end = split_end(card.task, split)
     if check_regime(regime or card.regime) == "seed-time" or end is None:
         attach(con, models=[model])
-        return _predictions(con, suffix_of(model, card.name, card.version), labels)
+        return _scored(con, card, suffix_of(model, card.name, card.version), labels)
     with con.cursor() as cursor, frozen_database(cursor, catalog, card.schema, end) as frozen:
         attach_model(cursor, catalog, card, tables_from=frozen)
-        return _predictions(cursor, card.name, labels)
+        return _scored(cursor, card, card.name, labels)
+
+
+def _scored(con: duckdb.DuckDBPyConnection, card: ModelCard, suffix: str, labels: pa.Table) -> Predictions:
+    if card.classes:
+        return _class_predictions(con, suffix, labels, card.classes)
+    return _predictions(con, suffix, labels)
 
 
 def _predictions(con: duckdb.DuckDBPyConnection, suffix: str, labels: pa.Table) -> Predictions:
@@ -145,6 +166,22 @@ def _predictions(con: duckdb.DuckDBPyConnection, suffix: str, labels: pa.Table) 
     entities, times, values, scores = zip(*rows, strict=True)
     found = np.array([np.nan if score is None else score for score in scores], dtype=np.float64)
     return Predictions(list(entities), list(times), np.array(values, dtype=np.float64), found)
+
+
+def _class_predictions(con: duckdb.DuckDBPyConnection, suffix: str, labels: pa.Table, classes: Classes) -> Predictions:
+    """Like `_predictions`, of a multiclass task; Arrow, because every label has a probability for each class."""
+    relation = unique_name("relsql_labels")
+    con.register(relation, labels)
+    try:
+        score = f"{ident(full_name(suffix))}(entity, as_of := as_of)"
+        query = f"SELECT map_values({score}.probabilities) AS scores FROM {relation} ORDER BY as_of ASC, entity ASC"
+        scores = con.sql(query).to_arrow_table().column("scores").combine_chunks()
+    finally:
+        con.unregister(relation)
+    found = np.full((len(scores), len(classes)), np.nan)
+    found[np.asarray(scores.is_valid())] = np.asarray(scores.flatten()).reshape(-1, len(classes))
+    codes = classes.codes(labels.column("label"))
+    return Predictions(label_entities(labels), labels.column("as_of").to_pylist(), codes, found)
 
 
 def evaluate(
@@ -170,7 +207,7 @@ def evaluate(
     regime = regime or card.regime
     table = _labels(con, card, schema, split, LabelLimits(allow_external, label_timeout_seconds))
     predictions = _predict(con, model, card, table, split, regime)
-    scored = np.isfinite(predictions.scores)
+    scored = predictions.scored
     labels, scores = predictions.labels[scored], predictions.scores[scored]
     if not len(labels):
         raise TaskError(
@@ -178,14 +215,16 @@ def evaluate(
             expected="entities dated before their labels",
         )
     metrics, unscored = task_metrics(card.task, labels, scores), int((~scored).sum())
-    judged = pa.table({"as_of": pa.array(predictions.as_of, pa.timestamp("us")), "label": predictions.labels})
-    summary = summarize_labels(split, judged.filter(pa.array(scored)))
+    # The table and the predictions have the same order.
+    summary = summarize_labels(split, table.select(["as_of", "label"]).filter(pa.array(scored)), card.task)
     few = tuple(few_labels(con, catalog, schema, card.task, summary))
     entities = [entity for entity, known in zip(predictions.entities, scored, strict=True) if known]
-    intervals = {name: metric_interval(labels, scores, name, entities) for name in metrics if few}
+    interval = class_interval if card.classes else metric_interval
+    intervals = {name: interval(labels, scores, name, entities) for name in metrics if few}
     recorded = recorded_findings(con, catalog, card.name, card.version)
-    copied = copied_in_split(con, catalog, card, table, split, regime)
-    found = [*trained_on(card, split), *few, *copied]
+    coded = card.classes.coded(card.classes.known(table)) if card.classes else table
+    copied = copied_in_split(con, catalog, card, coded, split, regime)
+    found = [*trained_on(card, split), *_unknown_classes(card, summary), *few, *copied]
     # Training has said the same about the validation labels, and perhaps about a column and other labels.
     found += [each for each in recorded if each not in few and not any(say_the_same(each, other) for other in copied)]
     return Evaluation(
@@ -203,8 +242,28 @@ def evaluate(
     )
 
 
-def task_metrics(task: Task, labels: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> dict[str, float]:
-    """The metrics of a task, the one that training minimises or maximises first (if it is defined)."""
+def _unknown_classes(card: ModelCard, summary: SplitSummary) -> Iterator[Finding]:
+    """The finding that labels are of classes that a multiclass model does not know."""
+    unknown = {value: count for value, count in summary.classes if card.classes and value not in card.classes.values}
+    if unknown:
+        yield Finding(
+            "warning",
+            f"model {card.name} version {card.version}",
+            f"{sum(unknown.values()):,} of {summary.labels:,} labels are of {len(unknown):,} classes that it does not "
+            f"know, because no training label has them ({shown_classes(unknown.items(), summary.labels, 3)}): they "
+            f"count as wrong, with probability {LEAST_PROBABILITY:g}; "
+            + command("train", "FILE", card.task.name, "--name", card.name)
+            + " once there are labels of them before the split",
+        )
+
+
+def task_metrics(task: Task, labels: npt.NDArray[Any], scores: npt.NDArray[np.float64]) -> dict[str, float]:
+    """The metrics of a task, the one that training minimises or maximises first (if it is defined).
+
+    Labels and scores as in `Predictions`.
+    """
+    if task.is_multiclass:
+        return class_metrics(labels, scores)
     if task.target is None:
         return classification_metrics(labels, scores)
     return regression_metrics(labels, scores, task.target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,12 @@ Doubles = npt.NDArray[np.float64]
 
 SHARES_PER_CATEGORY = 8
 """How many values of a category have their shares compared with the labels: the most frequent ones."""
+
+
+def commonest(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The `SHARES_PER_CATEGORY` most frequent values, the commonest first."""
+    found, counts = np.unique(values, return_counts=True)
+    return found[np.argsort(-counts, kind="stable")][:SHARES_PER_CATEGORY]
 
 
 def means(values: Doubles, seed: npt.NDArray[np.int64], seeds: int) -> Doubles:

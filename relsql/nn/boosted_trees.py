@@ -9,7 +9,8 @@ the leaves a, b, c, d it is
 Multiplied out, a sum of trees is a constant, plus a weight for each share, plus a weight for each pair of shares. That
 is a generalized additive model with pairwise interactions (Lou et al. 2013, "Accurate intelligible models with pairwise
 interactions", KDD). Shares and pairs that several trees have in common get one weight, the sum of theirs, so the model
-is small. It needs only arithmetic and comparisons, which ONNX and SQL have.
+is small. It needs only arithmetic and comparisons, which ONNX and SQL have. Trees for several outputs, such as those
+of classes, have their shares and pairs in common, and a constant and a weight for each output.
 
 With ramps, torch, ONNX and SQL agree. At a sharp threshold, a difference in the last bit of a statistic would move a
 seed to another leaf.
@@ -42,24 +43,30 @@ class Trees:
         inputs: int64 [trees, 3], the inputs that the root, its left child and its right child compare.
         thresholds: float64 [trees, 3]; a larger input goes right; with infinity, every input goes left.
         leaves: float64 [trees, 4], from left to right.
+        outputs: number of outputs; tree i adds to output i % outputs.
     """
 
     inputs: npt.NDArray[np.int64]
     thresholds: Floats
     leaves: Floats
+    outputs: int = 1
 
 
 class BoostedTrees(nn.Module):
-    """The sum of trees, see the docstring of this module: float32 [seeds, inputs] -> float32 [seeds].
+    """The sum of trees, see the docstring of this module.
+
+    float32 [seeds, inputs] -> float32 [seeds], or [seeds, outputs] if there are several outputs.
 
     Args:
         shares: number of distinct shares.
         pairs: number of distinct pairs of shares.
+        outputs: number of outputs.
 
     Attributes:
         input: int64 [shares], the input of each share; lower, span: float32 [shares], start and width of its ramp.
         weight: float32 [shares]; left, right: int64 [pairs], the shares of each pair; pair_weight: float32 [pairs].
-        constant: float32 [], the value where all shares are 0.
+        constant: float32 [], the value where all shares are 0. With several outputs, `weight`, `pair_weight` and
+            `constant` have them as a last axis.
         tree_share: float32 [], the trees' part of the head's output.
     """
 
@@ -73,48 +80,59 @@ class BoostedTrees(nn.Module):
     constant: Tensor
     tree_share: Tensor
 
-    def __init__(self, shares: int, pairs: int) -> None:
+    def __init__(self, shares: int, pairs: int, outputs: int = 1) -> None:
         super().__init__()
+        each = (outputs,) if outputs > 1 else ()
         for name, size in (("input", shares), ("left", pairs), ("right", pairs)):
             self.register_buffer(name, torch.zeros(size, dtype=torch.int64))
-        for name, size in (("lower", shares), ("weight", shares), ("pair_weight", pairs)):
-            self.register_buffer(name, torch.zeros(size))
+        self.register_buffer("lower", torch.zeros(shares))
         self.register_buffer("span", torch.ones(shares))
-        for name in ("constant", "tree_share"):
-            self.register_buffer(name, torch.zeros(()))
+        for name, shape in (("weight", (shares, *each)), ("pair_weight", (pairs, *each)), ("constant", each)):
+            self.register_buffer(name, torch.zeros(shape))
+        self.register_buffer("tree_share", torch.zeros(()))
 
     @staticmethod
     def of(trees: Trees, deviations: Floats) -> BoostedTrees:
         """Multiply trees out; `deviations`, float64 [inputs], are the standard deviations of the inputs."""
-        shares: dict[tuple[int, float], float] = {}
-        pairs: dict[tuple[tuple[int, float], tuple[int, float]], float] = {}
-        constant = 0.0
-        for inputs, thresholds, (a, b, c, d) in zip(trees.inputs, trees.thresholds, trees.leaves, strict=True):
+        shares: dict[tuple[int, float], Floats] = {}
+        pairs: dict[tuple[tuple[int, float], tuple[int, float]], Floats] = {}
+        constant, nothing = np.zeros(trees.outputs), np.zeros(trees.outputs)
+        each = zip(trees.inputs, trees.thresholds, trees.leaves, strict=True)
+        for number, (inputs, thresholds, (a, b, c, d)) in enumerate(each):
             root, first, second = zip(inputs.tolist(), thresholds.tolist(), strict=True)
-            constant += a
+            output = number % trees.outputs
+            constant[output] += a
             for share, weight in ((root, c - a), (first, b - a)):
-                shares[share] = shares.get(share, 0.0) + weight
+                shares.setdefault(share, nothing.copy())[output] += weight
             for other, weight in ((first, a - b), (second, d - c)):
-                pair = (min(root, other), max(root, other))
-                pairs[pair] = pairs.get(pair, 0.0) + weight
-                shares.setdefault(other, 0.0)
+                pairs.setdefault((min(root, other), max(root, other)), nothing.copy())[output] += weight
+                shares.setdefault(other, nothing.copy())
         # The share of an infinite threshold is always 0.
-        kept = {share: weight for share, weight in sorted(shares.items()) if np.isfinite(share[1])}
+        kept = {
+            share: weight for share, weight in sorted(shares.items(), key=lambda item: item[0]) if np.isfinite(share[1])
+        }
         position = {share: i for i, share in enumerate(kept)}
-        paired = [(position[x], position[y], w) for (x, y), w in sorted(pairs.items()) if x in kept and y in kept and w]
-        module = BoostedTrees(len(kept), len(paired))
+        ordered = sorted(pairs.items(), key=lambda item: item[0])
+        paired = [(position[x], position[y], w) for (x, y), w in ordered if x in kept and y in kept and w.any()]
+        module = BoostedTrees(len(kept), len(paired), trees.outputs)
         if kept:
             module.input.copy_(torch.tensor([column for column, _ in kept]))
             width = np.maximum(RAMP * deviations[module.input.numpy()], NARROWEST_RAMP)
             module.span.copy_(torch.from_numpy(width))
             module.lower.copy_(torch.from_numpy(np.array([at for _, at in kept]) - width / 2))
-            module.weight.copy_(torch.tensor(list(kept.values())))
+            module.weight.copy_(torch.from_numpy(np.stack(list(kept.values()))).reshape(module.weight.shape))
         if paired:
             left, right, weights = zip(*paired, strict=True)
-            for name, values in (("left", left), ("right", right), ("pair_weight", weights)):
-                getattr(module, name).copy_(torch.tensor(values))
-        module.constant.fill_(constant)
+            module.left.copy_(torch.tensor(left))
+            module.right.copy_(torch.tensor(right))
+            module.pair_weight.copy_(torch.from_numpy(np.stack(weights)).reshape(module.pair_weight.shape))
+        module.constant.copy_(torch.from_numpy(constant).reshape(module.constant.shape))
         return module
+
+    @property
+    def outputs(self) -> int:
+        """The number of outputs."""
+        return self.constant.numel()
 
     def used_inputs(self) -> list[int]:
         """Positions of the inputs that the trees read, ascending."""
@@ -122,7 +140,7 @@ class BoostedTrees(nn.Module):
 
     def renumbered(self, position: dict[int, int]) -> BoostedTrees:
         """The same trees over other inputs; `position` maps each used input to its new position."""
-        module = BoostedTrees(len(self.input), len(self.left))
+        module = BoostedTrees(len(self.input), len(self.left), self.outputs)
         module.load_state_dict(self.state_dict())
         module.input.copy_(torch.tensor([position[x] for x in self.input.tolist()], dtype=torch.int64))
         return module

@@ -46,7 +46,9 @@ class Head(nn.Module):
     label_scale: Tensor
     label_logarithmic: Tensor
 
-    def __init__(self, config: NetworkConfig, *, classification: bool, target: str | None = None) -> None:
+    def __init__(
+        self, config: NetworkConfig, *, classification: bool, target: str | None = None, outputs: int = 1
+    ) -> None:
         super().__init__()
         self.classification = classification
         self.target = target or MEDIAN
@@ -57,7 +59,7 @@ class Head(nn.Module):
             self.register_buffer(name, torch.ones(()))
         self.hidden = nn.Linear(config.channels + TIMES, config.channels)
         self.dropout = nn.Dropout(config.dropout)
-        self.out = nn.Linear(config.channels, 1)
+        self.out = nn.Linear(config.channels, outputs)
         self.trees: BoostedTrees | None = None
 
     @torch.no_grad()
@@ -66,6 +68,11 @@ class Head(nn.Module):
         self.first_day.copy_(as_of_days.min())
         self.last_day.copy_(torch.maximum(as_of_days.max(), as_of_days.min() + 1))
         self.seasonal.fill_(float(self.last_day - self.first_day > 2 * DAYS_PER_YEAR))
+        self.fit_labels(labels)
+
+    @torch.no_grad()
+    def fit_labels(self, labels: Tensor) -> None:
+        """Compute the label statistics from the training labels, float32 [seeds]."""
         if self.classification:
             rate = labels.mean().clamp(1e-3, 1 - 1e-3)
             self.out.bias.fill_(float(torch.logit(rate)))
@@ -136,7 +143,7 @@ class Head(nn.Module):
         return torch.stack([progress, torch.sin(angle) * self.seasonal, torch.cos(angle) * self.seasonal], dim=1)
 
     def forward(self, state: Tensor, as_of_days: Tensor) -> Tensor:
-        """Raw outputs, float32 [seeds].
+        """Raw outputs, float32 [seeds], or [seeds, outputs] if there are several.
 
         Args:
             state: float32 [seeds, channels + statistics], entity states, followed by the chosen statistics.
@@ -144,7 +151,9 @@ class Head(nn.Module):
         """
         channels, times = self.hidden.out_features, self.times(as_of_days)
         hidden = self.dropout(torch.relu(self.hidden(torch.cat([state[:, :channels], times], dim=1))))
-        raw: Tensor = self.out(hidden).squeeze(1)
+        raw: Tensor = self.out(hidden)
+        if self.out.out_features == 1:
+            raw = raw.squeeze(1)
         if self.trees is None:
             return raw
         boosted: Tensor = self.trees(torch.cat([state[:, channels:], times], dim=1))

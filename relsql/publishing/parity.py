@@ -31,8 +31,11 @@ ENTITIES = 200
 RUN_SECONDS = 60.0
 """Time limit of one run of an ONNX component; a batch usually takes a few hundredths of a second."""
 
-_Result = tuple[float | None, str, int]
-"""Score, status and evidence."""
+_Score = tuple[float, ...] | None
+"""The score; of a multiclass model the probabilities of its classes."""
+
+_Result = tuple[_Score, str, int, bool]
+"""Score, status, evidence, and whether the class that is named is the likeliest one (true for other models)."""
 
 # Seeds are identified by text: Arrow and DuckDB convert a UUID to different Python values, some time types need a
 # library that may not be installed, and Python has no times after the year 9999. The double underscore avoids clashes,
@@ -91,15 +94,17 @@ def measure_parity(
     days = as_of_days(rows.column(AS_OF).combine_chunks())[known]
     scores = score_blocks(*load_modules(card, artifacts), blocks, layouts, scorer.texts.embeddings, days)
     entities, moments = (rows.column(name).to_pylist() for name in _SEED)
-    torch_scores = {(entities[i], moments[i]): float(score) for i, score in zip(known, scores, strict=True)}
+    values = scores.reshape(len(scores), -1).tolist()
+    torch_scores = {(entities[i], moments[i]): tuple(score) for i, score in zip(known, values, strict=True)}
 
     gather = card.gather(catalog)
     select = f"seed.{ENTITY}, seed.{AS_OF}, {card.score_function}({score_argument(gather)}) AS result"
     with time_limit(RUN_SECONDS):
-        onnx = _results(con, sealed(gather.query(seeds, select=select)))
+        onnx = _results(con, card, sealed(gather.query(seeds, select=select)))
     _, full, _ = function_names(card.name)
     ids = ", ".join(key_parts(card.entity, ENTITY).values())
-    sql = _results(con, f"SELECT {ENTITY}, {AS_OF}, {ident(full)}({ids}, as_of := {AS_OF}) AS result FROM ({seeds})")
+    called = f"SELECT {ENTITY}, {AS_OF}, {ident(full)}({ids}, as_of := {AS_OF}) AS result FROM ({seeds})"
+    sql = _results(con, card, called)
     found = _compare(card, torch_scores, onnx, sql)
     if not _defaults_hold(con, card, seeds, latest_sql(gather.rows)):
         found = replace(found, onnx_sql=math.inf)
@@ -131,11 +136,11 @@ def _defaults_hold(con: duckdb.DuckDBPyConnection, card: ModelCard, seeds: str, 
     )
 
 
-def _is_close(one: float | None, other: float | None) -> bool:
+def _is_close(one: object, other: object) -> bool:
     """True for scores of two calls, which differ in their last bits: lists are summed in any order."""
-    if one is None and other is None:
-        return True
-    return _difference(one, other) <= TOLERANCE * max(1.0, abs(other or 0.0))
+    if not isinstance(one, float) or not isinstance(other, float):
+        return one == other
+    return _difference((one,), (other,)) <= TOLERANCE * max(1.0, abs(other))
 
 
 def _seeds_sql(catalog: str, card: ModelCard) -> str:
@@ -153,20 +158,31 @@ def _seeds_sql(catalog: str, card: ModelCard) -> str:
     )
 
 
-def _results(con: duckdb.DuckDBPyConnection, query: str) -> dict[tuple[str, str], _Result]:
-    rows = con.execute(f"SELECT {_SEED_SQL}, result.score, result.status, result.evidence FROM ({query})")
-    return {(entity, as_of): (score, status, evidence) for entity, as_of, score, status, evidence in rows.fetchall()}
+def _results(con: duckdb.DuckDBPyConnection, card: ModelCard, query: str) -> dict[tuple[str, str], _Result]:
+    score, named = "[result.score]", "true"
+    if card.classes:
+        score = "map_values(result.probabilities)"
+        # Two classes may be equally likely but for rounding.
+        named = f"result.probabilities[result.score] >= list_max({score}) - {TOLERANCE}"
+    values = f"CASE WHEN result.score IS NOT NULL THEN {score} END, result.status, result.evidence, {named}"
+    rows = con.execute(f"SELECT {_SEED_SQL}, {values} FROM ({query})").fetchall()
+    return {
+        (entity, as_of): (None if found is None else tuple(found), status, evidence, found is None or named)
+        for entity, as_of, found, status, evidence, named in rows
+    }
 
 
 def _compare(
     card: ModelCard,
-    torch_scores: Mapping[tuple[str, str], float],
+    torch_scores: Mapping[tuple[str, str], tuple[float, ...]],
     onnx: Mapping[tuple[str, str], _Result],
     sql: Mapping[tuple[str, str], _Result],
 ) -> Parity:
     known = {seed: result for seed, result in onnx.items() if result[0] is not None}
     # Differences of regression values are relative, because their unit is arbitrary.
-    size = 1.0 if card.task.is_classification else max([1e-30, *(abs(score) for score in torch_scores.values())])
+    size = 1.0
+    if not card.task.is_classification:
+        size = max([1e-30, *(abs(value) for score in torch_scores.values() for value in score)])
     pending = {seed for seed, result in sql.items() if result[1] == "text_pending"}
     torch_onnx = max([0.0, *(_difference(score, onnx[seed][0]) / size for seed, score in torch_scores.items())])
     onnx_sql = 0.0
@@ -179,8 +195,8 @@ def _compare(
     return Parity(len(known), len(pending), torch_onnx, onnx_sql)
 
 
-def _difference(one: float | None, other: float | None) -> float:
-    """Absolute difference of two scores; infinite if one of them is missing or not a number."""
-    if one is None or other is None or not (math.isfinite(one) and math.isfinite(other)):
+def _difference(one: _Score, other: _Score) -> float:
+    """The largest absolute difference of two scores; infinite if one of them is missing or not a number."""
+    if one is None or other is None or not all(map(math.isfinite, (*one, *other))):
         return math.inf
-    return abs(one - other)
+    return max(abs(a - b) for a, b in zip(one, other, strict=True))

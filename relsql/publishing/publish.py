@@ -32,7 +32,7 @@ from relsql.errors import DatabaseError, MissingExtraError, ModelError, ParityEr
 from relsql.hints import command
 from relsql.publishing.parity import TOLERANCE, Parity, measure_parity
 from relsql.registry.card import ModelCard
-from relsql.registry.function_names import all_names, function_names
+from relsql.registry.function_names import all_names
 from relsql.registry.models import active_card, check_drift, check_stored, read_artifacts
 from relsql.registry.publications import (
     PUBLICATION_FORMAT,
@@ -82,8 +82,8 @@ class Published:
 def publish(con: duckdb.DuckDBPyConnection, model: str, *, progress: PhaseProgress | None = None) -> Published:
     """Write the active version of a model into its database as plain SQL.
 
-    Afterwards `predict_<model>`, `predict_<model>_full` and `predict_<model>_batch` work in every DuckDB client that
-    opens the file, without Python; on connections that relsql has attached models to, its temporary macros are called.
+    Afterwards its functions, `ModelCard.functions`, work in every DuckDB client that opens the file, without Python; on
+    connections that relsql has attached models to, its temporary macros are called.
 
     Args:
         con: a connection whose current database holds the model.
@@ -205,7 +205,7 @@ def selftest(con: duckdb.DuckDBPyConnection, model: str) -> Published:
             raise changed_sql(model, error) from error
     _require_parity(card, parity)
     seconds = time.perf_counter() - started
-    return Published(card.name, version, function_names(card.name), parity, seconds, without_digest)
+    return Published(card.name, version, card.functions, parity, seconds, without_digest)
 
 
 def publish_into(
@@ -311,7 +311,7 @@ def _write(
         con.unregister(_NEW)
     for statement in model.statements():
         con.execute(statement)
-    return function_names(card.name)
+    return card.functions
 
 
 def _plain_sql(
@@ -324,7 +324,7 @@ def _plain_sql(
         from exporters.sql.weights import logarithmic_columns, weights_table
     except ImportError as error:
         raise MissingExtraError.for_extra("train", "publishing") from error
-    weights: pa.Table = weights_table(*load_modules(card, artifacts))
+    weights: pa.Table = weights_table(*load_modules(card, artifacts), card.classes)
     schema, indexed = relsql_schema(con, catalog), indexed_columns(con, catalog, card.schema)
     sources = attach_statements(con, catalog)
     return SqlModel(card, schema, logarithmic_columns(weights), indexed, sources), weights

@@ -13,15 +13,16 @@ from relsql.gather.paths import Path
 from relsql.gather.row_plan import RowPlan
 from relsql.gather.sql.latest_rows import LatestRows
 from relsql.gather.sql.query import Gather
-from relsql.registry.function_names import encode_name
+from relsql.registry.function_names import classes_name, encode_name, function_names
 from relsql.schema.tables import Schema, Table
+from relsql.tasks.classes import Classes
 from relsql.tasks.regime import Regime
 from relsql.tasks.task import Task
 
-CARD_FORMAT = 4
+CARD_FORMAT = 5
 """Increased whenever an older relsql could misread a card."""
 
-SEALED_CARD_FORMAT = 4
+SEALED_CARD_FORMAT = 5
 """Builds that write cards of this format or a later one store digests with them and with row embeddings."""
 
 OLDEST_CARD_FORMAT = 3
@@ -64,6 +65,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
         options: other options of the training.
         statistics: by path, which statistics the head's trees read: positions in
             `relsql.gather.statistics.path_statistics`.
+        classes: the classes of a multiclass task; None for other tasks.
     """
 
     format: int
@@ -89,6 +91,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
     seed: int
     options: dict[str, str | int | float | bool | None]
     statistics: dict[str, tuple[int, ...]] = {}
+    classes: Classes | None = None
 
     @property
     def identity(self) -> str:
@@ -124,6 +127,11 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
     def encode_function(self) -> str:
         """Name of the SQL function that embeds a row text."""
         return encode_name(self.functions_id)
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """Names of the functions that score: the model's own names, not those of a version."""
+        return function_names(self.name) + ((classes_name(self.name),) if self.classes else ())
 
     def message_width(self, path: str) -> int:
         """Width of the messages of a path: the channels, then its statistics."""

@@ -62,6 +62,9 @@ def _problems(card: ModelCard) -> Iterator[str]:
         yield from _input_problems(key, inputs, card.schema)
     yield from _number_problems(card)
     yield from _statistic_problems(card)
+    if card.task.is_multiclass != (card.classes is not None):
+        yield f"it has {'no ' if card.classes is None else ''}classes, and its task is of type {card.task.task_type}"
+    yield from card.classes.problems() if card.classes else ()
     for name, digest in card.sha256.items():
         if not _DIGEST.fullmatch(digest):
             yield f"artefact {name} has no SHA-256 digest"

@@ -9,6 +9,7 @@ _SCORE = "predict_"
 _EXPLAIN = "explain_"
 _FULL = "_full"
 _BATCH = "_batch"
+_CLASSES = "_classes"
 
 
 def predict_name(suffix: str) -> str:
@@ -26,8 +27,17 @@ def batch_name(suffix: str) -> str:
     return f"{_SCORE}{suffix}{_BATCH}"
 
 
+def classes_name(suffix: str) -> str:
+    """The table function that gives the probability of every class for all entities: `predict_dnf_classes`.
+
+    Only models of multiclass tasks have it. It is a function of its own, because the columns of a table function do not
+    depend on its arguments.
+    """
+    return f"{_SCORE}{suffix}{_CLASSES}"
+
+
 def function_names(suffix: str) -> tuple[str, str, str]:
-    """The functions that score: `predict_dnf`, `predict_dnf_full` and `predict_dnf_batch`."""
+    """The functions that every model has: `predict_dnf`, `predict_dnf_full` and `predict_dnf_batch`."""
     return predict_name(suffix), full_name(suffix), batch_name(suffix)
 
 
@@ -37,18 +47,18 @@ def explain_names(suffix: str) -> tuple[str, str]:
 
 
 def all_names(suffix: str) -> tuple[str, ...]:
-    """All functions of a model that can be published."""
-    return (*function_names(suffix), *explain_names(suffix))
+    """All functions that a model has, or another version of it may have: no other model has one of them."""
+    return (*function_names(suffix), classes_name(suffix), *explain_names(suffix))
 
 
 def is_score_name(function: str) -> bool:
-    """True for a possible name of one of `function_names`; the case must be that of the stored name."""
+    """True for a possible name of one of `all_names`; the case must be that of the stored name."""
     return function.startswith(_SCORE)
 
 
 def is_table_name(function: str) -> bool:
     """True for a possible name of a function that returns a table: of the scores of all entities, or an explanation."""
-    return (is_score_name(function) and function.endswith(_BATCH)) or function.startswith(_EXPLAIN)
+    return (is_score_name(function) and function.endswith((_BATCH, _CLASSES))) or function.startswith(_EXPLAIN)
 
 
 def encode_name(suffix: str) -> str:

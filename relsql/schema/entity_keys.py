@@ -65,6 +65,11 @@ def key_columns_sql(entity: Table, key: str) -> str:
     return ", ".join(f"{part} AS {ident(name)}" for name, part in key_parts(entity, key).items())
 
 
+def key_names_sql(entity: Table, alias: str) -> str:
+    """The columns of the key of a row that has them under their names, for a select list."""
+    return ", ".join(_qualified(alias, entity.primary_key))
+
+
 def key_order_sql(entity: Table) -> str:
     """The terms that order rows with the columns of the key by it."""
     return ", ".join(f"{ident(name)} ASC NULLS LAST" for name in entity.primary_key)

@@ -13,6 +13,7 @@ import pyarrow.compute
 
 from relsql.errors import TaskError
 from relsql.schema.tables import Schema
+from relsql.tasks.classes import class_counts, shown_classes
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.labels.label_table import chosen_splits, label_entities, label_table
 from relsql.tasks.splits import SPLITS, Split
@@ -36,9 +37,11 @@ class SplitSummary:
         split: `train`, `val` or `test`.
         timestamps: the distinct timestamps that have labels, the oldest first.
         labels: number of labels.
-        rarer: number of labels of the rarer class; in a regression, of labels that differ from the commonest one.
-        mean: share of positives; in a regression, mean label.
+        rarer: number of labels of the rarer class; of other tasks, of labels that differ from the commonest one.
+        mean: share of positives; in a regression, mean label; in a multiclass classification, share of the commonest
+            class.
         silent: the number of timestamps, from the oldest on, at which all labels are the same one, and not by chance.
+        classes: of a multiclass classification, the classes as text with the number of labels of each, in their order.
     """
 
     split: Split
@@ -47,6 +50,7 @@ class SplitSummary:
     rarer: int
     mean: float
     silent: int = 0
+    classes: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +62,14 @@ class TaskSummary:
         reasons: why each split timestamp was chosen.
         splits: the splits that have labels.
         problems: by split, why it has none.
-        examples: up to five labels of the last training timestamps, as (entity, as_of, label), positives and negatives.
+        examples: up to five labels of the last training timestamps, as (entity, as_of, label), of different labels.
     """
 
     task: Task
     reasons: Mapping[str, str]
     splits: tuple[SplitSummary, ...]
     problems: Mapping[str, str]
-    examples: tuple[tuple[object, datetime.datetime, float], ...]
+    examples: tuple[tuple[object, datetime.datetime, object], ...]
 
 
 def summarize_task(
@@ -81,7 +85,7 @@ def summarize_task(
     choice = chosen_splits(con, catalog, schema, task, limits)
     splits: list[SplitSummary] = []
     problems: dict[str, str] = {}
-    examples: tuple[tuple[object, datetime.datetime, float], ...] = ()
+    examples: tuple[tuple[object, datetime.datetime, object], ...] = ()
     for split in SPLITS:
         try:
             table = label_table(con, catalog, schema, choice.task, split, limits=limits).table
@@ -90,23 +94,32 @@ def summarize_task(
                 raise
             problems[split] = str(error)
             continue
-        splits.append(summarize_labels(split, table))
+        splits.append(summarize_labels(split, table, choice.task))
         examples = examples or _examples(table)
     return TaskSummary(choice.task, choice.reasons, tuple(splits), problems, examples)
 
 
-def summarize_labels(split: Split, labels: pa.Table) -> SplitSummary:
-    """Count the labels of a split, in the form of `LabelTable.table`; there must be at least one."""
-    values = np.asarray(labels.column("label"), dtype=np.float64)
+def summarize_labels(split: Split, labels: pa.Table, task: Task) -> SplitSummary:
+    """Count the labels of a split of a task, in the form of `LabelTable.table`; there must be at least one."""
+    values = _numbers(labels)
     _, counts = np.unique(values, return_counts=True)
     return SplitSummary(
         split,
         tuple(sorted(pa.compute.unique(labels.column("as_of")).to_pylist())),
         len(values),
         len(values) - int(counts.max()),
-        float(values.mean()),
+        float(counts.max() / len(values)) if task.is_multiclass else float(values.mean()),
         _silent(np.asarray(labels.column("as_of")), values),
+        tuple(zip(*class_counts(labels), strict=True)) if task.is_multiclass else (),
     )
+
+
+def _numbers(labels: pa.Table) -> NDArray[np.float64]:
+    """The labels as numbers, different ones for different labels."""
+    column = labels.column("label")
+    if pa.types.is_string(column.type):
+        column = column.combine_chunks().dictionary_encode().indices
+    return np.asarray(column, dtype=np.float64)
 
 
 def _silent(times: NDArray[np.datetime64], values: NDArray[np.float64]) -> int:
@@ -128,10 +141,12 @@ def distinct_labels(labels: pa.Table) -> pa.Table:
 
 def split_lines(task: Task, splits: Iterable[SplitSummary], reasons: Mapping[str, str]) -> list[str]:
     """The labels and timestamps of each split, a line each, and why validation and test begin where they do."""
-    what = "positive" if task.is_classification else "mean"
     lines = []
     for split in splits:
-        rate = f"{split.mean:.1%} {what}" if task.is_classification else f"{what} {split.mean:.4g}"
+        if task.is_multiclass:
+            rate = shown_classes(split.classes, split.labels)
+        else:
+            rate = f"{split.mean:.1%} positive" if task.is_binary else f"mean {split.mean:.4g}"
         first, last, count = split.timestamps[0], split.timestamps[-1], len(split.timestamps)
         at = f"at {count:,} times, {first} to {last}" if count > 1 else f"at {first}"
         lines.append(f"{split.split:<5}  {split.labels:,} labels, {rate}, {at}")
@@ -139,9 +154,9 @@ def split_lines(task: Task, splits: Iterable[SplitSummary], reasons: Mapping[str
     return lines
 
 
-def _examples(labels: pa.Table) -> tuple[tuple[object, datetime.datetime, float], ...]:
+def _examples(labels: pa.Table) -> tuple[tuple[object, datetime.datetime, object], ...]:
     """Labels of different values, the latest first; the lowest and the highest value take turns."""
-    values = np.asarray(labels.column("label"), dtype=np.float64)
+    values = _numbers(labels)
     low, high = (np.flatnonzero(found)[::-1] for found in (values == values.min(), values > values.min()))
     turns = [row for pair in zip(high[:EXAMPLES], low[:EXAMPLES], strict=False) for row in pair]
     rest = [row for row in (*high[:EXAMPLES], *low[:EXAMPLES]) if row not in turns]

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 MEAN, MEDIAN = "mean", "median"
 PROBABILITY = "probability"
-"""What the score of a classification is."""
+"""What the score of a binary classification is."""
+
+CLASS = "class"
+"""What the score of a multiclass classification is: the likeliest class."""
 
 TARGETS = "mean, median, or quantile(q) with 0 < q < 1"
 METRIC_TARGETS = {"mae": MEDIAN, "nmae": MEDIAN, "rmse": MEAN, "mse": MEAN, "r2": MEAN}

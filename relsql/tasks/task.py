@@ -13,7 +13,7 @@ import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import duckdb
 import msgspec
@@ -27,10 +27,10 @@ from relsql.schema.tables import Schema
 from relsql.schema.visibility import VISIBILITY_RULES, VisibilityRule
 from relsql.tasks.manifest import read_manifest
 from relsql.tasks.predict.compile import LINE_FIELDS, compile_line, is_line, with_line
-from relsql.tasks.target import MEDIAN, METRIC_TARGETS, PROBABILITY, TARGETS, read_target
+from relsql.tasks.target import CLASS, MEDIAN, METRIC_TARGETS, PROBABILITY, TARGETS, read_target
 
-TaskType = Literal["binary_classification", "regression"]
-TASK_TYPES: tuple[str, ...] = ("binary_classification", "regression")
+TaskType = Literal["binary_classification", "multiclass_classification", "regression"]
+TASK_TYPES: tuple[str, ...] = get_args(TaskType)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,8 @@ class Task:
 
     Attributes:
         name: name of the task, unique in its database.
-        task_type: `binary_classification` (labels 0 and 1) or `regression`.
+        task_type: `binary_classification` (labels 0 and 1, or two values of which one is `positive`),
+            `multiclass_classification` (labels are text, integers, BOOLEAN or ENUM) or `regression`.
         entity_table: the table whose rows are scored.
         entity_col: its key column; the label query returns it under this name. Several columns are separated by commas,
             in a manifest they may be a list.
@@ -58,6 +59,8 @@ class Task:
             from; `sql` is empty until the line has been compiled, see `resolved`.
         target: what a regression predicts: `mean`, `median` or `quantile(q)`, see `relsql.tasks.target`; default:
             `median`, in a manifest with `metric` the target that is best by that metric. None for a classification.
+        positive: the label of a binary classification whose probability is the score, as text; None if labels are 0 and
+            1, BOOLEAN, or words such as yes and no.
     """
 
     name: str
@@ -76,6 +79,7 @@ class Task:
     visible: VisibilityRule = "at-or-before"
     target: str | None = None
     predict: str | None = None
+    positive: str | None = None
 
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(self)):
@@ -89,21 +93,37 @@ class Task:
         if self.is_classification and self.target is not None:
             raise TaskError(
                 f"task '{_short(self.name)}' is a classification with target {self.target}",
-                expected="a target in regressions only: the score of a classification is a probability",
+                expected="a target in regressions only: a classification predicts probabilities",
                 fix=correct("target", "task_type"),
+            )
+        if not self.is_binary and self.positive is not None:
+            raise TaskError(
+                f"task '{_short(self.name)}' is of type {self.task_type} with positive: {_short(self.positive)}",
+                expected="positive in binary classifications only",
+                fix=correct("positive", "task_type"),
             )
         if not self.is_classification:
             object.__setattr__(self, "target", _read_target(self.name, self.target or MEDIAN))
 
     @property
     def is_classification(self) -> bool:
+        """True for `binary_classification` and `multiclass_classification`."""
+        return self.task_type != "regression"
+
+    @property
+    def is_binary(self) -> bool:
         """True for `binary_classification`."""
         return self.task_type == "binary_classification"
 
     @property
+    def is_multiclass(self) -> bool:
+        """True for `multiclass_classification`."""
+        return self.task_type == "multiclass_classification"
+
+    @property
     def predicts(self) -> str:
-        """What a score is: `probability`, `mean`, `median` or `quantile(q)`."""
-        return self.target or PROBABILITY
+        """What a score is: `probability`, `class`, `mean`, `median` or `quantile(q)`."""
+        return self.target or (CLASS if self.is_multiclass else PROBABILITY)
 
     @property
     def label_sql(self) -> str:
@@ -159,6 +179,8 @@ class Task:
             TaskError: a field is missing or of another type.
         """
         values = {field.name: raw[field.name] for field in fields(cls) if raw.get(field.name) is not None}
+        if isinstance(positive := values.get("positive"), bool | int):
+            values["positive"] = str(positive).lower()  # As YAML reads `true` and `2`, and as DuckDB writes them.
         if isinstance(columns := values.get("entity_col"), list) and all(isinstance(name, str) for name in columns):
             values["entity_col"] = join_columns(columns) if len(columns) > 1 else "".join(columns)
         compiled_later = ("sql",) if values.get("predict") else ()
@@ -234,6 +256,7 @@ _TYPES: dict[str, tuple[Any, str]] = {
     "visible": (VisibilityRule, " or ".join(VISIBILITY_RULES)),
     "target": (str | None, TARGETS),
     "predict": (str | None, "text: PREDICT ... FOR EACH ..."),
+    "positive": (str | None, "one of the two labels: text, an integer, true or false"),
 }
 """Type of each field except the times, and its description for messages."""
 

@@ -14,11 +14,13 @@ from relsql.gather.arrays.labelled_seeds import gather_seeds
 from relsql.gather.sql.latest_rows import LatestRows
 from relsql.gather.sql.query import Gather
 from relsql.registry.runs import Run
+from relsql.tasks.classes import Classes
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.regime import Regime, delayed_labels, ended_labels
 from relsql.tasks.splits import Split, horizon_days
 from relsql.tasks.summary import SplitSummary, distinct_labels, summarize_labels
+from relsql.tasks.task import Task
 from relsql.text.text_table import TextTable
 from relsql.training.plan import Plan
 from udfs.functions import create_arrow_function
@@ -65,11 +67,11 @@ def training_labels(
     }
 
 
-def summaries(labels: dict[str, pa.Table]) -> tuple[SplitSummary, ...]:
-    """Summaries of the training and validation labels, each label once."""
+def summaries(labels: dict[str, pa.Table], task: Task) -> tuple[SplitSummary, ...]:
+    """Summaries of the training and validation labels of a task, each label once."""
     splits: tuple[Split, ...] = ("train", "val")
     columns = ["entity", "as_of", "label"]
-    return tuple(summarize_labels(split, distinct_labels(labels[split].select(columns))) for split in splits)
+    return tuple(summarize_labels(split, distinct_labels(labels[split].select(columns)), task) for split in splits)
 
 
 def _latest(labels: pa.Table, limit: int) -> pa.Table:
@@ -78,9 +80,19 @@ def _latest(labels: pa.Table, limit: int) -> pa.Table:
 
 
 def gather_labels(
-    con: duckdb.DuckDBPyConnection, catalog: str, plan: Plan, labels: dict[str, pa.Table], run: Run
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    plan: Plan,
+    labels: dict[str, pa.Table],
+    run: Run,
+    classes: Classes | None = None,
 ) -> tuple[TextTable, dict[str, SeedSet]]:
-    """Gather the labelled seeds of each split; their texts are only numbered here and embedded later."""
+    """Gather the labelled seeds of each split; their texts are only numbered here and embedded later.
+
+    The labels of seeds are codes of `classes`, if there are any; labels of other classes are left out.
+    """
+    if classes:
+        labels = {split: classes.coded(classes.known(table)) for split, table in labels.items()}
     texts = TextTable(0)
     function = f"relsql_text_{run.run_id}"
     create_arrow_function(con, function, texts.ids, ["VARCHAR"], "INTEGER")

@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
+from relsql.evaluation.class_metrics import class_metrics
 from relsql.gather.arrays.blocks import SeedSet
+from relsql.nn.class_head import new_head
 from relsql.nn.graph_network import GraphNetwork, NetworkConfig
 from relsql.nn.head import Head
 from relsql.registry.runs import Run
+from relsql.tasks.classes import Classes
 from relsql.tasks.target import MEAN
 from relsql.tasks.task import Task
 from relsql.training.fit_trees import Boosting, boost, choose_boosting
@@ -28,7 +32,7 @@ FEW_LABELS = ((8, 80), (16, 24))
 
 @dataclass(frozen=True, slots=True)
 class FittedNetwork:
-    """Trained network and head, with the metrics and scores on the validation split."""
+    """Trained network and head, with the metrics and scores on the validation split, see `Head.score`."""
 
     network: GraphNetwork
     head: Head
@@ -56,8 +60,12 @@ def train_network(
     text_widths: tuple[int, ...],
     options: TrainOptions,
     run: Run,
+    classes: Classes | None = None,
 ) -> FittedNetwork:
-    """Choose the epoch on the validation split, then train on all labels; the metrics are those on validation."""
+    """Choose the epoch on the validation split, then train on all labels; the metrics are those on validation.
+
+    `classes` are those of a multiclass task, whose codes are the labels of the seeds.
+    """
     batches = {split: Batches(seeds[split], plan.layouts, embeddings) for split in ("train", "val")}
     config = fit_config(len(seeds["train"]), plan.task, options)
     share = 0.5 if options.refit else 1.0
@@ -65,7 +73,7 @@ def train_network(
     def report(fraction: float, values: dict[str, float], start: float = 0.0) -> None:
         run.report("network", min(start + share * fraction, 0.999), values)
 
-    network, head = new_modules(plan, text_widths, options)
+    network, head = new_modules(plan, text_widths, options, classes)
     found = fit(network, head, batches["train"], batches["val"], config, report)
     boosting = Boosting(0, 0.0)
     if options.trees:
@@ -76,7 +84,7 @@ def train_network(
         scores = head.scores(torch.from_numpy(raw)).numpy()
     if options.refit:
         everything = seeds["train"].joined(seeds.get("closing", seeds["val"]), plan.layouts)
-        network, head = new_modules(plan, text_widths, options)
+        network, head = new_modules(plan, text_widths, options, classes)
         batches["all"] = Batches(everything, plan.layouts, embeddings)
         refit(network, head, batches["all"], config, found, lambda f, v: report(f, v, share))
         boost(network, head, batches["all"], config, boosting)
@@ -84,6 +92,9 @@ def train_network(
             # The bias of `found` is that of labels before validation, which this network has seen.
             calibrate(head, predict(network, head, batches["val"]), seeds["val"].labels)
     metrics = {f"val_{found.metric_name}": found.validation_metric, "temperature": found.temperature}
+    if classes:
+        found_metrics = class_metrics(seeds["val"].labels.astype(np.int64), scores)
+        metrics |= {f"val_{name}": found_metrics[name] for name in ("accuracy", "macro_f1")}
     metrics |= {"epochs": found.epochs, "best_epoch": found.best_epoch}
     metrics |= {"trees": boosting.rounds, "tree_share": boosting.share}
     return FittedNetwork(network, head, metrics, scores)
@@ -104,7 +115,9 @@ def fit_config(train_seeds: int, task: Task, options: TrainOptions) -> FitConfig
     )
 
 
-def new_modules(plan: Plan, text_widths: tuple[int, ...], options: TrainOptions) -> tuple[GraphNetwork, Head]:
+def new_modules(
+    plan: Plan, text_widths: tuple[int, ...], options: TrainOptions, classes: Classes | None = None
+) -> tuple[GraphNetwork, Head]:
     """Untrained network and head; equal options give equal weights.
 
     Raises:
@@ -119,4 +132,5 @@ def new_modules(plan: Plan, text_widths: tuple[int, ...], options: TrainOptions)
         network = GraphNetwork(plan.layouts, config)
         if options.pretrained:
             start_from(network, read_weights(options.pretrained))
-        return network, Head(config, classification=plan.task.is_classification, target=plan.task.target)
+        task = plan.task
+        return network, new_head(config, classification=task.is_classification, target=task.target, classes=classes)

@@ -45,6 +45,9 @@ SETTINGS: dict[str, Any] = {
     "verbose": -1,
 }
 
+MAX_TREE_OUTPUTS = 20
+"""With more classes the network is alone: every class needs a tree of its own in every round."""
+
 TREE_SHARES = (0.0, 0.25, 0.5, 0.75)
 """The network always takes part: trees alone ignore small changes of a row, and give many seeds the same score."""
 
@@ -84,6 +87,8 @@ def choose_boosting(
 
     Network and head are trained already; the head has no trees yet. `config` has the half-life of the labels' weights.
     """
+    if head.out.out_features > MAX_TREE_OUTPUTS:
+        return Boosting(0, 0.0)
     inputs = tree_inputs(network, head, train, config.half_life)
     checked = tree_inputs(network, head, validation, config.half_life)
     trees, rounds = choose_trees(inputs, checked, head, config.seed)
@@ -153,7 +158,7 @@ def fit_trees(inputs: TreeInputs, head: Head, rounds: int, seed: int) -> Boosted
 
 
 def choose_share(head: Head, network_raw: FloatArray, tree_raw: FloatArray, targets: FloatArray) -> float:
-    """The trees' share of the mixture, from raw outputs and targets on validation; all float32 [seeds].
+    """The trees' share of the mixture, from raw outputs and targets on validation, see `Head.losses`.
 
     Both get equal parts, unless another share has a smaller mean loss, by more than a standard error of the paired
     difference. A few hundred labels cannot tell one weight from another, and equal weights are hard to beat.
@@ -213,8 +218,11 @@ def load_lightgbm() -> ModuleType:
 
 def _parameters(head: Head, seed: int) -> dict[str, Any]:
     """LightGBM's parameters; the objective matches what the head predicts, on the scale of `Head.targets`."""
-    if head.classification:
-        objective: dict[str, Any] = {"objective": "binary"}
+    objective: dict[str, Any]
+    if head.out.out_features > 1:
+        objective = {"objective": "multiclass", "num_class": head.out.out_features}
+    elif head.classification:
+        objective = {"objective": "binary"}
     elif head.has_log_link:
         objective = {"objective": "poisson"}
     elif head.level is None:
@@ -227,8 +235,8 @@ def _parameters(head: Head, seed: int) -> dict[str, Any]:
 
 
 def _metric(head: Head, validation: TreeInputs) -> dict[str, str]:
-    """The metric on validation: ROC-AUC if there are labels of both classes, otherwise the one of the objective."""
-    both = head.classification and validation.targets.min() < validation.targets.max()
+    """The metric on validation: ROC-AUC if there are labels of just two classes, otherwise that of the objective."""
+    both = head.out.out_features == 1 and head.classification and validation.targets.min() < validation.targets.max()
     return {"metric": "auc"} if both else {}
 
 
@@ -241,7 +249,10 @@ def _complete(model: Any, rounds: int) -> Trees:
     """The first trees of a model of depth two, each completed to three questions and four leaves."""
     found = [tree["tree_structure"] for tree in model.dump_model(num_iteration=rounds)["tree_info"]]
     trees = Trees(
-        np.zeros((len(found), 3), dtype=np.int64), np.full((len(found), 3), np.inf), np.zeros((len(found), 4))
+        np.zeros((len(found), 3), dtype=np.int64),
+        np.full((len(found), 3), np.inf),
+        np.zeros((len(found), 4)),
+        model.num_model_per_iteration(),
     )
     for number, root in enumerate(found):
         for side, node in enumerate(_children(trees, number, 0, root)):

@@ -19,6 +19,7 @@ from relsql.errors import TrainingError
 from relsql.gather.arrays.blocks import SeedSet
 from relsql.gather.arrays.graph_inputs import graph_inputs, take_seeds
 from relsql.gather.layout import BlockLayout
+from relsql.nn.class_head import ClassHead
 from relsql.nn.graph_network import GraphNetwork, GraphTensors, graph_tensors
 from relsql.nn.head import Head
 from relsql.tasks.target import regression_loss, target_metric
@@ -91,7 +92,7 @@ class Batch:
     as_of_days: Tensor
 
     def outputs(self, network: GraphNetwork, head: Head) -> Tensor:
-        """Raw outputs of the head, float32 [seeds]."""
+        """Raw outputs of the head, see `Head.forward`."""
         raw: Tensor = head(network(self.tensors), self.as_of_days)
         return raw
 
@@ -140,7 +141,7 @@ def _statistics(network: GraphNetwork, train: Batches, batch_size: int = 4_096) 
 
 
 def predict(network: GraphNetwork, head: Head, batches: Batches, batch_size: int = 1024) -> FloatArray:
-    """Raw outputs of all seeds in order, float32 [seeds], computed without gradients."""
+    """Raw outputs of all seeds in order, as `Head.forward` returns them, computed without gradients."""
     network.eval()
     head.eval()
     outputs = []
@@ -273,14 +274,16 @@ def _optimizer(parameters: list[nn.Parameter], config: FitConfig) -> torch.optim
 
 
 def metric_name(head: Head, labels: FloatArray) -> str:
-    """Name of the validation metric: `roc_auc`, or `log_loss` if all labels are equal; or that of a target."""
+    """Name of the validation metric: `roc_auc`, or `log_loss` for classes and equal labels; or that of a target."""
     if not head.classification:
         return target_metric(head.target)
+    if isinstance(head, ClassHead):
+        return "log_loss"
     return "log_loss" if labels.min() == labels.max() else "roc_auc"
 
 
 def calibrate(head: Head, raw: FloatArray, labels: FloatArray) -> None:
-    """Set the head's constants on validation; `raw` are its outputs, float32 [seeds].
+    """Set the head's constants on validation; `raw` are its outputs, see `Head.forward`.
 
     Classification: the temperature that minimises the log loss (Guo et al. 2017, arXiv 1706.04599, section 4.2). Mean:
     the centre with which scores add up to labels. Medians and quantiles are left as they are.
@@ -290,6 +293,9 @@ def calibrate(head: Head, raw: FloatArray, labels: FloatArray) -> None:
     if not head.classification:
         head.remove_bias(torch.from_numpy(raw), torch.from_numpy(labels))
         return
+    if isinstance(head, ClassHead):
+        head.calibrate(torch.from_numpy(raw), torch.from_numpy(labels))
+        return
     candidates = np.exp(np.linspace(np.log(0.1), np.log(10.0), 185))
     scaled = raw[None, :].astype(np.float64) / candidates[:, None]
     losses = np.mean(np.logaddexp(0.0, scaled) - labels[None, :] * scaled, axis=1)
@@ -297,9 +303,14 @@ def calibrate(head: Head, raw: FloatArray, labels: FloatArray) -> None:
 
 
 def calibrated(head: Head, raw: FloatArray, labels: FloatArray, report: FitReport) -> FitReport:
-    """Calibrate the head on its raw outputs on validation, float32 [seeds]; the report with metric and temperature."""
+    """Calibrate the head on its raw outputs on validation; the report with metric and temperature.
+
+    The log loss of classes is that of calibrated probabilities, all other metrics are those before calibration.
+    """
     metric = abs(_metric(raw, labels, head))
     calibrate(head, raw, labels)
+    if isinstance(head, ClassHead):
+        metric = abs(_metric(raw, labels, head))
     return replace(report, validation_metric=metric, temperature=float(head.temperature))
 
 
@@ -309,6 +320,8 @@ def _metric(raw: FloatArray, labels: FloatArray, head: Head) -> float:
         with torch.inference_mode():
             values = head.scores(torch.from_numpy(raw)).numpy()
         return -regression_loss(head.target, labels, values)
+    if isinstance(head, ClassHead):
+        return -head.log_loss(torch.from_numpy(raw), torch.from_numpy(labels))
     if metric_name(head, labels) == "log_loss":
         return -float(np.mean(np.logaddexp(0.0, raw) - labels * raw))
     return float(roc_auc_score(labels, raw))

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute
 
-from relsql.evaluation.screening import SHARES_PER_CATEGORY, Doubles, centred, correlation, means, ranks
+from relsql.evaluation.screening import Doubles, centred, commonest, correlation, means, ranks
 from relsql.gather.arrays.blocks import Block
 from relsql.gather.arrays.labelled_seeds import gather_seeds
 from relsql.gather.layout import BlockLayout, layouts_of
@@ -30,6 +30,7 @@ from relsql.gather.sql.latest_rows import LatestRows
 from relsql.gather.sql.query import Gather
 from relsql.schema.tables import Schema
 from relsql.schema.visibility import VisibilityRule
+from relsql.tasks.classes import Classes
 from relsql.tasks.labels.label_sandbox import LabelLimits
 from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.summary import distinct_labels
@@ -82,6 +83,8 @@ def choose_paths(
     labels: pa.Table,
     max_paths: int,
     visible: VisibilityRule = "at-or-before",
+    *,
+    multiclass: bool = False,
 ) -> PathChoice:
     """Keep the `max_paths` best of a larger number of candidates.
 
@@ -98,9 +101,10 @@ def choose_paths(
         labels: training labels, sorted: entity, as_of, label.
         max_paths: number of paths to keep, at least 1.
         visible: whether rows at as_of itself count.
+        multiclass: labels are codes of classes.
     """
     sample = labels.take(pa.array(np.unique(np.linspace(0, labels.num_rows - 1, SCREEN_SEEDS).astype(np.int64))))
-    found = _screen(con, catalog, schema, candidates, inputs, sample, visible)
+    found = _screen(con, catalog, schema, candidates, inputs, sample, visible, multiclass)
     ranked = sorted(
         range(1, len(candidates)),
         key=lambda i: (found[i].coverage == 0, -round(found[i].signal, 3), -found[i].coverage, i),
@@ -133,6 +137,7 @@ def _screen(
     inputs: Mapping[str, NodeInputs],
     labels: pa.Table,
     visible: VisibilityRule,
+    multiclass: bool,
 ) -> dict[int, PathEvidence]:
     """Evidence about each candidate except the entity's own row, by position."""
     # Texts are left out because their encoder is only trained later.
@@ -149,7 +154,9 @@ def _screen(
         for i in some:
             at = read.index(i)
             block = seeds.blocks[at]
-            signal = _signal(block, layouts[at], seeds.labels, seeds.as_of_days.astype(np.float64), entities)
+            signal = _signal(
+                block, layouts[at], seeds.labels, seeds.as_of_days.astype(np.float64), entities, multiclass
+            )
             coverage, rows = (float(np.mean(block.counts > 0)), float(np.mean(block.counts))) if len(seeds) else (0, 0)
             evidence[i] = PathEvidence(candidates[i].describe(), coverage, rows, signal)
     return evidence
@@ -161,6 +168,7 @@ def _signal(
     labels: npt.NDArray[np.float32],
     moments: npt.NDArray[np.float64],
     entities: int,
+    multiclass: bool,
 ) -> float:
     """See `PathEvidence.signal`."""
     _, group = np.unique(moments, return_inverse=True)
@@ -168,8 +176,11 @@ def _signal(
     if free < 3:
         return 0.0
     # Compare only seeds with the same as_of, so that a column that merely grows with time has no signal.
-    target = centred(ranks(labels.astype(np.float64)), group)
-    found = [correlation(centred(ranks(column), group), target) for column in _columns(block, layout.fanout)]
+    # Codes of classes have no order: each of the commonest ones is compared with all others.
+    kinds = [labels == code for code in commonest(labels)] if multiclass else [labels]
+    targets = [centred(ranks(kind.astype(np.float64)), group) for kind in kinds]
+    columns = [centred(ranks(column), group) for column in _columns(block, layout.fanout)]
+    found = [correlation(column, target) for column in columns for target in targets]
     # The labels of one entity at several times are much alike, so an entity counts as one observation.
     chance = math.sqrt(2 * math.log(2 * max(1, len(found))) / min(free, entities))
     return max(0.0, max(found, default=0.0) - chance)
@@ -186,20 +197,20 @@ def _columns(block: Block, fanout: int) -> Iterator[Doubles]:
         values = block.numbers[:, i].astype(np.float64)
         yield means(values, seed, seeds)
     for i in range(block.categories.shape[1]):
-        codes, counts = np.unique(block.categories[:, i], return_counts=True)
-        for code in codes[np.argsort(-counts, kind="stable")][:SHARES_PER_CATEGORY]:
+        for code in commonest(block.categories[:, i]):
             yield means((block.categories[:, i] == code).astype(np.float64), seed, seeds)
 
 
 def training_sample(
     con: duckdb.DuckDBPyConnection, catalog: str, database: Schema, task: Task, limits: LabelLimits
 ) -> pa.Table:
-    """The training labels that paths are judged by.
+    """The training labels that paths are judged by; those of a multiclass task as codes.
 
     Raises:
         TaskError: the label query cannot be used.
     """
-    return label_table(con, catalog, database, task, "train", limits=limits).table
+    table = label_table(con, catalog, database, task, "train", limits=limits).table
+    return Classes.of(task, table).coded(table) if task.is_multiclass else table
 
 
 def used_tables(paths: Sequence[Path]) -> set[str]:

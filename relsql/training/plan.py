@@ -132,7 +132,9 @@ def _make_plan(
     path_choice = PathChoice(candidates)
     if len(candidates) > max_paths:
         labels = training_sample(con, catalog, database, task, limits)
-        path_choice = choose_paths(con, catalog, schema, candidates, inputs, labels, max_paths, task.visible)
+        path_choice = choose_paths(
+            con, catalog, schema, candidates, inputs, labels, max_paths, task.visible, multiclass=task.is_multiclass
+        )
     paths, used = path_choice.paths, used_tables(path_choice.paths)
     inputs = {key: found for key, found in inputs.items() if key in used}
     if regime == "frozen" and any(schema.table(key).time_column for key in used):

@@ -20,6 +20,7 @@ from relsql.database.cursors import task_cursor
 from relsql.database.interrupts import keyboard_interrupts
 from relsql.database.names import current_catalog, find_macros
 from relsql.evaluation.bootstrap import metric_interval
+from relsql.evaluation.class_metrics import class_interval
 from relsql.gather.arrays.blocks import newest_event_days
 from relsql.registry.card import CARD_FORMAT, ModelCard
 from relsql.registry.function_names import all_names
@@ -29,6 +30,7 @@ from relsql.registry.runs import Run, recorded_findings
 from relsql.registry.versions import ACTIVE, ModelRow, main_metric, model_name
 from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
+from relsql.tasks.classes import Classes
 from relsql.tasks.labels.label_findings import are_few, label_findings
 from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.labels.label_table import label_entities
@@ -67,7 +69,8 @@ class TrainedModel:
         seconds: total wall time.
         phases: seconds by phase.
         validation_scores: scores of the validation labels by the model before `refit`, float32 [labels whose entity is
-            visible at as_of], sorted by (as_of, entity).
+            visible at as_of], sorted by (as_of, entity); of a multiclass task the probabilities, float32 [labels,
+            classes].
         network, head: the torch modules that were exported.
         splits: lines about the labels and timestamps of the training and validation splits, and why they were chosen.
         findings: what is doubtful about labels and columns, also of a version that is reused.
@@ -182,7 +185,10 @@ class _Training:
 
 @dataclass(frozen=True, slots=True)
 class _Examples:
-    """What a network is trained on: the plan, the labels, the rows of their seeds, and doubts about all of them."""
+    """What a network is trained on: the plan, the labels, the rows of their seeds, and doubts about all of them.
+
+    `classes` are those of a multiclass task; the labels of its seeds are their codes.
+    """
 
     plan: Plan
     labels: dict[str, pa.Table]
@@ -190,6 +196,7 @@ class _Examples:
     texts: TextTable
     seeds: dict[str, SeedSet]
     findings: tuple[Finding, ...]
+    classes: Classes | None
 
 
 def _train_in_torch(training: _Training) -> TrainedModel:
@@ -217,7 +224,7 @@ def _train(training: _Training) -> TrainedModel:
         embeddings = prepend_zero_row(cache[: len(texts)])
         metrics.update(texts=len(cached))
     with run.phase("network") as metrics:
-        fitted = train_network(plan, seeds, embeddings, encoder.module.widths, options, run)
+        fitted = train_network(plan, seeds, embeddings, encoder.module.widths, options, run, examples.classes)
         fitted.metrics.update(_interval(fitted, seeds["val"], examples.labels["val"], examples.splits[-1]))
         metrics.update(fitted.metrics)
     with run.phase("export") as metrics:
@@ -225,7 +232,7 @@ def _train(training: _Training) -> TrainedModel:
         metrics.update({f"{component}_difference": value for component, value in parity.items()})
     with run.phase("store"), STORING:
         run.version = next_version(con, catalog, training.name)
-        card = _card(plan, training.name, run.version, options, encoder, fitted, seeds, parity, artifacts)
+        card = _card(examples, training.name, run.version, options, encoder, fitted, parity, artifacts)
         # If rows were changed meanwhile, the model may or may not include them, so it must not be reused.
         now = training_fingerprint(con, catalog, training.task, options).sha256
         with transaction(con):
@@ -288,15 +295,16 @@ def _examples(training: _Training, plan: Plan) -> _Examples:
             limits=training.limits,
         )
         metrics.update({f"{split}_labels": table.num_rows for split, table in labels.items()})
-        splits = summaries(labels)
+        splits = summaries(labels, plan.task)
+        classes = Classes.of(plan.task, labels["train"]) if plan.task.is_multiclass else None
         doubts = label_findings(con, catalog, plan.database, plan.task, splits, limits=training.limits)
     with run.phase("gather") as metrics:
-        texts, seeds = gather_labels(con, catalog, plan, labels, run)
+        texts, seeds = gather_labels(con, catalog, plan, labels, run, classes)
         metrics.update({f"{split}_rows": row_count(part) for split, part in seeds.items()})
         copied = copied_labels(plan.task, plan.schema, plan.layouts, seeds["train"])
         findings = (*plan.schema_findings, *plan.findings, *copied, *doubts)
         run.details["gather"] = {"findings": list(map(asdict, findings))}
-    return _Examples(plan, labels, splits, texts, seeds, findings)
+    return _Examples(plan, labels, splits, texts, seeds, findings, classes)
 
 
 def _interval(fitted: FittedNetwork, seeds: SeedSet, labels: pa.Table, split: SplitSummary) -> dict[str, float]:
@@ -308,7 +316,11 @@ def _interval(fitted: FittedNetwork, seeds: SeedSet, labels: pa.Table, split: Sp
     # entities.
     same = labels.num_rows == len(seeds)
     entities = label_entities(labels) if same else list(range(len(seeds)))
-    found = metric_interval(seeds.labels, fitted.validation_scores, name.removeprefix("val_"), entities)
+    metric = name.removeprefix("val_")
+    if fitted.validation_scores.ndim > 1:
+        found = class_interval(seeds.labels.astype(np.int64), fitted.validation_scores, metric, entities)
+    else:
+        found = metric_interval(seeds.labels, fitted.validation_scores, metric, entities)
     return {f"{name}_low": found[0], f"{name}_high": found[1]} if found else {}
 
 
@@ -329,16 +341,16 @@ def _export(
 
 
 def _card(
-    plan: Plan,
+    examples: _Examples,
     name: str,
     model_version: int,
     options: TrainOptions,
     encoder: TrainedEncoder,
     fitted: FittedNetwork,
-    seeds: dict[str, SeedSet],
     parity: dict[str, float],
     artifacts: dict[str, bytes],
 ) -> ModelCard:
+    plan = examples.plan
     assert plan.task.val_timestamp is not None
     return ModelCard(
         format=CARD_FORMAT,
@@ -356,7 +368,7 @@ def _card(
         windows=fitted.network.config.windows,
         statistics=fitted.network.chosen_statistics,
         trained_until=plan.task.val_timestamp,
-        stale_after_days=_oldest_evidence_days(plan, seeds),
+        stale_after_days=_oldest_evidence_days(plan, examples.seeds),
         metrics=fitted.metrics,
         parity=parity,
         versions=library_versions(),
@@ -364,6 +376,7 @@ def _card(
         regime=options.regime,
         seed=options.seed,
         options=_options_of_card(options),
+        classes=examples.classes,
     )
 
 

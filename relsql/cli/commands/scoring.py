@@ -19,7 +19,7 @@ from relsql.cli.time_option import as_of_option
 from relsql.errors import train_extra
 from relsql.hints import counted
 from relsql.tasks.regime import REGIMES
-from relsql.tasks.target import PROBABILITY
+from relsql.tasks.target import CLASS, PROBABILITY
 
 if TYPE_CHECKING:
     import duckdb
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from relsql.tasks.labels.label_sandbox import LabelLimits
     from relsql.tasks.regime import Regime
     from relsql.tasks.splits import Split
+
+
+OWN_COLUMNS, PRIOR = "own columns only", "prior"
+"""The baselines of `relsql evaluate`."""
 
 
 @click.command("evaluate", short_help="Compare the scores of a model with what happened.")
@@ -50,7 +54,7 @@ def evaluate_command(
 
     Each label is scored as of its own time: with all rows up to that time (regime seed-time), or with a copy of the
     database in memory that ends where the split starts (regime frozen). The model is compared with a baseline that
-    reads only the columns of the entity table.
+    reads only the columns of the entity table, and a model of several classes also with their shares in training.
     """
     from relsql.tasks.labels.label_sandbox import LabelLimits
 
@@ -59,36 +63,46 @@ def evaluate_command(
         from relsql.evaluation.evaluate import evaluate
 
         result = evaluate(con, model, split, regime, allow_external=allow_external, label_timeout_seconds=label_timeout)
-        baseline = _baseline(con, model, split, LabelLimits(allow_external, label_timeout))
+        baselines = _baselines(con, model, split, LabelLimits(allow_external, label_timeout))
     if as_json:
-        write_json(dataclasses.asdict(result) | {"baseline": baseline})
+        prior = {"prior": baselines[PRIOR]} if PRIOR in baselines else {}
+        write_json(dataclasses.asdict(result) | {"baseline": baselines[OWN_COLUMNS]} | prior)
         return
     unscored = f", {result.unscored:,} more without score" if result.unscored else ""
-    target = "" if result.target == PROBABILITY else f" ({result.target})"
+    target = "" if result.target in (PROBABILITY, CLASS) else f" ({result.target})"
     which = f"{result.model} version {result.version} on {result.task}{target}, {split}, {result.regime}"
     note(f"{which}: {result.rows:,} labels{unscored}")
     note_findings(result.findings)
-    rows = [(name, number(value), number(baseline.get(name))) for name, value in result.metrics.items()]
-    if not result.intervals:
-        write_table(("metric", "model", "own columns only"), rows, right=(1, 2))
-        return
-    ends = {name: f"{number(low)} .. {number(high)}" for name, (low, high) in result.intervals.items()}
-    with_ends = [(name, value, ends.get(name, "-"), other) for name, value, other in rows]
-    write_table(("metric", "model", "95% interval", "own columns only"), with_ends, right=(1, 2, 3))
+    rows = [
+        (name, number(value), *(number(baseline.get(name)) for baseline in baselines.values()))
+        for name, value in result.metrics.items()
+    ]
+    header: tuple[str, ...] = ("metric", "model", *baselines)
+    if result.intervals:
+        ends = {name: f"{number(low)} .. {number(high)}" for name, (low, high) in result.intervals.items()}
+        rows = [(name, value, ends.get(name, "-"), *others) for name, value, *others in rows]
+        header = ("metric", "model", "95% interval", *baselines)
+    write_table(header, rows, right=tuple(range(1, len(header))))
 
 
-def _baseline(con: duckdb.DuckDBPyConnection, model: str, split: Split, limits: LabelLimits) -> dict[str, float]:
-    """The metric of the baseline that reads only the columns of the entity table, by name."""
+def _baselines(
+    con: duckdb.DuckDBPyConnection, model: str, split: Split, limits: LabelLimits
+) -> dict[str, dict[str, float]]:
+    """The metrics of the baselines: of the columns of the entity table, and of the shares of classes in training."""
     from relsql.database.names import current_catalog
-    from relsql.evaluation.baseline import entity_columns_auc
+    from relsql.evaluation.baseline import class_baselines, entity_columns_auc
     from relsql.registry.models import active_card
     from relsql.schema.reading import read_schema
     from relsql.tasks.target import target_metric
 
     catalog = current_catalog(con)
-    task = active_card(con, catalog, model).task
-    metric = entity_columns_auc(con, catalog, read_schema(con, catalog), task, (split,), limits=limits)[split]
-    return {"roc_auc" if task.target is None else target_metric(task.target): metric}
+    card, schema = active_card(con, catalog, model), read_schema(con, catalog)
+    task = card.task
+    if card.classes:
+        own, prior = class_baselines(con, catalog, schema, task, card.classes, split, limits=limits)
+        return {OWN_COLUMNS: own, PRIOR: prior}
+    metric = entity_columns_auc(con, catalog, schema, task, (split,), limits=limits)[split]
+    return {OWN_COLUMNS: {"roc_auc" if task.target is None else target_metric(task.target): metric}}
 
 
 @click.command("score", short_help="Score every entity, to a file, a table or stdout.")

@@ -79,14 +79,17 @@ def _write(summary: TaskSummary) -> None:
     click.echo("\n".join(split_lines(task, summary.splits, summary.reasons)))
     for split, problem in summary.problems.items():
         note(f"{split}: {problem}")
-    rows = [(_shown(entity), str(as_of), number(label)) for entity, as_of, label in summary.examples]
+    rows = [(_shown(entity), str(as_of), _shown(label)) for entity, as_of, label in summary.examples]
     click.echo("\nexamples, of the latest training labels")
     write_table((task.entity_col, task.time_col, task.target_col), rows, right=(0, 2))
     click.echo(f"\nsql\n{task.sql.strip()}")
 
 
-def _shown(entity: object) -> str:
-    return ", ".join(map(str, entity)) if isinstance(entity, tuple) else str(entity)
+def _shown(value: object) -> str:
+    """An entity, whose key may have several columns, or a label."""
+    if isinstance(value, float):
+        return number(value)
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _fields(summary: TaskSummary) -> dict[str, object]:

@@ -36,7 +36,8 @@ _ASKED = "relsql_asked_seeds"
 """Stands for the seeds of a function until its query is in its final form."""
 
 Scored = Callable[[str, Sequence[str]], str]
-"""(seeds as a query, further columns of the seeds) -> a query for entity, as_of, these columns and `score`."""
+"""(seeds as a query, further columns of the seeds) -> a query for entity, as_of, these columns and `score`; of a
+multiclass task also `probabilities`."""
 
 
 def explain_parameters(top: int) -> str:
@@ -51,12 +52,14 @@ class Explanations:
     Attributes:
         rows: which rows are read.
         scored: how seeds are scored.
-        logit: the scores are probabilities, so that contributions are also given on the scale of the logit.
+        logit: contributions are also given on the scale of the logit, because what is explained is a probability.
+        by_class: the score is a class, so the probability of this class is explained.
     """
 
     rows: LatestRows
     scored: Scored
     logit: bool
+    by_class: bool = False
 
     @property
     def _plan(self) -> RowPlan:
@@ -170,17 +173,23 @@ class Explanations:
 
     def _compared_sql(self) -> str:
         """The difference between the score with and without each thing."""
-        logit = f"{_logit_sql('whole.score')} - {_logit_sql('less.score')}" if self.logit else "CAST(NULL AS DOUBLE)"
+        score, without = self._value_sql("whole"), self._value_sql("less")
+        logit = f"{_logit_sql(score)} - {_logit_sql(without)}" if self.logit else "CAST(NULL AS DOUBLE)"
+        class_ = "    whole.score AS class,\n" if self.by_class else ""
         nothing = f"{OUT_TABLE} = {NOTHING} AND %s.{OUT_COLUMN} = {NOTHING}"
         return (
             f"SELECT {columns_of('less', (ENTITY, AS_OF, *_TOLD))},\n"
-            f"    whole.score, less.score AS score_without,\n"
-            f"    whole.score - less.score AS contribution, {logit} AS logit_contribution\n"
+            f"{class_}    {score} AS score, {without} AS score_without,\n"
+            f"    {score} - {without} AS contribution, {logit} AS logit_contribution\n"
             f"FROM found less\n"
             f"JOIN found whole ON whole.{ENTITY} = less.{ENTITY} AND whole.{AS_OF} = less.{AS_OF}\n"
             f"    AND whole.{nothing % 'whole'}\n"
             f"WHERE NOT (less.{nothing % 'less'}) AND less.score IS NOT NULL"
         )
+
+    def _value_sql(self, side: str) -> str:
+        """What is explained: the score, or the probability of the class that the whole score is."""
+        return f"map_extract_value({side}.probabilities, whole.score)" if self.by_class else f"{side}.score"
 
     def _ranked_sql(self) -> str:
         """The differences in order: the largest first, or of those that cross the threshold the smallest first."""
@@ -196,11 +205,12 @@ class Explanations:
         places = ReadRows.of(self.rows).places()
         tables = f"[{', '.join(literal(table.key) for _, table in places)}]"
         paths = f"[{', '.join(literal(text) for text, _ in places)}]"
+        class_ = "class, " if self.by_class else ""
         return (
             f"SELECT {key_columns_sql(self._plan.entity, ENTITY)}, nth AS rank,\n"
             f"    list_extract({tables}, place + 1) AS table_name,\n"
             f"    list_extract({paths}, place + 1) AS path,\n"
-            f"    row_key, row_time, column_name, value, contribution, logit_contribution, score, {AS_OF} AS as_of\n"
+            f"    row_key, row_time, column_name, value, contribution, logit_contribution, {class_}score, {AS_OF} AS as_of\n"
             f"FROM ranked, asked\n"
             f"WHERE asked.most IS NULL OR nth <= asked.most\n"
             f"ORDER BY {ENTITY} ASC, nth ASC"

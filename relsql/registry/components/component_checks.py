@@ -185,7 +185,7 @@ def signature_of(card: ModelCard, name: str) -> Signature | None:
         tokens = tuple(Tensor(x, INT64, (None, None)) for x in ("input_ids", "attention_mask"))
         return Signature(tokens, Tensor("row_embedding", FLOAT, (None, width)))
     if name == "head.onnx":
-        return head_signature(state)
+        return head_signature(state, len(card.classes) if card.classes else None)
     graph = graph_inputs_of(layouts, width, {x.name: card.message_width(x.name) for x in layouts if x.shared})
     if name == "graph.onnx":
         return Signature(graph, Tensor("state", FLOAT, (None, state)))
@@ -195,9 +195,11 @@ def signature_of(card: ModelCard, name: str) -> Signature | None:
     return None
 
 
-def head_signature(state_width: int) -> Signature:
-    """The signature of a head that reads states of a width."""
+def head_signature(state_width: int, classes: int | None = None) -> Signature:
+    """The signature of a head that reads states of a width; `classes` is the number of classes of a multiclass task."""
     inputs = (Tensor("state", FLOAT, (None, state_width)), Tensor("as_of_days", FLOAT, (None,)))
+    if classes is not None:
+        return Signature(inputs, Tensor("probabilities", FLOAT, (None, classes)))
     return Signature(inputs, Tensor("score", FLOAT, (None,)))
 
 

@@ -7,10 +7,11 @@ import duckdb
 from relsql.database.cursors import one_row
 from relsql.database.queries.sealed import sealed
 from relsql.errors import TaskError
-from relsql.hints import correct
+from relsql.hints import correct, in_manifest
 from relsql.schema.tables import Table
 from relsql.schema.types import is_number
 from relsql.sql import ident, literal
+from relsql.tasks.classes import class_sql, is_class_type
 from relsql.tasks.entity import entity_columns
 from relsql.tasks.splits import Split
 from relsql.tasks.task import Task
@@ -31,13 +32,52 @@ def check_types(task: Task, time_type: str, label_type: str) -> None:
             expected="a timestamp out of timestamps(timestamp)",
             fix=correct("sql", "time_col"),
         )
-    numeric = is_number(label_type)
-    if not numeric and not (task.is_classification and label_type == "BOOLEAN"):
+    if task.is_multiclass:
+        usable, expected = is_class_type(label_type), "text, an integer, BOOLEAN or ENUM"
+    elif task.is_binary:
+        usable = is_number(label_type) or is_class_type(label_type)
+        expected = "0 and 1, BOOLEAN, or two values, one of them named by positive"
+    else:
+        usable, expected = is_number(label_type), "a number"
+    if not usable:
         raise TaskError(
             f"task '{task.name}': the label query returns '{task.target_col}' as {label_type}",
-            expected="0 and 1, or BOOLEAN" if task.is_classification else "a number",
+            expected=expected,
             fix=correct("sql", "task_type"),
         )
+
+
+def label_value_sql(cursor: duckdb.DuckDBPyConnection, task: Task, relation: str, column: str, label_type: str) -> str:
+    """The label of a row `r` of `relation`: a class, a number, or for two named values 1 for the positive one, else 0.
+
+    Raises:
+        TaskError: the labels of a binary classification are not two values of which one is known to be the positive.
+    """
+    label = f"r.{ident(column)}"
+    if task.is_multiclass:
+        return class_sql(label, label_type)
+    named = label_type == "VARCHAR" or label_type.startswith("ENUM")
+    if not task.is_binary or not (named or task.positive is not None):
+        return label
+    text = f"CAST({label} AS VARCHAR)"
+    query = f"SELECT DISTINCT {text}, TRY_CAST({text} AS BOOLEAN) FROM {relation} AS r WHERE {label} IS NOT NULL"
+    found = dict(cursor.execute(sealed(f"{query} ORDER BY ALL ASC LIMIT 3")).fetchall())
+    if len(found) > 2 or (len(found) == 2 and task.positive is not None and task.positive not in found):
+        positive = "" if task.positive is None else f", and positive is {task.positive!r}"
+        raise TaskError(
+            f"task '{task.name}': '{task.target_col}' holds {', '.join(map(repr, found))}{positive}",
+            expected="two values, one of them named by positive; more are task_type: multiclass_classification",
+            fix=correct("positive", "task_type", "sql"),
+        )
+    if task.positive is not None:
+        return f"CAST({text} = {literal(task.positive)} AS BIGINT)"
+    if any(word is None for word in found.values()):
+        raise TaskError(
+            f"task '{task.name}': '{task.target_col}' holds {', '.join(map(repr, found))}",
+            expected="0 and 1, BOOLEAN, words such as yes and no, or the one whose probability is the score",
+            fix=in_manifest(f"write positive: {next(iter(found))}", "positive"),
+        )
+    return f"CAST(CAST({text} AS BOOLEAN) AS BIGINT)"
 
 
 def check_timestamps(cursor: duckdb.DuckDBPyConnection, task: Task, labels: str, seeds: str) -> int:
@@ -75,8 +115,11 @@ def check_labels(cursor: duckdb.DuckDBPyConnection, entity: Table, task: Task, s
             expected="one row per entity and timestamp",
             fix=f"GROUP BY {columns} in the label query",
         )
-    value = "CAST(label AS DOUBLE)"
-    wrong = f"{value} NOT IN (0, 1)" if task.is_classification else f"NOT abs({value}) <= {literal(LARGEST_LABEL)}"
+    value, wrong = "CAST(label AS DOUBLE)", f"NOT abs(CAST(label AS DOUBLE)) <= {literal(LARGEST_LABEL)}"
+    if task.is_multiclass:
+        value, wrong = "CAST(label AS VARCHAR)", "false"
+    elif task.is_binary:
+        wrong = f"{value} NOT IN (0, 1)"
     nulls, distinct, only, example, first, last = one_row(
         cursor,
         f"SELECT count(*) - count(label), count(DISTINCT label), any_value({value}), "
@@ -85,16 +128,18 @@ def check_labels(cursor: duckdb.DuckDBPyConnection, entity: Table, task: Task, s
     if example is not None:
         raise TaskError(
             f"task '{task.name}': '{task.target_col}' holds {example:g}",
-            expected="0 and 1" if task.is_classification else f"finite numbers, at most {LARGEST_LABEL:g} in size",
+            expected="0 and 1" if task.is_binary else f"finite numbers, at most {LARGEST_LABEL:g} in size",
             fix=correct("sql", "task_type"),
         )
     if not distinct:
         problem = f"task '{task.name}': all {split} labels are NULL"
         raise TaskError(problem, expected="at least one label", fix=correct("sql"))
-    if distinct == 1 and (task.is_classification or split == "train"):
+    if distinct == 1 and (task.is_binary or split == "train"):
+        only = repr(only) if task.is_multiclass else f"{only:g}"
+        both = "of two classes or more" if task.is_multiclass else "of both classes"
         raise TaskError(
-            f"task '{task.name}': all {split} labels are {only:g}",
-            expected=f"labels {'of both classes' if task.is_classification else 'that differ'} at {first} to {last}",
+            f"task '{task.name}': all {split} labels are {only}",
+            expected=f"labels {both if task.is_classification else 'that differ'} at {first} to {last}",
             fix=correct("num_eval_timestamps", "val_timestamp", "test_timestamp", "sql"),
         )
     return int(nulls)

@@ -19,6 +19,7 @@ from relsql.schema.tables import Schema
 from relsql.schema.times.events import event_times_sql
 from relsql.schema.times.row_times import as_happened
 from relsql.sql import literal
+from relsql.tasks.classes import FEWEST_LABELS
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.labels.label_table import label_entities, labels_at
 from relsql.tasks.split_choice import ENOUGH_LABELS, ENOUGH_OF_A_KIND, WINDOWS_FIELD, most_windows, tables_read
@@ -62,6 +63,7 @@ def label_findings(
     return (
         *(f for split in splits if split.split != "train" for f in few_labels(con, catalog, schema, task, split)),
         *(finding for split in splits if split.split == "train" for finding in _imbalance(task, split)),
+        *_unseen_classes(task, splits),
         *(finding for split in splits if split.split == "train" for finding in _silence(task, split)),
         *(
             finding
@@ -84,7 +86,7 @@ def few_labels(
     """The finding that an evaluation split has few labels, or few of a class."""
     if not are_few(split):
         return
-    of_a_kind = "of the rarer class" if task.is_classification else "that differ from the commonest one"
+    of_a_kind = "of the rarer class" if task.is_binary else "that differ from the commonest one"
     wanted = max(ENOUGH_LABELS / split.labels, ENOUGH_OF_A_KIND / max(1, split.rarer))
     windows = math.ceil(wanted * task.num_eval_timestamps)
     with task_cursor(con, catalog) as cursor:
@@ -106,7 +108,7 @@ def few_labels(
 
 
 def _imbalance(task: Task, split: SplitSummary) -> Iterator[Finding]:
-    if task.is_classification and split.rarer < RARE_SHARE * split.labels:
+    if task.is_binary and split.rarer < RARE_SHARE * split.labels:
         yield Finding(
             "warning",
             f"task {task.name}",
@@ -114,6 +116,37 @@ def _imbalance(task: Task, split: SplitSummary) -> Iterator[Finding]:
             "rate, so only their ranking is informative; compare average_precision with positive_rate in "
             "relsql evaluate FILE MODEL, or " + in_manifest("write a longer timedelta", "timedelta"),
         )
+    rare = [value for value, count in split.classes if count < FEWEST_LABELS]
+    if rare:
+        yield Finding(
+            "warning",
+            f"task {task.name}",
+            f"{len(rare):,} of {len(split.classes):,} classes have fewer than {FEWEST_LABELS} training labels "
+            f"({_listed(rare)}): a model cannot tell them apart, so each is predicted at its share of these labels; "
+            + in_manifest("join them to one class in sql", "sql"),
+        )
+
+
+def _unseen_classes(task: Task, splits: Iterable[SplitSummary]) -> Iterator[Finding]:
+    """Validation labels whose class has no training label; those of test are not looked at."""
+    counts = {split.split: dict(split.classes) for split in splits}
+    if "train" not in counts or "val" not in counts:
+        return
+    new = [value for value in counts["val"] if value not in counts["train"]]
+    if new:
+        labels = sum(counts["val"][value] for value in new)
+        yield Finding(
+            "warning",
+            f"task {task.name}",
+            f"{labels:,} val labels are of {len(new):,} classes that no training label has ({_listed(new)}): a model "
+            "does not know them, and is not validated on these labels; "
+            + in_manifest("write a later val_timestamp, or join such classes to one in sql", "val_timestamp"),
+        )
+
+
+def _listed(values: list[str], most: int = 3) -> str:
+    """The first few of some classes."""
+    return ", ".join([*map(repr, values[:most]), *(["..."] if len(values) > most else [])])
 
 
 def _silence(task: Task, split: SplitSummary) -> Iterator[Finding]:
@@ -200,7 +233,7 @@ def _labels(
     end: datetime.datetime | None,
     entities_until: datetime.datetime,
     limits: LabelLimits,
-) -> dict[object, float]:
+) -> dict[object, object]:
     """Labels at one timestamp by entity."""
     found: pa.Table = labels_at(
         con, catalog, schema, task, [timestamp], end=end, entities_until=entities_until, limits=limits
@@ -208,5 +241,8 @@ def _labels(
     return dict(zip(label_entities(found), found["label"].to_pylist(), strict=True))
 
 
-def _shown(labels: dict[object, float], entity: object) -> str:
-    return f"{labels[entity]:g}" if entity in labels else "absent"
+def _shown(labels: dict[object, object], entity: object) -> str:
+    if entity not in labels:
+        return "absent"
+    label = labels[entity]
+    return repr(label) if isinstance(label, str | bool) else f"{label:g}"

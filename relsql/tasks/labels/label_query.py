@@ -23,7 +23,7 @@ from relsql.schema.times.events import as_timestamp_sql
 from relsql.schema.visibility import where_visible_sql
 from relsql.sql import ident
 from relsql.tasks.entity import entity_columns, entity_table
-from relsql.tasks.labels.label_checks import check_timestamps, check_types
+from relsql.tasks.labels.label_checks import check_timestamps, check_types, label_value_sql
 from relsql.tasks.labels.label_sandbox import RUNNABLE, LabelLimits, checked_query, run_query
 from relsql.tasks.labels.query_check import Relations, read_relations
 from relsql.tasks.splits import FIX_UNREADABLE, READABLE, task_errors
@@ -166,10 +166,11 @@ def _run_query(cursor: duckdb.DuckDBPyConnection, task: Task, entity: Table, sql
     *keys, (time, time_type), (label, label_type) = (types[fold(name)] for name in expected)
     check_types(task, time_type, label_type)
     as_of = as_timestamp_sql(Column(time, time_type), "r")
+    value = label_value_sql(cursor, task, names.result, label, label_type)
     cursor.execute(
         f"CREATE TEMP VIEW {names.labels} AS SELECT {key_sql(entity, 'r', [name for name, _ in keys])} AS entity, "
         f"{as_of} AS as_of, "
-        f"r.{ident(label)} AS label FROM {names.result} AS r"
+        f"{value} AS label FROM {names.result} AS r"
     )
     return check_timestamps(cursor, task, names.labels, SEEDS)
 

@@ -54,7 +54,8 @@ class LabelTable:
 
     Attributes:
         table: the columns `entity` (type of the entity table's key), `as_of` (timestamp[us], UTC if zoned) and
-            `label` (int64 0 or 1 for classification, float64 for regression), sorted by (as_of, entity).
+            `label` (int64 0 or 1 for binary classification, float64 for regression, for multiclass classification the
+            class: text, bool or an integer), sorted by (as_of, entity).
         split: `train`, `val` or `test`.
         dropped_dangling: label rows left out because their entity is not in the entity table.
         dropped_null: label rows left out because their label is NULL.
@@ -209,8 +210,7 @@ def _label_counts(
 
 
 def _sorted_labels(cursor: duckdb.DuckDBPyConnection, task: Task, known: str) -> pa.Table:
-    target_type = "BIGINT" if task.is_classification else "DOUBLE"
+    label = "label" if task.is_multiclass else f"CAST(label AS {'BIGINT' if task.is_binary else 'DOUBLE'})"
     return cursor.sql(
-        f"SELECT entity, as_of, CAST(label AS {target_type}) AS label FROM {known} "
-        "WHERE label IS NOT NULL ORDER BY as_of ASC, entity ASC"
+        f"SELECT entity, as_of, {label} AS label FROM {known} WHERE label IS NOT NULL ORDER BY as_of ASC, entity ASC"
     ).to_arrow_table()

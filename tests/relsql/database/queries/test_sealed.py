@@ -111,7 +111,7 @@ def generated_queries(con: duckdb.DuckDBPyConnection) -> list[str]:
     """All queries that score, or that scores are trained on."""
     catalog = current_catalog(con)
     card = active_card(con, catalog, "churn")
-    weights = weights_table(*load_modules(card, read_artifacts(con, catalog, card)))
+    weights = weights_table(*load_modules(card, read_artifacts(con, catalog, card)), card.classes)
     model = SqlModel(card, "relsql", logarithmic_columns(weights))
     gather = replace(card.gather(catalog), message_functions={}).for_seeds("moments")
     return [

@@ -30,7 +30,24 @@ ERRORS: dict[str, tuple[dict[str, Any], str]] = {
     "incomparable entity": ({"sql": TASK.sql.replace("c.id AS", "c.name AS")}, r"cannot be compared with customers.id"),
     "one class": ({"sql": query("1")}, r"all train labels are 1. Expected: labels of both classes"),
     "not binary": ({"sql": query("count(o.day)")}, r"'label' holds \d+. Expected: 0 and 1"),
-    "text labels": ({"sql": query("'yes'")}, r"returns 'label' as VARCHAR. Expected: 0 and 1"),
+    "text labels": ({"sql": query("'late'")}, r"'label' holds 'late'. Expected: 0 and 1.*write positive: late in"),
+    "three values": ({"sql": query("CAST(count(o.day) AS VARCHAR)")}, r"'label' holds '0', '1', '2'. Expected: two"),
+    "positive is neither": (
+        {"positive": "both", "sql": query("CASE WHEN count(o.day) > 0 THEN 'some' ELSE 'none' END")},
+        r"holds 'none', 'some', and positive is 'both'. Expected: two values",
+    ),
+    "one class of several": (
+        {"task_type": "multiclass_classification", "sql": query("'a'")},
+        r"all train labels are 'a'. Expected: labels of two classes or more",
+    ),
+    "classes with fractions": (
+        {"task_type": "multiclass_classification", "sql": query("0.5 + count(o.day)")},
+        r"returns 'label' as DECIMAL\(.*Expected: text, an integer, BOOLEAN or ENUM",
+    ),
+    "lists as classes": (
+        {"task_type": "multiclass_classification", "sql": query("['a']")},
+        r"returns 'label' as VARCHAR\[\]. Expected: text, an integer",
+    ),
     "text regression": ({"task_type": "regression", "sql": query("'9'")}, r"as VARCHAR. Expected: a number"),
     "list of numbers": ({"task_type": "regression", "sql": query("[1.5]")}, r"returns 'label' as DECIMAL.*\[\]"),
     "truth as number": ({"task_type": "regression", "sql": query("true")}, r"as BOOLEAN. Expected: a number"),

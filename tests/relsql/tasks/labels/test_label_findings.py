@@ -102,7 +102,7 @@ def test_the_same_labels_by_chance_are_no_silence(silent: int, rarer: int, found
     days = [datetime.datetime(2022, 1, 1) + datetime.timedelta(days=i) for i in range(4)]
     times = [day for day in days for _ in range(silent // 4)] + [datetime.datetime(2022, 2, 1)] * 120
     labels = [0.0] * (silent + 120 - rarer) + [1.0] * rarer
-    assert summarize_labels("train", pa.table({"as_of": times, "label": labels})).silent == found
+    assert summarize_labels("train", pa.table({"as_of": times, "label": labels}), TASK).silent == found
 
 
 def test_a_query_that_asks_nothing_in_a_gap_is_no_finding(con: Connection) -> None:
@@ -159,7 +159,7 @@ def test_a_summary_counts_the_labels_of_every_split(con: Connection) -> None:
     for split, each in zip(SPLITS, found.splits, strict=True):
         table: LabelTable = label_table(con, "memory", schema, TASK, split)
         labels, times = table.table["label"].to_pylist(), table.table["as_of"].to_pylist()
-        assert each == summarize_labels(split, table.table)
+        assert each == summarize_labels(split, table.table, TASK)
         assert (each.labels, each.mean) == (len(labels), sum(labels) / len(labels))
         assert each.rarer == min(sum(labels), len(labels) - sum(labels))
         assert each.timestamps == tuple(sorted(set(times)))

@@ -1,0 +1,74 @@
+"""The end of a multiclass head in SQL: from its hidden layer to the probabilities of all classes.
+
+Classes, their outputs and shares are columns of the weights, so the length of the SQL does not depend on their number.
+"""
+
+from __future__ import annotations
+
+from exporters.sql.layers import element_sql, linear_sql
+from relsql.gather.sql.latest_rows import SEED
+from relsql.sql import Cte
+from relsql.tasks.classes import Classes
+
+
+def boosted_sql(paired: str) -> str:
+    """The query of the CTE `boosted`: the sum of all trees for each output; `paired` is the product of each pair."""
+    output = {name: element_sql("o", i) for i, name in enumerate(("constant", "shares", "pairs"), start=1)}
+    weights = "list_zip(head.tree_constants, head.share_weights, head.pair_weights)"
+    total = (
+        f"{output['constant']} + list_inner_product(shares, {output['shares']})"
+        f" + coalesce(list_inner_product(paired, {output['pairs']}), 0)"
+    )
+    return (
+        f"SELECT * EXCLUDE (shares, paired),\n    list_transform({weights}, lambda o: {total}) AS boosted\n"
+        f"FROM (\n    SELECT *, {paired} AS paired\n    FROM shares\n)"
+    )
+
+
+def raw_steps(*, trees: bool) -> list[Cte]:
+    """CTEs from the hidden layer, or from `boosted` if there are trees, to the probabilities: `raw`, column `raw`."""
+    outputs, source = linear_sql("head.out", "hidden"), "hidden"
+    if trees:
+        network, boosted = element_sql("o", 1), element_sql("o", 2)
+        mixed = f"{network} + tree_share * ({boosted} - {network})"
+        outputs, source = f"list_transform(list_zip(network, boosted), lambda o: {mixed})", "network"
+    power = "exp((v - largest) / temperature)"
+    class_output, share = element_sql("c", 1), element_sql("c", 2)
+    of_class = f"{element_sql('powers', class_output)} / total * {share}"
+    first = f"SELECT *, head.constants.tree_share AS tree_share,\n    {linear_sql('head.out', 'hidden')} AS network\n"
+    return [
+        *([Cte("network", f"{first}FROM boosted", "The network's outputs.")] if trees else []),
+        Cte(
+            "outputs",
+            f"SELECT {SEED}, head, head.constants.temperature AS temperature,\n    {outputs} AS outputs\nFROM {source}",
+            "The head's outputs, before calibration.",
+        ),
+        Cte(
+            "powers",
+            f"SELECT *, list_transform(outputs, lambda v: {power}) AS powers\n"
+            "FROM (\n    SELECT *, list_aggregate(outputs, 'max') AS largest\n    FROM outputs\n)",
+            "The softmax of the calibrated outputs, before it is divided by its sum.",
+        ),
+        Cte(
+            "raw",
+            f"SELECT {SEED}, head.classes AS classes,\n"
+            f"    list_transform(list_zip(head.class_output, head.class_share), lambda c: {of_class}) AS raw\n"
+            "FROM (\n    SELECT *, list_aggregate(powers, 'sum') AS total\n    FROM powers\n)",
+            "The probability of each class: its share of the probability of its output.",
+        ),
+    ]
+
+
+VALID = "list_aggregate(raw.raw, 'max') BETWEEN 0 AND 1"
+"""The condition that probabilities are valid; DuckDB orders NaN above every number."""
+
+
+def score_sql(classes: Classes) -> str:
+    """The likeliest class; the first one, if several are."""
+    likeliest = element_sql("raw.classes", "list_position(raw.raw, list_aggregate(raw.raw, 'max'))")
+    return f"CAST({likeliest} AS {classes.type})"
+
+
+def probabilities_sql(classes: Classes) -> str:
+    """The map from classes to probabilities."""
+    return f"map(CAST(raw.classes AS {classes.type}[]), raw.raw)"

@@ -1,0 +1,66 @@
+"""How good the probabilities of classes are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from relsql.evaluation.bootstrap import metric_interval
+from relsql.tasks.classes import UNKNOWN
+from relsql.typing import IntArray
+
+LEAST_PROBABILITY = 1e-7
+"""The probability of a label is taken as at least this: also of one whose class the model does not know."""
+
+Probabilities = npt.NDArray[np.floating]
+
+
+def class_metrics(labels: IntArray, probabilities: Probabilities) -> dict[str, float]:
+    """Log loss, accuracy, macro F1, and ROC-AUC of each class against the rest, in the mean (if it is defined).
+
+    Args:
+        labels: int64 [labels], positions of classes, n > 0; `UNKNOWN` for a class that is not among them: it counts as
+            a wrong prediction.
+        probabilities: [labels, classes].
+    """
+    means = {name: float(values.mean()) for name, values in _of_each_label(labels, probabilities).items()}
+    means["macro_f1"] = macro_f1(labels, probabilities.argmax(axis=1))
+    areas = one_against_rest(labels, probabilities)
+    return means | ({"roc_auc": float(np.mean(areas))} if areas else {})
+
+
+def class_interval(
+    labels: IntArray, probabilities: Probabilities, metric: str, entities: Sequence[object]
+) -> tuple[float, float] | None:
+    """The interval of `relsql.evaluation.bootstrap.metric_interval` for log loss and accuracy; None for others."""
+    values = _of_each_label(labels, probabilities).get(metric)
+    # The mean of values that are not negative is their mean distance from 0.
+    return None if values is None else metric_interval(np.zeros(len(values)), values, "mae", entities)
+
+
+def _of_each_label(labels: IntArray, probabilities: Probabilities) -> dict[str, npt.NDArray[np.float64]]:
+    """The metrics that are means over labels, before the mean, float64 [labels]."""
+    of_label = np.where(labels != UNKNOWN, probabilities[np.arange(len(labels)), labels], 0.0)
+    return {
+        "log_loss": -np.log(np.clip(of_label.astype(np.float64), LEAST_PROBABILITY, 1.0)),
+        "accuracy": (probabilities.argmax(axis=1) == labels).astype(np.float64),
+    }
+
+
+def macro_f1(labels: IntArray, predicted: IntArray) -> float:
+    """The F1 of each class among labels or predictions, in the mean; 0 for a class that is never predicted right."""
+    classes, found = np.unique(np.concatenate([labels, predicted]), return_inverse=True)
+    true, guessed = np.split(found, 2)
+    hits = np.bincount(true[true == guessed], minlength=len(classes))
+    # Twice the hits, by the labels of the class and the predictions of it.
+    return float((2 * hits / np.bincount(found, minlength=len(classes))).mean())
+
+
+def one_against_rest(labels: IntArray, probabilities: Probabilities) -> list[float]:
+    """The ROC-AUC of the probability of each class that some of the labels have, and some have not."""
+    from sklearn.metrics import roc_auc_score
+
+    present = [code for code in np.unique(labels) if code != UNKNOWN and not (labels == code).all()]
+    return [float(roc_auc_score(labels == code, probabilities[:, code])) for code in present]

@@ -1,0 +1,79 @@
+"""The head of a multiclass task maps an entity state and a prediction time to the probabilities of all classes."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from scipy.optimize import minimize_scalar
+from torch import Tensor, nn
+
+from relsql.nn.graph_network import NetworkConfig
+from relsql.nn.head import Head
+from relsql.tasks.classes import Classes
+
+HOTTEST = 10.0
+"""Temperatures are from 1 / HOTTEST to HOTTEST."""
+
+
+class ClassHead(Head):
+    """Like `Head`, with one output for each class that has enough labels, and one that all other classes share.
+
+    `forward` returns the outputs as logits, float32 [seeds, outputs]; `score` the probabilities, float32 [seeds,
+    classes]: the calibrated softmax of the outputs, where the classes that share one divide its probability by their
+    shares in the training labels (`Classes.share`). Labels are positions of classes.
+    """
+
+    output: Tensor
+    share: Tensor
+
+    def __init__(self, config: NetworkConfig, classes: Classes) -> None:
+        super().__init__(config, classification=True, outputs=classes.outputs)
+        self.register_buffer("output", torch.from_numpy(classes.output))
+        self.register_buffer("share", torch.from_numpy(classes.share).float())
+
+    @torch.no_grad()
+    def fit_labels(self, labels: Tensor) -> None:
+        """Start at the shares of the outputs in the training labels, float32 [seeds]."""
+        counts = torch.bincount(self.targets(labels).long(), minlength=self.out.out_features) + 1.0
+        self.out.bias.copy_(torch.log(counts / counts.sum()))
+
+    def targets(self, labels: Tensor) -> Tensor:
+        """The output of each label's class, float32 [seeds]."""
+        return self.output[labels.long()].float()
+
+    def losses(self, raw: Tensor, targets: Tensor) -> Tensor:
+        """The log loss of each seed over the outputs, float32 [seeds]."""
+        return nn.functional.cross_entropy(raw, targets.long(), reduction="none")
+
+    def scores(self, raw: Tensor) -> Tensor:
+        """Convert raw outputs to probabilities, float32 [seeds, classes]."""
+        found = torch.softmax(raw / self.temperature, dim=1)
+        return found.index_select(1, self.output) * self.share
+
+    @torch.no_grad()
+    def log_loss(self, raw: Tensor, labels: Tensor) -> float:
+        """The mean log loss of the calibrated probabilities; it needs no array of all classes."""
+        of_outputs = self.losses(raw / self.temperature, self.targets(labels))
+        return float((of_outputs - torch.log(self.share[labels.long()])).double().mean())
+
+    @torch.no_grad()
+    def calibrate(self, raw: Tensor, labels: Tensor) -> None:
+        """Set the temperature to the one with the least log loss (Guo et al. 2017, arXiv 1706.04599, section 4.2)."""
+        targets = self.targets(labels)
+
+        def loss(logarithm: float) -> float:
+            return float(self.losses(raw / math.exp(logarithm), targets).double().mean())
+
+        most = math.log(HOTTEST)
+        found = minimize_scalar(loss, bounds=(-most, most), method="bounded", options={"xatol": 0.01})
+        self.temperature.fill_(math.exp(found.x))
+
+
+def new_head(
+    config: NetworkConfig, *, classification: bool, target: str | None = None, classes: Classes | None = None
+) -> Head:
+    """The untrained head of a task; `classes` are those of a multiclass task."""
+    if classes is not None:
+        return ClassHead(config, classes)
+    return Head(config, classification=classification, target=target)

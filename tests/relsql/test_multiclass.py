@@ -1,0 +1,261 @@
+"""Multiclass tasks from labels to plain SQL: text, integer, boolean and ENUM classes, rare ones and unknown ones."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
+
+from exporters.onnx.export import export_head
+from relsql.bundles.export_model import export_model
+from relsql.bundles.import_model import import_model
+from relsql.database.connections import open_database
+from relsql.errors import TaskError
+from relsql.evaluation.class_metrics import LEAST_PROBABILITY, class_metrics
+from relsql.evaluation.evaluate import evaluate
+from relsql.nn.boosted_trees import BoostedTrees, Trees
+from relsql.nn.class_head import ClassHead
+from relsql.nn.graph_network import NetworkConfig
+from relsql.publishing.publish import publish
+from relsql.registry.models import active_card
+from relsql.scoring.score_table import score_into
+from relsql.tasks.classes import FEWEST_LABELS, UNKNOWN, Classes, class_counts
+from relsql.tasks.task import Task
+from relsql.training.train import train
+from tests.shop import CUSTOMERS, QUICK, TASK, create_shop
+from udfs.attach import attach
+
+HOW_OFTEN = "CASE count(o.order_id) WHEN 0 THEN 'none' WHEN 1 THEN 'once' ELSE 'often' END"
+CLASSES = ["none", "often", "once"]
+
+
+def asked(label: str, name: str = "activity", **changes: object) -> Task:
+    sql = TASK.sql.replace("(count(o.order_id) = 0)::BIGINT AS churned", f"{label} AS activity")
+    return dataclasses.replace(
+        TASK, name=name, task_type="multiclass_classification", target_col="activity", sql=sql, **changes
+    )
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("classes") / "shop.duckdb"
+    create_shop(path)
+    with duckdb.connect(str(path)) as con:
+        train(con, asked(HOW_OFTEN), name="activity", options=QUICK)
+    return path
+
+
+@pytest.fixture
+def con(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(str(path)) as con:
+        attach(con)
+        yield con
+
+
+def test_the_score_is_the_likeliest_class_in_the_type_of_the_labels(con: duckdb.DuckDBPyConnection) -> None:
+    query = """SELECT predict_activity(customer_id) AS score, predict_activity_full(customer_id) AS described
+               FROM customers"""
+    assert str(con.sql(query).types[0]) == "VARCHAR"
+    rows = con.sql(query).fetchall()
+    assert len(rows) == CUSTOMERS
+    for score, described in rows:
+        assert list(described["probabilities"]) == CLASSES
+        assert sum(described["probabilities"].values()) == pytest.approx(1, abs=1e-6)
+        assert score == described["score"] == max(CLASSES, key=described["probabilities"].__getitem__)
+        assert described["target"] == "class"
+
+
+def test_entities_that_are_not_known_have_no_class(con: duckdb.DuckDBPyConnection) -> None:
+    [[score, described]] = con.execute("SELECT predict_activity(-1), predict_activity_full(-1)").fetchall()
+    assert score is None and described["probabilities"] is None and described["status"] == "unknown_entity"
+
+
+def test_all_entities_have_a_row_and_a_row_for_each_class(con: duckdb.DuckDBPyConnection) -> None:
+    moment = "as_of := TIMESTAMP '2022-06-01'"
+    batch = con.execute(f"SELECT customer_id, score, probabilities, as_of FROM predict_activity_batch({moment})")
+    expected = {row[0]: row[1:] for row in batch.fetchall()}
+    rows = con.execute(f"SELECT customer_id, class, probability, as_of FROM predict_activity_classes({moment})")
+    found = rows.fetchall()
+    assert len(expected) == CUSTOMERS and len(found) == len(CLASSES) * CUSTOMERS
+    for customer, name, probability, as_of in found:
+        assert probability == pytest.approx(expected[customer][1][name], abs=1e-6)
+        assert as_of == expected[customer][2]
+
+
+def test_metrics_are_those_of_the_functions(con: duckdb.DuckDBPyConnection) -> None:
+    found = evaluate(con, "activity", "test")
+    assert list(found.metrics) == ["log_loss", "accuracy", "macro_f1", "roc_auc"]
+    assert found.target == "class" and found.rows == CUSTOMERS and set(found.intervals) == {"log_loss", "accuracy"}
+
+
+def test_plain_sql_a_batch_job_and_another_file_give_the_same_classes(
+    path: Path, con: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    scores = "SELECT customer_id, score, map_values(probabilities) FROM {} ORDER BY customer_id"
+    expected = con.execute(scores.format("predict_activity_batch()")).fetchall()
+    job = score_into(con, "activity", "risk", chunk_rows=25)
+    assert (job.finished, job.scored) == (True, CUSTOMERS)
+    tables = [con.execute(scores.format("risk")).fetchall()]
+    export_model(con, "activity", tmp_path / "bundle")
+    create_shop(tmp_path / "other.duckdb")
+    with open_database(tmp_path / "other.duckdb") as other:
+        import_model(other, tmp_path / "bundle")
+        attach(other)
+        tables.append(other.execute(scores.format("predict_activity_batch()")).fetchall())
+    con.close()
+    with duckdb.connect(str(path)) as plain:
+        published = publish(plain, "activity")
+        assert published.macros[-1] == "predict_activity_classes" and published.parity.largest <= 1e-5  # type: ignore[union-attr]
+        tables.append(plain.execute(scores.format("predict_activity_batch()")).fetchall())
+        assert plain.execute("SELECT count(*) FROM predict_activity_classes()").fetchall() == [(3 * CUSTOMERS,)]
+    for found in tables:
+        assert [row[:2] for row in found] == [row[:2] for row in expected]
+        np.testing.assert_allclose([row[2] for row in found], [row[2] for row in expected], atol=1e-5)
+
+
+def test_integers_with_rare_classes_unknown_ones_and_none_of_the_validation(tmp_path: Path) -> None:
+    create_shop(tmp_path / "shop.duckdb")
+    moment, customer = "any_value(t.timestamp)", "any_value(a.customer_id)"
+    number = f"""CASE WHEN {moment} > TIMESTAMP '2022-10-15' AND {customer} < 5 THEN 99
+                WHEN {moment} > TIMESTAMP '2022-08-15' AND {customer} < 3 THEN 77
+                WHEN {moment} > TIMESTAMP '2022-06-15' AND {customer} IN (7, 8) THEN {customer}::INTEGER
+                ELSE count(o.order_id)::INTEGER % 2 END"""
+    with duckdb.connect(str(tmp_path / "shop.duckdb")) as con:
+        model = train(con, asked(number), name="numbers", options=QUICK)
+        assert any("2 of 4 classes have fewer than 10 training labels ('7', '8')" in str(x) for x in model.findings)
+        assert any("3 val labels are of 1 classes that no training label has ('77')" in str(x) for x in model.findings)
+        attach(con)
+        classes = active_card(con, "shop", "numbers").classes
+        assert classes is not None and classes.type == "INTEGER" and classes.values == ("0", "1", "7", "8")
+        assert classes.outputs == 3
+        query = (
+            "SELECT predict_numbers(customer_id) AS s, predict_numbers_full(customer_id).probabilities FROM customers"
+        )
+        assert str(con.sql(query).types[0]) == "INTEGER"
+        for _, probabilities in con.sql(query).fetchall():
+            shares = probabilities[7] / classes.counts[2], probabilities[8] / classes.counts[3]
+            assert shares[0] == pytest.approx(shares[1], rel=1e-4)
+        found = evaluate(con, "numbers", "test")
+        assert any("5 of 60 labels are of 1 classes that it does not know" in str(x) for x in found.findings)
+        assert found.metrics["log_loss"] > 5 / 60 * -np.log(LEAST_PROBABILITY)
+        assert publish(con, "numbers").parity.largest <= 1e-5  # type: ignore[union-attr]
+
+
+def table_of(labels: list[object]) -> pa.Table:
+    return pa.table({"label": pa.array(labels)})
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["a"] * 50 + ["b"] * 9, "the next one, 'b', has 9. Expected: at least 10 training labels of each of two"),
+        ([str(i) for i in range(60)], "of 60 classes 0 has 10 training labels or more"),
+        (["a" * 2_000, "b"] * 20, "characters. Expected: at most 10,000 classes of at most 1,000 characters"),
+    ],
+)
+def test_classes_that_cannot_be_learned_are_refused(labels: list[object], message: str) -> None:
+    with pytest.raises(TaskError, match=message):
+        Classes.of(asked(HOW_OFTEN), table_of(labels))
+
+
+@pytest.mark.parametrize("labels", [["no", "yes", "é"], [False, True], [-3, 2, 10]])
+def test_classes_are_in_the_order_of_their_type_and_codes_are_their_places(labels: list[object]) -> None:
+    given_labels = table_of(labels[::-1] * FEWEST_LABELS)
+    classes = Classes.of(asked(HOW_OFTEN), given_labels)
+    assert classes.array.to_pylist() == labels and not list(classes.problems())
+    assert [labels[code] for code in classes.codes(given_labels["label"])] == labels[::-1] * FEWEST_LABELS
+    assert classes.codes(pa.array(["something else"])).tolist() == [UNKNOWN]
+
+
+@given(st.lists(st.integers(1, 40), min_size=2, max_size=30).filter(lambda counts: sorted(counts)[-2] >= FEWEST_LABELS))
+def test_probabilities_of_any_classes_add_up_to_one(counts: list[int]) -> None:
+    classes = Classes("VARCHAR", tuple(f"c{i:02}" for i in range(len(counts))), tuple(counts))
+    head = ClassHead(NetworkConfig(channels=4), classes)
+    raw = torch.randn(5, classes.outputs) * 5
+    found = head.scores(raw)
+    np.testing.assert_allclose(found.sum(1).numpy(), 1, atol=1e-5)
+    labels = torch.randint(len(classes), (5,)).float()
+    of_label = found[torch.arange(5), labels.long()]
+    assert head.log_loss(raw, labels) == pytest.approx(float(-of_label.log().mean()), rel=1e-4, abs=1e-4)
+
+
+def test_calibration_finds_the_temperature() -> None:
+    torch.manual_seed(0)
+    head = ClassHead(NetworkConfig(channels=4), Classes("VARCHAR", ("a", "b", "c"), (20, 20, 20)))
+    raw = torch.randn(4_000, 3) * 2
+    labels = torch.multinomial(torch.softmax(raw / 2.5, 1), 1).squeeze(1).float()
+    before = head.log_loss(raw, labels)
+    head.calibrate(raw, labels)
+    assert float(head.temperature) == pytest.approx(2.5, rel=0.1) and head.log_loss(raw, labels) < before
+
+
+def test_thousands_of_classes_have_one_component_with_parity() -> None:
+    torch.manual_seed(0)
+    counts = (*[30] * 500, *[2] * 3_000)
+    head = ClassHead(NetworkConfig(channels=8), Classes("BIGINT", tuple(map(str, range(3_500))), counts)).eval()
+    assert head.out.out_features == 501
+    content, difference = export_head(head, 8)
+    assert difference <= 1e-5 and len(content) < 1_000_000
+
+
+def test_trees_of_several_outputs_are_those_of_each_output() -> None:
+    random = np.random.default_rng(0)
+    inputs, thresholds, leaves = (
+        random.integers(0, 3, (12, 3)),
+        random.normal(size=(12, 3)),
+        random.normal(size=(12, 4)),
+    )
+    deviations, rows = np.ones(3), torch.from_numpy(random.normal(size=(20, 3))).float()
+    together = BoostedTrees.of(Trees(inputs, thresholds, leaves, 3), deviations)(rows)
+    for output in range(3):
+        alone = BoostedTrees.of(Trees(inputs[output::3], thresholds[output::3], leaves[output::3]), deviations)(rows)
+        torch.testing.assert_close(together[:, output], alone, rtol=1e-5, atol=1e-5)
+
+
+def test_metrics_agree_with_those_of_scikit_learn() -> None:
+    random = np.random.default_rng(0)
+    labels, probabilities = random.integers(0, 4, 300), random.dirichlet(np.ones(4), 300)
+    predicted = probabilities.argmax(1)
+    found = class_metrics(labels, probabilities)
+    assert found["log_loss"] == pytest.approx(log_loss(labels, probabilities))
+    assert found["accuracy"] == accuracy_score(labels, predicted)
+    assert found["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"))
+    assert found["roc_auc"] == pytest.approx(roc_auc_score(labels, probabilities, multi_class="ovr"))
+    labels[:30] = UNKNOWN
+    assert class_metrics(labels, probabilities)["accuracy"] == (predicted[30:] == labels[30:]).sum() / 300
+
+
+def test_two_named_labels_are_a_binary_task(tmp_path: Path) -> None:
+    from relsql.schema.reading import read_schema
+    from relsql.tasks.labels.label_table import label_table
+
+    create_shop(tmp_path / "shop.duckdb")
+    with duckdb.connect(str(tmp_path / "shop.duckdb")) as con:
+        schema = read_schema(con, "shop")
+
+        def labels(label: str, positive: object = None) -> list[int]:
+            fields = dataclasses.asdict(asked(label)) | {"task_type": "binary_classification", "positive": positive}
+            return label_table(con, "shop", schema, Task.from_fields(fields), "val").table["label"].to_pylist()
+
+        expected = labels("(count(o.order_id) = 0)::BIGINT")
+        assert set(expected) == {0, 1}
+        for label, positive in (
+            ("CASE count(o.order_id) WHEN 0 THEN 'yes' ELSE 'no' END", None),
+            ("CASE count(o.order_id) WHEN 0 THEN 'lost' ELSE 'kept' END", "lost"),
+            ("CASE count(o.order_id) WHEN 0 THEN 2 ELSE 7 END", 2),
+            ("count(o.order_id) > 0", False),
+        ):
+            assert labels(label, positive) == expected, label
+
+
+def test_counts_are_in_the_order_of_the_classes() -> None:
+    assert class_counts(table_of([10, 9, 10, -1])) == (("-1", "9", "10"), (1, 1, 2))
