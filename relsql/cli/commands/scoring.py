@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from relsql.tasks.splits import Split
 
 
-def _timestamp(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime.datetime | None:
+def timestamp(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime.datetime | None:
     """Parse an ISO date or time as a zone-less datetime; a time with a zone is converted to UTC."""
     if value is None:
         return None
@@ -106,7 +106,7 @@ def _baseline(con: duckdb.DuckDBPyConnection, model: str, split: Split, limits: 
 @click.command("score", short_help="Score every entity, to a file, a table or stdout.")
 @click.argument("file", type=DatabasePath())
 @click.argument("model")
-@click.option("--as-of", "as_of", callback=_timestamp, metavar="TIME", help="Default: the latest event in FILE.")
+@click.option("--as-of", "as_of", callback=timestamp, metavar="TIME", help="Default: the latest event in FILE.")
 @click.option("--output", metavar="OUT", help="A .parquet or .csv file, or the name of a table in FILE.")
 @click.option("--into", metavar="TABLE", help="A table in FILE, filled in chunks by a job that can be stopped.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file, or a table that relsql score wrote.")
