@@ -27,9 +27,10 @@ def require_equal(found: list[tuple[Any, ...]], expected: list[tuple[Any, ...]])
 
 
 def in_this_process(model: Exported, into: Path, as_of: datetime.datetime, shards: int) -> None:
+    """Compute the parts that are missing; much faster than a process for each."""
     request = _request(model.bundle, model.tables, into, as_of, shards)
     request.require_own_folder()
-    for part in range(shards):
+    for part in request.missing():
         score_part(request, part, threads=1)
 
 
