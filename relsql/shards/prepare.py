@@ -39,8 +39,12 @@ _MODEL = "model.duckdb"
 _CATALOG, _SHARED = "prepared", "relsql_shared"
 
 
-def prepare(request: ShardRequest) -> None:
+def prepare(request: ShardRequest, threads: int | None = None) -> None:
     """Write the folder that the parts read, unless it is there; it appears when it is complete.
+
+    Args:
+        request: the request.
+        threads: threads of DuckDB; default: all cores.
 
     Raises:
         ArtifactError: the bundle is damaged. SchemaDriftError, SchemaError: the tables are not those of the model.
@@ -51,16 +55,16 @@ def prepare(request: ShardRequest) -> None:
     bundle = read_bundle(request.bundle.path)
     try:
         with _files_explained(request), drafted_folder(request.prepared, lambda: _require_absent(request)) as draft:
-            _write(request, bundle, draft)
+            _write(request, bundle, draft, threads)
     except _ThereAlready:
         pass
 
 
-def _write(request: ShardRequest, bundle: Bundle, draft: Path) -> None:
+def _write(request: ShardRequest, bundle: Bundle, draft: Path, threads: int | None) -> None:
     """Write all that the parts share into a folder."""
     database, schema = draft_path(draft / _MODEL), request.card.schema
     with closing(open_database(database, must_exist=False)) as con:
-        con.execute("SET autoinstall_known_extensions = false")
+        _configure(con, threads)
         catalog = current_catalog(con)
         request.tables.create_views(con, stored_tables(schema))
         with task_cursor(con, catalog) as cursor:
@@ -158,11 +162,17 @@ def _no_rows(table: Table) -> str:
     return f"(SELECT {columns} WHERE false)"
 
 
+def _configure(con: duckdb.DuckDBPyConnection, threads: int | None) -> None:
+    con.execute("SET autoinstall_known_extensions = false")
+    if threads:
+        con.execute(f"SET threads = {threads}")
+
+
 @contextmanager
-def opened(request: ShardRequest) -> Iterator[tuple[duckdb.DuckDBPyConnection, Prepared]]:
+def opened(request: ShardRequest, threads: int | None) -> Iterator[tuple[duckdb.DuckDBPyConnection, Prepared]]:
     """A connection to what `prepare` wrote, with the functions of the model."""
     with duckdb.connect() as con:
-        con.execute("SET autoinstall_known_extensions = false")
+        _configure(con, threads)
         con.execute("SET TimeZone = 'UTC'")
         con.execute(f"ATTACH {literal(str(request.prepared / _MODEL))} AS {ident(_CATALOG)} (READ_ONLY)")
         card = active_card(con, _CATALOG, request.card.name)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import duckdb
 
 from relsql.database.drafts import draft_path, remove_draft
@@ -28,12 +26,11 @@ def score_part(request: ShardRequest, part: int, threads: int | None = None) -> 
     Raises:
         DatabaseError: files cannot be read or written; else as `relsql.shards.prepare.prepare`.
     """
-    prepare(request)
+    prepare(request, threads)
     target = request.part_file(part)
     draft = draft_path(target)
     try:
-        with keyboard_interrupts(), opened(request) as (con, prepared):
-            con.execute(f"SET threads = {threads or os.cpu_count() or 1}")
+        with keyboard_interrupts(), opened(request, threads) as (con, prepared):
             query = batch_sql(
                 prepared.card,
                 prepared.catalog,

@@ -83,7 +83,7 @@ def shard_score(
             damaged. SchemaDriftError, SchemaError: the files are not the tables of the model. ScoringError: a process
             ended.
     """
-    request = _request(Path(bundle), Path(tables), Path(into), as_of, shards)
+    request = shard_request(Path(bundle), Path(tables), Path(into), as_of, shards)
     if shard is not None and not 1 <= shard <= shards:
         raise DatabaseError(f"there is no part {shard} of {shards}", expected=f"1 to {shards}")
     request.require_own_folder()
@@ -101,7 +101,8 @@ def shard_score(
     return ShardScores(card.name, card.version, str(request.into), shards, len(wanted), len(left), rows)
 
 
-def _request(bundle: Path, tables: Path, into: Path, as_of: datetime.datetime, shards: int) -> ShardRequest:
+def shard_request(bundle: Path, tables: Path, into: Path, as_of: datetime.datetime, shards: int) -> ShardRequest:
+    """The request for parts; the arguments and errors are those of `shard_score`."""
     if shards < 1:
         raise DatabaseError(f"{shards} is not a number of parts", expected="1 or more")
     folder = open_bundle(bundle)
@@ -113,7 +114,7 @@ def _request(bundle: Path, tables: Path, into: Path, as_of: datetime.datetime, s
 def _run_all(request: ShardRequest, parts: Sequence[int], threads: int | None, progress: PhaseProgress) -> None:
     """Prepare, then compute parts in processes of their own, as many at a time as there are cores."""
     progress("prepare", 0.0, {})
-    prepare(request)
+    prepare(request, threads)
     progress("prepare", 1.0, {})
     cores = os.cpu_count() or 1
     at_once = min(cores, len(parts))
@@ -184,7 +185,8 @@ def _problem(code: int, errors: IO[bytes]) -> str:
 
 def _clean(request: ShardRequest) -> None:
     """Remove what only unfinished parts need: the prepared folder, and drafts of processes that were killed."""
-    for entry in request.into.glob(".prepared-*"):
-        shutil.rmtree(entry, ignore_errors=True)
-    for entry in request.into.glob(".part-*.tmp"):
-        remove_draft(entry)
+    for entry in request.into.iterdir():
+        if entry.name.lstrip(".").startswith("prepared-") and entry.name.startswith("."):
+            shutil.rmtree(entry, ignore_errors=True)
+        elif entry.name.startswith(".part-"):
+            remove_draft(entry)

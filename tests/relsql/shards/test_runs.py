@@ -84,12 +84,12 @@ def test_a_scheduler_runs_parts_in_any_order(shop: Exported, tmp_path: Path) -> 
 def test_two_processes_may_prepare_at_the_same_time(
     shop: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def overtaken(request: ShardRequest, bundle: object, draft: Path) -> None:
+    def overtaken(request: ShardRequest, *_: object) -> None:
         request.prepared.mkdir()
         (request.prepared / "of another process").touch()
 
     monkeypatch.setattr(preparation, "_write", overtaken)
-    request = running._request(shop.bundle, shop.tables, tmp_path, MOMENTS[0], 2)
+    request = running.shard_request(shop.bundle, shop.tables, tmp_path, MOMENTS[0], 2)
     preparation.prepare(request)
     assert names(tmp_path) == [request.prepared.name]
     assert names(request.prepared) == ["of another process"]
@@ -98,7 +98,7 @@ def test_two_processes_may_prepare_at_the_same_time(
 def test_a_process_that_fails_ends_the_run_and_says_why(
     shop: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "prepare", lambda request: request.prepared.mkdir())
+    monkeypatch.setattr(running, "prepare", lambda request, threads: request.prepared.mkdir())
     with pytest.raises(ScoringError, match=r"part [12] of 2 failed: .*model.duckdb"):
         relsql.shard_score(shop.bundle, shop.tables, tmp_path / "scores", as_of=MOMENTS[0], shards=2)
     assert not list((tmp_path / "scores").glob("part-*"))

@@ -11,7 +11,7 @@ import pytest
 
 import relsql
 from relsql.shards.score_part import score_part
-from relsql.shards.shard_score import _request
+from relsql.shards.shard_score import shard_request
 from tests.relsql.shards.conftest import MOMENTS, Exported
 
 
@@ -28,7 +28,7 @@ def require_equal(found: list[tuple[Any, ...]], expected: list[tuple[Any, ...]])
 
 def in_this_process(model: Exported, into: Path, as_of: datetime.datetime, shards: int) -> None:
     """Compute the parts that are missing; much faster than a process for each."""
-    request = _request(model.bundle, model.tables, into, as_of, shards)
+    request = shard_request(model.bundle, model.tables, into, as_of, shards)
     request.require_own_folder()
     for part in request.missing():
         score_part(request, part, threads=1)
