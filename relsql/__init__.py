@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from relsql.schema.tables import Link, Schema, Table
     from relsql.scoring.refresh import Refreshed, refresh
     from relsql.scoring.score_table import score_into
+    from relsql.shards.shard_score import ShardScores, shard_score
     from relsql.tasks.task import Task
     from relsql.training.options import TrainOptions
     from relsql.training.pretraining.pretrain import PretrainOptions, pretrain
@@ -45,6 +46,7 @@ _HOME = {
     "RelsqlError": "relsql.errors",
     "Schema": "relsql.schema.tables",
     "ScoreJob": "relsql.registry.score_jobs",
+    "ShardScores": "relsql.shards.shard_score",
     "Table": "relsql.schema.tables",
     "Task": "relsql.tasks.task",
     "TrainOptions": "relsql.training.options",
@@ -63,6 +65,7 @@ _HOME = {
     "refresh": "relsql.scoring.refresh",
     "score_into": "relsql.scoring.score_table",
     "selftest": "relsql.publishing.publish",
+    "shard_score": "relsql.shards.shard_score",
     "train": "relsql.training.train",
     "unpublish": "relsql.publishing.publish",
 }
@@ -79,6 +82,7 @@ __all__ = [
     "RelsqlError",
     "Schema",
     "ScoreJob",
+    "ShardScores",
     "Table",
     "Task",
     "TrainOptions",
@@ -97,6 +101,7 @@ __all__ = [
     "refresh",
     "score_into",
     "selftest",
+    "shard_score",
     "train",
     "unpublish",
 ]

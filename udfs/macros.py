@@ -135,7 +135,14 @@ def scalar_sql(card: ModelCard, catalog: str, indexed: Indexed = frozenset()) ->
     return sealed_expression(f"(\n{indented(query)}\n)")
 
 
-def batch_sql(card: ModelCard, catalog: str, *, moment: str | None = None, where: str | None = None) -> str:
+def batch_sql(
+    card: ModelCard,
+    catalog: str,
+    *,
+    moment: str | None = None,
+    where: str | None = None,
+    gather: Gather | None = None,
+) -> str:
     """The query of `predict_<model>_batch`: one row per entity that is visible at as_of.
 
     Args:
@@ -143,8 +150,9 @@ def batch_sql(card: ModelCard, catalog: str, *, moment: str | None = None, where
         catalog: database that holds the tables.
         moment: as_of as an expression of type TIMESTAMP; default: the macro's argument, or the latest event.
         where: a condition on `relsql_entity`, the entity's row: only these entities are gathered and scored.
+        gather: the gather of the model, where it reads other relations than the tables.
     """
-    gather = card.gather(catalog)
+    gather = gather or card.gather(catalog)
     select = f"seed.{ENTITY}, {_result_sql(card, gather)} AS relsql_result"
     query = gather.query(all_seeds_sql(card.entity, gather.rows, moment, where), select=select)
     columns = ",\n    ".join(f"relsql_result.{name} AS {name}" for name in batch_columns(card.classes))

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from exporters.sql.layers import element_sql, means_sql
 from relsql.gather.paths import Path
-from relsql.gather.sql.latest_rows import AS_OF, SEED, Latest
+from relsql.gather.sql.latest_rows import AS_OF, SEED
+from relsql.gather.sql.path_columns import Latest
 from relsql.gather.sql.ranking import Ctes, counts_sql
 from relsql.gather.statistics import Statistic
 from relsql.schema.tables import Table

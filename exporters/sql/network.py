@@ -41,9 +41,10 @@ from relsql.gather.layout import DATA_AGE, layouts_of
 from relsql.gather.node_inputs import NodeInputs, category_sql, number_sql, text_sql
 from relsql.gather.paths import Path
 from relsql.gather.row_plan import RowPlan
-from relsql.gather.sql.latest_rows import AS_OF, SEED, Latest, LatestRows
+from relsql.gather.sql.latest_rows import AS_OF, SEED, LatestRows
 from relsql.gather.sql.lookups import pointed_name, readers_of, seen_join_sql, seen_sql
 from relsql.gather.sql.newest import NEWEST
+from relsql.gather.sql.path_columns import Latest
 from relsql.gather.sql.ranking import Ctes, columns_of, struct_sql
 from relsql.gather.sql.removals import (
     OUT_COLUMN,

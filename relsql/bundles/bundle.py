@@ -50,10 +50,9 @@ def read_bundle(path: Path) -> Bundle:
     """
     folder = open_bundle(path)
     names = folder.manifest.files.keys()
-    absent = [name for name in (*CARD_FILES, EMBEDDINGS) if name not in names]
-    if absent:
-        raise damaged(path, f"its {MANIFEST} does not name the file '{absent[0]}'")
-    card = join_card({name: folder.read(name) for name in CARD_FILES}, path)
+    card = card_of(folder)
+    if EMBEDDINGS not in names:
+        raise _unnamed(path, EMBEDDINGS)
     if (card.name, card.version) != (folder.manifest.model, folder.manifest.version):
         raise damaged(path, f"its card is that of {card.name}@{card.version}, which {MANIFEST} does not say")
     unknown = sorted({*card.sha256, *CARD_FILES, EMBEDDINGS} ^ names)
@@ -64,6 +63,22 @@ def read_bundle(path: Path) -> Bundle:
         pass  # Its digest is compared before anything is built from the bundle.
     _load(card, artifacts, path)
     return Bundle(folder, card, artifacts)
+
+
+def card_of(folder: BundleFolder) -> ModelCard:
+    """The card in a bundle.
+
+    Raises:
+        ArtifactError: it is damaged or of a newer relsql.
+    """
+    absent = [name for name in CARD_FILES if name not in folder.manifest.files]
+    if absent:
+        raise _unnamed(folder.path, absent[0])
+    return join_card({name: folder.read(name) for name in CARD_FILES}, folder.path)
+
+
+def _unnamed(path: Path, name: str) -> ArtifactError:
+    return damaged(path, f"its {MANIFEST} does not name the file '{name}'")
 
 
 def _artifact(folder: BundleFolder, card: ModelCard, name: str) -> bytes:

@@ -70,13 +70,24 @@ def import_model(con: duckdb.DuckDBPyConnection, path: str | Path, *, name: str 
     bundle = read_bundle(Path(path))
     with task_cursor(con, catalog) as cursor, keyboard_interrupts(), STORING, transaction(cursor):
         name = _free_name(cursor, catalog, bundle, name or bundle.card.name)
-        schema = fitted_schema(cursor, catalog, bundle.card)
-        card = _card_here(bundle.card, name, next_version(cursor, catalog, name), schema)
+        version = next_version(cursor, catalog, name)
         before = [model for model in read_models(cursor, catalog) if model.name == name and model.status == ACTIVE]
-        texts = _store(cursor, catalog, card, bundle)
+        texts = store_bundle(cursor, catalog, bundle, name, version)
         found = published(cursor, catalog, name)
     replaced = before[0].version if before else None
-    return ImportedModel(name, card.version, bundle.card.version, replaced, texts, found[0] if found else None)
+    return ImportedModel(name, version, bundle.card.version, replaced, texts, found[0] if found else None)
+
+
+def store_bundle(con: duckdb.DuckDBPyConnection, catalog: str, bundle: Bundle, name: str, version: int) -> int:
+    """Write the model of a bundle under a name and a version that are free; returns the number of its row embeddings.
+
+    The caller owns the transaction.
+
+    Raises:
+        ArtifactError, SchemaDriftError, DatabaseError: as `import_model`.
+    """
+    schema = fitted_schema(con, catalog, bundle.card)
+    return _store(con, catalog, _card_here(bundle.card, name, version, schema), bundle)
 
 
 def _free_name(con: duckdb.DuckDBPyConnection, catalog: str, bundle: Bundle, name: str) -> str:

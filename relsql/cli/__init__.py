@@ -20,6 +20,7 @@ from relsql.cli.commands.query import sql_command
 from relsql.cli.commands.refreshing import refresh_command
 from relsql.cli.commands.scoring import evaluate_command, score_command
 from relsql.cli.commands.serving import serve_command
+from relsql.cli.commands.sharding import shard_score_command
 from relsql.cli.commands.shell import shell_command
 from relsql.cli.commands.task import task_command
 from relsql.cli.commands.training import pretrain_command, train_command
@@ -78,6 +79,7 @@ for _command in (
     promote_command,
     drop_command,
     export_command,
+    shard_score_command,
     publish_command,
     unpublish_command,
     selftest_command,

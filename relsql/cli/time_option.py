@@ -1,4 +1,4 @@
-"""The option for the moment of a score."""
+"""The moment of a score on the command line."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 def as_of_option(command: _Command) -> _Command:
     """Add `--as-of`."""
     text = "Default: the latest event in FILE."
-    return click.option("--as-of", "as_of", callback=_timestamp, metavar="TIME", help=text)(command)
+    return click.option("--as-of", "as_of", callback=timestamp, metavar="TIME", help=text)(command)
 
 
-def _timestamp(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime.datetime | None:
+def timestamp(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime.datetime | None:
     """Parse an ISO date or time as a zone-less datetime; a time with a zone is converted to UTC."""
     if value is None:
         return None
     from relsql.errors import TaskError
-    from relsql.tasks.task import as_timestamp
+    from relsql.tasks.task import astimestamp
 
     try:
-        return as_timestamp(value, "score", "as_of")
+        return astimestamp(value, "score", "as_of")
     except TaskError:
         raise click.BadParameter(f"{value!r} is not a time such as 2009-06-01 or '2009-06-01 12:00'") from None

@@ -52,7 +52,8 @@ class Command:
 
     def in_folder(self, folder: Path) -> list[str]:
         """The arguments, with the paths of the files that they name."""
-        files = {FILE, "data", "copy.duckdb", "demo.duckdb", "churn.yaml", "risk.parquet", "risk.csv", "model"}
+        files = {FILE, "data", "copy.duckdb", "demo.duckdb", "churn.yaml", "risk.parquet", "risk.csv"}
+        files |= {"model", "lake", "scores"}
         return [str(folder / argument) if argument in files else argument for argument in self.arguments]
 
 
@@ -81,9 +82,7 @@ def _dataset(folder: Path) -> None:
     """The shop as a RelBench data set, with an existing file at the path of the import."""
     (folder / "data" / "db").mkdir(parents=True)
     _tables(folder)
-    with duckdb.connect(str(folder / FILE)) as con:
-        for table in ("shops", "customers", "orders"):
-            con.execute(f"COPY {table} TO '{folder / 'data' / 'db' / table}.parquet' (FORMAT parquet)")
+    _write_tables(folder, folder / "data" / "db")
     tables = {
         "shops": {"pkey": "shop_id"},
         "customers": {"pkey": "customer_id", "fkeys": {"shop_id": "shops"}},
@@ -95,8 +94,21 @@ def _dataset(folder: Path) -> None:
     (folder / "data" / "tasks" / "churn" / "manifest.yaml").write_text(yaml.safe_dump(_manifest() | {"name": "churn"}))
 
 
+def _lake(folder: Path) -> None:
+    """The tables as Parquet files, beside the file that has them."""
+    (folder / "lake").mkdir()
+    _write_tables(folder, folder / "lake")
+
+
+def _write_tables(folder: Path, into: Path) -> None:
+    with duckdb.connect(str(folder / FILE)) as con:
+        for table in ("shops", "customers", "orders"):
+            con.execute(f"COPY {table} TO '{into / table}.parquet' (FORMAT parquet)")
+
+
 _SCORE = ("score", FILE, "churn", "--as-of", "2022-10-01")
 _JOB = (*_SCORE, "--into", "risk", "--chunk-rows", "16")
+_SHARD = ("shard-score", "model", "--tables", "lake", "--as-of", "2022-10-01", "--into", "scores", "--shard", "1/1")
 
 BASES = {
     base.name: base
@@ -116,6 +128,7 @@ BASES = {
             change=CHANGES,
         ),
         Base("exported", "versions", runs=(("export", FILE, "churn@1", "--output", "model"),)),
+        Base("lake", "exported", prepare=_lake),
         Base("published", "versions", runs=(("publish", FILE, "churn"),)),
         Base("published and changed", "published", change=CHANGES),
         Base(
@@ -152,6 +165,7 @@ COMMANDS = {
         Command("drop --all", "published", ("drop", FILE, "churn", "--all", "--yes")),
         Command("export", "versions", ("export", FILE, "churn", "--output", "model")),
         Command("import of a model", "exported", ("import", "model", FILE)),
+        Command("shard-score", "lake", _SHARD),
         Command("publish", "changed", ("publish", FILE, "churn")),
         Command("publish, another version", "published and retired", ("publish", FILE, "churn")),
         Command("publish --into", "changed", ("publish", FILE, "churn", "--into", "copy.duckdb")),

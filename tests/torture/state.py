@@ -23,6 +23,9 @@ VOLATILE = re.compile(
 )
 """Columns of relsql's tables, and fields of cards, whose values differ from run to run."""
 
+_SHARED_BY_PARTS = re.compile(r"(^|/)\.prepared-[0-9a-f]{16}/")
+"""What `relsql shard-score` has computed for the parts that are missing; it is complete or absent."""
+
 LEFT_OUT = ("runs",)
 """Tables of relsql that record attempts."""
 
@@ -70,11 +73,13 @@ def read_state(folder: Path) -> State:
     state = State()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = str(path.relative_to(folder))
+        if _SHARED_BY_PARTS.search(name):
+            continue
         if path.name.startswith(".") or ".tmp" in name:
             state.drafts.append(re.sub(r"\d+", "N", name))
         elif path.suffix == ".duckdb":
             state.databases[name] = read_contents(path)
-        elif path.suffix in (".parquet", ".csv") and path.parent == folder:
+        elif path.suffix in (".parquet", ".csv") and path.parent in (folder, folder / "scores"):
             state.files[name] = _rows(path)
         elif path.suffix != ".wal":
             state.files[name] = path.read_bytes()

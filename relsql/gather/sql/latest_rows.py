@@ -9,6 +9,10 @@ SQL. A `PathColumns` decides which columns are computed from the rows. The form 
 * the rows of groups are found by windows, heaps or cuts, see `relsql.gather.sql.ranking`;
 * hubs are gathered once per distinct (hub, as_of), not once per seed.
 
+What many seeds share, the rows of hubs and the newest event of the data, can also be computed before, for all hubs at
+a moment, and stored as tables that the query then joins (`LatestRows.given`). A query over a part of the entities then
+needs only the rows of these (`docs/decisions/0032-shards.md`).
+
 Training for a database that lags uses *delayed* seeds: their data end at `_until`, at or before `_as_of`. Models for
 such a database read how far it lags: the entity's row carries the age of the newest row of any table.
 """
@@ -18,12 +22,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal, Protocol
+from typing import Literal
 
 from relsql.gather.paths import Path
 from relsql.gather.row_plan import RowPlan, keyless_view
 from relsql.gather.sql.left_out import left_ctes, reader_ctes
 from relsql.gather.sql.newest import NEWEST, newest_ctes
+from relsql.gather.sql.path_columns import Latest, PathColumns, of_hubs
 from relsql.gather.sql.ranking import (
     LATEST_ROWS,
     Ctes,
@@ -62,45 +67,6 @@ For example, 'a' equals 'A' after `SET default_collation = 'NOCASE'`.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Latest:
-    """The latest rows of each group along a path, as CTEs of the query.
-
-    Attributes:
-        rows: CTE of the rows: the group's columns, the moments, a struct `r` of the row's columns, and `rank`.
-        group: the columns that identify a group: a seed's number, or the columns of a hub and its moments.
-        ranked: where a window ranks the rows of seeds, a CTE like `rows` with all visible rows; else empty.
-        counted: for a shared path, and where rows are cut, the CTE with the group's columns and `counts`; else empty.
-        hub: for a shared path, the CTE with each seed's hub, and its columns that hold the hub's key; `group` starts
-            with the same key.
-    """
-
-    rows: str
-    group: tuple[str, ...]
-    ranked: str = ""
-    counted: str = ""
-    hub: tuple[str, list[str]] | None = None
-
-
-class PathColumns(Protocol):
-    """What to compute from the rows of each path: columns for each seed, built by common table expressions."""
-
-    def names(self, path: Path) -> list[str]:
-        """Names of a path's columns."""
-
-    def ctes_of(self, path: Path, latest: Latest) -> Ctes:
-        """CTEs for a path; the last one has the path's name and holds its columns for every seed."""
-
-    def single_ctes(self, path: Path, latest: str) -> Ctes:
-        """The CTE `latest` with the one row of each seed, for a path that is not counted; empty if it is not needed."""
-
-    def common_ctes(self, found: Mapping[str, Latest]) -> Ctes:
-        """CTEs over the latest rows of several paths, `found` by path name; may be empty."""
-
-    def needs_latest(self, path: Path) -> bool:
-        """True if these columns need the last k rows of a seed in a separate CTE."""
-
-
 SeedKind = Literal["batch", "call", "moments"]
 """The kind of seeds that a query is for. It decides how rows are found; the rows are the same.
 
@@ -123,6 +89,8 @@ class LatestRows:
         visible: whether rows at as_of itself count.
         indexed: columns whose index is used to find rows, which helps in a call.
         removals: seeds carry what they leave out, see `relsql.gather.sql.removals`; not for the kind `moments`.
+        given: relations that hold the rows of CTEs of the query, by the name of the CTE: `of_hubs` of a shared path, or
+            `NEWEST`. They are read instead, see `relsql.gather.sql.query.Gather.given_queries`.
     """
 
     plan: RowPlan
@@ -133,6 +101,7 @@ class LatestRows:
     visible: VisibilityRule = field(default="at-or-before", kw_only=True)
     indexed: Indexed = field(default=frozenset(), kw_only=True)
     removals: bool = field(default=False, kw_only=True)
+    given: Mapping[str, str] = field(default_factory=dict, kw_only=True)
 
     @property
     def moments(self) -> tuple[str, ...]:
@@ -169,15 +138,44 @@ class LatestRows:
             Cte("self", self._self_sql(), "The seeds whose entity exists and may be seen."),
         ]
         if self.plan.paths[0].data_age:
-            ctes += newest_ctes(self.plan, self.source, self.moments, self.end)
+            ctes += self._newest_ctes("seed")
         found = {}
         for path in self.plan.paths:
             latest, found[path.name] = self._latest_ctes(columns, path, [cte.name for cte in ctes])
             ctes += latest
-        ctes += columns.common_ctes(found)
+        ctes += columns.common_ctes({name: latest for name, latest in found.items() if latest.rows})
         for path in self.plan.paths:
             ctes += columns.ctes_of(path, found[path.name])
         return ctes
+
+    def all_hubs_ctes(self, path: Path, moment_sql: str) -> tuple[Ctes, Latest]:
+        """The CTEs for the latest rows of all hubs of a shared path that may be seen.
+
+        Args:
+            path: the shared path.
+            moment_sql: a query for the moments at which seeds ask, each once: `_as_of`, and `_until` when delayed.
+        """
+        hubs = f"{path.name}__all_hubs"
+        ctes, latest = self._latest_of_hubs(path, hubs)
+        all_hubs = Cte(hubs, self._all_hubs_sql(path), "All hubs, each once for each moment.")
+        return [self._moment_cte(moment_sql), all_hubs, *ctes], latest
+
+    def newest_query(self, moment_sql: str) -> str:
+        """A query for the newest event `t` that may be seen at each moment; the argument is that of `all_hubs_ctes`."""
+        return with_ctes([self._moment_cte(moment_sql), *self._newest_ctes("moment")], f"SELECT *\nFROM {NEWEST}")
+
+    def _newest_ctes(self, moments: str) -> Ctes:
+        """CTEs up to `NEWEST`, for the moments of a relation."""
+        if NEWEST in self.given:
+            return [self.given_cte(NEWEST)]
+        return newest_ctes(self.plan, self.source, moments, self.moments, self.end)
+
+    def _moment_cte(self, moment_sql: str) -> Cte:
+        return Cte("moment", self._ended_sql(moment_sql), "The moments at which seeds ask.")
+
+    def given_cte(self, name: str) -> Cte:
+        """A CTE whose rows were stored before."""
+        return Cte(name, f"SELECT *\nFROM {self.given[name]}", "Stored before, for all hubs and moments.")
 
     def select_sql(self, columns: PathColumns, select: str | None = None) -> str:
         """The main SELECT of `query`, over its common table expressions; the arguments are those of `query`."""
@@ -194,12 +192,16 @@ class LatestRows:
         """The seeds, each with a unique number."""
         # A call has one seed. DuckDB tells the calls of a statement apart by their arguments.
         number = "CAST(1 AS UINTEGER)" if self.seed_kind == "call" else "CAST(row_number() OVER () AS UINTEGER)"
+        return self._ended_sql(seed_sql, f"{number} AS {SEED}, ")
+
+    def _ended_sql(self, query: str, first: str = "") -> str:
+        """The rows of a query with `_as_of`, with the end of their data where that differs; `first` comes before."""
         guard = f"\nWHERE {TEXT_KEYS_ARE_EXACT}" if self.plan.has_text_keys() else ""
         columns = "*"
         if self.visible == "before":
             end = end_before_sql(AS_OF)
             columns = f"* REPLACE (least({UNTIL}, {end}) AS {UNTIL})" if self.delayed else f"*, {end} AS {UNTIL}"
-        return f"SELECT {number} AS {SEED}, {columns}\nFROM (\n{indented(seed_sql)}\n){guard}"
+        return f"SELECT {first}{columns}\nFROM (\n{indented(query)}\n){guard}"
 
     def _self_sql(self) -> str:
         """The seeds whose entity exists and is visible, with the columns of the entity that paths start from."""
@@ -245,7 +247,6 @@ class LatestRows:
     def _hub_ctes(self, path: Path, known: list[str]) -> tuple[Ctes, Latest]:
         """The CTEs for the latest rows of a shared path's hubs; `known` are the names of CTEs that already exist."""
         ctes: Ctes = []
-        latest, counted = f"{path.name}__latest", f"{path.name}__counted"
         source, keys = self._hub(path)
         distinct = self._distinct_hubs(path)
         if source not in known:
@@ -253,17 +254,36 @@ class LatestRows:
         if self.removals:
             left, what_is_left = self._left_ctes(path, source, keys)
             return [*ctes, *left], what_is_left
+        if of_hubs(path) in self.given:
+            return ctes, Latest("", (), hub=(source, keys))
         if distinct not in known:
             hubs = ", ".join(f"{key} AS hub{i}" for i, key in enumerate(keys))
             query = f"SELECT DISTINCT {hubs}, {columns_of(source, self.moments)}\nFROM {source}"
             ctes.append(Cte(distinct, query, "The hubs, each once for each moment."))
-        group = (*(f"hub{i}" for i in range(len(keys))), *self.moments)
-        reached = self._reached(path, distinct, [f"{distinct}.hub{i}" for i in range(len(keys))], group)
+        latest_ctes, latest = self._latest_of_hubs(path, distinct)
+        return ctes + latest_ctes, replace(latest, hub=(source, keys))
+
+    def _latest_of_hubs(self, path: Path, hubs: str) -> tuple[Ctes, Latest]:
+        """The CTEs for the latest rows of the hubs in the CTE `hubs`: hub0, hub1, ..., and the moments."""
+        latest, counted = f"{path.name}__latest", f"{path.name}__counted"
+        keys = [f"hub{i}" for i in range(len(path.links[-1].parent_columns))]
+        group = (*keys, *self.moments)
+        reached = self._reached(path, hubs, [f"{hubs}.{key}" for key in keys], group)
         found = {"batch": time_heap_ctes, "call": key_heap_ctes, "moments": cut_ctes}[self.seed_kind]
         # Rows of a view without a key may be equal, so their values do not lead back to them.
         found = time_heap_ctes if found is key_heap_ctes and keyless_view(reached.table) else found
-        ctes += found(reached, latest, counted)
-        return ctes, Latest(latest, group, counted=counted, hub=(source, keys))
+        return found(reached, latest, counted), Latest(latest, group, counted=counted)
+
+    def _all_hubs_sql(self, path: Path) -> str:
+        """All hubs of a shared path that may be seen at the moments of the CTE `moment`, each once for each moment."""
+        hub, columns = self.plan.table(path.links[-2].parent), path.links[-1].parent_columns
+        keys = ", ".join(f"h.{ident(column)} AS hub{i}" for i, column in enumerate(columns))
+        known = " AND ".join(f"h.{ident(column)} IS NOT NULL" for column in columns)
+        return (
+            f"SELECT DISTINCT {keys}, {columns_of('moment', self.moments)}\n"
+            f"FROM moment, {self.source(hub)} h\n"
+            f"WHERE {known}{self.and_visible(hub, 'h', 'moment')}"
+        )
 
     def _left_ctes(self, path: Path, seeds: str, keys: Sequence[str]) -> tuple[Ctes, Latest]:
         """The CTEs for the latest rows of a path whose seeds leave something out; `keys` are what its rows point at."""

@@ -18,38 +18,42 @@ _EVENTS, NEWEST, _WHOLE, _AFFECTED, _LEFT = (
 )
 
 
-def newest_ctes(plan: RowPlan, source: Callable[[Table], str], moments: Sequence[str], end: str) -> Ctes:
-    """CTEs up to `NEWEST`: the time `t` of the newest event for each of the distinct moments of the CTE `seed`.
+def newest_ctes(plan: RowPlan, source: Callable[[Table], str], seeds: str, moments: Sequence[str], end: str) -> Ctes:
+    """CTEs up to `NEWEST`: the time `t` of the newest event for each of the distinct moments of a CTE.
 
     Args:
         plan: the plan of rows.
         source: returns the relation to read for a table, in SQL.
+        seeds: the CTE with the moments.
         moments: the columns that say what a seed may see, perhaps with those of `OUT`.
         end: the one of them that is the end of its data.
     """
     events = Cte(_EVENTS, event_times_sql(plan.tables(), source), "The times of all rows.")
     if not {*OUT} <= {*moments} or not any(table.time_column for table in plan.tables()):
-        return [events, Cte(NEWEST, _newest_sql(moments, end), "The newest row that may be seen at each moment.")]
+        return [
+            events,
+            Cte(NEWEST, _newest_sql(seeds, moments, end), "The newest row that may be seen at each moment."),
+        ]
     known = event_times_sql(plan.tables(), source, lambda table: f", {ids_sql(plan, table, 'r')}")
     return [
         Cte(_EVENTS, known, "The times of all rows, and what they are."),
-        *_newest_left_ctes(moments, end),
+        *_newest_left_ctes(seeds, moments, end),
     ]
 
 
-def _newest_sql(moments: Sequence[str], end: str) -> str:
+def _newest_sql(seeds: str, moments: Sequence[str], end: str) -> str:
     return (
         f"SELECT {columns_of('moment', moments)}, {_EVENTS}.t\n"
-        f"FROM (SELECT DISTINCT {', '.join(moments)} FROM seed) moment\n"
+        f"FROM (SELECT DISTINCT {', '.join(moments)} FROM {seeds}) moment\n"
         f"ASOF LEFT JOIN {_EVENTS} ON {asof_visible_sql(f'moment.{end}', f'{_EVENTS}.t')}"
     )
 
 
-def _newest_left_ctes(moments: Sequence[str], end: str) -> Ctes:
+def _newest_left_ctes(seeds: str, moments: Sequence[str], end: str) -> Ctes:
     """The same where seeds leave rows out. All events are searched only for those that leave out a newest one."""
     base = [moment for moment in moments if moment not in OUT]
     same = " AND ".join(f"whole.{moment} = moment.{moment}" for moment in base)
-    asked = f"(SELECT DISTINCT {', '.join(moments)} FROM seed) moment\nJOIN {_WHOLE} whole ON {same}"
+    asked = f"(SELECT DISTINCT {', '.join(moments)} FROM {seeds}) moment\nJOIN {_WHOLE} whole ON {same}"
     of_moment, of_affected = columns_of("moment", moments), columns_of("affected", moments)
     affected = (
         f"SELECT DISTINCT {of_moment}\nFROM {asked}\nJOIN {_EVENTS} ON {_EVENTS}.t = whole.t\n"
@@ -66,7 +70,7 @@ def _newest_left_ctes(moments: Sequence[str], end: str) -> Ctes:
         f"FROM {asked}\nLEFT JOIN {_LEFT} less ON {on}"
     )
     return [
-        Cte(_WHOLE, _newest_sql(base, end), "The newest row at each moment if nothing is left out."),
+        Cte(_WHOLE, _newest_sql(seeds, base, end), "The newest row at each moment if nothing is left out."),
         Cte(_AFFECTED, affected, "The moments whose newest row is left out."),
         Cte(_LEFT, left, "The newest row that is left at these."),
         Cte(NEWEST, newest, "The newest row that may be seen at each moment."),

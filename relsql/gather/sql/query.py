@@ -20,16 +20,17 @@ from relsql.gather.layout import DATA_AGE, Segment, counts_name, segments
 from relsql.gather.node_inputs import NodeInputs, NumberInput, category_sql, number_sql, text_sql
 from relsql.gather.paths import Path
 from relsql.gather.row_plan import RowPlan
-from relsql.gather.sql.latest_rows import AS_OF, SEED, Latest, LatestRows, SeedKind
+from relsql.gather.sql.latest_rows import AS_OF, SEED, LatestRows, SeedKind
 from relsql.gather.sql.lookups import pointed_name, readers_of, seen_join_sql, seen_sql
 from relsql.gather.sql.newest import NEWEST
+from relsql.gather.sql.path_columns import Latest, of_hubs
 from relsql.gather.sql.ranking import Ctes, columns_of, counts_sql
 from relsql.gather.sql.removals import OUT_COLUMN, shown_value_sql
 from relsql.schema.indexes import Indexed
 from relsql.schema.tables import Link, Table
 from relsql.schema.times.events import age_sql, as_timestamp_sql, time_sql
 from relsql.schema.visibility import and_visible_sql, visible_time_sql
-from relsql.sql import COMMA, Cte, ident, indented
+from relsql.sql import COMMA, Cte, ident, indented, with_ctes
 
 OF_SEEDS = "The rows of each seed, as the network reads them."
 
@@ -67,6 +68,30 @@ class Gather:
         """The whole query, see `LatestRows.query`."""
         return self.rows.query(self, seed_sql, select)
 
+    def given_queries(self, moment_sql: str) -> dict[str, str]:
+        """The queries for all that seeds share, by the name under which `with_given` takes their results.
+
+        That of a shared path has a row for each of its hubs that may be seen: hub0, hub1, ... (the columns that rows
+        point at), the moments, and the path's columns, which are its message where `message_functions` has the path.
+        That of `NEWEST` has the moments, and the time `t` of the newest event.
+
+        Args:
+            moment_sql: a query for the moments at which seeds ask, each once: `_as_of`, and `_until` when delayed.
+        """
+        queries = {}
+        for path in self.plan.paths:
+            if path.shared:
+                ctes, latest = self.rows.all_hubs_ctes(path, moment_sql)
+                ctes += [*self.common_ctes({path.name: latest}), self._hubs_cte(path, latest)]
+                queries[of_hubs(path)] = with_ctes(ctes, f"SELECT *\nFROM {of_hubs(path)}")
+        if self.plan.paths[0].data_age:
+            queries[NEWEST] = self.rows.newest_query(moment_sql)
+        return queries
+
+    def with_given(self, given: Mapping[str, str]) -> Gather:
+        """The same gather, which reads what seeds share from these relations, see `LatestRows.given`."""
+        return replace(self, rows=replace(self.rows, given=given))
+
     def qualified_columns(self) -> dict[str, str]:
         """The gathered columns as expressions within `query`'s select list."""
         return {name: f"{ident(path.name)}.{ident(name)}" for path in self.plan.paths for name in self.names(path)}
@@ -83,12 +108,14 @@ class Gather:
         if latest.hub is None:
             listed = self._listed_sql(path, latest.ranked) if latest.ranked else self._rows_sql(path, latest)
             return [Cte(ident(path.name), listed, OF_SEEDS)]
-        rows = f"{path.name}__rows"
-        spread = self.rows.spread_sql(self.names(path), *latest.hub, rows)
-        return [
-            Cte(rows, self._rows_sql(path, latest), "What the network reads of each hub's rows, with counts."),
-            Cte(ident(path.name), spread, OF_SEEDS),
-        ]
+        rows = of_hubs(path)
+        spread = Cte(ident(path.name), self.rows.spread_sql(self.names(path), *latest.hub, rows), OF_SEEDS)
+        return [self._hubs_cte(path, latest) if latest.rows else self.rows.given_cte(rows), spread]
+
+    def _hubs_cte(self, path: Path, latest: Latest) -> Cte:
+        """The CTE with a shared path's columns for each hub."""
+        comment = "What the network reads of each hub's rows, with counts."
+        return Cte(of_hubs(path), self._rows_sql(path, latest), comment)
 
     def single_ctes(self, path: Path, latest: str) -> Ctes:
         """No CTEs: `_single_sql` reads the row directly."""
@@ -179,7 +206,7 @@ class Gather:
         Texts of rows that no reader may see must not get numbers: training would learn from them.
         """
         ctes: Ctes = []
-        for (key, columns), readers in readers_of(self.plan.paths).items():
+        for (key, columns), readers in readers_of(path for path in self.plan.paths if path.name in found).items():
             pointing = [(found[path.name].rows, link) for path, link in readers if self._is_read_once(path, link)]
             if pointing:
                 table, name = self.plan.table(key), pointed_name(self.plan.table(key), columns)

@@ -1,0 +1,1 @@
+"""Scores of tables that outgrow one process: entities in parts, each scored by a process of its own over Parquet."""
