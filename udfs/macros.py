@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from relsql.database.queries.sealed import sealed, sealed_expression
+from relsql.gather.explain.explanations import Explanations
 from relsql.gather.layout import counts_name, layouts_of
-from relsql.gather.sql.explanations import Explanations
 from relsql.gather.sql.latest_rows import AS_OF, ENTITY
 from relsql.gather.sql.query import Gather
 from relsql.gather.sql.ranking import columns_of

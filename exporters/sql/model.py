@@ -17,7 +17,7 @@ from exporters.sql.network import SqlNetwork
 from exporters.sql.texts import new_texts_sql
 from relsql.database.names import DEFAULT_SCHEMA
 from relsql.database.queries.sealed import sealed, sealed_expression
-from relsql.gather.sql.explanations import Explanations
+from relsql.gather.explain.explanations import Explanations
 from relsql.gather.sql.latest_rows import AS_OF, ENTITY, SEED, LatestRows
 from relsql.gather.sql.results import batch_columns, classes_sql, score_columns
 from relsql.gather.sql.seeds import ALL_PARAMETERS, all_seeds_sql, call_parameters, call_seed_sql

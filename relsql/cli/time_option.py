@@ -22,9 +22,9 @@ def timestamp(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     if value is None:
         return None
     from relsql.errors import TaskError
-    from relsql.tasks.task import astimestamp
+    from relsql.tasks.task import as_timestamp
 
     try:
-        return astimestamp(value, "score", "as_of")
+        return as_timestamp(value, "score", "as_of")
     except TaskError:
         raise click.BadParameter(f"{value!r} is not a time such as 2009-06-01 or '2009-06-01 12:00'") from None

@@ -10,7 +10,7 @@ import duckdb
 
 from relsql.database.names import current_catalog
 from relsql.errors import ModelError
-from relsql.gather.sql.explanations import DEFAULT_THRESHOLD
+from relsql.gather.explain.explanations import DEFAULT_THRESHOLD
 from relsql.hints import command
 from relsql.registry.function_names import explain_names
 from relsql.registry.models import active_card
@@ -26,7 +26,7 @@ class ExplainOptions:
 
     Attributes:
         as_of: explain the scores of this time (inclusive, zone-less); None: of the latest event.
-        level: what is left out, one of `relsql.gather.sql.explanations.LEVELS`.
+        level: what is left out, one of `relsql.gather.explain.explanations.LEVELS`.
         top: how many contributions to return of each score; None: the function's default.
         counterfactual: only what alone takes the score across the threshold, the smallest first.
         threshold: the score from which on the answer is yes.

@@ -17,7 +17,7 @@ import relsql
 from relsql.cli import cli
 from relsql.database.connections import transaction
 from relsql.database.names import current_catalog
-from relsql.gather.sql.explanations import LEVELS
+from relsql.gather.explain.explanations import LEVELS
 from relsql.schema.declared.declare import declare_table
 from relsql.training.train import train
 from tests.odd_data import CHURN, FAST, create_market

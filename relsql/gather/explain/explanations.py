@@ -1,8 +1,8 @@
 """Why a score is what it is, in SQL: the score without each row, column or table that it reads.
 
-The query has three steps. First, the rows that the asked scores read (`relsql.gather.sql.read_rows`). Then one seed for
-each score as it is, and one for each thing to leave out of it (`relsql.gather.sql.removals`); they are scored like any
-other seeds, by the function or the plain SQL that `Scored` writes. Last, the differences, ranked by their size.
+The query has three steps. First, the rows that the asked scores read (`relsql.gather.explain.read_rows`). Then one seed
+for each score as it is, and one for each thing to leave out of it (`relsql.gather.sql.removals`); they are scored like
+any other seeds, by the function or the plain SQL that `Scored` writes. Last, the differences, ranked by their size.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from relsql.gather.explain.read_rows import ReadRows, key_text_sql
 from relsql.gather.row_plan import RowPlan
 from relsql.gather.sql.latest_rows import AS_OF, ENTITY, SEED, LatestRows
 from relsql.gather.sql.ranking import columns_of
-from relsql.gather.sql.read_rows import ReadRows, key_text_sql
 from relsql.gather.sql.removals import ALL_ROWS, NOTHING, OUT, OUT_COLUMN, OUT_TABLE, hidden_columns, table_number
 from relsql.gather.sql.seeds import ALL_PARAMETERS, all_seeds_sql, call_parameters, call_seed_sql
 from relsql.schema.entity_keys import key_columns_sql

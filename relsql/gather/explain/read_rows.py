@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from relsql.gather.paths import Path
 from relsql.gather.row_plan import RowPlan, row_key
-from relsql.gather.sql.latest_rows import ENTITY, SEED, Latest, LatestRows
+from relsql.gather.sql.latest_rows import ENTITY, SEED, LatestRows
+from relsql.gather.sql.path_columns import Latest
 from relsql.gather.sql.ranking import Ctes, columns_of, struct_sql
 from relsql.gather.sql.removals import id_sql, row_id_sql, table_number
 from relsql.schema.entity_keys import key_parts
