@@ -113,7 +113,7 @@ def _path_findings(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema)
     """Tasks with link paths that training does not read, and the paths that the existing models left out."""
     for task in read_tasks(con, catalog).values():
         try:
-            found = candidate_paths(con, catalog, schema.without_columns(task.remove_columns), task.entity_table)
+            found = candidate_paths(con, catalog, schema.without_columns(task.removed), task.entity_table)
         except RelsqlError:
             continue  # Training reports what does not fit.
         paths = len(found.paths)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from relsql.gather.node_inputs import NodeInputs
 from relsql.gather.paths import Path
 from relsql.schema.tables import Link, Schema, Table
+from relsql.tasks.kinds import FOR_ANY_MOMENT, Asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +24,13 @@ class RowPlan:
         schema: tables and links.
         paths: from the entity to rows; `paths[0]` is the entity itself.
         inputs: by table, the columns that the network reads.
+        asked: what a seed is, and which columns of its own row are read as if they were empty.
     """
 
     schema: Schema
     paths: tuple[Path, ...]
     inputs: Mapping[str, NodeInputs]
+    asked: Asked = FOR_ANY_MOMENT
 
     @property
     def entity(self) -> Table:

@@ -18,10 +18,10 @@ from relsql.schema.tables import Schema, Table
 from relsql.tasks.regime import Regime
 from relsql.tasks.task import Task
 
-CARD_FORMAT = 4
+CARD_FORMAT = 5
 """Increased whenever an older relsql could misread a card."""
 
-SEALED_CARD_FORMAT = 4
+SEALED_CARD_FORMAT = 5
 """Builds that write cards of this format or a later one store digests with them and with row embeddings."""
 
 OLDEST_CARD_FORMAT = 3
@@ -142,7 +142,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
     @property
     def rows(self) -> RowPlan:
         """The plan of the rows that the model reads."""
-        return RowPlan(self.schema, self.paths, self.inputs)
+        return RowPlan(self.schema, self.paths, self.inputs, self.task.asked)
 
     @property
     def message_functions(self) -> dict[str, str]:

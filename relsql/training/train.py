@@ -136,6 +136,7 @@ def train(
         try:
             with run.phase("data") as metrics:
                 task = task.resolved(read_schema(cursor, catalog))
+                check_regime(options.regime, task)
                 fingerprint = training_fingerprint(cursor, catalog, task, options)
                 metrics.update(tables=fingerprint.tables, rows=fingerprint.rows)
                 found = None if force else find_trained(cursor, catalog, name, fingerprint.sha256)
