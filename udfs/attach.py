@@ -70,9 +70,9 @@ def attach(
 ) -> tuple[str, ...]:
     """Make the models of an attached database callable on this connection.
 
-    Creates `predict_<model>`, `predict_<model>_full`, `predict_<model>_batch` and `row_text_<table>` as temporary
-    macros. They belong to this connection, so a cursor has to be attached separately. Nothing is written to the
-    database. Another call is cheap, and adds models that were trained or promoted since.
+    Creates `predict_<model>`, `predict_<model>_full`, `predict_<model>_batch`, `embed_<model>` and `row_text_<table>`
+    as temporary macros. They belong to this connection, so a cursor has to be attached separately. Nothing is written
+    to the database. Another call is cheap, and adds models that were trained or promoted since.
 
     An explicit version, such as `dnf@2`, creates `predict_dnf_v2`, `predict_dnf_v2_full` and `predict_dnf_v2_batch`,
     whichever version is active.
@@ -251,6 +251,7 @@ def register_functions(con: duckdb.DuckDBPyConnection, scorer: Scorer, *, taken:
     create = partial(create_arrow_function, con, taken=scalar_functions(con) if taken is None else taken)
     create(card.text_function, scorer.texts.ids, ["VARCHAR"], "INTEGER")
     create(card.score_function, scorer.score, [score_parameter(card)], RESULT_SQL_TYPE)
+    create(card.state_function, scorer.embed, [score_parameter(card)], f"FLOAT[{card.channels}]")
     for layout in layouts_of(card.paths, card.inputs):
         if layout.shared:
             rows = f"STRUCT(hub UBIGINT, rows {layout.arrow_type()}, counts {layout.counts_type()})"

@@ -10,7 +10,7 @@ from relsql.gather.sql.latest_rows import AS_OF, ENTITY
 from relsql.gather.sql.query import Gather
 from relsql.gather.sql.seeds import ALL_PARAMETERS, all_seeds_sql, call_parameters, call_seed_sql
 from relsql.registry.card import ModelCard
-from relsql.registry.function_names import encode_name, function_names, row_text_name
+from relsql.registry.function_names import embed_name, encode_name, function_names, row_text_name
 from relsql.schema.entity_keys import key_columns_sql
 from relsql.schema.indexes import Indexed
 from relsql.sql import field_sql, ident, indented, literal
@@ -88,6 +88,8 @@ def model_macros(
     suffix = suffix or card.name
     full, batch = scalar_sql(card, catalog, indexed), batch_sql(card, catalog)
     macros = score_macros(suffix, call_parameters(card.entity), full, batch)
+    state = state_sql(card, catalog, indexed)
+    macros.append(MacroText(embed_name(suffix), call_parameters(card.entity), state, f"FLOAT[{card.channels}]"))
     call = sealed_expression(f"{card.encode_function}(text)")
     macros.append(MacroText(encode_name(suffix), "text", call, f"FLOAT[{card.encoder.width}]"))
     for key, inputs in card.inputs.items() if suffix == card.name else ():
@@ -98,8 +100,18 @@ def model_macros(
 
 def scalar_sql(card: ModelCard, catalog: str, indexed: Indexed = frozenset()) -> str:
     """The body of `predict_<model>_full`: a correlated subquery over one seed, planned as a single set-based join."""
+    return _call_sql(card, catalog, indexed, card.score_function)
+
+
+def state_sql(card: ModelCard, catalog: str, indexed: Indexed = frozenset()) -> str:
+    """The body of `embed_<model>`, in the form of `scalar_sql`."""
+    return _call_sql(card, catalog, indexed, card.state_function)
+
+
+def _call_sql(card: ModelCard, catalog: str, indexed: Indexed, function: str) -> str:
+    """A subquery that gathers the seed of a call, and calls a function on it."""
     gather = card.gather(catalog).for_seeds("call", indexed=indexed)
-    select = f"CASE WHEN seed._given THEN {_result_sql(card, gather)} END AS relsql_result"
+    select = f"CASE WHEN seed._given THEN {function}({score_argument(gather)}) END AS relsql_result"
     query = gather.query(call_seed_sql(card.entity, gather.rows), select=select)
     return sealed_expression(f"(\n{indented(query)}\n)")
 

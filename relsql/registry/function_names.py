@@ -8,6 +8,7 @@ from __future__ import annotations
 _SCORE = "predict_"
 _FULL = "_full"
 _BATCH = "_batch"
+_EMBED = "embed_"
 
 
 def predict_name(suffix: str) -> str:
@@ -38,6 +39,11 @@ def is_score_name(function: str) -> bool:
 def is_batch_name(function: str) -> bool:
     """True for a possible name of a function that scores all entities."""
     return is_score_name(function) and function.endswith(_BATCH)
+
+
+def embed_name(suffix: str) -> str:
+    """The function that returns the state of an entity: `embed_dnf`."""
+    return f"{_EMBED}{suffix}"
 
 
 def encode_name(suffix: str) -> str:

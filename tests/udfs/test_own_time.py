@@ -34,16 +34,34 @@ AMOUNT = Task.from_manifest(
         "test_timestamp": CHURN.test_timestamp,
     }
 )
+AGAIN = Task.from_manifest(
+    {
+        "name": "order-again",
+        "kind": "event",
+        "task_type": "binary_classification",
+        "entity_table": "orders",
+        "entity_col": "order_id",
+        "target_col": "again",
+        "time_col": "ordered_at",
+        "timedelta": "14 days",
+        "val_timestamp": CHURN.val_timestamp,
+        "test_timestamp": CHURN.test_timestamp,
+        "sql": """SELECT o.order_id, o.ordered_at, count(n.order_id) > 0 AS again FROM orders o
+                  LEFT JOIN orders n ON n.customer_id = o.customer_id AND n.ordered_at > o.ordered_at
+                    AND n.ordered_at <= o.ordered_at + INTERVAL '{timedelta}' GROUP BY ALL""",
+    }
+)
 MICROSECOND = datetime.timedelta(microseconds=1)
 
 
 @pytest.fixture(scope="module")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The market with a trained model `amount`, whose rows also have a history of their customer."""
+    """The market with trained models `amount` and `again`, whose rows also have a history of their customer."""
     path = tmp_path_factory.mktemp("market") / "market.duckdb"
     with duckdb.connect(str(path)) as con:
         create_market(con)
-        train(con, AMOUNT, name="amount", options=replace(FAST, event_hubs=True))
+        for task, name in ((AMOUNT, "amount"), (AGAIN, "again")):
+            train(con, task, name=name, options=replace(FAST, event_hubs=True))
     return path
 
 
@@ -136,3 +154,71 @@ def test_a_batch_asks_about_empty_cells_only(con: Connection) -> None:
     filled = dict(con.execute("SELECT order_id, amount FROM orders WHERE order_id % 40 = 0").fetchall())
     assert filled == pytest.approx(batch, abs=1e-5, rel=1e-5)
     assert con.execute("FROM predict_amount_batch()").fetchall() == []
+
+
+def test_events_are_asked_about_as_of_their_own_time(con: Connection) -> None:
+    order, moment = asked(con)[0]
+    query = f"SELECT p.score, p.status, p.as_of FROM (SELECT predict_again_full({order}) AS p)"
+    before = con.execute(query).fetchall()
+    assert 0 < before[0][0] < 1 and before[0][1:] == ("ok", moment)
+    counts = "SELECT (SELECT count(*) FROM predict_again_batch()), (SELECT count(*) FROM orders)"
+    [(scored, orders)] = con.execute(counts).fetchall()
+    assert scored == orders
+    con.execute(f"CREATE TEMP TABLE own AS FROM orders WHERE order_id = {order}")
+    mutate_after(con, moment - MICROSECOND, 1)
+    con.execute(f"DELETE FROM orders WHERE order_id = {order}")
+    con.execute("INSERT INTO orders FROM own")
+    assert con.execute(query).fetchall() == before
+    # What the row itself says is read: nothing of it is hidden, because nothing of it is the label.
+    con.execute(f"UPDATE orders SET amount = 1e6, note = 'gift', quantity = 500 WHERE order_id = {order}")
+    assert con.execute(query).fetchall() != before
+
+
+def test_plain_sql_agrees_with_the_networks(con: Connection) -> None:
+    con.execute("UPDATE orders SET amount = NULL WHERE order_id % 40 = 0")
+    calls = """SELECT order_id, p.score, p.status, p.evidence, p.as_of FROM (
+                   SELECT order_id, predict_amount_full(order_id) AS p FROM orders WHERE order_id % 20 = 0)
+               UNION ALL BY NAME FROM (SELECT -order_id AS order_id, score, status, evidence, as_of
+                                       FROM predict_amount_batch()) ORDER BY order_id"""
+    onnx = con.execute(calls).fetchall()
+    relsql.detach(con)
+    found = relsql.publish(con, "amount")
+    assert found.parity.seeds > 100 and found.parity.pending == 0 and found.parity.largest <= 1e-5
+    plain = con.execute(calls).fetchall()
+    assert [row[0] for row in plain if row[0] < 0] and [row[2:] for row in plain] == [row[2:] for row in onnx]
+    assert [row[1] for row in plain] == pytest.approx([row[1] for row in onnx], rel=1e-5)
+    order, moment = asked(con)[0]
+    own = score(con, order)
+    con.execute(f"UPDATE orders SET amount = -1, note = 'other' WHERE order_id = {order}")
+    con.execute(f"DELETE FROM orders WHERE ordered_at >= {literal(moment)} AND order_id <> {order}")
+    assert score(con, order)[0] == pytest.approx(own[0], rel=1e-6) and score(con, order)[1:] == own[1:]
+
+
+def test_jobs_score_empty_cells_and_follow_changes(con: Connection) -> None:
+    con.execute("UPDATE orders SET amount = NULL WHERE order_id % 40 = 0")
+    relsql.score_into(con, "amount", "guesses", changed_only=True)
+    read = "SELECT order_id, as_of, score FROM {} ORDER BY order_id"
+    first = con.execute(read.format("guesses")).fetchall()
+    batch = con.execute(read.format("predict_amount_batch()")).fetchall()
+    assert [row[:2] for row in first] == [row[:2] for row in batch]
+    assert [row[2] for row in first] == pytest.approx([row[2] for row in batch], rel=1e-5)
+    times = dict(con.execute("SELECT order_id, ordered_at FROM orders").fetchall())
+    assert all(as_of == times[order] for order, as_of, _ in first)
+    # A cell that is filled is asked about no longer, an own cell that is emptied is, and no other score changes.
+    con.execute("UPDATE orders SET amount = 5 WHERE order_id = (SELECT max(order_id) FROM orders WHERE amount IS NULL)")
+    job = relsql.score_into(con, "amount", "guesses", changed_only=True)
+    assert (job.entities, job.scored) == (len(first) - 1, 0)
+    assert con.execute(read.format("guesses")).fetchall() == first[:-1]
+
+
+def test_states_of_rows_are_those_that_the_score_is_made_of(con: Connection) -> None:
+    order, moment = asked(con)[0]
+    query = f"SELECT embed_amount({order}), embed_amount(-1), embed_amount(NULL)"
+    [(state, unknown, none)] = con.execute(query).fetchall()
+    assert len(state) == FAST.channels and any(state) and (unknown, none) == (None, None)
+    of_all = dict(con.execute("SELECT order_id, embed_amount(order_id) FROM orders WHERE order_id % 9 < 2").fetchall())
+    alone = con.execute("SELECT embed_amount(9)").fetchall()[0][0]
+    assert of_all[9] == pytest.approx(alone, abs=1e-5) and of_all[9] != of_all[10]
+    con.execute(f"DELETE FROM orders WHERE ordered_at >= {literal(moment)} AND order_id <> {order}")
+    con.execute(f"UPDATE orders SET amount = 1e9 WHERE order_id = {order}")
+    assert con.execute(query).fetchall() == [(state, None, None)]
