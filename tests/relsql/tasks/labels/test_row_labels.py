@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from relsql.cli.inspection import inspect
 from relsql.errors import TaskError
 from relsql.schema.reading import read_schema
 from relsql.tasks.kinds import KINDS
@@ -130,6 +131,17 @@ def test_what_cannot_be_completed_is_said(con: Connection, fields: dict[str, str
     with pytest.raises(TaskError, match=problem) as caught:
         replace(AMOUNT, **fields).resolved(read_schema(con))
     assert caught.value.expected and caught.value.fix
+
+
+def test_inspect_finds_tasks_whose_column_is_gone(con: Connection) -> None:
+    for task in (AMOUNT, EVENT):
+        save_task(con, "memory", task)
+    assert not [each for each in inspect(con, "memory").findings if "order-amount" in each.object]
+    con.execute("ALTER TABLE orders DROP COLUMN amount")
+    found = inspect(con, "memory")
+    assert [task.horizon for task in found.tasks] == ["at the row's own time"] * 2
+    [finding] = [each for each in found.findings if "order-amount" in each.object]
+    assert finding.severity == "error" and "no column 'Amount'" in finding.message
 
 
 def test_other_times_and_splits_without_rows_are_refused(con: Connection) -> None:
