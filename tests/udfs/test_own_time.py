@@ -183,7 +183,12 @@ def test_plain_sql_agrees_with_the_networks(con: Connection) -> None:
     onnx = con.execute(calls).fetchall()
     relsql.detach(con)
     found = relsql.publish(con, "amount")
-    assert found.parity.seeds > 100 and found.parity.pending == 0 and found.parity.largest <= 1e-5
+    assert (
+        found.parity is not None
+        and found.parity.seeds > 100
+        and found.parity.pending == 0
+        and found.parity.largest <= 1e-5
+    )
     plain = con.execute(calls).fetchall()
     assert [row[0] for row in plain if row[0] < 0] and [row[2:] for row in plain] == [row[2:] for row in onnx]
     assert [row[1] for row in plain] == pytest.approx([row[1] for row in onnx], rel=1e-5)

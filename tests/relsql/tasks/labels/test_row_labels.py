@@ -127,7 +127,7 @@ def test_tasks_of_rows_are_stored_and_written_as_they_were(con: Connection) -> N
         ({"entity_table": "order", "target_col": "amount"}, "entity table 'order' does not exist"),
     ],
 )
-def test_what_cannot_be_completed_is_said(con: Connection, fields: dict[str, str], problem: str) -> None:
+def test_what_cannot_be_completed_is_said(con: Connection, fields: dict[str, Any], problem: str) -> None:
     with pytest.raises(TaskError, match=problem) as caught:
         replace(AMOUNT, **fields).resolved(read_schema(con))
     assert caught.value.expected and caught.value.fix
