@@ -217,7 +217,7 @@ def _keep_rows(
         f"WHERE {key_known_sql(entity, 'r')} AND {window.condition_sql(time, task)}"
     )
     kept = _store_known(cursor, task, entity, keys, "k.own_time", names)
-    other = "said IS NOT NULL AND said <> as_of"
+    other = "said IS NOT NULL AND said IS DISTINCT FROM as_of"
     query = f"SELECT count(*), any_value(as_of), any_value(said) FROM {names.known} WHERE {other}"
     count, own, said = one_row(cursor, query)
     if count:

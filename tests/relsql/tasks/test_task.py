@@ -105,7 +105,7 @@ def test_manifests_of_the_data_sets_are_read(data_dir: Path) -> None:
     ("changes", "message"),
     [
         ({"task_type": "regresion"}, "did you mean 'regression'"),
-        ({"kind": "autocomplete"}, "is of kind 'autocomplete'. Expected: kind: forecast"),
+        ({"kind": "external"}, "is of kind 'external'. Expected: kind: forecast"),
         ({"sql": None, "entity_col": ""}, "lacks entity_col, sql. Expected: the fields name, task_type"),
         ({"num_eval_timestamps": 0}, "num_eval_timestamps 0. Expected: >= 1"),
         ({"val_timestamp": "soon"}, "val_timestamp 'soon' is not a timestamp"),
