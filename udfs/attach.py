@@ -70,7 +70,7 @@ def attach(
 ) -> tuple[str, ...]:
     """Make the models of an attached database callable on this connection.
 
-    Creates `predict_<model>`, `predict_<model>_full`, `predict_<model>_batch`, `explain_<model>`,
+    Creates `predict_<model>`, `predict_<model>_full`, `predict_<model>_batch`, `embed_<model>`, `explain_<model>`,
     `explain_<model>_batch` and `row_text_<table>` as temporary macros, for a multiclass task also
     `predict_<model>_classes`. They belong to this connection, so a cursor has to be attached separately. Nothing is
     written to the database. Another call is cheap, and adds models that were trained or promoted since.
@@ -263,6 +263,7 @@ def register_functions(con: duckdb.DuckDBPyConnection, scorer: Scorer, *, taken:
     create = partial(create_arrow_function, con, taken=scalar_functions(con) if taken is None else taken)
     create(card.text_function, scorer.texts.ids, ["VARCHAR"], "INTEGER")
     create(card.score_function, scorer.score, [score_parameter(card)], result_type(card.classes))
+    create(card.state_function, scorer.embed, [score_parameter(card)], f"FLOAT[{card.channels}]")
     for layout in layouts_of(card.paths, card.inputs):
         if layout.shared:
             rows = f"STRUCT(hub UBIGINT, rows {layout.arrow_type()}, counts {layout.counts_type()})"

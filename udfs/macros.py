@@ -14,7 +14,14 @@ from relsql.gather.sql.ranking import columns_of
 from relsql.gather.sql.results import batch_columns, classes_sql, score_columns
 from relsql.gather.sql.seeds import ALL_PARAMETERS, all_seeds_sql, call_parameters, call_seed_sql
 from relsql.registry.card import ModelCard
-from relsql.registry.function_names import classes_name, encode_name, explain_names, function_names, row_text_name
+from relsql.registry.function_names import (
+    classes_name,
+    embed_name,
+    encode_name,
+    explain_names,
+    function_names,
+    row_text_name,
+)
 from relsql.schema.entity_keys import key_columns_sql
 from relsql.schema.indexes import Indexed
 from relsql.sql import field_sql, ident, indented, literal
@@ -97,6 +104,8 @@ def model_macros(
     macros = score_macros(suffix, call_parameters(card.entity), full, batch, card.classes)
     if card.classes:
         macros.append(MacroText(classes_name(suffix), ALL_PARAMETERS, sealed(classes_sql(card.entity, batch)), ""))
+    state = state_sql(card, catalog, indexed)
+    macros.append(MacroText(embed_name(suffix), call_parameters(card.entity), state, f"FLOAT[{card.channels}]"))
     macros += explain_macros(card, catalog, suffix)
     call = sealed_expression(f"{card.encode_function}(text)")
     macros.append(MacroText(encode_name(suffix), "text", call, f"FLOAT[{card.encoder.width}]"))
@@ -129,8 +138,18 @@ def explain_macros(card: ModelCard, catalog: str, suffix: str) -> list[MacroText
 
 def scalar_sql(card: ModelCard, catalog: str, indexed: Indexed = frozenset()) -> str:
     """The body of `predict_<model>_full`: a correlated subquery over one seed, planned as a single set-based join."""
+    return _call_sql(card, catalog, indexed, card.score_function)
+
+
+def state_sql(card: ModelCard, catalog: str, indexed: Indexed = frozenset()) -> str:
+    """The body of `embed_<model>`, in the form of `scalar_sql`."""
+    return _call_sql(card, catalog, indexed, card.state_function)
+
+
+def _call_sql(card: ModelCard, catalog: str, indexed: Indexed, function: str) -> str:
+    """A subquery that gathers the seed of a call, and calls a function on it."""
     gather = card.gather(catalog).for_seeds("call", indexed=indexed)
-    select = f"CASE WHEN seed._given THEN {_result_sql(card, gather)} END AS relsql_result"
+    select = f"CASE WHEN seed._given THEN {function}({score_argument(gather)}) END AS relsql_result"
     query = gather.query(call_seed_sql(card.entity, gather.rows), select=select)
     return sealed_expression(f"(\n{indented(query)}\n)")
 

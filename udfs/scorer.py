@@ -131,18 +131,35 @@ class Scorer:
             return self._score(rows)
         return self._score(rows.take(pa.array(order))).take(pa.array(np.argsort(order)))
 
+    def embed(self, rows: pa.Array) -> pa.Array:
+        """The states of a batch of seeds, FLOAT[channels]; NULL for an entity that does not exist.
+
+        The argument is that of `score`. A state is what the network makes of an entity and its linked rows; the head
+        turns it into a score.
+        """
+        if isinstance(rows, pa.ChunkedArray):
+            rows = rows.combine_chunks()
+        order = np.argsort(np.asarray(rows.field("seed_order").fill_null(0)), kind="stable")
+        ordered = rows.take(pa.array(order))
+        blocks, known = self._blocks(ordered)
+        width = self.card.channels
+        states, missing = np.zeros((len(rows), width), dtype=np.float32), np.ones(len(rows), dtype=bool)
+        if len(known):
+            received = self._received(ordered, known)
+            states[order[known]] = self._states(blocks, received)[:, :width]
+            missing[order[known]] = False
+        return pa.FixedSizeListArray.from_arrays(pa.array(states.ravel()), width, mask=pa.array(missing))
+
     def _score(self, rows: pa.StructArray) -> pa.StructArray:
         """Like `score`, but in the given order of the seeds."""
-        blocks = decode_blocks(rows.field, self.layouts)
-        blocks = [self._coded_texts.resolve(block, x) for block, x in zip(blocks, self.layouts, strict=True)]
-        blocks, known = existing_seeds(blocks, self.layouts)
+        blocks, known = self._blocks(rows)
         as_of = rows.field("as_of").cast(pa.timestamp("us"))
         shape = (len(rows), len(self.card.classes)) if self.card.classes else (len(rows),)
         scores = np.full(shape, np.nan)
         evidence = np.zeros(len(rows), dtype=np.int32)
         status = np.full(len(rows), "unknown_entity", dtype=object)
         if len(known):
-            received = {name: hub.receive(rows.field(name)).take(known) for name, hub in self.hubs.items()}
+            received = self._received(rows, known)
             scores[known] = self._run(blocks, received, as_of_days(as_of)[known])
             evidence[known], status[known] = self._evidence(blocks, received)
             status[known[~self.valid_scores(scores[known])]] = "error"
@@ -168,11 +185,25 @@ class Scorer:
         valid = (scores >= 0) & (scores <= 1)
         return valid if valid.ndim == 1 else np.logical_and.reduce(valid, axis=1)
 
+    def _blocks(self, rows: pa.StructArray) -> tuple[list[Block], IntArray]:
+        """The rows of the seeds whose entity exists, and the positions of these seeds."""
+        blocks = decode_blocks(rows.field, self.layouts)
+        blocks = [self._coded_texts.resolve(block, x) for block, x in zip(blocks, self.layouts, strict=True)]
+        return existing_seeds(blocks, self.layouts)
+
+    def _received(self, rows: pa.StructArray, known: IntArray) -> dict[str, Messages]:
+        """The messages of the hubs of the seeds at some positions."""
+        return {name: hub.receive(rows.field(name)).take(known) for name, hub in self.hubs.items()}
+
     def _run(self, blocks: list[Block], received: dict[str, Messages], as_of_days: FloatArray) -> FloatArray:
+        return self._head({"state": self._states(blocks, received), "as_of_days": as_of_days})
+
+    def _states(self, blocks: list[Block], received: dict[str, Messages]) -> FloatArray:
+        """The states of seeds, float32 [n, state_width]: channels, then the statistics that the trees read."""
         inputs = graph_inputs(blocks, self.layouts, in_order=False)
         feed = graph_feed(inputs, self.layouts, self.texts.embeddings(inputs.text_ids))
         feed |= {message_input_name(name): messages.vectors for name, messages in received.items()}
-        return self._head({"state": self._graph(feed), "as_of_days": as_of_days})
+        return self._graph(feed)
 
     def _evidence(
         self, blocks: list[Block], received: Mapping[str, Messages]

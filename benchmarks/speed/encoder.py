@@ -98,7 +98,7 @@ def measure(
     torch.set_num_threads(threads)
     with trained(path, task, options) as (cursor, plan):
         encoder = train_encoder(cursor, current_catalog(cursor), plan, options, Run("encoder", task))
-        every_row = " UNION ALL ".join(row_text_queries(current_catalog(cursor), plan.schema, plan.inputs))
+        every_row = " UNION ALL ".join(row_text_queries(current_catalog(cursor), plan.rows))
         [(total,)] = cursor.execute(f"SELECT count(*) FROM ({every_row})").fetchall()
         texts = [text for (text,) in cursor.execute(sampled(every_row, sample)).fetchall()]
 

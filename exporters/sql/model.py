@@ -150,7 +150,7 @@ class SqlModel:
         """A description of the model for people who browse a catalog; its start names the model."""
         card, kind = self.card, self.card.task.task_type.replace("_", " ")
         metrics = [f"{name} {value:.4g}" for name, value in card.metrics.items() if name.startswith("val_")]
-        described = [f"{card.task.name} ({kind}, {card.task.timedelta} ahead)", *metrics[:1]]
+        described = [f"{card.task.name} ({kind}, {card.task.moment})", *metrics[:1]]
         until = f"trained until {card.trained_until:%Y-%m-%d}"
         return f"{comment_start(card.name)}version {card.version}: {', '.join([*described, until])}"
 

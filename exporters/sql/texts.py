@@ -23,10 +23,12 @@ def new_texts_sql(network: SqlNetwork, embeddings: str) -> str:
 
 
 def _texts_of(network: SqlNetwork, table: Table, embeddings: str) -> str:
+    relations = network.rows.plan.relations(table, network.rows.source(table))
+    rows = relations[0] if len(relations) == 1 else f"({' UNION ALL '.join(f'FROM {each}' for each in relations)})"
     text_hash = text_hash_sql(text_sql(table, network.rows.plan.inputs[table.key], "p"))
     embedded = (
         f"SELECT text_hash, list_concat(CAST(embedding AS DOUBLE[]), [1.0]) AS inputs\n"
-        f"FROM (SELECT DISTINCT {text_hash} AS text_hash FROM {network.rows.source(table)} p)\n"
+        f"FROM (SELECT DISTINCT {text_hash} AS text_hash FROM {rows} p)\n"
         f"JOIN {embeddings} USING (text_hash)\n"
         f"ANTI JOIN (FROM {network.texts} WHERE place = {literal(table.key)}) USING (text_hash)"
     )

@@ -103,17 +103,28 @@ def inspect(con: duckdb.DuckDBPyConnection, catalog: str) -> Inspection:
         _model_infos(con, catalog),
         (
             *check_schema(con, catalog, schema),
+            *_row_findings(con, catalog, schema),
             *_path_findings(con, catalog, schema),
             *(Finding("error", "models", problem) for problem in find_damage(con, catalog, read_models(con, catalog))),
         ),
     )
 
 
+def _row_findings(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> Iterator[Finding]:
+    """Tasks about rows with a time of their own whose table or column cannot be asked about."""
+    for task in read_tasks(con, catalog).values():
+        try:
+            if task.asked.own_time:
+                task.resolved(schema)
+        except RelsqlError as error:
+            yield Finding("error", f"task {task.name}", str(error))
+
+
 def _path_findings(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> Iterator[Finding]:
     """Tasks with link paths that training does not read, and the paths that the existing models left out."""
     for task in read_tasks(con, catalog).values():
         try:
-            found = candidate_paths(con, catalog, schema.without_columns(task.remove_columns), task.entity_table)
+            found = candidate_paths(con, catalog, schema.without_columns(task.removed), task.entity_table)
         except RelsqlError:
             continue  # Training reports what does not fit.
         paths = len(found.paths)
@@ -173,7 +184,7 @@ def _task_infos(con: duckdb.DuckDBPyConnection, catalog: str) -> tuple[TaskInfo,
             task.task_type,
             task.predicts,
             f"{task.entity_table}({task.entity_col})",
-            task.timedelta,
+            task.timedelta or task.moment,
             task.val_timestamp.isoformat(sep=" ") if task.val_timestamp else None,
             task.test_timestamp.isoformat(sep=" ") if task.test_timestamp else None,
             task.num_eval_timestamps,

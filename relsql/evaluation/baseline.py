@@ -67,7 +67,6 @@ def entity_columns_auc(
         TaskError: the labels cannot be computed.
         MissingExtraError: scikit-learn is not installed.
     """
-    schema = schema.without_columns(task.remove_columns)
     train = label_table(con, catalog, schema, task, "train", limits=limits)
     fitted = _fit(con, catalog, schema, task, train)
     metrics: dict[Split, float] = {}
@@ -128,7 +127,10 @@ class _Fitted:
 
 def _fit(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, train: LabelTable) -> _Fitted:
     until = train.table.column("as_of")[-1].as_py()
-    inputs = fit_node_inputs(con, catalog, schema, schema.table(task.entity_table).key, until=until)
+    # What is hidden from the model in the entity's own row is hidden from the baseline.
+    hidden = (*task.remove_columns, *((task.entity_table, column) for column in task.asked.hidden))
+    read = schema.without_columns(hidden)
+    inputs = fit_node_inputs(con, catalog, read, read.table(task.entity_table).key, until=until)
     model = _model(task, len(inputs.numbers) + 1, len(inputs.categories))
     x, y = features(con, catalog, schema, task, inputs, train)
     step = -(-len(y) // MAX_TRAIN_ROWS)

@@ -126,7 +126,7 @@ def _labels(
     con: duckdb.DuckDBPyConnection, card: ModelCard, schema: Schema, split: Split, limits: LabelLimits
 ) -> pa.Table:
     """The labels of a split; `schema` is that of the file, as the label query may read what the model does not."""
-    schema = schema.without_columns(card.task.remove_columns)
+    schema = schema.without_columns(card.task.removed)
     return label_table(con, current_catalog(con), schema, card.task, split, limits=limits).table
 
 
@@ -141,7 +141,7 @@ def _predict(
     """See `predict_split`; `card` is the card of the version that `model` names, `labels` are those of the split."""
     catalog = current_catalog(con)
     end = split_end(card.task, split)
-    if check_regime(regime or card.regime) == "seed-time" or end is None:
+    if check_regime(regime or card.regime, card.task) == "seed-time" or end is None:
         attach(con, models=[model])
         return _scored(con, card, suffix_of(model, card.name, card.version), labels)
     with con.cursor() as cursor, frozen_database(cursor, catalog, card.schema, end) as frozen:

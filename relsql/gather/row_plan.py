@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from relsql.gather.node_inputs import NodeInputs
 from relsql.gather.paths import Path
+from relsql.schema.relations import emptied_sql
 from relsql.schema.tables import Link, Schema, Table
+from relsql.tasks.kinds import FOR_ANY_MOMENT, Asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +26,14 @@ class RowPlan:
         paths: from the entity to rows; `paths[0]` is the entity itself.
         inputs: by table, the columns that the network reads.
         keyed: rows are read with the columns that tell them apart.
+        asked: what a seed is, and which columns of its own row are read as if they were empty.
     """
 
     schema: Schema
     paths: tuple[Path, ...]
     inputs: Mapping[str, NodeInputs]
     keyed: bool = False
+    asked: Asked = FOR_ANY_MOMENT
 
     @property
     def entity(self) -> Table:
@@ -43,6 +47,14 @@ class RowPlan:
     def tables(self) -> list[Table]:
         """All tables from which rows are read."""
         return [self.schema.table(key) for key in self.inputs]
+
+    def relations(self, table: Table, relation: str) -> tuple[str, ...]:
+        """The relations whose texts rows of a table have when they are read.
+
+        The one given, and for the entity's own row, if columns of its text are hidden, that with these columns empty.
+        """
+        hidden = table.key == self.entity.key and {*self.inputs[table.key].text_columns} & {*self.asked.hidden}
+        return (relation, emptied_sql(table, relation, self.asked.hidden)) if hidden else (relation,)
 
     def timed(self, path: Path) -> bool:
         """True if the rows of a path have a time."""

@@ -17,6 +17,7 @@ from relsql.registry.card import ModelCard
 from relsql.registry.function_names import function_names
 from relsql.schema.entity_keys import key_known_sql, key_parts, key_sql
 from relsql.schema.relations import relation_sql
+from relsql.schema.times.events import time_sql
 from relsql.sql import ident, literal
 from udfs.attach import load_scorer, register_functions
 from udfs.components import time_limit
@@ -144,8 +145,15 @@ def _is_close(one: object, other: object) -> bool:
 
 
 def _seeds_sql(catalog: str, card: ModelCard) -> str:
-    """A query for some entities, chosen by a hash of their keys, at each as_of."""
+    """A query for some entities, chosen by a hash of their keys, at each as_of; for rows, at their own time."""
     key = key_sql(card.entity, "e")
+    if card.task.asked.own_time:
+        time = time_sql(card.entity, "e")
+        return (
+            f"SELECT DISTINCT {key} AS {ENTITY}, {time} AS {AS_OF}\nFROM {relation_sql(card.entity, catalog)} e\n"
+            f"WHERE {key_known_sql(card.entity, 'e')} AND isfinite({time})\n"
+            f"ORDER BY md5(CAST({ENTITY} AS VARCHAR)) ASC LIMIT {ENTITIES}"
+        )
     moments = [literal(card.trained_until), f"({latest_sql(card.gather(catalog).rows)})"]
     moments += [literal(card.task.test_timestamp)] if card.task.test_timestamp else []
     return (

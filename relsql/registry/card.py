@@ -11,7 +11,7 @@ import msgspec
 from relsql.gather.node_inputs import NodeInputs
 from relsql.gather.paths import Path
 from relsql.gather.row_plan import RowPlan
-from relsql.gather.sql.latest_rows import LatestRows
+from relsql.gather.sql.latest_rows import LatestRows, SeedKind
 from relsql.gather.sql.query import Gather
 from relsql.registry.function_names import classes_name, encode_name, function_names
 from relsql.schema.tables import Schema, Table
@@ -124,6 +124,11 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
         return f"relsql_score_{self.functions_id}"
 
     @property
+    def state_function(self) -> str:
+        """Name of the SQL function that returns the state of the entity of gathered rows."""
+        return f"relsql_state_{self.functions_id}"
+
+    @property
     def encode_function(self) -> str:
         """Name of the SQL function that embeds a row text."""
         return encode_name(self.functions_id)
@@ -150,7 +155,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
     @property
     def rows(self) -> RowPlan:
         """The plan of the rows that the model reads."""
-        return RowPlan(self.schema, self.paths, self.inputs)
+        return RowPlan(self.schema, self.paths, self.inputs, self.task.asked)
 
     @property
     def message_functions(self) -> dict[str, str]:
@@ -161,7 +166,9 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
 
     def gather(self, catalog: str) -> Gather:
         """The builder of the scoring query for the database attached as `catalog`."""
-        rows = LatestRows(self.rows, catalog, visible=self.task.visible)
+        # Rows with a time of their own are nearly all asked about at other moments.
+        kind: SeedKind = "moments" if self.task.asked.own_time else "batch"
+        rows = LatestRows(self.rows, catalog, visible=self.task.visible, seed_kind=kind)
         return Gather(rows, self.text_function, coded_texts=True, message_functions=self.message_functions)
 
     def to_json(self) -> str:

@@ -99,6 +99,14 @@ def _task_problems(task: Task, schema: Schema) -> Iterator[str]:
         yield f"the task's entity table '{task.entity_table}' is not among its tables"
     elif not schema.tables[task.entity_table].primary_key:
         yield f"the task's entity table '{task.entity_table}' has no key"
+    else:
+        entity, asked = schema.tables[task.entity_table], task.asked
+        if asked.own_time and not entity.time_column:
+            yield f"the task asks about rows of '{task.entity_table}' as of their own time, but they have none"
+        if asked.empty:
+            yield from _unknown("the task", (asked.empty,), entity.column_names)
+        if {*asked.hidden} & {*entity.primary_key, entity.time_column}:
+            yield f"the task hides the key or the time of '{task.entity_table}'"
     for moment in (task.val_timestamp, task.test_timestamp):
         if moment is not None and moment.tzinfo is not None:
             yield f"timestamp {moment} has a time zone"

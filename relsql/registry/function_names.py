@@ -10,6 +10,7 @@ _EXPLAIN = "explain_"
 _FULL = "_full"
 _BATCH = "_batch"
 _CLASSES = "_classes"
+_EMBED = "embed_"
 
 
 def predict_name(suffix: str) -> str:
@@ -59,6 +60,11 @@ def is_score_name(function: str) -> bool:
 def is_table_name(function: str) -> bool:
     """True for a possible name of a function that returns a table: of the scores of all entities, or an explanation."""
     return (is_score_name(function) and function.endswith((_BATCH, _CLASSES))) or function.startswith(_EXPLAIN)
+
+
+def embed_name(suffix: str) -> str:
+    """The function that returns the state of an entity: `embed_dnf`."""
+    return f"{_EMBED}{suffix}"
 
 
 def encode_name(suffix: str) -> str:

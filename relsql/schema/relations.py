@@ -6,6 +6,8 @@ published SQL. A rule on how a table is read is therefore written once, here.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from relsql.schema.tables import RowTime, Table
 from relsql.schema.times.events import time_sql
 from relsql.schema.visibility import both_clocks_sql
@@ -42,6 +44,23 @@ def relation_sql(table: Table, catalog: str | None = None, *, arrays_as_text: bo
         columns += f", {_row_time_sql(table.row_time)} AS {ident(table.time_column)}"
         source += _header_join(table.row_time, catalog)
     return f"(SELECT {columns} FROM {source})"
+
+
+def emptied_sql(table: Table, relation: str, columns: Collection[str]) -> str:
+    """A relation of a table with some columns empty in every row, as it stands in FROM; columns it lacks are ignored.
+
+    Args:
+        table: the table.
+        relation: the relation to read for it.
+        columns: the columns.
+    """
+    # The type of the column is kept without being written, which an ENUM or ARRAY would make long.
+    empty = [
+        f"CASE WHEN false THEN {STORED}.{ident(name)} END AS {ident(name)}"
+        for name in table.column_names
+        if name in columns
+    ]
+    return f"(SELECT {STORED}.* REPLACE ({', '.join(empty)}) FROM {relation} {STORED})" if empty else relation
 
 
 def _values_sql(table: Table, catalog: str | None) -> str:

@@ -63,6 +63,15 @@ def where_visible_sql(table: Table, row: str, end: datetime.datetime) -> str:
     return f" WHERE {condition}" if condition else ""
 
 
+def and_at_own_time_sql(table: Table, row: str, moment: str) -> str:
+    """The condition that a moment is the row's own time, to append to that of a join.
+
+    A row that is asked about as of its own time may not be among the rows that are read beside it, so it is found at
+    that moment only.
+    """
+    return f" AND {time_sql(table, row)} = {moment}"
+
+
 def opaque_sql(condition: str) -> str:
     """A condition written as a CASE: it selects the same rows, but DuckDB cannot estimate it or push it into a scan."""
     return f"CASE WHEN {condition} THEN true END"

@@ -133,7 +133,7 @@ def _check_stored(cursor: duckdb.DuckDBPyConnection, catalog: str, card: ModelCa
 
 def collect_texts(cursor: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> tuple[int, int]:
     """Collect the distinct texts of committed rows in the table `TEXTS`; returns the number of rows and of texts."""
-    queries = row_text_queries(catalog, card.schema, card.inputs)
+    queries = row_text_queries(catalog, card.rows)
     every_row = "\nUNION ALL\n".join(queries) or "SELECT NULL::VARCHAR AS text WHERE false"
     cursor.execute(
         f"""CREATE TEMP TABLE {TEXTS} AS

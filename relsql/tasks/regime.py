@@ -26,12 +26,18 @@ DELAYS = 2
 """Number of delays drawn for each training label in the frozen regime, in addition to no delay."""
 
 
-def check_regime(regime: str) -> Regime:
-    """Return `regime` if it exists.
+def check_regime(regime: str, task: Task | None = None) -> Regime:
+    """Return `regime` if it exists, and if a task can be asked about in it.
 
     Raises:
-        TaskError: the regime does not exist.
+        TaskError: the regime does not exist, or the database would end before the rows that are asked about.
     """
+    if task is not None and task.asked.own_time and regime == "frozen":
+        raise TaskError(
+            f"task '{task.name}' asks about rows as of their own time, which a frozen database does not hold",
+            expected="regime seed-time",
+            fix=command("train", "FILE", "TASK", "--name", "NAME", "--regime", "seed-time"),
+        )
     for known in REGIMES:
         if regime == known:
             return known

@@ -1,9 +1,9 @@
-"""A task: a question about the future, asked as SQL.
+"""A task: a question about the future, or about a row, asked as SQL.
 
-The fields are those of a RelBench 3 task manifest (`kind: forecast`), plus the two split timestamps that RelBench
-keeps with the data set. The label query sees every table of the database by name and a relation
+The fields are those of a RelBench 3 task manifest, plus the two split timestamps that RelBench keeps with the data set.
+The label query sees every table of the database by name. That of a forecast also sees a relation
 `timestamps(timestamp)`, and returns one row per (entity, timestamp) with the label over
-`(timestamp, timestamp + timedelta]`.
+`(timestamp, timestamp + timedelta]`. That of rows with a time of their own returns one row per key.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from relsql.hints import correct, in_manifest
 from relsql.schema.declared.text import join_columns
 from relsql.schema.tables import Schema
 from relsql.schema.visibility import VISIBILITY_RULES, VisibilityRule
+from relsql.tasks.cells import cell_fields, require_own_times
+from relsql.tasks.kinds import KINDS, OWN_TIME, REQUIRED, Asked, Kind
 from relsql.tasks.manifest import read_manifest
 from relsql.tasks.predict.compile import LINE_FIELDS, compile_line, is_line, with_line
 from relsql.tasks.target import CLASS, MEDIAN, METRIC_TARGETS, PROBABILITY, TARGETS, read_target
@@ -35,7 +37,9 @@ TASK_TYPES: tuple[str, ...] = get_args(TaskType)
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A forecast task over one entity table.
+    """A task over one entity table.
+
+    Text fields that a task of its kind does not need may be empty.
 
     Attributes:
         name: name of the task, unique in its database.
@@ -45,7 +49,7 @@ class Task:
         entity_col: its key column; the label query returns it under this name. Several columns are separated by commas,
             in a manifest they may be a list.
         target_col: the label column of the query.
-        time_col: the seed time column of the query.
+        time_col: the seed time column of the query; for rows with a time of their own it may be missing.
         timedelta: the horizon as a DuckDB interval, `30 days`; labels lie in (time, time + timedelta].
         sql: the label query; `{timedelta}` in it is replaced by `timedelta`.
         num_eval_timestamps: number of validation and of test timestamps, one `timedelta` apart.
@@ -61,6 +65,7 @@ class Task:
             `median`, in a manifest with `metric` the target that is best by that metric. None for a classification.
         positive: the label of a binary classification whose probability is the score, as text; None if labels are 0 and
             1, BOOLEAN, or words such as yes and no.
+        kind: see `relsql.tasks.kinds`. Rows with a time of their own are always asked about with `visible: before`.
     """
 
     name: str
@@ -80,6 +85,7 @@ class Task:
     target: str | None = None
     predict: str | None = None
     positive: str | None = None
+    kind: Kind = "forecast"
 
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(self)):
@@ -104,6 +110,8 @@ class Task:
             )
         if not self.is_classification:
             object.__setattr__(self, "target", _read_target(self.name, self.target or MEDIAN))
+        if self.asked.own_time:
+            object.__setattr__(self, "visible", "before")
 
     @property
     def is_classification(self) -> bool:
@@ -124,6 +132,31 @@ class Task:
     def predicts(self) -> str:
         """What a score is: `probability`, `class`, `mean`, `median` or `quantile(q)`."""
         return self.target or (CLASS if self.is_multiclass else PROBABILITY)
+
+    @property
+    def asked(self) -> Asked:
+        """How its seeds are asked about, see `Asked`."""
+        if self.kind != "autocomplete":
+            return Asked(own_time=self.kind in OWN_TIME)
+        others = (column for table, column in self.remove_columns if table == self.entity_table)
+        return Asked(own_time=True, hidden=tuple(dict.fromkeys([self.target_col, *others])), empty=self.target_col)
+
+    @property
+    def removed(self) -> tuple[tuple[str, str], ...]:
+        """The (table, column) pairs of `remove_columns` that are hidden in all rows.
+
+        What completes a column hides those of its own table in the row that is asked about only: in earlier rows they
+        are history.
+        """
+        if self.kind != "autocomplete":
+            return self.remove_columns
+        return tuple(pair for pair in self.remove_columns if pair[0] != self.entity_table)
+
+    @property
+    def moment(self) -> str:
+        """When its labels lie, for people: `30 days ahead`, or `at the row's own time`."""
+        ahead = f"{self.timedelta} ahead" if self.timedelta else ""
+        return ahead if self.kind == "forecast" else "at the row's own time" + (f", {ahead}" if ahead else "")
 
     @property
     def label_sql(self) -> str:
@@ -154,11 +187,11 @@ class Task:
         raw = source if isinstance(source, Mapping) else _read_file(source)
         name = raw.get("name") or "unnamed"
         kind = raw.get("kind", "forecast")
-        if kind != "forecast":
+        if kind not in KINDS:
             raise TaskError(
                 f"task '{_short(name)}' is of kind '{_short(kind)}'",
-                expected="kind: forecast, with a label query in 'sql'",
-                fix=in_manifest("ask the question as kind: forecast", "sql"),
+                expected=f"kind: {', '.join(KINDS)}",
+                fix=in_manifest("ask the question as kind: forecast, with a label query in 'sql'", "kind"),
             )
         raw = with_line(raw, _short(name))
         task_type = raw.get("task_type")
@@ -183,15 +216,16 @@ class Task:
             values["positive"] = str(positive).lower()  # As YAML reads `true` and `2`, and as DuckDB writes them.
         if isinstance(columns := values.get("entity_col"), list) and all(isinstance(name, str) for name in columns):
             values["entity_col"] = join_columns(columns) if len(columns) > 1 else "".join(columns)
+        required = REQUIRED.get(values.get("kind", "forecast"), REQUIRED["forecast"])
         compiled_later = ("sql",) if values.get("predict") else ()
-        missing = [key for key in _REQUIRED if values.get(key, "") == "" and key not in compiled_later]
+        missing = [key for key in required if values.get(key, "") == "" and key not in compiled_later]
         if missing:
             raise TaskError(
                 f"task '{_short(raw.get('name') or 'unnamed')}' lacks {', '.join(missing)}",
-                expected=f"the fields {', '.join(_REQUIRED)}",
+                expected=f"the fields {', '.join(required)}",
                 fix=f"{in_manifest(f'write {missing[0]}', missing[0])}, then relsql init FILE --task manifest.yaml",
             )
-        return cls(**values)
+        return cls(**{**dict.fromkeys(REQUIRED["forecast"], ""), **values})
 
     def resolved(self, schema: Schema) -> Task:
         """The task with tables and columns spelled as the database stores them, and its line compiled.
@@ -220,33 +254,38 @@ class Task:
                 )
             removed.append((table.key, found))
         if self.predict:
-            compiled: dict[str, Any] = {**compile_line(self.predict, schema, self.visible)}
-            return replace(self, **compiled, remove_columns=tuple(removed))
+            compiled: dict[str, Any] = {**compile_line(self.predict, schema, self.visible, task=self.name)}
+            target = None if compiled["task_type"] != self.task_type else self.target
+            return replace(self, **compiled, target=target, remove_columns=tuple(removed))
+        if self.kind == "autocomplete":
+            cells: dict[str, Any] = {**cell_fields(self.name, self.entity_table, self.target_col, schema)}
+            return replace(self, **cells, remove_columns=tuple(removed))
         entity = schema.find(self.entity_table)
+        if entity and self.asked.own_time:
+            require_own_times(self.name, entity)
         return replace(self, entity_table=entity.key if entity else self.entity_table, remove_columns=tuple(removed))
 
     def to_manifest(self) -> dict[str, Any]:
         """The task as a manifest: that of RelBench 3 with the split timestamps when they are set, or a line."""
-        said = LINE_FIELDS if self.predict else ()
-        values = {key: value for key, value in asdict(self).items() if value not in (None, ()) and key not in said}
+        said = (*LINE_FIELDS, "kind") if self.predict else ("entity_col", "sql") if self.kind == "autocomplete" else ()
+        values = {key: value for key, value in asdict(self).items() if value not in (None, (), "") and key not in said}
         values["remove_columns"] = [list(pair) for pair in self.remove_columns]
         for key in ("val_timestamp", "test_timestamp"):
             if key in values:
                 values[key] = values[key].isoformat(sep=" ")
         if not self.remove_columns:
             del values["remove_columns"]
-        return {"kind": "forecast", **values}
+        return values if self.predict else {"kind": self.kind, **values}
 
 
 def _read_file(path: str | Path) -> dict[str, object]:
     return read_manifest(Path(path))
 
 
-_REQUIRED = ("name", "task_type", "entity_table", "entity_col", "target_col", "time_col", "timedelta", "sql")
 MAX_EVAL_TIMESTAMPS = 1_000_000
 _TIMES = ("val_timestamp", "test_timestamp")
 _TYPES: dict[str, tuple[Any, str]] = {
-    **dict.fromkeys(_REQUIRED, (str, "text; put it in quotes if YAML reads it as another type")),
+    **dict.fromkeys(REQUIRED["forecast"], (str, "text; put it in quotes if YAML reads it as another type")),
     "num_eval_timestamps": (
         Annotated[int, msgspec.Meta(ge=1, le=MAX_EVAL_TIMESTAMPS)],
         f">= 1 and <= {MAX_EVAL_TIMESTAMPS:,}, a whole number",
@@ -257,6 +296,7 @@ _TYPES: dict[str, tuple[Any, str]] = {
     "target": (str | None, TARGETS),
     "predict": (str | None, "text: PREDICT ... FOR EACH ..."),
     "positive": (str | None, "one of the two labels: text, an integer, true or false"),
+    "kind": (Kind, " or ".join(KINDS)),
 }
 """Type of each field except the times, and its description for messages."""
 

@@ -29,7 +29,6 @@ from relsql.gather.row_plan import RowPlan
 from relsql.gather.sql.latest_rows import LatestRows
 from relsql.gather.sql.query import Gather
 from relsql.schema.tables import Schema
-from relsql.schema.visibility import VisibilityRule
 from relsql.tasks.classes import Classes
 from relsql.tasks.labels.label_sandbox import LabelLimits
 from relsql.tasks.labels.label_table import label_table
@@ -82,9 +81,7 @@ def choose_paths(
     inputs: Mapping[str, NodeInputs],
     labels: pa.Table,
     max_paths: int,
-    visible: VisibilityRule = "at-or-before",
-    *,
-    multiclass: bool = False,
+    task: Task,
 ) -> PathChoice:
     """Keep the `max_paths` best of a larger number of candidates.
 
@@ -100,11 +97,10 @@ def choose_paths(
         inputs: node inputs of every table on a path.
         labels: training labels, sorted: entity, as_of, label.
         max_paths: number of paths to keep, at least 1.
-        visible: whether rows at as_of itself count.
-        multiclass: labels are codes of classes.
+        task: the task, which says whether rows at as_of itself count, and what of the seed's own row is hidden.
     """
     sample = labels.take(pa.array(np.unique(np.linspace(0, labels.num_rows - 1, SCREEN_SEEDS).astype(np.int64))))
-    found = _screen(con, catalog, schema, candidates, inputs, sample, visible, multiclass)
+    found = _screen(con, catalog, schema, candidates, inputs, sample, task)
     ranked = sorted(
         range(1, len(candidates)),
         key=lambda i: (found[i].coverage == 0, -round(found[i].signal, 3), -found[i].coverage, i),
@@ -136,8 +132,7 @@ def _screen(
     candidates: tuple[Path, ...],
     inputs: Mapping[str, NodeInputs],
     labels: pa.Table,
-    visible: VisibilityRule,
-    multiclass: bool,
+    task: Task,
 ) -> dict[int, PathEvidence]:
     """Evidence about each candidate except the entity's own row, by position."""
     # Texts are left out because their encoder is only trained later.
@@ -149,13 +144,13 @@ def _screen(
         read = sorted({0, *some}.union(*(_walked_through(candidates, i) for i in some)))
         paths = tuple(candidates[i] for i in read)
         layouts = layouts_of(paths, plain)
-        latest = LatestRows(RowPlan(schema, paths, plain), catalog, visible=visible)
+        latest = LatestRows(RowPlan(schema, paths, plain, task.asked), catalog, visible=task.visible)
         seeds = gather_seeds(con, Gather(latest, "no_texts_are_read"), layouts, labels)
         for i in some:
             at = read.index(i)
             block = seeds.blocks[at]
             signal = _signal(
-                block, layouts[at], seeds.labels, seeds.as_of_days.astype(np.float64), entities, multiclass
+                block, layouts[at], seeds.labels, seeds.as_of_days.astype(np.float64), entities, task.is_multiclass
             )
             coverage, rows = (float(np.mean(block.counts > 0)), float(np.mean(block.counts))) if len(seeds) else (0, 0)
             evidence[i] = PathEvidence(candidates[i].describe(), coverage, rows, signal)

@@ -13,6 +13,7 @@ from relsql.gather.layout import BlockLayout, layouts_of
 from relsql.gather.node_inputs import NodeInputs, fit_node_inputs
 from relsql.gather.paths import (
     DEFAULT_FANOUT,
+    DEFAULT_HORIZON_DAYS,
     MAX_HUB_ROWS,
     MAX_PATHS,
     CrowdedPath,
@@ -60,7 +61,7 @@ class Plan:
     @property
     def rows(self) -> RowPlan:
         """Which rows are read."""
-        return RowPlan(self.schema, self.paths, self.inputs)
+        return RowPlan(self.schema, self.paths, self.inputs, self.task.asked)
 
 
 def make_plan(
@@ -105,14 +106,16 @@ def _make_plan(
     """`make_plan` on a cursor, whose settings are not those of the user's session."""
     database = with_event_ranges(con, catalog, read_schema(con, catalog))
     task = task.resolved(database)
-    written = Written() if read_scores else find_written(con, catalog, database.without_columns(task.remove_columns))
-    task = replace(task, remove_columns=(*task.remove_columns, *written.columns))
-    schema = database.without_columns(task.remove_columns)
+    written = Written() if read_scores else find_written(con, catalog, database.without_columns(task.removed))
+    # Cells that a model has completed are among the labels, so their column cannot be left out.
+    columns = tuple(pair for pair in written.columns if pair != (task.entity_table, task.asked.empty))
+    task = replace(task, remove_columns=(*task.remove_columns, *columns))
+    schema = database.without_columns((*task.removed, *columns))
     schema.table(task.entity_table)
     splits = chosen_splits(con, catalog, database, task, limits)
     task = splits.task
     assert task.val_timestamp is not None
-    days = horizon_days(con, task)
+    days = horizon_days(con, task) if task.timedelta else DEFAULT_HORIZON_DAYS
     found = candidate_paths(
         con,
         catalog,
@@ -132,15 +135,15 @@ def _make_plan(
     path_choice = PathChoice(candidates)
     if len(candidates) > max_paths:
         labels = training_sample(con, catalog, database, task, limits)
-        path_choice = choose_paths(
-            con, catalog, schema, candidates, inputs, labels, max_paths, task.visible, multiclass=task.is_multiclass
-        )
+        path_choice = choose_paths(con, catalog, schema, candidates, inputs, labels, max_paths, task)
     paths, used = path_choice.paths, used_tables(path_choice.paths)
     inputs = {key: found for key, found in inputs.items() if key in used}
     if regime == "frozen" and any(schema.table(key).time_column for key in used):
         paths = (replace(paths[0], data_age=True), *paths[1:])
-    columns = {key: found.columns for key, found in inputs.items()}
-    read_part = used_schema(schema, sorted(used), columns)
+    read = {key: found.columns for key, found in inputs.items()}
+    if task.asked.empty:
+        read[task.entity_table] += (task.asked.empty,)
+    read_part = used_schema(schema, sorted(used), read)
     layouts = layouts_of(paths, inputs)
     return Plan(
         task,

@@ -35,6 +35,7 @@ from relsql.tasks.labels.label_findings import are_few, label_findings
 from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.labels.label_table import label_entities
 from relsql.tasks.labels.temporary_tables import refuse_temporary_reads
+from relsql.tasks.regime import check_regime
 from relsql.tasks.summary import SplitSummary, split_lines
 from relsql.tasks.task import Task, find_task
 from relsql.training.fingerprint import library_versions, training_fingerprint
@@ -137,6 +138,7 @@ def train(
         try:
             with run.phase("data") as metrics:
                 task = task.resolved(read_schema(cursor, catalog))
+                check_regime(options.regime, task)
                 fingerprint = training_fingerprint(cursor, catalog, task, options)
                 metrics.update(tables=fingerprint.tables, rows=fingerprint.rows)
                 found = None if force else find_trained(cursor, catalog, name, fingerprint.sha256)

@@ -73,9 +73,7 @@ def _write(summary: TaskSummary) -> None:
     from relsql.tasks.summary import split_lines
 
     task = summary.task
-    click.echo(
-        f"task {task.name}: {task.task_type} of {task.entity_table}({task.entity_col}), {task.timedelta} ahead\n"
-    )
+    click.echo(f"task {task.name}: {task.task_type} of {task.entity_table}({task.entity_col}), {task.moment}\n")
     click.echo("\n".join(split_lines(task, summary.splits, summary.reasons)))
     for split, problem in summary.problems.items():
         note(f"{split}: {problem}")

@@ -42,10 +42,11 @@ from relsql.gather.sql.ranking import (
 from relsql.gather.sql.removals import OUT, and_kept_sql
 from relsql.schema.entity_keys import is_entity_sql, key_parts
 from relsql.schema.indexes import Indexed
-from relsql.schema.relations import relation_sql
+from relsql.schema.relations import emptied_sql, relation_sql
 from relsql.schema.tables import Table
 from relsql.schema.visibility import (
     VisibilityRule,
+    and_at_own_time_sql,
     and_visible_sql,
     end_before_sql,
     opaque_sql,
@@ -188,6 +189,13 @@ class LatestRows:
         """The relation to read for a table, in SQL."""
         return self.sources.get(table.key) or relation_sql(table, self.catalog, arrays_as_text=True)
 
+    def own_source(self) -> str:
+        """The relation to read for the entity's own row: what is hidden in it is empty, as it is when it is asked.
+
+        Other rows of the table are read in full.
+        """
+        return emptied_sql(self.plan.entity, self.source(self.plan.entity), self.plan.asked.hidden)
+
     def _numbered_sql(self, seed_sql: str) -> str:
         """The seeds, each with a unique number."""
         # A call has one seed. DuckDB tells the calls of a statement apart by their arguments.
@@ -210,8 +218,8 @@ class LatestRows:
         return (
             f"SELECT {columns_of('seed', (SEED, ENTITY, *self.moments))}{columns}\n"
             f"FROM seed\n"
-            f"JOIN {self.source(entity)} r ON {is_entity_sql(entity, 'r', f'seed.{ENTITY}')}"
-            f"{self._found_visible(entity, entity.primary_key, 'seed', self._end_of_entity)}"
+            f"JOIN {self.own_source()} r ON {is_entity_sql(entity, 'r', f'seed.{ENTITY}')}"
+            f"{self._own_visible('seed')}"
         )
 
     def _latest_ctes(self, columns: PathColumns, path: Path, known: list[str]) -> tuple[Ctes, Latest]:
@@ -361,8 +369,9 @@ class LatestRows:
         if link is not None:
             key = dict(zip(link.parent_columns, self._self_values(link.child_columns), strict=True))
         on = " AND ".join(f"r.{ident(column)} = {value}" for column, value in key.items())
-        end = self._end_of_entity if link is None else self.end
-        return f"FROM self\nJOIN {self.source(row)} r ON {on}{self._found_visible(row, tuple(key), 'self', end)}"
+        source = self.own_source() if link is None else self.source(row)
+        visible = self._own_visible("self") if link is None else self._found_visible(row, tuple(key), "self")
+        return f"FROM self\nJOIN {source} r ON {on}{visible}"
 
     def newest_join(self, path: Path, source: str) -> str:
         """The join to the newest event that a row's reader may see, if the path's rows carry its age; else empty."""
@@ -370,11 +379,6 @@ class LatestRows:
             return ""
         same = " AND ".join(f"{NEWEST}.{moment} = {source}.{moment}" for moment in self.moments)
         return f"LEFT JOIN {NEWEST} ON {same}\n"
-
-    @property
-    def _end_of_entity(self) -> str:
-        """The column with the end of the data for the entity's own row."""
-        return self.end if self.delayed else AS_OF
 
     def and_visible(self, table: Table, alias: str, source: str, end: str | None = None) -> str:
         """The condition that a row may be seen by the seed; empty if all rows may.
@@ -391,16 +395,29 @@ class LatestRows:
     def _found_visible(
         self, table: Table, key: tuple[str, ...], source: str, end: str | None = None, alias: str = "r"
     ) -> str:
-        """`and_visible` for rows that a join finds by their `key`.
+        """`and_visible` for rows that a join finds by their `key`."""
+        visible = and_visible_sql(table, alias, f"{source}.{end or self.end}")
+        return self._opaque_if_indexed(table, key, visible) + self.and_kept(table, alias, source)
+
+    def _opaque_if_indexed(self, table: Table, key: tuple[str, ...], visible: str) -> str:
+        """A condition on rows that a join finds by their `key`, starting with AND.
 
         DuckDB 2.0 uses an index only if the key is the only filter on a scan. It pushes a comparison of columns into
         the scan, where it skips blocks of rows that are not needed, but it does not push a CASE. Where there is an
         index, the condition is therefore made opaque.
         """
-        visible = and_visible_sql(table, alias, f"{source}.{end or self.end}")
         if visible and len(key) == 1 and (table.key, key[0]) in self.indexed:
-            visible = f" AND {opaque_sql(visible.removeprefix(' AND '))}"
-        return visible + self.and_kept(table, alias, source)
+            return f" AND {opaque_sql(visible.removeprefix(' AND '))}"
+        return visible
+
+    def _own_visible(self, source: str) -> str:
+        """The condition that the entity's own row `r` is there for the seeds of `source`."""
+        entity = self.plan.entity
+        if self.plan.asked.own_time:
+            condition = and_at_own_time_sql(entity, "r", f"{source}.{AS_OF}")
+            return self._opaque_if_indexed(entity, entity.primary_key, condition) + self.and_kept(entity, "r", source)
+        end = self.end if self.delayed else AS_OF
+        return self._found_visible(entity, entity.primary_key, source, end)
 
     def _self_values(self, columns: Iterable[str]) -> list[str]:
         """The entity's values in some columns, as expressions over `self`."""

@@ -8,18 +8,33 @@ import duckdb
 
 from relsql.database.queries.sealed import sealed
 from relsql.gather.node_inputs import NodeInputs, text_sql
+from relsql.gather.row_plan import RowPlan
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema
 from relsql.schema.visibility import where_visible_sql
 
 
-def row_text_queries(catalog: str, schema: Schema, inputs: dict[str, NodeInputs]) -> list[str]:
-    """For each table that has textual columns, a query for its row texts, one `text` per row."""
-    tables = [(schema.table(key), found) for key, found in inputs.items() if found.text_columns]
+def row_text_queries(catalog: str, plan: RowPlan) -> list[str]:
+    """For each table that has textual columns, a query for its row texts, one `text` per row.
+
+    Rows of the entity table, some of whose texts are hidden when they are asked about, have a second one for that.
+    """
+    tables = [(plan.table(key), found) for key, found in plan.inputs.items() if found.text_columns]
     return [
-        sealed(f"SELECT {text_sql(table, found, 'r')} AS text FROM {relation_sql(table, catalog)} r")
+        sealed(f"SELECT {text_sql(table, found, 'r')} AS text FROM {relation} r")
         for table, found in tables
+        for relation in plan.relations(table, relation_sql(table, catalog))
     ]
+
+
+def all_texts(con: duckdb.DuckDBPyConnection, catalog: str, plan: RowPlan) -> list[str]:
+    """The distinct texts of `row_text_queries`, sorted by table and text."""
+    texts: dict[str, None] = {}
+    for query in row_text_queries(catalog, plan):
+        texts |= dict.fromkeys(
+            sorted(text for (text,) in con.execute(f"SELECT DISTINCT text FROM ({query})").fetchall())
+        )
+    return list(texts)
 
 
 def distinct_texts(

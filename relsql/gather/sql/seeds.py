@@ -7,12 +7,12 @@ capture them. Arguments are therefore bound here, in a derived table that reads 
 from __future__ import annotations
 
 from relsql.gather.sql.latest_rows import AS_OF, ENTITY, LatestRows
-from relsql.schema.entity_keys import entity_parameters, key_from_parts, key_known_sql, key_sql
+from relsql.schema.entity_keys import entity_parameters, is_entity_sql, key_from_parts, key_known_sql, key_sql
 from relsql.schema.tables import Table
-from relsql.schema.times.events import latest_event_sql
+from relsql.schema.times.events import latest_event_sql, time_sql
 from relsql.schema.types import BIGNUM, INTEGER_TYPES, decimal_places, id_types
 from relsql.schema.visibility import opaque_sql, visible_sql
-from relsql.sql import indented, literal
+from relsql.sql import ident, indented, literal
 
 LATEST_EVENT = "latest event"
 """The default of `as_of`: a missing argument means the latest event, one that is NULL has no score. DuckDB cannot tell
@@ -32,17 +32,35 @@ def call_parameters(entity: Table) -> str:
 
 
 def call_seed_sql(entity: Table, rows: LatestRows) -> str:
-    """The seed of a call `f(id, as_of := ...)`; `_given` says whether there are both an id and a moment."""
+    """The seed of a call `f(id, as_of := ...)`; `_given` says whether there are both an id and a moment.
+
+    A row with a time of its own is asked about as of that time, if it exists at the moment. What comes later, and the
+    row itself among others, is never seen.
+    """
     parameters = entity_parameters(entity)
     ids = [id_sql(entity, column, f"given.{id}") for column, id in zip(entity.primary_key, parameters, strict=True)]
     known = " AND ".join(f"given.{id} IS NOT NULL" for id in parameters)
     arguments = ", ".join(f"{id} AS {id}" for id in parameters)
-    return (
+    asked = (
         f"SELECT {key_from_parts(entity, ids)} AS {ENTITY},\n"
         f"    {known} AND (given.latest OR given.moment IS NOT NULL) AS _given,\n"
         f"    {_moment_sql(rows)} AS {AS_OF}\n"
         f"FROM (SELECT {arguments}, {_AS_OF_PARTS}) given"
     )
+    if not rows.plan.asked.own_time:
+        return asked
+    own, exists = time_sql(entity, "r"), _has_own_time_sql(entity, "r", f"asked.{AS_OF}")
+    return (
+        f"SELECT asked.{ENTITY}, asked._given,\n"
+        f"    CASE WHEN {exists} THEN {own} ELSE asked.{AS_OF} END AS {AS_OF}\n"
+        f"FROM (\n{indented(asked)}\n) asked\n"
+        f"LEFT JOIN {rows.source(entity)} r ON {is_entity_sql(entity, 'r', f'asked.{ENTITY}')}"
+    )
+
+
+def _has_own_time_sql(entity: Table, row: str, moment: str) -> str:
+    """The condition that a row exists at a moment, at a time that it can be asked about as of."""
+    return f"{visible_sql(entity, row, moment)} AND isfinite({time_sql(entity, row)})"
 
 
 def id_sql(entity: Table, key_column: str, value: str) -> str:
@@ -87,6 +105,8 @@ def _exact_sql(key_type: str, value: str) -> str:
 def all_seeds_sql(entity: Table, rows: LatestRows, moment: str | None = None, where: str | None = None) -> str:
     """The seeds of all entities that are visible at one moment; none if the moment is NULL.
 
+    Rows with a time of their own are asked about as of that time; of what completes a column, those with an empty cell.
+
     Args:
         entity: the entity table.
         rows: which rows are read.
@@ -97,12 +117,18 @@ def all_seeds_sql(entity: Table, rows: LatestRows, moment: str | None = None, wh
     seen_at = f"SELECT {moment} AS {AS_OF}"
     if moment is None:
         seen_at = f"SELECT {_moment_sql(rows)} AS {AS_OF} FROM (SELECT {_AS_OF_PARTS}) given"
-    conditions = [key_known_sql(entity, "relsql_entity")]
-    if entity.time_column:
+    conditions, as_of = [key_known_sql(entity, "relsql_entity")], f"relsql_time.{AS_OF}"
+    asked = rows.plan.asked
+    if asked.empty:
+        conditions.append(f"relsql_entity.{ident(asked.empty)} IS NULL")
+    if asked.own_time:
+        conditions.append(opaque_sql(_has_own_time_sql(entity, "relsql_entity", as_of)))
+        as_of = f"{time_sql(entity, 'relsql_entity')} AS {AS_OF}"
+    elif entity.time_column:
         # For a plain comparison of two relations DuckDB expects very few matching rows, and chooses joins for that.
         conditions.append(opaque_sql(visible_sql(entity, "relsql_entity", f"relsql_time.{AS_OF}")))
     return (
-        f"SELECT {key_sql(entity, 'relsql_entity')} AS {ENTITY}, relsql_time.{AS_OF}\n"
+        f"SELECT {key_sql(entity, 'relsql_entity')} AS {ENTITY}, {as_of}\n"
         f"FROM {rows.source(entity)} relsql_entity,\n"
         f"    (SELECT {AS_OF} FROM ({seen_at}) WHERE {AS_OF} IS NOT NULL) relsql_time\n"
         f"WHERE {' AND '.join([*conditions, *([where] if where else [])])}"

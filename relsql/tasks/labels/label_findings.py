@@ -60,6 +60,12 @@ def label_findings(
         TaskError: the label query cannot be used.
     """
     splits = tuple(splits)
+    if task.asked.own_time:
+        # Nearly every label has a time of its own, which says nothing about gaps, and none has a window.
+        return (
+            *(f for split in splits if split.split != "train" for f in _few_rows(task, split)),
+            *(finding for split in splits if split.split == "train" for finding in _imbalance(task, split)),
+        )
     return (
         *(f for split in splits if split.split != "train" for f in few_labels(con, catalog, schema, task, split)),
         *(finding for split in splits if split.split == "train" for finding in _imbalance(task, split)),
@@ -84,6 +90,9 @@ def few_labels(
     con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, split: SplitSummary
 ) -> Iterator[Finding]:
     """The finding that an evaluation split has few labels, or few of a class."""
+    if task.asked.own_time:
+        yield from _few_rows(task, split)
+        return
     if not are_few(split):
         return
     of_a_kind = "of the rarer class" if task.is_binary else "that differ from the commonest one"
@@ -105,6 +114,19 @@ def few_labels(
         f"{ENOUGH_OF_A_KIND} are enough): read metrics with their interval; "
         + in_manifest(answer, WINDOWS_FIELD if windows <= most else "timedelta"),
     )
+
+
+def _few_rows(task: Task, split: SplitSummary) -> Iterator[Finding]:
+    """`few_labels` for seeds that are rows with a time of their own."""
+    if are_few(split):
+        of_a_kind = "of the rarer class" if task.is_classification else "that differ from the commonest one"
+        yield Finding(
+            "warning",
+            f"task {task.name}",
+            f"{split.labels:,} {split.split} labels, {split.rarer:,} {of_a_kind}, are few (at least {ENOUGH_LABELS} "
+            f"and {ENOUGH_OF_A_KIND} are enough): read metrics with their interval; "
+            + in_manifest(f"write an earlier {split.split}_timestamp", f"{split.split}_timestamp"),
+        )
 
 
 def _imbalance(task: Task, split: SplitSummary) -> Iterator[Finding]:

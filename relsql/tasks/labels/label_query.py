@@ -19,13 +19,14 @@ from relsql.hints import correct
 from relsql.schema.entity_keys import key_known_sql, key_parts, key_sql
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Column, Schema, Table
-from relsql.schema.times.events import as_timestamp_sql
+from relsql.schema.times.events import as_timestamp_sql, time_sql
 from relsql.schema.visibility import where_visible_sql
 from relsql.sql import ident
 from relsql.tasks.entity import entity_columns, entity_table
 from relsql.tasks.labels.label_checks import check_timestamps, check_types, label_value_sql
 from relsql.tasks.labels.label_sandbox import RUNNABLE, LabelLimits, checked_query, run_query
 from relsql.tasks.labels.query_check import Relations, read_relations
+from relsql.tasks.row_splits import RowWindow
 from relsql.tasks.splits import FIX_UNREADABLE, READABLE, task_errors
 from relsql.tasks.task import Task
 
@@ -77,8 +78,12 @@ def known_labels(
     limits: LabelLimits,
     end: datetime.datetime | None,
     entities_until: datetime.datetime | None,
+    window: RowWindow | None = None,
 ) -> KnownLabels:
-    """Run the label query in a sandbox; arguments as in `labels_at`."""
+    """Run the label query in a sandbox; arguments as in `labels_at`.
+
+    `window` says which labels count of a task whose seeds are rows with a time of their own; None: all.
+    """
     entity = entity_table(schema, task)
     relations = read_relations(cursor, catalog)
     names = _unused_names(schema, relations)
@@ -88,7 +93,10 @@ def known_labels(
     if end is not None:
         sql = _redirected(cursor, catalog, schema, sql, tree, names)
     rows = _run_query(cursor, task, entity, sql, names)
-    kept = _keep_known(cursor, catalog, task, entity, entities_until, names)
+    if task.asked.own_time:
+        rows = kept = _keep_rows(cursor, catalog, task, entity, window or RowWindow(), names)
+    else:
+        kept = _keep_known(cursor, catalog, task, entity, entities_until, names)
     return KnownLabels(names.known, entity, rows, kept)
 
 
@@ -149,29 +157,33 @@ def _run_query(cursor: duckdb.DuckDBPyConnection, task: Task, entity: Table, sql
     """Store the result of the label query `sql` in a temporary table and check its columns and timestamps.
 
     Returns:
-        The number of rows.
+        The number of rows; 0 for rows with a time of their own, of which `_keep_rows` chooses and counts.
     """
     fix = correct("sql")
     with task_errors(task, "the label query fails", expected=RUNNABLE, fix=fix):
         run_query(cursor, f"CREATE TEMP TABLE {names.result} AS\n{sql}")
     described = [(name, str(type_)) for name, type_, *_ in cursor.execute(f"DESCRIBE {names.result}").fetchall()]
     types = {fold(name): (name, type_) for name, type_ in described}
-    expected = (*entity_columns(entity, task), task.time_col, task.target_col)
+    keys, own_time = entity_columns(entity, task), task.asked.own_time and not task.time_col
+    expected = (*keys, *(() if own_time else (task.time_col,)), task.target_col)
     if any(fold(name) not in types for name in expected):
         raise TaskError(
             f"task '{task.name}': the label query returns the columns {', '.join(name for name, _ in described)}",
             expected=f"{', '.join(expected)} (entity_col, time_col, target_col)",
             fix=fix,
         )
-    *keys, (time, time_type), (label, label_type) = (types[fold(name)] for name in expected)
+    label, label_type = types[fold(task.target_col)]
+    time, time_type = ("", "TIMESTAMP") if own_time else types[fold(task.time_col)]
     check_types(task, time_type, label_type)
-    as_of = as_timestamp_sql(Column(time, time_type), "r")
+    as_of = "CAST(NULL AS TIMESTAMP)" if own_time else as_timestamp_sql(Column(time, time_type), "r")
     value = label_value_sql(cursor, task, names.result, label, label_type)
     cursor.execute(
-        f"CREATE TEMP VIEW {names.labels} AS SELECT {key_sql(entity, 'r', [name for name, _ in keys])} AS entity, "
-        f"{as_of} AS as_of, "
+        f"CREATE TEMP VIEW {names.labels} AS SELECT "
+        f"{key_sql(entity, 'r', [types[fold(name)][0] for name in keys])} AS entity, {as_of} AS as_of, "
         f"{value} AS label FROM {names.result} AS r"
     )
+    if task.asked.own_time:
+        return 0
     return check_timestamps(cursor, task, names.labels, SEEDS)
 
 
@@ -189,13 +201,47 @@ def _keep_known(
     """
     rows, known = _cut_sql(catalog, entity, until), key_known_sql(entity)
     keys = f"SELECT DISTINCT {key_sql(entity)} AS entity FROM ({rows}) WHERE {known}"
+    return _store_known(cursor, task, entity, keys, "l.as_of", names)
+
+
+def _keep_rows(
+    cursor: duckdb.DuckDBPyConnection, catalog: str, task: Task, entity: Table, window: RowWindow, names: LabelNames
+) -> int:
+    """Store the labels of rows in `window`, each as of its row's own time, and return their number.
+
+    Raises:
+        TaskError: the label query says another time.
+    """
+    time = time_sql(entity, "r")
+    keys = (
+        f"SELECT DISTINCT {key_sql(entity, 'r')} AS entity, {time} AS own_time FROM {relation_sql(entity, catalog)} r "
+        f"WHERE {key_known_sql(entity, 'r')} AND {window.condition_sql(time, task)}"
+    )
+    kept = _store_known(cursor, task, entity, keys, "k.own_time", names)
+    other = "said IS NOT NULL AND said IS DISTINCT FROM as_of"
+    query = f"SELECT count(*), any_value(as_of), any_value(said) FROM {names.known} WHERE {other}"
+    count, own, said = one_row(cursor, query)
+    if count:
+        raise TaskError(
+            f"task '{task.name}': {count} of {kept} labels have a '{task.time_col}' that is not the row's own time "
+            f"({said} instead of {own})",
+            expected=f"the time of {entity.key}, {entity.time_text}, unchanged; or no time_col",
+            fix=correct("sql", "time_col"),
+        )
+    return kept
+
+
+def _store_known(
+    cursor: duckdb.DuckDBPyConnection, task: Task, entity: Table, keys: str, as_of: str, names: LabelNames
+) -> int:
+    """Store the labels whose entity is in the query `keys` (alias k), and return their number; `l` are the labels."""
     pairs = zip(key_parts(entity, "k.entity").values(), key_parts(entity, "l.entity").values(), strict=True)
     same = " AND ".join(f"{theirs} = {mine}" for theirs, mine in pairs)
     key = ", ".join(entity.primary_key)
     doing = f"'{task.entity_col}' cannot be compared with {task.entity_table}.{key}"
     with task_errors(task, doing, expected="values of the same type", fix=correct("entity_col", "sql")):
         cursor.execute(
-            f"CREATE TEMP TABLE {names.known} AS SELECT k.entity, l.as_of, l.label "
+            f"CREATE TEMP TABLE {names.known} AS SELECT k.entity, {as_of} AS as_of, l.label, l.as_of AS said "
             f"FROM {names.labels} l JOIN ({keys}) k ON {same}"
         )
     return int(one_row(cursor, f"SELECT count(*) FROM {names.known}")[0])

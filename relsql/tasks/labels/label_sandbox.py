@@ -111,7 +111,8 @@ def check_definition(task: Task) -> None:
         TaskError: the horizon is not a length of time, or the label query is not one SELECT.
     """
     with closing(duckdb.connect()) as con:
-        check_timedelta(con, task)
+        if task.timedelta or task.kind == "forecast":
+            check_timedelta(con, task)
         if task.label_sql:
             _parsed_query(con, task)
 

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from relsql.database.cursors import task_cursor
+from relsql.database.cursors import one_row, task_cursor
 from relsql.database.queries.sealed import sealed
 from relsql.errors import TaskError
 from relsql.hints import correct
@@ -29,8 +29,9 @@ from relsql.tasks.entity import entity_table
 from relsql.tasks.labels.label_checks import LARGEST_LABEL, check_labels
 from relsql.tasks.labels.label_query import known_labels
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits, label_sandbox
+from relsql.tasks.row_splits import RowWindow, choose_row_splits, window_of
 from relsql.tasks.split_choice import GIVEN, SPLIT_FIELDS, LabelCount, SplitChoice, choose_splits
-from relsql.tasks.splits import SPLITS, Split, check_splits, check_timedelta, timestamps_of
+from relsql.tasks.splits import SPLITS, Split, check_splits, check_timedelta, event_span, timestamps_of
 from relsql.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -95,8 +96,18 @@ def label_table(
     task = chosen_splits(con, catalog, schema, task, limits).task
     end = None if split == "test" else task.test_timestamp
     with label_sandbox(con, catalog, task, limits) as cursor:
-        timestamps = timestamps_of(cursor, catalog, schema, task, split, density)
-        known = known_labels(cursor, catalog, schema, task, timestamps, limits, end, task.test_timestamp)
+        own_time = task.asked.own_time
+        timestamps = [] if own_time else timestamps_of(cursor, catalog, schema, task, split, density)
+        window = _window_of(cursor, catalog, schema, task, split) if own_time else None
+        known = known_labels(cursor, catalog, schema, task, timestamps, limits, end, task.test_timestamp, window)
+        if not known.rows and own_time:
+            first, last = (f"{bound}" if bound else "" for bound in (window.begin, window.end)) if window else ("", "")
+            raise TaskError(
+                f"task '{task.name}': no row of {task.entity_table} with a label is in the {split} split "
+                f"(after {first or 'the beginning'}, up to {last or 'the end'})",
+                expected="rows with labels at times before, between and after the split timestamps",
+                fix=correct("val_timestamp", "test_timestamp"),
+            )
         if not known.rows and task.predict:
             raise TaskError(
                 f"task '{task.name}': no row of {task.entity_table} is asked about at any of the {split} timestamps",
@@ -175,6 +186,8 @@ def chosen_splits(
     Raises:
         TaskError: no table has a time column, the horizon is too long for the data, or labels cannot be counted.
     """
+    if task.asked.own_time:
+        return _chosen_row_splits(con, catalog, schema, task, limits)
     with task_cursor(con, catalog) as cursor:
         check_timedelta(cursor, task)
         if task.val_timestamp and task.test_timestamp:
@@ -190,6 +203,36 @@ def chosen_splits(
             )
         check_splits(cursor, choice.task)
         return choice
+
+
+def _chosen_row_splits(
+    con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, limits: LabelLimits
+) -> SplitChoice:
+    """`chosen_splits` for seeds that are rows with a time of their own."""
+    with label_sandbox(con, catalog, task, limits) as cursor:
+        if task.timedelta:
+            check_timedelta(cursor, task)
+        if task.val_timestamp and task.test_timestamp:
+            return choose_row_splits(task, lambda *_: None)
+        known = known_labels(cursor, catalog, schema, task, [], limits, None, None)
+
+        def quantile(
+            share: float, after: datetime.datetime | None, until: datetime.datetime | None
+        ) -> datetime.datetime | None:
+            within = RowWindow(after, until).condition_sql("as_of", replace(task, timedelta=""))
+            query = f"SELECT quantile_disc(as_of, {share}) FROM {known.relation} WHERE label IS NOT NULL AND {within}"
+            found: datetime.datetime | None = one_row(cursor, query)[0]
+            return found
+
+        return choose_row_splits(task, quantile)
+
+
+def _window_of(cursor: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, split: Split) -> RowWindow:
+    """The rows of a split; labels that are known only later than the last event are in none."""
+    window = window_of(task, split)
+    if window.end is None and task.timedelta:
+        window = replace(window, end=event_span(cursor, catalog, schema, task)[1])
+    return window
 
 
 def _label_counts(

@@ -12,10 +12,11 @@ from relsql.hints import correct, in_manifest
 from relsql.schema.declared.text import join_columns
 from relsql.schema.tables import Schema
 from relsql.schema.visibility import VisibilityRule
+from relsql.tasks.cells import cell_fields, cell_type
 from relsql.tasks.predict.label_sql import label_columns, label_sql
-from relsql.tasks.predict.meaning import bind
+from relsql.tasks.predict.meaning import bind, bind_cell
 from relsql.tasks.predict.parse import parse_line
-from relsql.tasks.predict.syntax import Line
+from relsql.tasks.predict.syntax import Line, Name
 
 LINE_FIELDS = ("task_type", "entity_table", "entity_col", "target_col", "time_col", "timedelta", "sql")
 """The fields of a task that its line says."""
@@ -51,27 +52,41 @@ def with_line(manifest: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     if not isinstance(text, str):
         problem = f"task '{name}' has predict of type {type(text).__name__}"
         raise TaskError(problem, expected="text: PREDICT ... FOR EACH ...", fix=correct("predict"))
-    return {**manifest, **_own_fields(text)}
+    fields = _own_fields(text)
+    if manifest.get("kind", fields["kind"]) != fields["kind"]:
+        raise TaskError(
+            f"task '{name}' is of kind '{manifest['kind']}', but its line asks a question of kind '{fields['kind']}'",
+            expected=f"kind: {fields['kind']}, or none, because the line says it",
+            fix=in_manifest("remove kind", "predict"),
+        )
+    return {**manifest, **fields}
 
 
 def _own_fields(text: str) -> dict[str, str]:
     line = parse_line(text)
     columns = join_columns([name.column for name in line.entity])
-    return _fields(line, join_name(*line.entity[0].parts), columns, "timestamp", "label", "")
+    time, label = ("", line.outcome.column) if isinstance(line.outcome, Name) else ("timestamp", "label")
+    fields = _fields(line, join_name(*line.entity[0].parts), columns, time, label, "")
+    return {**fields, "kind": "autocomplete" if line.asks_cell else "forecast"}
 
 
-def compile_line(text: str, schema: Schema, visible: VisibilityRule) -> dict[str, str]:
+def compile_line(text: str, schema: Schema, visible: VisibilityRule, *, task: str) -> dict[str, str]:
     """The fields of a task that a line says, with names as the schema has them, and the label query.
 
     Args:
         text: the line.
         schema: the schema of the database.
         visible: whether rows at as_of itself count in the line's WHERE.
+        task: the task's name, for messages.
 
     Raises:
         TaskError: the line does not parse, or does not fit the schema.
     """
     line = parse_line(text)
+    if line.asks_cell:
+        entity, column = bind_cell(line, schema)
+        fields = cell_fields(task, entity.key, column.name, schema)
+        return {**fields, "task_type": cell_type(column) or ""}
     bound = bind(line, schema)
     time, label = label_columns(bound.entity)
     key = bound.entity.primary_key

@@ -93,6 +93,18 @@ def bind(line: Line, schema: Schema) -> BoundLine:
     return BoundLine(line, entity, outcome, cohort, assuming)
 
 
+def bind_cell(line: Line, schema: Schema) -> tuple[Table, Column]:
+    """Look up the names of a line that completes a column: the table, and the column.
+
+    Raises:
+        TaskError: one of them does not exist, or the column is of another table.
+    """
+    entity = _entity(line, schema)
+    assert isinstance(line.outcome, Name)
+    found = _Rows(line.text, schema, entity, {ENTITY: entity}).column(line.outcome)
+    return entity, found.column
+
+
 def _entity(line: Line, schema: Schema) -> Table:
     """The entity table, with the key that the line names."""
     first = line.entity[0]

@@ -25,7 +25,8 @@ from relsql.tasks.predict.tokens import RESERVED, Token, line_error, tokens_of
 
 WORKS = (
     f"a condition (yes or no) or a number over {', '.join(AGGREGATES)}, "
-    "as in PREDICT COUNT(orders.*, 0, 30, days) = 0 FOR EACH customers.customer_id"
+    "as in PREDICT COUNT(orders.*, 0, 30, days) = 0 FOR EACH customers.customer_id; "
+    "or a column of the row itself, as in PREDICT orders.amount FOR EACH orders.order_id"
 )
 """What a line can ask today."""
 
@@ -113,10 +114,14 @@ class _Parser:
         return Line(self.text, outcome, tuple(entity), cohort, assuming)
 
     def check_windows(self, outcome: Expression, cohort: Expression | None, assuming: Expression | None) -> None:
+        if isinstance(outcome, Name):
+            if part := cohort or assuming:
+                clause = "WHERE" if cohort else "ASSUMING"
+                problem = f"{clause} with a plain column, {outcome}, is not there yet"
+                raise self.error(part.at, problem, "the end of the line: a column is completed in every row")
+            return
         if not any(aggregates(outcome)):
-            at = outcome.at
-            what = f"a plain column, {outcome}, is" if isinstance(outcome, Name) else "an answer without a window is"
-            raise self.error(at, f"{what} not there yet", WORKS)
+            raise self.error(outcome.at, "an answer without a window is not there yet", WORKS)
         for part in (outcome, assuming):
             for found in aggregates(part):
                 window = found.window

@@ -137,8 +137,15 @@ class Line:
         return isinstance(outer, Aggregate) and outer.function == "EXISTS"
 
     @property
+    def asks_cell(self) -> bool:
+        """True if the answer is a column of the row itself, which the line completes."""
+        return isinstance(self.outcome, Name)
+
+    @property
     def horizon(self) -> str:
-        """The latest end of a window after as_of, as a DuckDB interval."""
+        """The latest end of a window after as_of, as a DuckDB interval; empty if there is none."""
+        if self.asks_cell:
+            return ""
         ahead = [found.window for part in (self.outcome, self.assuming) for found in aggregates(part)]
         return max(ahead, key=lambda window: window.seconds).horizon
 

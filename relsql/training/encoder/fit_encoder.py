@@ -9,7 +9,7 @@ import numpy as np
 from transformers import BartForConditionalGeneration
 
 from relsql.errors import TrainingError
-from relsql.gather.sql.row_texts import distinct_texts
+from relsql.gather.sql.row_texts import all_texts, distinct_texts
 from relsql.nn.lexicon import lexical_vectors
 from relsql.nn.row_encoder import RowEncoder, compact_config, embed_texts, new_model
 from relsql.registry.card import EncoderCard
@@ -107,7 +107,7 @@ def embed_database(
     Texts in one batch affect the last bits of each other's embeddings, so the other texts get separate batches.
     """
     known = set(used)
-    rest = [text for text in distinct_texts(con, catalog, plan.schema, plan.inputs) if text not in known]
+    rest = [text for text in all_texts(con, catalog, plan.rows) if text not in known]
     embeddings = [
         embed_texts(
             encoder.module,

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from relsql.database.connections import transaction
 from relsql.errors import TaskError
+from relsql.tasks.kinds import KINDS
 from relsql.tasks.task import TASK_TYPES, Task, as_timestamp, read_task, read_tasks, save_task
 
 MANIFEST: dict[str, Any] = {
@@ -90,8 +91,10 @@ def test_manifests_of_the_data_sets_are_read(data_dir: Path) -> None:
     paths = sorted(data_dir.glob("*/tasks/*/manifest.yaml"))
     assert paths
     manifests = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths]
-    trained = [raw for raw in manifests if raw["kind"] == "forecast" and raw["task_type"] in TASK_TYPES]
-    assert {"driver-dnf", "customer-return", "donee-usd"} <= {Task.from_manifest(raw).name for raw in trained}
+    trained = [raw for raw in manifests if raw["kind"] in KINDS and raw["task_type"] in TASK_TYPES]
+    assert {"driver-dnf", "customer-return", "donee-usd", "results-position", "line-quantity"} <= {
+        Task.from_manifest(raw).name for raw in trained
+    }
     for raw in manifests:
         if raw not in trained:
             with pytest.raises(TaskError, match=f"is of kind '{raw['kind']}'|has task_type '{raw['task_type']}'"):
@@ -102,7 +105,7 @@ def test_manifests_of_the_data_sets_are_read(data_dir: Path) -> None:
     ("changes", "message"),
     [
         ({"task_type": "regresion"}, "did you mean 'regression'"),
-        ({"kind": "autocomplete"}, "is of kind 'autocomplete'. Expected: kind: forecast"),
+        ({"kind": "external"}, "is of kind 'external'. Expected: kind: forecast"),
         ({"sql": None, "entity_col": ""}, "lacks entity_col, sql. Expected: the fields name, task_type"),
         ({"num_eval_timestamps": 0}, "num_eval_timestamps 0. Expected: >= 1"),
         ({"val_timestamp": "soon"}, "val_timestamp 'soon' is not a timestamp"),

@@ -54,7 +54,7 @@ BAD_FILES: dict[str, str] = {
     **{
         what: yaml.safe_dump(MANIFEST | changes, allow_unicode=True)
         for what, changes in {
-            "kind": {"kind": "autocomplete"},
+            "kind": {"kind": "external"},
             "kind of a number": {"kind": 5},
             "type of the task": {"task_type": "ranking"},
             "type of the task is a list": {"task_type": ["regression"]},

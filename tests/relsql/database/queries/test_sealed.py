@@ -122,7 +122,7 @@ def generated_queries(con: duckdb.DuckDBPyConnection) -> list[str]:
         model.batch_sql(),
         f"SELECT {model.call_sql()}",
         *(query for _, query in model.views()),
-        *row_text_queries(catalog, card.schema, card.inputs),
+        *row_text_queries(catalog, card.rows),
     ]
 
 

@@ -69,7 +69,7 @@ BAD = {
         "Expected: a condition",
     ),
     "PREDICT SUM(o.a, 0, 30, days) FORECAST 6 TIMEFRAMES FOR EACH c.id": ("FORECAST is not there yet",),
-    "PREDICT o.a FOR EACH c.id": ("a plain column, o.a, is not there yet",),
+    "PREDICT c.a FOR EACH c.id WHERE c.b = 1": ("WHERE with a plain column, c.a, is not there yet",),
     "PREDICT 1 = 1 FOR EACH c.id": ("an answer without a window",),
     "PREDICT MEDIAN(o.a, 0, 1, day) FOR EACH c.id": ("no function MEDIAN", "did you mean 'MIN'?"),
     "PREDICT SUM(COUNT(o.a, 0, 1, day), 0, 1, day) FOR EACH c.id": ("aggregate of an aggregate",),

@@ -1,0 +1,112 @@
+"""Tasks that complete a column of a table: their label query, and which columns can be completed."""
+
+from __future__ import annotations
+
+from relsql.database.names import DEFAULT_SCHEMA, stored_name
+from relsql.errors import TaskError, nearest
+from relsql.hints import command, correct, in_manifest
+from relsql.schema.declared.text import columns_text, join_columns
+from relsql.schema.entity_keys import key_known_sql
+from relsql.schema.tables import Column, Schema, Table
+from relsql.schema.types import is_number
+from relsql.sql import ident, qualified
+
+
+def cell_fields(task: str, entity: str, target: str, schema: Schema) -> dict[str, str]:
+    """The fields of a task that completes a column, with names as the schema has them, and the label query.
+
+    Args:
+        task: the task's name, for messages.
+        entity: the table, as the task names it.
+        target: the column.
+        schema: the schema of the database.
+
+    Raises:
+        TaskError: there is no such table or column, the column is a key, a link or the time of the table, its type can
+            be no label, or the rows have no key or no time.
+    """
+    table = _timed_table(task, entity, schema)
+    column = _completed(task, table, target, schema)
+    keys = [f"r.{ident(name)}" for name in table.primary_key]
+    name = table.name
+    source = ident(name) if table.schema_name == DEFAULT_SCHEMA else qualified(None, table.schema_name, name)
+    cell = f"r.{ident(column.name)}"
+    return {
+        "entity_table": table.key,
+        "entity_col": join_columns(table.primary_key) if len(keys) > 1 else table.primary_key[0],
+        "target_col": column.name,
+        "sql": f"SELECT {', '.join(keys)}, {cell}\nFROM {source} r\n"
+        f"WHERE {cell} IS NOT NULL AND {key_known_sql(table, 'r')}",
+    }
+
+
+def cell_type(column: Column) -> str | None:
+    """The task type that completes a column: numbers are a regression, BOOLEAN is binary; None for other types."""
+    if column.type == "BOOLEAN":
+        return "binary_classification"
+    return "regression" if is_number(column.type) else None
+
+
+def require_own_times(task: str, table: Table) -> None:
+    """Raise TaskError unless the rows of a table have a time and can be named by a key."""
+    if table.values_of:
+        raise TaskError(
+            f"task '{task}': '{table.key}' stands for values of other tables, whose rows have no time of their own",
+            expected="a table whose rows have one",
+            fix=correct("entity_table"),
+        )
+    if table.time_column is None:
+        raise TaskError(
+            f"task '{task}' asks about rows of '{table.key}' as of their own time, but the table has no time",
+            expected="a time of its rows; or kind: forecast, whose label query says when to ask",
+            fix=command("init", "FILE", "--time-column", columns_text(table.key, "COLUMN")),
+        )
+
+
+def _timed_table(task: str, entity: str, schema: Schema) -> Table:
+    table = schema.find(entity)
+    if table is None:
+        raise TaskError(
+            f"task '{task}': entity table '{entity}' does not exist",
+            expected=nearest(entity, schema.tables),
+            fix=correct("entity_table"),
+        )
+    require_own_times(task, table)
+    if not table.primary_key:
+        raise TaskError(
+            f"task '{task}': table '{table.key}' has no primary key",
+            expected="a key, by which rows are asked about",
+            fix=command("init", "FILE", "--primary-key", columns_text(table.key, "COLUMN")),
+        )
+    return table
+
+
+def _completed(task: str, table: Table, target: str, schema: Schema) -> Column:
+    found = stored_name(target, table.stored_names)
+    if found is None:
+        raise TaskError(
+            f"task '{task}': table '{table.key}' has no column '{target}'",
+            expected=nearest(target, table.stored_names),
+            fix=correct("target_col"),
+        )
+    link = next((link for link in schema.links_from(table.key) if found in link.child_columns), None)
+    is_key, what = found in table.primary_key, None
+    if is_key or link:
+        what = f"the key of '{table.key}'" if is_key else f"a link, {link}"
+    elif found == table.time_column:
+        what = f"the time of '{table.key}'"
+    if what:
+        raise TaskError(
+            f"task '{task}' would complete the column '{found}', which is {what}",
+            expected="a column that tells something about the row; others are "
+            + nearest("", [name for name in table.stored_names if name != found]),
+            fix=correct("target_col"),
+        )
+    column = table.column(found)
+    if cell_type(column) is None:
+        raise TaskError(
+            f"task '{task}' would complete the column '{found}' of type {column.type}",
+            expected="a column of numbers or BOOLEAN; classes of other types are not there yet",
+            fix=in_manifest("name another column in target_col", "target_col"),
+        )
+    return column
