@@ -25,15 +25,15 @@ class RowPlan:
         schema: tables and links.
         paths: from the entity to rows; `paths[0]` is the entity itself.
         inputs: by table, the columns that the network reads.
-        keyed: rows are read with the columns that tell them apart.
         asked: what a seed is, and which columns of its own row are read as if they were empty.
+        keyed: rows are read with the columns that tell them apart.
     """
 
     schema: Schema
     paths: tuple[Path, ...]
     inputs: Mapping[str, NodeInputs]
-    keyed: bool = False
     asked: Asked = FOR_ANY_MOMENT
+    keyed: bool = False
 
     @property
     def entity(self) -> Table:
