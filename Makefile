@@ -10,7 +10,7 @@ DBT := .venv-dbt
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test test-shells demo check lint format types imports docs build bench-accuracy bench-truth bench-proposals
-.PHONY: bench-speed bench-plain bench-training bench-encoder bench-shards clean torture fuzz soak
+.PHONY: bench-speed bench-plain bench-training bench-encoder bench-scale clean torture fuzz soak
 
 TORTURE_MINUTES ?= 20
 FUZZ_MINUTES ?= 20
@@ -117,8 +117,8 @@ bench-training: setup ## Measure time and memory of training, phase by phase (ha
 bench-encoder: setup ## Measure how fast row texts are embedded (minutes, idle machine)
 	$(BIN)/python -m benchmarks.speed.encoder
 
-bench-shards: setup ## Measure what scores in parts cost, and compare them with those of one process (minutes)
-	$(BIN)/python -m benchmarks.speed.shards
+bench-scale: setup ## Measure what scores in parts cost, and compare them with those of one process (minutes)
+	$(BIN)/python -m benchmarks.scale.shards
 
 build: setup ## Build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

@@ -1,4 +1,4 @@
-"""Measure what scores in parts cost: `python -m benchmarks.speed.shards`.
+"""Measure what scores in parts cost: `python -m benchmarks.scale.shards`.
 
 The database is the variant hub: customers with 20 orders each, and one shop with 100,000 of them. CPU seconds are those
 of whole processes on one DuckDB thread, with their start, which the row *start* has alone:
@@ -190,4 +190,4 @@ def _sum(costs: list[Cost]) -> Cost:
 
 
 if __name__ == "__main__":
-    main(prog_name="python -m benchmarks.speed.shards")
+    main(prog_name="python -m benchmarks.scale.shards")
