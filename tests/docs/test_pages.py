@@ -16,7 +16,9 @@ import duckdb
 import pytest
 
 from relsql.cli import cli
-from relsql.errors import MissingExtraError
+from relsql.errors import MissingExtraError, RelsqlError
+from relsql.statements.parse import parse_statement
+from relsql.statements.split import is_blank, split_statements
 
 ROOT = Path(__file__).parents[2]
 ROOT_PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
@@ -246,15 +248,20 @@ def call_problems(name: str, call: ast.Call) -> Iterator[str]:
 
 
 def sql_problem(text: str) -> str | None:
-    """What DuckDB's parser says against SQL; templates of dbt become what they would give."""
+    """What the parsers of DuckDB and of relsql say against SQL; templates of dbt become what they would give."""
     text = re.sub(r"\{\{\s*(?:ref|source)\(.*?'(\w+)'\)\s*\}\}", r"\1", text)
     text = re.sub(r"\{\{\s*this\s*\}\}", "this_table", text)
     text = re.sub(r"\{\{.*?\}\}|\{%.*?%\}", "", text, flags=re.DOTALL)
+    statements, rest = split_statements(text)
+    statements += [] if is_blank(rest) else [rest]
     try:
         with duckdb.connect() as con:
-            return None if con.extract_statements(text) else "there is no statement"
-    except duckdb.Error as error:
+            for statement in statements:
+                if parse_statement(statement) is None:
+                    con.extract_statements(statement)
+    except (duckdb.Error, RelsqlError) as error:
         return str(error).splitlines()[0]
+    return None if statements else "there is no statement"
 
 
 def problems(page: str, path: Path) -> list[str]:

@@ -80,9 +80,9 @@ def test_a_pinned_call_is_what_the_version_gave_when_it_was_active(con: Connecti
             "predict_churn_v{}_full",
             "predict_churn_v{}",
             "predict_churn_v{}_batch",
+            "embed_churn_v{}",
             "explain_churn_v{}",
             "explain_churn_v{}_batch",
-            "embed_churn_v{}",
             "relsql_encode_churn_v{}",
         )
     )

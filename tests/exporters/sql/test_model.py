@@ -102,6 +102,7 @@ def sql_scores(
             predicts=head.target,
             visible=gather.rows.visible,
         ),
+        classes=None,
         stale_after_days=1.5,
     )
     model = SqlModel(card, "relsql", logarithmic_columns(weights), every_column(gather))  # type: ignore[arg-type]

@@ -26,6 +26,7 @@ from relsql.publishing.publish import OLDER_STORAGE, newer_storage, newer_versio
 from relsql.registry.models import active_card, read_artifacts, save_model
 from relsql.registry.publications import PUBLICATION_FORMAT, new_texts_view, published, texts_table
 from relsql.registry.row_embeddings import stored_sql
+from relsql.tasks.classes import Classes
 from tests.shop import CUSTOMERS, QUICK, require_latest_by_default
 
 Connection = duckdb.DuckDBPyConnection
@@ -335,8 +336,8 @@ def test_a_column_that_is_gone_leads_to_the_selftest(plain: Connection) -> None:
 def test_weights_that_are_wrong_by_1e_4_are_not_published(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     right = sql_weights.weights_table
 
-    def wrong(network: GraphNetwork, head: Head) -> pa.Table:
-        weights = right(network, head)
+    def wrong(network: GraphNetwork, head: Head, classes: Classes | None) -> pa.Table:
+        weights = right(network, head, classes)
         value, position = weights.column("head")[0].as_py(), weights.column_names.index("head")
         value["out"][-1] += 1e-4
         value["constants"]["tree_constant"] += 1e-4
