@@ -128,13 +128,14 @@ def _predict(
     end = split_end(card.task, split)
     if check_regime(regime or card.regime) == "seed-time" or end is None:
         attach(con, models=[model])
-        return _predictions(con, suffix_of(model, card.name, card.version), labels)
+        return predict_labels(con, suffix_of(model, card.name, card.version), labels)
     with con.cursor() as cursor, frozen_database(cursor, catalog, card.schema, end) as frozen:
         attach_model(cursor, catalog, card, tables_from=frozen)
-        return _predictions(cursor, card.name, labels)
+        return predict_labels(cursor, card.name, labels)
 
 
-def _predictions(con: duckdb.DuckDBPyConnection, suffix: str, labels: pa.Table) -> Predictions:
+def predict_labels(con: duckdb.DuckDBPyConnection, suffix: str, labels: pa.Table) -> Predictions:
+    """Score labels (entity, as_of, label), at least one, by the functions of an attached model."""
     relation = unique_name("relsql_labels")
     con.register(relation, labels)
     try:
