@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from relsql.evaluation.leaks.leakcheck import LeakRow
 
 _HEADER = ("check", "table", "column", "seeds", "changed", "largest change", "verdict")
-_DEFAULT_SEEDS = 32
+_DEFAULT_SEEDS = 200
 """A copy of `DEFAULT_SEEDS`, so that `relsql --help` does not load DuckDB; a test compares the two."""
 
 

@@ -42,7 +42,7 @@ from relsql.typing import PhaseProgress
 
 Verdict = Literal["ok", "leak", "suspect"]
 
-DEFAULT_SEEDS = 32
+DEFAULT_SEEDS = 200
 
 ALL = "*"
 """Stands for a table where only several tables together change something."""
@@ -102,7 +102,8 @@ def leakcheck(
     Args:
         con: a connection; its current database is checked, and nothing in it is changed.
         subject: a model, or a version of it (`dnf@2`); else a task, by name or as a line, or a task itself.
-        seeds: number of seeds whose features and scores are compared, at up to four moments of the label splits.
+        seeds: number of seeds whose features are compared, at up to four moments of the label splits; of a model, up
+            to `MOST_SCORED` of each moment are scored.
         known_columns: second clocks to try, `TABLE(COLUMN)`: are rows read that became known after as_of?
         progress: called with the progress of every phase.
         allow_external: let the label query read files and other databases, and call any function.

@@ -21,8 +21,8 @@ from relsql.integrations.new_database import ImportReport
 from tests.relsql.cli.commands import MANIFEST, ROOT, Run, process
 
 COMMANDS = [
-    *("demo", "init", "import", "inspect", "task", "pretrain", "train", "evaluate", "refresh", "score", "sql", "shell"),
-    "serve",
+    *("demo", "init", "import", "inspect", "task", "pretrain", "train", "evaluate"),
+    *("backtest", "leakcheck", "refresh", "score", "sql", "shell", "serve"),
     *("models", "promote", "drop", "export", "publish", "unpublish", "selftest"),
 ]
 
