@@ -19,10 +19,11 @@ from dataclasses import dataclass, replace
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from relsql.backtests.ahead import Ahead, ahead_of_baselines
-from relsql.backtests.baselines import Floats, best_column, entity_means, metric_of, own_columns
+from relsql.backtests.baselines import BestColumn, best_column, entity_means, metric_of, own_columns
 from relsql.backtests.cutoffs import Cutoffs, Window, find_cutoffs
 from relsql.backtests.store import BacktestRow, store_cutoff, stored_rows
 from relsql.database.connections import require_writable, use_catalog
@@ -175,6 +176,16 @@ def _request(
 
 
 @dataclass(frozen=True, slots=True)
+class _Reached:
+    """What the baselines reach, see `BacktestRow`."""
+
+    own_columns: float | None = None
+    single_column: float | None = None
+    single_column_name: str | None = None
+    entity_mean: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Run:
     """What a backtest needs at every cutoff; see `backtest`."""
 
@@ -240,38 +251,58 @@ class _Run:
         """The result at one cutoff, and its scores (entity, score, label)."""
         started = time.perf_counter()
         task = self.cutoffs.task_at(self.task, cutoff, self.window)
-        labels = label_table(con, catalog, self.schema, self._unwindowed(task), "test", limits=self.limits).table
+        labels = label_table(con, catalog, self.schema, task, "test", limits=self.limits).table
         predicted, card = self._scored(con, catalog, task, labels)
         known = np.isfinite(predicted.scores)
         if not known.any():
             raise TaskError(f"task '{task.name}': no entity of the {len(known)} labels at {cutoff} has a score")
         values, scores = predicted.labels[known], predicted.scores[known]
-        entities = [each for each, scored in zip(predicted.entities, known, strict=True) if scored]
-        interval = metric_interval(values, scores, self.metric, list(map(str, entities))) or (None, None)
-        own = single = mean = name = None
-        if self.baselines:
-            own = own_columns(con, catalog, self.schema, task, self.limits)
-            before = self._known_labels(con, catalog, task)
-            mean = metric_of(task, self.metric, values, entity_means(task, before, label_entities(labels))[known])
-            best = self._best_column(con, catalog, task, card, before, labels)
-            if best:
-                name, single = best[0], metric_of(task, self.metric, values, best[1][known])
+        # Each entity has one label at a cutoff.
+        low, high = metric_interval(values, scores, self.metric, range(len(values))) or (None, None)
+        reached = self._baselines(con, catalog, task, card, labels, known) if self.baselines else _Reached()
         row = BacktestRow(
-            *(request, cutoff, self.metric, metric_of(task, self.metric, values, scores), *interval),
-            *(len(values), int((values > 0).sum()), own, single, mean, task.name),
-            f"{card.name}@{card.version}" if self.card else None,
-            _labels_until(card),
-            self.card is not None and _labels_until(card) > cutoff,
-            name,
-            round(time.perf_counter() - started, 3),
-            datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0),
+            backtest=request,
+            cutoff=cutoff,
+            metric=self.metric,
+            value=metric_of(task, self.metric, values, scores),
+            low=low,
+            high=high,
+            labels=len(values),
+            positives=int((values > 0).sum()),
+            own_columns=reached.own_columns,
+            single_column=reached.single_column,
+            entity_mean=reached.entity_mean,
+            task=task.name,
+            model=f"{card.name}@{card.version}" if self.card else None,
+            trained_until=_labels_until(card),
+            seen=self.card is not None and _labels_until(card) > cutoff,
+            single_column_name=reached.single_column_name,
+            seconds=round(time.perf_counter() - started, 3),
+            created=datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0),
         )
         columns = {"entity": [str(each) for each in predicted.entities], "score": predicted.scores}
         return row, pa.table(columns | {"label": predicted.labels})
 
-    def _unwindowed(self, task: Task) -> Task:
-        """The task of a cutoff with all labels, as those to predict lie after every window of training labels."""
-        return replace(task, sql=self.task.sql, predict=self.task.predict)
+    def _baselines(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        catalog: str,
+        task: Task,
+        card: ModelCard,
+        labels: pa.Table,
+        scored: npt.NDArray[np.bool_],
+    ) -> _Reached:
+        """What the baselines reach on the labels of a cutoff that the model has `scored`, bool [labels]."""
+        values = np.asarray(labels.column("label"), dtype=np.float64)[scored]
+        before = self._known_labels(con, catalog, task)
+        means = entity_means(task, before, label_entities(labels))
+        best = self._best_column(con, catalog, task, card, before, labels)
+        return _Reached(
+            own_columns(con, catalog, self.schema, task, self.limits),
+            metric_of(task, self.metric, values, best.scores[scored]) if best else None,
+            best.name if best else None,
+            metric_of(task, self.metric, values, means[scored]),
+        )
 
     def _scored(
         self, con: duckdb.DuckDBPyConnection, catalog: str, task: Task, labels: pa.Table
@@ -307,12 +338,12 @@ class _Run:
         card: ModelCard,
         before: pa.Table,
         labels: pa.Table,
-    ) -> tuple[str, Floats] | None:
+    ) -> BestColumn | None:
         """Name and scores of the best single column of those that the model reads, as of each label's time."""
         latest = before.slice(max(0, before.num_rows - MAX_SEEDS))
         seeds = pa.concat_tables([latest.select(["entity", "as_of"]), labels.select(["entity", "as_of"])])
         seeds = seeds.append_column("label", pa.array(np.arange(seeds.num_rows, dtype=np.float64)))
-        subject = Subject(task, self.schema, card.rows, card)
+        subject = Subject(task, self.schema, self.schema, card.rows, card)
         with task_cursor(con, catalog) as cursor, reader(cursor, subject) as read:
             gathered = read.gathered(catalog, seeds)
         # Seeds whose entity does not exist yet are left out; their positions are the labels of the others.
@@ -325,7 +356,7 @@ class _Run:
             return None
         scores = np.full(labels.num_rows, np.mean(past))
         scores[positions[known:] - latest.num_rows] = best.scores
-        return best.name, scores
+        return BestColumn(best.name, scores)
 
 
 def _labels_until(card: ModelCard) -> datetime.datetime:

@@ -171,4 +171,5 @@ def _write_notes(found: Backtest) -> None:
     ahead = found.ahead()
     if ahead:
         note(str(ahead))
+    note(f"the plot of {found.metric}: * the model, - its interval, o the best baseline of the cutoff")
     note(f"stored as backtest {found.backtest} in relsql's tables backtests and backtest_scores")

@@ -68,7 +68,7 @@ class Reader:
         if card is None:
             return {}
         attach_model(self.cursor, catalog, card, tables_from=tables_from)
-        scores = {}
+        scores: dict[int, Arrays] = {}
         for position in range(0, seeds.num_rows, max(1, -(-seeds.num_rows // MOST_SCORED))):
             relation = unique_name("relsql_seed")
             self.cursor.register(relation, seeds.slice(position, 1))

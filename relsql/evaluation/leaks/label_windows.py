@@ -1,4 +1,7 @@
-"""Labels on a database that ends with their windows: rows of after as_of + horizon must not change a label."""
+"""Labels on a database that ends with their windows: rows of after as_of + horizon must not change a label.
+
+A label is about what happened in its window, even if it became known later. So of two clocks the first one counts here.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from relsql.database.cursors import task_cursor
 from relsql.evaluation.leaks.answers import Arrays, Difference, compare
 from relsql.evaluation.leaks.subject import Moment, Subject
 from relsql.schema.tables import Schema
+from relsql.schema.times.row_times import as_happened
 from relsql.tasks.labels.label_sandbox import LabelLimits
 from relsql.tasks.labels.label_table import label_entities, labels_at
 from relsql.tasks.split_choice import tables_read
@@ -30,7 +34,7 @@ def labels_of(
     limits: LabelLimits,
 ) -> pa.Table:
     """The labels at all moments, with all rows present."""
-    return _labels(con, catalog, subject, subject.database, moments, _END_OF_TIME, limits)
+    return _labels(con, catalog, subject, as_happened(subject.database), moments, _END_OF_TIME, limits)
 
 
 def label_differences(
@@ -48,7 +52,7 @@ def label_differences(
     """
     with task_cursor(con, catalog) as cursor:
         read = tables_read(cursor, subject.database, subject.task)
-    present = _by_entity(labels)
+    present, happened = _by_entity(labels), as_happened(subject.database)
 
     def difference(schema: Schema) -> Difference:
         found: dict[object, Arrays] = {}
@@ -57,12 +61,10 @@ def label_differences(
             found |= _by_entity(cut)
         return compare(present, found)
 
-    together = difference(subject.database)
+    together = difference(happened)
     if not together.changed:
         return dict.fromkeys((table.key for table in read.timed_tables), together)
-    single = {
-        table.key: difference(_timed_only(subject.database, table.key)) for table in subject.database.timed_tables
-    }
+    single = {table.key: difference(_timed_only(happened, table.key)) for table in happened.timed_tables}
     named = {table.key for table in read.timed_tables}
     told = {key: found for key, found in single.items() if found.changed or key in named}
     return told if any(found.changed for found in told.values()) else {"*": together, **told}

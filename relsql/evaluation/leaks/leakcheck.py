@@ -8,9 +8,10 @@ columns that are filled in later, and columns that alone predict the labels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from typing import Literal
 
 import duckdb
@@ -22,7 +23,7 @@ from relsql.database.names import current_catalog
 from relsql.errors import TaskError
 from relsql.evaluation.copied_labels import MAX_SEEDS, copied_labels
 from relsql.evaluation.leaks.answers import Arrays, Difference, Reader, compare, reader
-from relsql.evaluation.leaks.changes import UNCHANGED, Change, Kept, changed_database
+from relsql.evaluation.leaks.changes import UNCHANGED, Change, How, Kept, changed_database
 from relsql.evaluation.leaks.clocks import Clock, LateColumn, late_columns, proposed_clocks, second_clocks
 from relsql.evaluation.leaks.label_windows import label_differences, labels_of
 from relsql.evaluation.leaks.subject import (
@@ -35,6 +36,7 @@ from relsql.evaluation.leaks.subject import (
 )
 from relsql.hints import command, correct
 from relsql.schema.finding import Finding, column_object
+from relsql.schema.tables import Table
 from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.task import Task
@@ -43,6 +45,8 @@ from relsql.typing import PhaseProgress
 Verdict = Literal["ok", "leak", "suspect"]
 
 DEFAULT_SEEDS = 200
+
+_HOW: tuple[How, ...] = ("deleted", "garbled")
 
 ALL = "*"
 """Stands for a table where only several tables together change something."""
@@ -180,37 +184,31 @@ class _Check:
             present = reduce(lambda one, other: one | other, (self._read(i, copy) for i in range(len(self.seeds))))
         found = list[LeakRow]()
         timed = {table.key: table for table in self.subject.tables.timed_tables if not table.values_of}
-        checks = 2 + len(clocks) + len(late)
-        for i, how in enumerate(("deleted", "garbled")):
+        checks = len(_HOW) + len(clocks) + len(late)
+        for i, how in enumerate(_HOW):
             report(i / checks)
-
-            def later(moment: Moment, how: Literal["deleted", "garbled"] = how) -> Change:
-                return Change(how, {key: Kept.until(table, moment.as_of) for key, table in timed.items()})
-
-            found += self._of_later_rows(present, list(timed), how, later)
-        for i, clock in enumerate(clocks, start=2):
+            found += self._of_later_rows(present, timed, how)
+        for i, clock in enumerate(clocks, start=len(_HOW)):
             report(i / checks)
-            answers = self._changed(lambda moment, clock=clock: clock.change(moment.as_of))
+            answers = self._changed(clock.change)
             found += self._rows(
                 "rows later by another time", clock.table.key, clock.column, present, answers, clock.fix
             )
-        for i, column in enumerate(late, start=2 + len(clocks)):
+        for i, column in enumerate(late, start=len(_HOW) + len(clocks)):
             report(i / checks)
             found += self._of_late_column(present, column)
         return found
 
-    def _of_later_rows(
-        self, present: _Answers, tables: list[str], how: str, later: Callable[[Moment], Change]
-    ) -> Iterator[LeakRow]:
+    def _of_later_rows(self, present: _Answers, timed: Mapping[str, Table], how: How) -> Iterator[LeakRow]:
         """The rows about later rows that are deleted or garbled; tables are told apart only if something changes."""
         what = f"later rows {how}"
-        together = self._changed(later)
+        together = self._changed(partial(_later_rows, timed, how))
         if _is_same(present, together):
-            for key in tables:
+            for key in timed:
                 yield from self._rows(what, key, None, present, together)
             return
         advice = "rows of after as_of change what is read; please report this, with the schema of the table"
-        single = {key: self._changed(lambda moment, key=key: later(moment).of(key)) for key in tables}
+        single = {key: self._changed(partial(_later_rows, {key: table}, how)) for key, table in timed.items()}
         if all(_is_same(present, answers) for answers in single.values()):
             single = {ALL: together, **single}
         for key, answers in single.items():
@@ -220,18 +218,18 @@ class _Check:
         """A column that is filled in later: by its dates if it has any, otherwise by how it looks."""
         what = "column filled in later"
         if late.date:
-            answers = self._changed(lambda moment: late.change(moment.as_of))
+            answers = self._changed(late.change)
             if not _is_same(present, answers):
                 yield from self._rows(what, late.table.key, late.column, present, answers, late.finding.message)
                 return
         seeds = len(present.features)
         yield LeakRow(what, late.table.key, late.column, seeds, None, None, "suspect", late.finding.message)
 
-    def _changed(self, change: Callable[[Moment], Change]) -> _Answers:
-        """The answers at each moment from a copy that is changed for it."""
+    def _changed(self, change: Callable[[datetime.datetime], Change]) -> _Answers:
+        """The answers at each moment from a copy that is changed for it; `change` is given as_of."""
         answers = _Answers({}, {})
         for i, (moment, _) in enumerate(self.seeds):
-            with changed_database(self.reader.cursor, self.catalog, self.subject.tables, change(moment)) as copy:
+            with changed_database(self.reader.cursor, self.catalog, self.subject.tables, change(moment.as_of)) as copy:
                 answers |= self._read(i, copy)
         return answers
 
@@ -251,6 +249,11 @@ class _Check:
         if self.subject.card:
             scores = compare(present.scores, answers.scores)
             yield _row(f"scores, {what}", table, column, len(present.scores), scores, advice)
+
+
+def _later_rows(timed: Mapping[str, Table], how: How, as_of: datetime.datetime) -> Change:
+    """Change the rows of tables that are later than as_of."""
+    return Change(how, {key: Kept.until(table, as_of) for key, table in timed.items()})
 
 
 def _is_same(one: _Answers, other: _Answers) -> bool:

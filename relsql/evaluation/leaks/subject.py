@@ -49,12 +49,14 @@ class Subject:
 
     Attributes:
         task: the task, with its split timestamps.
-        database: the schema of the database, without the columns that the task removes.
+        whole: the schema of the database.
+        database: the same without the columns that the task removes.
         plan: the rows that are read: by the model, or by all paths that a model of the task could have.
         card: the model's card; None if only a task is checked.
     """
 
     task: Task
+    whole: Schema
     database: Schema
     plan: RowPlan
     card: ModelCard | None
@@ -74,12 +76,12 @@ class Subject:
         """The tables that are read, with all their columns, and those that their times and values come from."""
         keys, waiting = set[str](), list(self.plan.schema.tables)
         while waiting:
-            table = self.database.table(waiting.pop())
+            table = self.whole.table(waiting.pop())
             if table.key not in keys:
                 keys.add(table.key)
                 waiting += [each.table.key for each in table.values_of]
                 waiting += [table.row_time.header.key] if table.row_time and table.row_time.header else []
-        return Schema({key: self.database.tables[key] for key in sorted(keys)}, self.database.links)
+        return Schema({key: self.whole.tables[key] for key in sorted(keys)}, self.whole.links)
 
     def reads(self, table: Table, column: str) -> bool:
         """True if the column is an input of the network or the trees."""
@@ -97,7 +99,7 @@ def find_subject(con: duckdb.DuckDBPyConnection, catalog: str, text: str | Task,
     if isinstance(text, str) and stored_name(text.partition("@")[0], models):
         card = active_card(con, catalog, text)
         check_drift(card, database)
-        return Subject(card.task, database.without_columns(card.task.remove_columns), card.rows, card)
+        return Subject(card.task, database, database.without_columns(card.task.remove_columns), card.rows, card)
     task = text if isinstance(text, Task) else find_task(con, catalog, text, "leakcheck")
     task = chosen_splits(con, catalog, database, task.resolved(database), limits).task
     schema = database.without_columns(task.remove_columns)
@@ -117,7 +119,7 @@ def find_subject(con: duckdb.DuckDBPyConnection, catalog: str, text: str | Task,
             for key in sorted(used_tables(paths))
         }
     used = used_schema(schema, list(inputs), {key: found.columns for key, found in inputs.items()})
-    return Subject(task, schema, RowPlan(used, tuple(paths), inputs), None)
+    return Subject(task, database, schema, RowPlan(used, tuple(paths), inputs), None)
 
 
 def candidate_moments(
@@ -155,7 +157,7 @@ def seeds_at(labels: pa.Table, moments: Iterable[Moment], seeds: int) -> Sequenc
     for moment, size in zip(wanted, np.diff(np.linspace(0, seeds, len(wanted) + 1).astype(int)), strict=True):
         same = pa.compute.equal(labels.column("as_of"), pa.scalar(moment.as_of, labels.schema.field("as_of").type))
         found = labels.filter(same)
-        chosen = np.unique(np.linspace(0, found.num_rows - 1, size).astype(int)) if found.num_rows and size else []
-        seed = found.take(pa.array(chosen, pa.int64())).select(["entity", "as_of"])
+        chosen = np.unique(np.linspace(0, max(0, found.num_rows - 1), size).astype(np.int64))[: found.num_rows]
+        seed = found.take(pa.array(chosen)).select(["entity", "as_of"])
         tables.append(seed.append_column("label", pa.array(np.arange(seed.num_rows, dtype=np.float64))))
     return tables

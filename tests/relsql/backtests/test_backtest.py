@@ -15,7 +15,7 @@ from relsql.backtests import backtest as module
 from relsql.backtests.ahead import ahead_of_baselines
 from relsql.backtests.backtest import Backtest, backtest
 from relsql.backtests.cutoffs import WINDOWS, Window, find_cutoffs
-from relsql.backtests.store import BacktestRow
+from relsql.backtests.store import BacktestRow, store_cutoff
 from relsql.cli import cli
 from relsql.errors import TaskError
 from relsql.schema.reading import read_schema
@@ -53,7 +53,8 @@ def test_each_cutoff_has_a_value_and_baselines_and_every_score_with_its_label(
             labels, scores = zip(*scored, strict=True)
             assert (row.labels, row.positives) == (len(labels), sum(labels))
             assert row.value == pytest.approx(roc_auc_score(labels, scores))
-            assert row.low is not None and row.high is not None and row.low <= row.value <= row.high
+            assert row.low is not None and row.high is not None and row.value is not None
+            assert row.low <= row.value <= row.high
             for value in (row.own_columns, row.single_column, row.entity_mean):
                 assert value is not None and 0 <= value <= 1
     assert found.rows[1].cutoff - found.rows[0].cutoff == datetime.timedelta(days=60)
@@ -103,20 +104,20 @@ def test_labels_that_a_model_has_seen_are_marked_loudly(shop: Path) -> None:
 
 
 def test_an_interruption_loses_one_cutoff_at_most(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, calls = module.store_cutoff, []
+    calls = list[object]()
 
     def interrupted(*arguments: object) -> None:
         calls.append(arguments)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        store(*arguments)  # type: ignore[arg-type]
+        store_cutoff(*arguments)  # type: ignore[arg-type]
 
     with duckdb.connect(str(shop)) as con:
         monkeypatch.setattr(module, "store_cutoff", interrupted)
         with pytest.raises(KeyboardInterrupt):
             backtest(con, TASK, cutoffs=3, model="churn", baselines=False)
         assert con.execute("SELECT count(*) FROM relsql.backtests").fetchall() == [(1,)]
-        monkeypatch.setattr(module, "store_cutoff", store)
+        monkeypatch.setattr(module, "store_cutoff", store_cutoff)
         again = backtest(con, TASK, cutoffs=3, model="churn", baselines=False)
         assert (len(again.rows), again.reused) == (3, 1)
         query = f"SELECT count(*), count(DISTINCT (cutoff, entity)) FROM {SCORES}"

@@ -118,7 +118,9 @@ def test_a_second_clock_shows_rows_that_became_known_too_late(tmp_path: Path) ->
         assert ("features, rows later by another time", "orders", "entered") in leaks(found)
         declare_table(con, current_catalog(con), "orders", time_column="ordered_at", known_column="entered")
         hidden = replace(TASK, remove_columns=(("orders", "entered"),))
-        assert not {row for row in leaks(leakcheck(con, hidden, seeds=SEEDS)) if row[0].startswith("features")}
+
+
+assert leaks(leakcheck(con, hidden, seeds=SEEDS)) == set()
 
 
 @pytest.fixture(scope="module")
