@@ -129,7 +129,9 @@ def _predict(
     if check_regime(regime or card.regime) == "seed-time" or end is None:
         attach(con, models=[model])
         return predict_labels(con, suffix_of(model, card.name, card.version), labels)
-    with con.cursor() as cursor, frozen_database(cursor, catalog, card.schema, end) as frozen:
+    # With all columns: the time of a row may be computed from one that the model does not read.
+    tables = read_schema(con, catalog).read_for(card.schema.tables)
+    with con.cursor() as cursor, frozen_database(cursor, catalog, tables, end) as frozen:
         attach_model(cursor, catalog, card, tables_from=frozen)
         return predict_labels(cursor, card.name, labels)
 

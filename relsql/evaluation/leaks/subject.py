@@ -74,14 +74,7 @@ class Subject:
     @property
     def tables(self) -> Schema:
         """The tables that are read, with all their columns, and those that their times and values come from."""
-        keys, waiting = set[str](), list(self.plan.schema.tables)
-        while waiting:
-            table = self.whole.table(waiting.pop())
-            if table.key not in keys:
-                keys.add(table.key)
-                waiting += [each.table.key for each in table.values_of]
-                waiting += [table.row_time.header.key] if table.row_time and table.row_time.header else []
-        return Schema({key: self.whole.tables[key] for key in sorted(keys)}, self.whole.links)
+        return self.whole.read_for(self.plan.schema.tables)
 
     def reads(self, table: Table, column: str) -> bool:
         """True if the column is an input of the network or the trees."""

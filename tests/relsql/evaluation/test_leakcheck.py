@@ -119,8 +119,7 @@ def test_a_second_clock_shows_rows_that_became_known_too_late(tmp_path: Path) ->
         declare_table(con, current_catalog(con), "orders", time_column="ordered_at", known_column="entered")
         hidden = replace(TASK, remove_columns=(("orders", "entered"),))
 
-
-assert leaks(leakcheck(con, hidden, seeds=SEEDS)) == set()
+        assert leaks(leakcheck(con, hidden, seeds=SEEDS)) == set()
 
 
 @pytest.fixture(scope="module")
