@@ -13,10 +13,11 @@ from sklearn.metrics import roc_auc_score
 
 from relsql.backtests import backtest as module
 from relsql.backtests.ahead import ahead_of_baselines
-from relsql.backtests.backtest import Backtest, backtest
+from relsql.backtests.backtest import DEFAULT_CUTOFFS, Backtest, backtest
 from relsql.backtests.cutoffs import WINDOWS, Window, find_cutoffs
 from relsql.backtests.store import BacktestRow, store_cutoff
 from relsql.cli import cli
+from relsql.cli.commands import backtest as command_module
 from relsql.errors import TaskError
 from relsql.schema.reading import read_schema
 from relsql.tasks.labels.label_table import label_table
@@ -123,6 +124,10 @@ def test_an_interruption_loses_one_cutoff_at_most(shop: Path, monkeypatch: pytes
         query = f"SELECT count(*), count(DISTINCT (cutoff, entity)) FROM {SCORES}"
         [(scores, distinct)] = con.execute(query).fetchall()
         assert scores == distinct == sum(row.labels for row in again.rows)
+
+
+def test_the_command_has_the_defaults_of_the_function() -> None:
+    assert command_module._DEFAULT_CUTOFFS == DEFAULT_CUTOFFS
 
 
 @pytest.mark.parametrize("every", ["-5 days", "soon"])

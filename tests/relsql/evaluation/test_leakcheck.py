@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -9,13 +10,16 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from relsql.cli import cli
+from relsql.cli.commands import leakcheck as command_module
 from relsql.database.connections import open_database
 from relsql.database.names import current_catalog
 from relsql.evaluation.leaks.changes import Change, How, Kept, changed_database
-from relsql.evaluation.leaks.leakcheck import LeakCheck, leakcheck
+from relsql.evaluation.leaks.leakcheck import DEFAULT_SEEDS, LeakCheck, leakcheck
 from relsql.schema.declared.declare import declare_link, declare_table
 from relsql.schema.declared.text import parse_link
 from relsql.schema.reading import read_schema
@@ -120,6 +124,25 @@ def test_a_second_clock_shows_rows_that_became_known_too_late(tmp_path: Path) ->
         hidden = replace(TASK, remove_columns=(("orders", "entered"),))
 
         assert leaks(leakcheck(con, hidden, seeds=SEEDS)) == set()
+
+
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_the_command_ends_with_1_if_something_leaks(tmp_path: Path, form: str) -> None:
+    create_shop(tmp_path / "shop.duckdb")
+    arguments = ["leakcheck", str(tmp_path / "shop.duckdb"), TASK.name, "--seeds", "40", "--format", form]
+    clean = CliRunner().invoke(cli, arguments)
+    assert (clean.exit_code, clean.stderr.count("nothing leaks")) == (0, 1)
+    with duckdb.connect(str(tmp_path / "shop.duckdb")) as con:
+        con.execute("UPDATE relsql.tasks SET sql = replace(sql, '{timedelta}', '90 days')")
+    wide = CliRunner().invoke(cli, arguments)
+    assert wide.exit_code == 1
+    assert "leak: orders: the label query reads rows of after as_of + horizon" in wide.stderr
+    if form == "json":
+        assert {row["verdict"] for row in json.loads(wide.stdout)["rows"]} == {"ok", "leak"}
+
+
+def test_the_command_has_the_defaults_of_the_function() -> None:
+    assert command_module._DEFAULT_SEEDS == DEFAULT_SEEDS
 
 
 @pytest.fixture(scope="module")
