@@ -10,6 +10,7 @@ from typing import Literal
 import duckdb
 
 from relsql.database.cursors import one_row, task_cursor
+from relsql.database.queries.sealed import sealed
 from relsql.errors import TaskError
 from relsql.hints import correct
 from relsql.schema.tables import Schema
@@ -67,7 +68,7 @@ def find_cutoffs(
         _check_every(cursor, task, every, apart)
         series = f"{literal(last)} - {step} - i * {apart}"
         query = f"SELECT {series} AS t FROM range({count}) r(i) ORDER BY t ASC"
-        asked: Sequence[datetime.datetime] = [t for (t,) in cursor.execute(query).fetchall()]
+        asked: Sequence[datetime.datetime] = [t for (t,) in cursor.execute(sealed(query)).fetchall()]
         times = tuple(cutoff for cutoff in asked if _is_trainable(cursor, task, first, cutoff))
     if not times:
         raise TaskError(

@@ -22,6 +22,7 @@ from relsql.errors import TaskError
 from relsql.schema.reading import read_schema
 from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.splits import Split
+from relsql.tasks.task import Task
 from tests.shop import QUICK, TASK, contents, create_shop
 
 HORIZON = datetime.timedelta(days=30)
@@ -75,16 +76,21 @@ def test_the_same_request_is_not_computed_again_and_a_change_of_the_data_is_noti
             backtest(con, TASK, cutoffs=2, every="60 days", options=QUICK)
 
 
+LINE = "PREDICT COUNT(orders.*, 0, 30, days) = 0 FOR EACH customers.customer_id"
+
+
 @pytest.mark.parametrize("window", WINDOWS)
-def test_no_window_of_a_known_label_reaches_past_the_cutoff(tmp_path: Path, window: Window) -> None:
+@pytest.mark.parametrize("asked", [TASK, Task.from_line(LINE, "line")], ids=["sql", "line"])
+def test_no_window_of_a_known_label_reaches_past_the_cutoff(tmp_path: Path, window: Window, asked: Task) -> None:
     create_shop(tmp_path / "shop.duckdb")
     splits: tuple[Split, ...] = ("train", "val")
     with duckdb.connect(str(tmp_path / "shop.duckdb")) as con:
         schema = read_schema(con)
-        cutoffs = find_cutoffs(con, "shop", schema, TASK, 5, "45 days")
+        asked = asked.resolved(schema)
+        cutoffs = find_cutoffs(con, "shop", schema, asked, 5, "45 days")
         starts = []
         for cutoff in cutoffs.times:
-            task = cutoffs.task_at(TASK, cutoff, window)
+            task = cutoffs.task_at(asked, cutoff, window)
             known = [
                 t for split in splits for t in label_table(con, "shop", schema, task, split).table["as_of"].to_pylist()
             ]

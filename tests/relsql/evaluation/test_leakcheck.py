@@ -23,6 +23,8 @@ from relsql.evaluation.leaks.leakcheck import DEFAULT_SEEDS, LeakCheck, leakchec
 from relsql.schema.declared.declare import declare_link, declare_table
 from relsql.schema.declared.text import parse_link
 from relsql.schema.reading import read_schema
+from relsql.schema.tables import Table
+from relsql.schema.visibility import and_visible_sql
 from relsql.sql import ident, literal
 from tests.odd_data import CHURN, create_market
 from tests.shop import TASK, contents, create_shop
@@ -59,6 +61,17 @@ def test_a_model_is_checked_by_its_scores_too(shop_with_model: Path) -> None:
         "scores, later rows garbled",
         "labels, rows after the window deleted",
     }
+
+
+def test_a_gather_that_reads_later_rows_is_found_and_the_table_is_named(
+    market: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def all_but_visits(table: Table, row: str, end: str) -> str:
+        return "" if table.key == "visits" else and_visible_sql(table, row, end)
+
+    monkeypatch.setattr("relsql.gather.sql.ranking.and_visible_sql", all_but_visits)
+    found = leakcheck(market, CHURN, seeds=SEEDS)
+    assert leaks(found) == {(f"features, later rows {how}", "visits", None) for how in ("deleted", "garbled")}
 
 
 def test_a_table_declared_without_its_time_is_found(tmp_path: Path) -> None:
