@@ -121,7 +121,7 @@ def leakcheck(
     limits = LabelLimits(allow_external, label_timeout_seconds)
     report("labels", 0.0, {})
     found = find_subject(con, catalog, subject, limits)
-    clocks = list(second_clocks(found.database, known_columns))
+    clocks = list(second_clocks(found.whole, known_columns))
     with task_cursor(con, catalog) as cursor, reader(cursor, found) as read:
         groups = candidate_moments(cursor, catalog, found)
         labels = labels_of(con, catalog, found, sorted({each for group in groups for each in group}), limits)
