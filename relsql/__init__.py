@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 from relsql.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from relsql.backtests.backtest import Backtest, backtest
     from relsql.bundles.export_model import ExportedModel, export_model
     from relsql.bundles.import_model import ImportedModel, import_model
     from relsql.errors import RelsqlError
     from relsql.evaluation.evaluate import Evaluation, evaluate
+    from relsql.evaluation.leaks.leakcheck import LeakCheck, leakcheck
     from relsql.publishing.publish import Published, publish, selftest, unpublish
     from relsql.registry.promote import Promotion, drop, promote
     from relsql.registry.score_jobs import ScoreJob
@@ -35,9 +37,11 @@ if TYPE_CHECKING:
     from udfs.attach import attach, connect, detach
 
 _HOME = {
+    "Backtest": "relsql.backtests.backtest",
     "Evaluation": "relsql.evaluation.evaluate",
     "ExportedModel": "relsql.bundles.export_model",
     "ImportedModel": "relsql.bundles.import_model",
+    "LeakCheck": "relsql.evaluation.leaks.leakcheck",
     "Link": "relsql.schema.tables",
     "PretrainOptions": "relsql.training.pretraining.pretrain",
     "Promotion": "relsql.registry.promote",
@@ -52,12 +56,14 @@ _HOME = {
     "TrainOptions": "relsql.training.options",
     "TrainedModel": "relsql.training.train",
     "attach": "udfs.attach",
+    "backtest": "relsql.backtests.backtest",
     "connect": "udfs.attach",
     "detach": "udfs.attach",
     "drop": "relsql.registry.promote",
     "evaluate": "relsql.evaluation.evaluate",
     "export_model": "relsql.bundles.export_model",
     "import_model": "relsql.bundles.import_model",
+    "leakcheck": "relsql.evaluation.leaks.leakcheck",
     "pretrain": "relsql.training.pretraining.pretrain",
     "promote": "relsql.registry.promote",
     "publish": "relsql.publishing.publish",
@@ -71,9 +77,11 @@ _HOME = {
 }
 
 __all__ = [
+    "Backtest",
     "Evaluation",
     "ExportedModel",
     "ImportedModel",
+    "LeakCheck",
     "Link",
     "PretrainOptions",
     "Promotion",
@@ -88,12 +96,14 @@ __all__ = [
     "TrainOptions",
     "TrainedModel",
     "attach",
+    "backtest",
     "connect",
     "detach",
     "drop",
     "evaluate",
     "export_model",
     "import_model",
+    "leakcheck",
     "pretrain",
     "promote",
     "publish",

@@ -10,11 +10,13 @@ import os
 
 import click
 
+from relsql.cli.commands.backtest import backtest_command
 from relsql.cli.commands.bundles import export_command
 from relsql.cli.commands.database import import_command, inspect_command
 from relsql.cli.commands.demo import demo_command
 from relsql.cli.commands.explaining import explain_command, importance_command
 from relsql.cli.commands.init import init_command
+from relsql.cli.commands.leakcheck import leakcheck_command
 from relsql.cli.commands.publishing import publish_command, selftest_command, unpublish_command
 from relsql.cli.commands.query import sql_command
 from relsql.cli.commands.refreshing import refresh_command
@@ -68,6 +70,8 @@ for _command in (
     pretrain_command,
     train_command,
     evaluate_command,
+    backtest_command,
+    leakcheck_command,
     refresh_command,
     score_command,
     explain_command,

@@ -51,6 +51,12 @@ TABLES: dict[str, str] = {
         "model VARCHAR, version INTEGER, identity VARCHAR, format INTEGER, published TIMESTAMP, "
         "relsql_version VARCHAR, objects VARCHAR, digest VARCHAR"
     ),
+    "backtests": (
+        "backtest VARCHAR, cutoff TIMESTAMP, metric VARCHAR, value DOUBLE, low DOUBLE, high DOUBLE, labels BIGINT, "
+        "positives BIGINT, own_columns DOUBLE, single_column DOUBLE, entity_mean DOUBLE, task VARCHAR, model VARCHAR, "
+        "trained_until TIMESTAMP, seen BOOLEAN, single_column_name VARCHAR, seconds DOUBLE, created TIMESTAMP"
+    ),
+    "backtest_scores": "backtest VARCHAR, cutoff TIMESTAMP, entity VARCHAR, score DOUBLE, label DOUBLE",
     "score_fingerprints": "target VARCHAR, entity VARCHAR, fingerprint UBIGINT",
 }
 """Columns of each table. New columns are added at the end, so that `ALTER TABLE` can extend an older file.

@@ -25,10 +25,10 @@ def metric_interval(
     Args:
         labels: [labels], 0 and 1 for `roc_auc`.
         scores: [labels].
-        metric: `roc_auc` or `mae`.
+        metric: `roc_auc`, `mae` or `rmse`.
         entities: the entity of each label.
     """
-    weighted = {"roc_auc": weighted_roc_auc, "mae": weighted_mae}.get(metric)
+    weighted = {"roc_auc": weighted_roc_auc, "mae": weighted_mae, "rmse": weighted_rmse}.get(metric)
     if weighted is None or not len(labels) or (metric == "roc_auc" and labels.min() == labels.max()):
         return None
     positions: dict[object, int] = {}
@@ -53,6 +53,12 @@ def weighted_roc_auc(labels: Floats, scores: Floats, weights: Floats) -> Floats:
 def weighted_mae(labels: Floats, scores: Floats, weights: Floats) -> Floats:
     """Mean absolute error under each weighting."""
     result: Floats = weights @ np.abs(labels - scores) / weights.sum(axis=1)
+    return result
+
+
+def weighted_rmse(labels: Floats, scores: Floats, weights: Floats) -> Floats:
+    """Root of the mean squared error under each weighting."""
+    result: Floats = np.sqrt(weights @ (labels - scores) ** 2 / weights.sum(axis=1))
     return result
 
 

@@ -38,7 +38,7 @@ Positions = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class _Column:
+class SingleColumn:
     """A column of a path, one value per seed; `name` is None for a number of rows."""
 
     table: str
@@ -53,15 +53,12 @@ def copied_labels(
     rows = np.arange(max(0, len(seeds) - MAX_SEEDS), len(seeds))
     labels = seeds.labels[rows].astype(np.float64)
     groups = [group for group in _groups(seeds.as_of_days[rows]) if _is_judged(labels[group])]
-    times = {(table.key, table.time_column) for table in schema.timed_tables}
     best: dict[tuple[str, str | None], float] = {}
-    for block, layout in zip(seeds.blocks, layouts, strict=True):
-        part = block.take(rows, block.row_starts(), layout.fanout)
-        for column in _columns(part, layout, times):
-            for group in groups:
-                found = _separation(task, column.values[group], labels[group])
-                key = column.table, column.name
-                best[key] = max(best.get(key, 0.0), found)
+    for column in single_columns(schema, layouts, seeds, rows):
+        for group in groups:
+            found = _separation(task, column.values[group], labels[group])
+            key = column.table, column.name
+            best[key] = max(best.get(key, 0.0), found)
     return tuple(_finding(task, split, *key, value) for key, value in best.items() if value >= PERFECT)
 
 
@@ -72,6 +69,15 @@ def _separation(task: Task, values: Doubles, labels: Doubles) -> float:
     classes = [labels == code for code in commonest(labels)]
     judged = [one.astype(np.float64) for one in classes if _is_judged(one.astype(np.float64))]
     return max((separation(values, one, classification=True) for one in judged), default=0.5)
+
+
+def single_columns(
+    schema: Schema, layouts: tuple[BlockLayout, ...], seeds: SeedSet, rows: Positions
+) -> Iterator[SingleColumn]:
+    """The columns of all paths as of each seed's time, for the seeds at the positions `rows`."""
+    times = {(table.key, table.time_column) for table in schema.timed_tables}
+    for block, layout in zip(seeds.blocks, layouts, strict=True):
+        yield from _columns(block.take(rows, block.row_starts(), layout.fanout), layout, times)
 
 
 def say_the_same(one: Finding, other: Finding) -> bool:
@@ -90,14 +96,14 @@ def _is_judged(labels: Doubles) -> bool:
     return len(labels) - int(counts.max(initial=0)) >= FEWEST_OF_A_KIND
 
 
-def _columns(block: Block, layout: BlockLayout, times: Set[tuple[str, str | None]]) -> Iterator[_Column]:
+def _columns(block: Block, layout: BlockLayout, times: Set[tuple[str, str | None]]) -> Iterator[SingleColumn]:
     """The columns of one path without the `times` of tables, double [seeds] each."""
     seeds = len(block.counts)
     seed, table = block.slot // layout.fanout, layout.segments[0].inputs.table
     if layout.fanout > 1:
-        yield _Column(table, None, block.counts.astype(np.float64))
+        yield SingleColumn(table, None, block.counts.astype(np.float64))
     for i in range(block.totals.shape[1]):
-        yield _Column(table, None, block.totals[:, i].astype(np.float64))
+        yield SingleColumn(table, None, block.totals[:, i].astype(np.float64))
     latest = block.slot % layout.fanout == 0
     for chosen in (latest,) if layout.fanout == 1 else (latest, np.ones(len(latest), dtype=bool)):
         number = category = 0
@@ -107,12 +113,12 @@ def _columns(block: Block, layout: BlockLayout, times: Set[tuple[str, str | None
                 if each.kind == "data_age" or (segment.inputs.table, each.column) in times:
                     continue
                 values = block.numbers[chosen, i].astype(np.float64)
-                yield _Column(segment.inputs.table, each.column, means(values, seed[chosen], seeds))
+                yield SingleColumn(segment.inputs.table, each.column, means(values, seed[chosen], seeds))
             for i, name in enumerate(_category_names(segment), start=category):
                 codes = block.categories[chosen, i]
                 for code in commonest(codes):
                     share = means((codes == code).astype(np.float64), seed[chosen], seeds)
-                    yield _Column(segment.inputs.table, name, share)
+                    yield SingleColumn(segment.inputs.table, name, share)
             number += segment.numbers_width
             category += len(_category_names(segment))
 

@@ -144,7 +144,9 @@ def _predict(
     if check_regime(regime or card.regime, card.task) == "seed-time" or end is None:
         attach(con, models=[model])
         return _scored(con, card, suffix_of(model, card.name, card.version), labels)
-    with con.cursor() as cursor, frozen_database(cursor, catalog, card.schema, end) as frozen:
+    # With all columns: the time of a row may be computed from one that the model does not read.
+    tables = read_schema(con, catalog).read_for(card.schema.tables)
+    with con.cursor() as cursor, frozen_database(cursor, catalog, tables, end) as frozen:
         attach_model(cursor, catalog, card, tables_from=frozen)
         return _scored(cursor, card, card.name, labels)
 
@@ -152,10 +154,11 @@ def _predict(
 def _scored(con: duckdb.DuckDBPyConnection, card: ModelCard, suffix: str, labels: pa.Table) -> Predictions:
     if card.classes:
         return _class_predictions(con, suffix, labels, card.classes)
-    return _predictions(con, suffix, labels)
+    return predict_labels(con, suffix, labels)
 
 
-def _predictions(con: duckdb.DuckDBPyConnection, suffix: str, labels: pa.Table) -> Predictions:
+def predict_labels(con: duckdb.DuckDBPyConnection, suffix: str, labels: pa.Table) -> Predictions:
+    """Score labels (entity, as_of, label), at least one, by the functions of an attached model."""
     relation = unique_name("relsql_labels")
     con.register(relation, labels)
     try:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -119,6 +119,12 @@ class Candidates:
 
     paths: tuple[Path, ...]
     crowded: tuple[CrowdedPath, ...] = ()
+
+
+def used_tables(paths: Sequence[Path]) -> set[str]:
+    """The tables on the paths, and the tables that their rows are joined with."""
+    used = {path.table for path in paths} | {link.parent for path in paths for link in path.lookups}
+    return used | {table for path in paths for link in path.links for table in (link.child, link.parent)}
 
 
 def candidate_paths(

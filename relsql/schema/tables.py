@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Literal
@@ -207,6 +207,17 @@ class Schema:
     def timed_tables(self) -> tuple[Table, ...]:
         """Tables that have a time column."""
         return tuple(table for table in self.tables.values() if table.time_column)
+
+    def read_for(self, tables: Iterable[str]) -> Schema:
+        """The part of the schema that is read for some tables: with the tables of their headers and of their values."""
+        found, waiting = set[str](), list(tables)
+        while waiting:
+            table = self.table(waiting.pop())
+            if table.key not in found:
+                found.add(table.key)
+                waiting += [each.table.key for each in table.values_of]
+                waiting += [table.row_time.header.key] if table.row_time and table.row_time.header else []
+        return replace(self, tables={key: self.tables[key] for key in sorted(found)})
 
     def without_columns(self, removed: tuple[tuple[str, str], ...]) -> Schema:
         """A schema that hides the (table, column) pairs in `removed`, for tasks that must not see them.

@@ -9,7 +9,7 @@ rows, ages, means of numbers, shares of categories. Validation and test labels a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -206,9 +206,3 @@ def training_sample(
     """
     table = label_table(con, catalog, database, task, "train", limits=limits).table
     return Classes.of(task, table).coded(table) if task.is_multiclass else table
-
-
-def used_tables(paths: Sequence[Path]) -> set[str]:
-    """The tables on the paths, and the tables that their rows are joined with."""
-    used = {path.table for path in paths} | {link.parent for path in paths for link in path.lookups}
-    return used | {table for path in paths for link in path.links for table in (link.child, link.parent)}

@@ -20,6 +20,7 @@ from relsql.gather.paths import (
     Path,
     candidate_paths,
     require_row_keys,
+    used_tables,
 )
 from relsql.gather.row_plan import RowPlan
 from relsql.schema.checks import check_schema
@@ -32,7 +33,7 @@ from relsql.tasks.labels.label_table import chosen_splits
 from relsql.tasks.regime import Regime
 from relsql.tasks.splits import horizon_days
 from relsql.tasks.task import Task
-from relsql.training.path_choice import PathChoice, PathEvidence, choose_paths, training_sample, used_tables
+from relsql.training.path_choice import PathChoice, PathEvidence, choose_paths, training_sample
 from relsql.training.written_columns import Written, find_written
 
 

@@ -158,6 +158,7 @@ COMMANDS = {
         Command("score --output .csv --overwrite", "written", (*_SCORE, "--output", "risk.csv", "--overwrite")),
         Command("score --into", "versions", _JOB),
         Command("score --into --changed-only", "scored", (*_JOB, "--changed-only")),
+        Command("backtest", "versions", ("backtest", FILE, "customer-churn", "--model", "churn", "--cutoffs", "3")),
         Command("refresh", "changed", ("refresh", FILE, "churn")),
         Command("refresh --prune, published", "published and changed", ("refresh", FILE, "churn", "--prune")),
         Command("promote", "versions", ("promote", FILE, "churn", "1")),

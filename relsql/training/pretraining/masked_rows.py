@@ -22,7 +22,7 @@ from relsql.gather.arrays.blocks import SeedSet
 from relsql.gather.arrays.labelled_seeds import gather_seeds
 from relsql.gather.layout import BlockLayout, layouts_of
 from relsql.gather.node_inputs import NodeInputs, fit_node_inputs
-from relsql.gather.paths import plan_paths
+from relsql.gather.paths import plan_paths, used_tables
 from relsql.gather.row_plan import RowPlan
 from relsql.gather.sql.latest_rows import LatestRows
 from relsql.gather.sql.query import Gather
@@ -40,7 +40,6 @@ from relsql.sql import literal
 from relsql.text.text_table import TextTable
 from relsql.training.data import in_order
 from relsql.training.loop import Batches, fit_scaling
-from relsql.training.path_choice import used_tables
 from relsql.typing import FloatArray, IntArray
 from udfs.functions import create_arrow_function
 

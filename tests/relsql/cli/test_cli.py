@@ -21,7 +21,8 @@ from relsql.integrations.new_database import ImportReport
 from tests.relsql.cli.commands import MANIFEST, ROOT, Run, process
 
 COMMANDS = [
-    *("demo", "init", "import", "inspect", "task", "pretrain", "train", "evaluate", "refresh", "score"),
+    *("demo", "init", "import", "inspect", "task", "pretrain", "train", "evaluate", "backtest"),
+    *("leakcheck", "refresh", "score"),
     *("explain", "importance", "sql", "shell", "serve"),
     *("models", "promote", "drop", "export", "shard-score", "publish", "unpublish", "selftest"),
 ]

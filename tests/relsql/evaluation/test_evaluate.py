@@ -16,7 +16,8 @@ from click.testing import CliRunner
 import relsql
 from relsql.cli import cli as main
 from relsql.cli.inspection import inspect, render_text
-from tests.shop import SPEND_TASK, create_shop, rewrite_card
+from relsql.schema.declared.declare import declare_table
+from tests.shop import QUICK, SPEND_TASK, TASK, create_shop, rewrite_card
 
 # Each order is log-normal (deviation 1.2), and half of the labels are 0.
 NORMAL = (
@@ -97,3 +98,14 @@ def test_a_card_without_a_target_predicts_medians(con: duckdb.DuckDBPyConnection
     relsql.attach(con, models=["spend_median"])
     assert con.execute("SELECT predict_spend_median_full(7)").fetchall() == before
     assert before[0][0]["target"] == "median"
+
+
+def test_a_frozen_copy_has_the_columns_that_times_are_computed_from(tmp_path: Path) -> None:
+    create_shop(tmp_path / "shop.duckdb")
+    with duckdb.connect(str(tmp_path / "shop.duckdb")) as con:
+        con.execute("ALTER TABLE orders ADD COLUMN entered DATE")
+        con.execute("UPDATE orders SET entered = ordered_at + to_days((order_id % 20)::INTEGER)")
+        declare_table(con, "shop", "orders", time_column="ordered_at", known_column="entered")
+        hidden = replace(TASK, remove_columns=(("orders", "entered"),))
+        relsql.train(con, hidden, name="m", options=replace(QUICK, regime="frozen"))
+        assert relsql.evaluate(con, "m").rows > 10

@@ -1,0 +1,1 @@
+"""How a model would have done: trained at moments of the past, scored on what came next."""

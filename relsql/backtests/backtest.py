@@ -1,0 +1,367 @@
+"""`relsql backtest`: train at moments of the past on what was known then, and score what came next.
+
+Models are trained in a copy of the database in memory, so that nothing but results is written to the user's file. The
+copy is not cut: a training run reads nothing of after its task's test timestamp, which is the cutoff
+(`tests/udfs/test_no_leak.py::test_rows_after_the_test_timestamp_train_the_same_model`).
+
+Each cutoff is stored in one transaction. A run that is stopped loses the running cutoff only: what was stored by the
+same request is not computed again.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from relsql.backtests.ahead import Ahead, ahead_of_baselines
+from relsql.backtests.baselines import BestColumn, best_column, entity_means, metric_of, own_columns
+from relsql.backtests.cutoffs import Cutoffs, Window, find_cutoffs
+from relsql.backtests.store import BacktestRow, store_cutoff, stored_rows
+from relsql.database.connections import require_writable, use_catalog
+from relsql.database.cursors import task_cursor
+from relsql.database.names import current_catalog, unique_name
+from relsql.errors import TaskError, TrainingError
+from relsql.evaluation.bootstrap import metric_interval
+from relsql.evaluation.copied_labels import MAX_SEEDS, single_columns
+from relsql.evaluation.evaluate import Predictions, predict_labels
+from relsql.evaluation.leaks.answers import reader
+from relsql.evaluation.leaks.subject import Subject
+from relsql.hints import command
+from relsql.registry.card import ModelCard
+from relsql.registry.models import active_card
+from relsql.registry.versions import suffix_of
+from relsql.schema.reading import read_schema
+from relsql.schema.tables import Schema
+from relsql.sql import ident
+from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
+from relsql.tasks.labels.label_table import label_entities, label_table
+from relsql.tasks.splits import check_timedelta
+from relsql.tasks.target import target_metric
+from relsql.tasks.task import Task, find_task
+from relsql.training.fingerprint import training_fingerprint
+from relsql.training.options import TrainOptions
+from relsql.training.train import train
+from relsql.typing import PhaseProgress
+from udfs.attach import attach
+
+DEFAULT_CUTOFFS = 8
+
+_MODEL = "backtest"
+
+
+@dataclass(frozen=True, slots=True)
+class Backtest:
+    """The outcome of a backtest.
+
+    Attributes:
+        backtest: what its rows in `backtests` and `backtest_scores` are found by.
+        task: name of the task.
+        metric: the metric of the task.
+        rows: the cutoffs, oldest first.
+        skipped: cutoffs without a result, each with the reason.
+        missing: number of cutoffs that were asked for and do not fit into the data.
+        reused: number of cutoffs that were stored already.
+    """
+
+    backtest: str
+    task: str
+    metric: str
+    rows: tuple[BacktestRow, ...]
+    skipped: tuple[tuple[datetime.datetime, str], ...]
+    missing: int
+    reused: int
+
+    @property
+    def seen(self) -> tuple[BacktestRow, ...]:
+        """The cutoffs whose labels, or labels before whose end, the model was trained on: they prove nothing."""
+        return tuple(row for row in self.rows if row.seen)
+
+    def ahead(self) -> Ahead | None:
+        """How far the model is ahead of the baseline that is best on average; None if nothing can be compared.
+
+        Cutoffs that the model has seen do not count.
+        """
+        return ahead_of_baselines([row for row in self.rows if not row.seen])
+
+
+def backtest(
+    con: duckdb.DuckDBPyConnection,
+    task: str | Task,
+    *,
+    cutoffs: int = DEFAULT_CUTOFFS,
+    every: str | None = None,
+    window: Window = "expanding",
+    model: str | None = None,
+    options: TrainOptions | None = None,
+    baselines: bool = True,
+    progress: PhaseProgress | None = None,
+    allow_external: bool = False,
+    label_timeout_seconds: float = LABEL_TIMEOUT_SECONDS,
+) -> Backtest:
+    """At each cutoff train on what was known then, or take a stored model, and score the window that follows.
+
+    Args:
+        con: a connection; its current database gets the results, and nothing else.
+        task: the task, by name or as a line, or a task itself; its split timestamps do not matter.
+        cutoffs: number of cutoffs; the window of the last one is over at the last event.
+        every: length of time between cutoffs, such as `90 days`; default: one horizon of the task.
+        window: `expanding`: training labels from the first event on; `sliding`: over as long a time at every cutoff.
+        model: score with this model, or version of it, instead of training; see `BacktestRow.seen`.
+        options: options of training.
+        baselines: also compute what the baselines reach.
+        progress: called with the share of cutoffs that are done.
+        allow_external: let the label query read files and other databases, and call any function.
+        label_timeout_seconds: stop the label query of a split after this many seconds.
+
+    Raises:
+        RelsqlError: the database is read-only, the task or the model does not fit it, or no cutoff fits into the data.
+        KeyboardInterrupt: interrupted; the cutoffs that were done are stored.
+    """
+    catalog = current_catalog(con)
+    require_writable(con, catalog, "a backtest")
+    limits = LabelLimits(allow_external, label_timeout_seconds)
+    with task_cursor(con, catalog) as cursor:
+        schema = read_schema(cursor, catalog)
+        task = (task if isinstance(task, Task) else find_task(cursor, catalog, task, _MODEL)).resolved(schema)
+        check_timedelta(cursor, task)
+        card = active_card(cursor, catalog, model) if model else None
+        if card:
+            _require_same_entity(card, task)
+        found = find_cutoffs(cursor, catalog, schema, task, cutoffs, every)
+        request = _request(cursor, catalog, task, options or TrainOptions(), window, found, card, baselines)
+    run = _Run(con, catalog, schema, task, found, window, options or TrainOptions(), card, model, baselines, limits)
+    return run.result(request, progress or (lambda phase, fraction, metrics: None))
+
+
+def _require_same_entity(card: ModelCard, task: Task) -> None:
+    if card.task.entity_table != task.entity_table or card.task.task_type != task.task_type:
+        raise TaskError(
+            f"model '{card.name}' scores {card.task.entity_table} ({card.task.task_type}), task '{task.name}' is about "
+            f"{task.entity_table} ({task.task_type})",
+            expected="a model of the task",
+            fix=command("train", "FILE", task.name, "--name", "NAME"),
+        )
+
+
+def _request(
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    task: Task,
+    options: TrainOptions,
+    window: Window,
+    found: Cutoffs,
+    card: ModelCard | None,
+    baselines: bool,
+) -> str:
+    """16 hex digits: a digest of data, task, options and code, of the window, and of the model that scores.
+
+    Neither the number of cutoffs nor their distance counts, because each is computed for itself; but all cutoffs of a
+    sliding window are as long as the first.
+    """
+    # The split timestamps of a task are those of a cutoff.
+    asked = replace(task, val_timestamp=None, test_timestamp=None, num_eval_timestamps=1)
+    parts = [training_fingerprint(con, catalog, asked, options).sha256, window, str(baselines)]
+    parts += [str(found.times[0] - found.first)] if window == "sliding" else []
+    parts += [card.identity] if card else []
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    """What the baselines reach, see `BacktestRow`."""
+
+    own_columns: float | None = None
+    single_column: float | None = None
+    single_column_name: str | None = None
+    entity_mean: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What a backtest needs at every cutoff; see `backtest`."""
+
+    con: duckdb.DuckDBPyConnection
+    catalog: str
+    schema: Schema
+    task: Task
+    cutoffs: Cutoffs
+    window: Window
+    options: TrainOptions
+    card: ModelCard | None
+    model: str | None
+    baselines: bool
+    limits: LabelLimits
+
+    @property
+    def metric(self) -> str:
+        """The metric of the task."""
+        return target_metric(self.task.target) if self.task.target else "roc_auc"
+
+    def result(self, request: str, report: PhaseProgress) -> Backtest:
+        """Compute and store the cutoffs that are not stored yet."""
+        done = {row.cutoff: row for row in stored_rows(self.con, self.catalog, request)}
+        reused = [cutoff for cutoff in self.cutoffs.times if cutoff in done]
+        skipped = []
+        todo = [cutoff for cutoff in self.cutoffs.times if cutoff not in done]
+        with self._place() as (cursor, catalog):
+            for i, cutoff in enumerate(todo):
+                report("backtest", i / len(todo), {})
+                try:
+                    row, scores = self._at(cursor, catalog, cutoff, request)
+                except (TaskError, TrainingError) as error:
+                    skipped.append((cutoff, error.problem))
+                    continue
+                store_cutoff(self.con, self.catalog, row, scores)
+                done[cutoff] = row
+        report("backtest", 1.0, {"cutoffs": len(todo)})
+        rows = tuple(done[cutoff] for cutoff in self.cutoffs.times if cutoff in done)
+        return Backtest(request, self.task.name, self.metric, rows, tuple(skipped), self.cutoffs.missing, len(reused))
+
+    @contextmanager
+    def _place(self) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
+        """A cursor, and the database in which models are trained: a copy, or the user's where a stored model scores."""
+        with closing(self.con.cursor()) as cursor:
+            if self.card:
+                use_catalog(cursor, self.catalog)
+                yield cursor, self.catalog
+                return
+            # The name is unique because all connections of a process see what one of them attaches.
+            copy = unique_name("relsql_backtest")
+            cursor.execute(f"ATTACH ':memory:' AS {ident(copy)} (READ_WRITE)")
+            try:
+                cursor.execute(f"COPY FROM DATABASE {ident(self.catalog)} TO {ident(copy)}")
+                use_catalog(cursor, copy)
+                yield cursor, copy
+            finally:
+                use_catalog(cursor, self.catalog)
+                cursor.execute(f"DETACH {ident(copy)}")
+
+    def _at(
+        self, con: duckdb.DuckDBPyConnection, catalog: str, cutoff: datetime.datetime, request: str
+    ) -> tuple[BacktestRow, pa.Table]:
+        """The result at one cutoff, and its scores (entity, score, label)."""
+        started = time.perf_counter()
+        task = self.cutoffs.task_at(self.task, cutoff, self.window)
+        labels = label_table(con, catalog, self.schema, task, "test", limits=self.limits).table
+        predicted, card = self._scored(con, catalog, task, labels)
+        known = np.isfinite(predicted.scores)
+        if not known.any():
+            raise TaskError(f"task '{task.name}': no entity of the {len(known)} labels at {cutoff} has a score")
+        values, scores = predicted.labels[known], predicted.scores[known]
+        # Each entity has one label at a cutoff.
+        low, high = metric_interval(values, scores, self.metric, range(len(values))) or (None, None)
+        reached = self._baselines(con, catalog, task, card, labels, known) if self.baselines else _Reached()
+        row = BacktestRow(
+            backtest=request,
+            cutoff=cutoff,
+            metric=self.metric,
+            value=metric_of(task, self.metric, values, scores),
+            low=low,
+            high=high,
+            labels=len(values),
+            positives=int((values > 0).sum()),
+            own_columns=reached.own_columns,
+            single_column=reached.single_column,
+            entity_mean=reached.entity_mean,
+            task=task.name,
+            model=f"{card.name}@{card.version}" if self.card else None,
+            trained_until=_labels_until(card),
+            seen=self.card is not None and _labels_until(card) > cutoff,
+            single_column_name=reached.single_column_name,
+            seconds=round(time.perf_counter() - started, 3),
+            created=datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0),
+        )
+        columns = {"entity": [str(each) for each in predicted.entities], "score": predicted.scores}
+        return row, pa.table(columns | {"label": predicted.labels})
+
+    def _baselines(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        catalog: str,
+        task: Task,
+        card: ModelCard,
+        labels: pa.Table,
+        scored: npt.NDArray[np.bool_],
+    ) -> _Reached:
+        """What the baselines reach on the labels of a cutoff that the model has `scored`, bool [labels]."""
+        values = np.asarray(labels.column("label"), dtype=np.float64)[scored]
+        before = self._known_labels(con, catalog, task)
+        means = entity_means(task, before, label_entities(labels))
+        best = self._best_column(con, catalog, task, card, before, labels)
+        return _Reached(
+            own_columns(con, catalog, self.schema, task, self.limits),
+            metric_of(task, self.metric, values, best.scores[scored]) if best else None,
+            best.name if best else None,
+            metric_of(task, self.metric, values, means[scored]),
+        )
+
+    def _scored(
+        self, con: duckdb.DuckDBPyConnection, catalog: str, task: Task, labels: pa.Table
+    ) -> tuple[Predictions, ModelCard]:
+        """Scores of the labels at a cutoff, and the card of the model that gave them."""
+        if self.card and self.model:
+            attach(con, models=[self.model])
+            return predict_labels(con, suffix_of(self.model, self.card.name, self.card.version), labels), self.card
+        train(
+            con,
+            task,
+            name=_MODEL,
+            options=self.options,
+            force=True,
+            allow_external=self.limits.allow_external,
+            label_timeout_seconds=self.limits.timeout_seconds,
+        )
+        attach(con, models=[_MODEL])
+        return predict_labels(con, _MODEL, labels), active_card(con, catalog, _MODEL)
+
+    def _known_labels(self, con: duckdb.DuckDBPyConnection, catalog: str, task: Task) -> pa.Table:
+        """The training and validation labels of a cutoff: those whose windows are over, oldest first."""
+        splits = (
+            label_table(con, catalog, self.schema, task, split, limits=self.limits).table for split in ("train", "val")
+        )
+        return pa.concat_tables(list(splits))
+
+    def _best_column(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        catalog: str,
+        task: Task,
+        card: ModelCard,
+        before: pa.Table,
+        labels: pa.Table,
+    ) -> BestColumn | None:
+        """Name and scores of the best single column of those that the model reads, as of each label's time."""
+        latest = before.slice(max(0, before.num_rows - MAX_SEEDS))
+        seeds = pa.concat_tables([latest.select(["entity", "as_of"]), labels.select(["entity", "as_of"])])
+        seeds = seeds.append_column("label", pa.array(np.arange(seeds.num_rows, dtype=np.float64)))
+        subject = Subject(task, self.schema, self.schema, card.rows, card)
+        with task_cursor(con, catalog) as cursor, reader(cursor, subject) as read:
+            gathered = read.gathered(catalog, seeds)
+        # Seeds whose entity does not exist yet are left out; their positions are the labels of the others.
+        positions = gathered.labels.astype(int)
+        known = int((positions < latest.num_rows).sum())
+        columns = single_columns(card.schema, subject.layouts, gathered, np.arange(len(gathered)))
+        past = np.asarray(latest.column("label"), dtype=np.float64)[positions[:known]]
+        best = best_column(task, columns, known, past)
+        if best is None:
+            return None
+        scores = np.full(labels.num_rows, np.mean(past))
+        scores[positions[known:] - latest.num_rows] = best.scores
+        return BestColumn(best.name, scores)
+
+
+def _labels_until(card: ModelCard) -> datetime.datetime:
+    """Where the last window ends of the labels that a model was trained on, or chosen and calibrated by.
+
+    Validation labels end at the test timestamp; `ModelCard.trained_until` is where they begin.
+    """
+    return card.task.test_timestamp or card.trained_until

@@ -1,0 +1,103 @@
+"""What a backtest compares a model with: own columns, the best single column, and each entity's mean label.
+
+All are fitted on labels whose windows have ended at the cutoff.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from relsql.errors import TaskError
+from relsql.evaluation.baseline import entity_columns_auc
+from relsql.evaluation.copied_labels import SingleColumn
+from relsql.evaluation.evaluate import task_metrics
+from relsql.evaluation.screening import separation
+from relsql.schema.finding import column_object
+from relsql.schema.tables import Schema
+from relsql.tasks.labels.label_sandbox import LabelLimits
+from relsql.tasks.labels.label_table import label_entities
+from relsql.tasks.target import constant_of
+from relsql.tasks.task import Task
+
+Floats = npt.NDArray[np.float64]
+
+BINS = 10
+"""A column predicts a label by the mean of the labels in its bin; bins hold equal numbers of training labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class BestColumn:
+    """The best single column by the known labels: its name, and its scores of the labels to predict."""
+
+    name: str
+    scores: Floats
+
+
+def own_columns(
+    con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, limits: LabelLimits
+) -> float | None:
+    """The metric of boosted trees on the columns of the entity table; None where it is not defined."""
+    try:
+        return entity_columns_auc(con, catalog, schema, task, ("test",), limits=limits)["test"]
+    except (ValueError, TaskError):
+        return None  # Labels of one kind, or no columns.
+
+
+def entity_means(task: Task, known: pa.Table, entities: Sequence[object]) -> Floats:
+    """The mean of the labels that each entity had before, of all labels where it had none, float64 [entities]."""
+    labels = np.asarray(known.column("label"), dtype=np.float64)
+    overall = constant_of(task.target, labels) if task.target else float(labels.mean())
+    sums: dict[object, list[float]] = {}
+    for entity, label in zip(label_entities(known), labels, strict=True):
+        sums.setdefault(entity, []).append(float(label))
+    return np.array([np.mean(sums[each]) if each in sums else overall for each in entities])
+
+
+def best_column(task: Task, columns: Iterable[SingleColumn], known: int, labels: Floats) -> BestColumn | None:
+    """The column whose order gives the known labels best, and the scores that it alone gives to the others.
+
+    Args:
+        task: the task.
+        columns: their values are those of the known labels first, then those of the labels to predict.
+        known: number of known labels.
+        labels: the known labels, float64 [known].
+    """
+    best, column = 0.0, None
+    for each in columns:
+        found = separation(each.values[:known], labels, classification=task.is_classification)
+        if found > best:
+            best, column = found, each
+    if column is None:
+        return None
+    name = column_object(column.table, column.name) if column.name else f"number of {column.table}"
+    return BestColumn(name, _binned(task, column.values[:known], labels, column.values[known:]))
+
+
+def metric_of(task: Task, metric: str, labels: Floats, scores: Floats) -> float | None:
+    """A metric of scores; None where it is not defined, such as a ROC-AUC of labels of one kind."""
+    return task_metrics(task, labels, scores).get(metric)
+
+
+def _binned(task: Task, train: Floats, labels: Floats, test: Floats) -> Floats:
+    """The mean (for a regression: the target) of the training labels in the bin of each test value."""
+    known = np.isfinite(train)
+    edges = np.unique(np.quantile(train[known], np.linspace(0, 1, BINS + 1)[1:-1])) if known.any() else np.array([])
+    mine, theirs = _bin(train, edges), _bin(test, edges)
+    overall = constant_of(task.target, labels) if task.target else float(labels.mean())
+    values = np.full(len(edges) + 2, overall)
+    for i in np.unique(mine):
+        inside = labels[mine == i]
+        values[i] = constant_of(task.target, inside) if task.target else float(inside.mean())
+    found: Floats = values[theirs]
+    return found
+
+
+def _bin(values: Floats, edges: Floats) -> npt.NDArray[np.int64]:
+    """The bin of each value, from 1 on; 0 where it is missing."""
+    return np.where(np.isfinite(values), np.searchsorted(edges, values, side="right") + 1, 0)

@@ -1,0 +1,100 @@
+"""The results of backtests, in relsql's tables `backtests` and `backtest_scores`: one transaction per cutoff."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import astuple, dataclass, fields
+
+import duckdb
+import pyarrow as pa
+
+from relsql.database.connections import transaction
+from relsql.database.names import unique_name
+from relsql.database.relsql_tables import ensure_table, has_relsql_table, rows_sql
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestRow:
+    """One metric at one cutoff; the columns of `backtests`.
+
+    Attributes:
+        backtest: identifies the request: data, task, options, and what is scored.
+        cutoff: what was known then is all that was trained on; the labels' windows begin here.
+        metric: name of the metric, the one that the task is about.
+        value: the model's; None if it is not defined, such as a ROC-AUC of labels of one kind.
+        low, high: ends of its 95 % interval, resampled by entity; None if it is not known.
+        labels, positives: number of labels, and of those above 0.
+        own_columns, single_column, entity_mean: what the baselines reach, see `relsql.backtests.baselines`.
+        task, model: name of the task; name and version of the model, None where one was trained for each cutoff.
+        trained_until: end of the last label window that the model was trained on, or chosen and calibrated by.
+        seen: that is after the cutoff, so the value is too good.
+        single_column_name: the single column, `TABLE(COLUMN)`.
+        seconds: time that the cutoff took.
+        created: when it was stored, UTC.
+    """
+
+    backtest: str
+    cutoff: datetime.datetime
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    labels: int
+    positives: int
+    own_columns: float | None
+    single_column: float | None
+    entity_mean: float | None
+    task: str
+    model: str | None
+    trained_until: datetime.datetime
+    seen: bool
+    single_column_name: str | None
+    seconds: float
+    created: datetime.datetime
+
+    @property
+    def best_baseline(self) -> float | None:
+        """The best value of a baseline; None if there is none."""
+        known = [x for x in (self.own_columns, self.single_column, self.entity_mean) if x is not None]
+        if not known:
+            return None
+        return max(known) if self.more_is_better else min(known)
+
+    @property
+    def more_is_better(self) -> bool:
+        """True for a ROC-AUC, False for a loss."""
+        return self.metric == "roc_auc"
+
+
+_COLUMNS = ", ".join(field.name for field in fields(BacktestRow))
+
+
+def stored_rows(con: duckdb.DuckDBPyConnection, catalog: str, backtest: str) -> list[BacktestRow]:
+    """The cutoffs of a backtest that are done, in order of time."""
+    if not has_relsql_table(con, catalog, "backtests"):
+        return []
+    query = f"SELECT {_COLUMNS} FROM {rows_sql(con, catalog, 'backtests')} WHERE backtest = ? ORDER BY cutoff ASC"
+    return [BacktestRow(*row) for row in con.execute(query, [backtest]).fetchall()]
+
+
+def store_cutoff(con: duckdb.DuckDBPyConnection, catalog: str, row: BacktestRow, scores: pa.Table) -> None:
+    """Store a cutoff with its scores (entity, score, label) in one transaction, in place of an earlier result."""
+    relation = unique_name("relsql_scores")
+    con.register(relation, scores)
+    try:
+        with transaction(con):
+            for name in ("backtests", "backtest_scores"):
+                table = ensure_table(con, catalog, name)
+                con.execute(f"DELETE FROM {table} WHERE backtest = ? AND cutoff = ?", [row.backtest, row.cutoff])
+            places = ", ".join("?" for _ in fields(BacktestRow))
+            con.execute(
+                f"INSERT INTO {ensure_table(con, catalog, 'backtests')} ({_COLUMNS}) VALUES ({places})", astuple(row)
+            )
+            con.execute(
+                f"""INSERT INTO {ensure_table(con, catalog, "backtest_scores")}
+                    (backtest, cutoff, entity, score, label)
+                    SELECT ?, ?, CAST(entity AS VARCHAR), score, label FROM {relation}""",
+                [row.backtest, row.cutoff],
+            )
+    finally:
+        con.unregister(relation)

@@ -1,0 +1,97 @@
+"""Labels on a database that ends with their windows: rows of after as_of + horizon must not change a label.
+
+A label is about what happened in its window, even if it became known later. So of two clocks the first one counts here.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import replace
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from relsql.database.cursors import task_cursor
+from relsql.evaluation.leaks.answers import Arrays, Difference, compare
+from relsql.evaluation.leaks.subject import Moment, Subject
+from relsql.schema.tables import Schema
+from relsql.schema.times.row_times import as_happened
+from relsql.tasks.labels.label_sandbox import LabelLimits
+from relsql.tasks.labels.label_table import label_entities, labels_at
+from relsql.tasks.split_choice import tables_read
+
+_END_OF_TIME = datetime.datetime.max
+"""Where data end that are not cut. Rows without a time are left out on both sides: no moment decides about them."""
+
+
+def labels_of(
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    subject: Subject,
+    moments: Sequence[datetime.datetime],
+    limits: LabelLimits,
+) -> pa.Table:
+    """The labels at all moments, with all rows present."""
+    return _labels(con, catalog, subject, as_happened(subject.database), moments, _END_OF_TIME, limits)
+
+
+def label_differences(
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    subject: Subject,
+    moments: Sequence[Moment],
+    labels: pa.Table,
+    limits: LabelLimits,
+) -> dict[str, Difference]:
+    """Which labels change when the rows of after their window are deleted, by table.
+
+    First the later rows of all tables are deleted at once. Only if a label changes, tables are told apart; a label that
+    changes by several tables together only is counted for `*`.
+    """
+    with task_cursor(con, catalog) as cursor:
+        read = tables_read(cursor, subject.database, subject.task)
+    present, happened = _by_entity(labels), as_happened(subject.database)
+
+    def difference(schema: Schema) -> Difference:
+        found: dict[object, Arrays] = {}
+        for each in moments:
+            cut = _labels(con, catalog, subject, schema, [each.as_of], each.window_end, limits)
+            found |= _by_entity(cut)
+        return compare(present, found)
+
+    together = difference(happened)
+    if not together.changed:
+        return dict.fromkeys((table.key for table in read.timed_tables), together)
+    single = {table.key: difference(_timed_only(happened, table.key)) for table in happened.timed_tables}
+    named = {table.key for table in read.timed_tables}
+    told = {key: found for key, found in single.items() if found.changed or key in named}
+    return told if any(found.changed for found in told.values()) else {"*": together, **told}
+
+
+def _labels(
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    subject: Subject,
+    schema: Schema,
+    moments: Sequence[datetime.datetime],
+    end: datetime.datetime,
+    limits: LabelLimits,
+) -> pa.Table:
+    return labels_at(con, catalog, schema, subject.task, moments, end=end, entities_until=None, limits=limits)
+
+
+def _timed_only(schema: Schema, key: str) -> Schema:
+    """The schema in which only one table has a time, so that only its rows are cut."""
+    tables = {
+        table.key: table if table.key == key else replace(table, time_column=None, row_time=None)
+        for table in schema.tables.values()
+    }
+    return replace(schema, tables=tables)
+
+
+def _by_entity(labels: pa.Table) -> dict[object, Arrays]:
+    keys = zip(labels.column("as_of").to_pylist(), label_entities(labels), strict=True)
+    values = np.asarray(labels.column("label"), dtype=np.float64)
+    return {key: (values[i : i + 1],) for i, key in enumerate(keys)}

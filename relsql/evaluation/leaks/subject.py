@@ -1,0 +1,156 @@
+"""What a leak check looks at: a model, or all that a model of a task could read; and the seeds that it asks about."""
+
+from __future__ import annotations
+
+import datetime
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+
+from relsql.database.cursors import one_row, task_cursor
+from relsql.database.names import stored_name
+from relsql.errors import TaskError
+from relsql.gather.layout import BlockLayout, layouts_of
+from relsql.gather.node_inputs import fit_node_inputs
+from relsql.gather.paths import candidate_paths, require_row_keys, used_tables
+from relsql.gather.row_plan import RowPlan
+from relsql.registry.card import ModelCard
+from relsql.registry.models import active_card, check_drift, read_models
+from relsql.schema.reading import read_schema
+from relsql.schema.tables import Schema, Table, used_schema
+from relsql.sql import literal
+from relsql.tasks.labels.label_sandbox import LabelLimits
+from relsql.tasks.labels.label_table import chosen_splits
+from relsql.tasks.splits import Split, horizon_days, step_sql, timestamps_of
+from relsql.tasks.task import Task, find_task
+
+_LATER_SPLITS: tuple[Split, ...] = ("val", "test")
+
+_CANDIDATES = 6
+"""Moments of each group whose labels are counted: in a closed season there may be none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A moment at which seeds are asked about, and the end of their labels' windows, inclusive."""
+
+    as_of: datetime.datetime
+    window_end: datetime.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is checked.
+
+    Attributes:
+        task: the task, with its split timestamps.
+        whole: the schema of the database.
+        database: the same without the columns that the task removes.
+        plan: the rows that are read: by the model, or by all paths that a model of the task could have.
+        card: the model's card; None if only a task is checked.
+    """
+
+    task: Task
+    whole: Schema
+    database: Schema
+    plan: RowPlan
+    card: ModelCard | None
+
+    @property
+    def name(self) -> str:
+        """The model with its version, or the task."""
+        return f"model {self.card.name} version {self.card.version}" if self.card else f"task {self.task.name}"
+
+    @property
+    def layouts(self) -> tuple[BlockLayout, ...]:
+        """The layouts of the paths."""
+        return layouts_of(self.plan.paths, self.plan.inputs)
+
+    @property
+    def tables(self) -> Schema:
+        """The tables that are read, with all their columns, and those that their times and values come from."""
+        return self.whole.read_for(self.plan.schema.tables)
+
+    def reads(self, table: Table, column: str) -> bool:
+        """True if the column is an input of the network or the trees."""
+        return table.key in self.plan.inputs and column in self.plan.inputs[table.key].columns
+
+
+def find_subject(con: duckdb.DuckDBPyConnection, catalog: str, text: str | Task, limits: LabelLimits) -> Subject:
+    """The model that a text names, perhaps with a version (`dnf@2`); else the task, by name or as a line.
+
+    Raises:
+        TaskError, ModelError, SchemaError: there is no such task or version, or it does not fit the database.
+    """
+    database = read_schema(con, catalog)
+    models = {model.name for model in read_models(con, catalog)}
+    if isinstance(text, str) and stored_name(text.partition("@")[0], models):
+        card = active_card(con, catalog, text)
+        check_drift(card, database)
+        return Subject(card.task, database, database.without_columns(card.task.remove_columns), card.rows, card)
+    task = text if isinstance(text, Task) else find_task(con, catalog, text, "leakcheck")
+    task = chosen_splits(con, catalog, database, task.resolved(database), limits).task
+    schema = database.without_columns(task.remove_columns)
+    assert task.val_timestamp is not None
+    with task_cursor(con, catalog) as cursor:
+        paths = candidate_paths(
+            cursor,
+            catalog,
+            schema,
+            task.entity_table,
+            horizon_days=horizon_days(cursor, task),
+            until=task.val_timestamp,
+        ).paths
+        require_row_keys(schema, paths)
+        inputs = {
+            key: fit_node_inputs(cursor, catalog, schema, key, until=task.val_timestamp)
+            for key in sorted(used_tables(paths))
+        }
+    used = used_schema(schema, list(inputs), {key: found.columns for key, found in inputs.items()})
+    return Subject(task, database, schema, RowPlan(used, tuple(paths), inputs), None)
+
+
+def candidate_moments(
+    cursor: duckdb.DuckDBPyConnection, catalog: str, subject: Subject
+) -> list[list[datetime.datetime]]:
+    """Moments of the label splits in groups: earlier and later ones of training, of validation, and of test."""
+    task, database = subject.task, subject.database
+    train = timestamps_of(cursor, catalog, database, task, "train")
+    half = len(train) // 2
+    groups = [train[:half], train[half:]]
+    for split in _LATER_SPLITS:
+        try:
+            groups.append(timestamps_of(cursor, catalog, database, task, split))
+        except TaskError:
+            continue  # The windows of the split are not over yet.
+    # The earliest moments have next to nothing before them.
+    return [group[len(group) // 2 :][-_CANDIDATES:] for group in groups]
+
+
+def moments_with_labels(
+    cursor: duckdb.DuckDBPyConnection, subject: Subject, groups: Iterable[list[datetime.datetime]], labels: pa.Table
+) -> list[Moment]:
+    """Of each group the moment with the most labels, the latest of several; none where a group has no labels."""
+    counts = Counter(labels.column("as_of").to_pylist())
+    best = {max(group, key=lambda moment: (counts[moment], moment)) for group in groups if group}
+    chosen = sorted(moment for moment in best if counts[moment])
+    step = step_sql(subject.task)
+    return [Moment(moment, one_row(cursor, f"SELECT {literal(moment)} + {step}")[0]) for moment in chosen]
+
+
+def seeds_at(labels: pa.Table, moments: Iterable[Moment], seeds: int) -> Sequence[pa.Table]:
+    """For each moment an even sample of its labels' entities, `seeds` in all; the label is the position among them."""
+    wanted = list(moments)
+    tables = []
+    for moment, size in zip(wanted, np.diff(np.linspace(0, seeds, len(wanted) + 1).astype(int)), strict=True):
+        same = pa.compute.equal(labels.column("as_of"), pa.scalar(moment.as_of, labels.schema.field("as_of").type))
+        found = labels.filter(same)
+        chosen = np.unique(np.linspace(0, max(0, found.num_rows - 1), size).astype(np.int64))[: found.num_rows]
+        seed = found.take(pa.array(chosen)).select(["entity", "as_of"])
+        tables.append(seed.append_column("label", pa.array(np.arange(seed.num_rows, dtype=np.float64))))
+    return tables
