@@ -45,6 +45,7 @@ from relsql.sql import ident
 from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.labels.label_table import label_entities, label_table
 from relsql.tasks.splits import check_timedelta
+from relsql.tasks.supported import require_forecast
 from relsql.tasks.target import target_metric
 from relsql.tasks.task import Task, find_task
 from relsql.training.fingerprint import training_fingerprint
@@ -132,6 +133,7 @@ def backtest(
     with task_cursor(con, catalog) as cursor:
         schema = read_schema(cursor, catalog)
         task = (task if isinstance(task, Task) else find_task(cursor, catalog, task, _MODEL)).resolved(schema)
+        require_forecast(task, "a backtest")
         check_timedelta(cursor, task)
         card = active_card(cursor, catalog, model) if model else None
         if card:

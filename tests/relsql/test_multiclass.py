@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
 
+import relsql
 from exporters.onnx.export import export_head
 from relsql.bundles.export_model import export_model
 from relsql.bundles.import_model import import_model
@@ -259,3 +260,27 @@ def test_two_named_labels_are_a_binary_task(tmp_path: Path) -> None:
 
 def test_counts_are_in_the_order_of_the_classes() -> None:
     assert class_counts(table_of([10, 9, 10, -1])) == (("-1", "9", "10"), (1, 1, 2))
+
+
+def test_an_explanation_is_about_the_probability_of_the_class(con: duckdb.DuckDBPyConnection) -> None:
+    query = "SELECT score, probabilities[score] FROM predict_activity_batch() WHERE customer_id = 5"
+    [(likeliest, probability)] = con.execute(query).fetchall()
+    explained = con.execute(
+        """SELECT row_key, class, score, contribution FROM explain_activity(5, top := NULL)
+           WHERE table_name = 'orders' ORDER BY rank ASC"""
+    ).fetchall()
+    assert {row[1] for row in explained} == {likeliest}
+    key, _, score, contribution = explained[0]
+    assert score == pytest.approx(probability, abs=1e-6)
+    con.execute("BEGIN")
+    con.execute("DELETE FROM orders WHERE order_id = ?", [int(key)])
+    left = f"SELECT probabilities[{likeliest!r}] FROM predict_activity_batch() WHERE customer_id = 5"
+    [(without,)] = con.execute(left).fetchall()
+    con.execute("ROLLBACK")
+    assert contribution == pytest.approx(probability - without, abs=1e-6)
+
+
+def test_what_looks_at_scores_over_time_refuses_classes(con: duckdb.DuckDBPyConnection) -> None:
+    for check in (lambda: relsql.leakcheck(con, "activity"), lambda: relsql.backtest(con, asked(HOW_OFTEN))):
+        with pytest.raises(TaskError, match="'activity' has several classes, which a .* cannot do yet"):
+            check()

@@ -227,3 +227,19 @@ def test_states_of_rows_are_those_that_the_score_is_made_of(con: Connection) -> 
     con.execute(f"DELETE FROM orders WHERE ordered_at >= {literal(moment)} AND order_id <> {order}")
     con.execute(f"UPDATE orders SET amount = 1e9 WHERE order_id = {order}")
     assert con.execute(query).fetchall() == [(state, None, None)]
+
+
+def test_explanations_take_rows_out_of_the_history_of_a_row(con: Connection) -> None:
+    [(order,)] = con.execute(
+        "SELECT order_id FROM orders WHERE amount IS NOT NULL ORDER BY ordered_at DESC, order_id ASC LIMIT 1"
+    ).fetchall()
+    [(score,)] = con.execute("SELECT predict_amount(?)", [order]).fetchall()
+    explained = con.execute("SELECT * FROM explain_amount(?, top := NULL)", [order]).fetchdf().to_dict("records")
+    assert explained and all(row["score"] == pytest.approx(score, abs=1e-6) for row in explained)
+    assert "amount" not in {row["column_name"] for row in explained}
+    other = next(row for row in explained if row["table_name"] == "orders" and row["row_key"] != str(order))
+    con.execute("BEGIN")
+    con.execute("DELETE FROM orders WHERE order_id = ?", [int(other["row_key"])])
+    [(without,)] = con.execute("SELECT predict_amount(?)", [order]).fetchall()
+    con.execute("ROLLBACK")
+    assert other["contribution"] == pytest.approx(score - without, abs=1e-6)

@@ -27,6 +27,7 @@ from relsql.sql import literal
 from relsql.tasks.labels.label_sandbox import LabelLimits
 from relsql.tasks.labels.label_table import chosen_splits
 from relsql.tasks.splits import Split, horizon_days, step_sql, timestamps_of
+from relsql.tasks.supported import require_forecast
 from relsql.tasks.task import Task, find_task
 
 _LATER_SPLITS: tuple[Split, ...] = ("val", "test")
@@ -91,10 +92,13 @@ def find_subject(con: duckdb.DuckDBPyConnection, catalog: str, text: str | Task,
     models = {model.name for model in read_models(con, catalog)}
     if isinstance(text, str) and stored_name(text.partition("@")[0], models):
         card = active_card(con, catalog, text)
+        require_forecast(card.task, "a leak check")
         check_drift(card, database)
         return Subject(card.task, database, database.without_columns(card.task.remove_columns), card.rows, card)
     task = text if isinstance(text, Task) else find_task(con, catalog, text, "leakcheck")
-    task = chosen_splits(con, catalog, database, task.resolved(database), limits).task
+    task = task.resolved(database)
+    require_forecast(task, "a leak check")
+    task = chosen_splits(con, catalog, database, task, limits).task
     schema = database.without_columns(task.remove_columns)
     assert task.val_timestamp is not None
     with task_cursor(con, catalog) as cursor:

@@ -127,8 +127,9 @@ class Explanations:
 
     def _own_columns_sql(self) -> str:
         """The values of the entity's own row that can be hidden; empty if it has none."""
-        entity = self._plan.entity
-        numbers = {c: n for n, (key, c) in enumerate(hidden_columns(self._plan)) if key == entity.key}
+        entity, unread = self._plan.entity, self._plan.asked.hidden
+        own = [(n, c) for n, (key, c) in enumerate(hidden_columns(self._plan)) if key == entity.key]
+        numbers = {column: number for number, column in own if column not in unread}
         if not numbers:
             return ""
         time = time_sql(entity, "r") if entity.time_column else "CAST(NULL AS TIMESTAMP)"
@@ -137,7 +138,7 @@ class Explanations:
             for c, number in numbers.items()
         ]
         listed = f"unnest([\n{indented(COMMA.join(values))}\n]) AS hidden"
-        own = (
+        values_of_row = (
             f"SELECT {columns_of('self', (ENTITY, AS_OF))},\n"
             f"    {key_text_sql(entity, 'r')} AS row_key, {time} AS row_time,\n"
             f"{indented(listed)}\n{self.rows.single_from(self._plan.paths[0])}"
@@ -145,7 +146,7 @@ class Explanations:
         return (
             f"SELECT {ENTITY}, {AS_OF}, {NOTHING}, {ALL_ROWS}, hidden.number,\n"
             f"    0, row_key, row_time, hidden.name, hidden.value\n"
-            f"FROM (\n{indented(own)}\n), asked WHERE asked.what IN ('row', 'column')"
+            f"FROM (\n{indented(values_of_row)}\n), asked WHERE asked.what IN ('row', 'column')"
         )
 
     def _other_columns_sql(self) -> str:
