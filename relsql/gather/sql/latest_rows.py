@@ -139,7 +139,7 @@ class LatestRows:
             Cte("self", self._self_sql(), "The seeds whose entity exists and may be seen."),
         ]
         if self.plan.paths[0].data_age:
-            ctes += self._newest_ctes("seed")
+            ctes += self.newest_ctes("seed")
         found = {}
         for path in self.plan.paths:
             latest, found[path.name] = self._latest_ctes(columns, path, [cte.name for cte in ctes])
@@ -149,30 +149,11 @@ class LatestRows:
             ctes += columns.ctes_of(path, found[path.name])
         return ctes
 
-    def all_hubs_ctes(self, path: Path, moment_sql: str) -> tuple[Ctes, Latest]:
-        """The CTEs for the latest rows of all hubs of a shared path that may be seen.
-
-        Args:
-            path: the shared path.
-            moment_sql: a query for the moments at which seeds ask, each once: `_as_of`, and `_until` when delayed.
-        """
-        hubs = f"{path.name}__all_hubs"
-        ctes, latest = self._latest_of_hubs(path, hubs)
-        all_hubs = Cte(hubs, self._all_hubs_sql(path), "All hubs, each once for each moment.")
-        return [self._moment_cte(moment_sql), all_hubs, *ctes], latest
-
-    def newest_query(self, moment_sql: str) -> str:
-        """A query for the newest event `t` that may be seen at each moment; the argument is that of `all_hubs_ctes`."""
-        return with_ctes([self._moment_cte(moment_sql), *self._newest_ctes("moment")], f"SELECT *\nFROM {NEWEST}")
-
-    def _newest_ctes(self, moments: str) -> Ctes:
+    def newest_ctes(self, moments: str) -> Ctes:
         """CTEs up to `NEWEST`, for the moments of a relation."""
         if NEWEST in self.given:
             return [self.given_cte(NEWEST)]
         return newest_ctes(self.plan, self.source, moments, self.moments, self.end)
-
-    def _moment_cte(self, moment_sql: str) -> Cte:
-        return Cte("moment", self._ended_sql(moment_sql), "The moments at which seeds ask.")
 
     def given_cte(self, name: str) -> Cte:
         """A CTE whose rows were stored before."""
@@ -200,9 +181,9 @@ class LatestRows:
         """The seeds, each with a unique number."""
         # A call has one seed. DuckDB tells the calls of a statement apart by their arguments.
         number = "CAST(1 AS UINTEGER)" if self.seed_kind == "call" else "CAST(row_number() OVER () AS UINTEGER)"
-        return self._ended_sql(seed_sql, f"{number} AS {SEED}, ")
+        return self.ended_sql(seed_sql, f"{number} AS {SEED}, ")
 
-    def _ended_sql(self, query: str, first: str = "") -> str:
+    def ended_sql(self, query: str, first: str = "") -> str:
         """The rows of a query with `_as_of`, with the end of their data where that differs; `first` comes before."""
         guard = f"\nWHERE {TEXT_KEYS_ARE_EXACT}" if self.plan.has_text_keys() else ""
         columns = "*"
@@ -268,10 +249,10 @@ class LatestRows:
             hubs = ", ".join(f"{key} AS hub{i}" for i, key in enumerate(keys))
             query = f"SELECT DISTINCT {hubs}, {columns_of(source, self.moments)}\nFROM {source}"
             ctes.append(Cte(distinct, query, "The hubs, each once for each moment."))
-        latest_ctes, latest = self._latest_of_hubs(path, distinct)
+        latest_ctes, latest = self.latest_of_hubs(path, distinct)
         return ctes + latest_ctes, replace(latest, hub=(source, keys))
 
-    def _latest_of_hubs(self, path: Path, hubs: str) -> tuple[Ctes, Latest]:
+    def latest_of_hubs(self, path: Path, hubs: str) -> tuple[Ctes, Latest]:
         """The CTEs for the latest rows of the hubs in the CTE `hubs`: hub0, hub1, ..., and the moments."""
         latest, counted = f"{path.name}__latest", f"{path.name}__counted"
         keys = [f"hub{i}" for i in range(len(path.links[-1].parent_columns))]
@@ -281,17 +262,6 @@ class LatestRows:
         # Rows of a view without a key may be equal, so their values do not lead back to them.
         found = time_heap_ctes if found is key_heap_ctes and keyless_view(reached.table) else found
         return found(reached, latest, counted), Latest(latest, group, counted=counted)
-
-    def _all_hubs_sql(self, path: Path) -> str:
-        """All hubs of a shared path that may be seen at the moments of the CTE `moment`, each once for each moment."""
-        hub, columns = self.plan.table(path.links[-2].parent), path.links[-1].parent_columns
-        keys = ", ".join(f"h.{ident(column)} AS hub{i}" for i, column in enumerate(columns))
-        known = " AND ".join(f"h.{ident(column)} IS NOT NULL" for column in columns)
-        return (
-            f"SELECT DISTINCT {keys}, {columns_of('moment', self.moments)}\n"
-            f"FROM moment, {self.source(hub)} h\n"
-            f"WHERE {known}{self.and_visible(hub, 'h', 'moment')}"
-        )
 
     def _left_ctes(self, path: Path, seeds: str, keys: Sequence[str]) -> tuple[Ctes, Latest]:
         """The CTEs for the latest rows of a path whose seeds leave something out; `keys` are what its rows point at."""

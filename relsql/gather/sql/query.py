@@ -20,6 +20,7 @@ from relsql.gather.layout import DATA_AGE, Segment, counts_name, segments
 from relsql.gather.node_inputs import NodeInputs, NumberInput, category_sql, number_sql, text_sql
 from relsql.gather.paths import Path
 from relsql.gather.row_plan import RowPlan
+from relsql.gather.sql.given import all_hubs_ctes, newest_query
 from relsql.gather.sql.latest_rows import AS_OF, SEED, LatestRows, SeedKind
 from relsql.gather.sql.lookups import pointed_name, readers_of, seen_join_sql, seen_sql
 from relsql.gather.sql.newest import NEWEST
@@ -81,11 +82,11 @@ class Gather:
         queries = {}
         for path in self.plan.paths:
             if path.shared:
-                ctes, latest = self.rows.all_hubs_ctes(path, moment_sql)
+                ctes, latest = all_hubs_ctes(self.rows, path, moment_sql)
                 ctes += [*self.common_ctes({path.name: latest}), self._hubs_cte(path, latest)]
                 queries[of_hubs(path)] = with_ctes(ctes, f"SELECT *\nFROM {of_hubs(path)}")
         if self.plan.paths[0].data_age:
-            queries[NEWEST] = self.rows.newest_query(moment_sql)
+            queries[NEWEST] = newest_query(self.rows, moment_sql)
         return queries
 
     def with_given(self, given: Mapping[str, str]) -> Gather:
