@@ -111,9 +111,9 @@ class SqlNetwork:
     def names(self, path: Path) -> list[str]:
         """Names of a path's columns: its message, and those of the further ones that it has."""
         columns = [path.name]
-        columns += [f"{path.name}__evidence"] if self._is_evidence(path) else []
+        columns += [f"{path.name}__evidence"] if path in self._plan.evidence_paths() else []
         columns += [f"{path.name}__newest_days"] if self._plan.timed(path) else []
-        columns += [f"{path.name}__pending"] if self._has_text(path) else []
+        columns += [f"{path.name}__pending"] if self._plan.has_text(path) else []
         return columns + ([f"{path.name}__chosen"] if self.chosen(path) else [])
 
     def chosen(self, path: Path) -> tuple[Statistic, ...]:
@@ -316,7 +316,7 @@ class SqlNetwork:
         pointed = "".join(f",\n    coalesce(pointed{i}, v.zeros) AS pointed{i}" for i in numbers)
         kept = [*group, "rank", *(["days"] if self._plan.timed(path) else [])]
         texts = ["pointed_pending", *(["pending"] if self._plan.inputs[path.table].text_columns else [])]
-        kept += [f"{' + '.join(texts)} AS pending"] if self._has_text(path) else []
+        kept += [f"{' + '.join(texts)} AS pending"] if self._plan.has_text(path) else []
         dropped = ["state", "scaled_ages", *(f"pointed{i}" for i in numbers)]
         known = known_sql("list_concat(scaled, scaled_ages)")
         # FLOAT is precise enough for means, and halves the bytes to copy.
@@ -373,9 +373,9 @@ class SqlNetwork:
             width=len(self._plan.inputs[path.table].static_numbers) + self._ages_width(path),
             channels=self.channels,
             windows=list(mean_windows(path.fanout, self.windows)),
-            evidence=self._is_evidence(path),
+            evidence=path in self._plan.evidence_paths(),
             timed=self._plan.timed(path),
-            has_text=self._has_text(path),
+            has_text=self._plan.has_text(path),
             chosen=self.chosen(path),
         )
 
@@ -398,10 +398,3 @@ class SqlNetwork:
     def _ages_width(self, path: Path) -> int:
         own = len(self._plan.inputs[path.table].ages) + path.data_age
         return own + sum(len(self._plan.inputs[link.parent].ages) for link in path.lookups)
-
-    def _is_evidence(self, path: Path) -> bool:
-        return path in self._plan.evidence_paths()
-
-    def _has_text(self, path: Path) -> bool:
-        """True if the path's rows, or rows that they point at, have text."""
-        return any(self._plan.inputs[key].text_columns for key in (path.table, *(link.parent for link in path.lookups)))

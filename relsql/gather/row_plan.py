@@ -60,6 +60,10 @@ class RowPlan:
         """True if the rows of a path have a time."""
         return self.table(path.table).time_column is not None
 
+    def has_text(self, path: Path) -> bool:
+        """True if the path's rows, or rows that they point at, have text."""
+        return any(self.inputs[key].text_columns for key in (path.table, *(link.parent for link in path.lookups)))
+
     def evidence_paths(self) -> tuple[Path, ...]:
         """The linked paths whose rows are a score's evidence: those whose rows have a time, or all if none has.
 
