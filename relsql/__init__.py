@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from relsql.bundles.import_model import ImportedModel, import_model
     from relsql.errors import RelsqlError
     from relsql.evaluation.evaluate import Evaluation, evaluate
+    from relsql.monitoring.drift import Drift, drift
+    from relsql.monitoring.outcomes import Outcomes, outcomes
+    from relsql.monitoring.recalibrate import Recalibrated, recalibrate
     from relsql.publishing.publish import Published, publish, selftest, unpublish
     from relsql.registry.promote import Promotion, drop, promote
     from relsql.registry.score_jobs import ScoreJob
@@ -34,13 +37,16 @@ if TYPE_CHECKING:
     from udfs.attach import attach, connect, detach
 
 _HOME = {
+    "Drift": "relsql.monitoring.drift",
     "Evaluation": "relsql.evaluation.evaluate",
     "ExportedModel": "relsql.bundles.export_model",
     "ImportedModel": "relsql.bundles.import_model",
     "Link": "relsql.schema.tables",
+    "Outcomes": "relsql.monitoring.outcomes",
     "PretrainOptions": "relsql.training.pretraining.pretrain",
     "Promotion": "relsql.registry.promote",
     "Published": "relsql.publishing.publish",
+    "Recalibrated": "relsql.monitoring.recalibrate",
     "Refreshed": "relsql.scoring.refresh",
     "RelsqlError": "relsql.errors",
     "Schema": "relsql.schema.tables",
@@ -52,14 +58,17 @@ _HOME = {
     "attach": "udfs.attach",
     "connect": "udfs.attach",
     "detach": "udfs.attach",
+    "drift": "relsql.monitoring.drift",
     "drop": "relsql.registry.promote",
     "evaluate": "relsql.evaluation.evaluate",
     "export_model": "relsql.bundles.export_model",
     "import_model": "relsql.bundles.import_model",
+    "outcomes": "relsql.monitoring.outcomes",
     "pretrain": "relsql.training.pretraining.pretrain",
     "promote": "relsql.registry.promote",
     "publish": "relsql.publishing.publish",
     "read_schema": "relsql.schema.reading",
+    "recalibrate": "relsql.monitoring.recalibrate",
     "refresh": "relsql.scoring.refresh",
     "score_into": "relsql.scoring.score_table",
     "selftest": "relsql.publishing.publish",
@@ -68,13 +77,16 @@ _HOME = {
 }
 
 __all__ = [
+    "Drift",
     "Evaluation",
     "ExportedModel",
     "ImportedModel",
     "Link",
+    "Outcomes",
     "PretrainOptions",
     "Promotion",
     "Published",
+    "Recalibrated",
     "Refreshed",
     "RelsqlError",
     "Schema",
@@ -86,14 +98,17 @@ __all__ = [
     "attach",
     "connect",
     "detach",
+    "drift",
     "drop",
     "evaluate",
     "export_model",
     "import_model",
+    "outcomes",
     "pretrain",
     "promote",
     "publish",
     "read_schema",
+    "recalibrate",
     "refresh",
     "score_into",
     "selftest",
