@@ -37,4 +37,5 @@ def _initializer(model: onnx.ModelProto) -> onnx.TensorProto:
     found = [each for each in model.graph.initializer if each.name == _NAME]
     if len(found) != 1:
         raise ArtifactError("the head has no temperature", expected="the head of a classification")
-    return found[0]
+    stored: onnx.TensorProto = found[0]
+    return stored

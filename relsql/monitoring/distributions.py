@@ -61,6 +61,8 @@ class Distribution:
 def quantity(con: duckdb.DuckDBPyConnection, rows: str) -> Distribution:
     """Count numbers between the deciles of then, below the least and above the greatest of them.
 
+    The least has a bin of its own: deciles do not tell apart the values of a flag that is rarely false.
+
     `rows` is a query for `value` (a number, NULL if missing) and `fresh` (true for rows of now).
     """
     values = Cte("seen", f"SELECT CAST(value AS DOUBLE) AS value, fresh FROM ({rows})", "Values then and now")

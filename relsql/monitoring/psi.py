@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 SMOOTHING = 0.5
 """Added to the count of each bin, because the logarithm has no value for an empty one. Half a row is Jeffreys' prior
@@ -45,6 +46,7 @@ def share_by_chance(share_then: float, rows_then: int, share_now: float, rows_no
     return _CHANCE * math.sqrt(share * (1 - share) * (1 / rows_then + 1 / rows_now))
 
 
-def _shares(counts: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _shares(counts: Sequence[int]) -> npt.NDArray[np.float64]:
     smoothed = np.asarray(counts, dtype=np.float64) + SMOOTHING
-    return smoothed / smoothed.sum()
+    shares: npt.NDArray[np.float64] = smoothed / smoothed.sum()
+    return shares

@@ -99,9 +99,16 @@ def recalibrate(
             new = _recalibrated_card(card, next_version(cursor, catalog, card.name), artifacts[_HEAD], after)
             _store(cursor, catalog, card, new, artifacts)
     found = published(con, catalog, card.name)
-    losses = (log_loss_at(raw, labels, each) for each in (after, before))
     return Recalibrated(
-        card.name, new.version, card.version, after, before, *losses, len(labels), found[0] if found else None
+        card.name,
+        new.version,
+        card.version,
+        after,
+        before,
+        log_loss_at(raw, labels, after),
+        log_loss_at(raw, labels, before),
+        len(labels),
+        found[0] if found else None,
     )
 
 

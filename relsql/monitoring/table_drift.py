@@ -77,11 +77,13 @@ def table_rows(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, range
         f"    {age_sql(first, until)}, {age_sql(since, newest)},\n"
         f"    {last}, {age_sql(last, newest)}, (SELECT max(days) FROM gaps)\nFROM seen",
     )
-    rows_then, rows_now, days_then, days_now, last_row, age, gap_days = con.execute(sealed(query)).fetchall()[0]
-    per_day = (
-        rows / days if days and days > 0 else None for rows, days in ((rows_then, days_then), (rows_now, days_now))
-    )
-    return TableRows(rows_then, rows_now, *per_day, last_row, age, gap_days)
+    [(rows_then, rows_now, days_then, days_now, last_row, age, gap_days)] = con.execute(sealed(query)).fetchall()
+    per_day_then, per_day_now = _per_day(rows_then, days_then), _per_day(rows_now, days_now)
+    return TableRows(rows_then, rows_now, per_day_then, per_day_now, last_row, age, gap_days)
+
+
+def _per_day(rows: int, days: float | None) -> float | None:
+    return rows / days if days and days > 0 else None
 
 
 def column_values(

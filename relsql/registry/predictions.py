@@ -25,12 +25,12 @@ LEDGER = "predictions"
 
 def append_predictions(con: duckdb.DuckDBPyConnection, catalog: str, entity: Table, job: ScoreJob, where: str) -> None:
     """Append the scores of a job's table that meet a condition on its columns. The caller owns the transaction."""
-    scored = literal(datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0))
-    columns = "model, version, entity, as_of, score, status, target, scored"
+    scored_at = literal(datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0))
+    columns = "model, version, entity, as_of, score, status, target, scored_at"
     values = f"{literal(job.model)}, version, CAST({key_sql(entity)} AS VARCHAR), as_of, score, status"
     con.execute(
         f"INSERT INTO {ensure_table(con, catalog, LEDGER)} ({columns})\n"
-        f"SELECT {values}, {literal(job.target)}, {scored}\n"
+        f"SELECT {values}, {literal(job.target)}, {scored_at}\n"
         f"FROM {table_of(catalog, job.target).sql} WHERE {where}"
     )
 
@@ -58,6 +58,6 @@ def scores_sql(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) ->
     """
     mine = f"model = {literal(card.name)} AND version = {card.version} AND score IS NOT NULL AND as_of IS NOT NULL"
     return (
-        f"SELECT TRY_CAST(entity AS {key_type(card.entity)}) AS entity, as_of, system.main.arg_max(score, scored) "
+        f"SELECT TRY_CAST(entity AS {key_type(card.entity)}) AS entity, as_of, system.main.arg_max(score, scored_at) "
         f"AS score FROM {rows_sql(con, catalog, LEDGER)} WHERE {mine} GROUP BY ALL"
     )

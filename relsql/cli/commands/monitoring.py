@@ -61,7 +61,7 @@ def outcomes_command(
     from relsql.monitoring.outcomes import outcomes
 
     opened = _open(file, recalibrate, allow_external=allow_external, memory_limit=memory_limit)
-    options = {"allow_external": allow_external, "label_timeout_seconds": label_timeout}
+    options: dict[str, Any] = {"allow_external": allow_external, "label_timeout_seconds": label_timeout}
     with closing(opened) as con:
         found = outcomes(con, model, by=by, **options)
         _print_outcomes(found, as_json)
@@ -103,8 +103,8 @@ def _print_outcomes(found: Outcomes, as_json: bool) -> None:
     if as_json:
         write_json(dataclasses.asdict(found))
         return
-    header = ("version", found.by, "labels", "metric", "value", "95% interval", "validation")
-    header += ("mean score", "mean label", "unlabelled", "open")
+    of_metric = ("version", found.by, "labels", "metric", "value", "95% interval", "validation")
+    header = (*of_metric, "mean score", "mean label", "unlabelled", "open")
     write_table(header, map(_cells, found.outcomes), right=(0, 2, 4, 5, 6, 7, 8, 9, 10))
 
 

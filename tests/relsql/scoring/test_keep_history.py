@@ -56,7 +56,7 @@ def test_the_score_of_a_moment_is_the_one_that_was_written_last(shop: Path) -> N
     with relsql.connect(shop) as con:
         relsql.score_into(con, "churn", "risk", as_of=AS_OF, keep_history=True)
         card = relsql.registry.models.active_card(con, "shop", "churn")
-        con.execute("UPDATE relsql.predictions SET scored = scored - INTERVAL 1 DAY, score = 7")
+        con.execute("UPDATE relsql.predictions SET scored_at = scored_at - INTERVAL 1 DAY, score = 7")
         con.execute("INSERT INTO relsql.predictions SELECT * REPLACE (NULL AS score) FROM relsql.predictions LIMIT 1")
         assert set(con.execute(f"SELECT score FROM ({scores_sql(con, 'shop', card)})").fetchall()) == {(7.0,)}
         relsql.score_into(con, "churn", "risk", as_of=AS_OF, keep_history=True, overwrite=True)

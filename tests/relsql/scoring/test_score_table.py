@@ -25,7 +25,7 @@ from relsql.sql import literal
 from tests.shop import CUSTOMERS, rewrite_card
 
 AS_OF = datetime.datetime(2022, 12, 1)
-LEDGER = "SELECT * EXCLUDE (scored) FROM relsql.predictions ORDER BY ALL"
+LEDGER = "SELECT * EXCLUDE (scored_at) FROM relsql.predictions ORDER BY ALL"
 Rows = list[tuple[Any, ...]]
 
 
