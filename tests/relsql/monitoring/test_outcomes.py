@@ -12,7 +12,8 @@ import pytest
 
 import relsql
 from relsql.errors import ModelError
-from relsql.monitoring.outcomes import Outcomes, outcomes, task_metric
+from relsql.evaluation.bootstrap import weighted_roc_auc
+from relsql.monitoring.outcomes import Outcomes, interval_of, outcomes, task_metric
 from relsql.tasks.target import MEAN, MEDIAN, regression_loss
 from tests.relsql.cli.commands import Run
 from tests.relsql.monitoring.conftest import MOMENTS
@@ -147,6 +148,20 @@ def test_the_metric_of_a_regression_is_the_one_of_its_target(target: str) -> Non
     assert weighted(labels, scores, some[None].astype(float))[0] == pytest.approx(
         regression_loss(target, labels[some], scores[some])
     )
+
+
+def test_intervals_of_many_labels_are_as_wide_as_those_of_a_full_bootstrap(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(3)
+    entity = np.repeat(np.arange(1_500), 4)
+    logit = random.normal(size=len(entity)) + np.repeat(random.normal(size=1_500), 4)
+    scores = 1 / (1 + np.exp(-logit))
+    labels = (random.random(len(entity)) < scores).astype(np.float64)
+    whole = interval_of(weighted_roc_auc, labels, scores, entity)
+    monkeypatch.setattr("relsql.monitoring.outcomes.MOST_RESAMPLED", 1_500)
+    part = interval_of(weighted_roc_auc, labels, scores, entity)
+    value = float(weighted_roc_auc(labels, scores, np.ones((1, len(labels))))[0])
+    assert part[0] < value < part[1]
+    assert part[1] - part[0] == pytest.approx(whole[1] - whole[0], rel=0.25)
 
 
 def test_a_read_only_file_stores_nothing(kept: Path, run: Run) -> None:
