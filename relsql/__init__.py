@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from relsql.errors import RelsqlError
     from relsql.evaluation.evaluate import Evaluation, evaluate
     from relsql.evaluation.leaks.leakcheck import LeakCheck, leakcheck
+    from relsql.monitoring.drift import Drift, drift
+    from relsql.monitoring.outcomes import Outcomes, outcomes
+    from relsql.monitoring.recalibrate import Recalibrated, recalibrate
     from relsql.publishing.publish import Published, publish, selftest, unpublish
     from relsql.registry.promote import Promotion, drop, promote
     from relsql.registry.score_jobs import ScoreJob
@@ -38,14 +41,17 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Backtest": "relsql.backtests.backtest",
+    "Drift": "relsql.monitoring.drift",
     "Evaluation": "relsql.evaluation.evaluate",
     "ExportedModel": "relsql.bundles.export_model",
     "ImportedModel": "relsql.bundles.import_model",
     "LeakCheck": "relsql.evaluation.leaks.leakcheck",
     "Link": "relsql.schema.tables",
+    "Outcomes": "relsql.monitoring.outcomes",
     "PretrainOptions": "relsql.training.pretraining.pretrain",
     "Promotion": "relsql.registry.promote",
     "Published": "relsql.publishing.publish",
+    "Recalibrated": "relsql.monitoring.recalibrate",
     "Refreshed": "relsql.scoring.refresh",
     "RelsqlError": "relsql.errors",
     "Schema": "relsql.schema.tables",
@@ -59,15 +65,18 @@ _HOME = {
     "backtest": "relsql.backtests.backtest",
     "connect": "udfs.attach",
     "detach": "udfs.attach",
+    "drift": "relsql.monitoring.drift",
     "drop": "relsql.registry.promote",
     "evaluate": "relsql.evaluation.evaluate",
     "export_model": "relsql.bundles.export_model",
     "import_model": "relsql.bundles.import_model",
     "leakcheck": "relsql.evaluation.leaks.leakcheck",
+    "outcomes": "relsql.monitoring.outcomes",
     "pretrain": "relsql.training.pretraining.pretrain",
     "promote": "relsql.registry.promote",
     "publish": "relsql.publishing.publish",
     "read_schema": "relsql.schema.reading",
+    "recalibrate": "relsql.monitoring.recalibrate",
     "refresh": "relsql.scoring.refresh",
     "score_into": "relsql.scoring.score_table",
     "selftest": "relsql.publishing.publish",
@@ -78,14 +87,17 @@ _HOME = {
 
 __all__ = [
     "Backtest",
+    "Drift",
     "Evaluation",
     "ExportedModel",
     "ImportedModel",
     "LeakCheck",
     "Link",
+    "Outcomes",
     "PretrainOptions",
     "Promotion",
     "Published",
+    "Recalibrated",
     "Refreshed",
     "RelsqlError",
     "Schema",
@@ -99,15 +111,18 @@ __all__ = [
     "backtest",
     "connect",
     "detach",
+    "drift",
     "drop",
     "evaluate",
     "export_model",
     "import_model",
     "leakcheck",
+    "outcomes",
     "pretrain",
     "promote",
     "publish",
     "read_schema",
+    "recalibrate",
     "refresh",
     "score_into",
     "selftest",

@@ -17,6 +17,7 @@ from relsql.cli.commands.demo import demo_command
 from relsql.cli.commands.explaining import explain_command, importance_command
 from relsql.cli.commands.init import init_command
 from relsql.cli.commands.leakcheck import leakcheck_command
+from relsql.cli.commands.monitoring import drift_command, outcomes_command
 from relsql.cli.commands.publishing import publish_command, selftest_command, unpublish_command
 from relsql.cli.commands.query import sql_command
 from relsql.cli.commands.refreshing import refresh_command
@@ -76,6 +77,8 @@ for _command in (
     score_command,
     explain_command,
     importance_command,
+    outcomes_command,
+    drift_command,
     sql_command,
     shell_command,
     serve_command,

@@ -13,8 +13,12 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 def as_of_option(command: _Command) -> _Command:
     """Add `--as-of`."""
-    text = "Default: the latest event in FILE."
-    return click.option("--as-of", "as_of", callback=timestamp, metavar="TIME", help=text)(command)
+    return time_option("--as-of", "Default: the latest event in FILE.")(command)
+
+
+def time_option(name: str, text: str) -> Callable[[_Command], _Command]:
+    """The decorator that adds an option for a moment; `text` is its help."""
+    return click.option(name, callback=timestamp, metavar="TIME", help=text)
 
 
 def timestamp(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime.datetime | None:

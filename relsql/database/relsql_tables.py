@@ -45,7 +45,7 @@ TABLES: dict[str, str] = {
     "score_jobs": (
         "target VARCHAR, job VARCHAR, model VARCHAR, version INTEGER, identity VARCHAR, as_of TIMESTAMP, "
         "chunk_rows BIGINT, bounds VARCHAR[], changed_only BOOLEAN, chunks_done INTEGER, entities BIGINT, "
-        "scored BIGINT, started TIMESTAMP, updated TIMESTAMP, digest VARCHAR"
+        "scored BIGINT, started TIMESTAMP, updated TIMESTAMP, digest VARCHAR, keep_history BOOLEAN"
     ),
     "publications": (
         "model VARCHAR, version INTEGER, identity VARCHAR, format INTEGER, published TIMESTAMP, "
@@ -58,6 +58,22 @@ TABLES: dict[str, str] = {
     ),
     "backtest_scores": "backtest VARCHAR, cutoff TIMESTAMP, entity VARCHAR, score DOUBLE, label DOUBLE",
     "score_fingerprints": "target VARCHAR, entity VARCHAR, fingerprint UBIGINT",
+    "predictions": (
+        "model VARCHAR, version INTEGER, entity VARCHAR, as_of TIMESTAMP, score DOUBLE, status VARCHAR, "
+        "target VARCHAR, scored_at TIMESTAMP"
+    ),
+    "outcomes": (
+        "model VARCHAR, version INTEGER, task VARCHAR, period_length VARCHAR, period TIMESTAMP, metric VARCHAR, "
+        "value DOUBLE, low DOUBLE, high DOUBLE, validation DOUBLE, labels BIGINT, mean_score DOUBLE, "
+        "mean_label DOUBLE, unlabelled BIGINT, unclosed BIGINT, known_until TIMESTAMP, computed TIMESTAMP"
+    ),
+    "drift": (
+        "model VARCHAR, version INTEGER, rank INTEGER, table_name VARCHAR, column_name VARCHAR, kind VARCHAR, "
+        "finding VARCHAR, severity DOUBLE, psi DOUBLE, psi_by_chance DOUBLE, missing_then DOUBLE, missing_now DOUBLE, "
+        "unseen_share DOUBLE, unseen VARCHAR[], rows_then BIGINT, rows_now BIGINT, rows_per_day_then DOUBLE, "
+        "rows_per_day_now DOUBLE, newest TIMESTAMP, age_days DOUBLE, since TIMESTAMP, until TIMESTAMP, "
+        "computed TIMESTAMP"
+    ),
 }
 """Columns of each table. New columns are added at the end, so that `ALTER TABLE` can extend an older file.
 

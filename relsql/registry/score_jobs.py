@@ -18,6 +18,7 @@ from relsql.database.relsql_tables import (
     has_relsql_table,
     read_sealed,
     relsql_table,
+    rows_sql,
     seal_rows,
 )
 from relsql.errors import ArtifactError, DatabaseError
@@ -40,6 +41,7 @@ class ScoreJob:
         job: unique name of the job.
         chunks_done: number of committed chunks.
         entities, scored: number of entities in these chunks, and number of those that were scored.
+        keep_history: the scores are also appended to the ledger, see `relsql.registry.predictions`.
     """
 
     target: str
@@ -54,6 +56,7 @@ class ScoreJob:
     chunks_done: int = 0
     entities: int = 0
     scored: int = 0
+    keep_history: bool = False
 
     @property
     def chunks(self) -> int:
@@ -101,8 +104,11 @@ def read_job(
         return None
     if not damaged_too:
         check_job_row(rows[0])
+    # Not among the sealed columns, because jobs of earlier builds have a digest without it.
+    query = f"SELECT coalesce(keep_history, false) FROM {rows_sql(con, catalog, 'score_jobs')} WHERE target = ?"
+    [(keep_history,), *_] = con.execute(query, [target]).fetchall()
     values = rows[0].values
-    return ScoreJob(**values | {"bounds": tuple(values["bounds"] or ())})
+    return ScoreJob(**values | {"bounds": tuple(values["bounds"] or ()), "keep_history": keep_history})
 
 
 def check_job_row(row: SealedRow) -> None:

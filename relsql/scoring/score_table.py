@@ -25,6 +25,7 @@ from relsql.gather.sql.seeds import latest_sql
 from relsql.hints import command
 from relsql.registry.card import ModelCard
 from relsql.registry.models import active_card, read_card
+from relsql.registry.predictions import append_predictions
 from relsql.registry.score_jobs import (
     ScoreJob,
     advance_job,
@@ -39,6 +40,7 @@ from relsql.schema.entity_keys import is_entity_sql, key_known_sql, key_order_sq
 from relsql.schema.relations import relation_sql
 from relsql.scoring.score_output import drop_old_scores, output_table, require_replaceable
 from relsql.sql import literal
+from relsql.tasks.supported import require_forecast
 from relsql.typing import PhaseProgress
 from udfs.attach import attach
 from udfs.macros import batch_sql, fingerprint_sql
@@ -69,6 +71,7 @@ class _Request:
     as_of: str | None
     chunk_rows: int | None
     changed_only: bool
+    keep_history: bool
 
 
 def score_into(
@@ -79,6 +82,7 @@ def score_into(
     as_of: datetime.datetime | None = None,
     chunk_rows: int | None = None,
     changed_only: bool = False,
+    keep_history: bool = False,
     overwrite: bool = False,
     progress: PhaseProgress | None = None,
 ) -> ScoreJob:
@@ -92,6 +96,7 @@ def score_into(
         chunk_rows: entities in a chunk, which is one transaction; None: 250,000, or the value that the unfinished job
             was started with.
         changed_only: keep fingerprints of what the model reads, and score only entities whose fingerprint changed.
+        keep_history: also append each score to relsql's table `predictions`, in the transaction of its chunk.
         overwrite: replace the scores in the table and start again; a table that relsql did not write is never replaced.
         progress: called after each chunk.
 
@@ -104,7 +109,14 @@ def score_into(
         ModelError, ArtifactError: the model cannot be used.
     """
     opened = open_job(
-        con, model, table, as_of=as_of, chunk_rows=chunk_rows, changed_only=changed_only, overwrite=overwrite
+        con,
+        model,
+        table,
+        as_of=as_of,
+        chunk_rows=chunk_rows,
+        changed_only=changed_only,
+        keep_history=keep_history,
+        overwrite=overwrite,
     )
     return run_job(con, opened.job, progress)
 
@@ -117,6 +129,7 @@ def open_job(
     as_of: datetime.datetime | None = None,
     chunk_rows: int | None = None,
     changed_only: bool = False,
+    keep_history: bool = False,
     overwrite: bool = False,
 ) -> OpenJob:
     """Find the unfinished job of a table, or start one; arguments and errors are those of `score_into`."""
@@ -128,7 +141,9 @@ def open_job(
     attach(con, models=[model])
     card = active_card(con, catalog, model)
     moment = None if as_of is None else _text(con, f"CAST({literal(as_of)} AS TIMESTAMP)")
-    request = _Request(card, target.key, moment, chunk_rows, changed_only)
+    if keep_history:
+        require_forecast(card.task, "a history of scores")
+    request = _Request(card, target.key, moment, chunk_rows, changed_only, keep_history)
     with _memory_explained(con, request.target, chunk_rows or CHUNK_ROWS):
         if former is None or not resumable or overwrite:
             reason = "the table is new; later runs score what has changed since" if changed_only else None
@@ -214,31 +229,37 @@ def _new_job(con: duckdb.DuckDBPyConnection, catalog: str, request: _Request, na
                 WHERE position > 0 AND position % {chunk_rows} = 0 ORDER BY position ASC"""
     bounds = tuple(bound for (bound,) in con.execute(sealed(query)).fetchall())
     job = ScoreJob(
-        request.target, card.name, card.version, card.identity, as_of, chunk_rows, bounds, request.changed_only
+        request.target,
+        card.name,
+        card.version,
+        card.identity,
+        as_of,
+        chunk_rows,
+        bounds,
+        request.changed_only,
+        keep_history=request.keep_history,
     )
     return job if name is None else dataclasses.replace(job, job=name)
 
 
 def _score_all(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, job: ScoreJob) -> ScoreJob:
     """Score the next chunk."""
-    rows = _insert_scores(con, catalog, card, job, job.range_sql(*_entity_key(card)))
+    rows = _insert_scores(con, catalog, card, job)
     return advance_job(con, catalog, job, entities=rows, scored=rows)
 
 
 def _score_changed(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, job: ScoreJob) -> ScoreJob:
     """Score the changed entities of the next chunk; entities that no longer exist lose their score and fingerprint."""
-    key, key_type = _entity_key(card)
-    target, column = _table_sql(catalog, job.target), key_sql(card.entity)
+    target, column, type_ = _table_sql(catalog, job.target), key_sql(card.entity), key_type(card.entity)
     stored, of_target = relsql_table(con, catalog, "score_fingerprints"), f"target = {literal(job.target)}"
     entities, changed = _compare(con, catalog, card, job)
     chunk = _chunk_table(job)
     unchanged = f"SELECT entity FROM {chunk} WHERE NOT changed"
-    for table, mine, entity in ((target, "true", column), (stored, of_target, f"TRY_CAST(entity AS {key_type})")):
-        gone = f"{job.range_sql(entity, key_type)} AND {entity} NOT IN ({unchanged})"
+    for table, mine, entity in ((target, "true", column), (stored, of_target, f"TRY_CAST(entity AS {type_})")):
+        gone = f"{job.range_sql(entity, type_)} AND {entity} NOT IN ({unchanged})"
         con.execute(f"DELETE FROM {table} WHERE {mine} AND {gone}")
     if changed:
-        among = f"{key} IN (SELECT entity FROM {chunk} WHERE changed)"
-        _insert_scores(con, catalog, card, job, f"{job.range_sql(key, key_type)} AND {among}")
+        _insert_scores(con, catalog, card, job, f"SELECT entity FROM {chunk} WHERE changed")
         values = f"{literal(job.target)}, CAST(entity AS VARCHAR), fingerprint"
         con.execute(f"INSERT INTO {stored} SELECT {values} FROM {chunk} WHERE changed")
     con.execute(f"DROP TABLE {chunk}")
@@ -267,11 +288,22 @@ def _compare(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, job:
     return int(entities), int(changed)
 
 
-def _insert_scores(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, job: ScoreJob, where: str) -> int:
-    """Score the entities that meet a condition into the table; returns their number."""
-    query = batch_sql(card, catalog, moment=job.moment_sql, where=where)
+def _insert_scores(
+    con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, job: ScoreJob, among: str = ""
+) -> int:
+    """Score the entities of the next chunk into the table; returns their number.
+
+    `among` is a query for the keys of the entities that are scored; empty: all of the chunk.
+    """
+
+    def chosen(key: str) -> str:
+        return job.range_sql(key, key_type(card.entity)) + (f" AND {key} IN ({among})" if among else "")
+
+    query = batch_sql(card, catalog, moment=job.moment_sql, where=chosen(_entity_key(card)[0]))
     order = key_order_sql(card.entity)
     done = con.execute(f"INSERT INTO {_table_sql(catalog, job.target)} FROM ({query}) ORDER BY {order}")
+    if job.keep_history:
+        append_predictions(con, catalog, card.entity, job, chosen(key_sql(card.entity)))
     return int(done.fetchall()[0][0])
 
 
@@ -322,6 +354,7 @@ def _check_same(job: ScoreJob, request: _Request) -> None:
             ("as_of", job.as_of, request.as_of or job.as_of),
             ("number of entities in a chunk", job.chunk_rows, request.chunk_rows or job.chunk_rows),
             ("scope", _scope(job.changed_only), _scope(request.changed_only)),
+            ("history", _history(job.keep_history), _history(request.keep_history)),
         )
         if theirs != mine
     ]
@@ -338,6 +371,10 @@ def _check_same(job: ScoreJob, request: _Request) -> None:
 
 def _scope(changed_only: bool) -> str:
     return "--changed-only" if changed_only else "all entities"
+
+
+def _history(keep_history: bool) -> str:
+    return "--keep-history" if keep_history else "not kept"
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -173,6 +173,15 @@ def timestamps_of(
             fix=correct("timedelta", "num_eval_timestamps", "val_timestamp"),
         )
     return timestamps
+
+
+def closed_windows(
+    cursor: duckdb.DuckDBPyConnection, task: Task, timestamps: Sequence[datetime.datetime], newest: datetime.datetime
+) -> list[datetime.datetime]:
+    """Those of the timestamps whose horizon ends at or before the newest event, the oldest first."""
+    given = "SELECT unnest(?::TIMESTAMP[]) AS s"
+    query = f"SELECT s FROM ({given}) WHERE s + {step_sql(task)} <= {literal(newest)} ORDER BY s ASC"
+    return [s for (s,) in cursor.execute(sealed(query), [list(timestamps)]).fetchall()]
 
 
 def train_timestamps(

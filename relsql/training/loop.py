@@ -22,6 +22,7 @@ from relsql.gather.layout import BlockLayout
 from relsql.nn.class_head import ClassHead
 from relsql.nn.graph_network import GraphNetwork, GraphTensors, graph_tensors
 from relsql.nn.head import Head
+from relsql.nn.temperature import best_temperature
 from relsql.tasks.target import regression_loss, target_metric
 from relsql.typing import FloatArray, IntArray
 
@@ -285,8 +286,8 @@ def metric_name(head: Head, labels: FloatArray) -> str:
 def calibrate(head: Head, raw: FloatArray, labels: FloatArray) -> None:
     """Set the head's constants on validation; `raw` are its outputs, see `Head.forward`.
 
-    Classification: the temperature that minimises the log loss (Guo et al. 2017, arXiv 1706.04599, section 4.2). Mean:
-    the centre with which scores add up to labels. Medians and quantiles are left as they are.
+    Classification: the temperature that minimises the log loss. Mean: the centre with which scores add up to labels.
+    Medians and quantiles are left as they are.
     """
     if len(raw) == 0:
         return
@@ -296,10 +297,7 @@ def calibrate(head: Head, raw: FloatArray, labels: FloatArray) -> None:
     if isinstance(head, ClassHead):
         head.calibrate(torch.from_numpy(raw), torch.from_numpy(labels))
         return
-    candidates = np.exp(np.linspace(np.log(0.1), np.log(10.0), 185))
-    scaled = raw[None, :].astype(np.float64) / candidates[:, None]
-    losses = np.mean(np.logaddexp(0.0, scaled) - labels[None, :] * scaled, axis=1)
-    head.temperature.fill_(float(candidates[int(np.argmin(losses))]))
+    head.temperature.fill_(best_temperature(raw, labels))
 
 
 def calibrated(head: Head, raw: FloatArray, labels: FloatArray, report: FitReport) -> FitReport:

@@ -19,7 +19,7 @@ from relsql.sql import ident, qualified
 
 VOLATILE = re.compile(
     r"created|activated|started|updated|published|request|job|run_id|seconds|identity|relsql_version|sql_difference"
-    r"|.*sha256|.*digest.*"
+    r"|scored_at|computed|.*sha256|.*digest.*"
 )
 """Columns of relsql's tables, and fields of cards, whose values differ from run to run."""
 

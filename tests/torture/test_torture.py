@@ -33,7 +33,19 @@ def test_commands_keep_their_guarantees_under_every_fault() -> None:
 def test_every_command_that_writes_is_tried() -> None:
     from relsql.cli import cli
 
-    reading = {"inspect", "task", "evaluate", "leakcheck", "sql", "shell", "serve", "models", "selftest"}
+    reading = {
+        "inspect",
+        "task",
+        "evaluate",
+        "leakcheck",
+        "explain",
+        "importance",
+        "sql",
+        "shell",
+        "serve",
+        "models",
+        "selftest",
+    }
     # It writes no database, only a folder: tests/relsql/training/pretraining/test_weights.py interrupts that.
     beside = {"pretrain"}
     assert {command.arguments[0] for command in COMMANDS.values()} == cli.commands.keys() - reading - beside

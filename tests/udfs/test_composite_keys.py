@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 from relsql.database.connections import transaction
 from relsql.errors import TaskError
 from relsql.evaluation.baseline import entity_columns_auc
+from relsql.monitoring.outcomes import outcomes
 from relsql.publishing.publish import publish
 from relsql.schema.declared.declare import declare_table
 from relsql.schema.reading import read_schema
@@ -204,3 +206,13 @@ def test_explanations_are_those_of_the_single_key(con: duckdb.DuckDBPyConnection
     con.execute("USE split")
     assert keys == [("it's", 3)]
     assert [row[1:] for row in found] == [row[1:] for row in expected] and len(found) > 5
+
+
+def test_outcomes_of_kept_scores_are_those_of_the_single_key(files: tuple[Path, Path], tmp_path: Path) -> None:
+    found = []
+    for path in files:
+        with duckdb.connect(str(shutil.copy(path, tmp_path / path.name))) as con:
+            score_into(con, "churn", "risk", as_of=datetime.datetime(2022, 11, 5), keep_history=True, chunk_rows=7)
+            whole = outcomes(con, "churn").outcomes[0]
+            found.append((whole.labels, whole.mean_label, whole.unlabelled, whole.value))
+    assert found[0] == pytest.approx(found[1], abs=1e-6) and found[0][0] == 60

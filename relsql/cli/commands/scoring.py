@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -113,6 +113,7 @@ def _baselines(
 @click.option("--into", metavar="TABLE", help="A table in FILE, filled in chunks by a job that can be stopped.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file, or a table that relsql score wrote.")
 @click.option("--changed-only", is_flag=True, help="With --into: score only entities whose data changed.")
+@click.option("--keep-history", is_flag=True, help="With --into: keep each score, for relsql outcomes and drift.")
 @click.option(
     "--chunk-rows",
     type=click.IntRange(min=1),
@@ -127,6 +128,7 @@ def score_command(
     into: str | None,
     overwrite: bool,
     changed_only: bool,
+    keep_history: bool,
     chunk_rows: int | None,
     memory_limit: str | None,
 ) -> None:
@@ -136,7 +138,8 @@ def score_command(
 
     With --into, each chunk of entities is one transaction. A job that is stopped, for any reason, loses at most the
     running chunk: the same command continues it, with the same as_of. With --changed-only, a finished table is updated:
-    only entities whose data changed are scored, and entities that no longer exist are removed.
+    only entities whose data changed are scored, and entities that no longer exist are removed. With --keep-history,
+    each score is also appended to relsql's table predictions, which no later job changes.
 
     \b
     relsql score f1.duckdb dnf --as-of 2009-06-01 --output risk.parquet
@@ -147,14 +150,15 @@ def score_command(
 
     if into is not None and output is not None:
         raise click.UsageError("--into and --output exclude each other.")
-    if into is None and (changed_only or chunk_rows):
-        raise click.UsageError("--changed-only and --chunk-rows need --into.")
+    if into is None and (changed_only or chunk_rows or keep_history):
+        raise click.UsageError("--changed-only, --keep-history and --chunk-rows need --into.")
     writes = into is not None or (output is not None and is_table(output))
     with closing(open_database(file, read_only=not writes)) as con:
         if memory_limit is not None:
             limit_memory(con, memory_limit)
         if into is not None:
-            _score_into(con, model, into, as_of, chunk_rows, changed_only, overwrite)
+            options = {"chunk_rows": chunk_rows, "changed_only": changed_only, "keep_history": keep_history}
+            _score_into(con, model, into, as_of=as_of, overwrite=overwrite, **options)
             return
         if output is None:
             query = batch_query(con, model, as_of)
@@ -164,21 +168,12 @@ def score_command(
     note(f"{counted(rows, 'row')} written to {output}")
 
 
-def _score_into(
-    con: duckdb.DuckDBPyConnection,
-    model: str,
-    into: str,
-    as_of: datetime.datetime | None,
-    chunk_rows: int | None,
-    changed_only: bool,
-    overwrite: bool,
-) -> None:
+def _score_into(con: duckdb.DuckDBPyConnection, model: str, into: str, **options: Any) -> None:
+    """Run a job to its end; `options` are those of `open_job`."""
     from relsql.scoring.score_table import open_job, run_job
 
     on_interrupt("finished chunks are kept; the same command continues")
-    opened = open_job(
-        con, model, into, as_of=as_of, chunk_rows=chunk_rows, changed_only=changed_only, overwrite=overwrite
-    )
+    opened = open_job(con, model, into, **options)
     job = opened.job
     if opened.resumed:
         note(f"continuing after {job.chunks_done} of {job.chunks} chunks, as of {job.as_of}")

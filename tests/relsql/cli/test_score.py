@@ -66,6 +66,7 @@ def test_the_first_run_of_changed_only_says_that_it_scores_all(shop: Path) -> No
     [
         (("--into", "risk", "--output", "x.csv"), "exclude each other"),
         (("--changed-only",), "need --into"),
+        (("--keep-history",), "need --into"),
         (("--chunk-rows", 5), "need --into"),
         (("--into", "risk", "--chunk-rows", 0), "--chunk-rows"),
         (("--into", "risk", "--memory-limit", "much"), "--memory-limit"),

@@ -25,6 +25,7 @@ from relsql.sql import literal
 from tests.shop import CUSTOMERS, rewrite_card
 
 AS_OF = datetime.datetime(2022, 12, 1)
+LEDGER = "SELECT * EXCLUDE (scored_at) FROM relsql.predictions ORDER BY ALL"
 Rows = list[tuple[Any, ...]]
 
 
@@ -109,7 +110,7 @@ con = Mortal(open_database(path))
 former = read_job(con, "shop", "risk")
 if former and former.finished and not changed_only:
     sys.exit()  # Killed after the last commit.
-job = open_job(con, "churn", "risk", chunk_rows=7, changed_only=changed_only).job
+job = open_job(con, "churn", "risk", chunk_rows=7, changed_only=changed_only, keep_history=True).job
 if seconds:
     timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL))
     timer.daemon = True
@@ -138,8 +139,8 @@ def test_a_job_that_is_killed_repeatedly_ends_like_an_undisturbed_one(shop: Path
             con.execute("UPDATE orders SET amount = amount + 1 WHERE customer_id % 2 = 0")
             con.execute("DELETE FROM orders WHERE customer_id IN (3, 50); DELETE FROM customers WHERE customer_id = 50")
     with relsql.connect(whole) as con:
-        relsql.score_into(con, "churn", "risk", chunk_rows=7, changed_only=changed_only)
-        expected = rows(con)
+        relsql.score_into(con, "churn", "risk", chunk_rows=7, changed_only=changed_only, keep_history=True)
+        expected, ledger = rows(con), con.execute(LEDGER).fetchall()
     chance = random.Random(f"{by} {changed_only}")
     kills = 0
     # About 20 statements run before open_job writes anything; a chunk takes 4 or 10.
@@ -150,11 +151,13 @@ def test_a_job_that_is_killed_repeatedly_ends_like_an_undisturbed_one(shop: Path
         with duckdb.connect(str(shop)) as con:
             job = read_job(con, "shop", "risk")
             if job is not None and not changed_only:
-                assert len(rows(con)) == job.entities == min(7 * job.chunks_done, CUSTOMERS)
+                kept = con.execute(LEDGER).fetchall() if job.chunks_done else []
+                assert len(kept) == len(rows(con)) == job.entities == min(7 * job.chunks_done, CUSTOMERS)
                 assert set(rows(con)) <= set(expected)
     assert kills > 1
     with duckdb.connect(str(shop)) as con:
         assert rows(con) == expected
+        assert con.execute(LEDGER).fetchall() == ledger and ledger
         assert con.execute("SELECT count(*) FROM relsql.score_jobs").fetchall() == [(1,)]
 
 

@@ -1,0 +1,279 @@
+"""How good the scores of the ledger were, now that their windows are closed: metrics by period, beside validation."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from relsql.database.connections import is_read_only, transaction
+from relsql.database.cursors import task_cursor
+from relsql.database.names import current_catalog
+from relsql.database.relsql_tables import ensure_table
+from relsql.errors import ModelError
+from relsql.evaluation.bootstrap import Floats, WeightedMetric, clustered_bootstrap, weighted_mae, weighted_roc_auc
+from relsql.hints import command
+from relsql.monitoring.realised import Period, Realised, realised_scores
+from relsql.registry.card import ModelCard
+from relsql.registry.models import active_card, read_card, read_versions
+from relsql.registry.predictions import ledger_versions
+from relsql.registry.versions import main_metric, parse_reference
+from relsql.schema.finding import Finding
+from relsql.tasks.labels.label_findings import are_few
+from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
+from relsql.tasks.split_choice import ENOUGH_LABELS, ENOUGH_OF_A_KIND
+from relsql.tasks.summary import summarize_labels
+from relsql.tasks.target import MEDIAN, quantile_level, target_metric
+from relsql.tasks.task import Task
+from relsql.typing import IntArray
+
+MOST_RESAMPLED = 10_000
+"""A bootstrap of as many labels takes about a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How good the scores of one model version were in one period.
+
+    Attributes:
+        version: the version.
+        period: the beginning of the period that as_of is in; None for all periods together.
+        metric: `roc_auc`, or the metric that the task's target minimises.
+        value: the metric of the scores that have a label; None without any, or if all labels are of one class.
+        interval: the middle 95 % of it when entities are resampled with all their labels.
+        validation: the metric on the validation labels of training.
+        labels: scores with a label.
+        mean_score, mean_label: their means; equal for a calibrated model, but for chance.
+        unlabelled: scores whose window is closed, and about which the label query says nothing.
+        unclosed: scores whose window is still open.
+    """
+
+    version: int
+    period: datetime.datetime | None
+    metric: str
+    value: float | None
+    interval: tuple[float, float] | None
+    validation: float | None
+    labels: int
+    mean_score: float | None
+    mean_label: float | None
+    unlabelled: int
+    unclosed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What became of the scores of a model.
+
+    Attributes:
+        model: its name.
+        by: the length of a period.
+        outcomes: by version, the one for all periods first, then by period.
+        findings: what is doubtful or has changed.
+        newest: by version, the newest event that the labels know; windows end before it.
+        stored: whether they are in relsql's table `outcomes`; they are not if the file is read-only.
+    """
+
+    model: str
+    by: Period
+    outcomes: tuple[Outcome, ...]
+    findings: tuple[Finding, ...]
+    newest: dict[int, datetime.datetime]
+    stored: bool
+
+
+def outcomes(
+    con: duckdb.DuckDBPyConnection,
+    model: str,
+    *,
+    by: Period = "month",
+    allow_external: bool = False,
+    label_timeout_seconds: float = LABEL_TIMEOUT_SECONDS,
+) -> Outcomes:
+    """Join the scores of the ledger to what happened, and write metrics by period to relsql's table `outcomes`.
+
+    Args:
+        con: a connection whose current database holds the model; its transaction state does not change.
+        model: its name, for all versions that have scores in the ledger, or a version of it, `dnf@2`.
+        by: the length of a period.
+        allow_external: let the label query read files and other databases, and call any function.
+        label_timeout_seconds: stop the label query after this many seconds.
+
+    Raises:
+        ModelError: unknown model, or it has no scores in the ledger. TaskError: the label query no longer runs, does
+            something that is not allowed or takes too long.
+    """
+    catalog = current_catalog(con)
+    limits = LabelLimits(allow_external, label_timeout_seconds)
+    found, newest = list[Outcome](), dict[int, datetime.datetime]()
+    findings = list[Finding]()
+    cards = judged_cards(con, catalog, model)
+    for card in cards:
+        realised = realised_scores(con, catalog, card, by=by, limits=limits)
+        newest[card.version] = realised.newest
+        of_version = list(_outcomes(card, realised))
+        found += of_version
+        findings += _findings(card, realised, of_version[0])
+    result = Outcomes(cards[0].name, by, tuple(found), tuple(findings), newest, not is_read_only(con, catalog))
+    if result.stored:
+        _store(con, catalog, {card.version: card.task.name for card in cards}, result)
+    return result
+
+
+def judged_cards(con: duckdb.DuckDBPyConnection, catalog: str, model: str) -> list[ModelCard]:
+    """The cards of the versions that a reference names and that have scores in the ledger, the oldest first.
+
+    A name alone names all versions: after each new training, the windows of the former version are those that close.
+
+    Raises:
+        ModelError: unknown model, or it has no scores in the ledger.
+    """
+    name = read_versions(con, catalog, parse_reference(model).name)[0].name
+    known = {each.version for each in read_versions(con, catalog, name)}
+    if parse_reference(model).version is not None:
+        known &= {active_card(con, catalog, model).version}
+    scored = [version for version in ledger_versions(con, catalog, name) if version in known]
+    if not scored:
+        raise ModelError(
+            f"model '{model}' has no scores in the ledger, relsql's table predictions",
+            expected="scores that a job has kept",
+            fix=command("score", "FILE", name, "--into", "TABLE", "--keep-history"),
+        )
+    return [read_card(con, catalog, name, version) for version in scored]
+
+
+def task_metric(task: Task) -> tuple[str, WeightedMetric]:
+    """The metric of a task that has one for each label or pair of labels, under weights of the labels."""
+    if task.is_classification:
+        return "roc_auc", weighted_roc_auc
+    target = task.target or MEDIAN
+    level = quantile_level(target)
+    if level == 0.5:
+        return "mae", weighted_mae
+
+    def weighted_loss(labels: Floats, scores: Floats, weights: Floats) -> Floats:
+        error = labels - scores
+        losses = error**2 if level is None else np.maximum(level * error, (level - 1) * error)
+        mean: Floats = weights @ losses / weights.sum(axis=1)
+        return np.sqrt(mean) if level is None else mean
+
+    return target_metric(target), weighted_loss
+
+
+def _outcomes(card: ModelCard, realised: Realised) -> Iterator[Outcome]:
+    """The outcome of all periods, then of each."""
+    yield _outcome(card, realised, None, np.ones(len(realised.scores), dtype=bool))
+    for period in np.unique(realised.period):
+        yield _outcome(card, realised, period.astype(object), realised.period == period)
+
+
+def _outcome(
+    card: ModelCard, realised: Realised, period: datetime.datetime | None, chosen: npt.NDArray[np.bool_]
+) -> Outcome:
+    metric, weighted = task_metric(card.task)
+    judged = chosen & realised.judged
+    labels, scores = realised.labels[judged], realised.scores[judged]
+    value, interval = None, None
+    if len(labels) and not (card.task.is_classification and labels.min() == labels.max()):
+        value = float(weighted(labels, scores, np.ones((1, len(labels))))[0])
+        interval = interval_of(weighted, labels, scores, realised.entity[judged])
+    return Outcome(
+        card.version,
+        period,
+        metric,
+        value,
+        interval,
+        card.metrics.get(f"val_{metric}"),
+        len(labels),
+        float(scores.mean()) if len(labels) else None,
+        float(labels.mean()) if len(labels) else None,
+        int((chosen & realised.closed & ~judged).sum()),
+        int((chosen & ~realised.closed).sum()),
+    )
+
+
+def interval_of(metric: WeightedMetric, labels: Floats, scores: Floats, entity: IntArray) -> tuple[float, float]:
+    """The middle 95 % of a metric when entities are resampled with all their labels.
+
+    Of more than `MOST_RESAMPLED` labels a sample of the entities is resampled, and the distances of the ends from the
+    metric shrink by the root of the numbers of labels (Politis and Romano 1994).
+
+    Args:
+        metric: the metric under weights of labels.
+        labels: float64 [labels].
+        scores: float64 [labels].
+        entity: int64 [labels], equal for labels of the same entity.
+    """
+    chosen = np.ones(len(labels), dtype=bool)
+    if len(labels) > MOST_RESAMPLED:
+        entities = np.unique(entity)
+        count = max(2, len(entities) * MOST_RESAMPLED // len(labels))
+        chosen = np.isin(entity, np.random.default_rng(0).choice(entities, count, replace=False))
+    cluster = np.unique(entity[chosen], return_inverse=True)[1].astype(np.int64)
+    ends = clustered_bootstrap(labels[chosen], scores[chosen][None, :], cluster, metric)
+    if chosen.all():
+        return ends
+    whole, part = (float(metric(labels[of], scores[of], np.ones((1, of.sum())))[0]) for of in (chosen | True, chosen))
+    scale = float(np.sqrt(chosen.mean()))
+    return whole + scale * (ends[0] - part), whole + scale * (ends[1] - part)
+
+
+def few_realised(realised: Realised, chosen: npt.NDArray[np.bool_]) -> bool:
+    """True if a metric over the labels of the chosen scores says little without an interval."""
+    if not chosen.any():
+        return True
+    as_of = pa.array(realised.as_of[chosen], pa.timestamp("us"))
+    return are_few(summarize_labels("test", pa.table({"as_of": as_of, "label": realised.labels[chosen]})))
+
+
+def _findings(card: ModelCard, realised: Realised, outcome: Outcome) -> Iterator[Finding]:
+    of_model = f"model {card.name}@{card.version}"
+    if not outcome.labels:
+        waiting = f"{outcome.unclosed:,} scores wait for their windows to close"
+        yield Finding("info", of_model, f"nothing to judge yet: {waiting}, the newest event is {realised.newest}")
+        return
+    seen = outcome.labels - int(realised.unseen(card.task).sum())
+    if seen:
+        text = (
+            f"{seen:,} of {outcome.labels:,} labels are from before {card.task.test_timestamp}, so that the model may "
+        )
+        yield Finding("warning", of_model, text + "have been trained on them: metrics that include them are too good")
+    if few_realised(realised, realised.judged):
+        enough = f"at least {ENOUGH_LABELS}, and {ENOUGH_OF_A_KIND} of each kind, are enough"
+        yield Finding(
+            "warning", of_model, f"{outcome.labels:,} labels are few ({enough}): read metrics with their interval"
+        )
+    if outcome.interval is None or outcome.validation is None:
+        return
+    low, high = outcome.interval
+    higher_is_better = main_metric(card.metrics) == "val_roc_auc"
+    if high < outcome.validation if higher_is_better else low > outcome.validation:
+        yield Finding(
+            "warning",
+            of_model,
+            f"{outcome.metric} is {outcome.value:.4g} (95% interval {low:.4g} .. {high:.4g}), worse than "
+            f"{outcome.validation:.4g} on validation; see what has changed: {command('drift', 'FILE', card.name)}",
+        )
+
+
+def _store(con: duckdb.DuckDBPyConnection, catalog: str, tasks: dict[int, str], result: Outcomes) -> None:
+    """Replace the rows of the versions, in one transaction."""
+    computed = datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0)
+    with task_cursor(con, catalog) as cursor, transaction(cursor):
+        table = ensure_table(cursor, catalog, "outcomes")
+        cursor.execute(
+            f"DELETE FROM {table} WHERE model = ? AND list_contains(?, version)", [result.model, list(tasks)]
+        )
+        for each in result.outcomes:
+            values: Sequence[object] = (
+                *(result.model, each.version, tasks[each.version], result.by, each.period, each.metric, each.value),
+                *(each.interval or (None, None)),
+                *(each.validation, each.labels, each.mean_score, each.mean_label, each.unlabelled, each.unclosed),
+                *(result.newest[each.version], computed),
+            )
+            cursor.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(values))})", values)
