@@ -39,7 +39,7 @@ from relsql.registry.versions import (
     require_new_name,
 )
 from relsql.schema.tables import Schema
-from relsql.tasks.target import CLASS, MEDIAN, PROBABILITY
+from relsql.tasks.target import CLASS, ITEMS, MEDIAN, PROBABILITY
 from relsql.typing import FloatArray
 
 STORING = threading.Lock()
@@ -55,7 +55,8 @@ def read_models(con: duckdb.DuckDBPyConnection, catalog: str) -> tuple[ModelRow,
     target = f"""CASE task_type WHEN 'regression' THEN CASE WHEN system.main.json_valid(card)
                  THEN coalesce(system.main.json_extract_string(card, '$.task.target'), '{MEDIAN}') END
                  WHEN 'binary_classification' THEN '{PROBABILITY}'
-                 WHEN 'multiclass_classification' THEN '{CLASS}' END"""
+                 WHEN 'multiclass_classification' THEN '{CLASS}'
+                 WHEN 'recommendation' THEN '{ITEMS}' END"""
     query = f"""SELECT name, version, status, task, task_type, created, metrics, sha256, activated, request, {target}
                 FROM {rows_sql(con, catalog, "models")} ORDER BY name ASC, version ASC"""
     rows = con.execute(query).fetchall()
