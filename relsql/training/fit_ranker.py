@@ -5,6 +5,7 @@ The number of trees is chosen on validation.
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from relsql.gather.candidates.features import FEATURES, Candidates
 from relsql.gather.candidates.ranker import BASELINES, MAX_LEAVES, Ranker, Tree
 from relsql.gather.candidates.ranking import Ranking
 from relsql.gather.sql.latest_rows import AS_OF, ENTITY
+from relsql.sql import literal
 from relsql.training.fit_trees import load_lightgbm
 from relsql.typing import IntArray
 
@@ -94,14 +96,9 @@ def ranked_rows(con: duckdb.DuckDBPyConnection, catalog: str, ranking: Ranking, 
     name = unique_name("relsql_labels")
     con.register(name, labels)
     try:
-        seeds = f"SELECT s.entity AS {ENTITY}, s.as_of AS {AS_OF} FROM {name} s"
-        query = (
-            f"SELECT l.position, list_contains(l.label, c.item) AS wanted, c.* EXCLUDE ({ENTITY}, {AS_OF}, item)\n"
-            f"FROM (\n{ranking.features_sql(catalog, seeds)}\n) c\n"
-            f"JOIN {name} l ON l.entity = c.{ENTITY} AND l.as_of = c.{AS_OF}\n"
-            "ORDER BY l.position ASC, c.item_place ASC, c.own_place ASC, c.item ASC"
-        )
-        found = con.sql(sealed(query)).to_arrow_table()
+        # What has been met together is counted at each moment, so all moments at once would take as much more memory.
+        moments = pc.unique(labels.column("as_of")).to_pylist()
+        found = pa.concat_tables([_rows_at(con, catalog, ranking, name, moment) for moment in moments])
     finally:
         con.unregister(name)
     columns = {key: np.asarray(found.column(key)) for key in found.column_names}
@@ -112,6 +109,20 @@ def ranked_rows(con: duckdb.DuckDBPyConnection, catalog: str, ranking: Ranking, 
         np.asarray(pc.list_value_length(labels.column("label"))).astype(np.int64),
         {key: columns[key].astype(np.float64) for key in ranking.scores},
     )
+
+
+def _rows_at(
+    con: duckdb.DuckDBPyConnection, catalog: str, ranking: Ranking, labels: str, moment: datetime.datetime
+) -> pa.Table:
+    """The candidates of the labels at a moment: the label's position, whether the item is in it, numbers and scores."""
+    seeds = f"SELECT s.entity AS {ENTITY}, s.as_of AS {AS_OF} FROM {labels} s WHERE s.as_of = {literal(moment)}"
+    query = (
+        f"SELECT l.position, list_contains(l.label, c.item) AS wanted, c.* EXCLUDE ({ENTITY}, {AS_OF}, item)\n"
+        f"FROM (\n{ranking.features_sql(catalog, seeds)}\n) c\n"
+        f"JOIN {labels} l ON l.entity = c.{ENTITY} AND l.as_of = c.{AS_OF}\n"
+        "ORDER BY l.position ASC, c.item_place ASC, c.own_place ASC, c.item ASC"
+    )
+    return con.sql(sealed(query)).to_arrow_table()
 
 
 def fit_ranker(

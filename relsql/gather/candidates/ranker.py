@@ -33,8 +33,8 @@ class Tree:
     def sql(self, alias: str, node: int = 0) -> str:
         """The score of a row as an expression."""
         if not self.features or node < 0:
-            return literal(self.leaves[-1 - node if node < 0 else 0])
-        question = f"{alias}.{self.features[node]} <= {literal(self.thresholds[node])}"
+            return _double(self.leaves[-1 - node if node < 0 else 0])
+        question = f"{alias}.{self.features[node]} <= {_double(self.thresholds[node])}"
         low, high = self.sql(alias, self.low[node]), self.sql(alias, self.high[node])
         return f"CASE WHEN {question} THEN {low} ELSE {high} END"
 
@@ -78,6 +78,11 @@ class Ranker:
             yield f"its ranker has a horizon of {self.horizon_days} days, or no way to the items"
         for tree in self.trees:
             yield from tree.problems()
+
+
+def _double(value: float) -> str:
+    """A number as DOUBLE: DuckDB reads 0.1 as a DECIMAL, whose sums have other digits."""
+    return f"CAST({literal(value)} AS DOUBLE)"
 
 
 BASELINES = {
