@@ -236,10 +236,10 @@ def _train(training: _Training) -> TrainedModel:
         artifacts, parity = _export(fitted, encoder, cached)
         metrics.update({f"{component}_difference": value for component, value in parity.items()})
     card_of = partial(_card, examples, training, encoder, fitted, parity, artifacts)
-    phases = _store(training, card_of, artifacts, cached, cache)
+    version, phases = _store(training, card_of, artifacts, cached, cache)
     return TrainedModel(
         training.name,
-        run.version,
+        version,
         plan.task.name,
         fitted.metrics,
         sum(phases.values()),
@@ -259,19 +259,19 @@ def _store(
     artifacts: dict[str, bytes],
     texts: list[str],
     embeddings: FloatArray,
-) -> dict[str, float]:
-    """Write the version in one transaction, with the card of its number; returns the seconds of all phases."""
+) -> tuple[int, dict[str, float]]:
+    """Write a version in one transaction, with the card of its number; returns the number, and seconds by phase."""
     con, catalog, run = training.con, training.catalog, training.run
     with run.phase("store"), STORING:
-        run.version = next_version(con, catalog, training.name)
-        card = card_of(run.version)
+        version = run.version = next_version(con, catalog, training.name)
+        card = card_of(version)
         # If rows were changed meanwhile, the model may or may not include them, so it must not be reused.
         now = training_fingerprint(con, catalog, training.task, training.options).sha256
         with transaction(con):
             same = now if now == training.fingerprint else None
             save_model(con, catalog, card, artifacts, texts, embeddings, trained_from=same)
             run.save(con, catalog)
-    return run.seconds_by_phase()
+    return version, run.seconds_by_phase()
 
 
 def _train_recommendation(training: _Training) -> TrainedModel:
@@ -280,8 +280,8 @@ def _train_recommendation(training: _Training) -> TrainedModel:
 
     options, run = training.options, training.run
     trained = train_ranker(training.con, training.catalog, training.task, options, training.limits, run)
-    task, fitted = trained.task, trained.fitted
-    assert task.val_timestamp is not None
+    task, fitted, until = trained.task, trained.fitted, trained.task.val_timestamp
+    assert until is not None
 
     def card_of(version: int) -> ModelCard:
         return ModelCard(
@@ -294,7 +294,7 @@ def _train_recommendation(training: _Training) -> TrainedModel:
             encoder=EncoderCard("none", 1, 2, {}),
             channels=1,
             windows=(),
-            trained_until=task.val_timestamp,
+            trained_until=until,
             stale_after_days=None,
             metrics=fitted.metrics,
             parity={"ranker": fitted.parity},
@@ -302,11 +302,11 @@ def _train_recommendation(training: _Training) -> TrainedModel:
             ranker=fitted.ranker,
         )
 
-    phases = _store(training, card_of, {}, [], np.zeros((0, 1), dtype=np.float32))
+    version, phases = _store(training, card_of, {}, [], np.zeros((0, 1), dtype=np.float32))
     total = sum(phases.values())
     return TrainedModel(
         training.name,
-        run.version,
+        version,
         task.name,
         fitted.metrics,
         total,

@@ -7,6 +7,7 @@ import datetime
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -255,7 +256,7 @@ def test_labels_are_the_known_items(con: duckdb.DuckDBPyConnection) -> None:
     ],
 )
 def test_labels_that_are_no_items_are_refused(
-    con: duckdb.DuckDBPyConnection, changes: dict[str, str], problem: str
+    con: duckdb.DuckDBPyConnection, changes: dict[str, Any], problem: str
 ) -> None:
     catalog = current_catalog(con)
     with pytest.raises(TaskError, match=problem):
@@ -286,7 +287,7 @@ def test_a_manifest_survives_its_way_through_the_database(con: duckdb.DuckDBPyCo
 @pytest.mark.parametrize(
     "changes", [{"item_table": None}, {"kind": "event"}, {"k": 0}, {"target": "mean"}, {"task_type": "regression"}]
 )
-def test_fields_that_do_not_fit_are_refused(changes: dict[str, object]) -> None:
+def test_fields_that_do_not_fit_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(TaskError):
         dataclasses.replace(BASKET, **changes)
 
