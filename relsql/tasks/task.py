@@ -115,7 +115,7 @@ class Task:
         self._check_items()
         if not self.is_regression and self.target is not None:
             raise TaskError(
-                f"task '{_short(self.name)}' is of type {self.task_type} with target {self.target}",
+                f"task '{_short(self.name)}' is a {self.task_type.split('_')[-1]} with target {self.target}",
                 expected="a target in regressions only: a classification predicts probabilities",
                 fix=correct("target", "task_type"),
             )
