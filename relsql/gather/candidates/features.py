@@ -92,7 +92,7 @@ class Candidates:
             Cte("own", self._own(), "what the entity itself has met, the last first"),
             Cte("total", _TOTAL, "how much it has met in all"),
             Cte("recent", _RECENT, "the last items of every entity"),
-            Cte("pair", _PAIR, "how many entities have met two items, more than one; one of the items is of a seed"),
+            Cte("pair", _PAIR, "how many entities have met two items, one of them an item of a seed"),
             Cte("alike", _ALIKE, "for each item those that are most often met with it, by cosine"),
             Cte("near", _NEAR, "what is similar to the last items of the entity"),
             Cte("named", _NAMED, "the candidates"),
@@ -162,8 +162,7 @@ _PAIR = f"""SELECT a.{AS_OF}, a.item, b.item AS other, count(*) AS n
 FROM (SELECT DISTINCT {AS_OF}, item FROM own WHERE place <= {MAX_COMPARED}) asked
 JOIN recent a ON a.{AS_OF} = asked.{AS_OF} AND a.item = asked.item
 JOIN recent b ON b.{AS_OF} = a.{AS_OF} AND b.entity = a.entity AND b.item <> a.item
-GROUP BY ALL
-HAVING count(*) > 1"""
+GROUP BY ALL"""
 
 _ALIKE = f"""SELECT pair.{AS_OF}, pair.item, pair.other,
     pair.n / sqrt(CAST(p.people AS DOUBLE) * q.people) AS likeness
