@@ -26,7 +26,7 @@ from relsql.errors import DatabaseError, ModelError
 from relsql.gather.layout import layouts_of
 from relsql.hints import command
 from relsql.registry.card import ModelCard
-from relsql.registry.function_names import all_names, classes_name, explain_names, predict_name
+from relsql.registry.function_names import all_names, embed_name, explain_names, predict_name
 from relsql.registry.models import active_card, check_drift, read_artifacts, read_models
 from relsql.registry.publications import is_mark, require_unclaimed
 from relsql.registry.versions import MODEL_NAME, shared_function, suffix_of
@@ -34,7 +34,7 @@ from relsql.schema.indexes import indexed_columns
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
 from udfs.functions import create_arrow_function, scalar_functions
-from udfs.macros import model_macros, score_parameter
+from udfs.macros import model_macros, recommendation_macros, score_parameter
 from udfs.messages import MESSAGE_SQL_TYPE
 from udfs.rivals import Rivals, ambiguity, find_rivals, mark_macro
 from udfs.scorer import Scorer, result_type
@@ -113,7 +113,7 @@ def _attach(
     if models is None:
         # Those whose rows are damaged included: they are refused, rather than taken for models that do not exist.
         models = list(dict.fromkeys(model.name for model in known))
-    cards = {text: active_card(con, catalog, text) for text in models}
+    cards = {text: active_card(con, catalog, text, recommendations=True) for text in models}
     schema = read_schema(con, catalog) if cards else Schema({})
     suffixes = {text: suffix_of(text, card.name, card.version) for text, card in cards.items()}
     for text, card in cards.items():
@@ -193,10 +193,12 @@ def attach_model(
         ArtifactError: an artefact is missing or damaged. ModelError: a macro that is not relsql's has one of the names.
     """
     functions = functions or read_functions(con)
-    register_functions(con, load_scorer(con, catalog, card), taken=functions.scalars)
     tables = tables_from or catalog
-    indexed = indexed_columns(con, tables, card.schema)
-    macros = model_macros(card, tables, suffix, indexed=indexed)
+    if card.ranker:
+        macros = recommendation_macros(card, tables, suffix)
+    else:
+        register_functions(con, load_scorer(con, catalog, card), taken=functions.scalars)
+        macros = model_macros(card, tables, suffix, indexed=indexed_columns(con, tables, card.schema))
     names = [macro.name for macro in macros]
     here = current_catalog(con)
     require_unclaimed(functions.find_macros({"temp", here}, names), card.name)
@@ -206,16 +208,16 @@ def attach_model(
         con.execute(created.statement(shared=shared))
         where = Macro(here if shared else "temp", DEFAULT_SCHEMA, macro.name, macro.is_table)
         mark_macro(con, where, card.name, [tables, *sorted(others)])
-    _drop_classes_of_former(con, functions, suffix or card.name, names)
+    _drop_functions_of_former(con, functions, suffix or card.name, names)
     return names
 
 
-def _drop_classes_of_former(
+def _drop_functions_of_former(
     con: duckdb.DuckDBPyConnection, functions: Functions, suffix: str, created: Container[str]
 ) -> None:
-    """Drop the function that only a multiclass version has, if it was attached and the present version is none."""
-    name = classes_name(suffix)
-    for macro in functions.find_macros({"temp"}, [name]) if name not in created else ():
+    """Drop the functions that only a version of another type of task has, if one was attached."""
+    others = [name for name in (*all_names(suffix), embed_name(suffix)) if name not in created]
+    for macro in functions.find_macros({"temp"}, others):
         if is_mark(macro.comment):
             con.execute(f"DROP {macro.sql}")
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from relsql.database.queries.sealed import sealed, sealed_expression
+from relsql.gather.candidates.ranking import OPTIONS
 from relsql.gather.explain.explanations import Explanations
 from relsql.gather.layout import counts_name, layouts_of
 from relsql.gather.sql.latest_rows import AS_OF, ENTITY
@@ -113,6 +114,20 @@ def model_macros(
         text = sealed_expression(row_text_sql(card.schema.table(key), inputs.text_columns, "relsql_row"))
         macros.append(MacroText(row_text_name(key), "relsql_row", text, "VARCHAR"))
     return macros
+
+
+def recommendation_macros(card: ModelCard, catalog: str, suffix: str | None = None) -> list[MacroText]:
+    """The macros of a recommendation, which need no function of Python. Arguments as in `model_macros`."""
+    ranking, name = card.ranking, suffix or card.name
+    parameters, full = ranking.call_parameters(), sealed_expression(ranking.call_sql(catalog))
+    listed = f"struct_extract({ranking.call_sql(catalog)}, 'items')"
+    items = sealed_expression(f"list_transform({listed}, lambda ranked: struct_extract(ranked, 'item'))")
+    predict, with_status, of_all = function_names(name)
+    return [
+        MacroText(with_status, parameters, full, ranking.result_type),
+        MacroText(predict, parameters, items, f"{ranking.item_type}[]"),
+        MacroText(of_all, OPTIONS, sealed(ranking.batch_sql(catalog)), ""),
+    ]
 
 
 def explanations(card: ModelCard, catalog: str) -> Explanations:

@@ -29,7 +29,8 @@ TABLES: dict[str, str] = {
         "name VARCHAR, task_type VARCHAR, entity_table VARCHAR, entity_col VARCHAR, target_col VARCHAR, "
         "time_col VARCHAR, timedelta VARCHAR, num_eval_timestamps INTEGER, sql VARCHAR, description VARCHAR, "
         "remove_columns VARCHAR[][], val_timestamp TIMESTAMP, test_timestamp TIMESTAMP, visible VARCHAR, "
-        "target VARCHAR, predict VARCHAR, positive VARCHAR, kind VARCHAR"
+        "target VARCHAR, predict VARCHAR, positive VARCHAR, kind VARCHAR, "
+        "item_table VARCHAR, k INTEGER"
     ),
     "models": (
         "name VARCHAR, version INTEGER, status VARCHAR, task VARCHAR, task_type VARCHAR, created TIMESTAMP, "

@@ -18,6 +18,7 @@ from relsql.evaluation.bootstrap import metric_interval
 from relsql.evaluation.class_metrics import LEAST_PROBABILITY, class_interval, class_metrics
 from relsql.evaluation.copied_labels import say_the_same
 from relsql.evaluation.doubts import copied_in_split, trained_on
+from relsql.evaluation.recommendations import MODEL, recommendation_metrics
 from relsql.hints import command
 from relsql.registry.card import ModelCard
 from relsql.registry.function_names import full_name, predict_name
@@ -56,6 +57,7 @@ class Evaluation:
         target: what a score is, see `Task.predicts`.
         intervals: by metric, both ends of its bootstrap interval; empty if there are enough labels.
         findings: what is doubtful: about these labels, and what training found.
+        baselines: of a recommendation, the metrics of rankings without a model, by name.
     """
 
     model: str
@@ -69,6 +71,7 @@ class Evaluation:
     target: str
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +209,11 @@ def evaluate(
             takes too long, no labelled entity is visible at its timestamp, or the regime does not exist.
     """
     catalog = current_catalog(con)
-    card, schema = active_card(con, catalog, model), read_schema(con, catalog)
+    card, schema = active_card(con, catalog, model, recommendations=True), read_schema(con, catalog)
     regime = regime or card.regime
     table = _labels(con, card, schema, split, LabelLimits(allow_external, label_timeout_seconds))
+    if card.ranker:
+        return _evaluate_ranking(con, catalog, card, table, split, regime)
     predictions = _predict(con, model, card, table, split, regime)
     scored = predictions.scored
     labels, scores = predictions.labels[scored], predictions.scores[scored]
@@ -242,6 +247,32 @@ def evaluate(
         card.task.predicts,
         {name: ends for name, ends in intervals.items() if ends},
         tuple(found),
+    )
+
+
+def _evaluate_ranking(
+    con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, labels: pa.Table, split: Split, regime: Regime
+) -> Evaluation:
+    """`evaluate` for a recommendation, with its baselines."""
+    if regime != "seed-time":
+        raise TaskError(
+            f"task '{card.task.name}' is a recommendation, which is not evaluated in the regime {regime}",
+            expected="regime seed-time",
+        )
+    metrics, rows = recommendation_metrics(con, catalog, card, labels, split)
+    recorded = recorded_findings(con, catalog, card.name, card.version)
+    return Evaluation(
+        card.name,
+        card.version,
+        card.task.name,
+        split,
+        regime,
+        rows,
+        labels.num_rows - rows,
+        metrics.pop(MODEL),
+        card.task.predicts,
+        findings=(*trained_on(card, split), *recorded),
+        baselines=metrics,
     )
 
 

@@ -223,12 +223,12 @@ def interval_of(metric: WeightedMetric, labels: Floats, scores: Floats, entity: 
     return whole + scale * (ends[0] - part), whole + scale * (ends[1] - part)
 
 
-def few_realised(realised: Realised, chosen: npt.NDArray[np.bool_]) -> bool:
+def few_realised(task: Task, realised: Realised, chosen: npt.NDArray[np.bool_]) -> bool:
     """True if a metric over the labels of the chosen scores says little without an interval."""
     if not chosen.any():
         return True
     as_of = pa.array(realised.as_of[chosen], pa.timestamp("us"))
-    return are_few(summarize_labels("test", pa.table({"as_of": as_of, "label": realised.labels[chosen]})))
+    return are_few(summarize_labels("test", pa.table({"as_of": as_of, "label": realised.labels[chosen]}), task))
 
 
 def _findings(card: ModelCard, realised: Realised, outcome: Outcome) -> Iterator[Finding]:
@@ -243,7 +243,7 @@ def _findings(card: ModelCard, realised: Realised, outcome: Outcome) -> Iterator
             f"{seen:,} of {outcome.labels:,} labels are from before {card.task.test_timestamp}, so that the model may "
         )
         yield Finding("warning", of_model, text + "have been trained on them: metrics that include them are too good")
-    if few_realised(realised, realised.judged):
+    if few_realised(card.task, realised, realised.judged):
         enough = f"at least {ENOUGH_LABELS}, and {ENOUGH_OF_A_KIND} of each kind, are enough"
         yield Finding(
             "warning", of_model, f"{outcome.labels:,} labels are few ({enough}): read metrics with their interval"

@@ -131,7 +131,7 @@ def _realised(
     """The scores that have labels which training has not read, and these labels."""
     realised = realised_scores(con, catalog, card, limits=limits)
     chosen = realised.unseen(card.task)
-    if few_realised(realised, chosen):
+    if few_realised(card.task, realised, chosen):
         raise ModelError(
             f"model '{card.name}' version {card.version} has {int(chosen.sum()):,} scores in the ledger since "
             f"{card.task.test_timestamp} whose label is known, too few to refit its temperature",

@@ -8,6 +8,9 @@ from functools import cached_property
 
 import msgspec
 
+from relsql.gather.candidates.features import Candidates
+from relsql.gather.candidates.ranker import Ranker
+from relsql.gather.candidates.ranking import Ranking
 from relsql.gather.node_inputs import NodeInputs
 from relsql.gather.paths import Path
 from relsql.gather.row_plan import RowPlan
@@ -16,10 +19,11 @@ from relsql.gather.sql.query import Gather
 from relsql.registry.function_names import classes_name, encode_name, function_names
 from relsql.schema.tables import Schema, Table
 from relsql.tasks.classes import Classes
+from relsql.tasks.items import item_table
 from relsql.tasks.regime import Regime
 from relsql.tasks.task import Task
 
-CARD_FORMAT = 5
+CARD_FORMAT = 6
 """Increased whenever an older relsql could misread a card."""
 
 SEALED_CARD_FORMAT = 5
@@ -66,6 +70,8 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
         statistics: by path, which statistics the head's trees read: positions in
             `relsql.gather.statistics.path_statistics`.
         classes: the classes of a multiclass task; None for other tasks.
+        ranker: what a recommendation has learned; it has no paths, inputs or artefacts, and its encoder, channels and
+            windows say nothing. None for other tasks.
     """
 
     format: int
@@ -92,6 +98,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
     options: dict[str, str | int | float | bool | None]
     statistics: dict[str, tuple[int, ...]] = {}
     classes: Classes | None = None
+    ranker: Ranker | None = None
 
     @property
     def identity(self) -> str:
@@ -151,6 +158,15 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
     def entity(self) -> Table:
         """The entity table."""
         return self.schema.table(self.task.entity_table)
+
+    @property
+    def ranking(self) -> Ranking:
+        """The builder of the queries of a recommendation."""
+        assert self.ranker is not None
+        items, task = item_table(self.schema, self.task), self.task
+        way, days = self.ranker.way, self.ranker.horizon_days
+        candidates = Candidates(self.schema, self.entity, items, way, days, task.visible)
+        return Ranking(candidates, {"score": self.ranker.score_sql("c")}, self.version)
 
     @property
     def rows(self) -> RowPlan:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from relsql.gather.candidates.ranker import Ranker
 from relsql.gather.layout import layouts_of
 from relsql.gather.node_inputs import NodeInputs
 from relsql.gather.paths import RESERVED_NAMES, Path
@@ -57,11 +58,13 @@ def _problems(card: ModelCard) -> Iterator[str]:
         yield f"version {card.version} is not from 1 to {MAX_VERSION:,}"
     yield from _schema_problems(card.schema)
     yield from _task_problems(card.task, card.schema)
-    yield from _path_problems(card)
+    yield from _path_problems(card) if card.ranker is None else _ranker_problems(card, card.ranker)
     for key, inputs in card.inputs.items():
         yield from _input_problems(key, inputs, card.schema)
     yield from _number_problems(card)
     yield from _statistic_problems(card)
+    if card.task.is_recommendation != (card.ranker is not None):
+        yield f"it has {'no' if card.ranker is None else 'a'} ranker, and its task is of type {card.task.task_type}"
     if card.task.is_multiclass != (card.classes is not None):
         yield f"it has {'no ' if card.classes is None else ''}classes, and its task is of type {card.task.task_type}"
     yield from card.classes.problems() if card.classes else ()
@@ -128,6 +131,27 @@ def _path_problems(card: ModelCard) -> Iterator[str]:
         if path.data_age and (path.kind != "entity" or not card.schema.timed_tables):
             yield f"path {path.name} has data_age, which only the entity can have, and only if a table has a time"
         yield from _path_link_problems(path, card)
+
+
+def _ranker_problems(card: ModelCard, ranker: Ranker) -> Iterator[str]:
+    """Check that the way of a ranker goes from the entities to the items, along known links, and its trees."""
+    yield from ranker.problems()
+    if card.paths or card.inputs or card.sha256 or card.statistics:
+        yield "it has a ranker, and paths, inputs or artefacts"
+    items = card.schema.tables.get(card.task.item_table or "")
+    if items is None or len(items.primary_key) != 1:
+        yield f"the table of the items '{card.task.item_table}' is not among its tables, or has no key"
+    place = card.task.entity_table
+    for hop in ranker.way:
+        if not any(hop.link.same_columns(known) for known in card.schema.links):
+            yield f"its way follows the link {hop.link}, which is not one of its links"
+        if (hop.link.parent if hop.down else hop.link.child) != place:
+            yield f"its way continues along {hop.link}, but is at {place}"
+        place = hop.table
+    if place != card.task.item_table:
+        yield f"its way ends at {place}, not at {card.task.item_table}"
+    if not any(card.schema.tables[hop.table].time_column for hop in ranker.way if hop.table in card.schema.tables):
+        yield "no table on its way has a time"
 
 
 def _path_link_problems(path: Path, card: ModelCard) -> Iterator[str]:

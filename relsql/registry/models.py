@@ -26,6 +26,7 @@ from relsql.errors import ArtifactError, ModelError, SchemaDriftError, nearest
 from relsql.hints import command
 from relsql.registry.card import SEALED_CARD_FORMAT, ModelCard
 from relsql.registry.card_reading import read_card_text
+from relsql.registry.function_names import batch_name
 from relsql.registry.publications import published
 from relsql.registry.row_embeddings import add_embeddings, check_embeddings, create_table, drop_embeddings
 from relsql.registry.score_jobs import check_job_row
@@ -39,7 +40,7 @@ from relsql.registry.versions import (
     require_new_name,
 )
 from relsql.schema.tables import Schema
-from relsql.tasks.target import CLASS, MEDIAN, PROBABILITY
+from relsql.tasks.target import CLASS, ITEMS, MEDIAN, PROBABILITY
 from relsql.typing import FloatArray
 
 STORING = threading.Lock()
@@ -55,7 +56,8 @@ def read_models(con: duckdb.DuckDBPyConnection, catalog: str) -> tuple[ModelRow,
     target = f"""CASE task_type WHEN 'regression' THEN CASE WHEN system.main.json_valid(card)
                  THEN coalesce(system.main.json_extract_string(card, '$.task.target'), '{MEDIAN}') END
                  WHEN 'binary_classification' THEN '{PROBABILITY}'
-                 WHEN 'multiclass_classification' THEN '{CLASS}' END"""
+                 WHEN 'multiclass_classification' THEN '{CLASS}'
+                 WHEN 'recommendation' THEN '{ITEMS}' END"""
     query = f"""SELECT name, version, status, task, task_type, created, metrics, sha256, activated, request, {target}
                 FROM {rows_sql(con, catalog, "models")} ORDER BY name ASC, version ASC"""
     rows = con.execute(query).fetchall()
@@ -129,15 +131,33 @@ def find_model(con: duckdb.DuckDBPyConnection, catalog: str, reference: str) -> 
     return choose_version(wanted, versions, readable_cards(con, catalog, versions) if wanted.version == BEST else {})
 
 
-def active_card(con: duckdb.DuckDBPyConnection, catalog: str, reference: str) -> ModelCard:
+def active_card(
+    con: duckdb.DuckDBPyConnection, catalog: str, reference: str, *, recommendations: bool = False
+) -> ModelCard:
     """The card of the version that a reference refers to; a name alone refers to the active version.
 
+    Args:
+        con: a connection to the database.
+        catalog: its name.
+        reference: see `find_model`.
+        recommendations: the caller can use the card of a recommendation, which has no network.
+
     Raises:
-        ModelError: the model or version does not exist. ArtifactError: its row or card is damaged.
+        ModelError: the model or version does not exist, or it is a recommendation and the caller cannot use one.
+            ArtifactError: its row or card is damaged.
     """
     model = find_model(con, catalog, reference)
     check_statuses([model])
-    return read_card(con, catalog, model.name, model.version)
+    card = read_card(con, catalog, model.name, model.version)
+    if card.ranker and not recommendations:
+        name = batch_name(card.name)
+        raise ModelError(
+            f"model '{card.name}' version {card.version} recommends items of {card.task.item_table}: it has no "
+            "network, so it cannot be explained, published, exported, sharded, refreshed, or scored in jobs",
+            expected="a model of another type of task; of this one the functions, relsql evaluate and relsql score",
+            fix=command("sql", "FILE", f"FROM {name}()"),
+        )
+    return card
 
 
 def check_statuses(versions: Sequence[ModelRow]) -> None:

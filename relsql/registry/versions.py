@@ -20,7 +20,7 @@ BEST, PREVIOUS = "best", "previous"
 MODEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _VERSION = re.compile(rf"{BEST}|{PREVIOUS}|[1-9][0-9]{{0,8}}")
 ACTIVE, RETIRED = "active", "retired"
-_HIGHER_IS_BETTER = frozenset(("val_roc_auc",))
+_HIGHER_IS_BETTER = frozenset(("val_roc_auc", "val_map"))
 
 
 @dataclass(frozen=True, slots=True)

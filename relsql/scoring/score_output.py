@@ -64,7 +64,8 @@ def batch_query(con: duckdb.DuckDBPyConnection, model: str, as_of: datetime.date
     suffix = suffix_of(model, found.name, found.version)
     moment = "" if as_of is None else f"as_of := {literal(as_of)}"
     card = read_card(con, current_catalog(con), found.name, found.version)
-    return f"FROM {ident(batch_name(suffix))}({moment}) ORDER BY {key_order_sql(card.entity)}"
+    order = key_order_sql(card.entity) + (', "rank" ASC' if card.ranker else "")
+    return f"FROM {ident(batch_name(suffix))}({moment}) ORDER BY {order}"
 
 
 def score_to(

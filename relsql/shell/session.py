@@ -122,7 +122,7 @@ class Session:
             catalog = current_catalog(self.con)
             schema = read_schema(self.con, catalog)
             names = dict.fromkeys(model.name for model in read_models(self.con, catalog))
-            cards = [active_card(self.con, catalog, name) for name in names]
+            cards = [active_card(self.con, catalog, name, recommendations=True) for name in names]
         except duckdb.Error:
             return  # An aborted transaction cannot read.
         for card in cards:

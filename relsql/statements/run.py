@@ -98,7 +98,8 @@ def _shown(models: Sequence[ModelRow]) -> pa.Table:
 def _described(con: duckdb.DuckDBPyConnection, reference: str) -> pa.Table:
     """What is known of a version: one row per property."""
     catalog = current_catalog(con)
-    model, card = find_model(con, catalog, reference), active_card(con, catalog, reference)
+    model = find_model(con, catalog, reference)
+    card = active_card(con, catalog, reference, recommendations=True)
     task, plain = card.task, published(con, catalog, model.name)
     metrics = (f"{name} {value:.4g}" for name, value in sorted(model.metrics.items()))
     properties = {
@@ -168,7 +169,7 @@ def _answering(con: duckdb.DuckDBPyConnection, line: str) -> str | None:
     asked = _words(line)
     active = [model for model in read_models(con, catalog) if model.status == ACTIVE]
     for model in sorted(active, key=lambda model: model.created or datetime.min, reverse=True):
-        task = active_card(con, catalog, model.name).task
+        task = active_card(con, catalog, model.name, recommendations=True).task
         if task.predict and _words(task.predict) == asked:
             return model.name
     return None

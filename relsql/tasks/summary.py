@@ -37,9 +37,10 @@ class SplitSummary:
         split: `train`, `val` or `test`.
         timestamps: the distinct timestamps that have labels, the oldest first.
         labels: number of labels.
-        rarer: number of labels of the rarer class; of other tasks, of labels that differ from the commonest one.
+        rarer: number of labels of the rarer class; of other tasks, of labels that differ from the commonest one; in a
+            recommendation, of all labels.
         mean: share of positives; in a regression, mean label; in a multiclass classification, share of the commonest
-            class.
+            class; in a recommendation, mean number of items.
         silent: the number of timestamps, from the oldest on, at which all labels are the same one, and not by chance.
         classes: of a multiclass classification, the classes as text with the number of labels of each, in their order.
     """
@@ -107,16 +108,18 @@ def summarize_labels(split: Split, labels: pa.Table, task: Task) -> SplitSummary
         split,
         tuple(sorted(pa.compute.unique(labels.column("as_of")).to_pylist())),
         len(values),
-        len(values) - int(counts.max()),
+        len(values) - (0 if task.is_recommendation else int(counts.max())),
         float(counts.max() / len(values)) if task.is_multiclass else float(values.mean()),
-        _silent(np.asarray(labels.column("as_of")), values),
+        0 if task.is_recommendation else _silent(np.asarray(labels.column("as_of")), values),
         tuple(zip(*class_counts(labels), strict=True)) if task.is_multiclass else (),
     )
 
 
 def _numbers(labels: pa.Table) -> NDArray[np.float64]:
-    """The labels as numbers, different ones for different labels."""
+    """The labels as numbers, different ones for different labels; of lists of items their lengths."""
     column = labels.column("label")
+    if pa.types.is_list(column.type):
+        column = pa.compute.list_value_length(column)
     if pa.types.is_string(column.type):
         column = column.combine_chunks().dictionary_encode().indices
     return np.asarray(column, dtype=np.float64)
@@ -147,6 +150,7 @@ def split_lines(task: Task, splits: Iterable[SplitSummary], reasons: Mapping[str
             rate = shown_classes(split.classes, split.labels)
         else:
             rate = f"{split.mean:.1%} positive" if task.is_binary else f"mean {split.mean:.4g}"
+            rate += " items" if task.is_recommendation else ""
         first, last, count = split.timestamps[0], split.timestamps[-1], len(split.timestamps)
         at = f"at {count:,} times, {first} to {last}" if count > 1 else f"at {first}"
         lines.append(f"{split.split:<5}  {split.labels:,} labels, {rate}, {at}")

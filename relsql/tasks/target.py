@@ -20,6 +20,9 @@ PROBABILITY = "probability"
 CLASS = "class"
 """What the score of a multiclass classification is: the likeliest class."""
 
+ITEMS = "items"
+"""What the result of a recommendation is: a list of items, the best first."""
+
 TARGETS = "mean, median, or quantile(q) with 0 < q < 1"
 METRIC_TARGETS = {"mae": MEDIAN, "nmae": MEDIAN, "rmse": MEAN, "mse": MEAN, "r2": MEAN}
 """The target that is best by each metric of a regression."""

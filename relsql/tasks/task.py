@@ -29,10 +29,21 @@ from relsql.tasks.cells import cell_fields, require_own_times
 from relsql.tasks.kinds import KINDS, OWN_TIME, REQUIRED, Asked, Kind
 from relsql.tasks.manifest import read_manifest
 from relsql.tasks.predict.compile import LINE_FIELDS, compile_line, is_line, with_line
-from relsql.tasks.target import CLASS, MEDIAN, METRIC_TARGETS, PROBABILITY, TARGETS, read_target
+from relsql.tasks.target import CLASS, ITEMS, MEDIAN, METRIC_TARGETS, PROBABILITY, TARGETS, read_target
 
-TaskType = Literal["binary_classification", "multiclass_classification", "regression"]
+TaskType = Literal["binary_classification", "multiclass_classification", "regression", "recommendation"]
 TASK_TYPES: tuple[str, ...] = get_args(TaskType)
+
+RELBENCH_NAMES = {
+    "entity_table": "src_entity_table",
+    "entity_col": "src_entity_col",
+    "item_table": "dst_entity_table",
+    "k": "eval_k",
+}
+"""What RelBench calls the fields of a recommendation in a manifest."""
+
+DEFAULT_K = 10
+MAX_K = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +55,8 @@ class Task:
     Attributes:
         name: name of the task, unique in its database.
         task_type: `binary_classification` (labels 0 and 1, or two values of which one is `positive`),
-            `multiclass_classification` (labels are text, integers, BOOLEAN or ENUM) or `regression`.
+            `multiclass_classification` (labels are text, integers, BOOLEAN or ENUM), `regression`, or `recommendation`
+            (labels are lists of keys of `item_table`).
         entity_table: the table whose rows are scored.
         entity_col: its key column; the label query returns it under this name. Several columns are separated by commas,
             in a manifest they may be a list.
@@ -65,6 +77,8 @@ class Task:
             `median`, in a manifest with `metric` the target that is best by that metric. None for a classification.
         positive: the label of a binary classification whose probability is the score, as text; None if labels are 0 and
             1, BOOLEAN, or words such as yes and no.
+        item_table: of a recommendation, the table whose rows are recommended, by its primary key of one column.
+        k: of a recommendation, how many items it is judged by.
         kind: see `relsql.tasks.kinds`. Rows with a time of their own are always asked about with `visible: before`.
     """
 
@@ -86,6 +100,8 @@ class Task:
     predict: str | None = None
     positive: str | None = None
     kind: Kind = "forecast"
+    item_table: str | None = None
+    k: int | None = None
 
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(self)):
@@ -96,9 +112,10 @@ class Task:
                 expected=nearest(self.task_type, TASK_TYPES),
                 fix=correct("task_type"),
             )
-        if self.is_classification and self.target is not None:
+        self._check_items()
+        if not self.is_regression and self.target is not None:
             raise TaskError(
-                f"task '{_short(self.name)}' is a classification with target {self.target}",
+                f"task '{_short(self.name)}' is a {self.task_type.split('_')[-1]} with target {self.target}",
                 expected="a target in regressions only: a classification predicts probabilities",
                 fix=correct("target", "task_type"),
             )
@@ -108,15 +125,48 @@ class Task:
                 expected="positive in binary classifications only",
                 fix=correct("positive", "task_type"),
             )
-        if not self.is_classification:
+        if self.is_regression:
             object.__setattr__(self, "target", _read_target(self.name, self.target or MEDIAN))
         if self.asked.own_time:
             object.__setattr__(self, "visible", "before")
 
+    def _check_items(self) -> None:
+        """Check the fields of recommendations, which no other task may have.
+
+        Raises:
+            TaskError: one is missing, or not for a task of this type.
+        """
+        if not self.is_recommendation:
+            if self.item_table is not None or self.k is not None:
+                raise TaskError(
+                    f"task '{_short(self.name)}' is of type {self.task_type} with dst_entity_table or eval_k",
+                    expected="these fields in recommendations only",
+                    fix=correct("task_type", "dst_entity_table"),
+                )
+            return
+        if not self.item_table or self.kind != "forecast" or self.predict:
+            raise TaskError(
+                f"task '{_short(self.name)}' is a recommendation of kind {self.kind}, of items of "
+                f"{_short(self.item_table or 'no table')}{', asked in a line' if self.predict else ''}",
+                expected="kind: forecast, a label query in sql, and dst_entity_table, the table of the items",
+                fix=correct("dst_entity_table", "kind", "sql"),
+            )
+        object.__setattr__(self, "k", self.k or DEFAULT_K)
+
     @property
     def is_classification(self) -> bool:
         """True for `binary_classification` and `multiclass_classification`."""
-        return self.task_type != "regression"
+        return self.is_binary or self.is_multiclass
+
+    @property
+    def is_regression(self) -> bool:
+        """True for `regression`."""
+        return self.task_type == "regression"
+
+    @property
+    def is_recommendation(self) -> bool:
+        """True for `recommendation`."""
+        return self.task_type == "recommendation"
 
     @property
     def is_binary(self) -> bool:
@@ -130,7 +180,9 @@ class Task:
 
     @property
     def predicts(self) -> str:
-        """What a score is: `probability`, `class`, `mean`, `median` or `quantile(q)`."""
+        """What a score is: `probability`, `class`, `items`, `mean`, `median` or `quantile(q)`."""
+        if self.is_recommendation:
+            return ITEMS
         return self.target or (CLASS if self.is_multiclass else PROBABILITY)
 
     @property
@@ -214,6 +266,8 @@ class Task:
         values = {field.name: raw[field.name] for field in fields(cls) if raw.get(field.name) is not None}
         if isinstance(positive := values.get("positive"), bool | int):
             values["positive"] = str(positive).lower()  # As YAML reads `true` and `2`, and as DuckDB writes them.
+        for name, given in RELBENCH_NAMES.items() if values.get("task_type") == "recommendation" else ():
+            values |= {name: raw[given]} if raw.get(given) is not None else {}
         if isinstance(columns := values.get("entity_col"), list) and all(isinstance(name, str) for name in columns):
             values["entity_col"] = join_columns(columns) if len(columns) > 1 else "".join(columns)
         required = REQUIRED.get(values.get("kind", "forecast"), REQUIRED["forecast"])
@@ -263,7 +317,13 @@ class Task:
         entity = schema.find(self.entity_table)
         if entity and self.asked.own_time:
             require_own_times(self.name, entity)
-        return replace(self, entity_table=entity.key if entity else self.entity_table, remove_columns=tuple(removed))
+        items = schema.find(self.item_table) if self.item_table else None
+        return replace(
+            self,
+            entity_table=entity.key if entity else self.entity_table,
+            item_table=items.key if items else self.item_table,
+            remove_columns=tuple(removed),
+        )
 
     def to_manifest(self) -> dict[str, Any]:
         """The task as a manifest: that of RelBench 3 with the split timestamps when they are set, or a line."""
@@ -275,6 +335,8 @@ class Task:
                 values[key] = values[key].isoformat(sep=" ")
         if not self.remove_columns:
             del values["remove_columns"]
+        for name, given in RELBENCH_NAMES.items() if self.is_recommendation else ():
+            values[given] = values.pop(name)
         return values if self.predict else {"kind": self.kind, **values}
 
 
@@ -297,6 +359,8 @@ _TYPES: dict[str, tuple[Any, str]] = {
     "predict": (str | None, "text: PREDICT ... FOR EACH ..."),
     "positive": (str | None, "one of the two labels: text, an integer, true or false"),
     "kind": (Kind, " or ".join(KINDS)),
+    "item_table": (str | None, "text"),
+    "k": (Annotated[int, msgspec.Meta(ge=1, le=MAX_K)] | None, f">= 1 and <= {MAX_K:,}, a whole number"),
 }
 """Type of each field except the times, and its description for messages."""
 

@@ -131,7 +131,7 @@ def _make_plan(
     candidates = found.paths
     require_row_keys(schema, candidates)
     used = used_tables(candidates)
-    doubts = _check_tables(con, catalog, schema, used)
+    doubts = check_tables(con, catalog, schema, used)
     inputs = {key: fit_node_inputs(con, catalog, schema, key, until=task.val_timestamp) for key in sorted(used)}
     path_choice = PathChoice(candidates)
     if len(candidates) > max_paths:
@@ -160,7 +160,7 @@ def _make_plan(
     )
 
 
-def _check_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, used: set[str]) -> tuple[Finding, ...]:
+def check_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, used: set[str]) -> tuple[Finding, ...]:
     """The warnings about the tables in `used` and the links among them.
 
     Raises:

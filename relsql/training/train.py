@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
@@ -22,7 +24,7 @@ from relsql.database.names import current_catalog, find_macros
 from relsql.evaluation.bootstrap import metric_interval
 from relsql.evaluation.class_metrics import class_interval
 from relsql.gather.arrays.blocks import newest_event_days
-from relsql.registry.card import CARD_FORMAT, ModelCard
+from relsql.registry.card import CARD_FORMAT, EncoderCard, ModelCard
 from relsql.registry.function_names import all_names
 from relsql.registry.models import STORING, activate, find_trained, next_version, read_models, save_model
 from relsql.registry.publications import require_unclaimed
@@ -145,7 +147,8 @@ def train(
             if found:
                 return _reuse(cursor, catalog, found, run)
             require_writable(con, catalog, "training")
-            return _train_in_torch(_Training(cursor, catalog, task, name, options, limits, run, fingerprint.sha256))
+            training = _Training(cursor, catalog, task, name, options, limits, run, fingerprint.sha256)
+            return _train_recommendation(training) if task.is_recommendation else _train_in_torch(training)
         except BaseException:
             with STORING:
                 run.save_failure(cursor, catalog)
@@ -232,19 +235,11 @@ def _train(training: _Training) -> TrainedModel:
     with run.phase("export") as metrics:
         artifacts, parity = _export(fitted, encoder, cached)
         metrics.update({f"{component}_difference": value for component, value in parity.items()})
-    with run.phase("store"), STORING:
-        run.version = next_version(con, catalog, training.name)
-        card = _card(examples, training.name, run.version, options, encoder, fitted, parity, artifacts)
-        # If rows were changed meanwhile, the model may or may not include them, so it must not be reused.
-        now = training_fingerprint(con, catalog, training.task, options).sha256
-        with transaction(con):
-            same = now if now == training.fingerprint else None
-            save_model(con, catalog, card, artifacts, cached, cache, trained_from=same)
-            run.save(con, catalog)
-    phases = run.seconds_by_phase()
+    card_of = partial(_card, examples, training, encoder, fitted, parity, artifacts)
+    version, phases = _store(training, card_of, artifacts, cached, cache)
     return TrainedModel(
         training.name,
-        run.version,
+        version,
         plan.task.name,
         fitted.metrics,
         sum(phases.values()),
@@ -256,6 +251,84 @@ def _train(training: _Training) -> TrainedModel:
         splits=tuple(split_lines(plan.task, examples.splits, plan.split_reasons)),
         findings=examples.findings,
     )
+
+
+def _store(
+    training: _Training,
+    card_of: Callable[[int], ModelCard],
+    artifacts: dict[str, bytes],
+    texts: list[str],
+    embeddings: FloatArray,
+) -> tuple[int, dict[str, float]]:
+    """Write a version in one transaction, with the card of its number; returns the number, and seconds by phase."""
+    con, catalog, run = training.con, training.catalog, training.run
+    with run.phase("store"), STORING:
+        version = run.version = next_version(con, catalog, training.name)
+        card = card_of(version)
+        # If rows were changed meanwhile, the model may or may not include them, so it must not be reused.
+        now = training_fingerprint(con, catalog, training.task, training.options).sha256
+        with transaction(con):
+            same = now if now == training.fingerprint else None
+            save_model(con, catalog, card, artifacts, texts, embeddings, trained_from=same)
+            run.save(con, catalog)
+    return version, run.seconds_by_phase()
+
+
+def _train_recommendation(training: _Training) -> TrainedModel:
+    """Train a recommendation, which has a ranker in its card and nothing else."""
+    from relsql.training.recommendation import train_ranker
+
+    options, run = training.options, training.run
+    trained = train_ranker(training.con, training.catalog, training.task, options, training.limits, run)
+    task, fitted, until = trained.task, trained.fitted, trained.task.val_timestamp
+    assert until is not None
+
+    def card_of(version: int) -> ModelCard:
+        return ModelCard(
+            **_origin(training, version),
+            task=task,
+            schema=trained.schema,
+            fingerprint=trained.schema.fingerprint(),
+            paths=(),
+            inputs={},
+            encoder=EncoderCard("none", 1, 2, {}),
+            channels=1,
+            windows=(),
+            trained_until=until,
+            stale_after_days=None,
+            metrics=fitted.metrics,
+            parity={"ranker": fitted.parity},
+            sha256={},
+            ranker=fitted.ranker,
+        )
+
+    version, phases = _store(training, card_of, {}, [], np.zeros((0, 1), dtype=np.float32))
+    total = sum(phases.values())
+    return TrainedModel(
+        training.name,
+        version,
+        task.name,
+        fitted.metrics,
+        total,
+        phases,
+        splits=trained.splits,
+        findings=trained.findings,
+    )
+
+
+def _origin(training: _Training, version: int) -> dict[str, Any]:
+    """The fields of a card that say what it is of, and how it came about."""
+    return {
+        "format": CARD_FORMAT,
+        "name": training.name,
+        "version": version,
+        "relsql_version": __version__,
+        "created": datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0),
+        "versions": library_versions(),
+        "regime": training.options.regime,
+        "seed": training.options.seed,
+        "options": _options_of_card(training.options),
+    }
 
 
 def _plan(training: _Training) -> Plan:
@@ -344,22 +417,17 @@ def _export(
 
 def _card(
     examples: _Examples,
-    name: str,
-    model_version: int,
-    options: TrainOptions,
+    training: _Training,
     encoder: TrainedEncoder,
     fitted: FittedNetwork,
     parity: dict[str, float],
     artifacts: dict[str, bytes],
+    version: int,
 ) -> ModelCard:
     plan = examples.plan
     assert plan.task.val_timestamp is not None
     return ModelCard(
-        format=CARD_FORMAT,
-        name=name,
-        version=model_version,
-        relsql_version=__version__,
-        created=datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0),
+        **_origin(training, version),
         task=plan.task,
         schema=plan.schema,
         fingerprint=plan.schema.fingerprint(),
@@ -373,11 +441,7 @@ def _card(
         stale_after_days=_oldest_evidence_days(plan, examples.seeds),
         metrics=fitted.metrics,
         parity=parity,
-        versions=library_versions(),
         sha256={key: hashlib.sha256(content).hexdigest() for key, content in sorted(artifacts.items())},
-        regime=options.regime,
-        seed=options.seed,
-        options=_options_of_card(options),
         classes=examples.classes,
     )
 

@@ -116,7 +116,7 @@ def _recent_cards(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) 
             except RelsqlError:
                 continue
             # The score of a multiclass model is a class, which many columns of the user's may hold.
-            if schema.find(card.task.entity_table) and not card.classes:
+            if schema.find(card.task.entity_table) and not card.classes and not card.ranker:
                 yield card
 
 

@@ -19,7 +19,7 @@ from relsql.cli.time_option import as_of_option
 from relsql.errors import train_extra
 from relsql.hints import counted
 from relsql.tasks.regime import REGIMES
-from relsql.tasks.target import CLASS, PROBABILITY
+from relsql.tasks.target import CLASS, ITEMS, PROBABILITY
 
 if TYPE_CHECKING:
     import duckdb
@@ -63,13 +63,20 @@ def evaluate_command(
         from relsql.evaluation.evaluate import evaluate
 
         result = evaluate(con, model, split, regime, allow_external=allow_external, label_timeout_seconds=label_timeout)
-        baselines = _baselines(con, model, split, LabelLimits(allow_external, label_timeout))
+        baselines = result.baselines or _baselines(con, model, split, LabelLimits(allow_external, label_timeout))
+    if as_json and result.baselines:
+        write_json(dataclasses.asdict(result))
+        return
     if as_json:
         prior = {"prior": baselines[PRIOR]} if PRIOR in baselines else {}
-        write_json(dataclasses.asdict(result) | {"baseline": baselines[OWN_COLUMNS]} | prior)
+        write_json(
+            {key: value for key, value in dataclasses.asdict(result).items() if key != "baselines"}
+            | {"baseline": baselines[OWN_COLUMNS]}
+            | prior
+        )
         return
     unscored = f", {result.unscored:,} more without score" if result.unscored else ""
-    target = "" if result.target in (PROBABILITY, CLASS) else f" ({result.target})"
+    target = "" if result.target in (PROBABILITY, CLASS, ITEMS) else f" ({result.target})"
     which = f"{result.model} version {result.version} on {result.task}{target}, {split}, {result.regime}"
     note(f"{which}: {result.rows:,} labels{unscored}")
     note_findings(result.findings)

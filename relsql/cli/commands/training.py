@@ -209,8 +209,8 @@ def example_line(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, name:
     from relsql.tasks.entity import entity_table
 
     table = entity_table(read_schema(con, catalog), task)
-    if table.values_of:
-        # No table lists the values.
+    if table.values_of or task.is_recommendation:
+        # No table lists the values; and items are ranked faster for all entities than for one after the other.
         query = f"FROM {_plain(con, batch_name(name))}()"
     else:
         key = ", ".join(_plain(con, name) for name in table.primary_key)
@@ -219,7 +219,7 @@ def example_line(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, name:
             source = f"{_plain(con, table.schema_name)}.{source}"
         query = f"SELECT {key}, {_plain(con, predict_name(name))}({key}) AS score FROM {source}"
     # A class is no order: the likeliest class of some entities is shown.
-    query += " LIMIT 10" if task.is_multiclass else " ORDER BY score DESC LIMIT 10"
+    query += " LIMIT 10" if task.is_multiclass or task.is_recommendation else " ORDER BY score DESC LIMIT 10"
     quoted = shlex.quote(query) if set(query) & set('"$`\\!') else f'"{query}"'
     return f"{command('sql', file)} {quoted}"
 

@@ -32,7 +32,9 @@ def check_types(task: Task, time_type: str, label_type: str) -> None:
             expected="a timestamp out of timestamps(timestamp)",
             fix=correct("sql", "time_col"),
         )
-    if task.is_multiclass:
+    if task.is_recommendation:
+        usable, expected = label_type.endswith("[]"), f"a list of keys of {task.item_table}: list(DISTINCT ...)"
+    elif task.is_multiclass:
         usable, expected = is_class_type(label_type), "text, an integer, BOOLEAN or ENUM"
     elif task.is_binary:
         usable = is_number(label_type) or is_class_type(label_type)
@@ -116,7 +118,7 @@ def check_labels(cursor: duckdb.DuckDBPyConnection, entity: Table, task: Task, s
             fix=f"GROUP BY {columns} in the label query",
         )
     value, wrong = "CAST(label AS DOUBLE)", f"NOT abs(CAST(label AS DOUBLE)) <= {literal(LARGEST_LABEL)}"
-    if task.is_multiclass:
+    if task.is_multiclass or task.is_recommendation:
         value, wrong = "CAST(label AS VARCHAR)", "false"
     elif task.is_binary:
         wrong = f"{value} NOT IN (0, 1)"
@@ -133,8 +135,9 @@ def check_labels(cursor: duckdb.DuckDBPyConnection, entity: Table, task: Task, s
         )
     if not distinct:
         problem = f"task '{task.name}': all {split} labels are NULL"
+        problem += f", or lists without any key of {task.item_table}" if task.is_recommendation else ""
         raise TaskError(problem, expected="at least one label", fix=correct("sql"))
-    if distinct == 1 and (task.is_binary or split == "train"):
+    if distinct == 1 and (task.is_binary or split == "train") and not task.is_recommendation:
         only = repr(only) if task.is_multiclass else f"{only:g}"
         both = "of two classes or more" if task.is_multiclass else "of both classes"
         raise TaskError(

@@ -96,6 +96,7 @@ def few_labels(
     if not are_few(split):
         return
     of_a_kind = "of the rarer class" if task.is_binary else "that differ from the commonest one"
+    of_a_kind = "with items" if task.is_recommendation else of_a_kind
     wanted = max(ENOUGH_LABELS / split.labels, ENOUGH_OF_A_KIND / max(1, split.rarer))
     windows = math.ceil(wanted * task.num_eval_timestamps)
     with task_cursor(con, catalog) as cursor:
@@ -267,4 +268,4 @@ def _shown(labels: dict[object, object], entity: object) -> str:
     if entity not in labels:
         return "absent"
     label = labels[entity]
-    return repr(label) if isinstance(label, str | bool) else f"{label:g}"
+    return f"{label:g}" if isinstance(label, float) else repr(label)

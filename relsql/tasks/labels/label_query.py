@@ -23,6 +23,7 @@ from relsql.schema.times.events import as_timestamp_sql, time_sql
 from relsql.schema.visibility import where_visible_sql
 from relsql.sql import ident
 from relsql.tasks.entity import entity_columns, entity_table
+from relsql.tasks.items import item_table, known_items_sql
 from relsql.tasks.labels.label_checks import check_timestamps, check_types, label_value_sql
 from relsql.tasks.labels.label_sandbox import RUNNABLE, LabelLimits, checked_query, run_query
 from relsql.tasks.labels.query_check import Relations, read_relations
@@ -92,7 +93,7 @@ def known_labels(
     _create_relations(cursor, catalog, schema, task, timestamps, end, names)
     if end is not None:
         sql = _redirected(cursor, catalog, schema, sql, tree, names)
-    rows = _run_query(cursor, task, entity, sql, names)
+    rows = _run_query(cursor, catalog, schema, task, entity, sql, names)
     if task.asked.own_time:
         rows = kept = _keep_rows(cursor, catalog, task, entity, window or RowWindow(), names)
     else:
@@ -153,7 +154,15 @@ def _unused_names(schema: Schema, relations: Relations) -> LabelNames:
     return LabelNames(result, labels, known, {key: unused(f"relsql_cut_{i}") for i, key in enumerate(outside)})
 
 
-def _run_query(cursor: duckdb.DuckDBPyConnection, task: Task, entity: Table, sql: str, names: LabelNames) -> int:
+def _run_query(
+    cursor: duckdb.DuckDBPyConnection,
+    catalog: str,
+    schema: Schema,
+    task: Task,
+    entity: Table,
+    sql: str,
+    names: LabelNames,
+) -> int:
     """Store the result of the label query `sql` in a temporary table and check its columns and timestamps.
 
     Returns:
@@ -176,12 +185,16 @@ def _run_query(cursor: duckdb.DuckDBPyConnection, task: Task, entity: Table, sql
     time, time_type = ("", "TIMESTAMP") if own_time else types[fold(task.time_col)]
     check_types(task, time_type, label_type)
     as_of = "CAST(NULL AS TIMESTAMP)" if own_time else as_timestamp_sql(Column(time, time_type), "r")
-    value = label_value_sql(cursor, task, names.result, label, label_type)
-    cursor.execute(
-        f"CREATE TEMP VIEW {names.labels} AS SELECT "
-        f"{key_sql(entity, 'r', [types[fold(name)][0] for name in keys])} AS entity, {as_of} AS as_of, "
-        f"{value} AS label FROM {names.result} AS r"
-    )
+    if task.is_recommendation:
+        value = known_items_sql(item_table(schema, task), catalog, f"r.{ident(label)}")
+    else:
+        value = label_value_sql(cursor, task, names.result, label, label_type)
+    with task_errors(task, f"'{label}' cannot be read", expected="values of the label's type", fix=fix):
+        cursor.execute(
+            f"CREATE TEMP VIEW {names.labels} AS SELECT "
+            f"{key_sql(entity, 'r', [types[fold(name)][0] for name in keys])} AS entity, {as_of} AS as_of, "
+            f"{value} AS label FROM {names.result} AS r"
+        )
     if task.asked.own_time:
         return 0
     return check_timestamps(cursor, task, names.labels, SEEDS)

@@ -56,7 +56,7 @@ class LabelTable:
     Attributes:
         table: the columns `entity` (type of the entity table's key), `as_of` (timestamp[us], UTC if zoned) and
             `label` (int64 0 or 1 for binary classification, float64 for regression, for multiclass classification the
-            class: text, bool or an integer), sorted by (as_of, entity).
+            class: text, bool or an integer, for a recommendation the sorted list of items), sorted by (as_of, entity).
         split: `train`, `val` or `test`.
         dropped_dangling: label rows left out because their entity is not in the entity table.
         dropped_null: label rows left out because their label is NULL.
@@ -253,7 +253,8 @@ def _label_counts(
 
 
 def _sorted_labels(cursor: duckdb.DuckDBPyConnection, task: Task, known: str) -> pa.Table:
-    label = "label" if task.is_multiclass else f"CAST(label AS {'BIGINT' if task.is_binary else 'DOUBLE'})"
+    as_it_is = task.is_multiclass or task.is_recommendation
+    label = "label" if as_it_is else f"CAST(label AS {'BIGINT' if task.is_binary else 'DOUBLE'})"
     return cursor.sql(
         f"SELECT entity, as_of, {label} AS label FROM {known} WHERE label IS NOT NULL ORDER BY as_of ASC, entity ASC"
     ).to_arrow_table()

@@ -73,7 +73,7 @@ def find_way(line: str, schema: Schema, entity: Table, goal: Table, aggregate: A
 
 
 def _unreachable(line: str, schema: Schema, entity: Table, goal: Table, at: int) -> TaskError:
-    reached = {hop.table for way in _ways(schema, entity.key, None) for hop in way}
+    reached = {hop.table for way in all_ways(schema, entity.key, None) for hop in way}
     link = f"{columns_text(goal.key, 'COLUMN')} -> {table_text(entity.key)}"
     return line_error(
         line,
@@ -100,7 +100,7 @@ def _foreign_key(line: str, schema: Schema, name: Name) -> tuple[str, str]:
 
 def _shortest(schema: Schema, start: str, goal: str, via: list[tuple[str, str]]) -> list[Way]:
     found: list[Way] = []
-    for way in _ways(schema, start, goal):
+    for way in all_ways(schema, start, goal):
         if found and len(way) > len(found[0]):
             break
         used = {(hop.link.child, column) for hop in way for column in hop.link.child_columns}
@@ -109,7 +109,7 @@ def _shortest(schema: Schema, start: str, goal: str, via: list[tuple[str, str]])
     return found
 
 
-def _ways(schema: Schema, start: str, goal: str | None) -> Iterator[Way]:
+def all_ways(schema: Schema, start: str, goal: str | None) -> Iterator[Way]:
     """The ways from a table, the shortest first, that visit no table twice; those to `goal` only, if it is given."""
     open_ways: list[Way] = [()]
     for _ in range(MAX_HOPS):
