@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from relsql.publishing.publish import Published, publish, selftest, unpublish
     from relsql.registry.promote import Promotion, drop, promote
     from relsql.registry.score_jobs import ScoreJob
+    from relsql.reports.model_card import Card, model_card
     from relsql.schema.reading import read_schema
     from relsql.schema.tables import Link, Schema, Table
     from relsql.scoring.refresh import Refreshed, refresh
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from udfs.attach import attach, connect, detach
 
 _HOME = {
+    "Card": "relsql.reports.model_card",
     "Evaluation": "relsql.evaluation.evaluate",
     "ExportedModel": "relsql.bundles.export_model",
     "ImportedModel": "relsql.bundles.import_model",
@@ -56,6 +58,7 @@ _HOME = {
     "evaluate": "relsql.evaluation.evaluate",
     "export_model": "relsql.bundles.export_model",
     "import_model": "relsql.bundles.import_model",
+    "model_card": "relsql.reports.model_card",
     "pretrain": "relsql.training.pretraining.pretrain",
     "promote": "relsql.registry.promote",
     "publish": "relsql.publishing.publish",
@@ -68,6 +71,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Card",
     "Evaluation",
     "ExportedModel",
     "ImportedModel",
@@ -90,6 +94,7 @@ __all__ = [
     "evaluate",
     "export_model",
     "import_model",
+    "model_card",
     "pretrain",
     "promote",
     "publish",
