@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from relsql.publishing.publish import Published, publish, selftest, unpublish
     from relsql.registry.promote import Promotion, drop, promote
     from relsql.registry.score_jobs import ScoreJob
+    from relsql.reports.material import ReportOptions
     from relsql.reports.model_card import Card, model_card
+    from relsql.reports.report import report, schema_report
     from relsql.schema.reading import read_schema
     from relsql.schema.tables import Link, Schema, Table
     from relsql.scoring.refresh import Refreshed, refresh
@@ -45,6 +47,7 @@ _HOME = {
     "Published": "relsql.publishing.publish",
     "Refreshed": "relsql.scoring.refresh",
     "RelsqlError": "relsql.errors",
+    "ReportOptions": "relsql.reports.material",
     "Schema": "relsql.schema.tables",
     "ScoreJob": "relsql.registry.score_jobs",
     "Table": "relsql.schema.tables",
@@ -64,6 +67,8 @@ _HOME = {
     "publish": "relsql.publishing.publish",
     "read_schema": "relsql.schema.reading",
     "refresh": "relsql.scoring.refresh",
+    "report": "relsql.reports.report",
+    "schema_report": "relsql.reports.report",
     "score_into": "relsql.scoring.score_table",
     "selftest": "relsql.publishing.publish",
     "train": "relsql.training.train",
@@ -81,6 +86,7 @@ __all__ = [
     "Published",
     "Refreshed",
     "RelsqlError",
+    "ReportOptions",
     "Schema",
     "ScoreJob",
     "Table",
@@ -100,6 +106,8 @@ __all__ = [
     "publish",
     "read_schema",
     "refresh",
+    "report",
+    "schema_report",
     "score_into",
     "selftest",
     "train",

@@ -7,6 +7,34 @@ from collections.abc import Collection, Iterable, Sequence
 
 from relsql.printable import printable
 
+LIGHT = {
+    "paper": "#ffffff",
+    "box": "#f6f8fa",
+    "ink": "#1b1f24",
+    "muted": "#57606a",
+    "line": "#848d97",
+    "faint": "#d0d7de",
+    "accent": "#0b5cad",
+    "second": "#a63c00",
+}
+DARK = {
+    "paper": "#14171a",
+    "box": "#1f2429",
+    "ink": "#e6e8ea",
+    "muted": "#a3abb3",
+    "line": "#7f8891",
+    "faint": "#3a424a",
+    "accent": "#79b8ff",
+    "second": "#ffa657",
+}
+"""Colours by their use: `ink` on `paper` or `box`; text in `muted`, `accent` and `second` has a contrast above 4.5."""
+
+
+def colours(selector: str) -> str:
+    """A style sheet that gives a part of a page the colours as variables, light or dark, on paper always light."""
+    light, dark = ("".join(f"--{name}:{value};" for name, value in each.items()) for each in (LIGHT, DARK))
+    return f"{selector} {{ {light} }}\n@media screen and (prefers-color-scheme: dark) {{ {selector} {{ {dark} }} }}\n"
+
 
 def text(value: object) -> str:
     """A value as the text of an element or of an attribute in double quotes; control characters are escaped."""

@@ -18,7 +18,7 @@ from relsql.cli.commands.init import init_command
 from relsql.cli.commands.publishing import publish_command, selftest_command, unpublish_command
 from relsql.cli.commands.query import sql_command
 from relsql.cli.commands.refreshing import refresh_command
-from relsql.cli.commands.reporting import card_command
+from relsql.cli.commands.reporting import card_command, report_command
 from relsql.cli.commands.scoring import evaluate_command, score_command
 from relsql.cli.commands.serving import serve_command
 from relsql.cli.commands.shell import shell_command
@@ -73,6 +73,7 @@ for _command in (
     explain_command,
     importance_command,
     card_command,
+    report_command,
     sql_command,
     shell_command,
     serve_command,

@@ -68,12 +68,16 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """Scores and labels: entity and as_of as Python values, labels and scores float64 [rows], NaN = no score."""
+    """Scores and labels: entity and as_of as Python values, labels and scores float64 [rows], NaN = no score.
+
+    `seeds` is the label table that was scored, in the same order, see `LabelTable`.
+    """
 
     entities: list[object]
     as_of: list[datetime.datetime]
     labels: npt.NDArray[np.float64]
     scores: npt.NDArray[np.float64]
+    seeds: pa.Table
 
 
 def predict_split(
@@ -103,11 +107,11 @@ def predict_split(
     limits = LabelLimits(allow_external, label_timeout_seconds)
     catalog = current_catalog(con)
     card = active_card(con, catalog, model)
-    labels = _labels(con, card, read_schema(con, catalog), split, limits)
+    labels = split_labels(con, card, read_schema(con, catalog), split, limits)
     return _predict(con, model, card, labels, split, regime)
 
 
-def _labels(
+def split_labels(
     con: duckdb.DuckDBPyConnection, card: ModelCard, schema: Schema, split: Split, limits: LabelLimits
 ) -> pa.Table:
     """The labels of a split; `schema` is that of the file, as the label query may read what the model does not."""
@@ -144,7 +148,7 @@ def _predictions(con: duckdb.DuckDBPyConnection, suffix: str, labels: pa.Table) 
         con.unregister(relation)
     entities, times, values, scores = zip(*rows, strict=True)
     found = np.array([np.nan if score is None else score for score in scores], dtype=np.float64)
-    return Predictions(list(entities), list(times), np.array(values, dtype=np.float64), found)
+    return Predictions(list(entities), list(times), np.array(values, dtype=np.float64), found, labels)
 
 
 def evaluate(
@@ -165,10 +169,17 @@ def evaluate(
         ModelError: unknown model. TaskError: the label query no longer runs, does something that is not allowed or
             takes too long, no labelled entity is visible at its timestamp, or the regime does not exist.
     """
+    return judge(con, model, split, regime, LabelLimits(allow_external, label_timeout_seconds))[0]
+
+
+def judge(
+    con: duckdb.DuckDBPyConnection, model: str, split: Split, regime: Regime | None, limits: LabelLimits
+) -> tuple[Evaluation, Predictions]:
+    """The evaluation of `evaluate`, and the scores and labels that it is about, those without a score included."""
     catalog = current_catalog(con)
     card, schema = active_card(con, catalog, model), read_schema(con, catalog)
     regime = regime or card.regime
-    table = _labels(con, card, schema, split, LabelLimits(allow_external, label_timeout_seconds))
+    table = split_labels(con, card, schema, split, limits)
     predictions = _predict(con, model, card, table, split, regime)
     scored = np.isfinite(predictions.scores)
     labels, scores = predictions.labels[scored], predictions.scores[scored]
@@ -188,7 +199,7 @@ def evaluate(
     found = [*trained_on(card, split), *few, *copied]
     # Training has said the same about the validation labels, and perhaps about a column and other labels.
     found += [each for each in recorded if each not in few and not any(say_the_same(each, other) for other in copied)]
-    return Evaluation(
+    evaluation = Evaluation(
         card.name,
         card.version,
         card.task.name,
@@ -201,6 +212,7 @@ def evaluate(
         {name: ends for name, ends in intervals.items() if ends},
         tuple(found),
     )
+    return evaluation, predictions
 
 
 def task_metrics(task: Task, labels: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> dict[str, float]:

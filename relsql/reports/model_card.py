@@ -22,6 +22,7 @@ from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema, Table
 from relsql.schema.times.sentinels import event_bounds, find_sentinels
+from relsql.tasks.task import Task
 
 VALIDATION = "val_"
 """What names of metrics of the validation labels begin with."""
@@ -215,7 +216,12 @@ def _digest_of(tables: tuple[TableData, ...]) -> str | None:
 
 
 def _splits(card: ModelCard) -> dict[str, str]:
-    task, moments = card.task, f"{card.task.num_eval_timestamps} moments, {card.task.timedelta} apart"
+    task, moments = card.task, _moments(card.task)
     starts = {"val": task.val_timestamp, "test": task.test_timestamp}
     found = {split: f"from {start}, {moments}" for split, start in starts.items() if start}
     return {"train": f"before {task.val_timestamp}", **found} if task.val_timestamp else found
+
+
+def _moments(task: Task) -> str:
+    number = task.num_eval_timestamps
+    return f"up to {number} moments, {task.timedelta} apart" if number > 1 else "one moment"

@@ -22,7 +22,7 @@ from tests.relsql.cli.commands import MANIFEST, ROOT, Run, process
 
 COMMANDS = [
     *("demo", "init", "import", "inspect", "task", "pretrain", "train", "evaluate", "refresh", "score"),
-    *("explain", "importance", "card", "sql", "shell", "serve"),
+    *("explain", "importance", "card", "report", "sql", "shell", "serve"),
     *("models", "promote", "drop", "export", "publish", "unpublish", "selftest"),
 ]
 

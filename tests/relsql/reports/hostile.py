@@ -31,30 +31,32 @@ HOSTILE = st.one_of(
 _DANGEROUS = frozenset(("script", "img", "iframe", "object", "embed", "link", "base", "form", "a", "b", "x"))
 
 
-class _Elements(HTMLParser):
-    def __init__(self) -> None:
+class Elements(HTMLParser):
+    """The elements of a page, and the attributes of each."""
+
+    def __init__(self, page: str) -> None:
         super().__init__()
-        self.tags: set[str] = set()
-        self.attributes: set[str] = set()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+        self.close()
+
+    @property
+    def tags(self) -> set[str]:
+        return {tag for tag, _ in self.found}
+
+    @property
+    def attributes(self) -> set[str]:
+        return {name for _, attributes in self.found for name in attributes}
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.attributes |= {name for name, _ in attrs}
-
-
-def elements(page: str) -> tuple[set[str], set[str]]:
-    """The names of all elements and attributes of a page."""
-    parser = _Elements()
-    parser.feed(page)
-    parser.close()
-    return parser.tags, parser.attributes
+        self.found.append((tag, dict(attrs)))
 
 
 def require_harmless(page: str, honest: str | None) -> None:
     """No element or attribute that runs or loads anything, and none that an honest page has not."""
-    tags, attributes = elements(page)
-    assert not tags & _DANGEROUS, tags & _DANGEROUS
-    assert not [name for name in attributes if name.startswith("on") or name in ("src", "href", "srcset")], attributes
+    read = Elements(page)
+    assert not read.tags & _DANGEROUS, read.tags & _DANGEROUS
+    assert not [name for name in read.attributes if name.startswith("on") or name in ("src", "href", "srcset")]
     if honest is not None:
-        known, given = elements(honest)
-        assert tags <= known and attributes <= given
+        known = Elements(honest)
+        assert read.tags <= known.tags and read.attributes <= known.attributes
