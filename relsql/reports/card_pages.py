@@ -88,7 +88,8 @@ def _data(card: Card) -> list[Block]:
 
 
 def _metrics(card: Card) -> list[Block]:
-    rows, chosen = [], []
+    rows: list[tuple[str, ...]] = []
+    chosen: list[tuple[str, ...]] = []
     for name, value in card.metrics.items():
         low, high = card.intervals.get(name, (None, None))
         row = (name, f"{value:.4g}", "" if low is None else f"{low:.4g} .. {high:.4g}")

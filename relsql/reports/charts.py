@@ -26,7 +26,7 @@ INK, MUTED, LINE, FAINT, ACCENT, SECOND = (f"#0{i}0{i}0{i}" for i in range(1, 7)
 """Stand for the page's colours until the picture is written."""
 
 _COLOURS = {INK: "ink", MUTED: "muted", LINE: "line", FAINT: "faint", ACCENT: "accent", SECOND: "second"}
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "font.size": 10,
     "text.color": INK,
@@ -93,9 +93,8 @@ class Chart:
     def _svg(self, description: str) -> str:
         out = io.StringIO()
         with matplotlib.rc_context({**_STYLE, "svg.hashsalt": self.name}):
-            FigureCanvasSVG(self.figure).print_svg(
-                out, metadata={"Date": None, "Creator": None, "Type": None, "Format": None}
-            )
+            canvas: Any = FigureCanvasSVG(self.figure)
+            canvas.print_svg(out, metadata=_NO_METADATA)
         svg = out.getvalue()
         body = svg[svg.index(">", svg.index("<svg")) + 1 :]
         # Its style sheet would hold for the whole page, and other pictures have groups with the same ids.

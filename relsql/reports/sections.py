@@ -97,7 +97,8 @@ def _by_moment(table: pa.Table) -> tuple[npt.NDArray[np.datetime64], Floats, Flo
     moments = np.asarray(table.column("as_of"), dtype="datetime64[us]")
     times, place = np.unique(moments, return_inverse=True)
     values = np.asarray(table.column("label"), dtype=np.float64)
-    return times, np.bincount(place, values), np.bincount(place).astype(np.float64)
+    sums: Floats = np.bincount(place, values).astype(np.float64)
+    return times, sums, np.bincount(place).astype(np.float64)
 
 
 def _day(moment: np.datetime64) -> str:
