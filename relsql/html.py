@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Collection, Iterable, Sequence
+from inspect import cleandoc
 
 from relsql.printable import printable
 
@@ -54,7 +55,7 @@ def paragraph(value: str) -> str:
 
 def code(value: str) -> str:
     """A text that keeps its lines, such as SQL; the keyboard reaches its box, because it may scroll."""
-    shown = "\n".join(map(text, value.strip().splitlines()))
+    shown = "\n".join(map(text, cleandoc(value).splitlines()))
     return element("pre", element("code", shown), tabindex=0)
 
 

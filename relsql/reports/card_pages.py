@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from inspect import cleandoc
 
 from relsql import html
 from relsql.printable import printable
@@ -137,7 +138,7 @@ def _markdown(block: Block) -> str:
     if isinstance(block, Code):
         longest = max(map(len, re.findall("`+", block.text)), default=0)
         fence = "`" * max(3, longest + 1)
-        return f"{fence}sql\n{block.text.strip()}\n{fence}"
+        return f"{fence}sql\n{cleandoc(block.text)}\n{fence}"
     if not block.rows:
         return ""
     rule = ["---:" if i in block.right else "---" for i in range(len(block.header))]

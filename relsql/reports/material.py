@@ -37,6 +37,9 @@ Progress = Callable[[str, float], None]
 
 Interval = tuple[float, float]
 
+IMPORTANCE_SEEDS = 100_000
+"""So many scores are computed for the importance of tables and columns without being asked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReportOptions:
@@ -44,13 +47,14 @@ class ReportOptions:
 
     Attributes:
         split: the labels that scores are compared with: `test`, `val` or `train`.
-        importance: score the labels again without each table and column, which may take minutes.
+        importance: score the labels again without each table and column; None: if that is at most
+            `IMPORTANCE_SEEDS` scores, half a minute or so.
         limits: what the label query may do.
         progress: called after each part.
     """
 
     split: Split = "test"
-    importance: bool = True
+    importance: bool | None = None
     limits: LabelLimits = DEFAULT_LIMITS
     progress: Progress | None = None
 

@@ -16,7 +16,7 @@ from relsql.reports.card_pages import card_html
 from relsql.reports.charts import ACCENT, INK, SECOND, Chart, bar, bar_ends
 from relsql.reports.curves import curves
 from relsql.reports.explained import explained_scores
-from relsql.reports.material import Comparison, Interval, Material
+from relsql.reports.material import IMPORTANCE_SEEDS, Comparison, Interval, Material
 from relsql.reports.model_card import read_tables
 from relsql.reports.tables import read_figure
 from relsql.schema.picture import Picture
@@ -87,7 +87,7 @@ def labels_over_time(material: Material) -> str:
     counts.axes.set_ylim(0)
     told = "; ".join(f"{split} {labels} labels, {what} {mean}" for split, labels, mean, *_ in rows)
     header = ("split", "labels", what, "moments", "first", "last")
-    drawn = means.html(f"{what.capitalize()} of the labels over time.", f"{what} over time: {told}.")
+    drawn = means.html(f"{what.capitalize()} over time.", f"{what} over time: {told}.")
     drawn += counts.html("Number of labels at a moment, over time.", f"Labels over time: {told}.")
     return drawn + html.table("Labels of each split", header, rows, right=(1, 2, 3))
 
@@ -158,9 +158,11 @@ def pictures(material: Material) -> str:
 
 def importance_bars(material: Material) -> str:
     """What each table and column brings."""
-    if not material.options.importance:
-        again = command("importance", "FILE", material.model)
-        return html.paragraph(f"Left out of this report. To see what each table and column brings: {again}")
+    scores = len(material.labels) * sum(1 + len(table.columns) for table in read_tables(material.card))
+    if not (scores <= IMPORTANCE_SEEDS if material.options.importance is None else material.options.importance):
+        again = command("importance", "FILE", material.model, "--split", material.options.split)
+        told = f"Left out of this report: it takes up to {scores:,} scores. To see what each table and column brings: "
+        return html.paragraph(f"{told}{again}, or {command('report')} with --importance.")
     with material.timed("importance"):
         limits = material.options.limits
         found = importance(

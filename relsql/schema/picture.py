@@ -19,7 +19,7 @@ GAP_X, GAP_Y = 80, 22
 BEND, ROOM = 38, 34
 """How far lines leave a box before they turn, and the space at the right for those between tables of one column."""
 
-LONGEST = 25
+LONGEST = 23
 """Characters of a name that fit into a box."""
 
 STYLE = """

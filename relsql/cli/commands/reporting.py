@@ -46,7 +46,11 @@ def card_command(file: Path, model: str, form: str) -> None:
 @click.option("--output", type=click.Path(path_type=Path), required=True, metavar="HTML", help="The file to write.")
 @click.option("--schema", "of_schema", is_flag=True, help="Show tables and links of FILE instead of a model.")
 @click.option("--split", type=click.Choice(["test", "val", "train"]), default="test", show_default=True, help="Labels.")
-@click.option("--no-importance", is_flag=True, help="Do not score the labels without each table and column.")
+@click.option(
+    "--importance/--no-importance",
+    default=None,
+    help="Score the labels without each table and column. Default: if that is at most 100,000 scores.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an earlier report.")
 @label_options
 def report_command(
@@ -55,7 +59,7 @@ def report_command(
     output: Path,
     of_schema: bool,
     split: Split,
-    no_importance: bool,
+    importance: bool | None,
     overwrite: bool,
     allow_external: bool,
     label_timeout: float,
@@ -86,7 +90,7 @@ def report_command(
             note(f"{what}: {seconds:.1f} s")
 
         limits = LabelLimits(allow_external, label_timeout)
-        options = ReportOptions(split, importance=not no_importance, limits=limits, progress=took)
+        options = ReportOptions(split, importance=importance, limits=limits, progress=took)
         report(con, model, output, options=options, overwrite=overwrite)
     click.echo(output)
 

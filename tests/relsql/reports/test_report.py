@@ -21,7 +21,7 @@ from relsql.errors import DatabaseError
 from relsql.evaluation.importance import Importance
 from relsql.reports.material import Comparison, Material, ReportOptions, gather_material
 from relsql.reports.page import MARK, Section, page
-from relsql.reports.sections import SECTIONS, _bars, explained_scores, verdict
+from relsql.reports.sections import SECTIONS, _bars, explained_scores, importance_bars, verdict
 from relsql.schema.picture import Picture, schema_svg
 from relsql.schema.tables import Column, Link, Schema, Table
 from tests.relsql.reports.hostile import HOSTILE, Elements, require_harmless
@@ -127,6 +127,12 @@ def test_the_interval_of_the_lead_holds_it(material: Material) -> None:
     assert found.ahead == pytest.approx(material.evaluation.metrics["roc_auc"] - material.baseline_metrics()["roc_auc"])
 
 
+def test_what_would_take_minutes_is_left_out_and_said(material: Material, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "95% intervals" in importance_bars(material)
+    monkeypatch.setattr("relsql.reports.sections.IMPORTANCE_SEEDS", len(material.labels))
+    assert "relsql importance FILE churn --split test" in importance_bars(material)
+
+
 def test_a_verdict_claims_no_more_than_its_interval() -> None:
     assert verdict(None) == "The labels have one class only, so nothing can be ranked."
     assert verdict(Comparison("mae", -2.0, None)) == "The model is 2 in mae behind the baseline."
@@ -173,6 +179,12 @@ def test_no_name_becomes_markup(name: str) -> None:
         return page(name, name, [Section("Names", body)])
 
     require_harmless(shown(name), shown("orders"))
+
+
+def test_a_notebook_shows_a_schema(file: Path) -> None:
+    with duckdb.connect(str(file), read_only=True) as con:
+        shown = relsql.read_schema(con, "shop")._repr_html_()
+    assert shown.startswith("<style>") and "customers(shop_id) -&gt; shops(shop_id)" in shown
 
 
 @given(HOSTILE)
