@@ -38,7 +38,7 @@ def explained_scores(material: Material) -> str:
     """A table of contributions for each chosen score."""
     chosen = _chosen(material)
     found: dict[int, list[_Contribution]] = {}
-    with material.timed("explanations"):
+    with material.options.timed("explanations"):
         for each in _contributions(material, list(chosen.values())):
             found.setdefault(each.seed, []).append(each)
         keys = _keys(material, list(chosen.values()))

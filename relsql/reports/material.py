@@ -58,6 +58,14 @@ class ReportOptions:
     limits: LabelLimits = DEFAULT_LIMITS
     progress: Progress | None = None
 
+    @contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        """Report how long a part took."""
+        started = time.perf_counter()
+        yield
+        if self.progress:
+            self.progress(what, time.perf_counter() - started)
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -138,14 +146,6 @@ class Material:
             interval = percentile_interval(sign * (draws[0] - draws[1]))
         return Comparison(name, sign * (model - baseline), interval)
 
-    @contextmanager
-    def timed(self, what: str) -> Iterator[None]:
-        """Report how long a part took."""
-        started = time.perf_counter()
-        yield
-        if self.options.progress:
-            self.options.progress(what, time.perf_counter() - started)
-
     def _has_interval(self, metric: str) -> bool:
         return metric in WEIGHTED and (metric != "roc_auc" or self.labels.min() < self.labels.max())
 
@@ -158,8 +158,13 @@ def gather_material(con: duckdb.DuckDBPyConnection, model: str, options: ReportO
     """
     catalog = current_catalog(con)
     card, schema, limits = active_card(con, catalog, model), read_schema(con, catalog), options.limits
-    evaluation, predictions = judge(con, model, options.split, None, limits)
-    [(_, baseline)] = entity_columns_scores(con, catalog, schema, card.task, (options.split,), limits=limits).values()
+    with options.timed("scores"):
+        evaluation, predictions = judge(con, model, options.split, None, limits)
+    with options.timed("baseline"):
+        scored_splits = entity_columns_scores(con, catalog, schema, card.task, (options.split,), limits=limits)
+    [(_, baseline)] = scored_splits.values()
+    with options.timed("labels"):
+        label_tables = dict(_all_labels(con, card, schema, options))
     scored = np.isfinite(predictions.scores)
     kept = predictions.seeds.filter(pa.array(scored))
     return Material(
@@ -175,7 +180,7 @@ def gather_material(con: duckdb.DuckDBPyConnection, model: str, options: ReportO
         scores=predictions.scores[scored],
         baseline=baseline[scored].astype(np.float64),
         cluster=_clusters(predictions, scored),
-        label_tables=dict(_all_labels(con, card, schema, options)),
+        label_tables=label_tables,
     )
 
 

@@ -108,17 +108,19 @@ def _day(moment: np.datetime64) -> str:
 def metrics(material: Material) -> str:
     """Metrics beside those of the baseline, with intervals, and what they mean."""
     found, others = material.evaluation.metrics, material.baseline_metrics()
-    rows = [
-        (
-            name,
-            f"{value:.4g}",
-            _ends(material.interval(name, material.scores)),
-            f"{others[name]:.4g}" if name in others else "",
-            _ends(material.interval(name, material.baseline)) if name in others else "",
-            MEANINGS.get(name, ""),
-        )
-        for name, value in found.items()
-    ]
+    with material.options.timed("intervals"):
+        lead = material.comparison()
+        rows = [
+            (
+                name,
+                f"{value:.4g}",
+                _ends(material.interval(name, material.scores)),
+                f"{others[name]:.4g}" if name in others else "",
+                _ends(material.interval(name, material.baseline)) if name in others else "",
+                MEANINGS.get(name, ""),
+            )
+            for name, value in found.items()
+        ]
     evaluation = material.evaluation
     told = f"{counted(evaluation.rows, 'label')} of {evaluation.split}, {evaluation.regime}"
     told += f", {evaluation.unscored:,} more without a score" if evaluation.unscored else ""
@@ -128,7 +130,7 @@ def metrics(material: Material) -> str:
         "from resampling entities with all their labels."
     )
     return (
-        html.element("p", html.text(verdict(material.comparison())), class_="lead")
+        html.element("p", html.text(verdict(lead)), class_="lead")
         + html.table(f"Scores beside {told}", header, rows, right=(1, 2, 3, 4))
         + html.paragraph(note)
     )
@@ -163,7 +165,7 @@ def importance_bars(material: Material) -> str:
         again = command("importance", "FILE", material.model, "--split", material.options.split)
         told = f"Left out of this report: it takes up to {scores:,} scores. To see what each table and column brings: "
         return html.paragraph(f"{told}{again}, or {command('report')} with --importance.")
-    with material.timed("importance"):
+    with material.options.timed("importance"):
         limits = material.options.limits
         found = importance(
             material.con,
