@@ -9,7 +9,7 @@ SHELLS := .venv/shells
 DBT := .venv-dbt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-shells demo check lint format types imports docs build bench-accuracy bench-truth bench-proposals
+.PHONY: help setup test test-shells test-report demo check lint format types imports docs build bench-accuracy bench-truth bench-proposals
 .PHONY: bench-speed bench-plain bench-training bench-encoder bench-scale clean torture fuzz soak
 
 TORTURE_MINUTES ?= 20
@@ -31,7 +31,7 @@ $(DEMO): pyproject.toml constraints.txt
 
 # The rest: tests, benchmarks, and the site.
 $(STAMP): $(DEMO)
-	$(BIN)/python $(PIP_INSTALL) -e '.[bench,docs,test]'
+	$(BIN)/python $(PIP_INSTALL) -e '.[bench,docs,report,test]'
 	@touch $@
 
 # dbt needs older packages than mypy does. It gets an environment of its own, with all that is in .venv behind it. mypy
@@ -60,6 +60,10 @@ $(SHELLS)/.installed: $(STAMP) Makefile
 	$(BIN)/python -m pip --python $(SHELLS)/bin/python install --quiet --disable-pip-version-check \
 		harlequin==2.17.0 duckdb==1.5.5 duckdb-cli==1.5.5 duckdb-extension-httpfs==1.5.5 duckdb-extension-quack==1.5.5
 	@touch $@
+
+# In a real browser, which has to be there: apt-get install chromium. AXE=path/to/axe.min.js also runs axe-core.
+test-report: setup ## Open reports in a headless Chromium (SCREENSHOTS=folder keeps pictures of them)
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest tests/pages
 
 torture: setup ## Kill, starve and interrupt every command that writes (TORTURE_MINUTES=20; idle machine)
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.torture --minutes $(TORTURE_MINUTES) $(TORTURE_OPTIONS)

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from relsql.publishing.publish import Published, publish, selftest, unpublish
     from relsql.registry.promote import Promotion, drop, promote
     from relsql.registry.score_jobs import ScoreJob
+    from relsql.reports.material import ReportOptions
+    from relsql.reports.model_card import Card, model_card
+    from relsql.reports.report import report, schema_report
     from relsql.schema.reading import read_schema
     from relsql.schema.tables import Link, Schema, Table
     from relsql.scoring.refresh import Refreshed, refresh
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Backtest": "relsql.backtests.backtest",
     "Drift": "relsql.monitoring.drift",
+    "Card": "relsql.reports.model_card",
     "Evaluation": "relsql.evaluation.evaluate",
     "ExportedModel": "relsql.bundles.export_model",
     "ImportedModel": "relsql.bundles.import_model",
@@ -54,6 +58,7 @@ _HOME = {
     "Recalibrated": "relsql.monitoring.recalibrate",
     "Refreshed": "relsql.scoring.refresh",
     "RelsqlError": "relsql.errors",
+    "ReportOptions": "relsql.reports.material",
     "Schema": "relsql.schema.tables",
     "ScoreJob": "relsql.registry.score_jobs",
     "ShardScores": "relsql.shards.shard_score",
@@ -72,12 +77,15 @@ _HOME = {
     "import_model": "relsql.bundles.import_model",
     "leakcheck": "relsql.evaluation.leaks.leakcheck",
     "outcomes": "relsql.monitoring.outcomes",
+    "model_card": "relsql.reports.model_card",
     "pretrain": "relsql.training.pretraining.pretrain",
     "promote": "relsql.registry.promote",
     "publish": "relsql.publishing.publish",
     "read_schema": "relsql.schema.reading",
     "recalibrate": "relsql.monitoring.recalibrate",
     "refresh": "relsql.scoring.refresh",
+    "report": "relsql.reports.report",
+    "schema_report": "relsql.reports.report",
     "score_into": "relsql.scoring.score_table",
     "selftest": "relsql.publishing.publish",
     "shard_score": "relsql.shards.shard_score",
@@ -87,6 +95,7 @@ _HOME = {
 
 __all__ = [
     "Backtest",
+    "Card",
     "Drift",
     "Evaluation",
     "ExportedModel",
@@ -100,6 +109,7 @@ __all__ = [
     "Recalibrated",
     "Refreshed",
     "RelsqlError",
+    "ReportOptions",
     "Schema",
     "ScoreJob",
     "ShardScores",
@@ -117,6 +127,7 @@ __all__ = [
     "export_model",
     "import_model",
     "leakcheck",
+    "model_card",
     "outcomes",
     "pretrain",
     "promote",
@@ -124,6 +135,8 @@ __all__ = [
     "read_schema",
     "recalibrate",
     "refresh",
+    "report",
+    "schema_report",
     "score_into",
     "selftest",
     "shard_score",

@@ -21,6 +21,7 @@ from relsql.cli.commands.monitoring import drift_command, outcomes_command
 from relsql.cli.commands.publishing import publish_command, selftest_command, unpublish_command
 from relsql.cli.commands.query import sql_command
 from relsql.cli.commands.refreshing import refresh_command
+from relsql.cli.commands.reporting import card_command, report_command
 from relsql.cli.commands.scoring import evaluate_command, score_command
 from relsql.cli.commands.serving import serve_command
 from relsql.cli.commands.sharding import shard_score_command
@@ -79,6 +80,8 @@ for _command in (
     importance_command,
     outcomes_command,
     drift_command,
+    card_command,
+    report_command,
     sql_command,
     shell_command,
     serve_command,

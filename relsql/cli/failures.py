@@ -9,9 +9,10 @@ from contextlib import contextmanager
 
 import click
 
-from relsql.cli.output import note, printable
+from relsql.cli.output import note
 from relsql.database.interrupts import interrupted
 from relsql.errors import RelsqlError
+from relsql.printable import printable
 
 FAILED = 1
 INTERRUPTED = 130

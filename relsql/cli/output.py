@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from relsql.hints import command, with_file
+from relsql.printable import printable
 from relsql.schema.finding import Finding
 
 Cells = Sequence[str | None]
@@ -111,17 +112,8 @@ def _as_json(value: object) -> object:
     return str(value)
 
 
-def printable(text: str) -> str:
-    """A text with control characters, line ends and lone surrogates escaped."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
-
-
 def _printable(cell: str | None) -> str:
     return "NULL" if cell is None else printable(cell)
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def _width(text: str) -> int:

@@ -49,7 +49,25 @@ def entity_columns_auc(
     *,
     limits: LabelLimits = DEFAULT_LIMITS,
 ) -> dict[Split, float]:
-    """Fit the baseline on the training labels and evaluate it on `splits`.
+    """The metric of the baseline on each of `splits`; arguments and errors are those of `entity_columns_scores`.
+
+    It is the ROC-AUC of a binary classification or the metric of the target of a regression, see
+    `relsql.tasks.target`.
+    """
+    scored = entity_columns_scores(con, catalog, schema, task, splits, limits=limits)
+    return {split: _metric(task, *found) for split, found in scored.items()}
+
+
+def entity_columns_scores(
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    schema: Schema,
+    task: Task,
+    splits: Sequence[Split] = ("val", "test"),
+    *,
+    limits: LabelLimits = DEFAULT_LIMITS,
+) -> dict[Split, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Fit the baseline on the training labels and score the labels of `splits`.
 
     Args:
         con: the user's connection; its state is not changed.
@@ -60,8 +78,8 @@ def entity_columns_auc(
         limits: what the label query may do.
 
     Returns:
-        For each split the ROC-AUC (binary classification) or the metric of the target (regression), see
-        `relsql.tasks.target`. The baseline of a regression predicts the same target.
+        For each split labels and scores, float64 [labels], in the order of `label_table`. A score of a classification
+        is a probability; the baseline of a regression predicts the task's target.
 
     Raises:
         TaskError: the labels cannot be computed.
@@ -191,9 +209,9 @@ def _model(task: Task, numbers: int, categories: int) -> HistGradientBoostingCla
     )
 
 
-def _metric(task: Task, model: Any, x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+def _metric(task: Task, labels: NDArray[np.float64], scores: NDArray[np.float64]) -> float:
     if task.target is not None:
-        return regression_loss(task.target, y, model.predict(x))
+        return regression_loss(task.target, labels, scores)
     from sklearn.metrics import roc_auc_score
 
-    return float(roc_auc_score(y, model.predict_proba(x)[:, 1]))
+    return float(roc_auc_score(labels, scores))

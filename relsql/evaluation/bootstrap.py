@@ -25,10 +25,10 @@ def metric_interval(
     Args:
         labels: [labels], 0 and 1 for `roc_auc`.
         scores: [labels].
-        metric: `roc_auc`, `mae` or `rmse`.
+        metric: one of `WEIGHTED`.
         entities: the entity of each label.
     """
-    weighted = {"roc_auc": weighted_roc_auc, "mae": weighted_mae, "rmse": weighted_rmse}.get(metric)
+    weighted = WEIGHTED.get(metric)
     if weighted is None or not len(labels) or (metric == "roc_auc" and labels.min() == labels.max()):
         return None
     positions: dict[object, int] = {}
@@ -60,6 +60,10 @@ def weighted_rmse(labels: Floats, scores: Floats, weights: Floats) -> Floats:
     """Root of the mean squared error under each weighting."""
     result: Floats = np.sqrt(weights @ (labels - scores) ** 2 / weights.sum(axis=1))
     return result
+
+
+WEIGHTED: dict[str, WeightedMetric] = {"roc_auc": weighted_roc_auc, "mae": weighted_mae, "rmse": weighted_rmse}
+"""The metrics that have an interval, by name."""
 
 
 def clustered_bootstrap(

@@ -80,12 +80,14 @@ class Predictions:
 
     Of a multiclass task, labels are positions in `ModelCard.classes`, or `UNKNOWN`, int64 [rows], and scores the
     probabilities of the classes, float64 [rows, classes].
+    `seeds` is the label table that was scored, in the same order, see `LabelTable`.
     """
 
     entities: list[object]
     as_of: list[datetime.datetime]
     labels: npt.NDArray[Any]
     scores: npt.NDArray[np.float64]
+    seeds: pa.Table
 
     @property
     def scored(self) -> npt.NDArray[np.bool_]:
@@ -121,11 +123,11 @@ def predict_split(
     limits = LabelLimits(allow_external, label_timeout_seconds)
     catalog = current_catalog(con)
     card = active_card(con, catalog, model)
-    labels = _labels(con, card, read_schema(con, catalog), split, limits)
+    labels = split_labels(con, card, read_schema(con, catalog), split, limits)
     return _predict(con, model, card, labels, split, regime)
 
 
-def _labels(
+def split_labels(
     con: duckdb.DuckDBPyConnection, card: ModelCard, schema: Schema, split: Split, limits: LabelLimits
 ) -> pa.Table:
     """The labels of a split; `schema` is that of the file, as the label query may read what the model does not."""
@@ -171,7 +173,7 @@ def predict_labels(con: duckdb.DuckDBPyConnection, suffix: str, labels: pa.Table
         con.unregister(relation)
     entities, times, values, scores = zip(*rows, strict=True)
     found = np.array([np.nan if score is None else score for score in scores], dtype=np.float64)
-    return Predictions(list(entities), list(times), np.array(values, dtype=np.float64), found)
+    return Predictions(list(entities), list(times), np.array(values, dtype=np.float64), found, labels)
 
 
 def _class_predictions(con: duckdb.DuckDBPyConnection, suffix: str, labels: pa.Table, classes: Classes) -> Predictions:
@@ -187,7 +189,7 @@ def _class_predictions(con: duckdb.DuckDBPyConnection, suffix: str, labels: pa.T
     found = np.full((len(scores), len(classes)), np.nan)
     found[np.asarray(scores.is_valid())] = np.asarray(scores.flatten()).reshape(-1, len(classes))
     codes = classes.codes(labels.column("label"))
-    return Predictions(label_entities(labels), labels.column("as_of").to_pylist(), codes, found)
+    return Predictions(label_entities(labels), labels.column("as_of").to_pylist(), codes, found, labels)
 
 
 def evaluate(
@@ -208,12 +210,23 @@ def evaluate(
         ModelError: unknown model. TaskError: the label query no longer runs, does something that is not allowed or
             takes too long, no labelled entity is visible at its timestamp, or the regime does not exist.
     """
+    limits = LabelLimits(allow_external, label_timeout_seconds)
     catalog = current_catalog(con)
-    card, schema = active_card(con, catalog, model, recommendations=True), read_schema(con, catalog)
-    regime = regime or card.regime
-    table = _labels(con, card, schema, split, LabelLimits(allow_external, label_timeout_seconds))
+    card = active_card(con, catalog, model, recommendations=True)
     if card.ranker:
-        return _evaluate_ranking(con, catalog, card, table, split, regime)
+        labels = split_labels(con, card, read_schema(con, catalog), split, limits)
+        return _evaluate_ranking(con, catalog, card, labels, split, regime or card.regime)
+    return judge(con, model, split, regime, limits)[0]
+
+
+def judge(
+    con: duckdb.DuckDBPyConnection, model: str, split: Split, regime: Regime | None, limits: LabelLimits
+) -> tuple[Evaluation, Predictions]:
+    """The evaluation of `evaluate`, and the scores and labels that it is about, those without a score included."""
+    catalog = current_catalog(con)
+    card, schema = active_card(con, catalog, model), read_schema(con, catalog)
+    regime = regime or card.regime
+    table = split_labels(con, card, schema, split, limits)
     predictions = _predict(con, model, card, table, split, regime)
     scored = predictions.scored
     labels, scores = predictions.labels[scored], predictions.scores[scored]
@@ -235,7 +248,7 @@ def evaluate(
     found = [*trained_on(card, split), *_unknown_classes(card, summary), *few, *copied]
     # Training has said the same about the validation labels, and perhaps about a column and other labels.
     found += [each for each in recorded if each not in few and not any(say_the_same(each, other) for other in copied)]
-    return Evaluation(
+    evaluation = Evaluation(
         card.name,
         card.version,
         card.task.name,
@@ -248,6 +261,7 @@ def evaluate(
         {name: ends for name, ends in intervals.items() if ends},
         tuple(found),
     )
+    return evaluation, predictions
 
 
 def _evaluate_ranking(

@@ -92,7 +92,7 @@ def importance(
     labels = label_table(con, catalog, schema, card.task, split, limits=limits).table
     relation = unique_name("relsql_labels")
     found = []
-    with _tables(con, catalog, card, split) as tables:
+    with scored_tables(con, catalog, card, split) as tables:
         con.register(relation, labels)
         try:
             for level in IMPORTANCE_LEVELS:
@@ -103,7 +103,7 @@ def importance(
 
 
 @contextmanager
-def _tables(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, split: Split) -> Iterator[str]:
+def scored_tables(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, split: Split) -> Iterator[str]:
     """The database that the scores of a split read: a copy that ends where the split starts in the frozen regime."""
     end = split_end(card.task, split)
     if card.regime == "seed-time" or end is None:

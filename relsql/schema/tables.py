@@ -175,6 +175,12 @@ class Schema:
     tables: dict[str, Table]
     links: tuple[Link, ...] = field(default=())
 
+    def _repr_html_(self) -> str:
+        """The picture of the schema in a notebook."""
+        from relsql.schema.picture import schema_html
+
+        return schema_html(self)
+
     def find(self, name: str) -> Table | None:
         """Return the table that `name` refers to: its key, or any other way to write it, `Main."Results"`."""
         if name in self.tables:

@@ -19,10 +19,9 @@ import duckdb
 import msgspec
 
 from relsql.database.relsql_schema import in_schema_sql, relsql_schema
+from relsql.schema.contents import table_content
 from relsql.schema.reading import read_schema
-from relsql.schema.relations import relation_sql
-from relsql.schema.tables import Schema, Table
-from relsql.sql import ident
+from relsql.schema.tables import Schema
 from relsql.tasks.task import Task
 from relsql.training.options import TrainOptions
 from relsql.training.pretraining.weights import read_manifest
@@ -68,7 +67,7 @@ def training_fingerprint(
     """
     query = label_text(con, catalog, task)
     schema = _part_read(read_schema(con, catalog), task, query)
-    contents = {key: _content(con, catalog, table) for key, table in schema.tables.items()}
+    contents = {key: table_content(con, catalog, table) for key, table in schema.tables.items()}
     chosen = asdict(options)
     # The default thread count depends on the machine, so it is ignored.
     del chosen["threads"], chosen["pretrained"]
@@ -133,16 +132,6 @@ def _names(text: str, name: str) -> bool:
     """True if SQL may name a relation or macro; a match in a comment or a column name also counts."""
     written = re.escape(name.replace('"', '""'))
     return re.search(rf"(?<!\w){written}(?!\w)", text, re.IGNORECASE) is not None
-
-
-def _content(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> tuple[str, ...]:
-    """Number of rows, and the sum and XOR of their 64-bit hashes; the order of the rows does not matter."""
-    columns = ", ".join(f"r.{ident(name)}" for name in table.stored_names)
-    hashes = f"SELECT system.main.hash({columns}) AS h FROM {relation_sql(table, catalog)} r"
-    [found] = con.execute(
-        f"SELECT system.main.count_star(), system.main.sum(h), system.main.bit_xor(h) FROM ({hashes})"
-    ).fetchall()
-    return tuple(map(str, found))
 
 
 @cache

@@ -1,0 +1,200 @@
+"""What a report shows: a model's scores beside what happened, a baseline on the same labels, and all labels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from relsql.database.names import current_catalog
+from relsql.errors import TaskError
+from relsql.evaluation.baseline import entity_columns_scores
+from relsql.evaluation.bootstrap import (
+    WEIGHTED,
+    Floats,
+    bootstrap_draws,
+    clustered_bootstrap,
+    percentile_interval,
+)
+from relsql.evaluation.evaluate import Evaluation, Predictions, judge, split_labels, task_metrics
+from relsql.registry.card import ModelCard
+from relsql.registry.models import active_card
+from relsql.reports.model_card import Card, model_card
+from relsql.schema.reading import read_schema
+from relsql.schema.tables import Schema
+from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
+from relsql.tasks.splits import SPLITS, Split
+from relsql.tasks.target import target_metric
+from relsql.typing import IntArray
+
+Progress = Callable[[str, float], None]
+"""(what was done, seconds that it took)."""
+
+Interval = tuple[float, float]
+
+IMPORTANCE_SEEDS = 100_000
+"""So many scores are computed for the importance of tables and columns without being asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportOptions:
+    """What a report shows.
+
+    Attributes:
+        split: the labels that scores are compared with: `test`, `val` or `train`.
+        importance: score the labels again without each table and column; None: if that is at most
+            `IMPORTANCE_SEEDS` scores, half a minute or so.
+        limits: what the label query may do.
+        progress: called after each part.
+    """
+
+    split: Split = "test"
+    importance: bool | None = None
+    limits: LabelLimits = DEFAULT_LIMITS
+    progress: Progress | None = None
+
+    @contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        """Report how long a part took."""
+        started = time.perf_counter()
+        yield
+        if self.progress:
+            self.progress(what, time.perf_counter() - started)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The model and the baseline by the metric that training optimises.
+
+    Attributes:
+        metric: its name.
+        ahead: by how much the model is better.
+        interval: the middle 95 % of that when entities are resampled with all their labels; None if unknown.
+    """
+
+    metric: str
+    ahead: float
+    interval: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """All that sections of a report are written from.
+
+    Attributes:
+        con: the connection; its current database holds the model.
+        model: the model or version that was asked for.
+        card, person_card: the card of the registry, and the one for people.
+        schema: the tables and links as they are now.
+        options: what to show.
+        evaluation: metrics and findings on the labels of the split.
+        seeds: the labels that have a score: `entity`, `as_of`, `label`.
+        labels, scores, baseline: of these labels, float64 [labels]; `baseline` are scores of a model of the entity's
+            own columns.
+        cluster: int64 [labels], the number of the entity of each label.
+        label_tables: the labels of every split that has any.
+    """
+
+    con: duckdb.DuckDBPyConnection
+    model: str
+    card: ModelCard
+    person_card: Card
+    schema: Schema
+    options: ReportOptions
+    evaluation: Evaluation
+    seeds: pa.Table
+    labels: Floats
+    scores: Floats
+    baseline: Floats
+    cluster: IntArray
+    label_tables: Mapping[str, pa.Table] = field(default_factory=dict)
+
+    @property
+    def main_metric(self) -> str:
+        """The metric that training optimises."""
+        target = self.card.task.target
+        return "roc_auc" if target is None else target_metric(target)
+
+    def baseline_metrics(self) -> dict[str, float]:
+        """The metrics of the baseline on the same labels."""
+        return task_metrics(self.card.task, self.labels, self.baseline)
+
+    def interval(self, metric: str, scores: Floats) -> Interval | None:
+        """The middle 95 % of a metric when entities are resampled; None if the metric has none."""
+        if not self._has_interval(metric):
+            return None
+        return clustered_bootstrap(self.labels, scores[None, :], self.cluster, WEIGHTED[metric])
+
+    def comparison(self) -> Comparison | None:
+        """The model beside the baseline; None where the metric is not defined."""
+        name = self.main_metric
+        model, baseline = self.evaluation.metrics.get(name), self.baseline_metrics().get(name)
+        if model is None or baseline is None:
+            return None
+        sign = 1 if self.card.task.is_classification else -1
+        interval = None
+        if self._has_interval(name):
+            draws = [
+                bootstrap_draws(self.labels, each[None, :], self.cluster, WEIGHTED[name])
+                for each in (self.scores, self.baseline)
+            ]
+            interval = percentile_interval(sign * (draws[0] - draws[1]))
+        return Comparison(name, sign * (model - baseline), interval)
+
+    def _has_interval(self, metric: str) -> bool:
+        return metric in WEIGHTED and (metric != "roc_auc" or self.labels.min() < self.labels.max())
+
+
+def gather_material(con: duckdb.DuckDBPyConnection, model: str, options: ReportOptions) -> Material:
+    """Score the labels of a split by the model and by the baseline, and compute the labels of all splits.
+
+    Raises:
+        ModelError: unknown model. TaskError: the split has no labels, or the label query cannot be used.
+    """
+    catalog = current_catalog(con)
+    card, schema, limits = active_card(con, catalog, model), read_schema(con, catalog), options.limits
+    with options.timed("scores"):
+        evaluation, predictions = judge(con, model, options.split, None, limits)
+    with options.timed("baseline"):
+        scored_splits = entity_columns_scores(con, catalog, schema, card.task, (options.split,), limits=limits)
+    [(_, baseline)] = scored_splits.values()
+    with options.timed("labels"):
+        label_tables = dict(_all_labels(con, card, schema, options))
+    scored = np.isfinite(predictions.scores)
+    kept = predictions.seeds.filter(pa.array(scored))
+    return Material(
+        con=con,
+        model=model,
+        card=card,
+        person_card=model_card(con, model),
+        schema=schema,
+        options=options,
+        evaluation=evaluation,
+        seeds=kept,
+        labels=predictions.labels[scored],
+        scores=predictions.scores[scored],
+        baseline=baseline[scored].astype(np.float64),
+        cluster=_clusters(predictions, scored),
+        label_tables=label_tables,
+    )
+
+
+def _clusters(predictions: Predictions, scored: np.ndarray) -> IntArray:
+    places: dict[object, int] = {}
+    entities = [str(entity) for entity, known in zip(predictions.entities, scored, strict=True) if known]
+    return np.array([places.setdefault(entity, len(places)) for entity in entities], dtype=np.int64)
+
+
+def _all_labels(
+    con: duckdb.DuckDBPyConnection, card: ModelCard, schema: Schema, options: ReportOptions
+) -> Iterator[tuple[str, pa.Table]]:
+    for split in SPLITS:
+        try:
+            yield split, split_labels(con, card, schema, split, options.limits)
+        except TaskError:
+            continue  # A split may have no labels.
