@@ -29,6 +29,7 @@ from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.splits import SPLITS, Split
+from relsql.tasks.supported import require_forecast
 from relsql.tasks.target import target_metric
 from relsql.typing import IntArray
 
@@ -158,6 +159,7 @@ def gather_material(con: duckdb.DuckDBPyConnection, model: str, options: ReportO
     """
     catalog = current_catalog(con)
     card, schema, limits = active_card(con, catalog, model), read_schema(con, catalog), options.limits
+    require_forecast(card.task, "a report")
     with options.timed("scores"):
         evaluation, predictions = judge(con, model, options.split, None, limits)
     with options.timed("baseline"):
