@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from relsql.scoring.refresh import Refreshed, refresh
     from relsql.scoring.score_table import score_into
     from relsql.shards.shard_score import ShardScores, shard_score
+    from relsql.statements.sql import sql
     from relsql.tasks.task import Task
     from relsql.training.options import TrainOptions
     from relsql.training.pretraining.pretrain import PretrainOptions, pretrain
@@ -89,6 +90,7 @@ _HOME = {
     "score_into": "relsql.scoring.score_table",
     "selftest": "relsql.publishing.publish",
     "shard_score": "relsql.shards.shard_score",
+    "sql": "relsql.statements.sql",
     "train": "relsql.training.train",
     "unpublish": "relsql.publishing.publish",
 }
@@ -140,6 +142,7 @@ __all__ = [
     "score_into",
     "selftest",
     "shard_score",
+    "sql",
     "train",
     "unpublish",
 ]

@@ -6,7 +6,7 @@ import re
 import textwrap
 from collections.abc import Iterator
 
-from relsql.sql import literal
+from relsql.sql_text import literal
 
 WIDTH = 120
 """Only a single literal or name may make a line longer."""

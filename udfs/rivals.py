@@ -15,7 +15,7 @@ import duckdb
 from relsql.database.names import Functions, Macro, current_catalog, fold
 from relsql.registry.function_names import predict_name
 from relsql.registry.publications import comment_start, is_mark
-from relsql.sql import literal
+from relsql.sql_text import literal
 
 Rivals = Mapping[str, frozenset[str]]
 """By the folded name of a function, the other databases whose models have it."""

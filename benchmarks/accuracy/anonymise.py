@@ -32,7 +32,7 @@ from relsql.database.relsql_tables import has_relsql_table, relsql_table
 from relsql.errors import DatabaseError, TaskError
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Column, Schema, Table
-from relsql.sql import ident, literal
+from relsql.sql_text import ident, literal
 from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.splits import SPLITS
 from relsql.tasks.task import read_tasks

@@ -27,7 +27,7 @@ from relsql.errors import DatabaseError, nearest
 from relsql.integrations.import_relbench import import_dataset
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
-from relsql.sql import ident, literal
+from relsql.sql_text import ident, literal
 from relsql.tasks.labels.frozen_database import frozen_database
 from relsql.tasks.labels.label_table import default_splits, label_table
 from relsql.tasks.regime import REGIMES, Regime

@@ -15,7 +15,7 @@ import duckdb
 import yaml
 
 from benchmarks.data.problems import dataset_folder
-from relsql.sql import ident, literal
+from relsql.sql_text import ident, literal
 
 SCHEMAS = Path(__file__).parents[1] / "data" / "schemas"
 KINDS = ("key", "link", "time")

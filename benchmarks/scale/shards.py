@@ -37,7 +37,7 @@ from relsql.registry.models import active_card, read_models
 from relsql.shards.prepare import prepare
 from relsql.shards.score_part import score_part
 from relsql.shards.shard_score import shard_request
-from relsql.sql import literal
+from relsql.sql_text import literal
 from udfs.attach import attach
 from udfs.macros import batch_sql
 

@@ -26,7 +26,7 @@ from benchmarks.speed.report import Target, target_lines
 from benchmarks.speed.run import TRAINED_ON, has_formula1, train_model
 from relsql.database.connections import open_database
 from relsql.publishing.publish import copy_database, publish
-from relsql.sql import ident, literal
+from relsql.sql_text import ident, literal
 from udfs.attach import connect
 
 BINARY = Path(sys.executable).with_name("duckdb")

@@ -31,7 +31,7 @@ from relsql.registry.card import ModelCard
 from relsql.registry.models import active_card, read_artifacts
 from relsql.schema.reading import read_schema
 from relsql.scoring.score_table import score_into
-from relsql.sql import ident, literal
+from relsql.sql_text import ident, literal
 from relsql.typing import FloatArray
 from udfs.attach import attach_model, load_scorer
 from udfs.attach import connect as connect_and_attach

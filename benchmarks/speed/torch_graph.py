@@ -18,7 +18,7 @@ from relsql.gather.node_inputs import NodeInputs, category_sql, number_sql, text
 from relsql.registry.card import ModelCard
 from relsql.schema.tables import Link, Table
 from relsql.schema.times.events import as_timestamp_sql, time_sql
-from relsql.sql import ident
+from relsql.sql_text import ident
 from relsql.text.text_table import TextTable
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from itertools import combinations
 
 from relsql.nn.scaling import CLIP
-from relsql.sql import Cte
+from relsql.sql_text import Cte
 
 EPSILON = 1e-5
 """Added to the variance in every layer norm."""

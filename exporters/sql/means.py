@@ -11,7 +11,7 @@ from relsql.gather.sql.path_columns import Latest
 from relsql.gather.sql.ranking import Ctes, counts_sql
 from relsql.gather.statistics import Statistic
 from relsql.schema.tables import Table
-from relsql.sql import COMMA, Cte, indented
+from relsql.sql_text import COMMA, Cte, indented
 
 LONG_WINDOW = 8
 """Number of rows from which a mean is faster as an inner product."""

@@ -31,8 +31,8 @@ from relsql.schema.entity_keys import key_columns_sql
 from relsql.schema.indexes import Indexed
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Table
-from relsql.sql import COMMA, Cte, field_sql, ident, indented, literal, qualified
 from relsql.sql_layout import comment_sql
+from relsql.sql_text import COMMA, Cte, field_sql, ident, indented, literal, qualified
 from relsql.tasks.target import MEAN
 
 FARTHEST_DAY = 106_751_991.0

@@ -58,7 +58,7 @@ from relsql.registry.row_embeddings import text_hash_sql
 from relsql.schema.tables import Link, Table
 from relsql.schema.times.events import age_sql, as_timestamp_sql, time_sql
 from relsql.schema.visibility import visible_time_sql
-from relsql.sql import COMMA, Cte, ident, indented
+from relsql.sql_text import COMMA, Cte, ident, indented
 
 OF_SEEDS = "The path's message to each seed."
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from relsql.schema.tables import Table
-from relsql.sql import Cte, literal
+from relsql.sql_text import Cte, literal
 
 
 def with_stored_texts(stored: str, table: Table, read: str, texts: str) -> tuple[Cte, str]:

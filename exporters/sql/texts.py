@@ -7,7 +7,7 @@ from exporters.sql.network import SqlNetwork
 from relsql.gather.node_inputs import text_sql
 from relsql.registry.row_embeddings import text_hash_sql
 from relsql.schema.tables import Table
-from relsql.sql import indented, literal
+from relsql.sql_text import indented, literal
 
 
 def new_texts_sql(network: SqlNetwork, embeddings: str) -> str:

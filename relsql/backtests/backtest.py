@@ -41,7 +41,7 @@ from relsql.registry.models import active_card
 from relsql.registry.versions import suffix_of
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
-from relsql.sql import ident
+from relsql.sql_text import ident
 from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.labels.label_table import label_entities, label_table
 from relsql.tasks.splits import check_timedelta

@@ -15,7 +15,7 @@ from relsql.errors import TaskError
 from relsql.hints import correct
 from relsql.schema.tables import Schema
 from relsql.schema.visibility import since_sql
-from relsql.sql import ident, literal
+from relsql.sql_text import ident, literal
 from relsql.tasks.splits import MIN_TRAIN_TIMESTAMPS, event_span, step_sql, train_timestamps
 from relsql.tasks.task import Task
 

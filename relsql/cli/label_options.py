@@ -70,7 +70,7 @@ def limit_memory(con: duckdb.DuckDBPyConnection, size: str) -> None:
     """
     import duckdb
 
-    from relsql.sql import literal
+    from relsql.sql_text import literal
 
     try:
         con.execute(f"SET memory_limit = {literal(size)}")

@@ -19,7 +19,7 @@ from relsql.database.sources.file_kinds import file_kind, import_command
 from relsql.database.sources.view_files import view_files
 from relsql.errors import DatabaseError
 from relsql.hints import command
-from relsql.sql import ident, literal, qualified
+from relsql.sql_text import ident, literal, qualified
 
 
 def open_database(

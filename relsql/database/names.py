@@ -17,7 +17,7 @@ from typing import Literal
 import duckdb
 
 from relsql.errors import DatabaseError, nearest
-from relsql.sql import ident, qualified
+from relsql.sql_text import ident, qualified
 
 DEFAULT_SCHEMA = "main"
 

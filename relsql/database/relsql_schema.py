@@ -16,7 +16,7 @@ import duckdb
 
 from relsql.database.names import DEFAULT_SCHEMA, fold, fold_sql
 from relsql.errors import DatabaseError
-from relsql.sql import ident, literal, qualified
+from relsql.sql_text import ident, literal, qualified
 
 MARK = "relsql_keeps_its_tables_in_this_schema"
 """The view that marks a schema; it is found by its name and never read."""

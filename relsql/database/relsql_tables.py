@@ -13,7 +13,7 @@ from relsql.database.digests import row_digest
 from relsql.database.names import fold, has_table
 from relsql.database.relsql_schema import MARK, in_schema_sql, relsql_schema, table_text
 from relsql.errors import DatabaseError
-from relsql.sql import literal, qualified
+from relsql.sql_text import literal, qualified
 
 TABLES: dict[str, str] = {
     "schema_tables": (

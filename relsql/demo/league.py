@@ -18,7 +18,7 @@ from relsql.database.relsql_tables import ensure_table
 from relsql.demo import truth
 from relsql.demo.simulate import Row, Simulation
 from relsql.errors import DatabaseError, TaskError
-from relsql.sql import qualified
+from relsql.sql_text import qualified
 from relsql.tasks.task import Task, save_task
 
 MIN_SEASONS = 4

@@ -28,7 +28,7 @@ from relsql.registry.versions import suffix_of
 from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
-from relsql.sql import ident
+from relsql.sql_text import ident
 from relsql.tasks.classes import Classes, shown_classes
 from relsql.tasks.labels.frozen_database import frozen_database
 from relsql.tasks.labels.label_findings import few_labels

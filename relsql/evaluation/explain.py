@@ -16,7 +16,7 @@ from relsql.registry.function_names import explain_names
 from relsql.registry.models import active_card
 from relsql.registry.versions import suffix_of
 from relsql.schema.entity_keys import key_order_sql
-from relsql.sql import ident, literal
+from relsql.sql_text import ident, literal
 from udfs.attach import attach
 
 

@@ -21,7 +21,7 @@ from relsql.registry.card import ModelCard
 from relsql.registry.models import active_card
 from relsql.schema.entity_keys import key_sql
 from relsql.schema.reading import read_schema
-from relsql.sql import ident
+from relsql.sql_text import ident
 from relsql.tasks.labels.frozen_database import frozen_database
 from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.labels.label_table import label_table

@@ -19,7 +19,7 @@ from relsql.gather.candidates.ranking import OPTIONS, Ranking
 from relsql.registry.card import ModelCard
 from relsql.schema.entity_keys import is_entity_sql
 from relsql.schema.relations import relation_sql
-from relsql.sql import literal
+from relsql.sql_text import literal
 from relsql.tasks.splits import Split
 from udfs.macros import MacroText
 

@@ -21,7 +21,7 @@ from relsql.schema.tables import Column, Schema, Table
 from relsql.schema.times.events import age_sql, as_timestamp_sql, time_sql
 from relsql.schema.types import INTEGER_TYPES, TIME_OF_DAY_TYPES, TIME_TYPES, ZONED_TYPES, is_number
 from relsql.schema.visibility import where_visible_sql
-from relsql.sql import ident, literal
+from relsql.sql_text import ident, literal
 from relsql.text.row_text_sql import row_text_sql
 
 MAX_CATEGORIES = 64

@@ -37,7 +37,7 @@ from relsql.schema.entity_keys import entity_parameters
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Link, Schema, Table
 from relsql.schema.visibility import where_visible_sql
-from relsql.sql import ident
+from relsql.sql_text import ident
 
 PathKind = Literal["entity", "parents", "siblings", "children", "grandchildren", "hub"]
 

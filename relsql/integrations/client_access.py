@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from relsql.integrations.statement_check import StatementCheck
-from relsql.sql import literal
+from relsql.sql_text import literal
 from udfs.functions import create_arrow_function
 
 LOG = logging.getLogger("relsql.serve")

@@ -26,7 +26,7 @@ from relsql.schema.checks import key_counts, link_counts
 from relsql.schema.declared.declare import declare_link, declare_table
 from relsql.schema.tables import Column, Link, Schema, Table
 from relsql.schema.types import INTEGER_TYPES, TIME_TYPES, type_family
-from relsql.sql import ident, literal
+from relsql.sql_text import ident, literal
 from relsql.tasks.task import Task, as_timestamp, save_task
 
 if TYPE_CHECKING:

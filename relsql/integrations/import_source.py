@@ -29,7 +29,7 @@ from relsql.integrations.new_database import ImportReport, Progress, built_besid
 from relsql.schema.declared import sqlite_tables
 from relsql.schema.declared.declare import declare_link, declare_table, resolve_link
 from relsql.schema.reading import read_schema
-from relsql.sql import ident, literal, qualified
+from relsql.sql_text import ident, literal, qualified
 
 READABLE = "a folder or file of CSV, Parquet or JSON, a SQLite or DuckDB file, a postgresql:// URL, a RelBench data set"
 

@@ -14,7 +14,7 @@ from relsql.database.drafts import complete_draft, draft_path, is_taken, remove_
 from relsql.database.engine_errors import first_line
 from relsql.errors import DatabaseError
 from relsql.hints import command
-from relsql.sql import qualified
+from relsql.sql_text import qualified
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of the table that is written next, the number of finished tables, and the number of tables."""

@@ -27,7 +27,7 @@ from relsql.errors import ServingError
 from relsql.integrations.client_access import Authenticator, Authorizer, install_hooks
 from relsql.integrations.server_memory import limit_statements
 from relsql.integrations.statement_check import StatementCheck, Writable, builtin_functions
-from relsql.sql import ident, literal, qualified
+from relsql.sql_text import ident, literal, qualified
 from udfs.attach import attach
 
 MIN_TOKEN_LENGTH = 16

@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 
 from relsql.errors import ServingError
-from relsql.sql import literal
+from relsql.sql_text import literal
 
 _UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from relsql.database.names import unique_name
 from relsql.schema.declared.sqlite_tables import SqliteTable
-from relsql.sql import ident, literal, qualified
+from relsql.sql_text import ident, literal, qualified
 
 _BATCH_ROWS = 100_000
 _ARROW = {"BIGINT": pa.int64(), "BOOLEAN": pa.int64(), "DOUBLE": pa.float64(), "BLOB": pa.binary()}

@@ -9,7 +9,7 @@ import duckdb
 
 from relsql.database.queries.sealed import sealed
 from relsql.monitoring.psi import psi, psi_by_chance
-from relsql.sql import Cte, literal, with_ctes
+from relsql.sql_text import Cte, literal, with_ctes
 
 _DECILES = "[0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]"
 _SHOWN = 3

@@ -24,7 +24,7 @@ from relsql.registry.models import active_card, check_drift
 from relsql.registry.predictions import ledger_moments, scores_sql
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
-from relsql.sql import literal
+from relsql.sql_text import literal
 from relsql.tasks.splits import event_span
 
 MIN_UNSEEN_ROWS = 5

@@ -21,7 +21,7 @@ from relsql.registry.card import ModelCard
 from relsql.registry.predictions import ledger_moments, scores_sql
 from relsql.schema.entity_keys import key_type
 from relsql.schema.reading import read_schema
-from relsql.sql import Cte, with_ctes
+from relsql.sql_text import Cte, with_ctes
 from relsql.tasks.labels.label_sandbox import LabelLimits
 from relsql.tasks.labels.label_table import labels_at
 from relsql.tasks.split_choice import tables_read

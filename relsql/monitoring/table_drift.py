@@ -15,7 +15,7 @@ from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Table
 from relsql.schema.times.events import age_sql, as_timestamp_sql, time_sql
 from relsql.schema.visibility import visible_time_sql, within_sql
-from relsql.sql import Cte, ident, literal, with_ctes
+from relsql.sql_text import Cte, ident, literal, with_ctes
 
 
 @dataclass(frozen=True, slots=True)

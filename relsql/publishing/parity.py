@@ -18,7 +18,7 @@ from relsql.registry.function_names import function_names
 from relsql.schema.entity_keys import key_known_sql, key_parts, key_sql
 from relsql.schema.relations import relation_sql
 from relsql.schema.times.events import time_sql
-from relsql.sql import ident, literal
+from relsql.sql_text import ident, literal
 from udfs.attach import load_scorer, register_functions
 from udfs.components import time_limit
 from udfs.macros import score_argument

@@ -48,8 +48,8 @@ from relsql.registry.row_embeddings import create_table
 from relsql.schema.indexes import indexed_columns
 from relsql.schema.reading import read_schema
 from relsql.scoring.refresh import store_embeddings
-from relsql.sql import literal
 from relsql.sql_layout import readable
+from relsql.sql_text import literal
 from relsql.typing import PhaseProgress
 from relsql.version import __version__
 

@@ -18,7 +18,7 @@ from relsql.registry.card import ModelCard
 from relsql.registry.score_jobs import ScoreJob, table_of
 from relsql.schema.entity_keys import key_sql, key_type
 from relsql.schema.tables import Table
-from relsql.sql import literal
+from relsql.sql_text import literal
 
 LEDGER = "predictions"
 

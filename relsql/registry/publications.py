@@ -21,7 +21,7 @@ from relsql.hints import command
 from relsql.registry.card import ModelCard
 from relsql.registry.function_names import all_names
 from relsql.registry.row_embeddings import table_name
-from relsql.sql import literal, qualified
+from relsql.sql_text import literal, qualified
 
 PUBLICATION_FORMAT = 1
 """Increased whenever an earlier relsql could not replace or remove what this one publishes."""

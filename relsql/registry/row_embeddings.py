@@ -23,7 +23,7 @@ from relsql.database.relsql_tables import create_schema, has_column, has_relsql_
 from relsql.errors import ArtifactError
 from relsql.hints import command
 from relsql.registry.card import SEALED_CARD_FORMAT, ModelCard
-from relsql.sql import literal
+from relsql.sql_text import literal
 from relsql.typing import FloatArray
 
 SHARED_TABLE = "row_embeddings"

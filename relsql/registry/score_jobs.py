@@ -24,7 +24,7 @@ from relsql.database.relsql_tables import (
 from relsql.errors import ArtifactError, DatabaseError
 from relsql.hints import command
 from relsql.schema.visibility import opaque_sql
-from relsql.sql import literal
+from relsql.sql_text import literal
 
 
 @dataclass(frozen=True, slots=True)

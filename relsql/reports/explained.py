@@ -15,7 +15,7 @@ from relsql.gather.sql.latest_rows import AS_OF, ENTITY
 from relsql.reports.charts import bar, bar_ends
 from relsql.reports.material import Material
 from relsql.schema.entity_keys import key_sql
-from relsql.sql import ident
+from relsql.sql_text import ident
 from udfs.attach import attach
 from udfs.macros import explanations
 

@@ -22,7 +22,7 @@ from relsql.schema.tables import table_key as schema_table_key
 from relsql.schema.times.findings import no_times, time_findings
 from relsql.schema.times.row_times import NO_TIME_COLUMN
 from relsql.schema.types import TIME_TYPES, WHOLE_DOUBLES, type_family
-from relsql.sql import ident, qualified
+from relsql.sql_text import ident, qualified
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import duckdb
 
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Table
-from relsql.sql import ident
+from relsql.sql_text import ident
 
 
 def table_content(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from relsql.schema.tables import Table
-from relsql.sql import ident, literal
+from relsql.sql_text import ident, literal
 
 
 def entity_parameters(entity: Table) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import duckdb
 
 from relsql.schema.tables import Schema, Table
-from relsql.sql import ident
+from relsql.sql_text import ident
 
 SCANNED_ROWS = 122_880
 """Up to this many rows, one row group of DuckDB, a table is read as fast without an index."""

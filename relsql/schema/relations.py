@@ -11,7 +11,7 @@ from collections.abc import Collection
 from relsql.schema.tables import RowTime, Table
 from relsql.schema.times.events import time_sql
 from relsql.schema.visibility import both_clocks_sql
-from relsql.sql import ident
+from relsql.sql_text import ident
 
 STORED = "stored"
 """The alias of a table's own row in the expressions that compute a column."""

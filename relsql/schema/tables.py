@@ -17,7 +17,7 @@ from typing import Literal
 
 from relsql.database.names import DEFAULT_SCHEMA, fold, split_name, stored_name
 from relsql.errors import DatabaseError, SchemaError, nearest
-from relsql.sql import ident, qualified
+from relsql.sql_text import ident, qualified
 
 _ARRAY = re.compile(r"\[\d+\]")
 

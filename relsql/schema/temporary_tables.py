@@ -9,7 +9,7 @@ import duckdb
 from relsql.database.names import split_name, stored_name
 from relsql.errors import DatabaseError, SchemaError
 from relsql.schema.tables import Schema
-from relsql.sql import ident
+from relsql.sql_text import ident
 
 
 def refuse_temporary_tables(con: duckdb.DuckDBPyConnection, schema: Schema, names: Collection[str]) -> None:

@@ -22,7 +22,7 @@ from typing import Literal
 
 from relsql.schema.tables import Table
 from relsql.schema.times.events import time_sql
-from relsql.sql import literal
+from relsql.sql_text import literal
 
 VisibilityRule = Literal["at-or-before", "before"]
 """Which rows a task's model sees at as_of: those at or before it, or those strictly before it."""

@@ -25,7 +25,7 @@ from relsql.registry.models import find_model, read_card
 from relsql.registry.score_jobs import forget_job, is_scores, mark_scores
 from relsql.registry.versions import suffix_of
 from relsql.schema.entity_keys import key_order_sql
-from relsql.sql import ident, literal
+from relsql.sql_text import ident, literal
 from udfs.attach import attach
 
 FILE_FORMATS = {".parquet": "FORMAT parquet", ".csv": "FORMAT csv, HEADER"}

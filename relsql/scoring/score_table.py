@@ -39,7 +39,7 @@ from relsql.registry.score_jobs import (
 from relsql.schema.entity_keys import is_entity_sql, key_known_sql, key_order_sql, key_sql, key_type
 from relsql.schema.relations import relation_sql
 from relsql.scoring.score_output import drop_old_scores, output_table, require_replaceable
-from relsql.sql import literal
+from relsql.sql_text import literal
 from relsql.tasks.supported import require_forecast
 from relsql.typing import PhaseProgress
 from udfs.attach import attach

@@ -16,7 +16,7 @@ from relsql.gather.row_plan import RowPlan
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Link, Table
 from relsql.schema.visibility import visible_sql
-from relsql.sql import ident, indented, literal
+from relsql.sql_text import ident, indented, literal
 
 PART = "relsql_part"
 """The column with the number of a part, 0 to shards - 1."""

@@ -11,7 +11,7 @@ from relsql.errors import DatabaseError
 from relsql.schema.entity_keys import key_order_sql
 from relsql.shards.prepare import opened, prepare
 from relsql.shards.request import MARK, ShardRequest
-from relsql.sql import literal
+from relsql.sql_text import literal
 from udfs.macros import batch_sql
 
 

@@ -16,7 +16,7 @@ from relsql.registry.models import column_drift
 from relsql.schema.declared.restate import stored_tables
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Table
-from relsql.sql import ident, literal
+from relsql.sql_text import ident, literal
 
 _SUFFIX = ".parquet"
 

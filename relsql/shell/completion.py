@@ -10,7 +10,7 @@ import duckdb
 
 from relsql.database.relsql_tables import users_objects_sql
 from relsql.registry.function_names import is_table_name
-from relsql.sql import ident
+from relsql.sql_text import ident
 from relsql.statements.parse import KEYWORDS
 
 _WORD = re.compile(r"""(?:(?P<parent>"(?:[^"]|"")*"|\w+)\.)?(?P<word>"[^"]*|\w*)$""")

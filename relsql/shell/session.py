@@ -22,7 +22,7 @@ from relsql.registry.versions import RETIRED
 from relsql.schema.reading import read_schema
 from relsql.shell.completion import Names, read_names
 from relsql.shell.running import run_interruptible
-from relsql.sql import literal
+from relsql.sql_text import literal
 from relsql.statements.parse import FORMS, parse_statement
 from relsql.statements.run import Trainer, run_statement
 from relsql.statements.split import is_blank, split_statements

@@ -17,7 +17,7 @@ from relsql.registry.models import active_card, find_model, read_models
 from relsql.registry.promote import drop
 from relsql.registry.publications import published
 from relsql.registry.versions import ACTIVE, ModelRow, main_metric, parse_reference
-from relsql.sql import ident
+from relsql.sql_text import ident
 from relsql.statements.options import task_and_options
 from relsql.statements.syntax import CreateModel, DescribeModel, DropModel, Predict, ShowModels, Statement
 from relsql.tasks.predict.tokens import quoted_name, scan

@@ -9,7 +9,7 @@ from relsql.schema.declared.text import columns_text, join_columns
 from relsql.schema.entity_keys import key_known_sql
 from relsql.schema.tables import Column, Schema, Table
 from relsql.schema.types import is_number
-from relsql.sql import ident, qualified
+from relsql.sql_text import ident, qualified
 
 
 def cell_fields(task: str, entity: str, target: str, schema: Schema) -> dict[str, str]:

@@ -10,7 +10,7 @@ from relsql.hints import command, correct
 from relsql.schema.declared.text import columns_text
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema, Table
-from relsql.sql import ident
+from relsql.sql_text import ident
 from relsql.tasks.task import Task
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from relsql.errors import TaskError
 from relsql.hints import correct, in_manifest
 from relsql.schema.visibility import since_sql, visible_time_sql
-from relsql.sql import literal
+from relsql.sql_text import literal
 from relsql.tasks.split_choice import GIVEN, SPLIT_FIELDS, SplitChoice
 from relsql.tasks.splits import Split, step_sql
 from relsql.tasks.task import Task

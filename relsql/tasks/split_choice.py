@@ -34,7 +34,7 @@ from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema, table_key
 from relsql.schema.times.events import event_times_sql
 from relsql.schema.visibility import asof_visible_sql
-from relsql.sql import literal
+from relsql.sql_text import literal
 from relsql.tasks.labels.query_check import parse_select
 from relsql.tasks.splits import DENSE, event_span, step_sql, train_timestamps
 from relsql.tasks.task import Task

@@ -19,7 +19,7 @@ from relsql.schema.tables import Schema
 from relsql.schema.times.events import event_times_sql
 from relsql.schema.times.findings import declare_a_time
 from relsql.schema.times.sentinels import with_event_ranges
-from relsql.sql import literal
+from relsql.sql_text import literal
 from relsql.tasks.task import Task
 
 Split = Literal["train", "val", "test"]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from relsql.schema.tables import Column, Table
 from relsql.schema.times.events import utc_sql
 from relsql.schema.types import ZONED_TYPES
-from relsql.sql import ident, literal
+from relsql.sql_text import ident, literal
 from relsql.text.row_text import ATTRIBUTE_MARKER, TABLE_MARKER, VALUE_MARKER
 
 MAX_VALUE_CHARACTERS = 160

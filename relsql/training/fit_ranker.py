@@ -23,7 +23,7 @@ from relsql.gather.candidates.features import FEATURES, Candidates
 from relsql.gather.candidates.ranker import BASELINES, MAX_LEAVES, Ranker, Tree
 from relsql.gather.candidates.ranking import Ranking
 from relsql.gather.sql.latest_rows import AS_OF, ENTITY
-from relsql.sql import literal
+from relsql.sql_text import literal
 from relsql.training.fit_trees import load_lightgbm
 from relsql.typing import IntArray
 

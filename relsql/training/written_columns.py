@@ -32,7 +32,7 @@ from relsql.schema.entity_keys import key_known_sql, key_sql
 from relsql.schema.finding import Finding, column_object
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema, Table
-from relsql.sql import ident, literal
+from relsql.sql_text import ident, literal
 from udfs.attach import load_scorer, register_functions
 from udfs.macros import batch_sql
 

@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from relsql.registry.card_reading import read_card_text
-from relsql.sql import ident
+from relsql.sql_text import ident
 
 Apply = Callable[[duckdb.DuckDBPyConnection], None]
 

@@ -16,7 +16,7 @@ from relsql.database.connections import transaction
 from relsql.database.names import current_catalog
 from relsql.schema.declared.declare import declare_link, declare_table
 from relsql.schema.tables import Link, table_key
-from relsql.sql import ident, literal, qualified
+from relsql.sql_text import ident, literal, qualified
 from relsql.tasks.task import Task
 
 VAL, TEST = datetime.datetime(2022, 6, 1), datetime.datetime(2022, 9, 1)

@@ -14,7 +14,7 @@ from relsql.gather.sql.latest_rows import AS_OF, ENTITY, LatestRows
 from relsql.gather.sql.query import Gather
 from relsql.gather.sql.seeds import all_seeds_sql, call_parameters, call_seed_sql
 from relsql.schema.entity_keys import key_known_sql, key_parts, key_sql
-from relsql.sql import ident, literal
+from relsql.sql_text import ident, literal
 from relsql.training.plan import Plan
 from udfs.functions import create_arrow_function
 

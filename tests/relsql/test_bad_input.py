@@ -25,7 +25,7 @@ from relsql.registry.models import active_card
 from relsql.schema.declared.declare import declare_link, declare_table
 from relsql.schema.declared.text import parse_link
 from relsql.schema.reading import read_schema
-from relsql.sql import literal
+from relsql.sql_text import literal
 from relsql.tasks.task import Task
 from relsql.training.options import TrainOptions
 from relsql.training.train import train

@@ -21,7 +21,7 @@ from relsql.hints import FIELDS_PAGE, command, correct, in_manifest, remove_colu
 from relsql.schema.checks import check_time_type
 from relsql.schema.declared.text import columns_text, parse_columns
 from relsql.schema.reading import read_schema
-from relsql.sql import ident
+from relsql.sql_text import ident
 from relsql.tasks.task import Task
 from tests.docs.test_pages import anchors
 from tests.relsql.tasks.test_task_errors import MANIFEST

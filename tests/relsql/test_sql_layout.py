@@ -15,8 +15,8 @@ from relsql.database.names import current_catalog
 from relsql.database.queries.syntax_tree import parse
 from relsql.publishing.publish import publication_sql
 from relsql.registry.models import active_card
-from relsql.sql import ident, indented, literal
 from relsql.sql_layout import WIDTH, comment_sql, readable
+from relsql.sql_text import ident, indented, literal
 from udfs.macros import batch_sql
 
 FIXTURES = sorted((Path(__file__).parents[1] / "fixtures" / "gather").glob("*.sql"))

@@ -15,7 +15,7 @@ from typing import Any
 
 import duckdb
 
-from relsql.sql import ident, qualified
+from relsql.sql_text import ident, qualified
 
 VOLATILE = re.compile(
     r"created|activated|started|updated|published|request|job|run_id|seconds|identity|relsql_version|sql_difference"

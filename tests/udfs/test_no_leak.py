@@ -26,7 +26,7 @@ from relsql.registry.models import read_card
 from relsql.schema.declared.declare import declare_table
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Column, Table
-from relsql.sql import ident, literal
+from relsql.sql_text import ident, literal
 from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.regime import REGIMES, Regime
 from relsql.tasks.splits import Split

@@ -15,7 +15,7 @@ import pytest
 import relsql
 from relsql.database.names import current_catalog
 from relsql.registry.models import read_card
-from relsql.sql import literal
+from relsql.sql_text import literal
 from relsql.tasks.task import Task
 from relsql.training.train import train
 from tests.odd_data import CHURN, FAST, create_market

@@ -24,7 +24,7 @@ from benchmarks.accuracy.graph.sampling import EdgeType, IntArray, TemporalSampl
 from relsql.gather.node_inputs import NodeInputs, NumberInput, category_sql, fit_node_inputs, number_sql, text_sql
 from relsql.schema.tables import Link, Schema, Table
 from relsql.schema.times.events import as_timestamp_sql, time_sql
-from relsql.sql import ident
+from relsql.sql_text import ident
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -28,7 +28,7 @@ from relsql.gather.node_inputs import NodeInputs, fit_node_inputs, number_sql
 from relsql.gather.paths import Path, PathKind, plan_paths
 from relsql.schema.tables import Link, Schema, Table
 from relsql.schema.times.events import time_sql
-from relsql.sql import Cte, ident, literal, with_ctes
+from relsql.sql_text import Cte, ident, literal, with_ctes
 from relsql.tasks.task import Task
 
 Floats = npt.NDArray[np.float64]

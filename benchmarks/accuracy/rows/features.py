@@ -21,7 +21,7 @@ from benchmarks.data.problems import Problem
 from relsql.gather.node_inputs import NodeInputs, category_sql, fit_node_inputs, number_sql
 from relsql.gather.paths import Path, plan_paths
 from relsql.schema.times.events import time_sql
-from relsql.sql import ident
+from relsql.sql_text import ident
 from relsql.tasks.splits import SPLITS, Split
 
 _YEAR = 365.2425

@@ -25,7 +25,7 @@ from relsql.database.relsql_tables import ensure_table
 from relsql.demo.league import truth_path
 from relsql.errors import DatabaseError
 from relsql.schema.reading import read_schema
-from relsql.sql import ident, qualified
+from relsql.sql_text import ident, qualified
 from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.splits import SPLITS, Split
 from relsql.tasks.task import Task, read_task, save_task

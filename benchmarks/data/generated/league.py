@@ -25,7 +25,7 @@ from relsql.database.connections import open_database
 from relsql.demo.league import create_league, truth_path
 from relsql.demo.simulate import level_transition, retirement_probability, swaps_between
 from relsql.demo.truth import HORIZON
-from relsql.sql import literal
+from relsql.sql_text import literal
 
 SEASONS = 36
 TASK = "driver-dnf"

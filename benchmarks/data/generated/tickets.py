@@ -20,7 +20,7 @@ from benchmarks.data.generated.database import (
 )
 from benchmarks.data.generated.tickets_law import PERIOD_DAYS, PLANS, Draw, Size, forecasts, simulate
 from relsql.demo.names import Namer
-from relsql.sql import literal
+from relsql.sql_text import literal
 from relsql.tasks.task import Task
 
 START = datetime.datetime(2018, 1, 1)

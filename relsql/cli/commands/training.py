@@ -226,7 +226,7 @@ def example_line(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, name:
 
 def _plain(con: duckdb.DuckDBPyConnection, name: str) -> str:
     """An identifier, quoted only if SQL needs it."""
-    from relsql.sql import ident
+    from relsql.sql_text import ident
 
     query = """SELECT system.main.count_star() FROM system.main.duckdb_keywords()
                WHERE keyword_name = ? AND keyword_category <> 'unreserved'"""

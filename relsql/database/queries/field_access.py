@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from relsql.database.queries.syntax_tree import Tree, nodes
-from relsql.sql import literal
+from relsql.sql_text import literal
 
 Parse = Callable[[str], Tree]
 """Gives the syntax tree of a query, see `relsql.database.queries.syntax_tree.parse`."""

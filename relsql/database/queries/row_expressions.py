@@ -14,7 +14,7 @@ from relsql.database.names import fold, stored_name
 from relsql.database.queries.sealed import parser, sealed_expression
 from relsql.database.queries.syntax_tree import NotOneSelectError, Tree, nodes, parse, write
 from relsql.errors import SchemaError, nearest
-from relsql.sql import ident, literal
+from relsql.sql_text import ident, literal
 
 _CLASSES = frozenset(("BETWEEN", "CASE", "CAST", "COLUMN_REF", "COMPARISON", "CONJUNCTION", "CONSTANT"))
 _CLASSES |= {"FUNCTION", "OPERATOR", "TYPE"}

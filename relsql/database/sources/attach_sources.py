@@ -31,7 +31,7 @@ from relsql.database.sources.source_kinds import (
 )
 from relsql.errors import DatabaseError
 from relsql.hints import command
-from relsql.sql import ident, qualified
+from relsql.sql_text import ident, qualified
 
 SOURCES = "sources"
 _OF_DUCKDB = ("system", "temp")

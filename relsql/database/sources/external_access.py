@@ -7,7 +7,7 @@ from pathlib import Path
 
 import duckdb
 
-from relsql.sql import literal
+from relsql.sql_text import literal
 
 
 def has_external_access(con: duckdb.DuckDBPyConnection) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from relsql.database.sources.file_kinds import file_kind
-from relsql.sql import ident, literal
+from relsql.sql_text import ident, literal
 
 _LAKE = re.compile(r"ducklake:", re.IGNORECASE)
 _POSTGRES_URL = re.compile(r"postgres(?:ql)?://", re.IGNORECASE)

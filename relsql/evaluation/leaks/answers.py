@@ -20,7 +20,7 @@ from relsql.gather.layout import BlockLayout
 from relsql.gather.sql.latest_rows import LatestRows
 from relsql.gather.sql.query import Gather
 from relsql.registry.function_names import predict_name
-from relsql.sql import ident
+from relsql.sql_text import ident
 from relsql.text.text_table import TextTable
 from udfs.attach import attach_model
 from udfs.functions import create_arrow_function

@@ -19,7 +19,7 @@ from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Column, Schema, Table
 from relsql.schema.types import is_number
 from relsql.schema.visibility import visible_sql
-from relsql.sql import Cte, ident, literal, with_ctes
+from relsql.sql_text import Cte, ident, literal, with_ctes
 from relsql.tasks.labels.frozen_database import database_copy
 
 How = Literal["deleted", "garbled", "emptied"]

@@ -30,7 +30,7 @@ from relsql.schema.times.row_times import DeclaredTime, RowTimes, with_row_time
 from relsql.schema.times.sentinels import with_event_ranges
 from relsql.schema.types import TIME_TYPES
 from relsql.schema.visibility import since_sql
-from relsql.sql import literal
+from relsql.sql_text import literal
 
 
 @dataclass(frozen=True, slots=True)

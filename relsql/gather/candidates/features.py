@@ -14,7 +14,7 @@ from relsql.schema.entity_keys import key_parts
 from relsql.schema.tables import Schema, Table
 from relsql.schema.times.events import age_sql
 from relsql.schema.visibility import VisibilityRule, end_before_sql, since_sql, visible_time_sql
-from relsql.sql import Cte
+from relsql.sql_text import Cte
 from relsql.tasks.predict.links import Way
 
 MAX_OF_A_KIND = 60

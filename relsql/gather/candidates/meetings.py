@@ -20,7 +20,7 @@ from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema, Table
 from relsql.schema.times.events import time_sql
 from relsql.schema.visibility import both_clocks_sql, within_sql
-from relsql.sql import ident
+from relsql.sql_text import ident
 from relsql.tasks.predict.links import Way, all_ways
 from relsql.tasks.splits import step_sql
 from relsql.tasks.task import Task

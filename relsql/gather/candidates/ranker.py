@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from relsql.gather.candidates.features import FEATURES
-from relsql.sql import literal
+from relsql.sql_text import literal
 from relsql.tasks.predict.links import Way
 
 MAX_TREES = 200

@@ -14,7 +14,7 @@ from relsql.gather.sql.seeds import ALL_PARAMETERS, all_seeds_sql, call_paramete
 from relsql.schema.entity_keys import is_entity_sql, key_columns_sql
 from relsql.schema.relations import relation_sql
 from relsql.schema.visibility import and_visible_sql
-from relsql.sql import Cte, ident, with_ctes
+from relsql.sql_text import Cte, ident, with_ctes
 
 OPTIONS = f"k := 10, exclude_seen := false, {ALL_PARAMETERS}"
 """The parameters of functions that recommend, after the key."""

@@ -18,7 +18,7 @@ from relsql.gather.sql.removals import ALL_ROWS, NOTHING, OUT, OUT_COLUMN, OUT_T
 from relsql.gather.sql.seeds import ALL_PARAMETERS, all_seeds_sql, call_parameters, call_seed_sql
 from relsql.schema.entity_keys import key_columns_sql
 from relsql.schema.times.events import time_sql
-from relsql.sql import COMMA, Cte, ident, indented, literal, with_ctes
+from relsql.sql_text import COMMA, Cte, ident, indented, literal, with_ctes
 
 LEVELS = ("row", "column", "table")
 """What is left out: single rows and the entity's own values; a column of a table wherever it is read; all rows of a

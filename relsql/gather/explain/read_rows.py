@@ -14,7 +14,7 @@ from relsql.gather.sql.removals import id_sql, row_id_sql, table_number
 from relsql.schema.entity_keys import key_parts
 from relsql.schema.tables import Table
 from relsql.schema.times.events import time_sql
-from relsql.sql import COMMA, Cte, ident, indented, literal
+from relsql.sql_text import COMMA, Cte, ident, indented, literal
 
 ROW_COLUMNS = ("out_table", "out_row", "place", "row_key", "row_time")
 """Columns of a row that is read: number of its table, its id, number of its place, key and time."""

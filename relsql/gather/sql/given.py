@@ -10,7 +10,7 @@ from relsql.gather.sql.latest_rows import LatestRows
 from relsql.gather.sql.newest import NEWEST
 from relsql.gather.sql.path_columns import Latest
 from relsql.gather.sql.ranking import Ctes, columns_of
-from relsql.sql import Cte, ident, with_ctes
+from relsql.sql_text import Cte, ident, with_ctes
 
 
 def all_hubs_ctes(rows: LatestRows, path: Path, moment_sql: str) -> tuple[Ctes, Latest]:

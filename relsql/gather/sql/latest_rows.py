@@ -51,7 +51,7 @@ from relsql.schema.visibility import (
     end_before_sql,
     opaque_sql,
 )
-from relsql.sql import Cte, ident, indented, with_ctes
+from relsql.sql_text import Cte, ident, indented, with_ctes
 
 SEED = "_seed"
 ENTITY = "_entity"

@@ -16,7 +16,7 @@ from relsql.gather.row_plan import RowPlan
 from relsql.gather.sql.ranking import LATEST_ROWS, Ctes, Reached, columns_of, counts_sql, window_sql
 from relsql.gather.sql.removals import OUT, and_whole_sql, ids_sql, same_row_sql, shown_sql
 from relsql.schema.tables import Table
-from relsql.sql import COMMA, Cte, ident, indented
+from relsql.sql_text import COMMA, Cte, ident, indented
 
 _UNION = "\nUNION ALL\n"
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from relsql.gather.paths import Path
 from relsql.schema.tables import Link, Table
-from relsql.sql import ident, indented
+from relsql.sql_text import ident, indented
 
 Readers = dict[tuple[str, tuple[str, ...]], list[tuple[Path, Link]]]
 """By (table, columns): the paths whose rows point at these columns, each with the link that it follows."""

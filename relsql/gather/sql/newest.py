@@ -10,7 +10,7 @@ from relsql.gather.sql.removals import OUT, and_kept_event_sql, ids_sql
 from relsql.schema.tables import Table
 from relsql.schema.times.events import event_times_sql
 from relsql.schema.visibility import asof_visible_sql, visible_time_sql
-from relsql.sql import Cte
+from relsql.sql_text import Cte
 
 # Path names contain no double underscore, so these names cannot collide with them.
 _EVENTS, NEWEST, _WHOLE, _AFFECTED, _LEFT = (

@@ -31,7 +31,7 @@ from relsql.schema.indexes import Indexed
 from relsql.schema.tables import Link, Table
 from relsql.schema.times.events import age_sql, as_timestamp_sql, time_sql
 from relsql.schema.visibility import and_visible_sql, visible_time_sql
-from relsql.sql import COMMA, Cte, ident, indented, with_ctes
+from relsql.sql_text import COMMA, Cte, ident, indented, with_ctes
 
 OF_SEEDS = "The rows of each seed, as the network reads them."
 

@@ -27,7 +27,7 @@ from relsql.gather.row_plan import row_key
 from relsql.schema.tables import Link, Table
 from relsql.schema.times.events import time_sql
 from relsql.schema.visibility import asof_visible_sql, known_time_sql, since_sql
-from relsql.sql import Cte, ident, indented
+from relsql.sql_text import Cte, ident, indented
 
 Ctes = list[Cte]
 

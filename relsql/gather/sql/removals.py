@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from relsql.gather.layout import DATA_AGE
 from relsql.gather.row_plan import RowPlan, row_key
 from relsql.schema.tables import Table
-from relsql.sql import ident
+from relsql.sql_text import ident
 
 OUT_TABLE, OUT_ROW, OUT_COLUMN = OUT = ("_out_table", "_out_row", "_out_column")
 """The columns of a seed: number of the table that a row or all rows are out of, the row's id, number of the column."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from relsql.schema.entity_keys import key_names_sql
 from relsql.schema.tables import Table
-from relsql.sql import indented
+from relsql.sql_text import indented
 from relsql.tasks.classes import Classes
 
 

@@ -12,7 +12,7 @@ from relsql.schema.tables import Table
 from relsql.schema.times.events import latest_event_sql, time_sql
 from relsql.schema.types import BIGNUM, INTEGER_TYPES, decimal_places, id_types
 from relsql.schema.visibility import opaque_sql, visible_sql
-from relsql.sql import ident, indented, literal
+from relsql.sql_text import ident, indented, literal
 
 LATEST_EVENT = "latest event"
 """The default of `as_of`: a missing argument means the latest event, one that is NULL has no score. DuckDB cannot tell

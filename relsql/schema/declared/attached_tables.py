@@ -17,7 +17,7 @@ from relsql.errors import DatabaseError, SchemaError
 from relsql.schema.declared.declare import declare_link, declare_table
 from relsql.schema.declared.source_schema import read_source
 from relsql.schema.tables import Schema, Table
-from relsql.sql import ident, qualified
+from relsql.sql_text import ident, qualified
 
 _POSTGRES_DEFAULT = "public"
 

@@ -15,7 +15,7 @@ from relsql.errors import DatabaseError
 from relsql.schema.declared import sqlite_tables
 from relsql.schema.reading import read_source_schema
 from relsql.schema.tables import Link, Schema, Table, table_key
-from relsql.sql import literal
+from relsql.sql_text import literal
 
 _POSTGRES_LINKS = """
     SELECT cn.nspname AS child_schema, c.relname AS child, pn.nspname AS parent_schema, p.relname AS parent,

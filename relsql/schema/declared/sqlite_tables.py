@@ -11,7 +11,7 @@ from pathlib import Path
 
 from relsql.errors import DatabaseError
 from relsql.schema.tables import Link
-from relsql.sql import ident
+from relsql.sql_text import ident
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from relsql.database.names import join_name, split_name
 from relsql.errors import SchemaError
 from relsql.schema.tables import Link
-from relsql.sql import ident
+from relsql.sql_text import ident
 
 
 def parse_columns(text: str) -> tuple[str, tuple[str, ...]]:

@@ -26,7 +26,7 @@ from relsql.schema.discovery.profile import Profiler, may_refer
 from relsql.schema.discovery.proposals import LinkProposal, Refusal
 from relsql.schema.tables import Link, Table
 from relsql.schema.types import type_family
-from relsql.sql import ident
+from relsql.sql_text import ident
 
 FEW_VALUES = 4
 """With at most this many values, their position among the parent's keys is not evidence; only the share of the keys

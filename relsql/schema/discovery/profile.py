@@ -15,7 +15,7 @@ from relsql.schema.discovery.names import same_words, without_prefix, words_of_t
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Column, Link, Schema, Table
 from relsql.schema.types import INTEGER_TYPES, TIME_TYPES, WHOLE_DOUBLES, type_family
-from relsql.sql import ident
+from relsql.sql_text import ident
 
 MAX_SAMPLED_VALUES = 100_000
 """The approximate number of distinct values of a column that are looked up in a parent."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from relsql.schema.tables import Column, EventRange, Table
 from relsql.schema.types import ZONED_TYPES
-from relsql.sql import ident, indented, literal
+from relsql.sql_text import ident, indented, literal
 
 _LAST_EVENTS = {
     "TIMESTAMP": "< TIMESTAMP 'infinity'",

@@ -19,7 +19,7 @@ from relsql.schema.times.later_columns import MANY_OPEN, later_columns
 from relsql.schema.times.open_values import judged
 from relsql.schema.times.sentinels import Sentinels, find_sentinels
 from relsql.schema.types import TIME_TYPES
-from relsql.sql import ident
+from relsql.sql_text import ident
 
 MIN_CHANGED = 0.01
 """Fewer rows than this share that were changed later are corrections."""

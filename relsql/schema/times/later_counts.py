@@ -13,7 +13,7 @@ from relsql.schema.tables import Table
 from relsql.schema.times.events import changed_after_sql, time_sql
 from relsql.schema.times.open_values import NEWEST, Judged, is_open
 from relsql.schema.visibility import known_time_sql, since_sql
-from relsql.sql import built_in, ident
+from relsql.sql_text import built_in, ident
 
 MOST = 0.5
 """A date is taken for a later one if it lies after the row's time in more than this share of rows."""

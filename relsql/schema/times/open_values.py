@@ -19,7 +19,7 @@ from relsql.schema.times.events import as_timestamp_sql
 from relsql.schema.times.readings import MISSING_TEXTS, PLAIN_NUMBER, find_reading, is_missing_sql
 from relsql.schema.times.sentinels import find_sentinels
 from relsql.schema.types import TIME_TYPES, is_number
-from relsql.sql import ident, literal
+from relsql.sql_text import ident, literal
 
 NEWEST = "newest"
 """The alias of the newest row's values in `Judged.filled_sql`."""

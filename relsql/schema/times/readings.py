@@ -15,7 +15,7 @@ import duckdb
 from relsql.database.queries.sealed import sealed
 from relsql.schema.tables import Column, Table
 from relsql.schema.types import FLOAT_TYPES, INTEGER_TYPES, is_decimal
-from relsql.sql import ident, literal
+from relsql.sql_text import ident, literal
 
 MIN_READ = 0.95
 """A reading must give a time for at least this share of the values; the rest are typing errors and placeholders."""

@@ -27,7 +27,7 @@ from relsql.schema.relations import STORED
 from relsql.schema.tables import Column, Link, RowTime, Schema, Table, table_key
 from relsql.schema.times.events import as_timestamp_sql, value_as_timestamp_sql
 from relsql.schema.types import TIME_TYPES, is_number
-from relsql.sql import ident
+from relsql.sql_text import ident
 
 ROW_TIME = "row_time"
 """Name of the computed column; underscores are added if the table has a column of that name."""

@@ -15,7 +15,7 @@ from relsql.schema.tables import Schema, Table
 from relsql.schema.times.events import event_times_sql, latest_event_sql
 from relsql.schema.times.sentinels import is_calendar
 from relsql.schema.visibility import since_sql
-from relsql.sql import built_in, literal
+from relsql.sql_text import built_in, literal
 
 FEWEST_TIMES = 5
 """At fewer times than this, rows without values may just be new: their values are still to be written."""

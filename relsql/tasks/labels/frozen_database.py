@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from relsql.database.names import DEFAULT_SCHEMA
 from relsql.schema.relations import relation_sql
 from relsql.schema.visibility import where_visible_sql
-from relsql.sql import ident, qualified
+from relsql.sql_text import ident, qualified
 
 if TYPE_CHECKING:
     import duckdb

@@ -21,7 +21,7 @@ from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Column, Schema, Table
 from relsql.schema.times.events import as_timestamp_sql, time_sql
 from relsql.schema.visibility import where_visible_sql
-from relsql.sql import ident
+from relsql.sql_text import ident
 from relsql.tasks.entity import entity_columns, entity_table
 from relsql.tasks.items import item_table, known_items_sql
 from relsql.tasks.labels.label_checks import check_timestamps, check_types, label_value_sql

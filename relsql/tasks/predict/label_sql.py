@@ -15,8 +15,8 @@ from relsql.schema.times.events import time_sql, utc_sql
 from relsql.schema.times.row_times import as_happened
 from relsql.schema.types import ZONED_TYPES
 from relsql.schema.visibility import VisibilityRule, and_visible_sql, end_before_sql, visible_sql, within_sql
-from relsql.sql import Cte, ident, with_ctes
 from relsql.sql_layout import readable
+from relsql.sql_text import Cte, ident, with_ctes
 from relsql.tasks.predict.links import meets_rows_twice
 from relsql.tasks.predict.meaning import ENTITY, ROW, Bound, BoundAggregate, BoundColumn, BoundLine
 from relsql.tasks.predict.syntax import ATOM, Constant

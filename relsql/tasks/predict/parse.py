@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from relsql.errors import nearest
-from relsql.sql import literal
+from relsql.sql_text import literal
 from relsql.tasks.predict.syntax import (
     AGGREGATES,
     ATOM,

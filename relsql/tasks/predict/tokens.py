@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from relsql.errors import TaskError
 from relsql.hints import see
-from relsql.sql import ident
+from relsql.sql_text import ident
 
 MAX_CHARACTERS = 10_000
 """A longer line is no line: what it asks fits a label query better."""

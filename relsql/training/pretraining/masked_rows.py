@@ -36,7 +36,7 @@ from relsql.schema.tables import Schema, Table
 from relsql.schema.times.events import event_times_sql, time_sql
 from relsql.schema.times.sentinels import with_event_ranges
 from relsql.schema.visibility import where_visible_sql
-from relsql.sql import literal
+from relsql.sql_text import literal
 from relsql.text.text_table import TextTable
 from relsql.training.data import in_order
 from relsql.training.loop import Batches, fit_scaling

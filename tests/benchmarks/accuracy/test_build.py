@@ -44,7 +44,7 @@ def test_an_edit_changes_the_code_of_its_rows_alone(tmp_path: Path, monkeypatch:
 
 @pytest.mark.parametrize(
     ("log", "status", "commit"),
-    [("abc1234", "", "abc1234"), ("abc1234", " M relsql/sql.py", "abc1234+"), ("", "", "unknown")],
+    [("abc1234", "", "abc1234"), ("abc1234", " M relsql/sql_text.py", "abc1234+"), ("", "", "unknown")],
 )
 def test_a_commit_says_whether_files_differ_from_it(
     log: str, status: str, commit: str, monkeypatch: pytest.MonkeyPatch

@@ -24,7 +24,7 @@ from relsql.nn.head import Head
 from relsql.registry.row_embeddings import table_name, text_hash_sql
 from relsql.schema.tables import Column, Link, Schema, Table
 from relsql.schema.visibility import VISIBILITY_RULES
-from relsql.sql import ident
+from relsql.sql_text import ident
 from relsql.text.text_table import TextTable
 from relsql.training.loop import Batches, fit_statistics
 from tests.random_trees import add_random_trees

@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from relsql.cli import cli
 from relsql.cli.progress import PhaseProgress
 from relsql.demo.league import create_league
-from relsql.sql import literal
+from relsql.sql_text import literal
 from relsql.tasks.task import Task, read_task
 
 pytest.importorskip("torch")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from relsql.sql import ident
+from relsql.sql_text import ident
 
 LETTERS = "aAkKiI\u212aéÉİıßẞöÖ"
 names = st.text(LETTERS + " .\"'-_1", min_size=1, max_size=6).filter(lambda name: name.strip() == name)

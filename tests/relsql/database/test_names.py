@@ -30,7 +30,7 @@ from relsql.schema.declared.text import parse_columns, parse_link
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
 from relsql.scoring.score_output import output_table
-from relsql.sql import ident, qualified
+from relsql.sql_text import ident, qualified
 from relsql.tasks.task import Task, read_task, save_task
 from relsql.training.plan import make_plan
 from tests.relsql.database.spelling import names, relaxed, spelled

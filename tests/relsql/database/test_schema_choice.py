@@ -26,7 +26,7 @@ from relsql.publishing.publish import publication_sql, publish_into
 from relsql.schema.declared.declare import declare_table
 from relsql.schema.reading import read_schema
 from relsql.shell.completion import read_names
-from relsql.sql import ident
+from relsql.sql_text import ident
 from relsql.tasks.task import save_task
 from tests.shop import QUICK, TASK, create_shop
 

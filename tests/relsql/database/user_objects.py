@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import duckdb
 
-from relsql.sql import qualified
+from relsql.sql_text import qualified
 
 OBJECTS = [("orders",), ("customers",), ("seen",), ("passing",), ("staging", "my.table"), ("staging", "É"),
            ("relsql", "models"), ("relsql", "artifacts"), ("relsql", "new"), ("main", "shops")]  # fmt: skip

@@ -12,7 +12,7 @@ from relsql.database.connections import transaction
 from relsql.evaluation.baseline import entity_columns_auc
 from relsql.schema.declared.declare import declare_table
 from relsql.schema.reading import read_schema
-from relsql.sql import literal
+from relsql.sql_text import literal
 from relsql.tasks.labels.label_table import default_splits
 from relsql.tasks.task import Task
 

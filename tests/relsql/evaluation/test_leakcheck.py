@@ -25,7 +25,7 @@ from relsql.schema.declared.text import parse_link
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Table
 from relsql.schema.visibility import and_visible_sql
-from relsql.sql import ident, literal
+from relsql.sql_text import ident, literal
 from tests.odd_data import CHURN, create_market
 from tests.shop import TASK, contents, create_shop
 

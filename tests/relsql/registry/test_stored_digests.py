@@ -24,7 +24,7 @@ from relsql.registry.models import active_card, read_card
 from relsql.registry.promote import promote
 from relsql.registry.row_embeddings import check_embeddings
 from relsql.scoring.refresh import refresh
-from relsql.sql import literal
+from relsql.sql_text import literal
 from tests.shop import age_cards, embeddings_table
 from udfs import attach
 

@@ -21,7 +21,7 @@ import relsql
 from relsql.errors import DatabaseError
 from relsql.registry.score_jobs import read_job
 from relsql.scoring.score_table import open_job, run_job
-from relsql.sql import literal
+from relsql.sql_text import literal
 from tests.shop import CUSTOMERS, rewrite_card
 
 AS_OF = datetime.datetime(2022, 12, 1)

@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 import relsql
-from relsql.sql import ident, literal
+from relsql.sql_text import ident, literal
 from relsql.training.train import train
 from tests.odd_data import CHURN, FAST, create_market
 from tests.shop import create_shop, train_quickly

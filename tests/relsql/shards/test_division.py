@@ -19,7 +19,7 @@ from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema
 from relsql.schema.visibility import VISIBILITY_RULES, VisibilityRule
 from relsql.shards.division import PART, Division, divided_tables, whole_tables
-from relsql.sql import literal
+from relsql.sql_text import literal
 from tests.odd_data import LINKS, create_market
 from tests.relsql.gather.sql.answers import ALL_SEEDS, AS_OFS, TEXT_LENGTH, inputs_of, planned, run
 from tests.relsql.gather.sql.random_databases import databases, random_examples

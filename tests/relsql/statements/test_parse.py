@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relsql.errors import TaskError
-from relsql.sql import ident, literal
+from relsql.sql_text import ident, literal
 from relsql.statements.parse import is_ours, parse_statement
 from relsql.statements.syntax import CreateModel, DescribeModel, DropModel, Predict, ShowModels, Statement, Value
 

@@ -9,7 +9,7 @@ from relsql.schema.discovery.names import word_set, words
 from relsql.schema.discovery.profile import Profiler
 from relsql.schema.tables import Column, Table
 from relsql.schema.types import FLOAT_TYPES, INTEGER_TYPES, TIME_OF_DAY_TYPES
-from relsql.sql import ident, literal
+from relsql.sql_text import ident, literal
 
 _TIME_OF_DAY = word_set("time at start started kickoff ko clock begin hhmm hhmmss hm hms tod of day")
 _HOUR = word_set("hour hr hh")

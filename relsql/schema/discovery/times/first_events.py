@@ -15,7 +15,7 @@ from relsql.schema.discovery.profile import Profiler
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Link, Table
 from relsql.schema.times.events import time_sql
-from relsql.sql import ident
+from relsql.sql_text import ident
 
 DAY = 86_400.0
 MIN_ENTITIES = 8

@@ -19,7 +19,7 @@ from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Link, Schema, Table
 from relsql.schema.times.events import time_sql
 from relsql.schema.times.row_times import DeclaredTime, RowTimes
-from relsql.sql import ident
+from relsql.sql_text import ident
 
 MIN_FOUND = 0.95
 """At least this share of the lines must have their header; the others are never visible."""

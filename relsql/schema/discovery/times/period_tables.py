@@ -11,7 +11,7 @@ from itertools import groupby
 
 from relsql.schema.discovery.proposals import TimeProposal
 from relsql.schema.tables import Table
-from relsql.sql import literal
+from relsql.sql_text import literal
 
 SURE = 0.8
 """The confidence of such a time. Without it, all of the rows would count at every moment."""

@@ -26,7 +26,7 @@ from relsql.schema.times.readings import Reading, find_reading
 from relsql.schema.times.row_times import DeclaredTime, RowTimes
 from relsql.schema.times.sentinels import event_bounds, find_sentinels
 from relsql.schema.types import TIME_TYPES
-from relsql.sql import ident
+from relsql.sql_text import ident
 
 WEAK = 0.5
 """The confidence of a date that only has the name of something later is below this."""

@@ -39,7 +39,7 @@ from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Column, Table
 from relsql.scoring.refresh import refresh
 from relsql.scoring.score_table import score_into
-from relsql.sql import ident
+from relsql.sql_text import ident
 from tests.shop import CUSTOMERS
 from udfs.attach import attach
 from udfs.macros import batch_sql, fingerprint_sql, scalar_sql

@@ -16,7 +16,7 @@ from relsql.gather.sql.latest_rows import LatestRows
 from relsql.gather.sql.query import Gather
 from relsql.schema.indexes import Indexed
 from relsql.schema.tables import Schema
-from relsql.sql import literal
+from relsql.sql_text import literal
 from tests.relsql.gather.sql.reference import Answer, Database, Delayed, Gathered, Seed, rounded
 
 DAYS = [datetime.datetime(2020, 1, day) for day in (1, 2, 3, 4)]

@@ -14,7 +14,7 @@ from relsql.gather.node_inputs import NodeInputs
 from relsql.gather.paths import Path
 from relsql.schema.tables import Link, Schema, Table
 from relsql.schema.visibility import VisibilityRule
-from relsql.sql import ident, literal, qualified
+from relsql.sql_text import ident, literal, qualified
 
 Row = dict[str, Any]
 Seed = tuple[Any, datetime.datetime]

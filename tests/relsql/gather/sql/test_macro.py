@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from relsql.gather.sql.query import Gather
-from relsql.sql import ident
+from relsql.sql_text import ident
 from tests.relsql.gather.sql.answers import DAYS, TEXT_LENGTH, every_column, seeds_sql
 from tests.relsql.gather.sql.reference import Seed
 

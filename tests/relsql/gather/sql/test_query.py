@@ -14,7 +14,7 @@ from relsql.gather.sql.query import Gather
 from relsql.gather.sql.seeds import all_seeds_sql
 from relsql.schema.tables import Column, Link, Schema, Table
 from relsql.schema.visibility import VISIBILITY_RULES, VisibilityRule
-from relsql.sql import literal
+from relsql.sql_text import literal
 from tests.relsql.gather.sql.answers import (
     ALL_DELAYED,
     ALL_SEEDS,

@@ -14,7 +14,7 @@ import yaml
 
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
-from relsql.sql import ident, literal
+from relsql.sql_text import ident, literal
 from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.splits import SPLITS
 from relsql.tasks.task import Task
