@@ -31,7 +31,7 @@ $(DEMO): pyproject.toml constraints.txt
 
 # The rest: tests, benchmarks, and the site.
 $(STAMP): $(DEMO)
-	$(BIN)/python $(PIP_INSTALL) -e '.[bench,docs,report,test]'
+	$(BIN)/python $(PIP_INSTALL) -e '.[bench,docs,notebook,report,test]'
 	@touch $@
 
 # dbt needs older packages than mypy does. It gets an environment of its own, with all that is in .venv behind it. mypy

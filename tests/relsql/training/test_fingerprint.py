@@ -151,7 +151,9 @@ def test_every_option_but_threads_counts(con: Connection, name: str, tmp_path: P
     if name == "pretrained":
         write_weights(tmp_path / "weightsx", weights({}, QUICK.channels))
         value = str(tmp_path / "weights")
-    other = "frozen" if name == "regime" else f"{value}x" if isinstance(value, str) else 1 + (value or 0)
+    other: Any = f"{value}x" if isinstance(value, str) else 1 + (value or 0)
+    other = {"regime": "frozen", "learning_rate": QUICK.learning_rate / 2}.get(name, other)
+    other = not value if isinstance(value, bool) else other
     assert (sha256(con, options=replace(QUICK, **{name: other})) == sha256(con)) == (name == "threads")
 
 
