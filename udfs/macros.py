@@ -26,7 +26,7 @@ from relsql.registry.function_names import (
 from relsql.schema.entity_keys import key_columns_sql
 from relsql.schema.indexes import Indexed
 from relsql.sql_text import field_sql, ident, indented, literal
-from relsql.tasks.classes import Classes
+from relsql.tasks.kinds.classes import Classes
 from relsql.text.row_text_sql import row_text_sql
 from udfs.messages import MESSAGE_SQL_TYPE
 from udfs.scorer import result_type, score_type

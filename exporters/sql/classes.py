@@ -8,7 +8,7 @@ from __future__ import annotations
 from exporters.sql.layers import element_sql, linear_sql
 from relsql.gather.sql.latest_rows import SEED
 from relsql.sql_text import Cte
-from relsql.tasks.classes import Classes
+from relsql.tasks.kinds.classes import Classes
 
 
 def boosted_sql(paired: str) -> str:

@@ -28,7 +28,7 @@ from relsql.nn.boosted_trees import BoostedTrees
 from relsql.nn.graph_network import GraphNetwork, NodeEncoder, PathLayer
 from relsql.nn.head import Head
 from relsql.nn.scaling import CLIP, NumberScaling
-from relsql.tasks.classes import Classes
+from relsql.tasks.kinds.classes import Classes
 
 Matrix = npt.NDArray[np.float64]
 
@@ -184,7 +184,7 @@ def _head_columns(network: GraphNetwork, head: Head, classes: Classes | None) ->
 
 
 def _class_columns(classes: Classes) -> Mapping[str, pa.Array]:
-    """The classes as text, their outputs and their shares of them, see `relsql.tasks.classes.Classes`."""
+    """The classes as text, their outputs and their shares of them, see `relsql.tasks.kinds.classes.Classes`."""
     return {
         "classes": _one(classes.values, pa.list_(pa.string())),
         "class_output": _one((classes.output + 1).tolist(), pa.list_(pa.int32())),

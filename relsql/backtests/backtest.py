@@ -42,10 +42,10 @@ from relsql.registry.versions import suffix_of
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
 from relsql.sql_text import ident
+from relsql.tasks.kinds.supported import require_forecast
 from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.labels.label_table import label_entities, label_table
 from relsql.tasks.splits import check_timedelta
-from relsql.tasks.supported import require_forecast
 from relsql.tasks.target import target_metric
 from relsql.tasks.task import Task, find_task
 from relsql.training.fingerprint import training_fingerprint

@@ -10,24 +10,24 @@ import os
 
 import click
 
-from relsql.cli.commands.backtest import backtest_command
 from relsql.cli.commands.bundles import export_command
 from relsql.cli.commands.database import import_command, inspect_command
 from relsql.cli.commands.demo import demo_command
-from relsql.cli.commands.explaining import explain_command, importance_command
 from relsql.cli.commands.init import init_command
-from relsql.cli.commands.leakcheck import leakcheck_command
-from relsql.cli.commands.monitoring import drift_command, outcomes_command
+from relsql.cli.commands.prompts.query import sql_command
+from relsql.cli.commands.prompts.serving import serve_command
+from relsql.cli.commands.prompts.shell import shell_command
 from relsql.cli.commands.publishing import publish_command, selftest_command, unpublish_command
-from relsql.cli.commands.query import sql_command
 from relsql.cli.commands.refreshing import refresh_command
-from relsql.cli.commands.reporting import card_command, report_command
 from relsql.cli.commands.scoring import evaluate_command, score_command
-from relsql.cli.commands.serving import serve_command
 from relsql.cli.commands.sharding import shard_score_command
-from relsql.cli.commands.shell import shell_command
 from relsql.cli.commands.task import task_command
 from relsql.cli.commands.training import pretrain_command, train_command
+from relsql.cli.commands.trust.backtest import backtest_command
+from relsql.cli.commands.trust.explaining import explain_command, importance_command
+from relsql.cli.commands.trust.leakcheck import leakcheck_command
+from relsql.cli.commands.trust.monitoring import drift_command, outcomes_command
+from relsql.cli.commands.trust.reporting import card_command, report_command
 from relsql.cli.commands.versions import drop_command, models_command, promote_command
 from relsql.cli.failures import reported
 from relsql.version import __version__

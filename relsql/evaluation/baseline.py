@@ -22,8 +22,8 @@ from relsql.schema.entity_keys import is_entity_sql
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema
 from relsql.schema.visibility import and_visible_sql
-from relsql.tasks.classes import Classes
 from relsql.tasks.entity import entity_table
+from relsql.tasks.kinds.classes import Classes
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.labels.label_table import LabelTable, label_table
 from relsql.tasks.splits import Split

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from relsql.evaluation.bootstrap import metric_interval
-from relsql.tasks.classes import UNKNOWN
+from relsql.tasks.kinds.classes import UNKNOWN
 from relsql.typing import IntArray
 
 LEAST_PROBABILITY = 1e-7

@@ -29,7 +29,7 @@ from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
 from relsql.sql_text import ident
-from relsql.tasks.classes import Classes, shown_classes
+from relsql.tasks.kinds.classes import Classes, shown_classes
 from relsql.tasks.labels.frozen_database import frozen_database
 from relsql.tasks.labels.label_findings import few_labels
 from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits

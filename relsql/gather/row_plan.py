@@ -14,7 +14,7 @@ from relsql.gather.node_inputs import NodeInputs
 from relsql.gather.paths import Path
 from relsql.schema.relations import emptied_sql
 from relsql.schema.tables import Link, Schema, Table
-from relsql.tasks.kinds import FOR_ANY_MOMENT, Asked
+from relsql.tasks.kinds.asked import FOR_ANY_MOMENT, Asked
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,11 +22,11 @@ from relsql.registry.predictions import ledger_moments, scores_sql
 from relsql.schema.entity_keys import key_type
 from relsql.schema.reading import read_schema
 from relsql.sql_text import Cte, with_ctes
+from relsql.tasks.kinds.supported import require_forecast
 from relsql.tasks.labels.label_sandbox import LabelLimits
 from relsql.tasks.labels.label_table import labels_at
 from relsql.tasks.split_choice import tables_read
 from relsql.tasks.splits import closed_windows, event_span
-from relsql.tasks.supported import require_forecast
 from relsql.tasks.task import Task
 from relsql.typing import IntArray
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from relsql.nn.graph_network import NetworkConfig
 from relsql.nn.head import Head
-from relsql.tasks.classes import Classes
+from relsql.tasks.kinds.classes import Classes
 
 HOTTEST = 10.0
 """Temperatures are from 1 / HOTTEST to HOTTEST."""

@@ -18,8 +18,8 @@ from relsql.gather.sql.latest_rows import LatestRows, SeedKind
 from relsql.gather.sql.query import Gather
 from relsql.registry.function_names import classes_name, encode_name, function_names
 from relsql.schema.tables import Schema, Table
-from relsql.tasks.classes import Classes
-from relsql.tasks.items import item_table
+from relsql.tasks.kinds.classes import Classes
+from relsql.tasks.kinds.items import item_table
 from relsql.tasks.regime import Regime
 from relsql.tasks.task import Task
 

@@ -27,9 +27,9 @@ from relsql.registry.models import active_card
 from relsql.reports.model_card import Card, model_card
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
+from relsql.tasks.kinds.supported import require_forecast
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.splits import SPLITS, Split
-from relsql.tasks.supported import require_forecast
 from relsql.tasks.target import target_metric
 from relsql.typing import IntArray
 

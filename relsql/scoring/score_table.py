@@ -40,7 +40,7 @@ from relsql.schema.entity_keys import is_entity_sql, key_known_sql, key_order_sq
 from relsql.schema.relations import relation_sql
 from relsql.scoring.score_output import drop_old_scores, output_table, require_replaceable
 from relsql.sql_text import literal
-from relsql.tasks.supported import require_forecast
+from relsql.tasks.kinds.supported import require_forecast
 from relsql.typing import PhaseProgress
 from udfs.attach import attach
 from udfs.macros import batch_sql, fingerprint_sql

@@ -13,7 +13,7 @@ import pyarrow.compute
 
 from relsql.errors import TaskError
 from relsql.schema.tables import Schema
-from relsql.tasks.classes import class_counts, shown_classes
+from relsql.tasks.kinds.classes import class_counts, shown_classes
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.labels.label_table import chosen_splits, label_entities, label_table
 from relsql.tasks.splits import SPLITS, Split

@@ -25,8 +25,8 @@ from relsql.hints import correct, in_manifest
 from relsql.schema.declared.text import join_columns
 from relsql.schema.tables import Schema
 from relsql.schema.visibility import VISIBILITY_RULES, VisibilityRule
-from relsql.tasks.cells import cell_fields, require_own_times
-from relsql.tasks.kinds import KINDS, OWN_TIME, REQUIRED, Asked, Kind
+from relsql.tasks.kinds.asked import KINDS, OWN_TIME, REQUIRED, Asked, Kind
+from relsql.tasks.kinds.cells import cell_fields, require_own_times
 from relsql.tasks.manifest import read_manifest
 from relsql.tasks.predict.compile import LINE_FIELDS, compile_line, is_line, with_line
 from relsql.tasks.target import CLASS, ITEMS, MEDIAN, METRIC_TARGETS, PROBABILITY, TARGETS, read_target
@@ -79,7 +79,7 @@ class Task:
             1, BOOLEAN, or words such as yes and no.
         item_table: of a recommendation, the table whose rows are recommended, by its primary key of one column.
         k: of a recommendation, how many items it is judged by.
-        kind: see `relsql.tasks.kinds`. Rows with a time of their own are always asked about with `visible: before`.
+        kind: see `relsql.tasks.kinds.asked`. Rows with a time of their own are asked about with `visible: before`.
     """
 
     name: str

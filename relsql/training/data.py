@@ -14,7 +14,7 @@ from relsql.gather.arrays.labelled_seeds import gather_seeds
 from relsql.gather.sql.latest_rows import LatestRows
 from relsql.gather.sql.query import Gather
 from relsql.registry.runs import Run
-from relsql.tasks.classes import Classes
+from relsql.tasks.kinds.classes import Classes
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.regime import Regime, delayed_labels, ended_labels

@@ -15,7 +15,7 @@ from relsql.nn.class_head import new_head
 from relsql.nn.graph_network import GraphNetwork, NetworkConfig
 from relsql.nn.head import Head
 from relsql.registry.runs import Run
-from relsql.tasks.classes import Classes
+from relsql.tasks.kinds.classes import Classes
 from relsql.tasks.target import MEAN
 from relsql.tasks.task import Task
 from relsql.training.fit_trees import Boosting, boost, choose_boosting

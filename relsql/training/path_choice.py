@@ -29,7 +29,7 @@ from relsql.gather.row_plan import RowPlan
 from relsql.gather.sql.latest_rows import LatestRows
 from relsql.gather.sql.query import Gather
 from relsql.schema.tables import Schema
-from relsql.tasks.classes import Classes
+from relsql.tasks.kinds.classes import Classes
 from relsql.tasks.labels.label_sandbox import LabelLimits
 from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.summary import distinct_labels

@@ -15,7 +15,7 @@ from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema, used_schema
 from relsql.schema.times.sentinels import with_event_ranges
 from relsql.tasks.entity import entity_table
-from relsql.tasks.items import item_table
+from relsql.tasks.kinds.items import item_table
 from relsql.tasks.labels.label_findings import label_findings
 from relsql.tasks.labels.label_sandbox import LabelLimits
 from relsql.tasks.labels.label_table import chosen_splits, label_table

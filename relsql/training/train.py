@@ -32,7 +32,7 @@ from relsql.registry.runs import Run, recorded_findings
 from relsql.registry.versions import ACTIVE, ModelRow, main_metric, model_name
 from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
-from relsql.tasks.classes import Classes
+from relsql.tasks.kinds.classes import Classes
 from relsql.tasks.labels.label_findings import are_few, label_findings
 from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.labels.label_table import label_entities

@@ -29,7 +29,7 @@ from relsql.nn.graph_network import NetworkConfig
 from relsql.publishing.publish import publish
 from relsql.registry.models import active_card
 from relsql.scoring.score_table import score_into
-from relsql.tasks.classes import FEWEST_LABELS, UNKNOWN, Classes, class_counts
+from relsql.tasks.kinds.classes import FEWEST_LABELS, UNKNOWN, Classes, class_counts
 from relsql.tasks.task import Task
 from relsql.training.train import train
 from tests.shop import CUSTOMERS, QUICK, TASK, create_shop

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from relsql.cli.commands.query import Statement, run_statement
+from relsql.cli.commands.prompts.query import Statement, run_statement
 from relsql.cli.commands.training import train_with_progress
 from relsql.cli.output import note, write_table
 from relsql.hints import command

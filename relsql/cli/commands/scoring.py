@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from relsql.cli.commands.query import Statement, run_statement
+from relsql.cli.commands.prompts.query import Statement, run_statement
 from relsql.cli.failures import on_interrupt
 from relsql.cli.label_options import label_options, limit_memory, memory_option, open_for_labels
 from relsql.cli.output import DatabasePath, note, note_findings, number, write_json, write_table

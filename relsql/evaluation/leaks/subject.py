@@ -24,10 +24,10 @@ from relsql.registry.models import active_card, check_drift, read_models
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema, Table, used_schema
 from relsql.sql_text import literal
+from relsql.tasks.kinds.supported import require_forecast
 from relsql.tasks.labels.label_sandbox import LabelLimits
 from relsql.tasks.labels.label_table import chosen_splits
 from relsql.tasks.splits import Split, horizon_days, step_sql, timestamps_of
-from relsql.tasks.supported import require_forecast
 from relsql.tasks.task import Task, find_task
 
 _LATER_SPLITS: tuple[Split, ...] = ("val", "test")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from relsql.schema.entity_keys import key_names_sql
 from relsql.schema.tables import Table
 from relsql.sql_text import indented
-from relsql.tasks.classes import Classes
+from relsql.tasks.kinds.classes import Classes
 
 
 def batch_columns(classes: Classes | None) -> tuple[str, ...]:

@@ -11,8 +11,8 @@ from relsql.hints import correct, in_manifest
 from relsql.schema.tables import Table
 from relsql.schema.types import is_number
 from relsql.sql_text import ident, literal
-from relsql.tasks.classes import class_sql, is_class_type
 from relsql.tasks.entity import entity_columns
+from relsql.tasks.kinds.classes import class_sql, is_class_type
 from relsql.tasks.splits import Split
 from relsql.tasks.task import Task
 

@@ -19,7 +19,7 @@ from relsql.schema.tables import Schema
 from relsql.schema.times.events import event_times_sql
 from relsql.schema.times.row_times import as_happened
 from relsql.sql_text import literal
-from relsql.tasks.classes import FEWEST_LABELS
+from relsql.tasks.kinds.classes import FEWEST_LABELS
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.labels.label_table import label_entities, labels_at
 from relsql.tasks.split_choice import ENOUGH_LABELS, ENOUGH_OF_A_KIND, WINDOWS_FIELD, most_windows, tables_read

@@ -23,11 +23,11 @@ from relsql.schema.times.events import as_timestamp_sql, time_sql
 from relsql.schema.visibility import where_visible_sql
 from relsql.sql_text import ident
 from relsql.tasks.entity import entity_columns, entity_table
-from relsql.tasks.items import item_table, known_items_sql
+from relsql.tasks.kinds.items import item_table, known_items_sql
+from relsql.tasks.kinds.row_splits import RowWindow
 from relsql.tasks.labels.label_checks import check_timestamps, check_types, label_value_sql
 from relsql.tasks.labels.label_sandbox import RUNNABLE, LabelLimits, checked_query, run_query
 from relsql.tasks.labels.query_check import Relations, read_relations
-from relsql.tasks.row_splits import RowWindow
 from relsql.tasks.splits import FIX_UNREADABLE, READABLE, task_errors
 from relsql.tasks.task import Task
 

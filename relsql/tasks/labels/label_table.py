@@ -26,10 +26,10 @@ from relsql.errors import TaskError
 from relsql.hints import correct
 from relsql.schema.tables import Schema
 from relsql.tasks.entity import entity_table
+from relsql.tasks.kinds.row_splits import RowWindow, choose_row_splits, window_of
 from relsql.tasks.labels.label_checks import LARGEST_LABEL, check_labels
 from relsql.tasks.labels.label_query import known_labels
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits, label_sandbox
-from relsql.tasks.row_splits import RowWindow, choose_row_splits, window_of
 from relsql.tasks.split_choice import GIVEN, SPLIT_FIELDS, LabelCount, SplitChoice, choose_splits
 from relsql.tasks.splits import SPLITS, Split, check_splits, check_timedelta, event_span, timestamps_of
 from relsql.tasks.task import Task

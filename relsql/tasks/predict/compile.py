@@ -12,7 +12,7 @@ from relsql.hints import correct, in_manifest
 from relsql.schema.declared.text import join_columns
 from relsql.schema.tables import Schema
 from relsql.schema.visibility import VisibilityRule
-from relsql.tasks.cells import cell_fields, cell_type
+from relsql.tasks.kinds.cells import cell_fields, cell_type
 from relsql.tasks.predict.label_sql import label_columns, label_sql
 from relsql.tasks.predict.meaning import bind, bind_cell
 from relsql.tasks.predict.parse import parse_line

@@ -14,7 +14,7 @@ from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
-from relsql.cli.commands.shell import converse
+from relsql.cli.commands.prompts.shell import converse
 from relsql.cli.progress import QueryProgress
 from relsql.shell.session import Session
 

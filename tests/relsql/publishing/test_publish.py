@@ -26,7 +26,7 @@ from relsql.publishing.publish import OLDER_STORAGE, newer_storage, newer_versio
 from relsql.registry.models import active_card, read_artifacts, save_model
 from relsql.registry.publications import PUBLICATION_FORMAT, new_texts_view, published, texts_table
 from relsql.registry.row_embeddings import stored_sql
-from relsql.tasks.classes import Classes
+from relsql.tasks.kinds.classes import Classes
 from tests.shop import CUSTOMERS, QUICK, require_latest_by_default
 
 Connection = duckdb.DuckDBPyConnection

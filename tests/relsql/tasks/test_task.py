@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from relsql.database.connections import transaction
 from relsql.errors import TaskError
-from relsql.tasks.kinds import KINDS
+from relsql.tasks.kinds.asked import KINDS
 from relsql.tasks.task import TASK_TYPES, Task, as_timestamp, read_task, read_tasks, save_task
 
 MANIFEST: dict[str, Any] = {

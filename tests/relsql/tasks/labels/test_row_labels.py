@@ -13,7 +13,7 @@ import pytest
 from relsql.cli.inspection import inspect
 from relsql.errors import TaskError
 from relsql.schema.reading import read_schema
-from relsql.tasks.kinds import KINDS
+from relsql.tasks.kinds.asked import KINDS
 from relsql.tasks.labels.label_findings import label_findings
 from relsql.tasks.labels.label_table import chosen_splits, label_table
 from relsql.tasks.regime import check_regime

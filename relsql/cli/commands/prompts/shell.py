@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from relsql.cli.commands.query import unknown_function_explained
+from relsql.cli.commands.prompts.query import unknown_function_explained
 from relsql.cli.commands.training import train_with_progress
 from relsql.cli.output import DatabasePath, note
 from relsql.cli.progress import QueryProgress

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from relsql.cli.commands.query import Statement, run_statement
+from relsql.cli.commands.prompts.query import Statement, run_statement
 from relsql.cli.label_options import label_options, open_for_labels
 from relsql.cli.output import DatabasePath, note, number, write_json, write_table
 from relsql.cli.time_option import as_of_option
 from relsql.hints import counted
 
 if TYPE_CHECKING:
-    from relsql.cli.commands.query import Format
+    from relsql.cli.commands.prompts.query import Format
     from relsql.tasks.splits import Split
 
 ROUNDED = ("contribution", "logit_contribution", "score")

@@ -1,0 +1,1 @@
+"""Commands that ask whether a model can be trusted: backtests, leaks, explanations, drift, reports."""

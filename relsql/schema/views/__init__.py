@@ -1,0 +1,1 @@
+"""Tables that are no tables of the file: views over files, and temporary tables."""
