@@ -19,7 +19,8 @@ from relsql.registry.models import find_model
 from relsql.registry.row_embeddings import table_name
 from relsql.schema.declared.declare import declare_table
 from relsql.schema.tables import Schema
-from relsql.tasks.task import Task, save_task
+from relsql.tasks.stored_tasks import save_task
+from relsql.tasks.task import Task
 from relsql.training.options import TrainOptions
 from relsql.training.train import TrainedModel, train
 

@@ -35,7 +35,7 @@ from relsql.schema.tables import Column, Schema, Table
 from relsql.sql_text import ident, literal
 from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.splits import SPLITS
-from relsql.tasks.task import read_tasks
+from relsql.tasks.stored_tasks import read_tasks
 
 COPIED = ("schema_tables", "schema_links", "tasks")
 """Tables of schema `relsql` that describe the data; the others belong to trained models."""

@@ -32,7 +32,8 @@ from relsql.tasks.labels.frozen_database import frozen_database
 from relsql.tasks.labels.label_table import default_splits, label_table
 from relsql.tasks.regime import REGIMES, Regime
 from relsql.tasks.splits import SPLITS, Split
-from relsql.tasks.task import Task, read_task, read_tasks
+from relsql.tasks.stored_tasks import read_task, read_tasks
+from relsql.tasks.task import Task
 
 __all__ = ["REGIMES", "Problem", "Regime", "database_file", "list_datasets", "list_tasks", "load_problem"]
 

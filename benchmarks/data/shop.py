@@ -19,7 +19,8 @@ from relsql.database.connections import open_database, transaction
 from relsql.database.names import current_catalog
 from relsql.schema.declared.declare import declare_link, declare_table
 from relsql.schema.tables import Link
-from relsql.tasks.task import Task, save_task
+from relsql.tasks.stored_tasks import save_task
+from relsql.tasks.task import Task
 
 ORDERS_PER_CUSTOMER = 20
 HOT_SHOP_ORDERS = 100_000

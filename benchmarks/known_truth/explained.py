@@ -24,7 +24,8 @@ from relsql.database.connections import transaction
 from relsql.database.names import current_catalog
 from relsql.schema.declared.declare import declare_link, declare_table
 from relsql.schema.declared.text import parse_link
-from relsql.tasks.task import Task, save_task
+from relsql.tasks.stored_tasks import save_task
+from relsql.tasks.task import Task
 from relsql.training.options import TrainOptions
 from relsql.training.train import train
 

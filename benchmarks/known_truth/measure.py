@@ -21,7 +21,7 @@ from relsql.errors import ScoringError
 from relsql.evaluation.baseline import entity_columns_auc
 from relsql.schema.reading import read_schema
 from relsql.tasks.splits import Split
-from relsql.tasks.task import read_task
+from relsql.tasks.stored_tasks import read_task
 
 MODEL = "known_truth"
 FloatArray = npt.NDArray[np.float64]

@@ -37,7 +37,7 @@ from relsql.database.names import current_catalog
 from relsql.gather.sql.row_texts import distinct_texts, row_text_queries
 from relsql.registry.components.onnx_runtime import onnxruntime
 from relsql.registry.runs import Run
-from relsql.tasks.task import read_task
+from relsql.tasks.stored_tasks import read_task
 from relsql.training.encoder.fit_encoder import TrainedEncoder, train_encoder
 from relsql.training.options import TrainOptions
 from relsql.training.plan import Plan, make_plan

@@ -46,8 +46,9 @@ from relsql.tasks.kinds.supported import require_forecast
 from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.labels.label_table import label_entities, label_table
 from relsql.tasks.splits import check_timedelta
+from relsql.tasks.stored_tasks import find_task
 from relsql.tasks.target import target_metric
-from relsql.tasks.task import Task, find_task
+from relsql.tasks.task import Task
 from relsql.training.fingerprint import training_fingerprint
 from relsql.training.options import TrainOptions
 from relsql.training.train import train

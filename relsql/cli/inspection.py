@@ -19,7 +19,7 @@ from relsql.schema.reading import read_schema
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema, Table
 from relsql.schema.times.sentinels import event_bounds, find_sentinels
-from relsql.tasks.task import read_tasks
+from relsql.tasks.stored_tasks import read_tasks
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ def timestamp(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     if value is None:
         return None
     from relsql.errors import TaskError
-    from relsql.tasks.task import as_timestamp
+    from relsql.tasks.fields import as_timestamp
 
     try:
         return as_timestamp(value, "score", "as_of")

@@ -19,7 +19,8 @@ from relsql.demo import truth
 from relsql.demo.simulate import Row, Simulation
 from relsql.errors import DatabaseError, TaskError
 from relsql.sql_text import qualified
-from relsql.tasks.task import Task, save_task
+from relsql.tasks.stored_tasks import save_task
+from relsql.tasks.task import Task
 
 MIN_SEASONS = 4
 

@@ -27,7 +27,9 @@ from relsql.schema.declared.declare import declare_link, declare_table
 from relsql.schema.tables import Column, Link, Schema, Table
 from relsql.schema.types import INTEGER_TYPES, TIME_TYPES, type_family
 from relsql.sql_text import ident, literal
-from relsql.tasks.task import Task, as_timestamp, save_task
+from relsql.tasks.fields import as_timestamp
+from relsql.tasks.stored_tasks import save_task
+from relsql.tasks.task import Task
 
 if TYPE_CHECKING:
     from relbench.load import RelBenchDataset

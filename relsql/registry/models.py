@@ -6,12 +6,12 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import duckdb
 
-from relsql.database.names import fold, stored_name
+from relsql.database.names import stored_name
 from relsql.database.relsql_tables import (
     SealedRow,
     ensure_table,
@@ -22,7 +22,7 @@ from relsql.database.relsql_tables import (
     rows_sql,
     seal_rows,
 )
-from relsql.errors import ArtifactError, ModelError, SchemaDriftError, nearest
+from relsql.errors import ArtifactError, ModelError, nearest
 from relsql.hints import command
 from relsql.registry.card import SEALED_CARD_FORMAT, ModelCard
 from relsql.registry.card_reading import read_card_text
@@ -39,7 +39,6 @@ from relsql.registry.versions import (
     parse_reference,
     require_new_name,
 )
-from relsql.schema.tables import Schema
 from relsql.tasks.target import CLASS, ITEMS, MEDIAN, PROBABILITY
 from relsql.typing import FloatArray
 
@@ -385,33 +384,3 @@ def activate(con: duckdb.DuckDBPyConnection, catalog: str, name: str, version: i
     con.execute(f"UPDATE {models} SET status = ? WHERE {others}", [RETIRED, name, version, RETIRED])
     query = f"UPDATE {models} SET status = ?, activated = ? WHERE name = ? AND version = ?"
     con.execute(query, [ACTIVE, moment, name, version])
-
-
-def check_drift(card: ModelCard, schema: Schema) -> None:
-    """Check that the tables still have everything that the model reads.
-
-    Raises:
-        SchemaDriftError: tables or columns are missing, or have another type.
-    """
-    problems = list(column_drift(card.schema, schema))
-    if problems:
-        raise SchemaDriftError(
-            f"the tables changed since model '{card.name}' was trained: {'; '.join(problems)}",
-            fix=command("train", "FILE", card.task.name, "--name", card.name),
-        )
-
-
-def column_drift(trained: Schema, schema: Schema) -> Iterator[str]:
-    """The tables and columns of training that a schema lacks, and the columns that have another type."""
-    for key, table in trained.tables.items():
-        current = schema.find(key)
-        if current is None:
-            yield f"table {key} is missing"
-            continue
-        types = {fold(column.name): column.type for column in current.columns}
-        for column in table.columns:
-            found = types.get(fold(column.name))
-            if found is None:
-                yield f"column {key}.{column.name} is missing"
-            elif found != column.type:
-                yield f"column {key}.{column.name} is {found}, was {column.type}"

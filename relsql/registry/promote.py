@@ -15,7 +15,6 @@ from relsql.hints import command
 from relsql.registry.models import (
     activate,
     check_active,
-    check_drift,
     check_statuses,
     find_model,
     read_artifacts,
@@ -25,6 +24,7 @@ from relsql.registry.models import (
 )
 from relsql.registry.publications import published, remove_publication
 from relsql.registry.row_embeddings import drop_embeddings
+from relsql.registry.schema_drift import check_drift
 from relsql.registry.versions import ACTIVE, BEST, Comparison, ModelRow, compare_versions, parse_reference
 from relsql.schema.reading import read_schema
 

@@ -9,27 +9,23 @@ The label query sees every table of the database by name. That of a forecast als
 from __future__ import annotations
 
 import datetime
-import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
-
-import duckdb
-import msgspec
+from typing import Any, Literal, get_args
 
 from relsql.database.names import stored_name
-from relsql.database.relsql_tables import ensure_table, has_relsql_table, rows_sql
 from relsql.errors import TaskError, nearest
 from relsql.hints import correct, in_manifest
 from relsql.schema.declared.text import join_columns
 from relsql.schema.tables import Schema
-from relsql.schema.visibility import VISIBILITY_RULES, VisibilityRule
+from relsql.schema.visibility import VisibilityRule
+from relsql.tasks.fields import checked, checked_target, short, target_of_metric
 from relsql.tasks.kinds.asked import KINDS, OWN_TIME, REQUIRED, Asked, Kind
 from relsql.tasks.kinds.cells import cell_fields, require_own_times
 from relsql.tasks.manifest import read_manifest
-from relsql.tasks.predict.compile import LINE_FIELDS, compile_line, is_line, with_line
-from relsql.tasks.target import CLASS, ITEMS, MEDIAN, METRIC_TARGETS, PROBABILITY, TARGETS, read_target
+from relsql.tasks.predict.compile import LINE_FIELDS, compile_line, with_line
+from relsql.tasks.target import CLASS, ITEMS, MEDIAN, PROBABILITY
 
 TaskType = Literal["binary_classification", "multiclass_classification", "regression", "recommendation"]
 TASK_TYPES: tuple[str, ...] = get_args(TaskType)
@@ -43,7 +39,6 @@ RELBENCH_NAMES = {
 """What RelBench calls the fields of a recommendation in a manifest."""
 
 DEFAULT_K = 10
-MAX_K = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +100,7 @@ class Task:
 
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(self)):
-            object.__setattr__(self, name, _checked(self.name, name, getattr(self, name)))
+            object.__setattr__(self, name, checked(self.name, name, getattr(self, name)))
         if self.task_type not in TASK_TYPES:
             raise TaskError(
                 f"task '{self.name}' has task_type '{self.task_type}'",
@@ -115,18 +110,18 @@ class Task:
         self._check_items()
         if not self.is_regression and self.target is not None:
             raise TaskError(
-                f"task '{_short(self.name)}' is a {self.task_type.split('_')[-1]} with target {self.target}",
+                f"task '{short(self.name)}' is a {self.task_type.split('_')[-1]} with target {self.target}",
                 expected="a target in regressions only: a classification predicts probabilities",
                 fix=correct("target", "task_type"),
             )
         if not self.is_binary and self.positive is not None:
             raise TaskError(
-                f"task '{_short(self.name)}' is of type {self.task_type} with positive: {_short(self.positive)}",
+                f"task '{short(self.name)}' is of type {self.task_type} with positive: {short(self.positive)}",
                 expected="positive in binary classifications only",
                 fix=correct("positive", "task_type"),
             )
         if self.is_regression:
-            object.__setattr__(self, "target", _read_target(self.name, self.target or MEDIAN))
+            object.__setattr__(self, "target", checked_target(self.name, self.target or MEDIAN))
         if self.asked.own_time:
             object.__setattr__(self, "visible", "before")
 
@@ -139,15 +134,15 @@ class Task:
         if not self.is_recommendation:
             if self.item_table is not None or self.k is not None:
                 raise TaskError(
-                    f"task '{_short(self.name)}' is of type {self.task_type} with dst_entity_table or eval_k",
+                    f"task '{short(self.name)}' is of type {self.task_type} with dst_entity_table or eval_k",
                     expected="these fields in recommendations only",
                     fix=correct("task_type", "dst_entity_table"),
                 )
             return
         if not self.item_table or self.kind != "forecast" or self.predict:
             raise TaskError(
-                f"task '{_short(self.name)}' is a recommendation of kind {self.kind}, of items of "
-                f"{_short(self.item_table or 'no table')}{', asked in a line' if self.predict else ''}",
+                f"task '{short(self.name)}' is a recommendation of kind {self.kind}, of items of "
+                f"{short(self.item_table or 'no table')}{', asked in a line' if self.predict else ''}",
                 expected="kind: forecast, a label query in sql, and dst_entity_table, the table of the items",
                 fix=correct("dst_entity_table", "kind", "sql"),
             )
@@ -241,20 +236,20 @@ class Task:
         kind = raw.get("kind", "forecast")
         if kind not in KINDS:
             raise TaskError(
-                f"task '{_short(name)}' is of kind '{_short(kind)}'",
+                f"task '{short(name)}' is of kind '{short(kind)}'",
                 expected=f"kind: {', '.join(KINDS)}",
                 fix=in_manifest("ask the question as kind: forecast, with a label query in 'sql'", "kind"),
             )
-        raw = with_line(raw, _short(name))
+        raw = with_line(raw, short(name))
         task_type = raw.get("task_type")
         if isinstance(task_type, str) and task_type not in TASK_TYPES:
             # Checked before missing fields are listed, because manifests of other types have other fields.
             raise TaskError(
-                f"task '{_short(name)}' has task_type '{_short(task_type)}'",
+                f"task '{short(name)}' has task_type '{short(task_type)}'",
                 expected=nearest(task_type, TASK_TYPES),
                 fix=correct("task_type"),
             )
-        return cls.from_fields({**raw, "target": raw.get("target") or _target_of_metric(raw)})
+        return cls.from_fields({**raw, "target": raw.get("target") or target_of_metric(raw)})
 
     @classmethod
     def from_fields(cls, raw: Mapping[str, Any]) -> Task:
@@ -275,7 +270,7 @@ class Task:
         missing = [key for key in required if values.get(key, "") == "" and key not in compiled_later]
         if missing:
             raise TaskError(
-                f"task '{_short(raw.get('name') or 'unnamed')}' lacks {', '.join(missing)}",
+                f"task '{short(raw.get('name') or 'unnamed')}' lacks {', '.join(missing)}",
                 expected=f"the fields {', '.join(required)}",
                 fix=f"{in_manifest(f'write {missing[0]}', missing[0])}, then relsql init FILE --task manifest.yaml",
             )
@@ -342,178 +337,3 @@ class Task:
 
 def _read_file(path: str | Path) -> dict[str, object]:
     return read_manifest(Path(path))
-
-
-MAX_EVAL_TIMESTAMPS = 1_000_000
-_TIMES = ("val_timestamp", "test_timestamp")
-_TYPES: dict[str, tuple[Any, str]] = {
-    **dict.fromkeys(REQUIRED["forecast"], (str, "text; put it in quotes if YAML reads it as another type")),
-    "num_eval_timestamps": (
-        Annotated[int, msgspec.Meta(ge=1, le=MAX_EVAL_TIMESTAMPS)],
-        f">= 1 and <= {MAX_EVAL_TIMESTAMPS:,}, a whole number",
-    ),
-    "remove_columns": (tuple[tuple[str, str], ...], "a list of [table, column] pairs, both of them text"),
-    "description": (str | None, "text"),
-    "visible": (VisibilityRule, " or ".join(VISIBILITY_RULES)),
-    "target": (str | None, TARGETS),
-    "predict": (str | None, "text: PREDICT ... FOR EACH ..."),
-    "positive": (str | None, "one of the two labels: text, an integer, true or false"),
-    "kind": (Kind, " or ".join(KINDS)),
-    "item_table": (str | None, "text"),
-    "k": (Annotated[int, msgspec.Meta(ge=1, le=MAX_K)] | None, f">= 1 and <= {MAX_K:,}, a whole number"),
-}
-"""Type of each field except the times, and its description for messages."""
-
-
-def _checked(task_name: object, field_name: str, value: object) -> object:
-    """The value of a field in the type that `Task` declares; a list of lists becomes a tuple of tuples.
-
-    Raises:
-        TaskError: it is of another type, or text that a database cannot store.
-    """
-    if field_name in _TIMES:
-        return None if value is None else as_timestamp(value, _short(task_name), field_name)
-    type_, expected = _TYPES[field_name]
-    try:
-        checked = msgspec.convert(value, type_)
-    # msgspec raises UnicodeEncodeError for lone surrogates where it expects another type.
-    except (msgspec.ValidationError, UnicodeEncodeError):
-        problem = f"task '{_short(task_name)}' has {field_name} {_shown(value)}"
-        raise TaskError(problem, expected=expected, fix=correct(field_name)) from None
-    for text in _texts(checked):
-        if "\0" in text or not _is_unicode(text):
-            raise TaskError(
-                f"task '{_short(task_name)}' has {field_name} {_shown(text)}",
-                expected="text without NUL and without lone surrogates",
-                fix=correct(field_name),
-            )
-    return checked
-
-
-def _read_target(task_name: str, text: str) -> str:
-    found = read_target(text)
-    if found is None:
-        raise TaskError(
-            f"task '{_short(task_name)}' has target '{_short(text)}'",
-            expected=TARGETS,
-            fix=correct("target"),
-        )
-    return found
-
-
-def _target_of_metric(raw: Mapping[str, Any]) -> str | None:
-    """The target that is best by the metric that a regression's manifest names; None if it names none."""
-    metric = raw.get("metric")
-    if metric is None or raw.get("task_type") != "regression":
-        return None
-    found = METRIC_TARGETS.get(metric.lower()) if isinstance(metric, str) else None
-    if found is None:
-        raise TaskError(
-            f"task '{_short(raw.get('name') or 'unnamed')}' has metric {_shown(metric)}",
-            expected=f"one of {', '.join(METRIC_TARGETS)}; or target: {TARGETS}",
-            fix=in_manifest("correct metric", "target"),
-        )
-    return found
-
-
-def _texts(value: object) -> list[str]:
-    if isinstance(value, tuple):
-        return [text for part in value for text in _texts(part)]
-    return [value] if isinstance(value, str) else []
-
-
-def _is_unicode(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def _short(value: object) -> str:
-    """A value for a message, cut if it is long."""
-    return value if isinstance(value, str) and len(value) <= 100 else _shown(value)
-
-
-def _shown(value: object) -> str:
-    """A value as Python writes it, cut after a few parts and characters."""
-    try:
-        return reprlib.repr(value)
-    except ValueError:  # Python refuses to write integers of thousands of digits.
-        return f"a huge {type(value).__name__}"
-
-
-def as_timestamp(value: object, task_name: str, field_name: str) -> datetime.datetime:
-    """Read a date, datetime or ISO text as a zone-less timestamp.
-
-    Raises:
-        TaskError: it is not one of these, or is before the year 1 or after 9999 in UTC.
-    """
-    try:
-        if isinstance(value, str):
-            value = datetime.datetime.fromisoformat(value)
-        if isinstance(value, datetime.datetime):
-            return value.astimezone(datetime.UTC).replace(tzinfo=None) if value.tzinfo else value
-        if isinstance(value, datetime.date):
-            return datetime.datetime(value.year, value.month, value.day)
-    except (ValueError, OverflowError):
-        pass
-    raise TaskError(
-        f"task '{task_name}': {field_name} '{_short(value)}' is not a timestamp",
-        expected="a date such as 2010-01-01",
-        fix=correct(field_name) if field_name in _TIMES else f"correct {field_name}",
-    )
-
-
-def save_task(con: duckdb.DuckDBPyConnection, catalog: str, task: Task) -> None:
-    """Write `task` to `relsql.tasks`, replacing one of the same name. The caller owns the transaction.
-
-    Raises:
-        TaskError: a task exists whose name differs only in the case of its letters.
-    """
-    other = stored_name(task.name, read_tasks(con, catalog))
-    if other not in (None, task.name):
-        raise TaskError(
-            f"task '{task.name}' differs from task '{other}' in the case of its letters only",
-            expected="the same name, to replace it, or another one",
-            fix=in_manifest(f"name: {other}", "name"),
-        )
-    table = ensure_table(con, catalog, "tasks")
-    con.execute(f"DELETE FROM {table} WHERE name = ?", [task.name])
-    values = asdict(task) | {"remove_columns": [list(pair) for pair in task.remove_columns]}
-    columns = ", ".join(values)
-    con.execute(f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * len(values))})", list(values.values()))
-
-
-def read_tasks(con: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, Task]:
-    """Read all rows of `relsql.tasks`, by name."""
-    if not has_relsql_table(con, catalog, "tasks"):
-        return {}
-    names = [field.name for field in fields(Task)]
-    rows = con.execute(f"SELECT {', '.join(names)} FROM {rows_sql(con, catalog, 'tasks')} ORDER BY name ASC").fetchall()
-    tasks = [Task.from_fields(dict(zip(names, row, strict=True))) for row in rows]
-    return {task.name: task for task in tasks}
-
-
-def find_task(con: duckdb.DuckDBPyConnection, catalog: str, text: str, name: str) -> Task:
-    """The task that a line asks, called `name`; or the one that `text` refers to, see `read_task`.
-
-    Raises:
-        TaskError: the line does not parse, or no task has this name.
-    """
-    if is_line(text) and text not in read_tasks(con, catalog):
-        return Task.from_line(text, name)
-    return read_task(con, catalog, text)
-
-
-def read_task(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> Task:
-    """Read the task that `name` refers to, in upper or lower case.
-
-    Raises:
-        TaskError: no task has this name.
-    """
-    tasks = read_tasks(con, catalog)
-    found = stored_name(name, tasks)
-    if found is None:
-        raise TaskError(
-            f"task '{name}' does not exist in database '{catalog}'",
-            expected=nearest(name, tasks),
-            fix="relsql init FILE --task manifest.yaml, or ask in one line: PREDICT ... FOR EACH ...",
-        )
-    return tasks[found]

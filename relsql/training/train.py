@@ -7,12 +7,9 @@ and code is not trained again. torch is loaded only if a model is trained.
 
 from __future__ import annotations
 
-import datetime
-import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import duckdb
 import numpy as np
@@ -23,8 +20,7 @@ from relsql.database.interrupts import keyboard_interrupts
 from relsql.database.names import current_catalog, find_macros
 from relsql.evaluation.bootstrap import metric_interval
 from relsql.evaluation.class_metrics import class_interval
-from relsql.gather.arrays.blocks import newest_event_days
-from relsql.registry.card import CARD_FORMAT, EncoderCard, ModelCard
+from relsql.registry.card import EncoderCard, ModelCard
 from relsql.registry.function_names import all_names
 from relsql.registry.models import STORING, activate, find_trained, next_version, read_models, save_model
 from relsql.registry.publications import require_unclaimed
@@ -38,14 +34,14 @@ from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.labels.label_table import label_entities
 from relsql.tasks.labels.temporary_tables import refuse_temporary_reads
 from relsql.tasks.regime import check_regime
+from relsql.tasks.stored_tasks import find_task
 from relsql.tasks.summary import SplitSummary, split_lines
-from relsql.tasks.task import Task, find_task
-from relsql.training.fingerprint import library_versions, training_fingerprint
+from relsql.tasks.task import Task
+from relsql.training.cards import network_card, origin
+from relsql.training.fingerprint import training_fingerprint
 from relsql.training.options import TrainOptions
 from relsql.training.plan import Plan, make_plan
-from relsql.training.pretraining.weights import read_manifest
 from relsql.typing import FloatArray, PhaseProgress
-from relsql.version import __version__
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -235,7 +231,12 @@ def _train(training: _Training) -> TrainedModel:
     with run.phase("export") as metrics:
         artifacts, parity = _export(fitted, encoder, cached)
         metrics.update({f"{component}_difference": value for component, value in parity.items()})
-    card_of = partial(_card, examples, training, encoder, fitted, parity, artifacts)
+
+    def card_of(version: int) -> ModelCard:
+        return network_card(
+            training.name, version, options, plan, seeds, examples.classes, encoder, fitted, parity, artifacts
+        )
+
     version, phases = _store(training, card_of, artifacts, cached, cache)
     return TrainedModel(
         training.name,
@@ -285,7 +286,7 @@ def _train_recommendation(training: _Training) -> TrainedModel:
 
     def card_of(version: int) -> ModelCard:
         return ModelCard(
-            **_origin(training, version),
+            **origin(training.name, options, version),
             task=task,
             schema=trained.schema,
             fingerprint=trained.schema.fingerprint(),
@@ -314,21 +315,6 @@ def _train_recommendation(training: _Training) -> TrainedModel:
         splits=trained.splits,
         findings=trained.findings,
     )
-
-
-def _origin(training: _Training, version: int) -> dict[str, Any]:
-    """The fields of a card that say what it is of, and how it came about."""
-    return {
-        "format": CARD_FORMAT,
-        "name": training.name,
-        "version": version,
-        "relsql_version": __version__,
-        "created": datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0),
-        "versions": library_versions(),
-        "regime": training.options.regime,
-        "seed": training.options.seed,
-        "options": _options_of_card(training.options),
-    }
 
 
 def _plan(training: _Training) -> Plan:
@@ -413,55 +399,3 @@ def _export(
     artifacts |= components
     artifacts["head.onnx"], parity["head"] = export_head(fitted.head, fitted.network.state_width)
     return artifacts, parity
-
-
-def _card(
-    examples: _Examples,
-    training: _Training,
-    encoder: TrainedEncoder,
-    fitted: FittedNetwork,
-    parity: dict[str, float],
-    artifacts: dict[str, bytes],
-    version: int,
-) -> ModelCard:
-    plan = examples.plan
-    assert plan.task.val_timestamp is not None
-    return ModelCard(
-        **_origin(training, version),
-        task=plan.task,
-        schema=plan.schema,
-        fingerprint=plan.schema.fingerprint(),
-        paths=plan.paths,
-        inputs=plan.inputs,
-        encoder=encoder.card,
-        channels=fitted.network.config.channels,
-        windows=fitted.network.config.windows,
-        statistics=fitted.network.chosen_statistics,
-        trained_until=plan.task.val_timestamp,
-        stale_after_days=_oldest_evidence_days(plan, examples.seeds),
-        metrics=fitted.metrics,
-        parity=parity,
-        sha256={key: hashlib.sha256(content).hexdigest() for key, content in sorted(artifacts.items())},
-        classes=examples.classes,
-    )
-
-
-def _options_of_card(options: TrainOptions) -> dict[str, str | int | float | bool | None]:
-    """The options that have no field of their own, and which pre-trained weights the folder held."""
-    found = {key: value for key, value in asdict(options).items() if key not in ("seed", "regime")}
-    if options.pretrained:
-        found["pretrained_digest"] = read_manifest(options.pretrained).digest
-    return found
-
-
-def _oldest_evidence_days(plan: Plan, seeds: dict[str, SeedSet]) -> float | None:
-    """The largest age, over all training and validation seeds, of a seed's newest linked row that is an event.
-
-    A row of 1900-01-01 may be all that an entity has; it does not make evidence of a hundred years ordinary.
-    """
-    oldest = -np.inf
-    for part in seeds.values():
-        newest = newest_event_days(part, plan.paths, plan.schema)
-        finite = newest[np.isfinite(newest)]
-        oldest = max(oldest, float(finite.max())) if len(finite) else oldest
-    return float(oldest) if np.isfinite(oldest) else None

@@ -18,7 +18,7 @@ import relsql
 from relsql.database.connections import transaction
 from relsql.database.names import current_catalog
 from relsql.schema.declared.declare import declare_table
-from relsql.tasks.task import save_task
+from relsql.tasks.stored_tasks import save_task
 from tests.pages.browser import CHROMIUM, Browser, browser
 from tests.shop import QUICK, TASK, create_shop
 

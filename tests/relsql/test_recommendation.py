@@ -32,7 +32,8 @@ from relsql.schema.reading import read_schema
 from relsql.scoring.score_output import score_to
 from relsql.scoring.score_table import score_into
 from relsql.tasks.labels.label_table import label_table
-from relsql.tasks.task import Task, read_task, save_task
+from relsql.tasks.stored_tasks import read_task, save_task
+from relsql.tasks.task import Task
 from relsql.training.options import TrainOptions
 from relsql.training.train import train
 from udfs.attach import attach

@@ -21,7 +21,8 @@ from relsql.schema.reading import read_schema
 from relsql.scoring.score_output import score_to
 from relsql.scoring.score_table import score_into
 from relsql.tasks.labels.label_table import label_table
-from relsql.tasks.task import Task, save_task
+from relsql.tasks.stored_tasks import save_task
+from relsql.tasks.task import Task
 from tests.shop import TASK, train_quickly
 from udfs.attach import attach, detach
 

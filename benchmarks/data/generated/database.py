@@ -28,7 +28,8 @@ from relsql.schema.reading import read_schema
 from relsql.sql_text import ident, qualified
 from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.splits import SPLITS, Split
-from relsql.tasks.task import Task, read_task, save_task
+from relsql.tasks.stored_tasks import read_task, save_task
+from relsql.tasks.task import Task
 
 FloatArray = npt.NDArray[np.float64]
 

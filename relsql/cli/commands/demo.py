@@ -76,7 +76,7 @@ def _require_league(path: Path) -> None:
     from relsql.database.connections import open_database
     from relsql.database.names import current_catalog
     from relsql.errors import DatabaseError
-    from relsql.tasks.task import read_tasks
+    from relsql.tasks.stored_tasks import read_tasks
 
     with closing(open_database(path, read_only=True)) as con:
         if TASK not in read_tasks(con, current_catalog(con)):
@@ -90,7 +90,7 @@ def _require_league(path: Path) -> None:
 def _prepare_model(con: duckdb.DuckDBPyConnection, catalog: str, path: Path) -> Task:
     """Train the model, unless the database already holds it."""
     from relsql.registry.models import active_card, read_models
-    from relsql.tasks.task import read_task
+    from relsql.tasks.stored_tasks import read_task
 
     task = read_task(con, catalog, TASK)
     if MODEL in {model.name for model in read_models(con, catalog)}:

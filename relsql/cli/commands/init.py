@@ -238,7 +238,7 @@ def _save_tasks(con: duckdb.DuckDBPyConnection, catalog: str, tasks: tuple[Task,
     from relsql.database.connections import transaction
     from relsql.schema.reading import read_schema
     from relsql.tasks.entity import entity_table
-    from relsql.tasks.task import save_task
+    from relsql.tasks.stored_tasks import save_task
 
     schema = read_schema(con, catalog)
     tasks = tuple(task.resolved(schema) for task in tasks)

@@ -144,7 +144,8 @@ def resolve_task(con: duckdb.DuckDBPyConnection, catalog: str, text: str, name: 
     Raises:
         TaskError: there is no such task, or the manifest or line is invalid.
     """
-    from relsql.tasks.task import Task, find_task, read_tasks
+    from relsql.tasks.stored_tasks import find_task, read_tasks
+    from relsql.tasks.task import Task
 
     is_path = text.lower().endswith((".yaml", ".yml")) and text not in read_tasks(con, catalog)
     return Task.from_manifest(Path(text)) if is_path else find_task(con, catalog, text, name)

@@ -20,7 +20,8 @@ from relsql.gather.node_inputs import fit_node_inputs
 from relsql.gather.paths import candidate_paths, require_row_keys, used_tables
 from relsql.gather.row_plan import RowPlan
 from relsql.registry.card import ModelCard
-from relsql.registry.models import active_card, check_drift, read_models
+from relsql.registry.models import active_card, read_models
+from relsql.registry.schema_drift import check_drift
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema, Table, used_schema
 from relsql.sql_text import literal
@@ -28,7 +29,8 @@ from relsql.tasks.kinds.supported import require_forecast
 from relsql.tasks.labels.label_sandbox import LabelLimits
 from relsql.tasks.labels.label_table import chosen_splits
 from relsql.tasks.splits import Split, horizon_days, step_sql, timestamps_of
-from relsql.tasks.task import Task, find_task
+from relsql.tasks.stored_tasks import find_task
+from relsql.tasks.task import Task
 
 _LATER_SPLITS: tuple[Split, ...] = ("val", "test")
 

@@ -17,7 +17,8 @@ from relsql.errors import DatabaseError
 from relsql.schema.reading import read_schema
 from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.splits import SPLITS
-from relsql.tasks.task import Task, read_tasks, save_task
+from relsql.tasks.stored_tasks import read_tasks, save_task
+from relsql.tasks.task import Task
 
 LABEL_SQL = """
 SELECT t.timestamp AS date, s.shop AS shop,

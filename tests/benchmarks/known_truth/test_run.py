@@ -38,7 +38,7 @@ from relsql.demo.league import truth_path
 from relsql.demo.truth import attainable_auc, roc_auc
 from relsql.errors import DatabaseError
 from relsql.schema.reading import read_schema
-from relsql.tasks.task import read_task
+from relsql.tasks.stored_tasks import read_task
 
 CLINICS_SIZE = clinics_law.Size(patients=120, doctors=10, train_periods=16, evaluation_periods=8)
 TICKETS_SIZE = tickets_law.Size(accounts=140, train_periods=16, evaluation_periods=8)

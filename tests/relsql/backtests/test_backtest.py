@@ -17,7 +17,7 @@ from relsql.backtests.backtest import DEFAULT_CUTOFFS, Backtest, backtest
 from relsql.backtests.cutoffs import WINDOWS, Window, find_cutoffs
 from relsql.backtests.store import BacktestRow, store_cutoff
 from relsql.cli import cli
-from relsql.cli.commands import backtest as command_module
+from relsql.cli.commands.trust import backtest as command_module
 from relsql.errors import TaskError
 from relsql.schema.reading import read_schema
 from relsql.tasks.labels.label_table import label_table

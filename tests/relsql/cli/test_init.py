@@ -11,7 +11,7 @@ import pytest
 
 from relsql.cli.output import note_findings
 from relsql.schema.finding import Finding
-from relsql.tasks.task import read_tasks
+from relsql.tasks.stored_tasks import read_tasks
 from tests.relsql.cli.commands import MANIFEST, Run, relsql_schemas
 
 

@@ -15,7 +15,8 @@ from relsql.database.relsql_tables import ensure_table
 from relsql.errors import SchemaError
 from relsql.schema.declared.declare import declare_link, declare_table
 from relsql.schema.tables import Link
-from relsql.tasks.task import Task, save_task
+from relsql.tasks.stored_tasks import save_task
+from relsql.tasks.task import Task
 
 
 @pytest.fixture

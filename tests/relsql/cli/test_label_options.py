@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from relsql.cli import cli, label_options
 from relsql.cli.label_options import open_for_labels
 from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS
-from relsql.tasks.task import save_task
+from relsql.tasks.stored_tasks import save_task
 from tests.shop import TASK, contents, create_shop
 
 

@@ -20,7 +20,8 @@ from relsql.cli import cli
 from relsql.cli.progress import PhaseProgress
 from relsql.demo.league import create_league
 from relsql.sql_text import literal
-from relsql.tasks.task import Task, read_task
+from relsql.tasks.stored_tasks import read_task
+from relsql.tasks.task import Task
 
 pytest.importorskip("torch")
 

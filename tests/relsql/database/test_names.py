@@ -22,7 +22,8 @@ from relsql.database.names import (
     stored_name,
 )
 from relsql.errors import DatabaseError, ModelError, RelsqlError, SchemaError, TaskError
-from relsql.registry.models import check_drift, find_model, read_card
+from relsql.registry.models import find_model, read_card
+from relsql.registry.schema_drift import check_drift
 from relsql.registry.versions import model_name, require_new_name
 from relsql.schema.checks import check_schema
 from relsql.schema.declared.declarations import Declarations
@@ -31,7 +32,8 @@ from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
 from relsql.scoring.score_output import output_table
 from relsql.sql_text import ident, qualified
-from relsql.tasks.task import Task, read_task, save_task
+from relsql.tasks.stored_tasks import read_task, save_task
+from relsql.tasks.task import Task
 from relsql.training.plan import make_plan
 from tests.relsql.database.spelling import names, relaxed, spelled
 from tests.relsql.database.user_objects import state

@@ -27,7 +27,7 @@ from relsql.schema.declared.declare import declare_table
 from relsql.schema.reading import read_schema
 from relsql.shell.completion import read_names
 from relsql.sql_text import ident
-from relsql.tasks.task import save_task
+from relsql.tasks.stored_tasks import save_task
 from tests.shop import QUICK, TASK, create_shop
 
 ROOT = Path(__file__).parents[3]

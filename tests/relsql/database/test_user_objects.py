@@ -23,7 +23,7 @@ from relsql.schema.reading import read_schema
 from relsql.scoring.score_output import score_to
 from relsql.scoring.score_table import open_job, run_job
 from relsql.sql_text import qualified
-from relsql.tasks.task import save_task
+from relsql.tasks.stored_tasks import save_task
 from tests.relsql.database.spelling import anyhow, relaxed
 from tests.relsql.database.user_objects import OBJECTS, state
 from tests.shop import CUSTOMERS, TASK

@@ -15,7 +15,8 @@ from relsql.demo.simulate import TEAM_LEVELS, level_transition, retirement_proba
 from relsql.demo.truth import attainable_auc, roc_auc
 from relsql.errors import DatabaseError, TaskError
 from relsql.schema.reading import read_schema
-from relsql.tasks.task import Task, read_task
+from relsql.tasks.stored_tasks import read_task
+from relsql.tasks.task import Task
 
 DAY = datetime.timedelta(days=1)
 MONTH = 30 * DAY

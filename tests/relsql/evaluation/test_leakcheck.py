@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relsql.cli import cli
-from relsql.cli.commands import leakcheck as command_module
+from relsql.cli.commands.trust import leakcheck as command_module
 from relsql.database.connections import open_database
 from relsql.database.names import current_catalog
 from relsql.evaluation.leaks.changes import Change, How, Kept, changed_database

@@ -12,7 +12,8 @@ import pytest
 from relsql.errors import DatabaseError, MissingExtraError, SchemaError
 from relsql.integrations.import_relbench import import_dataset
 from relsql.schema.reading import read_schema
-from relsql.tasks.task import TASK_TYPES, read_tasks
+from relsql.tasks.stored_tasks import read_tasks
+from relsql.tasks.task import TASK_TYPES
 
 pytest.importorskip("relbench")
 yaml = pytest.importorskip("yaml")

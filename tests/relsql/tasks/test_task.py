@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 from relsql.database.connections import transaction
 from relsql.errors import TaskError
+from relsql.tasks.fields import as_timestamp
 from relsql.tasks.kinds.asked import KINDS
-from relsql.tasks.task import TASK_TYPES, Task, as_timestamp, read_task, read_tasks, save_task
+from relsql.tasks.stored_tasks import read_task, read_tasks, save_task
+from relsql.tasks.task import TASK_TYPES, Task
 
 MANIFEST: dict[str, Any] = {
     "name": "dnf",

@@ -12,7 +12,7 @@ from relsql.cli.inspection import inspect
 from relsql.database.connections import transaction
 from relsql.gather.paths import MAX_HUB_ROWS
 from relsql.registry.models import read_card
-from relsql.tasks.task import save_task
+from relsql.tasks.stored_tasks import save_task
 from relsql.training.train import train
 from tests.races import TASK, create_races
 from tests.shop import QUICK

@@ -17,7 +17,8 @@ from relsql.errors import TaskError
 from relsql.gather.paths import MAX_PATHS, candidate_paths, plan_paths
 from relsql.schema.declared.declare import declare_table
 from relsql.schema.reading import read_schema
-from relsql.tasks.task import Task, save_task
+from relsql.tasks.stored_tasks import save_task
+from relsql.tasks.task import Task
 from relsql.training.options import TrainOptions
 from relsql.training.path_choice import PathEvidence
 from relsql.training.plan import Plan, make_plan

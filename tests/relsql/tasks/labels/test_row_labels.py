@@ -18,8 +18,9 @@ from relsql.tasks.labels.label_findings import label_findings
 from relsql.tasks.labels.label_table import chosen_splits, label_table
 from relsql.tasks.regime import check_regime
 from relsql.tasks.splits import SPLITS
+from relsql.tasks.stored_tasks import read_task, save_task
 from relsql.tasks.summary import summarize_task
-from relsql.tasks.task import Task, read_task, save_task
+from relsql.tasks.task import Task
 from tests.odd_data import create_market
 
 Connection = duckdb.DuckDBPyConnection

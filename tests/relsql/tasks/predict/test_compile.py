@@ -17,7 +17,8 @@ from relsql.errors import RelsqlError, TaskError
 from relsql.schema.declared.declare import declare_table
 from relsql.schema.reading import read_schema
 from relsql.tasks.labels.label_table import label_table, labels_at
-from relsql.tasks.task import Task, read_task, save_task
+from relsql.tasks.stored_tasks import read_task, save_task
+from relsql.tasks.task import Task
 from tests.shop import TASK, create_shop
 
 CHURN = (
