@@ -60,7 +60,7 @@ class TrainOptions:
     channels: Count = 64
     epochs: Count | None = None
     batch_size: Count = 512
-    learning_rate: Annotated[float, msgspec.Meta(gt=0, le=1)] = 3e-3
+    learning_rate: Annotated[float, msgspec.Meta(gt=0)] = 3e-3
     regime: Regime = "seed-time"
     density: Count = 1
     refit: bool = True

@@ -20,6 +20,8 @@ from relsql.sql_text import COMMA, Cte, ident, indented
 
 _UNION = "\nUNION ALL\n"
 
+_NEXT_CONDITION = "\n    AND "
+
 
 def reader_ctes(
     plan: RowPlan,
@@ -131,7 +133,7 @@ def _counted_sql(plan: RowPlan, reached: Reached, ordered: str, gone: str, count
         f"    {{{left}}} AS counts\n"
         f"FROM {source}\n"
         f"JOIN (\n{indented(whole)}\n) whole ON {_equal('whole', source, base)}"
-        f"{and_whole_sql(plan, reached.table, source)}\n"
+        f"{and_whole_sql(plan, reached.table, source).replace(' AND ', _NEXT_CONDITION, 1)}\n"
         f"LEFT JOIN {gone} ON {_equal(gone, source, reached.group)}\n"
         f"WHERE whole.counts.w0 > coalesce({gone}.counts.w0, 0)"
     )

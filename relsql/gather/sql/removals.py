@@ -125,12 +125,14 @@ def shown_sql(plan: RowPlan, tables: Sequence[str], source: str, is_row: str) ->
 
     `is_row` is the condition that they read the row that is out.
     """
-    row = f"{is_row} OR {_whole_sql(plan, map(plan.table, tables), source)}"
+    whole = _whole_sql(plan, map(plan.table, tables), source)
     columns = [n for key in dict.fromkeys(tables) for n in column_numbers(plan, key, plan.inputs[key].columns)]
     column = f"{source}.{OUT_COLUMN} IN ({', '.join(map(str, columns))})" if columns else "false"
     return [
-        f"CASE WHEN {row} THEN {source}.{OUT_TABLE} ELSE {NOTHING} END AS {OUT_TABLE}",
-        f"CASE WHEN {row} THEN {source}.{OUT_ROW} ELSE CAST({ALL_ROWS} AS UBIGINT) END AS {OUT_ROW}",
+        f"CASE WHEN {is_row} THEN {source}.{OUT_TABLE} WHEN {whole} THEN {source}.{OUT_TABLE} "
+        f"ELSE {NOTHING} END AS {OUT_TABLE}",
+        f"CASE WHEN {is_row} THEN {source}.{OUT_ROW} WHEN {whole} THEN {source}.{OUT_ROW} "
+        f"ELSE CAST({ALL_ROWS} AS UBIGINT) END AS {OUT_ROW}",
         f"CASE WHEN {column} THEN {source}.{OUT_COLUMN} ELSE {NOTHING} END AS {OUT_COLUMN}",
     ]
 

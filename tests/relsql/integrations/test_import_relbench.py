@@ -13,7 +13,6 @@ from relsql.errors import DatabaseError, MissingExtraError, SchemaError
 from relsql.integrations.import_relbench import import_dataset
 from relsql.schema.reading import read_schema
 from relsql.tasks.stored_tasks import read_tasks
-from relsql.tasks.task import TASK_TYPES
 
 pytest.importorskip("relbench")
 yaml = pytest.importorskip("yaml")
@@ -131,14 +130,14 @@ def test_odd_names(tmp_path: Path) -> None:
 
 def test_other_tasks_are_skipped_with_the_reason(tmp_path: Path) -> None:
     tasks = {
-        "complete": {**TASK, "kind": "autocomplete"},
-        "many": {**TASK, "task_type": "multiclass_classification"},
+        "links": {**TASK, "kind": "link_prediction"},
+        "many": {**TASK, "task_type": "multilabel_classification"},
         "good": TASK,
     }
     report = import_dataset(_folder(tmp_path / "toy", {"people": PEOPLE}, tasks), tmp_path / "a.duckdb")
     assert report.tasks == ("good",)
     reasons = dict(report.skipped_tasks)
-    assert "kind 'autocomplete'" in reasons["complete"] and "multiclass_classification" in reasons["many"]
+    assert "kind 'link_prediction'" in reasons["links"] and "multilabel_classification" in reasons["many"]
 
 
 def test_an_existing_file_is_kept_unless_overwritten(tmp_path: Path) -> None:
@@ -196,9 +195,7 @@ def test_real_data_sets_come_with_all_constraints(data_dir: Path, tmp_path: Path
     report = import_dataset(str(data_dir / name), tmp_path / "a.duckdb")
     assert (report.problems, report.declared_links) == ((), ())
     manifests = [yaml.safe_load(path.read_text()) for path in (data_dir / name / "tasks").glob("*/manifest.yaml")]
-    trained = {raw["name"] for raw in manifests if raw["kind"] == "forecast" and raw["task_type"] in TASK_TYPES}
-    assert set(report.tasks) == trained
-    assert {skipped for skipped, _ in report.skipped_tasks} == {raw["name"] for raw in manifests} - trained
+    assert set(report.tasks) == {raw["name"] for raw in manifests} and report.skipped_tasks == ()
     with duckdb.connect(str(tmp_path / "a.duckdb"), read_only=True) as con:
         schema = read_schema(con)
         for table, spec in specs.items():
