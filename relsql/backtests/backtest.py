@@ -23,7 +23,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from relsql.backtests.ahead import Ahead, ahead_of_baselines
-from relsql.backtests.baselines import BestColumn, best_column, entity_means, metric_of, own_columns
+from relsql.backtests.baselines import BestColumn, best_column, constant, entity_means, metric_of, own_columns
 from relsql.backtests.cutoffs import Cutoffs, Window, find_cutoffs
 from relsql.backtests.store import BacktestRow, store_cutoff, stored_rows
 from relsql.database.connections import require_writable, use_catalog
@@ -300,8 +300,9 @@ class _Run:
         before = self._known_labels(con, catalog, task)
         means = entity_means(task, before, label_entities(labels))
         best = self._best_column(con, catalog, task, card, before, labels)
+        own = own_columns(con, catalog, self.schema, task, self.limits)
         return _Reached(
-            own_columns(con, catalog, self.schema, task, self.limits),
+            metric_of(task, self.metric, values, own[scored]) if own is not None else None,
             metric_of(task, self.metric, values, best.scores[scored]) if best else None,
             best.name if best else None,
             metric_of(task, self.metric, values, means[scored]),
@@ -357,7 +358,7 @@ class _Run:
         best = best_column(task, columns, known, past)
         if best is None:
             return None
-        scores = np.full(labels.num_rows, np.mean(past))
+        scores = np.full(labels.num_rows, constant(task, past))
         scores[positions[known:] - latest.num_rows] = best.scores
         return BestColumn(best.name, scores)
 

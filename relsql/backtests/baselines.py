@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from relsql.errors import TaskError
-from relsql.evaluation.baseline import entity_columns_auc
+from relsql.evaluation.baseline import entity_columns_scores
 from relsql.evaluation.copied_labels import SingleColumn
 from relsql.evaluation.evaluate import task_metrics
 from relsql.evaluation.screening import separation
@@ -41,22 +41,28 @@ class BestColumn:
 
 def own_columns(
     con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, limits: LabelLimits
-) -> float | None:
-    """The metric of boosted trees on the columns of the entity table; None where it is not defined."""
+) -> Floats | None:
+    """The scores of boosted trees on the columns of the entity table, float64 [test labels]; None without columns."""
     try:
-        return entity_columns_auc(con, catalog, schema, task, ("test",), limits=limits)["test"]
+        return entity_columns_scores(con, catalog, schema, task, ("test",), limits=limits)["test"][1]
     except (ValueError, TaskError):
-        return None  # Labels of one kind, or no columns.
+        return None  # Training labels of one kind, or no columns.
 
 
 def entity_means(task: Task, known: pa.Table, entities: Sequence[object]) -> Floats:
-    """The mean of the labels that each entity had before, of all labels where it had none, float64 [entities]."""
+    """The constant of the labels that each entity had before, of all labels where it had none, float64 [entities]."""
     labels = np.asarray(known.column("label"), dtype=np.float64)
-    overall = constant_of(task.target, labels) if task.target else float(labels.mean())
+    overall = constant(task, labels)
     sums: dict[object, list[float]] = {}
     for entity, label in zip(label_entities(known), labels, strict=True):
         sums.setdefault(entity, []).append(float(label))
-    return np.array([np.mean(sums[each]) if each in sums else overall for each in entities])
+    own = {entity: constant(task, np.array(values)) for entity, values in sums.items()}
+    return np.array([own.get(each, overall) for each in entities])
+
+
+def constant(task: Task, labels: Floats) -> float:
+    """The score that is best for all labels [n], n > 0, if nothing else is known: their target, or their mean."""
+    return constant_of(task.target, labels) if task.target else float(labels.mean())
 
 
 def best_column(task: Task, columns: Iterable[SingleColumn], known: int, labels: Floats) -> BestColumn | None:
@@ -89,11 +95,9 @@ def _binned(task: Task, train: Floats, labels: Floats, test: Floats) -> Floats:
     known = np.isfinite(train)
     edges = np.unique(np.quantile(train[known], np.linspace(0, 1, BINS + 1)[1:-1])) if known.any() else np.array([])
     mine, theirs = _bin(train, edges), _bin(test, edges)
-    overall = constant_of(task.target, labels) if task.target else float(labels.mean())
-    values = np.full(len(edges) + 2, overall)
+    values = np.full(len(edges) + 2, constant(task, labels))
     for i in np.unique(mine):
-        inside = labels[mine == i]
-        values[i] = constant_of(task.target, inside) if task.target else float(inside.mean())
+        values[i] = constant(task, labels[mine == i])
     found: Floats = values[theirs]
     return found
 

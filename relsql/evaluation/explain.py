@@ -10,7 +10,6 @@ import duckdb
 
 from relsql.database.names import current_catalog
 from relsql.errors import ModelError
-from relsql.gather.explain.explanations import DEFAULT_THRESHOLD
 from relsql.hints import command
 from relsql.registry.function_names import explain_names
 from relsql.registry.models import active_card
@@ -29,14 +28,14 @@ class ExplainOptions:
         level: what is left out, one of `relsql.gather.explain.explanations.LEVELS`.
         top: how many contributions to return of each score; None: the function's default.
         counterfactual: only what alone takes the score across the threshold, the smallest first.
-        threshold: the score from which on the answer is yes.
+        threshold: the score from which on the answer is yes; default: .5 for a probability.
     """
 
     as_of: datetime.datetime | None = None
     level: str = "row"
     top: int | None = None
     counterfactual: bool = False
-    threshold: float = DEFAULT_THRESHOLD
+    threshold: float | None = None
 
     def arguments(self) -> list[str]:
         """The arguments of the function in SQL."""
@@ -44,7 +43,8 @@ class ExplainOptions:
         given += [f"as_of := {literal(self.as_of)}"] if self.as_of else []
         given += [f"top := {self.top}"] if self.top is not None else []
         if self.counterfactual:
-            given += ["counterfactual := true", f"threshold := {literal(self.threshold)}"]
+            given += ["counterfactual := true"]
+            given += [f"threshold := {literal(self.threshold)}"] if self.threshold is not None else []
         return given
 
 

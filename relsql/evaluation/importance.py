@@ -22,6 +22,7 @@ from relsql.registry.models import active_card
 from relsql.schema.entity_keys import key_sql
 from relsql.schema.reading import read_schema
 from relsql.sql_text import ident
+from relsql.tasks.kinds.supported import require_one_number
 from relsql.tasks.labels.frozen_database import frozen_database
 from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.labels.label_table import label_table
@@ -86,8 +87,9 @@ def importance(
     """
     catalog = current_catalog(con)
     card = active_card(con, catalog, model)
+    require_one_number(card.task, "importance")
     attach(con, models=[model])
-    schema = read_schema(con, catalog).without_columns(card.task.remove_columns)
+    schema = read_schema(con, catalog).without_columns(card.task.removed)
     limits = LabelLimits(allow_external, label_timeout_seconds)
     labels = label_table(con, catalog, schema, card.task, split, limits=limits).table
     relation = unique_name("relsql_labels")
@@ -109,7 +111,9 @@ def scored_tables(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard,
     if card.regime == "seed-time" or end is None:
         yield catalog
         return
-    with frozen_database(con, catalog, card.schema, end) as frozen:
+    # With all columns: the time of a row may be computed from one that the model does not read.
+    tables = read_schema(con, catalog).read_for(card.schema.tables)
+    with frozen_database(con, catalog, tables, end) as frozen:
         yield frozen
 
 

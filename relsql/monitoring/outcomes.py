@@ -24,6 +24,7 @@ from relsql.registry.models import active_card, read_card, read_versions
 from relsql.registry.predictions import ledger_versions
 from relsql.registry.versions import main_metric, parse_reference
 from relsql.schema.finding import Finding
+from relsql.tasks.kinds.supported import require_forecast
 from relsql.tasks.labels.label_findings import are_few
 from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.split_choice import ENOUGH_LABELS, ENOUGH_OF_A_KIND
@@ -134,6 +135,7 @@ def judged_cards(con: duckdb.DuckDBPyConnection, catalog: str, model: str) -> li
         ModelError: unknown model, or it has no scores in the ledger.
     """
     name = read_versions(con, catalog, parse_reference(model).name)[0].name
+    require_forecast(active_card(con, catalog, name).task, "a comparison with what happened")
     known = {each.version for each in read_versions(con, catalog, name)}
     if parse_reference(model).version is not None:
         known &= {active_card(con, catalog, model).version}

@@ -164,7 +164,7 @@ def _store(
     """Write the version with the embeddings of the former one. The caller owns the transaction."""
     run = Run(card.name, card.task.name, version=card.version)
     with run.phase("store") as metrics:
-        # They are dropped with the former version's place as the active one, and may be more than the memory holds.
+        # Activating the new version drops these embeddings. They may not fit into memory, so a table keeps them.
         con.execute(f"CREATE TEMP TABLE {_EMBEDDINGS.removeprefix('temp.')} AS {stored_sql(con, catalog, former)}")
         save_model(con, catalog, card, artifacts, [], np.zeros((0, card.encoder.width), dtype=np.float32))
         table, texts = create_table(con, catalog, card), 0

@@ -53,7 +53,7 @@ def _asked(card: Card) -> Iterator[Block]:
     call = f"{card.functions[0]}(..)"
     active = "the active version" if card.status == "active" else f"a {card.status} version"
     yield (
-        f"Task {card.task}: {card.task_type.replace('_', ' ')}, {card.target}, of {card.entity}, {card.horizon} ahead. "
+        f"Task {card.task}: {card.task_type.replace('_', ' ')}, {card.target}, of {card.entity}, {card.horizon}. "
         f"{call} is {active}, {card.version}, trained {card.created:%Y-%m-%d %H:%M} UTC."
     )
     if card.published_version is not None:

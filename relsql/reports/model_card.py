@@ -153,7 +153,7 @@ def model_card(con: duckdb.DuckDBPyConnection, model: str, *, catalog: str | Non
         task_type=task.task_type,
         target=task.predicts,
         entity=f"{entity.key}({', '.join(entity.primary_key)})",
-        horizon=task.timedelta,
+        horizon=task.moment,
         predict=task.predict,
         label_sql=task.label_sql,
         functions=all_names(suffix_of(model, card.name, card.version)),
@@ -223,5 +223,7 @@ def _splits(card: ModelCard) -> dict[str, str]:
 
 
 def _moments(task: Task) -> str:
+    if task.asked.own_time:
+        return "rows at their own times"
     number = task.num_eval_timestamps
     return f"up to {number} moments, {task.timedelta} apart" if number > 1 else "one moment"

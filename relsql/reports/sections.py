@@ -47,7 +47,7 @@ def question(material: Material) -> str:
     card = material.person_card
     return (
         html.element("p", html.text(card.question), class_="lead")
-        + html.paragraph(f"{_call(material)} answers it. Task {card.task}, {card.target}, {card.horizon} ahead.")
+        + html.paragraph(f"{_call(material)} answers it. Task {card.task}, {card.target}, {card.horizon}.")
         + html.code(card.predict or card.label_sql)
     )
 

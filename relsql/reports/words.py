@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from relsql.registry.card import ModelCard
 from relsql.registry.function_names import full_name
-from relsql.tasks.target import MEAN, MEDIAN, PROBABILITY, quantile_level
+from relsql.tasks.target import CLASS, MEAN, MEDIAN, PROBABILITY, quantile_level
 from relsql.tasks.task import Task
 
 
 def question(task: Task) -> str:
     """What a score answers, in one sentence."""
     asked = {
-        PROBABILITY: f"how probable is it that {task.target_col} is 1",
+        PROBABILITY: f"how probable is it that {task.target_col} is {task.positive or 1}",
+        CLASS: f"which class is {task.target_col}",
         MEAN: f"what is {task.target_col} to be expected in the mean",
         MEDIAN: f"which {task.target_col} is as likely exceeded as not",
     }.get(task.predicts) or f"which {task.target_col} is not exceeded with probability {quantile_level(task.predicts)}"
-    return f"For each row of {task.entity_table}: {asked}, in the {task.timedelta} after the moment of the question?"
+    return f"For each row of {task.entity_table}: {asked}, {_when(task)}?"
+
+
+def _when(task: Task) -> str:
+    """When the answer lies."""
+    return task.moment if task.asked.own_time else f"in the {task.timedelta} after the moment of the question"
 
 
 def intended_use(card: ModelCard) -> tuple[str, ...]:
@@ -25,19 +31,19 @@ def intended_use(card: ModelCard) -> tuple[str, ...]:
         PROBABILITY: "Rank rows by their probability, and compare it with a threshold. It is calibrated on validation "
         "labels.",
         MEAN: "Add scores up, or multiply them with prices: they are means.",
+        CLASS: "Take the likeliest class, or the probabilities of all. They are calibrated on validation labels.",
         MEDIAN: "Compare rows with each other, and a row with its own past. Medians do not add up to a median of sums; "
         "for sums, train a task with target mean.",
     }.get(task.predicts) or "Plan for a bad case: scores are quantiles, which do not add up."
     return (
-        f"Scores of rows of {task.entity_table} that are in the database, for the {task.timedelta} after the moment of "
-        "the question (as_of), and for no other span.",
+        f"Scores of rows of {task.entity_table} that are in the database, {_when(task)}, and for no other span.",
         use,
     )
 
 
 def limits(card: ModelCard) -> tuple[str, ...]:
     """What scores must not be used for, and when they are worth less than the metrics say."""
-    task, removed = card.task, [f"{table}({column})" for table, column in card.task.remove_columns]
+    task, removed = card.task, [f"{table}({column})" for table, column in card.task.removed]
     seen = "at or before" if task.visible == "at-or-before" else "strictly before"
     found = [f"A score reads rows with a time {seen} as_of, and rows without a time always."]
     if card.regime == "frozen":

@@ -207,7 +207,7 @@ def _start_changed(con: duckdb.DuckDBPyConnection, catalog: str, former: ScoreJo
         if former.identity != job.identity:
             reason = f"the table holds scores of version {former.version}, but the model is now version {job.version}"
         elif former.as_of != job.as_of:
-            reason = f"the table is as of {former.as_of}, this job as of {job.as_of}, and all ages change with as_of"
+            reason = f"the table is as of {former.as_of}, this job as of {job.as_of}"
         elif not former.changed_only:
             reason = "the table has no fingerprints yet; they are kept from now on"
         if reason:

@@ -28,6 +28,7 @@ from relsql.shards.prepare import prepare
 from relsql.shards.request import ShardRequest, identity_of
 from relsql.shards.score_part import score_part
 from relsql.shards.table_files import find_files
+from relsql.tasks.kinds.supported import require_any_moment
 from relsql.typing import PhaseProgress
 
 _POLL_SECONDS = 0.05
@@ -107,6 +108,7 @@ def shard_request(bundle: Path, tables: Path, into: Path, as_of: datetime.dateti
         raise DatabaseError(f"{shards} is not a number of parts", expected="1 or more")
     folder = open_bundle(bundle)
     card = card_of(folder)
+    require_any_moment(card.task, "scoring in parts")
     files = find_files(tables, card)
     return ShardRequest(folder, card, files, as_of, shards, into, identity_of(folder, as_of, shards, files.stamps()))
 
@@ -117,7 +119,7 @@ def _run_all(request: ShardRequest, parts: Sequence[int], threads: int | None, p
     prepare(request, threads)
     progress("prepare", 1.0, {})
     cores = os.cpu_count() or 1
-    at_once = min(cores, len(parts))
+    at_once = max(1, min(cores // (threads or 1), len(parts)))
     waiting, done = list(parts), 0
     progress("score", 0.0, {})
     with _Processes() as running:

@@ -110,7 +110,7 @@ def _described(con: duckdb.DuckDBPyConnection, reference: str) -> pa.Table:
         "question": task.predict or f"task {task.name}",
         "predicts": task.predicts,
         "entity": f"{task.entity_table}({task.entity_col})",
-        "horizon": task.timedelta,
+        "horizon": task.timedelta or task.moment,
         "metrics": ", ".join(metrics),
         "trained until": f"{card.trained_until:%Y-%m-%d}",
         "tables": ", ".join(sorted(card.schema.tables)),
@@ -164,13 +164,15 @@ def _named(name: str, statement: Predict) -> tuple[Task, str, TrainOptions]:
 
 
 def _answering(con: duckdb.DuckDBPyConnection, line: str) -> str | None:
-    """The model whose active version answers the line; the one that was trained last of several."""
-    catalog = current_catalog(con)
-    asked = _words(line)
+    """The model whose active version answers the line with default options; the last one that was trained."""
+    catalog, asked = current_catalog(con), _words(line)
+    plain, options = task_and_options("question", line, {})
     active = [model for model in read_models(con, catalog) if model.status == ACTIVE]
     for model in sorted(active, key=lambda model: model.created or datetime.min, reverse=True):
-        task = active_card(con, catalog, model.name, recommendations=True).task
-        if task.predict and _words(task.predict) == asked:
+        card = active_card(con, catalog, model.name, recommendations=True)
+        task = card.task
+        same = (task.target, task.visible, card.regime) == (plain.target, plain.visible, options.regime)
+        if same and task.predict and _words(task.predict) == asked:
             return model.name
     return None
 

@@ -19,6 +19,7 @@ from relsql.schema.tables import Schema
 from relsql.schema.times.events import event_times_sql
 from relsql.schema.times.findings import declare_a_time
 from relsql.schema.times.sentinels import with_event_ranges
+from relsql.schema.visibility import visible_time_sql
 from relsql.sql_text import literal
 from relsql.tasks.task import Task
 
@@ -180,7 +181,8 @@ def closed_windows(
 ) -> list[datetime.datetime]:
     """Those of the timestamps whose horizon ends at or before the newest event, the oldest first."""
     given = "SELECT unnest(?::TIMESTAMP[]) AS s"
-    query = f"SELECT s FROM ({given}) WHERE s + {step_sql(task)} <= {literal(newest)} ORDER BY s ASC"
+    closed = visible_time_sql(f"s + {step_sql(task)}", literal(newest))
+    query = f"SELECT s FROM ({given}) WHERE {closed} ORDER BY s ASC"
     return [s for (s,) in cursor.execute(sealed(query), [list(timestamps)]).fetchall()]
 
 

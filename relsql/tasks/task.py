@@ -111,7 +111,7 @@ class Task:
         if not self.is_regression and self.target is not None:
             raise TaskError(
                 f"task '{short(self.name)}' is a {self.task_type.split('_')[-1]} with target {self.target}",
-                expected="a target in regressions only: a classification predicts probabilities",
+                expected="a target in regressions only",
                 fix=correct("target", "task_type"),
             )
         if not self.is_binary and self.positive is not None:

@@ -18,9 +18,11 @@ from relsql.cli import cli
 from relsql.database.connections import transaction
 from relsql.database.names import current_catalog
 from relsql.gather.explain.explanations import LEVELS
+from relsql.registry.models import active_card
 from relsql.schema.declared.declare import declare_table
 from relsql.training.train import train
 from tests.odd_data import CHURN, FAST, create_market
+from udfs.macros import explanations
 
 Connection = duckdb.DuckDBPyConnection
 
@@ -190,3 +192,11 @@ def test_importance_is_the_metric_without_it(market: Path) -> None:
         con.execute("BEGIN; DELETE FROM visits")
         metrics = relsql.evaluate(con, "churn", "val").metrics
     assert found["visits", None]["without"] == pytest.approx(metrics["roc_auc"], abs=1e-6)
+
+
+def test_scores_of_one_entity_at_two_moments_are_ranked_apart(con: Connection) -> None:
+    seeds = "SELECT 1 AS _entity, unnest([TIMESTAMP '2021-03-01', TIMESTAMP '2021-04-01']) AS _as_of"
+    card = active_card(con, current_catalog(con), "churn")
+    query = explanations(card, current_catalog(con)).query(seeds, "table")
+    ranks = con.execute(f"SELECT as_of, list(rank ORDER BY rank ASC) FROM ({query}) GROUP BY as_of").fetchall()
+    assert len(ranks) == 2 and all(found == list(range(1, len(found) + 1)) for _, found in ranks)

@@ -243,3 +243,11 @@ def test_explanations_take_rows_out_of_the_history_of_a_row(con: Connection) -> 
     [(without,)] = con.execute("SELECT predict_amount(?)", [order]).fetchall()
     con.execute("ROLLBACK")
     assert other["contribution"] == pytest.approx(score - without, abs=1e-6)
+
+
+def test_a_counterfactual_of_a_value_needs_a_threshold(con: Connection) -> None:
+    [(order,)] = con.execute("SELECT max(order_id) FROM orders").fetchall()
+    with pytest.raises(duckdb.InvalidInputException, match="counterfactual needs a threshold in the unit of the score"):
+        con.execute("SELECT * FROM explain_amount(?, counterfactual := true)", [order]).fetchall()
+    given = "counterfactual := true, threshold := 0"
+    assert con.execute(f"SELECT count(*) >= 0 FROM explain_amount(?, {given})", [order]).fetchall() == [(True,)]

@@ -28,6 +28,7 @@ OWN_TOP, BATCH_TOP = 10, 5
 """How many contributions are returned of each score by default: of one entity, and of all."""
 
 DEFAULT_THRESHOLD = 0.5
+"""From which probability on the answer is yes."""
 
 _TOLD = ("place", "row_key", "row_time", "column_name", "value")
 """Columns that describe what a seed leaves out."""
@@ -42,7 +43,7 @@ multiclass task also `probabilities`."""
 
 def explain_parameters(top: int) -> str:
     """The parameters that the functions for one entity and for all have beside those of the score functions."""
-    return f"level := 'row', top := {top}, counterfactual := false, threshold := {DEFAULT_THRESHOLD}"
+    return f"level := 'row', top := {top}, counterfactual := false, threshold := NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +104,19 @@ class Explanations:
         """The arguments under names that no parameter has: DuckDB pastes them over every bare name."""
         levels = ", ".join(map(literal, LEVELS))
         problem = literal(f"level is not one of {', '.join(LEVELS)}")
+        bound = f"coalesce(CAST(threshold AS DOUBLE), {self._default_bound_sql()})"
         return (
             f"SELECT CASE WHEN level IN ({levels}) THEN level ELSE error({problem}) END AS what,\n"
             f"    CAST(top AS BIGINT) AS most, CAST(counterfactual AS BOOLEAN) AS crossing,\n"
-            f"    CAST(threshold AS DOUBLE) AS bound"
+            f"    CASE WHEN CAST(counterfactual AS BOOLEAN) THEN {bound} END AS bound"
         )
+
+    def _default_bound_sql(self) -> str:
+        """The threshold of a counterfactual that gives none: a value has no threshold that would fit every question."""
+        if self.by_class:
+            return f"error({literal('counterfactual needs a score that is one number, and this one is a class')})"
+        needed = "counterfactual needs a threshold in the unit of the score: threshold := 10"
+        return str(DEFAULT_THRESHOLD) if self.logit else f"error({literal(needed)})"
 
     def _left_out_sql(self, seed_sql: str) -> str:
         """One row for each score as it is, and one for each thing to leave out of it."""
@@ -198,7 +207,7 @@ class Explanations:
         order = f"{size} ASC, place ASC, row_key ASC NULLS LAST, column_name ASC NULLS LAST"
         crossed = "(compared.score >= asked.bound) <> (compared.score_without >= asked.bound)"
         return (
-            f"SELECT compared.*, row_number() OVER (PARTITION BY {ENTITY} ORDER BY {order}) AS nth\n"
+            f"SELECT compared.*, row_number() OVER (PARTITION BY {ENTITY}, {AS_OF} ORDER BY {order}) AS nth\n"
             f"FROM compared, asked\nWHERE NOT asked.crossing OR {crossed}"
         )
 
@@ -215,7 +224,7 @@ class Explanations:
             f"    contribution, logit_contribution, {class_}score, {AS_OF} AS as_of\n"
             f"FROM ranked, asked\n"
             f"WHERE asked.most IS NULL OR nth <= asked.most\n"
-            f"ORDER BY {ENTITY} ASC, nth ASC"
+            f"ORDER BY {ENTITY} ASC, {AS_OF} ASC, nth ASC"
         )
 
 

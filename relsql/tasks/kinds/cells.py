@@ -106,7 +106,7 @@ def _completed(task: str, table: Table, target: str, schema: Schema) -> Column:
     if cell_type(column) is None:
         raise TaskError(
             f"task '{task}' would complete the column '{found}' of type {column.type}",
-            expected="a column of numbers or BOOLEAN; classes of other types are not there yet",
+            expected="a column of numbers or BOOLEAN: text columns are not supported",
             fix=in_manifest("name another column in target_col", "target_col"),
         )
     return column

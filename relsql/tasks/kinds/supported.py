@@ -1,22 +1,46 @@
-"""Which tasks the commands can answer that look at scores over time."""
+"""Which kinds of tasks a feature supports: the others are refused, not answered in part."""
 
 from __future__ import annotations
 
 from relsql.errors import TaskError
+from relsql.hints import command
 from relsql.tasks.task import Task
 
 
 def require_forecast(task: Task, what: str) -> None:
-    """Check that a task forecasts one number of an entity, as of moments that `what` can choose.
+    """Check that a task forecasts one number of an entity at any moment.
 
     Raises:
-        TaskError: the task has several classes, or asks about rows as of their own time.
+        TaskError: it has several classes or lists of items, or is about rows as of their own time.
     """
-    problem = "has several classes" if task.is_multiclass else None
-    problem = "asks about rows as of their own time" if task.asked.own_time else problem
-    if problem is not None:
-        raise TaskError(
-            f"task '{task.name}' {problem}, which {what} cannot do yet",
-            expected="a binary classification or a regression of kind forecast",
-            fix="relsql evaluate FILE MODEL compares the scores of any model with the labels of a split",
-        )
+    require_one_number(task, what)
+    require_any_moment(task, what)
+
+
+def require_one_number(task: Task, what: str) -> None:
+    """Check that a score of a task is one number, a probability or a value.
+
+    Raises:
+        TaskError: it is one of several classes, or a list of items.
+    """
+    if not (task.is_binary or task.is_regression):
+        kind = "recommends items" if task.is_recommendation else "has several classes"
+        raise _unsupported(task, kind, what, "a binary classification or a regression")
+
+
+def require_any_moment(task: Task, what: str) -> None:
+    """Check that a task can be asked at any moment.
+
+    Raises:
+        TaskError: it is about rows as of their own time.
+    """
+    if task.asked.own_time:
+        raise _unsupported(task, "is about rows as of their own time", what, "a task of kind forecast")
+
+
+def _unsupported(task: Task, kind: str, what: str, expected: str) -> TaskError:
+    return TaskError(
+        f"task '{task.name}' {kind}; {what} does not support that",
+        expected=expected,
+        fix=f"{command('evaluate', 'FILE', 'MODEL')} compares the scores of any model with labels",
+    )
