@@ -258,7 +258,11 @@ class _Run:
         predicted, card = self._scored(con, catalog, task, labels)
         known = np.isfinite(predicted.scores)
         if not known.any():
-            raise TaskError(f"task '{task.name}': no entity of the {len(known)} labels at {cutoff} has a score")
+            raise TaskError(
+                f"task '{task.name}': no entity of the {len(known)} labels at {cutoff} has a score",
+                expected="entities dated before their labels",
+                fix="fewer cutoffs, so that the first one is later: --cutoffs 2",
+            )
         values, scores = predicted.labels[known], predicted.scores[known]
         # Each entity has one label at a cutoff.
         low, high = metric_interval(values, scores, self.metric, range(len(values))) or (None, None)

@@ -194,4 +194,5 @@ def _files_explained(request: ShardRequest) -> Iterator[None]:
         raise problem or DatabaseError(
             f"the parts of '{request.tables.folder}' could not be written to '{request.into}': {first_line(error)}",
             expected="Parquet files that can be read, and enough disk space",
+            fix="free some disk space or write the files anew, then run the same command again",
         ) from error

@@ -68,13 +68,17 @@ class ShardRequest:
             entries = sorted(entry for entry in self.into.iterdir() if not entry.name.startswith("."))
         except OSError as error:
             raise DatabaseError(
-                f"folder '{self.into}' cannot be used: {error.strerror}", expected="a new folder in an existing one"
+                f"folder '{self.into}' cannot be used: {error.strerror}",
+                expected="a new folder in an existing one",
+                fix="--into ANOTHER",
             ) from error
         own = {self.part_file(part) for part in range(self.shards)}
         for entry in entries:
             if _mark(entry) is None:
                 raise DatabaseError(
-                    f"'{entry}' is not a part that relsql shard-score wrote", expected="a new folder, or one of parts"
+                    f"'{entry}' is not a part that relsql shard-score wrote",
+                    expected="a new folder, or one of parts",
+                    fix="--into ANOTHER",
                 )
             if entry not in own or _mark(entry) != self.identity:
                 raise DatabaseError(

@@ -43,6 +43,10 @@ def score_part(request: ShardRequest, part: int, threads: int | None = None) -> 
             con.execute(f"COPY (FROM ({query}) ORDER BY {order}) TO {literal(str(draft))} ({options})")
         draft.replace(target)
     except (duckdb.IOException, OSError) as error:
-        raise DatabaseError(f"file '{target}' cannot be written: {first_line(error)}") from error
+        raise DatabaseError(
+            f"file '{target}' cannot be written: {first_line(error)}",
+            expected="enough disk space",
+            fix="free some, then run the same command again: parts that are there are kept",
+        ) from error
     finally:
         remove_draft(draft)

@@ -86,7 +86,9 @@ def shard_score(
     """
     request = shard_request(Path(bundle), Path(tables), Path(into), as_of, shards)
     if shard is not None and not 1 <= shard <= shards:
-        raise DatabaseError(f"there is no part {shard} of {shards}", expected=f"1 to {shards}")
+        raise DatabaseError(
+            f"there is no part {shard} of {shards}", expected=f"1 to {shards}", fix=f"--shard 1/{shards}"
+        )
     request.require_own_folder()
     missing = request.missing()
     wanted = [part for part in missing if shard in (None, part + 1)]
@@ -105,7 +107,7 @@ def shard_score(
 def shard_request(bundle: Path, tables: Path, into: Path, as_of: datetime.datetime, shards: int) -> ShardRequest:
     """The request for parts; the arguments and errors are those of `shard_score`."""
     if shards < 1:
-        raise DatabaseError(f"{shards} is not a number of parts", expected="1 or more")
+        raise DatabaseError(f"{shards} is not a number of parts", expected="1 or more", fix="--shards 4")
     folder = open_bundle(bundle)
     card = card_of(folder)
     require_any_moment(card.task, "scoring in parts")
@@ -129,7 +131,11 @@ def _run_all(request: ShardRequest, parts: Sequence[int], threads: int | None, p
             time.sleep(_POLL_SECONDS)
             for part, problem in running.ended():
                 if problem is not None:
-                    raise ScoringError(f"part {part + 1} of {request.shards} failed: {problem}")
+                    raise ScoringError(
+                        f"part {part + 1} of {request.shards} failed: {problem}",
+                        expected="every part to end with a file",
+                        fix="run the same command again: parts that are there are kept",
+                    )
                 done += 1
                 progress("score", done / len(parts), {"parts": done})
 
