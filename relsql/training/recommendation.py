@@ -8,7 +8,7 @@ import duckdb
 
 from relsql.errors import TrainingError
 from relsql.gather.candidates.features import Candidates
-from relsql.gather.candidates.meetings import meeting_ways, most_like_labels
+from relsql.gather.candidates.interactions import interaction_ways, most_like_labels
 from relsql.registry.runs import Run
 from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
@@ -77,7 +77,7 @@ def train_ranker(
         choice = chosen_splits(con, catalog, database, task, limits)
         task, schema = choice.task, database.without_columns(task.removed)
         entity, items = entity_table(schema, task), item_table(schema, task)
-        ways = meeting_ways(schema, task, entity, items)
+        ways = interaction_ways(schema, task, entity, items)
         metrics.update(ways=len(ways))
     with run.phase("labels") as metrics:
         density = options.density

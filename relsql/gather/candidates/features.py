@@ -1,14 +1,14 @@
 """Candidates and what is counted of them, in SQL: which items are ranked for an entity, and by which numbers.
 
 Candidates are the items that an entity has met, those that others have met who met the same, and those that most
-entities have met lately. All of it is counted from meetings that are visible at the seed's as_of.
+entities have met lately. All of it is counted from interactions that are visible at the seed's as_of.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from relsql.gather.candidates.meetings import meetings_sql
+from relsql.gather.candidates.interactions import interactions_sql
 from relsql.gather.sql.latest_rows import AS_OF, ENTITY
 from relsql.schema.entity_keys import key_parts
 from relsql.schema.tables import Schema, Table
@@ -30,7 +30,7 @@ MAX_SIMILAR = 30
 """For each item, so many similar ones."""
 
 LONG_AGO = "1e6"
-"""The age of a meeting that never was, in horizons."""
+"""The age of an interaction that never was, in horizons."""
 
 FEATURES = {
     "own_count": "coalesce(o.n, 0)",
@@ -53,8 +53,8 @@ FEATURES = {
     "entity_items": "coalesce(t.items, 0)",
     "entity_age": f"coalesce({{newest_t}}, {LONG_AGO})",
 }
-"""The numbers by which a candidate is ranked. Counts of meetings: all, those within the last horizon, and those within
-the one before. Ages are in horizons. `people` are entities."""
+"""The numbers by which a candidate is ranked. Counts of interactions: all, those of the last horizon, and those of the one
+before. Ages are in horizons. `people` are entities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Candidates:
 
         `seed_sql` is a query for `_entity` and `_as_of`, and any other columns.
         """
-        met = meetings_sql(self.schema, self.entity, self.items, self.way, catalog)
+        met = interactions_sql(self.schema, self.entity, self.items, self.way, catalog)
         return [
             Cte("seed", seed_sql, "the entities, each at a moment"),
             Cte("moment", f"SELECT DISTINCT {AS_OF} FROM seed WHERE {AS_OF} IS NOT NULL", "the moments"),

@@ -57,7 +57,7 @@ class Ranker:
     """What a model of a recommendation has learned.
 
     Attributes:
-        way: from entities to items; the rows on it are their meetings.
+        way: from entities to items; the rows on it are their interactions.
         horizon_days: length of the task's horizon.
         trees: their scores are added.
     """

@@ -1,6 +1,7 @@
-"""Meetings: the rows that link an entity to an item, such as a purchase that links a customer to a product.
+"""Interactions: the rows that link an entity to an item, such as a purchase that links a customer to a product.
 
-A meeting is seen when all rows on its way are, so its time is the latest of theirs: the order, its line, the product.
+An interaction is seen when all rows on its way are. Its time is the latest of theirs: of the order, its line, the
+product.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ MAX_WAYS = 8
 """The shortest ways are compared, up to this many."""
 
 
-def meeting_ways(schema: Schema, task: Task, entity: Table, items: Table) -> tuple[Way, ...]:
+def interaction_ways(schema: Schema, task: Task, entity: Table, items: Table) -> tuple[Way, ...]:
     """The ways from entities to items: down to the rows that point at an entity, then up to what these point at.
 
     Raises:
@@ -52,8 +53,8 @@ def _links_both(schema: Schema, way: Way) -> bool:
     return timed and downs[0] and not downs[-1] and downs == sorted(downs, reverse=True)
 
 
-def meetings_sql(schema: Schema, entity: Table, items: Table, way: Way, catalog: str) -> str:
-    """A query for all meetings along a way: `entity`, `item` and `time`."""
+def interactions_sql(schema: Schema, entity: Table, items: Table, way: Way, catalog: str) -> str:
+    """A query for all interactions along a way: `entity`, `item` and `time`."""
     tables = [entity, *(schema.table(hop.table) for hop in way[:-1]), items]
     time, joins = "", [f"FROM {relation_sql(entity, catalog)} h0"]
     for i, table in enumerate(tables):
@@ -75,7 +76,7 @@ def most_like_labels(
     found: Sequence[tuple[Way, Table, Table]],
     labels: pa.Table,
 ) -> Way:
-    """Of several ways, the one whose meetings within the horizon of labels are most like their items, by the F1 score.
+    """Of several ways, the one whose interactions within the horizon are most like the labels, by the F1 score.
 
     A label query reads one of them in most cases: the races that a driver starts in, not those that he qualifies for.
 
@@ -115,10 +116,11 @@ def _likeness(
             key_parts(entity, "m.entity").values(), key_parts(entity, "l.entity").values(), strict=True
         )
     )
+    interactions = interactions_sql(schema, entity, items, way, catalog)
     query = f"""SELECT coalesce(sum(len(list_intersect(label, met))), 0), sum(len(label) + coalesce(len(met), 0))
                 FROM {labels} LEFT JOIN (
                     SELECT l.entity, l.as_of, list(DISTINCT m.item) AS met
-                    FROM {labels} l JOIN ({meetings_sql(schema, entity, items, way, catalog)}) m ON {same} AND {within}
+                    FROM {labels} l JOIN ({interactions}) m ON {same} AND {within}
                     GROUP BY ALL) USING (entity, as_of)"""
     hits, total = one_row(con, query)
     return float(2 * hits / total)
