@@ -53,8 +53,8 @@ FEATURES = {
     "entity_items": "coalesce(t.items, 0)",
     "entity_age": f"coalesce({{newest_t}}, {LONG_AGO})",
 }
-"""The numbers by which a candidate is ranked. Counts of interactions: all, those of the last horizon, and those of the one
-before. Ages are in horizons. `people` are entities."""
+"""The numbers by which a candidate is ranked. Counts of interactions: all, those of the last horizon, and of the
+one before. Ages are in horizons. `people` are entities."""
 
 
 @dataclass(frozen=True, slots=True)
