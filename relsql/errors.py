@@ -109,7 +109,7 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     if not names:
         return "none exist yet"
     match = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=1, cutoff=0.5)
-    listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    listed = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
     if match:
         original = next(n for n in names if n.lower() == match[0])
         return f"did you mean '{original}'? One of: {listed}"

@@ -28,7 +28,7 @@ from relsql.backtests.cutoffs import Cutoffs, Window, find_cutoffs
 from relsql.backtests.store import BacktestRow, store_cutoff, stored_rows
 from relsql.database.connections import require_writable, use_catalog
 from relsql.database.cursors import task_cursor
-from relsql.database.names import current_catalog, unique_name
+from relsql.database.names import current_catalog, stored_name, unique_name
 from relsql.errors import TaskError, TrainingError
 from relsql.evaluation.bootstrap import metric_interval
 from relsql.evaluation.copied_labels import MAX_SEEDS, single_columns
@@ -37,7 +37,7 @@ from relsql.evaluation.leaks.answers import reader
 from relsql.evaluation.leaks.subject import Subject
 from relsql.hints import command
 from relsql.registry.card import ModelCard
-from relsql.registry.models import active_card
+from relsql.registry.models import active_card, read_models
 from relsql.registry.versions import suffix_of
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
@@ -46,7 +46,7 @@ from relsql.tasks.kinds.supported import require_forecast
 from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.labels.label_table import label_entities, label_table
 from relsql.tasks.splits import check_timedelta
-from relsql.tasks.stored_tasks import find_task
+from relsql.tasks.stored_tasks import find_task, read_tasks
 from relsql.tasks.target import target_metric
 from relsql.tasks.task import Task
 from relsql.training.fingerprint import training_fingerprint
@@ -133,7 +133,7 @@ def backtest(
     limits = LabelLimits(allow_external, label_timeout_seconds)
     with task_cursor(con, catalog) as cursor:
         schema = read_schema(cursor, catalog)
-        task = (task if isinstance(task, Task) else find_task(cursor, catalog, task, _MODEL)).resolved(schema)
+        task = (task if isinstance(task, Task) else _find_task(cursor, catalog, task)).resolved(schema)
         require_forecast(task, "a backtest")
         check_timedelta(cursor, task)
         card = active_card(cursor, catalog, model) if model else None
@@ -143,6 +143,14 @@ def backtest(
         request = _request(cursor, catalog, task, options or TrainOptions(), window, found, card, baselines)
     run = _Run(con, catalog, schema, task, found, window, options or TrainOptions(), card, model, baselines, limits)
     return run.result(request, progress or (lambda phase, fraction, metrics: None))
+
+
+def _find_task(con: duckdb.DuckDBPyConnection, catalog: str, text: str) -> Task:
+    """The task that a text names or asks; of the name of a model, the question that it answers."""
+    models = {model.name for model in read_models(con, catalog)}
+    if stored_name(text, read_tasks(con, catalog)) is None and stored_name(text.partition("@")[0], models):
+        return active_card(con, catalog, text).task
+    return find_task(con, catalog, text, _MODEL)
 
 
 def _require_same_entity(card: ModelCard, task: Task) -> None:
@@ -318,7 +326,8 @@ class _Run:
         """Scores of the labels at a cutoff, and the card of the model that gave them."""
         if self.card and self.model:
             attach(con, models=[self.model])
-            return predict_labels(con, suffix_of(self.model, self.card.name, self.card.version), labels), self.card
+            suffix = suffix_of(self.model, self.card.name, self.card.version)
+            return predict_labels(con, suffix, self.card.entity, labels), self.card
         train(
             con,
             task,
@@ -329,7 +338,8 @@ class _Run:
             label_timeout_seconds=self.limits.timeout_seconds,
         )
         attach(con, models=[_MODEL])
-        return predict_labels(con, _MODEL, labels), active_card(con, catalog, _MODEL)
+        card = active_card(con, catalog, _MODEL)
+        return predict_labels(con, _MODEL, card.entity, labels), card
 
     def _known_labels(self, con: duckdb.DuckDBPyConnection, catalog: str, task: Task) -> pa.Table:
         """The training and validation labels of a cutoff: those whose windows are over, oldest first."""

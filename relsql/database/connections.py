@@ -192,6 +192,23 @@ def transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
             raise
 
 
+def require_no_transaction(con: duckdb.DuckDBPyConnection, doing: str) -> None:
+    """Check that no transaction is open on a connection.
+
+    Raises:
+        DatabaseError: one is; what is done has transactions of its own, which a ROLLBACK would not undo.
+    """
+    try:
+        con.execute("BEGIN TRANSACTION")
+    except duckdb.TransactionException as error:
+        raise DatabaseError(
+            f"a transaction is open, and {doing} would not be a part of it",
+            expected="no open transaction",
+            fix="COMMIT or ROLLBACK, then run the statement again",
+        ) from error
+    con.execute("ROLLBACK")
+
+
 @contextmanager
 def _database_errors() -> Iterator[None]:
     try:

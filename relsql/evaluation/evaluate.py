@@ -25,9 +25,10 @@ from relsql.registry.function_names import full_name, predict_name
 from relsql.registry.models import active_card
 from relsql.registry.runs import recorded_findings
 from relsql.registry.versions import suffix_of
+from relsql.schema.entity_keys import key_arguments_sql
 from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
-from relsql.schema.tables import Schema
+from relsql.schema.tables import Schema, Table
 from relsql.sql_text import ident
 from relsql.tasks.kinds.classes import Classes, shown_classes
 from relsql.tasks.labels.frozen_database import frozen_database
@@ -158,34 +159,42 @@ def _predict(
 
 def _scored(con: duckdb.DuckDBPyConnection, card: ModelCard, suffix: str, labels: pa.Table) -> Predictions:
     if card.classes:
-        return _class_predictions(con, suffix, labels, card.classes)
-    return predict_labels(con, suffix, labels)
+        return _class_predictions(con, suffix, card.entity, labels, card.classes)
+    return predict_labels(con, suffix, card.entity, labels)
 
 
-def predict_labels(con: duckdb.DuckDBPyConnection, suffix: str, labels: pa.Table) -> Predictions:
-    """Score labels (entity, as_of, label), at least one, by the functions of an attached model."""
+def predict_labels(con: duckdb.DuckDBPyConnection, suffix: str, entity: Table, labels: pa.Table) -> Predictions:
+    """Score labels (entity, as_of, label), at least one, by the functions of an attached model.
+
+    `entity` is the entity table, whose key may have several columns.
+    """
+    scores = _answers(con, f"{ident(predict_name(suffix))}({_arguments(entity)})", labels)
+    values = np.array(labels.column("label").to_pylist(), dtype=np.float64)
+    found = np.array(scores.fill_null(np.nan), dtype=np.float64)
+    return Predictions(label_entities(labels), labels.column("as_of").to_pylist(), values, found, labels)
+
+
+def _arguments(entity: Table) -> str:
+    return f"{key_arguments_sql(entity, 'entity')}, as_of := as_of"
+
+
+def _answers(con: duckdb.DuckDBPyConnection, expression: str, labels: pa.Table) -> pa.Array:
+    """An expression for each label, in the order of the labels."""
     relation = unique_name("relsql_labels")
-    con.register(relation, labels)
+    con.register(relation, labels.append_column("position", pa.array(range(labels.num_rows))))
     try:
-        query = f"SELECT entity, as_of, label, {ident(predict_name(suffix))}(entity, as_of := as_of) FROM {relation}"
-        rows = con.execute(f"{query} ORDER BY as_of ASC, entity ASC").fetchall()
+        query = f"SELECT {expression} AS answer FROM {relation} ORDER BY position ASC"
+        return con.sql(query).to_arrow_table().column("answer").combine_chunks()
     finally:
         con.unregister(relation)
-    entities, times, values, scores = zip(*rows, strict=True)
-    found = np.array([np.nan if score is None else score for score in scores], dtype=np.float64)
-    return Predictions(list(entities), list(times), np.array(values, dtype=np.float64), found, labels)
 
 
-def _class_predictions(con: duckdb.DuckDBPyConnection, suffix: str, labels: pa.Table, classes: Classes) -> Predictions:
-    """Like `_predictions`, of a multiclass task; Arrow, because every label has a probability for each class."""
-    relation = unique_name("relsql_labels")
-    con.register(relation, labels)
-    try:
-        score = f"{ident(full_name(suffix))}(entity, as_of := as_of)"
-        query = f"SELECT map_values({score}.probabilities) AS scores FROM {relation} ORDER BY as_of ASC, entity ASC"
-        scores = con.sql(query).to_arrow_table().column("scores").combine_chunks()
-    finally:
-        con.unregister(relation)
+def _class_predictions(
+    con: duckdb.DuckDBPyConnection, suffix: str, entity: Table, labels: pa.Table, classes: Classes
+) -> Predictions:
+    """Like `predict_labels`, of a multiclass task."""
+    score = f"{ident(full_name(suffix))}({_arguments(entity)})"
+    scores = _answers(con, f"map_values({score}.probabilities)", labels)
     found = np.full((len(scores), len(classes)), np.nan)
     found[np.asarray(scores.is_valid())] = np.asarray(scores.flatten()).reshape(-1, len(classes))
     codes = classes.codes(labels.column("label"))

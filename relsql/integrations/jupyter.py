@@ -13,12 +13,13 @@ from typing import Any
 
 import duckdb
 
-from relsql.errors import DatabaseError, needs_extra
+from relsql.errors import DatabaseError, RelsqlError, needs_extra
 from relsql.hints import counted
 from relsql.statements.sql import sql
 from udfs.attach import attach, connect
 
 with needs_extra("notebook", "%relsql"):
+    from IPython.core.error import UsageError
     from IPython.core.interactiveshell import InteractiveShell
     from IPython.core.magic import Magics, line_cell_magic, magics_class
 
@@ -38,8 +39,15 @@ class RelsqlMagics(Magics):
         """Run the statements of a line or cell; or open a file, or take the variable of a connection.
 
         Raises:
-            DatabaseError: no connection is open. RelsqlError, duckdb.Error: a statement failed.
+            UsageError: no database is open, or relsql refuses a statement; IPython shows it as one line.
+            duckdb.Error: a statement of SQL failed.
         """
+        try:
+            return self._run(line, cell)
+        except RelsqlError as error:
+            raise UsageError(str(error)) from error
+
+    def _run(self, line: str, cell: str | None) -> duckdb.DuckDBPyRelation | None:
         word = line.strip()
         if cell is None and self._opens(word):
             return None

@@ -60,6 +60,11 @@ def key_parts(entity: Table, key: str) -> Mapping[str, str]:
     return {name: f"struct_extract({key}, {literal(name)})" for name in entity.primary_key}
 
 
+def key_arguments_sql(entity: Table, key: str) -> str:
+    """The parts of the key `key` as the arguments of a function of a model."""
+    return ", ".join(key_parts(entity, key).values())
+
+
 def key_columns_sql(entity: Table, key: str) -> str:
     """The parts of the key `key` under the names of their columns, for a select list."""
     return ", ".join(f"{part} AS {ident(name)}" for name, part in key_parts(entity, key).items())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pyarrow as pa
 
+from relsql.database.connections import require_no_transaction
 from relsql.database.names import current_catalog, fold, stored_name
 from relsql.errors import ModelError
 from relsql.registry.function_names import batch_name, function_names, predict_name
@@ -123,7 +124,8 @@ def _described(con: duckdb.DuckDBPyConnection, reference: str) -> pa.Table:
 def _dropped(con: duckdb.DuckDBPyConnection, reference: str, *, if_exists: bool) -> pa.Table:
     """The versions that were dropped; a name without a version is the whole model."""
     wanted = parse_reference(reference)
-    if if_exists and _known(con, wanted.name) is None:
+    require_no_transaction(con, "DROP MODEL")
+    if if_exists and not _exists(con, reference):
         return pa.table({"model": pa.array([], pa.string()), "version": pa.array([], pa.int32())})
     versions = drop(con, reference, all_versions=wanted.version is None)
     return pa.table({"model": [wanted.name] * len(versions), "version": pa.array(versions, pa.int32())})
@@ -139,6 +141,7 @@ def _created(con: duckdb.DuckDBPyConnection, statement: CreateModel, trainer: Tr
             fix=f"CREATE OR REPLACE MODEL {quoted_name(known)} trains another version of it",
         )
     if not (known and statement.if_missing):
+        require_no_transaction(con, "CREATE MODEL")
         task, options = task_and_options(statement.name, statement.line, statement.options)
         trainer(con, task, statement.name, options)
     attach(con, models=[statement.name])
@@ -153,6 +156,7 @@ def _scores(con: duckdb.DuckDBPyConnection, statement: Predict, trainer: Trainer
         asked = " ".join(_words(statement.line)) + said
         name = f"question_{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
         if _known(con, name) is None:
+            require_no_transaction(con, "a PREDICT that has to train")
             trainer(con, *_named(name, statement))
     attach(con, models=[name])
     return con.sql(f"FROM {ident(batch_name(name))}()")
@@ -180,6 +184,15 @@ def _answering(con: duckdb.DuckDBPyConnection, line: str) -> str | None:
 def _words(line: str) -> list[str]:
     """The tokens of a line, which tell neither its spaces nor the case of its words."""
     return [fold(token.text) if token.kind == "word" else token.text for token in scan(line) if token.text != ";"]
+
+
+def _exists(con: duckdb.DuckDBPyConnection, reference: str) -> bool:
+    """True if there is such a model, or such a version of it."""
+    try:
+        find_model(con, current_catalog(con), reference)
+    except ModelError:
+        return False
+    return True
 
 
 def _known(con: duckdb.DuckDBPyConnection, name: str) -> str | None:

@@ -11,9 +11,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from relsql.backtests.backtest import backtest
 from relsql.database.connections import transaction
 from relsql.errors import TaskError
 from relsql.evaluation.baseline import entity_columns_auc
+from relsql.evaluation.evaluate import evaluate
+from relsql.evaluation.leaks.leakcheck import leakcheck
 from relsql.monitoring.outcomes import outcomes
 from relsql.publishing.publish import publish
 from relsql.schema.declared.declare import declare_table
@@ -217,3 +220,20 @@ def test_outcomes_of_kept_scores_are_those_of_the_single_key(files: tuple[Path, 
             whole = outcomes(con, "churn").outcomes[0]
             found.append((whole.labels, whole.mean_label, whole.unlabelled, whole.value))
     assert found[0] == pytest.approx(found[1], abs=1e-6) and found[0][0] == 60
+
+
+def test_metrics_are_those_of_the_key_of_one_column(files: tuple[Path, Path]) -> None:
+    found = []
+    for path in files:
+        with duckdb.connect(str(path)) as con:
+            found.append(evaluate(con, "churn", "val").metrics)
+            assert leakcheck(con, "churn", seeds=20).clean
+    assert found[0].keys() == found[1].keys()
+    assert all(found[1][name] == pytest.approx(value, abs=1e-5) for name, value in found[0].items())
+
+
+def test_a_backtest_scores_keys_of_two_columns(files: tuple[Path, Path], tmp_path: Path) -> None:
+    copy = Path(shutil.copy(files[1], tmp_path / "split.duckdb"))
+    with duckdb.connect(str(copy)) as con:
+        [row] = backtest(con, "churn", cutoffs=1, model="churn", baselines=False).rows
+        assert row.labels == 60

@@ -20,6 +20,7 @@ from relsql.gather.layout import BlockLayout
 from relsql.gather.sql.latest_rows import LatestRows
 from relsql.gather.sql.query import Gather
 from relsql.registry.function_names import predict_name
+from relsql.schema.entity_keys import key_arguments_sql
 from relsql.sql_text import ident
 from relsql.text.text_table import TextTable
 from udfs.attach import attach_model
@@ -73,7 +74,8 @@ class Reader:
             relation = unique_name("relsql_seed")
             self.cursor.register(relation, seeds.slice(position, 1))
             try:
-                call = f"{ident(predict_name(card.name))}(entity, as_of := as_of)"
+                key = key_arguments_sql(card.entity, "entity")
+                call = f"{ident(predict_name(card.name))}({key}, as_of := as_of)"
                 [(score,)] = self.cursor.execute(f"SELECT {call} FROM {relation}").fetchall()
             finally:
                 self.cursor.unregister(relation)

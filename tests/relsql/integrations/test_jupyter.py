@@ -6,9 +6,8 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
-
-from relsql.errors import DatabaseError
 
 
 @pytest.fixture
@@ -19,7 +18,7 @@ def notebook() -> InteractiveShell:
 
 
 def test_a_file_is_opened_and_cells_run(notebook: InteractiveShell, shop: Path, capsys: pytest.CaptureFixture) -> None:
-    with pytest.raises(DatabaseError, match="no database is open.*%relsql FILE"):
+    with pytest.raises(UsageError, match="no database is open.*%relsql FILE"):
         notebook.run_line_magic("relsql", "SHOW MODELS")
     assert notebook.run_line_magic("relsql", str(shop)) is None
     assert "functions of models attached" in capsys.readouterr().out

@@ -132,3 +132,28 @@ def test_statements_of_both_kinds_run_in_order(con: duckdb.DuckDBPyConnection) -
     text = "CREATE TEMP TABLE t AS SELECT ';' AS s; SHOW MODELS; SELECT s FROM t -- the last one; has no end"
     assert rows(con, text) == [(";",)]
     assert sql(con, "-- nothing") is None
+
+
+def test_models_are_not_created_or_dropped_within_a_transaction(
+    con: duckdb.DuckDBPyConnection, trainer: Trainer
+) -> None:
+    con.execute("BEGIN")
+    for statement in (f"CREATE OR REPLACE MODEL churn AS {LINE}", "DROP MODEL churn", f"{LINE} WITH (seed = 9)"):
+        with pytest.raises(DatabaseError, match="a transaction is open, and .* would not be a part of it"):
+            rows(con, statement, trainer)
+    assert trainer.trained == [] and len(rows(con, "SHOW MODELS")) == 1
+    con.execute("ROLLBACK")
+
+
+def test_a_missing_version_is_dropped_if_it_exists(con: duckdb.DuckDBPyConnection) -> None:
+    assert rows(con, "DROP MODEL IF EXISTS churn@7") == []
+
+
+def test_a_model_with_other_options_does_not_answer_a_plain_line(file: Path, tmp_path: Path, trainer: Trainer) -> None:
+    path = tmp_path / "copy.duckdb"
+    path.write_bytes(file.read_bytes())
+    line = "PREDICT SUM(orders.amount, 0, 30, days) FOR EACH customers.customer_id"
+    with duckdb.connect(str(path)) as con:
+        rows(con, f"CREATE MODEL most AS {line} WITH (target = 'quantile(0.9)')", trainer)
+        rows(con, line, trainer)
+    assert [name.partition("_")[0] for name, _ in trainer.trained] == ["most", "question"]
