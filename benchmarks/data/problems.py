@@ -135,9 +135,10 @@ def list_datasets() -> tuple[str, ...]:
 
 
 def list_tasks(dataset: str, cache: Path = DEFAULT_CACHE) -> tuple[str, ...]:
-    """Names of the tasks that relsql can train, sorted."""
+    """Names of the binary and regression tasks over time, sorted: those that the baselines can answer too."""
     with closing(_connect(database_file(dataset, cache))) as con:
-        return tuple(read_tasks(con, _DATABASE))
+        tasks = read_tasks(con, _DATABASE).items()
+    return tuple(name for name, task in tasks if (task.is_binary or task.is_regression) and not task.asked.own_time)
 
 
 def load_problem(dataset: str, task: str, regime: Regime, cache: Path = DEFAULT_CACHE) -> Problem:

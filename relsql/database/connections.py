@@ -198,15 +198,21 @@ def require_no_transaction(con: duckdb.DuckDBPyConnection, doing: str) -> None:
     Raises:
         DatabaseError: one is; what is done has transactions of its own, which a ROLLBACK would not undo.
     """
-    try:
-        con.execute("BEGIN TRANSACTION")
-    except duckdb.TransactionException as error:
+    if _in_transaction(con):
         raise DatabaseError(
             f"a transaction is open, and {doing} would not be a part of it",
             expected="no open transaction",
             fix="COMMIT or ROLLBACK, then run the statement again",
-        ) from error
-    con.execute("ROLLBACK")
+        )
+
+
+def _in_transaction(con: duckdb.DuckDBPyConnection) -> bool:
+    """True if a transaction is open. Two queries are asked for theirs, because a BEGIN that fails would abort it."""
+    query = "SELECT system.main.txid_current()"
+    try:
+        return con.execute(query).fetchall() == con.execute(query).fetchall()
+    except duckdb.TransactionException:
+        return True  # It was aborted.
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import duckdb
 
@@ -167,17 +168,20 @@ def _seeds_sql(catalog: str, card: ModelCard) -> str:
 
 
 def _results(con: duckdb.DuckDBPyConnection, card: ModelCard, query: str) -> dict[tuple[str, str], _Result]:
-    score, named = "[result.score]", "true"
-    if card.classes:
-        score = "map_values(result.probabilities)"
-        # Two classes may be equally likely but for rounding.
-        named = f"result.probabilities[result.score] >= list_max({score}) - {TOLERANCE}"
-    values = f"CASE WHEN result.score IS NOT NULL THEN {score} END, result.status, result.evidence, {named}"
-    rows = con.execute(f"SELECT {_SEED_SQL}, {values} FROM ({query})").fetchall()
-    return {
-        (entity, as_of): (None if found is None else tuple(found), status, evidence, found is None or named)
-        for entity, as_of, found, status, evidence, named in rows
-    }
+    # Nothing is computed in SQL here: a macro of the user's could have the name of any function.
+    more = ", result.probabilities" if card.classes else ""
+    rows = con.execute(f"SELECT {_SEED_SQL}, result.score, result.status, result.evidence{more} FROM ({query})")
+    return {(entity, as_of): _result(*found) for entity, as_of, *found in rows.fetchall()}
+
+
+def _result(score: Any, status: str, evidence: int, probabilities: Mapping[Any, float] | None = None) -> _Result:
+    if score is None:
+        return None, status, evidence, True
+    if probabilities is None:
+        return (score,), status, evidence, True
+    # Two classes may be equally likely but for rounding.
+    named = probabilities[score] >= max(probabilities.values()) - TOLERANCE
+    return tuple(probabilities.values()), status, evidence, named
 
 
 def _compare(

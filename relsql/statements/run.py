@@ -116,7 +116,7 @@ def _described(con: duckdb.DuckDBPyConnection, reference: str) -> pa.Table:
         "trained until": f"{card.trained_until:%Y-%m-%d}",
         "tables": ", ".join(sorted(card.schema.tables)),
         "created": f"{card.created:%Y-%m-%d %H:%M}",
-        "relsql": card.relsql_version,
+        "relsql version": card.relsql_version,
     }
     return pa.table({"property": list(properties), "value": pa.array(properties.values(), pa.string())})
 

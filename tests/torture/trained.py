@@ -44,7 +44,7 @@ def quick_training(folder: Path) -> Iterator[None]:
         return kept.or_new("encoder", lambda: encoder(con, catalog, plan, options, run))
 
     def train_network(*arguments: Any) -> Any:
-        kept.seed = arguments[-2].seed
+        kept.seed = arguments[4].seed
         fitted = kept.or_new("network", lambda: network(*arguments))
         return _reheated(fitted) if kept.seed else fitted
 

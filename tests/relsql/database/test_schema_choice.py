@@ -311,6 +311,8 @@ _NOT_A_SCHEMA = {
     "server_process.py",
     "dbt.py",
     "reference.py",
+    "model_card.py",
+    "shard_score.py",
     "pytorch.py",
 }
 """Modules with a string `relsql` that is the name of the package, the program, a folder or a token."""

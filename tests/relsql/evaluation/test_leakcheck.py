@@ -69,8 +69,7 @@ def test_a_gather_that_reads_later_rows_is_found_and_the_table_is_named(
     def all_but_visits(table: Table, row: str, end: str) -> str:
         return "" if table.key == "visits" else and_visible_sql(table, row, end)
 
-    for module in ("ranking", "latest_rows"):
-        monkeypatch.setattr(f"relsql.gather.sql.{module}.and_visible_sql", all_but_visits)
+    monkeypatch.setattr("relsql.gather.sql.latest_rows.and_visible_sql", all_but_visits)
     found = leakcheck(market, CHURN, seeds=SEEDS)
     assert leaks(found) == {(f"features, later rows {how}", "visits", None) for how in ("deleted", "garbled")}
 
