@@ -282,5 +282,5 @@ def test_an_explanation_is_about_the_probability_of_the_class(con: duckdb.DuckDB
 
 def test_what_looks_at_scores_over_time_refuses_classes(con: duckdb.DuckDBPyConnection) -> None:
     for check in (lambda: relsql.leakcheck(con, "activity"), lambda: relsql.backtest(con, asked(HOW_OFTEN))):
-        with pytest.raises(TaskError, match="'activity' has several classes, which a .* cannot do yet"):
+        with pytest.raises(TaskError, match="'activity' has several classes; a .* does not support that"):
             check()
