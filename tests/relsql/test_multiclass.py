@@ -23,6 +23,7 @@ from relsql.database.connections import open_database
 from relsql.errors import TaskError
 from relsql.evaluation.class_metrics import LEAST_PROBABILITY, class_metrics
 from relsql.evaluation.evaluate import evaluate
+from relsql.evaluation.importance import importance
 from relsql.nn.boosted_trees import BoostedTrees, Trees
 from relsql.nn.class_head import ClassHead
 from relsql.nn.graph_network import NetworkConfig
@@ -284,3 +285,10 @@ def test_what_looks_at_scores_over_time_refuses_classes(con: duckdb.DuckDBPyConn
     for check in (lambda: relsql.leakcheck(con, "activity"), lambda: relsql.backtest(con, asked(HOW_OFTEN))):
         with pytest.raises(TaskError, match="'activity' has several classes; a .* does not support that"):
             check()
+
+
+def test_the_card_says_what_is_asked(con: duckdb.DuckDBPyConnection) -> None:
+    card = relsql.model_card(con, "activity")
+    assert card.question.startswith("For each row of customers: which class is activity, in the 30 days after")
+    with pytest.raises(TaskError, match="has several classes; importance does not support that"):
+        importance(con, "activity")

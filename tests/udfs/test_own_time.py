@@ -14,6 +14,7 @@ import pytest
 
 import relsql
 from relsql.database.names import current_catalog
+from relsql.evaluation.importance import importance
 from relsql.registry.models import read_card
 from relsql.sql_text import literal
 from relsql.tasks.task import Task
@@ -251,3 +252,10 @@ def test_a_counterfactual_of_a_value_needs_a_threshold(con: Connection) -> None:
         con.execute("SELECT * FROM explain_amount(?, counterfactual := true)", [order]).fetchall()
     given = "counterfactual := true, threshold := 0"
     assert con.execute(f"SELECT count(*) >= 0 FROM explain_amount(?, {given})", [order]).fetchall() == [(True,)]
+
+
+def test_card_and_importance_are_about_rows_at_their_own_time(con: Connection) -> None:
+    assert relsql.model_card(con, "amount").question.endswith("at the row's own time?")
+    found = importance(con, "amount", "val")
+    assert {each.table for each in found if each.level == "table"} >= {"customers"}
+    assert all(each.labels > 0 for each in found)
