@@ -47,19 +47,19 @@ def checked(task_name: object, field_name: str, value: object) -> object:
         return None if value is None else as_timestamp(value, short(task_name), field_name)
     type_, expected = _TYPES[field_name]
     try:
-        checked = msgspec.convert(value, type_)
+        converted = msgspec.convert(value, type_)
     # msgspec raises UnicodeEncodeError for lone surrogates where it expects another type.
     except (msgspec.ValidationError, UnicodeEncodeError):
         problem = f"task '{short(task_name)}' has {field_name} {shown(value)}"
         raise TaskError(problem, expected=expected, fix=correct(field_name)) from None
-    for text in _texts(checked):
+    for text in _texts(converted):
         if "\0" in text or not _is_unicode(text):
             raise TaskError(
                 f"task '{short(task_name)}' has {field_name} {shown(text)}",
                 expected="text without NUL and without lone surrogates",
                 fix=correct(field_name),
             )
-    return checked
+    return converted
 
 
 def checked_target(task_name: str, text: str) -> str:

@@ -132,11 +132,12 @@ class Task:
             TaskError: one is missing, or not for a task of this type.
         """
         if not self.is_recommendation:
-            if self.item_table is not None or self.k is not None:
+            given = [name for name in ("item_table", "k") if getattr(self, name) is not None]
+            if given:
                 raise TaskError(
-                    f"task '{short(self.name)}' is of type {self.task_type} with dst_entity_table or eval_k",
-                    expected="these fields in recommendations only",
-                    fix=correct("task_type", "dst_entity_table"),
+                    f"task '{short(self.name)}' is of type {self.task_type} with {' and '.join(given)}",
+                    expected="item_table and k (dst_entity_table and eval_k in RelBench) in recommendations only",
+                    fix=correct(given[0], "task_type"),
                 )
             return
         if not self.item_table or self.kind != "forecast" or self.predict:
