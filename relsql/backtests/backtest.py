@@ -47,7 +47,6 @@ from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.labels.label_table import label_entities, label_table
 from relsql.tasks.splits import check_timedelta
 from relsql.tasks.stored_tasks import find_task, read_tasks
-from relsql.tasks.target import target_metric
 from relsql.tasks.task import Task
 from relsql.training.fingerprint import training_fingerprint
 from relsql.training.options import TrainOptions
@@ -212,11 +211,6 @@ class _Run:
     baselines: bool
     limits: LabelLimits
 
-    @property
-    def metric(self) -> str:
-        """The metric of the task."""
-        return target_metric(self.task.target) if self.task.target else "roc_auc"
-
     def result(self, request: str, report: PhaseProgress) -> Backtest:
         """Compute and store the cutoffs that are not stored yet."""
         done = {row.cutoff: row for row in stored_rows(self.con, self.catalog, request)}
@@ -235,7 +229,9 @@ class _Run:
                 done[cutoff] = row
         report("backtest", 1.0, {"cutoffs": len(todo)})
         rows = tuple(done[cutoff] for cutoff in self.cutoffs.times if cutoff in done)
-        return Backtest(request, self.task.name, self.metric, rows, tuple(skipped), self.cutoffs.missing, len(reused))
+        return Backtest(
+            request, self.task.name, self.task.metric, rows, tuple(skipped), self.cutoffs.missing, len(reused)
+        )
 
     @contextmanager
     def _place(self) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
@@ -273,13 +269,13 @@ class _Run:
             )
         values, scores = predicted.labels[known], predicted.scores[known]
         # Each entity has one label at a cutoff.
-        low, high = metric_interval(values, scores, self.metric, range(len(values))) or (None, None)
+        low, high = metric_interval(values, scores, self.task.metric, range(len(values))) or (None, None)
         reached = self._baselines(con, catalog, task, card, labels, known) if self.baselines else _Reached()
         row = BacktestRow(
             backtest=request,
             cutoff=cutoff,
-            metric=self.metric,
-            value=metric_of(task, self.metric, values, scores),
+            metric=self.task.metric,
+            value=metric_of(task, self.task.metric, values, scores),
             low=low,
             high=high,
             labels=len(values),
@@ -314,10 +310,10 @@ class _Run:
         best = self._best_column(con, catalog, task, card, before, labels)
         own = own_columns(con, catalog, self.schema, task, self.limits)
         return _Reached(
-            metric_of(task, self.metric, values, own[scored]) if own is not None else None,
-            metric_of(task, self.metric, values, best.scores[scored]) if best else None,
+            metric_of(task, self.task.metric, values, own[scored]) if own is not None else None,
+            metric_of(task, self.task.metric, values, best.scores[scored]) if best else None,
             best.name if best else None,
-            metric_of(task, self.metric, values, means[scored]),
+            metric_of(task, self.task.metric, values, means[scored]),
         )
 
     def _scored(

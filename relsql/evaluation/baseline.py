@@ -110,7 +110,7 @@ def class_baselines(
         Those of the columns of the entity table, empty if there are more than `MAX_CLASSES` classes; and those of the
         shares of the classes in the training labels.
     """
-    schema = schema.without_columns(task.remove_columns)
+    schema = schema.without_columns(task.removed)
     judged = label_table(con, catalog, schema, task, split, limits=limits)
     labels = classes.codes(judged.table.column("label"))
     shares = class_metrics(labels, np.tile(classes.prior, (len(labels), 1)))

@@ -84,7 +84,7 @@ def realised_scores(
     task = card.task
     require_forecast(task, "a comparison with what happened")
     # The schema of the file, as the label query may read what the model does not.
-    schema = read_schema(con, catalog).without_columns(task.remove_columns)
+    schema = read_schema(con, catalog).without_columns(task.removed)
     with task_cursor(con, catalog) as cursor:
         newest = event_span(cursor, catalog, tables_read(cursor, schema, task), task)[1]
         closed = closed_windows(cursor, task, ledger_moments(cursor, catalog, card), newest)

@@ -30,7 +30,6 @@ from relsql.schema.tables import Schema
 from relsql.tasks.kinds.supported import require_forecast
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.splits import SPLITS, Split
-from relsql.tasks.target import target_metric
 from relsql.typing import IntArray
 
 Progress = Callable[[str, float], None]
@@ -115,12 +114,6 @@ class Material:
     cluster: IntArray
     label_tables: Mapping[str, pa.Table] = field(default_factory=dict)
 
-    @property
-    def main_metric(self) -> str:
-        """The metric that training optimises."""
-        target = self.card.task.target
-        return "roc_auc" if target is None else target_metric(target)
-
     def baseline_metrics(self) -> dict[str, float]:
         """The metrics of the baseline on the same labels."""
         return task_metrics(self.card.task, self.labels, self.baseline)
@@ -133,7 +126,7 @@ class Material:
 
     def comparison(self) -> Comparison | None:
         """The model beside the baseline; None where the metric is not defined."""
-        name = self.main_metric
+        name = self.card.task.metric
         model, baseline = self.evaluation.metrics.get(name), self.baseline_metrics().get(name)
         if model is None or baseline is None:
             return None

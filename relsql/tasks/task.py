@@ -25,7 +25,7 @@ from relsql.tasks.kinds.asked import KINDS, OWN_TIME, REQUIRED, Asked, Kind
 from relsql.tasks.kinds.cells import cell_fields, require_own_times
 from relsql.tasks.manifest import read_manifest
 from relsql.tasks.predict.compile import LINE_FIELDS, compile_line, with_line
-from relsql.tasks.target import CLASS, ITEMS, MEDIAN, PROBABILITY
+from relsql.tasks.target import CLASS, ITEMS, MEDIAN, PROBABILITY, target_metric
 
 TaskType = Literal["binary_classification", "multiclass_classification", "regression", "recommendation"]
 TASK_TYPES: tuple[str, ...] = get_args(TaskType)
@@ -180,6 +180,11 @@ class Task:
         if self.is_recommendation:
             return ITEMS
         return self.target or (CLASS if self.is_multiclass else PROBABILITY)
+
+    @property
+    def metric(self) -> str:
+        """The metric of a score that is one number: that of the target of a regression, else `roc_auc`."""
+        return target_metric(self.target) if self.target else "roc_auc"
 
     @property
     def asked(self) -> Asked:

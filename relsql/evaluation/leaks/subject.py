@@ -96,12 +96,12 @@ def find_subject(con: duckdb.DuckDBPyConnection, catalog: str, text: str | Task,
         card = active_card(con, catalog, text)
         require_forecast(card.task, "a leak check")
         check_drift(card, database)
-        return Subject(card.task, database, database.without_columns(card.task.remove_columns), card.rows, card)
+        return Subject(card.task, database, database.without_columns(card.task.removed), card.rows, card)
     task = text if isinstance(text, Task) else find_task(con, catalog, text, "leakcheck")
     task = task.resolved(database)
     require_forecast(task, "a leak check")
     task = chosen_splits(con, catalog, database, task, limits).task
-    schema = database.without_columns(task.remove_columns)
+    schema = database.without_columns(task.removed)
     assert task.val_timestamp is not None
     with task_cursor(con, catalog) as cursor:
         paths = candidate_paths(

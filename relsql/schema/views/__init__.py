@@ -1,1 +1,1 @@
-"""Tables that are no tables of the file: views over files, and temporary tables."""
+"""What looks like a table of the file and is not: views over files, and temporary tables."""
