@@ -19,7 +19,7 @@ from relsql.nn.boosted_trees import BoostedTrees
 from relsql.nn.class_head import new_head
 from relsql.nn.graph_network import GraphNetwork, NetworkConfig, graph_tensors
 from relsql.nn.head import Head
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.typing import FloatArray, IntArray
 
 _LEFT_OUT = re.compile(r"within|logarithmic|label_\w+|temperature|text_scaling\.\w+")

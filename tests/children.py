@@ -26,7 +26,7 @@ LIBRARIES = (
     "relsql.cli",
     "relsql.training.encoder.fit_encoder",
     "relsql.schema.discovery.propose",
-    "relsql.training.fit_network",
+    "relsql.training.fitting.fit_network",
     "relsql.publishing.publish",
     "relsql.scoring.refresh",
     "relsql.scoring.score_table",

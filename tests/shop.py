@@ -13,8 +13,8 @@ import pytest
 from relsql.database.connections import transaction
 from relsql.database.names import current_catalog
 from relsql.database.relsql_tables import seal_rows
-from relsql.registry.card import CARD_FORMAT
-from relsql.registry.card_reading import read_card_text
+from relsql.registry.cards.card import CARD_FORMAT
+from relsql.registry.cards.reading import read_card_text
 from relsql.registry.models import find_model
 from relsql.registry.row_embeddings import table_name
 from relsql.schema.declared.declare import declare_table

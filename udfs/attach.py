@@ -25,11 +25,11 @@ from relsql.database.relsql_schema import schema_known
 from relsql.errors import DatabaseError, ModelError
 from relsql.gather.layout import layouts_of
 from relsql.hints import command
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
+from relsql.registry.cards.schema_drift import check_drift
 from relsql.registry.function_names import all_names, embed_name, explain_names, predict_name
 from relsql.registry.models import active_card, read_artifacts, read_models
 from relsql.registry.publications import is_mark, require_unclaimed
-from relsql.registry.schema_drift import check_drift
 from relsql.registry.versions import MODEL_NAME, shared_function, suffix_of
 from relsql.schema.indexes import indexed_columns
 from relsql.schema.reading import read_schema

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from relsql.errors import ArtifactError
 from relsql.hints import command
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.registry.components.component_checks import Tensor, check_component, check_signature, signature_of
 from relsql.registry.components.onnx_runtime import onnxruntime
 from relsql.typing import FloatArray

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.registry.components.onnx_runtime import onnxruntime
 from relsql.text.tokenizer import PAD, RowTokenizer, pad
 from relsql.typing import FloatArray

@@ -14,7 +14,7 @@ from relsql.gather.sql.query import Gather
 from relsql.gather.sql.ranking import columns_of
 from relsql.gather.sql.results import batch_columns, classes_sql, score_columns
 from relsql.gather.sql.seeds import ALL_PARAMETERS, all_seeds_sql, call_parameters, call_seed_sql
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.registry.function_names import (
     classes_name,
     embed_name,

@@ -12,7 +12,7 @@ import pyarrow as pa
 from relsql.gather.arrays.blocks import Block, as_of_days, decode_blocks, existing_seeds, newest_evidence_days
 from relsql.gather.arrays.graph_inputs import graph_feed, graph_inputs, message_input_name, path_component
 from relsql.gather.layout import layouts_of
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.tasks.kinds.classes import Classes
 from relsql.text.text_table import TextTable
 from relsql.typing import FloatArray, IntArray

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from relsql.database.interrupts import interrupted
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.registry.row_embeddings import read_rows, stored_sql, text_hash_sql
 from relsql.typing import FloatArray
 

@@ -30,8 +30,8 @@ from relsql.registry.runs import Run
 from relsql.tasks.splits import horizon_days
 from relsql.training.data import gather_labels, training_labels
 from relsql.training.encoder.fit_encoder import prepend_zero_row, train_encoder
-from relsql.training.fit_network import fit_config, new_modules
-from relsql.training.loop import Batches, fit
+from relsql.training.fitting.fit_network import fit_config, new_modules
+from relsql.training.fitting.loop import Batches, fit
 from relsql.training.options import TrainOptions
 from relsql.training.plan import Plan, make_plan
 from relsql.typing import FloatArray, IntArray
@@ -71,7 +71,7 @@ class Change:
     Attributes:
         blank: removes an input from the rows.
         kinds: kinds of the paths that are read; None: all.
-        half_life: see `relsql.training.loop.FitConfig`.
+        half_life: see `relsql.training.fitting.loop.FitConfig`.
         fresh: train only on fresh data.
     """
 

@@ -27,7 +27,7 @@ from relsql.database.connections import open_database
 from relsql.database.names import current_catalog
 from relsql.gather.arrays.graph_inputs import Feed
 from relsql.gather.sql.latest_rows import AS_OF, ENTITY
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.registry.models import active_card, read_artifacts
 from relsql.schema.reading import read_schema
 from relsql.scoring.score_table import score_into

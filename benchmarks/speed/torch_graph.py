@@ -15,7 +15,7 @@ from torch_geometric.data import HeteroData
 
 from benchmarks.accuracy.graph.data import ALWAYS, edge_types
 from relsql.gather.node_inputs import NodeInputs, category_sql, number_sql, text_sql
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.schema.tables import Link, Table
 from relsql.schema.times.events import as_timestamp_sql, time_sql
 from relsql.sql_text import ident

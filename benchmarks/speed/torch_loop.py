@@ -28,7 +28,7 @@ from relsql.gather.layout import layouts_of
 from relsql.gather.paths import Path
 from relsql.nn.graph_network import GraphNetwork, GraphTensors, PathTensors, TableTensors
 from relsql.nn.head import Head
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.registry.models import active_card
 from relsql.schema.tables import Link
 from relsql.typing import FloatArray

@@ -13,7 +13,7 @@ Torch exports the row encoder; `exporters.onnx.network` and `exporters.onnx.head
                   -> state float32 [seeds, channels + statistics of all paths]
     head          state, as_of_days float32 [seeds] -> score float32 [seeds], or probabilities float32 [seeds, classes]
 
-The head's trees read the `statistics`, see `relsql.registry.card.ModelCard.statistics`; a model may have none.
+The head's trees read the `statistics`, see `relsql.registry.cards.card.ModelCard.statistics`; a model may have none.
 All axes except widths are dynamic. Calibration is inside the head: `score` is a probability or a value.
 """
 

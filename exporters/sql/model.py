@@ -23,7 +23,7 @@ from relsql.gather.sql.results import batch_columns, classes_sql, score_columns
 from relsql.gather.sql.seeds import ALL_PARAMETERS, all_seeds_sql, call_parameters, call_seed_sql
 from relsql.hints import command
 from relsql.nn.head import DAYS_PER_YEAR, LARGEST_LOG
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.registry.function_names import classes_name, explain_names, function_names
 from relsql.registry.publications import comment_start, new_texts_view, texts_table, weights_table
 from relsql.registry.row_embeddings import table_name

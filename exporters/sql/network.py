@@ -79,7 +79,7 @@ class SqlNetwork:
         logarithmic: names of the scalings with at least one number on the log scale.
         channels: width of states.
         windows: for each mean, how many of the latest rows it covers.
-        statistics: see `relsql.registry.card.ModelCard.statistics`.
+        statistics: see `relsql.registry.cards.card.ModelCard.statistics`.
     """
 
     rows: LatestRows

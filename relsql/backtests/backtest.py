@@ -36,7 +36,7 @@ from relsql.evaluation.evaluate import Predictions, predict_labels
 from relsql.evaluation.leaks.answers import reader
 from relsql.evaluation.leaks.subject import Subject
 from relsql.hints import command
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.registry.models import active_card, read_models
 from relsql.registry.versions import suffix_of
 from relsql.schema.reading import read_schema

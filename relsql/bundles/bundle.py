@@ -11,7 +11,7 @@ from relsql.bundles.embeddings_file import read_embeddings
 from relsql.bundles.folder import BundleFolder, open_bundle
 from relsql.bundles.manifest import EMBEDDINGS, MANIFEST, TOKENIZER, damaged
 from relsql.errors import ArtifactError
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.registry.components.component_checks import signature_of
 from relsql.typing import FloatArray
 from udfs.encoder import RowTextEncoder

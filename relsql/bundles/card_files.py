@@ -8,8 +8,8 @@ import msgspec
 
 from relsql.bundles.manifest import CARD, PLAN, SCHEMA, damaged
 from relsql.errors import ArtifactError
-from relsql.registry.card import ModelCard
-from relsql.registry.card_reading import read_card_text
+from relsql.registry.cards.card import ModelCard
+from relsql.registry.cards.reading import read_card_text
 
 CARD_FILES = (CARD, SCHEMA, PLAN)
 

@@ -27,10 +27,10 @@ from relsql.database.interrupts import keyboard_interrupts
 from relsql.database.names import current_catalog
 from relsql.errors import DatabaseError, RelsqlError
 from relsql.hints import command
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
+from relsql.registry.cards.schema_drift import check_drift
 from relsql.registry.models import active_card, read_artifacts
 from relsql.registry.row_embeddings import StoredRows, stored_rows, stored_sql
-from relsql.registry.schema_drift import check_drift
 from relsql.schema.reading import read_schema
 from relsql.scoring.refresh import TEXTS, collect_texts
 

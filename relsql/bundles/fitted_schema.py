@@ -16,8 +16,8 @@ from relsql.database.names import fold
 from relsql.errors import SchemaDriftError
 from relsql.gather.paths import require_row_keys
 from relsql.hints import command
-from relsql.registry.card import ModelCard
-from relsql.registry.schema_drift import column_drift
+from relsql.registry.cards.card import ModelCard
+from relsql.registry.cards.schema_drift import column_drift
 from relsql.schema.declared.text import columns_text
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import EventRange, Schema, Table

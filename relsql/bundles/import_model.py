@@ -19,7 +19,7 @@ from relsql.database.interrupts import keyboard_interrupts
 from relsql.database.names import current_catalog, find_macros
 from relsql.errors import ModelError
 from relsql.hints import command
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.registry.function_names import all_names
 from relsql.registry.models import STORING, next_version, read_models, save_model
 from relsql.registry.publications import published, require_unclaimed

@@ -14,7 +14,7 @@ import msgspec
 
 from relsql.errors import ArtifactError
 from relsql.hints import command
-from relsql.registry.card_checks import MAX_CARD_BYTES
+from relsql.registry.cards.checks import MAX_CARD_BYTES
 from relsql.registry.components.component_checks import MAX_COMPONENT_BYTES
 from relsql.text.tokenizer import MAX_TOKENIZER_BYTES
 from relsql.version import __version__

@@ -14,7 +14,7 @@ from relsql.gather.arrays.labelled_seeds import gather_seeds
 from relsql.gather.layout import layouts_of
 from relsql.gather.sql.latest_rows import LatestRows
 from relsql.gather.sql.query import Gather
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.schema.finding import Finding
 from relsql.tasks.regime import Regime, ended_labels, split_end
 from relsql.tasks.splits import Split

@@ -20,7 +20,7 @@ from relsql.evaluation.copied_labels import say_the_same
 from relsql.evaluation.doubts import copied_in_split, trained_on
 from relsql.evaluation.recommendations import MODEL, recommendation_metrics
 from relsql.hints import command
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.registry.function_names import full_name, predict_name
 from relsql.registry.models import active_card
 from relsql.registry.runs import recorded_findings

@@ -17,7 +17,7 @@ from relsql.database.names import current_catalog, unique_name
 from relsql.database.queries.sealed import sealed
 from relsql.evaluation.bootstrap import Floats, bootstrap_draws, percentile_interval, weighted_mae, weighted_roc_auc
 from relsql.gather.sql.latest_rows import AS_OF, ENTITY
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.registry.models import active_card
 from relsql.schema.entity_keys import key_sql
 from relsql.schema.reading import read_schema

@@ -16,7 +16,7 @@ from relsql.errors import TaskError
 from relsql.evaluation.ranking_metrics import hits_of, ranking_metrics
 from relsql.gather.candidates.ranker import BASELINES
 from relsql.gather.candidates.ranking import OPTIONS, Ranking
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.schema.entity_keys import is_entity_sql
 from relsql.schema.relations import relation_sql
 from relsql.sql_text import literal

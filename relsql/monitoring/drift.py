@@ -19,10 +19,10 @@ from relsql.database.relsql_tables import ensure_table
 from relsql.monitoring.distributions import Distribution, quantity
 from relsql.monitoring.psi import share_by_chance
 from relsql.monitoring.table_drift import Ranges, TableRows, column_values, table_rows
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
+from relsql.registry.cards.schema_drift import check_drift
 from relsql.registry.models import active_card
 from relsql.registry.predictions import ledger_moments, scores_sql
-from relsql.registry.schema_drift import check_drift
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
 from relsql.sql_text import literal

@@ -19,7 +19,7 @@ from relsql.errors import ModelError
 from relsql.evaluation.bootstrap import Floats, WeightedMetric, clustered_bootstrap, weighted_mae, weighted_roc_auc
 from relsql.hints import command
 from relsql.monitoring.realised import Period, Realised, realised_scores
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.registry.models import active_card, read_card, read_versions
 from relsql.registry.predictions import ledger_versions
 from relsql.registry.versions import main_metric, parse_reference

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from relsql.database.cursors import task_cursor
 from relsql.database.names import unique_name
 from relsql.database.queries.sealed import sealed
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.registry.predictions import ledger_moments, scores_sql
 from relsql.schema.entity_keys import key_type
 from relsql.schema.reading import read_schema

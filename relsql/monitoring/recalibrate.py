@@ -20,7 +20,7 @@ from relsql.hints import command
 from relsql.monitoring.outcomes import few_realised, judged_cards
 from relsql.monitoring.realised import realised_scores
 from relsql.nn.temperature import best_temperature, log_loss_at
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.registry.models import STORING, active_card, next_version, read_artifacts, save_model
 from relsql.registry.publications import published
 from relsql.registry.row_embeddings import add_embeddings, create_table, stored_rows, stored_sql

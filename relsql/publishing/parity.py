@@ -14,7 +14,7 @@ from relsql.gather.arrays.blocks import as_of_days, decode_blocks, existing_seed
 from relsql.gather.layout import layouts_of
 from relsql.gather.sql.latest_rows import AS_OF, ENTITY
 from relsql.gather.sql.seeds import latest_sql
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.registry.function_names import function_names
 from relsql.schema.entity_keys import key_known_sql, key_parts, key_sql
 from relsql.schema.relations import relation_sql

@@ -31,7 +31,8 @@ from relsql.database.sources.attach_sources import attach_statements
 from relsql.errors import DatabaseError, MissingExtraError, ModelError, ParityError
 from relsql.hints import command
 from relsql.publishing.parity import TOLERANCE, Parity, measure_parity
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
+from relsql.registry.cards.schema_drift import check_drift
 from relsql.registry.function_names import all_names
 from relsql.registry.models import active_card, check_stored, read_artifacts
 from relsql.registry.publications import (
@@ -45,7 +46,6 @@ from relsql.registry.publications import (
     require_unclaimed,
 )
 from relsql.registry.row_embeddings import create_table
-from relsql.registry.schema_drift import check_drift
 from relsql.schema.indexes import indexed_columns
 from relsql.schema.reading import read_schema
 from relsql.scoring.refresh import store_embeddings

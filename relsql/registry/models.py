@@ -24,8 +24,8 @@ from relsql.database.relsql_tables import (
 )
 from relsql.errors import ArtifactError, ModelError, nearest
 from relsql.hints import command
-from relsql.registry.card import SEALED_CARD_FORMAT, ModelCard
-from relsql.registry.card_reading import read_card_text
+from relsql.registry.cards.card import SEALED_CARD_FORMAT, ModelCard
+from relsql.registry.cards.reading import read_card_text
 from relsql.registry.function_names import batch_name
 from relsql.registry.publications import published
 from relsql.registry.row_embeddings import add_embeddings, check_embeddings, create_table, drop_embeddings

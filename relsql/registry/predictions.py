@@ -14,7 +14,7 @@ import datetime
 import duckdb
 
 from relsql.database.relsql_tables import ensure_table, has_relsql_table, relsql_table, rows_sql
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.registry.score_jobs import ScoreJob, table_of
 from relsql.schema.entity_keys import key_sql, key_type
 from relsql.schema.tables import Table

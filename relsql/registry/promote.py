@@ -12,6 +12,7 @@ from relsql.database.names import current_catalog
 from relsql.database.relsql_tables import has_relsql_table, relsql_table
 from relsql.errors import ArtifactError, ModelError
 from relsql.hints import command
+from relsql.registry.cards.schema_drift import check_drift
 from relsql.registry.models import (
     activate,
     check_active,
@@ -24,7 +25,6 @@ from relsql.registry.models import (
 )
 from relsql.registry.publications import published, remove_publication
 from relsql.registry.row_embeddings import drop_embeddings
-from relsql.registry.schema_drift import check_drift
 from relsql.registry.versions import ACTIVE, BEST, Comparison, ModelRow, compare_versions, parse_reference
 from relsql.schema.reading import read_schema
 

@@ -18,7 +18,7 @@ from relsql.database.relsql_schema import in_schema_sql, relsql_schema
 from relsql.database.relsql_tables import ensure_table, has_relsql_table, read_sealed, relsql_table, seal_rows
 from relsql.errors import ArtifactError, ModelError
 from relsql.hints import command
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.registry.function_names import all_names
 from relsql.registry.row_embeddings import table_name
 from relsql.sql_text import literal, qualified

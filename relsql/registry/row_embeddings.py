@@ -22,7 +22,7 @@ from relsql.database.digests import Digests, embedding_digests
 from relsql.database.relsql_tables import create_schema, has_column, has_relsql_table, relsql_table
 from relsql.errors import ArtifactError
 from relsql.hints import command
-from relsql.registry.card import SEALED_CARD_FORMAT, ModelCard
+from relsql.registry.cards.card import SEALED_CARD_FORMAT, ModelCard
 from relsql.sql_text import literal
 from relsql.typing import FloatArray
 

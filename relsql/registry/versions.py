@@ -14,7 +14,7 @@ from relsql.hints import command
 from relsql.registry.function_names import all_names
 
 if TYPE_CHECKING:
-    from relsql.registry.card import ModelCard
+    from relsql.registry.cards.card import ModelCard
 
 BEST, PREVIOUS = "best", "previous"
 MODEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")

@@ -22,7 +22,7 @@ from relsql.evaluation.bootstrap import (
     percentile_interval,
 )
 from relsql.evaluation.evaluate import Evaluation, Predictions, judge, split_labels, task_metrics
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.registry.models import active_card
 from relsql.reports.model_card import Card, model_card
 from relsql.schema.reading import read_schema

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import duckdb
 
 from relsql.database.names import current_catalog
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.registry.function_names import all_names
 from relsql.registry.models import active_card, find_model
 from relsql.registry.publications import published

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.registry.function_names import full_name
 from relsql.tasks.target import CLASS, MEAN, MEDIAN, PROBABILITY, quantile_level
 from relsql.tasks.task import Task

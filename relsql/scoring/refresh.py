@@ -20,11 +20,11 @@ from relsql.database.interrupts import keyboard_interrupts
 from relsql.database.names import current_catalog
 from relsql.database.relsql_tables import ensure_table
 from relsql.gather.sql.row_texts import row_text_queries
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
+from relsql.registry.cards.schema_drift import check_drift
 from relsql.registry.models import active_card, read_artifacts
 from relsql.registry.publications import add_texts, remove_texts
 from relsql.registry.row_embeddings import add_embeddings, create_table, remove_damaged, stored_sql, text_hash_sql
-from relsql.registry.schema_drift import check_drift
 from relsql.schema.reading import read_schema
 from relsql.typing import PhaseProgress
 from udfs.encoder import RowTextEncoder

@@ -23,7 +23,7 @@ from relsql.errors import DatabaseError
 from relsql.gather.sql.latest_rows import ENTITY
 from relsql.gather.sql.seeds import latest_sql
 from relsql.hints import command
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.registry.models import active_card, read_card
 from relsql.registry.predictions import append_predictions
 from relsql.registry.score_jobs import (

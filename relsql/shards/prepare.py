@@ -23,7 +23,7 @@ from relsql.database.engine_errors import database_error, first_line
 from relsql.database.names import current_catalog
 from relsql.errors import DatabaseError
 from relsql.gather.sql.query import Gather
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.registry.models import active_card
 from relsql.schema.checks import check_primary_key
 from relsql.schema.declared.restate import restate, stored_tables

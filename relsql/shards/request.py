@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from relsql.bundles.folder import BundleFolder
 from relsql.errors import DatabaseError
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.shards.table_files import TableFiles
 from relsql.version import __version__
 

@@ -11,8 +11,8 @@ import duckdb
 from relsql.database.engine_errors import first_line
 from relsql.database.names import fold
 from relsql.errors import DatabaseError, SchemaDriftError, nearest
-from relsql.registry.card import ModelCard
-from relsql.registry.schema_drift import column_drift
+from relsql.registry.cards.card import ModelCard
+from relsql.registry.cards.schema_drift import column_drift
 from relsql.schema.declared.restate import stored_tables
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Table

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prompt_toolkit import PromptSession
+from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
@@ -46,6 +47,11 @@ class Prompt:
             history=_history(history),
             key_bindings=_key_bindings(),
         )
+
+    @property
+    def buffer(self) -> Buffer:
+        """The text that is being typed, and its completions."""
+        return self._session.default_buffer
 
     def read(self) -> str:
         """Read a dot command, or statements of which the last one ends with `;`.

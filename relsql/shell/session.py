@@ -16,9 +16,9 @@ from relsql.database.names import current_catalog
 from relsql.database.relsql_tables import has_relsql_table, relsql_table, users_objects_sql
 from relsql.errors import DatabaseError, nearest
 from relsql.hints import counted
+from relsql.registry.cards.schema_drift import check_drift
 from relsql.registry.function_names import predict_name
 from relsql.registry.models import active_card, read_models
-from relsql.registry.schema_drift import check_drift
 from relsql.registry.versions import RETIRED
 from relsql.schema.reading import read_schema
 from relsql.shell.completion import Names, read_names

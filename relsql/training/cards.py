@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relsql.gather.arrays.blocks import newest_event_days
-from relsql.registry.card import CARD_FORMAT, ModelCard
+from relsql.registry.cards.card import CARD_FORMAT, ModelCard
 from relsql.tasks.kinds.classes import Classes
 from relsql.training.fingerprint import library_versions
 from relsql.training.options import TrainOptions
@@ -21,7 +21,7 @@ from relsql.version import __version__
 if TYPE_CHECKING:
     from relsql.gather.arrays.blocks import SeedSet
     from relsql.training.encoder.fit_encoder import TrainedEncoder
-    from relsql.training.fit_network import FittedNetwork
+    from relsql.training.fitting.fit_network import FittedNetwork
 
 
 def origin(name: str, options: TrainOptions, version: int) -> dict[str, Any]:

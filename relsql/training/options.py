@@ -40,7 +40,7 @@ class TrainOptions:
         regime: `seed-time` for a live database, `frozen` for one that lags behind as_of; see `relsql.tasks.regime`.
         density: training timestamps per horizon.
         refit: finally train on training and validation labels together; the metrics are measured before that.
-        trees: mix the network's output with that of boosted trees, see `relsql.training.fit_trees`.
+        trees: mix the network's output with that of boosted trees, see `relsql.training.fitting.fit_trees`.
         read_scores: also read what models wrote into the tables, see `relsql.training.written_columns`.
         threads: number of torch threads; None: torch's default.
 

@@ -22,8 +22,8 @@ from relsql.tasks.labels.label_table import chosen_splits, label_table
 from relsql.tasks.splits import Split, horizon_days
 from relsql.tasks.summary import split_lines, summarize_labels
 from relsql.tasks.task import Task
-from relsql.training.fit_ranker import FittedRanker, fit_ranker
-from relsql.training.fit_trees import load_lightgbm
+from relsql.training.fitting.fit_ranker import FittedRanker, fit_ranker
+from relsql.training.fitting.fit_trees import load_lightgbm
 from relsql.training.options import TrainOptions
 from relsql.training.plan import check_tables
 

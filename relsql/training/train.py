@@ -20,7 +20,7 @@ from relsql.database.interrupts import keyboard_interrupts
 from relsql.database.names import current_catalog, find_macros
 from relsql.evaluation.bootstrap import metric_interval
 from relsql.evaluation.class_metrics import class_interval
-from relsql.registry.card import EncoderCard, ModelCard
+from relsql.registry.cards.card import EncoderCard, ModelCard
 from relsql.registry.function_names import all_names
 from relsql.registry.models import STORING, activate, find_trained, next_version, read_models, save_model
 from relsql.registry.publications import require_unclaimed
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from relsql.nn.head import Head
     from relsql.text.text_table import TextTable
     from relsql.training.encoder.fit_encoder import TrainedEncoder
-    from relsql.training.fit_network import FittedNetwork
+    from relsql.training.fitting.fit_network import FittedNetwork
     from relsql.training.path_choice import PathEvidence
 
 
@@ -202,8 +202,8 @@ class _Examples:
 
 def _train_in_torch(training: _Training) -> TrainedModel:
     """Train with torch's settings for the run; a library that is missing is named before any work is done."""
-    from relsql.training.fit_network import torch_settings
-    from relsql.training.fit_trees import load_lightgbm
+    from relsql.training.fitting.fit_network import torch_settings
+    from relsql.training.fitting.fit_trees import load_lightgbm
 
     if training.options.trees:
         load_lightgbm()
@@ -213,7 +213,7 @@ def _train_in_torch(training: _Training) -> TrainedModel:
 
 def _train(training: _Training) -> TrainedModel:
     from relsql.training.encoder.fit_encoder import embed_database, prepend_zero_row, train_encoder
-    from relsql.training.fit_network import train_network
+    from relsql.training.fitting.fit_network import train_network
 
     con, catalog, options, run = training.con, training.catalog, training.options, training.run
     examples = _examples(training, _plan(training))

@@ -25,7 +25,7 @@ from relsql.errors import RelsqlError
 from relsql.evaluation.screening import separation
 from relsql.gather.sql.seeds import latest_sql
 from relsql.hints import remove_column
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.registry.models import read_card, read_models
 from relsql.registry.score_jobs import is_scores
 from relsql.schema.entity_keys import key_known_sql, key_sql

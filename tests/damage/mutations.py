@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from relsql.registry.card_reading import read_card_text
+from relsql.registry.cards.reading import read_card_text
 from relsql.sql_text import ident
 
 Apply = Callable[[duckdb.DuckDBPyConnection], None]

@@ -23,7 +23,7 @@ ENCODER_STEPS = 2
 def quick_training(folder: Path) -> Iterator[None]:
     """Train as little as possible in this process, and only once per database."""
     import relsql.training.encoder.fit_encoder
-    import relsql.training.fit_network
+    import relsql.training.fitting.fit_network
     import relsql.training.options
     import relsql.training.train
 
@@ -33,7 +33,10 @@ def quick_training(folder: Path) -> Iterator[None]:
         return options(**given)
 
     kept = _Kept(folder)
-    encoder, network = relsql.training.encoder.fit_encoder.train_encoder, relsql.training.fit_network.train_network
+    encoder, network = (
+        relsql.training.encoder.fit_encoder.train_encoder,
+        relsql.training.fitting.fit_network.train_network,
+    )
     export = relsql.training.train._export
 
     def train_encoder(con: Any, catalog: str, plan: Any, options: Any, run: Any) -> Any:
@@ -57,7 +60,7 @@ def quick_training(folder: Path) -> Iterator[None]:
             (relsql.training.options, "TrainOptions", chosen),
             (relsql.training.train, "TrainOptions", chosen),
             (relsql.training.encoder.fit_encoder, "train_encoder", train_encoder),
-            (relsql.training.fit_network, "train_network", train_network),
+            (relsql.training.fitting.fit_network, "train_network", train_network),
             (relsql.training.train, "_export", export_components),
         ):
             stack.enter_context(mock.patch.object(module, name, replacement))

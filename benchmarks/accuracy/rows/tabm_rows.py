@@ -24,7 +24,7 @@ from benchmarks.data.problems import Problem
 from relsql.nn.row_encoder import local_seed
 from relsql.tasks.splits import Split
 from relsql.tasks.target import quantile_level
-from relsql.training.loop import FitConfig, label_weights
+from relsql.training.fitting.loop import FitConfig, label_weights
 from relsql.typing import FloatArray
 
 MAX_EPOCHS = 30

@@ -19,9 +19,9 @@ from relsql.gather.layout import BlockLayout, layouts_of
 from relsql.gather.node_inputs import fit_node_inputs
 from relsql.gather.paths import candidate_paths, require_row_keys, used_tables
 from relsql.gather.row_plan import RowPlan
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
+from relsql.registry.cards.schema_drift import check_drift
 from relsql.registry.models import active_card, read_models
-from relsql.registry.schema_drift import check_drift
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema, Table, used_schema
 from relsql.sql_text import literal

@@ -20,7 +20,7 @@ from relsql.gather.arrays.graph_inputs import (
 )
 from relsql.gather.layout import BlockLayout, category_count, layouts_of
 from relsql.hints import command
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.registry.components.onnx_reader import OnnxFormatError, read_onnx
 
 MAX_COMPONENT_BYTES = 2_000_000_000

@@ -12,7 +12,7 @@ from relsql.errors import TrainingError
 from relsql.gather.sql.row_texts import all_texts, distinct_texts
 from relsql.nn.lexicon import lexical_vectors
 from relsql.nn.row_encoder import RowEncoder, compact_config, embed_texts, new_model
-from relsql.registry.card import EncoderCard
+from relsql.registry.cards.card import EncoderCard
 from relsql.registry.runs import Run
 from relsql.text.tokenizer import RowTokenizer
 from relsql.training.encoder.denoise import train_denoising

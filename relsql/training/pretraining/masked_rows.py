@@ -39,7 +39,7 @@ from relsql.schema.visibility import where_visible_sql
 from relsql.sql_text import literal
 from relsql.text.text_table import TextTable
 from relsql.training.data import in_order
-from relsql.training.loop import Batches, fit_scaling
+from relsql.training.fitting.loop import Batches, fit_scaling
 from relsql.typing import FloatArray, IntArray
 from udfs.functions import create_arrow_function
 

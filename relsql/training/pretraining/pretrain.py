@@ -31,7 +31,7 @@ from relsql.training.encoder.denoise import train_denoising
 from relsql.training.encoder.fit_encoder import prepend_zero_row
 from relsql.training.encoder.fit_tokenizer import train_tokenizer
 from relsql.training.fingerprint import library_versions
-from relsql.training.fit_network import torch_settings
+from relsql.training.fitting.fit_network import torch_settings
 from relsql.training.options import TrainOptions
 from relsql.training.pretraining.masked_rows import MaskedRows, MaskedTable, chosen_seeds, masked_tables, usable_schema
 from relsql.training.pretraining.shared import share, shared_weights

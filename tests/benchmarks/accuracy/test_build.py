@@ -23,7 +23,7 @@ def uncached() -> Iterator[None]:
 def test_the_code_of_a_row_is_that_which_can_change_its_scores() -> None:
     relsql = {name for name, _ in build._sources("relsql")}
     baseline = {name for name, _ in build._sources("rdl")}
-    assert {"relsql/training/loop.py", "udfs/scorer.py", "exporters/onnx/export.py"} < relsql
+    assert {"relsql/training/fitting/loop.py", "udfs/scorer.py", "exporters/onnx/export.py"} < relsql
     assert {"benchmarks/accuracy/rows/rdl.py", "benchmarks/accuracy/graph/sampling.py"} < baseline
     assert relsql & {"benchmarks/accuracy/rows/default.py"} and not relsql & baseline
 
@@ -35,7 +35,9 @@ def test_an_edit_changes_the_code_of_its_rows_alone(tmp_path: Path, monkeypatch:
     edited.write_text("edited = True\n")
     sources = build.training_sources
     monkeypatch.setattr(
-        build, "training_sources", lambda: [(edited if n == "relsql/training/loop.py" else p, n) for p, n in sources()]
+        build,
+        "training_sources",
+        lambda: [(edited if n == "relsql/training/fitting/loop.py" else p, n) for p, n in sources()],
     )
     current_build.cache_clear()
     after = {row: current_build(row).code for row in before}

@@ -29,7 +29,7 @@ from relsql.nn.row_encoder import RowEncoder, compact_config, new_model
 from relsql.registry.components.component_checks import graph_inputs_of
 from relsql.schema.tables import Link
 from relsql.training.encoder.fit_tokenizer import train_tokenizer
-from relsql.training.loop import Batches, fit_statistics
+from relsql.training.fitting.loop import Batches, fit_statistics
 from relsql.typing import FloatArray
 from tests.random_trees import add_random_trees
 from tests.relsql.gather.arrays.random_blocks import LAYOUTS, TEXTS, random_blocks

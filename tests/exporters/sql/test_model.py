@@ -26,7 +26,7 @@ from relsql.schema.tables import Column, Link, Schema, Table
 from relsql.schema.visibility import VISIBILITY_RULES
 from relsql.sql_text import ident
 from relsql.text.text_table import TextTable
-from relsql.training.loop import Batches, fit_statistics
+from relsql.training.fitting.loop import Batches, fit_statistics
 from tests.random_trees import add_random_trees
 from tests.relsql.gather.sql.answers import ALL_SEEDS, DAYS, every_column, planned, seeds_sql
 from tests.relsql.gather.sql.league import leagues

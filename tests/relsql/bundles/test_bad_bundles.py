@@ -26,7 +26,7 @@ from relsql.bundles.bundle import read_bundle
 from relsql.bundles.manifest import MANIFEST, FileEntry, Manifest, write_manifest
 from relsql.cli import cli
 from relsql.errors import ArtifactError, DatabaseError, RelsqlError
-from relsql.registry.card import CARD_FORMAT
+from relsql.registry.cards.card import CARD_FORMAT
 from tests.odd_data import create_market
 from tests.relsql.registry.components.test_component_checks import endless_loop, model
 from tests.shop import contents

@@ -13,7 +13,7 @@ import relsql
 from relsql.bundles.bundle import read_bundle
 from relsql.bundles.fitted_schema import fitted_schema
 from relsql.errors import RelsqlError, SchemaDriftError
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.schema.declared.declarations import Declarations
 from relsql.schema.reading import read_schema
 from relsql.schema.value_tables import declare_value_table, parse_value_table

@@ -147,7 +147,7 @@ def test_a_closed_pipe_causes_no_traceback(bare_shop: Path) -> None:
 
 def test_missing_training_libraries_are_named(run: Run, bare_shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    for name in [name for name in sys.modules if name == "relsql.training.fit_network"]:
+    for name in [name for name in sys.modules if name == "relsql.training.fitting.fit_network"]:
         monkeypatch.delitem(sys.modules, name)
     manifest = bare_shop.with_name("churn.yaml")
     manifest.write_text(MANIFEST.format(table="customers", column="customer_id"))

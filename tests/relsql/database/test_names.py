@@ -22,8 +22,8 @@ from relsql.database.names import (
     stored_name,
 )
 from relsql.errors import DatabaseError, ModelError, RelsqlError, SchemaError, TaskError
+from relsql.registry.cards.schema_drift import check_drift
 from relsql.registry.models import find_model, read_card
-from relsql.registry.schema_drift import check_drift
 from relsql.registry.versions import model_name, require_new_name
 from relsql.schema.checks import check_schema
 from relsql.schema.declared.declarations import Declarations

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from prompt_toolkit.application import create_app_session
+from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
@@ -30,20 +30,36 @@ NAMES = Names(
 
 
 @contextmanager
-def typing(keys: str, history: Path | None = None) -> Iterator[Prompt]:
-    """A prompt that receives `keys`; after a Tab it waits for the completions before the next key."""
+def typing(keys: str, history: Path | None = None, *, tabs_complete: bool = True) -> Iterator[Prompt]:
+    """A prompt that receives `keys`; where Tabs complete something, the next key waits for it."""
 
     def type_keys() -> None:
-        for key in re.split("(?<=\t)", keys):
-            pipe.send_text(key)
-            if key.endswith("\t"):
-                time.sleep(0.5)
+        before_tabs = keys.split("\t") if tabs_complete else [keys]
+        for typed in before_tabs[:-1]:
+            pipe.send_text(typed)
+            _wait_for(lambda typed=typed: buffer.text.endswith(typed))
+            text = buffer.text
+            pipe.send_text("\t")
+            _wait_for(lambda text=text: buffer.text != text or _offers_a_choice(buffer))
+        pipe.send_text(before_tabs[-1])
 
     with create_pipe_input() as pipe, create_app_session(input=pipe, output=DummyOutput()):
+        prompt = Prompt(lambda: NAMES, history)
+        buffer = prompt.buffer
         typist = threading.Thread(target=type_keys)
         typist.start()
-        yield Prompt(lambda: NAMES, history)
+        yield prompt
         typist.join()
+
+
+def _offers_a_choice(buffer: Buffer) -> bool:
+    return buffer.complete_state is not None and len(buffer.complete_state.completions) > 1
+
+
+def _wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)
 
 
 def test_a_statement_takes_lines_until_its_semicolon() -> None:
@@ -69,7 +85,6 @@ def test_an_earlier_line_of_a_statement_is_edited() -> None:
     ("typed", "text"),
     [
         ("SELECT predict_churn_\t1);", "SELECT predict_churn_batch(1);"),
-        ("SELECT o.am\t FROM orders o;", "SELECT o.am FROM orders o;"),
         ("SELECT 1; SELECT * FROM cus\t;", "SELECT 1; SELECT * FROM customers;"),
         (".mod\t", ".models"),
     ],
@@ -77,6 +92,11 @@ def test_an_earlier_line_of_a_statement_is_edited() -> None:
 def test_tab_completes(typed: str, text: str) -> None:
     with typing(typed + "\n") as prompt:
         assert prompt.read() == text
+
+
+def test_tab_changes_nothing_where_there_is_nothing_to_complete() -> None:
+    with typing("SELECT o.am\t FROM orders o;\n", tabs_complete=False) as prompt:
+        assert prompt.read() == "SELECT o.am FROM orders o;"
 
 
 def test_enter_takes_a_completion_before_it_runs_anything() -> None:

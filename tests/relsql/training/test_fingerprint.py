@@ -207,7 +207,7 @@ def code_digest(code: Path) -> str:
         ("relsql/text/row_text.py", True),
         ("relsql/tasks/labels/label_table.py", True),
         ("relsql/nn/head.py", True),
-        ("relsql/training/loop.py", True),
+        ("relsql/training/fitting/loop.py", True),
         ("exporters/onnx/export.py", True),
         ("relsql/integrations/server.py", False),
         ("relsql/shell/prompt.py", False),

@@ -16,7 +16,7 @@ from relsql.database.names import current_catalog
 from relsql.errors import DatabaseError, ModelError, SchemaError, TaskError
 from relsql.evaluation.evaluate import evaluate, predict_split
 from relsql.nn.lexicon import MAX_DIRECTIONS
-from relsql.registry.card_reading import read_card_text
+from relsql.registry.cards.reading import read_card_text
 from relsql.registry.models import find_model, read_card, read_models
 from relsql.registry.runs import PHASES
 from relsql.schema.declared.declare import declare_link, declare_table

@@ -32,7 +32,7 @@ from relsql.gather.sql.query import Gather
 from relsql.gather.sql.row_texts import row_text_queries
 from relsql.gather.sql.seeds import all_seeds_sql
 from relsql.publishing.publish import publish
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.registry.models import active_card, read_artifacts
 from relsql.schema.reading import read_schema
 from relsql.schema.relations import relation_sql

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto
 
 from relsql.errors import ArtifactError, ScoringError
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.registry.components.component_checks import (
     FLOAT,
     INT64,

@@ -17,10 +17,10 @@ from relsql.cli import cli  # noqa: E402
 from relsql.database.names import current_catalog  # noqa: E402
 from relsql.demo.league import create_league  # noqa: E402
 from relsql.errors import ArtifactError, TrainingError  # noqa: E402
-from relsql.registry.card_reading import read_card_text  # noqa: E402
+from relsql.registry.cards.reading import read_card_text  # noqa: E402
 from relsql.training.encoder.fit_encoder import _start  # noqa: E402
 from relsql.training.fingerprint import training_fingerprint  # noqa: E402
-from relsql.training.fit_network import new_modules  # noqa: E402
+from relsql.training.fitting.fit_network import new_modules  # noqa: E402
 from relsql.training.plan import make_plan  # noqa: E402
 from relsql.training.pretraining.pretrain import PretrainOptions, pretrain  # noqa: E402
 from relsql.training.pretraining.weights import read_manifest, read_weights  # noqa: E402

@@ -17,7 +17,7 @@ from relsql.gather.layout import (  # noqa: E402
 from relsql.gather.node_inputs import NodeInputs, NumberInput  # noqa: E402
 from relsql.nn.graph_network import GraphNetwork, NetworkConfig  # noqa: E402
 from relsql.nn.head import Head  # noqa: E402
-from relsql.training.loop import Batches, FitConfig, FitReport, calibrate, fit, label_weights, predict, refit  # noqa: E402
+from relsql.training.fitting.loop import Batches, FitConfig, FitReport, calibrate, fit, label_weights, predict, refit  # noqa: E402
 from relsql.typing import FloatArray  # noqa: E402
 
 CONFIG = NetworkConfig(channels=16, text_widths=(4,), dropout=0.1)

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from relsql.errors import ArtifactError
-from relsql.registry.card_reading import read_card_text
+from relsql.registry.cards.reading import read_card_text
 
 Card = dict[str, Any]
 

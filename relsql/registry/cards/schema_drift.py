@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from relsql.database.names import fold
 from relsql.errors import SchemaDriftError
 from relsql.hints import command
-from relsql.registry.card import ModelCard
+from relsql.registry.cards.card import ModelCard
 from relsql.schema.tables import Schema
 
 

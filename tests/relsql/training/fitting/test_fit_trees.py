@@ -1,4 +1,4 @@
-"""Fitting the head's trees (relsql.training.fit_trees)."""
+"""Fitting the head's trees (relsql.training.fitting.fit_trees)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from relsql.gather.statistics import path_statistics  # noqa: E402
 from relsql.nn.boosted_trees import BoostedTrees, Trees  # noqa: E402
 from relsql.nn.graph_network import GraphNetwork, NetworkConfig  # noqa: E402
 from relsql.nn.head import Head  # noqa: E402
-from relsql.training.fit_trees import (  # noqa: E402
+from relsql.training.fitting.fit_trees import (  # noqa: E402
     EQUAL_SHARE,
     TREE_SHARES,
     TreeInputs,

@@ -20,7 +20,7 @@ from relsql.gather.statistics import path_statistics
 from relsql.nn.boosted_trees import BoostedTrees, Trees
 from relsql.nn.graph_network import GraphNetwork
 from relsql.nn.head import TIMES, Head
-from relsql.training.loop import Batches, FitConfig, label_weights, predict
+from relsql.training.fitting.loop import Batches, FitConfig, label_weights, predict
 from relsql.typing import FloatArray, IntArray
 
 MAX_ROUNDS = 400

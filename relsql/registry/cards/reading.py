@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from relsql.errors import ArtifactError, RelsqlError
-from relsql.registry.card import CARD_FORMAT, OLDEST_CARD_FORMAT, ModelCard
-from relsql.registry.card_checks import MAX_CARD_BYTES, card_problem
+from relsql.registry.cards.card import CARD_FORMAT, OLDEST_CARD_FORMAT, ModelCard
+from relsql.registry.cards.checks import MAX_CARD_BYTES, card_problem
 
 
 def read_card_text(text: str, origin: str = "") -> ModelCard:

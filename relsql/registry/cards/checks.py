@@ -22,7 +22,7 @@ from relsql.schema.tables import Link, Schema, Table
 from relsql.tasks.task import Task
 
 if TYPE_CHECKING:
-    from relsql.registry.card import ModelCard
+    from relsql.registry.cards.card import ModelCard
 
 MAX_CARD_BYTES = 64_000_000
 """A thousand columns with 64 categories of 100 characters each take 7 MB."""

@@ -18,8 +18,8 @@ from relsql.registry.runs import Run
 from relsql.tasks.kinds.classes import Classes
 from relsql.tasks.target import MEAN
 from relsql.tasks.task import Task
-from relsql.training.fit_trees import Boosting, boost, choose_boosting
-from relsql.training.loop import Batches, FitConfig, calibrate, calibrated, fit, predict, refit
+from relsql.training.fitting.fit_trees import Boosting, boost, choose_boosting
+from relsql.training.fitting.loop import Batches, FitConfig, calibrate, calibrated, fit, predict, refit
 from relsql.training.options import TrainOptions
 from relsql.training.plan import Plan
 from relsql.training.pretraining.shared import start_from

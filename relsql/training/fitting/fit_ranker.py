@@ -24,7 +24,7 @@ from relsql.gather.candidates.ranker import BASELINES, MAX_LEAVES, Ranker, Tree
 from relsql.gather.candidates.ranking import Ranking
 from relsql.gather.sql.latest_rows import AS_OF, ENTITY
 from relsql.sql_text import literal
-from relsql.training.fit_trees import load_lightgbm
+from relsql.training.fitting.fit_trees import load_lightgbm
 from relsql.typing import IntArray
 
 MAX_SEEDS = 6_000

@@ -108,7 +108,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
 
     @cached_property
     def origin(self) -> str:
-        """The database file that the card was read from, or empty; see `relsql.registry.card_reading`."""
+        """The database file that the card was read from, or empty; see `relsql.registry.cards.reading`."""
         return ""
 
     @cached_property
