@@ -9,6 +9,7 @@ import numpy as np
 
 from relsql.backtests.store import BacktestRow
 from relsql.evaluation.bootstrap import DRAWS, percentile_interval
+from relsql.tasks.target import more_is_better
 
 BASELINES = {"own_columns": "own columns", "single_column": "best single column", "entity_mean": "entity's mean label"}
 """The baselines, by the columns of `backtests`, and what people call them."""
@@ -54,7 +55,7 @@ def ahead_of_baselines(rows: Sequence[BacktestRow]) -> Ahead | None:
     }
     if not known:
         return None
-    sign = 1 if rows[0].more_is_better else -1
+    sign = 1 if more_is_better(rows[0].metric) else -1
     complete = np.all([np.isfinite(pairs).all(axis=1) for pairs in known.values()], axis=0)
     if not complete.any():
         return None

@@ -269,7 +269,8 @@ class _Run:
             )
         values, scores = predicted.labels[known], predicted.scores[known]
         # Each entity has one label at a cutoff.
-        low, high = metric_interval(values, scores, self.task.metric, range(len(values))) or (None, None)
+        ends = metric_interval(values, scores, self.task.metric, range(len(values)), self.task.target)
+        low, high = ends or (None, None)
         reached = self._baselines(con, catalog, task, card, labels, known) if self.baselines else _Reached()
         row = BacktestRow(
             backtest=request,

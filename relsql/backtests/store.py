@@ -11,6 +11,7 @@ import pyarrow as pa
 from relsql.database.connections import transaction
 from relsql.database.names import unique_name
 from relsql.database.relsql_tables import ensure_table, has_relsql_table, rows_sql
+from relsql.tasks.target import more_is_better
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +59,7 @@ class BacktestRow:
         known = [x for x in (self.own_columns, self.single_column, self.entity_mean) if x is not None]
         if not known:
             return None
-        return max(known) if self.more_is_better else min(known)
-
-    @property
-    def more_is_better(self) -> bool:
-        """True for a ROC-AUC, False for a loss."""
-        return self.metric == "roc_auc"
+        return max(known) if more_is_better(self.metric) else min(known)
 
 
 _COLUMNS = ", ".join(field.name for field in fields(BacktestRow))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,19 @@ def class_metrics(labels: IntArray, probabilities: Probabilities) -> dict[str, f
     means["macro_f1"] = macro_f1(labels, probabilities.argmax(axis=1))
     areas = one_against_rest(labels, probabilities)
     return means | ({"roc_auc": float(np.mean(areas))} if areas else {})
+
+
+def score_interval(
+    labels: npt.NDArray[Any],
+    scores: npt.NDArray[np.floating],
+    metric: str,
+    entities: Sequence[object],
+    target: str | None,
+) -> tuple[float, float] | None:
+    """The interval of a metric of any scores: numbers [labels], or the probabilities of classes [labels, classes]."""
+    if scores.ndim > 1:
+        return class_interval(labels.astype(np.int64), scores, metric, entities)
+    return metric_interval(labels, scores, metric, entities, target)
 
 
 def class_interval(

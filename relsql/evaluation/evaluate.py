@@ -14,10 +14,10 @@ import pyarrow as pa
 
 from relsql.database.names import current_catalog, unique_name
 from relsql.errors import TaskError
-from relsql.evaluation.bootstrap import metric_interval
-from relsql.evaluation.class_metrics import LEAST_PROBABILITY, class_interval, class_metrics
+from relsql.evaluation.class_metrics import LEAST_PROBABILITY, class_metrics, score_interval
 from relsql.evaluation.copied_labels import say_the_same
 from relsql.evaluation.doubts import copied_in_split, trained_on
+from relsql.evaluation.explained_labels import scored_tables
 from relsql.evaluation.recommendations import MODEL, recommendation_metrics
 from relsql.hints import command
 from relsql.registry.cards.card import ModelCard
@@ -31,11 +31,10 @@ from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema, Table
 from relsql.sql_text import ident
 from relsql.tasks.kinds.classes import Classes, shown_classes
-from relsql.tasks.labels.frozen_database import frozen_database
 from relsql.tasks.labels.label_findings import few_labels
 from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.labels.label_table import label_entities, label_table
-from relsql.tasks.regime import Regime, check_regime, split_end
+from relsql.tasks.regime import Regime
 from relsql.tasks.splits import Split
 from relsql.tasks.summary import SplitSummary, summarize_labels
 from relsql.tasks.target import MEAN, MEDIAN, regression_loss, target_metric
@@ -146,15 +145,12 @@ def _predict(
 ) -> Predictions:
     """See `predict_split`; `card` is the card of the version that `model` names, `labels` are those of the split."""
     catalog = current_catalog(con)
-    end = split_end(card.task, split)
-    if check_regime(regime or card.regime, card.task) == "seed-time" or end is None:
-        attach(con, models=[model])
-        return _scored(con, card, suffix_of(model, card.name, card.version), labels)
-    # With all columns: the time of a row may be computed from one that the model does not read.
-    tables = read_schema(con, catalog).read_for(card.schema.tables)
-    with con.cursor() as cursor, frozen_database(cursor, catalog, tables, end) as frozen:
-        attach_model(cursor, catalog, card, tables_from=frozen)
-        return _scored(cursor, card, card.name, labels)
+    with con.cursor() as cursor, scored_tables(cursor, catalog, card, split, regime) as tables:
+        if tables != catalog:
+            attach_model(cursor, catalog, card, tables_from=tables)
+            return _scored(cursor, card, card.name, labels)
+    attach(con, models=[model])
+    return _scored(con, card, suffix_of(model, card.name, card.version), labels)
 
 
 def _scored(con: duckdb.DuckDBPyConnection, card: ModelCard, suffix: str, labels: pa.Table) -> Predictions:
@@ -249,8 +245,7 @@ def judge(
     summary = summarize_labels(split, table.select(["as_of", "label"]).filter(pa.array(scored)), card.task)
     few = tuple(few_labels(con, catalog, schema, card.task, summary))
     entities = [entity for entity, known in zip(predictions.entities, scored, strict=True) if known]
-    interval = class_interval if card.classes else metric_interval
-    intervals = {name: interval(labels, scores, name, entities) for name in metrics if few}
+    intervals = {name: score_interval(labels, scores, name, entities, card.task.target) for name in metrics if few}
     recorded = recorded_findings(con, catalog, card.name, card.version)
     coded = card.classes.coded(card.classes.known(table)) if card.classes else table
     copied = copied_in_split(con, catalog, card, coded, split, regime)

@@ -6,31 +6,24 @@ Unlike a permutation, this asks about rows as the model may meet them, and it gi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import duckdb
 import numpy as np
 
-from relsql.database.names import current_catalog, unique_name
-from relsql.database.queries.sealed import sealed
+from relsql.database.names import current_catalog
 from relsql.evaluation.bootstrap import Floats, bootstrap_draws, percentile_interval, weighted_mae, weighted_roc_auc
-from relsql.gather.sql.latest_rows import AS_OF, ENTITY
+from relsql.evaluation.explained_labels import ExplainedLabels, explained_labels
 from relsql.registry.cards.card import ModelCard
 from relsql.registry.models import active_card
-from relsql.schema.entity_keys import key_sql
 from relsql.schema.reading import read_schema
-from relsql.sql_text import ident
 from relsql.tasks.kinds.supported import require_one_number
-from relsql.tasks.labels.frozen_database import frozen_database
 from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.labels.label_table import label_table
-from relsql.tasks.regime import split_end
 from relsql.tasks.splits import Split
+from relsql.tasks.target import more_is_better
 from relsql.typing import IntArray
 from udfs.attach import attach
-from udfs.macros import explanations
 
 IMPORTANCE_LEVELS = ("table", "column")
 
@@ -92,42 +85,15 @@ def importance(
     schema = read_schema(con, catalog).without_columns(card.task.removed)
     limits = LabelLimits(allow_external, label_timeout_seconds)
     labels = label_table(con, catalog, schema, card.task, split, limits=limits).table
-    relation = unique_name("relsql_labels")
-    found = []
-    with scored_tables(con, catalog, card, split) as tables:
-        con.register(relation, labels)
-        try:
-            for level in IMPORTANCE_LEVELS:
-                found += _of_level(con, card, tables, relation, level)
-        finally:
-            con.unregister(relation)
+    with explained_labels(con, card, labels, split) as explained:
+        found = [each for level in IMPORTANCE_LEVELS for each in _of_level(explained, level)]
     return sorted(found, key=lambda each: (each.level != "table", -each.gain))
 
 
-@contextmanager
-def scored_tables(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, split: Split) -> Iterator[str]:
-    """The database that the scores of a split read: a copy that ends where the split starts in the frozen regime."""
-    end = split_end(card.task, split)
-    if card.regime == "seed-time" or end is None:
-        yield catalog
-        return
-    # With all columns: the time of a row may be computed from one that the model does not read.
-    tables = read_schema(con, catalog).read_for(card.schema.tables)
-    with frozen_database(con, catalog, tables, end) as frozen:
-        yield frozen
-
-
-def _of_level(
-    con: duckdb.DuckDBPyConnection, card: ModelCard, tables: str, relation: str, level: str
-) -> list[Importance]:
-    seeds = f"SELECT l.entity AS {ENTITY}, l.as_of AS {AS_OF} FROM {ident(relation)} l"
-    query = f"""
-        SELECT e.table_name, e.path, e.column_name, dense_rank() OVER (ORDER BY l.entity ASC) AS entity, l.label,
-            e.score, e.score - e.contribution AS without
-        FROM ({explanations(card, tables).query(seeds, level)}) e
-        JOIN {ident(relation)} l ON l.entity = {key_sql(card.entity, "e")} AND l.as_of = e.as_of
-        ORDER BY l.as_of ASC, l.entity ASC"""
-    rows = con.execute(sealed(query)).fetchnumpy()
+def _of_level(explained: ExplainedLabels, level: str) -> list[Importance]:
+    selected = """e.table_name, e.path, e.column_name, dense_rank() OVER (ORDER BY l.entity ASC) AS entity, l.label,
+                e.score, e.score - e.contribution AS without"""
+    rows = explained.select(level, selected, "ORDER BY l.as_of ASC, l.entity ASC").fetchnumpy()
     names = list(zip(rows["table_name"], rows["path"], rows["column_name"], strict=True))
     columns = [None if np.ma.is_masked(name[2]) or name[2] is None else str(name[2]) for name in names]
     things = [(str(name[0]), str(name[1]), column) for name, column in zip(names, columns, strict=True)]
@@ -138,14 +104,15 @@ def _of_level(
         chosen = np.array([each == thing for each in things])
         label, score, without = (values[chosen] for values in numbers)
         cluster: IntArray = np.unique(entity[chosen], return_inverse=True)[1].astype(np.int64)
-        found.append(_importance(card, level, thing, label, np.stack([score, without]), cluster))
+        found.append(_importance(explained.card, level, thing, label, np.stack([score, without]), cluster))
     return found
 
 
 def _importance(
     card: ModelCard, level: str, thing: tuple[str, str, str | None], labels: Floats, scores: Floats, cluster: IntArray
 ) -> Importance:
-    name, metric, sign = ("roc_auc", weighted_roc_auc, 1) if card.task.is_classification else ("mae", weighted_mae, -1)
+    name, metric = ("roc_auc", weighted_roc_auc) if card.task.is_classification else ("mae", weighted_mae)
+    sign = 1 if more_is_better(name) else -1
     once = np.ones((1, len(labels)))
     whole, without = (float(metric(labels, each, once)[0]) for each in scores)
     # The draws of both are pairs, see `bootstrap_draws`.

@@ -16,20 +16,20 @@ from relsql.database.cursors import task_cursor
 from relsql.database.names import current_catalog
 from relsql.database.relsql_tables import ensure_table
 from relsql.errors import ModelError
-from relsql.evaluation.bootstrap import Floats, WeightedMetric, clustered_bootstrap, weighted_mae, weighted_roc_auc
+from relsql.evaluation.bootstrap import Floats, WeightedMetric, clustered_bootstrap, weighted_metric
 from relsql.hints import command
 from relsql.monitoring.realised import Period, Realised, realised_scores
 from relsql.registry.cards.card import ModelCard
 from relsql.registry.models import active_card, read_card, read_versions
 from relsql.registry.predictions import ledger_versions
-from relsql.registry.versions import main_metric, parse_reference
+from relsql.registry.versions import parse_reference
 from relsql.schema.finding import Finding
 from relsql.tasks.kinds.supported import require_forecast
 from relsql.tasks.labels.label_findings import are_few
 from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.split_choice import ENOUGH_LABELS, ENOUGH_OF_A_KIND
 from relsql.tasks.summary import summarize_labels
-from relsql.tasks.target import MEDIAN, quantile_level, target_metric
+from relsql.tasks.target import more_is_better
 from relsql.tasks.task import Task
 from relsql.typing import IntArray
 
@@ -149,24 +149,6 @@ def judged_cards(con: duckdb.DuckDBPyConnection, catalog: str, model: str) -> li
     return [read_card(con, catalog, name, version) for version in scored]
 
 
-def task_metric(task: Task) -> tuple[str, WeightedMetric]:
-    """The metric of a task that has one for each label or pair of labels, under weights of the labels."""
-    if task.is_classification:
-        return "roc_auc", weighted_roc_auc
-    target = task.target or MEDIAN
-    level = quantile_level(target)
-    if level == 0.5:
-        return "mae", weighted_mae
-
-    def weighted_loss(labels: Floats, scores: Floats, weights: Floats) -> Floats:
-        error = labels - scores
-        losses = error**2 if level is None else np.maximum(level * error, (level - 1) * error)
-        mean: Floats = weights @ losses / weights.sum(axis=1)
-        return np.sqrt(mean) if level is None else mean
-
-    return target_metric(target), weighted_loss
-
-
 def _outcomes(card: ModelCard, realised: Realised) -> Iterator[Outcome]:
     """The outcome of all periods, then of each."""
     yield _outcome(card, realised, None, np.ones(len(realised.scores), dtype=bool))
@@ -177,11 +159,12 @@ def _outcomes(card: ModelCard, realised: Realised) -> Iterator[Outcome]:
 def _outcome(
     card: ModelCard, realised: Realised, period: datetime.datetime | None, chosen: npt.NDArray[np.bool_]
 ) -> Outcome:
-    metric, weighted = task_metric(card.task)
+    metric = card.task.metric
+    weighted = weighted_metric(metric, card.task.target)
     judged = chosen & realised.judged
     labels, scores = realised.labels[judged], realised.scores[judged]
     value, interval = None, None
-    if len(labels) and not (card.task.is_classification and labels.min() == labels.max()):
+    if weighted and len(labels) and not (card.task.is_classification and labels.min() == labels.max()):
         value = float(weighted(labels, scores, np.ones((1, len(labels))))[0])
         interval = interval_of(weighted, labels, scores, realised.entity[judged])
     return Outcome(
@@ -253,8 +236,7 @@ def _findings(card: ModelCard, realised: Realised, outcome: Outcome) -> Iterator
     if outcome.interval is None or outcome.validation is None:
         return
     low, high = outcome.interval
-    higher_is_better = main_metric(card.metrics) == "val_roc_auc"
-    if high < outcome.validation if higher_is_better else low > outcome.validation:
+    if high < outcome.validation if more_is_better(outcome.metric) else low > outcome.validation:
         yield Finding(
             "warning",
             of_model,

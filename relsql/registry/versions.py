@@ -12,6 +12,7 @@ from relsql.database.names import fold, stored_name
 from relsql.errors import ModelError
 from relsql.hints import command
 from relsql.registry.function_names import all_names
+from relsql.tasks.target import more_is_better
 
 if TYPE_CHECKING:
     from relsql.registry.cards.card import ModelCard
@@ -20,7 +21,6 @@ BEST, PREVIOUS = "best", "previous"
 MODEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _VERSION = re.compile(rf"{BEST}|{PREVIOUS}|[1-9][0-9]{{0,8}}")
 ACTIVE, RETIRED = "active", "retired"
-_HIGHER_IS_BETTER = frozenset(("val_roc_auc", "val_map"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Comparison:
     left_out: tuple[int, ...]
 
     def __str__(self) -> str:
-        direction = "higher" if self.metric in _HIGHER_IS_BETTER else "lower"
+        direction = "higher" if more_is_better(self.metric) else "lower"
         listed = ", ".join(f"version {version} {value:.4g}" for version, value in self.values.items())
         rest = ", ".join(map(str, self.left_out))
         return f"{self.metric}, {direction} is better: {listed}" + (
@@ -168,7 +168,7 @@ def compare_versions(versions: Sequence[ModelRow], cards: Mapping[int, ModelCard
     asked = _validated_on(cards[active.version])
     same = {version for version, card in cards.items() if _validated_on(card) == asked}
     comparable = [model for model in versions if model.version in same and model.metrics.get(metric) is not None]
-    sign = -1 if metric in _HIGHER_IS_BETTER else 1
+    sign = -1 if more_is_better(metric) else 1
     comparable.sort(key=lambda model: (sign * model.metrics[metric], model.status != ACTIVE, -model.version))
     values = {model.version: model.metrics[metric] for model in comparable}
     return Comparison(metric, values, tuple(model.version for model in versions if model.version not in values))

@@ -8,16 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from relsql import html
-from relsql.database.names import current_catalog, unique_name
-from relsql.database.queries.sealed import sealed
-from relsql.evaluation.importance import scored_tables
-from relsql.gather.sql.latest_rows import AS_OF, ENTITY
+from relsql.evaluation.explained_labels import explained_labels
 from relsql.reports.charts import bar, bar_ends
 from relsql.reports.material import Material
-from relsql.schema.entity_keys import key_sql
-from relsql.sql_text import ident
 from udfs.attach import attach
-from udfs.macros import explanations
 
 SHOWN = 5
 """Contributions of each score."""
@@ -84,22 +78,12 @@ def _keys(material: Material, chosen: list[int]) -> list[str]:
 
 def _contributions(material: Material, chosen: list[int]) -> Iterator[_Contribution]:
     """The largest contributions of scores, by the query of `explain_<model>`; `seed` is the place in `chosen`."""
-    con, card = material.con, material.card
-    relation = unique_name("relsql_explained")
     seeds = material.seeds.take(chosen).append_column("place", [list(range(len(chosen)))])
-    attach(con, models=[material.model])
-    with scored_tables(con, current_catalog(con), card, material.options.split) as tables:
-        con.register(relation, seeds)
-        try:
-            asked = f"SELECT l.entity AS {ENTITY}, l.as_of AS {AS_OF} FROM {ident(relation)} l"
-            query = f"""
-                SELECT l.place, e.path, e.row_key, CAST(e.row_time AS VARCHAR), e.column_name, e.value, e.contribution
-                FROM ({explanations(card, tables).query(asked, "row")}) e
-                JOIN {ident(relation)} l ON l.entity = {key_sql(card.entity, "e")} AND l.as_of = e.as_of
-                WHERE e.rank <= {SHOWN} ORDER BY l.place ASC, e.rank ASC"""
-            rows = con.execute(sealed(query)).fetchall()
-        finally:
-            con.unregister(relation)
+    attach(material.con, models=[material.model])
+    columns = "l.place, e.path, e.row_key, CAST(e.row_time AS VARCHAR), e.column_name, e.value, e.contribution"
+    largest = f"WHERE e.rank <= {SHOWN} ORDER BY l.place ASC, e.rank ASC"
+    with explained_labels(material.con, material.card, seeds, material.options.split) as explained:
+        rows = explained.select("row", columns, largest).fetchall()
     for row in rows:
         yield _Contribution(*row)
 

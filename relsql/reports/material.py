@@ -15,11 +15,12 @@ from relsql.database.names import current_catalog
 from relsql.errors import TaskError
 from relsql.evaluation.baseline import entity_columns_scores
 from relsql.evaluation.bootstrap import (
-    WEIGHTED,
     Floats,
+    WeightedMetric,
     bootstrap_draws,
     clustered_bootstrap,
     percentile_interval,
+    weighted_metric,
 )
 from relsql.evaluation.evaluate import Evaluation, Predictions, judge, split_labels, task_metrics
 from relsql.registry.cards.card import ModelCard
@@ -30,6 +31,7 @@ from relsql.schema.tables import Schema
 from relsql.tasks.kinds.supported import require_forecast
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.splits import SPLITS, Split
+from relsql.tasks.target import more_is_better
 from relsql.typing import IntArray
 
 Progress = Callable[[str, float], None]
@@ -38,7 +40,7 @@ Progress = Callable[[str, float], None]
 Interval = tuple[float, float]
 
 IMPORTANCE_SEEDS = 100_000
-"""So many scores are computed for the importance of tables and columns without being asked for."""
+"""Up to this many scores, a report computes the importance of tables and columns without being asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +122,8 @@ class Material:
 
     def interval(self, metric: str, scores: Floats) -> Interval | None:
         """The middle 95 % of a metric when entities are resampled; None if the metric has none."""
-        if not self._has_interval(metric):
-            return None
-        return clustered_bootstrap(self.labels, scores[None, :], self.cluster, WEIGHTED[metric])
+        weighted = self._weighted(metric)
+        return weighted and clustered_bootstrap(self.labels, scores[None, :], self.cluster, weighted)
 
     def comparison(self) -> Comparison | None:
         """The model beside the baseline; None where the metric is not defined."""
@@ -130,18 +131,21 @@ class Material:
         model, baseline = self.evaluation.metrics.get(name), self.baseline_metrics().get(name)
         if model is None or baseline is None:
             return None
-        sign = 1 if self.card.task.is_classification else -1
+        sign = 1 if more_is_better(name) else -1
         interval = None
-        if self._has_interval(name):
+        if weighted := self._weighted(name):
             draws = [
-                bootstrap_draws(self.labels, each[None, :], self.cluster, WEIGHTED[name])
+                bootstrap_draws(self.labels, each[None, :], self.cluster, weighted)
                 for each in (self.scores, self.baseline)
             ]
             interval = percentile_interval(sign * (draws[0] - draws[1]))
         return Comparison(name, sign * (model - baseline), interval)
 
-    def _has_interval(self, metric: str) -> bool:
-        return metric in WEIGHTED and (metric != "roc_auc" or self.labels.min() < self.labels.max())
+    def _weighted(self, metric: str) -> WeightedMetric | None:
+        """The metric under weights, for an interval; None if it has none on these labels."""
+        if metric == "roc_auc" and self.labels.min() == self.labels.max():
+            return None
+        return weighted_metric(metric, self.card.task.target)
 
 
 def gather_material(con: duckdb.DuckDBPyConnection, model: str, options: ReportOptions) -> Material:

@@ -27,6 +27,10 @@ TARGETS = "mean, median, or quantile(q) with 0 < q < 1"
 METRIC_TARGETS = {"mae": MEDIAN, "nmae": MEDIAN, "rmse": MEAN, "mse": MEAN, "r2": MEAN}
 """The target that is best by each metric of a regression."""
 
+_MORE_IS_BETTER = frozenset(
+    ("roc_auc", "average_precision", "accuracy", "macro_f1", "r2", "map", "recall", "ndcg"),
+)
+
 _QUANTILE = re.compile(r"quantile\(\s*([0-9.eE+-]+)\s*\)")
 
 
@@ -55,6 +59,11 @@ def quantile_level(target: str) -> float | None:
 def target_metric(target: str) -> str:
     """The metric that the target minimises: `rmse` for the mean, `mae` for the median, `pinball` for quantiles."""
     return {MEAN: "rmse", MEDIAN: "mae"}.get(target, "pinball")
+
+
+def more_is_better(metric: str) -> bool:
+    """True for metrics of rankings and shares of right answers, False for losses; `val_` in front changes nothing."""
+    return metric.removeprefix("val_") in _MORE_IS_BETTER
 
 
 def constant_of(target: str, labels: npt.NDArray[np.floating]) -> float:

@@ -18,8 +18,7 @@ from relsql.database.connections import require_writable, transaction
 from relsql.database.cursors import task_cursor
 from relsql.database.interrupts import keyboard_interrupts
 from relsql.database.names import current_catalog, find_macros
-from relsql.evaluation.bootstrap import metric_interval
-from relsql.evaluation.class_metrics import class_interval
+from relsql.evaluation.class_metrics import score_interval
 from relsql.registry.cards.card import EncoderCard, ModelCard
 from relsql.registry.function_names import all_names
 from relsql.registry.models import STORING, activate, find_trained, next_version, read_models, save_model
@@ -378,10 +377,7 @@ def _interval(fitted: FittedNetwork, seeds: SeedSet, labels: pa.Table, split: Sp
     same = labels.num_rows == len(seeds)
     entities = label_entities(labels) if same else list(range(len(seeds)))
     metric = name.removeprefix("val_")
-    if fitted.validation_scores.ndim > 1:
-        found = class_interval(seeds.labels.astype(np.int64), fitted.validation_scores, metric, entities)
-    else:
-        found = metric_interval(seeds.labels, fitted.validation_scores, metric, entities)
+    found = score_interval(seeds.labels, fitted.validation_scores, metric, entities, fitted.head.target)
     return {f"{name}_low": found[0], f"{name}_high": found[1]} if found else {}
 
 

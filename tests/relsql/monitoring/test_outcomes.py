@@ -13,12 +13,11 @@ import pytest
 import relsql
 from relsql.errors import ModelError
 from relsql.evaluation.bootstrap import weighted_roc_auc
-from relsql.monitoring.outcomes import Outcomes, interval_of, outcomes, task_metric
-from relsql.tasks.target import MEAN, MEDIAN, regression_loss
+from relsql.monitoring.outcomes import Outcomes, interval_of, outcomes
 from tests.relsql.cli.commands import Run
 from tests.relsql.monitoring.conftest import MOMENTS
 from tests.relsql.scoring.test_score_table import publish
-from tests.shop import CUSTOMERS, SPEND_TASK, contents
+from tests.shop import CUSTOMERS, contents
 
 CLOSED = MOMENTS[:-1]
 
@@ -134,20 +133,6 @@ def test_all_versions_of_a_name_or_one(kept: Path) -> None:
         with pytest.raises(ModelError, match="no scores in the ledger") as caught:
             outcomes(con, "other")
         assert "--keep-history" in str(caught.value.fix)
-
-
-@pytest.mark.parametrize("target", [MEAN, MEDIAN, "quantile(0.9)"])
-def test_the_metric_of_a_regression_is_the_one_of_its_target(target: str) -> None:
-    from dataclasses import replace
-
-    _, weighted = task_metric(replace(SPEND_TASK, target=target))
-    labels, scores = np.random.default_rng(1).gamma(2, size=(2, 50))
-    whole = weighted(labels, scores, np.ones((1, 50)))[0]
-    assert whole == pytest.approx(regression_loss(target, labels, scores))
-    some = np.arange(50) < 20
-    assert weighted(labels, scores, some[None].astype(float))[0] == pytest.approx(
-        regression_loss(target, labels[some], scores[some])
-    )
 
 
 def test_intervals_of_many_labels_are_as_wide_as_those_of_a_full_bootstrap(monkeypatch: pytest.MonkeyPatch) -> None:
