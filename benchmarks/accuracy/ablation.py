@@ -181,7 +181,7 @@ def measure(prepared: Prepared, change: Change, seeds: int) -> list[float]:
     plan = prepared.plan
     kept = [i for i, path in enumerate(plan.paths) if change.kinds is None or path.kind in change.kinds]
     layouts = tuple(plan.layouts[i] for i in kept)
-    changed_plan = replace(plan, paths=tuple(plan.paths[i] for i in kept), layouts=layouts)
+    changed_plan = replace(plan, rows=replace(plan.rows, paths=tuple(plan.paths[i] for i in kept)))
 
     def batches(found: SeedSet) -> Batches:
         blocks = tuple(change.blank(found.blocks[i], plan.layouts[i]) for i in kept)

@@ -6,10 +6,16 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from inspect import cleandoc
+from typing import TYPE_CHECKING
 
 from relsql import html
 from relsql.printable import printable
-from relsql.reports.model_card import VALIDATION, Card
+
+if TYPE_CHECKING:
+    from relsql.reports.model_card import Card
+
+_VALIDATION = "val_"
+"""Names of metrics on validation labels begin with this."""
 
 _MARKUP = re.compile(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)|^[#>+-]")
 _HTML = {re.compile(r"&(?=[A-Za-z#])"): "&amp;", re.compile(r"<(?=[A-Za-z/!?])"): "&lt;"}
@@ -94,7 +100,7 @@ def _metrics(card: Card) -> list[Block]:
     for name, value in card.metrics.items():
         low, high = card.intervals.get(name, (None, None))
         row = (name, f"{value:.4g}", "" if low is None else f"{low:.4g} .. {high:.4g}")
-        (rows if name.startswith(VALIDATION) else chosen).append(row)
+        (rows if name.startswith(_VALIDATION) else chosen).append(row)
     header = ("metric", "value", "95% interval")
     when = "On the validation labels, before the model was trained on them too"
     return [

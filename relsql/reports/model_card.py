@@ -16,6 +16,7 @@ from relsql.registry.models import active_card, find_model
 from relsql.registry.publications import published
 from relsql.registry.runs import recorded_findings
 from relsql.registry.versions import suffix_of
+from relsql.reports.card_pages import card_html, card_markdown
 from relsql.reports.words import intended_use, limits, question
 from relsql.schema.contents import table_content
 from relsql.schema.finding import Finding
@@ -23,9 +24,6 @@ from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema, Table
 from relsql.schema.times.sentinels import event_bounds, find_sentinels
 from relsql.tasks.task import Task
-
-VALIDATION = "val_"
-"""What names of metrics of the validation labels begin with."""
 
 INTERVAL_ENDS = ("_low", "_high")
 """Endings of the names of metrics that are the ends of an interval of another one."""
@@ -114,14 +112,10 @@ class Card:
 
     def markdown(self) -> str:
         """The card as Markdown."""
-        from relsql.reports.card_pages import card_markdown
-
         return card_markdown(self)
 
     def _repr_html_(self) -> str:
         """The card in a notebook."""
-        from relsql.reports.card_pages import card_html
-
         return card_html(self)
 
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from relsql import html
 from relsql.printable import printable
-from relsql.schema.tables import Link, Schema, Table
+
+if TYPE_CHECKING:
+    from relsql.schema.tables import Link, Schema, Table
 
 WIDTH, LINE, PAD = 190, 17, 8
 GAP_X, GAP_Y = 80, 22

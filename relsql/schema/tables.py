@@ -17,6 +17,7 @@ from typing import Literal
 
 from relsql.database.names import DEFAULT_SCHEMA, fold, split_name, stored_name
 from relsql.errors import DatabaseError, SchemaError, nearest
+from relsql.schema.picture import schema_html
 from relsql.sql_text import ident, qualified
 
 _ARRAY = re.compile(r"\[\d+\]")
@@ -177,8 +178,6 @@ class Schema:
 
     def _repr_html_(self) -> str:
         """The picture of the schema in a notebook."""
-        from relsql.schema.picture import schema_html
-
         return schema_html(self)
 
     def find(self, name: str) -> Table | None:

@@ -59,7 +59,7 @@ def network_card(
         schema=plan.schema,
         fingerprint=plan.schema.fingerprint(),
         paths=plan.paths,
-        inputs=plan.inputs,
+        inputs=dict(plan.inputs),
         encoder=encoder.card,
         channels=fitted.network.config.channels,
         windows=fitted.network.config.windows,

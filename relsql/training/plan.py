@@ -10,28 +10,18 @@ import duckdb
 from relsql.database.cursors import task_cursor
 from relsql.errors import SchemaError
 from relsql.gather.layout import BlockLayout, layouts_of
-from relsql.gather.node_inputs import NodeInputs, fit_node_inputs
-from relsql.gather.paths import (
-    DEFAULT_FANOUT,
-    DEFAULT_HORIZON_DAYS,
-    MAX_HUB_ROWS,
-    MAX_PATHS,
-    CrowdedPath,
-    Path,
-    candidate_paths,
-    require_row_keys,
-    used_tables,
-)
+from relsql.gather.node_inputs import NodeInputs
+from relsql.gather.paths import DEFAULT_FANOUT, MAX_HUB_ROWS, MAX_PATHS, CrowdedPath, Path, used_tables
 from relsql.gather.row_plan import RowPlan
+from relsql.gather.task_rows import task_inputs, task_paths, task_rows
 from relsql.schema.checks import check_schema
 from relsql.schema.finding import Finding, column_object
 from relsql.schema.reading import read_schema
-from relsql.schema.tables import Schema, used_schema
+from relsql.schema.tables import Schema
 from relsql.schema.times.sentinels import with_event_ranges
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.labels.label_table import chosen_splits
 from relsql.tasks.regime import Regime
-from relsql.tasks.splits import horizon_days
 from relsql.tasks.task import Task
 from relsql.training.path_choice import PathChoice, PathEvidence, choose_paths, training_sample
 from relsql.training.written_columns import Written, find_written
@@ -41,28 +31,43 @@ from relsql.training.written_columns import Written, find_written
 class Plan:
     """What a model reads, fixed before training.
 
-    `schema` is the part of `database` that the model reads. `left_out` holds the paths that it does not read: those
-    beyond the maximum, and those through hubs with too many rows.
-    `split_reasons` says why each split timestamp was chosen, see `relsql.tasks.split_choice`. `findings` are
-    about what models wrote into the tables, which `task.remove_columns` then includes; `schema_findings` are the
-    warnings about the tables that are read.
+    Attributes:
+        task: the task, with its split timestamps and all columns that it must not read.
+        database: all tables and links.
+        rows: which rows are read; its schema is the part of `database` that they need.
+        left_out: the paths that are not read: those beyond the maximum, and those through hubs with too many rows.
+        split_reasons: why each split timestamp was chosen, see `relsql.tasks.split_choice`.
+        findings: columns that models wrote into the tables, which `task.remove_columns` then includes.
+        schema_findings: the warnings about the tables that are read.
     """
 
     task: Task
     database: Schema
-    schema: Schema
-    paths: tuple[Path, ...]
-    inputs: dict[str, NodeInputs]
-    layouts: tuple[BlockLayout, ...]
+    rows: RowPlan
     left_out: tuple[PathEvidence | CrowdedPath, ...] = ()
     split_reasons: Mapping[str, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     schema_findings: tuple[Finding, ...] = ()
 
     @property
-    def rows(self) -> RowPlan:
-        """Which rows are read."""
-        return RowPlan(self.schema, self.paths, self.inputs, self.task.asked)
+    def schema(self) -> Schema:
+        """The tables and links that are read."""
+        return self.rows.schema
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The paths from the entity to rows."""
+        return self.rows.paths
+
+    @property
+    def inputs(self) -> Mapping[str, NodeInputs]:
+        """By table, the columns that the network reads."""
+        return self.rows.inputs
+
+    @property
+    def layouts(self) -> tuple[BlockLayout, ...]:
+        """The layouts of the paths."""
+        return layouts_of(self.rows.paths, self.rows.inputs)
 
 
 def make_plan(
@@ -115,44 +120,21 @@ def _make_plan(
     schema.table(task.entity_table)
     splits = chosen_splits(con, catalog, database, task, limits)
     task = splits.task
-    assert task.val_timestamp is not None
-    days = horizon_days(con, task) if task.timedelta else DEFAULT_HORIZON_DAYS
-    found = candidate_paths(
-        con,
-        catalog,
-        schema,
-        task.entity_table,
-        fanout=fanout,
-        horizon_days=days,
-        until=task.val_timestamp,
-        event_hubs=event_hubs,
-        max_hub_rows=max_hub_rows,
-    )
+    found = task_paths(con, catalog, schema, task, fanout=fanout, event_hubs=event_hubs, max_hub_rows=max_hub_rows)
     candidates = found.paths
-    require_row_keys(schema, candidates)
-    used = used_tables(candidates)
-    doubts = check_tables(con, catalog, schema, used)
-    inputs = {key: fit_node_inputs(con, catalog, schema, key, until=task.val_timestamp) for key in sorted(used)}
+    doubts = check_tables(con, catalog, schema, used_tables(candidates))
+    inputs = task_inputs(con, catalog, schema, task, candidates)
     path_choice = PathChoice(candidates)
     if len(candidates) > max_paths:
         labels = training_sample(con, catalog, database, task, limits)
         path_choice = choose_paths(con, catalog, schema, candidates, inputs, labels, max_paths, task)
-    paths, used = path_choice.paths, used_tables(path_choice.paths)
-    inputs = {key: found for key, found in inputs.items() if key in used}
-    if regime == "frozen" and any(schema.table(key).time_column for key in used):
+    paths = path_choice.paths
+    if regime == "frozen" and any(schema.table(key).time_column for key in used_tables(paths)):
         paths = (replace(paths[0], data_age=True), *paths[1:])
-    read = {key: found.columns for key, found in inputs.items()}
-    if task.asked.empty:
-        read[task.entity_table] += (task.asked.empty,)
-    read_part = used_schema(schema, sorted(used), read)
-    layouts = layouts_of(paths, inputs)
     return Plan(
         task,
         database,
-        read_part,
-        paths,
-        inputs,
-        layouts,
+        task_rows(schema, task, paths, inputs),
         (*path_choice.left_out, *found.crowded),
         splits.reasons,
         written.findings,

@@ -16,19 +16,18 @@ from relsql.database.cursors import one_row, task_cursor
 from relsql.database.names import stored_name
 from relsql.errors import TaskError
 from relsql.gather.layout import BlockLayout, layouts_of
-from relsql.gather.node_inputs import fit_node_inputs
-from relsql.gather.paths import candidate_paths, require_row_keys, used_tables
 from relsql.gather.row_plan import RowPlan
+from relsql.gather.task_rows import task_inputs, task_paths, task_rows
 from relsql.registry.cards.card import ModelCard
 from relsql.registry.cards.schema_drift import check_drift
 from relsql.registry.models import active_card, read_models
 from relsql.schema.reading import read_schema
-from relsql.schema.tables import Schema, Table, used_schema
+from relsql.schema.tables import Schema, Table
 from relsql.sql_text import literal
 from relsql.tasks.kinds.supported import require_forecast
 from relsql.tasks.labels.label_sandbox import LabelLimits
 from relsql.tasks.labels.label_table import chosen_splits
-from relsql.tasks.splits import Split, horizon_days, step_sql, timestamps_of
+from relsql.tasks.splits import Split, step_sql, timestamps_of
 from relsql.tasks.stored_tasks import find_task
 from relsql.tasks.task import Task
 
@@ -102,23 +101,10 @@ def find_subject(con: duckdb.DuckDBPyConnection, catalog: str, text: str | Task,
     require_forecast(task, "a leak check")
     task = chosen_splits(con, catalog, database, task, limits).task
     schema = database.without_columns(task.removed)
-    assert task.val_timestamp is not None
     with task_cursor(con, catalog) as cursor:
-        paths = candidate_paths(
-            cursor,
-            catalog,
-            schema,
-            task.entity_table,
-            horizon_days=horizon_days(cursor, task),
-            until=task.val_timestamp,
-        ).paths
-        require_row_keys(schema, paths)
-        inputs = {
-            key: fit_node_inputs(cursor, catalog, schema, key, until=task.val_timestamp)
-            for key in sorted(used_tables(paths))
-        }
-    used = used_schema(schema, list(inputs), {key: found.columns for key, found in inputs.items()})
-    return Subject(task, database, schema, RowPlan(used, tuple(paths), inputs), None)
+        paths = task_paths(cursor, catalog, schema, task).paths
+        inputs = task_inputs(cursor, catalog, schema, task, paths)
+    return Subject(task, database, schema, task_rows(schema, task, paths, inputs), None)
 
 
 def candidate_moments(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 
 import duckdb
 
@@ -41,7 +42,7 @@ def distinct_texts(
     con: duckdb.DuckDBPyConnection,
     catalog: str,
     schema: Schema,
-    inputs: dict[str, NodeInputs],
+    inputs: Mapping[str, NodeInputs],
     *,
     until: datetime.datetime | None = None,
     limit_per_table: int | None = None,

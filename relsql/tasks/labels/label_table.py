@@ -100,37 +100,42 @@ def label_table(
         timestamps = [] if own_time else timestamps_of(cursor, catalog, schema, task, split, density)
         window = _window_of(cursor, catalog, schema, task, split) if own_time else None
         known = known_labels(cursor, catalog, schema, task, timestamps, limits, end, task.test_timestamp, window)
-        if not known.rows and own_time:
-            first, last = (f"{bound}" if bound else "" for bound in (window.begin, window.end)) if window else ("", "")
-            raise TaskError(
-                f"task '{task.name}': no row of {task.entity_table} with a label is in the {split} split "
-                f"(after {first or 'the beginning'}, up to {last or 'the end'})",
-                expected="rows with labels at times before, between and after the split timestamps",
-                fix=correct("val_timestamp", "test_timestamp"),
-            )
-        if not known.rows and task.predict:
-            raise TaskError(
-                f"task '{task.name}': no row of {task.entity_table} is asked about at any of the {split} timestamps",
-                expected="rows that exist then, and that the line's WHERE and ASSUMING let through",
-                fix=correct("predict"),
-            )
         if not known.rows:
-            raise TaskError(
-                f"task '{task.name}': the label query returns no rows for the {split} timestamps",
-                expected="one row per entity and timestamp",
-                fix="run the query manually with a table timestamps(timestamp); check its time conditions",
-            )
+            raise _no_rows(task, split, window)
         if not known.kept:
             entity = known.entity
-            named = f"none of the {known.rows} {split} labels names a row of table '{task.entity_table}'"
             raise TaskError(
-                f"task '{task.name}': {named}",
+                f"task '{task.name}': none of the {known.rows} {split} labels names a row of table "
+                f"'{task.entity_table}'",
                 expected=f"'{task.entity_col}' holding values of {entity.key}({', '.join(entity.primary_key)})",
                 fix=correct("sql", "entity_col"),
             )
         nulls = check_labels(cursor, known.entity, task, split, known.relation)
         labels = _sorted_labels(cursor, task, known.relation)
         return LabelTable(labels, split, known.rows - known.kept, nulls)
+
+
+def _no_rows(task: Task, split: Split, window: RowWindow | None) -> TaskError:
+    """The error that a split has no labels; `window` are its rows, for seeds that are rows."""
+    if window:
+        first, last = (f"{bound}" if bound else "" for bound in (window.begin, window.end))
+        return TaskError(
+            f"task '{task.name}': no row of {task.entity_table} with a label is in the {split} split "
+            f"(after {first or 'the beginning'}, up to {last or 'the end'})",
+            expected="rows with labels at times before, between and after the split timestamps",
+            fix=correct("val_timestamp", "test_timestamp"),
+        )
+    if task.predict:
+        return TaskError(
+            f"task '{task.name}': no row of {task.entity_table} is asked about at any of the {split} timestamps",
+            expected="rows that exist then, and that the line's WHERE and ASSUMING let through",
+            fix=correct("predict"),
+        )
+    return TaskError(
+        f"task '{task.name}': the label query returns no rows for the {split} timestamps",
+        expected="one row per entity and timestamp",
+        fix="run the query manually with a table timestamps(timestamp); check its time conditions",
+    )
 
 
 def label_entities(labels: pa.Table) -> list[Any]:
