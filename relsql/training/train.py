@@ -7,8 +7,7 @@ and code is not trained again. torch is loaded only if a model is trained.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -21,14 +20,13 @@ from relsql.database.names import current_catalog, find_macros
 from relsql.evaluation.class_metrics import score_interval
 from relsql.registry.cards.card import EncoderCard, ModelCard
 from relsql.registry.function_names import all_names
-from relsql.registry.models import STORING, activate, find_trained, next_version, read_models, save_model
+from relsql.registry.models import STORING, activate, find_trained, read_models
 from relsql.registry.publications import require_unclaimed
 from relsql.registry.runs import Run, recorded_findings
 from relsql.registry.versions import ACTIVE, ModelRow, main_metric, model_name
 from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
-from relsql.tasks.kinds.classes import Classes
-from relsql.tasks.labels.label_findings import are_few, label_findings
+from relsql.tasks.labels.label_findings import are_few
 from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.labels.label_table import label_entities
 from relsql.tasks.labels.temporary_tables import refuse_temporary_reads
@@ -39,7 +37,7 @@ from relsql.tasks.task import Task
 from relsql.training.cards import network_card, origin
 from relsql.training.fingerprint import training_fingerprint
 from relsql.training.options import TrainOptions
-from relsql.training.plan import Plan, make_plan
+from relsql.training.training_run import TrainingRun
 from relsql.typing import FloatArray, PhaseProgress
 
 if TYPE_CHECKING:
@@ -49,7 +47,6 @@ if TYPE_CHECKING:
     from relsql.gather.paths import CrowdedPath
     from relsql.nn.graph_network import GraphNetwork
     from relsql.nn.head import Head
-    from relsql.text.text_table import TextTable
     from relsql.training.encoder.fit_encoder import TrainedEncoder
     from relsql.training.fitting.fit_network import FittedNetwork
     from relsql.training.path_choice import PathEvidence
@@ -142,7 +139,7 @@ def train(
             if found:
                 return _reuse(cursor, catalog, found, run)
             require_writable(con, catalog, "training")
-            training = _Training(cursor, catalog, task, name, options, limits, run, fingerprint.sha256)
+            training = TrainingRun(cursor, catalog, task, name, options, limits, run, fingerprint.sha256)
             return _train_recommendation(training) if task.is_recommendation else _train_in_torch(training)
         except BaseException:
             with STORING:
@@ -169,37 +166,7 @@ def _reuse(con: duckdb.DuckDBPyConnection, catalog: str, found: ModelRow, run: R
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Training:
-    """A training run that is needed, because no version has its fingerprint."""
-
-    con: duckdb.DuckDBPyConnection
-    catalog: str
-    task: Task
-    name: str
-    options: TrainOptions
-    limits: LabelLimits
-    run: Run
-    fingerprint: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Examples:
-    """What a network is trained on: the plan, the labels, the rows of their seeds, and doubts about all of them.
-
-    `classes` are those of a multiclass task; the labels of its seeds are their codes.
-    """
-
-    plan: Plan
-    labels: dict[str, pa.Table]
-    splits: tuple[SplitSummary, ...]
-    texts: TextTable
-    seeds: dict[str, SeedSet]
-    findings: tuple[Finding, ...]
-    classes: Classes | None
-
-
-def _train_in_torch(training: _Training) -> TrainedModel:
+def _train_in_torch(training: TrainingRun) -> TrainedModel:
     """Train with torch's settings for the run; a library that is missing is named before any work is done."""
     from relsql.training.fitting.fit_network import torch_settings
     from relsql.training.fitting.fit_trees import load_lightgbm
@@ -210,12 +177,13 @@ def _train_in_torch(training: _Training) -> TrainedModel:
         return _train(training)
 
 
-def _train(training: _Training) -> TrainedModel:
+def _train(training: TrainingRun) -> TrainedModel:
     from relsql.training.encoder.fit_encoder import embed_database, prepend_zero_row, train_encoder
+    from relsql.training.examples import training_examples
     from relsql.training.fitting.fit_network import train_network
 
     con, catalog, options, run = training.con, training.catalog, training.options, training.run
-    examples = _examples(training, _plan(training))
+    examples = training_examples(training)
     plan, texts, seeds = examples.plan, examples.texts, examples.seeds
     encoder = train_encoder(con, catalog, plan, options, run)
     with run.phase("embed") as metrics:
@@ -236,7 +204,7 @@ def _train(training: _Training) -> TrainedModel:
             training.name, version, options, plan, seeds, examples.classes, encoder, fitted, parity, artifacts
         )
 
-    version, phases = _store(training, card_of, artifacts, cached, cache)
+    version, phases = training.store(card_of, artifacts, cached, cache)
     return TrainedModel(
         training.name,
         version,
@@ -253,28 +221,7 @@ def _train(training: _Training) -> TrainedModel:
     )
 
 
-def _store(
-    training: _Training,
-    card_of: Callable[[int], ModelCard],
-    artifacts: dict[str, bytes],
-    texts: list[str],
-    embeddings: FloatArray,
-) -> tuple[int, dict[str, float]]:
-    """Write a version in one transaction, with the card of its number; returns the number, and seconds by phase."""
-    con, catalog, run = training.con, training.catalog, training.run
-    with run.phase("store"), STORING:
-        version = run.version = next_version(con, catalog, training.name)
-        card = card_of(version)
-        # If rows were changed meanwhile, the model may or may not include them, so it must not be reused.
-        now = training_fingerprint(con, catalog, training.task, training.options).sha256
-        with transaction(con):
-            same = now if now == training.fingerprint else None
-            save_model(con, catalog, card, artifacts, texts, embeddings, trained_from=same)
-            run.save(con, catalog)
-    return version, run.seconds_by_phase()
-
-
-def _train_recommendation(training: _Training) -> TrainedModel:
+def _train_recommendation(training: TrainingRun) -> TrainedModel:
     """Train a recommendation, which has a ranker in its card and nothing else."""
     from relsql.training.recommendation import train_ranker
 
@@ -302,7 +249,7 @@ def _train_recommendation(training: _Training) -> TrainedModel:
             ranker=fitted.ranker,
         )
 
-    version, phases = _store(training, card_of, {}, [], np.zeros((0, 1), dtype=np.float32))
+    version, phases = training.store(card_of, {}, [], np.zeros((0, 1), dtype=np.float32))
     total = sum(phases.values())
     return TrainedModel(
         training.name,
@@ -314,57 +261,6 @@ def _train_recommendation(training: _Training) -> TrainedModel:
         splits=trained.splits,
         findings=trained.findings,
     )
-
-
-def _plan(training: _Training) -> Plan:
-    options, run = training.options, training.run
-    with run.phase("check") as metrics:
-        plan = make_plan(
-            training.con,
-            training.catalog,
-            training.task,
-            fanout=options.fanout,
-            regime=options.regime,
-            max_paths=options.max_paths,
-            max_hub_rows=options.max_hub_rows,
-            event_hubs=options.event_hubs,
-            limits=training.limits,
-            read_scores=options.read_scores,
-        )
-        metrics.update(tables=len(plan.inputs), paths=len(plan.paths))
-        if plan.left_out:
-            metrics.update(left_out=len(plan.left_out))
-            run.details["check"] = {"left_out_paths": list(map(str, plan.left_out))}
-    return plan
-
-
-def _examples(training: _Training, plan: Plan) -> _Examples:
-    """Read the labels, and gather the rows of their seeds."""
-    from relsql.evaluation.copied_labels import copied_labels
-    from relsql.training.data import gather_labels, row_count, summaries, training_labels
-
-    con, catalog, options, run = training.con, training.catalog, training.options, training.run
-    with run.phase("labels") as metrics:
-        labels = training_labels(
-            con,
-            catalog,
-            plan,
-            regime=options.regime,
-            density=options.density,
-            seed=options.seed,
-            limits=training.limits,
-        )
-        metrics.update({f"{split}_labels": table.num_rows for split, table in labels.items()})
-        splits = summaries(labels, plan.task)
-        classes = Classes.of(plan.task, labels["train"]) if plan.task.is_multiclass else None
-        doubts = label_findings(con, catalog, plan.database, plan.task, splits, limits=training.limits)
-    with run.phase("gather") as metrics:
-        texts, seeds = gather_labels(con, catalog, plan, labels, run, classes)
-        metrics.update({f"{split}_rows": row_count(part) for split, part in seeds.items()})
-        copied = copied_labels(plan.task, plan.schema, plan.layouts, seeds["train"])
-        findings = (*plan.schema_findings, *plan.findings, *copied, *doubts)
-        run.details["gather"] = {"findings": list(map(asdict, findings))}
-    return _Examples(plan, labels, splits, texts, seeds, findings, classes)
 
 
 def _interval(fitted: FittedNetwork, seeds: SeedSet, labels: pa.Table, split: SplitSummary) -> dict[str, float]:
