@@ -16,7 +16,7 @@ from relsql.evaluation.bootstrap import weighted_roc_auc
 from relsql.monitoring.outcomes import Outcomes, interval_of, outcomes
 from tests.relsql.cli.commands import Run
 from tests.relsql.monitoring.conftest import MOMENTS
-from tests.relsql.scoring.test_score_table import publish
+from tests.relsql.scoring.jobs import publish
 from tests.shop import CUSTOMERS, contents
 
 CLOSED = MOMENTS[:-1]

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import msgspec
-import numpy as np
 import pyarrow as pa
 import pytest
-from click.testing import CliRunner
 
 import relsql
 from exporters.sql import weights as sql_weights
-from relsql.cli import cli
-from relsql.database.connections import transaction
 from relsql.errors import ArtifactError, DatabaseError, ModelError, ParityError, RelsqlError, SchemaDriftError
 from relsql.nn.graph_network import GraphNetwork
 from relsql.nn.head import Head
-from relsql.publishing.publish import OLDER_STORAGE, newer_storage, newer_version, selftest
-from relsql.registry.models import active_card, read_artifacts, save_model
+from relsql.publishing.publish import selftest
+from relsql.registry.models import active_card
 from relsql.registry.publications import PUBLICATION_FORMAT, new_texts_view, published, texts_table
 from relsql.registry.row_embeddings import stored_sql
 from relsql.tasks.kinds.classes import Classes
@@ -33,49 +26,6 @@ Connection = duckdb.DuckDBPyConnection
 ALL = "SELECT customer_id, predict_churn(customer_id) FROM customers ORDER BY customer_id"
 HARM = "struct_update(head, out := list_transform(head.out, lambda w: w + 1))"
 MACROS = {"predict_churn", "predict_churn_full", "predict_churn_batch"}
-
-
-@pytest.fixture(scope="module")
-def published_shop(shop_with_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shop with `churn` published; copy it before writing to it."""
-    path = Path(shutil.copy(shop_with_model, tmp_path_factory.mktemp("published") / "shop.duckdb"))
-    with duckdb.connect(str(path)) as con:
-        relsql.publish(con, "churn")
-    return path
-
-
-@pytest.fixture
-def published_file(published_shop: Path, tmp_path: Path) -> Path:
-    """A copy of the published shop, for a single test."""
-    return Path(shutil.copy(published_shop, tmp_path / "published.duckdb"))
-
-
-@pytest.fixture
-def plain(published_file: Path) -> Iterator[Connection]:
-    """A connection to the published shop that relsql is not attached to."""
-    with duckdb.connect(str(published_file)) as con:
-        yield con
-
-
-@pytest.fixture(scope="module")
-def retrained_shop(published_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shop with version 1 of `churn` published, and version 2 with the same weights active."""
-    path = Path(shutil.copy(published_shop, tmp_path_factory.mktemp("retrained") / "shop.duckdb"))
-    with duckdb.connect(str(path)) as con, transaction(con):
-        card = active_card(con, "shop", "churn")
-        stored = con.sql(f"SELECT text, embedding FROM ({stored_sql(con, 'shop', card)})").to_arrow_table()
-        texts, embeddings = stored.column("text").to_pylist(), np.array(stored.column("embedding").to_pylist())
-        second = msgspec.structs.replace(card, version=2)
-        artifacts = read_artifacts(con, "shop", card)
-        save_model(con, "shop", second, artifacts, texts, embeddings.astype(np.float32), trained_from="another")
-    return path
-
-
-@pytest.fixture
-def retrained(retrained_shop: Path, tmp_path: Path) -> Iterator[Connection]:
-    """A connection to a copy of the shop with two versions, for a single test."""
-    with duckdb.connect(shutil.copy(retrained_shop, tmp_path / "published.duckdb")) as con:
-        yield con
 
 
 def objects(con: Connection) -> list[tuple[Any, ...]]:
@@ -392,54 +342,3 @@ def test_damage_is_found_by_the_selftest_and_repaired_by_publishing(
     assert scores(plain) == expected
     parity = selftest(plain, "churn").parity
     assert parity is not None and parity.largest <= 1e-5
-
-
-def test_the_sql_can_be_read_before_it_is_written(shop: Path) -> None:
-    before = shop.read_bytes()
-    result = CliRunner().invoke(cli, ["publish", str(shop), "churn", "--show-sql"])
-    assert result.exit_code == 0 and shop.read_bytes() == before
-    assert len(duckdb.extract_statements(result.stdout)) == result.stdout.count(";\n") > 10
-    assert all(f'MACRO "main"."{name}"' in result.stdout for name in MACROS - {"predict_churn_batch"})
-    assert max(map(len, result.stdout.splitlines())) < 400
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("v2.0.0+", "v2.0.0"),
-        ("v1.10.0", "v1.10.0"),
-        ("v1.5.0+", None),
-        ("v1.5.2", "v1.5.2"),
-        ("v1.0.0 - v1.1.3", None),
-        ("unknown", None),
-        ("", None),
-    ],
-)
-def test_storage_that_older_clients_cannot_open(text: str, found: str | None) -> None:
-    assert newer_version(text) == found
-
-
-def test_commands(shop: Path, tmp_path: Path) -> None:
-    run = CliRunner().invoke
-    result = run(cli, ["publish", str(shop), "churn"])
-    assert result.exit_code == 0 and result.stdout.startswith("churn\t1\tseeds=")
-    with duckdb.connect(str(shop), read_only=True) as con:
-        version = newer_storage(con)
-    advice = f"--into COPY --storage-version {OLDER_STORAGE}"
-    assert (advice in result.stderr) == (version is not None)
-    old = tmp_path / "old.duckdb"
-    copied = run(cli, ["publish", str(shop), "churn", "--into", str(old), "--storage-version", OLDER_STORAGE])
-    assert copied.exit_code == 0 and "storage version" not in copied.stderr
-    result = run(cli, ["selftest", str(shop), "churn", "--json"])
-    assert result.exit_code == 0 and '"onnx_sql"' in result.stdout
-    result = run(cli, ["unpublish", str(shop), "churn"])
-    assert result.exit_code == 0 and "no longer published" in result.stderr
-    result = run(cli, ["selftest", str(shop), "churn"])
-    assert result.exit_code == 1 and f"relsql publish {shop} churn" in result.stderr
-    assert run(cli, ["publish", str(shop), "churn", "--storage-version", "v1.5.0"]).exit_code == 2
-    existing = tmp_path / "existing.duckdb"
-    existing.touch()
-    result = run(cli, ["publish", str(shop), "churn", "--into", str(existing)])
-    assert result.exit_code == 1 and "exists" in result.stderr and existing.stat().st_size == 0
-    result = run(cli, ["publish", str(shop), "churn", "--into", str(tmp_path / "new"), "--storage-version", "v9"])
-    assert result.exit_code == 1 and "cannot be copied" in result.stderr and not (tmp_path / "new").exists()

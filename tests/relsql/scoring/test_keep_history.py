@@ -12,7 +12,7 @@ import relsql
 import relsql.registry.models
 from relsql.errors import DatabaseError
 from relsql.registry.predictions import ledger_moments, ledger_versions, scores_sql
-from tests.relsql.scoring.test_score_table import AS_OF, LEDGER, Rows, change_key, publish, rows, stopped
+from tests.relsql.scoring.jobs import AS_OF, LEDGER, Rows, change_key, publish, rows, stopped
 from tests.shop import CUSTOMERS
 
 KEPT = """SELECT model, version, entity::BIGINT, as_of, score, status, target
