@@ -11,6 +11,7 @@ import pytest
 
 import relsql
 from relsql.errors import DatabaseError
+from relsql.scoring.score_table import open_job, run_job
 from tests.relsql.scoring.jobs import AS_OF, change_key, close, publish, rows, stopped
 from tests.shop import CUSTOMERS
 
