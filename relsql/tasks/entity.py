@@ -9,6 +9,7 @@ from relsql.errors import TaskError, nearest
 from relsql.hints import command, correct
 from relsql.schema.declared.text import columns_text, split_columns
 from relsql.schema.tables import Schema, Table
+from relsql.tasks.named_table import named_table
 from relsql.tasks.task import Task
 
 
@@ -21,13 +22,7 @@ def entity_table(schema: Schema, task: Task) -> Table:
         TaskError: the table does not exist, it has no such column, or `entity_col` has another number of columns than
             the key.
     """
-    table = schema.find(task.entity_table)
-    if table is None:
-        raise TaskError(
-            f"task '{task.name}': entity table '{task.entity_table}' does not exist",
-            expected=nearest(task.entity_table, schema.tables),
-            fix=correct("entity_table"),
-        )
+    table = named_table(schema, task.name, "entity_table", task.entity_table)
     if not table.primary_key:
         found = stored_name(task.entity_col, table.column_names)
         if found is None:

@@ -10,6 +10,7 @@ from relsql.schema.entity_keys import key_known_sql
 from relsql.schema.tables import Column, Schema, Table
 from relsql.schema.types import is_number
 from relsql.sql_text import ident, qualified
+from relsql.tasks.named_table import named_table
 
 
 def cell_fields(task: str, entity: str, target: str, schema: Schema) -> dict[str, str]:
@@ -64,13 +65,7 @@ def require_own_times(task: str, table: Table) -> None:
 
 
 def _timed_table(task: str, entity: str, schema: Schema) -> Table:
-    table = schema.find(entity)
-    if table is None:
-        raise TaskError(
-            f"task '{task}': entity table '{entity}' does not exist",
-            expected=nearest(entity, schema.tables),
-            fix=correct("entity_table"),
-        )
+    table = named_table(schema, task, "entity_table", entity)
     require_own_times(task, table)
     if not table.primary_key:
         raise TaskError(

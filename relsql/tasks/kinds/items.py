@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from relsql.database.names import stored_name
-from relsql.errors import TaskError, nearest
-from relsql.hints import command, correct
+from relsql.errors import TaskError
+from relsql.hints import command
 from relsql.schema.declared.text import columns_text
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema, Table
 from relsql.sql_text import ident
+from relsql.tasks.named_table import named_table
 from relsql.tasks.task import Task
 
 
@@ -20,14 +21,7 @@ def item_table(schema: Schema, task: Task) -> Table:
     Raises:
         TaskError: the table does not exist, or has no such key.
     """
-    name = task.item_table or ""
-    table = schema.find(name)
-    if table is None:
-        raise TaskError(
-            f"task '{task.name}': the table of the items '{name}' does not exist",
-            expected=nearest(name, schema.tables),
-            fix=correct("dst_entity_table"),
-        )
+    table = named_table(schema, task.name, "dst_entity_table", task.item_table or "")
     if not table.primary_key and (found := stored_name(task.target_col, table.column_names)):
         table = replace(table, primary_key=(found,))
     if len(table.primary_key) != 1:
