@@ -18,13 +18,11 @@ _PATIENCE_SECONDS = 0.5
 """No bar is shown for shorter queries."""
 
 
-class PhaseProgress:
-    """A `PhaseProgress` that shows each phase with its time. Use it as a context, which removes an unfinished bar."""
+class _Bar:
+    """A bar on a terminal. Use it as a context, which removes an unfinished bar."""
 
     def __init__(self) -> None:
         self._bar: tqdm[None] | None = None
-        self._started = 0.0
-        self._phase = ""
 
     def __enter__(self) -> Self:
         return self
@@ -33,6 +31,20 @@ class PhaseProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+class PhaseProgress(_Bar):
+    """A `PhaseProgress` that shows each phase with its time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._started = 0.0
+        self._phase = ""
 
     def __call__(self, phase: str, fraction: float, metrics: dict[str, float]) -> None:
         """Show that `fraction`, in [0, 1], of `phase` is done."""
@@ -58,26 +70,13 @@ class PhaseProgress:
         self._phase = ""
         note(f"{phase:<10}{time.perf_counter() - self._started:7.1f} s  {_words(metrics)}".rstrip())
 
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
 
-
-class QueryProgress:
-    """A bar on a terminal while a query takes its time. Use it as a context, which removes an unfinished bar."""
+class QueryProgress(_Bar):
+    """A bar while a query takes its time."""
 
     def __init__(self) -> None:
-        self._bar: tqdm[None] | None = None
+        super().__init__()
         self._started = 0.0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._close()
 
     def __call__(self, percent: float) -> None:
         """Show the progress of the query in percent; 100 removes the bar, a negative number means unknown."""
@@ -96,9 +95,7 @@ class QueryProgress:
 
     def _close(self) -> None:
         self._started = 0.0
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        super()._close()
 
 
 def _words(metrics: dict[str, float]) -> str:
