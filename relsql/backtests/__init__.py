@@ -1,1 +1,1 @@
-"""How a model would have done: trained at moments of the past, scored on what came next."""
+"""How a model would have performed: trained at moments of the past, scored on what came next."""

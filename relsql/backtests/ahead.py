@@ -12,10 +12,10 @@ from relsql.evaluation.bootstrap import DRAWS, percentile_interval
 from relsql.tasks.target import more_is_better
 
 BASELINES = {"own_columns": "own columns", "single_column": "best single column", "entity_mean": "entity's mean label"}
-"""The baselines, by the columns of `backtests`, and what people call them."""
+"""The columns of `backtests` that hold baselines, and the names that people read."""
 
 _FEWEST_CUTOFFS = 3
-"""An interval over fewer cutoffs would say nothing."""
+"""With fewer cutoffs, an interval would be meaningless."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Ahead:
         mean: mean advantage over the cutoffs.
         low, high: its 95 % interval when cutoffs are resampled; None for fewer than three.
         cutoffs: number of cutoffs that are compared.
-        better: in how many of them the model is better.
+        better: the number of cutoffs at which the model is better.
     """
 
     baseline: str

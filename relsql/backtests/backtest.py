@@ -1,11 +1,11 @@
 """`relsql backtest`: train at moments of the past on what was known then, and score what came next.
 
 Models are trained in a copy of the database in memory, so that nothing but results is written to the user's file. The
-copy is not cut: a training run reads nothing of after its task's test timestamp, which is the cutoff
+copy keeps later rows: a training run reads nothing after its task's test timestamp, which is the cutoff
 (`tests/udfs/test_no_leak.py::test_rows_after_the_test_timestamp_train_the_same_model`).
 
-Each cutoff is stored in one transaction. A run that is stopped loses the running cutoff only: what was stored by the
-same request is not computed again.
+Each cutoff is stored in one transaction. A run that is stopped loses only the cutoff in progress: what the same
+request has stored is not computed again.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ class Backtest:
     """The outcome of a backtest.
 
     Attributes:
-        backtest: what its rows in `backtests` and `backtest_scores` are found by.
+        backtest: the key of its rows in `backtests` and `backtest_scores`.
         task: name of the task.
         metric: the metric of the task.
         rows: the cutoffs, oldest first.
         skipped: cutoffs without a result, each with the reason.
-        missing: number of cutoffs that were asked for and do not fit into the data.
+        missing: number of requested cutoffs that do not fit into the data.
         reused: number of cutoffs that were stored already.
     """
 
@@ -83,7 +83,7 @@ class Backtest:
 
     @property
     def seen(self) -> tuple[BacktestRow, ...]:
-        """The cutoffs whose labels, or labels before whose end, the model was trained on: they prove nothing."""
+        """The cutoffs before the end of the labels that the model was trained on: they prove nothing."""
         return tuple(row for row in self.rows if row.seen)
 
     def ahead(self) -> Ahead | None:
@@ -108,17 +108,17 @@ def backtest(
     allow_external: bool = False,
     label_timeout_seconds: float = LABEL_TIMEOUT_SECONDS,
 ) -> Backtest:
-    """At each cutoff train on what was known then, or take a stored model, and score the window that follows.
+    """At each cutoff, train on what was known then, or take a stored model, and score the window that follows.
 
     Args:
-        con: a connection; its current database gets the results, and nothing else.
+        con: a connection; nothing but the results is written to its current database.
         task: the task, by name or as a line, or a task itself; its split timestamps do not matter.
-        cutoffs: number of cutoffs; the window of the last one is over at the last event.
+        cutoffs: number of cutoffs; the window of the last one ends at or before the last event.
         every: length of time between cutoffs, such as `90 days`; default: one horizon of the task.
         window: `expanding`: training labels from the first event on; `sliding`: over as long a time at every cutoff.
         model: score with this model, or version of it, instead of training; see `BacktestRow.seen`.
         options: options of training.
-        baselines: also compute what the baselines reach.
+        baselines: also compute the metric of the baselines.
         progress: called with the share of cutoffs that are done.
         allow_external: let the label query read files and other databases, and call any function.
         label_timeout_seconds: stop the label query of a split after this many seconds.
@@ -145,7 +145,7 @@ def backtest(
 
 
 def _find_task(con: duckdb.DuckDBPyConnection, catalog: str, text: str) -> Task:
-    """The task that a text names or asks; of the name of a model, the question that it answers."""
+    """The task that a text names or states; for the name of a model, the task that it was trained on."""
     models = {model.name for model in read_models(con, catalog)}
     if stored_name(text, read_tasks(con, catalog)) is None and stored_name(text.partition("@")[0], models):
         return active_card(con, catalog, text).task
@@ -174,8 +174,8 @@ def _request(
 ) -> str:
     """16 hex digits: a digest of data, task, options and code, of the window, and of the model that scores.
 
-    Neither the number of cutoffs nor their distance counts, because each is computed for itself; but all cutoffs of a
-    sliding window are as long as the first.
+    The number of cutoffs and their distance do not count, because each cutoff is computed on its own; but the windows
+    of all cutoffs are as long as that of the first, if they slide.
     """
     # The split timestamps of a task are those of a cutoff.
     asked = replace(task, val_timestamp=None, test_timestamp=None, num_eval_timestamps=1)
@@ -187,7 +187,7 @@ def _request(
 
 @dataclass(frozen=True, slots=True)
 class _Reached:
-    """What the baselines reach, see `BacktestRow`."""
+    """The metric of each baseline, see `BacktestRow`."""
 
     own_columns: float | None = None
     single_column: float | None = None
@@ -235,7 +235,7 @@ class _Run:
 
     @contextmanager
     def _place(self) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
-        """A cursor, and the database in which models are trained: a copy, or the user's where a stored model scores."""
+        """A cursor, and the database to work in: a copy to train models in, or the user's if a stored model scores."""
         with closing(self.con.cursor()) as cursor:
             if self.card:
                 use_catalog(cursor, self.catalog)
@@ -304,7 +304,7 @@ class _Run:
         labels: pa.Table,
         scored: npt.NDArray[np.bool_],
     ) -> _Reached:
-        """What the baselines reach on the labels of a cutoff that the model has `scored`, bool [labels]."""
+        """The metric of the baselines on the labels of a cutoff that the model has `scored`, bool [labels]."""
         values = np.asarray(labels.column("label"), dtype=np.float64)[scored]
         before = self._known_labels(con, catalog, task)
         means = entity_means(task, before, label_entities(labels))
@@ -354,7 +354,7 @@ class _Run:
         before: pa.Table,
         labels: pa.Table,
     ) -> BestColumn | None:
-        """Name and scores of the best single column of those that the model reads, as of each label's time."""
+        """Name and scores of the best single column that the model reads, as of each label's time."""
         latest = before.slice(max(0, before.num_rows - MAX_SEEDS))
         seeds = pa.concat_tables([latest.select(["entity", "as_of"]), labels.select(["entity", "as_of"])])
         seeds = seeds.append_column("label", pa.array(np.arange(seeds.num_rows, dtype=np.float64)))
@@ -375,7 +375,7 @@ class _Run:
 
 
 def _labels_until(card: ModelCard) -> datetime.datetime:
-    """Where the last window ends of the labels that a model was trained on, or chosen and calibrated by.
+    """The end of the last label window that a model was trained on, or chosen and calibrated by.
 
     Validation labels end at the test timestamp; `ModelCard.trained_until` is where they begin.
     """

@@ -50,7 +50,7 @@ def own_columns(
 
 
 def entity_means(task: Task, known: pa.Table, entities: Sequence[object]) -> Floats:
-    """The constant of the labels that each entity had before, of all labels where it had none, float64 [entities]."""
+    """The best constant for each entity's earlier labels, or for all labels if it had none, float64 [entities]."""
     labels = np.asarray(known.column("label"), dtype=np.float64)
     overall = constant(task, labels)
     sums: dict[object, list[float]] = {}
@@ -61,12 +61,12 @@ def entity_means(task: Task, known: pa.Table, entities: Sequence[object]) -> Flo
 
 
 def constant(task: Task, labels: Floats) -> float:
-    """The score that is best for all labels [n], n > 0, if nothing else is known: their target, or their mean."""
+    """The best score of labels [n], n > 0, when nothing else is known: their target, or their mean."""
     return constant_of(task.target, labels) if task.target else float(labels.mean())
 
 
 def best_column(task: Task, columns: Iterable[SingleColumn], known: int, labels: Floats) -> BestColumn | None:
-    """The column whose order gives the known labels best, and the scores that it alone gives to the others.
+    """The column that ranks the known labels best, and the scores that it alone gives to the others.
 
     Args:
         task: the task.

@@ -25,16 +25,16 @@ WINDOWS: tuple[Window, ...] = ("expanding", "sliding")
 
 @dataclass(frozen=True, slots=True)
 class Cutoffs:
-    """Cutoffs, oldest first, of data that begin at `first`; `missing` of those asked for do not fit into the data."""
+    """Cutoffs, oldest first, of data that begin at `first`; `missing` more were requested and do not fit into the data."""
 
     times: tuple[datetime.datetime, ...]
     first: datetime.datetime
     missing: int
 
     def task_at(self, task: Task, cutoff: datetime.datetime, window: Window) -> Task:
-        """The task as of a cutoff: its last validation window ends there, and the test window begins.
+        """The task as of a cutoff, where its last validation window ends and the test window begins.
 
-        So an embargo of one horizon lies between the last label that is trained on and the cutoff. In a sliding window,
+        So there is an embargo of one horizon between the last training label and the cutoff. In a sliding window,
         the labels go back as far from each cutoff as they do from the first one.
         """
         asked = replace(task, num_eval_timestamps=1, val_timestamp=self._before(task, cutoff), test_timestamp=cutoff)
@@ -54,7 +54,7 @@ class Cutoffs:
 def find_cutoffs(
     con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, count: int, every: str | None
 ) -> Cutoffs:
-    """The latest cutoffs whose window is over at the last event, `every` apart (default: one horizon).
+    """The latest cutoffs whose windows end by the last event, `every` apart (default: one horizon).
 
     Cutoffs without enough training timestamps before them are left out.
 

@@ -20,15 +20,15 @@ class BacktestRow:
 
     Attributes:
         backtest: identifies the request: data, task, options, and what is scored.
-        cutoff: what was known then is all that was trained on; the labels' windows begin here.
-        metric: name of the metric, the one that the task is about.
+        cutoff: training sees only what was known then; the windows of the scored labels begin here.
+        metric: name of the task's metric.
         value: the model's; None if it is not defined, such as a ROC-AUC of labels of one kind.
         low, high: ends of its 95 % interval, resampled by entity; None if it is not known.
         labels, positives: number of labels, and of those above 0.
-        own_columns, single_column, entity_mean: what the baselines reach, see `relsql.backtests.baselines`.
+        own_columns, single_column, entity_mean: the metric of the baselines, see `relsql.backtests.baselines`.
         task, model: name of the task; name and version of the model, None where one was trained for each cutoff.
         trained_until: end of the last label window that the model was trained on, or chosen and calibrated by.
-        seen: that is after the cutoff, so the value is too good.
+        seen: whether that is after the cutoff, so that the value is too good.
         single_column_name: the single column, `TABLE(COLUMN)`.
         seconds: time that the cutoff took.
         created: when it was stored, UTC.
@@ -55,7 +55,7 @@ class BacktestRow:
 
     @property
     def best_baseline(self) -> float | None:
-        """The best value of a baseline; None if there is none."""
+        """The value of the best baseline; None without baselines."""
         known = [x for x in (self.own_columns, self.single_column, self.entity_mean) if x is not None]
         if not known:
             return None
@@ -66,7 +66,7 @@ _COLUMNS = ", ".join(field.name for field in fields(BacktestRow))
 
 
 def stored_rows(con: duckdb.DuckDBPyConnection, catalog: str, backtest: str) -> list[BacktestRow]:
-    """The cutoffs of a backtest that are done, in order of time."""
+    """The finished cutoffs of a backtest, in order of time."""
     if not has_relsql_table(con, catalog, "backtests"):
         return []
     query = f"SELECT {_COLUMNS} FROM {rows_sql(con, catalog, 'backtests')} WHERE backtest = ? ORDER BY cutoff ASC"

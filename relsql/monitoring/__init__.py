@@ -1,1 +1,1 @@
-"""Does a model still hold: its scores beside what happened, and the data of today beside those of training."""
+"""Is a model still good? Its scores against what happened, and the data of today against those of training."""

@@ -1,4 +1,4 @@
-"""The values of a column then and now, counted in bins that the values of then determine. Queries only."""
+"""The values of a column then and now, counted in bins that the values then determine. Queries only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from relsql.sql_text import Cte, literal, with_ctes
 
 _DECILES = "[0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]"
 _SHOWN = 3
-"""Unseen values that are named."""
+"""How many unseen values are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,10 @@ class Distribution:
     Attributes:
         then, now: rows by bin; missing values have a bin of their own.
         missing_then, missing_now: rows without a value.
-        unseen: rows of now with a value that no row of then has; 0 for quantities.
+        unseen: rows now with a value that no row had then; 0 for quantities.
         unseen_values: the commonest of these values.
-        single: rows of then whose value no other row of then has. Their share is the share of unseen values that is to
-            be expected without any change (Good 1953).
+        single: rows then whose value no other row had. Their share is the share of unseen values to expect without
+            any change (Good 1953).
     """
 
     then: tuple[int, ...]
@@ -54,14 +54,14 @@ class Distribution:
 
     @property
     def psi_by_chance(self) -> float | None:
-        """The PSI that its numbers of rows give by chance."""
+        """The PSI that chance explains for these numbers of rows."""
         return psi_by_chance(self.then, self.now)
 
 
 def quantity(con: duckdb.DuckDBPyConnection, rows: str) -> Distribution:
-    """Count numbers between the deciles of then, below the least and above the greatest of them.
+    """Count numbers between the deciles then, below the lowest and above the highest of them.
 
-    The least has a bin of its own: deciles do not tell apart the values of a flag that is rarely false.
+    The lowest value has a bin of its own, because deciles cannot separate the values of a flag that is rarely false.
 
     `rows` is a query for `value` (a number, NULL if missing) and `fresh` (true for rows of now).
     """

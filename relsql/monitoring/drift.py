@@ -1,6 +1,6 @@
-"""Whether the data that a model reads are still those of its training: by table and column, the worst first.
+"""Whether the data that a model reads still look like those of its training: by table and column, the worst first.
 
-Compared are the rows up to the end of training with the rows since. `docs/decisions/0040-ledger-and-drift.md` says how
+The rows up to the end of training are compared with the rows since. `docs/decisions/0040-ledger-and-drift.md` says how
 bins are chosen, and what is put down to chance.
 """
 
@@ -29,18 +29,18 @@ from relsql.sql_text import literal
 from relsql.tasks.splits import event_span
 
 MIN_UNSEEN_ROWS = 5
-"""Fewer rows with unseen values are no finding: one or two may be typing errors."""
+"""Fewer rows with unseen values are not reported: one or two may be typing errors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is still the same.
+    """The limits up to which data count as unchanged.
 
     Attributes:
-        psi: the largest PSI of a column or of the scores. Usual are .1 (a look) and .25 (a change).
+        psi: the largest PSI of a column or of the scores. Common limits are .1 (worth a look) and .25 (a change).
         missing: the largest difference between the shares of missing values.
         unseen: the largest share of rows with a value that no row had in training.
-        silence: how long a table may be without a row, as a multiple of its longest gap in training.
+        silence: how long a table may go without a new row, as a multiple of its longest gap in training.
     """
 
     psi: float = 0.25
@@ -56,14 +56,14 @@ class DriftRow:
     Attributes:
         table: the table; empty for the scores.
         column: the column; None for the rows of a table.
-        kind: `rows`, `score`, or what is compared of a column: `number`, `age`, `category`, `text`.
+        kind: `rows`, `score`, or the kind of a column's values: `number`, `age`, `category`, `text`.
         finding: what has changed, in words; None if it is within the limits.
-        severity: the largest measure as a multiple of its limit, above 1 for a change; what chance explains is below.
+        severity: the largest measure as a multiple of its limit: above 1 for a change, below it if chance explains it.
         psi, psi_by_chance: see `relsql.monitoring.psi`.
         missing_then, missing_now: shares of missing values.
         unseen_share, unseen: rows of now with values that no row had in training, and the commonest of these values.
         rows_then, rows_now: numbers of rows.
-        rows: of a table, more about its rows.
+        rows: for a table, more about its rows.
     """
 
     table: str
@@ -95,7 +95,7 @@ class Drift:
         model, version: the model version.
         ranges: the times that were compared.
         rows: the worst first.
-        untimed: tables that the model reads and that have no time, so that then and now cannot be told apart.
+        untimed: tables that the model reads and that have no time, so that old and new rows cannot be separated.
         stored: whether the rows are in relsql's table `drift`; they are not if the file is read-only.
     """
 
@@ -129,7 +129,7 @@ def drift(
             earlier time also ends the rows that they are compared with.
         as_of: the end of the new rows (inclusive), and what the ages of tables are counted from; None: the latest event
             of the tables that the model reads.
-        limits: what is still the same.
+        limits: up to where data count as unchanged.
 
     Raises:
         ModelError: unknown model. SchemaDriftError: its tables or columns are not there any more.
@@ -170,7 +170,7 @@ def _of_table(
         finding = stopped if severity > 1 else None
     yield DriftRow(key, None, "rows", finding, severity, found.then, found.now, rows=found)
     if found.then and found.now:
-        # Cells that are asked about are empty in new rows, which says nothing about the data.
+        # The cells that the model completes are empty in new rows, which is not a change of the data.
         asked = card.task.asked.hidden if key == card.task.entity_table else ()
         for each in column_values(con, catalog, table, card.inputs[key], ranges):
             if each.column in asked:
@@ -179,7 +179,7 @@ def _of_table(
 
 
 def _of_scores(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, limits: Limits) -> Iterator[DriftRow]:
-    """The scores of the newest as_of in the ledger beside those of the first one."""
+    """The scores of the newest as_of in the ledger against those of the first one."""
     moments = ledger_moments(con, catalog, card)
     if len(moments) < 2:
         return
@@ -189,7 +189,7 @@ def _of_scores(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, li
 
 
 def _compared(table: str, column: str | None, kind: str, values: Distribution, limits: Limits) -> DriftRow:
-    """Judge a column: what is beyond a limit, and more than chance explains."""
+    """Judge a column: report what is beyond a limit and more than chance explains."""
     then, now = values.missing_then / values.rows_then, values.missing_now / values.rows_now
     unseen = values.unseen / values.rows_now
     index, chance = values.psi or 0.0, values.psi_by_chance or 0.0

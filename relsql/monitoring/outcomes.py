@@ -1,4 +1,4 @@
-"""How good the scores of the ledger were, now that their windows are closed: metrics by period, beside validation."""
+"""How good the scores in the ledger were, now that their windows are closed: metrics by period, against validation."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from relsql.tasks.task import Task
 from relsql.typing import IntArray
 
 MOST_RESAMPLED = 10_000
-"""A bootstrap of as many labels takes about a second."""
+"""The bootstrap of this many labels takes about a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,11 @@ class Outcome:
         period: the beginning of the period that as_of is in; None for all periods together.
         metric: `roc_auc`, or the metric that the task's target minimises.
         value: the metric of the scores that have a label; None without any, or if all labels are of one class.
-        interval: the middle 95 % of it when entities are resampled with all their labels.
+        interval: its 95 % interval when entities are resampled with all their labels.
         validation: the metric on the validation labels of training.
         labels: scores with a label.
-        mean_score, mean_label: their means; equal for a calibrated model, but for chance.
-        unlabelled: scores whose window is closed, and about which the label query says nothing.
+        mean_score, mean_label: their means, which are equal for a calibrated model, apart from chance.
+        unlabelled: scores whose window is closed, but for which the label query returns no row.
         unclosed: scores whose window is still open.
     """
 
@@ -76,7 +76,7 @@ class Outcomes:
         by: the length of a period.
         outcomes: by version, the one for all periods first, then by period.
         findings: what is doubtful or has changed.
-        newest: by version, the newest event that the labels know; windows end before it.
+        newest: by version, the newest event of the tables that the label query reads; closed windows end by it.
         stored: whether they are in relsql's table `outcomes`; they are not if the file is read-only.
     """
 
@@ -129,7 +129,7 @@ def outcomes(
 def judged_cards(con: duckdb.DuckDBPyConnection, catalog: str, model: str) -> list[ModelCard]:
     """The cards of the versions that a reference names and that have scores in the ledger, the oldest first.
 
-    A name alone names all versions: after each new training, the windows of the former version are those that close.
+    A name alone stands for all versions: after a training it is the windows of the former version that close next.
 
     Raises:
         ModelError: unknown model, or it has no scores in the ledger.
@@ -185,8 +185,8 @@ def _outcome(
 def interval_of(metric: WeightedMetric, labels: Floats, scores: Floats, entity: IntArray) -> tuple[float, float]:
     """The middle 95 % of a metric when entities are resampled with all their labels.
 
-    Of more than `MOST_RESAMPLED` labels a sample of the entities is resampled, and the distances of the ends from the
-    metric shrink by the root of the numbers of labels (Politis and Romano 1994).
+    With more than `MOST_RESAMPLED` labels, a sample of the entities is resampled, and the distances of the ends from
+    the metric are scaled by the square root of the sampled share of labels (Politis and Romano 1994).
 
     Args:
         metric: the metric under weights of labels.
@@ -209,7 +209,7 @@ def interval_of(metric: WeightedMetric, labels: Floats, scores: Floats, entity: 
 
 
 def few_realised(task: Task, realised: Realised, chosen: npt.NDArray[np.bool_]) -> bool:
-    """True if a metric over the labels of the chosen scores says little without an interval."""
+    """True if the chosen scores have so few labels that a metric needs its interval."""
     if not chosen.any():
         return True
     as_of = pa.array(realised.as_of[chosen], pa.timestamp("us"))

@@ -16,7 +16,7 @@ SMOOTHING = 0.5
 for shares; a bin that is empty on one side counts by the rows of the other."""
 
 _CHANCE = 3.0902
-"""The normal quantile of 99.9 %: of a thousand columns that have not changed, about one is beyond it."""
+"""The 99.9 % quantile of the normal distribution: about one in a thousand unchanged columns is beyond it."""
 
 
 def psi(then: Sequence[int], now: Sequence[int]) -> float | None:
@@ -28,7 +28,7 @@ def psi(then: Sequence[int], now: Sequence[int]) -> float | None:
 
 
 def psi_by_chance(then: Sequence[int], now: Sequence[int]) -> float | None:
-    """The PSI that 99.9 % of samples of these sizes from one distribution stay below; None as for `psi`.
+    """The PSI below which 99.9 % of samples of these sizes from one distribution stay; None as for `psi`.
 
     Without a change, PSI / (1 / rows then + 1 / rows now) has approximately a chi-square distribution with one degree
     of freedom less than there are bins (Yurdakul 2018). Its quantile is that of Wilson and Hilferty.
@@ -41,7 +41,7 @@ def psi_by_chance(then: Sequence[int], now: Sequence[int]) -> float | None:
 
 
 def share_by_chance(share_then: float, rows_then: int, share_now: float, rows_now: int) -> float:
-    """The difference of two shares that 99.9 % of samples of these sizes stay below, if there is no change."""
+    """The difference of two shares below which 99.9 % of samples of these sizes stay when nothing has changed."""
     share = (share_then * rows_then + share_now * rows_now) / (rows_then + rows_now)
     return _CHANCE * math.sqrt(share * (1 - share) * (1 / rows_then + 1 / rows_now))
 

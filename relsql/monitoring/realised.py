@@ -1,4 +1,4 @@
-"""The scores of the ledger beside what happened, by the label query of the model's own task.
+"""The scores in the ledger joined to what happened, by the label query of the model's own task.
 
 A score can be judged once its window is closed: its as_of plus the horizon is at or before the newest event of the
 tables that the label query reads. The labels of a split end by the same rule.
@@ -62,7 +62,7 @@ class Realised:
         return ~np.isnan(self.labels)
 
     def unseen(self, task: Task) -> npt.NDArray[np.bool_]:
-        """The scores with a label that training has not read: the windows of its labels end at the test timestamp."""
+        """The scores with a label that training has not seen: the windows of its labels end at the test timestamp."""
         return self.judged & (self.as_of >= np.datetime64(task.test_timestamp, "us"))
 
 

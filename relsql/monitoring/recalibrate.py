@@ -40,9 +40,9 @@ class Recalibrated:
 
     Attributes:
         model: name of the model.
-        version: the new version, which is the active one; `source` if the temperature is the best one already.
+        version: the new version, which is now active; `source` if its temperature was the best one already.
         source: the version that it is a copy of.
-        temperature, former_temperature: of both versions; larger draws probabilities to one half.
+        temperature, former_temperature: of both versions; a larger one moves probabilities towards one half.
         log_loss, former_log_loss: on the realised labels that the temperature was fitted on.
         labels: their number.
         published: the version that plain SQL scores with, if the model is published; it does not change.
@@ -128,7 +128,7 @@ def _classification(con: duckdb.DuckDBPyConnection, catalog: str, model: str) ->
 def _realised(
     con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, limits: LabelLimits
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """The scores that have labels which training has not read, and these labels."""
+    """The scores whose labels training has not seen, and these labels."""
     realised = realised_scores(con, catalog, card, limits=limits)
     chosen = realised.unseen(card.task)
     if few_realised(card.task, realised, chosen):

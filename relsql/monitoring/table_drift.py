@@ -1,4 +1,4 @@
-"""What has changed in one table and its columns since training, as far as a model reads them. Queries only."""
+"""What has changed since training in one table and the columns of it that a model reads. Queries only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from relsql.sql_text import Cte, ident, literal, with_ctes
 
 @dataclass(frozen=True, slots=True)
 class Ranges:
-    """The times that are compared: rows up to `until` (then), and rows after `since` up to `newest` (now)."""
+    """The ranges that are compared: rows up to `until` (then), and rows after `since` up to `newest` (now)."""
 
     until: datetime.datetime
     since: datetime.datetime
@@ -33,10 +33,10 @@ class TableRows:
 
     Attributes:
         then, now: numbers of rows.
-        per_day_then, per_day_now: rows by day: then since the first row, now in the whole range.
+        per_day_then, per_day_now: rows per day: then since the first row, now over the whole range.
         newest: time of the newest row.
-        age_days: from that time to the end of the range of now.
-        longest_gap_days: the longest time without a row then; None if all its rows have one time.
+        age_days: from that time to the end of the range now.
+        longest_gap_days: the longest time without a row then; None if all rows have the same time.
     """
 
     then: int
@@ -108,7 +108,7 @@ def _number(
     con: duckdb.DuckDBPyConnection, catalog: str, table: Table, number: NumberInput, ranges: Ranges
 ) -> ColumnValues:
     if number.kind == "age":
-        # A date moves with time by itself; how long it lies before the row does not.
+        # Dates move on with time. How long before its row a date lies does not.
         age = age_sql(as_timestamp_sql(table.column(number.column), "r"), time_sql(table, "r"))
         return ColumnValues(number.column, "age", quantity(con, _rows(catalog, table, age, ranges)))
     if number.categories:
@@ -120,7 +120,7 @@ def _number(
 
 
 def _rows(catalog: str, table: Table, value: str, ranges: Ranges) -> str:
-    """A query for the value of each row of both ranges, and whether the row is one of now."""
+    """A query for the value of each row of both ranges, and whether the row is from now."""
     time, until, since, newest = time_sql(table, "r"), *map(literal, (ranges.until, ranges.since, ranges.newest))
     now = within_sql(time, since, newest)
     both = f"({visible_time_sql(time, until)}) OR ({now})"

@@ -1,9 +1,9 @@
 """How tables are divided into parts: by a hash of the entity's key.
 
-A row goes to the parts of the entities that it belongs to, which the links of the entity's own paths say. Rows that
-reach an entity only through a hub go nowhere: the hub's message is computed before, for all hubs. Tables that rows
-point at are not divided, because rows of several parts point at the same row; every part reads them whole. That holds
-for a table of the entity's own rows too, if other rows that are read point at it. So no path crosses parts.
+A row goes to the parts of the entities that it belongs to by the links of the entity's own paths. Rows that reach an
+entity only through a hub are not divided: the messages of all hubs are computed beforehand. Tables that rows point at
+are not divided either, because rows of several parts point at the same row; every part reads them whole. So does a
+table of the entity's own rows if other rows that are read point at it. Therefore no path crosses parts.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Route = tuple[Link, ...]
 
 
 def divided_tables(plan: RowPlan) -> dict[str, tuple[Route, ...]]:
-    """By table whose rows are divided, the routes by which they belong to entities."""
+    """For each divided table, the routes by which its rows belong to entities."""
     routes: dict[str, list[Route]] = {plan.entity.key: [()]}
     whole: set[str] = set()
     for path in plan.paths:
@@ -70,7 +70,7 @@ class Division:
     def rows_sql(self, key: str, until: datetime.datetime) -> str:
         """A query for the rows of a divided table, each once for each of its parts, with their number as `PART`.
 
-        Rows after `until` are left out; rows that belong to no entity too.
+        Rows after `until`, and rows that belong to no entity, are left out.
         """
         table = self.plan.table(key)
         owners = [self._owners(route, "r", f"owners{i}") for i, route in enumerate(divided_tables(self.plan)[key])]
@@ -92,7 +92,7 @@ class Division:
         *before, link = route
         if not before and set(link.parent_columns) == set(entity.primary_key):
             mine = dict(zip(link.parent_columns, link.child_columns, strict=True))
-            # A key of another type has another hash. A value that is no key belongs to no entity.
+            # Hashes depend on the type, so values are cast to the key's. One that cannot be cast belongs to no entity.
             columns = [(f"{row}.{ident(mine[name])}", entity.column(name).type) for name in entity.primary_key]
             return self._parts_of_key([f"TRY_CAST({value} AS {type_})" for value, type_ in columns]), ""
         parts, join = self._owners(tuple(before), "p", f"{alias}_")

@@ -77,7 +77,7 @@ def _write(request: ShardRequest, bundle: Bundle, draft: Path, threads: int | No
 
 
 class _ThereAlready(Exception):
-    """Another process has prepared the same meanwhile."""
+    """Another process has prepared the same folder meanwhile."""
 
 
 def _require_absent(request: ShardRequest) -> None:
@@ -106,7 +106,7 @@ def _compute(con: duckdb.DuckDBPyConnection, catalog: str, request: ShardRequest
 
 
 def _is_computed(table: Table) -> bool:
-    """True for a table whose rows take more than a scan of its files."""
+    """True if reading a table takes more than a scan of its files."""
     return table.row_time is not None or bool(table.values_of)
 
 
@@ -143,7 +143,7 @@ class Prepared:
         return Division(self.card.rows, self.catalog, self.shards).is_in_part_sql("relsql_entity", part)
 
     def _sources(self, part: int) -> dict[str, str]:
-        """The relation to read for each table, where it is not the view of its files."""
+        """The relation to read instead of the view of a table's files, by table."""
         whole = (table for table in whole_tables(self.card.rows) if _is_computed(table))
         sources = {table.key: qualified(self.catalog, _SHARED, table.key) for table in whole}
         for key, folder in _folders(self.card, self.folder).items():

@@ -1,4 +1,4 @@
-"""A request for scores in parts: what it reads, where it writes, and which of its parts are there already."""
+"""A request for scores in parts: what it reads, where it writes, and which of its parts exist already."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from relsql.shards.table_files import TableFiles
 from relsql.version import __version__
 
 MARK = "relsql_shards"
-"""The key in the metadata of a Parquet file under which it names the request that it belongs to."""
+"""The metadata key under which a Parquet file names the request that it belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +50,11 @@ class ShardRequest:
 
     @property
     def prepared(self) -> Path:
-        """The hidden folder of what the parts share."""
+        """The hidden folder with what the parts share."""
         return self.into / f".prepared-{self.identity}"
 
     def missing(self) -> list[int]:
-        """The parts that are not there yet."""
+        """The parts that do not exist yet."""
         return [part for part in range(self.shards) if not self.part_file(part).exists()]
 
     def require_own_folder(self) -> None:
@@ -89,7 +89,7 @@ class ShardRequest:
 
 
 def _mark(file: Path) -> str | None:
-    """The request that a file names; None if it is no part."""
+    """The request that a file names; None if it is not a part."""
     try:
         found = (pq.read_metadata(file).metadata or {}).get(MARK.encode())
     except (pa.ArrowException, OSError):
@@ -98,6 +98,6 @@ def _mark(file: Path) -> str | None:
 
 
 def identity_of(bundle: BundleFolder, as_of: datetime.datetime, shards: int, stamps: Sequence[object]) -> str:
-    """See `ShardRequest.identity`. Data count as the same while names, sizes and times of their files are."""
+    """See `ShardRequest.identity`. Files with the same names, sizes and times of change count as the same data."""
     content = [__version__, bundle.manifest.digest, as_of.isoformat(), shards, stamps]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]

@@ -1,7 +1,7 @@
-"""Score all entities of Parquet files in parts: each is scored by a process, into a file that is complete or absent.
+"""Score all entities of Parquet files in parts: one process per part, whose file is either complete or absent.
 
-A part that is there is not computed again, so a run that was stopped goes on with what is missing, and a scheduler may
-run parts anywhere that sees the folders.
+A part whose file exists is not computed again, so a stopped run continues with the missing parts, and a scheduler may
+run parts on any machine that sees the folders.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class ShardScores:
         path: the folder of the scores.
         shards: number of parts.
         computed: parts that this run computed.
-        missing: parts that are not there yet.
-        rows: scores in the parts that are there.
+        missing: parts that do not exist yet.
+        rows: scores in the parts that exist.
     """
 
     model: str
@@ -150,7 +150,7 @@ def _command(request: ShardRequest, part: int, threads: int) -> list[str]:
 
 
 class _Processes:
-    """Processes that compute parts; those that still run when the block ends are terminated."""
+    """Processes that compute parts; any that still run when the block ends are terminated."""
 
     def __init__(self) -> None:
         self._running: dict[int, tuple[subprocess.Popen[bytes], IO[bytes]]] = {}
@@ -173,7 +173,7 @@ class _Processes:
         self._running[part] = (process, errors)
 
     def ended(self) -> Iterator[tuple[int, str | None]]:
-        """The parts whose processes have ended since the last call, and what they say if they failed."""
+        """The parts whose processes have ended since the last call, and the error of each that failed."""
         for part, (process, errors) in list(self._running.items()):
             code = process.poll()
             if code is None:

@@ -29,7 +29,7 @@ class TableFiles:
     files: Mapping[str, tuple[Path, ...]]
 
     def stamps(self) -> list[tuple[str, str, int, int]]:
-        """What tells whether data have changed: table, file, size, and time of the last change in ns."""
+        """What shows whether data have changed: table, file, size, and time of the last change in ns."""
         found = []
         for key, files in sorted(self.files.items()):
             for file in files:

@@ -1,4 +1,4 @@
-"""What WITH can say: options of training, and the fields of a task that a line does not say."""
+"""The options of WITH: those of training, and the fields of a task that a line has no words for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from relsql.tasks.task import Task
 from relsql.training.options import TrainOptions
 
 TASK_OPTIONS = ("val_timestamp", "test_timestamp", "num_eval_timestamps", "visible", "target", "description")
-"""The fields of a task that WITH can say."""
+"""The fields of a task that WITH can set."""
 
 TRAIN_OPTIONS = tuple(field.name for field in fields(TrainOptions))
 
@@ -23,7 +23,7 @@ def task_and_options(name: str, line: str, said: Mapping[str, Value]) -> tuple[T
     Args:
         name: the task's name.
         line: the question.
-        said: what WITH says; NULL is the default.
+        said: the options of WITH; NULL is the default.
 
     Raises:
         TaskError: there is no such option. TaskError, TrainingError: it has another type or is out of range.

@@ -1,4 +1,4 @@
-"""Recognise the statements about models. A line in them is read by `relsql.tasks.predict`, all else by DuckDB."""
+"""Recognise the statements about models. `relsql.tasks.predict` reads the lines in them, and DuckDB everything else."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _CONSTANTS: dict[str, Value] = {"TRUE": True, "FALSE": False, "NULL": None}
 def is_ours(text: str) -> bool:
     """True if a text begins like a statement about models.
 
-    No statement of DuckDB begins so, except `SHOW MODELS`; `SHOW "models"` is left to DuckDB and describes a table.
+    No statement of DuckDB does, except `SHOW MODELS`; `SHOW "models"` is left to DuckDB and describes a table.
     """
     try:
         words = tuple(token.keyword for token in islice(scan(text), max(map(len, _BEGINNINGS))))
@@ -112,7 +112,7 @@ class _Statement:
         return CreateModel(name, line, options, replace, if_missing)
 
     def question(self) -> tuple[str, dict[str, Value]]:
-        """The line up to WITH or the end of the statement, and what WITH says."""
+        """The line up to WITH or the end of the statement, and the options of WITH."""
         start = self.token
         if start.keyword != "PREDICT":
             raise self.error("PREDICT is missing")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from relsql.training.train import TrainedModel
 
 Trainer = Callable[[duckdb.DuckDBPyConnection, Task, str, TrainOptions], object]
-"""Trains a task as the model of a name; a program can show its progress there."""
+"""Trains a task under a model name; a program can show its progress there."""
 
 
 def run_statement(
@@ -39,7 +39,7 @@ def run_statement(
     """Run a statement about models in the connection's current database.
 
     Args:
-        con: an open connection; models that the statement trains or asks are callable on it afterwards.
+        con: an open connection; models that the statement trains or uses are callable on it afterwards.
         statement: what to run.
         trainer: trains models; default: `relsql.train`.
 
@@ -149,7 +149,7 @@ def _created(con: duckdb.DuckDBPyConnection, statement: CreateModel, trainer: Tr
 
 
 def _scores(con: duckdb.DuckDBPyConnection, statement: Predict, trainer: Trainer) -> duckdb.DuckDBPyRelation:
-    """The scores of all entities now, by a model that was trained for the line, or that is trained for it."""
+    """The scores of all entities now, by a model of the line, which is trained if there is none."""
     name = None if statement.options else _answering(con, statement.line)
     if name is None:
         said = "".join(f"{option}={value!r};" for option, value in sorted(statement.options.items()))
@@ -182,7 +182,7 @@ def _answering(con: duckdb.DuckDBPyConnection, line: str) -> str | None:
 
 
 def _words(line: str) -> list[str]:
-    """The tokens of a line, which tell neither its spaces nor the case of its words."""
+    """The tokens of a line, without its spaces and the case of its words."""
     return [fold(token.text) if token.kind == "word" else token.text for token in scan(line) if token.text != ";"]
 
 

@@ -15,7 +15,7 @@ def sql(con: duckdb.DuckDBPyConnection, text: str, *, trainer: Trainer | None = 
     """Run statements in order; the last one need not end with `;`.
 
     `CREATE MODEL`, `SHOW MODELS`, `DESCRIBE MODEL`, `DROP MODEL` and `PREDICT` are run by relsql. DuckDB gets every
-    other statement as it is written. A model can be called on `con` once a statement has created it or asked it;
+    other statement as it is written. A model can be called on `con` once a statement has created or used it;
     `relsql.attach` makes the others callable.
 
     Args:

@@ -1,4 +1,4 @@
-"""The statements about models, as they are written: nothing in them has been looked up in a database."""
+"""The statements about models as written: nothing in them has been looked up in a database yet."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class CreateModel:
     Attributes:
         name: name of the model.
         line: the question, `PREDICT ... FOR EACH ...`.
-        options: what WITH says.
+        options: the options of WITH.
         replace: after `CREATE OR REPLACE`: a model of this name gets another version.
         if_missing: after `IF NOT EXISTS`: a model of this name stays as it is.
     """
