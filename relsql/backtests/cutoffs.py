@@ -25,7 +25,7 @@ WINDOWS: tuple[Window, ...] = ("expanding", "sliding")
 
 @dataclass(frozen=True, slots=True)
 class Cutoffs:
-    """Cutoffs, oldest first, of data that begin at `first`; `missing` more were requested and do not fit into the data."""
+    """Cutoffs, oldest first, of data that begin at `first`; `missing` more were requested, but do not fit into them."""
 
     times: tuple[datetime.datetime, ...]
     first: datetime.datetime

@@ -1,4 +1,4 @@
-"""The card of a model as Markdown and as HTML. Both show the same blocks, so neither can lack what the other says."""
+"""The card of a model as Markdown and as HTML. Both render the same blocks, so they always say the same."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _VALIDATION = "val_"
 
 _MARKUP = re.compile(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)|^[#>+-]")
 _HTML = {re.compile(r"&(?=[A-Za-z#])"): "&amp;", re.compile(r"<(?=[A-Za-z/!?])"): "&lt;"}
-"""What Markdown may read as markup: its own gets a backslash. HTML does not, as not every reader would know it."""
+"""What Markdown may read as markup. Its own gets a backslash; HTML is escaped, because a reader may not know that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """A text that keeps its lines."""
+    """Text whose line breaks are kept."""
 
     text: str
 
@@ -161,7 +161,7 @@ def _plain(text: str) -> str:
 
 
 def card_html(card: Card, *, level: int = 3) -> str:
-    """The card as HTML whose headings have this level; without a page around it."""
+    """The card as HTML with headings of this level, without a page around it."""
     return "".join(
         html.element(f"h{level}", html.text(title)) + "".join(map(_html, blocks))
         for title, blocks in card_sections(card)

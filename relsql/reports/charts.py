@@ -1,4 +1,4 @@
-"""Pictures of numbers as SVG within a page. Colours are variables of the page, so they follow its light or dark.
+"""Charts of numbers as SVG within a page. Colours are variables of the page, so they follow its light or dark mode.
 
 Only numbers, times and fixed texts are drawn: a name of a user's object could not be laid out in every script, and is
 written in tables instead.
@@ -23,7 +23,7 @@ with needs_extra("report", "relsql report"):
     from matplotlib.figure import Figure
 
 INK, MUTED, LINE, FAINT, ACCENT, SECOND = (f"#0{i}0{i}0{i}" for i in range(1, 7))
-"""Stand for the page's colours until the picture is written."""
+"""Placeholders for the page's colours until the picture is written."""
 
 _COLOURS = {INK: "ink", MUTED: "muted", LINE: "line", FAINT: "faint", ACCENT: "accent", SECOND: "second"}
 _STYLE: Any = {
@@ -46,10 +46,10 @@ _STYLE: Any = {
     "path.simplify_threshold": 0.5,
 }
 WIDTH, HEIGHT, WIDE = 5.2, 3.4, 8.0
-"""The size of a picture in inches, and the width from which on it scrolls rather than shrinks on a small screen."""
+"""The size of a picture in inches, and the width below which it scrolls instead of shrinking on a small screen."""
 
 POINTS = 200
-"""A curve has so many points at most."""
+"""The maximum number of points of a curve."""
 
 _NO_METADATA = {"Date": None, "Creator": None, "Type": None, "Format": None}
 
@@ -68,7 +68,7 @@ class Chart:
     """One picture: draw on `axes`, then `html`."""
 
     def __init__(self, name: str, x: str, y: str, *, width: float = WIDTH, height: float = HEIGHT) -> None:
-        """Args are the name, from which its ids are made, the labels of its axes, and its size in inches."""
+        """`name` is the prefix of its ids; the other arguments are the labels of its axes and its size in inches."""
         self.name = name
         with matplotlib.rc_context(_STYLE):
             self.figure = Figure(figsize=(width, height), layout="constrained")
@@ -97,7 +97,7 @@ class Chart:
             canvas.print_svg(out, metadata=_NO_METADATA)
         svg = out.getvalue()
         body = svg[svg.index(">", svg.index("<svg")) + 1 :]
-        # Its style sheet would hold for the whole page, and other pictures have groups with the same ids.
+        # Its style sheet would apply to the whole page, and other pictures have groups with the same ids.
         body = re.sub(r"<style.*?</style>|<metadata>.*?</metadata>|<!--.*?-->", "", body, flags=re.DOTALL)
         body = re.sub(r'(<g|<text) id="[^"]*"', r"\1", body)
         body = re.sub(r"font: ([0-9.]+px) [^;\"]*", r"font-size: \1", body)

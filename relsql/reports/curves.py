@@ -1,4 +1,4 @@
-"""Pictures of scores beside labels: curves of a classification, errors of a regression, and what both have."""
+"""Charts of scores and labels: curves for a classification, errors for a regression, and charts for both."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CELLS = 32
 
 
 def curves(material: Material) -> Iterator[str]:
-    """All pictures of a model's scores beside the labels."""
+    """All charts of a model's scores and the labels."""
     labels = material.labels
     if material.card.task.is_classification:
         if labels.min() < labels.max():
@@ -51,12 +51,12 @@ def _ranking(material: Material) -> Iterator[str]:
     precision.axes.set_ylim(0, 1.03)
     areas = [f"{name} {roc_auc_score(labels, scores):.3f}" for name, scores, _ in drawn]
     yield roc.html(
-        "ROC curve: the nearer to the left upper corner, the better the ranking.",
+        "ROC curve: the nearer to the upper left corner, the better the ranking.",
         f"ROC curves. Area below: {', '.join(areas)}, chance 0.5.",
     )
     means = [f"{name} {average_precision_score(labels, scores):.3f}" for name, scores, _ in drawn]
     yield precision.html(
-        "Precision and recall: how many of those above a threshold are positives, and how many of all that is.",
+        "Precision and recall: the share of positives above a threshold, and how many of all positives that is.",
         f"Precision-recall curves. Average precision: {', '.join(means)}, chance {rate:.3f}.",
     )
 
@@ -89,40 +89,40 @@ def _gain(material: Material) -> str:
     whole = "positives" if classes else "sum of labels"
     chart = Chart("gain", "share of labels, highest scores first", f"share of the {whole}")
     total, share = material.labels.sum() or 1.0, np.linspace(0, 1, len(material.labels) + 1)
-    told = []
+    tenths = []
     for name, scores, colour, style in (
         (MODEL, material.scores, ACCENT, "-"),
         (BASELINE, material.baseline, SECOND, "--"),
     ):
         found = np.concatenate([[0.0], np.cumsum(material.labels[np.argsort(-scores, kind="stable")]) / total])
         chart.curve(share, found, name, colour, style)
-        told.append(f"{name} {np.interp(0.1, share, found):.0%}")
+        tenths.append(f"{name} {np.interp(0.1, share, found):.0%}")
     chart.curve(np.array([0.0, 1.0]), np.array([0.0, 1.0]), "chance", MUTED, ":")
     return chart.html(
         f"Gain: how much of the {whole} is found in the rows with the highest scores.",
-        f"Gain curves. In the highest tenth of the scores: {', '.join(told)}, chance 10%.",
+        f"Gain curves. In the highest tenth of the scores: {', '.join(tenths)}, chance 10%.",
     )
 
 
 def _score_distribution(material: Material) -> str:
     chart = Chart("distribution", "score", "share of labels")
     edges = np.linspace(material.scores.min(), max(material.scores.max(), material.scores.min() + 1e-6), 31)
-    told = []
+    medians = []
     for value, name, colour in ((0, "label 0", SECOND), (1, "label 1", ACCENT)):
         of_class = material.scores[material.labels == value]
         if len(of_class):
             shares = np.histogram(of_class, edges)[0] / len(of_class)
             chart.axes.stairs(shares, edges, color=colour, fill=True, alpha=0.25)
             chart.axes.stairs(shares, edges, color=colour, label=name, linewidth=1.6)
-            told.append(f"median score of {name}: {np.median(of_class):.3f}")
+            medians.append(f"median score of {name}: {np.median(of_class):.3f}")
     return chart.html(
-        "Distribution of scores, of each class by itself: the less they overlap, the better.",
-        f"Distribution of scores. {'; '.join(told).capitalize()}.",
+        "Distribution of scores by class: the less they overlap, the better.",
+        f"Distribution of scores. {'; '.join(medians).capitalize()}.",
     )
 
 
 def _ordinary(*values: Floats) -> tuple[float, float]:
-    """The range without the outer hundredth at either side, so that single values do not hide the rest."""
+    """The range from the 1st to the 99th percentile, so that single values do not hide the rest."""
     low, high = np.quantile(np.concatenate(values), [0.01, 0.99])
     return float(low), float(high if high > low else low + 1)
 
@@ -142,8 +142,8 @@ def _scores_beside_labels(material: Material) -> str:
     varies = np.ptp(material.scores) > 0 and np.ptp(material.labels) > 0
     correlation = np.corrcoef(material.scores, material.labels)[0, 1] if varies else 0.0
     return chart.html(
-        "Scores beside labels: the larger a dot, the more labels are there. The outer hundredths are at the edges.",
-        f"Scores beside labels, correlation {correlation:.2f}.",
+        "Scores against labels: the larger a dot, the more labels. The outermost hundredths are drawn at the edges.",
+        f"Scores against labels, correlation {correlation:.2f}.",
     )
 
 
@@ -156,10 +156,10 @@ def _residuals(material: Material) -> str:
         shares = np.histogram(np.clip(values, low, high), edges)[0] / len(values)
         chart.axes.stairs(shares, edges, color=colour, label=name, linewidth=1.6)
     chart.axes.axvline(0, color=LINE, linewidth=1)
-    told = ", ".join(f"{name} {np.abs(values).mean():.4g}" for name, values in errors.items())
+    means = ", ".join(f"{name} {np.abs(values).mean():.4g}" for name, values in errors.items())
     return chart.html(
         "Residuals: the narrower around 0, the better.",
-        f"Distribution of label minus score. Mean absolute error: {told}.",
+        f"Distribution of label minus score. Mean absolute error: {means}.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Five scores with what they are made of: the highest, the lowest, the middle one, and the worst errors."""
+"""Five scores and what each is made of: the highest, the lowest, the median and the two largest errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from relsql.reports.material import Material
 from udfs.attach import attach
 
 SHOWN = 5
-"""Contributions of each score."""
+"""How many contributions of each score are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +44,14 @@ def explained_scores(material: Material) -> str:
     ]
     for place, (title, number) in enumerate(chosen.items()):
         seed = material.seeds.slice(number, 1)
-        told = f"{title}: {keys[place]}, as of {_day(str(seed.column('as_of')[0].as_py()))}"
+        heading = f"{title}: {keys[place]}, as of {_day(str(seed.column('as_of')[0].as_py()))}"
         facts = f"Score {material.scores[number]:.4g}, label {material.labels[number]:.4g}."
-        lines += [html.element("h3", html.text(told)), html.paragraph(facts), _table(told, found.get(place, []))]
+        lines += [html.element("h3", html.text(heading)), html.paragraph(facts), _table(heading, found.get(place, []))]
     return "".join(lines)
 
 
 def _chosen(material: Material) -> Mapping[str, int]:
-    """By title, the place of a score; no score is shown twice."""
+    """The position of a score for each title; no score is shown twice."""
     scores, errors = material.scores, material.labels - material.scores
     order = np.argsort(scores, kind="stable")
     titles = {

@@ -1,4 +1,4 @@
-"""What a report shows: a model's scores beside what happened, a baseline on the same labels, and all labels."""
+"""What a report shows: a model's scores and what happened, a baseline on the same labels, and all labels."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """All that sections of a report are written from.
+    """Everything that the sections of a report are written from.
 
     Attributes:
         con: the connection; its current database holds the model.

@@ -1,4 +1,4 @@
-"""The card of a model for people: what it answers, from which data, how well, and what it must not be used for."""
+"""The card of a model for people: what it answers, from which data, how well, and what not to use it for."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from relsql.schema.times.sentinels import event_bounds, find_sentinels
 from relsql.tasks.task import Task
 
 INTERVAL_ENDS = ("_low", "_high")
-"""Endings of the names of metrics that are the ends of an interval of another one."""
+"""Suffixes of metric names that are the ends of another metric's interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Card:
         paths: the link paths along which it reads.
         data_sha256: one digest of the content of all tables; None if one cannot be read.
         splits: the first moment of validation and of test, and how many moments each has.
-        metrics: those that training stored, with the options that it chose.
+        metrics: what training stored, including the options that it chose.
         intervals: by metric, both ends of its interval, where training stored it.
         findings: what training found doubtful.
         intended_use, limits: in plain words.

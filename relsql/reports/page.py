@@ -1,4 +1,4 @@
-"""A page that needs nothing but itself: no script, no request, no font of its own."""
+"""A self-contained page: no scripts, no requests, no fonts to load."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from relsql.hints import command
 from relsql.schema.picture import STYLE as SCHEMA_STYLE
 
 MARK = '<meta name="generator" content="relsql report">'
-"""What every page begins with, within `MARKED` bytes: only such files are replaced."""
+"""The mark within the first `MARKED` bytes of every page: only files that have it are replaced."""
 
 MARKED = 1_000
 
@@ -69,7 +69,7 @@ code { font: .85rem/1.45 ui-monospace, monospace; }
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of a page: its heading and markup; one without markup is left out."""
+    """A part of a page: its heading and markup; a part without markup is left out."""
 
     title: str
     body: str
@@ -82,7 +82,7 @@ def page(title: str, lead: str, sections: Sequence[Section], *, style: str = "")
         title: its title, escaped here.
         lead: a sentence below the title.
         sections: its parts in order.
-        style: a style sheet beside those of pages and of pictures of schemas.
+        style: a style sheet in addition to that of pages and pictures of schemas.
     """
     shown = [section for section in sections if section.body]
     anchors = [section.title.lower().replace(" ", "-") for section in shown]

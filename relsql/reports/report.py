@@ -1,4 +1,4 @@
-"""Write a report: one HTML file about a model, or about a schema, which opens anywhere and asks for nothing."""
+"""Write a report: one self-contained HTML file about a model or a schema."""
 
 from __future__ import annotations
 

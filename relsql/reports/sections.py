@@ -22,7 +22,7 @@ from relsql.reports.tables import read_figure
 from relsql.schema.picture import Picture
 
 MOST_BARS = 40
-"""Labels of more timestamps are drawn in so many groups."""
+"""Labels of more timestamps than this are drawn in this many groups."""
 
 COLUMNS_SHOWN = 15
 
@@ -85,10 +85,10 @@ def labels_over_time(material: Material) -> str:
         labels, mean = f"{numbers.sum():,.0f}", f"{sums.sum() / numbers.sum():.4g}"
         rows.append((split, labels, mean, f"{len(times):,}", _day(times[0]), _day(times[-1])))
     counts.axes.set_ylim(0)
-    told = "; ".join(f"{split} {labels} labels, {what} {mean}" for split, labels, mean, *_ in rows)
+    listed = "; ".join(f"{split} {labels} labels, {what} {mean}" for split, labels, mean, *_ in rows)
     header = ("split", "labels", what, "moments", "first", "last")
-    drawn = means.html(f"{what.capitalize()} over time.", f"{what} over time: {told}.")
-    drawn += counts.html("Number of labels at a moment, over time.", f"Labels over time: {told}.")
+    drawn = means.html(f"{what.capitalize()} over time.", f"{what} over time: {listed}.")
+    drawn += counts.html("Number of labels at a moment, over time.", f"Labels over time: {listed}.")
     return drawn + html.table("Labels of each split", header, rows, right=(1, 2, 3))
 
 
@@ -106,7 +106,7 @@ def _day(moment: np.datetime64) -> str:
 
 
 def metrics(material: Material) -> str:
-    """Metrics beside those of the baseline, with intervals, and what they mean."""
+    """Metrics of the model and the baseline, with intervals, and what they mean."""
     found, others = material.evaluation.metrics, material.baseline_metrics()
     with material.options.timed("intervals"):
         lead = material.comparison()
@@ -122,8 +122,8 @@ def metrics(material: Material) -> str:
             for name, value in found.items()
         ]
     evaluation = material.evaluation
-    told = f"{counted(evaluation.rows, 'label')} of {evaluation.split}, {evaluation.regime}"
-    told += f", {evaluation.unscored:,} more without a score" if evaluation.unscored else ""
+    caption = f"{counted(evaluation.rows, 'label')} of {evaluation.split}, {evaluation.regime}"
+    caption += f", {evaluation.unscored:,} more without a score" if evaluation.unscored else ""
     header = ("metric", "model", "95% interval", "own columns only", "95% interval", "what it is")
     note = (
         f"The baseline reads only the columns of {material.card.entity.key}, without any linked row. Intervals are "
@@ -131,7 +131,7 @@ def metrics(material: Material) -> str:
     )
     return (
         html.element("p", html.text(verdict(lead)), class_="lead")
-        + html.table(f"Scores beside {told}", header, rows, right=(1, 2, 3, 4))
+        + html.table(f"Scores against {caption}", header, rows, right=(1, 2, 3, 4))
         + html.paragraph(note)
     )
 
@@ -145,8 +145,8 @@ def verdict(found: Comparison | None) -> str:
     if found.interval is None:
         return f"The model is {size} {side} the baseline."
     low, high = found.interval
-    told = f"The model is {size} {side} the baseline; the 95% interval of its lead is {low:.3g} to {high:.3g}"
-    return told + ("." if low > 0 or high < 0 else ", so these labels do not tell which of them is better.")
+    text = f"The model is {size} {side} the baseline; the 95% interval of its lead is {low:.3g} to {high:.3g}"
+    return text + ("." if low > 0 or high < 0 else ", so these labels do not show which of them is better.")
 
 
 def _ends(interval: Interval | None) -> str:
@@ -163,8 +163,8 @@ def importance_bars(material: Material) -> str:
     scores = len(material.labels) * sum(1 + len(table.columns) for table in read_tables(material.card))
     if not (scores <= IMPORTANCE_SEEDS if material.options.importance is None else material.options.importance):
         again = command("importance", "FILE", material.model, "--split", material.options.split)
-        told = f"Left out of this report: it takes up to {scores:,} scores. To see what each table and column brings: "
-        return html.paragraph(f"{told}{again}, or {command('report')} with --importance.")
+        text = f"Left out of this report: it takes up to {scores:,} scores. To see what each table and column brings: "
+        return html.paragraph(f"{text}{again}, or {command('report')} with --importance.")
     with material.options.timed("importance"):
         limits = material.options.limits
         found = importance(

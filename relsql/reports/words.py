@@ -13,8 +13,8 @@ def question(task: Task) -> str:
     asked = {
         PROBABILITY: f"how probable is it that {task.target_col} is {task.positive or 1}",
         CLASS: f"which class is {task.target_col}",
-        MEAN: f"what is {task.target_col} to be expected in the mean",
-        MEDIAN: f"which {task.target_col} is as likely exceeded as not",
+        MEAN: f"what {task.target_col} is to be expected on average",
+        MEDIAN: f"which {task.target_col} is as likely to be exceeded as not",
     }.get(task.predicts) or f"which {task.target_col} is not exceeded with probability {quantile_level(task.predicts)}"
     return f"For each row of {task.entity_table}: {asked}, {_when(task)}?"
 
@@ -30,7 +30,7 @@ def intended_use(card: ModelCard) -> tuple[str, ...]:
     use = {
         PROBABILITY: "Rank rows by their probability, and compare it with a threshold. It is calibrated on validation "
         "labels.",
-        MEAN: "Add scores up, or multiply them with prices: they are means.",
+        MEAN: "Add scores up, or multiply them by prices: they are means.",
         CLASS: "Take the likeliest class, or the probabilities of all. They are calibrated on validation labels.",
         MEDIAN: "Compare rows with each other, and a row with its own past. Medians do not add up to a median of sums; "
         "for sums, train a task with target mean.",

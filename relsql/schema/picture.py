@@ -59,7 +59,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class _Box:
-    """The place of a table: its left upper corner, and its height, in pixels."""
+    """The place of a table: its upper left corner, and its height, in pixels."""
 
     x: int
     y: int

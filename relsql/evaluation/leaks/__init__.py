@@ -1,1 +1,1 @@
-"""Whether rows of the future change what a score or a label reads: the proof, on the data of the user."""
+"""Whether rows of the future change what a score or a label reads: checked on the user's own data."""

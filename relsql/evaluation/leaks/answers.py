@@ -1,4 +1,4 @@
-"""What seeds read, and how they are scored, in a copy of the database; and which seeds differ between two copies."""
+"""What seeds read in a copy of the database and how they are scored; and which seeds differ between two copies."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Reader:
     text_function: str
 
     def features(self, catalog: str, seeds: pa.Table) -> dict[int, Arrays]:
-        """All arrays that network and trees get of each seed whose entity exists at as_of, by the seed's position."""
+        """All arrays that network and trees get for each seed whose entity exists at as_of, by the seed's position."""
         if not seeds.num_rows:
             return {}
         return _by_seed(self.gathered(catalog, seeds), self.subject.layouts)
@@ -62,8 +62,8 @@ class Reader:
     def scores(self, catalog: str, tables_from: str, seeds: pa.Table) -> dict[int, Arrays]:
         """The scores of an even sample of seeds by the model, by position; empty if there is no model.
 
-        Each seed is scored alone, because the last bits of a score depend on what is scored with it. That takes time,
-        and a score depends on nothing but features, so `MOST_SCORED` seeds are enough.
+        Each seed is scored alone, because the last bits of a score depend on what is scored with it. That takes time.
+        Scores depend only on features, which are compared for all seeds, so `MOST_SCORED` of them are enough.
         """
         card = self.subject.card
         if card is None:
@@ -108,7 +108,7 @@ def compare(before: Mapping[Any, Arrays], after: Mapping[Any, Arrays]) -> Differ
 
 
 def _by_seed(gathered: SeedSet, layouts: Sequence[BlockLayout]) -> dict[int, Arrays]:
-    # The labels of these seeds are their positions: seeds without an entity have been left out.
+    # The labels of seeds are their positions, because seeds without an entity have been left out.
     found: dict[int, Arrays] = {}
     starts = [block.row_starts() for block in gathered.blocks]
     for i, position in enumerate(gathered.labels.astype(int)):

@@ -1,7 +1,7 @@
-"""Copies of a database in which the rows of after a moment are deleted, garbled or emptied.
+"""Copies of a database in which the rows after a moment are deleted, garbled or emptied.
 
-Which rows are later is known from the original. A copy is built by one query per table, so nothing of the user's is
-ever changed, and a change of one table cannot move the times of another.
+The original decides which rows are later. A copy is built by one query per table, so the user's data are never
+changed, and a change of one table cannot move the times of another.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class Kept:
     """Which rows of a table stay as they are.
 
     Attributes:
-        table: the table as it is read, perhaps with another time than the declared one.
+        table: the table, perhaps with another time than the declared one.
         condition: over a row `r`; never NULL.
-        emptied: the columns that are NULL in the other rows, where these are `emptied`.
+        emptied: the columns that become NULL in the other rows, if the change empties them.
     """
 
     table: Table
@@ -44,13 +44,13 @@ class Kept:
 
     @classmethod
     def until(cls, table: Table, moment: datetime.datetime, *, unknown: bool = False) -> Kept:
-        """Keep the rows until a moment, inclusive; `unknown`: also those whose time is not known."""
+        """Keep the rows up to a moment, inclusive; with `unknown` also rows whose time is not known."""
         return cls(table, f"coalesce({visible_sql(table, 'r', literal(moment))}, {literal(unknown)})")
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change of the rows that `kept`, by `Table.key`, does not keep; other tables are copied as they are."""
+    """A change of the rows outside `kept`, by `Table.key`; tables that are not in it are copied as they are."""
 
     how: How
     kept: Mapping[str, Kept]
@@ -78,7 +78,7 @@ def changed_database(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schem
 def _rows_sql(catalog: str, schema: Schema, table: Table, kept: Kept, how: How) -> str:
     source = f"{relation_sql(kept.table, catalog)} r"
     names = [ident(name) for name in table.stored_names]
-    # Rows without a key are told apart by their order in the table, which has to stay as it is.
+    # Rows without a key are identified by their order in the table, which has to stay the same.
     keyed = table.primary_key or table.is_view or table.values_of
     if how == "garbled" and kept.condition != "true":
         return _garbled_sql(schema, table, kept, source, "NULL" if keyed else "r.rowid")
@@ -135,7 +135,7 @@ def _garbled_sql(schema: Schema, table: Table, kept: Kept, source: str, order: s
 
 
 def _fixed_columns(schema: Schema, table: Table) -> set[str]:
-    """Keys, and all columns that the time of a row is computed from."""
+    """Keys, and all columns from which the time of a row is computed."""
     fixed = {*table.primary_key, table.time_column or ""}
     fixed |= {name for link in schema.links_to(table.key) for name in link.parent_columns}
     if table.row_time:
@@ -154,7 +154,7 @@ def _link_columns(schema: Schema, table: Table) -> set[str]:
 
 
 def _other_value(column: Column, value: str) -> str:
-    """Another value of the same type; for types without an obvious one the value itself, which is another row's."""
+    """Another value of the same type; for types without an obvious one the value itself, from another row."""
     if column.type == "BOOLEAN":
         return f"NOT {value}"
     if column.type == "VARCHAR":

@@ -1,8 +1,8 @@
-"""Times that nobody declared, and columns that are filled in after their row: what later rows would be by them.
+"""Times that nobody declared, and columns that are filled in after their row; by these, more rows may be later.
 
-* A table without a time may have one: the proposal of `relsql init`.
-* A row may be known later than it happened: a second clock, that the caller names.
-* A column may be filled in later: what `relsql inspect` says of it, and the date at which it happened, if it is one.
+* A table without a time may have one after all: the proposal of `relsql init`.
+* A row may become known later than it happened: a second clock, which the caller names.
+* A column may be filled in later, as `relsql inspect` finds; if it is a date, it says when.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ from relsql.sql_text import literal
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Another time of a table: `column` as people write it, the table with this time, and what to do if it leaks."""
+    """Another time of a table: `column` as people write it, the table with this time, and the advice if it leaks."""
 
     table: Table
     column: str
     fix: str
 
     def change(self, moment: datetime.datetime) -> Change:
-        """Delete the rows that are later by this clock; those without a time by it stay."""
+        """Delete the rows that are later by this clock; rows for which it has no time stay."""
         return Change("deleted", {self.table.key: Kept.until(self.table, moment, unknown=True)})
 
 
 @dataclass(frozen=True, slots=True)
 class LateColumn:
-    """A column that seems to be filled in later: the finding, and its date in SQL over a row `r`, if it is a date."""
+    """A column that seems to be filled in later: the finding, and if it is a date, its SQL over a row `r`."""
 
     table: Table
     column: str
@@ -56,13 +56,13 @@ class LateColumn:
     date: str
 
     def change(self, moment: datetime.datetime) -> Change:
-        """Empty the column in the rows whose date is later: what it held at the moment."""
+        """Empty the column in the rows whose date is later, as it was at the moment."""
         kept = f"coalesce(NOT {since_sql(self.date, literal(moment))}, true)"
         return Change("emptied", {self.table.key: Kept(self.table, kept, (self.column,))})
 
 
 def proposed_clocks(con: duckdb.DuckDBPyConnection, catalog: str, subject: Subject) -> Iterator[Clock]:
-    """The times that `relsql init` would propose for tables without one, also for those declared to have none."""
+    """The times that `relsql init` would propose for tables without one, even if they were declared to have none."""
     schema = subject.database
     untimed = [key for key in subject.plan.schema.tables if not schema.tables[key].time_column]
     if not untimed:
@@ -108,7 +108,7 @@ def second_clocks(schema: Schema, known_columns: Iterable[str]) -> Iterator[Cloc
 
 
 def late_columns(con: duckdb.DuckDBPyConnection, catalog: str, subject: Subject) -> Iterator[LateColumn]:
-    """The columns that are read and seem to be filled in later, by the findings of `relsql inspect`."""
+    """The columns that are read and that `relsql inspect` reports as filled in later."""
     schema = with_event_ranges(con, catalog, subject.database)
     for key in subject.plan.inputs:
         table = schema.tables[key]

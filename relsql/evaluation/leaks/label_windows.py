@@ -1,6 +1,7 @@
-"""Labels on a database that ends with their windows: rows of after as_of + horizon must not change a label.
+"""Labels on a database that ends with their windows: rows after as_of + horizon must not change a label.
 
-A label is about what happened in its window, even if it became known later. So of two clocks the first one counts here.
+A label is about what happened in its window, even if it became known later. So the time of the event counts here, not
+the time at which a row became known.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from relsql.tasks.labels.label_table import label_entities, labels_at
 from relsql.tasks.split_choice import tables_read
 
 _END_OF_TIME = datetime.datetime.max
-"""Where data end that are not cut. Rows without a time are left out on both sides: no moment decides about them."""
+"""The end of data that are not cut. Rows without a time are left out on both sides, as they have no moment."""
 
 
 def labels_of(
@@ -45,10 +46,10 @@ def label_differences(
     labels: pa.Table,
     limits: LabelLimits,
 ) -> dict[str, Difference]:
-    """Which labels change when the rows of after their window are deleted, by table.
+    """Which labels change when the rows after their window are deleted, by table.
 
-    First the later rows of all tables are deleted at once. Only if a label changes, tables are told apart; a label that
-    changes by several tables together only is counted for `*`.
+    The later rows of all tables are deleted at once. Only if a label changes, each table is tried by itself; a label
+    that changes only through several tables together counts for `*`.
     """
     with task_cursor(con, catalog) as cursor:
         read = tables_read(cursor, subject.database, subject.task)

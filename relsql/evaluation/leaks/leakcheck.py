@@ -1,9 +1,9 @@
-"""`relsql leakcheck`: does anything that is known only after as_of change a label, a feature or a score?
+"""`relsql leakcheck`: does anything that became known only after as_of change a label, a feature or a score?
 
 Labels are computed again on data that end with their windows. Features and scores of a sample of seeds are read again
-from copies in memory in which the later rows are deleted, or garbled; they have to be equal to the bit. The user's
-tables are only read. What no mutation can show, because the database keeps no history, is judged by its values:
-columns that are filled in later, and columns that alone predict the labels.
+from copies in memory in which the later rows are deleted or garbled; they must be equal to the bit. The user's tables
+are only read. Some leaks cannot be shown by changing rows, because the database keeps no history. They are judged by
+values: columns that are filled in later, and single columns that predict the labels.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ DEFAULT_SEEDS = 200
 _HOW: tuple[How, ...] = ("deleted", "garbled")
 
 ALL = "*"
-"""Stands for a table where only several tables together change something."""
+"""In place of a table: only several tables together change something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class LeakRow:
         column: the column that the check is about, if it is about one.
         seeds: number of seeds or labels that were compared.
         changed: how many of them changed; None if the check looks at values, not at changes.
-        largest: the largest change of a number; None if what changed has no size, such as a row that is missing.
+        largest: the largest change of a number; None if the change has no size, such as a missing row.
         verdict: `ok`; `leak`, if something changed; `suspect`, if values look like a leak that no change can show.
         advice: what it means and what to do; empty if ok.
     """
@@ -87,7 +87,7 @@ class LeakCheck:
 
     @property
     def clean(self) -> bool:
-        """True if nothing leaks and nothing looks like it."""
+        """True if nothing leaks or looks like a leak."""
         return all(row.verdict == "ok" for row in self.rows)
 
 
@@ -101,7 +101,7 @@ def leakcheck(
     allow_external: bool = False,
     label_timeout_seconds: float = LABEL_TIMEOUT_SECONDS,
 ) -> LeakCheck:
-    """Check that nothing known only after as_of changes a label, a feature or a score.
+    """Check that nothing that became known after as_of changes a label, a feature or a score.
 
     Args:
         con: a connection; its current database is checked, and nothing in it is changed.
@@ -200,14 +200,14 @@ class _Check:
         return found
 
     def _of_later_rows(self, present: _Answers, timed: Mapping[str, Table], how: How) -> Iterator[LeakRow]:
-        """The rows about later rows that are deleted or garbled; tables are told apart only if something changes."""
+        """The results for later rows that are deleted or garbled; single tables are tried only if something changes."""
         what = f"later rows {how}"
         together = self._changed(partial(_later_rows, timed, how))
         if _is_same(present, together):
             for key in timed:
                 yield from self._rows(what, key, None, present, together)
             return
-        advice = "rows of after as_of change what is read; please report this, with the schema of the table"
+        advice = "rows after as_of change what is read; please report this, with the schema of the table"
         single = {key: self._changed(partial(_later_rows, {key: table}, how)) for key, table in timed.items()}
         if all(_is_same(present, answers) for answers in single.values()):
             single = {ALL: together, **single}
@@ -226,7 +226,7 @@ class _Check:
         yield LeakRow(what, late.table.key, late.column, seeds, None, None, "suspect", late.finding.message)
 
     def _changed(self, change: Callable[[datetime.datetime], Change]) -> _Answers:
-        """The answers at each moment from a copy that is changed for it; `change` is given as_of."""
+        """The answers at each moment, from a copy with the change that `change` returns for as_of."""
         answers = _Answers({}, {})
         for i, (moment, _) in enumerate(self.seeds):
             with changed_database(self.reader.cursor, self.catalog, self.subject.tables, change(moment.as_of)) as copy:
@@ -268,14 +268,14 @@ def _row(check: str, table: str, column: str | None, seeds: int, found: Differen
 
 
 def _label_row(table: str, labels: int, found: Difference) -> LeakRow:
-    advice = "the label query reads rows of after as_of + horizon, which no label may depend on; " + correct("sql")
+    advice = "the label query reads rows after as_of + horizon, on which no label may depend; " + correct("sql")
     return _row("labels, rows after the window deleted", table, None, labels, found, advice)
 
 
 def _near_perfect(
     con: duckdb.DuckDBPyConnection, catalog: str, subject: Subject, read: Reader, limits: LabelLimits
 ) -> Iterator[LeakRow]:
-    """The single columns that alone predict the training labels, and those of the later splits, almost perfectly."""
+    """The single columns that predict the labels of training or of a later split almost perfectly."""
     labels = label_table(con, catalog, subject.database, subject.task, "train", limits=limits).table
     latest = labels.slice(max(0, labels.num_rows - MAX_SEEDS))
     gathered = read.gathered(catalog, latest)

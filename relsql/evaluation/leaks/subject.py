@@ -1,4 +1,4 @@
-"""What a leak check looks at: a model, or all that a model of a task could read; and the seeds that it asks about."""
+"""What a leak check looks at: a model, or all that a model of a task could read; and the seeds to ask about."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from relsql.tasks.task import Task
 _LATER_SPLITS: tuple[Split, ...] = ("val", "test")
 
 _CANDIDATES = 6
-"""Moments of each group whose labels are counted: in a closed season there may be none."""
+"""How many moments of each group are tried: in a closed season a moment has no labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Subject:
     Attributes:
         task: the task, with its split timestamps.
         whole: the schema of the database.
-        database: the same without the columns that the task removes.
+        database: `whole` without the columns that the task removes.
         plan: the rows that are read: by the model, or by all paths that a model of the task could have.
         card: the model's card; None if only a task is checked.
     """
@@ -75,7 +75,7 @@ class Subject:
 
     @property
     def tables(self) -> Schema:
-        """The tables that are read, with all their columns, and those that their times and values come from."""
+        """The tables that are read, with all their columns, and the tables that their times and values come from."""
         return self.whole.read_for(self.plan.schema.tables)
 
     def reads(self, table: Table, column: str) -> bool:
@@ -120,14 +120,14 @@ def candidate_moments(
             groups.append(timestamps_of(cursor, catalog, database, task, split))
         except TaskError:
             continue  # The windows of the split are not over yet.
-    # The earliest moments have next to nothing before them.
+    # Before the earliest moments there is hardly any data.
     return [group[len(group) // 2 :][-_CANDIDATES:] for group in groups]
 
 
 def moments_with_labels(
     cursor: duckdb.DuckDBPyConnection, subject: Subject, groups: Iterable[list[datetime.datetime]], labels: pa.Table
 ) -> list[Moment]:
-    """Of each group the moment with the most labels, the latest of several; none where a group has no labels."""
+    """The moment of each group with the most labels, the latest one of equals; a group without labels has none."""
     counts = Counter(labels.column("as_of").to_pylist())
     best = {max(group, key=lambda moment: (counts[moment], moment)) for group in groups if group}
     chosen = sorted(moment for moment in best if counts[moment])
@@ -136,7 +136,7 @@ def moments_with_labels(
 
 
 def seeds_at(labels: pa.Table, moments: Iterable[Moment], seeds: int) -> Sequence[pa.Table]:
-    """For each moment an even sample of its labels' entities, `seeds` in all; the label is the position among them."""
+    """For each moment an evenly spaced sample of its labels, `seeds` in all; as label each has its position."""
     wanted = list(moments)
     tables = []
     for moment, size in zip(wanted, np.diff(np.linspace(0, seeds, len(wanted) + 1).astype(int)), strict=True):

@@ -1,1 +1,1 @@
-"""Which items a recommendation ranks for an entity, and what is counted of each pair of both."""
+"""Which items a recommendation ranks for an entity, and the counts that describe each pair."""

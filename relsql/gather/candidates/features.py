@@ -1,7 +1,7 @@
-"""Candidates and what is counted of them, in SQL: which items are ranked for an entity, and by which numbers.
+"""Candidates and their numbers, in SQL: which items are ranked for an entity, and by what.
 
-Candidates are the items that an entity has met, those that others have met who met the same, and those that most
-entities have met lately. All of it is counted from interactions that are visible at the seed's as_of.
+Candidates are the items that an entity has met, the items that entities with the same items have met, and the items
+that most entities have met lately. All of it is counted from interactions that are visible at the seed's as_of.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from relsql.sql_text import Cte
 from relsql.tasks.predict.links import Way
 
 MAX_OF_A_KIND = 60
-"""So many items met before, popular ones and similar ones are ranked for an entity; the first of each."""
+"""The maximum number of candidates of each kind: items met before, popular items and similar items."""
 
 MAX_RECENT = 30
-"""Of an entity, only so many items, the last ones, count for what is met together."""
+"""How many items of an entity, the last ones, count as met together."""
 
 MAX_COMPARED = 20
-"""Items are similar to the last items of an entity, so many of them."""
+"""How many items of an entity, the last ones, others are compared with."""
 
 MAX_SIMILAR = 30
-"""For each item, so many similar ones."""
+"""How many similar items are kept for each item."""
 
 LONG_AGO = "1e6"
-"""The age of an interaction that never was, in horizons."""
+"""The age of an interaction that never happened, in horizons."""
 
 FEATURES = {
     "own_count": "coalesce(o.n, 0)",
@@ -93,8 +93,8 @@ class Candidates:
             Cte("total", _TOTAL, "how much it has met in all"),
             Cte("recent", _RECENT, "the last items of every entity"),
             Cte("pair", _PAIR, "how many entities have met two items, one of them an item of a seed"),
-            Cte("alike", _ALIKE, "for each item those that are most often met with it, by cosine"),
-            Cte("near", _NEAR, "what is similar to the last items of the entity"),
+            Cte("alike", _ALIKE, "for each item the ones most often met with it, by cosine"),
+            Cte("near", _NEAR, "items similar to the last items of the entity"),
             Cte("named", _NAMED, "the candidates"),
             Cte("candidate", self._features(), "the candidates with their numbers"),
         ]

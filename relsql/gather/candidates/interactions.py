@@ -27,14 +27,14 @@ from relsql.tasks.splits import step_sql
 from relsql.tasks.task import Task
 
 MAX_WAYS = 8
-"""The shortest ways are compared, up to this many."""
+"""At most this many ways are compared, the shortest ones."""
 
 
 def interaction_ways(schema: Schema, task: Task, entity: Table, items: Table) -> tuple[Way, ...]:
     """The ways from entities to items: down to the rows that point at an entity, then up to what these point at.
 
     Raises:
-        TaskError: there is none whose rows have a time.
+        TaskError: no way has rows with a time.
     """
     found = [way for way in all_ways(schema, entity.key, items.key) if _links_both(schema, way)]
     if not found:

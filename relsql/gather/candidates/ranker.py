@@ -54,7 +54,7 @@ class Tree:
 
 @dataclass(frozen=True, slots=True)
 class Ranker:
-    """What a model of a recommendation has learned.
+    """What a recommendation model has learned.
 
     Attributes:
         way: from entities to items; the rows on it are their interactions.

@@ -1,8 +1,8 @@
 """Why a score is what it is, in SQL: the score without each row, column or table that it reads.
 
-The query has three steps. First, the rows that the asked scores read (`relsql.gather.explain.read_rows`). Then one seed
-for each score as it is, and one for each thing to leave out of it (`relsql.gather.sql.removals`); they are scored like
-any other seeds, by the function or the plain SQL that `Scored` writes. Last, the differences, ranked by their size.
+The query has three steps. First, the rows that the scores read (`relsql.gather.explain.read_rows`). Then one seed for
+each score as it is, and one for each thing to leave out of it (`relsql.gather.sql.removals`); they are scored like any
+other seeds, by the function or the plain SQL that `Scored` writes. Last, the differences, ranked by their size.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ LEVELS = ("row", "column", "table")
 table."""
 
 OWN_TOP, BATCH_TOP = 10, 5
-"""How many contributions are returned of each score by default: of one entity, and of all."""
+"""How many contributions of each score are returned by default: for one entity, and for all."""
 
 DEFAULT_THRESHOLD = 0.5
-"""From which probability on the answer is yes."""
+"""The probability from which on the answer is yes."""
 
 _TOLD = ("place", "row_key", "row_time", "column_name", "value")
 """Columns that describe what a seed leaves out."""
@@ -69,7 +69,7 @@ class Explanations:
     def functions(self, query_form: Callable[[str], str]) -> tuple[tuple[str, str], tuple[str, str]]:
         """The parameters of the functions for one entity and for all, and their queries in a form, such as sealed.
 
-        Both are the same query over other seeds. It is put into that form once, because to seal it takes a second.
+        Both are the same query over different seeds. It is put into that form once, because sealing it takes a second.
         """
         entity = self._plan.entity
         called = indented(call_seed_sql(entity, self.rows))
@@ -89,7 +89,7 @@ class Explanations:
 
         Args:
             seed_sql: a query for the columns `_entity` and `_as_of` of the scores to explain.
-            level: explain all that is left out at this level; default: as the parameters of a function say.
+            level: leave out everything of this level, one after the other; default: the parameters of a function say.
         """
         ctes = [
             Cte("asked", self._arguments_sql() if level is None else _everything_sql(level), "The arguments."),
@@ -101,7 +101,7 @@ class Explanations:
         return with_ctes(ctes, self._result_sql(), materialized=["left_out", "found"])
 
     def _arguments_sql(self) -> str:
-        """The arguments under names that no parameter has: DuckDB pastes them over every bare name."""
+        """The arguments under names of their own: DuckDB replaces every bare name that is a parameter's."""
         levels = ", ".join(map(literal, LEVELS))
         problem = literal(f"level is not one of {', '.join(LEVELS)}")
         bound = f"coalesce(CAST(threshold AS DOUBLE), {self._default_bound_sql()})"
@@ -112,7 +112,7 @@ class Explanations:
         )
 
     def _default_bound_sql(self) -> str:
-        """The threshold of a counterfactual that gives none: a value has no threshold that would fit every question."""
+        """The default threshold of counterfactuals. Scores that are values have none that would fit every question."""
         if self.by_class:
             return f"error({literal('counterfactual needs a score that is one number, and this one is a class')})"
         needed = "counterfactual needs a threshold in the unit of the score: threshold := 10"
@@ -198,11 +198,11 @@ class Explanations:
         )
 
     def _value_sql(self, side: str) -> str:
-        """What is explained: the score, or the probability of the class that the whole score is."""
+        """What is explained: the score, or the probability of the predicted class."""
         return f"map_extract_value({side}.probabilities, whole.score)" if self.by_class else f"{side}.score"
 
     def _ranked_sql(self) -> str:
-        """The differences in order: the largest first, or of those that cross the threshold the smallest first."""
+        """The differences in order: the largest first, or the smallest of those that cross the threshold."""
         size = "CASE WHEN asked.crossing THEN abs(contribution) ELSE -abs(contribution) END"
         order = f"{size} ASC, place ASC, row_key ASC NULLS LAST, column_name ASC NULLS LAST"
         crossed = "(compared.score >= asked.bound) <> (compared.score_without >= asked.bound)"

@@ -1,4 +1,4 @@
-"""The rows that a score reads, in SQL: which rows of which tables each seed meets, and on which path first."""
+"""The rows that a score reads, in SQL: which rows of which tables each seed reaches, and on which path first."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ReadRows:
         return self.rows.plan
 
     def places(self) -> list[tuple[str, Table]]:
-        """Where rows are met, as people read it, each with the table of the rows; the position is the place's number.
+        """The places where rows are reached, as people read them, each with the table of its rows, in numbered order.
 
         These are the paths and, for each, the links that its rows follow.
         """
@@ -73,7 +73,7 @@ class ReadRows:
         )
         return [
             *ctes,
-            Cte("first", first, "The rows that each seed reads, and where it meets them first."),
+            Cte("first", first, "The rows that each seed reads, and where it reaches them first."),
             Cte("read", read, "Without the entity's own row."),
         ]
 
@@ -104,7 +104,7 @@ class ReadRows:
         return [Cte(latest, query, "The one row of each seed.")]
 
     def ctes_of(self, path: Path, latest: Latest) -> Ctes:
-        """CTEs for the rows of a path and those that they point at; the last one has the path's name."""
+        """CTEs for the rows of a path and the rows that they point at; the last one has the path's name."""
         if path.kind == "entity":
             return []
         rows = latest.rows

@@ -1,9 +1,9 @@
-"""The rows of seeds that leave something out, in SQL: what is left of the rows that all of them share.
+"""The rows of seeds that leave something out, in SQL: what remains of the rows that all of them share.
 
 An explanation asks for hundreds of seeds of one entity that differ only in what they leave out. Ranking all rows of the
 entity, or of its hub, for each of them would repeat the same work. So the rows are ranked once, as if nothing were left
-out, and each group takes the first k of those that it is left with. Most of what seeds leave out is not among the rows
-of a path: such seeds are one group there.
+out, and each group takes the first k that remain for it. Most of what seeds leave out is not among the rows of a given
+path; such seeds form one group there.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def _counted_sql(plan: RowPlan, reached: Reached, ordered: str, gone: str, count
 
 
 def _latest_sql(reached: Reached, ordered: str, counted: str) -> str:
-    """The last rows of each group: those that are out make room for as many others."""
+    """The last rows of each group: for each row that is out, the next one moves up."""
     base = [column for column in reached.group if column not in OUT]
     onward = "".join(f"{ordered}.{ident('r.' + column)}, " for column in reached.onward)
     newer = f"len(list_filter({counted}.ranks, lambda gone: gone < {ordered}.rank))"

@@ -1,12 +1,12 @@
 """What a seed leaves out: a row, a table or the values of a column, as if the database did not have it.
 
 A contribution is the difference between two scores, with and without something. Both come from the one gather query:
-a seed with the columns of `OUT` says what it may not see, and every place where the query reads a row of a user's
-table asks `and_kept_sql`, beside the rule of visibility. So a row that is out is missing from lists, counts and ages
-on every path, the next row moves up, and what a row led to is not reached.
+the columns of `OUT` say what a seed must not see, and wherever the query reads a row of a user's table, `and_kept_sql`
+stands beside the rule of visibility. So a row that is out is missing from lists, counts and ages on every path, the
+next row moves up, and rows that were reached through it are not.
 
-A row is told by a hash of its key. A row that has the time of its header is out with it: without the header, it would
-have no time, and could not be seen (`relsql.schema.visibility`).
+A row is identified by a hash of its key. A row that takes its time from a header is out with it: without the header,
+it would have no time and could not be seen (`relsql.schema.visibility`).
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ OUT_TABLE, OUT_ROW, OUT_COLUMN = OUT = ("_out_table", "_out_row", "_out_column")
 """The columns of a seed: number of the table that a row or all rows are out of, the row's id, number of the column."""
 
 NOTHING = -1
-"""Instead of the number of a table or a column: nothing is out."""
+"""In place of the number of a table or a column: nothing is out."""
 
 ALL_ROWS = 0
-"""Instead of a row's id: all rows of the table are out."""
+"""In place of a row's id: all rows of the table are out."""
 
 
 def out_sql(table: int = NOTHING, row: str = str(ALL_ROWS), column: int = NOTHING) -> str:

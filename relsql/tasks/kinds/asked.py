@@ -1,8 +1,8 @@
-"""The kinds of tasks: what a seed is, when it is asked about, and what of its own row the model reads.
+"""The kinds of tasks: what a seed is, when it is asked about, and which columns of its own row the model reads.
 
-forecast: an entity at any moment; labels lie in the time after it.
-autocomplete: a row by its key, for a column of its own, as of the row's own time.
-event: a row by its key, for what a label query says of it, as of the row's own time.
+forecast: an entity at any moment; the label lies in the time after it.
+autocomplete: a row, by its key and as of its own time; the label is one of its columns.
+event: a row, by its key and as of its own time; the label comes from a label query.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Asked:
     """How the seeds of a task are asked about.
 
     Attributes:
-        own_time: a seed is a row with a time, which is its as_of, whatever later moment a caller asks at.
+        own_time: a seed is a row with a time, which is its as_of even if the caller gives a later one.
         hidden: columns of the seed's own row that are read as if they were empty.
         empty: the column whose empty cells are asked about when all seeds are scored; None: all rows are.
     """

@@ -23,8 +23,8 @@ def cell_fields(task: str, entity: str, target: str, schema: Schema) -> dict[str
         schema: the schema of the database.
 
     Raises:
-        TaskError: there is no such table or column, the column is a key, a link or the time of the table, its type can
-            be no label, or the rows have no key or no time.
+        TaskError: there is no such table or column, the column is a key, a link or the time of the table, its type
+            cannot be a label, or the rows have no key or no time.
     """
     table = _timed_table(task, entity, schema)
     column = _completed(task, table, target, schema)
@@ -93,7 +93,7 @@ def _completed(task: str, table: Table, target: str, schema: Schema) -> Column:
     if what:
         raise TaskError(
             f"task '{task}' would complete the column '{found}', which is {what}",
-            expected="a column that tells something about the row; others are "
+            expected="a column that describes the row; others are "
             + nearest("", [name for name in table.stored_names if name != found]),
             fix=correct("target_col"),
         )

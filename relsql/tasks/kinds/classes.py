@@ -1,4 +1,4 @@
-"""The classes of a multiclass task: the values of its training labels, and how a model tells them apart.
+"""The classes of a multiclass task: the values of its training labels, and how the outputs of a model stand for them.
 
 A class with few labels has too little to learn from. All such classes share one output of the network, and its
 probability is divided among them by their shares in the training labels. So a rare class is predicted at its prior,
@@ -35,7 +35,7 @@ MAX_CLASSES = 10_000
 MAX_CLASS_CHARACTERS = 1_000
 
 UNKNOWN = -1
-"""The code of a label that is none of the classes."""
+"""The code of a label that is not one of the classes."""
 
 _ARROW_TYPES: dict[str, pa.DataType] = {
     "VARCHAR": pa.string(),
@@ -50,7 +50,7 @@ _ARROW_TYPES: dict[str, pa.DataType] = {
 
 
 def is_class_type(label_type: str) -> bool:
-    """True for the SQL types whose values can be classes: text, ENUM, BOOLEAN and integers."""
+    """True if values of an SQL type can be classes: text, ENUM, BOOLEAN and integers."""
     return label_type in ("VARCHAR", "BOOLEAN", *INTEGER_TYPES) or label_type.startswith("ENUM")
 
 

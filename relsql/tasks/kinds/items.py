@@ -34,9 +34,9 @@ def item_table(schema: Schema, task: Task) -> Table:
 
 
 def known_items_sql(items: Table, catalog: str, label: str) -> str:
-    """The distinct items of a list that exist, as a sorted list of keys; NULL if there is none.
+    """The distinct items of a list that exist, as a sorted list of keys; NULL if none exist.
 
-    `label` is the list, an expression of the query that this one stands in.
+    `label` is the list, an expression of the surrounding query.
     """
     key = ident(items.primary_key[0])
     return (

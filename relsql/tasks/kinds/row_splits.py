@@ -19,10 +19,10 @@ from relsql.tasks.splits import Split, step_sql
 from relsql.tasks.task import Task
 
 TEST_SHARE = 0.1
-"""Share of the labels that a chosen test split has at the least; that of validation is the same share of the rest."""
+"""The share of the labels that a chosen test split has at least; validation has the same share of the rest."""
 
 Quantile = Callable[[float, datetime.datetime | None, datetime.datetime | None], datetime.datetime | None]
-"""(share, after, up to) -> the time of a label at or before which that share of them lie, in (after, up to]."""
+"""(share, after, up to) -> the time up to which that share of the labels in (after, up to] lie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def choose_row_splits(task: Task, quantile: Quantile) -> SplitChoice:
     if task.val_timestamp is None or task.test_timestamp is None:
         raise TaskError(
             f"task '{task.name}': its labels are at too few times to be split",
-            expected="labels of rows at three times at the least",
+            expected="labels of rows at three times or more",
             fix=in_manifest("choose rows of more times, or write the split timestamps", "val_timestamp"),
         )
     if task.val_timestamp >= task.test_timestamp:

@@ -1,4 +1,4 @@
-"""Which kinds of tasks a feature supports: the others are refused, not answered in part."""
+"""Which kinds of tasks a feature supports; all others are refused rather than answered in part."""
 
 from __future__ import annotations
 

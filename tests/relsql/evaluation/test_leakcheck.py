@@ -149,7 +149,7 @@ def test_the_command_ends_with_1_if_something_leaks(tmp_path: Path, form: str) -
         con.execute("UPDATE relsql.tasks SET sql = replace(sql, '{timedelta}', '90 days')")
     wide = CliRunner().invoke(cli, arguments)
     assert wide.exit_code == 1
-    assert "leak: orders: the label query reads rows of after as_of + horizon" in wide.stderr
+    assert "leak: orders: the label query reads rows after as_of + horizon" in wide.stderr
     if form == "json":
         assert {row["verdict"] for row in json.loads(wide.stdout)["rows"]} == {"ok", "leak"}
 
