@@ -32,7 +32,7 @@ FULL_QUEUE = 32_768
 """Number of entries at which DuckDB starts to remove dead ones."""
 
 WARM_UP_CALLS = 4_000
-"""After so many calls, the new texts among them have reached the limit of texts."""
+"""After this many calls, the new texts among them have reached the limit of texts."""
 
 MAX_TEXT_BYTES = 2**20
 

@@ -32,14 +32,14 @@ class CodedTexts:
         self._tables = {x.table: _TableTexts(schema.table(x.table), x, texts) for x in inputs if x.text_codes}
 
     def resolve(self, block: Block, layout: BlockLayout) -> Block:
-        """The block with the ids of texts where the gather query said `TEXT_OF_CODES`."""
+        """The block with the ids of texts where the gather query gave `TEXT_OF_CODES`."""
         found, position = block.texts, 0
         for segment, (_, categories, _) in zip(layout.segments, segment_parts(block, layout), strict=True):
             table = self._tables.get(segment.inputs.table)
-            if table and (told := found[:, position] == TEXT_OF_CODES).any():
+            if table and (coded := found[:, position] == TEXT_OF_CODES).any():
                 # Copied, because other readers may share the arrays of a block.
                 found = found.copy() if found is block.texts else found
-                found[told, position] = table.ids(categories[told])
+                found[coded, position] = table.ids(categories[coded])
             position += segment.has_text
         return block if found is block.texts else replace(block, texts=found)
 

@@ -32,7 +32,7 @@ from relsql.errors import RelsqlError, TaskError, nearest
 @click.option("--cache", default=DEFAULT_CACHE, type=click.Path(path_type=Path), help="Folder of imported data sets.")
 @click.option("--again", is_flag=True, help="Run what was asked for again, also if it is stored.")
 @click.option("--fresh", is_flag=True, help="Forget the results in the file.")
-@click.option("--cores", type=click.IntRange(min=1), help="Run on so many cores (Linux).  [default: all]")
+@click.option("--cores", type=click.IntRange(min=1), help="Number of cores to run on (Linux).  [default: all]")
 def main(
     datasets: tuple[str, ...],
     tasks: tuple[str, ...],

@@ -149,8 +149,8 @@ class SqlNetwork:
                     "The keys that the paths' rows point at, and which path's rows do.",
                 )
             )
-            told = ["hidden"] if self.rows.removals else []
-            kept = [f"seen.{column}" for column in (*keys, *told, *(f"by{i}" for i in range(len(readers))))]
+            hiding = ["hidden"] if self.rows.removals else []
+            kept = [f"seen.{column}" for column in (*keys, *hiding, *(f"by{i}" for i in range(len(readers))))]
             kept += [ids_sql(self._plan, table, "p")] if self.rows.removals else []
             kept += [f"{time_sql(table, 'p')} AS time"] if table.time_column else []
             kept += [f"{time} AS date{i}" for i, time in enumerate(self._dates(table, "p", "seen.hidden"))]

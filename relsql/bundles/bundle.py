@@ -83,7 +83,7 @@ def _unnamed(path: Path, name: str) -> ArtifactError:
 
 def _artifact(folder: BundleFolder, card: ModelCard, name: str) -> bytes:
     if name != TOKENIZER and signature_of(card, name) is None:
-        raise damaged(folder.path, f"its file '{name}' is no part of the model that its card describes")
+        raise damaged(folder.path, f"its file '{name}' is not part of the model that its card describes")
     if folder.manifest.files[name].sha256 != card.sha256[name]:
         raise damaged(folder.path, f"its card and its {MANIFEST} state different digests of '{name}'")
     return folder.read(name)

@@ -68,7 +68,7 @@ def open_bundle(path: Path) -> BundleFolder:
     """Read the manifest of a bundle, and compare the names and sizes of its files.
 
     Raises:
-        DatabaseError: there is no such folder, or it is no bundle. ArtifactError: the bundle was written by a newer
+        DatabaseError: there is no such folder, or it is not a bundle. ArtifactError: the bundle was written by a newer
             relsql, or a file is missing, added, linked or has another size.
     """
     try:

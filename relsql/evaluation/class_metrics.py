@@ -19,7 +19,7 @@ Probabilities = npt.NDArray[np.floating]
 
 
 def class_metrics(labels: IntArray, probabilities: Probabilities) -> dict[str, float]:
-    """Log loss, accuracy, macro F1, and ROC-AUC of each class against the rest, in the mean (if it is defined).
+    """Log loss, accuracy, macro F1, and the mean ROC-AUC of each class against the rest (if it is defined).
 
     Args:
         labels: int64 [labels], positions of classes, n > 0; `UNKNOWN` for a class that is not among them: it counts as
@@ -64,7 +64,7 @@ def _of_each_label(labels: IntArray, probabilities: Probabilities) -> dict[str, 
 
 
 def macro_f1(labels: IntArray, predicted: IntArray) -> float:
-    """The F1 of each class among labels or predictions, in the mean; 0 for a class that is never predicted right."""
+    """The mean F1 of the classes among labels and predictions; 0 for a class that is never predicted right."""
     classes, found = np.unique(np.concatenate([labels, predicted]), return_inverse=True)
     true, guessed = np.split(found, 2)
     hits = np.bincount(true[true == guessed], minlength=len(classes))

@@ -1,4 +1,4 @@
-"""Labels beside explanations of their scores, computed on the tables that those scores read."""
+"""Labels joined to explanations of their scores, computed on the tables that those scores read."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def scored_tables(
 
 @dataclass(frozen=True, slots=True)
 class ExplainedLabels:
-    """Labels that can be queried beside explanations of their scores; made by `explained_labels`."""
+    """Labels that can be queried together with explanations of their scores; made by `explained_labels`."""
 
     con: duckdb.DuckDBPyConnection
     card: ModelCard

@@ -179,7 +179,7 @@ def _result(score: Any, status: str, evidence: int, probabilities: Mapping[Any, 
         return None, status, evidence, True
     if probabilities is None:
         return (score,), status, evidence, True
-    # Two classes may be equally likely but for rounding.
+    # Two classes may be equally likely up to rounding.
     named = probabilities[score] >= max(probabilities.values()) - TOLERANCE
     return tuple(probabilities.values()), status, evidence, named
 

@@ -173,6 +173,6 @@ def _distributions(material: Material) -> str:
             shares, edges, color=colour, label=name, linewidth=1.6, linestyle="-" if colour == ACCENT else ":"
         )
     return chart.html(
-        "Distribution of scores beside that of labels. Medians and quantiles vary less than labels do.",
+        "Distributions of scores and of labels. Medians and quantiles vary less than labels do.",
         f"Distributions. Median score {np.median(material.scores):.4g}, median label {np.median(material.labels):.4g}.",
     )

@@ -126,7 +126,7 @@ class Material:
         return weighted and clustered_bootstrap(self.labels, scores[None, :], self.cluster, weighted)
 
     def comparison(self) -> Comparison | None:
-        """The model beside the baseline; None where the metric is not defined."""
+        """The model compared with the baseline; None if the metric is not defined."""
         name = self.card.task.metric
         model, baseline = self.evaluation.metrics.get(name), self.baseline_metrics().get(name)
         if model is None or baseline is None:

@@ -28,7 +28,7 @@ def report(
     options: ReportOptions | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write a report about a model: its question, data, metrics beside a baseline, pictures, explained scores, card.
+    """Write a report about a model: its question, data, metrics and a baseline, charts, explained scores, card.
 
     Args:
         con: a connection whose current database holds the model.

@@ -154,7 +154,7 @@ def _ends(interval: Interval | None) -> str:
 
 
 def pictures(material: Material) -> str:
-    """Scores beside labels."""
+    """Charts of scores and labels."""
     return html.element("div", *curves(material), class_="grid")
 
 

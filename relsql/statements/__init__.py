@@ -1,1 +1,1 @@
-"""Statements about models, `CREATE MODEL` and others, beside those of SQL."""
+"""Statements about models, such as `CREATE MODEL`, that can be written between statements of SQL."""

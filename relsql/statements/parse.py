@@ -29,7 +29,7 @@ _BEGINNINGS = (
     ("DROP", "MODEL"),
 )
 KEYWORDS = RESERVED | {"MODEL", "MODELS", *AGGREGATES}
-"""Words that shells complete and highlight beside those of DuckDB."""
+"""Words that shells complete and highlight in addition to those of DuckDB."""
 
 _LONGEST_NUMBER = 18
 _CONSTANTS: dict[str, Value] = {"TRUE": True, "FALSE": False, "NULL": None}

@@ -67,7 +67,7 @@ def more_is_better(metric: str) -> bool:
 
 
 def constant_of(target: str, labels: npt.NDArray[np.floating]) -> float:
-    """The target of labels [n], n > 0: the constant that `regression_loss` is least for."""
+    """The target of labels [n], n > 0: the constant with the least `regression_loss`."""
     import numpy as np
 
     level = quantile_level(target)
@@ -77,7 +77,7 @@ def constant_of(target: str, labels: npt.NDArray[np.floating]) -> float:
 def regression_loss(target: str, labels: npt.NDArray[np.floating], scores: npt.NDArray[np.floating]) -> float:
     """The value of `target_metric`, in the unit of the labels, less is better; all arrays [n].
 
-    `pinball` is q * (label - score) for scores below the label, and (1 - q) * (score - label) above, in the mean.
+    `pinball` is q * (label - score) for scores below the label and (1 - q) * (score - label) above, averaged over labels.
     """
     import numpy as np
 

@@ -67,8 +67,8 @@ def label_differences(
         return dict.fromkeys((table.key for table in read.timed_tables), together)
     single = {table.key: difference(_timed_only(happened, table.key)) for table in happened.timed_tables}
     named = {table.key for table in read.timed_tables}
-    told = {key: found for key, found in single.items() if found.changed or key in named}
-    return told if any(found.changed for found in told.values()) else {"*": together, **told}
+    changed = {key: found for key, found in single.items() if found.changed or key in named}
+    return changed if any(found.changed for found in changed.values()) else {"*": together, **changed}
 
 
 def _labels(

@@ -42,7 +42,7 @@ multiclass task also `probabilities`."""
 
 
 def explain_parameters(top: int) -> str:
-    """The parameters that the functions for one entity and for all have beside those of the score functions."""
+    """The parameters of the functions for one entity and for all that the score functions do not have."""
     return f"level := 'row', top := {top}, counterfactual := false, threshold := NULL"
 
 

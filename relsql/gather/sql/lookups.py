@@ -48,10 +48,12 @@ def seen_sql(
         found += (f", {position} AS reader" if by else "") + (f", {end} AS until" if end else "")
         parts.append(f"SELECT {found} FROM {rows}")
     keys = ", ".join([*(f"k{i}" for i in range(len(pointing[0][1].child_columns))), *(["hidden"] if hidden else [])])
-    told = "".join(f", bool_or(reader = {position}) AS by{position}" for position in range(len(pointing) if by else 0))
-    told += ", max(until) AS until" if end else ""
+    readers = "".join(
+        f", bool_or(reader = {position}) AS by{position}" for position in range(len(pointing) if by else 0)
+    )
+    readers += ", max(until) AS until" if end else ""
     pointed = "\nUNION ALL ".join(parts)
-    return f"SELECT {keys}{told}\nFROM (\n{indented(pointed)}\n)\nGROUP BY {keys}"
+    return f"SELECT {keys}{readers}\nFROM (\n{indented(pointed)}\n)\nGROUP BY {keys}"
 
 
 def seen_join_sql(seen: str, relation: str, columns: Sequence[str]) -> str:

@@ -297,6 +297,6 @@ class Gather:
         text = text_sql(self.plan.table(inputs.table), inputs, row)
         number = f"{self.text_function}({text if present == 'true' else f'CASE WHEN {present} THEN {text} END'})"
         if self.coded_texts and inputs.text_codes:
-            told = " AND ".join(f"{codes[position]} > 0" for position in inputs.text_codes)
-            number = f"CASE WHEN {told} THEN {TEXT_OF_CODES} ELSE {number} END"
+            known = " AND ".join(f"{codes[position]} > 0" for position in inputs.text_codes)
+            number = f"CASE WHEN {known} THEN {TEXT_OF_CODES} ELSE {number} END"
         return [*codes, number]

@@ -1,4 +1,4 @@
-"""Columns that identify the rows of a table: those that may, the one that does, and several together.
+"""Columns that identify the rows of a table: the candidates, the chosen one, and keys of several columns.
 
 A key is unique and never NULL. Many columns are, so its name counts, and whether columns of other tables refer to it:
 in `patients(row_id, subject_id)` only `subject_id` is used elsewhere.

@@ -28,7 +28,7 @@ MIN_GAP_DAYS = 730
 """Times closer than this to the others are ordinary: bookings are made a year ahead."""
 
 MIN_YEARS_AHEAD = 10
-"""New events are expected for at least so many years: a model that is used longer has to be trained again."""
+"""New events are expected for at least this many years: a model that is used longer has to be trained again."""
 
 MIN_CALENDAR = 12
 """A shorter table of regular days may be something else."""
@@ -158,7 +158,7 @@ def _names_dates(table: Table | None) -> bool:
 
 
 def _limit(last: int, span: int) -> datetime.datetime | None:
-    """The first moment after the day `last` that is no event of a table whose events span so many days."""
+    """The first moment after the day `last` that is not an event, for a table whose events span `span` days."""
     earliest = last + MIN_YEARS_AHEAD * 366
     missing = (day for day in map(_day_number, _KNOWN) if day >= earliest)
     limit = min(max(earliest, last + span), *missing, _LATEST_DAY)

@@ -23,7 +23,7 @@ from relsql.tasks.predict.syntax import ATOM, Constant
 from relsql.tasks.predict.tokens import line_error
 
 _EMPTY = {"COUNT": "0", "SUM": "0", "COUNT_DISTINCT": "0", "EXISTS": "false"}
-"""What an aggregate is where there are no rows; that of the others is NULL, which is no label."""
+"""The values of aggregates of no rows. All others are NULL then, and the label is left out."""
 
 
 def label_sql(bound: BoundLine, schema: Schema, visible: VisibilityRule) -> str:
@@ -35,7 +35,7 @@ def label_sql(bound: BoundLine, schema: Schema, visible: VisibilityRule) -> str:
         visible: whether rows at as_of itself count in WHERE.
 
     Raises:
-        TaskError: rows have to be told apart, and their table has no key.
+        TaskError: rows have to be distinguished, but their table has no key.
     """
     return _Writer(bound, schema, visible).query()
 

@@ -94,7 +94,7 @@ def _foreign_key(line: str, schema: Schema, name: Name) -> tuple[str, str]:
     found = stored_name(name.column, columns)
     if found is None:
         expected = nearest(name.column, columns) if columns else f"a table with foreign keys, which {table.key} lacks"
-        raise line_error(line, name.at, f"{name} is no foreign key", expected)
+        raise line_error(line, name.at, f"{name} is not a foreign key", expected)
     return table.key, found
 
 

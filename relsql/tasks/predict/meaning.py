@@ -255,7 +255,9 @@ class _Rows:
         written_types = ["TIMESTAMP" if type_ in TIME_TYPES else type_ for type_ in types]
         for text in texts if written_types else ():
             if not _reads_as(text.sql, written_types[0]):
-                raise line_error(self.line, text.at, f"{text.sql} is no {written_types[0]}", "such as '2024-02-29'")
+                raise line_error(
+                    self.line, text.at, f"{text.sql} is not a valid {written_types[0]}", "such as '2024-02-29'"
+                )
         if written_types and texts:
             kinds = [kind for kind in kinds if kind != "text"]
         if len(set(kinds)) > 1:

@@ -194,7 +194,7 @@ class _Parser:
         left = self.signed()
         while self.token.keyword in ("*", "/", "%"):
             sign = self.next()
-            # Without nullif, a division by zero would give infinity, which is no label.
+            # Without nullif, a division by zero would give infinity, which cannot be a label.
             form = "{} * {}" if sign.text == "*" else f"{{}} {sign.text} nullif({{}}, 0)"
             left = Operation(sign.at, form, (left, self.signed()), "arithmetic", _PRODUCT)
         return left

@@ -11,7 +11,7 @@ from relsql.hints import see
 from relsql.sql_text import ident
 
 MAX_CHARACTERS = 10_000
-"""A longer line is no line: what it asks fits a label query better."""
+"""The maximum length of a line. A longer question is better written as a label query."""
 
 _SHOWN = 30
 """Characters of the line that a message shows on each side of the place it points at."""

@@ -260,7 +260,7 @@ def test_a_file_that_no_model_has_is_refused_even_if_it_is_listed(bundle: Path, 
     card = json.loads((bundle / "card.json").read_text())
     card["sha256"]["evil.onnx"] = hashlib.sha256((bundle / "evil.onnx").read_bytes()).hexdigest()
     forge(bundle, {"card.json": json.dumps(card).encode()})
-    refused(target, bundle, "'evil.onnx' is no part of the model")
+    refused(target, bundle, "'evil.onnx' is not part of the model")
 
 
 class TestEmbeddings:

@@ -67,7 +67,7 @@ def report_command(
 ) -> None:
     """Write one HTML file about MODEL, which opens anywhere, makes no request and has no script.
 
-    It shows the question, the tables, the labels over time, the metrics beside those of a baseline, pictures of scores
+    It shows the question, the tables, the labels over time, the metrics of the model and a baseline, pictures of scores
     and labels, what each table and column brings, five explained scores and the card. Files that relsql report did not
     write are never replaced.
 

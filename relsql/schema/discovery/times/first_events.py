@@ -1,4 +1,4 @@
-"""Compare a date with the first event of each row: a time at which rows appear is not followed by years of silence.
+"""Compare a date with the first event of each row: a time at which rows appear is not followed by years without events.
 
 A customer's first order soon follows the registration, at least for some customers, while even the youngest driver's
 first race comes many years after birth. And events before a date show that the row already existed.

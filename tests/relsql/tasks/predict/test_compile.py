@@ -77,7 +77,7 @@ BAD = {
     "COUNT(orders.* WHERE kind AND paid, 0, 9, days)": ("AND of a text",),
     "COUNT(orders.* WHERE place = 5, 0, 9, days)": ("= of a STRUCT(x INTEGER) and a number",),
     "COUNT(orders.* WHERE amount = NULL, 0, 9, days)": ("comparison with NULL", "IS NULL"),
-    "COUNT(orders.* WHERE day > 'soon', 0, 9, days)": ("'soon' is no TIMESTAMP", "^'soon'"),
+    "COUNT(orders.* WHERE day > 'soon', 0, 9, days)": ("'soon' is not a valid TIMESTAMP", "^'soon'"),
     "COUNT(orders.* WHERE day > DATE '2020-02-30', 0, 9, days)": ("DATE '2020-02-30' does not exist",),
     "COUNT(orders.*, 0, 9, days) > 'a'": ("> of a number and a text",),
     "COUNT(orders.*, 0, 9, days) AND true": ("AND of a number",),

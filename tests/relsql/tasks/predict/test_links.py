@@ -73,8 +73,8 @@ def test_a_way_that_goes_up_after_down_meets_rows_twice() -> None:
     ("entity", "target", "parts"),
     [
         ("teams", "lonely.*", ("no links lead from teams to lonely", "games, goals, players, venues", "--link")),
-        ("teams", "games.* VIA games.hme", ("games.hme is no foreign key", "did you mean 'home'?")),
-        ("teams", "games.* VIA games.id", ("games.id is no foreign key",)),
+        ("teams", "games.* VIA games.hme", ("games.hme is not a foreign key", "did you mean 'home'?")),
+        ("teams", "games.* VIA games.id", ("games.id is not a foreign key",)),
         ("teams", "games.* VIA gams.home", ("there is no table gams", "did you mean 'games'?")),
         ("teams", "players.* VIA players.captain", ("goes along players.captain", "VIA players.team")),
     ],
