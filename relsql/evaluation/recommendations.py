@@ -1,4 +1,4 @@
-"""Evaluate a recommendation by the query of the function that users call, and compare it with rankings that need no model."""
+"""Evaluate a recommendation by the query that users call, and compare it with rankings that need no model."""
 
 from __future__ import annotations
 

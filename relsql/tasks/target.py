@@ -77,7 +77,7 @@ def constant_of(target: str, labels: npt.NDArray[np.floating]) -> float:
 def regression_loss(target: str, labels: npt.NDArray[np.floating], scores: npt.NDArray[np.floating]) -> float:
     """The value of `target_metric`, in the unit of the labels, less is better; all arrays [n].
 
-    `pinball` is q * (label - score) for scores below the label and (1 - q) * (score - label) above, averaged over labels.
+    `pinball` is the mean of q * (label - score) for scores below the label, and (1 - q) * (score - label) above.
     """
     import numpy as np
 

@@ -54,7 +54,7 @@ def link_name_match(
     # Counts and car numbers are small integers, which are found in every column of row numbers.
     if MEASURE_WORDS & set(words(column)) or (has_weak_suffix(column) and not has_weak_suffix(key)):
         return 0.0
-    # A text with the whole name of the best key is one, as `parentTconst` of `tconst`; a city is not a key of customers.
+    # A text with the whole name of the best key is one, as `parentTconst` of `tconst`; a city is not a customer's key.
     least = 0.85 if best and by_key == score and child.column(name).type == "VARCHAR" else 0.9
     if not is_key_name(column) and (score < least or is_plural(column)):
         return 0.0

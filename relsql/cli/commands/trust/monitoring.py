@@ -147,8 +147,8 @@ def drift_command(
 ) -> None:
     """Compare the rows that MODEL reads with those of its training range, the worst first.
 
-    The exit code is 1 if something is beyond a limit, and more than chance explains for that many rows. The rows are also
-    written to relsql's table drift, if FILE can be written.
+    The exit code is 1 if something is beyond a limit, and more than chance explains for that many rows. The rows are
+    also written to relsql's table drift, if FILE can be written.
 
     \b
     relsql drift f1.duckdb dnf
