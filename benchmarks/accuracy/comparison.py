@@ -1,6 +1,6 @@
 """Compare relsql with the baselines of the same run, from the stored scores: paired differences, ranks, and means.
 
-All functions are pure. A baseline is any other row that was run on the same labels; quoted results are none.
+All functions are pure. A baseline is any other row that was run on the same labels; quoted results do not count.
 """
 
 from __future__ import annotations

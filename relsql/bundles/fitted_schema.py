@@ -1,7 +1,7 @@
 """Whether the tables of a file are those that an imported model reads, and the model's schema over them.
 
 Tables, columns, types, keys, links and times have to be as they were at training. What a file alone decides is taken
-from it: whether a table is a view, which of its times are no events, and the SQL by which a time is computed. SQL that
+from it: whether a table is a view, which of its times are not events, and the SQL by which a time is computed. SQL that
 came with a bundle is only compared, and never run.
 """
 

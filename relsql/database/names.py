@@ -76,7 +76,7 @@ def join_name(*parts: str) -> str:
 
 
 def unique_name(stem: str) -> str:
-    """A name that nothing else has, for a relation that exists during one call."""
+    """A unique name for a relation that exists during one call."""
     return f"{stem}_{uuid.uuid4().hex}"
 
 

@@ -67,7 +67,7 @@ def explain_query(
     key, given = card.entity.primary_key, (options or ExplainOptions()).arguments()
     if id and len(id) != len(key):
         raise ModelError(
-            f"model '{card.name}': {len(id)} values are no key of {card.entity.key}",
+            f"model '{card.name}': {len(id)} values are not a key of {card.entity.key}",
             expected=f"one value for each of: {', '.join(key)}",
             fix=command("explain", "FILE", model, *(name.upper() for name in key)),
         )

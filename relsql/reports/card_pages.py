@@ -64,11 +64,11 @@ def _asked(card: Card) -> Iterator[Block]:
     )
     if card.published_version is not None:
         yield (
-            f"It is published: whoever may read the file can call version {card.published_version} in any DuckDB, "
+            f"It is published: anyone who may read the file can call version {card.published_version} in any DuckDB, "
             "without relsql."
         )
     else:
-        yield "It is not published: whoever may read the file can call it through relsql, or publish it in a copy."
+        yield "It is not published: anyone who may read the file can call it through relsql, or publish it in a copy."
 
 
 def _data(card: Card) -> list[Block]:

@@ -266,7 +266,7 @@ def _table_findings(
     if len(schema.tables) > 1 and not schema.links_to(table.key) and not schema.links_from(table.key):
         text = "is linked to no other table, so no model reads it"
         fields = _key_fields(con, table)
-        text += f"; keys within {', '.join(fields)} are none of a link; to make columns of them: " if fields else ""
+        text += f"; keys within {', '.join(fields)} cannot be linked; to make columns of them: " if fields else ""
         text += "; ".join(fields.values())
         # A table with a time is a record of events, which are what questions are about.
         yield Finding("warning" if table.time_column else "info", table.key, text)

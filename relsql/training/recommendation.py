@@ -67,7 +67,7 @@ def train_ranker(
     """
     if options.regime != "seed-time":
         raise TrainingError(
-            f"task '{task.name}' is a recommendation, for which there is no regime {options.regime}",
+            f"task '{task.name}' is a recommendation, which does not support the regime {options.regime}",
             expected="regime seed-time",
             fix="leave out --regime",
         )

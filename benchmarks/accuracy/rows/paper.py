@@ -303,7 +303,7 @@ def masked_loss(rebuilt: Tensor, truth: Tensor, hidden: Tensor) -> Tensor:
 
 
 def node_batches(graph: Graph, until: int, size: int, random: np.random.Generator) -> Iterator[tuple[str, IntArray]]:
-    """Yield batches of random nodes with time <= `until` for ever, tables in turn; none if there are no such nodes."""
+    """Yield batches of random nodes with time <= `until` endlessly, tables in turn; none if there are no such nodes."""
     times = {table: graph.data[table].time.numpy() for table in sorted(graph.data.node_types)}
     visible = {table: np.flatnonzero(time <= until) for table, time in times.items() if (time <= until).any()}
     while visible:

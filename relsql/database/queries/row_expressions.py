@@ -1,8 +1,8 @@
 """Check a user's expression over one row, and write it so that its meaning is fixed.
 
 Declarations hold such expressions, for example `strptime(day, '%d.%m.%Y')` as the time of a row. The same row must
-always give the same value, whoever asks: so an expression reads its row only, and calls DuckDB's own scalar functions
-whose results depend on their arguments alone.
+always give the same value, for every caller. So an expression reads its row only, and calls DuckDB's own scalar
+functions whose results depend on their arguments alone.
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ _IRREGULAR = {
     **{f"{word}s": word for word in ("movie", "cookie", "calorie", "rookie", "brownie", "smoothie", "hoodie")},
 }
 _NO_KEYS = word_set("bid grid kid lid paid prepaid unpaid said void valid invalid rapid fluid acid solid hybrid hockey")
-"""Words that end like a key and are none."""
+"""Words that end like a key but are not one."""
 
 
 @cache

@@ -27,7 +27,7 @@ def scheduled_rows(
     """The finding about rows of a table with a time that are planned.
 
     They certainly are if their time is still to come. They may be if the rows of all other tables end before them, and
-    columns that are filled in earlier rows are empty in them. The days of a calendar are no events.
+    columns that are filled in earlier rows are empty in them. The days of a calendar are not events.
 
     Args:
         con: connection to the data; nothing is written.

@@ -3,7 +3,7 @@
 Such times do not count as events. They move neither the default as_of, which is the latest event, nor the training
 timestamps, which begin at the first one. Their rows stay visible by the same rule as any other.
 
-The days of a calendar, such as `dim_date`, are no events either: it is filled in years ahead. A calendar has one row
+The days of a calendar, such as `dim_date`, are not events either: it is filled in years ahead. A calendar has one row
 for each day, month or year, names for the parts of a date, and other tables take their time from it.
 
 A bad time may arrive after training. A model therefore keeps a limit for new events, which a call can apply without

@@ -127,6 +127,6 @@ def test_a_record_of_events_without_a_link_is_named_with_the_keys_within_its_col
     )
     Declarations.parse(time_columns=["events(day)"], primary_keys=["repos(id)"]).store(con, "memory")
     [finding] = findings(con, "events")
-    assert finding.severity == "warning" and "keys within the repo are none of a link" in finding.message
+    assert finding.severity == "warning" and "keys within the repo cannot be linked" in finding.message
     con.execute(finding.message.partition("make columns of them: ")[2])
     assert [str(each.link) for each in infer_schema(con).links] == ["events(the repo_id) -> repos(id)"]
