@@ -37,7 +37,7 @@ MAX_TRAIN_ROWS = 200_000
 """If there are more training labels, a subset is used that is evenly spread over time."""
 
 MAX_CLASSES = 50
-"""With more classes there is no such baseline: it would fit a tree for each class in each round."""
+"""With more classes this baseline is left out: it would fit a tree for each class in each round."""
 
 
 def entity_columns_auc(

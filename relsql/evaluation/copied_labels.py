@@ -2,9 +2,9 @@
 
 The columns are those that the model reads, as of each seed's time: of the entity and its parents, the latest row of
 each path, means and shares over its rows, and numbers of rows. A column that was filled in once agrees with the labels
-of one time only, so the labels of the latest times are also compared by themselves.
+of one time only, so the labels of each of the latest times are also compared on their own.
 
-The time of a table is not among them: that an entity is active because it was active lately copies no answer.
+The time of a table is not among them: an entity that is active because it was active lately is not a copied answer.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def copied_labels(
 
 
 def _separation(task: Task, values: Doubles, labels: Doubles) -> float:
-    """How well a column gives the labels; of several classes, the one that it gives best against all others."""
+    """How well a column predicts the labels; for several classes, the class that it separates best from the others."""
     if not task.is_multiclass:
         return separation(values, labels, classification=task.is_classification)
     classes = [labels == code for code in commonest(labels)]

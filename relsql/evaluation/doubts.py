@@ -38,7 +38,7 @@ def trained_on(card: ModelCard, split: Split) -> Iterator[Finding]:
 def copied_in_split(
     con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, labels: pa.Table, split: Split, regime: Regime
 ) -> tuple[Finding, ...]:
-    """The findings about columns that alone predict the labels of a split, among those that the model reads.
+    """The findings about columns that the model reads and that alone predict the labels of a split.
 
     Args:
         con: connection to the data; its state is not changed.

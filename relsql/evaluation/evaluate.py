@@ -78,7 +78,7 @@ class Evaluation:
 class Predictions:
     """Scores and labels: entity and as_of as Python values, labels and scores float64 [rows], NaN = no score.
 
-    Of a multiclass task, labels are positions in `ModelCard.classes`, or `UNKNOWN`, int64 [rows], and scores the
+    For a multiclass task, labels are positions in `ModelCard.classes`, or `UNKNOWN`, int64 [rows], and scores the
     probabilities of the classes, float64 [rows, classes].
     `seeds` is the label table that was scored, in the same order, see `LabelTable`.
     """
@@ -206,7 +206,7 @@ def evaluate(
     allow_external: bool = False,
     label_timeout_seconds: float = LABEL_TIMEOUT_SECONDS,
 ) -> Evaluation:
-    """Metrics of a version of a model on `train`, `val` or `test`; a name without a version means the active version.
+    """Metrics of a model version on `train`, `val` or `test`; a name without a version means the active version.
 
     Every row is scored at its own timestamp; `regime` determines which data it may read. See `predict_split` for all
     arguments.
@@ -227,7 +227,7 @@ def evaluate(
 def judge(
     con: duckdb.DuckDBPyConnection, model: str, split: Split, regime: Regime | None, limits: LabelLimits
 ) -> tuple[Evaluation, Predictions]:
-    """The evaluation of `evaluate`, and the scores and labels that it is about, those without a score included."""
+    """The evaluation of `evaluate`, with all scores and labels, including labels without a score."""
     catalog = current_catalog(con)
     card, schema = active_card(con, catalog, model), read_schema(con, catalog)
     regime = regime or card.regime
@@ -250,7 +250,7 @@ def judge(
     coded = card.classes.coded(card.classes.known(table)) if card.classes else table
     copied = copied_in_split(con, catalog, card, coded, split, regime)
     found = [*trained_on(card, split), *_unknown_classes(card, summary), *few, *copied]
-    # Training has said the same about the validation labels, and perhaps about a column and other labels.
+    # Training reports the same about the validation labels, and perhaps about a column and other labels.
     found += [each for each in recorded if each not in few and not any(say_the_same(each, other) for other in copied)]
     evaluation = Evaluation(
         card.name,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = 5
 CHANCE = 1e-4
-"""Labels are the same for a reason if chance would make them so less often."""
+"""Equal labels count as a finding if chance would make them equal less often than this."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ def _shard(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     return int(match[1]), int(match[2])
 
 
-@click.command("shard-score", short_help="Score Parquet files in parts, each by a process.")
+@click.command("shard-score", short_help="Score Parquet files in parts, one process each.")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
     "--tables", required=True, type=click.Path(path_type=Path), metavar="DIR", help="The files of the tables."
@@ -51,8 +51,8 @@ def shard_score_command(
     """Score every entity of Parquet files with BUNDLE, a folder that `relsql export` wrote.
 
     DIR has TABLE.parquet, or a folder TABLE with Parquet files, for each table that the model reads. Entities are
-    divided into N parts by a hash of their key. Each part is one file in PATH, which appears when it is complete. A
-    part that is there is not computed again: the same command continues a run that was stopped.
+    divided into N parts by a hash of their key. Each part is one file in PATH, which appears when it is complete. An
+    existing part is not computed again, so the same command continues a run that was stopped.
 
     \b
     relsql shard-score model/ --tables lake/ --as-of 2009-06-01 --shards 8 --into scores/

@@ -37,13 +37,15 @@ _HEADER = ("cutoff", "labels", "positives", "model", "95% interval", "own column
     type=click.Choice(["expanding", "sliding"]),
     default="expanding",
     show_default=True,
-    help="Training labels from the first event on, or over as long a time at every cutoff.",
+    help="Train on all labels since the first event, or on equally long periods.",
 )
 @click.option("--retrain", is_flag=True, help="Train at every cutoff (default).")
 @click.option("--model", metavar="MODEL", help="Score with this model at every cutoff, without training.")
-@click.option("--baselines/--no-baselines", default=True, help="Also what plain baselines reach (default).")
+@click.option("--baselines/--no-baselines", default=True, help="Also compute plain baselines (default).")
 @click.option("--seed", type=int, help="Seed of all randomness.")
-@click.option("--encoder-steps", type=click.IntRange(min=0), help="Steps of the row encoder. Default: by its texts.")
+@click.option(
+    "--encoder-steps", type=click.IntRange(min=0), help="Steps of the row encoder. Default: depends on its texts."
+)
 @click.option("--epochs", type=click.IntRange(min=1), help="Maximum number of passes over the training labels.")
 @click.option("--fanout", type=click.IntRange(min=1), help="Maximum number of rows read along each link path.")
 @click.option("--channels", type=click.IntRange(min=1), help="Width of the network.")
@@ -68,12 +70,12 @@ def backtest_command(
     memory_limit: str | None,
     **options: Any,
 ) -> None:
-    """At each cutoff train on what was known then, and score the window that follows.
+    """At each cutoff, train on what was known then, and score the window that follows.
 
-    TASK is the name of a task in FILE, the path of a task manifest (.yaml), or a question in one line. The last label
-    that is trained on ends at the cutoff. Models are trained in a copy of FILE in memory; FILE gets the results only,
-    in relsql's tables backtests and backtest_scores, one transaction per cutoff. A run that is stopped goes on: what is
-    stored by the same request is not computed again.
+    TASK is the name of a task in FILE, the path of a task manifest (.yaml), or a question in one line. The windows of
+    all training labels end by the cutoff. Models are trained in a copy of FILE in memory; only results are written to
+    FILE, to relsql's tables backtests and backtest_scores, one transaction per cutoff. The same command continues a run
+    that was stopped: cutoffs that are stored are not computed again.
 
     \b
     relsql backtest f1.duckdb driver-dnf --cutoffs 6 --every 365d
@@ -132,7 +134,7 @@ def _cells(row: BacktestRow) -> tuple[str | None, ...]:
 
 
 def _plots(rows: tuple[BacktestRow, ...]) -> list[str]:
-    """A line per cutoff on a common scale: `*` the model, `-` its interval, `o` the best baseline."""
+    """A line per cutoff, all on one scale: `*` the model, `-` its interval, `o` the best baseline."""
     every = [x for row in rows for x in (row.value, row.low, row.high, row.best_baseline) if x is not None]
     if not every:
         return [""] * len(rows)

@@ -34,10 +34,12 @@ ROUNDED = ("contribution", "logit_contribution", "score")
     type=click.Choice(["row", "column", "table"]),
     default="row",
     show_default=True,
-    help="What is left out of the score at a time.",
+    help="What each contribution leaves out.",
 )
-@click.option("--top", type=click.IntRange(min=1), help="Contributions of each score. Default: 10, of all entities 5.")
-@click.option("--counterfactual", is_flag=True, help="Only what alone takes the score across the threshold.")
+@click.option(
+    "--top", type=click.IntRange(min=1), help="How many contributions of each score. Default: 10; 5 without ID."
+)
+@click.option("--counterfactual", is_flag=True, help="Only contributions that alone cross the threshold.")
 @click.option("--threshold", type=float, help="With --counterfactual. Default: 0.5 for a probability.")
 @click.option(
     "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True, help="Output."
@@ -92,8 +94,8 @@ def importance_command(
 ) -> None:
     """Show what each table and each column brings to the scores of MODEL.
 
-    Each label of the split is scored as it is, without the rows of each table, and with each column missing. A gain is
-    by how much the metric is better with it; its interval is from resampling entities.
+    Each label of the split is scored as it is, without the rows of each table, and with each column missing. The gain
+    is how much better the metric is with it; its interval comes from resampling entities.
     """
     opened = open_for_labels(file, read_only=True, allow_external=allow_external, memory_limit=memory_limit)
     with closing(opened) as con:

@@ -28,7 +28,11 @@ _DEFAULT_SEEDS = 200
     "--seeds", type=click.IntRange(min=1), default=_DEFAULT_SEEDS, show_default=True, help="Seeds that are compared."
 )
 @click.option(
-    "--known-column", "known_columns", multiple=True, metavar="TABLE(COLUMN)", help="Try when rows became known."
+    "--known-column",
+    "known_columns",
+    multiple=True,
+    metavar="TABLE(COLUMN)",
+    help="A column that says when rows became known.",
 )
 @click.option(
     "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True, help="Output."
@@ -44,12 +48,12 @@ def leakcheck_command(
     label_timeout: float,
     memory_limit: str | None,
 ) -> None:
-    """Check that nothing that is known only after as_of changes a label, a feature or a score.
+    """Check that nothing that became known after as_of changes a label, a feature or a score.
 
     TASK|MODEL is a model, dnf or dnf@2; or a task: its name, the path of a manifest, or a question in one line. Labels
     are computed again on data that end with their windows. Features and scores are read again from copies in memory in
-    which the later rows are deleted, or garbled: they must be equal to the bit. Columns that look as if they were
-    filled in later, or that alone predict the labels, are suspect. FILE is only read.
+    which the later rows are deleted or garbled: they must be equal to the bit. Columns that seem to be filled in later,
+    or that alone predict the labels, are suspect. FILE is only read.
 
     The exit code is 1 if anything leaks or is suspect.
 

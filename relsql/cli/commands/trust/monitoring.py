@@ -31,7 +31,7 @@ NOT_STORED = "the file is read-only: nothing was stored"
 _PERIODS = ("day", "week", "month", "quarter", "year")
 
 
-@click.command("outcomes", short_help="Compare the scores that were kept with what happened.")
+@click.command("outcomes", short_help="Compare past scores with what happened.")
 @click.argument("file", type=DatabasePath())
 @click.argument("model")
 @click.option("--by", type=click.Choice(_PERIODS), default="month", show_default=True, help="Length of a period.")
@@ -48,7 +48,7 @@ def outcomes_command(
     label_timeout: float,
     memory_limit: str | None,
 ) -> None:
-    """Compare the scores of MODEL that relsql score --keep-history has kept with what happened.
+    """Compare the scores of MODEL that relsql score --keep-history kept with what happened.
 
     A score is judged once its window is closed: its as_of plus the task's timedelta is at or before the newest event
     of the tables that the label query reads. The rows are also written to relsql's table outcomes, if FILE can be
@@ -85,7 +85,7 @@ def outcomes_command(
 
 
 def _open(file: Path, writes: bool, *, allow_external: bool, memory_limit: str | None) -> duckdb.DuckDBPyConnection:
-    """Open FILE for writing, or only for reading where it cannot be written and need not be."""
+    """Open FILE for writing, or for reading if it cannot be written and does not have to be."""
     from relsql.errors import DatabaseError
 
     try:

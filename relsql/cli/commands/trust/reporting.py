@@ -40,7 +40,7 @@ def card_command(file: Path, model: str, form: str) -> None:
         click.echo(card.markdown(), nl=False)
 
 
-@click.command("report", short_help="Write a page with pictures about a model.")
+@click.command("report", short_help="Write a page with charts about a model.")
 @click.argument("file", type=DatabasePath())
 @click.argument("model", required=False)
 @click.option("--output", type=click.Path(path_type=Path), required=True, metavar="HTML", help="The file to write.")
@@ -65,11 +65,11 @@ def report_command(
     label_timeout: float,
     memory_limit: str | None,
 ) -> None:
-    """Write one HTML file about MODEL, which opens anywhere, makes no request and has no script.
+    """Write one self-contained HTML file about MODEL: it opens anywhere, without scripts or requests.
 
-    It shows the question, the tables, the labels over time, the metrics of the model and a baseline, pictures of scores
-    and labels, what each table and column brings, five explained scores and the card. Files that relsql report did not
-    write are never replaced.
+    It shows the question, the tables, the labels over time, the metrics of the model and a baseline, charts of scores
+    and labels, the importance of each table and column, five explained scores and the card. Files that relsql report
+    did not write are never replaced.
 
     \b
     relsql report f1.duckdb dnf --output dnf.html

@@ -60,7 +60,7 @@ def _readings(column: Column) -> Iterator[str]:
 
 
 def _reads(data: Profiler, table: Table, column: Column, expression: str) -> bool:
-    """True if a reading gives a time of day for nearly all values, and these are no dates, times or small numbers.
+    """True if a reading gives a time of day for nearly all values, unless they are full timestamps or small numbers.
 
     Minutes and ratings read as HHMM, too, but then it is never later than ten.
     """
