@@ -226,4 +226,7 @@ def test_of_a_large_table_a_sample_is_ranked(con: duckdb.DuckDBPyConnection, mon
     con.execute(
         "INSERT INTO t SELECT i, TIMESTAMP '2020-01-01' + to_hours(i), 3 * i, hash(i) % 97 FROM range(2000) r(i)"
     )
-    assert [number.column for number in fit(con).numbers] == ["time", "amount"]
+    plain = read_schema(con, "memory")
+    schema = Schema({"t": replace(plain.table("t"), time_column="time")}, ())
+    inputs = fit_node_inputs(con, "memory", schema, "t", until=UNTIL)
+    assert [number.column for number in inputs.numbers] == ["time", "amount"]
