@@ -20,13 +20,14 @@ from benchmarks.accuracy.judge import Judge
 from benchmarks.accuracy.rows import DEFAULT, PRETRAINED, make_row
 from benchmarks.data.problems import DEFAULT_CACHE, load_problem
 from relsql.errors import RelsqlError
+from relsql.tasks.labels.label_cut import MAX_TRAIN_LABELS
 from relsql.training import data
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.option("--dataset", required=True, help="Data set.")
 @click.option("--task", "tasks", required=True, multiple=True, help="Task of the data set; repeatable.")
-@click.option("--labels", default=data.MAX_TRAIN_SEEDS, type=click.IntRange(min=1), help="Latest training labels used.")
+@click.option("--labels", default=MAX_TRAIN_LABELS, type=click.IntRange(min=1), help="Training labels used.")
 @click.option("--trees/--no-trees", default=True, help="With boosted trees, or the network alone.")
 @click.option("--seeds", default=2, type=click.IntRange(min=1), help="Seeds 0, 1, ... of each row.")
 @click.option("--cache", default=DEFAULT_CACHE, type=click.Path(path_type=Path), help="Folder of imported data sets.")
@@ -40,7 +41,7 @@ def main(dataset: str, tasks: tuple[str, ...], labels: int, trees: bool, seeds: 
             for name in (DEFAULT, PRETRAINED):
                 row: Any = make_row(name)
                 row = replace(row, options=replace(row.options, trees=trees))
-                with mock.patch.object(data, "MAX_TRAIN_SEEDS", labels):
+                with mock.patch.object(data, "MAX_TRAIN_LABELS", labels):
                     scores = [row.scores(problem, seed) for seed in range(seeds)]
                 cells = [
                     _cell([next(iter(judge.metrics(split, found[split]).values())) for found in scores])

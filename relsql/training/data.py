@@ -15,6 +15,7 @@ from relsql.gather.sql.latest_rows import LatestRows
 from relsql.gather.sql.query import Gather
 from relsql.registry.runs import Run
 from relsql.tasks.kinds.classes import Classes
+from relsql.tasks.labels.label_cut import MAX_TRAIN_LABELS, MAX_VALIDATION_LABELS
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.regime import Regime, delayed_labels, ended_labels
@@ -24,8 +25,6 @@ from relsql.tasks.task import Task
 from relsql.text.text_table import TextTable
 from relsql.training.plan import Plan
 from udfs.functions import create_arrow_function
-
-MAX_TRAIN_SEEDS = 60_000
 
 
 def training_labels(
@@ -40,7 +39,8 @@ def training_labels(
 ) -> dict[str, pa.Table]:
     """The labels to train on: `train`, `val` and, in the frozen regime, `closing`, the validation labels for `refit`.
 
-    A label may occur several times, with different ends of its data; see `summaries`.
+    Of many labels some are drawn, see `relsql.tasks.labels.label_cut`. A label may occur several times, with different
+    ends of its data; see `summaries`.
 
     Args:
         con: connection to the data.
@@ -51,11 +51,12 @@ def training_labels(
         seed: seed of the delays in the frozen regime.
         limits: what the label query may do.
     """
-    tables = {
-        split: label_table(con, catalog, plan.database, plan.task, split, density=density, limits=limits).table
-        for split in ("train", "val")
-    }
-    tables["train"] = _latest(tables["train"], MAX_TRAIN_SEEDS)
+
+    def drawn(split: Split, at_most: int) -> pa.Table:
+        database, task = plan.database, plan.task
+        return label_table(con, catalog, database, task, split, density=density, at_most=at_most, limits=limits).table
+
+    tables = {"train": drawn("train", MAX_TRAIN_LABELS), "val": drawn("val", MAX_VALIDATION_LABELS)}
     if regime == "seed-time":
         return tables
     days = horizon_days(con, plan.task)
@@ -72,11 +73,6 @@ def summaries(labels: dict[str, pa.Table], task: Task) -> tuple[SplitSummary, ..
     splits: tuple[Split, ...] = ("train", "val")
     columns = ["entity", "as_of", "label"]
     return tuple(summarize_labels(split, distinct_labels(labels[split].select(columns)), task) for split in splits)
-
-
-def _latest(labels: pa.Table, limit: int) -> pa.Table:
-    """The last `limit` labels, which are sorted by time: the latest are most like the future that is predicted."""
-    return labels.slice(max(0, labels.num_rows - limit))
 
 
 def gather_labels(

@@ -30,6 +30,7 @@ from relsql.gather.sql.latest_rows import LatestRows
 from relsql.gather.sql.query import Gather
 from relsql.schema.tables import Schema
 from relsql.tasks.kinds.classes import Classes
+from relsql.tasks.labels.label_cut import MAX_TRAIN_LABELS
 from relsql.tasks.labels.label_sandbox import LabelLimits
 from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.summary import distinct_labels
@@ -204,5 +205,5 @@ def training_sample(
     Raises:
         TaskError: the label query cannot be used.
     """
-    table = label_table(con, catalog, database, task, "train", limits=limits).table
+    table = label_table(con, catalog, database, task, "train", at_most=MAX_TRAIN_LABELS, limits=limits).table
     return Classes.of(task, table).coded(table) if task.is_multiclass else table

@@ -28,6 +28,7 @@ from relsql.schema.tables import Schema
 from relsql.tasks.entity import entity_table
 from relsql.tasks.kinds.row_splits import RowWindow, choose_row_splits, window_of
 from relsql.tasks.labels.label_checks import LARGEST_LABEL, check_labels
+from relsql.tasks.labels.label_cut import drawn_labels_sql
 from relsql.tasks.labels.label_query import known_labels
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits, label_sandbox
 from relsql.tasks.split_choice import GIVEN, SPLIT_FIELDS, LabelCount, SplitChoice, choose_splits
@@ -76,9 +77,10 @@ def label_table(
     split: Split,
     *,
     density: int = 1,
+    at_most: int | None = None,
     limits: LabelLimits = DEFAULT_LIMITS,
 ) -> LabelTable:
-    """Compute the labels of one split.
+    """Compute the labels of one split, or those that are drawn from them.
 
     Args:
         con: the user's connection; it does not change, even if this call is interrupted.
@@ -87,6 +89,7 @@ def label_table(
         task: the task; split timestamps that it lacks are chosen as in `default_splits`.
         split: `train`, `val` or `test`.
         density: density of the training timestamps, see `relsql.tasks.splits.timestamps_of`.
+        at_most: number of labels to draw, see `relsql.tasks.labels.label_cut`; None: all are returned.
         limits: what the label query may do, and for how long.
 
     Raises:
@@ -111,7 +114,7 @@ def label_table(
                 fix=correct("sql", "entity_col"),
             )
         nulls = check_labels(cursor, known.entity, task, split, known.relation)
-        labels = _sorted_labels(cursor, task, known.relation)
+        labels = _sorted_labels(cursor, task, known.relation, at_most)
         return LabelTable(labels, split, known.rows - known.kept, nulls)
 
 
@@ -257,9 +260,11 @@ def _label_counts(
         return {as_of: LabelCount(*counts) for as_of, *counts in cursor.execute(sealed(query)).fetchall()}
 
 
-def _sorted_labels(cursor: duckdb.DuckDBPyConnection, task: Task, known: str) -> pa.Table:
+def _sorted_labels(cursor: duckdb.DuckDBPyConnection, task: Task, known: str, at_most: int | None = None) -> pa.Table:
     as_it_is = task.is_multiclass or task.is_recommendation
     label = "label" if as_it_is else f"CAST(label AS {'BIGINT' if task.is_binary else 'DOUBLE'})"
-    return cursor.sql(
-        f"SELECT entity, as_of, {label} AS label FROM {known} WHERE label IS NOT NULL ORDER BY as_of ASC, entity ASC"
-    ).to_arrow_table()
+    drawn = f"SELECT * FROM {known} WHERE label IS NOT NULL"
+    if at_most is not None:
+        drawn = drawn_labels_sql(cursor, known, at_most)
+    query = f"SELECT entity, as_of, {label} AS label FROM ({drawn}) ORDER BY as_of ASC, entity ASC"
+    return cursor.sql(sealed(query)).to_arrow_table()

@@ -218,3 +218,15 @@ def test_empty_tables_have_inputs(con: duckdb.DuckDBPyConnection) -> None:
     assert [(n.column, n.kind) for n in inputs.numbers] == [("a", "number")]
     assert (inputs.categories, inputs.text_columns) == ((), ("w",))
     assert con.sql("SELECT 1").to_arrow_table().num_rows == 1
+
+
+def test_of_a_large_table_a_sample_is_ranked(con: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relsql.gather.node_inputs.MAX_RANKED_ROWS", 50)
+    con.execute("CREATE TABLE t (id BIGINT PRIMARY KEY, time TIMESTAMP, number BIGINT, amount BIGINT)")
+    con.execute(
+        "INSERT INTO t SELECT i, TIMESTAMP '2020-01-01' + to_hours(i), 3 * i, hash(i) % 97 FROM range(2000) r(i)"
+    )
+    plain = read_schema(con, "memory")
+    schema = Schema({"t": replace(plain.table("t"), time_column="time")}, ())
+    inputs = fit_node_inputs(con, "memory", schema, "t", until=UNTIL)
+    assert [number.column for number in inputs.numbers] == ["time", "amount"]
