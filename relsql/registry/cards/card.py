@@ -8,6 +8,7 @@ from functools import cached_property
 
 import msgspec
 
+from relsql.gather.arrays.graph_inputs import EXPLAINED
 from relsql.gather.candidates.features import Candidates
 from relsql.gather.candidates.ranker import Ranker
 from relsql.gather.candidates.ranking import Ranking
@@ -131,6 +132,11 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
         return f"relsql_score_{self.functions_id}"
 
     @property
+    def left_function(self) -> str:
+        """Name of the SQL function that scores gathered rows of seeds that leave something out."""
+        return f"relsql_score_left_{self.functions_id}"
+
+    @property
     def state_function(self) -> str:
         """Name of the SQL function that returns the state of the entity of gathered rows."""
         return f"relsql_state_{self.functions_id}"
@@ -179,6 +185,16 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
         return {
             path.name: f"relsql_message_{self.functions_id}_{i}" for i, path in enumerate(self.paths) if path.shared
         }
+
+    @property
+    def left_functions(self) -> dict[str, str]:
+        """`message_functions` of explanations: also of the rows of entities that are left with the same ones.
+
+        Models of earlier builds have no components for these.
+        """
+        own = [path.name for path in self.paths if path.grouped and not path.shared]
+        own = own if EXPLAINED in self.sha256 else []
+        return self.message_functions | {name: f"relsql_left_{self.functions_id}_{i}" for i, name in enumerate(own)}
 
     def gather(self, catalog: str) -> Gather:
         """The builder of the scoring query for the database attached as `catalog`."""

@@ -43,7 +43,9 @@ def test_a_run_is_recorded_phase_by_phase(shop: Path) -> None:
     assert all(row[1] >= 0 and row[2] is None and row[3] == 1 for row in rows)
     assert model.status == "active"
     assert 0 <= model.metrics["val_roc_auc"] <= 1
-    assert set(card.sha256) == {"encoder.onnx", "graph.onnx", "head.onnx", "tokenizer.json"}
+    apart = {f"path {path.name}.onnx" for path in card.paths if path.grouped}
+    components = {"encoder.onnx", "graph.onnx", "head.onnx", "explained.onnx", "tokenizer.json"}
+    assert set(card.sha256) == components | apart and apart
     assert max(card.parity.values()) <= 1e-5
     assert card.task == replace(TASK)
     assert read_card_text(card.to_json()) == card
