@@ -142,7 +142,7 @@ def explanations(card: ModelCard, catalog: str) -> Explanations:
         scores = ", ".join(f"relsql_result.{name} AS {name}" for name in score_columns(card.classes))
         return f"SELECT * EXCLUDE (relsql_result), {scores}\nFROM (\n{indented(query)}\n)"
 
-    return Explanations(gather.rows, scored, card.task.is_classification, card.classes is not None)
+    return Explanations(gather.rows, scored, card.task.is_classification, card.classes is not None, card.threshold)
 
 
 def explain_macros(card: ModelCard, catalog: str, suffix: str) -> list[MacroText]:

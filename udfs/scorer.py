@@ -19,6 +19,7 @@ from udfs.coded_texts import CodedTexts
 from udfs.components import Component
 from udfs.encoder import RowTextEncoder
 from udfs.messages import HubMessages
+from udfs.open_columns import likely_column, open_columns
 from udfs.states import States
 from udfs.stored import StoredEmbeddings
 
@@ -41,9 +42,16 @@ def score_type(classes: Classes | None) -> str:
 
 
 def result_type(classes: Classes | None) -> str:
-    """The DuckDB type of a result; that of a multiclass task ends with the probabilities of all classes."""
+    """The DuckDB type of a result.
+
+    It ends with what a score leaves open: of a multiclass task the probabilities of all classes and the likely ones, of
+    others both ends of its interval, and the answer at the threshold.
+    """
     fields = [f"score {score_type(classes)}", *(f"{name} {sql_type}" for name, (_, sql_type) in _FIELDS.items())]
-    fields += [f"probabilities MAP({classes.type}, DOUBLE)"] if classes else []
+    if classes:
+        fields += [f"probabilities MAP({classes.type}, DOUBLE)", f"likely {classes.type}[]"]
+    else:
+        fields += ["low DOUBLE", "high DOUBLE", "label BOOLEAN"]
     return f"STRUCT({', '.join(fields)})"
 
 
@@ -184,8 +192,9 @@ class Scorer:
         if self.card.classes:
             likeliest, probabilities = _class_columns(self.card.classes, scores, missing)
             columns = {"score": likeliest, **columns, "probabilities": probabilities}
+            columns["likely"] = likely_column(self.card, scores, missing)
         else:
-            columns = {"score": pa.array(scores, mask=missing), **columns}
+            columns = {"score": pa.array(scores, mask=missing), **columns, **open_columns(self.card, scores, missing)}
         return pa.StructArray.from_arrays(list(columns.values()), list(columns))
 
     def valid_scores(self, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:

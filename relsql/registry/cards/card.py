@@ -17,6 +17,7 @@ from relsql.gather.paths import Path
 from relsql.gather.row_plan import RowPlan
 from relsql.gather.sql.latest_rows import LatestRows, SeedKind
 from relsql.gather.sql.query import Gather
+from relsql.registry.cards.uncertainty import Uncertainty
 from relsql.registry.function_names import classes_name, encode_name, function_names
 from relsql.schema.tables import Schema, Table
 from relsql.tasks.kinds.classes import Classes
@@ -24,7 +25,7 @@ from relsql.tasks.kinds.items import item_table
 from relsql.tasks.regime import Regime
 from relsql.tasks.task import Task
 
-CARD_FORMAT = 6
+CARD_FORMAT = 7
 """Increased whenever an older relsql could misread a card."""
 
 SEALED_CARD_FORMAT = 5
@@ -71,6 +72,8 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
         statistics: by path, which statistics the head's trees read: positions in
             `relsql.gather.statistics.path_statistics`.
         classes: the classes of a multiclass task; None for other tasks.
+        uncertainty: how far scores may be off; None if too few labels were left to say it.
+        threshold: from which probability on the answer is yes; None if nobody has chosen one.
         ranker: what a recommendation has learned; it has no paths, inputs or artefacts, and its encoder, channels and
             windows say nothing. None for other tasks.
     """
@@ -100,6 +103,8 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
     statistics: dict[str, tuple[int, ...]] = {}
     classes: Classes | None = None
     ranker: Ranker | None = None
+    uncertainty: Uncertainty | None = None
+    threshold: float | None = None
 
     @property
     def identity(self) -> str:

@@ -38,7 +38,7 @@ ROUNDED = ("contribution", "logit_contribution", "score")
 )
 @click.option("--top", type=click.IntRange(min=1), help="Contributions of each score. Default: 10, of all entities 5.")
 @click.option("--counterfactual", is_flag=True, help="Only what alone takes the score across the threshold.")
-@click.option("--threshold", type=float, help="With --counterfactual. Default: 0.5 for a probability.")
+@click.option("--threshold", type=float, help="With --counterfactual. Default: that of relsql threshold, or 0.5.")
 @click.option(
     "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True, help="Output."
 )
