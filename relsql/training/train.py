@@ -18,20 +18,17 @@ from relsql.database.connections import require_writable, transaction
 from relsql.database.cursors import task_cursor
 from relsql.database.interrupts import keyboard_interrupts
 from relsql.database.names import current_catalog, find_macros
-from relsql.evaluation.bootstrap import metric_interval
-from relsql.evaluation.class_metrics import class_interval
 from relsql.registry.cards.card import EncoderCard, ModelCard
 from relsql.registry.function_names import all_names
 from relsql.registry.models import STORING, activate, find_trained, next_version, read_models, save_model
 from relsql.registry.publications import require_unclaimed
 from relsql.registry.runs import Run, recorded_findings
-from relsql.registry.versions import ACTIVE, ModelRow, main_metric, model_name
+from relsql.registry.versions import ACTIVE, ModelRow, model_name
 from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
 from relsql.tasks.kinds.classes import Classes
-from relsql.tasks.labels.label_findings import are_few, label_findings
+from relsql.tasks.labels.label_findings import label_findings
 from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
-from relsql.tasks.labels.label_table import label_entities
 from relsql.tasks.labels.temporary_tables import refuse_temporary_reads
 from relsql.tasks.regime import check_regime
 from relsql.tasks.stored_tasks import find_task
@@ -54,6 +51,7 @@ if TYPE_CHECKING:
     from relsql.training.encoder.fit_encoder import TrainedEncoder
     from relsql.training.fitting.fit_network import FittedNetwork
     from relsql.training.path_choice import PathEvidence
+    from relsql.training.validation import Lead
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +71,7 @@ class TrainedModel:
         network, head: the torch modules that were exported.
         splits: lines about the labels and timestamps of the training and validation splits, and why they were chosen.
         findings: what is doubtful about labels and columns, also of a version that is reused.
+        lead: how far it is ahead of plain baselines on the validation labels; None if that cannot be said.
         left_out: link paths that it does not read: those beyond `max_paths`, with the evidence about them, the best
             first, and those beyond `max_hub_rows`.
         reused: True if the version existed already and nothing was trained; then `validation_scores`, `network` and
@@ -92,6 +91,7 @@ class TrainedModel:
     left_out: tuple[PathEvidence | CrowdedPath, ...] = ()
     splits: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    lead: Lead | None = None
 
 
 def train(
@@ -214,6 +214,7 @@ def _train_in_torch(training: _Training) -> TrainedModel:
 def _train(training: _Training) -> TrainedModel:
     from relsql.training.encoder.fit_encoder import embed_database, prepend_zero_row, train_encoder
     from relsql.training.fitting.fit_network import train_network
+    from relsql.training.validation import lead_on_validation, metric_ends
 
     con, catalog, options, run = training.con, training.catalog, training.options, training.run
     examples = _examples(training, _plan(training))
@@ -226,7 +227,8 @@ def _train(training: _Training) -> TrainedModel:
         metrics.update(texts=len(cached))
     with run.phase("network") as metrics:
         fitted = train_network(plan, seeds, embeddings, encoder.module.widths, options, run, examples.classes)
-        fitted.metrics.update(_interval(fitted, seeds["val"], examples.labels["val"], examples.splits[-1]))
+        fitted.metrics.update(metric_ends(fitted, seeds["val"], examples.labels["val"], examples.splits[-1]))
+        lead = lead_on_validation(plan, seeds, examples.labels, fitted.validation_scores, examples.classes)
         metrics.update(fitted.metrics)
     with run.phase("export") as metrics:
         artifacts, parity = _export(fitted, encoder, cached)
@@ -251,6 +253,7 @@ def _train(training: _Training) -> TrainedModel:
         left_out=plan.left_out,
         splits=tuple(split_lines(plan.task, examples.splits, plan.split_reasons)),
         findings=examples.findings,
+        lead=lead,
     )
 
 
@@ -366,23 +369,6 @@ def _examples(training: _Training, plan: Plan) -> _Examples:
         findings = (*plan.schema_findings, *plan.findings, *copied, *doubts)
         run.details["gather"] = {"findings": list(map(asdict, findings))}
     return _Examples(plan, labels, splits, texts, seeds, findings, classes)
-
-
-def _interval(fitted: FittedNetwork, seeds: SeedSet, labels: pa.Table, split: SplitSummary) -> dict[str, float]:
-    """Both ends of the validation metric's bootstrap interval where there are few labels."""
-    name = main_metric(fitted.metrics)
-    if name is None or not are_few(split):
-        return {}
-    # Labels of invisible entities are dropped when seeds are gathered, so the remaining seeds cannot be matched to
-    # entities.
-    same = labels.num_rows == len(seeds)
-    entities = label_entities(labels) if same else list(range(len(seeds)))
-    metric = name.removeprefix("val_")
-    if fitted.validation_scores.ndim > 1:
-        found = class_interval(seeds.labels.astype(np.int64), fitted.validation_scores, metric, entities)
-    else:
-        found = metric_interval(seeds.labels, fitted.validation_scores, metric, entities)
-    return {f"{name}_low": found[0], f"{name}_high": found[1]} if found else {}
 
 
 def _export(
