@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from relsql.errors import RelsqlError
     from relsql.evaluation.evaluate import Evaluation, evaluate
     from relsql.evaluation.leaks.leakcheck import LeakCheck, leakcheck
+    from relsql.evaluation.threshold import Threshold, Wish, choose_threshold
     from relsql.monitoring.drift import Drift, drift
     from relsql.monitoring.outcomes import Outcomes, outcomes
     from relsql.monitoring.recalibrate import Recalibrated, recalibrate
@@ -65,10 +66,13 @@ _HOME = {
     "ShardScores": "relsql.shards.shard_score",
     "Table": "relsql.schema.tables",
     "Task": "relsql.tasks.task",
+    "Threshold": "relsql.evaluation.threshold",
     "TrainOptions": "relsql.training.options",
     "TrainedModel": "relsql.training.train",
+    "Wish": "relsql.evaluation.threshold",
     "attach": "udfs.attach",
     "backtest": "relsql.backtests.backtest",
+    "choose_threshold": "relsql.evaluation.threshold",
     "connect": "udfs.attach",
     "detach": "udfs.attach",
     "drift": "relsql.monitoring.drift",
@@ -117,10 +121,13 @@ __all__ = [
     "ShardScores",
     "Table",
     "Task",
+    "Threshold",
     "TrainOptions",
     "TrainedModel",
+    "Wish",
     "attach",
     "backtest",
+    "choose_threshold",
     "connect",
     "detach",
     "drift",

@@ -265,10 +265,14 @@ def register_functions(con: duckdb.DuckDBPyConnection, scorer: Scorer, *, taken:
     pa.array([1.0]).to_numpy()
     create = partial(create_arrow_function, con, taken=scalar_functions(con) if taken is None else taken)
     create(card.text_function, scorer.texts.ids, ["VARCHAR"], "INTEGER")
-    create(card.score_function, scorer.score, [score_parameter(card)], result_type(card.classes))
-    create(card.state_function, scorer.embed, [score_parameter(card)], f"FLOAT[{card.channels}]")
+    rows, left = (score_parameter(card, apart) for apart in (card.message_functions, card.left_functions))
+    create(card.score_function, scorer.score, [rows], result_type(card.classes))
+    create(card.left_function, scorer.score_left, [left], result_type(card.classes))
+    create(card.state_function, scorer.embed, [rows], f"FLOAT[{card.channels}]")
     for layout in layouts_of(card.paths, card.inputs):
+        rows = f"STRUCT(hub UBIGINT, rows {layout.arrow_type()}, counts {layout.counts_type()})"
         if layout.shared:
-            rows = f"STRUCT(hub UBIGINT, rows {layout.arrow_type()}, counts {layout.counts_type()})"
             create(card.message_functions[layout.name], scorer.hubs[layout.name].send, [rows], MESSAGE_SQL_TYPE)
+        elif layout.name in card.left_functions:
+            create(card.left_functions[layout.name], partial(scorer.send_left, layout.name), [rows], MESSAGE_SQL_TYPE)
     create(card.encode_function, scorer.encode_column, ["VARCHAR"], f"FLOAT[{card.encoder.width}]")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from relsql.database.queries.sealed import sealed, sealed_expression
@@ -132,16 +132,17 @@ def recommendation_macros(card: ModelCard, catalog: str, suffix: str | None = No
 
 def explanations(card: ModelCard, catalog: str) -> Explanations:
     """The builder of the queries that explain scores by the registered score function."""
-    gather = card.gather(catalog)
+    gather = replace(card.gather(catalog), message_functions=card.left_functions)
 
     def scored(seed_sql: str, kept: Sequence[str]) -> str:
         looking_away = replace(gather, rows=replace(gather.rows, removals=True))
         columns = columns_of("seed", (ENTITY, AS_OF, *kept))
-        query = looking_away.query(seed_sql, f"{columns}, {_result_sql(card, looking_away)} AS relsql_result")
+        result = f"{card.left_function}({score_argument(looking_away)}) AS relsql_result"
+        query = looking_away.query(seed_sql, f"{columns}, {result}")
         scores = ", ".join(f"relsql_result.{name} AS {name}" for name in score_columns(card.classes))
         return f"SELECT * EXCLUDE (relsql_result), {scores}\nFROM (\n{indented(query)}\n)"
 
-    return Explanations(gather.rows, scored, card.task.is_classification, card.classes is not None)
+    return Explanations(gather.rows, scored, card.task.is_classification, card.classes is not None, card.threshold)
 
 
 def explain_macros(card: ModelCard, catalog: str, suffix: str) -> list[MacroText]:
@@ -222,11 +223,11 @@ def score_argument(gather: Gather) -> str:
     return f"{{as_of: seed.{AS_OF}, seed_order: {order}, {fields}}}"
 
 
-def score_parameter(card: ModelCard) -> str:
-    """The DuckDB type of the score function's argument."""
+def score_parameter(card: ModelCard, apart: Collection[str]) -> str:
+    """The DuckDB type of the score function's argument; the paths `apart` have messages instead of rows."""
     fields = ["as_of TIMESTAMP", "seed_order UBIGINT"]
     for path, layout in zip(card.paths, layouts_of(card.paths, card.inputs), strict=True):
-        fields.append(f"{ident(path.name)} {MESSAGE_SQL_TYPE if path.shared else layout.arrow_type()}")
-        if path.counted and not path.shared:
+        fields.append(f"{ident(path.name)} {MESSAGE_SQL_TYPE if path.name in apart else layout.arrow_type()}")
+        if path.counted and path.name not in apart:
             fields.append(f"{ident(counts_name(path.name))} {layout.counts_type()}")
     return f"STRUCT({', '.join(fields)})"

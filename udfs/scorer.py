@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from relsql.gather.arrays.blocks import Block, as_of_days, decode_blocks, existing_seeds, newest_evidence_days
-from relsql.gather.arrays.graph_inputs import graph_feed, graph_inputs, message_input_name, path_component
-from relsql.gather.layout import layouts_of
+from relsql.gather.arrays.blocks import as_of_days
+from relsql.gather.arrays.graph_inputs import EXPLAINED
 from relsql.registry.cards.card import ModelCard
 from relsql.tasks.kinds.classes import Classes
 from relsql.text.text_table import TextTable
-from relsql.typing import FloatArray, IntArray
+from relsql.typing import FloatArray
 from udfs.coded_texts import CodedTexts
 from udfs.components import Component
 from udfs.encoder import RowTextEncoder
-from udfs.messages import HubMessages, Messages
+from udfs.messages import HubMessages
+from udfs.open_columns import likely_column, open_columns
+from udfs.states import States
 from udfs.stored import StoredEmbeddings
 
 MAX_TEXT_BYTES = 512 * 2**20
@@ -41,9 +42,16 @@ def score_type(classes: Classes | None) -> str:
 
 
 def result_type(classes: Classes | None) -> str:
-    """The DuckDB type of a result; that of a multiclass task ends with the probabilities of all classes."""
+    """The DuckDB type of a result.
+
+    It ends with what a score leaves open: of a multiclass task the probabilities of all classes and the likely ones, of
+    others both ends of its interval, and the answer at the threshold.
+    """
     fields = [f"score {score_type(classes)}", *(f"{name} {sql_type}" for name, (_, sql_type) in _FIELDS.items())]
-    fields += [f"probabilities MAP({classes.type}, DOUBLE)"] if classes else []
+    if classes:
+        fields += [f"probabilities MAP({classes.type}, DOUBLE)", f"likely {classes.type}[]"]
+    else:
+        fields += ["low DOUBLE", "high DOUBLE", "label BOOLEAN"]
     return f"STRUCT({', '.join(fields)})"
 
 
@@ -53,7 +61,8 @@ class Scorer:
     Args:
         card: the model's card.
         artifacts: bytes by name: `encoder.onnx`, `tokenizer.json` (when the model reads text), `graph.onnx`,
-            `head.onnx`, and one for each shared path, see `exporters.onnx.export`.
+            `head.onnx`, and one for each shared path; for explanations `EXPLAINED`, and one for each path that they
+            group. See `exporters.onnx.export`.
         threads: onnxruntime threads per call; DuckDB brings its own threads.
 
     Raises:
@@ -62,8 +71,6 @@ class Scorer:
 
     def __init__(self, card: ModelCard, artifacts: Mapping[str, bytes], *, threads: int = 1) -> None:
         self.card = card
-        plan, layouts = card.rows, layouts_of(card.paths, card.inputs)
-        self.layouts = tuple(layout for layout in layouts if not layout.shared)
         self.stored = StoredEmbeddings(card)
         self.texts = TextTable(
             card.encoder.width,
@@ -75,23 +82,29 @@ class Scorer:
         self._coded_texts = CodedTexts(card.schema, tuple(card.inputs.values()), self.texts)
         self._artifacts = artifacts
         self._threads = threads
-        self._graph = self._component("graph.onnx")
+        self._states = self._load_states("graph.onnx", card.message_functions)
         self._head = self._component("head.onnx")
-        self.hubs = {
-            path.name: HubMessages(
-                layout,
-                self._component(path_component(path.name)),
-                self.texts,
-                self._coded_texts,
-                timed=plan.timed(path),
-            )
-            for path, layout in zip(card.paths, layouts, strict=True)
-            if path.shared
-        }
-        self._own_paths = [path for path in card.paths if not path.shared]
-        self._evidence_paths = plan.evidence_paths()
+        self._left_lock = threading.Lock()
+        self._left: States | None = None
         self._encoder_lock = threading.Lock()
         self._encoder: RowTextEncoder | None = None
+
+    @property
+    def hubs(self) -> dict[str, HubMessages]:
+        """The messages of shared paths."""
+        return self._states.messages
+
+    @property
+    def left(self) -> States:
+        """The states of seeds that leave something out, see `ModelCard.left_functions`."""
+        with self._left_lock:
+            # Loaded for the first explanation, because most sessions ask for none.
+            if self._left is None and EXPLAINED in self.card.sha256:
+                self._left = self._load_states(EXPLAINED, self.card.left_functions, self.hubs)
+        return self._left or self._states
+
+    def _load_states(self, name: str, apart: Collection[str], known: Mapping[str, HubMessages] | None = None) -> States:
+        return States(self.card, name, apart, self._component, self.texts, self._coded_texts, known)
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
         """Embed row texts, float32 [n, width]."""
@@ -128,8 +141,16 @@ class Scorer:
             rows = rows.combine_chunks()
         order = np.argsort(np.asarray(rows.field("seed_order").fill_null(0)), kind="stable")
         if (order[1:] > order[:-1]).all():
-            return self._score(rows)
-        return self._score(rows.take(pa.array(order))).take(pa.array(np.argsort(order)))
+            return self._score(rows, self._states)
+        return self._score(rows.take(pa.array(order)), self._states).take(pa.array(np.argsort(order)))
+
+    def score_left(self, rows: pa.Array) -> pa.Array:
+        """Like `score`, for seeds that leave something out; the paths of `ModelCard.left_functions` are messages."""
+        return self._score(rows.combine_chunks() if isinstance(rows, pa.ChunkedArray) else rows, self.left)
+
+    def send_left(self, path: str, groups: pa.Array) -> pa.Array:
+        """The messages along a path from the rows that groups of seeds are left with, see `HubMessages.send`."""
+        return self.left.messages[path].send(groups)
 
     def embed(self, rows: pa.Array) -> pa.Array:
         """The states of a batch of seeds, FLOAT[channels]; NULL for an entity that does not exist.
@@ -141,27 +162,28 @@ class Scorer:
             rows = rows.combine_chunks()
         order = np.argsort(np.asarray(rows.field("seed_order").fill_null(0)), kind="stable")
         ordered = rows.take(pa.array(order))
-        blocks, known = self._blocks(ordered)
+        blocks, known = self._states.blocks(ordered)
         width = self.card.channels
         states, missing = np.zeros((len(rows), width), dtype=np.float32), np.ones(len(rows), dtype=bool)
         if len(known):
-            received = self._received(ordered, known)
-            states[order[known]] = self._states(blocks, received)[:, :width]
+            received = self._states.received(ordered, known)
+            states[order[known]] = self._states.states(blocks, received)[:, :width]
             missing[order[known]] = False
         return pa.FixedSizeListArray.from_arrays(pa.array(states.ravel()), width, mask=pa.array(missing))
 
-    def _score(self, rows: pa.StructArray) -> pa.StructArray:
+    def _score(self, rows: pa.StructArray, of: States) -> pa.StructArray:
         """Like `score`, but in the given order of the seeds."""
-        blocks, known = self._blocks(rows)
+        blocks, known = of.blocks(rows)
         as_of = rows.field("as_of").cast(pa.timestamp("us"))
         shape = (len(rows), len(self.card.classes)) if self.card.classes else (len(rows),)
         scores = np.full(shape, np.nan)
         evidence = np.zeros(len(rows), dtype=np.int32)
         status = np.full(len(rows), "unknown_entity", dtype=object)
         if len(known):
-            received = self._received(rows, known)
-            scores[known] = self._run(blocks, received, as_of_days(as_of)[known])
-            evidence[known], status[known] = self._evidence(blocks, received)
+            received = of.received(rows, known)
+            feed = {"state": of.states(blocks, received), "as_of_days": as_of_days(as_of)[known]}
+            scores[known] = self._head(feed)
+            evidence[known], status[known] = of.evidence(blocks, received)
             status[known[~self.valid_scores(scores[known])]] = "error"
         version = np.full(len(rows), self.card.version, dtype=np.int32)
         described = [status, evidence, as_of, version, pa.repeat(self.card.task.predicts, len(rows))]
@@ -170,8 +192,9 @@ class Scorer:
         if self.card.classes:
             likeliest, probabilities = _class_columns(self.card.classes, scores, missing)
             columns = {"score": likeliest, **columns, "probabilities": probabilities}
+            columns["likely"] = likely_column(self.card, scores, missing)
         else:
-            columns = {"score": pa.array(scores, mask=missing), **columns}
+            columns = {"score": pa.array(scores, mask=missing), **columns, **open_columns(self.card, scores, missing)}
         return pa.StructArray.from_arrays(list(columns.values()), list(columns))
 
     def valid_scores(self, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
@@ -184,44 +207,6 @@ class Scorer:
             return np.isfinite(scores)
         valid = (scores >= 0) & (scores <= 1)
         return valid if valid.ndim == 1 else np.logical_and.reduce(valid, axis=1)
-
-    def _blocks(self, rows: pa.StructArray) -> tuple[list[Block], IntArray]:
-        """The rows of the seeds whose entity exists, and the positions of these seeds."""
-        blocks = decode_blocks(rows.field, self.layouts)
-        blocks = [self._coded_texts.resolve(block, x) for block, x in zip(blocks, self.layouts, strict=True)]
-        return existing_seeds(blocks, self.layouts)
-
-    def _received(self, rows: pa.StructArray, known: IntArray) -> dict[str, Messages]:
-        """The messages of the hubs of the seeds at some positions."""
-        return {name: hub.receive(rows.field(name)).take(known) for name, hub in self.hubs.items()}
-
-    def _run(self, blocks: list[Block], received: dict[str, Messages], as_of_days: FloatArray) -> FloatArray:
-        return self._head({"state": self._states(blocks, received), "as_of_days": as_of_days})
-
-    def _states(self, blocks: list[Block], received: dict[str, Messages]) -> FloatArray:
-        """The states of seeds, float32 [n, state_width]: channels, then the statistics that the trees read."""
-        inputs = graph_inputs(blocks, self.layouts, in_order=False)
-        feed = graph_feed(inputs, self.layouts, self.texts.embeddings(inputs.text_ids))
-        feed |= {message_input_name(name): messages.vectors for name, messages in received.items()}
-        return self._graph(feed)
-
-    def _evidence(
-        self, blocks: list[Block], received: Mapping[str, Messages]
-    ) -> tuple[IntArray, npt.NDArray[np.object_]]:
-        """The number of rows of each seed that are evidence, and its status."""
-        counts = {path.name: block.counts for path, block in zip(self._own_paths, blocks, strict=True)}
-        counts |= {name: messages.evidence for name, messages in received.items()}
-        evidence = np.zeros(len(blocks[0].counts), dtype=np.int64)
-        for path in self._evidence_paths:
-            evidence += counts[path.name]
-        status = np.full(len(evidence), "ok", dtype=object)
-        if self.card.stale_after_days is not None:
-            newest_days = newest_evidence_days(blocks, self._own_paths, self.card.schema)
-            for messages in received.values():
-                newest_days = np.fmin(newest_days, messages.newest_days)
-            status[newest_days > self.card.stale_after_days] = "stale"
-        status[evidence == 0] = "no_history"
-        return evidence, status
 
     def _component(self, name: str) -> Component:
         return Component(self.card, self._artifacts, name, threads=self._threads)

@@ -4,13 +4,14 @@ Torch exports the row encoder; `exporters.onnx.network` and `exporters.onnx.head
 
     row encoder   input_ids int64 [rows, tokens], attention_mask int64 [rows, tokens]
                   -> row_embedding float32 [rows, width]
-    path P        one component per shared path: embeddings float32 [texts, width]; for each table T on the path
-                  T.numbers, T.categories and T.texts; P.rows, P.places, P.ages and P.totals; inputs of width 0 are
-                  left out -> message float32 [hubs, channels + statistics]; see
+    path P        one component for each path that explanations group: embeddings float32 [texts, width]; for each
+                  table T on the path T.numbers, T.categories and T.texts; P.rows, P.places, P.ages and P.totals;
+                  inputs of width 0 are left out -> message float32 [hubs, channels + statistics]; see
                   `relsql.gather.arrays.graph_inputs.GraphInputs`
     graph         the same inputs for all other paths and their tables; for each shared path P the message of each
                   seed's hub, P.message float32 [seeds, channels + statistics]
                   -> state float32 [seeds, channels + statistics of all paths]
+    explained     like graph, but the messages of all paths that have a component are inputs
     head          state, as_of_days float32 [seeds] -> score float32 [seeds], or probabilities float32 [seeds, classes]
 
 The head's trees read the `statistics`, see `relsql.registry.cards.card.ModelCard.statistics`; a model may have none.
@@ -38,6 +39,7 @@ from exporters.onnx.network import graph_components
 from relsql.errors import ArtifactError, ExportError, ParityError
 from relsql.gather.arrays.blocks import Block
 from relsql.gather.arrays.graph_inputs import (
+    EXPLAINED,
     graph_feed,
     graph_input_names,
     graph_inputs,
@@ -63,15 +65,17 @@ class GraphComponent(nn.Module):
 
     Args:
         network: the network.
-        path: the shared path whose messages are the output; None for the states.
+        path: the path whose messages are the output; None for the states.
+        apart: the paths whose messages are inputs of the states.
     """
 
-    def __init__(self, network: GraphNetwork, path: int | None) -> None:
+    def __init__(self, network: GraphNetwork, path: int | None, apart: Sequence[str] = ()) -> None:
         super().__init__()
         self.network = network
         self.path = path
-        shared = [layout.name for layout in network.layouts if layout.shared]
-        self.names = [*graph_input_names(network.layouts), *map(message_input_name, shared)]
+        self.apart = apart
+        grouped = [layout.name for layout in network.layouts if layout.grouped]
+        self.names = [*graph_input_names(network.layouts), *map(message_input_name, grouped)]
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """States, float32 [seeds, width], or messages, float32 [hubs, width]."""
@@ -81,7 +85,8 @@ class GraphComponent(nn.Module):
         if self.path is not None:
             return messages[self.path]
         named = zip(network.layouts, messages, strict=True)
-        return network.states([given[message_input_name(x.name)] if x.shared else message for x, message in named])
+        apart = self.apart
+        return network.states([given[message_input_name(x.name)] if x.name in apart else m for x, m in named])
 
     def _tables(self, given: Mapping[str, Tensor]) -> list[TableTensors]:
         found = []
@@ -156,7 +161,7 @@ def export_encoder(
 
 
 def export_graph(network: GraphNetwork, embedding_width: int) -> tuple[dict[str, bytes], float]:
-    """Export the graph network: `graph.onnx`, and one component for each shared path, see `path_component`.
+    """Export the graph network, see `exporters.onnx.network.graph_components`.
 
     Returns:
         The ONNX bytes by name, and the largest difference from torch.
@@ -165,7 +170,11 @@ def export_graph(network: GraphNetwork, embedding_width: int) -> tuple[dict[str,
         ExportError: onnxruntime or scoring refuses it. ParityError: onnxruntime disagrees by more than 1e-5.
     """
     layouts = network.layouts
-    widths = [network.message_width(i) for i, layout in enumerate(layouts) if layout.shared]
+    widths = [network.message_width(i) for i, layout in enumerate(layouts) if layout.grouped]
+    apart = {
+        "graph.onnx": [layout.name for layout in layouts if layout.shared],
+        EXPLAINED: [layout.name for layout in layouts if layout.grouped],
+    }
 
     def sample(seeds: int, fill: float, seed: int) -> list[Tensor]:
         generator = torch.Generator().manual_seed(seed)
@@ -173,10 +182,10 @@ def export_graph(network: GraphNetwork, embedding_width: int) -> tuple[dict[str,
         return [*_graph_sample(layouts, embedding_width, seeds, fill, seed), *messages]
 
     cases = [sample(*case) for case in ((1, 1.0, 1), (1, 0.0, 2), (7, 0.0, 7), (64, 0.7, 64), (3, 0.1, 3))]
-    paths = {path_component(layout.name): i for i, layout in enumerate(layouts) if layout.shared}
+    paths = {path_component(layout.name): i for i, layout in enumerate(layouts) if layout.grouped}
     components, worst = graph_components(network, embedding_width), 0.0
     for name, content in components.items():
-        module = GraphComponent(network, paths.get(name))
+        module = GraphComponent(network, paths.get(name), apart.get(name, ()))
         worst = max(worst, _largest_difference(name, content, module, module.names, cases))
     return components, worst
 

@@ -15,6 +15,7 @@ from torch import nn
 from exporters.onnx.graph import Axis, OnnxGraph
 from exporters.onnx.layers import as_rows, mapped, row_statistics, standardised, text_states, with_absent
 from relsql.gather.arrays.graph_inputs import (
+    EXPLAINED,
     message_input_name,
     path_component,
     path_input_names,
@@ -69,30 +70,38 @@ class _PathRows:
 
 
 def graph_components(network: GraphNetwork, embedding_width: int) -> dict[str, bytes]:
-    """The components of the network by name: `graph.onnx`, and one for each shared path."""
-    components = {"graph.onnx": _Component(network, embedding_width).states()}
+    """The components of the network by name.
+
+    These are `graph.onnx`, one for each path that scoring or explanations compute apart, and `EXPLAINED` if
+    explanations compute more of them apart than scoring does.
+    """
+    apart = [layout.name for layout in network.layouts if layout.grouped]
+    shared = [layout.name for layout in network.layouts if layout.shared]
+    components = {"graph.onnx": _Component(network, embedding_width, shared).states()}
     for position, layout in enumerate(network.layouts):
-        if layout.shared:
-            components[path_component(layout.name)] = _Component(network, embedding_width).messages(position)
+        if layout.grouped:
+            components[path_component(layout.name)] = _Component(network, embedding_width, apart).messages(position)
+    if apart != shared:
+        components[EXPLAINED] = _Component(network, embedding_width, apart).states()
     return components
 
 
 class _Component:
-    """One component of the network."""
+    """One component of the network; `apart` are the paths whose messages are computed by components of their own."""
 
-    def __init__(self, network: GraphNetwork, embedding_width: int) -> None:
+    def __init__(self, network: GraphNetwork, embedding_width: int, apart: Sequence[str]) -> None:
         self.network = network
         self.channels = network.config.channels
         self.graph = OnnxGraph(network, "network.")
-        self.shared = {x.name: network.message_width(i) for i, x in enumerate(network.layouts) if x.shared}
-        self.inputs = graph_inputs_of(network.layouts, embedding_width, self.shared)
+        self.apart = {x.name: network.message_width(i) for i, x in enumerate(network.layouts) if x.name in apart}
+        self.inputs = graph_inputs_of(network.layouts, embedding_width, self.apart)
         self._tables: dict[str, _TableRows] = {}
 
     def states(self) -> bytes:
-        """`GraphNetwork.states`; the messages of shared paths are inputs."""
+        """`GraphNetwork.states`; the messages that are computed apart are inputs."""
         graph = self.graph
         parts = [
-            self._given_message(layout) if layout.shared else self._message(position)
+            self._given_message(layout) if layout.name in self.apart else self._message(position)
             for position, layout in enumerate(self.network.layouts)
         ]
         total = parts[0][0]
@@ -103,10 +112,10 @@ class _Component:
         return self._finished(Axis(Tensor("state", FLOAT, (None, self.network.state_width)), "seeds"))
 
     def messages(self, position: int) -> bytes:
-        """The messages of a shared path, with its chosen statistics."""
+        """The messages of a path that are computed apart, with its chosen statistics."""
         name = self.network.layouts[position].name
         self.graph.concat(self._message(position), axis=1)
-        output = Tensor(f"message of {name}", FLOAT, (None, self.shared[name]))
+        output = Tensor(f"message of {name}", FLOAT, (None, self.apart[name]))
         return self._finished(Axis(output, self._axis(f"path {name}.places")))
 
     def _finished(self, output: Axis) -> bytes:
@@ -119,13 +128,13 @@ class _Component:
             return f"rows of table {owner}"
         if kind in ("rows", "ages"):
             return f"rows of {owner}"
-        if kind in ("places", "totals") and owner.removeprefix("path ") in self.shared:
+        if kind in ("places", "totals") and owner.removeprefix("path ") in self.apart:
             return f"hubs of {owner}"
         return "seeds" if owner else "texts"
 
     def _given_message(self, layout: BlockLayout) -> list[str]:
-        """The messages of the seeds' hubs, and the chosen statistics if there are any."""
-        name, width = message_input_name(layout.name), self.shared[layout.name]
+        """The messages of the seeds, and the chosen statistics if there are any."""
+        name, width = message_input_name(layout.name), self.apart[layout.name]
         if width == self.channels:
             return [name]
         ends = (0, self.channels, width)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from exporters.sql.classes import VALID, boosted_sql, probabilities_sql, raw_steps, score_sql
 from exporters.sql.layers import element_sql, linear_sql, norm_steps, sum_sql, twice_relu_sql
 from exporters.sql.network import SqlNetwork
+from exporters.sql.open_columns import open_sql
 from exporters.sql.texts import new_texts_sql
 from relsql.database.names import DEFAULT_SCHEMA
 from relsql.database.queries.sealed import sealed, sealed_expression
@@ -108,7 +109,7 @@ class SqlModel:
         described = {
             f"MACRO {scored}": "Score of one entity; NULL for one that is not known.",
             f"MACRO {full}": (
-                "Score of one entity with status, evidence (rows of its history), as_of, version, target."
+                "Score of one entity with status, evidence (rows of its history), as_of, version, target, interval."
             ),
             f"MACRO TABLE {table}": "Scores of all entities that are visible at as_of.",
             **dict(zip((f"MACRO TABLE {name}" for name, *_ in explaining), _EXPLAINED, strict=True)),
@@ -159,8 +160,7 @@ class SqlModel:
         network = self.network()
         network = replace(network, rows=replace(network.rows, seed_kind="call", indexed=self.indexed))
         fields = "score: score, status: status, evidence: evidence, as_of: _as_of, version: version"
-        fields += f", target: {literal(self.card.task.predicts)}"
-        fields += ", probabilities: probabilities" if self.card.classes else ""
+        fields += f", target: {literal(self.card.task.predicts)},\n    {open_sql(self.card)}"
         result = f"SELECT CASE WHEN _given THEN {{{fields}}} END AS relsql_result\nFROM scored"
         return (
             f"(\n{indented(self._query(network, call_seed_sql(self.card.entity, network.rows), ['_given'], result))}\n)"
@@ -183,7 +183,9 @@ class SqlModel:
             columns = ", ".join([ENTITY, AS_OF, *kept, *score_columns(self.card.classes)])
             return self._query(looking_away, seed_sql, list(kept), f"SELECT {columns}\nFROM scored")
 
-        return Explanations(network.rows, scored, self.card.task.is_classification, self.card.classes is not None)
+        return Explanations(
+            network.rows, scored, self.card.task.is_classification, self.card.classes is not None, self.card.threshold
+        )
 
     def _query(self, network: SqlNetwork, seed_sql: str, kept: list[str], result: str) -> str:
         ctes = network.rows.ctes(network, seed_sql)

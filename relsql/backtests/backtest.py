@@ -23,7 +23,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from relsql.backtests.ahead import Ahead, ahead_of_baselines
-from relsql.backtests.baselines import BestColumn, best_column, constant, entity_means, metric_of, own_columns
 from relsql.backtests.cutoffs import Cutoffs, Window, find_cutoffs
 from relsql.backtests.store import BacktestRow, store_cutoff, stored_rows
 from relsql.database.connections import require_writable, use_catalog
@@ -35,6 +34,7 @@ from relsql.evaluation.copied_labels import MAX_SEEDS, single_columns
 from relsql.evaluation.evaluate import Predictions, predict_labels
 from relsql.evaluation.leaks.answers import reader
 from relsql.evaluation.leaks.subject import Subject
+from relsql.evaluation.plain_baselines import BestColumn, best_column, constant, entity_means, metric_of, own_columns
 from relsql.hints import command
 from relsql.registry.cards.card import ModelCard
 from relsql.registry.models import active_card, read_models

@@ -25,7 +25,7 @@ class BacktestRow:
         value: the model's; None if it is not defined, such as a ROC-AUC of labels of one kind.
         low, high: ends of its 95 % interval, resampled by entity; None if it is not known.
         labels, positives: number of labels, and of those above 0.
-        own_columns, single_column, entity_mean: the metric of the baselines, see `relsql.backtests.baselines`.
+        own_columns, single_column, entity_mean: the metric of the baselines, see `relsql.evaluation.plain_baselines`.
         task, model: name of the task; name and version of the model, None where one was trained for each cutoff.
         trained_until: end of the last label window that the model was trained on, or chosen and calibrated by.
         seen: whether that is after the cutoff, so that the value is too good.

@@ -28,6 +28,7 @@ from relsql.cli.commands.trust.explaining import explain_command, importance_com
 from relsql.cli.commands.trust.leakcheck import leakcheck_command
 from relsql.cli.commands.trust.monitoring import drift_command, outcomes_command
 from relsql.cli.commands.trust.reporting import card_command, report_command
+from relsql.cli.commands.trust.threshold import threshold_command
 from relsql.cli.commands.versions import drop_command, models_command, promote_command
 from relsql.cli.failures import reported
 from relsql.version import __version__
@@ -78,6 +79,7 @@ for _command in (
     score_command,
     explain_command,
     importance_command,
+    threshold_command,
     outcomes_command,
     drift_command,
     card_command,

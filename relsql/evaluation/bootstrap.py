@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -15,6 +15,9 @@ Floats = npt.NDArray[np.float64]
 DRAWS = 1_000
 LEVEL = 0.95
 _DRAWS_AT_ONCE = 100
+
+MOST_RESAMPLED = 10_000
+"""A bootstrap of as many labels takes about a second."""
 
 WeightedMetric = Callable[[Floats, Floats, Floats], Floats]
 """(labels [n], scores [n], weights [draws, n]) -> metric [draws]."""
@@ -122,12 +125,36 @@ def bootstrap_draws(
         metric: the metric under weights.
         draws: number of resamples.
     """
+    means = [
+        np.mean([metric(labels, each, weights) for each in scores], axis=0)
+        for weights in cluster_weights(cluster, draws)
+    ]
+    return np.concatenate(means)
+
+
+def cluster_weights(cluster: npt.NDArray[np.int64], draws: int = DRAWS) -> Iterator[Floats]:
+    """How often each label is in the resamples of the clusters, float64 [some draws, labels] at a time."""
     clusters = int(cluster.max()) + 1
     random = np.random.default_rng(0)
-    values = []
     for start in range(0, draws, _DRAWS_AT_ONCE):
         size = min(_DRAWS_AT_ONCE, draws - start)
         counts = random.multinomial(clusters, np.full(clusters, 1 / clusters), size=size)
-        weights = counts[:, cluster].astype(np.float64)
-        values.append(np.mean([metric(labels, each, weights) for each in scores], axis=0))
-    return np.concatenate(values)
+        yield counts[:, cluster].astype(np.float64)
+
+
+def sampled(entity: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """The labels to resample, bool [labels]: all, or of more than `MOST_RESAMPLED` those of some of the entities."""
+    if len(entity) <= MOST_RESAMPLED:
+        return np.ones(len(entity), dtype=bool)
+    entities = np.unique(entity)
+    count = max(2, len(entities) * MOST_RESAMPLED // len(entity))
+    return np.isin(entity, np.random.default_rng(0).choice(entities, count, replace=False))
+
+
+def widened(ends: tuple[float, float], part: float, whole: float, share: float) -> tuple[float, float]:
+    """The interval of a metric over all labels, from that over a share of them.
+
+    The distances of the ends from the metric shrink by the root of the numbers of labels (Politis and Romano 1994).
+    """
+    scale = float(np.sqrt(share))
+    return whole + scale * (ends[0] - part), whole + scale * (ends[1] - part)

@@ -26,7 +26,7 @@ def class_metrics(labels: IntArray, probabilities: Probabilities) -> dict[str, f
             a wrong prediction.
         probabilities: [labels, classes].
     """
-    means = {name: float(values.mean()) for name, values in _of_each_label(labels, probabilities).items()}
+    means = {name: float(values.mean()) for name, values in label_losses(labels, probabilities).items()}
     means["macro_f1"] = macro_f1(labels, probabilities.argmax(axis=1))
     areas = one_against_rest(labels, probabilities)
     return means | ({"roc_auc": float(np.mean(areas))} if areas else {})
@@ -49,12 +49,12 @@ def class_interval(
     labels: IntArray, probabilities: Probabilities, metric: str, entities: Sequence[object]
 ) -> tuple[float, float] | None:
     """The interval of `relsql.evaluation.bootstrap.metric_interval` for log loss and accuracy; None for others."""
-    values = _of_each_label(labels, probabilities).get(metric)
+    values = label_losses(labels, probabilities).get(metric)
     # The mean of values that are not negative is their mean distance from 0.
     return None if values is None else metric_interval(np.zeros(len(values)), values, "mae", entities)
 
 
-def _of_each_label(labels: IntArray, probabilities: Probabilities) -> dict[str, npt.NDArray[np.float64]]:
+def label_losses(labels: IntArray, probabilities: Probabilities) -> dict[str, npt.NDArray[np.float64]]:
     """The metrics that are means over labels, before the mean, float64 [labels]."""
     of_label = np.where(labels != UNKNOWN, probabilities[np.arange(len(labels)), labels], 0.0)
     return {

@@ -14,10 +14,11 @@ import pyarrow as pa
 
 from relsql.database.names import current_catalog, unique_name
 from relsql.errors import TaskError
-from relsql.evaluation.class_metrics import LEAST_PROBABILITY, class_metrics, score_interval
+from relsql.evaluation.class_metrics import LEAST_PROBABILITY, class_metrics
 from relsql.evaluation.copied_labels import say_the_same
 from relsql.evaluation.doubts import copied_in_split, trained_on
 from relsql.evaluation.explained_labels import scored_tables
+from relsql.evaluation.intervals import metric_intervals
 from relsql.evaluation.recommendations import MODEL, recommendation_metrics
 from relsql.hints import command
 from relsql.registry.cards.card import ModelCard
@@ -55,7 +56,7 @@ class Evaluation:
         unscored: number of labels without a score, which are left out.
         metrics: the metrics.
         target: what a score is, see `Task.predicts`.
-        intervals: by metric, both ends of its bootstrap interval; empty if there are enough labels.
+        intervals: by metric, both ends of its bootstrap interval.
         findings: what is doubtful: about these labels, and what training found.
         baselines: of a recommendation, the metrics of rankings without a model, by name.
     """
@@ -245,7 +246,8 @@ def judge(
     summary = summarize_labels(split, table.select(["as_of", "label"]).filter(pa.array(scored)), card.task)
     few = tuple(few_labels(con, catalog, schema, card.task, summary))
     entities = [entity for entity, known in zip(predictions.entities, scored, strict=True) if known]
-    intervals = {name: score_interval(labels, scores, name, entities, card.task.target) for name in metrics if few}
+    found_ends = metric_intervals(card.task, labels, scores, entities)
+    intervals = {name: found_ends[name] for name in metrics if name in found_ends}
     recorded = recorded_findings(con, catalog, card.name, card.version)
     coded = card.classes.coded(card.classes.known(table)) if card.classes else table
     copied = copied_in_split(con, catalog, card, coded, split, regime)
@@ -262,7 +264,7 @@ def judge(
         unscored,
         metrics,
         card.task.predicts,
-        {name: ends for name, ends in intervals.items() if ends},
+        intervals,
         tuple(found),
     )
     return evaluation, predictions

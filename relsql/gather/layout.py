@@ -62,6 +62,7 @@ def layouts_of(paths: tuple[Path, ...], inputs: Mapping[str, NodeInputs]) -> tup
             segments(path, inputs),
             counts_width=(1 + len(path.count_days)) * path.counted,
             shared=path.shared,
+            grouped=path.grouped,
             span_days=path.count_days if path.counted else (),
         )
         for path in paths
@@ -78,6 +79,7 @@ class BlockLayout:
         segments: the row's own table first, then its lookups, see `relsql.gather.layout.Segment`.
         counts_width: number of row counts of each seed, see `relsql.gather.paths.Path.count_days`; 0 for a single row.
         shared: see `relsql.gather.paths.Path.shared`; scoring reads its rows once for each hub.
+        grouped: see `relsql.gather.paths.Path.grouped`; explanations read its rows once for each group of seeds.
         span_days: see `relsql.gather.paths.Path.count_days`. If there are any, the first age of a row is its own.
     """
 
@@ -86,6 +88,7 @@ class BlockLayout:
     segments: tuple[Segment, ...]
     counts_width: int = 0
     shared: bool = False
+    grouped: bool = False
     span_days: tuple[float, ...] = ()
 
     @property

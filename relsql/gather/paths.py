@@ -89,6 +89,11 @@ class Path:
         """True if the rows belong to a hub, which many seeds share: they are read once per hub."""
         return self.kind in ("hub", "siblings")
 
+    @property
+    def grouped(self) -> bool:
+        """True if an explanation reads the rows once for all seeds that are left with the same of them."""
+        return self.shared or self.kind == "children"
+
     def describe(self) -> str:
         """The walk as people read it: `drivers <- results -> constructors <- results, last 16`."""
         if self.kind == "entity":

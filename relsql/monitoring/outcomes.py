@@ -16,7 +16,14 @@ from relsql.database.cursors import task_cursor
 from relsql.database.names import current_catalog
 from relsql.database.relsql_tables import ensure_table
 from relsql.errors import ModelError
-from relsql.evaluation.bootstrap import Floats, WeightedMetric, clustered_bootstrap, weighted_metric
+from relsql.evaluation.bootstrap import (
+    Floats,
+    WeightedMetric,
+    clustered_bootstrap,
+    sampled,
+    weighted_metric,
+    widened,
+)
 from relsql.hints import command
 from relsql.monitoring.realised import Period, Realised, realised_scores
 from relsql.registry.cards.card import ModelCard
@@ -32,9 +39,6 @@ from relsql.tasks.summary import summarize_labels
 from relsql.tasks.target import more_is_better
 from relsql.tasks.task import Task
 from relsql.typing import IntArray
-
-MOST_RESAMPLED = 10_000
-"""The bootstrap of this many labels takes about a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +189,7 @@ def _outcome(
 def interval_of(metric: WeightedMetric, labels: Floats, scores: Floats, entity: IntArray) -> tuple[float, float]:
     """The middle 95 % of a metric when entities are resampled with all their labels.
 
-    With more than `MOST_RESAMPLED` labels, a sample of the entities is resampled, and the distances of the ends from
-    the metric are scaled by the square root of the sampled share of labels (Politis and Romano 1994).
+    Many labels are sampled, see `relsql.evaluation.bootstrap.sampled`.
 
     Args:
         metric: the metric under weights of labels.
@@ -194,18 +197,13 @@ def interval_of(metric: WeightedMetric, labels: Floats, scores: Floats, entity: 
         scores: float64 [labels].
         entity: int64 [labels], equal for labels of the same entity.
     """
-    chosen = np.ones(len(labels), dtype=bool)
-    if len(labels) > MOST_RESAMPLED:
-        entities = np.unique(entity)
-        count = max(2, len(entities) * MOST_RESAMPLED // len(labels))
-        chosen = np.isin(entity, np.random.default_rng(0).choice(entities, count, replace=False))
+    chosen = sampled(entity)
     cluster = np.unique(entity[chosen], return_inverse=True)[1].astype(np.int64)
     ends = clustered_bootstrap(labels[chosen], scores[chosen][None, :], cluster, metric)
     if chosen.all():
         return ends
     whole, part = (float(metric(labels[of], scores[of], np.ones((1, of.sum())))[0]) for of in (chosen | True, chosen))
-    scale = float(np.sqrt(chosen.mean()))
-    return whole + scale * (ends[0] - part), whole + scale * (ends[1] - part)
+    return widened(ends, part, whole, float(chosen.mean()))
 
 
 def few_realised(task: Task, realised: Realised, chosen: npt.NDArray[np.bool_]) -> bool:

@@ -1,4 +1,8 @@
-"""A new version of a model whose temperature is refitted on what happened; nothing else of the model changes."""
+"""A new version of a model whose temperature is refitted on what happened.
+
+The intervals of its probabilities are those of the same labels, and its threshold divides entities as before. Nothing
+else of the model changes.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from relsql.database.cursors import task_cursor
 from relsql.database.interrupts import keyboard_interrupts
 from relsql.database.names import current_catalog
 from relsql.errors import ModelError
+from relsql.evaluation.uncertainty import fit_uncertainty
 from relsql.hints import command
 from relsql.monitoring.outcomes import few_realised, judged_cards
 from relsql.monitoring.realised import realised_scores
@@ -97,6 +102,8 @@ def recalibrate(
         artifacts[_HEAD] = with_temperature(artifacts[_HEAD], after)
         with task_cursor(con, catalog) as cursor, keyboard_interrupts(), STORING, transaction(cursor):
             new = _recalibrated_card(card, next_version(cursor, catalog, card.name), artifacts[_HEAD], after)
+            table = fit_uncertainty(card.task, labels, 1 / (1 + np.exp(-raw / after)))
+            new = msgspec.structs.replace(new, uncertainty=table, threshold=_moved(card.threshold, before / after))
             _store(cursor, catalog, card, new, artifacts)
     found = published(con, catalog, card.name)
     return Recalibrated(
@@ -145,6 +152,13 @@ def _logits(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     with np.errstate(divide="ignore"):
         found: npt.NDArray[np.float64] = np.log(scores) - np.log1p(-scores)
     return found
+
+
+def _moved(threshold: float | None, stretch: float) -> float | None:
+    """The threshold that the same entities are above when logits are multiplied."""
+    if threshold is None or not 0 < threshold < 1:
+        return threshold
+    return float(1 / (1 + ((1 - threshold) / threshold) ** stretch))
 
 
 def _recalibrated_card(card: ModelCard, version: int, head: bytes, temperature: float) -> ModelCard:

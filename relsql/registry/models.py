@@ -373,6 +373,13 @@ def save_model(
     add_embeddings(con, create_table(con, catalog, card), card, texts, embeddings)
 
 
+def replace_card(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> None:
+    """Write the card of a version anew, whose artefacts are the same. The caller owns the transaction."""
+    models, version = ensure_table(con, catalog, "models"), [card.name, card.version]
+    con.execute(f"UPDATE {models} SET card = ? WHERE name = ? AND version = ?", [card.to_json(), *version])
+    seal_rows(con, catalog, "models", "name = ? AND version = ?", version)
+
+
 def activate(con: duckdb.DuckDBPyConnection, catalog: str, name: str, version: int) -> None:
     """Make a version the active one of its model, and retire all others. The caller owns the transaction."""
     models = ensure_table(con, catalog, "models")

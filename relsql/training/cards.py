@@ -70,6 +70,7 @@ def network_card(
         parity=parity,
         sha256={key: hashlib.sha256(content).hexdigest() for key, content in sorted(artifacts.items())},
         classes=classes,
+        uncertainty=fitted.uncertainty,
     )
 
 

@@ -17,22 +17,19 @@ from relsql.database.connections import require_writable, transaction
 from relsql.database.cursors import task_cursor
 from relsql.database.interrupts import keyboard_interrupts
 from relsql.database.names import current_catalog, find_macros
-from relsql.evaluation.class_metrics import score_interval
 from relsql.registry.cards.card import EncoderCard, ModelCard
 from relsql.registry.function_names import all_names
 from relsql.registry.models import STORING, activate, find_trained, read_models
 from relsql.registry.publications import require_unclaimed
 from relsql.registry.runs import Run, recorded_findings
-from relsql.registry.versions import ACTIVE, ModelRow, main_metric, model_name
+from relsql.registry.versions import ACTIVE, ModelRow, model_name
 from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
-from relsql.tasks.labels.label_findings import are_few
 from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
-from relsql.tasks.labels.label_table import label_entities
 from relsql.tasks.labels.temporary_tables import refuse_temporary_reads
 from relsql.tasks.regime import check_regime
 from relsql.tasks.stored_tasks import find_task
-from relsql.tasks.summary import SplitSummary, split_lines
+from relsql.tasks.summary import split_lines
 from relsql.tasks.task import Task
 from relsql.training.cards import network_card, origin
 from relsql.training.fingerprint import training_fingerprint
@@ -41,15 +38,13 @@ from relsql.training.training_run import TrainingRun
 from relsql.typing import FloatArray, PhaseProgress
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from relsql.gather.arrays.blocks import SeedSet
     from relsql.gather.paths import CrowdedPath
     from relsql.nn.graph_network import GraphNetwork
     from relsql.nn.head import Head
     from relsql.training.encoder.fit_encoder import TrainedEncoder
     from relsql.training.fitting.fit_network import FittedNetwork
     from relsql.training.path_choice import PathEvidence
+    from relsql.training.validation import Lead
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +64,7 @@ class TrainedModel:
         network, head: the torch modules that were exported.
         splits: lines about the labels and timestamps of the training and validation splits, and why they were chosen.
         findings: what is doubtful about labels and columns, also of a version that is reused.
+        lead: how far it is ahead of plain baselines on the validation labels; None if that cannot be said.
         left_out: link paths that it does not read: those beyond `max_paths`, with the evidence about them, the best
             first, and those beyond `max_hub_rows`.
         reused: True if the version existed already and nothing was trained; then `validation_scores`, `network` and
@@ -88,6 +84,7 @@ class TrainedModel:
     left_out: tuple[PathEvidence | CrowdedPath, ...] = ()
     splits: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    lead: Lead | None = None
 
 
 def train(
@@ -181,6 +178,7 @@ def _train(training: TrainingRun) -> TrainedModel:
     from relsql.training.encoder.fit_encoder import embed_database, prepend_zero_row, train_encoder
     from relsql.training.examples import training_examples
     from relsql.training.fitting.fit_network import train_network
+    from relsql.training.validation import lead_on_validation, metric_ends
 
     con, catalog, options, run = training.con, training.catalog, training.options, training.run
     examples = training_examples(training)
@@ -193,7 +191,8 @@ def _train(training: TrainingRun) -> TrainedModel:
         metrics.update(texts=len(cached))
     with run.phase("network") as metrics:
         fitted = train_network(plan, seeds, embeddings, encoder.module.widths, options, run, examples.classes)
-        fitted.metrics.update(_interval(fitted, seeds["val"], examples.labels["val"], examples.splits[-1]))
+        fitted.metrics.update(metric_ends(fitted, seeds["val"], examples.labels["val"], examples.splits[-1]))
+        lead = lead_on_validation(plan, seeds, examples.labels, fitted.validation_scores, examples.classes)
         metrics.update(fitted.metrics)
     with run.phase("export") as metrics:
         artifacts, parity = _export(fitted, encoder, cached)
@@ -218,6 +217,7 @@ def _train(training: TrainingRun) -> TrainedModel:
         left_out=plan.left_out,
         splits=tuple(split_lines(plan.task, examples.splits, plan.split_reasons)),
         findings=examples.findings,
+        lead=lead,
     )
 
 
@@ -261,20 +261,6 @@ def _train_recommendation(training: TrainingRun) -> TrainedModel:
         splits=trained.splits,
         findings=trained.findings,
     )
-
-
-def _interval(fitted: FittedNetwork, seeds: SeedSet, labels: pa.Table, split: SplitSummary) -> dict[str, float]:
-    """Both ends of the validation metric's bootstrap interval where there are few labels."""
-    name = main_metric(fitted.metrics)
-    if name is None or not are_few(split):
-        return {}
-    # Labels of invisible entities are dropped when seeds are gathered, so the remaining seeds cannot be matched to
-    # entities.
-    same = labels.num_rows == len(seeds)
-    entities = label_entities(labels) if same else list(range(len(seeds)))
-    metric = name.removeprefix("val_")
-    found = score_interval(seeds.labels, fitted.validation_scores, metric, entities, fitted.head.target)
-    return {f"{name}_low": found[0], f"{name}_high": found[1]} if found else {}
 
 
 def _export(

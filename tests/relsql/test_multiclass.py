@@ -74,11 +74,15 @@ def test_the_score_is_the_likeliest_class_in_the_type_of_the_labels(con: duckdb.
         assert sum(described["probabilities"].values()) == pytest.approx(1, abs=1e-6)
         assert score == described["score"] == max(CLASSES, key=described["probabilities"].__getitem__)
         assert described["target"] == "class"
+        ranked = sorted(CLASSES, key=described["probabilities"].__getitem__, reverse=True)
+        assert described["likely"] == ranked[: len(described["likely"])] and described["likely"]
+    assert len({len(described["likely"]) for _, described in rows}) > 1
 
 
 def test_entities_that_are_not_known_have_no_class(con: duckdb.DuckDBPyConnection) -> None:
     [[score, described]] = con.execute("SELECT predict_activity(-1), predict_activity_full(-1)").fetchall()
     assert score is None and described["probabilities"] is None and described["status"] == "unknown_entity"
+    assert described["likely"] is None
 
 
 def test_all_entities_have_a_row_and_a_row_for_each_class(con: duckdb.DuckDBPyConnection) -> None:
@@ -96,7 +100,7 @@ def test_all_entities_have_a_row_and_a_row_for_each_class(con: duckdb.DuckDBPyCo
 def test_metrics_are_those_of_the_functions(con: duckdb.DuckDBPyConnection) -> None:
     found = evaluate(con, "activity", "test")
     assert list(found.metrics) == ["log_loss", "accuracy", "macro_f1", "roc_auc"]
-    assert found.target == "class" and found.rows == CUSTOMERS and set(found.intervals) == {"log_loss", "accuracy"}
+    assert found.target == "class" and found.rows == CUSTOMERS and found.intervals.keys() == found.metrics.keys()
 
 
 def test_plain_sql_a_batch_job_and_another_file_give_the_same_classes(
@@ -104,6 +108,8 @@ def test_plain_sql_a_batch_job_and_another_file_give_the_same_classes(
 ) -> None:
     scores = "SELECT customer_id, score, map_values(probabilities) FROM {} ORDER BY customer_id"
     expected = con.execute(scores.format("predict_activity_batch()")).fetchall()
+    likely = "SELECT customer_id, predict_activity_full(customer_id).likely FROM customers ORDER BY customer_id"
+    sets = con.execute(likely).fetchall()
     job = score_into(con, "activity", "risk", chunk_rows=25)
     assert (job.finished, job.scored) == (True, CUSTOMERS)
     tables = [con.execute(scores.format("risk")).fetchall()]
@@ -119,6 +125,7 @@ def test_plain_sql_a_batch_job_and_another_file_give_the_same_classes(
         assert published.macros[-1] == "predict_activity_classes" and published.parity.largest <= 1e-5  # type: ignore[union-attr]
         tables.append(plain.execute(scores.format("predict_activity_batch()")).fetchall())
         assert plain.execute("SELECT count(*) FROM predict_activity_classes()").fetchall() == [(3 * CUSTOMERS,)]
+        assert plain.execute(likely).fetchall() == sets
     for found in tables:
         assert [row[:2] for row in found] == [row[:2] for row in expected]
         np.testing.assert_allclose([row[2] for row in found], [row[2] for row in expected], atol=1e-5)
@@ -281,10 +288,18 @@ def test_an_explanation_is_about_the_probability_of_the_class(con: duckdb.DuckDB
     assert contribution == pytest.approx(probability - without, abs=1e-6)
 
 
+def test_a_leak_check_of_classes_passes_and_finds_a_query_that_looks_too_far(con: duckdb.DuckDBPyConnection) -> None:
+    found = relsql.leakcheck(con, "activity", seeds=20)
+    assert found.clean and {row.check for row in found.rows} >= {"scores, later rows deleted"}
+    sql = asked(HOW_OFTEN).sql.replace("INTERVAL '{timedelta}'", "INTERVAL '{timedelta}' * 3")
+    wide = dataclasses.replace(asked(HOW_OFTEN), sql=sql)
+    leaks = [row for row in relsql.leakcheck(con, wide, quick=True).rows if row.verdict == "leak"]
+    assert [(row.check, row.table) for row in leaks] == [("labels, rows after the window deleted", "orders")]
+
+
 def test_what_looks_at_scores_over_time_refuses_classes(con: duckdb.DuckDBPyConnection) -> None:
-    for check in (lambda: relsql.leakcheck(con, "activity"), lambda: relsql.backtest(con, asked(HOW_OFTEN))):
-        with pytest.raises(TaskError, match="'activity' has several classes; a .* does not support that"):
-            check()
+    with pytest.raises(TaskError, match="'activity' has several classes; a backtest does not support that"):
+        relsql.backtest(con, asked(HOW_OFTEN))
 
 
 def test_the_card_says_what_is_asked(con: duckdb.DuckDBPyConnection) -> None:

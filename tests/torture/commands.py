@@ -159,6 +159,7 @@ COMMANDS = {
         Command("score --output .csv --overwrite", "written", (*_SCORE, "--output", "risk.csv", "--overwrite")),
         Command("score --into", "versions", _JOB),
         Command("score --into --changed-only", "scored", (*_JOB, "--changed-only")),
+        Command("threshold", "versions", ("threshold", FILE, "churn", "--top", "10%")),
         Command("backtest", "versions", ("backtest", FILE, "customer-churn", "--model", "churn", "--cutoffs", "3")),
         Command("score --into --keep-history", "versions", (*_JOB, "--keep-history")),
         Command("outcomes", "kept", ("outcomes", FILE, "churn")),

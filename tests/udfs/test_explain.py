@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -22,6 +23,7 @@ from relsql.registry.models import active_card
 from relsql.schema.declared.declare import declare_table
 from relsql.training.train import train
 from tests.odd_data import CHURN, FAST, create_market
+from udfs.attach import attach_model
 from udfs.macros import explanations
 
 Connection = duckdb.DuckDBPyConnection
@@ -178,6 +180,19 @@ def test_plain_sql_explains_as_onnx_does(market: Path, tmp_path: Path) -> None:
         assert {tuple(row[:5]) for row in found} == by_thing.keys() and found
         for row in found:
             assert row[5:] == pytest.approx(by_thing[tuple(row[:5])], abs=1e-5), row
+
+
+def test_a_model_of_an_earlier_build_is_explained_alike(con: Connection) -> None:
+    catalog = current_catalog(con)
+    card = active_card(con, catalog, "churn")
+    former = {name: digest for name, digest in card.sha256.items() if name != "explained.onnx"}
+    assert len(former) == len(card.sha256) - 1
+    attach_model(con, catalog, msgspec.structs.replace(card, sha256=former), suffix="earlier")
+    columns = "table_name, path, row_key, column_name, value, contribution"
+    query = f"SELECT {columns} FROM explain_%s(3, as_of := {MOMENT}, top := NULL) ORDER BY ALL"
+    now, before = (con.execute(query.replace("%s", name)).fetchall() for name in ("churn", "earlier"))
+    assert [row[:5] for row in now] == [row[:5] for row in before] and len(now) > 20
+    assert [row[-1] for row in now] == pytest.approx([row[-1] for row in before], abs=1e-6)
 
 
 def test_importance_is_the_metric_without_it(market: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ from relsql.cli.progress import PhaseProgress
 from relsql.errors import train_extra
 from relsql.hints import command
 from relsql.tasks.regime import REGIMES
+
+MOST_CHECKED_ROWS = 1_000_000
+"""The quick leak check after training copies the rows, in memory; more rows take too long for it."""
 
 if TYPE_CHECKING:
     import duckdb
@@ -86,6 +90,8 @@ def train_command(
         model = train_with_progress(con, definition, name, chosen, force=force, limits=limits)
         functions = attached_functions(con, model.name)
         example = example_line(con, catalog, definition, model.name, file)
+        if not model.reused:
+            _check_quickly(con, catalog, model, limits)
     note(f"functions: {', '.join(functions)}")
     note(f"try: {example}")
     if as_json:
@@ -93,6 +99,29 @@ def train_command(
     else:
         metrics = (f"{key}={number(value)}" for key, value in model.metrics.items())
         click.echo("\t".join([model.name, str(model.version), *metrics]))
+
+
+def _check_quickly(con: duckdb.DuckDBPyConnection, catalog: str, model: TrainedModel, limits: LabelLimits) -> None:
+    """Say what the quick form of `relsql leakcheck` finds, where it takes about a second."""
+    from relsql.evaluation.leaks.leakcheck import leakcheck
+    from relsql.registry.models import active_card
+
+    full = command("leakcheck", "FILE", model.name)
+    task = active_card(con, catalog, model.name, recommendations=True).task
+    if task.asked.own_time or task.is_recommendation:
+        return
+    query = "SELECT coalesce(sum(estimated_size), 0)::BIGINT FROM system.main.duckdb_tables() WHERE database_name = ?"
+    [(rows,)] = con.execute(query, [catalog]).fetchall()
+    if rows > MOST_CHECKED_ROWS:
+        note(f"not checked for leaks, because that would copy {rows:,} rows; {full} does")
+        return
+    external, seconds = limits.allow_external, limits.timeout_seconds
+    found = leakcheck(con, model.name, quick=True, allow_external=external, label_timeout_seconds=seconds)
+    for row in found.rows:
+        if row.verdict != "ok":
+            note(f"{row.verdict}: {row.table}({row.column or 'all columns'}): {row.advice}")
+    outcome = "nothing leaks" if found.clean else "there is a leak"
+    note(f"quick leak check at {', '.join(found.moments)}: {outcome}; {full} looks at more")
 
 
 @click.command("pretrain", short_help="Pre-train weights on several databases.")
@@ -192,6 +221,8 @@ def train_with_progress(
     for path in model.left_out:
         note(f"left out, beyond {path.beyond}: {path}")
     note(f"trained model {model.name} version {model.version} on {model.task} in {model.seconds:.0f} s")
+    if model.lead:
+        note(str(model.lead))
     return model
 
 
@@ -247,6 +278,7 @@ def model_fields(model: TrainedModel) -> dict[str, object]:
         "left_out": list(map(str, model.left_out)),
         "splits": list(model.splits),
         "findings": list(model.findings),
+        "lead": asdict(model.lead) if model.lead else None,
         "seconds": round(model.seconds, 3),
         "phases": {phase: round(seconds, 3) for phase, seconds in model.phases.items()},
     }

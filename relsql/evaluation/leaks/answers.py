@@ -19,7 +19,8 @@ from relsql.gather.arrays.labelled_seeds import gather_seeds
 from relsql.gather.layout import BlockLayout
 from relsql.gather.sql.latest_rows import LatestRows
 from relsql.gather.sql.query import Gather
-from relsql.registry.function_names import predict_name
+from relsql.registry.cards.card import ModelCard
+from relsql.registry.function_names import full_name, predict_name
 from relsql.schema.entity_keys import key_arguments_sql
 from relsql.sql_text import ident
 from relsql.text.text_table import TextTable
@@ -74,13 +75,19 @@ class Reader:
             relation = unique_name("relsql_seed")
             self.cursor.register(relation, seeds.slice(position, 1))
             try:
-                key = key_arguments_sql(card.entity, "entity")
-                call = f"{ident(predict_name(card.name))}({key}, as_of := as_of)"
-                [(score,)] = self.cursor.execute(f"SELECT {call} FROM {relation}").fetchall()
+                [(score,)] = self.cursor.execute(f"SELECT {_score_sql(card)} FROM {relation}").fetchall()
             finally:
                 self.cursor.unregister(relation)
-            scores[position] = (np.array([np.nan if score is None else score]),)
+            scores[position] = (np.array(np.nan if score is None else score, dtype=np.float64, ndmin=1),)
         return scores
+
+
+def _score_sql(card: ModelCard) -> str:
+    """The score of a row (entity, as_of): a number, or the probabilities of all classes."""
+    arguments = f"{key_arguments_sql(card.entity, 'entity')}, as_of := as_of"
+    if card.classes:
+        return f"map_values({ident(full_name(card.name))}({arguments}).probabilities)"
+    return f"{ident(predict_name(card.name))}({arguments})"
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from relsql.database.cursors import task_cursor
@@ -94,5 +95,9 @@ def _timed_only(schema: Schema, key: str) -> Schema:
 
 def _by_entity(labels: pa.Table) -> dict[object, Arrays]:
     keys = zip(labels.column("as_of").to_pylist(), label_entities(labels), strict=True)
-    values = np.asarray(labels.column("label"), dtype=np.float64)
-    return {key: (values[i : i + 1],) for i, key in enumerate(keys)}
+    return {key: (_comparable(label),) for key, label in zip(keys, labels.column("label").to_pylist(), strict=True)}
+
+
+def _comparable(label: object) -> npt.NDArray[np.generic]:
+    """A label as an array: a number, or the bytes of the name of a class."""
+    return np.frombuffer(label.encode(), dtype=np.uint8) if isinstance(label, str) else np.array([label], np.float64)

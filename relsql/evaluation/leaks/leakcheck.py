@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from typing import Literal
 
@@ -27,6 +27,7 @@ from relsql.evaluation.leaks.changes import UNCHANGED, Change, How, Kept, change
 from relsql.evaluation.leaks.clocks import Clock, LateColumn, late_columns, proposed_clocks, second_clocks
 from relsql.evaluation.leaks.label_windows import label_differences, labels_of
 from relsql.evaluation.leaks.subject import (
+    VALIDATION,
     Moment,
     Subject,
     candidate_moments,
@@ -37,6 +38,7 @@ from relsql.evaluation.leaks.subject import (
 from relsql.hints import command, correct
 from relsql.schema.finding import Finding, column_object
 from relsql.schema.tables import Table
+from relsql.tasks.kinds.classes import Classes
 from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.task import Task
@@ -44,7 +46,7 @@ from relsql.typing import PhaseProgress
 
 Verdict = Literal["ok", "leak", "suspect"]
 
-DEFAULT_SEEDS = 200
+DEFAULT_SEEDS, QUICK_SEEDS = 200, 32
 
 _HOW: tuple[How, ...] = ("deleted", "garbled")
 
@@ -95,8 +97,9 @@ def leakcheck(
     con: duckdb.DuckDBPyConnection,
     subject: str | Task,
     *,
-    seeds: int = DEFAULT_SEEDS,
+    seeds: int | None = None,
     known_columns: Sequence[str] = (),
+    quick: bool = False,
     progress: PhaseProgress | None = None,
     allow_external: bool = False,
     label_timeout_seconds: float = LABEL_TIMEOUT_SECONDS,
@@ -107,8 +110,10 @@ def leakcheck(
         con: a connection; its current database is checked, and nothing in it is changed.
         subject: a model, or a version of it (`dnf@2`); else a task, by name or as a line, or a task itself.
         seeds: number of seeds whose features are compared, at up to four moments of the label splits; of a model, up
-            to `MOST_SCORED` of each moment are scored.
+            to `MOST_SCORED` of each moment are scored. Default: `DEFAULT_SEEDS`.
         known_columns: second clocks to try, `TABLE(COLUMN)`: are rows read that became known after as_of?
+        quick: only what takes about a second: labels, and features of `QUICK_SEEDS` seeds, at one moment of
+            validation, without the later rows. What training itself finds about columns is left out.
         progress: called with the progress of every phase.
         allow_external: let the label query read files and other databases, and call any function.
         label_timeout_seconds: stop the label query of a moment after this many seconds.
@@ -121,9 +126,10 @@ def leakcheck(
     limits = LabelLimits(allow_external, label_timeout_seconds)
     report("labels", 0.0, {})
     found = find_subject(con, catalog, subject, limits)
+    found = replace(found, card=None) if quick else found
     clocks = list(second_clocks(found.whole, known_columns))
     with task_cursor(con, catalog) as cursor, reader(cursor, found) as read:
-        groups = candidate_moments(cursor, catalog, found)
+        groups = candidate_moments(cursor, catalog, found)[VALIDATION if quick else slice(None)]
         labels = labels_of(con, catalog, found, sorted({each for group in groups for each in group}), limits)
         moments = moments_with_labels(cursor, found, groups, labels)
         if not moments:
@@ -134,12 +140,13 @@ def leakcheck(
         rows = [_label_row(table, labels.num_rows, each) for table, each in differences.items()]
         report("labels", 1.0, {"labels": labels.num_rows})
         clocks += proposed_clocks(cursor, catalog, found)
-        late = list(late_columns(cursor, catalog, found))
-        check = _Check(catalog, read, list(zip(moments, seeds_at(labels, moments, seeds), strict=True)))
+        late = [] if quick else list(late_columns(cursor, catalog, found))
+        sample = seeds_at(labels, moments, seeds or (QUICK_SEEDS if quick else DEFAULT_SEEDS))
+        check = _Check(catalog, read, list(zip(moments, sample, strict=True)), _HOW[:1] if quick else _HOW)
         rows += check.rows(clocks, late, lambda share: report("mutations", share * 0.999, {}))
         report("mutations", 1.0, {})
         report("columns", 0.0, {})
-        rows += _near_perfect(con, catalog, found, read, limits)
+        rows += [] if quick else _near_perfect(con, catalog, found, read, limits)
         report("columns", 1.0, {})
     return LeakCheck(found.name, tuple(str(each.as_of) for each in moments), tuple(rows))
 
@@ -170,6 +177,7 @@ class _Check:
     catalog: str
     reader: Reader
     seeds: list[tuple[Moment, pa.Table]]
+    hows: tuple[How, ...]
 
     @property
     def subject(self) -> Subject:
@@ -184,17 +192,17 @@ class _Check:
             present = reduce(lambda one, other: one | other, (self._read(i, copy) for i in range(len(self.seeds))))
         found = list[LeakRow]()
         timed = {table.key: table for table in self.subject.tables.timed_tables if not table.values_of}
-        checks = len(_HOW) + len(clocks) + len(late)
-        for i, how in enumerate(_HOW):
+        checks = len(self.hows) + len(clocks) + len(late)
+        for i, how in enumerate(self.hows):
             report(i / checks)
             found += self._of_later_rows(present, timed, how)
-        for i, clock in enumerate(clocks, start=len(_HOW)):
+        for i, clock in enumerate(clocks, start=len(self.hows)):
             report(i / checks)
             answers = self._changed(clock.change)
             found += self._rows(
                 "rows later by another time", clock.table.key, clock.column, present, answers, clock.fix
             )
-        for i, column in enumerate(late, start=len(_HOW) + len(clocks)):
+        for i, column in enumerate(late, start=len(self.hows) + len(clocks)):
             report(i / checks)
             found += self._of_late_column(present, column)
         return found
@@ -278,6 +286,8 @@ def _near_perfect(
     """The single columns that predict the labels of training or of a later split almost perfectly."""
     labels = label_table(con, catalog, subject.database, subject.task, "train", limits=limits).table
     latest = labels.slice(max(0, labels.num_rows - MAX_SEEDS))
+    if subject.task.is_multiclass:
+        latest = Classes.of(subject.task, labels).coded(latest)
     gathered = read.gathered(catalog, latest)
     for finding in copied_labels(subject.task, subject.plan.schema, subject.layouts, gathered, "train"):
         table, column = _named(subject, finding)

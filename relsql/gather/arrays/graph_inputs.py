@@ -229,12 +229,16 @@ def path_input_names(layout: BlockLayout) -> tuple[str, ...]:
 
 
 def message_input_name(path: str) -> str:
-    """Name of the graph component's input with the messages of a shared path."""
+    """Name of the graph component's input with the messages of a path whose rows another component reads."""
     return f"path {path}.message"
 
 
+EXPLAINED = "explained.onnx"
+"""Name of the artefact that makes states of the messages of all paths that an explanation groups."""
+
+
 def path_component(path: str) -> str:
-    """Name of the artefact that turns a shared path's rows into messages."""
+    """Name of the artefact that turns the rows of a path into messages."""
     return f"path {path}.onnx"
 
 

@@ -28,7 +28,7 @@ OWN_TOP, BATCH_TOP = 10, 5
 """How many contributions of each score are returned by default: for one entity, and for all."""
 
 DEFAULT_THRESHOLD = 0.5
-"""The probability from which on the answer is yes."""
+"""The probability from which on the answer is yes, if nobody has chosen a threshold."""
 
 _TOLD = ("place", "row_key", "row_time", "column_name", "value")
 """Columns that describe what a seed leaves out."""
@@ -55,12 +55,14 @@ class Explanations:
         scored: how seeds are scored.
         logit: contributions are also given on the scale of the logit, because what is explained is a probability.
         by_class: the score is a class, so the probability of this class is explained.
+        threshold: the score from which on the answer is yes, if the model has one.
     """
 
     rows: LatestRows
     scored: Scored
     logit: bool
     by_class: bool = False
+    threshold: float | None = None
 
     @property
     def _plan(self) -> RowPlan:
@@ -116,7 +118,8 @@ class Explanations:
         if self.by_class:
             return f"error({literal('counterfactual needs a score that is one number, and this one is a class')})"
         needed = "counterfactual needs a threshold in the unit of the score: threshold := 10"
-        return str(DEFAULT_THRESHOLD) if self.logit else f"error({literal(needed)})"
+        default = DEFAULT_THRESHOLD if self.threshold is None else self.threshold
+        return repr(default) if self.logit else f"error({literal(needed)})"
 
     def _left_out_sql(self, seed_sql: str) -> str:
         """One row for each score as it is, and one for each thing to leave out of it."""

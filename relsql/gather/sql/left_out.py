@@ -48,11 +48,15 @@ def reader_ctes(
     """
     shown, reader, table = f"{path.name}__shown", f"{path.name}__reader", plan.table(path.table)
     pointed = ", ".join(f"r.{ident(c)} AS hub{i}" for i, c in enumerate(path.links[-1].child_columns))
-    parts = [f"SELECT {pointed}, {ids_sql(plan, table, 'r')}\nFROM {source(table)} r"]
+    # Without this join, the rows of all keys would be read for the one key of a call.
+    asked = ", ".join(f"{key} AS key{i}" for i, key in enumerate(keys))
+    same = " AND ".join(f"r.{ident(c)} = asked.key{i}" for i, c in enumerate(path.links[-1].child_columns))
+    of_keys = f"FROM {source(table)} r\nJOIN (SELECT DISTINCT {asked} FROM {seeds}) asked ON {same}"
+    parts = [f"SELECT {pointed}, {ids_sql(plan, table, 'r')}\n{of_keys}"]
     for link in path.lookups:
         parent = plan.table(link.parent)
-        join = f"FROM {source(table)} r\nJOIN {source(parent)} p ON {link.on_sql('r', 'p')}"
-        parts.append(f"SELECT {pointed}, {ids_sql(plan, parent, 'p')}\n{join}")
+        join = f"JOIN {source(parent)} p ON {link.on_sql('r', 'p')}"
+        parts.append(f"SELECT {pointed}, {ids_sql(plan, parent, 'p')}\n{of_keys}\n{join}")
     names = ", ".join(f"hub{i}" for i in range(len(keys)))
     rows = (
         f"SELECT DISTINCT {names}, unnest(out_tables) AS out_table, unnest(out_rows) AS out_row\n"

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import msgspec
 
+from relsql.gather.arrays.graph_inputs import EXPLAINED
 from relsql.gather.candidates.features import Candidates
 from relsql.gather.candidates.ranker import Ranker
 from relsql.gather.candidates.ranking import Ranking
@@ -16,6 +17,7 @@ from relsql.gather.paths import Path
 from relsql.gather.row_plan import RowPlan
 from relsql.gather.sql.latest_rows import LatestRows, SeedKind
 from relsql.gather.sql.query import Gather
+from relsql.registry.cards.uncertainty import Uncertainty
 from relsql.registry.function_names import classes_name, encode_name, function_names
 from relsql.schema.tables import Schema, Table
 from relsql.tasks.kinds.classes import Classes
@@ -23,7 +25,7 @@ from relsql.tasks.kinds.items import item_table
 from relsql.tasks.regime import Regime
 from relsql.tasks.task import Task
 
-CARD_FORMAT = 6
+CARD_FORMAT = 7
 """Increased whenever an older relsql could misread a card."""
 
 SEALED_CARD_FORMAT = 5
@@ -70,6 +72,8 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
         statistics: by path, which statistics the head's trees read: positions in
             `relsql.gather.statistics.path_statistics`.
         classes: the classes of a multiclass task; None for other tasks.
+        uncertainty: how far scores may be off; None if too few labels were left to say it.
+        threshold: from which probability on the answer is yes; None if nobody has chosen one.
         ranker: what a recommendation has learned; it has no paths, inputs or artefacts, and its encoder, channels and
             windows say nothing. None for other tasks.
     """
@@ -99,6 +103,8 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
     statistics: dict[str, tuple[int, ...]] = {}
     classes: Classes | None = None
     ranker: Ranker | None = None
+    uncertainty: Uncertainty | None = None
+    threshold: float | None = None
 
     @property
     def identity(self) -> str:
@@ -129,6 +135,11 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
     def score_function(self) -> str:
         """Name of the SQL function that scores gathered rows."""
         return f"relsql_score_{self.functions_id}"
+
+    @property
+    def left_function(self) -> str:
+        """Name of the SQL function that scores gathered rows of seeds that leave something out."""
+        return f"relsql_score_left_{self.functions_id}"
 
     @property
     def state_function(self) -> str:
@@ -179,6 +190,16 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
         return {
             path.name: f"relsql_message_{self.functions_id}_{i}" for i, path in enumerate(self.paths) if path.shared
         }
+
+    @property
+    def left_functions(self) -> dict[str, str]:
+        """`message_functions` of explanations: also of the rows of entities that are left with the same ones.
+
+        Models of earlier builds have no components for these.
+        """
+        own = [path.name for path in self.paths if path.grouped and not path.shared]
+        own = own if EXPLAINED in self.sha256 else []
+        return self.message_functions | {name: f"relsql_left_{self.functions_id}_{i}" for i, name in enumerate(own)}
 
     def gather(self, catalog: str) -> Gather:
         """The builder of the scoring query for the database attached as `catalog`."""

@@ -68,11 +68,22 @@ def _problems(card: ModelCard) -> Iterator[str]:
     if card.task.is_multiclass != (card.classes is not None):
         yield f"it has {'no ' if card.classes is None else ''}classes, and its task is of type {card.task.task_type}"
     yield from card.classes.problems() if card.classes else ()
+    yield from _uncertainty_problems(card)
     for name, digest in card.sha256.items():
         if not _DIGEST.fullmatch(digest):
             yield f"artefact {name} has no SHA-256 digest"
     if card.fingerprint != card.schema.fingerprint():
         yield "its fingerprint is not that of its tables"
+
+
+def _uncertainty_problems(card: ModelCard) -> Iterator[str]:
+    """Check that what a card says beside a score fits its kind of task."""
+    if card.uncertainty:
+        yield from card.uncertainty.problems()
+        if card.task.is_multiclass != (card.uncertainty.least is not None):
+            yield f"its uncertainty is not that of a task of type {card.task.task_type}"
+    if card.threshold is not None and not (card.task.is_binary and 0 <= card.threshold <= 1):
+        yield f"its threshold is {card.threshold}, and its task is of type {card.task.task_type}"
 
 
 def _schema_problems(schema: Schema) -> Iterator[str]:

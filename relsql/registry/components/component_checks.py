@@ -12,6 +12,7 @@ from functools import partial
 
 from relsql.errors import ArtifactError
 from relsql.gather.arrays.graph_inputs import (
+    EXPLAINED,
     message_input_name,
     path_component,
     path_input_names,
@@ -186,11 +187,12 @@ def signature_of(card: ModelCard, name: str) -> Signature | None:
         return Signature(tokens, Tensor("row_embedding", FLOAT, (None, width)))
     if name == "head.onnx":
         return head_signature(state, len(card.classes) if card.classes else None)
-    graph = graph_inputs_of(layouts, width, {x.name: card.message_width(x.name) for x in layouts if x.shared})
-    if name == "graph.onnx":
+    apart = [x for x in layouts if (x.shared if name == "graph.onnx" else x.grouped)]
+    graph = graph_inputs_of(layouts, width, {x.name: card.message_width(x.name) for x in apart})
+    if name in ("graph.onnx", EXPLAINED):
         return Signature(graph, Tensor("state", FLOAT, (None, state)))
-    for layout in layouts:
-        if layout.shared and name == path_component(layout.name):
+    for layout in apart:
+        if name == path_component(layout.name):
             return Signature(graph, Tensor(f"message of {layout.name}", FLOAT, (None, card.message_width(layout.name))))
     return None
 
@@ -211,7 +213,7 @@ def graph_inputs_of(
     Args:
         layouts: layouts of its paths.
         embedding_width: width of a text's embedding.
-        message_widths: width of the messages of each shared path, by the path's name, in the order of the layouts.
+        message_widths: width of the messages that are inputs, by the path's name, in the order of the layouts.
     """
     inputs = [Tensor("embeddings", FLOAT, (None, embedding_width))]
     for table in tables_of(layouts):

@@ -28,6 +28,16 @@ def require_one_number(task: Task, what: str) -> None:
         raise _unsupported(task, kind, what, "a binary classification or a regression")
 
 
+def require_no_items(task: Task, what: str) -> None:
+    """Check that a task is no recommendation.
+
+    Raises:
+        TaskError: it is.
+    """
+    if task.is_recommendation:
+        raise _unsupported(task, "recommends items", what, "a classification or a regression")
+
+
 def require_any_moment(task: Task, what: str) -> None:
     """Check that a task can be asked at any moment.
 

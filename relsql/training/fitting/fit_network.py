@@ -10,10 +10,12 @@ import numpy as np
 import torch
 
 from relsql.evaluation.class_metrics import class_metrics
+from relsql.evaluation.uncertainty import fit_uncertainty
 from relsql.gather.arrays.blocks import SeedSet
 from relsql.nn.class_head import new_head
 from relsql.nn.graph_network import GraphNetwork, NetworkConfig
 from relsql.nn.head import Head
+from relsql.registry.cards.uncertainty import Uncertainty
 from relsql.registry.runs import Run
 from relsql.tasks.kinds.classes import Classes
 from relsql.tasks.target import MEAN
@@ -38,6 +40,7 @@ class FittedNetwork:
     head: Head
     metrics: dict[str, float]
     validation_scores: FloatArray
+    uncertainty: Uncertainty | None
 
 
 @contextmanager
@@ -97,7 +100,9 @@ def train_network(
         metrics |= {f"val_{name}": found_metrics[name] for name in ("accuracy", "macro_f1")}
     metrics |= {"epochs": found.epochs, "best_epoch": found.best_epoch}
     metrics |= {"trees": boosting.rounds, "tree_share": boosting.share}
-    return FittedNetwork(network, head, metrics, scores)
+    # Of the network that has not seen these labels; with `refit` the final one has.
+    uncertainty = fit_uncertainty(plan.task, seeds["val"].labels, scores)
+    return FittedNetwork(network, head, metrics, scores, uncertainty)
 
 
 def fit_config(train_seeds: int, task: Task, options: TrainOptions) -> FitConfig:

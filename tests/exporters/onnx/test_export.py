@@ -55,7 +55,7 @@ def network() -> GraphNetwork:
 
 def test_graph_component_agrees_on_unseen_shapes() -> None:
     components, difference = exporter.export_graph(network(), CONFIG.text_width)
-    assert 0 <= difference <= 1e-5 and set(components) == {"graph.onnx"}
+    assert 0 <= difference <= 1e-5 and set(components) == {"graph.onnx", "path orders.onnx", "explained.onnx"}
     session = onnxruntime.InferenceSession(components["graph.onnx"])
     names = {node.name for node in session.get_inputs()}
     assert {"embeddings", "orders.numbers", "shops.texts", "path orders.rows", "path orders.ages"} <= names
@@ -80,10 +80,8 @@ def test_trees_and_the_statistics_that_they_read_are_exported() -> None:
         name: onnxruntime.InferenceSession(component).get_outputs()[0].shape[1]
         for name, component in components.items()
     }
-    assert widths["graph.onnx"] == net.state_width > CONFIG.channels
-    assert [widths[name] for name in widths if name != "graph.onnx"] == [
-        net.message_width(i) for i, layout in enumerate(net.layouts) if layout.shared
-    ]
+    assert widths.pop("graph.onnx") == widths.pop("explained.onnx") == net.state_width > CONFIG.channels
+    assert [*widths.values()] == [net.message_width(i) for i, layout in enumerate(net.layouts) if layout.grouped]
     assert onnxruntime.InferenceSession(content).get_inputs()[0].shape[1] == net.state_width
 
 
@@ -133,7 +131,7 @@ def test_weights_have_the_names_and_values_that_they_have_in_torch() -> None:
 
 def test_components_have_the_inputs_that_they_read_with_the_axes_that_scoring_expects() -> None:
     torch.manual_seed(1)
-    layouts = (LAYOUTS[0], replace(LAYOUTS[1], shared=True), LAYOUTS[2])
+    layouts = (LAYOUTS[0], replace(LAYOUTS[1], shared=True, grouped=True), LAYOUTS[2])
     net = GraphNetwork(layouts, CONFIG)
     components, _ = exporter.export_graph(net, CONFIG.text_width)
     expected = {
@@ -187,7 +185,7 @@ def test_graph_component_reads_what_the_scorer_feeds_it() -> None:
 
 def test_messages_of_hubs_are_computed_apart() -> None:
     torch.manual_seed(1)
-    layouts = (LAYOUTS[0], replace(LAYOUTS[1], shared=True), LAYOUTS[2])
+    layouts = (LAYOUTS[0], replace(LAYOUTS[1], shared=True, grouped=True), LAYOUTS[2])
     net = GraphNetwork(layouts, CONFIG)
     seeds, hubs = random_blocks(40), random_blocks(7, 1)[1]
     fit_statistics(net, Head(CONFIG, classification=True), batches(seeds))

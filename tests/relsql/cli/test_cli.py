@@ -23,7 +23,7 @@ from tests.relsql.cli.commands import MANIFEST, ROOT, Run, process
 COMMANDS = [
     *("demo", "init", "import", "inspect", "task", "pretrain", "train", "evaluate", "backtest"),
     *("leakcheck", "refresh", "score"),
-    *("explain", "importance", "outcomes", "drift", "card", "report", "sql", "shell", "serve"),
+    *("explain", "importance", "threshold", "outcomes", "drift", "card", "report", "sql", "shell", "serve"),
     *("models", "promote", "drop", "export", "shard-score", "publish", "unpublish", "selftest"),
 ]
 

@@ -47,6 +47,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     from relsql.nn.graph_network import GraphNetwork, NetworkConfig
     from relsql.nn.head import Head
     from relsql.training.train import TrainedModel
+    from relsql.training.validation import Lead
 
     calls: list[dict[str, Any]] = []
 
@@ -63,12 +64,14 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         scores = np.array([0.5], dtype=np.float32)
         metrics = {"val_roc_auc": 0.71239, "epochs": 2}
         network, head = GraphNetwork((), NetworkConfig()), Head(NetworkConfig(), classification=True)
-        return TrainedModel(name, 3, task.name, metrics, 12.3456, {"check": 0.1}, scores, network, head)
+        lead = Lead("entity's mean label", "roc_auc", 0.02, -0.01, 0.05, 566)
+        return TrainedModel(name, 3, task.name, metrics, 12.3456, {"check": 0.1}, scores, network, head, lead=lead)
 
     def attach(con: object, *, database: str | None = None, models: Any = None) -> tuple[str, ...]:
         return tuple(f"predict_{name}" for name in models)
 
     monkeypatch.setattr("relsql.training.train.train", train)
+    monkeypatch.setattr("relsql.cli.commands.training._check_quickly", lambda *_: None)
     monkeypatch.setattr("udfs.attach.attach", attach)
     return calls
 
@@ -105,12 +108,15 @@ def test_train_prints_one_line_and_says_what_to_call(league: Path, trained: list
     assert "functions: predict_dnf" in result.stderr and "version 3 on driver-dnf in 12 s" in result.stderr
     query = "SELECT driver_id, predict_dnf(driver_id) AS score FROM drivers ORDER BY score DESC LIMIT 10"
     assert f'try: relsql sql {league} "{query}"' in result.stderr
+    lead = "ahead of the best baseline (entity's mean label) by 0.02 roc_auc on 566 validation labels"
+    assert f"{lead}, 95% interval of the lead -0.01 .. 0.05: they do not tell which of them is better" in result.stderr
 
 
 def test_train_json(league: Path, trained: list[dict[str, Any]]) -> None:
     model = json.loads(invoke("train", league, "driver-dnf", "--name", "dnf", "--json").stdout)
     assert model["metrics"] == {"val_roc_auc": 0.71239, "epochs": 2}
     assert (model["name"], model["version"], model["functions"]) == ("dnf", 3, ["predict_dnf"])
+    assert (model["lead"]["gain"], model["lead"]["low"]) == (0.02, -0.01)
 
 
 def test_train_reports_each_phase_on_one_line_without_terminal(league: Path, trained: list[dict[str, Any]]) -> None:

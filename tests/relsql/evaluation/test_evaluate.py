@@ -67,14 +67,17 @@ def test_training_chooses_by_the_metric_of_the_target(con: duckdb.DuckDBPyConnec
 def test_the_full_form_names_the_target_attached_and_in_plain_sql(con: duckdb.DuckDBPyConnection, name: str) -> None:
     query = f"SELECT customer_id, predict_{name}_full(customer_id) FROM customers ORDER BY customer_id"
     attached: list[tuple[int, dict[str, Any]]] = con.execute(query).fetchall()
-    assert list(attached[0][1]) == ["score", "status", "evidence", "as_of", "version", "target"]
+    assert list(attached[0][1])[:6] == ["score", "status", "evidence", "as_of", "version", "target"]
+    assert all(0 <= full["low"] < full["high"] and full["label"] is None for _, full in attached)
+    assert len({full["high"] - full["score"] for _, full in attached}) > 1
     assert {full["target"] for _, full in attached} == {TARGETS[name]}
     done = relsql.publish(con, name)
     assert done.parity is not None and done.parity.largest <= 1e-5
     relsql.detach(con)
     plain = con.execute(query).fetchall()
     for (_, one), (_, other) in zip(attached, plain, strict=True):
-        assert other == one | {"score": pytest.approx(one["score"], rel=1e-4, abs=1e-3)}
+        close = {field: pytest.approx(one[field], rel=1e-4, abs=1e-3) for field in ("score", "low", "high")}
+        assert other == one | close
     assert con.execute(f"SELECT predict_{name}_full(NULL)").fetchall() == [(None,)]
 
 

@@ -15,11 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relsql.cli import cli
-from relsql.cli.commands.trust import leakcheck as command_module
 from relsql.database.connections import open_database
 from relsql.database.names import current_catalog
 from relsql.evaluation.leaks.changes import Change, How, Kept, changed_database
-from relsql.evaluation.leaks.leakcheck import DEFAULT_SEEDS, LeakCheck, leakcheck
+from relsql.evaluation.leaks.leakcheck import DEFAULT_SEEDS, QUICK_SEEDS, LeakCheck, leakcheck
 from relsql.schema.declared.declare import declare_link, declare_table
 from relsql.schema.declared.text import parse_link
 from relsql.schema.reading import read_schema
@@ -85,7 +84,11 @@ def test_a_table_declared_without_its_time_is_found(tmp_path: Path) -> None:
         declare_table(con, catalog, "complaints", primary_key=("complaint_id",), time_column="")
         declare_link(con, catalog, parse_link("complaints(customer_id) -> customers"))
         found = leakcheck(con, TASK, seeds=SEEDS)
-        assert ("features, rows later by another time", "complaints", "filed_at") in leaks(found)
+        late = ("features, rows later by another time", "complaints", "filed_at")
+        assert late in leaks(found)
+        quick = leakcheck(con, TASK, quick=True)
+        assert leaks(quick) == {late} and len(quick.moments) == 1
+        assert max(row.seeds for row in quick.rows if row.check.startswith("features")) <= QUICK_SEEDS
         declare_table(con, catalog, "complaints", primary_key=("complaint_id",), time_column="filed_at")
         assert leaks(leakcheck(con, TASK, seeds=SEEDS)) == set()
 
@@ -122,8 +125,9 @@ def test_a_label_query_that_looks_beyond_its_window_is_found(tmp_path: Path, bou
     wide = TASK.sql.replace(" AND o.ordered_at <= t.timestamp + INTERVAL '{timedelta}'", bound)
     assert wide != TASK.sql
     with open_database(tmp_path / "shop.duckdb", read_only=True) as con:
-        found = leakcheck(con, replace(TASK, sql=wide), seeds=4)
-    assert leaks(found) == {("labels, rows after the window deleted", "orders", None)}
+        for options in ({"seeds": 4}, {"quick": True}):
+            found = leakcheck(con, replace(TASK, sql=wide), **options)
+            assert leaks(found) == {("labels, rows after the window deleted", "orders", None)}
 
 
 def test_a_second_clock_shows_rows_that_became_known_too_late(tmp_path: Path) -> None:
@@ -154,8 +158,9 @@ def test_the_command_ends_with_1_if_something_leaks(tmp_path: Path, form: str) -
         assert {row["verdict"] for row in json.loads(wide.stdout)["rows"]} == {"ok", "leak"}
 
 
-def test_the_command_has_the_defaults_of_the_function() -> None:
-    assert command_module._DEFAULT_SEEDS == DEFAULT_SEEDS
+def test_the_command_names_the_defaults_of_the_function() -> None:
+    shown = " ".join(CliRunner().invoke(cli, ["leakcheck", "--help"]).stdout.split())
+    assert f"Default: {DEFAULT_SEEDS}; with --quick {QUICK_SEEDS}." in shown
 
 
 @pytest.fixture(scope="module")

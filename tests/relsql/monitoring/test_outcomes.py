@@ -142,7 +142,7 @@ def test_intervals_of_many_labels_are_as_wide_as_those_of_a_full_bootstrap(monke
     scores = 1 / (1 + np.exp(-logit))
     labels = (random.random(len(entity)) < scores).astype(np.float64)
     whole = interval_of(weighted_roc_auc, labels, scores, entity)
-    monkeypatch.setattr("relsql.monitoring.outcomes.MOST_RESAMPLED", 1_500)
+    monkeypatch.setattr("relsql.evaluation.bootstrap.MOST_RESAMPLED", 1_500)
     part = interval_of(weighted_roc_auc, labels, scores, entity)
     value = float(weighted_roc_auc(labels, scores, np.ones((1, len(labels))))[0])
     assert part[0] < value < part[1]

@@ -17,6 +17,8 @@ from tests.shop import contents, embeddings_table
 
 SCORES = "SELECT customer_id, predict_churn(customer_id, as_of := TIMESTAMP '2022-12-01') FROM customers ORDER BY 1"
 
+ANSWERS = SCORES.replace("predict_churn(", "predict_churn_full(").replace("-01')", "-01').label")
+
 
 def logits(con: duckdb.DuckDBPyConnection) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     scores = np.array([score for _, score in con.execute(SCORES).fetchall()], dtype=np.float64)
@@ -31,7 +33,9 @@ def exaggerate(con: duckdb.DuckDBPyConnection) -> None:
 
 def test_only_the_temperature_changes(kept: Path) -> None:
     with relsql.connect(kept) as con:
-        before, former = logits(con), active_card(con, "shop", "churn")
+        relsql.choose_threshold(con, "churn", relsql.Wish(top=0.3))
+        relsql.attach(con)
+        before, former, answers = logits(con), active_card(con, "shop", "churn"), con.execute(ANSWERS).fetchall()
         texts = con.execute(f"SELECT text, embedding FROM {embeddings_table(con)} ORDER BY text").fetchall()
         exaggerate(con)
         found = relsql.recalibrate(con, "churn")
@@ -56,6 +60,8 @@ def test_only_the_temperature_changes(kept: Path) -> None:
         relsql.attach(con)
         after = logits(con)
         assert after == pytest.approx(before * found.former_temperature / found.temperature, rel=1e-4, abs=1e-5)
+        assert con.execute(ANSWERS).fetchall() == answers and len({label for _, label in answers}) == 2
+        assert card.uncertainty is not None and card.uncertainty.labels == found.labels
         assert relsql.promote(con, "churn", "previous").version == 1
 
 

@@ -8,20 +8,25 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import relsql
 from relsql.database.connections import transaction
 from relsql.database.names import current_catalog
 from relsql.errors import DatabaseError, ModelError, SchemaError, TaskError
-from relsql.evaluation.evaluate import evaluate, predict_split
+from relsql.evaluation.evaluate import evaluate, predict_split, task_metrics
+from relsql.evaluation.plain_baselines import entity_means
 from relsql.nn.lexicon import MAX_DIRECTIONS
 from relsql.registry.cards.reading import read_card_text
 from relsql.registry.models import find_model, read_card, read_models
 from relsql.registry.runs import PHASES
 from relsql.schema.declared.declare import declare_link, declare_table
 from relsql.schema.declared.text import parse_link
+from relsql.schema.reading import read_schema
+from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.regime import REGIMES
+from relsql.tasks.splits import Split
 from relsql.training.options import TrainOptions
 from relsql.training.train import train
 from tests.shop import QUICK, TASK, contents, create_shop, train_quickly
@@ -43,7 +48,9 @@ def test_a_run_is_recorded_phase_by_phase(shop: Path) -> None:
     assert all(row[1] >= 0 and row[2] is None and row[3] == 1 for row in rows)
     assert model.status == "active"
     assert 0 <= model.metrics["val_roc_auc"] <= 1
-    assert set(card.sha256) == {"encoder.onnx", "graph.onnx", "head.onnx", "tokenizer.json"}
+    apart = {f"path {path.name}.onnx" for path in card.paths if path.grouped}
+    components = {"encoder.onnx", "graph.onnx", "head.onnx", "explained.onnx", "tokenizer.json"}
+    assert set(card.sha256) == components | apart and apart
     assert max(card.parity.values()) <= 1e-5
     assert card.task == replace(TASK)
     assert read_card_text(card.to_json()) == card
@@ -96,10 +103,19 @@ def test_validation_metric_of_training_is_that_of_sql(shop: Path) -> None:
         np.testing.assert_allclose(model.validation_scores, predictions.scores, atol=1e-5)
         stored = find_model(con, current_catalog(con), "held").metrics["val_roc_auc"]
         assert evaluate(con, "held", "val").metrics["roc_auc"] == pytest.approx(stored, abs=1e-5)
+        means = entity_means(TASK, model_labels(con, "train"), predictions.entities)
+        lead, alone = model.lead, task_metrics(TASK, predictions.labels, means)["roc_auc"]
+        assert lead is not None and (lead.metric, lead.labels) == ("roc_auc", len(predictions.scores))
+        assert lead.low <= lead.gain <= lead.high and lead.gain <= stored - alone + 1e-6
         # The model that was also trained on validation labels is a different one with the same report.
         refitted = find_model(con, current_catalog(con), "churn").metrics
         assert refitted == pytest.approx(model.metrics)
         assert np.abs(predict_split(con, "churn", "val").scores - predictions.scores).max() > 1e-3
+
+
+def model_labels(con: duckdb.DuckDBPyConnection, split: Split) -> pa.Table:
+    catalog = current_catalog(con)
+    return label_table(con, catalog, read_schema(con, catalog), TASK, split).table
 
 
 def test_training_timestamps_can_lie_denser(untrained: Path, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ ROUNDED = ("contribution", "logit_contribution", "score")
     "--top", type=click.IntRange(min=1), help="How many contributions of each score. Default: 10; 5 without ID."
 )
 @click.option("--counterfactual", is_flag=True, help="Only contributions that alone cross the threshold.")
-@click.option("--threshold", type=float, help="With --counterfactual. Default: 0.5 for a probability.")
+@click.option("--threshold", type=float, help="With --counterfactual. Default: that of relsql threshold, or 0.5.")
 @click.option(
     "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True, help="Output."
 )

@@ -1,6 +1,6 @@
-"""What a backtest compares a model with: own columns, the best single column, and each entity's mean label.
+"""Plain baselines: own columns, the best single column, and each entity's mean label.
 
-All are fitted on labels whose windows have ended at the cutoff.
+All are fitted on labels that are known when a model is trained; backtests and training compare models with them.
 """
 
 from __future__ import annotations

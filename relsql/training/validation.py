@@ -1,0 +1,131 @@
+"""What validation labels say of a model that has not seen them: intervals, and the lead over plain baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from relsql.evaluation.class_metrics import score_interval
+from relsql.evaluation.copied_labels import MAX_SEEDS, SingleColumn, single_columns
+from relsql.evaluation.intervals import gain_interval, numbered
+from relsql.evaluation.plain_baselines import best_column, entity_means
+from relsql.evaluation.weighted_metrics import Weighted, weighted_metrics
+from relsql.gather.arrays.blocks import SeedSet
+from relsql.registry.versions import main_metric
+from relsql.tasks.kinds.classes import Classes
+from relsql.tasks.labels.label_findings import are_few
+from relsql.tasks.labels.label_table import label_entities
+from relsql.tasks.summary import SplitSummary
+from relsql.tasks.target import target_metric
+from relsql.training.fitting.fit_network import FittedNetwork
+from relsql.training.plan import Plan
+
+MOST_LABELS = 10_000
+"""More validation labels are not compared, only the latest ones: the line is for people who wait for it."""
+
+SHARES, ENTITY_MEAN = "shares of the classes", "entity's mean label"
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """The lead over the baseline that is best on these labels; negative if the model is behind.
+
+    Attributes:
+        baseline: the baseline.
+        metric: the metric.
+        gain: by how much the metric of the model is better.
+        low, high: its 95 % interval when entities are resampled.
+        labels: number of validation labels.
+    """
+
+    baseline: str
+    metric: str
+    gain: float
+    low: float
+    high: float
+    labels: int
+
+    def __str__(self) -> str:
+        side = "ahead of" if self.gain >= 0 else "behind"
+        size = f"{abs(self.gain):.4g} {self.metric}"
+        ends = f"95% interval of the lead {self.low:.4g} .. {self.high:.4g}"
+        told = f"{side} the best baseline ({self.baseline}) by {size} on {self.labels:,} validation labels, {ends}"
+        return told if self.low > 0 or self.high < 0 else f"{told}: they do not tell which of them is better"
+
+
+def lead_on_validation(
+    plan: Plan,
+    seeds: dict[str, SeedSet],
+    labels: dict[str, pa.Table],
+    scores: npt.NDArray[Any],
+    classes: Classes | None = None,
+) -> Lead | None:
+    """The lead of scores of the validation labels; None if the metric is not defined.
+
+    Args:
+        plan: what the model reads.
+        seeds: the gathered rows of `train` and `val`.
+        labels: their label tables.
+        scores: of the seeds of `val`, by a model that has not seen their labels.
+        classes: the classes of a multiclass task.
+    """
+    count = min(len(seeds["val"]), MOST_LABELS)
+    found, truth = scores[-count:].astype(np.float64), seeds["val"].labels[-count:]
+    truth = truth.astype(np.int64 if classes else np.float64)
+    metric = "log_loss" if classes else "roc_auc" if plan.task.target is None else target_metric(plan.task.target)
+    mine = weighted_metrics(plan.task, truth, found).get(metric)
+    if mine is None:
+        return None
+    even, sign = np.ones((1, count)), 1 if metric == "roc_auc" else -1
+    others = dict(_baselines(plan, seeds, labels, classes))
+    measured = {name: weighted_metrics(plan.task, truth, other[-count:])[metric] for name, other in others.items()}
+    if not measured:
+        return None
+    name = max(measured, key=lambda each: sign * measured[each](even)[0])
+    # Entities are known where every label has a seed: those of invisible entities are left out.
+    whole = labels["val"].num_rows == len(seeds["val"])
+    entity = numbered(label_entities(labels["val"])[-count:]) if whole else np.arange(count)
+    pair: tuple[Weighted, Weighted] = (mine, measured[name])
+    gain, (low, high) = gain_interval(pair, entity, more_is_better=sign > 0)
+    return Lead(name, metric, gain, low, high, count)
+
+
+def _baselines(
+    plan: Plan, seeds: dict[str, SeedSet], labels: dict[str, pa.Table], classes: Classes | None
+) -> Iterator[tuple[str, npt.NDArray[np.float64]]]:
+    """The scores of the validation seeds by each baseline."""
+    count = len(seeds["val"])
+    if classes:
+        yield SHARES, np.tile(classes.prior, (count, 1)).astype(np.float64)
+        return
+    if labels["val"].num_rows == count:
+        yield ENTITY_MEAN, entity_means(plan.task, labels["train"], label_entities(labels["val"]))
+    latest = np.arange(max(0, len(seeds["train"]) - MAX_SEEDS), len(seeds["train"]))
+    columns = zip(
+        single_columns(plan.schema, plan.layouts, seeds["train"], latest),
+        single_columns(plan.schema, plan.layouts, seeds["val"], np.arange(count)),
+        strict=True,
+    )
+    joined = (SingleColumn(mine.table, mine.name, np.concatenate([mine.values, val.values])) for mine, val in columns)
+    best = best_column(plan.task, joined, len(latest), seeds["train"].labels[latest].astype(np.float64))
+    if best:
+        yield f"best single column, {best.name}", best.scores
+
+
+def metric_ends(fitted: FittedNetwork, seeds: SeedSet, labels: pa.Table, split: SplitSummary) -> dict[str, float]:
+    """Both ends of the validation metric's bootstrap interval where there are few labels."""
+    name = main_metric(fitted.metrics)
+    if name is None or not are_few(split):
+        return {}
+    # Labels of invisible entities are dropped when seeds are gathered, so the remaining seeds cannot be matched to
+    # entities.
+    same = labels.num_rows == len(seeds)
+    entities = label_entities(labels) if same else list(range(len(seeds)))
+    metric = name.removeprefix("val_")
+    found = score_interval(seeds.labels, fitted.validation_scores, metric, entities, fitted.head.target)
+    return {f"{name}_low": found[0], f"{name}_high": found[1]} if found else {}
