@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from relsql.database.queries.sealed import sealed, sealed_expression
 from relsql.gather.candidates.ranking import OPTIONS
-from relsql.gather.explain.explanations import Explanations
+from relsql.gather.explain.explanations import BATCH_TOP, OWN_TOP, Explanations, explain_parameters
 from relsql.gather.layout import counts_name, layouts_of
 from relsql.gather.sql.latest_rows import AS_OF, ENTITY
 from relsql.gather.sql.query import Gather
@@ -70,13 +70,11 @@ class MacroText:
         return replace(self, body=f"FROM query(CASE WHEN as_of IS NULL THEN {refuse} ELSE {refuse} END)")
 
 
-_ANY_PARAMETERS = f"id1, {''.join(f'id{i} := NULL, ' for i in range(2, 9))}{ALL_PARAMETERS}"
-"""The parameters of a model whose card cannot be read, so the number of its key's columns is unknown."""
+_ANY_KEY = f"id1, {''.join(f'id{i} := NULL, ' for i in range(2, 9))}"
+"""The key of a model whose card cannot be read, so the number of its columns is unknown, and its kind is too."""
 
 
-def score_macros(
-    suffix: str, parameters: str, full: str = "", batch: str = "", classes: Classes | None = None
-) -> list[MacroText]:
+def score_macros(suffix: str, parameters: str, full: str, batch: str, classes: Classes | None) -> list[MacroText]:
     """The macros that score: `full` is the expression for the result of one entity, `batch` the query for all."""
     name, with_status, of_all = function_names(suffix)
     return [
@@ -87,8 +85,20 @@ def score_macros(
 
 
 def refusing_macros(suffix: str, message: str) -> list[MacroText]:
-    """The macros of a model that cannot be called; they raise an error with this message."""
-    return [macro.refusing(message) for macro in score_macros(suffix, _ANY_PARAMETERS)]
+    """All macros that a model of any kind might have, of one that cannot be called: they raise this message."""
+    predict, with_status, of_all = function_names(suffix)
+    explain, explain_all = explain_names(suffix)
+    described = result_type(None).removesuffix(")") + ", probabilities MAP(VARCHAR, DOUBLE), items VARCHAR[])"
+    macros = [
+        MacroText(predict, f"{_ANY_KEY}{OPTIONS}", "", score_type(None)),
+        MacroText(with_status, f"{_ANY_KEY}{OPTIONS}", "", described),
+        MacroText(embed_name(suffix), f"{_ANY_KEY}{ALL_PARAMETERS}", "", "FLOAT[]"),
+        MacroText(of_all, OPTIONS, "", ""),
+        MacroText(classes_name(suffix), ALL_PARAMETERS, "", ""),
+        MacroText(explain, f"{_ANY_KEY}{ALL_PARAMETERS}, {explain_parameters(OWN_TOP)}", "", ""),
+        MacroText(explain_all, f"{ALL_PARAMETERS}, {explain_parameters(BATCH_TOP)}", "", ""),
+    ]
+    return [macro.refusing(message) for macro in macros]
 
 
 def model_macros(

@@ -111,10 +111,10 @@ def inspect(con: duckdb.DuckDBPyConnection, catalog: str) -> Inspection:
 
 
 def _row_findings(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> Iterator[Finding]:
-    """Tasks about rows with a time of their own whose table or column cannot be asked about."""
+    """Tasks about rows, static or as of their own time, whose table or column cannot be asked about."""
     for task in read_tasks(con, catalog).values():
         try:
-            if task.asked.own_time:
+            if task.kind != "forecast":
                 task.resolved(schema)
         except RelsqlError as error:
             yield Finding("error", f"task {task.name}", str(error))

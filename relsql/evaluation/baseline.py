@@ -146,7 +146,7 @@ class _Fitted:
 def _fit(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, train: LabelTable) -> _Fitted:
     until = train.table.column("as_of")[-1].as_py()
     # What is hidden from the model in the entity's own row is hidden from the baseline.
-    hidden = (*task.remove_columns, *((task.entity_table, column) for column in task.asked.hidden))
+    hidden = (*task.remove_columns, *task.removed, *((task.entity_table, column) for column in task.asked.hidden))
     read = schema.without_columns(hidden)
     inputs = fit_node_inputs(con, catalog, read, read.table(task.entity_table).key, until=until)
     model = _model(task, len(inputs.numbers) + 1, len(inputs.categories))

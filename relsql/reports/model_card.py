@@ -23,6 +23,8 @@ from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema, Table
 from relsql.schema.times.sentinels import event_bounds, find_sentinels
+from relsql.tasks.kinds.static_rows import AT_RANDOM, split_reason
+from relsql.tasks.splits import SPLITS
 from relsql.tasks.task import Task
 
 INTERVAL_ENDS = ("_low", "_high")
@@ -211,6 +213,8 @@ def _digest_of(tables: tuple[TableData, ...]) -> str | None:
 
 def _splits(card: ModelCard) -> dict[str, str]:
     task, moments = card.task, _moments(card.task)
+    if task.is_static:
+        return dict.fromkeys(SPLITS, split_reason(task.entity_table, task.split or AT_RANDOM))
     starts = {"val": task.val_timestamp, "test": task.test_timestamp}
     found = {split: f"from {start}, {moments}" for split, start in starts.items() if start}
     return {"train": f"before {task.val_timestamp}", **found} if task.val_timestamp else found

@@ -21,7 +21,7 @@ def question(task: Task) -> str:
 
 def _when(task: Task) -> str:
     """When the answer lies."""
-    return task.moment if task.asked.own_time else f"in the {task.timedelta} after the moment of the question"
+    return task.moment if task.kind != "forecast" else f"in the {task.timedelta} after the moment of the question"
 
 
 def intended_use(card: ModelCard) -> tuple[str, ...]:

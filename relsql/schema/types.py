@@ -72,3 +72,8 @@ def id_types(key_type: str) -> tuple[str, ...]:
     if key_type in TIME_TYPES:
         return (*TIME_TYPES, "VARCHAR")
     return (key_type, *(INTEGER_TYPES if key_type == BIGNUM else ()), "VARCHAR")
+
+
+def is_class_type(type_: str) -> bool:
+    """True for the types whose values can be classes: text, ENUM, BOOLEAN and integers."""
+    return type_ in ("VARCHAR", "BOOLEAN", *INTEGER_TYPES) or type_.startswith("ENUM")

@@ -11,7 +11,16 @@ from relsql.statements.syntax import Value
 from relsql.tasks.task import Task
 from relsql.training.options import TrainOptions
 
-TASK_OPTIONS = ("val_timestamp", "test_timestamp", "num_eval_timestamps", "visible", "target", "description")
+TASK_OPTIONS = (
+    "val_timestamp",
+    "test_timestamp",
+    "num_eval_timestamps",
+    "visible",
+    "target",
+    "kind",
+    "split",
+    "description",
+)
 """The fields of a task that WITH can set."""
 
 TRAIN_OPTIONS = tuple(field.name for field in fields(TrainOptions))

@@ -18,6 +18,7 @@ from relsql.registry.models import active_card, find_model, read_models
 from relsql.registry.promote import drop
 from relsql.registry.publications import published
 from relsql.registry.versions import ACTIVE, ModelRow, main_metric, parse_reference
+from relsql.schema.reading import read_schema
 from relsql.sql_text import ident
 from relsql.statements.options import task_and_options
 from relsql.statements.syntax import CreateModel, DescribeModel, DropModel, Predict, ShowModels, Statement
@@ -159,7 +160,8 @@ def _scores(con: duckdb.DuckDBPyConnection, statement: Predict, trainer: Trainer
             require_no_transaction(con, "a PREDICT that has to train")
             trainer(con, *_named(name, statement))
     attach(con, models=[name])
-    return con.sql(f"FROM {ident(batch_name(name))}()")
+    task = active_card(con, current_catalog(con), name, recommendations=True).task
+    return con.sql(f"FROM {ident(batch_name(name))}({f'k := {task.k}' if task.k else ''})")
 
 
 def _named(name: str, statement: Predict) -> tuple[Task, str, TrainOptions]:
@@ -170,13 +172,14 @@ def _named(name: str, statement: Predict) -> tuple[Task, str, TrainOptions]:
 def _answering(con: duckdb.DuckDBPyConnection, line: str) -> str | None:
     """The model whose active version answers the line with default options; the last one that was trained."""
     catalog, asked = current_catalog(con), _words(line)
-    plain, options = task_and_options("question", line, {})
+    asks, options = task_and_options("question", line, {})
+    plain = asks.resolved(read_schema(con, catalog))
     active = [model for model in read_models(con, catalog) if model.status == ACTIVE]
     for model in sorted(active, key=lambda model: model.created or datetime.min, reverse=True):
         card = active_card(con, catalog, model.name, recommendations=True)
         task = card.task
-        same = (task.target, task.visible, card.regime) == (plain.target, plain.visible, options.regime)
-        if same and task.predict and _words(task.predict) == asked:
+        mine, theirs = ((each.kind, each.split, each.target, each.visible) for each in (task, plain))
+        if mine == theirs and card.regime == options.regime and task.predict and _words(task.predict) == asked:
             return model.name
     return None
 

@@ -32,6 +32,7 @@ _TYPES: dict[str, tuple[Any, str]] = {
     "positive": (str | None, "one of the two labels: text, an integer, true or false"),
     "kind": (Kind, " or ".join(KINDS)),
     "item_table": (str | None, "text"),
+    "split": (str | None, "random(N) with a whole number N, or a column of entity_table"),
     "k": (Annotated[int, msgspec.Meta(ge=1, le=MAX_K)] | None, f">= 1 and <= {MAX_K:,}, a whole number"),
 }
 """Type of each field except the times, and its description for messages."""

@@ -30,11 +30,12 @@ def check_regime(regime: str, task: Task | None = None) -> Regime:
     """Return `regime` if it exists, and if a task can be asked about in it.
 
     Raises:
-        TaskError: the regime does not exist, or the database would end before the rows that are asked about.
+        TaskError: the regime does not exist, or is not one of the task's kind.
     """
-    if task is not None and task.asked.own_time and regime == "frozen":
+    if task is not None and task.kind != "forecast" and regime == "frozen":
+        what = "is static" if task.is_static else "asks about rows as of their own time"
         raise TaskError(
-            f"task '{task.name}' asks about rows as of their own time, which a frozen database does not hold",
+            f"task '{task.name}' {what}, which a frozen database cannot answer",
             expected="regime seed-time",
             fix=command("train", "FILE", "TASK", "--name", "NAME", "--regime", "seed-time"),
         )

@@ -153,7 +153,7 @@ def split_lines(task: Task, splits: Iterable[SplitSummary], reasons: Mapping[str
             rate += " items" if task.is_recommendation else ""
         first, last, count = split.timestamps[0], split.timestamps[-1], len(split.timestamps)
         at = f"at {count:,} times, {first} to {last}" if count > 1 else f"at {first}"
-        lines.append(f"{split.split:<5}  {split.labels:,} labels, {rate}, {at}")
+        lines.append(f"{split.split:<5}  {split.labels:,} labels, {rate}{'' if task.is_static else f', {at}'}")
     lines += [f"{field}  {getattr(task, field)}: {reason}" for field, reason in sorted(reasons.items())]
     return lines
 

@@ -23,8 +23,9 @@ from relsql.schema.visibility import VisibilityRule
 from relsql.tasks.fields import checked, checked_target, short, target_of_metric
 from relsql.tasks.kinds.asked import KINDS, OWN_TIME, REQUIRED, Asked, Kind
 from relsql.tasks.kinds.cells import cell_fields, require_own_times
+from relsql.tasks.kinds.static_rows import AT_RANDOM, split_column, static_fields
 from relsql.tasks.manifest import read_manifest
-from relsql.tasks.predict.compile import LINE_FIELDS, compile_line, with_line
+from relsql.tasks.predict.compile import LINE_FIELDS, RANKED_FIELDS, compile_line, with_line
 from relsql.tasks.target import CLASS, ITEMS, MEDIAN, PROBABILITY, target_metric
 
 TaskType = Literal["binary_classification", "multiclass_classification", "regression", "recommendation"]
@@ -75,6 +76,7 @@ class Task:
         item_table: of a recommendation, the table whose rows are recommended, by its primary key of one column.
         k: of a recommendation, how many items it is judged by.
         kind: see `relsql.tasks.kinds.asked`. Rows with a time of their own are asked about with `visible: before`.
+        split: of a static task, `random(N)`, by a hash of the key, or a column of the entity table that says the split.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Task:
     kind: Kind = "forecast"
     item_table: str | None = None
     k: int | None = None
+    split: str | None = None
 
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(self)):
@@ -124,6 +127,7 @@ class Task:
             object.__setattr__(self, "target", checked_target(self.name, self.target or MEDIAN))
         if self.asked.own_time:
             object.__setattr__(self, "visible", "before")
+        self._check_static()
 
     def _check_items(self) -> None:
         """Check the fields of recommendations, which no other task may have.
@@ -140,14 +144,40 @@ class Task:
                     fix=correct(given[0], "task_type"),
                 )
             return
-        if not self.item_table or self.kind != "forecast" or self.predict:
+        # The table of the items follows from a line once there is a schema.
+        if not (self.item_table or self.predict) or self.kind != "forecast":
             raise TaskError(
                 f"task '{short(self.name)}' is a recommendation of kind {self.kind}, of items of "
-                f"{short(self.item_table or 'no table')}{', asked in a line' if self.predict else ''}",
-                expected="kind: forecast, a label query in sql, and dst_entity_table, the table of the items",
-                fix=correct("dst_entity_table", "kind", "sql"),
+                f"{short(self.item_table or 'no table')}",
+                expected="kind: forecast, and dst_entity_table, the table of the items",
+                fix=correct("dst_entity_table", "kind"),
             )
         object.__setattr__(self, "k", self.k or DEFAULT_K)
+
+    def _check_static(self) -> None:
+        """Check the fields of static tasks.
+
+        Raises:
+            TaskError: one is not for a task of this kind.
+        """
+        if self.is_static:
+            object.__setattr__(self, "split", self.split or AT_RANDOM)
+            wrong = [name for name in ("timedelta", "time_col") if getattr(self, name)]
+        else:
+            # Whether a line about a column is static, the schema says.
+            open_ = self.predict and self.kind == "autocomplete"
+            wrong = ["split"] if self.split is not None and not open_ else []
+        if wrong:
+            raise TaskError(
+                f"task '{short(self.name)}' is of kind {self.kind} with {' and '.join(wrong)}",
+                expected="timedelta and time_col in tasks that time matters to, split in those of kind static",
+                fix=correct(wrong[0], "kind"),
+            )
+
+    @property
+    def is_static(self) -> bool:
+        """True if time does not matter: rows are split at random or by a column, and all are asked about alike."""
+        return self.kind == "static"
 
     @property
     def is_classification(self) -> bool:
@@ -199,8 +229,14 @@ class Task:
         """The (table, column) pairs of `remove_columns` that are hidden in all rows.
 
         What completes a column hides those of its own table in the row that is asked about only: in earlier rows they
-        are history.
+        are history. Of a static task also the column that is asked for, if the table has it: the answers of other rows
+        are those of any split.
         """
+        if self.is_static:
+            return (
+                *self.remove_columns,
+                *((self.entity_table, c) for c in (self.target_col, *split_column(self.split))),
+            )
         if self.kind != "autocomplete":
             return self.remove_columns
         return tuple(pair for pair in self.remove_columns if pair[0] != self.entity_table)
@@ -208,6 +244,8 @@ class Task:
     @property
     def moment(self) -> str:
         """When its labels lie, for people: `30 days ahead`, or `at the row's own time`."""
+        if self.is_static:
+            return "at any time"
         ahead = f"{self.timedelta} ahead" if self.timedelta else ""
         return ahead if self.kind == "forecast" else "at the row's own time" + (f", {ahead}" if ahead else "")
 
@@ -271,7 +309,9 @@ class Task:
             values |= {name: raw[given]} if raw.get(given) is not None else {}
         if isinstance(columns := values.get("entity_col"), list) and all(isinstance(name, str) for name in columns):
             values["entity_col"] = join_columns(columns) if len(columns) > 1 else "".join(columns)
-        required = REQUIRED.get(values.get("kind", "forecast"), REQUIRED["forecast"])
+        kind: Kind = values.get("kind", "forecast")
+        kind = "event" if kind == "static" and values.get("sql") else kind
+        required = REQUIRED.get(kind, REQUIRED["forecast"])
         compiled_later = ("sql",) if values.get("predict") else ()
         missing = [key for key in required if values.get(key, "") == "" and key not in compiled_later]
         if missing:
@@ -309,9 +349,15 @@ class Task:
                 )
             removed.append((table.key, found))
         if self.predict:
-            compiled: dict[str, Any] = {**compile_line(self.predict, schema, self.visible, task=self.name)}
+            compiled: dict[str, Any] = {
+                **compile_line(self.predict, schema, self.visible, task=self.name, kind=self.kind, split=self.split)
+            }
             target = None if compiled["task_type"] != self.task_type else self.target
             return replace(self, **compiled, target=target, remove_columns=tuple(removed))
+        if self.is_static:
+            given = (self.entity_table, self.target_col, self.sql, self.split or AT_RANDOM)
+            static: dict[str, Any] = {**static_fields(self.name, *given, schema)}
+            return replace(self, **static, remove_columns=tuple(removed))
         if self.kind == "autocomplete":
             cells: dict[str, Any] = {**cell_fields(self.name, self.entity_table, self.target_col, schema)}
             return replace(self, **cells, remove_columns=tuple(removed))
@@ -328,7 +374,8 @@ class Task:
 
     def to_manifest(self) -> dict[str, Any]:
         """The task as a manifest: that of RelBench 3 with the split timestamps when they are set, or a line."""
-        said = (*LINE_FIELDS, "kind") if self.predict else ("entity_col", "sql") if self.kind == "autocomplete" else ()
+        line = (*LINE_FIELDS, *RANKED_FIELDS, *(() if self.is_static else ("kind",)))
+        said = line if self.predict else ("entity_col", "sql") if self.kind == "autocomplete" else ()
         values = {key: value for key, value in asdict(self).items() if value not in (None, (), "") and key not in said}
         values["remove_columns"] = [list(pair) for pair in self.remove_columns]
         for key in ("val_timestamp", "test_timestamp"):
@@ -336,7 +383,7 @@ class Task:
                 values[key] = values[key].isoformat(sep=" ")
         if not self.remove_columns:
             del values["remove_columns"]
-        for name, given in RELBENCH_NAMES.items() if self.is_recommendation else ():
+        for name, given in RELBENCH_NAMES.items() if self.is_recommendation and not self.predict else ():
             values[given] = values.pop(name)
         return values if self.predict else {"kind": self.kind, **values}
 

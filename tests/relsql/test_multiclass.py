@@ -29,6 +29,7 @@ from relsql.nn.class_head import ClassHead
 from relsql.nn.graph_network import NetworkConfig
 from relsql.publishing.publish import publish
 from relsql.registry.models import active_card
+from relsql.schema.reading import read_schema
 from relsql.scoring.score_table import score_into
 from relsql.tasks.kinds.classes import FEWEST_LABELS, UNKNOWN, Classes, class_counts
 from relsql.tasks.task import Task
@@ -307,3 +308,46 @@ def test_the_card_says_what_is_asked(con: duckdb.DuckDBPyConnection) -> None:
     assert card.question.startswith("For each row of customers: which class is activity, in the 30 days after")
     with pytest.raises(TaskError, match="has several classes; importance does not support that"):
         importance(con, "activity")
+
+
+def test_a_line_asks_for_classes(tmp_path: Path) -> None:
+    create_shop(tmp_path / "shop.duckdb")
+    line = "PREDICT LAST(orders.note, 0, 30, days) CLASSIFY FOR EACH customers.customer_id"
+    said = "encoder_steps = 2, fanout = 4, channels = 16, epochs = 2, threads = 1"
+    with duckdb.connect(str(tmp_path / "shop.duckdb")) as con:
+        relsql.sql(con, f"CREATE MODEL note AS {line} WITH ({said})")
+        card = active_card(con, "shop", "note")
+        assert card.classes is not None and card.classes.values == ("express", "gift")
+        assert Task.from_manifest(card.task.to_manifest()).resolved(read_schema(con, "shop")) == card.task
+        found = relsql.sql(con, line)
+        assert found is not None and {row[1] for row in found.fetchall()} <= {"express", "gift"}
+        assert "log_loss" in evaluate(con, "note").metrics
+
+
+def test_a_text_of_the_row_is_completed(tmp_path: Path) -> None:
+    create_shop(tmp_path / "shop.duckdb")
+    line = "PREDICT orders.note FOR EACH orders.order_id"
+    with duckdb.connect(str(tmp_path / "shop.duckdb")) as con:
+        train(con, line, name="note", options=QUICK)
+        task = active_card(con, "shop", "note").task
+        assert (task.kind, task.task_type, task.target) == ("autocomplete", "multiclass_classification", None)
+        attach(con)
+        scores = "SELECT order_id, map_values(predict_note_full(order_id).probabilities) FROM orders ORDER BY order_id"
+        expected = con.execute(f"{scores} LIMIT 40").fetchall()
+        con.execute("BEGIN; UPDATE orders SET note = 'gift' WHERE order_id = 30")
+        [changed] = con.execute(f"SELECT * FROM ({scores}) WHERE order_id = 30").fetchall()
+        con.execute("ROLLBACK")
+        assert dict(expected)[30] == pytest.approx(changed[1], abs=1e-6), "its own cell was read"
+        batch = con.execute("SELECT count(*), count(score) FROM predict_note_batch()").fetchall()
+        assert batch == con.execute("SELECT count(*), count(*) FROM orders WHERE note IS NULL").fetchall()
+    with duckdb.connect(str(tmp_path / "shop.duckdb")) as plain:
+        assert publish(plain, "note").parity.largest <= 1e-5  # type: ignore[union-attr]
+        found = plain.execute(f"{scores} LIMIT 40").fetchall()
+    np.testing.assert_allclose([row[1] for row in found], [row[1] for row in expected], atol=1e-5)
+
+
+@pytest.mark.parametrize("column", ["amount", "ordered_at"])
+def test_a_column_that_is_no_class_is_refused(con: duckdb.DuckDBPyConnection, column: str) -> None:
+    line = f"PREDICT LAST(orders.{column}, 0, 30, days) CLASSIFY FOR EACH customers.customer_id"
+    with pytest.raises(TaskError, match="text"):
+        relsql.train(con, line, name="other", options=QUICK)

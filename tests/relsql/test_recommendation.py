@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import relsql
 from relsql.bundles.export_model import export_model
 from relsql.database.connections import transaction
 from relsql.database.names import current_catalog
@@ -338,3 +339,27 @@ def test_candidates_are_a_plan_of_the_card(con: duckdb.DuckDBPyConnection) -> No
     candidates = card.ranking.candidates
     assert isinstance(candidates, Candidates)
     assert [hop.table for hop in candidates.way] == ["orders", "lines", "products"]
+
+
+LINE = "PREDICT LIST_DISTINCT(lines.product, 0, 30, days) RANK TOP 4 FOR EACH customers.customer_id"
+
+
+def test_a_line_recommends_what_its_manifest_does(path: Path, tmp_path: Path) -> None:
+    create_market(tmp_path / "market.duckdb")
+    with duckdb.connect(str(tmp_path / "market.duckdb")) as con:
+        options = "WITH (val_timestamp = '2022-10-01', test_timestamp = '2022-11-01')"
+        relsql.sql(con, f"CREATE MODEL basket AS {LINE} {options}")
+        task = active_card(con, "market", "basket", recommendations=True).task
+        assert (task.task_type, task.item_table, task.k, task.predict) == ("recommendation", "products", 4, LINE)
+        assert Task.from_manifest(task.to_manifest()).resolved(read_schema(con, "market")) == task
+        save_task(con, "market", task)
+        assert read_task(con, "market", "basket") == task
+        query = "SELECT customer_id, product, rank FROM predict_basket_batch() ORDER BY ALL"
+        found = con.execute(query).fetchall()
+        # A bare line finds the model, and returns as many items as it asks for.
+        rows = relsql.sql(con, LINE)
+        assert rows is not None and {row[:3] for row in rows.fetchall()} == {row for row in found if row[2] <= 4}
+        assert evaluate(con, "basket").metrics.keys() == {"map", "recall", "ndcg", "coverage"}
+    with duckdb.connect(str(path)) as con:
+        attach(con)
+        assert con.execute(query).fetchall() == found

@@ -3,6 +3,7 @@
 forecast: an entity at any moment; the label lies in the time after it.
 autocomplete: a row, by its key and as of its own time; the label is one of its columns.
 event: a row, by its key and as of its own time; the label comes from a label query.
+static: a row, by its key, where time does not matter; the label is one of its columns, or comes from a label query.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Kind = Literal["forecast", "autocomplete", "event"]
+Kind = Literal["forecast", "autocomplete", "event", "static"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 OWN_TIME: tuple[Kind, ...] = ("autocomplete", "event")
@@ -21,6 +22,7 @@ REQUIRED: dict[Kind, tuple[str, ...]] = {
     "forecast": (*_ALWAYS[:3], "entity_col", "target_col", "time_col", "timedelta", "sql"),
     "autocomplete": _ALWAYS,
     "event": (*_ALWAYS[:3], "entity_col", "target_col", "sql"),
+    "static": _ALWAYS,
 }
 """The fields that a task of each kind must have."""
 

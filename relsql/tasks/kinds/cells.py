@@ -1,4 +1,4 @@
-"""Tasks that complete a column of a table: their label query, and which columns can be completed."""
+"""Tasks that answer by a column of the row itself: their label query, and which columns can be asked for."""
 
 from __future__ import annotations
 
@@ -8,26 +8,35 @@ from relsql.hints import command, correct, in_manifest
 from relsql.schema.declared.text import columns_text, join_columns
 from relsql.schema.entity_keys import key_known_sql
 from relsql.schema.tables import Column, Schema, Table
-from relsql.schema.types import is_number
+from relsql.schema.types import is_class_type, is_number
 from relsql.sql_text import ident, qualified
 from relsql.tasks.named_table import named_table
 
 
-def cell_fields(task: str, entity: str, target: str, schema: Schema) -> dict[str, str]:
-    """The fields of a task that completes a column, with names as the schema has them, and the label query.
+def cell_fields(task: str, entity: str, target: str, schema: Schema, *, timed: bool = True) -> dict[str, str]:
+    """The fields of a task that asks for a column, with names as the schema has them, and the label query.
 
     Args:
         task: the task's name, for messages.
         entity: the table, as the task names it.
         target: the column.
         schema: the schema of the database.
+        timed: the rows are asked about as of their own time.
 
     Raises:
         TaskError: there is no such table or column, the column is a key, a link or the time of the table, its type
             cannot be a label, or the rows have no key or no time.
     """
-    table = _timed_table(task, entity, schema)
-    column = _completed(task, table, target, schema)
+    table = _keyed_table(task, entity, schema)
+    if timed:
+        require_own_times(task, table)
+    column = answer_column(task, table, target, schema)
+    if cell_type(column) is None:
+        raise TaskError(
+            f"task '{task}' would complete the column '{column.name}' of type {column.type}",
+            expected="a column of numbers, BOOLEAN, text or ENUM",
+            fix=in_manifest("name another column in target_col", "target_col"),
+        )
     keys = [f"r.{ident(name)}" for name in table.primary_key]
     name = table.name
     source = ident(name) if table.schema_name == DEFAULT_SCHEMA else qualified(None, table.schema_name, name)
@@ -42,10 +51,12 @@ def cell_fields(task: str, entity: str, target: str, schema: Schema) -> dict[str
 
 
 def cell_type(column: Column) -> str | None:
-    """The task type that completes a column: numbers are a regression, BOOLEAN is binary; None for other types."""
+    """The task type of a column: numbers are a regression, BOOLEAN is binary, texts are classes; None for others."""
     if column.type == "BOOLEAN":
         return "binary_classification"
-    return "regression" if is_number(column.type) else None
+    if is_number(column.type):
+        return "regression"
+    return "multiclass_classification" if is_class_type(column.type) else None
 
 
 def require_own_times(task: str, table: Table) -> None:
@@ -59,14 +70,13 @@ def require_own_times(task: str, table: Table) -> None:
     if table.time_column is None:
         raise TaskError(
             f"task '{task}' asks about rows of '{table.key}' as of their own time, but the table has no time",
-            expected="a time of its rows; or kind: forecast, whose label query says when to ask",
+            expected="a time of its rows; or kind: static, where time does not matter",
             fix=command("init", "FILE", "--time-column", columns_text(table.key, "COLUMN")),
         )
 
 
-def _timed_table(task: str, entity: str, schema: Schema) -> Table:
+def _keyed_table(task: str, entity: str, schema: Schema) -> Table:
     table = named_table(schema, task, "entity_table", entity)
-    require_own_times(task, table)
     if not table.primary_key:
         raise TaskError(
             f"task '{task}': table '{table.key}' has no primary key",
@@ -76,7 +86,12 @@ def _timed_table(task: str, entity: str, schema: Schema) -> Table:
     return table
 
 
-def _completed(task: str, table: Table, target: str, schema: Schema) -> Column:
+def answer_column(task: str, table: Table, target: str, schema: Schema) -> Column:
+    """The column of a table that a task asks for.
+
+    Raises:
+        TaskError: there is none of this name, or it is the key, a link or the time of the table.
+    """
     found = stored_name(target, table.stored_names)
     if found is None:
         raise TaskError(
@@ -97,11 +112,4 @@ def _completed(task: str, table: Table, target: str, schema: Schema) -> Column:
             + nearest("", [name for name in table.stored_names if name != found]),
             fix=correct("target_col"),
         )
-    column = table.column(found)
-    if cell_type(column) is None:
-        raise TaskError(
-            f"task '{task}' would complete the column '{found}' of type {column.type}",
-            expected="a column of numbers or BOOLEAN: text columns are not supported",
-            fix=in_manifest("name another column in target_col", "target_col"),
-        )
-    return column
+    return table.column(found)

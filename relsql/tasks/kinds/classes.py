@@ -18,7 +18,6 @@ import pyarrow.compute as pc
 
 from relsql.errors import TaskError
 from relsql.hints import correct
-from relsql.schema.types import INTEGER_TYPES
 
 if TYPE_CHECKING:
     from relsql.tasks.task import Task
@@ -47,11 +46,6 @@ _ARROW_TYPES: dict[str, pa.DataType] = {
     },
 }
 """The types of a class in SQL, and in Arrow."""
-
-
-def is_class_type(label_type: str) -> bool:
-    """True if values of an SQL type can be classes: text, ENUM, BOOLEAN and integers."""
-    return label_type in ("VARCHAR", "BOOLEAN", *INTEGER_TYPES) or label_type.startswith("ENUM")
 
 
 def class_sql(label: str, label_type: str) -> str:

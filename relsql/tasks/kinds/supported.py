@@ -42,8 +42,10 @@ def require_any_moment(task: Task, what: str) -> None:
     """Check that a task can be asked at any moment.
 
     Raises:
-        TaskError: it is about rows as of their own time.
+        TaskError: it is about rows as of their own time, or static.
     """
+    if task.is_static:
+        raise _unsupported(task, "is static", what, "a task of kind forecast")
     if task.asked.own_time:
         raise _unsupported(task, "is about rows as of their own time", what, "a task of kind forecast")
 

@@ -9,10 +9,10 @@ from relsql.database.queries.sealed import sealed
 from relsql.errors import TaskError
 from relsql.hints import correct, in_manifest
 from relsql.schema.tables import Table
-from relsql.schema.types import is_number
+from relsql.schema.types import is_class_type, is_number
 from relsql.sql_text import ident, literal
 from relsql.tasks.entity import entity_columns
-from relsql.tasks.kinds.classes import class_sql, is_class_type
+from relsql.tasks.kinds.classes import class_sql
 from relsql.tasks.splits import Split
 from relsql.tasks.task import Task
 
@@ -110,11 +110,11 @@ def check_labels(cursor: duckdb.DuckDBPyConnection, entity: Table, task: Task, s
         TaskError: a label is invalid or repeated, or all labels are equal.
     """
     repeated = f"SELECT entity, as_of, count(*) FROM {known} GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL ASC LIMIT 1"
-    columns = ", ".join(map(ident, (task.time_col, *entity_columns(entity, task))))
+    columns = ", ".join(ident(name) for name in (task.time_col, *entity_columns(entity, task)) if name)
     for key, as_of, count in cursor.execute(sealed(repeated)).fetchall():
         raise TaskError(
             f"task '{task.name}': the label query returns {count} rows for entity {key!r} at {as_of}",
-            expected="one row per entity and timestamp",
+            expected=f"one row per entity{'' if task.is_static else ' and timestamp'}",
             fix=f"GROUP BY {columns} in the label query",
         )
     value, wrong = "CAST(label AS DOUBLE)", f"NOT abs(CAST(label AS DOUBLE)) <= {literal(LARGEST_LABEL)}"
@@ -142,7 +142,10 @@ def check_labels(cursor: duckdb.DuckDBPyConnection, entity: Table, task: Task, s
         both = "of two classes or more" if task.is_multiclass else "of both classes"
         raise TaskError(
             f"task '{task.name}': all {split} labels are {only}",
-            expected=f"labels {both if task.is_classification else 'that differ'} at {first} to {last}",
-            fix=correct("num_eval_timestamps", "val_timestamp", "test_timestamp", "sql"),
+            expected=f"labels {both if task.is_classification else 'that differ'}"
+            + ("" if task.is_static else f" at {first} to {last}"),
+            fix=correct("split", "sql")
+            if task.is_static
+            else correct("num_eval_timestamps", "val_timestamp", "test_timestamp", "sql"),
         )
     return int(nulls)

@@ -52,5 +52,5 @@ def drawn_labels_sql(cursor: duckdb.DuckDBPyConnection, labels: str, at_most: in
         shares AS (
             SELECT as_of, least(part, {at_most} - taken)::DOUBLE / n AS share FROM parts WHERE taken < {at_most}
         )
-        SELECT l.* FROM ({known}) l JOIN shares ON l.as_of = shares.as_of
+        SELECT l.* FROM ({known}) l JOIN shares ON l.as_of IS NOT DISTINCT FROM shares.as_of
         WHERE hash(l.entity, l.as_of) % 1_000_000 < 1e6 * shares.share"""

@@ -20,6 +20,7 @@ from relsql.schema.times.events import event_times_sql
 from relsql.schema.times.row_times import as_happened
 from relsql.sql_text import literal
 from relsql.tasks.kinds.classes import FEWEST_LABELS
+from relsql.tasks.kinds.static_rows import AT_RANDOM, split_column, split_reason
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.labels.label_table import label_entities, labels_at
 from relsql.tasks.split_choice import ENOUGH_LABELS, ENOUGH_OF_A_KIND, WINDOWS_FIELD, most_windows, tables_read
@@ -60,9 +61,10 @@ def label_findings(
         TaskError: the label query cannot be used.
     """
     splits = tuple(splits)
-    if task.asked.own_time:
-        # Nearly every label has a time of its own, which says nothing about gaps, and none has a window.
+    if task.kind != "forecast":
+        # Nearly every label has a time of its own, or all have the same, which says nothing about gaps or windows.
         return (
+            *_split_at_random(task),
             *(f for split in splits if split.split != "train" for f in _few_rows(task, split)),
             *(finding for split in splits if split.split == "train" for finding in _imbalance(task, split)),
         )
@@ -90,7 +92,7 @@ def few_labels(
     con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, split: SplitSummary
 ) -> Iterator[Finding]:
     """The finding that an evaluation split has few labels, or few of a class."""
-    if task.asked.own_time:
+    if task.kind != "forecast":
         yield from _few_rows(task, split)
         return
     if not are_few(split):
@@ -118,7 +120,7 @@ def few_labels(
 
 
 def _few_rows(task: Task, split: SplitSummary) -> Iterator[Finding]:
-    """`few_labels` for seeds that are rows with a time of their own."""
+    """`few_labels` for seeds that are rows, static or with a time of their own."""
     if are_few(split):
         of_a_kind = "of the rarer class" if task.is_classification else "that differ from the commonest one"
         yield Finding(
@@ -126,7 +128,23 @@ def _few_rows(task: Task, split: SplitSummary) -> Iterator[Finding]:
             f"task {task.name}",
             f"{split.labels:,} {split.split} labels, {split.rarer:,} {of_a_kind}, are few (at least {ENOUGH_LABELS} "
             f"and {ENOUGH_OF_A_KIND} are enough): read metrics with their interval; "
-            + in_manifest(f"write an earlier {split.split}_timestamp", f"{split.split}_timestamp"),
+            + (
+                in_manifest("let a column say the split", "split")
+                if task.is_static
+                else in_manifest(f"write an earlier {split.split}_timestamp", f"{split.split}_timestamp")
+            ),
+        )
+
+
+def _split_at_random(task: Task) -> Iterator[Finding]:
+    """The finding that metrics are about other rows of today, and not about later ones."""
+    if task.is_static and not split_column(task.split):
+        yield Finding(
+            "warning",
+            f"task {task.name}",
+            f"{split_reason(task.entity_table, task.split or AT_RANDOM)}. Its metrics are about other rows of the same "
+            "time; how well it judges rows that come later is not known. Where rows have a time, ask as of that time: "
+            + in_manifest("write kind: event or kind: autocomplete", "kind"),
         )
 
 

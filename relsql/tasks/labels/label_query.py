@@ -21,14 +21,15 @@ from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Column, Schema, Table
 from relsql.schema.times.events import as_timestamp_sql, time_sql
 from relsql.schema.visibility import where_visible_sql
-from relsql.sql_text import ident
+from relsql.sql_text import ident, literal
 from relsql.tasks.entity import entity_columns, entity_table
 from relsql.tasks.kinds.items import item_table, known_items_sql
 from relsql.tasks.kinds.row_splits import RowWindow
+from relsql.tasks.kinds.static_rows import AT_RANDOM, part_sql
 from relsql.tasks.labels.label_checks import check_timestamps, check_types, label_value_sql
 from relsql.tasks.labels.label_sandbox import RUNNABLE, LabelLimits, checked_query, run_query
 from relsql.tasks.labels.query_check import Relations, read_relations
-from relsql.tasks.splits import FIX_UNREADABLE, READABLE, task_errors
+from relsql.tasks.splits import FIX_UNREADABLE, READABLE, Split, task_errors
 from relsql.tasks.task import Task
 
 SEEDS = "temp.main.timestamps"
@@ -80,10 +81,12 @@ def known_labels(
     end: datetime.datetime | None,
     entities_until: datetime.datetime | None,
     window: RowWindow | None = None,
+    part: Split | None = None,
 ) -> KnownLabels:
     """Run the label query in a sandbox; arguments as in `labels_at`.
 
-    `window` says which labels count of a task whose seeds are rows with a time of their own; None: all.
+    `window` says which labels count of a task whose seeds are rows with a time of their own, `part` which of a static
+    task; None: all.
     """
     entity = entity_table(schema, task)
     relations = read_relations(cursor, catalog)
@@ -95,7 +98,12 @@ def known_labels(
         sql = _redirected(cursor, catalog, schema, sql, tree, names)
     rows = _run_query(cursor, catalog, schema, task, entity, sql, names)
     if task.asked.own_time:
-        rows = kept = _keep_rows(cursor, catalog, task, entity, window or RowWindow(), names)
+        time = time_sql(entity, "r")
+        condition = (window or RowWindow()).condition_sql(time, task)
+        rows = kept = _keep_rows(cursor, catalog, task, entity, time, condition, names)
+    elif task.is_static:
+        condition, moment = part_sql(entity, task.split or AT_RANDOM, part, "r"), literal(task.val_timestamp)
+        rows = kept = _keep_rows(cursor, catalog, task, entity, moment, condition, names)
     else:
         kept = _keep_known(cursor, catalog, task, entity, entities_until, names)
     return KnownLabels(names.known, entity, rows, kept)
@@ -173,7 +181,7 @@ def _run_query(
         run_query(cursor, f"CREATE TEMP TABLE {names.result} AS\n{sql}")
     described = [(name, str(type_)) for name, type_, *_ in cursor.execute(f"DESCRIBE {names.result}").fetchall()]
     types = {fold(name): (name, type_) for name, type_ in described}
-    keys, own_time = entity_columns(entity, task), task.asked.own_time and not task.time_col
+    keys, own_time = entity_columns(entity, task), not task.time_col
     expected = (*keys, *(() if own_time else (task.time_col,)), task.target_col)
     if any(fold(name) not in types for name in expected):
         raise TaskError(
@@ -195,7 +203,7 @@ def _run_query(
             f"{key_sql(entity, 'r', [types[fold(name)][0] for name in keys])} AS entity, {as_of} AS as_of, "
             f"{value} AS label FROM {names.result} AS r"
         )
-    if task.asked.own_time:
+    if task.kind != "forecast":
         return 0
     return check_timestamps(cursor, task, names.labels, SEEDS)
 
@@ -218,17 +226,24 @@ def _keep_known(
 
 
 def _keep_rows(
-    cursor: duckdb.DuckDBPyConnection, catalog: str, task: Task, entity: Table, window: RowWindow, names: LabelNames
+    cursor: duckdb.DuckDBPyConnection,
+    catalog: str,
+    task: Task,
+    entity: Table,
+    time: str,
+    condition: str,
+    names: LabelNames,
 ) -> int:
-    """Store the labels of rows in `window`, each as of its row's own time, and return their number.
+    """Store the labels of rows `r` that meet a condition, each as of a time, and return their number.
+
+    `time` is the row's own time, an expression, or the one moment of a static task.
 
     Raises:
         TaskError: the label query says another time.
     """
-    time = time_sql(entity, "r")
     keys = (
         f"SELECT DISTINCT {key_sql(entity, 'r')} AS entity, {time} AS own_time FROM {relation_sql(entity, catalog)} r "
-        f"WHERE {key_known_sql(entity, 'r')} AND {window.condition_sql(time, task)}"
+        f"WHERE {key_known_sql(entity, 'r')} AND {condition}"
     )
     kept = _store_known(cursor, task, entity, keys, "k.own_time", names)
     other = "said IS NOT NULL AND said IS DISTINCT FROM as_of"

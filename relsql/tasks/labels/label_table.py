@@ -27,6 +27,7 @@ from relsql.hints import correct
 from relsql.schema.tables import Schema
 from relsql.tasks.entity import entity_table
 from relsql.tasks.kinds.row_splits import RowWindow, choose_row_splits, window_of
+from relsql.tasks.kinds.static_rows import AT_RANDOM, split_reason
 from relsql.tasks.labels.label_checks import LARGEST_LABEL, check_labels
 from relsql.tasks.labels.label_cut import drawn_labels_sql
 from relsql.tasks.labels.label_query import known_labels
@@ -48,6 +49,10 @@ __all__ = [
     "label_entities",
     "label_table",
 ]
+
+
+NO_EVENT = datetime.datetime(1970, 1, 1)
+"""The as_of of rows in a database in which nothing has a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +102,12 @@ def label_table(
             `limits` do not allow, or it takes too long.
     """
     task = chosen_splits(con, catalog, schema, task, limits).task
-    end = None if split == "test" else task.test_timestamp
+    end = None if split == "test" or task.is_static else task.test_timestamp
     with label_sandbox(con, catalog, task, limits) as cursor:
-        own_time = task.asked.own_time
-        timestamps = [] if own_time else timestamps_of(cursor, catalog, schema, task, split, density)
+        own_time, forecast = task.asked.own_time, task.kind == "forecast"
+        timestamps = timestamps_of(cursor, catalog, schema, task, split, density) if forecast else []
         window = _window_of(cursor, catalog, schema, task, split) if own_time else None
-        known = known_labels(cursor, catalog, schema, task, timestamps, limits, end, task.test_timestamp, window)
+        known = known_labels(cursor, catalog, schema, task, timestamps, limits, end, task.test_timestamp, window, split)
         if not known.rows:
             raise _no_rows(task, split, window)
         if not known.kept:
@@ -120,6 +125,12 @@ def label_table(
 
 def _no_rows(task: Task, split: Split, window: RowWindow | None) -> TaskError:
     """The error that a split has no labels; `window` are its rows, for seeds that are rows."""
+    if task.is_static:
+        return TaskError(
+            f"task '{task.name}': no row of {task.entity_table} with a label is in the {split} split",
+            expected=split_reason(task.entity_table, task.split or AT_RANDOM),
+            fix=correct("split", "sql"),
+        )
     if window:
         first, last = (f"{bound}" if bound else "" for bound in (window.begin, window.end))
         return TaskError(
@@ -197,6 +208,8 @@ def chosen_splits(
     if task.asked.own_time:
         return _chosen_row_splits(con, catalog, schema, task, limits)
     with task_cursor(con, catalog) as cursor:
+        if task.is_static:
+            return _static_split(cursor, catalog, schema, task)
         check_timedelta(cursor, task)
         if task.val_timestamp and task.test_timestamp:
             choice = SplitChoice(task, dict.fromkeys(SPLIT_FIELDS, GIVEN))
@@ -211,6 +224,15 @@ def chosen_splits(
             )
         check_splits(cursor, choice.task)
         return choice
+
+
+def _static_split(cursor: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task) -> SplitChoice:
+    """`chosen_splits` of a static task: all of its rows are asked about at the latest event, or at none."""
+    moment = task.val_timestamp
+    if moment is None:
+        moment = event_span(cursor, catalog, schema, task)[1] if schema.timed_tables else NO_EVENT
+    task = replace(task, val_timestamp=moment, test_timestamp=moment)
+    return SplitChoice(task, {"split": split_reason(task.entity_table, task.split or AT_RANDOM)})
 
 
 def _chosen_row_splits(

@@ -171,7 +171,7 @@ def _aggregate_query(writer: _Writer, found: BoundAggregate, source: str, *, pas
     joins = _joins(writer, found, table, _window(writer, found, time, past=past), past=past)
     value = part.column(found.value) if found.value else "*"
     conditions = [part.sql(found.condition)] if found.condition else []
-    if found.written.function in ("FIRST", "LAST"):
+    if found.written.function in ("FIRST", "LAST", "LIST_DISTINCT"):
         conditions.append(f"{value} IS NOT NULL")
     where = f"\nWHERE {' AND '.join(f'({each})' if len(conditions) > 1 else each for each in conditions)}"
     rows = f"FROM {source} {ENTITY}\n{joins}{where if conditions else ''}"
@@ -245,6 +245,8 @@ def _call(found: BoundAggregate, value: str, time: str, ids: list[str]) -> str:
         return f"count(DISTINCT {value})"
     if function == "EXISTS":
         return f"count({value}) > 0"
+    if function == "LIST_DISTINCT":
+        return f"list(DISTINCT {value} ORDER BY {value} ASC)"
     if function in ("FIRST", "LAST"):
         # The key decides between rows of the same time, and the value where there is no key.
         order = ", ".join(f"{each} ASC" for each in (time, *(ids or (value,))))

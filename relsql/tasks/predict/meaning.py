@@ -84,13 +84,33 @@ def bind(line: Line, schema: Schema) -> BoundLine:
     entity = _entity(line, schema)
     rows = _Rows(line.text, schema, entity, {ENTITY: entity})
     outcome = rows.bind(line.outcome)
-    wanted = "truth" if line.is_binary else "number"
-    if rows.family(outcome) != wanted:
-        problem = f"the answer is {_named(rows.family(outcome))}"
-        expected = "a number, or a comparison such as = 'paid'; classes are not there yet"
-        raise line_error(line.text, line.outcome.at, problem, expected)
+    family = rows.family(outcome)
+    wanted = ("truth",) if line.is_binary else ("number", "text", "truth") if line.classify else ("number",)
+    if not line.top and family not in wanted:
+        form = "a text or a whole number" if line.classify else "a number, or a comparison such as = 'paid'"
+        form += ", or CLASSIFY after it" if not line.classify and family in ("text", "truth") else ""
+        raise line_error(line.text, line.outcome.at, f"the answer is {_named(family)}", form)
     cohort, assuming = (rows.condition(part) if part else None for part in (line.cohort, line.assuming))
     return BoundLine(line, entity, outcome, cohort, assuming)
+
+
+def ranked_items(bound: BoundLine, schema: Schema) -> str:
+    """The table of the items that a line ranks: the one that its column links to.
+
+    Raises:
+        TaskError: the column is no link, or one to several tables.
+    """
+    outcome = bound.outcome
+    assert isinstance(outcome, BoundAggregate) and outcome.value is not None
+    table, column = outcome.table, outcome.value.column.name
+    links = [link for link in schema.links_from(table.key) if len(link.child_columns) == 1]
+    found = {link.parent for link in links if link.child_columns == (column,)}
+    if len(found) != 1:
+        keys = [f"{quoted_name(table.key)}.{quoted_name(link.child_columns[0])}" for link in links]
+        problem = f"{outcome.written.name} names no items, because it is a link to {len(found) or 'no'} tables"
+        expected = f"a column that links to the items: {nearest('', keys)}" if keys else "a column that links to items"
+        raise line_error(bound.line.text, outcome.written.name.at, problem, expected)
+    return found.pop()
 
 
 def bind_cell(line: Line, schema: Schema) -> tuple[Table, Column]:

@@ -10,6 +10,7 @@ from relsql.sql_text import literal
 from relsql.tasks.predict.syntax import (
     AGGREGATES,
     ATOM,
+    MAX_TOP,
     UNITS,
     Aggregate,
     Constant,
@@ -24,8 +25,9 @@ from relsql.tasks.predict.syntax import (
 from relsql.tasks.predict.tokens import RESERVED, Token, line_error, tokens_of
 
 WORKS = (
-    f"a condition (yes or no) or a number over {', '.join(AGGREGATES)}, "
+    f"a condition (yes or no), a number, or a class (CLASSIFY) over {', '.join(AGGREGATES[:-1])}, "
     "as in PREDICT COUNT(orders.*, 0, 30, days) = 0 FOR EACH customers.customer_id; "
+    "a list of items, as in PREDICT LIST_DISTINCT(orders.product_id, 0, 30, days) RANK TOP 10; "
     "or a column of the row itself, as in PREDICT orders.amount FOR EACH orders.order_id"
 )
 """What a line can ask today."""
@@ -40,7 +42,8 @@ _FUNCTIONS: dict[str, tuple[Kind, int]] = {
 }
 """Functions of a row or of aggregates: what they take, and at least how many of it."""
 
-_LATER = ("RANK", "CLASSIFY", "FORECAST")
+_LATER = ("FORECAST",)
+_LIST = "LIST_DISTINCT"
 _LONGEST = 100 * UNITS["year"]
 
 
@@ -100,7 +103,9 @@ class _Parser:
         outcome = self.expression()
         if self.token.keyword in _LATER:
             raise self.error(self.token.at, f"{self.token.keyword} is not there yet", WORKS)
-        self.wants("FOR", "EACH", expected="FOR EACH, or an operator such as = or AND")
+        classify, top = self.form(outcome)
+        form = "" if classify or top else ", CLASSIFY, or an operator such as = or AND"
+        self.wants("FOR", "EACH", expected=f"FOR EACH{form}")
         entity = [self.name("the key of a table, as in customers.customer_id", with_table=True)]
         while self.takes(","):
             entity.append(self.name("another column of the key", with_table=True))
@@ -111,7 +116,34 @@ class _Parser:
             open_ = "" if assuming else "an operator, ASSUMING, " if cohort else "WHERE, ASSUMING, "
             self.refuse(f"{open_}or the end of the line")
         self.check_windows(outcome, cohort, assuming)
-        return Line(self.text, outcome, tuple(entity), cohort, assuming)
+        self.check_lists(outcome, cohort, assuming)
+        return Line(self.text, outcome, tuple(entity), cohort, assuming, classify, top)
+
+    def form(self, outcome: Expression) -> tuple[bool, int]:
+        """`CLASSIFY` or `RANK TOP k`: whether the answer is a class, and how many items it is."""
+        is_list = isinstance(outcome, Aggregate) and outcome.function == _LIST
+        if ranked := self.takes("RANK", "TOP"):
+            if not is_list:
+                expected = "RANK TOP after LIST_DISTINCT(table.column, START, END, UNIT) alone"
+                raise self.error(ranked.at, "what is not a list cannot be ranked", expected)
+            at, top = self.token.at, self.amount("RANK TOP k") or 0
+            if not 1 <= top <= MAX_TOP:
+                raise self.error(at, f"RANK TOP {top} is not possible", f"1 to {MAX_TOP:,} items")
+            return False, top
+        if is_list:
+            self.refuse("RANK TOP k, how many items of the list to recommend, as in RANK TOP 10")
+        found = self.takes("CLASSIFY")
+        if found and Line("", outcome, ()).is_binary:
+            expected = "no CLASSIFY after a condition, or a text or a whole number before it"
+            raise self.error(found.at, "a condition is answered by yes or no, which are no classes", expected)
+        return found is not None, 0
+
+    def check_lists(self, outcome: Expression, *others: Expression | None) -> None:
+        """Refuse lists within expressions."""
+        inner = outcome.parts if isinstance(outcome, Operation) else ()
+        for found in (each for part in (*inner, *others) for each in aggregates(part)):
+            if found.function == _LIST:
+                raise self.error(found.at, "a list can only be the answer", "PREDICT LIST_DISTINCT(..) RANK TOP k")
 
     def check_windows(self, outcome: Expression, cohort: Expression | None, assuming: Expression | None) -> None:
         if isinstance(outcome, Name):
@@ -230,8 +262,6 @@ class _Parser:
         function = token.keyword
         if function in AGGREGATES:
             return self.aggregate(token)
-        if function == "LIST_DISTINCT":
-            raise self.error(token.at, "LIST_DISTINCT is not there yet", WORKS)
         if function not in _FUNCTIONS:
             expected = nearest(token.text, (*AGGREGATES, *_FUNCTIONS))
             raise self.error(token.at, f"there is no function {token.text}", expected)

@@ -30,7 +30,10 @@ UNITS = {
 }
 """The units of a window and about how many seconds they last; months and years are those of the calendar."""
 
-AGGREGATES = ("COUNT", "SUM", "AVG", "MIN", "MAX", "FIRST", "LAST", "COUNT_DISTINCT", "EXISTS")
+AGGREGATES = ("COUNT", "SUM", "AVG", "MIN", "MAX", "FIRST", "LAST", "COUNT_DISTINCT", "EXISTS", "LIST_DISTINCT")
+
+MAX_TOP = 1_000
+"""The largest k of `RANK TOP k`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +123,25 @@ Expression = Name | Constant | Aggregate | Operation
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A question: what to predict, for which rows, and among which of them."""
+    """A question: what to predict, for which rows, and among which of them.
+
+    Attributes:
+        text: as it is written.
+        outcome: what to predict.
+        entity: the key of the rows.
+        cohort: the condition of WHERE.
+        assuming: the condition of ASSUMING.
+        classify: the answer is a class, `CLASSIFY`.
+        top: the answer is a list of so many items, `RANK TOP k`; 0: it is not.
+    """
 
     text: str
     outcome: Expression
     entity: tuple[Name, ...]
     cohort: Expression | None = None
     assuming: Expression | None = None
+    classify: bool = False
+    top: int = 0
 
     @property
     def is_binary(self) -> bool:
@@ -135,6 +150,15 @@ class Line:
         if isinstance(outer, Operation):
             return outer.kind in LOGICAL
         return isinstance(outer, Aggregate) and outer.function == "EXISTS"
+
+    @property
+    def task_type(self) -> str:
+        """The type of the task that the line asks, if the answer is no column of the row itself."""
+        if self.top:
+            return "recommendation"
+        if self.classify:
+            return "multiclass_classification"
+        return "binary_classification" if self.is_binary else "regression"
 
     @property
     def asks_cell(self) -> bool:

@@ -207,6 +207,13 @@ print(json.dumps({
             "SELECT predict_churn_v2(1)",
             "SELECT customer_id FROM predict_churn_batch()",
             "SELECT customer_id FROM predict_churn_batch(as_of := DATE '2020-01-01')",
+            "SELECT predict_churn(1, 2, k := 3, exclude_seen := true)",
+            "SELECT customer_id FROM predict_churn_batch(k := 3)",
+            "SELECT class FROM predict_churn_classes()",
+            "SELECT predict_churn_full(1).probabilities['a']",
+            "SELECT embed_churn(1)[1]",
+            "FROM explain_churn(1, top := 3)",
+            "FROM explain_churn_v2_batch(as_of := DATE '2020-01-01')",
         )
     ],
     "task": message(train, "nothing"),

@@ -47,6 +47,20 @@ LINES = {
     ),
 }
 
+LISTS = {
+    ("rel-f1", "driver-circuit-compete"): (
+        "PREDICT LIST_DISTINCT(races.circuitId VIA results.driverId, 0, 365, days) RANK TOP 10 "
+        "FOR EACH drivers.driverId"
+    ),
+    ("rel-retail", "customer-basket"): (
+        "PREDICT LIST_DISTINCT(invoice_lines.product_id WHERE NOT invoices.is_cancellation, 0, 30, days) RANK TOP 12 "
+        "FOR EACH customers.customer_id"
+    ),
+    ("rel-grants", "donor-recipients"): (
+        "PREDICT LIST_DISTINCT(grants.donee_id, 0, 365, days) RANK TOP 10 FOR EACH donors.donor_id"
+    ),
+}
+
 Loaded = tuple[duckdb.DuckDBPyConnection, Schema]
 
 
@@ -72,15 +86,16 @@ def loaded(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         con.close()
 
 
-@pytest.mark.parametrize(("data", "task"), LINES)
+@pytest.mark.parametrize(("data", "task"), [*LINES, *LISTS])
 def test_labels_are_those_of_the_manifest(
     data: str, task: str, loaded: Callable[[str], Loaded], data_dir: Path
 ) -> None:
     con, schema = loaded(data)
     given = load_task(data_dir / data, task)
     splits = {key: getattr(given, key) for key in ("val_timestamp", "test_timestamp", "num_eval_timestamps")}
-    line = Task.from_line(LINES[data, task], task, **splits).resolved(schema)
-    assert (line.task_type, line.timedelta) == (given.task_type, given.timedelta)
+    line = Task.from_line((LINES | LISTS)[data, task], task, **splits).resolved(schema)
+    fields = ("task_type", "timedelta", "item_table", "k")
+    assert [getattr(line, field) for field in fields] == [getattr(given, field) for field in fields]
     for split in SPLITS:
         mine, theirs = (label_table(con, "data", schema, each, split).table for each in (line, given))
         assert mine.num_rows and mine.equals(theirs), split
