@@ -137,7 +137,7 @@ def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: boo
     # Once something is stored, the schema has been looked at, so hints that were not taken are not repeated.
     for each in proposal.entities if verbose or not _has_declarations(con, catalog) else ():
         how = command("init", file, "--entity", each.declaration)
-        note(f"hint: {each} hold the same names, and no table lists them; to ask about them: {how}")
+        note(f"hint: no table lists the values of {each}; to ask about them: {how}")
     if not len(proposal):
         note("nothing to add: keys, links and time columns are known or cannot be inferred from the data")
         return True

@@ -4,7 +4,8 @@ The best of a table's dates is chosen by names and counts. Text and numbers that
 `relsql.schema.times.readings`. In a table that others point at, the choice is then compared with the first event of
 each of its rows, see `relsql.schema.discovery.times.first_events`.
 Tables that have no date may have that of their header, see `relsql.schema.discovery.times.headers`, or that of the
-period in their name, see `relsql.schema.discovery.times.period_tables`.
+period in their name, see `relsql.schema.discovery.times.period_tables`. Where there is no date at all, days may be
+numbered, see `relsql.schema.discovery.times.counters`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from relsql.schema.discovery.names import LATER_WORDS, table_words, word_set, wo
 from relsql.schema.discovery.profile import Profile, Profiler
 from relsql.schema.discovery.proposals import TimeProposal
 from relsql.schema.discovery.times.clocks import Clock, find_clocks, time_of_day
+from relsql.schema.discovery.times.counters import counter_proposals
 from relsql.schema.discovery.times.epoch_numbers import is_only_time
 from relsql.schema.discovery.times.first_events import MIN_ENTITIES, disagreement, first_event_lag
 from relsql.schema.discovery.times.headers import comes_with_header, header_proposals
@@ -105,7 +107,8 @@ def infer_times(data: Profiler, decided: set[str], unsure: tuple[Link, ...] = ()
                 chosen[table.key] = next(c.table for c in candidates[table.key] if c.time == proposal.column)
             proposals += [proposal] if proposal else []
     own = {proposal.table: proposal for proposal in proposals}
-    for proposal in period_proposals([data.schema.tables[key] for key in candidates if key not in chosen]):
+    left = [data.schema.tables[key] for key in candidates if key not in chosen]
+    for proposal in [*period_proposals(left), *(counter_proposals(data, left) if not chosen else ())]:
         timed = with_time(data, data.schema.tables[proposal.table], proposal.column or "")
         if timed:
             own[proposal.table], chosen[proposal.table] = proposal, timed
