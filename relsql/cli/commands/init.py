@@ -191,7 +191,7 @@ def _declaration(proposal: SchemaProposal) -> tuple[str, str]:
 
 def _correction(proposal: SchemaProposal) -> tuple[str, str]:
     """The option that refuses the least sure of some proposals: a link or a time, or else replaces a key."""
-    from relsql.schema.declared.text import columns_text, link_text, table_text
+    from relsql.schema.declared.text import link_text, table_text
 
     def confidence(each: KeyProposal | LinkProposal | TimeProposal) -> float:
         return each.confidence
@@ -201,7 +201,7 @@ def _correction(proposal: SchemaProposal) -> tuple[str, str]:
     timed = [each for each in proposal.times if each.column]
     if timed:
         return "--no-time-column", table_text(min(timed, key=confidence).table)
-    return "--primary-key", columns_text(min(proposal.keys, key=confidence).table, "COLUMN, ..")
+    return "--primary-key", f"{table_text(min(proposal.keys, key=confidence).table)}(COLUMN, ..)"
 
 
 def _show_refused(refused: tuple[Refusal, ...], file: Path, *, verbose: bool) -> None:
