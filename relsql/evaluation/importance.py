@@ -16,6 +16,7 @@ import numpy as np
 from relsql.database.names import current_catalog, unique_name
 from relsql.database.queries.sealed import sealed
 from relsql.evaluation.bootstrap import Floats, bootstrap_draws, percentile_interval, weighted_mae, weighted_roc_auc
+from relsql.gather.explain.explanations import explained_key
 from relsql.gather.sql.latest_rows import AS_OF, ENTITY
 from relsql.registry.cards.card import ModelCard
 from relsql.registry.models import active_card
@@ -125,7 +126,8 @@ def _of_level(
         SELECT e.table_name, e.path, e.column_name, dense_rank() OVER (ORDER BY l.entity ASC) AS entity, l.label,
             e.score, e.score - e.contribution AS without
         FROM ({explanations(card, tables).query(seeds, level)}) e
-        JOIN {ident(relation)} l ON l.entity = {key_sql(card.entity, "e")} AND l.as_of = e.as_of
+        JOIN {ident(relation)} l
+            ON l.entity = {key_sql(card.entity, "e", explained_key(card.entity))} AND l.as_of = e.as_of
         ORDER BY l.as_of ASC, l.entity ASC"""
     rows = con.execute(sealed(query)).fetchnumpy()
     names = list(zip(rows["table_name"], rows["path"], rows["column_name"], strict=True))

@@ -11,6 +11,7 @@ from relsql import html
 from relsql.database.names import current_catalog, unique_name
 from relsql.database.queries.sealed import sealed
 from relsql.evaluation.importance import scored_tables
+from relsql.gather.explain.explanations import explained_key
 from relsql.gather.sql.latest_rows import AS_OF, ENTITY
 from relsql.reports.charts import bar, bar_ends
 from relsql.reports.material import Material
@@ -95,7 +96,8 @@ def _contributions(material: Material, chosen: list[int]) -> Iterator[_Contribut
             query = f"""
                 SELECT l.place, e.path, e.row_key, CAST(e.row_time AS VARCHAR), e.column_name, e.value, e.contribution
                 FROM ({explanations(card, tables).query(asked, "row")}) e
-                JOIN {ident(relation)} l ON l.entity = {key_sql(card.entity, "e")} AND l.as_of = e.as_of
+                JOIN {ident(relation)} l
+                    ON l.entity = {key_sql(card.entity, "e", explained_key(card.entity))} AND l.as_of = e.as_of
                 WHERE e.rank <= {SHOWN} ORDER BY l.place ASC, e.rank ASC"""
             rows = con.execute(sealed(query)).fetchall()
         finally:
