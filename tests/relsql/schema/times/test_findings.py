@@ -148,3 +148,14 @@ def test_a_record_of_events_without_a_link_is_named_with_the_keys_within_its_col
     assert finding.severity == "warning" and "keys within the repo are none of a link" in finding.message
     con.execute(finding.message.partition("make columns of them: ")[2])
     assert [str(each.link) for each in infer_schema(con).links] == ["events(the repo_id) -> repos(id)"]
+
+
+def test_keys_within_the_columns_of_the_only_table_become_entities(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(
+        """CREATE TABLE events AS SELECT i AS id, TIMESTAMP '2024-01-01' + to_hours(i::INTEGER) AS created_at,
+               {'id': i % 30, 'login': 'dev' || i % 30} AS actor FROM range(900) r(i)"""
+    )
+    Declarations.parse(time_columns=["events(created_at)"]).store(con, "memory")
+    [finding] = findings(con, "events")
+    con.execute(finding.message.partition("make columns of them: ")[2])
+    assert [each.declaration for each in infer_schema(con).entities] == ["actors=events(actor_id)"]
