@@ -114,7 +114,8 @@ def model_macros(
     full, batch = scalar_sql(card, catalog, indexed), batch_sql(card, catalog)
     macros = score_macros(suffix, call_parameters(card.entity), full, batch, card.classes)
     if card.classes:
-        macros.append(MacroText(classes_name(suffix), ALL_PARAMETERS, sealed(classes_sql(card.entity, batch)), ""))
+        by_class = sealed(classes_sql(card.entity, card.classes, batch))
+        macros.append(MacroText(classes_name(suffix), ALL_PARAMETERS, by_class, ""))
     state = state_sql(card, catalog, indexed)
     macros.append(MacroText(embed_name(suffix), call_parameters(card.entity), state, f"FLOAT[{card.channels}]"))
     macros += explain_macros(card, catalog, suffix)
@@ -201,7 +202,8 @@ def batch_sql(
     select = f"seed.{ENTITY}, {_result_sql(card, gather)} AS relsql_result"
     query = gather.query(all_seeds_sql(card.entity, gather.rows, moment, where), select=select)
     columns = ",\n    ".join(f"relsql_result.{name} AS {name}" for name in batch_columns(card.classes))
-    return sealed(f"SELECT {key_columns_sql(card.entity, ENTITY)},\n    {columns}\nFROM (\n{indented(query)}\n)")
+    keys = key_columns_sql(card.entity, ENTITY, card.score_key)
+    return sealed(f"SELECT {keys},\n    {columns}\nFROM (\n{indented(query)}\n)")
 
 
 def fingerprint_sql(card: ModelCard, catalog: str, *, moment: str, where: str) -> str:

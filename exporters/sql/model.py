@@ -105,7 +105,7 @@ class SqlModel:
         names = (qualified(DEFAULT_SCHEMA, name) for name in explain_names(self.card.name))
         explaining = list(zip(names, *self.explanations().functions(query_form), strict=True))
         by_class = qualified(DEFAULT_SCHEMA, classes_name(self.card.name))
-        of_classes = classes_sql(self.card.entity, batch) if self.card.classes else ""
+        of_classes = classes_sql(self.card.entity, self.card.classes, batch) if self.card.classes else ""
         described = {
             f"MACRO {scored}": "Score of one entity; NULL for one that is not known.",
             f"MACRO {full}": (
@@ -169,7 +169,7 @@ class SqlModel:
     def batch_sql(self) -> str:
         """The query of `predict_<model>_batch(as_of := ...)`: one row for each entity that is visible at as_of."""
         network = self.network()
-        key = key_columns_sql(self.card.entity, ENTITY)
+        key = key_columns_sql(self.card.entity, ENTITY, self.card.score_key)
         names = [f"{AS_OF} AS as_of" if name == "as_of" else name for name in batch_columns(self.card.classes)]
         result = f"SELECT {key}, {', '.join(names)}\nFROM scored"
         return self._query(network, all_seeds_sql(self.card.entity, network.rows), [], result)

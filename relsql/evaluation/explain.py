@@ -10,6 +10,7 @@ import duckdb
 
 from relsql.database.names import current_catalog
 from relsql.errors import ModelError
+from relsql.gather.explain.explanations import explained_key
 from relsql.hints import command
 from relsql.registry.function_names import explain_names
 from relsql.registry.models import active_card
@@ -74,6 +75,7 @@ def explain_query(
     attach(con, models=[model])
     one, of_all = explain_names(suffix_of(model, card.name, card.version))
     if not id:
-        return f"FROM {ident(of_all)}({', '.join(given)}) ORDER BY {key_order_sql(card.entity)}, rank ASC"
+        order = key_order_sql(explained_key(card.entity))
+        return f"FROM {ident(of_all)}({', '.join(given)}) ORDER BY {order}, rank ASC"
     parts = [f"CAST({literal(part)} AS {card.entity.column(name).type})" for part, name in zip(id, key, strict=True)]
     return f"FROM {ident(one)}({', '.join([*parts, *given])}) ORDER BY rank ASC"

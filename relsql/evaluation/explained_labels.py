@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from relsql.database.names import current_catalog, unique_name
 from relsql.database.queries.sealed import sealed
+from relsql.gather.explain.explanations import explained_key
 from relsql.gather.sql.latest_rows import AS_OF, ENTITY
 from relsql.registry.cards.card import ModelCard
 from relsql.schema.entity_keys import key_sql
@@ -55,10 +56,11 @@ class ExplainedLabels:
     def select(self, level: str, columns: str, rest: str) -> duckdb.DuckDBPyConnection:
         """Select columns of the explanations `e` and their labels `l`; `rest` is what follows the join."""
         seeds = f"SELECT l.entity AS {ENTITY}, l.as_of AS {AS_OF} FROM {ident(self.relation)} l"
+        key = key_sql(self.card.entity, "e", explained_key(self.card.entity))
         query = f"""
             SELECT {columns}
             FROM ({explanations(self.card, self.tables).query(seeds, level)}) e
-            JOIN {ident(self.relation)} l ON l.entity = {key_sql(self.card.entity, "e")} AND l.as_of = e.as_of
+            JOIN {ident(self.relation)} l ON l.entity = {key} AND l.as_of = e.as_of
             {rest}"""
         return self.con.execute(sealed(query))
 

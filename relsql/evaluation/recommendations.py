@@ -80,7 +80,7 @@ def _ranked(
     macro, given = unique_name("relsql_ranking"), unique_name("relsql_labels")
     con.execute(MacroText(macro, OPTIONS, sealed(ranking.batch_sql(catalog)), "").statement())
     con.register(given, labels.append_column("position", pa.array(np.arange(labels.num_rows))))
-    same = is_entity_sql(ranking.candidates.entity, "b", "l.entity")
+    same = is_entity_sql(ranking.candidates.entity, "b", "l.entity", ranking.key_names)
     items: list[list[object] | None] = [None] * labels.num_rows
     try:
         for moment in pc.unique(labels.column("as_of")).to_pylist():

@@ -16,18 +16,20 @@ import duckdb
 from relsql.database.relsql_tables import ensure_table, has_relsql_table, relsql_table, rows_sql
 from relsql.registry.cards.card import ModelCard
 from relsql.registry.score_jobs import ScoreJob, table_of
-from relsql.schema.entity_keys import key_sql, key_type
-from relsql.schema.tables import Table
+from relsql.schema.entity_keys import key_type
 from relsql.sql_text import literal
 
 LEDGER = "predictions"
 
 
-def append_predictions(con: duckdb.DuckDBPyConnection, catalog: str, entity: Table, job: ScoreJob, where: str) -> None:
-    """Append the scores of a job's table that meet a condition on its columns. The caller owns the transaction."""
+def append_predictions(con: duckdb.DuckDBPyConnection, catalog: str, job: ScoreJob, key: str, where: str) -> None:
+    """Append the scores of a job's table that meet a condition on its columns. The caller owns the transaction.
+
+    `key` is the entity's key in a row of that table.
+    """
     scored_at = literal(datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0))
     columns = "model, version, entity, as_of, score, status, target, scored_at"
-    values = f"{literal(job.model)}, version, CAST({key_sql(entity)} AS VARCHAR), as_of, score, status"
+    values = f"{literal(job.model)}, version, CAST({key} AS VARCHAR), as_of, score, status"
     con.execute(
         f"INSERT INTO {ensure_table(con, catalog, LEDGER)} ({columns})\n"
         f"SELECT {values}, {literal(job.target)}, {scored_at}\n"

@@ -263,9 +263,10 @@ def _table_findings(
         yield from time_findings(con, catalog, schema, table, untimed)
     except SchemaError as error:
         yield Finding("error", table.key, str(error))
-    if len(schema.tables) > 1 and not schema.links_to(table.key) and not schema.links_from(table.key):
+    alone = not schema.links_to(table.key) and not schema.links_from(table.key)
+    fields = _key_fields(con, table) if alone else {}
+    if alone and (len(schema.tables) > 1 or fields):
         text = "is linked to no other table, so no model reads it"
-        fields = _key_fields(con, table)
         text += f"; keys within {', '.join(fields)} cannot be linked; to make columns of them: " if fields else ""
         text += "; ".join(fields.values())
         # A table with a time is a record of events, which are what questions are about.

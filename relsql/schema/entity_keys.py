@@ -7,8 +7,9 @@ columns, as in `predict_wins(team, season)`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+from relsql.database.names import fold
 from relsql.schema.tables import Table
 from relsql.sql_text import ident, literal
 
@@ -65,24 +66,37 @@ def key_arguments_sql(entity: Table, key: str) -> str:
     return ", ".join(key_parts(entity, key).values())
 
 
-def key_columns_sql(entity: Table, key: str) -> str:
-    """The parts of the key `key` under the names of their columns, for a select list."""
-    return ", ".join(f"{part} AS {ident(name)}" for name, part in key_parts(entity, key).items())
+def output_names(entity: Table, others: Collection[str]) -> tuple[str, ...]:
+    """The names of the key's columns in a result that has the columns `others`, too.
+
+    A column with the name of one of these is preceded by the name of its table: `races_as_of`.
+    """
+    taken = {fold(name) for name in (*others, *entity.primary_key)}
+    found = []
+    for name in entity.primary_key:
+        if fold(name) in map(fold, others):
+            name = f"{entity.name}_{name}"
+            while fold(name) in taken:
+                name = f"{name}_"
+        found.append(name)
+    return tuple(found)
 
 
-def key_names_sql(entity: Table, alias: str) -> str:
-    """The columns of the key of a row that has them under their names, for a select list."""
-    return ", ".join(_qualified(alias, entity.primary_key))
+def key_columns_sql(entity: Table, key: str, names: Sequence[str]) -> str:
+    """The parts of the key `key` under the names that a result has for them, for a select list."""
+    parts = zip(names, key_parts(entity, key).values(), strict=True)
+    return ", ".join(f"{part} AS {ident(name)}" for name, part in parts)
 
 
-def key_order_sql(entity: Table) -> str:
-    """The terms that order rows with the columns of the key by it."""
-    return ", ".join(f"{ident(name)} ASC NULLS LAST" for name in entity.primary_key)
+def key_order_sql(names: Sequence[str]) -> str:
+    """The terms that order rows by the columns of a key."""
+    return ", ".join(f"{ident(name)} ASC NULLS LAST" for name in names)
 
 
-def is_entity_sql(entity: Table, alias: str, key: str) -> str:
-    """The condition that a row of the entity table has the key `key`."""
-    return " AND ".join(f"{alias}.{ident(name)} = {part}" for name, part in key_parts(entity, key).items())
+def is_entity_sql(entity: Table, alias: str, key: str, columns: Sequence[str] | None = None) -> str:
+    """The condition that a row holds the key `key`. Other arguments as in `key_sql`."""
+    pairs = zip(_qualified(alias, columns or entity.primary_key), key_parts(entity, key).values(), strict=True)
+    return " AND ".join(f"{mine} = {part}" for mine, part in pairs)
 
 
 def _qualified(alias: str, columns: Sequence[str]) -> list[str]:

@@ -19,7 +19,9 @@ STORED = "stored"
 _HEADER = "header"
 
 
-def relation_sql(table: Table, catalog: str | None = None, *, arrays_as_text: bool = False) -> str:
+def relation_sql(
+    table: Table, catalog: str | None = None, *, arrays_as_text: bool = False, with_rowid: bool = True
+) -> str:
     """The relation to read for a table, as it stands in FROM: its name, or a query in parentheses.
 
     Args:
@@ -28,6 +30,8 @@ def relation_sql(table: Table, catalog: str | None = None, *, arrays_as_text: bo
         arrays_as_text: cast ARRAY values to text, for rows that are put into lists. DuckDB 2.0.0 reads invalid memory
             where lists of structs hold ARRAY values (`docs/decisions/0001`). A model uses only the text of such a
             column.
+        with_rowid: rows of a table without a key also have their rowid. A label query cannot ask for it, because it
+            reads a view that ends at a moment.
     """
     if table.values_of:
         return _values_sql(table, catalog)
@@ -37,7 +41,7 @@ def relation_sql(table: Table, catalog: str | None = None, *, arrays_as_text: bo
     # Columns are qualified: a bare `id` would mean the argument of the macro that contains the query.
     names = [(f"{STORED}.{ident(column.name)}", ident(column.name)) for column in arrays]
     texts = ", ".join(f"CAST({value} AS VARCHAR) AS {name}" for value, name in names)
-    rowid = "" if table.primary_key or table.is_view else f"{STORED}.rowid, "
+    rowid = f"{STORED}.rowid, " if with_rowid and not table.primary_key and not table.is_view else ""
     columns = f"{rowid}{STORED}.*{f' REPLACE ({texts})' if texts else ''}"
     source = f"{table.sql(catalog)} {STORED}"
     if table.row_time and table.time_column:
@@ -70,7 +74,7 @@ def _values_sql(table: Table, catalog: str | None) -> str:
     for each in table.values_of:
         value = f"v.{ident(each.column)}"
         time = f", {time_sql(each.table, 'v')} AS t" if timed else ""
-        source = f"{relation_sql(each.table, catalog)} v WHERE {value} IS NOT NULL"
+        source = f"{relation_sql(each.table, catalog, with_rowid=False)} v WHERE {value} IS NOT NULL"
         parts.append(f"SELECT {value} AS {key}{time} FROM {source}")
     first = f", min(v.t) AS {ident(table.time_column or '')}" if timed else ""
     return f"(SELECT v.{key}{first} FROM ({' UNION ALL '.join(parts)}) v GROUP BY v.{key})"
@@ -86,4 +90,5 @@ def _header_join(row_time: RowTime, catalog: str | None) -> str:
     """The join to the row that a row belongs to; a row without one has no time."""
     if row_time.header is None or row_time.link is None:
         return ""
-    return f" LEFT JOIN {relation_sql(row_time.header, catalog)} {_HEADER} ON {row_time.link.on_sql(STORED, _HEADER)}"
+    header = relation_sql(row_time.header, catalog, with_rowid=False)
+    return f" LEFT JOIN {header} {_HEADER} ON {row_time.link.on_sql(STORED, _HEADER)}"

@@ -250,10 +250,10 @@ def _score_all(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, jo
 
 def _score_changed(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, job: ScoreJob) -> ScoreJob:
     """Score the changed entities of the next chunk; entities that no longer exist lose their score and fingerprint."""
-    target, column, type_ = _table_sql(catalog, job.target), key_sql(card.entity), key_type(card.entity)
+    target, column = _table_sql(catalog, job.target), key_sql(card.entity, columns=card.score_key)
     stored, of_target = relsql_table(con, catalog, "score_fingerprints"), f"target = {literal(job.target)}"
+    type_, chunk = key_type(card.entity), _chunk_table(job)
     entities, changed = _compare(con, catalog, card, job)
-    chunk = _chunk_table(job)
     unchanged = f"SELECT entity FROM {chunk} WHERE NOT changed"
     for table, mine, entity in ((target, "true", column), (stored, of_target, f"TRY_CAST(entity AS {type_})")):
         gone = f"{job.range_sql(entity, type_)} AND {entity} NOT IN ({unchanged})"
@@ -280,7 +280,7 @@ def _compare(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, job:
             LEFT JOIN {relsql_table(con, catalog, "score_fingerprints")} stored
                 ON stored.target = {literal(job.target)} AND stored.entity = CAST(fresh.{ENTITY} AS VARCHAR)
             LEFT JOIN {_table_sql(catalog, job.target)} scored
-                ON {is_entity_sql(card.entity, "scored", f"fresh.{ENTITY}")}"""
+                ON {is_entity_sql(card.entity, "scored", f"fresh.{ENTITY}", card.score_key)}"""
     )
     [(entities, changed)] = con.execute(
         f"SELECT system.main.count_star(), system.main.count_star() FILTER (WHERE changed) FROM {_chunk_table(job)}"
@@ -300,10 +300,11 @@ def _insert_scores(
         return job.range_sql(key, key_type(card.entity)) + (f" AND {key} IN ({among})" if among else "")
 
     query = batch_sql(card, catalog, moment=job.moment_sql, where=chosen(_entity_key(card)[0]))
-    order = key_order_sql(card.entity)
+    order = key_order_sql(card.score_key)
     done = con.execute(f"INSERT INTO {_table_sql(catalog, job.target)} FROM ({query}) ORDER BY {order}")
     if job.keep_history:
-        append_predictions(con, catalog, card.entity, job, chosen(key_sql(card.entity)))
+        key = key_sql(card.entity, columns=card.score_key)
+        append_predictions(con, catalog, job, key, chosen(key))
     return int(done.fetchall()[0][0])
 
 
@@ -333,7 +334,7 @@ def _forget_fingerprints(con: duckdb.DuckDBPyConnection, catalog: str, target: s
 
 def _check_columns(con: duckdb.DuckDBPyConnection, catalog: str, request: _Request) -> None:
     """Raise DatabaseError if the table has other columns than the scores."""
-    key = request.card.entity.primary_key
+    key = request.card.score_key
     expected = con.sql(f"FROM ({batch_sql(request.card, catalog, moment='now()::TIMESTAMP')}) LIMIT 0")
     found = con.sql(f"FROM {_table_sql(catalog, request.target)} LIMIT 0")
     if found.types != expected.types or tuple(found.columns[: len(key)]) != key:

@@ -39,7 +39,7 @@ def score_part(request: ShardRequest, part: int, threads: int | None = None) -> 
                 gather=prepared.gather(part),
             )
             options = f"FORMAT parquet, KV_METADATA {{{MARK}: {literal(request.identity)}}}"
-            order = key_order_sql(prepared.card.entity)
+            order = key_order_sql(prepared.card.score_key)
             con.execute(f"COPY (FROM ({query}) ORDER BY {order}) TO {literal(str(draft))} ({options})")
         draft.replace(target)
     except (duckdb.IOException, OSError) as error:

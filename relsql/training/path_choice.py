@@ -86,9 +86,10 @@ def choose_paths(
 ) -> PathChoice:
     """Keep the `max_paths` best of a larger number of candidates.
 
-    Paths along which any seed sees a row come first, ordered by signal, then by coverage, then by planning order. The
-    entity's own row, the first candidate, is always read. A path that goes through children of the entity needs the
-    path of these children as well; if there is no room for both, the path is skipped.
+    Paths along which any seed sees a row come first, ordered by signal; then those with a time, because without any the
+    default as_of would be no event; then by coverage, then by planning order. The entity's own row, the first
+    candidate, is always read. A path that goes through children of the entity needs the path of these children as
+    well; if there is no room for both, the path is skipped.
 
     Args:
         con: connection to the data.
@@ -104,7 +105,13 @@ def choose_paths(
     found = _screen(con, catalog, schema, candidates, inputs, sample, task)
     ranked = sorted(
         range(1, len(candidates)),
-        key=lambda i: (found[i].coverage == 0, -round(found[i].signal, 3), -found[i].coverage, i),
+        key=lambda i: (
+            found[i].coverage == 0,
+            -round(found[i].signal, 3),
+            not _is_timed(schema, candidates[i]),
+            -found[i].coverage,
+            i,
+        ),
     )
     kept = {0}
     for i in ranked:
@@ -115,6 +122,11 @@ def choose_paths(
         tuple(path for i, path in enumerate(candidates) if i in kept),
         tuple(found[i] for i in ranked if i not in kept),
     )
+
+
+def _is_timed(schema: Schema, path: Path) -> bool:
+    """True if rows along a path have a time."""
+    return any(schema.table(key).time_column for link in path.links for key in (link.child, link.parent))
 
 
 def _walked_through(candidates: tuple[Path, ...], i: int) -> set[int]:

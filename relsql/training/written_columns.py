@@ -171,7 +171,8 @@ def _scores(
         register_functions(con, load_scorer(con, catalog, card))
         latest = f"({latest_sql(card.gather(catalog).rows)})"
         chosen = ", ".join(map(literal, entities))
-        entity = f"CAST({key_sql(card.entity)} AS VARCHAR)"
+        key = key_sql(card.entity, columns=card.score_key)
+        entity = f"CAST({key} AS VARCHAR)"
         where = f"CAST({key_sql(card.entity, 'relsql_entity')} AS VARCHAR) IN ({chosen})"
         found = []
         for moment in [latest, *_job_times(con, catalog, card)] if chosen else []:

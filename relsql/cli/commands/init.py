@@ -137,7 +137,7 @@ def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: boo
     # Once something is stored, the schema has been looked at, so hints that were not taken are not repeated.
     for each in proposal.entities if verbose or not _has_declarations(con, catalog) else ():
         how = command("init", file, "--entity", each.declaration)
-        note(f"hint: {each} hold the same names, and no table lists them; to ask about them: {how}")
+        note(f"hint: no table lists the values of {each}; to ask about them: {how}")
     if not len(proposal):
         note("nothing to add: keys, links and time columns are known or cannot be inferred from the data")
         return True
@@ -191,7 +191,7 @@ def _declaration(proposal: SchemaProposal) -> tuple[str, str]:
 
 def _correction(proposal: SchemaProposal) -> tuple[str, str]:
     """The option that refuses the least sure of some proposals: a link or a time, or else replaces a key."""
-    from relsql.schema.declared.text import columns_text, link_text, table_text
+    from relsql.schema.declared.text import link_text, table_text
 
     def confidence(each: KeyProposal | LinkProposal | TimeProposal) -> float:
         return each.confidence
@@ -201,7 +201,7 @@ def _correction(proposal: SchemaProposal) -> tuple[str, str]:
     timed = [each for each in proposal.times if each.column]
     if timed:
         return "--no-time-column", table_text(min(timed, key=confidence).table)
-    return "--primary-key", columns_text(min(proposal.keys, key=confidence).table, "COLUMN, ..")
+    return "--primary-key", f"{table_text(min(proposal.keys, key=confidence).table)}(COLUMN, ..)"
 
 
 def _show_refused(refused: tuple[Refusal, ...], file: Path, *, verbose: bool) -> None:

@@ -11,7 +11,7 @@ from relsql.gather.paths import Path
 from relsql.gather.row_plan import RowPlan
 from relsql.gather.sql.latest_rows import AS_OF, ENTITY, LatestRows
 from relsql.gather.sql.seeds import ALL_PARAMETERS, all_seeds_sql, call_parameters, call_seed_sql
-from relsql.schema.entity_keys import is_entity_sql, key_columns_sql
+from relsql.schema.entity_keys import is_entity_sql, key_columns_sql, output_names
 from relsql.schema.relations import relation_sql
 from relsql.schema.visibility import and_visible_sql
 from relsql.sql_text import Cte, ident, with_ctes
@@ -21,6 +21,10 @@ OPTIONS = f"k := 10, exclude_seen := false, {ALL_PARAMETERS}"
 
 _ARGUMENTS = "SELECT CAST(k AS BIGINT) AS _k, coalesce(CAST(exclude_seen AS BOOLEAN), false) AS _unseen"
 """Bound in a query that reads no table, where no column can capture them, see `relsql.gather.sql.seeds`."""
+
+
+RANKED_COLUMNS = ("item", "rank", "score", "status", "evidence", "as_of", "version")
+"""The columns of `predict_<model>_batch` after the key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +72,15 @@ class Ranking:
         )
         return f"(\n{self._ranked(catalog, seed, 'seed._given', body)}\n)"
 
+    @property
+    def key_names(self) -> tuple[str, ...]:
+        """The names of the key's columns in `predict_<model>_batch`."""
+        return output_names(self.candidates.entity, RANKED_COLUMNS)
+
     def batch_sql(self, catalog: str) -> str:
         """The query of `predict_<model>_batch`: a row for each entity and item, the best of each entity first."""
         seed = all_seeds_sql(self.candidates.entity, self._rows(catalog))
-        keys = key_columns_sql(self.candidates.entity, f"e.{ENTITY}")
+        keys = key_columns_sql(self.candidates.entity, f"e.{ENTITY}", self.key_names)
         body = (
             f'SELECT {keys}, r.item, r.place AS "rank", r.score, e.status, e.evidence, e.{AS_OF} AS as_of,\n'
             f"    CAST({self.version} AS INTEGER) AS version\n"

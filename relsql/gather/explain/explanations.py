@@ -16,7 +16,8 @@ from relsql.gather.sql.latest_rows import AS_OF, ENTITY, SEED, LatestRows
 from relsql.gather.sql.ranking import columns_of
 from relsql.gather.sql.removals import ALL_ROWS, NOTHING, OUT, OUT_COLUMN, OUT_TABLE, hidden_columns, table_number
 from relsql.gather.sql.seeds import ALL_PARAMETERS, all_seeds_sql, call_parameters, call_seed_sql
-from relsql.schema.entity_keys import key_columns_sql
+from relsql.schema.entity_keys import key_columns_sql, output_names
+from relsql.schema.tables import Table
 from relsql.schema.times.events import time_sql
 from relsql.sql_text import COMMA, Cte, ident, indented, literal, with_ctes
 
@@ -33,12 +34,19 @@ DEFAULT_THRESHOLD = 0.5
 _TOLD = ("place", "row_key", "row_time", "column_name", "value")
 """Columns that describe what a seed leaves out."""
 
+_CONTRIBUTION = ("contribution", "logit_contribution", "class", "score", "as_of")
+
 _ASKED = "relsql_asked_seeds"
 """Stands for the seeds of a function until its query is in its final form."""
 
 Scored = Callable[[str, Sequence[str]], str]
 """(seeds as a query, further columns of the seeds) -> a query for entity, as_of, these columns and `score`; of a
 multiclass task also `probabilities`."""
+
+
+def explained_key(entity: Table) -> tuple[str, ...]:
+    """The names of the key's columns beside the others of `explain_<model>`."""
+    return output_names(entity, ("rank", "table_name", "path", *_TOLD[1:], *_CONTRIBUTION))
 
 
 def explain_parameters(top: int) -> str:
@@ -220,7 +228,7 @@ class Explanations:
         paths = f"[{', '.join(literal(text) for text, _ in places)}]"
         class_ = "class, " if self.by_class else ""
         return (
-            f"SELECT {key_columns_sql(self._plan.entity, ENTITY)}, nth AS rank,\n"
+            f"SELECT {key_columns_sql(self._plan.entity, ENTITY, explained_key(self._plan.entity))}, nth AS rank,\n"
             f"    list_extract({tables}, place + 1) AS table_name,\n"
             f"    list_extract({paths}, place + 1) AS path,\n"
             f"    row_key, row_time, column_name, value,\n"

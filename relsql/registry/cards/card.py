@@ -17,6 +17,7 @@ from relsql.gather.paths import Path
 from relsql.gather.row_plan import RowPlan
 from relsql.gather.sql.latest_rows import LatestRows, SeedKind
 from relsql.gather.sql.query import Gather
+from relsql.gather.sql.results import batch_key
 from relsql.registry.cards.uncertainty import Uncertainty
 from relsql.registry.function_names import classes_name, encode_name, function_names
 from relsql.schema.tables import Schema, Table
@@ -178,6 +179,11 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
         way, days = self.ranker.way, self.ranker.horizon_days
         candidates = Candidates(self.schema, self.entity, items, way, days, task.visible)
         return Ranking(candidates, {"score": self.ranker.score_sql("c")}, self.version)
+
+    @property
+    def score_key(self) -> tuple[str, ...]:
+        """The names of the key's columns in `predict_<model>_batch`, and in tables and files of its rows."""
+        return self.ranking.key_names if self.ranker else batch_key(self.entity, self.classes)
 
     @property
     def rows(self) -> RowPlan:

@@ -88,6 +88,10 @@ _SYNONYMS = tuple(
 )
 """Words for the same things: a `user_id` is found in a table of customers, a `support_rep_id` in one of employees."""
 
+_OCCASIONS = word_set("order purchase film movie")
+LASTING_WORDS = frozenset().union(*_SYNONYMS) - _OCCASIONS | word_set("account player device machine sensor household")
+"""Words of people and things that last, as orders and visits do not."""
+
 _AGENT_WORDS = word_set("by via")
 """Words after a verb that name who does it."""
 

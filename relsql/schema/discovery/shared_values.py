@@ -1,4 +1,4 @@
-"""Entities that no table lists: columns that hold the same names, such as the teams of games.
+"""Entities that no table lists: columns that hold the same names, such as the teams of games, or ids such as users'.
 
 They are hints and never stored: only the user knows whether the names are what questions are about.
 """
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from relsql.schema.declared.text import columns_text
-from relsql.schema.discovery.names import PLAIN_WORDS, words
+from relsql.schema.discovery.names import PLAIN_WORDS, STRONG_KEY_WORDS, stem, words
 from relsql.schema.discovery.profile import Profiler, may_refer
 from relsql.schema.tables import Column, Link, Schema, Table
 from relsql.schema.times.readings import find_reading
@@ -23,12 +23,15 @@ ROWS_PER_NAME = 3
 SAME = 0.8
 """The share of a column's names that the others must have, too."""
 
+FEWEST_IDS = 20
+"""Fewer different ids are those of kinds."""
+
 MAX_HINTS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class SharedValues:
-    """Columns, as (table, column), that hold the same names, and a name for the entity that they are."""
+    """Columns, as (table, column), that hold the same names or ids, and a name for the entity that they are."""
 
     name: str
     columns: tuple[tuple[str, str], ...]
@@ -43,7 +46,10 @@ class SharedValues:
 
 
 def shared_values(data: Profiler) -> tuple[SharedValues, ...]:
-    """The groups of columns without a link that hold the same names, those of most columns first."""
+    """The groups of columns without a link that hold the same names, or ids, those of most columns first.
+
+    One column of ids is a group, too: its name says that there is something with an id.
+    """
     groups: dict[str, list[tuple[str, str]]] = {}
     for table, column in _names(data):
         groups.setdefault(words(column)[-1], []).append((table, column))
@@ -52,6 +58,12 @@ def shared_values(data: Profiler) -> tuple[SharedValues, ...]:
         for word, group in groups.items()
         if len(columns := _alike(data, group)) > 1
     ]
+    ids: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+    often: dict[tuple[str, ...], None] = {}
+    for table, column, repeated in _ids(data):
+        ids.setdefault(stem(column), []).append((table, column))
+        often |= {stem(column): None} if repeated else {}
+    found += [SharedValues(_entity_name(data.schema, name[-1]), _alike(data, ids[name])) for name in often]
     return tuple(sorted(found, key=lambda each: -len(each.columns))[:MAX_HINTS])
 
 
@@ -67,6 +79,19 @@ def _names(data: Profiler) -> Iterator[tuple[str, str]]:
             named = bool(parts) and parts[-1] not in PLAIN_WORDS
             if names and free and often and named and not _is_time(data, table, column):
                 yield table.key, column.name
+
+
+def _ids(data: Profiler) -> Iterator[tuple[str, str, bool]]:
+    """The columns that hold ids by their name, without a link, and whether each id occurs again and again."""
+    linked = {(link.child, name) for link in data.schema.links for name in link.child_columns}
+    for table in data.schema.tables.values():
+        for column in table.columns:
+            profile, parts = data.profiles[table.key][column.name], words(column.name)
+            named = bool(parts) and parts[-1] in STRONG_KEY_WORDS and bool(stem(column.name))
+            free = (table.key, column.name) not in linked and table.primary_key != (column.name,)
+            often = profile.values >= ROWS_PER_NAME * profile.distinct >= ROWS_PER_NAME * FEWEST_IDS
+            if named and free and may_refer(column.type, profile):
+                yield table.key, column.name, often
 
 
 def _is_time(data: Profiler, table: Table, column: Column) -> bool:

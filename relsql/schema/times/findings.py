@@ -10,16 +10,20 @@ import duckdb
 
 from relsql.hints import command, counted
 from relsql.schema.declared.text import columns_text, table_text
-from relsql.schema.discovery.names import LATER_WORDS, OUTCOME_WORDS, UPDATE_WORDS, words
+from relsql.schema.discovery.names import LATER_WORDS, OUTCOME_WORDS, UPDATE_WORDS, word_set, words
 from relsql.schema.finding import Finding
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Column, EventRange, Schema, Table
 from relsql.schema.times.events import as_timestamp_sql, changed_after_sql, time_sql
 from relsql.schema.times.later_columns import MANY_OPEN, later_columns
 from relsql.schema.times.open_values import judged
+from relsql.schema.times.running_totals import running_totals
 from relsql.schema.times.sentinels import Sentinels, find_sentinels
 from relsql.schema.types import TIME_TYPES
 from relsql.sql_text import ident
+
+_ADDRESS_WORDS = word_set("city town zip postal postcode street address country county")
+_LAST_WORDS = word_set("last latest recent")
 
 MIN_CHANGED = 0.01
 """Fewer rows than this share that were changed later are corrections."""
@@ -41,6 +45,7 @@ def time_findings(
         yield from later_columns(con, catalog, schema, ranged)
     elif table.key not in untimed:
         yield from _untimed(con, catalog, schema, table)
+    yield from running_totals(con, catalog, schema, table)
     yield from _other_sentinels(con, catalog, table)
 
 
@@ -103,8 +108,8 @@ def _untimed(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table
     """What it means that a table has no time, where others have one; its columns that look like outcomes are named."""
     if table.values_of or not schema.timed_tables or not (schema.links_from(table.key) or schema.links_to(table.key)):
         return
-    outcomes = [name for name in table.stored_names if set(words(name)) & OUTCOME_WORDS]
-    outcomes += [name for name in _open_dates(con, catalog, table) if name not in outcomes]
+    outcomes = [name for name in table.stored_names if set(words(name)) & OUTCOME_WORDS and not _is_place(table, name)]
+    outcomes += [name for name in _later_dates(con, catalog, table) if name not in outcomes]
     text = "has no time: all its rows count at every as_of, also rows that were added later"
     text += f"; {', '.join(outcomes)} may hold what became known later" if outcomes else ""
     time = command("init", "FILE", "--time-column", columns_text(table.key, "COLUMN"))
@@ -112,8 +117,17 @@ def _untimed(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table
     yield Finding("warning" if outcomes or schema.links_from(table.key) else "info", table.key, text)
 
 
-def _open_dates(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> list[str]:
-    """The dates that many rows lack, such as that of a cancellation: they are written when it happens."""
+def _is_place(table: Table, name: str) -> bool:
+    """True for the state of a country: it stands beside a city, a zip code or a street."""
+    others = {word for each in table.stored_names for word in words(each)}
+    return "state" in words(name) and bool(others & _ADDRESS_WORDS)
+
+
+def _later_dates(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> list[str]:
+    """The dates that many rows lack, such as that of a cancellation: they are written when it happens.
+
+    Also the dates of something last, such as a visit: they are written again and again.
+    """
     stored = [column for column in table.columns if column.name in table.stored_names]
     stored = [column for column in stored if not set(words(column.name)) & UPDATE_WORDS]
     dates = [found for column in stored if (found := judged(con, catalog, table, column)).time]
@@ -122,7 +136,8 @@ def _open_dates(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> l
     counts = ", ".join(["system.main.count_star()", *(f"system.main.count({each.time})" for each in dates)])
     rows, *filled = con.execute(f"SELECT {counts} FROM {relation_sql(table, catalog)} r").fetchall()[0]
     pairs = zip(dates, filled, strict=True)
-    return [each.name for each, values in pairs if 0 < values <= (1 - MANY_OPEN) * rows]
+    last = {each.name for each in dates if set(words(each.name)) & _LAST_WORDS}
+    return [each.name for each, values in pairs if 0 < values <= (1 - MANY_OPEN * (each.name not in last)) * rows]
 
 
 ALL_TABLES = "all tables"

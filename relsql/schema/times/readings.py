@@ -14,6 +14,7 @@ import duckdb
 
 from relsql.database.queries.sealed import sealed
 from relsql.schema.tables import Column, Table
+from relsql.schema.times.periods import PERIOD_END, period_readings
 from relsql.schema.types import FLOAT_TYPES, INTEGER_TYPES, is_decimal
 from relsql.sql_text import ident, literal
 
@@ -36,6 +37,7 @@ _DATES = (
     *("%m/%d/%y", "%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%d.%m.%y"),
     "%y%m%d",
 )
+_COMPACT = ("%Y%m%d%H%M%S", "%Y%m%d%H%M", "%Y%m%dT%H%M%S")
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
 _TIME_WORDS = frozenset(
     (
@@ -74,7 +76,7 @@ class Reading:
     @property
     def is_vague(self) -> bool:
         """True if the time itself may lie long before the one that is read."""
-        return self.meaning in (YEAR_END, MONTH_END, PARTIAL)
+        return self.meaning in (YEAR_END, MONTH_END, PARTIAL, PERIOD_END)
 
 
 def is_missing_sql(text: str) -> str:
@@ -124,9 +126,10 @@ def _text_reading(con: duckdb.DuckDBPyConnection, relation: str, name: str, word
     if iso + months > (1 - MIN_READ) * values and iso + months + years >= MIN_READ * values:
         ends = f"{_end_sql(column, '%Y-%m', 'MONTH')}, {_end_sql(column, '%Y', 'YEAR')}"
         return _over_rows(con, relation, column, f"coalesce(try_cast({column} AS TIMESTAMP), {ends})", PARTIAL)
-    if dated < MIN_READ * values:
-        return None
-    formats = [date + time for date in _DATES for time in _TIMES]
+    period = _period_reading(con, relation, column, sample, values)
+    if period or dated < MIN_READ * values:
+        return period
+    formats = [*(date + time for date in _DATES for time in _TIMES), *_COMPACT]
     counts = ", ".join(f"count(try_strptime(v, {literal(each)}))" for each in formats)
     [found] = con.execute(sealed(f"SELECT {counts} FROM ({sample})")).fetchall()
     best = max(found)
@@ -135,6 +138,18 @@ def _text_reading(con: duckdb.DuckDBPyConnection, relation: str, name: str, word
     chosen, *rivals = [each for each, count in zip(formats, found, strict=True) if count == best]
     reading = _over_rows(con, relation, column, f"try_strptime({column}, {literal(chosen)})", f"text as {chosen}")
     return reading and Reading(reading.expression, reading.meaning, reading.share, ", ".join(rivals))
+
+
+def _period_reading(
+    con: duckdb.DuckDBPyConnection, relation: str, column: str, sample: str, values: int
+) -> Reading | None:
+    """The reading of texts that name periods; `sample` is a query for some of them, of which there are `values`."""
+    forms = list(period_readings(column))
+    counts = ", ".join(f"count(*) FILTER (regexp_full_match(lower(v), {literal(pattern)}))" for pattern, _ in forms)
+    [found] = con.execute(sealed(f"SELECT {counts} FROM ({sample})")).fetchall()
+    best = max(found)
+    expression = forms[found.index(best)][1]
+    return _over_rows(con, relation, column, expression, PERIOD_END) if best >= MIN_READ * values else None
 
 
 def _end_sql(text: str, format_: str, unit: str) -> str:
@@ -166,6 +181,8 @@ def _number_readings(
     number = f"try_cast({name} AS BIGINT)"
     if whole and low >= 15_000_101 and high <= 22_991_231:
         yield f"try_strptime(try_cast({number} AS VARCHAR), '%Y%m%d')", "YYYYMMDD"
+    if whole and low >= 1500_01_01_00_00_00 and high <= 2299_12_31_23_59_59:
+        yield f"try_strptime(try_cast({number} AS VARCHAR), '%Y%m%d%H%M%S')", "YYYYMMDDHHMMSS"
     if whole and words & _MONTH_WORDS and low >= 1500_01 and high <= 2199_12:
         yield _end_sql(f"try_cast({number} AS VARCHAR)", "%Y%m", "MONTH"), MONTH_END
     if whole and words & _TIME_WORDS and low >= 10101 and high <= 991231:

@@ -27,7 +27,8 @@ def scheduled_rows(
     """The finding about rows of a table with a time that are planned.
 
     They certainly are if their time is still to come. They may be if the rows of all other tables end before them, and
-    columns that are filled in earlier rows are empty in them. The days of a calendar are not events.
+    columns that are filled in earlier rows are empty in them, or there are no earlier rows. The days of a calendar are
+    not events.
 
     Args:
         con: connection to the data; nothing is written.
@@ -46,17 +47,28 @@ def scheduled_rows(
             table, planned, ("has" if planned.rows == 1 else "have") + " a time that is still to come", "now()"
         )
         return
-    if not filled:
-        return
     others = [each for each in schema.timed_tables if each.key != table.key and not each.values_of]
     others = [each for each in others if not is_calendar(con, catalog, schema, each)]
     newest = f"({latest_event_sql(others, lambda each: relation_sql(each, catalog))})"
+    if others and (planned := _all_after(con, catalog, table, newest)):
+        what = "all lie after the rows of all other tables"
+        yield _finding(table, planned, what, f"TIMESTAMP {literal(planned.begin)}")
+        return
+    if not filled:
+        return
     times = [f"CAST({literal(time)} AS TIMESTAMP)" for time in filled.values()]
     planned = _after(con, catalog, table, [newest, *times])
     if planned and planned.times >= FEWEST_TIMES:
         what = f"are the newest and have no {', '.join(filled)}"
         what += ", and no other table has later rows" if others else ""
         yield _finding(table, planned, what, f"TIMESTAMP {literal(planned.begin)}")
+
+
+def _all_after(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, newest: str) -> _Planned | None:
+    """The rows of the table if all of them are after a moment, and at many times; otherwise None."""
+    found = _after(con, catalog, table, [newest])
+    every = _after(con, catalog, table, ["TIMESTAMP '-infinity'"]) if found and found.times >= FEWEST_TIMES else None
+    return found if found and every and every.rows == found.rows else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ looking at all times: see `with_event_ranges`.
 from __future__ import annotations
 
 import datetime
+import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -26,6 +27,15 @@ from relsql.schema.times.events import event_times_sql, time_sql
 
 MIN_GAP_DAYS = 730
 """Times closer than this to the others are ordinary: bookings are made a year ahead."""
+
+MAX_STRAY_SHARE, MAX_STRAYS = 0.01, 3
+"""So few rows, or one, may have a wrong year: they are far from the rest after a gap that is only unusual."""
+
+UNUSUAL = 5
+"""A gap is unusual if it is longer than two years and than so many times the longest other one."""
+
+MIN_USUAL = 20
+"""With fewer distinct days it is unclear which gaps are usual."""
 
 MIN_YEARS_AHEAD = 10
 """New events are expected for at least this many years: a model that is used longer has to be trained again."""
@@ -187,7 +197,7 @@ def _times(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, time: str
         GROUP BY 1, 2 ORDER BY 2 ASC NULLS LAST, 1 ASC"""
     found = con.execute(query).fetchall()
     days = [(text, int(day), rows) for text, day, rows in found if day is not None]
-    low, high = _ordinary([day for _, day, _ in days], [text for text, _, _ in days])
+    low, high = _ordinary(days)
     return _Times(days, [(text, rows) for text, day, rows in found if day is None], low, high)
 
 
@@ -201,22 +211,40 @@ def event_bounds(
     return first, last
 
 
-def _ordinary(days: list[int], texts: list[str]) -> tuple[int, int]:
-    """Positions of the first and last of the sorted distinct days that are ordinary."""
+def _ordinary(found: list[tuple[str, int, int]]) -> tuple[int, int]:
+    """Positions of the first and last of the sorted distinct days that are ordinary. `found` as in `_Times.days`."""
+    days, texts = [day for _, day, _ in found], [text for text, _, _ in found]
     low, high = 0, len(days) - 1
     if len(days) < MIN_DAYS:
         return low, high
     span = days[len(days) * 19 // 20] - days[len(days) // 20]
     middle = len(days) // 2
     for i in range(middle, 0, -1):
-        if days[i] - days[i - 1] > _allowed_gap(span, texts[i - 1], alone=_all_known(texts[: i - 1])):
+        allowed = _allowed_gap(span, texts[i - 1], alone=_all_known(texts[: i - 1]))
+        if days[i] - days[i - 1] > min(allowed, _usual_gap(found, 0, i)):
             low = i
             break
     for i in range(middle, len(days) - 1):
-        if days[i + 1] - days[i] > _allowed_gap(span, texts[i + 1], alone=_all_known(texts[i + 2 :])):
+        allowed = _allowed_gap(span, texts[i + 1], alone=_all_known(texts[i + 2 :]))
+        if days[i + 1] - days[i] > min(allowed, _usual_gap(found, i + 1, len(days))):
             high = i
             break
     return low, high
+
+
+def _usual_gap(found: list[tuple[str, int, int]], first: int, end: int) -> float:
+    """The longest gap that leaves the days `first` to `end` beyond it ordinary, if so few rows may be mistakes.
+
+    Of the days on this side of the gap, the twentieth that is farthest from it is not looked at.
+    """
+    if end - first > MAX_STRAYS or len(found) - (end - first) < MIN_USUAL:
+        return math.inf
+    rows, strays = (sum(each for *_, each in part) for part in (found, found[first:end]))
+    if strays > max(1, min(MAX_STRAYS, MAX_STRAY_SHARE * rows)):
+        return math.inf
+    cut = (len(found) - (end - first)) // 20
+    inner = found[cut:first] if first else found[end : len(found) - cut]
+    return max(MIN_GAP_DAYS, UNUSUAL * max(later[1] - earlier[1] for earlier, later in pairwise(inner)))
 
 
 def _all_known(days: list[str]) -> bool:

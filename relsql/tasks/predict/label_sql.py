@@ -257,7 +257,7 @@ def _call(found: BoundAggregate, value: str, time: str, ids: list[str]) -> str:
 def _relation(table: Table, *, timed: bool) -> str:
     """A table as it stands in FROM; its time is computed only where it is read."""
     if table.values_of or (timed and table.row_time):
-        return relation_sql(table)
+        return relation_sql(table, with_rowid=False)
     return ident(table.name) if table.schema_name == DEFAULT_SCHEMA else table.sql()
 
 

@@ -15,6 +15,7 @@ from relsql.cli.inspection import inspect
 from relsql.database.connections import transaction
 from relsql.errors import TaskError
 from relsql.gather.paths import MAX_PATHS, candidate_paths, plan_paths
+from relsql.schema.declared.declarations import Declarations
 from relsql.schema.declared.declare import declare_table
 from relsql.schema.reading import read_schema
 from relsql.tasks.stored_tasks import save_task
@@ -107,6 +108,23 @@ def test_paths_without_rows_go_first_and_labels_are_those_of_training(wide: duck
     # Labels after the validation timestamp are not used: this query would fail for them.
     late = replace(TASK, sql=TASK.sql.replace("t.timestamp >=", "t.timestamp < '2022-06-01' AND t.timestamp >="))
     assert make_plan(wide, "memory", late, max_paths=5).paths == make_plan(wide, "memory", TASK, max_paths=5).paths
+
+
+def test_events_are_read_where_nothing_has_a_signal(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(
+        f"""CREATE TABLE users AS SELECT i AS user_id FROM range({USERS}) r(i);
+            CREATE TABLE cards AS SELECT i AS card, i AS user_id FROM range({USERS}) r(i);
+            CREATE TABLE calls AS SELECT i AS call, i % 40 AS user_id, TIMESTAMP '2022-01-01' + to_hours(i::INTEGER)
+                AS seen FROM range(5000) r(i)"""
+    )
+    Declarations.parse(
+        primary_keys=["users(user_id)", "cards(card)", "calls(call)"],
+        links=["cards(user_id) -> users(user_id)", "calls(user_id) -> users(user_id)"],
+        time_columns=["calls(seen)"],
+    ).store(con, "memory")
+    noise = """SELECT t.timestamp, u.user_id, hash(u.user_id, t.timestamp) % 2 AS bought FROM timestamps t, users u"""
+    plan = make_plan(con, "memory", replace(TASK, sql=noise), max_paths=2)
+    assert walks(plan) == ["users", "users <- calls"]
 
 
 def test_useless_labels_are_refused_as_in_training(wide: duckdb.DuckDBPyConnection) -> None:

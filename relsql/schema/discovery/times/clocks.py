@@ -11,7 +11,7 @@ from relsql.schema.tables import Column, Table
 from relsql.schema.types import FLOAT_TYPES, INTEGER_TYPES, TIME_OF_DAY_TYPES
 from relsql.sql_text import ident, literal
 
-_TIME_OF_DAY = word_set("time at start started kickoff ko clock begin hhmm hhmmss hm hms tod of day")
+_TIME_OF_DAY = word_set("time at start started kickoff kick off tipoff ko clock begin hhmm hhmmss hm hms tod of day")
 _HOUR = word_set("hour hr hh")
 _TIME_OF_DAY = _TIME_OF_DAY | _HOUR
 _DAY = word_set("date day ymd yyyymmdd")

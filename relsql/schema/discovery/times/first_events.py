@@ -53,8 +53,11 @@ def _duration(seconds: float) -> str:
     return f"{days / 365.25:.1f} years" if days > 730 else f"{days:.0f} days"
 
 
-def first_event_lag(data: Profiler, table: Table, chosen: Mapping[str, Table]) -> Lag | None:
-    """Compare the table's time with the first event of each row in the tables that point at it, if there are any."""
+def first_event_lag(data: Profiler, table: Table, chosen: Mapping[str, Table], least: int = MIN_ENTITIES) -> Lag | None:
+    """Compare the table's time with the first event of each row in the tables that point at it, if there are any.
+
+    With fewer rows than `least` that have events, the result is None.
+    """
     children = [link for link in data.schema.links_to(table.key) if link.child in chosen and link.child != table.key]
     if not children:
         return None
@@ -82,7 +85,7 @@ def first_event_lag(data: Profiler, table: Table, chosen: Mapping[str, Table]) -
         rows, early, before, span = data.one(query)
     except duckdb.ConversionException:
         return None
-    return Lag(rows, early, before, span) if rows >= MIN_ENTITIES and span is not None else None
+    return Lag(rows, early, before, span) if rows >= least and span is not None else None
 
 
 def _first_events(data: Profiler, link: Link, child: Table) -> str:

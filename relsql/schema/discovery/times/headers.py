@@ -3,7 +3,8 @@
 A row cannot appear before the rows that it points at, so a line takes the time of the latest of them. A table is taken
 for lines if it has no time of its own, and a row of it never stands alone: its foreign key is always filled, and it is
 part of the table's key, or in the table's name, or nothing with a time of its own points at the table. A dimension,
-such as a customer with a sales representative, is none of these.
+such as a customer with a sales representative, is none of these. And people and things that last are no headers of
+what they do: a student's enrolments come over the years.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from relsql.database.names import join_name
-from relsql.schema.discovery.names import LATER_WORDS, table_words, words
+from relsql.schema.discovery.names import LASTING_WORDS, LATER_WORDS, table_words, words
 from relsql.schema.discovery.profile import Profiler
 from relsql.schema.discovery.proposals import TimeProposal
 from relsql.schema.relations import relation_sql
@@ -23,6 +24,9 @@ from relsql.sql_text import ident
 
 MIN_FOUND = 0.95
 """At least this share of the lines must have their header; the others are never visible."""
+
+MAX_ROWS_OF_LASTING = 1.5
+"""More rows than this for each person or thing are not written when it appears, but over its life."""
 
 MIN_COVERED = 0.9
 MAX_LAG = 0.1
@@ -92,6 +96,7 @@ def _header(
     """The proposal for one table, the table with the proposed time, and the link; None if its rows have no header."""
     links = [link for link in data.schema.links_from(table.key) if link.parent in timed and link.parent != table.key]
     links = [link for link in links if link not in unsure and _is_part_of_row(data, link)]
+    links = [link for link in links if not _is_of_lasting(data, link)]
     reasons = {link: reason for link in links if (reason := _belongs(data, table, link, timed))}
     if not reasons:
         return None
@@ -120,6 +125,15 @@ def _is_part_of_row(data: Profiler, link: Link) -> bool:
     """True if almost no row lacks the foreign key."""
     profiles = data.profiles[link.child]
     return all(profiles[name].values >= MIN_FOUND * profiles[name].rows > 0 for name in link.child_columns)
+
+
+def _is_of_lasting(data: Profiler, link: Link) -> bool:
+    """True if the rows are several of one person or thing, by the name of its table."""
+    parent = table_words(link.parent.rpartition(".")[2])
+    if not parent or parent[-1] not in LASTING_WORDS:
+        return False
+    keys = max(data.profiles[link.child][name].distinct for name in link.child_columns)
+    return data.rows(data.schema.tables[link.child]) > MAX_ROWS_OF_LASTING * keys
 
 
 def _belongs(data: Profiler, table: Table, link: Link, timed: dict[str, Table]) -> str | None:

@@ -4,7 +4,8 @@ The best of a table's dates is chosen by names and counts. Text and numbers that
 `relsql.schema.times.readings`. In a table that others point at, the choice is then compared with the first event of
 each of its rows, see `relsql.schema.discovery.times.first_events`.
 Tables that have no date may have that of their header, see `relsql.schema.discovery.times.headers`, or that of the
-period in their name, see `relsql.schema.discovery.times.period_tables`.
+period in their name, see `relsql.schema.discovery.times.period_tables`. Where there is no date at all, days may be
+numbered, see `relsql.schema.discovery.times.counters`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from relsql.schema.discovery.names import LATER_WORDS, table_words, word_set, wo
 from relsql.schema.discovery.profile import Profile, Profiler
 from relsql.schema.discovery.proposals import TimeProposal
 from relsql.schema.discovery.times.clocks import Clock, find_clocks, time_of_day
+from relsql.schema.discovery.times.counters import counter_proposals
 from relsql.schema.discovery.times.epoch_numbers import is_only_time
-from relsql.schema.discovery.times.first_events import disagreement, first_event_lag
+from relsql.schema.discovery.times.first_events import MIN_ENTITIES, disagreement, first_event_lag
 from relsql.schema.discovery.times.headers import comes_with_header, header_proposals
 from relsql.schema.discovery.times.period_tables import period_proposals
 from relsql.schema.tables import Column, Link, Table
@@ -63,7 +65,8 @@ _Dated = tuple[Column, str, Profile, Reading | None]
 class _Candidate:
     """A possible time of a table: `time` as it would be declared, and the table with that time.
 
-    It is `doubtful` if its values may be read in another way, unless they are numbers that are hardly anything else.
+    It is `doubtful` if its values may be read in another way, unless they are numbers that are hardly anything else. It
+    is `vague` if it is the end of a period.
     """
 
     column: str
@@ -74,6 +77,7 @@ class _Candidate:
     later: bool
     doubtful: bool = False
     number: bool = False
+    vague: bool = False
 
     @property
     def computed(self) -> bool:
@@ -103,7 +107,8 @@ def infer_times(data: Profiler, decided: set[str], unsure: tuple[Link, ...] = ()
                 chosen[table.key] = next(c.table for c in candidates[table.key] if c.time == proposal.column)
             proposals += [proposal] if proposal else []
     own = {proposal.table: proposal for proposal in proposals}
-    for proposal in period_proposals([data.schema.tables[key] for key in candidates if key not in chosen]):
+    left = [data.schema.tables[key] for key in candidates if key not in chosen]
+    for proposal in [*period_proposals(left), *(counter_proposals(data, left) if not chosen else ())]:
         timed = with_time(data, data.schema.tables[proposal.table], proposal.column or "")
         if timed:
             own[proposal.table], chosen[proposal.table] = proposal, timed
@@ -177,6 +182,7 @@ def _candidates(data: Profiler, table: Table) -> tuple[list[_Candidate], list[st
         evidence = f"read as {reading.meaning}; {evidence}" if reading else evidence
         later = bool(_later_words(table, column.name))
         doubtful = bool(reading and reading.ambiguous)
+        vague = bool(reading and reading.is_vague)
         number = bool(reading) and is_only_time(profile, [other for *_, other in dated])
         if number:
             evidence += (
@@ -184,7 +190,7 @@ def _candidates(data: Profiler, table: Table) -> tuple[list[_Candidate], list[st
             )
         elif reading and doubtful:
             evidence += f"; {reading.ambiguous} would fit as well"
-        found.append(_Candidate(column.name, time, timed, score, evidence, later, doubtful, number))
+        found.append(_Candidate(column.name, time, timed, score, evidence, later, doubtful, number, vague))
     return _starts_first(data, table, sorted(found, key=lambda candidate: -candidate.score)), rejected
 
 
@@ -312,7 +318,8 @@ def _choose(
     data: Profiler, table: Table, candidates: list[_Candidate], rejected: list[str], chosen: Mapping[str, Table]
 ) -> TimeProposal | None:
     for candidate in candidates:
-        lag = first_event_lag(data, candidate.table, chosen)
+        # The end of a season lies after its games, even if there are only three seasons.
+        lag = first_event_lag(data, candidate.table, chosen, 1 if candidate.vague else MIN_ENTITIES)
         reason = disagreement(lag, named=bool(_CREATED & set(words(candidate.column)))) if lag else None
         if reason:
             rejected.append(f"'{candidate.column}': {reason}")

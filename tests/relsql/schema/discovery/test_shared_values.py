@@ -47,6 +47,19 @@ def test_other_columns_are_none(con: duckdb.DuckDBPyConnection, statement: str) 
     assert infer_schema(con).entities == ()
 
 
+def test_ids_that_no_table_lists_are_an_entity(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(
+        """CREATE TABLE movies AS SELECT i AS movieId, 'Movie ' || i AS title FROM range(80) r(i);
+           CREATE TABLE ratings AS SELECT i % 50 AS userId, i * 7 % 80 AS movieId, i % 5 AS stars, i % 4 AS kind_id
+               FROM range(900) r(i);
+           CREATE TABLE tags AS SELECT i % 25 AS userId, i * 3 % 80 AS movieId, 'tag' || i AS tag FROM range(40) r(i)"""
+    )
+    [found] = infer_schema(con).entities
+    assert found.declaration == "users=ratings(userId),tags(userId)"
+    con.execute("CREATE TABLE users AS SELECT i AS userId, 'name ' || i AS name FROM range(50) r(i)")
+    assert infer_schema(con).entities == ()
+
+
 def test_the_hint_of_init_can_be_run_and_is_not_stored(tmp_path: Path) -> None:
     path = tmp_path / "league.duckdb"
     with duckdb.connect(str(path)) as con:

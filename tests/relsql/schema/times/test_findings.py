@@ -55,6 +55,24 @@ def test_dates_that_many_rows_without_a_time_lack_are_named() -> None:
         )
 
 
+@pytest.mark.parametrize(("other", "named"), [("city", False), ("amount", True)])
+def test_the_state_of_a_country_is_no_outcome_and_a_last_visit_is(other: str, named: bool) -> None:
+    with duckdb.connect() as con:
+        con.execute(
+            f"""CREATE TABLE shops AS SELECT i AS id, 'x' AS {other}, 's' || i % 9 AS shop_state FROM range(100) r(i);
+               CREATE TABLE visitors AS SELECT i AS id, DATE '2024-05-01' + i::INT AS last_seen FROM range(100) r(i);
+               CREATE TABLE visits AS SELECT i % 100 AS shop, i % 100 AS visitor, DATE '2024-01-01' + i::INTEGER AS day
+                   FROM range(200) r(i)"""
+        )
+        Declarations.parse(
+            primary_keys=["shops(id)", "visitors(id)"],
+            links=["visits(shop) -> shops(id)", "visits(visitor) -> visitors(id)"],
+            time_columns=["visits(day)"],
+        ).store(con, "memory")
+        assert any("shop_state may hold" in each.message for each in findings(con, "shops")) == named
+        assert any("last_seen may hold" in each.message for each in findings(con, "visitors"))
+
+
 def test_sentinels_are_named() -> None:
     with duckdb.connect() as con:
         con.execute("CREATE TABLE visits AS SELECT i AS id, DATE '2024-01-01' + i::INTEGER AS day FROM range(100) r(i)")
@@ -130,3 +148,14 @@ def test_a_record_of_events_without_a_link_is_named_with_the_keys_within_its_col
     assert finding.severity == "warning" and "keys within the repo cannot be linked" in finding.message
     con.execute(finding.message.partition("make columns of them: ")[2])
     assert [str(each.link) for each in infer_schema(con).links] == ["events(the repo_id) -> repos(id)"]
+
+
+def test_keys_within_the_columns_of_the_only_table_become_entities(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(
+        """CREATE TABLE events AS SELECT i AS id, TIMESTAMP '2024-01-01' + to_hours(i::INTEGER) AS created_at,
+               {'id': i % 30, 'login': 'dev' || i % 30} AS actor FROM range(900) r(i)"""
+    )
+    Declarations.parse(time_columns=["events(created_at)"]).store(con, "memory")
+    [finding] = findings(con, "events")
+    con.execute(finding.message.partition("make columns of them: ")[2])
+    assert [each.declaration for each in infer_schema(con).entities] == ["actors=events(actor_id)"]

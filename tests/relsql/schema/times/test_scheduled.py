@@ -67,3 +67,20 @@ def test_rows_that_are_still_to_come_are_planned(con: Connection) -> None:
     con.execute("UPDATE games SET day = current_date - 100 + id::INTEGER WHERE id < 100")
     [message] = scheduled(con)
     assert message.startswith("warning: games: 1 row from ") and message.endswith("as_of := now()")
+
+
+def test_a_table_whose_rows_all_come_after_those_of_the_others_is_planned(con: Connection) -> None:
+    con.execute(
+        """CREATE TABLE stays AS SELECT i AS id, DATE '2020-01-01' + i::INTEGER AS day FROM range(90) r(i);
+           CREATE TABLE nights AS SELECT i % 90 AS stay, DATE '2020-04-10' + (i % 30)::INTEGER AS night
+               FROM range(900) r(i)"""
+    )
+    declared = Declarations.parse(primary_keys=["stays(id)"], time_columns=["stays(day)", "nights(night)"])
+    declared.store(con, "memory")
+    [message] = scheduled(con)
+    assert message.startswith(
+        "warning: nights: 900 rows from 2020-04-10 00:00:00 to 2020-05-09 00:00:00 all lie after the rows of all other "
+    )
+    assert message.endswith("call functions with as_of := TIMESTAMP '2020-03-30 00:00:00'")
+    con.execute("INSERT INTO nights VALUES (1, '2020-03-01')")
+    assert scheduled(con) == []

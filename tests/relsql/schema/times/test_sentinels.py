@@ -45,6 +45,30 @@ def test_times_far_from_the_rest_are_no_events(kind: str, days: int) -> None:
         assert (count, first) == (days, datetime.datetime.fromisoformat(start))
 
 
+@pytest.mark.parametrize(
+    ("wrong", "range_"), [("2030-05-01", "2010-01-01 2026-06-30"), ("1995-01-01", "2010-01-01 2026-06-30")]
+)
+def test_one_row_of_a_wrong_year_is_no_event(wrong: str, range_: str) -> None:
+    with duckdb.connect() as con:
+        events(con, "TIMESTAMP", [wrong], 6_025, "2010-01-01")
+        table = with_event_ranges(con, "memory", read_schema(con)).table("events")
+        found = find_sentinels(con, "memory", table)
+        assert str(found) == f"{wrong} in 1 row"
+        times = event_times_sql([table], lambda each: each.sql())
+        [bounds] = con.execute(f"SELECT min(t)::DATE::VARCHAR, max(t)::DATE::VARCHAR FROM ({times})").fetchall()
+        assert " ".join(bounds) == range_
+
+
+def test_several_rows_after_a_gap_and_rows_after_usual_gaps_are_events() -> None:
+    with duckdb.connect() as con:
+        con.execute("CREATE TABLE games AS SELECT make_date(1950 + 4 * i::INTEGER, 7, 1) AS seen FROM range(20) r(i)")
+        con.execute("CREATE TABLE later AS SELECT DATE '2010-01-01' + i::INTEGER AS seen FROM range(3000) r(i)")
+        con.execute("INSERT INTO later SELECT DATE '2022-01-01' + i::INTEGER FROM range(30) r(i)")
+        for name in ("games", "later"):
+            declare_table(con, "memory", name, time_column="seen")
+            assert find_sentinels(con, "memory", read_schema(con).table(name)) is None
+
+
 @pytest.mark.parametrize("span", [400, 14_000])
 def test_every_planted_value_is_counted(span: int) -> None:
     odd = ["9999-12-31", "2099-12-31", "1900-01-01", "1970-01-01", "infinity"]

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from relsql.schema.declared.declarations import Declarations
+from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
 from relsql.schema.visibility import VISIBILITY_RULES
 from relsql.tasks.labels.label_table import labels_at
@@ -118,3 +120,24 @@ def test_the_rules_one_by_one(con: duckdb.DuckDBPyConnection, line: str, visible
     whole = line if "FOR EACH" in line else f"{line} FOR EACH customers.id"
     found = labels_of(con, load(con, SHOP), f"PREDICT {whole}", AT[:1], visible=visible)
     assert list(found.values()) == labels
+
+
+@pytest.mark.parametrize("entity", ["clients.id", "callers.caller"])
+def test_rows_without_a_key_whose_time_is_computed_are_read(con: duckdb.DuckDBPyConnection, entity: str) -> None:
+    """A label query reads a view of them that ends at a moment, and a view has no rowid."""
+    con.execute(
+        """CREATE TABLE clients AS SELECT i AS id FROM range(10) r(i);
+           CREATE TABLE calls AS SELECT i % 10 AS client, strftime(DATE '2024-01-01' + i::INTEGER, '%d.%m.%Y') AS day
+               FROM range(100) r(i)"""
+    )
+    Declarations.parse(
+        primary_keys=["clients(id)"],
+        links=["calls(client) -> clients(id)"],
+        time_columns=["calls(day)"],
+        entities=["callers=calls(client)"],
+    ).store(con, "memory")
+    schema, as_of = read_schema(con), datetime.datetime(2024, 2, 1)
+    task = Task.from_line(f"PREDICT COUNT(calls.*, 0, 15, days) FOR EACH {entity}", "line").resolved(schema)
+    end = datetime.datetime(2024, 2, 11)
+    labels = labels_at(con, "memory", schema, task, [as_of], end=end, entities_until=None).column("label")
+    assert labels.to_pylist() == [1.0] * 10

@@ -111,3 +111,44 @@ def test_lines_with_later_dates_have_the_time_of_their_order(con: duckdb.DuckDBP
     )
     found = {each.table: each.column for each in infer_schema(con).times}
     assert found == {"orders": "order_date", "lines": "orders.order_date", "receipts": "receipt_date"}
+
+
+@pytest.mark.parametrize("parent", ["students", "customers", "dim_player", "accounts"])
+def test_what_somebody_does_over_the_years_has_not_the_time_of_that_person(
+    con: duckdb.DuckDBPyConnection, parent: str
+) -> None:
+    """An enrolment of 2019 would be seen from the student's first year on."""
+    key = f"{parent.removeprefix('dim_').removesuffix('s')}_id"
+    con.execute(
+        f"""CREATE TABLE {parent} AS SELECT i AS {key}, DATE '2015-01-01' + i::INTEGER AS joined_on
+                FROM range(300) r(i);
+            CREATE TABLE profiles AS SELECT i AS {key}, 'text ' || i AS about FROM range(300) r(i);
+            CREATE TABLE courses AS SELECT i AS course_id, 'course ' || i AS title FROM range(40) r(i);
+            CREATE TABLE enrolments AS SELECT i // 8 AS {key}, i % 40 AS course_id, i % 5 AS grade
+                FROM range(2400) r(i)"""
+    )
+    found = {each.table: each.column for each in infer_schema(con).times}
+    assert found == {parent: "joined_on", "profiles": f"{parent}.joined_on"}
+
+
+def test_rows_have_the_time_of_their_term(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(
+        """CREATE TABLE terms AS SELECT i AS term_id, ['Spring', 'Fall'][1 + i % 2] || ' ' || (2010 + i // 2) AS name
+               FROM range(20) r(i);
+           CREATE TABLE students AS SELECT i AS student_id, 2010 + i // 30 AS entry_year FROM range(300) r(i);
+           CREATE TABLE sections AS SELECT i AS section_id, i // 10 AS term_id, i % 7 AS room FROM range(200) r(i);
+           CREATE TABLE enrolments AS SELECT i % 300 AS student_id, i % 200 AS section_id, i % 5 AS grade
+               FROM range(2400) r(i)"""
+    )
+    found = {each.table: each.column for each in infer_schema(con).times}
+    assert (found["sections"], found["enrolments"]) == ("terms", "sections")
+
+
+def test_a_season_is_not_known_at_its_end_where_its_games_have_times(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(
+        """CREATE TABLE seasons AS SELECT i AS season_id, (2015 + i) || '/' || (16 + i) AS name FROM range(4) r(i);
+           CREATE TABLE matches AS SELECT i AS match_id, i // 100 AS season_id,
+               TIMESTAMP '2015-08-01' + to_days((i // 100 * 365 + i % 100)::INTEGER) AS played_at FROM range(400) r(i)
+        """
+    )
+    assert {each.table: each.column for each in infer_schema(con).times} == {"seasons": None, "matches": "played_at"}

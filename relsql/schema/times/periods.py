@@ -1,0 +1,49 @@
+"""Texts that name a period, such as `Fall 2019`, `Q3 2019`, `Mar 2019` or `2018/19`: read as the end of the period.
+
+What belongs to a term or a quarter is certainly known when it is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from relsql.sql_text import literal
+
+PERIOD_END = "text, the end of the period that it names"
+
+_YEAR = "(19|20)[0-9]{2}"
+_SEASONS = {"spring": 6, "summer": 9, "fall": 12, "autumn": 12, "winter": 15}
+"""Months from the begin of the year to the end of a season. A winter may begin in the year that it is named after."""
+
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+
+
+def period_readings(column: str) -> Iterator[tuple[str, str]]:
+    """The forms of periods: the pattern that a whole text must match, and the end of its period over the row, in SQL.
+
+    `column` is the column in SQL.
+    """
+    seasons, months = "|".join(_SEASONS), "|".join(_MONTHS)
+    word = f"lower(regexp_extract({column}, '[A-Za-z]{{3}}'))"
+    term = "( (term|semester|session|quarter))?"
+    yield _either(f"({seasons}){term}"), _end_sql(column, _case_sql(word, {k[:3]: v for k, v in _SEASONS.items()}))
+    named = {name: i for i, name in enumerate(_MONTHS, start=1)}
+    yield _either(f"({months})[a-z]*[.]?"), _end_sql(column, _case_sql(word, named))
+    quarter = f"CAST(regexp_extract({column}, '[Qq]([1-4])', 1) AS INTEGER)"
+    yield _either("q[1-4]"), _end_sql(column, f"3 * {quarter}")
+    yield f"{_YEAR}[/–-]([0-9]{{2}}|{_YEAR})", _end_sql(column, "24")
+
+
+def _either(part: str) -> str:
+    """The pattern of a part before or after a year."""
+    return f"{part}[ ,/_-]*{_YEAR}|{_YEAR}[ ,/_-]*{part}"
+
+
+def _case_sql(word: str, months: dict[str, int]) -> str:
+    cases = " ".join(f"WHEN {literal(name)} THEN {month}" for name, month in months.items())
+    return f"CASE {word} {cases} END"
+
+
+def _end_sql(column: str, months: str) -> str:
+    year = f"CAST(regexp_extract({column}, '{_YEAR}') AS BIGINT)"
+    return f"make_timestamp({year}, 1, 1, 0, 0, 0.0) + to_months({months})"
