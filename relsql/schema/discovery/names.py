@@ -163,6 +163,14 @@ def stem(column: str) -> tuple[str, ...]:
     return tuple(parts)
 
 
+def named_entity(column: str) -> str:
+    """The word for what a column of ids is about: `user` for `user_id` and `userid`; empty if it names none."""
+    if not is_key_name(column) or has_weak_suffix(column):
+        return ""
+    last, named = words(column)[-1], stem(column)
+    return named[-1] if named and named[-1] != last else re.sub("(id|key)$", "", last)
+
+
 @cache
 def table_words(table: str) -> tuple[str, ...]:
     """The words of a table without `dim`, `stg` and the like: `dim_customers`, `customer_dim` -> `customer`."""

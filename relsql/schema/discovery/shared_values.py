@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from relsql.schema.declared.text import columns_text
-from relsql.schema.discovery.names import PLAIN_WORDS, STRONG_KEY_WORDS, stem, words
+from relsql.schema.discovery.names import PLAIN_WORDS, named_entity, words
 from relsql.schema.discovery.profile import Profiler, may_refer
 from relsql.schema.tables import Column, Link, Schema, Table
 from relsql.schema.times.readings import find_reading
@@ -58,12 +58,12 @@ def shared_values(data: Profiler) -> tuple[SharedValues, ...]:
         for word, group in groups.items()
         if len(columns := _alike(data, group)) > 1
     ]
-    ids: dict[tuple[str, ...], list[tuple[str, str]]] = {}
-    often: dict[tuple[str, ...], None] = {}
+    ids: dict[str, list[tuple[str, str]]] = {}
+    often: dict[str, None] = {}
     for table, column, repeated in _ids(data):
-        ids.setdefault(stem(column), []).append((table, column))
-        often |= {stem(column): None} if repeated else {}
-    found += [SharedValues(_entity_name(data.schema, name[-1]), _alike(data, ids[name])) for name in often]
+        ids.setdefault(named_entity(column), []).append((table, column))
+        often |= {named_entity(column): None} if repeated else {}
+    found += [SharedValues(_entity_name(data.schema, name), _alike(data, ids[name])) for name in often]
     return tuple(sorted(found, key=lambda each: -len(each.columns))[:MAX_HINTS])
 
 
@@ -86,8 +86,7 @@ def _ids(data: Profiler) -> Iterator[tuple[str, str, bool]]:
     linked = {(link.child, name) for link in data.schema.links for name in link.child_columns}
     for table in data.schema.tables.values():
         for column in table.columns:
-            profile, parts = data.profiles[table.key][column.name], words(column.name)
-            named = bool(parts) and parts[-1] in STRONG_KEY_WORDS and bool(stem(column.name))
+            profile, named = data.profiles[table.key][column.name], named_entity(column.name)
             free = (table.key, column.name) not in linked and table.primary_key != (column.name,)
             often = profile.values >= ROWS_PER_NAME * profile.distinct >= ROWS_PER_NAME * FEWEST_IDS
             if named and free and may_refer(column.type, profile):

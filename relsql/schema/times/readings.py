@@ -38,6 +38,12 @@ _DATES = (
     "%y%m%d",
 )
 _COMPACT = ("%Y%m%d%H%M%S", "%Y%m%d%H%M", "%Y%m%dT%H%M%S")
+_WRITTEN = (
+    *("%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S %Y", "%a, %d %b %Y %H:%M:%S %z", "%a, %d %b %Y %H:%M:%S GMT"),
+    "%d/%b/%Y:%H:%M:%S %z",
+)
+"""Formats of mails, logs and C's ctime."""
+
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
 _TIME_WORDS = frozenset(
     (
@@ -110,7 +116,7 @@ def _text_reading(con: duckdb.DuckDBPyConnection, relation: str, name: str, word
         f"SELECT DISTINCT trim({column}) AS v FROM {relation} WHERE NOT {is_missing_sql(column)} "
         f"ORDER BY hash(v) ASC, v ASC LIMIT {MAX_SAMPLED_TEXTS}"
     )
-    digits = "regexp_matches(v, '^[0-9]') OR regexp_matches(v, '^[A-Za-z]{3,9}[ .]+[0-9]')"
+    digits = "regexp_matches(v, '^[0-9]') OR regexp_matches(v, '^[A-Za-z]{3,9}[ .,]+([A-Za-z]{3} +)?[0-9]')"
     query = f"""SELECT count(*), count(*) FILTER (WHERE ({digits}) AND length(v) BETWEEN 6 AND 40),
                        count(TRY_CAST(v AS TIMESTAMP)),
                        count(*) FILTER (WHERE regexp_full_match(v, '(1[5-9]|2[01])[0-9]{{2}}')),
@@ -129,14 +135,17 @@ def _text_reading(con: duckdb.DuckDBPyConnection, relation: str, name: str, word
     period = _period_reading(con, relation, column, sample, values)
     if period or dated < MIN_READ * values:
         return period
-    formats = [*(date + time for date in _DATES for time in _TIMES), *_COMPACT]
+    formats = [*(date + time for date in _DATES for time in _TIMES), *_COMPACT, *_WRITTEN]
     counts = ", ".join(f"count(try_strptime(v, {literal(each)}))" for each in formats)
     [found] = con.execute(sealed(f"SELECT {counts} FROM ({sample})")).fetchall()
     best = max(found)
     if best < MIN_READ * values:
         return None
     chosen, *rivals = [each for each, count in zip(formats, found, strict=True) if count == best]
-    reading = _over_rows(con, relation, column, f"try_strptime({column}, {literal(chosen)})", f"text as {chosen}")
+    time = f"try_strptime({column}, {literal(chosen)})"
+    # The format has a zone, so the value is a moment: in UTC, whatever the zone of the session.
+    time = f"make_timestamp(epoch_us({time}))" if "%z" in chosen else time
+    reading = _over_rows(con, relation, column, time, f"text as {chosen}")
     return reading and Reading(reading.expression, reading.meaning, reading.share, ", ".join(rivals))
 
 
