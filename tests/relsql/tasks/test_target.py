@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from relsql.tasks.target import METRIC_TARGETS, quantile_level, read_target, regression_loss, target_metric
+from relsql.tasks.target import (
+    METRIC_TARGETS,
+    more_is_better,
+    quantile_level,
+    read_target,
+    regression_loss,
+    target_metric,
+)
 
 
 @pytest.mark.parametrize(
@@ -45,3 +52,13 @@ def test_a_target_is_the_constant_that_its_loss_is_least_for(target: str) -> Non
     best = constants[np.argmin([regression_loss(target, labels, np.full(2000, each)) for each in constants])]
     level = quantile_level(target)
     assert best == pytest.approx(labels.mean() if level is None else np.quantile(labels, level), abs=0.02)
+
+
+@pytest.mark.parametrize("metric", ["roc_auc", "val_roc_auc", "map", "accuracy", "r2"])
+def test_more_is_better_for_rankings(metric: str) -> None:
+    assert more_is_better(metric)
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "val_mae", "rmse", "pinball"])
+def test_less_is_better_for_losses(metric: str) -> None:
+    assert not more_is_better(metric)
