@@ -23,7 +23,7 @@ from relsql.schema.visibility import VisibilityRule
 from relsql.tasks.fields import checked, checked_target, short, target_of_metric
 from relsql.tasks.kinds.asked import KINDS, OWN_TIME, REQUIRED, Asked, Kind
 from relsql.tasks.kinds.cells import cell_fields, require_own_times
-from relsql.tasks.kinds.static_rows import AT_RANDOM, split_column, static_fields
+from relsql.tasks.kinds.static_rows import AT_RANDOM, check_static, split_column, static_fields
 from relsql.tasks.manifest import read_manifest
 from relsql.tasks.predict.compile import LINE_FIELDS, RANKED_FIELDS, compile_line, with_line
 from relsql.tasks.target import CLASS, ITEMS, MEDIAN, PROBABILITY, target_metric
@@ -127,7 +127,9 @@ class Task:
             object.__setattr__(self, "target", checked_target(self.name, self.target or MEDIAN))
         if self.asked.own_time:
             object.__setattr__(self, "visible", "before")
-        self._check_static()
+        if self.is_static:
+            object.__setattr__(self, "split", self.split or AT_RANDOM)
+        check_static(self)
 
     def _check_items(self) -> None:
         """Check the fields of recommendations, which no other task may have.
@@ -153,26 +155,6 @@ class Task:
                 fix=correct("dst_entity_table", "kind"),
             )
         object.__setattr__(self, "k", self.k or DEFAULT_K)
-
-    def _check_static(self) -> None:
-        """Check the fields of static tasks.
-
-        Raises:
-            TaskError: one is not for a task of this kind.
-        """
-        if self.is_static:
-            object.__setattr__(self, "split", self.split or AT_RANDOM)
-            wrong = [name for name in ("timedelta", "time_col") if getattr(self, name)]
-        else:
-            # Whether a line about a column is static, the schema says.
-            open_ = self.predict and self.kind == "autocomplete"
-            wrong = ["split"] if self.split is not None and not open_ else []
-        if wrong:
-            raise TaskError(
-                f"task '{short(self.name)}' is of kind {self.kind} with {' and '.join(wrong)}",
-                expected="timedelta and time_col in tasks that time matters to, split in those of kind static",
-                fix=correct(wrong[0], "kind"),
-            )
 
     @property
     def is_static(self) -> bool:
@@ -356,10 +338,11 @@ class Task:
             return replace(self, **compiled, target=target, remove_columns=tuple(removed))
         if self.is_static:
             given = (self.entity_table, self.target_col, self.sql, self.split or AT_RANDOM)
-            static: dict[str, Any] = {**static_fields(self.name, *given, schema)}
+            static: dict[str, Any] = {**static_fields(self.name, *given, schema, as_number=self.is_regression)}
             return replace(self, **static, remove_columns=tuple(removed))
         if self.kind == "autocomplete":
-            cells: dict[str, Any] = {**cell_fields(self.name, self.entity_table, self.target_col, schema)}
+            asked = cell_fields(self.name, self.entity_table, self.target_col, schema, as_number=self.is_regression)
+            cells: dict[str, Any] = {**asked}
             return replace(self, **cells, remove_columns=tuple(removed))
         entity = schema.find(self.entity_table)
         if entity and self.asked.own_time:

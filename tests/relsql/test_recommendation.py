@@ -347,6 +347,7 @@ LINE = "PREDICT LIST_DISTINCT(lines.product, 0, 30, days) RANK TOP 4 FOR EACH cu
 def test_a_line_recommends_what_its_manifest_does(path: Path, tmp_path: Path) -> None:
     create_market(tmp_path / "market.duckdb")
     with duckdb.connect(str(tmp_path / "market.duckdb")) as con:
+        declare_table(con, "market", "lines", time_column="orders.ordered_at")
         options = "WITH (val_timestamp = '2022-10-01', test_timestamp = '2022-11-01')"
         relsql.sql(con, f"CREATE MODEL basket AS {LINE} {options}")
         task = active_card(con, "market", "basket", recommendations=True).task

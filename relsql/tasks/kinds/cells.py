@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from relsql.database.names import DEFAULT_SCHEMA, stored_name
 from relsql.errors import TaskError, nearest
-from relsql.hints import command, correct, in_manifest
+from relsql.hints import command, correct
 from relsql.schema.declared.text import columns_text, join_columns
 from relsql.schema.entity_keys import key_known_sql
 from relsql.schema.tables import Column, Schema, Table
@@ -13,7 +13,9 @@ from relsql.sql_text import ident, qualified
 from relsql.tasks.named_table import named_table
 
 
-def cell_fields(task: str, entity: str, target: str, schema: Schema, *, timed: bool = True) -> dict[str, str]:
+def cell_fields(
+    task: str, entity: str, target: str, schema: Schema, *, timed: bool = True, as_number: bool = False
+) -> dict[str, str]:
     """The fields of a task that asks for a column, with names as the schema has them, and the label query.
 
     Args:
@@ -22,6 +24,7 @@ def cell_fields(task: str, entity: str, target: str, schema: Schema, *, timed: b
         target: the column.
         schema: the schema of the database.
         timed: the rows are asked about as of their own time.
+        as_number: the task is a regression.
 
     Raises:
         TaskError: there is no such table or column, the column is a key, a link or the time of the table, its type
@@ -31,11 +34,12 @@ def cell_fields(task: str, entity: str, target: str, schema: Schema, *, timed: b
     if timed:
         require_own_times(task, table)
     column = answer_column(task, table, target, schema)
-    if cell_type(column) is None:
+    found = cell_type(column)
+    if found is None or (as_number and found == "multiclass_classification"):
         raise TaskError(
             f"task '{task}' would complete the column '{column.name}' of type {column.type}",
-            expected="a column of numbers, BOOLEAN, text or ENUM",
-            fix=in_manifest("name another column in target_col", "target_col"),
+            expected="a column of numbers, BOOLEAN, text or ENUM; texts with task_type: multiclass_classification",
+            fix=correct("target_col", "task_type"),
         )
     keys = [f"r.{ident(name)}" for name in table.primary_key]
     name = table.name

@@ -14,10 +14,12 @@ from relsql.errors import TaskError, nearest
 from relsql.hints import correct
 from relsql.schema.tables import Schema, Table
 from relsql.sql_text import ident, literal
+from relsql.tasks.fields import short
 from relsql.tasks.kinds.cells import answer_column, cell_fields
 
 if TYPE_CHECKING:
     from relsql.tasks.splits import Split
+    from relsql.tasks.task import Task
 
 AT_RANDOM = "random(0)"
 """How rows are split by default."""
@@ -46,7 +48,29 @@ def split_column(split: str | None) -> tuple[str, ...]:
     return (split,) if split and random_seed(split) is None else ()
 
 
-def static_fields(task: str, entity: str, target: str, sql: str, split: str, schema: Schema) -> dict[str, str]:
+def check_static(task: Task) -> None:
+    """Check that a task has the fields of static tasks only if it is one.
+
+    Raises:
+        TaskError: one is not for a task of this kind.
+    """
+    if task.is_static:
+        wrong = [name for name in ("timedelta", "time_col") if getattr(task, name)]
+    else:
+        # Whether a line about a column is static, the schema says.
+        open_ = task.predict and task.kind == "autocomplete"
+        wrong = ["split"] if task.split is not None and not open_ else []
+    if wrong:
+        raise TaskError(
+            f"task '{short(task.name)}' is of kind {task.kind} with {' and '.join(wrong)}",
+            expected="timedelta and time_col in tasks that time matters to, split in those of kind static",
+            fix=correct(wrong[0], "kind"),
+        )
+
+
+def static_fields(
+    task: str, entity: str, target: str, sql: str, split: str, schema: Schema, *, as_number: bool = False
+) -> dict[str, str]:
     """The fields of a static task with names as the schema has them; without a label query it asks for a column.
 
     Args:
@@ -56,12 +80,14 @@ def static_fields(task: str, entity: str, target: str, sql: str, split: str, sch
         sql: the label query, or empty.
         split: `random(N)`, or the column that says the split.
         schema: the schema of the database.
+        as_number: the task is a regression.
 
     Raises:
         TaskError: a name does not exist, or the column is one that cannot be hidden: a key, a link or the time.
     """
     table = schema.find(entity)
-    found = {"split": split, **({} if sql else cell_fields(task, entity, target, schema, timed=False))}
+    cell = {} if sql else cell_fields(task, entity, target, schema, timed=False, as_number=as_number)
+    found = {"split": split, **cell}
     if table is None:
         return found
     for column in split_column(split):

@@ -67,6 +67,7 @@ def label_findings(
             *_split_at_random(task),
             *(f for split in splits if split.split != "train" for f in _few_rows(task, split)),
             *(finding for split in splits if split.split == "train" for finding in _imbalance(task, split)),
+            *_unseen_classes(task, splits),
         )
     return (
         *(f for split in splits if split.split != "train" for f in few_labels(con, catalog, schema, task, split)),
@@ -181,7 +182,11 @@ def _unseen_classes(task: Task, splits: Iterable[SplitSummary]) -> Iterator[Find
             f"task {task.name}",
             f"{labels:,} val labels are of {len(new):,} classes that no training label has ({_listed(new)}): a model "
             "does not know them, and is not validated on these labels; "
-            + in_manifest("write a later val_timestamp, or join such classes to one in sql", "val_timestamp"),
+            + (
+                in_manifest("join such classes to one in sql", "sql")
+                if task.is_static
+                else in_manifest("write a later val_timestamp, or join such classes to one in sql", "val_timestamp")
+            ),
         )
 
 

@@ -122,7 +122,7 @@ def test_tasks_of_rows_are_stored_and_written_as_they_were(con: Connection) -> N
         ({"target_col": "shop_id"}, r"'shop_id', which is a link, orders\(shop_id\) -> shops"),
         ({"target_col": "ordered_at"}, "'ordered_at', which is the time of 'orders'"),
         ({"target_col": "amuont"}, "no column 'amuont'. Expected: did you mean 'amount'"),
-        ({"target_col": "note"}, "'note' of type VARCHAR.*text columns are not supported"),
+        ({"target_col": "note"}, "'note' of type VARCHAR.*texts with task_type: multiclass"),
         ({"entity_table": "shops", "target_col": "town"}, "table has no time.*--time-column 'shops"),
         ({"entity_table": "visits", "target_col": "seconds"}, "table 'visits' has no primary key"),
         ({"entity_table": "order", "target_col": "amount"}, "entity table 'order' does not exist"),
