@@ -76,11 +76,6 @@ def with_ctes(ctes: Iterable[Cte], body: str, *, materialized: Container[str] = 
     return ("WITH\n" + ",\n".join(parts) + "\n" + body) if parts else body
 
 
-def built_in(calls: Iterable[str]) -> list[str]:
-    """Calls of DuckDB's own functions, outside of sealed SQL: no macro of the user replaces them."""
-    return [f"system.main.{call}" for call in calls]
-
-
 def field_sql(value: str, name: str) -> str:
     """A field of a struct, outside of sealed SQL; for `(value).name` DuckDB looks up a function by its bare name."""
     return f"system.main.struct_extract({value}, {literal(name)})"

@@ -124,7 +124,8 @@ def backtest(
         label_timeout_seconds: stop the label query of a split after this many seconds.
 
     Raises:
-        RelsqlError: the database is read-only, the task or the model does not fit it, or no cutoff fits into the data.
+        RelsqlError: the database is read-only, the task or the model does not fit it, no cutoff fits into the data, or
+            none has a result; then it is the error of the first.
         KeyboardInterrupt: interrupted; the cutoffs that were done are stored.
     """
     catalog = current_catalog(con)
@@ -215,7 +216,7 @@ class _Run:
         """Compute and store the cutoffs that are not stored yet."""
         done = {row.cutoff: row for row in stored_rows(self.con, self.catalog, request)}
         reused = [cutoff for cutoff in self.cutoffs.times if cutoff in done]
-        skipped = []
+        skipped: list[tuple[datetime.datetime, TaskError | TrainingError]] = []
         todo = [cutoff for cutoff in self.cutoffs.times if cutoff not in done]
         with self._place() as (cursor, catalog):
             for i, cutoff in enumerate(todo):
@@ -223,15 +224,16 @@ class _Run:
                 try:
                     row, scores = self._at(cursor, catalog, cutoff, request)
                 except (TaskError, TrainingError) as error:
-                    skipped.append((cutoff, error.problem))
+                    skipped.append((cutoff, error))
                     continue
                 store_cutoff(self.con, self.catalog, row, scores)
                 done[cutoff] = row
         report("backtest", 1.0, {"cutoffs": len(todo)})
         rows = tuple(done[cutoff] for cutoff in self.cutoffs.times if cutoff in done)
-        return Backtest(
-            request, self.task.name, self.task.metric, rows, tuple(skipped), self.cutoffs.missing, len(reused)
-        )
+        if not rows:
+            raise skipped[0][1]
+        reasons = tuple((cutoff, error.problem) for cutoff, error in skipped)
+        return Backtest(request, self.task.name, self.task.metric, rows, reasons, self.cutoffs.missing, len(reused))
 
     @contextmanager
     def _place(self) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:

@@ -42,7 +42,7 @@ class Cutoffs:
             return asked
         begin = cutoff - (self.times[0] - self.first)
         within = since_sql(ident(task.time_col), literal(begin))
-        return replace(asked, predict=None, sql=f"SELECT * FROM (\n{task.label_sql}\n) WHERE {within}")
+        return replace(asked, predict=None, sql=f"SELECT * FROM (\n{task.sealed_label_sql}\n) WHERE {within}")
 
     @staticmethod
     def _before(task: Task, cutoff: datetime.datetime) -> datetime.datetime:

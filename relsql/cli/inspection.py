@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import duckdb
 
+from relsql.database.queries.sealed import sealed
 from relsql.database.relsql_tables import has_relsql_table, relsql_table, rows_sql
 from relsql.errors import RelsqlError, SchemaError
 from relsql.gather.paths import MAX_HUB_ROWS, MAX_PATHS, candidate_paths
@@ -147,7 +148,7 @@ def _path_findings(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema)
     left_out = "CASE WHEN json_valid(metrics) THEN json_extract_string(metrics, '$.left_out_paths[*]') END"
     query = f"""SELECT model, version, unnest({left_out}) FROM {rows_sql(con, catalog, "runs")}
                 WHERE phase = 'check' AND version IS NOT NULL ORDER BY model ASC, version ASC"""
-    for model, version, path in con.execute(query).fetchall():
+    for model, version, path in con.execute(sealed(query)).fetchall():
         yield Finding("info", f"model {model} version {version}", f"does not read {path}")
 
 

@@ -71,7 +71,9 @@ class Server:
         does after an internal error of any statement.
         """
         query = """SELECT query FROM quack_active_connections()
-                   WHERE state = 'active' AND query_started_at < get_current_timestamp()::TIMESTAMP - to_seconds(?)"""
+                   WHERE state = 'active'
+                       AND query_started_at < system.main."-"(system.main.get_current_timestamp()::TIMESTAMP,
+                           system.main.to_seconds(?))"""
         watched = self.watched_seconds is not None
         try:
             overdue = self.con.execute(query if watched else "SELECT ? LIMIT 0", [self.watched_seconds]).fetchall()

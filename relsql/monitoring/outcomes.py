@@ -248,9 +248,8 @@ def _store(con: duckdb.DuckDBPyConnection, catalog: str, tasks: dict[int, str], 
     computed = datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0)
     with task_cursor(con, catalog) as cursor, transaction(cursor):
         table = ensure_table(cursor, catalog, "outcomes")
-        cursor.execute(
-            f"DELETE FROM {table} WHERE model = ? AND list_contains(?, version)", [result.model, list(tasks)]
-        )
+        stored = f"DELETE FROM {table} WHERE model = ? AND system.main.list_contains(?, version)"
+        cursor.execute(stored, [result.model, list(tasks)])
         for each in result.outcomes:
             values: Sequence[object] = (
                 *(result.model, each.version, tasks[each.version], result.by, each.period, each.metric, each.value),

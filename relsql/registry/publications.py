@@ -194,7 +194,7 @@ def _found_objects(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard
     rows = con.execute(query, [catalog, DEFAULT_SCHEMA]).fetchall()
     query = f"""SELECT view_name, sql FROM system.main.duckdb_views()
                 WHERE database_name = ? AND {in_schema_sql(relsql_schema(con, catalog))}
-                      AND ends_with(view_name, ?) ORDER BY ALL ASC"""
+                      AND system.main.ends_with(view_name, ?) ORDER BY ALL ASC"""
     rows += con.execute(query, [catalog, f"_{card.identity}"]).fetchall()
     return _Objects(duckdb.__version__, tables, _definition_digests(rows))
 

@@ -72,7 +72,7 @@ def text_hash_sql(text: str) -> str:
 
 def _text_key_sql(text_hash: str) -> str:
     """The part of a text's hash that is included in the digest of its embedding: 64 bits, UBIGINT."""
-    return f"CAST({text_hash} & {2**64 - 1}::UHUGEINT AS UBIGINT)"
+    return f'CAST(system.main."&"({text_hash}, {2**64 - 1}::UHUGEINT) AS UBIGINT)'
 
 
 def table_name(identity: str) -> str:
@@ -102,7 +102,7 @@ def stored_sql(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) ->
     columns = f"{text_hash_sql('text')} AS text_hash, text, CAST(embedding AS FLOAT[{width}]) AS embedding"
     return (
         f"SELECT rowid AS position, {columns}, NULL::UBIGINT AS digest FROM {relsql_table(con, catalog, SHARED_TABLE)} "
-        f"WHERE {_shared_rows(card)} AND len(embedding) = {width}"
+        f"WHERE {_shared_rows(card)} AND system.main.len(embedding) = {width}"
     )
 
 

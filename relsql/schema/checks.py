@@ -183,7 +183,7 @@ def _any_null(columns: Sequence[str]) -> str:
 
 
 def _as_text(columns: Sequence[str]) -> str:
-    return "concat_ws(', ', " + ", ".join(f"{ident(name)}::VARCHAR" for name in columns) + ")"
+    return "system.main.concat_ws(', ', " + ", ".join(f"{ident(name)}::VARCHAR" for name in columns) + ")"
 
 
 def check_schema(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> list[Finding]:

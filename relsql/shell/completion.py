@@ -61,10 +61,11 @@ def read_names(con: duckdb.DuckDBPyConnection) -> Names:
         "SELECT keyword_name, keyword_category FROM system.main.duckdb_keywords() ORDER BY 1 ASC"
     ).fetchall()
     functions = con.execute(
-        """SELECT DISTINCT function_name, function_type LIKE 'table%', database_name = 'temp'
+        """SELECT DISTINCT function_name, system.main.starts_with(function_type, 'table'), database_name = 'temp'
            FROM system.main.duckdb_functions()
-           WHERE (regexp_full_match(function_name, '\\w+') OR database_name = 'temp') AND function_type <> 'pragma'
-             AND NOT (function_type = 'scalar' AND starts_with(function_name, 'relsql_')) ORDER BY 1 ASC"""
+           WHERE (system.main.regexp_full_match(function_name, '\\w+') OR database_name = 'temp')
+             AND function_type <> 'pragma'
+             AND NOT (function_type = 'scalar' AND system.main.starts_with(function_name, 'relsql_')) ORDER BY 1 ASC"""
     ).fetchall()
     columns: dict[str, list[str]] = {}
     schemas: dict[str, set[str]] = {}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from relsql.database.names import stored_name
+from relsql.database.queries.sealed import sealed
 from relsql.errors import TaskError, nearest
 from relsql.hints import correct, in_manifest
 from relsql.schema.declared.text import join_columns
@@ -235,6 +236,12 @@ class Task:
     def label_sql(self) -> str:
         """The label query, with the horizon in it."""
         return self.sql if self.predict else self.sql.replace("{timedelta}", self.timedelta)
+
+    @property
+    def sealed_label_sql(self) -> str:
+        """The label query as it runs: one that relsql has written calls no macro of the database."""
+        is_own = self.predict or self.kind == "autocomplete"
+        return sealed(self.label_sql) if is_own and self.sql else self.label_sql
 
     @classmethod
     def from_line(cls, line: str, name: str, **options: Any) -> Task:

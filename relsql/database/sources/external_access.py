@@ -29,8 +29,8 @@ def close_external_access(con: duckdb.DuckDBPyConnection, files: Iterable[str] =
     if has_external_access(con):
         # Once it is closed, nothing can be added.
         paths = [path for file in files for path in (file, *_matches(con, file))]
-        con.execute(f"SET allowed_paths = [{', '.join(map(literal, paths))}]")
-        con.execute(f"SET allowed_directories = [{', '.join(map(literal, _lakes(con)))}]")
+        con.execute(f"SET allowed_paths = {_list_sql(paths)}")
+        con.execute(f"SET allowed_directories = {_list_sql(_lakes(con))}")
         con.execute("SET enable_external_access = false")
     con.execute("SET autoload_known_extensions = false")
     con.execute("SET autoinstall_known_extensions = false")
@@ -45,6 +45,11 @@ def allowed_files(con: duckdb.DuckDBPyConnection) -> Collection[str]:
 def absolute_file(path: str) -> str:
     """A path or pattern as DuckDB lists it among those that are allowed."""
     return str(Path(path).absolute())
+
+
+def _list_sql(paths: Iterable[str]) -> str:
+    """A list of paths. `[..]` would call a macro `list_value` of the database, which could name other paths."""
+    return f"system.main.list_value({', '.join(map(literal, paths))})"
 
 
 def _matches(con: duckdb.DuckDBPyConnection, pattern: str) -> list[str]:

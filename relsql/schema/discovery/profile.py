@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import duckdb
 
+from relsql.database.cursors import one_row
 from relsql.schema.discovery.names import same_words, without_prefix, words_of_tables
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Column, Link, Schema, Table
@@ -111,8 +112,7 @@ class Profiler:
 
     def one(self, query: str) -> tuple[int, ...]:
         """Return the only row of a query."""
-        row = self.con.execute(query).fetchall()[0]
-        return tuple(row)
+        return one_row(self.con, query)
 
     def comparable(self, link: Link) -> bool:
         """True if the columns of a link can be compared as keys, and their values can be those of keys."""
@@ -185,7 +185,7 @@ class Profiler:
 def profile_columns(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> dict[str, Profile]:
     """Compute the profiles of all columns of a table in one scan."""
     measures = ", ".join(_measures(column) for column in table.columns)
-    row = con.execute(f"SELECT {measures} FROM {relation_sql(table, catalog)}").fetchall()[0]
+    row = one_row(con, f"SELECT {measures} FROM {relation_sql(table, catalog)}")
     chunks = (row[7 * i : 7 * i + 7] for i in range(len(table.columns)))
     return {
         column.name: Profile(n, values, distinct, length or 0.0, spaces or 0.0, low, high)

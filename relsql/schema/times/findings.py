@@ -8,6 +8,7 @@ from typing import Literal
 
 import duckdb
 
+from relsql.database.queries.sealed import sealed
 from relsql.hints import command, counted
 from relsql.schema.declared.text import columns_text, table_text
 from relsql.schema.discovery.names import LATER_WORDS, OUTCOME_WORDS, UPDATE_WORDS, word_set, words
@@ -51,7 +52,7 @@ def time_findings(
 
 def _null_times(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> Iterator[Finding]:
     query = f"SELECT system.main.count_star(), system.main.count({time_sql(table, 'r')})"
-    [(rows, timed)] = con.execute(f"{query} FROM {relation_sql(table, catalog)} r").fetchall()
+    [(rows, timed)] = con.execute(sealed(f"{query} FROM {relation_sql(table, catalog)} r")).fetchall()
     if rows > timed:
         text = f"{rows - timed:,} of {rows:,} rows have no time in '{table.time_text}'; they are never visible"
         yield Finding("warning", table.key, text)
@@ -93,7 +94,7 @@ def _changed_later(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -
         changed = changed_after_sql(time_sql(table, "r"), as_timestamp_sql(column, "r"))
         query = f"""SELECT system.main.count_star(), system.main.count_star() FILTER (WHERE {changed}),
                            system.main.count_star() - system.main.count(r.{ident(column.name)})"""
-        [(rows, later, without)] = con.execute(f"{query} FROM {relation_sql(table, catalog)} r").fetchall()
+        [(rows, later, without)] = con.execute(sealed(f"{query} FROM {relation_sql(table, catalog)} r")).fetchall()
         if later > MIN_CHANGED * rows:
             text = f"{later:,} of {rows:,} rows were changed after they appeared, by '{column.name}'; a score at an "
             text += "earlier as_of reads their present values"
@@ -134,7 +135,7 @@ def _later_dates(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> 
     if not dates:
         return []
     counts = ", ".join(["system.main.count_star()", *(f"system.main.count({each.time})" for each in dates)])
-    rows, *filled = con.execute(f"SELECT {counts} FROM {relation_sql(table, catalog)} r").fetchall()[0]
+    rows, *filled = con.execute(sealed(f"SELECT {counts} FROM {relation_sql(table, catalog)} r")).fetchall()[0]
     pairs = zip(dates, filled, strict=True)
     last = {each.name for each in dates if set(words(each.name)) & _LAST_WORDS}
     return [each.name for each, values in pairs if 0 < values <= (1 - MANY_OPEN * (each.name not in last)) * rows]

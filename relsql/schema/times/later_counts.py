@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import duckdb
 
+from relsql.database.queries.sealed import sealed
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Table
 from relsql.schema.times.events import changed_after_sql, time_sql
 from relsql.schema.times.open_values import NEWEST, Judged, is_open
 from relsql.schema.visibility import known_time_sql, since_sql
-from relsql.sql_text import built_in, ident
+from relsql.sql_text import ident
 
 MOST = 0.5
 """A date is taken for a later one if it lies after the row's time in more than this share of rows."""
@@ -88,10 +89,9 @@ def count_dates(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, date
         counts.append(f"count({each.time}) FILTER (WHERE {known_time_sql(time)})")
         counts.append(f"count_if({since_sql(each.time, time)})")
         counts.append(f"count_if({changed_after_sql(time, each.time)})")
-        counts.append(f"min({each.time}) IS NOT DISTINCT FROM system.main.max({each.time})")
-    rows, *found = con.execute(
-        f"SELECT {', '.join(built_in(counts))} FROM {relation_sql(table, catalog)} r"
-    ).fetchall()[0]
+        counts.append(f"min({each.time}) IS NOT DISTINCT FROM max({each.time})")
+    query = f"SELECT {', '.join(counts)} FROM {relation_sql(table, catalog)} r"
+    rows, *found = con.execute(sealed(query)).fetchall()[0]
     return [Dated(rows, *found[at : at + 4]) for at in range(0, len(found), 4)]
 
 
@@ -109,12 +109,12 @@ def count_filled(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, col
         counts += [f"any_value(CAST({NEWEST}.{name} AS VARCHAR))" if each.has_newest else "any_value(NULL::VARCHAR)"]
         counts.append(f"max(CAST(final.{name} AS VARCHAR))")
     query = f"""WITH {NEWEST} AS ({_newest_sql(catalog, table, columns)}),
-        moments AS (SELECT {time} AS {_TIME}, {", ".join(built_in(filled))}
+        moments AS (SELECT {time} AS {_TIME}, {", ".join(filled)}
                     FROM {relation_sql(table, catalog)} r, {NEWEST}
                     WHERE {known_time_sql(time)} GROUP BY ALL),
-        final AS (SELECT {", ".join(built_in(last))} FROM moments)
-        SELECT {", ".join(built_in(counts))} FROM moments, final, {NEWEST}"""
-    times, *found = con.execute(query).fetchall()[0]
+        final AS (SELECT {", ".join(last)} FROM moments)
+        SELECT {", ".join(counts)} FROM moments, final, {NEWEST}"""
+    times, *found = con.execute(sealed(query)).fetchall()[0]
     return [
         Filled(times, found[at], found[at + 1], _open_value(each, found[at + 2]), found[at + 3])
         for at, each in zip(range(0, len(found), 4), columns, strict=True)
@@ -132,7 +132,7 @@ def _newest_sql(catalog: str, table: Table, columns: list[Judged]) -> str:
     values = [
         f"arg_max_null(r.{ident(each.name)}, {time}) AS {ident(each.name)}" for each in columns if each.has_newest
     ]
-    return f"SELECT {', '.join(built_in(values or ['count_star() AS rows']))} FROM {relation_sql(table, catalog)} r"
+    return f"SELECT {', '.join(values or ['count_star() AS rows'])} FROM {relation_sql(table, catalog)} r"
 
 
 def empty_with(
@@ -150,9 +150,9 @@ def empty_with(
     query = f"""WITH {NEWEST} AS ({_newest_sql(catalog, table, [main])}),
         pairs AS (SELECT {main.filled_sql} AS {_FILLED}, {", ".join(f"r.{name}" for name in names)}
                   FROM {relation_sql(table, catalog)} r, {NEWEST}),
-        open AS (SELECT {", ".join(built_in(firsts))} FROM pairs)
-        SELECT {", ".join(built_in(counts))} FROM pairs, open"""
-    empty, filled, *found = con.execute(query).fetchall()[0]
+        open AS (SELECT {", ".join(firsts)} FROM pairs)
+        SELECT {", ".join(counts)} FROM pairs, open"""
+    empty, filled, *found = con.execute(sealed(query)).fetchall()[0]
     if _same_by_chance(empty, filled) >= CHANCE:
         return
     for each, different, value in zip(others, found[::2], found[1::2], strict=True):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import duckdb
 
+from relsql.database.queries.sealed import sealed
 from relsql.hints import counted
 from relsql.schema.finding import Finding
 from relsql.schema.relations import relation_sql
@@ -15,7 +16,7 @@ from relsql.schema.tables import Schema, Table
 from relsql.schema.times.events import event_times_sql, latest_event_sql
 from relsql.schema.times.sentinels import is_calendar
 from relsql.schema.visibility import since_sql
-from relsql.sql_text import built_in, literal
+from relsql.sql_text import literal
 
 FEWEST_TIMES = 5
 """At fewer times than this, rows without values may just be new: their values are still to be written."""
@@ -87,9 +88,9 @@ def _after(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, moments: 
     events = event_times_sql([table], lambda each: relation_sql(each, catalog))
     counts = ["count_star()", "count(DISTINCT t)"]
     counts += [f"{call}::VARCHAR" for call in ("min(t)", "max(t)", "max(begin)")]
-    begin = f"SELECT system.main.greatest({', '.join(moments)}) AS begin"
-    query = f"SELECT {', '.join(built_in(counts))} FROM ({events}), ({begin})"
-    [row] = con.execute(f"{query} WHERE {since_sql('t', 'begin')}").fetchall()
+    begin = f"SELECT greatest({', '.join(moments)}) AS begin"
+    query = f"SELECT {', '.join(counts)} FROM ({events}), ({begin})"
+    [row] = con.execute(sealed(f"{query} WHERE {since_sql('t', 'begin')}")).fetchall()
     return _Planned(*row) if row[0] else None
 
 

@@ -19,6 +19,7 @@ from itertools import pairwise
 
 import duckdb
 
+from relsql.database.queries.sealed import sealed
 from relsql.hints import counted
 from relsql.schema.discovery.names import word_set, words
 from relsql.schema.relations import relation_sql
@@ -195,7 +196,7 @@ def _times(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, time: str
                CASE WHEN isfinite(t) THEN epoch(date_trunc('day', t)) / 86400 END AS day, count(*)
         FROM (SELECT {time} AS t FROM {relation_sql(table, catalog)} r) WHERE t IS NOT NULL
         GROUP BY 1, 2 ORDER BY 2 ASC NULLS LAST, 1 ASC"""
-    found = con.execute(query).fetchall()
+    found = con.execute(sealed(query)).fetchall()
     days = [(text, int(day), rows) for text, day, rows in found if day is not None]
     low, high = _ordinary(days)
     return _Times(days, [(text, rows) for text, day, rows in found if day is None], low, high)
@@ -207,7 +208,7 @@ def event_bounds(
     """The first and the last time of a table without its sentinels, which were `found`; None if no event has one."""
     timed = replace(table, events=found.events if found else EventRange())
     times = event_times_sql([timed], lambda each: relation_sql(each, catalog))
-    [(first, last)] = con.execute(f"SELECT min(t)::VARCHAR, max(t)::VARCHAR FROM ({times})").fetchall()
+    [(first, last)] = con.execute(sealed(f"SELECT min(t)::VARCHAR, max(t)::VARCHAR FROM ({times})")).fetchall()
     return first, last
 
 

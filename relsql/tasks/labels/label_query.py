@@ -13,6 +13,7 @@ import duckdb
 
 from relsql.database.cursors import one_row
 from relsql.database.names import DEFAULT_SCHEMA, fold
+from relsql.database.queries.sealed import sealed
 from relsql.database.queries.syntax_tree import Tree, nodes, parse, write
 from relsql.errors import TaskError
 from relsql.hints import correct
@@ -124,7 +125,7 @@ def _create_relations(
     for table in schema.tables.values():
         # Where the data end, those with a time are cut below, like other tables.
         if table.values_of and (end is None or not table.time_column):
-            cursor.execute(f"CREATE TEMP VIEW {ident(table.name)} AS {_cut_sql(catalog, table, None)}")
+            cursor.execute(f"CREATE TEMP VIEW {ident(table.name)} AS {sealed(_cut_sql(catalog, table, None))}")
     if end is None:
         return
     for table in schema.timed_tables:
@@ -137,7 +138,7 @@ def _create_relations(
         # A temporary view takes precedence over a table of the same name, even if the query writes the prefix `main`.
         doing = f"table '{table.key}' cannot be read"
         with task_errors(task, doing, expected=READABLE, fix=FIX_UNREADABLE):
-            cursor.execute(f"CREATE TEMP VIEW {ident(view)} AS {_cut_sql(catalog, table, end)}")
+            cursor.execute(f"CREATE TEMP VIEW {ident(view)} AS {sealed(_cut_sql(catalog, table, end))}")
 
 
 def _cut_sql(catalog: str, table: Table, end: datetime.datetime | None) -> str:
@@ -198,11 +199,11 @@ def _run_query(
     else:
         value = label_value_sql(cursor, task, names.result, label, label_type)
     with task_errors(task, f"'{label}' cannot be read", expected="values of the label's type", fix=fix):
-        cursor.execute(
-            f"CREATE TEMP VIEW {names.labels} AS SELECT "
-            f"{key_sql(entity, 'r', [types[fold(name)][0] for name in keys])} AS entity, {as_of} AS as_of, "
+        query = (
+            f"SELECT {key_sql(entity, 'r', [types[fold(name)][0] for name in keys])} AS entity, {as_of} AS as_of, "
             f"{value} AS label FROM {names.result} AS r"
         )
+        cursor.execute(f"CREATE TEMP VIEW {names.labels} AS {sealed(query)}")
     if task.kind != "forecast":
         return 0
     return check_timestamps(cursor, task, names.labels, SEEDS)
@@ -268,10 +269,11 @@ def _store_known(
     key = ", ".join(entity.primary_key)
     doing = f"'{task.entity_col}' cannot be compared with {task.entity_table}.{key}"
     with task_errors(task, doing, expected="values of the same type", fix=correct("entity_col", "sql")):
-        cursor.execute(
-            f"CREATE TEMP TABLE {names.known} AS SELECT k.entity, {as_of} AS as_of, l.label, l.as_of AS said "
+        query = (
+            f"SELECT k.entity, {as_of} AS as_of, l.label, l.as_of AS said "
             f"FROM {names.labels} l JOIN ({keys}) k ON {same}"
         )
+        cursor.execute(f"CREATE TEMP TABLE {names.known} AS {sealed(query)}")
     return int(one_row(cursor, f"SELECT count(*) FROM {names.known}")[0])
 
 

@@ -99,7 +99,7 @@ def _parsed_query(con: duckdb.DuckDBPyConnection, task: Task) -> tuple[str, dict
     Raises:
         TaskError: it is not one SELECT.
     """
-    sql = task.label_sql
+    sql = task.sealed_label_sql
     with task_errors(task, "the label query fails", expected=RUNNABLE, fix=correct("sql")):
         return sql, parse_select(con, task.name, sql)
 

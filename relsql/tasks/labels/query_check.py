@@ -215,7 +215,7 @@ class _Check:
             return
         if not found or len(path) > 3:
             written = ".".join(part for part in (node["catalog_name"], node["schema_name"], node["table_name"]) if part)
-            problem = f"reads '{written}', which is not a relation of database '{self.relations.catalog}'"
+            problem = f"reads '{written}', which is not a relation of the database"
             known = (key[1] if key[0] == DEFAULT_SCHEMA else ".".join(key) for key in self.relations.views)
             self._refuse(where, problem, nearest(written, known))
         for key in found:
@@ -226,7 +226,8 @@ class _Check:
     def _function(self, node: Tree, in_from: bool, where: str) -> None:
         """Check every function that a name may refer to, in any schema; a macro takes precedence over a built-in."""
         name = fold(node["function_name"])
-        macros = self.relations.macros.get((name, in_from), ())
+        in_full = fold(node.get("catalog") or "") == "system"  # No database of the user has this name.
+        macros = () if in_full else self.relations.macros.get((name, in_from), ())
         for sql in macros:
             self._enqueue(f"macro '{name}'", sql, (DEFAULT_SCHEMA,))
         arguments = node.get("arguments") or node.get("children") or ()

@@ -226,8 +226,8 @@ class _Parser:
         left = self.signed()
         while self.token.keyword in ("*", "/", "%"):
             sign = self.next()
-            # Without nullif, a division by zero would give infinity, which cannot be a label.
-            form = "{} * {}" if sign.text == "*" else f"{{}} {sign.text} nullif({{}}, 0)"
+            # Without CASE, a division by zero would give infinity, which cannot be a label. DuckDB's nullif is a macro.
+            form = "{} * {}" if sign.text == "*" else f"{{0}} {sign.text} CASE WHEN {{1}} <> 0 THEN {{1}} END"
             left = Operation(sign.at, form, (left, self.signed()), "arithmetic", _PRODUCT)
         return left
 

@@ -100,7 +100,7 @@ class Operation:
 
     Attributes:
         at: the position of the operator.
-        form: how SQL writes it, `{} + {}`.
+        form: how SQL writes it, `{} + {}`; with numbers where one of them occurs twice.
         parts: the operands.
         kind: what it does.
         binds: how strongly it binds; an operand that does not bind more is put in parentheses.
@@ -115,7 +115,8 @@ class Operation:
     @property
     def sign(self) -> str:
         """The operator as messages name it."""
-        return " ".join(self.form.replace("{}", " ").replace("(", " ").replace(")", " ").replace(",", " ").split())
+        form = self.form.replace("{0}", " ").partition("CASE")[0]
+        return " ".join(form.replace("{}", " ").replace("(", " ").replace(")", " ").replace(",", " ").split())
 
 
 Expression = Name | Constant | Aggregate | Operation

@@ -31,6 +31,7 @@ WEIGHTS_FORMAT = 1
 
 MANIFEST = "manifest.json"
 TOKENIZER, ENCODER, NETWORK = "tokenizer.json", "encoder.safetensors", "network.safetensors"
+_FILES = frozenset((MANIFEST, TOKENIZER, ENCODER, NETWORK))
 
 
 class _Format(msgspec.Struct):
@@ -161,8 +162,27 @@ def require_free_folder(folder: Path, *, overwrite: bool) -> None:
     if not overwrite:
         fix = command("pretrain", "A.duckdb", "B.duckdb", "--output", folder, "--overwrite")
         raise TrainingError(f"'{folder}' exists already", expected="a new folder, or --overwrite", fix=fix)
-    if folder.is_symlink() or not (folder / MANIFEST).is_file():
-        raise TrainingError(f"'{folder}' holds no pre-trained weights and is not replaced", expected="a new folder")
+    if folder.is_symlink() or not _holds_only_weights(folder):
+        raise TrainingError(
+            f"'{folder}' is not replaced: it is not a folder of pre-trained weights with nothing else in it",
+            expected="a new folder",
+        )
+
+
+def _holds_only_weights(folder: Path) -> bool:
+    """True if relsql wrote all that a folder holds: weights as a whole, damaged ones, or a part of them.
+
+    Others call a file manifest.json or tokenizer.json too, so names are evidence only where all four are there.
+    """
+    if not folder.is_dir() or not {path.name for path in folder.iterdir()} <= _FILES:
+        return False
+    if all((folder / name).is_file() for name in _FILES):
+        return True
+    try:
+        msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+    except (OSError, msgspec.MsgspecError, UnicodeError):
+        return False
+    return True
 
 
 def write_weights(folder: Path, weights: Weights, *, overwrite: bool = False) -> Manifest:

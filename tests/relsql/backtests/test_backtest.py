@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -153,3 +154,13 @@ def test_the_advantage_is_over_the_baseline_that_is_best_on_average() -> None:
     assert found is not None and (found.baseline, found.better, found.cutoffs) == ("own columns", 2, 3)
     assert found.mean == pytest.approx(0.5)
     assert found.low is not None and found.high is not None and 0 <= found.low < 0.5 < found.high <= 1
+
+
+def test_a_backtest_without_any_result_is_an_error(tmp_path: Path) -> None:
+    create_shop(tmp_path / "shop.duckdb")
+    unknown = replace(TASK, sql=TASK.sql.replace("LEFT JOIN orders", "LEFT JOIN nowhere"))
+    with duckdb.connect(str(tmp_path / "shop.duckdb")) as con:
+        before = contents(con)
+        with pytest.raises(TaskError, match=r"reads 'nowhere', which is not a relation of the database\. Expected: "):
+            backtest(con, unknown, cutoffs=2, options=QUICK)
+        assert contents(con) == before

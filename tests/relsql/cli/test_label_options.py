@@ -50,7 +50,7 @@ def rows(path: Path) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("task", "options", "message"),
     [
-        ("reads", (), r"secret.csv', which is not a relation of database 'shop'"),
+        ("reads", (), r"secret.csv', which is not a relation of the database"),
         ("writes", (), r"is not one SELECT"),
         ("writes", ("--allow-external",), r"is not one SELECT"),
         ("endless", ("--label-timeout", "0.5"), r"took more than 0.5 seconds and were stopped"),

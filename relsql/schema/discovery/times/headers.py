@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from relsql.database.names import join_name
+from relsql.database.queries.sealed import sealed
 from relsql.schema.discovery.names import LASTING_WORDS, LATER_WORDS, table_words, words
 from relsql.schema.discovery.profile import Profiler
 from relsql.schema.discovery.proposals import TimeProposal
@@ -82,7 +83,7 @@ def comes_with_header(data: Profiler, table: Table, link: Link, timed: Mapping[s
             quantile_cont(epoch({own}), 0.98) - quantile_cont(epoch({own}), 0.02)
         FROM {rows} r JOIN {headers_sql} h ON {link.on_sql("r", "h")}
         WHERE isfinite({own}) AND isfinite({theirs})"""
-    [(headers, found, lag, span)] = data.con.execute(query).fetchall()
+    [(headers, found, lag, span)] = data.con.execute(sealed(query)).fetchall()
     return found >= MIN_COVERED * headers and lag is not None and lag <= MAX_LAG * span
 
 
@@ -159,7 +160,7 @@ def _share_latest(data: Profiler, table: Table, link: Link, links: list[Link], t
         times[each] = time_sql(parent, f"h{i}")
     latest = f"CASE WHEN {times[link]} >= greatest({', '.join(times.values())}) THEN 1.0 ELSE 0.0 END"
     query = f"SELECT coalesce(avg({latest}), 0.0) FROM {table.sql(data.catalog)} r {' '.join(joins)}"
-    [(share,)] = data.con.execute(query).fetchall()
+    [(share,)] = data.con.execute(sealed(query)).fetchall()
     return float(share)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from relsql.database.queries.sealed import sealed
 from relsql.errors import SchemaError
 from relsql.schema.discovery.names import LATER_WORDS, table_words, word_set, words
 from relsql.schema.discovery.profile import Profile, Profiler
@@ -216,7 +217,7 @@ def _starts_first(data: Profiler, table: Table, candidates: list[_Candidate]) ->
         return candidates
     times = [f"TRY({each.time if each.computed else ident(each.time)})::TIMESTAMP" for each in likely]
     shares = ", ".join(f"avg(CASE WHEN {time} <= least({', '.join(times)}) THEN 1.0 ELSE 0.0 END)" for time in times)
-    [found] = data.con.execute(f"SELECT {shares} FROM {table.sql(data.catalog)}").fetchall()
+    [found] = data.con.execute(sealed(f"SELECT {shares} FROM {table.sql(data.catalog)}")).fetchall()
     first = next((each for each, share in zip(likely, found, strict=True) if share and share >= MIN_FIRST), likely[0])
     return [first, *(each for each in candidates if each is not first)]
 
@@ -257,7 +258,7 @@ def _profile(data: Profiler, table: Table, time: str) -> Profile:
     """The profile of a reading, like that of a column."""
     query = f"""SELECT count(*), count(t), approx_count_distinct(t), 0.0, 0.0, min(t)::VARCHAR, max(t)::VARCHAR
                 FROM (SELECT TRY({time})::TIMESTAMP AS t FROM {table.sql(data.catalog)})"""
-    [row] = data.con.execute(query).fetchall()
+    [row] = data.con.execute(sealed(query)).fetchall()
     return Profile(*row)
 
 

@@ -101,7 +101,7 @@ def test_schemas_of_a_source(files: tuple[Path, Path]) -> None:
             "SELECT predict_churn_full(3), (SELECT count(*) FROM predict_churn_batch()) FROM crm.customers LIMIT 1"
         ).fetchall()
         assert found["status"] == "ok" and found["evidence"] > 0 and count == 60
-        with pytest.raises(TaskError, match="not a relation of database"):
+        with pytest.raises(TaskError, match="not a relation of the database"):
             relsql.train(con, replace(task, sql=sql.replace("sales.orders", "data.sales.orders")), name="x")
 
 

@@ -15,7 +15,7 @@ ERRORS: dict[str, tuple[dict[str, Any], str]] = {
     "entity table": ({"entity_table": "customer"}, r"entity table 'customer' does not exist.*did you mean 'customers'"),
     "unknown table": (
         {"sql": "FROM nowhere"},
-        r"reads 'nowhere', which is not a relation of database 'memory'. Expected: one of: customers, orders",
+        r"reads 'nowhere', which is not a relation of the database. Expected: one of: customers, orders",
     ),
     "syntax": ({"sql": "SELEC 1"}, r"label query fails: Parser Error.*Fix"),
     "empty query": ({"sql": "-- nothing"}, r"is not one SELECT \(it has 0 statements\). Expected: one SELECT"),

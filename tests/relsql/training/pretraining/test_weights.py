@@ -93,6 +93,38 @@ def test_a_folder_of_other_things_is_never_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "notes" / "todo.txt").read_text() == "keep"
 
 
+@pytest.mark.parametrize("files", [{"manifest.json": "{}"}, {"manifest.json": "{}", "tokenizer.json": "{}"}])
+def test_files_of_others_with_the_names_of_weights_stay(tmp_path: Path, files: dict[str, str]) -> None:
+    (tmp_path / "package").mkdir()
+    for name, text in files.items():
+        (tmp_path / "package" / name).write_text(text)
+    with pytest.raises(TrainingError, match="is not replaced"):
+        write_weights(tmp_path / "package", weights({}, 8), overwrite=True)
+    assert {path.name: path.read_text() for path in (tmp_path / "package").iterdir()} == files
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "notes/todo.txt"])
+def test_what_was_put_beside_weights_stays(folder: Path, name: str) -> None:
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("keep")
+    with pytest.raises(TrainingError, match="is not replaced"):
+        write_weights(folder, weights({}, 16), overwrite=True)
+    assert (folder / name).read_text() == "keep"
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("content", [None, b"damaged"])
+def test_damaged_weights_are_replaced_as_their_message_says(folder: Path, name: str, content: bytes | None) -> None:
+    (folder / name).unlink()
+    if content is not None:
+        (folder / name).write_bytes(content)
+    if content is None and name == MANIFEST:
+        with pytest.raises(TrainingError, match="is not replaced"):
+            write_weights(folder, weights({}, 16), overwrite=True)
+    else:
+        assert write_weights(folder, weights({}, 16), overwrite=True) == read_manifest(folder)
+
+
 @pytest.mark.parametrize("exists", [False, True])
 def test_a_failure_leaves_no_half_written_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exists: bool) -> None:
     folder = tmp_path / "weights"
