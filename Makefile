@@ -6,10 +6,11 @@ BIN := .venv/bin
 DEMO := .venv/.demo
 STAMP := .venv/.installed
 SHELLS := .venv/shells
+ENGINES := .venv/engines
 DBT := .venv-dbt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-shells test-report demo check lint format types imports docs build bench-accuracy bench-truth bench-proposals
+.PHONY: help setup test test-shells test-engines test-report demo check lint format types imports docs build bench-accuracy bench-truth bench-proposals
 .PHONY: bench-speed bench-plain bench-training bench-encoder bench-scale clean torture fuzz soak
 
 TORTURE_MINUTES ?= 20
@@ -59,6 +60,20 @@ $(SHELLS)/.installed: $(STAMP) Makefile
 	cp $(SHELLS)/below.pth $(SHELLS)/lib/python3*/site-packages/
 	$(BIN)/python -m pip --python $(SHELLS)/bin/python install --quiet --disable-pip-version-check \
 		harlequin==2.17.0 duckdb==1.5.5 duckdb-cli==1.5.5 duckdb-extension-httpfs==1.5.5 duckdb-extension-quack==1.5.5
+	@touch $@
+
+test-engines: $(ENGINES)/.installed ## Compare scores of Sail with those of DuckDB, in an environment of its own
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(ENGINES)/bin/python -m pytest -n 0 -W default tests/engines
+
+# Over .venv, with only what differs; what the client of Spark Connect warns of is not ours. In an environment with
+# `pyspark` in place of both, the same tests run on Spark.
+$(ENGINES)/.installed: $(STAMP) Makefile
+	$(BIN)/python -m venv --without-pip $(ENGINES)
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> $(ENGINES)/below.pth
+	cp $(ENGINES)/below.pth $(ENGINES)/lib/python3*/site-packages/
+	$(BIN)/python -m pip --python $(ENGINES)/bin/python install --quiet --disable-pip-version-check \
+		pysail==0.7.2 pyspark-client==4.1.1 zstandard pandas
 	@touch $@
 
 # In a real browser, which has to be there: apt-get install chromium. AXE=path/to/axe.min.js also runs axe-core.
@@ -121,8 +136,10 @@ bench-training: setup ## Measure time and memory of training, phase by phase (ha
 bench-encoder: setup ## Measure how fast row texts are embedded (minutes, idle machine)
 	$(BIN)/python -m benchmarks.speed.encoder
 
-bench-scale: setup ## Measure what scores in parts cost, and compare them with those of one process (minutes)
+bench-scale: setup $(ENGINES)/.installed ## Measure what scores in parts and on Sail cost, and compare the scores (minutes)
 	$(BIN)/python -m benchmarks.scale.shards
+	$(BIN)/python -m benchmarks.scale.simulate
+	$(ENGINES)/bin/python -m benchmarks.scale.spark
 
 build: setup ## Build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

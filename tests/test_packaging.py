@@ -15,8 +15,9 @@ import relsql
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("relsql", "udfs", "exporters")
-# Harlequin pins other versions than the rest is tested with; `make test-shells` installs it separately.
-APART = {"harlequin"}
+# Harlequin pins other versions than the rest is tested with; `make test-shells` installs it separately, and
+# `make test-engines` installs Sail.
+APART = {"harlequin", "pysail", "pyspark-client", "zstandard"}
 TRAINING = {"torch", "transformers", "torch-geometric", "scikit-learn", "pandas", "onnx", "onnxscript", "tokenizers"}
 
 

@@ -21,6 +21,7 @@ from relsql.cli.commands.publishing import publish_command, selftest_command, un
 from relsql.cli.commands.refreshing import refresh_command
 from relsql.cli.commands.scoring import evaluate_command, score_command
 from relsql.cli.commands.sharding import shard_score_command
+from relsql.cli.commands.spark import spark_score_command
 from relsql.cli.commands.task import task_command
 from relsql.cli.commands.training import pretrain_command, train_command
 from relsql.cli.commands.trust.backtest import backtest_command
@@ -92,6 +93,7 @@ for _command in (
     drop_command,
     export_command,
     shard_score_command,
+    spark_score_command,
     publish_command,
     unpublish_command,
     selftest_command,

@@ -48,7 +48,7 @@ def test_every_command_that_writes_is_tried() -> None:
         "selftest",
     }
     # They write no database, only a folder or a file, as a draft that is renamed.
-    beside = {"pretrain", "report"}
+    beside = {"pretrain", "report", "spark-score"}
     assert {command.arguments[0] for command in COMMANDS.values()} == cli.commands.keys() - reading - beside
     assert set(PART) < COMMANDS.keys()
     assert {fault.counter for fault in FAULTS.values()} == set(Counter)

@@ -24,7 +24,7 @@ COMMANDS = [
     *("demo", "init", "import", "inspect", "task", "pretrain", "train", "evaluate", "backtest"),
     *("leakcheck", "refresh", "score"),
     *("explain", "importance", "threshold", "outcomes", "drift", "card", "report", "sql", "shell", "serve"),
-    *("models", "promote", "drop", "export", "shard-score", "publish", "unpublish", "selftest"),
+    *("models", "promote", "drop", "export", "shard-score", "spark-score", "publish", "unpublish", "selftest"),
 ]
 
 
