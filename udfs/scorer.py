@@ -36,12 +36,14 @@ _FIELDS = {
 
 
 def score_type(classes: Classes | None) -> str:
-    """The DuckDB type of a score: DOUBLE, or that of the classes."""
-    return classes.type if classes else "DOUBLE"
+    """The DuckDB type of a score: DOUBLE, or that of the classes, or a list of these."""
+    if classes is None:
+        return "DOUBLE"
+    return f"{classes.type}[]" if classes.many else classes.type
 
 
 def result_type(classes: Classes | None) -> str:
-    """The DuckDB type of a result; that of a multiclass task ends with the probabilities of all classes."""
+    """The DuckDB type of a result; that of a task with classes ends with the probabilities of all."""
     fields = [f"score {score_type(classes)}", *(f"{name} {sql_type}" for name, (_, sql_type) in _FIELDS.items())]
     fields += [f"probabilities MAP({classes.type}, DOUBLE)"] if classes else []
     return f"STRUCT({', '.join(fields)})"
@@ -168,8 +170,8 @@ class Scorer:
         columns = {name: pa.array(part, _FIELDS[name][0]) for name, part in zip(_FIELDS, described, strict=True)}
         missing = (status == "unknown_entity") | (status == "error")
         if self.card.classes:
-            likeliest, probabilities = _class_columns(self.card.classes, scores, missing)
-            columns = {"score": likeliest, **columns, "probabilities": probabilities}
+            named, probabilities = _class_columns(self.card.classes, scores, missing)
+            columns = {"score": named, **columns, "probabilities": probabilities}
         else:
             columns = {"score": pa.array(scores, mask=missing), **columns}
         return pa.StructArray.from_arrays(list(columns.values()), list(columns))
@@ -230,7 +232,10 @@ class Scorer:
 def _class_columns(
     classes: Classes, probabilities: npt.NDArray[np.float64], missing: npt.NDArray[np.bool_]
 ) -> tuple[pa.Array, pa.Array]:
-    """The likeliest class of each seed, and its map from classes to probabilities; both are NULL where missing."""
+    """What is predicted of each seed, and its map from classes to probabilities; both are NULL where missing.
+
+    Predicted is the likeliest class, of a multilabel task the list of the classes above their thresholds.
+    """
     found = probabilities[~missing]
     likeliest = np.zeros(len(missing), dtype=np.int64)
     likeliest[~missing] = found.argmax(axis=1)
@@ -239,4 +244,10 @@ def _class_columns(
     # A NULL offset says that the map which begins there is NULL.
     offsets = pa.array(ends, mask=np.append(missing, False))
     maps = pa.MapArray.from_arrays(offsets, classes.array.take(keys), pa.array(found.ravel()))
+    if classes.thresholds is not None:
+        named = np.zeros((len(missing), len(classes)), dtype=bool)
+        named[~missing] = found >= np.array(classes.thresholds)
+        ends = np.concatenate([[0], np.cumsum(named.sum(axis=1))]).astype(np.int32)
+        values = classes.array.take(pa.array(np.nonzero(named)[1]))
+        return pa.ListArray.from_arrays(pa.array(ends, mask=np.append(missing, False)), values), maps
     return classes.array.take(pa.array(likeliest, mask=missing)), maps

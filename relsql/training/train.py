@@ -18,20 +18,17 @@ from relsql.database.connections import require_writable, transaction
 from relsql.database.cursors import task_cursor
 from relsql.database.interrupts import keyboard_interrupts
 from relsql.database.names import current_catalog, find_macros
-from relsql.evaluation.bootstrap import metric_interval
-from relsql.evaluation.class_metrics import class_interval
 from relsql.registry.cards.card import EncoderCard, ModelCard
 from relsql.registry.function_names import all_names
 from relsql.registry.models import STORING, activate, find_trained, next_version, read_models, save_model
 from relsql.registry.publications import require_unclaimed
 from relsql.registry.runs import Run, recorded_findings
-from relsql.registry.versions import ACTIVE, ModelRow, main_metric, model_name
+from relsql.registry.versions import ACTIVE, ModelRow, model_name
 from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
-from relsql.tasks.kinds.classes import Classes
-from relsql.tasks.labels.label_findings import are_few, label_findings
+from relsql.tasks.kinds.classes import Classes, LabelSets
+from relsql.tasks.labels.label_findings import label_findings
 from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
-from relsql.tasks.labels.label_table import label_entities
 from relsql.tasks.labels.temporary_tables import refuse_temporary_reads
 from relsql.tasks.regime import check_regime
 from relsql.tasks.stored_tasks import find_task
@@ -41,6 +38,7 @@ from relsql.training.cards import network_card, origin
 from relsql.training.fingerprint import training_fingerprint
 from relsql.training.options import TrainOptions
 from relsql.training.plan import Plan, make_plan
+from relsql.training.validation import validation_interval
 from relsql.typing import FloatArray, PhaseProgress
 
 if TYPE_CHECKING:
@@ -188,7 +186,7 @@ class _Training:
 class _Examples:
     """What a network is trained on: the plan, the labels, the rows of their seeds, and doubts about all of them.
 
-    `classes` are those of a multiclass task; the labels of its seeds are their codes.
+    `classes` are those of a task that has some; the labels of its seeds are their codes, or those of `sets` of them.
     """
 
     plan: Plan
@@ -198,6 +196,7 @@ class _Examples:
     seeds: dict[str, SeedSet]
     findings: tuple[Finding, ...]
     classes: Classes | None
+    sets: LabelSets | None
 
 
 def _train_in_torch(training: _Training) -> TrainedModel:
@@ -225,8 +224,9 @@ def _train(training: _Training) -> TrainedModel:
         embeddings = prepend_zero_row(cache[: len(texts)])
         metrics.update(texts=len(cached))
     with run.phase("network") as metrics:
-        fitted = train_network(plan, seeds, embeddings, encoder.module.widths, options, run, examples.classes)
-        fitted.metrics.update(_interval(fitted, seeds["val"], examples.labels["val"], examples.splits[-1]))
+        lists = examples.sets.rows if examples.sets else None
+        fitted = train_network(plan, seeds, embeddings, encoder.module.widths, options, run, examples.classes, lists)
+        fitted.metrics.update(validation_interval(fitted, seeds["val"], examples.labels["val"], examples.splits[-1]))
         metrics.update(fitted.metrics)
     with run.phase("export") as metrics:
         artifacts, parity = _export(fitted, encoder, cached)
@@ -357,32 +357,16 @@ def _examples(training: _Training, plan: Plan) -> _Examples:
         )
         metrics.update({f"{split}_labels": table.num_rows for split, table in labels.items()})
         splits = summaries(labels, plan.task)
-        classes = Classes.of(plan.task, labels["train"]) if plan.task.is_multiclass else None
+        classes = Classes.of(plan.task, labels["train"]) if plan.task.has_classes else None
+        sets = LabelSets.of(classes, labels.values()) if classes and classes.many else None
         doubts = label_findings(con, catalog, plan.database, plan.task, splits, limits=training.limits)
     with run.phase("gather") as metrics:
-        texts, seeds = gather_labels(con, catalog, plan, labels, run, classes)
+        texts, seeds = gather_labels(con, catalog, plan, labels, run, sets or classes)
         metrics.update({f"{split}_rows": row_count(part) for split, part in seeds.items()})
         copied = copied_labels(plan.task, plan.schema, plan.layouts, seeds["train"])
         findings = (*plan.schema_findings, *plan.findings, *copied, *doubts)
         run.details["gather"] = {"findings": list(map(asdict, findings))}
-    return _Examples(plan, labels, splits, texts, seeds, findings, classes)
-
-
-def _interval(fitted: FittedNetwork, seeds: SeedSet, labels: pa.Table, split: SplitSummary) -> dict[str, float]:
-    """Both ends of the validation metric's bootstrap interval where there are few labels."""
-    name = main_metric(fitted.metrics)
-    if name is None or not are_few(split):
-        return {}
-    # Labels of invisible entities are dropped when seeds are gathered, so the remaining seeds cannot be matched to
-    # entities.
-    same = labels.num_rows == len(seeds)
-    entities = label_entities(labels) if same else list(range(len(seeds)))
-    metric = name.removeprefix("val_")
-    if fitted.validation_scores.ndim > 1:
-        found = class_interval(seeds.labels.astype(np.int64), fitted.validation_scores, metric, entities)
-    else:
-        found = metric_interval(seeds.labels, fitted.validation_scores, metric, entities)
-    return {f"{name}_low": found[0], f"{name}_high": found[1]} if found else {}
+    return _Examples(plan, labels, splits, texts, seeds, findings, classes, sets)
 
 
 def _export(
