@@ -157,7 +157,13 @@ def explanations(card: ModelCard, catalog: str) -> Explanations:
 
 
 def explain_macros(card: ModelCard, catalog: str, suffix: str) -> list[MacroText]:
-    """The table macros that explain scores: of one entity, and of all."""
+    """The table macros that explain scores: of one entity, and of all; lists of classes are not explained."""
+    if card.classes and card.classes.many:
+        message = f"model '{card.name}' predicts lists of classes, which are not explained"
+        one, of_all = explain_names(suffix)
+        given = f"{ALL_PARAMETERS}, {explain_parameters(OWN_TOP)}"
+        called = MacroText(one, f"{_ANY_KEY}{given}", "", "")
+        return [called.refusing(message), MacroText(of_all, given, "", "").refusing(message)]
     functions = explanations(card, catalog).functions(sealed)
     named = zip(explain_names(suffix), *functions, strict=True)
     return [MacroText(name, parameters, query, "") for name, parameters, query in named]

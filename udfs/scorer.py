@@ -37,15 +37,17 @@ _FIELDS = {
 
 
 def score_type(classes: Classes | None) -> str:
-    """The DuckDB type of a score: DOUBLE, or that of the classes."""
-    return classes.type if classes else "DOUBLE"
+    """The DuckDB type of a score: DOUBLE, or that of the classes, or a list of these."""
+    if classes is None:
+        return "DOUBLE"
+    return f"{classes.type}[]" if classes.many else classes.type
 
 
 def result_type(classes: Classes | None) -> str:
     """The DuckDB type of a result.
 
-    It ends with what a score leaves open: of a multiclass task the probabilities of all classes and the likely ones, of
-    others both ends of its interval, and the answer at the threshold.
+    It ends with what a score leaves open: for classes the probabilities of all and the likely ones, for others both
+    ends of its interval, and the answer at the threshold. Lists of classes have no likely ones.
     """
     fields = [f"score {score_type(classes)}", *(f"{name} {sql_type}" for name, (_, sql_type) in _FIELDS.items())]
     if classes:
@@ -190,8 +192,8 @@ class Scorer:
         columns = {name: pa.array(part, _FIELDS[name][0]) for name, part in zip(_FIELDS, described, strict=True)}
         missing = (status == "unknown_entity") | (status == "error")
         if self.card.classes:
-            likeliest, probabilities = _class_columns(self.card.classes, scores, missing)
-            columns = {"score": likeliest, **columns, "probabilities": probabilities}
+            named, probabilities = _class_columns(self.card.classes, scores, missing)
+            columns = {"score": named, **columns, "probabilities": probabilities}
             columns["likely"] = likely_column(self.card, scores, missing)
         else:
             columns = {"score": pa.array(scores, mask=missing), **columns, **open_columns(self.card, scores, missing)}
@@ -215,7 +217,10 @@ class Scorer:
 def _class_columns(
     classes: Classes, probabilities: npt.NDArray[np.float64], missing: npt.NDArray[np.bool_]
 ) -> tuple[pa.Array, pa.Array]:
-    """The likeliest class of each seed, and its map from classes to probabilities; both are NULL where missing."""
+    """What is predicted of each seed, and its map from classes to probabilities; both are NULL where missing.
+
+    Predicted is the likeliest class, of a multilabel task the list of the classes above their thresholds.
+    """
     found = probabilities[~missing]
     likeliest = np.zeros(len(missing), dtype=np.int64)
     likeliest[~missing] = found.argmax(axis=1)
@@ -224,4 +229,10 @@ def _class_columns(
     # A NULL offset says that the map which begins there is NULL.
     offsets = pa.array(ends, mask=np.append(missing, False))
     maps = pa.MapArray.from_arrays(offsets, classes.array.take(keys), pa.array(found.ravel()))
+    if classes.thresholds is not None:
+        named = np.zeros((len(missing), len(classes)), dtype=bool)
+        named[~missing] = found >= np.array(classes.thresholds)
+        ends = np.concatenate([[0], np.cumsum(named.sum(axis=1))]).astype(np.int32)
+        values = classes.array.take(pa.array(np.nonzero(named)[1]))
+        return pa.ListArray.from_arrays(pa.array(ends, mask=np.append(missing, False)), values), maps
     return classes.array.take(pa.array(likeliest, mask=missing)), maps

@@ -6,7 +6,7 @@ import math
 
 from exporters.onnx.graph import LAST, Axis, OnnxGraph
 from relsql.nn.boosted_trees import BoostedTrees
-from relsql.nn.class_head import ClassHead
+from relsql.nn.class_head import ClassHead, LabelsHead
 from relsql.nn.head import DAYS_PER_YEAR, LARGEST_LOG, Head
 from relsql.registry.components.component_checks import Signature
 
@@ -55,9 +55,11 @@ def _boosted(graph: OnnxGraph, trees: BoostedTrees, inputs: str) -> str:
 
 
 def _scores(graph: OnnxGraph, head: Head, raw: str) -> str:
-    """`Head.scores`, or `ClassHead.scores`."""
+    """`Head.scores`, `ClassHead.scores` or `LabelsHead.scores`."""
     if isinstance(head, ClassHead):
-        outputs = graph.op("Softmax", graph.op("Div", raw, head.temperature), axis=1)
+        calibrated = graph.op("Div", raw, head.temperature)
+        is_one = not isinstance(head, LabelsHead)
+        outputs = graph.op("Softmax", calibrated, axis=1) if is_one else graph.op("Sigmoid", calibrated)
         return graph.op("Mul", graph.gather(outputs, head.output, axis=1), head.share)
     if head.classification:
         return graph.op("Sigmoid", graph.op("Div", raw, head.temperature))

@@ -1,4 +1,4 @@
-"""The end of a multiclass head in SQL: from its hidden layer to the probabilities of all classes.
+"""The end of a head with classes in SQL: from its hidden layer to the probabilities of all classes.
 
 Classes, their outputs and shares are columns of the weights, so the length of the SQL does not depend on their number.
 """
@@ -23,6 +23,27 @@ def boosted_sql(paired: str) -> str:
         f"SELECT * EXCLUDE (shares, paired),\n    list_transform({weights}, lambda o: {total}) AS boosted\n"
         f"FROM (\n    SELECT *, {paired} AS paired\n    FROM shares\n)"
     )
+
+
+def label_steps() -> list[Cte]:
+    """CTEs from the hidden layer to the probabilities of a multilabel task: `raw`, column `raw`."""
+    output = element_sql("outputs", element_sql("c", 1))
+    of_class = f"{element_sql('c', 2)} / (1 + exp(-{output} / temperature))"
+    return [
+        Cte(
+            "outputs",
+            f"SELECT {SEED}, head, head.constants.temperature AS temperature,\n"
+            f"    {linear_sql('head.out', 'hidden')} AS outputs\nFROM hidden",
+            "The head's outputs, before calibration.",
+        ),
+        Cte(
+            "raw",
+            f"SELECT {SEED}, head.classes AS classes, head.class_threshold AS thresholds,\n"
+            f"    list_transform(list_zip(head.class_output, head.class_share), lambda c: {of_class}) AS raw\n"
+            "FROM outputs",
+            "The probability of each class: its share of the probability of its output.",
+        ),
+    ]
 
 
 def raw_steps(*, trees: bool) -> list[Cte]:
@@ -64,7 +85,11 @@ VALID = "list_aggregate(raw.raw, 'max') BETWEEN 0 AND 1"
 
 
 def score_sql(classes: Classes) -> str:
-    """The likeliest class; the first one, if several are."""
+    """The likeliest class, the first one if several are; of a multilabel task the classes above their thresholds."""
+    if classes.many:
+        above = f"{element_sql('c', 2)} >= {element_sql('c', 3)}"
+        kept = f"list_filter(list_zip(raw.classes, raw.raw, raw.thresholds), lambda c: {above})"
+        return f"CAST(list_transform({kept}, lambda c: {element_sql('c', 1)}) AS {classes.type}[])"
     likeliest = element_sql("raw.classes", "list_position(raw.raw, list_aggregate(raw.raw, 'max'))")
     return f"CAST({likeliest} AS {classes.type})"
 

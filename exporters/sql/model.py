@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from exporters.sql.classes import VALID, boosted_sql, probabilities_sql, raw_steps, score_sql
+from exporters.sql.classes import VALID, boosted_sql, label_steps, probabilities_sql, raw_steps, score_sql
 from exporters.sql.layers import element_sql, linear_sql, norm_steps, sum_sql, twice_relu_sql
 from exporters.sql.network import SqlNetwork
 from exporters.sql.open_columns import open_sql
@@ -103,7 +103,9 @@ class SqlModel:
         batch = self.batch_sql()
         scored, full, table = (qualified(DEFAULT_SCHEMA, name) for name in function_names(self.card.name))
         names = (qualified(DEFAULT_SCHEMA, name) for name in explain_names(self.card.name))
-        explaining = list(zip(names, *self.explanations().functions(query_form), strict=True))
+        # What lists of classes are made of is not explained.
+        lists = self.card.classes is not None and self.card.classes.many
+        explaining = [] if lists else list(zip(names, *self.explanations().functions(query_form), strict=True))
         by_class = qualified(DEFAULT_SCHEMA, classes_name(self.card.name))
         of_classes = classes_sql(self.card.entity, self.card.classes, batch) if self.card.classes else ""
         described = {
@@ -112,7 +114,7 @@ class SqlModel:
                 "Score of one entity with status, evidence (rows of its history), as_of, version, target, interval."
             ),
             f"MACRO TABLE {table}": "Scores of all entities that are visible at as_of.",
-            **dict(zip((f"MACRO TABLE {name}" for name, *_ in explaining), _EXPLAINED, strict=True)),
+            **dict(zip((f"MACRO TABLE {name}" for name, *_ in explaining), _EXPLAINED, strict=False)),
             **({f"MACRO TABLE {by_class}": "Probability of every class for the same entities."} if of_classes else {}),
             f"TABLE {self._own(self.weights_table)}": "Weights of the network, one row.",
             **{f"VIEW {self._own(view)}": "What the model reads of a table." for view, _ in views},
@@ -274,12 +276,16 @@ class SqlModel:
                 "The head's hidden layer, over the state and the time.",
             ),
             *(self._tree_steps() if self.card.statistics else []),
-            *(
-                raw_steps(trees=bool(self.card.statistics))
-                if self.card.classes
-                else [Cte("raw", self._raw_sql(), "The head's output, before calibration.")]
-            ),
+            *self._last_steps(),
         ]
+
+    def _last_steps(self) -> list[Cte]:
+        """CTEs from the head's hidden layer to `raw`."""
+        if self.card.classes and self.card.classes.many:
+            return label_steps()
+        if self.card.classes:
+            return raw_steps(trees=bool(self.card.statistics))
+        return [Cte("raw", self._raw_sql(), "The head's output, before calibration.")]
 
     def _tree_steps(self) -> list[Cte]:
         """CTEs for the output of the head's trees, see `relsql.nn.boosted_trees`."""

@@ -184,11 +184,12 @@ def _head_columns(network: GraphNetwork, head: Head, classes: Classes | None) ->
 
 
 def _class_columns(classes: Classes) -> Mapping[str, pa.Array]:
-    """The classes as text, their outputs and their shares of them, see `relsql.tasks.kinds.classes.Classes`."""
+    """The classes as text, their outputs, shares of them and thresholds, see `relsql.tasks.kinds.classes.Classes`."""
     return {
         "classes": _one(classes.values, pa.list_(pa.string())),
         "class_output": _one((classes.output + 1).tolist(), pa.list_(pa.int32())),
         "class_share": _one(classes.share.tolist(), pa.list_(_DOUBLE)),
+        **({"class_threshold": _one(classes.thresholds, pa.list_(_DOUBLE))} if classes.thresholds is not None else {}),
     }
 
 

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from relsql.database.queries.sealed import sealed
 from relsql.errors import MissingExtraError
 from relsql.evaluation.class_metrics import class_metrics
+from relsql.evaluation.label_metrics import label_metrics
 from relsql.gather.node_inputs import NodeInputs, category_sql, fit_node_inputs, number_sql
 from relsql.schema.entity_keys import is_entity_sql
 from relsql.schema.relations import relation_sql
@@ -104,13 +106,15 @@ def class_baselines(
     *,
     limits: LabelLimits = DEFAULT_LIMITS,
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """The metrics of two baselines of a multiclass task, see `relsql.evaluation.class_metrics`.
+    """The metrics of two baselines of a task with classes, see `class_metrics` and `label_metrics`.
 
     Returns:
         Those of the columns of the entity table, empty if there are more than `MAX_CLASSES` classes; and those of the
         shares of the classes in the training labels.
     """
     schema = schema.without_columns(task.removed)
+    if classes.thresholds is not None:
+        return _label_baselines(con, catalog, schema, task, classes, split, limits)
     judged = label_table(con, catalog, schema, task, split, limits=limits)
     labels = classes.codes(judged.table.column("label"))
     shares = class_metrics(labels, np.tile(classes.prior, (len(labels), 1)))
@@ -122,6 +126,36 @@ def class_baselines(
     probabilities = np.zeros((len(y), len(classes)))
     probabilities[:, fitted.model.classes_.astype(np.int64)] = fitted.model.predict_proba(x)
     return class_metrics(y.astype(np.int64), probabilities), shares
+
+
+def _label_baselines(
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    schema: Schema,
+    task: Task,
+    classes: Classes,
+    split: Split,
+    limits: LabelLimits,
+) -> tuple[dict[str, float], dict[str, float]]:
+    """`class_baselines` of a multilabel task: a model for each class, and its share of the training labels."""
+    train, judged = (label_table(con, catalog, schema, task, each, limits=limits) for each in ("train", split))
+    known, held = (classes.hits(each.table.column("label")) for each in (train, judged))
+    probabilities = np.tile(known.mean(axis=0), (len(held), 1))
+    thresholds = classes.thresholds or ()
+    shares = label_metrics(held, probabilities, thresholds)
+    if len(classes) > MAX_CLASSES:
+        return {}, shares
+    for code in np.flatnonzero(known.any(axis=0) & ~known.all(axis=0)):
+        fitted = _fit(con, catalog, schema, task, _of_one_class(train, known[:, code]))
+        x, _ = fitted.read(con, _of_one_class(judged, held[:, code]))
+        probabilities[:, code] = fitted.model.predict_proba(x)[:, 1]
+    return label_metrics(held, probabilities, thresholds), shares
+
+
+def _of_one_class(labels: LabelTable, held: NDArray[np.bool_]) -> LabelTable:
+    """The labels of a multilabel task, as 1 where they hold a class and 0 where not."""
+    place = labels.table.column_names.index("label")
+    return replace(labels, table=labels.table.set_column(place, "label", pa.array(held.astype(np.int64))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ def copied_labels(
 
 def _separation(task: Task, values: Doubles, labels: Doubles) -> float:
     """How well a column predicts the labels; for several classes, the class that it separates best from the others."""
-    if not task.is_multiclass:
+    if not task.has_classes:
         return separation(values, labels, classification=task.is_classification)
     classes = [labels == code for code in commonest(labels)]
     judged = [one.astype(np.float64) for one in classes if _is_judged(one.astype(np.float64))]

@@ -19,6 +19,7 @@ from relsql.evaluation.copied_labels import say_the_same
 from relsql.evaluation.doubts import copied_in_split, trained_on
 from relsql.evaluation.explained_labels import scored_tables
 from relsql.evaluation.intervals import metric_intervals
+from relsql.evaluation.label_metrics import label_metrics
 from relsql.evaluation.recommendations import MODEL, recommendation_metrics
 from relsql.hints import command
 from relsql.registry.cards.card import ModelCard
@@ -79,8 +80,8 @@ class Evaluation:
 class Predictions:
     """Scores and labels: entity and as_of as Python values, labels and scores float64 [rows], NaN = no score.
 
-    For a multiclass task, labels are positions in `ModelCard.classes`, or `UNKNOWN`, int64 [rows], and scores the
-    probabilities of the classes, float64 [rows, classes].
+    For a multiclass task, labels are positions in `ModelCard.classes`, or `UNKNOWN`, int64 [rows]; for a multilabel
+    task they are bool [rows, classes]. Scores are the probabilities of the classes, float64 [rows, classes].
     `seeds` is the label table that was scored, in the same order, see `LabelTable`.
     """
 
@@ -194,7 +195,7 @@ def _class_predictions(
     scores = _answers(con, f"map_values({score}.probabilities)", labels)
     found = np.full((len(scores), len(classes)), np.nan)
     found[np.asarray(scores.is_valid())] = np.asarray(scores.flatten()).reshape(-1, len(classes))
-    codes = classes.codes(labels.column("label"))
+    codes = classes.hits(labels.column("label")) if classes.many else classes.codes(labels.column("label"))
     return Predictions(label_entities(labels), labels.column("as_of").to_pylist(), codes, found, labels)
 
 
@@ -241,7 +242,7 @@ def judge(
             f"task '{card.task.name}': no entity of the {len(scored)} {split} labels is visible at its timestamp",
             expected="entities dated before their labels",
         )
-    metrics, unscored = task_metrics(card.task, labels, scores), int((~scored).sum())
+    metrics, unscored = task_metrics(card.task, labels, scores, card.classes), int((~scored).sum())
     # The table and the predictions have the same order.
     summary = summarize_labels(split, table.select(["as_of", "label"]).filter(pa.array(scored)), card.task)
     few = tuple(few_labels(con, catalog, schema, card.task, summary))
@@ -305,17 +306,26 @@ def _unknown_classes(card: ModelCard, summary: SplitSummary) -> Iterator[Finding
             f"model {card.name} version {card.version}",
             f"{sum(unknown.values()):,} of {summary.labels:,} labels are of {len(unknown):,} classes that it does not "
             f"know, because no training label has them ({shown_classes(unknown.items(), summary.labels, 3)}): they "
-            f"count as wrong, with probability {LEAST_PROBABILITY:g}; "
+            + (
+                "are not judged"
+                if card.task.is_multilabel
+                else f"count as wrong, with probability {LEAST_PROBABILITY:g}"
+            )
+            + "; "
             + command("train", "FILE", card.task.name, "--name", card.name)
             + " once there are labels of them before the split",
         )
 
 
-def task_metrics(task: Task, labels: npt.NDArray[Any], scores: npt.NDArray[np.float64]) -> dict[str, float]:
+def task_metrics(
+    task: Task, labels: npt.NDArray[Any], scores: npt.NDArray[np.float64], classes: Classes | None = None
+) -> dict[str, float]:
     """The metrics of a task, the one that training minimises or maximises first (if it is defined).
 
-    Labels and scores as in `Predictions`.
+    Labels and scores as in `Predictions`; `classes` are those of a task that has some.
     """
+    if classes and classes.thresholds is not None:
+        return label_metrics(labels, scores, classes.thresholds)
     if task.is_multiclass:
         return class_metrics(labels, scores)
     if task.target is None:

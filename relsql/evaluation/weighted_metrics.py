@@ -26,7 +26,12 @@ MOST_CLASSES = 50
 
 
 def weighted_metrics(task: Task, labels: npt.NDArray[Any], scores: npt.NDArray[np.float64]) -> dict[str, Weighted]:
-    """The metrics of a task on some labels, by name; arguments as in `relsql.evaluation.evaluate.Predictions`."""
+    """The metrics of a task on some labels, by name; arguments as in `relsql.evaluation.evaluate.Predictions`.
+
+    There are none of lists of classes.
+    """
+    if task.is_multilabel:
+        return {}
     if task.is_multiclass:
         return _of_classes(labels, scores)
     values, found = labels.astype(np.float64), scores.astype(np.float64)

@@ -1,9 +1,11 @@
-"""The head of a multiclass task maps an entity state and a prediction time to the probabilities of all classes."""
+"""The heads of tasks with classes map an entity state and a prediction time to the probabilities of all classes."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
@@ -70,10 +72,58 @@ class ClassHead(Head):
         self.temperature.fill_(math.exp(found.x))
 
 
+class LabelsHead(ClassHead):
+    """The head of a multilabel task: each output is the logit that a label holds one of the output's classes.
+
+    Labels are positions of lists of classes; `lists`, bool [lists, classes], are known in training only.
+    """
+
+    sets: Tensor
+
+    def __init__(self, config: NetworkConfig, classes: Classes, lists: npt.NDArray[np.bool_] | None = None) -> None:
+        super().__init__(config, classes)
+        held = np.zeros((0 if lists is None else len(lists), classes.outputs), dtype=np.float32)
+        for code, output in enumerate(classes.output if lists is not None else ()):
+            assert lists is not None
+            held[:, output] = np.maximum(held[:, output], lists[:, code])
+        self.register_buffer("sets", torch.from_numpy(held), persistent=False)
+
+    @torch.no_grad()
+    def fit_labels(self, labels: Tensor) -> None:
+        """Start at the shares of the labels that hold a class of each output."""
+        held = self.targets(labels)
+        share = (held.sum(0) + 1.0) / (len(held) + 2.0)
+        self.out.bias.copy_(torch.logit(share))
+
+    def targets(self, labels: Tensor) -> Tensor:
+        """Whether each label holds a class of each output, float32 [seeds, outputs]."""
+        return self.sets[labels.long()]
+
+    def losses(self, raw: Tensor, targets: Tensor) -> Tensor:
+        """The log loss of each seed, the mean over the outputs, float32 [seeds]."""
+        return nn.functional.binary_cross_entropy_with_logits(raw, targets, reduction="none").mean(dim=1)
+
+    def scores(self, raw: Tensor) -> Tensor:
+        """Convert raw outputs to probabilities, float32 [seeds, classes]."""
+        return torch.sigmoid(raw / self.temperature).index_select(1, self.output) * self.share
+
+    @torch.no_grad()
+    def log_loss(self, raw: Tensor, labels: Tensor) -> float:
+        """The mean log loss of the calibrated outputs."""
+        return float(self.losses(raw / self.temperature, self.targets(labels)).double().mean())
+
+
 def new_head(
-    config: NetworkConfig, *, classification: bool, target: str | None = None, classes: Classes | None = None
+    config: NetworkConfig,
+    *,
+    classification: bool,
+    target: str | None = None,
+    classes: Classes | None = None,
+    lists: npt.NDArray[np.bool_] | None = None,
 ) -> Head:
-    """The untrained head of a task; `classes` are those of a multiclass task."""
+    """The untrained head of a task; `classes` are those of a task that has some, `lists` those of `LabelSets`."""
+    if classes is not None and classes.many:
+        return LabelsHead(config, classes, lists)
     if classes is not None:
         return ClassHead(config, classes)
     return Head(config, classification=classification, target=target)

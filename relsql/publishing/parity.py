@@ -20,6 +20,7 @@ from relsql.schema.entity_keys import key_known_sql, key_parts, key_sql
 from relsql.schema.relations import relation_sql
 from relsql.schema.times.events import time_sql
 from relsql.sql_text import ident, literal
+from relsql.tasks.kinds.classes import Classes
 from udfs.attach import load_scorer, register_functions
 from udfs.components import time_limit
 from udfs.macros import score_argument
@@ -37,7 +38,7 @@ _Score = tuple[float, ...] | None
 """The score; of a multiclass model the probabilities of its classes."""
 
 _Result = tuple[_Score, str, int, bool]
-"""Score, status, evidence, and whether the class that is named is the likeliest one (true for other models)."""
+"""Score, status, evidence, and whether what is named follows from the probabilities (true where there are none)."""
 
 # Seeds are identified by text: Arrow and DuckDB convert a UUID to different Python values, some time types need a
 # library that may not be installed, and Python has no times after the year 9999. The double underscore avoids clashes,
@@ -171,14 +172,23 @@ def _results(con: duckdb.DuckDBPyConnection, card: ModelCard, query: str) -> dic
     # Nothing is computed in SQL here: a macro of the user's could have the name of any function.
     more = ", result.probabilities" if card.classes else ""
     rows = con.execute(f"SELECT {_SEED_SQL}, result.score, result.status, result.evidence{more} FROM ({query})")
-    return {(entity, as_of): _result(*found) for entity, as_of, *found in rows.fetchall()}
+    return {(entity, as_of): _result(card.classes, *found) for entity, as_of, *found in rows.fetchall()}
 
 
-def _result(score: Any, status: str, evidence: int, probabilities: Mapping[Any, float] | None = None) -> _Result:
+def _result(
+    classes: Classes | None, score: Any, status: str, evidence: int, probabilities: Mapping[Any, float] | None = None
+) -> _Result:
     if score is None:
         return None, status, evidence, True
     if probabilities is None:
         return (score,), status, evidence, True
+    if classes and classes.thresholds is not None:
+        # A probability may be at its threshold up to rounding.
+        parts = zip(probabilities.items(), classes.thresholds, strict=True)
+        named = all(
+            (key in score) == (value >= least) or abs(value - least) <= TOLERANCE for (key, value), least in parts
+        )
+        return tuple(probabilities.values()), status, evidence, named
     # Two classes may be equally likely up to rounding.
     named = probabilities[score] >= max(probabilities.values()) - TOLERANCE
     return tuple(probabilities.values()), status, evidence, named

@@ -39,7 +39,7 @@ from relsql.registry.versions import (
     parse_reference,
     require_new_name,
 )
-from relsql.tasks.target import CLASS, ITEMS, MEDIAN, PROBABILITY
+from relsql.tasks.target import CLASS, CLASSES, ITEMS, MEDIAN, PROBABILITY
 from relsql.typing import FloatArray
 
 STORING = threading.Lock()
@@ -56,6 +56,7 @@ def read_models(con: duckdb.DuckDBPyConnection, catalog: str) -> tuple[ModelRow,
                  THEN coalesce(system.main.json_extract_string(card, '$.task.target'), '{MEDIAN}') END
                  WHEN 'binary_classification' THEN '{PROBABILITY}'
                  WHEN 'multiclass_classification' THEN '{CLASS}'
+                 WHEN 'multilabel_classification' THEN '{CLASSES}'
                  WHEN 'recommendation' THEN '{ITEMS}' END"""
     query = f"""SELECT name, version, status, task, task_type, created, metrics, sha256, activated, request, {target}
                 FROM {rows_sql(con, catalog, "models")} ORDER BY name ASC, version ASC"""

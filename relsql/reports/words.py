@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from relsql.registry.cards.card import ModelCard
 from relsql.registry.function_names import full_name
-from relsql.tasks.target import CLASS, MEAN, MEDIAN, PROBABILITY, quantile_level
+from relsql.tasks.target import CLASS, CLASSES, MEAN, MEDIAN, PROBABILITY, quantile_level
 from relsql.tasks.task import Task
 
 
@@ -13,6 +13,7 @@ def question(task: Task) -> str:
     asked = {
         PROBABILITY: f"how probable is it that {task.target_col} is {task.positive or 1}",
         CLASS: f"which class is {task.target_col}",
+        CLASSES: f"which classes are in {task.target_col}",
         MEAN: f"what {task.target_col} is to be expected on average",
         MEDIAN: f"which {task.target_col} is as likely to be exceeded as not",
     }.get(task.predicts) or f"which {task.target_col} is not exceeded with probability {quantile_level(task.predicts)}"
@@ -32,6 +33,7 @@ def intended_use(card: ModelCard) -> tuple[str, ...]:
         "labels.",
         MEAN: "Add scores up, or multiply them by prices: they are means.",
         CLASS: "Take the likeliest class, or the probabilities of all. They are calibrated on validation labels.",
+        CLASSES: "Take the classes above their thresholds, or the probabilities of all, which do not add up to 1.",
         MEDIAN: "Compare rows with each other, and a row with its own past. Medians do not add up to a median of sums; "
         "for sums, train a task with target mean.",
     }.get(task.predicts) or "Plan for a bad case: scores are quantiles, which do not add up."

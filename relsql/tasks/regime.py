@@ -33,9 +33,9 @@ def check_regime(regime: str, task: Task | None = None) -> Regime:
         TaskError: the regime does not exist, or is not one of the task's kind.
     """
     if task is not None and task.kind != "forecast" and regime == "frozen":
-        what = "is static" if task.is_static else "asks about rows as of their own time"
+        what = "asks about rows as of their own time, which a frozen database does not hold"
         raise TaskError(
-            f"task '{task.name}' {what}, which a frozen database cannot answer",
+            f"task '{task.name}' {'is static, which a frozen database cannot answer' if task.is_static else what}",
             expected="regime seed-time",
             fix=command("train", "FILE", "TASK", "--name", "NAME", "--regime", "seed-time"),
         )

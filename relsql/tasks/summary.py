@@ -38,9 +38,9 @@ class SplitSummary:
         timestamps: the distinct timestamps that have labels, the oldest first.
         labels: number of labels.
         rarer: number of labels of the rarer class; of other tasks, of labels that differ from the commonest one; in a
-            recommendation, of all labels.
+            recommendation or multilabel classification, of all labels.
         mean: share of positives; in a regression, mean label; in a multiclass classification, share of the commonest
-            class; in a recommendation, mean number of items.
+            class; of lists, mean number of their values.
         silent: the number of timestamps, from the oldest on, at which all labels are the same one, and not by chance.
         classes: of a multiclass classification, the classes as text with the number of labels of each, in their order.
     """
@@ -102,16 +102,16 @@ def summarize_task(
 
 def summarize_labels(split: Split, labels: pa.Table, task: Task) -> SplitSummary:
     """Count the labels of a split of a task, in the form of `LabelTable.table`; there must be at least one."""
-    values = _numbers(labels)
+    values, lists = _numbers(labels), task.is_recommendation or task.is_multilabel
     _, counts = np.unique(values, return_counts=True)
     return SplitSummary(
         split,
         tuple(sorted(pa.compute.unique(labels.column("as_of")).to_pylist())),
         len(values),
-        len(values) - (0 if task.is_recommendation else int(counts.max())),
+        len(values) - (0 if lists else int(counts.max())),
         float(counts.max() / len(values)) if task.is_multiclass else float(values.mean()),
-        0 if task.is_recommendation else _silent(np.asarray(labels.column("as_of")), values),
-        tuple(zip(*class_counts(labels), strict=True)) if task.is_multiclass else (),
+        0 if lists else _silent(np.asarray(labels.column("as_of")), values),
+        tuple(zip(*class_counts(labels), strict=True)) if task.has_classes else (),
     )
 
 
@@ -139,14 +139,19 @@ def _silent(times: NDArray[np.datetime64], values: NDArray[np.float64]) -> int:
 def distinct_labels(labels: pa.Table) -> pa.Table:
     """The distinct rows of a label table, in any order; the parts of a key with several columns become columns."""
     flat = labels.flatten()
-    return flat.group_by(flat.column_names).aggregate([])
+    keys = [field.name for field in flat.schema if not pa.types.is_list(field.type)]
+    if len(keys) == len(flat.column_names):
+        return flat.group_by(keys).aggregate([])
+    # Lists cannot be keys; those of an entity at one time are equal.
+    numbered = flat.select(keys).append_column("position", pa.array(np.arange(labels.num_rows)))
+    return flat.take(numbered.group_by(keys).aggregate([("position", "min")]).column("position_min"))
 
 
 def split_lines(task: Task, splits: Iterable[SplitSummary], reasons: Mapping[str, str]) -> list[str]:
     """The labels and timestamps of each split, a line each, and why validation and test begin where they do."""
     lines = []
     for split in splits:
-        if task.is_multiclass:
+        if task.has_classes:
             rate = shown_classes(split.classes, split.labels)
         else:
             rate = f"{split.mean:.1%} positive" if task.is_binary else f"mean {split.mean:.4g}"

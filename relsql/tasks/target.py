@@ -20,6 +20,9 @@ PROBABILITY = "probability"
 CLASS = "class"
 """What the score of a multiclass classification is: the likeliest class."""
 
+CLASSES = "classes"
+"""What the score of a multilabel classification is: the list of classes above their thresholds."""
+
 ITEMS = "items"
 """What the result of a recommendation is: a list of items, the best first."""
 

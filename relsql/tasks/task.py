@@ -27,9 +27,11 @@ from relsql.tasks.kinds.cells import cell_fields, require_own_times
 from relsql.tasks.kinds.static_rows import AT_RANDOM, check_static, split_column, static_fields
 from relsql.tasks.manifest import read_manifest
 from relsql.tasks.predict.compile import LINE_FIELDS, RANKED_FIELDS, compile_line, with_line
-from relsql.tasks.target import CLASS, ITEMS, MEDIAN, PROBABILITY, target_metric
+from relsql.tasks.target import CLASS, CLASSES, ITEMS, MEDIAN, PROBABILITY, target_metric
 
-TaskType = Literal["binary_classification", "multiclass_classification", "regression", "recommendation"]
+TaskType = Literal[
+    "binary_classification", "multiclass_classification", "multilabel_classification", "regression", "recommendation"
+]
 TASK_TYPES: tuple[str, ...] = get_args(TaskType)
 
 RELBENCH_NAMES = {
@@ -52,8 +54,8 @@ class Task:
     Attributes:
         name: name of the task, unique in its database.
         task_type: `binary_classification` (labels 0 and 1, or two values of which one is `positive`),
-            `multiclass_classification` (labels are text, integers, BOOLEAN or ENUM), `regression`, or `recommendation`
-            (labels are lists of keys of `item_table`).
+            `multiclass_classification` (labels are text, integers, BOOLEAN or ENUM), `multilabel_classification`
+            (labels are lists of these), `regression`, or `recommendation` (labels are lists of keys of `item_table`).
         entity_table: the table whose rows are scored.
         entity_col: its key column; the label query returns it under this name. Several columns are separated by commas,
             in a manifest they may be a list.
@@ -164,8 +166,8 @@ class Task:
 
     @property
     def is_classification(self) -> bool:
-        """True for `binary_classification` and `multiclass_classification`."""
-        return self.is_binary or self.is_multiclass
+        """True for `binary_classification`, `multiclass_classification` and `multilabel_classification`."""
+        return self.is_binary or self.has_classes
 
     @property
     def is_regression(self) -> bool:
@@ -188,10 +190,22 @@ class Task:
         return self.task_type == "multiclass_classification"
 
     @property
+    def is_multilabel(self) -> bool:
+        """True for `multilabel_classification`."""
+        return self.task_type == "multilabel_classification"
+
+    @property
+    def has_classes(self) -> bool:
+        """True if its model has `relsql.tasks.kinds.classes.Classes`: one of them is predicted, or any number."""
+        return self.is_multiclass or self.is_multilabel
+
+    @property
     def predicts(self) -> str:
-        """What a score is: `probability`, `class`, `items`, `mean`, `median` or `quantile(q)`."""
+        """What a score is: `probability`, `class`, `classes`, `items`, `mean`, `median` or `quantile(q)`."""
         if self.is_recommendation:
             return ITEMS
+        if self.is_multilabel:
+            return CLASSES
         return self.target or (CLASS if self.is_multiclass else PROBABILITY)
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,7 +69,7 @@ def network_card(
         metrics=fitted.metrics,
         parity=parity,
         sha256={key: hashlib.sha256(content).hexdigest() for key, content in sorted(artifacts.items())},
-        classes=classes,
+        classes=replace(classes, thresholds=fitted.thresholds) if classes else None,
         uncertainty=fitted.uncertainty,
     )
 

@@ -14,7 +14,7 @@ from relsql.gather.arrays.labelled_seeds import gather_seeds
 from relsql.gather.sql.latest_rows import LatestRows
 from relsql.gather.sql.query import Gather
 from relsql.registry.runs import Run
-from relsql.tasks.kinds.classes import Classes
+from relsql.tasks.kinds.classes import Classes, LabelSets
 from relsql.tasks.labels.label_cut import MAX_TRAIN_LABELS, MAX_VALIDATION_LABELS
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.labels.label_table import label_table
@@ -81,7 +81,7 @@ def gather_labels(
     plan: Plan,
     labels: dict[str, pa.Table],
     run: Run,
-    classes: Classes | None = None,
+    classes: Classes | LabelSets | None = None,
 ) -> tuple[TextTable, dict[str, SeedSet]]:
     """Gather the labelled seeds of each split; their texts are only numbered here and embedded later.
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 from relsql.evaluation.copied_labels import copied_labels
 from relsql.gather.arrays.blocks import SeedSet
 from relsql.schema.finding import Finding
-from relsql.tasks.kinds.classes import Classes
+from relsql.tasks.kinds.classes import Classes, LabelSets
 from relsql.tasks.labels.label_findings import label_findings
 from relsql.tasks.summary import SplitSummary
 from relsql.text.text_table import TextTable
@@ -22,7 +22,7 @@ from relsql.training.training_run import TrainingRun
 class Examples:
     """What a network is trained on: the plan, the labels, the rows of their seeds, and doubts about all of them.
 
-    `classes` are those of a multiclass task; the labels of its seeds are their codes.
+    `classes` are those of a task that has some; the labels of its seeds are their codes, or those of `sets` of them.
     """
 
     plan: Plan
@@ -32,6 +32,7 @@ class Examples:
     seeds: dict[str, SeedSet]
     findings: tuple[Finding, ...]
     classes: Classes | None
+    sets: LabelSets | None
 
 
 def training_examples(training: TrainingRun) -> Examples:
@@ -76,12 +77,13 @@ def _examples(training: TrainingRun, plan: Plan) -> Examples:
         )
         metrics.update({f"{split}_labels": table.num_rows for split, table in labels.items()})
         splits = summaries(labels, plan.task)
-        classes = Classes.of(plan.task, labels["train"]) if plan.task.is_multiclass else None
+        classes = Classes.of(plan.task, labels["train"]) if plan.task.has_classes else None
+        sets = LabelSets.of(classes, labels.values()) if classes and classes.many else None
         doubts = label_findings(con, catalog, plan.database, plan.task, splits, limits=training.limits)
     with run.phase("gather") as metrics:
-        texts, seeds = gather_labels(con, catalog, plan, labels, run, classes)
+        texts, seeds = gather_labels(con, catalog, plan, labels, run, sets or classes)
         metrics.update({f"{split}_rows": row_count(part) for split, part in seeds.items()})
         copied = copied_labels(plan.task, plan.schema, plan.layouts, seeds["train"])
         findings = (*plan.schema_findings, *plan.findings, *copied, *doubts)
         run.details["gather"] = {"findings": list(map(asdict, findings))}
-    return Examples(plan, labels, splits, texts, seeds, findings, classes)
+    return Examples(plan, labels, splits, texts, seeds, findings, classes, sets)

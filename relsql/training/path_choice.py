@@ -163,7 +163,7 @@ def _screen(
             at = read.index(i)
             block = seeds.blocks[at]
             signal = _signal(
-                block, layouts[at], seeds.labels, seeds.as_of_days.astype(np.float64), entities, task.is_multiclass
+                block, layouts[at], seeds.labels, seeds.as_of_days.astype(np.float64), entities, task.has_classes
             )
             coverage, rows = (float(np.mean(block.counts > 0)), float(np.mean(block.counts))) if len(seeds) else (0, 0)
             evidence[i] = PathEvidence(candidates[i].describe(), coverage, rows, signal)
@@ -218,4 +218,4 @@ def training_sample(
         TaskError: the label query cannot be used.
     """
     table = label_table(con, catalog, database, task, "train", at_most=MAX_TRAIN_LABELS, limits=limits).table
-    return Classes.of(task, table).coded(table) if task.is_multiclass else table
+    return Classes.of(task, table).coded(table) if task.has_classes else table

@@ -190,7 +190,8 @@ def _train(training: TrainingRun) -> TrainedModel:
         embeddings = prepend_zero_row(cache[: len(texts)])
         metrics.update(texts=len(cached))
     with run.phase("network") as metrics:
-        fitted = train_network(plan, seeds, embeddings, encoder.module.widths, options, run, examples.classes)
+        lists = examples.sets.rows if examples.sets else None
+        fitted = train_network(plan, seeds, embeddings, encoder.module.widths, options, run, examples.classes, lists)
         fitted.metrics.update(metric_ends(fitted, seeds["val"], examples.labels["val"], examples.splits[-1]))
         lead = lead_on_validation(plan, seeds, examples.labels, fitted.validation_scores, examples.classes)
         metrics.update(fitted.metrics)

@@ -65,7 +65,7 @@ def lead_on_validation(
     scores: npt.NDArray[Any],
     classes: Classes | None = None,
 ) -> Lead | None:
-    """The lead of scores of the validation labels; None if the metric is not defined.
+    """The lead of scores of the validation labels; None if there is none to compare by.
 
     Args:
         plan: what the model reads.
@@ -74,6 +74,8 @@ def lead_on_validation(
         scores: of the seeds of `val`, by a model that has not seen their labels.
         classes: the classes of a multiclass task.
     """
+    if plan.task.is_multilabel:
+        return None
     count = min(len(seeds["val"]), MOST_LABELS)
     found, truth = scores[-count:].astype(np.float64), seeds["val"].labels[-count:]
     truth = truth.astype(np.int64 if classes else np.float64)
@@ -120,7 +122,7 @@ def _baselines(
 def metric_ends(fitted: FittedNetwork, seeds: SeedSet, labels: pa.Table, split: SplitSummary) -> dict[str, float]:
     """Both ends of the validation metric's bootstrap interval where there are few labels."""
     name = main_metric(fitted.metrics)
-    if name is None or not are_few(split):
+    if name is None or fitted.thresholds is not None or not are_few(split):
         return {}
     # Labels of invisible entities are dropped when seeds are gathered, so the remaining seeds cannot be matched to
     # entities.

@@ -355,7 +355,7 @@ def test_a_line_recommends_what_its_manifest_does(path: Path, tmp_path: Path) ->
         assert Task.from_manifest(task.to_manifest()).resolved(read_schema(con, "market")) == task
         save_task(con, "market", task)
         assert read_task(con, "market", "basket") == task
-        query = "SELECT customer_id, product, rank FROM predict_basket_batch() ORDER BY ALL"
+        query = "SELECT customer_id, item, rank FROM predict_basket_batch() ORDER BY ALL"
         found = con.execute(query).fetchall()
         # A bare line finds the model, and returns as many items as it asks for.
         rows = relsql.sql(con, LINE)

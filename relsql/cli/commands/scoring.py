@@ -19,7 +19,7 @@ from relsql.cli.time_option import as_of_option
 from relsql.errors import train_extra
 from relsql.hints import counted
 from relsql.tasks.regime import REGIMES
-from relsql.tasks.target import CLASS, ITEMS, PROBABILITY
+from relsql.tasks.target import CLASS, CLASSES, ITEMS, PROBABILITY
 
 if TYPE_CHECKING:
     import duckdb
@@ -76,7 +76,7 @@ def evaluate_command(
         )
         return
     unscored = f", {result.unscored:,} more without score" if result.unscored else ""
-    target = "" if result.target in (PROBABILITY, CLASS, ITEMS) else f" ({result.target})"
+    target = "" if result.target in (PROBABILITY, CLASS, CLASSES, ITEMS) else f" ({result.target})"
     which = f"{result.model} version {result.version} on {result.task}{target}, {split}, {result.regime}"
     note(f"{which}: {result.rows:,} labels{unscored}")
     note_findings(result.findings)

@@ -251,7 +251,7 @@ def example_line(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, name:
             source = f"{_plain(con, table.schema_name)}.{source}"
         query = f"SELECT {key}, {_plain(con, predict_name(name))}({key}) AS score FROM {source}"
     # Classes have no order, so the likeliest class of some entities is shown.
-    query += " LIMIT 10" if task.is_multiclass or task.is_recommendation else " ORDER BY score DESC LIMIT 10"
+    query += " LIMIT 10" if task.has_classes or task.is_recommendation else " ORDER BY score DESC LIMIT 10"
     quoted = shlex.quote(query) if set(query) & set('"$`\\!') else f'"{query}"'
     return f"{command('sql', file)} {quoted}"
 

@@ -65,8 +65,10 @@ def _problems(card: ModelCard) -> Iterator[str]:
     yield from _statistic_problems(card)
     if card.task.is_recommendation != (card.ranker is not None):
         yield f"it has {'no' if card.ranker is None else 'a'} ranker, and its task is of type {card.task.task_type}"
-    if card.task.is_multiclass != (card.classes is not None):
+    if card.task.has_classes != (card.classes is not None):
         yield f"it has {'no ' if card.classes is None else ''}classes, and its task is of type {card.task.task_type}"
+    elif card.classes and card.classes.many != card.task.is_multilabel:
+        yield f"the thresholds of its classes are not those of a task of type {card.task.task_type}"
     yield from card.classes.problems() if card.classes else ()
     yield from _uncertainty_problems(card)
     for name, digest in card.sha256.items():

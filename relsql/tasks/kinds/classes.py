@@ -33,6 +33,9 @@ validation labels take 160 MB."""
 MAX_CLASSES = 10_000
 MAX_CLASS_CHARACTERS = 1_000
 
+EVEN = 0.5
+"""The threshold of a class before one has been chosen."""
+
 UNKNOWN = -1
 """The code of a label that is not one of the classes."""
 
@@ -66,11 +69,14 @@ class Classes:
         type: their SQL type: VARCHAR, BOOLEAN, or an integer of up to 64 bits.
         values: the classes as text, in the order of their type.
         counts: the number of training labels of each.
+        thresholds: of a multilabel task, the probability from which on each class is predicted; None for a multiclass
+            task, which predicts the likeliest.
     """
 
     type: str
     values: tuple[str, ...]
     counts: tuple[int, ...]
+    thresholds: tuple[float, ...] | None = None
 
     @classmethod
     def of(cls, task: Task, labels: pa.Table) -> Classes:
@@ -80,9 +86,11 @@ class Classes:
             TaskError: there are too many classes, or too few with enough labels.
         """
         values, counts = class_counts(labels)
-        [type_] = [name for name, arrow in _ARROW_TYPES.items() if arrow == labels.column("label").type]
-        found = cls(type_, values, counts)
-        if len(values) > MAX_CLASSES or max(map(len, values)) > MAX_CLASS_CHARACTERS:
+        found_type = labels.column("label").type
+        found_type = found_type.value_type if task.is_multilabel else found_type
+        [type_] = [name for name, arrow in _ARROW_TYPES.items() if arrow == found_type]
+        found = cls(type_, values, counts, (EVEN,) * len(values) if task.is_multilabel else None)
+        if len(values) > MAX_CLASSES or max(map(len, values), default=0) > MAX_CLASS_CHARACTERS:
             longest = f" of up to {max(map(len, values)):,} characters"
             raise TaskError(
                 f"task '{task.name}': '{task.target_col}' holds {len(values):,} classes{longest}",
@@ -90,6 +98,12 @@ class Classes:
                 fix=correct("sql", "task_type"),
             )
         known = sum(count >= FEWEST_LABELS for count in counts)
+        if len(values) < 2:
+            raise TaskError(
+                f"task '{task.name}': '{task.target_col}' holds {len(values)} class in the training labels",
+                expected="two classes or more",
+                fix=correct("sql"),
+            )
         if known < 2:
             second = int(np.argsort(counts, kind="stable")[-2])
             raise TaskError(
@@ -151,13 +165,29 @@ class Classes:
         found = pc.index_in(labels.cast(pa.string()), pa.array(self.values, pa.string()))
         return np.asarray(pc.fill_null(found, UNKNOWN)).astype(np.int64)
 
+    @property
+    def many(self) -> bool:
+        """True if any number of them is predicted at once."""
+        return self.thresholds is not None
+
+    def hits(self, labels: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+        """Which classes the lists of a multilabel task hold, bool [labels, classes]; others are left out."""
+        rows, codes = pc.list_parent_indices(labels), self.codes(pc.list_flatten(labels))
+        found = np.zeros((len(labels), len(self)), dtype=bool)
+        found[np.asarray(rows)[codes != UNKNOWN], codes[codes != UNKNOWN]] = True
+        return found
+
     def coded(self, labels: pa.Table) -> pa.Table:
-        """A label table with codes as labels."""
+        """A label table with codes as labels; equal lists of a multilabel task have equal ones."""
+        if self.many:
+            return LabelSets.of(self, [labels]).coded(labels)
         place = labels.column_names.index("label")
         return labels.set_column(place, "label", pa.array(self.codes(labels.column("label"))))
 
     def known(self, labels: pa.Table) -> pa.Table:
-        """The rows of a label table whose label is one of the classes."""
+        """The rows of a label table whose label is one of the classes; a list may hold others too."""
+        if self.many:
+            return labels
         return labels.filter(pa.array(self.codes(labels.column("label")) != UNKNOWN))
 
     def problems(self) -> Iterable[str]:
@@ -170,6 +200,10 @@ class Classes:
             return
         if len(self.counts) != len(self.values) or min(self.counts) < 1 or self.outputs < 2:
             yield "the numbers of labels of its classes are not those of classes"
+        if self.thresholds is not None and (
+            len(self.thresholds) != len(self.values) or not all(0 <= each <= 1 for each in self.thresholds)
+        ):
+            yield "the thresholds of its classes are not probabilities"
         if self.type == "VARCHAR":
             return
         try:
@@ -180,8 +214,42 @@ class Classes:
             yield f"its classes are not of type {self.type}"
 
 
+@dataclass(frozen=True, slots=True)
+class LabelSets:
+    """The distinct lists among the labels of a multilabel task: the code of a label is the position of its list.
+
+    So a label is one number in training, as it is in other tasks. `rows` says which classes each list holds, bool
+    [lists, classes].
+    """
+
+    classes: Classes
+    rows: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, classes: Classes, tables: Iterable[pa.Table]) -> LabelSets:
+        """The lists in label tables."""
+        found = np.concatenate([classes.hits(table.column("label")) for table in tables])
+        return cls(classes, np.unique(found, axis=0))
+
+    def known(self, labels: pa.Table) -> pa.Table:
+        """The rows of a label table that have codes: all of them."""
+        return labels
+
+    def coded(self, labels: pa.Table) -> pa.Table:
+        """A label table with codes as labels; it is one of those that the lists are from."""
+        codes = {row.tobytes(): code for code, row in enumerate(self.rows)}
+        found = [codes[row.tobytes()] for row in self.classes.hits(labels.column("label"))]
+        place = labels.column_names.index("label")
+        return labels.set_column(place, "label", pa.array(found, pa.int64()))
+
+
 def class_counts(labels: pa.Table) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """The distinct labels of a label table as text, in the order of their type, and the number of each."""
+    """The distinct labels of a label table as text, in the order of their type, and the number of each.
+
+    Of lists they are those of their values.
+    """
+    if pa.types.is_list(labels.column("label").type):
+        labels = pa.table({"label": pc.list_flatten(labels.column("label"))})
     found = labels.group_by("label").aggregate([([], "count_all")]).sort_by("label")
     values = found.column("label").cast(pa.string()).to_pylist()
     return tuple(values), tuple(found.column("count_all").to_pylist())

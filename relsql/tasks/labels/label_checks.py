@@ -34,6 +34,9 @@ def check_types(task: Task, time_type: str, label_type: str) -> None:
         )
     if task.is_recommendation:
         usable, expected = label_type.endswith("[]"), f"a list of keys of {task.item_table}: list(DISTINCT ...)"
+    elif task.is_multilabel:
+        usable = label_type.endswith("[]") and is_class_type(label_type.removesuffix("[]"))
+        expected = "a list of texts, integers, BOOLEAN or ENUM: list(DISTINCT ...)"
     elif task.is_multiclass:
         usable, expected = is_class_type(label_type), "text, an integer, BOOLEAN or ENUM"
     elif task.is_binary:
@@ -58,6 +61,9 @@ def label_value_sql(cursor: duckdb.DuckDBPyConnection, task: Task, relation: str
     label = f"r.{ident(column)}"
     if task.is_multiclass:
         return class_sql(label, label_type)
+    if task.is_multilabel:
+        of_class = class_sql("c", label_type.removesuffix("[]"))
+        return f"list_sort(list_distinct(list_transform({label}, lambda c: {of_class})), 'ASC', 'NULLS LAST')"
     named = label_type == "VARCHAR" or label_type.startswith("ENUM")
     if not task.is_binary or not (named or task.positive is not None):
         return label
@@ -118,7 +124,7 @@ def check_labels(cursor: duckdb.DuckDBPyConnection, entity: Table, task: Task, s
             fix=f"GROUP BY {columns} in the label query",
         )
     value, wrong = "CAST(label AS DOUBLE)", f"NOT abs(CAST(label AS DOUBLE)) <= {literal(LARGEST_LABEL)}"
-    if task.is_multiclass or task.is_recommendation:
+    if task.has_classes or task.is_recommendation:
         value, wrong = "CAST(label AS VARCHAR)", "false"
     elif task.is_binary:
         wrong = f"{value} NOT IN (0, 1)"
@@ -138,8 +144,8 @@ def check_labels(cursor: duckdb.DuckDBPyConnection, entity: Table, task: Task, s
         problem += f", or lists without any key of {task.item_table}" if task.is_recommendation else ""
         raise TaskError(problem, expected="at least one label", fix=correct("sql"))
     if distinct == 1 and (task.is_binary or split == "train") and not task.is_recommendation:
-        only = repr(only) if task.is_multiclass else f"{only:g}"
-        both = "of two classes or more" if task.is_multiclass else "of both classes"
+        only = repr(only) if task.has_classes else f"{only:g}"
+        both = "of two classes or more" if task.has_classes else "of both classes"
         raise TaskError(
             f"task '{task.name}': all {split} labels are {only}",
             expected=f"labels {both if task.is_classification else 'that differ'}"

@@ -144,6 +144,8 @@ class _Part:
             self.joined[name] = None
             value = f"{name}.{self.writer.value}"
             empty = _EMPTY.get(bound.written.function)
+            if bound.written.function == "LIST_DISTINCT" and self.writer.bound.line.classify:
+                empty = "[]"
             return f"coalesce({value}, {empty})" if empty else value
         binds = bound.written.binds
         parts = [self.sql(part, 0 if binds == ATOM else binds) for part in bound.parts]

@@ -244,7 +244,13 @@ class _Rows:
         if isinstance(bound, BoundAggregate):
             if bound.written.function == "EXISTS":
                 return "truth"
-            keeps = bound.value is not None and bound.written.function in ("MIN", "MAX", "FIRST", "LAST")
+            keeps = bound.value is not None and bound.written.function in (
+                "MIN",
+                "MAX",
+                "FIRST",
+                "LAST",
+                "LIST_DISTINCT",
+            )
             return self.family(bound.value) if keeps and bound.value else "number"
         if bound.written.kind == "same":
             return next((f for f in map(self.family, bound.parts) if f != "null"), "null")

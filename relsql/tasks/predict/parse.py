@@ -130,9 +130,9 @@ class _Parser:
             if not 1 <= top <= MAX_TOP:
                 raise self.error(at, f"RANK TOP {top} is not possible", f"1 to {MAX_TOP:,} items")
             return False, top
-        if is_list:
-            self.refuse("RANK TOP k, how many items of the list to recommend, as in RANK TOP 10")
         found = self.takes("CLASSIFY")
+        if is_list and not found:
+            self.refuse("RANK TOP k, how many items of the list to recommend, or CLASSIFY, which texts it will hold")
         if found and Line("", outcome, ()).is_binary:
             expected = "no CLASSIFY after a condition, or a text or a whole number before it"
             raise self.error(found.at, "a condition is answered by yes or no, which are no classes", expected)
@@ -143,7 +143,8 @@ class _Parser:
         inner = outcome.parts if isinstance(outcome, Operation) else ()
         for found in (each for part in (*inner, *others) for each in aggregates(part)):
             if found.function == _LIST:
-                raise self.error(found.at, "a list can only be the answer", "PREDICT LIST_DISTINCT(..) RANK TOP k")
+                expected = "PREDICT LIST_DISTINCT(..) RANK TOP k, or CLASSIFY"
+                raise self.error(found.at, "a list can only be the answer", expected)
 
     def check_windows(self, outcome: Expression, cohort: Expression | None, assuming: Expression | None) -> None:
         if isinstance(outcome, Name):

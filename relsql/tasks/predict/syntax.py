@@ -158,7 +158,8 @@ class Line:
         if self.top:
             return "recommendation"
         if self.classify:
-            return "multiclass_classification"
+            lists = isinstance(self.outcome, Aggregate) and self.outcome.function == "LIST_DISTINCT"
+            return f"multi{'label' if lists else 'class'}_classification"
         return "binary_classification" if self.is_binary else "regression"
 
     @property

@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from relsql.evaluation.class_metrics import class_metrics
+from relsql.evaluation.label_metrics import best_thresholds, label_metrics
 from relsql.evaluation.uncertainty import fit_uncertainty
 from relsql.gather.arrays.blocks import SeedSet
 from relsql.nn.class_head import new_head
@@ -41,6 +43,7 @@ class FittedNetwork:
     metrics: dict[str, float]
     validation_scores: FloatArray
     uncertainty: Uncertainty | None
+    thresholds: tuple[float, ...] | None = None
 
 
 @contextmanager
@@ -64,10 +67,11 @@ def train_network(
     options: TrainOptions,
     run: Run,
     classes: Classes | None = None,
+    lists: npt.NDArray[np.bool_] | None = None,
 ) -> FittedNetwork:
     """Choose the epoch on the validation split, then train on all labels; the metrics are those on validation.
 
-    `classes` are those of a multiclass task, whose codes are the labels of the seeds.
+    `classes` are those of a task that has some, whose codes are the labels of the seeds; `lists` those of `LabelSets`.
     """
     batches = {split: Batches(seeds[split], plan.layouts, embeddings) for split in ("train", "val")}
     config = fit_config(len(seeds["train"]), plan.task, options)
@@ -76,7 +80,7 @@ def train_network(
     def report(fraction: float, values: dict[str, float], start: float = 0.0) -> None:
         run.report("network", min(start + share * fraction, 0.999), values)
 
-    network, head = new_modules(plan, text_widths, options, classes)
+    network, head = new_modules(plan, text_widths, options, classes, lists)
     found = fit(network, head, batches["train"], batches["val"], config, report)
     boosting = Boosting(0, 0.0)
     if options.trees:
@@ -87,7 +91,7 @@ def train_network(
         scores = head.scores(torch.from_numpy(raw)).numpy()
     if options.refit:
         everything = seeds["train"].joined(seeds.get("closing", seeds["val"]), plan.layouts)
-        network, head = new_modules(plan, text_widths, options, classes)
+        network, head = new_modules(plan, text_widths, options, classes, lists)
         batches["all"] = Batches(everything, plan.layouts, embeddings)
         refit(network, head, batches["all"], config, found, lambda f, v: report(f, v, share))
         boost(network, head, batches["all"], config, boosting)
@@ -95,14 +99,20 @@ def train_network(
             # The bias of `found` is that of labels before validation, which this network has seen.
             calibrate(head, predict(network, head, batches["val"]), seeds["val"].labels)
     metrics = {f"val_{found.metric_name}": found.validation_metric, "temperature": found.temperature}
-    if classes:
+    thresholds = None
+    if lists is not None:
+        held = lists[seeds["val"].labels.astype(np.int64)]
+        thresholds = best_thresholds(held, scores)
+        found_metrics = label_metrics(held, scores, thresholds)
+        metrics |= {f"val_{name}": found_metrics[name] for name in ("micro_ap", "macro_ap") if name in found_metrics}
+    elif classes:
         found_metrics = class_metrics(seeds["val"].labels.astype(np.int64), scores)
         metrics |= {f"val_{name}": found_metrics[name] for name in ("accuracy", "macro_f1")}
     metrics |= {"epochs": found.epochs, "best_epoch": found.best_epoch}
     metrics |= {"trees": boosting.rounds, "tree_share": boosting.share}
     # Of the network that has not seen these labels; with `refit` the final one has.
-    uncertainty = fit_uncertainty(plan.task, seeds["val"].labels, scores)
-    return FittedNetwork(network, head, metrics, scores, uncertainty)
+    uncertainty = None if lists is not None else fit_uncertainty(plan.task, seeds["val"].labels, scores)
+    return FittedNetwork(network, head, metrics, scores, uncertainty, thresholds)
 
 
 def fit_config(train_seeds: int, task: Task, options: TrainOptions) -> FitConfig:
@@ -121,7 +131,11 @@ def fit_config(train_seeds: int, task: Task, options: TrainOptions) -> FitConfig
 
 
 def new_modules(
-    plan: Plan, text_widths: tuple[int, ...], options: TrainOptions, classes: Classes | None = None
+    plan: Plan,
+    text_widths: tuple[int, ...],
+    options: TrainOptions,
+    classes: Classes | None = None,
+    lists: npt.NDArray[np.bool_] | None = None,
 ) -> tuple[GraphNetwork, Head]:
     """Untrained network and head; equal options give equal weights.
 
@@ -138,4 +152,5 @@ def new_modules(
         if options.pretrained:
             start_from(network, read_weights(options.pretrained))
         task = plan.task
-        return network, new_head(config, classification=task.is_classification, target=task.target, classes=classes)
+        head = new_head(config, classification=task.is_classification, target=task.target, classes=classes, lists=lists)
+        return network, head

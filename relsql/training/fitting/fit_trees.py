@@ -18,6 +18,7 @@ import torch
 from relsql.errors import TrainingError
 from relsql.gather.statistics import path_statistics
 from relsql.nn.boosted_trees import BoostedTrees, Trees
+from relsql.nn.class_head import LabelsHead
 from relsql.nn.graph_network import GraphNetwork
 from relsql.nn.head import TIMES, Head
 from relsql.training.fitting.loop import Batches, FitConfig, label_weights, predict
@@ -46,7 +47,9 @@ SETTINGS: dict[str, Any] = {
 }
 
 MAX_TREE_OUTPUTS = 20
-"""With more classes the network is alone: every class needs a tree of its own in every round."""
+"""With more classes the network is alone: every class needs a tree of its own in every round.
+
+It is alone in multilabel tasks too, which LightGBM has no objective for."""
 
 TREE_SHARES = (0.0, 0.25, 0.5, 0.75)
 """The network always takes part: trees alone ignore small changes of a row, and give many seeds the same score."""
@@ -87,7 +90,7 @@ def choose_boosting(
 
     Network and head are trained already; the head has no trees yet. `config` has the half-life of the labels' weights.
     """
-    if head.out.out_features > MAX_TREE_OUTPUTS:
+    if head.out.out_features > MAX_TREE_OUTPUTS or isinstance(head, LabelsHead):
         return Boosting(0, 0.0)
     inputs = tree_inputs(network, head, train, config.half_life)
     checked = tree_inputs(network, head, validation, config.half_life)

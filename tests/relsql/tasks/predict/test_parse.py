@@ -62,7 +62,7 @@ BAD = {
     "PREDICT COUNT(o.*, 0, 101, years) FOR EACH c.id": ("longer than 100 years",),
     f"{CHURN} WHERE COUNT(o.*, -7, 1, days) > 0": ("WHERE ends after 0", "belongs into ASSUMING"),
     f"{CHURN} ASSUMING COUNT(o.*, -7, 1, days) > 0": ("ASSUMING begins before 0",),
-    "PREDICT LIST_DISTINCT(o.a, 0, 30, days) FOR EACH c.id": ("^FOR EACH", "RANK TOP k, how many"),
+    "PREDICT LIST_DISTINCT(o.a, 0, 30, days) FOR EACH c.id": ("^FOR EACH", "RANK TOP k, how many", "or CLASSIFY"),
     "PREDICT LIST_DISTINCT(o.a, 0, 30, days) RANK TOP 0 FOR EACH c.id": (
         "RANK TOP 0 is not possible",
         "^0",
