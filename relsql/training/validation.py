@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from relsql.evaluation.class_metrics import score_interval
-from relsql.evaluation.copied_labels import MAX_SEEDS, SingleColumn, single_columns
+from relsql.evaluation.copied_labels import MAX_SEEDS, single_columns
 from relsql.evaluation.intervals import gain_interval, numbered
 from relsql.evaluation.plain_baselines import best_column, entity_means
 from relsql.evaluation.weighted_metrics import Weighted, weighted_metrics
@@ -107,16 +107,20 @@ def _baselines(
         return
     if labels["val"].num_rows == count:
         yield ENTITY_MEAN, entity_means(plan.task, labels["train"], label_entities(labels["val"]))
-    latest = np.arange(max(0, len(seeds["train"]) - MAX_SEEDS), len(seeds["train"]))
-    columns = zip(
-        single_columns(plan.schema, plan.layouts, seeds["train"], latest),
-        single_columns(plan.schema, plan.layouts, seeds["val"], np.arange(count)),
-        strict=True,
-    )
-    joined = (SingleColumn(mine.table, mine.name, np.concatenate([mine.values, val.values])) for mine, val in columns)
-    best = best_column(plan.task, joined, len(latest), seeds["train"].labels[latest].astype(np.float64))
+    known = _latest(seeds["train"], plan)
+    both = known.joined(seeds["val"], plan.layouts)
+    columns = single_columns(plan.schema, plan.layouts, both, np.arange(len(both)))
+    best = best_column(plan.task, columns, len(known), known.labels.astype(np.float64))
     if best:
         yield f"best single column, {best.name}", best.scores
+
+
+def _latest(seeds: SeedSet, plan: Plan) -> SeedSet:
+    """The latest seeds, as many as are looked at for single columns."""
+    rows = np.arange(max(0, len(seeds) - MAX_SEEDS), len(seeds))
+    blocks = zip(seeds.blocks, plan.layouts, strict=True)
+    taken = tuple(block.take(rows, block.row_starts(), layout.fanout) for block, layout in blocks)
+    return SeedSet(taken, seeds.as_of_days[rows], seeds.labels[rows])
 
 
 def metric_ends(fitted: FittedNetwork, seeds: SeedSet, labels: pa.Table, split: SplitSummary) -> dict[str, float]:

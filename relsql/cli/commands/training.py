@@ -14,7 +14,7 @@ from relsql.cli.failures import on_interrupt
 from relsql.cli.label_options import label_options, open_for_labels
 from relsql.cli.output import DatabasePath, note, note_findings, number, write_json
 from relsql.cli.progress import PhaseProgress
-from relsql.errors import train_extra
+from relsql.errors import RelsqlError, train_extra
 from relsql.hints import command
 from relsql.tasks.regime import REGIMES
 
@@ -103,6 +103,8 @@ def train_command(
 
 def _check_quickly(con: duckdb.DuckDBPyConnection, catalog: str, model: TrainedModel, limits: LabelLimits) -> None:
     """Say what the quick form of `relsql leakcheck` finds, where it takes about a second."""
+    import duckdb
+
     from relsql.evaluation.leaks.leakcheck import leakcheck
     from relsql.registry.models import active_card
 
@@ -116,7 +118,12 @@ def _check_quickly(con: duckdb.DuckDBPyConnection, catalog: str, model: TrainedM
         note(f"not checked for leaks, because that would copy {rows:,} rows; {full} does")
         return
     external, seconds = limits.allow_external, limits.timeout_seconds
-    found = leakcheck(con, model.name, quick=True, allow_external=external, label_timeout_seconds=seconds)
+    try:
+        found = leakcheck(con, model.name, quick=True, allow_external=external, label_timeout_seconds=seconds)
+    except (RelsqlError, duckdb.Error) as error:
+        # The model is stored; a check that fails, for want of memory perhaps, does not undo that.
+        note(f"not checked for leaks: {str(error).splitlines()[0]}; {full} tries again")
+        return
     for row in found.rows:
         if row.verdict != "ok":
             note(f"{row.verdict}: {row.table}({row.column or 'all columns'}): {row.advice}")
