@@ -29,9 +29,9 @@ from relsql.database.connections import require_writable, use_catalog
 from relsql.database.cursors import task_cursor
 from relsql.database.names import current_catalog, stored_name, unique_name
 from relsql.errors import TaskError, TrainingError
-from relsql.evaluation.bootstrap import metric_interval
 from relsql.evaluation.copied_labels import MAX_SEEDS, single_columns
 from relsql.evaluation.evaluate import Predictions, predict_labels
+from relsql.evaluation.intervals import metric_intervals
 from relsql.evaluation.leaks.answers import reader
 from relsql.evaluation.leaks.subject import Subject
 from relsql.evaluation.plain_baselines import BestColumn, best_column, constant, entity_means, metric_of, own_columns
@@ -271,8 +271,7 @@ class _Run:
             )
         values, scores = predicted.labels[known], predicted.scores[known]
         # Each entity has one label at a cutoff.
-        ends = metric_interval(values, scores, self.task.metric, range(len(values)), self.task.target)
-        low, high = ends or (None, None)
+        low, high = metric_intervals(self.task, values, scores, range(len(values))).get(self.task.metric, (None, None))
         reached = self._baselines(con, catalog, task, card, labels, known) if self.baselines else _Reached()
         row = BacktestRow(
             backtest=request,

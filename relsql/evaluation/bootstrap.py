@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
-
-from relsql.tasks.target import quantile_level
 
 Floats = npt.NDArray[np.float64]
 
@@ -21,30 +18,6 @@ MOST_RESAMPLED = 10_000
 
 WeightedMetric = Callable[[Floats, Floats, Floats], Floats]
 """(labels [n], scores [n], weights [draws, n]) -> metric [draws]."""
-
-
-def metric_interval(
-    labels: npt.NDArray[np.floating],
-    scores: npt.NDArray[np.floating],
-    metric: str,
-    entities: Sequence[object],
-    target: str | None = None,
-) -> tuple[float, float] | None:
-    """The middle 95 % of a metric when entities are resampled with all their labels; None if it has no interval.
-
-    Args:
-        labels: [labels], 0 and 1 for `roc_auc`.
-        scores: [labels].
-        metric: its name, see `weighted_metric`.
-        entities: the entity of each label.
-        target: what the scores of a regression predict.
-    """
-    weighted = weighted_metric(metric, target)
-    if weighted is None or not len(labels) or (metric == "roc_auc" and labels.min() == labels.max()):
-        return None
-    positions: dict[object, int] = {}
-    cluster = np.array([positions.setdefault(entity, len(positions)) for entity in entities])
-    return clustered_bootstrap(labels.astype(np.float64), scores.astype(np.float64)[None, :], cluster, weighted)
 
 
 def weighted_roc_auc(labels: Floats, scores: Floats, weights: Floats) -> Floats:
@@ -65,35 +38,6 @@ def weighted_mae(labels: Floats, scores: Floats, weights: Floats) -> Floats:
     """Mean absolute error under each weighting."""
     result: Floats = weights @ np.abs(labels - scores) / weights.sum(axis=1)
     return result
-
-
-def weighted_rmse(labels: Floats, scores: Floats, weights: Floats) -> Floats:
-    """Root of the mean squared error under each weighting."""
-    result: Floats = np.sqrt(weights @ (labels - scores) ** 2 / weights.sum(axis=1))
-    return result
-
-
-def weighted_pinball(labels: Floats, scores: Floats, weights: Floats, *, level: float) -> Floats:
-    """The loss of a quantile under each weighting, see `relsql.tasks.target.regression_loss`."""
-    error = labels - scores
-    result: Floats = weights @ np.maximum(level * error, (level - 1) * error) / weights.sum(axis=1)
-    return result
-
-
-_WEIGHTED: dict[str, WeightedMetric] = {"roc_auc": weighted_roc_auc, "mae": weighted_mae, "rmse": weighted_rmse}
-
-
-def weighted_metric(metric: str, target: str | None = None) -> WeightedMetric | None:
-    """A metric under weights of the labels; None if it has no such form, and so no interval.
-
-    Args:
-        metric: its name.
-        target: what the scores of a regression predict; only `pinball` depends on it, as on the level of a quantile.
-    """
-    level = quantile_level(target) if target else None
-    if metric == "pinball" and level is not None:
-        return partial(weighted_pinball, level=level)
-    return _WEIGHTED.get(metric)
 
 
 def clustered_bootstrap(

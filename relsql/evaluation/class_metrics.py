@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
-from relsql.evaluation.bootstrap import metric_interval
 from relsql.tasks.kinds.classes import UNKNOWN
 from relsql.typing import IntArray
 
@@ -30,28 +26,6 @@ def class_metrics(labels: IntArray, probabilities: Probabilities) -> dict[str, f
     means["macro_f1"] = macro_f1(labels, probabilities.argmax(axis=1))
     areas = one_against_rest(labels, probabilities)
     return means | ({"roc_auc": float(np.mean(areas))} if areas else {})
-
-
-def score_interval(
-    labels: npt.NDArray[Any],
-    scores: npt.NDArray[np.floating],
-    metric: str,
-    entities: Sequence[object],
-    target: str | None,
-) -> tuple[float, float] | None:
-    """The interval of a metric of any scores: numbers [labels], or the probabilities of classes [labels, classes]."""
-    if scores.ndim > 1:
-        return class_interval(labels.astype(np.int64), scores, metric, entities)
-    return metric_interval(labels, scores, metric, entities, target)
-
-
-def class_interval(
-    labels: IntArray, probabilities: Probabilities, metric: str, entities: Sequence[object]
-) -> tuple[float, float] | None:
-    """The interval of `relsql.evaluation.bootstrap.metric_interval` for log loss and accuracy; None for others."""
-    values = label_losses(labels, probabilities).get(metric)
-    # The mean of values that are not negative is their mean distance from 0.
-    return None if values is None else metric_interval(np.zeros(len(values)), values, "mae", entities)
 
 
 def label_losses(labels: IntArray, probabilities: Probabilities) -> dict[str, npt.NDArray[np.float64]]:

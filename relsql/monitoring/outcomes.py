@@ -16,14 +16,8 @@ from relsql.database.cursors import task_cursor
 from relsql.database.names import current_catalog
 from relsql.database.relsql_tables import ensure_table
 from relsql.errors import ModelError
-from relsql.evaluation.bootstrap import (
-    Floats,
-    WeightedMetric,
-    clustered_bootstrap,
-    sampled,
-    weighted_metric,
-    widened,
-)
+from relsql.evaluation.evaluate import task_metrics
+from relsql.evaluation.intervals import metric_intervals
 from relsql.hints import command
 from relsql.monitoring.realised import Period, Realised, realised_scores
 from relsql.registry.cards.card import ModelCard
@@ -38,7 +32,6 @@ from relsql.tasks.split_choice import ENOUGH_LABELS, ENOUGH_OF_A_KIND
 from relsql.tasks.summary import summarize_labels
 from relsql.tasks.target import more_is_better
 from relsql.tasks.task import Task
-from relsql.typing import IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +157,12 @@ def _outcome(
     card: ModelCard, realised: Realised, period: datetime.datetime | None, chosen: npt.NDArray[np.bool_]
 ) -> Outcome:
     metric = card.task.metric
-    weighted = weighted_metric(metric, card.task.target)
     judged = chosen & realised.judged
     labels, scores = realised.labels[judged], realised.scores[judged]
     value, interval = None, None
-    if weighted and len(labels) and not (card.task.is_classification and labels.min() == labels.max()):
-        value = float(weighted(labels, scores, np.ones((1, len(labels))))[0])
-        interval = interval_of(weighted, labels, scores, realised.entity[judged])
+    if len(labels):
+        value = task_metrics(card.task, labels, scores).get(metric)
+        interval = metric_intervals(card.task, labels, scores, realised.entity[judged].tolist()).get(metric)
     return Outcome(
         card.version,
         period,
@@ -184,26 +176,6 @@ def _outcome(
         int((chosen & realised.closed & ~judged).sum()),
         int((chosen & ~realised.closed).sum()),
     )
-
-
-def interval_of(metric: WeightedMetric, labels: Floats, scores: Floats, entity: IntArray) -> tuple[float, float]:
-    """The middle 95 % of a metric when entities are resampled with all their labels.
-
-    Many labels are sampled, see `relsql.evaluation.bootstrap.sampled`.
-
-    Args:
-        metric: the metric under weights of labels.
-        labels: float64 [labels].
-        scores: float64 [labels].
-        entity: int64 [labels], equal for labels of the same entity.
-    """
-    chosen = sampled(entity)
-    cluster = np.unique(entity[chosen], return_inverse=True)[1].astype(np.int64)
-    ends = clustered_bootstrap(labels[chosen], scores[chosen][None, :], cluster, metric)
-    if chosen.all():
-        return ends
-    whole, part = (float(metric(labels[of], scores[of], np.ones((1, of.sum())))[0]) for of in (chosen | True, chosen))
-    return widened(ends, part, whole, float(chosen.mean()))
 
 
 def few_realised(task: Task, realised: Realised, chosen: npt.NDArray[np.bool_]) -> bool:

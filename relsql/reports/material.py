@@ -14,15 +14,10 @@ import pyarrow as pa
 from relsql.database.names import current_catalog
 from relsql.errors import TaskError
 from relsql.evaluation.baseline import entity_columns_scores
-from relsql.evaluation.bootstrap import (
-    Floats,
-    WeightedMetric,
-    bootstrap_draws,
-    clustered_bootstrap,
-    percentile_interval,
-    weighted_metric,
-)
+from relsql.evaluation.bootstrap import Floats
 from relsql.evaluation.evaluate import Evaluation, Predictions, judge, split_labels, task_metrics
+from relsql.evaluation.intervals import gain_interval, metric_intervals
+from relsql.evaluation.weighted_metrics import weighted_metrics
 from relsql.registry.cards.card import ModelCard
 from relsql.registry.models import active_card
 from relsql.reports.model_card import Card, model_card
@@ -120,32 +115,20 @@ class Material:
         """The metrics of the baseline on the same labels."""
         return task_metrics(self.card.task, self.labels, self.baseline)
 
-    def interval(self, metric: str, scores: Floats) -> Interval | None:
-        """The middle 95 % of a metric when entities are resampled; None if the metric has none."""
-        weighted = self._weighted(metric)
-        return weighted and clustered_bootstrap(self.labels, scores[None, :], self.cluster, weighted)
+    def intervals(self, scores: Floats) -> dict[str, Interval]:
+        """The middle 95 % of each metric that is defined, when entities are resampled."""
+        return metric_intervals(self.card.task, self.labels, scores, self.cluster.tolist())
 
     def comparison(self) -> Comparison | None:
         """The model compared with the baseline; None if the metric is not defined."""
         name = self.card.task.metric
-        model, baseline = self.evaluation.metrics.get(name), self.baseline_metrics().get(name)
-        if model is None or baseline is None:
+        mine, theirs = (
+            weighted_metrics(self.card.task, self.labels, scores).get(name) for scores in (self.scores, self.baseline)
+        )
+        if mine is None or theirs is None:
             return None
-        sign = 1 if more_is_better(name) else -1
-        interval = None
-        if weighted := self._weighted(name):
-            draws = [
-                bootstrap_draws(self.labels, each[None, :], self.cluster, weighted)
-                for each in (self.scores, self.baseline)
-            ]
-            interval = percentile_interval(sign * (draws[0] - draws[1]))
-        return Comparison(name, sign * (model - baseline), interval)
-
-    def _weighted(self, metric: str) -> WeightedMetric | None:
-        """The metric under weights, for an interval; None if it has none on these labels."""
-        if metric == "roc_auc" and self.labels.min() == self.labels.max():
-            return None
-        return weighted_metric(metric, self.card.task.target)
+        gain, interval = gain_interval((mine, theirs), self.cluster, more_is_better=more_is_better(name))
+        return Comparison(name, gain, interval)
 
 
 def gather_material(con: duckdb.DuckDBPyConnection, model: str, options: ReportOptions) -> Material:

@@ -110,13 +110,14 @@ def metrics(material: Material) -> str:
     found, others = material.evaluation.metrics, material.baseline_metrics()
     with material.options.timed("intervals"):
         lead = material.comparison()
+        ends, other_ends = material.intervals(material.scores), material.intervals(material.baseline)
         rows = [
             (
                 name,
                 f"{value:.4g}",
-                _ends(material.interval(name, material.scores)),
+                _ends(ends.get(name)),
                 f"{others[name]:.4g}" if name in others else "",
-                _ends(material.interval(name, material.baseline)) if name in others else "",
+                _ends(other_ends.get(name)),
                 MEANINGS.get(name, ""),
             )
             for name, value in found.items()

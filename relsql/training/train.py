@@ -192,7 +192,7 @@ def _train(training: TrainingRun) -> TrainedModel:
     with run.phase("network") as metrics:
         lists = examples.sets.rows if examples.sets else None
         fitted = train_network(plan, seeds, embeddings, encoder.module.widths, options, run, examples.classes, lists)
-        fitted.metrics.update(metric_ends(fitted, seeds["val"], examples.labels["val"], examples.splits[-1]))
+        fitted.metrics.update(metric_ends(plan.task, fitted, seeds["val"], examples.labels["val"], examples.splits[-1]))
         lead = lead_on_validation(plan, seeds, examples.labels, fitted.validation_scores, examples.classes)
         metrics.update(fitted.metrics)
     with run.phase("export") as metrics:

@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from relsql.evaluation.class_metrics import score_interval
 from relsql.evaluation.copied_labels import MAX_SEEDS, single_columns
-from relsql.evaluation.intervals import gain_interval, numbered
+from relsql.evaluation.intervals import gain_interval, metric_intervals, numbered
 from relsql.evaluation.plain_baselines import best_column, entity_means
 from relsql.evaluation.weighted_metrics import Weighted, weighted_metrics
 from relsql.gather.arrays.blocks import SeedSet
@@ -22,6 +21,7 @@ from relsql.tasks.labels.label_findings import are_few
 from relsql.tasks.labels.label_table import label_entities
 from relsql.tasks.summary import SplitSummary
 from relsql.tasks.target import target_metric
+from relsql.tasks.task import Task
 from relsql.training.fitting.fit_network import FittedNetwork
 from relsql.training.plan import Plan
 
@@ -123,7 +123,9 @@ def _latest(seeds: SeedSet, plan: Plan) -> SeedSet:
     return SeedSet(taken, seeds.as_of_days[rows], seeds.labels[rows])
 
 
-def metric_ends(fitted: FittedNetwork, seeds: SeedSet, labels: pa.Table, split: SplitSummary) -> dict[str, float]:
+def metric_ends(
+    task: Task, fitted: FittedNetwork, seeds: SeedSet, labels: pa.Table, split: SplitSummary
+) -> dict[str, float]:
     """Both ends of the validation metric's bootstrap interval where there are few labels."""
     name = main_metric(fitted.metrics)
     if name is None or fitted.thresholds is not None or not are_few(split):
@@ -133,5 +135,6 @@ def metric_ends(fitted: FittedNetwork, seeds: SeedSet, labels: pa.Table, split: 
     same = labels.num_rows == len(seeds)
     entities = label_entities(labels) if same else list(range(len(seeds)))
     metric = name.removeprefix("val_")
-    found = score_interval(seeds.labels, fitted.validation_scores, metric, entities, fitted.head.target)
+    values = seeds.labels.astype(np.int64) if task.is_multiclass else seeds.labels
+    found = metric_intervals(task, values, fitted.validation_scores.astype(np.float64), entities).get(metric)
     return {f"{name}_low": found[0], f"{name}_high": found[1]} if found else {}

@@ -66,7 +66,7 @@ def test_a_customer_with_many_orders(session: Any, shop: Exported, tmp_path: Pat
     with duckdb.connect(str(tmp_path / "shop.duckdb")) as con:
         con.execute("""
             INSERT INTO orders BY NAME
-            SELECT * REPLACE (1000000 + i AS order_id, ordered_at - to_seconds(i) AS ordered_at)
+            SELECT * EXCLUDE (i) REPLACE (1000000 + i AS order_id, ordered_at - to_seconds(i) AS ordered_at)
             FROM (FROM orders ORDER BY order_id LIMIT 1), range(100000) t(i)""")
         con.execute(f"COPY orders TO '{tmp_path / 'orders.parquet'}' (FORMAT parquet)")
         relsql.attach(con)

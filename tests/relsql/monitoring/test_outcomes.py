@@ -7,13 +7,11 @@ import json
 from pathlib import Path
 
 import duckdb
-import numpy as np
 import pytest
 
 import relsql
 from relsql.errors import ModelError
-from relsql.evaluation.bootstrap import weighted_roc_auc
-from relsql.monitoring.outcomes import Outcomes, interval_of, outcomes
+from relsql.monitoring.outcomes import Outcomes, outcomes
 from tests.relsql.cli.commands import Run
 from tests.relsql.monitoring.conftest import MOMENTS
 from tests.relsql.scoring.jobs import publish
@@ -133,20 +131,6 @@ def test_all_versions_of_a_name_or_one(kept: Path) -> None:
         with pytest.raises(ModelError, match="no scores in the ledger") as caught:
             outcomes(con, "other")
         assert "--keep-history" in str(caught.value.fix)
-
-
-def test_intervals_of_many_labels_are_as_wide_as_those_of_a_full_bootstrap(monkeypatch: pytest.MonkeyPatch) -> None:
-    random = np.random.default_rng(3)
-    entity = np.repeat(np.arange(1_500), 4)
-    logit = random.normal(size=len(entity)) + np.repeat(random.normal(size=1_500), 4)
-    scores = 1 / (1 + np.exp(-logit))
-    labels = (random.random(len(entity)) < scores).astype(np.float64)
-    whole = interval_of(weighted_roc_auc, labels, scores, entity)
-    monkeypatch.setattr("relsql.evaluation.bootstrap.MOST_RESAMPLED", 1_500)
-    part = interval_of(weighted_roc_auc, labels, scores, entity)
-    value = float(weighted_roc_auc(labels, scores, np.ones((1, len(labels))))[0])
-    assert part[0] < value < part[1]
-    assert part[1] - part[0] == pytest.approx(whole[1] - whole[0], rel=0.25)
 
 
 def test_a_read_only_file_stores_nothing(kept: Path, run: Run) -> None:
