@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from benchmarks.accuracy.rows import DEFAULT, PRETRAINED
 from benchmarks.data.problems import Regime
-from relsql.evaluation.bootstrap import bootstrap_draws, percentile_interval, weighted_mae, weighted_roc_auc
+from relsql.evaluation.metrics.bootstrap import bootstrap_draws, percentile_interval, weighted_mae, weighted_roc_auc
 
 Floats = npt.NDArray[np.float64]
 Verdict = Literal["ahead", "equal", "behind", "unknown"]

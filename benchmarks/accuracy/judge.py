@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from benchmarks.data.problems import Problem, dataset_folder
 from relsql.errors import TaskError
-from relsql.evaluation.bootstrap import clustered_bootstrap, weighted_mae, weighted_roc_auc
+from relsql.evaluation.metrics.bootstrap import clustered_bootstrap, weighted_mae, weighted_roc_auc
 from relsql.tasks.splits import Split
 from relsql.tasks.target import regression_loss
 

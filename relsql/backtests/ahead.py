@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from relsql.backtests.store import BacktestRow
-from relsql.evaluation.bootstrap import DRAWS, percentile_interval
+from relsql.evaluation.metrics.bootstrap import DRAWS, percentile_interval
 from relsql.tasks.target import more_is_better
 
 BASELINES = {"own_columns": "own columns", "single_column": "best single column", "entity_mean": "entity's mean label"}

@@ -31,9 +31,9 @@ from relsql.database.names import current_catalog, stored_name, unique_name
 from relsql.errors import TaskError, TrainingError
 from relsql.evaluation.copied_labels import MAX_SEEDS, single_columns
 from relsql.evaluation.evaluate import Predictions, predict_labels
-from relsql.evaluation.intervals import metric_intervals
 from relsql.evaluation.leaks.answers import reader
 from relsql.evaluation.leaks.subject import Subject
+from relsql.evaluation.metrics.intervals import metric_intervals
 from relsql.evaluation.plain_baselines import BestColumn, best_column, constant, entity_means, metric_of, own_columns
 from relsql.hints import command
 from relsql.registry.cards.card import ModelCard

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from relsql.database.queries.sealed import sealed
 from relsql.errors import MissingExtraError
-from relsql.evaluation.class_metrics import class_metrics
-from relsql.evaluation.label_metrics import label_metrics
+from relsql.evaluation.metrics.class_metrics import class_metrics
+from relsql.evaluation.metrics.label_metrics import label_metrics
 from relsql.gather.node_inputs import NodeInputs, category_sql, fit_node_inputs, number_sql
 from relsql.schema.entity_keys import is_entity_sql
 from relsql.schema.relations import relation_sql

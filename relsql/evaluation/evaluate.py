@@ -14,12 +14,12 @@ import pyarrow as pa
 
 from relsql.database.names import current_catalog, unique_name
 from relsql.errors import TaskError
-from relsql.evaluation.class_metrics import LEAST_PROBABILITY, class_metrics
 from relsql.evaluation.copied_labels import say_the_same
 from relsql.evaluation.doubts import copied_in_split, trained_on
 from relsql.evaluation.explained_labels import scored_tables
-from relsql.evaluation.intervals import metric_intervals
-from relsql.evaluation.label_metrics import label_metrics
+from relsql.evaluation.metrics.class_metrics import LEAST_PROBABILITY, class_metrics
+from relsql.evaluation.metrics.intervals import metric_intervals
+from relsql.evaluation.metrics.label_metrics import label_metrics
 from relsql.evaluation.recommendations import MODEL, recommendation_metrics
 from relsql.hints import command
 from relsql.registry.cards.card import ModelCard

@@ -12,8 +12,14 @@ import duckdb
 import numpy as np
 
 from relsql.database.names import current_catalog
-from relsql.evaluation.bootstrap import Floats, bootstrap_draws, percentile_interval, weighted_mae, weighted_roc_auc
 from relsql.evaluation.explained_labels import ExplainedLabels, explained_labels
+from relsql.evaluation.metrics.bootstrap import (
+    Floats,
+    bootstrap_draws,
+    percentile_interval,
+    weighted_mae,
+    weighted_roc_auc,
+)
 from relsql.registry.cards.card import ModelCard
 from relsql.registry.models import active_card
 from relsql.schema.reading import read_schema

@@ -13,7 +13,7 @@ from relsql.database.cursors import one_row
 from relsql.database.names import unique_name
 from relsql.database.queries.sealed import sealed
 from relsql.errors import TaskError
-from relsql.evaluation.ranking_metrics import hits_of, ranking_metrics
+from relsql.evaluation.metrics.ranking_metrics import hits_of, ranking_metrics
 from relsql.gather.candidates.ranker import BASELINES
 from relsql.gather.candidates.ranking import OPTIONS, Ranking
 from relsql.registry.cards.card import ModelCard

@@ -17,7 +17,7 @@ from relsql.database.names import current_catalog
 from relsql.database.relsql_tables import ensure_table
 from relsql.errors import ModelError
 from relsql.evaluation.evaluate import task_metrics
-from relsql.evaluation.intervals import metric_intervals
+from relsql.evaluation.metrics.intervals import metric_intervals
 from relsql.hints import command
 from relsql.monitoring.realised import Period, Realised, realised_scores
 from relsql.registry.cards.card import ModelCard

@@ -15,7 +15,7 @@ import numpy as np
 
 from relsql import html
 from relsql.errors import needs_extra
-from relsql.evaluation.bootstrap import Floats
+from relsql.evaluation.metrics.bootstrap import Floats
 
 with needs_extra("report", "relsql report"):
     import matplotlib

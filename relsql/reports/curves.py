@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from relsql.evaluation.bootstrap import Floats
+from relsql.evaluation.metrics.bootstrap import Floats
 from relsql.reports.charts import ACCENT, INK, LINE, MUTED, SECOND, Chart
 from relsql.reports.material import Material
 

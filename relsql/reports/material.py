@@ -14,10 +14,10 @@ import pyarrow as pa
 from relsql.database.names import current_catalog
 from relsql.errors import TaskError
 from relsql.evaluation.baseline import entity_columns_scores
-from relsql.evaluation.bootstrap import Floats
 from relsql.evaluation.evaluate import Evaluation, Predictions, judge, split_labels, task_metrics
-from relsql.evaluation.intervals import gain_interval, metric_intervals
-from relsql.evaluation.weighted_metrics import weighted_metrics
+from relsql.evaluation.metrics.bootstrap import Floats
+from relsql.evaluation.metrics.intervals import gain_interval, metric_intervals
+from relsql.evaluation.metrics.weighted_metrics import weighted_metrics
 from relsql.registry.cards.card import ModelCard
 from relsql.registry.models import active_card
 from relsql.reports.model_card import Card, model_card

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from relsql import html
-from relsql.evaluation.bootstrap import Floats
 from relsql.evaluation.importance import Importance, importance
+from relsql.evaluation.metrics.bootstrap import Floats
 from relsql.hints import command, counted
 from relsql.reports.card_pages import card_html
 from relsql.reports.charts import ACCENT, INK, SECOND, Chart, bar, bar_ends

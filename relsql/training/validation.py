@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from relsql.evaluation.copied_labels import MAX_SEEDS, single_columns
-from relsql.evaluation.intervals import gain_interval, metric_intervals, numbered
+from relsql.evaluation.metrics.intervals import gain_interval, metric_intervals, numbered
+from relsql.evaluation.metrics.weighted_metrics import Weighted, weighted_metrics
 from relsql.evaluation.plain_baselines import best_column, entity_means
-from relsql.evaluation.weighted_metrics import Weighted, weighted_metrics
 from relsql.gather.arrays.blocks import SeedSet
 from relsql.registry.versions import main_metric
 from relsql.tasks.kinds.classes import Classes

@@ -21,9 +21,9 @@ from relsql.bundles.export_model import export_model
 from relsql.bundles.import_model import import_model
 from relsql.database.connections import open_database
 from relsql.errors import TaskError
-from relsql.evaluation.class_metrics import LEAST_PROBABILITY, class_metrics
 from relsql.evaluation.evaluate import evaluate
 from relsql.evaluation.importance import importance
+from relsql.evaluation.metrics.class_metrics import LEAST_PROBABILITY, class_metrics
 from relsql.nn.boosted_trees import BoostedTrees, Trees
 from relsql.nn.class_head import ClassHead
 from relsql.nn.graph_network import NetworkConfig

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from relsql.evaluation.class_metrics import class_metrics
-from relsql.evaluation.label_metrics import best_thresholds, label_metrics
+from relsql.evaluation.metrics.class_metrics import class_metrics
+from relsql.evaluation.metrics.label_metrics import best_thresholds, label_metrics
 from relsql.evaluation.uncertainty import fit_uncertainty
 from relsql.gather.arrays.blocks import SeedSet
 from relsql.nn.class_head import new_head

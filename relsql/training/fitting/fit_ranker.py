@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from relsql.database.names import unique_name
 from relsql.database.queries.sealed import sealed
 from relsql.errors import TrainingError
-from relsql.evaluation.ranking_metrics import ranking_metrics
+from relsql.evaluation.metrics.ranking_metrics import ranking_metrics
 from relsql.gather.candidates.features import FEATURES, Candidates
 from relsql.gather.candidates.ranker import BASELINES, MAX_LEAVES, Ranker, Tree
 from relsql.gather.candidates.ranking import Ranking

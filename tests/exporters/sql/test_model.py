@@ -103,6 +103,8 @@ def sql_scores(
             visible=gather.rows.visible,
         ),
         classes=None,
+        uncertainty=None,
+        threshold=None,
         stale_after_days=1.5,
     )
     model = SqlModel(card, "relsql", logarithmic_columns(weights), every_column(gather))  # type: ignore[arg-type]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from relsql.evaluation.bootstrap import Floats, cluster_weights, percentile_interval, sampled, widened
-from relsql.evaluation.weighted_metrics import Weighted, weighted_metrics
+from relsql.evaluation.metrics.bootstrap import Floats, cluster_weights, percentile_interval, sampled, widened
+from relsql.evaluation.metrics.weighted_metrics import Weighted, weighted_metrics
 from relsql.tasks.task import Task
 
 
@@ -18,7 +18,7 @@ def metric_intervals(
 ) -> dict[str, tuple[float, float]]:
     """The middle 95 % of each metric when entities are resampled with all their labels; by the metric's name.
 
-    Many labels are sampled, see `relsql.evaluation.bootstrap.sampled`.
+    Many labels are sampled, see `relsql.evaluation.metrics.bootstrap.sampled`.
 
     Args:
         task: the task.

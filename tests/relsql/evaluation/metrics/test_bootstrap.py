@@ -1,4 +1,4 @@
-"""Bootstrap intervals of metrics (relsql.evaluation.bootstrap)."""
+"""Bootstrap intervals of metrics (relsql.evaluation.metrics.bootstrap)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from relsql.evaluation.bootstrap import weighted_mae, weighted_roc_auc
-from relsql.evaluation.intervals import metric_intervals
+from relsql.evaluation.metrics.bootstrap import weighted_mae, weighted_roc_auc
+from relsql.evaluation.metrics.intervals import metric_intervals
 from relsql.tasks.task import Task
 from tests.odd_data import CHURN
 

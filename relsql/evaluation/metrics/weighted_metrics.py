@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from relsql.evaluation.bootstrap import Floats, weighted_roc_auc
-from relsql.evaluation.class_metrics import label_losses
+from relsql.evaluation.metrics.bootstrap import Floats, weighted_roc_auc
+from relsql.evaluation.metrics.class_metrics import label_losses
 from relsql.tasks.kinds.classes import UNKNOWN
 from relsql.tasks.target import MEAN, MEDIAN, quantile_level, target_metric
 from relsql.tasks.task import Task

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from relsql.evaluation.evaluate import task_metrics
-from relsql.evaluation.intervals import metric_intervals
-from relsql.evaluation.weighted_metrics import weighted_metrics
+from relsql.evaluation.metrics.intervals import metric_intervals
+from relsql.evaluation.metrics.weighted_metrics import weighted_metrics
 from relsql.tasks.task import Task
 from tests.odd_data import CHURN
 
@@ -66,7 +66,7 @@ def test_intervals_hold_the_metrics_and_those_of_a_sample_are_about_as_wide(
     labels, scores = drawn(TASKS[kind])
     metrics = task_metrics(TASKS[kind], labels, scores)
     whole = metric_intervals(TASKS[kind], labels, scores, list(range(LABELS)))
-    monkeypatch.setattr("relsql.evaluation.bootstrap.MOST_RESAMPLED", LABELS // 2)
+    monkeypatch.setattr("relsql.evaluation.metrics.bootstrap.MOST_RESAMPLED", LABELS // 2)
     part = metric_intervals(TASKS[kind], labels, scores, list(range(LABELS)))
     assert whole.keys() == part.keys() == metrics.keys()
     for name, (low, high) in whole.items():

@@ -1,0 +1,1 @@
+"""How good scores are: metrics of every kind of task, and their intervals."""
