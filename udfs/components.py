@@ -13,8 +13,8 @@ from relsql.hints import command
 from relsql.registry.cards.card import ModelCard
 from relsql.registry.components.component_checks import Tensor, check_component, check_signature, signature_of
 from relsql.registry.components.onnx_runtime import onnxruntime
+from relsql.registry.components.watchdog import Watchdog
 from relsql.typing import FloatArray
-from udfs.watchdog import Watchdog
 
 MAX_RUN_SECONDS = 300.0
 """Longest run of a component on one batch of seeds or texts, which takes seconds at most."""
