@@ -1,1 +1,1 @@
-"""ONNX components of stored models: read and checked before onnxruntime runs them, and stopped if they take too long."""
+"""ONNX components of stored models: read, checked before onnxruntime runs them, and stopped if they take too long."""

@@ -87,7 +87,7 @@ def test_sql_reads_the_table_as_numpy_does() -> None:
 def test_few_labels_infinite_scores_and_labels_without_error() -> None:
     few = np.arange(FEWEST_LABELS - 1, dtype=np.float64)
     assert fit_uncertainty(VALUE, few, few) is None
-    huge = np.linspace(-1.7e308, 1.7e308, 300)
+    huge = 1.7e308 * np.linspace(-1.0, 1.0, 300)
     assert fit_uncertainty(VALUE, huge, -huge) is None
     assert fit_uncertainty(VALUE, huge, huge * np.inf) is None
     exact = np.arange(300, dtype=np.float64)
