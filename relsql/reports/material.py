@@ -71,12 +71,12 @@ class Comparison:
     Attributes:
         metric: its name.
         ahead: by how much the model is better.
-        interval: the middle 95 % of that when entities are resampled with all their labels; None if unknown.
+        interval: the middle 95 % of that when entities are resampled with all their labels.
     """
 
     metric: str
     ahead: float
-    interval: Interval | None
+    interval: Interval
 
 
 @dataclass(frozen=True, slots=True)

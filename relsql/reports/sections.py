@@ -143,8 +143,6 @@ def verdict(found: Comparison | None) -> str:
         return "The labels have one class only, so nothing can be ranked."
     size = f"{abs(found.ahead):.3g} in {found.metric}"
     side = "ahead of" if found.ahead >= 0 else "behind"
-    if found.interval is None:
-        return f"The model is {size} {side} the baseline."
     low, high = found.interval
     text = f"The model is {size} {side} the baseline; the 95% interval of its lead is {low:.3g} to {high:.3g}"
     return text + ("." if low > 0 or high < 0 else ", so these labels do not show which of them is better.")

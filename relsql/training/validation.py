@@ -54,8 +54,8 @@ class Lead:
         side = "ahead of" if self.gain >= 0 else "behind"
         size = f"{abs(self.gain):.4g} {self.metric}"
         ends = f"95% interval of the lead {self.low:.4g} .. {self.high:.4g}"
-        told = f"{side} the best baseline ({self.baseline}) by {size} on {self.labels:,} validation labels, {ends}"
-        return told if self.low > 0 or self.high < 0 else f"{told}: they do not tell which of them is better"
+        text = f"{side} the best baseline ({self.baseline}) by {size} on {self.labels:,} validation labels, {ends}"
+        return text if self.low > 0 or self.high < 0 else f"{text}: they do not show which of them is better"
 
 
 def lead_on_validation(

@@ -62,7 +62,7 @@ def infer_schema(
     keys, links, refused = _keys_and_links(data, removed)
     unsure = tuple(proposal.link for proposal in links if proposal.confidence < SURE)
     times = infer_times(data, {key for key, each in declared.items() if each.time.time is not None}, unsure)
-    return SchemaProposal(tuple(keys), tuple(links), tuple(times), tuple(refused), shared_values(data))
+    return SchemaProposal(tuple(keys), tuple(links), tuple(times), tuple(refused), shared_values(data, removed))
 
 
 def apply_proposal(con: duckdb.DuckDBPyConnection, catalog: str, proposal: SchemaProposal) -> None:

@@ -45,13 +45,18 @@ class SharedValues:
         return ", ".join(f"{table}({column})" for table, column in self.columns)
 
 
-def shared_values(data: Profiler) -> tuple[SharedValues, ...]:
+def shared_values(data: Profiler, removed: tuple[Link, ...] = ()) -> tuple[SharedValues, ...]:
     """The groups of columns without a link that hold the same names, or ids, those of most columns first.
 
     One column of ids is a group, too: its name says that there is something with an id.
+
+    Args:
+        data: the profiles of the tables.
+        removed: links that the user has removed, whose columns are not offered either.
     """
+    linked = {(link.child, name) for link in (*data.schema.links, *removed) for name in link.child_columns}
     groups: dict[str, list[tuple[str, str]]] = {}
-    for table, column in _names(data):
+    for table, column in _names(data, linked):
         groups.setdefault(words(column)[-1], []).append((table, column))
     found = [
         SharedValues(_entity_name(data.schema, word), columns)
@@ -60,30 +65,28 @@ def shared_values(data: Profiler) -> tuple[SharedValues, ...]:
     ]
     ids: dict[str, list[tuple[str, str]]] = {}
     often: dict[str, None] = {}
-    for table, column, repeated in _ids(data):
+    for table, column, repeated in _ids(data, linked):
         ids.setdefault(named_entity(column), []).append((table, column))
         often |= {named_entity(column): None} if repeated else {}
     found += [SharedValues(_entity_name(data.schema, name), _alike(data, ids[name])) for name in often]
     return tuple(sorted(found, key=lambda each: -len(each.columns))[:MAX_HINTS])
 
 
-def _names(data: Profiler) -> Iterator[tuple[str, str]]:
+def _names(data: Profiler, linked: set[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """The text columns that may name an entity: without a link, and with names that occur again and again."""
-    linked = {(link.child, link.child_columns) for link in data.schema.links}
     for table in data.schema.tables.values():
         for column in table.columns:
             profile, parts = data.profiles[table.key][column.name], words(column.name)
             names = column.type == "VARCHAR" and may_refer(column.type, profile) and profile.distinct >= FEWEST_NAMES
-            free = (table.key, (column.name,)) not in linked and table.primary_key != (column.name,)
+            free = (table.key, column.name) not in linked and table.primary_key != (column.name,)
             often = profile.values >= ROWS_PER_NAME * profile.distinct
             named = bool(parts) and parts[-1] not in PLAIN_WORDS
             if names and free and often and named and not _is_time(data, table, column):
                 yield table.key, column.name
 
 
-def _ids(data: Profiler) -> Iterator[tuple[str, str, bool]]:
+def _ids(data: Profiler, linked: set[tuple[str, str]]) -> Iterator[tuple[str, str, bool]]:
     """The columns that hold ids by their name, without a link, and whether each id occurs again and again."""
-    linked = {(link.child, name) for link in data.schema.links for name in link.child_columns}
     for table in data.schema.tables.values():
         for column in table.columns:
             profile, named = data.profiles[table.key][column.name], named_entity(column.name)

@@ -131,13 +131,14 @@ def test_odd_names(tmp_path: Path) -> None:
 def test_other_tasks_are_skipped_with_the_reason(tmp_path: Path) -> None:
     tasks = {
         "links": {**TASK, "kind": "link_prediction"},
+        "order": {**TASK, "task_type": "ranking"},
         "many": {**TASK, "task_type": "multilabel_classification"},
         "good": TASK,
     }
     report = import_dataset(_folder(tmp_path / "toy", {"people": PEOPLE}, tasks), tmp_path / "a.duckdb")
-    assert report.tasks == ("good",)
+    assert report.tasks == ("good", "many")
     reasons = dict(report.skipped_tasks)
-    assert "kind 'link_prediction'" in reasons["links"] and "multilabel_classification" in reasons["many"]
+    assert "kind 'link_prediction'" in reasons["links"] and "ranking" in reasons["order"]
 
 
 def test_an_existing_file_is_kept_unless_overwritten(tmp_path: Path) -> None:

@@ -135,9 +135,10 @@ def test_what_would_take_minutes_is_left_out_and_said(material: Material, monkey
 
 def test_a_verdict_claims_no_more_than_its_interval() -> None:
     assert verdict(None) == "The labels have one class only, so nothing can be ranked."
-    assert verdict(Comparison("mae", -2.0, None)) == "The model is 2 in mae behind the baseline."
+    behind = verdict(Comparison("mae", -2.0, (-3.0, -1.0)))
+    assert behind == "The model is 2 in mae behind the baseline; the 95% interval of its lead is -3 to -1."
     sure, unsure = (verdict(Comparison("roc_auc", 0.1, (low, 0.2))) for low in (0.01, -0.01))
-    assert sure.endswith("is 0.01 to 0.2.") and unsure.endswith("do not tell which of them is better.")
+    assert sure.endswith("is 0.01 to 0.2.") and unsure.endswith("do not show which of them is better.")
 
 
 def test_the_command_replaces_only_reports(shop: Path, tmp_path: Path) -> None:
