@@ -115,7 +115,7 @@ def part_sql(entity: Table, split: str, part: Split | None, row: str) -> str:
     parts = [f"CAST({row}.{ident(name)} AS VARCHAR)" for name in entity.primary_key]
     text = " || '|' || ".join([literal(random_seed(split) or ""), *parts])
     first = sum(SHARES[name] for name in list(SHARES)[: list(SHARES).index(part)])
-    return f"md5_number_lower({text}) % 100 BETWEEN {first} AND {first + SHARES[part] - 1}"
+    return f"md5_number({text}) % 100 BETWEEN {first} AND {first + SHARES[part] - 1}"
 
 
 def split_reason(entity: str, split: str) -> str:

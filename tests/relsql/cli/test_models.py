@@ -109,7 +109,7 @@ def test_train_prints_one_line_and_says_what_to_call(league: Path, trained: list
     query = "SELECT driver_id, predict_dnf(driver_id) AS score FROM drivers ORDER BY score DESC LIMIT 10"
     assert f'try: relsql sql {league} "{query}"' in result.stderr
     lead = "ahead of the best baseline (entity's mean label) by 0.02 roc_auc on 566 validation labels"
-    assert f"{lead}, 95% interval of the lead -0.01 .. 0.05: they do not tell which of them is better" in result.stderr
+    assert f"{lead}, 95% interval of the lead -0.01 .. 0.05: they do not show which of them is better" in result.stderr
 
 
 def test_train_json(league: Path, trained: list[dict[str, Any]]) -> None:
