@@ -161,9 +161,12 @@ class SqlModel:
         """The body of `predict_<model>_full(id, as_of := ...)`: a subquery for a STRUCT, NULL without id or moment."""
         network = self.network()
         network = replace(network, rows=replace(network.rows, seed_kind="call", indexed=self.indexed))
-        fields = "score: score, status: status, evidence: evidence, as_of: _as_of, version: version"
-        fields += f", target: {literal(self.card.task.predicts)},\n    {open_sql(self.card)}"
-        result = f"SELECT CASE WHEN _given THEN {{{fields}}} END AS relsql_result\nFROM scored"
+        fields = [
+            *("score: score", "status: status", "evidence: evidence", f"as_of: {AS_OF}", "version: version"),
+            *(f"target: {literal(self.card.task.predicts)}", open_sql(self.card)),
+        ]
+        listed = indented(",\n".join(fields))
+        result = f"SELECT CASE WHEN _given THEN {{\n{listed}\n}} END AS relsql_result\nFROM scored"
         return (
             f"(\n{indented(self._query(network, call_seed_sql(self.card.entity, network.rows), ['_given'], result))}\n)"
         )

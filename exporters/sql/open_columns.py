@@ -11,12 +11,12 @@ from relsql.registry.cards.card import ModelCard
 def open_sql(card: ModelCard) -> str:
     """Fields of a struct, over the columns `score` and, of a multiclass model, `probabilities`."""
     if card.classes:
-        return f"probabilities: probabilities, likely: {_likely_sql(card)}"
+        return f"probabilities: probabilities,\nlikely: {_likely_sql(card)}"
     low, high = "CAST(NULL AS DOUBLE)", "CAST(NULL AS DOUBLE)"
     if card.uncertainty:
         low, high = card.uncertainty.ends_sql("score", probability=card.task.is_classification)
     label = "CAST(NULL AS BOOLEAN)" if card.threshold is None else f"score >= {card.threshold!r}"
-    return f"low: {low},\n    high: {high},\n    label: {label}"
+    return f"low: {low},\nhigh: {high},\nlabel: {label}"
 
 
 def _likely_sql(card: ModelCard) -> str:

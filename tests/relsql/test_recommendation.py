@@ -276,7 +276,7 @@ def test_items_that_nothing_links_to_entities_are_refused(path: Path) -> None:
 
 
 def test_a_lagging_database_is_refused(path: Path) -> None:
-    with duckdb.connect(str(path)) as con, pytest.raises(RelsqlError, match="no regime frozen"):
+    with duckdb.connect(str(path)) as con, pytest.raises(RelsqlError, match="does not support the regime frozen"):
         train(con, "basket", name="frozen", options=TrainOptions(regime="frozen"))
 
 

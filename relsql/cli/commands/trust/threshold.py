@@ -12,6 +12,7 @@ import click
 from relsql.cli.label_options import label_options, open_for_labels
 from relsql.cli.output import DatabasePath, note, number, write_json, write_table
 from relsql.errors import train_extra
+from relsql.hints import command
 
 if TYPE_CHECKING:
     from relsql.evaluation.threshold import Threshold
@@ -104,4 +105,4 @@ def _write(found: Threshold) -> None:
         f"{found.hits:,} of {found.hits + found.missed:,} positive labels ({found.recall:.1%}), and "
         f"{found.false_alarms:,} false alarms ({found.precision:.1%} of the alarms are right)"
     )
-    note(f"a model in plain SQL learns of it by: relsql publish FILE {found.model}")
+    note(f"a published model gets it from: {command('publish', 'FILE', found.model)}")
