@@ -274,5 +274,5 @@ def register_functions(con: duckdb.DuckDBPyConnection, scorer: Scorer, *, taken:
         if layout.shared:
             create(card.message_functions[layout.name], scorer.hubs[layout.name].send, [rows], MESSAGE_SQL_TYPE)
         elif layout.name in card.left_functions:
-            create(card.left_functions[layout.name], partial(scorer.send_left, layout.name), [rows], MESSAGE_SQL_TYPE)
+            create(card.left_functions[layout.name], scorer.left_senders[layout.name], [rows], MESSAGE_SQL_TYPE)
     create(card.encode_function, scorer.encode_column, ["VARCHAR"], f"FLOAT[{card.encoder.width}]")

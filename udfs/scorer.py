@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -86,6 +87,8 @@ class Scorer:
         self._threads = threads
         self._states = self._load_states("graph.onnx", card.message_functions)
         self._head = self._component("head.onnx")
+        # Made once: a function that is registered again has to be the same object, see `udfs.functions`.
+        self.left_senders = {path: partial(self._send_left, path) for path in card.left_functions}
         self._left_lock = threading.Lock()
         self._left: States | None = None
         self._encoder_lock = threading.Lock()
@@ -150,7 +153,7 @@ class Scorer:
         """Like `score`, for seeds that leave something out; the paths of `ModelCard.left_functions` are messages."""
         return self._score(rows.combine_chunks() if isinstance(rows, pa.ChunkedArray) else rows, self.left)
 
-    def send_left(self, path: str, groups: pa.Array) -> pa.Array:
+    def _send_left(self, path: str, groups: pa.Array) -> pa.Array:
         """The messages along a path from the rows that groups of seeds are left with, see `HubMessages.send`."""
         return self.left.messages[path].send(groups)
 
