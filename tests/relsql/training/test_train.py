@@ -251,14 +251,12 @@ def test_pretrained_bart_is_loaded_and_scores(untrained: Path, tmp_path: Path) -
 
 
 def test_a_full_disk_changes_nothing(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from relsql.training import train as training
-
     def fill(*args: object, **kwargs: object) -> None:
         raise duckdb.TransactionException("Failed to commit: Could not write file: No space left on device")
 
     with duckdb.connect(str(shop)) as con:
         before = contents(con, without="runs")
-        monkeypatch.setattr(training, "save_model", fill)
+        monkeypatch.setattr("relsql.training.training_run.save_model", fill)
         with pytest.raises(DatabaseError, match="could not be written"):
             train_quickly(con, "churn", force=True)
         assert contents(con, without="runs") == before
