@@ -93,13 +93,14 @@ class ScoreSeeds:
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Score some seeds after another."""
         scorer = self.model.scorer()
+        layouts = _layouts(scorer.card)
         for batch in _parts(batches):
-            scores = scorer.score(self._rows(batch, scorer))
+            scores = scorer.score(self._rows(batch, scorer, layouts))
             keys = scorer.card.entity.primary_key
             columns = [batch.column(key_name(i)) for i in range(len(keys))] + [scores.field(c) for c in self.columns]
             yield pa.RecordBatch.from_arrays(columns, [*keys, *self.columns])
 
-    def _rows(self, batch: pa.RecordBatch, scorer: Scorer) -> pa.StructArray:
+    def _rows(self, batch: pa.RecordBatch, scorer: Scorer, layouts: Mapping[str, BlockLayout]) -> pa.StructArray:
         """A batch of the gather query as the argument of `Scorer.score`."""
         as_of = batch.column(AS_OF) if self.as_of is None else pa.repeat(pa.scalar(self.as_of, pa.int64()), len(batch))
         columns = {"as_of": as_of.cast(pa.timestamp("us")), "seed_order": pa.nulls(len(batch), pa.uint64())}
@@ -108,7 +109,7 @@ class ScoreSeeds:
             if path.shared:
                 columns[path.name] = column
                 continue
-            columns[path.name] = numbered_texts(column, _layouts(scorer.card)[path.name], scorer.texts)
+            columns[path.name] = numbered_texts(column, layouts[path.name], scorer.texts)
             if path.counted:
                 columns[counts_name(path.name)] = batch.column(counts_name(path.name))
         return pa.StructArray.from_arrays(list(columns.values()), list(columns))

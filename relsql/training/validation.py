@@ -20,7 +20,7 @@ from relsql.tasks.kinds.classes import Classes
 from relsql.tasks.labels.label_findings import are_few
 from relsql.tasks.labels.label_table import label_entities
 from relsql.tasks.summary import SplitSummary
-from relsql.tasks.target import target_metric
+from relsql.tasks.target import more_is_better
 from relsql.tasks.task import Task
 from relsql.training.fitting.fit_network import FittedNetwork
 from relsql.training.plan import Plan
@@ -79,11 +79,11 @@ def lead_on_validation(
     count = min(len(seeds["val"]), MOST_LABELS)
     found, truth = scores[-count:].astype(np.float64), seeds["val"].labels[-count:]
     truth = truth.astype(np.int64 if classes else np.float64)
-    metric = "log_loss" if classes else "roc_auc" if plan.task.target is None else target_metric(plan.task.target)
+    metric = "log_loss" if classes else plan.task.metric
     mine = weighted_metrics(plan.task, truth, found).get(metric)
     if mine is None:
         return None
-    even, sign = np.ones((1, count)), 1 if metric == "roc_auc" else -1
+    even, sign = np.ones((1, count)), 1 if more_is_better(metric) else -1
     others = dict(_baselines(plan, seeds, labels, classes))
     measured = {name: weighted_metrics(plan.task, truth, other[-count:])[metric] for name, other in others.items()}
     if not measured:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from relsql.evaluation.metrics.class_metrics import LEAST_PROBABILITY
+
 Held = npt.NDArray[np.bool_]
 Probabilities = npt.NDArray[np.floating]
 
@@ -22,7 +24,7 @@ def label_metrics(held: Held, probabilities: Probabilities, thresholds: tuple[fl
     """
     from sklearn.metrics import average_precision_score
 
-    clipped = np.clip(probabilities.astype(np.float64), 1e-7, 1 - 1e-7)
+    clipped = np.clip(probabilities.astype(np.float64), LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
     metrics = {"log_loss": float(-np.where(held, np.log(clipped), np.log1p(-clipped)).mean())}
     if held.any():
         metrics["micro_ap"] = float(average_precision_score(held.ravel(), probabilities.ravel()))

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from relsql.evaluation.metrics.bootstrap import Floats, weighted_roc_auc
-from relsql.evaluation.metrics.class_metrics import label_losses
+from relsql.evaluation.metrics.class_metrics import LEAST_PROBABILITY, label_losses
 from relsql.tasks.kinds.classes import UNKNOWN
 from relsql.tasks.target import MEAN, MEDIAN, quantile_level, target_metric
 from relsql.tasks.task import Task
@@ -51,7 +51,7 @@ def _ratio(above: Floats, below: Floats) -> Floats:
 
 
 def _of_probabilities(labels: Floats, scores: Floats) -> dict[str, Weighted]:
-    clipped = np.clip(scores, 1e-7, 1 - 1e-7)
+    clipped = np.clip(scores, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
     both = labels.min() < labels.max()
     ranking: dict[str, Weighted] = {
         "roc_auc": partial(weighted_roc_auc, labels, scores),
