@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import relsql
-from tests.soak import Growth, Slope, measure_growth
 from tests.udfs.test_attach import ALL, scores, value
 from udfs import attach, functions, scorer
 
@@ -91,27 +90,3 @@ def test_one_by_one_and_all_at_once_differ_in_the_last_bits_at_most(shop: Path) 
         one_by_one = np.array([value(con, f"predict_churn({i})") for i in ids], dtype=float)
     # docs/analyst.md promises 1e-6; the actual differences are 1e-7 or 2e-7 for some entities.
     np.testing.assert_allclose(one_by_one, at_once, atol=1e-6, rtol=0)
-
-
-def test_the_slopes_are_those_of_a_call_that_keeps_memory() -> None:
-    kept: list[bytes] = []
-    leaks = measure_growth(lambda _: kept.append(b"x" * 10_000), 1000, 10)
-    assert 9_900 < leaks.heap.value < 10_200 and leaks.resident.value > 5_000 and leaks.verdict() == "not met"
-    keeps_nothing = measure_growth(lambda _: bytearray(10_000), 1000, 10)
-    assert abs(keeps_nothing.heap.value) < 20 and abs(keeps_nothing.resident.value) < 1_000
-
-
-@pytest.mark.parametrize(
-    ("heap", "resident", "verdict"),
-    [
-        (Slope(50, 20), Slope(0, 200), "met"),
-        (Slope(50, 30), Slope(0, 200), "not shown"),
-        (Slope(200, 60), Slope(0, 200), "not shown"),
-        (Slope(200, 40), Slope(0, 200), "not met"),
-        (Slope(0, 20), Slope(101, 200), "not met"),
-    ],
-)
-def test_memory_is_said_to_be_kept_or_not_only_where_the_error_allows_it(
-    heap: Slope, resident: Slope, verdict: str
-) -> None:
-    assert Growth(heap, resident).verdict() == verdict
