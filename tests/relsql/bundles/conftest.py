@@ -38,6 +38,15 @@ def market(trained_market: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(trained_market, tmp_path / "market.duckdb"))
 
 
+@pytest.fixture(scope="package")
+def published(trained_market: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The market with its model in plain SQL too; copy it before writing to it."""
+    path = Path(shutil.copy(trained_market, tmp_path_factory.mktemp("published") / "market.duckdb"))
+    with duckdb.connect(str(path)) as con:
+        relsql.publish(con, "churn")
+    return path
+
+
 @pytest.fixture
 def bundle(exported: Path, tmp_path: Path) -> Path:
     """A copy of the bundle, for a single test."""
