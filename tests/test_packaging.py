@@ -18,7 +18,7 @@ PACKAGES = ("relsql", "udfs", "exporters")
 # By extra, what has an environment of its own, of `make test-shells` and `make test-engines`: these pin other versions
 # than the rest is tested with.
 APART = {"harlequin": {"harlequin"}, "spark": {"pysail", "pyspark-client", "zstandard"}}
-TRAINING = {"torch", "transformers", "torch-geometric", "scikit-learn", "pandas", "onnx", "onnxscript", "tokenizers"}
+TRAINING = {"torch", "transformers", "torch-geometric", "scikit-learn", "pandas", "onnx", "tokenizers"}
 
 
 @pytest.fixture(scope="module")

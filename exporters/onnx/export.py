@@ -1,6 +1,6 @@
 """Export the ONNX components of a trained model and check each against torch.
 
-Torch exports the row encoder; `exporters.onnx.network` and `exporters.onnx.head` write the others.
+`exporters.onnx.encoder`, `exporters.onnx.network` and `exporters.onnx.head` write them operator by operator.
 
     row encoder   input_ids int64 [rows, tokens], attention_mask int64 [rows, tokens]
                   -> row_embedding float32 [rows, width]
@@ -21,19 +21,13 @@ All axes except widths are dynamic. Calibration is inside the head: `score` is a
 from __future__ import annotations
 
 import copy
-import io
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from exporters.onnx.encoder import with_weights
-from exporters.onnx.graph import OPSET
+from exporters.onnx.encoder import encoder_component
 from exporters.onnx.head import head_component
 from exporters.onnx.network import graph_components
 from relsql.errors import ArtifactError, ExportError, ParityError
@@ -51,6 +45,7 @@ from relsql.gather.layout import BlockLayout
 from relsql.nn.class_head import ClassHead
 from relsql.nn.graph_network import GraphNetwork, GraphTensors, PathTensors, TableTensors
 from relsql.nn.head import Head
+from relsql.nn.row_encoder import RowEncoder
 from relsql.registry.components.component_checks import check_component, head_signature
 from relsql.registry.components.onnx_runtime import onnxruntime
 from relsql.text.row_text import TABLE_MARKER, VALUE_MARKER
@@ -120,7 +115,7 @@ class HeadComponent(nn.Module):
 
 
 def export_encoder(
-    encoder: nn.Module, tokenizer: RowTokenizer, texts: Sequence[str], max_tokens: int
+    encoder: RowEncoder, tokenizer: RowTokenizer, texts: Sequence[str], max_tokens: int
 ) -> tuple[bytes, float]:
     """Export the row encoder; returns the ONNX bytes and the largest difference from torch.
 
@@ -135,8 +130,8 @@ def export_encoder(
         max_tokens: the maximum number of tokens per text.
 
     Raises:
-        ExportError: torch cannot export it. ParityError: onnxruntime disagrees by more than 1e-5, and by more than
-            float32 explains.
+        ExportError: its activation is not one that can be written. ParityError: onnxruntime disagrees by more than
+            1e-5, and by more than float32 explains.
     """
     chosen = [
         *texts[:: max(1, len(texts) // 64)][:64],
@@ -148,14 +143,7 @@ def export_encoder(
     def batch(rows: Sequence[str], tokens: int = max_tokens) -> list[Tensor]:
         return [torch.from_numpy(array) for array in tokenizer.encode_batch(rows, tokens)]
 
-    rows, tokens = torch.export.Dim("rows"), torch.export.Dim("tokens", min=2, max=max_tokens)
-    shapes = ({0: rows, 1: tokens}, {0: rows, 1: tokens})
-    names = ["input_ids", "attention_mask"]
-
-    def translate() -> bytes:
-        return _export("encoder", encoder, tuple(batch(chosen[-3:])), shapes, names, ["row_embedding"])
-
-    content = with_weights(encoder, max_tokens, translate)
+    content, names = encoder_component(encoder), ["input_ids", "attention_mask"]
     cases = [batch(chosen), batch(chosen[:1]), batch(chosen[-1:]), batch(chosen[:17], max(2, max_tokens // 4))]
     return content, _largest_difference("encoder", content, encoder, names, cases, rounding=True)
 
@@ -243,48 +231,6 @@ def _graph_sample(layouts: Sequence[BlockLayout], width: int, seeds: int, fill: 
     return [torch.from_numpy(np.ascontiguousarray(feed[name])) for name in graph_input_names(layouts)]
 
 
-def _export(
-    name: str, module: nn.Module, inputs: tuple[object, ...], shapes: object, names: list[str], outputs: list[str]
-) -> bytes:
-    module.eval()
-    try:
-        with _quiet(), torch.no_grad():
-            program = torch.onnx.export(
-                module,
-                inputs,
-                input_names=names,
-                output_names=outputs,
-                dynamic_shapes=shapes,  # type: ignore[arg-type]
-                dynamo=True,
-                opset_version=OPSET,
-                # onnxruntime optimises at load time; the exporter's optimiser takes longer than the rest of the export.
-                optimize=False,
-                verbose=False,
-            )
-            assert program is not None
-            content = _canonical(program.model_proto).SerializeToString()
-    except KeyboardInterrupt:
-        raise
-    except Exception as error:
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ExportError(f"the {name} component cannot be exported to ONNX: {first_line}") from error
-    return bytes(content)
-
-
-def _canonical(model: Any) -> Any:
-    """The ONNX model without torch's notes on where each node comes from, and with its weights in the order of names.
-
-    The notes contain paths of the machine that trained, and the file may be shared. Notes and order also differ
-    between exports of the same network.
-    """
-    graph = model.graph
-    for parts in (graph.initializer, graph.value_info):
-        parts.sort(key=lambda part: part.name)
-    for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
-        part.ClearField("metadata_props")
-    return model
-
-
 def _largest_difference(
     name: str,
     content: bytes,
@@ -347,19 +293,3 @@ def _rounding(module: nn.Module, case: Sequence[Tensor]) -> float:
     exact = copy.deepcopy(module).double()
     with torch.inference_mode():
         return _difference(module(*case).numpy(), exact(*case).numpy())
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's progress lines and deprecation warnings off the terminal."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.fx.experimental.symbolic_shapes")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

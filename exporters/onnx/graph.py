@@ -31,16 +31,17 @@ Operand = str | float | list[int] | torch.Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Axis:
-    """An input or output of a component, and the name of the axis whose length depends on the batch."""
+class Port:
+    """An input or output of a component, and the names of its axes whose length depends on the batch."""
 
     tensor: Tensor
-    name: str
+    names: tuple[str, ...]
 
     def info(self) -> onnx.ValueInfoProto:
         """Name, type and shape in the form of ONNX."""
         kind = onnx.TensorProto.FLOAT if self.tensor.type == FLOAT else onnx.TensorProto.INT64
-        shape = [self.name if length is None else length for length in self.tensor.shape]
+        names = iter(self.names)
+        shape = [next(names) if length is None else length for length in self.tensor.shape]
         return onnx.helper.make_tensor_value_info(self.tensor.name, kind, shape)
 
 
@@ -61,7 +62,7 @@ class OnnxGraph:
         self._constants: dict[str, str] = {}
         self._nodes: list[onnx.NodeProto] = []
 
-    def op(self, kind: str, *operands: Operand, **attributes: int | float) -> str:
+    def op(self, kind: str, *operands: Operand, **attributes: int | float | list[int]) -> str:
         """Add an operator; returns the name of its result."""
         inputs = [self._name(operand) for operand in operands]
         return self._add(kind, inputs, **attributes)
@@ -95,7 +96,7 @@ class OnnxGraph:
         """The logarithm of 1 + values."""
         return self.op("Log", self.op("Add", values, 1.0))
 
-    def component(self, inputs: Sequence[Axis], output: Axis) -> bytes:
+    def component(self, inputs: Sequence[Port], output: Port) -> bytes:
         """The bytes of the component, whose output is the last result; inputs that no operator reads are left out."""
         self._nodes[-1].output[0] = output.tensor.name
         read = {name for node in self._nodes for name in node.input}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from exporters.onnx.graph import LAST, Axis, OnnxGraph
+from exporters.onnx.graph import LAST, OnnxGraph, Port
 from relsql.nn.boosted_trees import BoostedTrees
 from relsql.nn.class_head import ClassHead, LabelsHead
 from relsql.nn.head import DAYS_PER_YEAR, LARGEST_LOG, Head
@@ -16,7 +16,7 @@ def head_component(head: Head, signature: Signature) -> bytes:
     graph = OnnxGraph(head, "head.")
     state, days = (tensor.name for tensor in signature.inputs)
     _scores(graph, head, _raw(graph, head, state, days))
-    return graph.component([Axis(x, "seeds") for x in signature.inputs], Axis(signature.output, "seeds"))
+    return graph.component([Port(x, ("seeds",)) for x in signature.inputs], Port(signature.output, ("seeds",)))
 
 
 def _times(graph: OnnxGraph, head: Head, days: str) -> list[str]:

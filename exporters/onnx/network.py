@@ -12,7 +12,7 @@ from typing import cast
 
 from torch import nn
 
-from exporters.onnx.graph import Axis, OnnxGraph
+from exporters.onnx.graph import OnnxGraph, Port
 from exporters.onnx.layers import as_rows, mapped, row_statistics, standardised, text_states, with_absent
 from relsql.gather.arrays.graph_inputs import (
     EXPLAINED,
@@ -109,17 +109,17 @@ class _Component:
             total = graph.op("Add", total, message)
         state = graph.op("Relu", graph.layer_norm(total, self.network.norm))
         graph.concat([state, *(chosen for _, *statistics in parts for chosen in statistics)], axis=1)
-        return self._finished(Axis(Tensor("state", FLOAT, (None, self.network.state_width)), "seeds"))
+        return self._finished(Port(Tensor("state", FLOAT, (None, self.network.state_width)), ("seeds",)))
 
     def messages(self, position: int) -> bytes:
         """The messages of a path that are computed apart, with its chosen statistics."""
         name = self.network.layouts[position].name
         self.graph.concat(self._message(position), axis=1)
         output = Tensor(f"message of {name}", FLOAT, (None, self.apart[name]))
-        return self._finished(Axis(output, self._axis(f"path {name}.places")))
+        return self._finished(Port(output, (self._axis(f"path {name}.places"),)))
 
-    def _finished(self, output: Axis) -> bytes:
-        return self.graph.component([Axis(x, self._axis(x.name)) for x in self.inputs], output)
+    def _finished(self, output: Port) -> bytes:
+        return self.graph.component([Port(x, (self._axis(x.name),)) for x in self.inputs], output)
 
     def _axis(self, name: str) -> str:
         """The name of the axis of an input whose length depends on the batch."""

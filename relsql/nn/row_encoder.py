@@ -52,8 +52,7 @@ class RowEncoder(nn.Module):
         # Attention misreads a mask whose type is not that of the weights: double, when the export measures rounding.
         precision = self.encoder.embed_tokens.weight.dtype
         real = attention_mask.to(precision)
-        # Every attention kernel accepts an additive mask. From a 2-D mask transformers would inspect the values to see
-        # whether the mask can be skipped, which cannot be exported.
+        # An additive mask: every attention kernel accepts one, and exporters/onnx/encoder.py writes the same.
         penalty = ((1.0 - real) * torch.finfo(precision).min)[:, None, None, :]
         hidden: torch.Tensor = self.encoder(input_ids=input_ids, attention_mask=penalty).last_hidden_state
         contextual = nn.functional.layer_norm(_mean(hidden, real), self.widths[:1])

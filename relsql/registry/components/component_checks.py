@@ -183,8 +183,7 @@ def signature_of(card: ModelCard, name: str) -> Signature | None:
     layouts = layouts_of(card.paths, card.inputs)
     width, state = card.encoder.width, card.state_width
     if name == "encoder.onnx":
-        tokens = tuple(Tensor(x, INT64, (None, None)) for x in ("input_ids", "attention_mask"))
-        return Signature(tokens, Tensor("row_embedding", FLOAT, (None, width)))
+        return encoder_signature(width)
     if name == "head.onnx":
         return head_signature(state, len(card.classes) if card.classes else None)
     apart = [x for x in layouts if (x.shared if name == "graph.onnx" else x.grouped)]
@@ -195,6 +194,12 @@ def signature_of(card: ModelCard, name: str) -> Signature | None:
         if name == path_component(layout.name):
             return Signature(graph, Tensor(f"message of {layout.name}", FLOAT, (None, card.message_width(layout.name))))
     return None
+
+
+def encoder_signature(width: int) -> Signature:
+    """The signature of a row encoder whose embeddings have a width."""
+    tokens = tuple(Tensor(name, INT64, (None, None)) for name in ("input_ids", "attention_mask"))
+    return Signature(tokens, Tensor("row_embedding", FLOAT, (None, width)))
 
 
 def head_signature(state_width: int, classes: int | None = None) -> Signature:

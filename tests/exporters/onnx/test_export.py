@@ -16,7 +16,8 @@ import pytest
 import torch
 
 from exporters.onnx import export as exporter
-from relsql.errors import ExportError, ParityError
+from exporters.onnx.graph import OnnxGraph, Port
+from relsql.errors import ParityError
 from relsql.gather.arrays.blocks import Block, SeedSet
 from relsql.gather.arrays.graph_inputs import graph_feed, graph_inputs, message_input_name
 from relsql.gather.layout import BlockLayout, layouts_of
@@ -26,7 +27,7 @@ from relsql.nn.boosted_trees import BoostedTrees
 from relsql.nn.graph_network import GraphNetwork, NetworkConfig, graph_tensors
 from relsql.nn.head import Head
 from relsql.nn.row_encoder import RowEncoder, compact_config, new_model
-from relsql.registry.components.component_checks import graph_inputs_of
+from relsql.registry.components.component_checks import FLOAT, INT64, Tensor, graph_inputs_of
 from relsql.schema.tables import Link
 from relsql.training.encoder.fit_tokenizer import train_tokenizer
 from relsql.training.fitting.loop import Batches, fit_statistics
@@ -106,14 +107,6 @@ def test_rows_of_a_table_may_be_none_or_many_whatever_the_example_of_the_export_
     layouts = layouts_of((PATHS[0], *parents), {"people": INPUTS["people"], **tables})
     _, difference = exporter.export_graph(GraphNetwork(layouts, CONFIG), CONFIG.text_width)
     assert 0 <= difference <= 1e-5
-
-
-def test_torch_does_not_trace_network_and_head(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Tracing takes longer than the training of a small network.
-    monkeypatch.delattr(torch.onnx, "export")
-    components, _ = exporter.export_graph(network(), CONFIG.text_width)
-    content, _ = exporter.export_head(Head(CONFIG, classification=True), CONFIG.channels)
-    assert "graph.onnx" in components and len(content) > 0
 
 
 def test_weights_have_the_names_and_values_that_they_have_in_torch() -> None:
@@ -285,7 +278,11 @@ def test_rounding_of_torch_itself_is_allowed_for(
 ) -> None:
     torch.manual_seed(0)
     module, ids = Cancelling(), torch.arange(50)
-    content = exporter._export("odd", module, (ids,), ({0: torch.export.Dim("ids")},), ["ids"], ["out"])
+    graph, ids_axis = OnnxGraph(module, ""), ("ids",)
+    embedded = graph.gather(module.embedding.weight, "ids")
+    graph.op("Sub", graph.op("Add", embedded, 1e4), 1e4)
+    ports = [Port(Tensor("ids", INT64, (None,)), ids_axis)], Port(Tensor("out", FLOAT, (None, 4)), ids_axis)
+    content = graph.component(*ports)
     monkeypatch.setattr(exporter.onnxruntime, "InferenceSession", partial(Shifted, shift=shift))
     with nullcontext() if agrees else pytest.raises(ParityError, match="odd component differs"):
         assert exporter._largest_difference("odd", content, module, ["ids"], [[ids]], rounding=rounding) >= shift / 2
@@ -310,12 +307,3 @@ def test_row_encoder_has_a_result_in_double_precision() -> None:
     lexicon = np.random.default_rng(0).normal(size=(model.config.vocab_size, 3)).astype(np.float32)
     case = [torch.from_numpy(array) for array in tokenizer.encode_batch(texts, 32)]
     assert 0 < exporter._rounding(RowEncoder(model, lexicon).eval(), case) < 1e-5
-
-
-def test_what_torch_cannot_export_is_an_export_error() -> None:
-    class Printer(torch.nn.Module):
-        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-            return torch.from_numpy(input_ids.numpy() * 2.0).float()
-
-    with pytest.raises(ExportError, match="encoder component cannot be"):
-        exporter.export_encoder(Printer(), train_tokenizer(["<table>t<attribute>a<value>b"]), [], 16)

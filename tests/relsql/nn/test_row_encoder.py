@@ -82,34 +82,6 @@ def test_new_model_depends_on_its_seed_only(tokenizer: RowTokenizer) -> None:
     assert not torch.equal(first.model.shared.weight, other.model.shared.weight)
 
 
-def test_exported_encoder_agrees_on_every_shape(encoder: RowEncoder, tmp_path: Path) -> None:
-    pytest.importorskip("onnxscript")
-    onnxruntime = pytest.importorskip("onnxruntime")
-    path = tmp_path / "encoder.onnx"
-    # Two tensors: one given twice would be traced as one input.
-    examples = (torch.ones(2, 7, dtype=torch.int64), torch.ones(2, 7, dtype=torch.int64))
-    shape = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence", max=80)}
-    torch.onnx.export(
-        encoder,
-        examples,
-        path,
-        dynamo=True,
-        input_names=["input_ids", "attention_mask"],
-        output_names=["row_vector"],
-        dynamic_shapes={"input_ids": shape, "attention_mask": shape},
-        verbose=False,
-    )
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    random = np.random.default_rng(0)
-    for rows, length in ((1, 3), (5, 17), (33, 64)):
-        ids = random.integers(0, encoder.encoder.config.vocab_size, (rows, length))
-        mask = (np.arange(length) < random.integers(2, length + 1, (rows, 1))).astype(np.int64)
-        with torch.inference_mode():
-            expected = encoder(torch.from_numpy(ids), torch.from_numpy(mask)).numpy()
-        (found,) = session.run(None, {"input_ids": ids, "attention_mask": mask})
-        np.testing.assert_allclose(found, expected, atol=1e-5)
-
-
 def test_embed_texts_keeps_the_input_order(encoder: RowEncoder, tokenizer: RowTokenizer) -> None:
     texts = [TEXTS[3], TEXTS[9], TEXTS[3], TEXTS[0]]
     vectors = embed_texts(encoder, tokenizer, texts, batch_size=2, max_tokens=64)
