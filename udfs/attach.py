@@ -80,7 +80,7 @@ def attach(
     whichever version is active.
 
     A function that the models of two databases would have refuses calls, with an error that names both, until one of
-    them is attached under a prefix or detached: neither database is preferred without a word.
+    them is attached under a prefix or detached: neither database is silently preferred.
 
     Args:
         con: any open connection.
@@ -112,7 +112,7 @@ def _attach(
     """Like `attach`; `start` comes before the names of the models."""
     known = read_models(con, catalog)
     if models is None:
-        # Those whose rows are damaged included: they are refused, rather than taken for models that do not exist.
+        # Models whose rows are damaged are included: they are refused rather than reported as missing.
         models = list(dict.fromkeys(model.name for model in known))
     cards = {text: active_card(con, catalog, text, recommendations=True) for text in models}
     schema = read_schema(con, catalog) if cards else Schema({})

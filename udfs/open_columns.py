@@ -1,4 +1,4 @@
-"""What a score leaves open, as columns of its result: an interval and an answer, or the likely classes."""
+"""How certain a score is, as columns of its result: an interval and an answer, or the likely classes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def open_columns(card: ModelCard, scores: Floats, missing: Mask) -> dict[str, pa
 
 
 def likely_column(card: ModelCard, probabilities: Floats, missing: Mask) -> pa.Array:
-    """The classes that a label may well be, the likeliest one first; NULL where a score is missing, or without a table.
+    """The classes that a label may have, the likeliest one first; NULL where a score is missing, or without a table.
 
     `probabilities` are float64 [n, classes].
     """

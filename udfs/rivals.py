@@ -1,4 +1,4 @@
-"""Functions that the models of several databases would have: nobody can tell which one a call means, so it is refused.
+"""Functions that the models of several databases would have: which one a call means is unknown, so it is refused.
 
 A temporary macro has no schema of its own, so `predict_churn` of one attached file would replace that of another.
 The comment of each macro says which databases it belongs to.

@@ -38,7 +38,7 @@ _FIELDS = {
 
 
 def score_type(classes: Classes | None) -> str:
-    """The DuckDB type of a score: DOUBLE, or that of the classes, or a list of these."""
+    """The DuckDB type of a score: DOUBLE, the type of the classes, or a list of that type."""
     if classes is None:
         return "DOUBLE"
     return f"{classes.type}[]" if classes.many else classes.type
@@ -47,8 +47,8 @@ def score_type(classes: Classes | None) -> str:
 def result_type(classes: Classes | None) -> str:
     """The DuckDB type of a result.
 
-    It ends with what a score leaves open: for classes the probabilities of all and the likely ones, for others both
-    ends of its interval, and the answer at the threshold. Lists of classes have no likely ones.
+    It ends with how certain a score is. For classes these are the probabilities of all classes, and the likely ones
+    except for lists of classes; for others both ends of the interval, and the answer at the threshold.
     """
     fields = [f"score {score_type(classes)}", *(f"{name} {sql_type}" for name, (_, sql_type) in _FIELDS.items())]
     if classes:
@@ -229,7 +229,7 @@ def _class_columns(
     likeliest[~missing] = found.argmax(axis=1)
     keys = pa.array(np.tile(np.arange(len(classes)), len(found)))
     ends = np.concatenate([[0], np.cumsum(np.where(missing, 0, len(classes)))]).astype(np.int32)
-    # A NULL offset says that the map which begins there is NULL.
+    # A NULL offset means that the map which begins there is NULL.
     offsets = pa.array(ends, mask=np.append(missing, False))
     maps = pa.MapArray.from_arrays(offsets, classes.array.take(keys), pa.array(found.ravel()))
     if classes.thresholds is not None:

@@ -36,7 +36,7 @@ def with_weights(encoder: nn.Module, max_tokens: int, translate: Callable[[], by
 
 
 def _architecture(encoder: nn.Module, weights: Mapping[str, torch.Tensor]) -> str:
-    """A text that is equal for encoders that differ in the values of their weights only."""
+    """A text that is equal for encoders that differ only in the values of their weights."""
     config = getattr(getattr(encoder, "encoder", None), "config", None)
     shapes = [(name, tuple(weight.shape), str(weight.dtype)) for name, weight in sorted(weights.items())]
     return f"{encoder}\n{config}\n{shapes}"

@@ -103,7 +103,7 @@ class SqlModel:
         batch = self.batch_sql()
         scored, full, table = (qualified(DEFAULT_SCHEMA, name) for name in function_names(self.card.name))
         names = (qualified(DEFAULT_SCHEMA, name) for name in explain_names(self.card.name))
-        # What lists of classes are made of is not explained.
+        # Lists of classes are not explained.
         lists = self.card.classes is not None and self.card.classes.many
         explaining = [] if lists else list(zip(names, *self.explanations().functions(query_form), strict=True))
         by_class = qualified(DEFAULT_SCHEMA, classes_name(self.card.name))
@@ -122,7 +122,7 @@ class SqlModel:
         texts = self.text_statements(query_form)
         if texts:
             identity = self.card.identity
-            described[f"TABLE {self._own(texts_table(identity))}"] = "What texts say to rows of a table."
+            described[f"TABLE {self._own(texts_table(identity))}"] = "What texts contribute to the rows of a table."
             described[f"VIEW {self._own(new_texts_view(identity))}"] = "Texts that it lacks."
         needs = (_ATTACH_FIRST, *self.sources) if self.sources else ()
         return [

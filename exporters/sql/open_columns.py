@@ -1,4 +1,4 @@
-"""What a score leaves open, in SQL: its interval and the answer at the threshold, or the likely classes.
+"""How certain a score is, in SQL: its interval and the answer at the threshold, or the likely classes.
 
 `udfs.open_columns` computes the same from the same table of the card.
 """

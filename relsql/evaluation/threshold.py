@@ -1,4 +1,4 @@
-"""From which probability on the answer is yes: chosen on labels, by what mistakes cost or by what is wanted.
+"""The probability from which the answer is yes, chosen on labels: by the costs of mistakes, or to meet a goal.
 
 A threshold is stored in the card of a version. `predict_<model>_full(..).label` and counterfactuals use it; no score
 depends on it.
@@ -64,7 +64,7 @@ class Group:
     Attributes:
         scores: the lowest and the highest score.
         labels, positives: their numbers.
-        lift: the share of positives, by that of all labels.
+        lift: the share of positives, divided by that of all labels.
         gain: the share of all positives in this group and those before.
     """
 
@@ -82,7 +82,7 @@ class Threshold:
     Attributes:
         model, version: the version.
         split: the split.
-        threshold: from this probability on the answer is yes.
+        threshold: the probability at or above which the answer is yes.
         hits, false_alarms, missed, rest: numbers of labels: yes and positive, yes and not, no and positive, no and not.
         groups: the gain table.
     """
@@ -129,7 +129,7 @@ def choose_threshold(
 
     Raises:
         ModelError: unknown model. TaskError: it does not score with one probability, its labels are of one kind, no
-            threshold gives what is wished, or the label query fails. DatabaseError: the database is read-only.
+            threshold reaches the precision, or the label query fails. DatabaseError: the database is read-only.
     """
     catalog = current_catalog(con)
     require_writable(con, catalog, "choosing a threshold")

@@ -38,7 +38,7 @@ _Score = tuple[float, ...] | None
 """The score; of a multiclass model the probabilities of its classes."""
 
 _Result = tuple[_Score, str, int, bool]
-"""Score, status, evidence, and whether what is named follows from the probabilities (true where there are none)."""
+"""Score, status, evidence, and whether the predicted class follows from the probabilities (true without any)."""
 
 # Seeds are identified by text: Arrow and DuckDB convert a UUID to different Python values, some time types need a
 # library that may not be installed, and Python has no times after the year 9999. The double underscore avoids clashes,
