@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from relsql.monitoring.drift import Drift, drift
     from relsql.monitoring.outcomes import Outcomes, outcomes
     from relsql.monitoring.recalibrate import Recalibrated, recalibrate
-    from relsql.publishing.publish import Published, publish, selftest, unpublish
+    from relsql.publishing.publish import Published, publish, unpublish
+    from relsql.publishing.selftest import selftest
     from relsql.registry.promote import Promotion, drop, promote
     from relsql.registry.score_jobs import ScoreJob
     from relsql.reports.material import ReportOptions
@@ -92,7 +93,7 @@ _HOME = {
     "report": "relsql.reports.report",
     "schema_report": "relsql.reports.report",
     "score_into": "relsql.scoring.score_table",
-    "selftest": "relsql.publishing.publish",
+    "selftest": "relsql.publishing.selftest",
     "shard_score": "relsql.shards.shard_score",
     "sql": "relsql.statements.sql",
     "train": "relsql.training.train",

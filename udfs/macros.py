@@ -28,7 +28,7 @@ from relsql.schema.indexes import Indexed
 from relsql.sql_text import field_sql, ident, indented, literal
 from relsql.tasks.kinds.classes import Classes
 from relsql.text.row_text_sql import row_text_sql
-from udfs.messages import MESSAGE_SQL_TYPE
+from udfs.hub_messages import MESSAGE_SQL_TYPE
 from udfs.scorer import result_type, score_type
 
 _SORTED = "list_sort({}, 'ASC', 'NULLS LAST')"

@@ -16,13 +16,13 @@ from relsql.registry.cards.card import ModelCard
 from relsql.tasks.kinds.classes import Classes
 from relsql.text.text_table import TextTable
 from relsql.typing import FloatArray
+from udfs.certainty import certainty_columns, likely_column
 from udfs.coded_texts import CodedTexts
 from udfs.components import Component
 from udfs.encoder import RowTextEncoder
-from udfs.messages import HubMessages
-from udfs.open_columns import likely_column, open_columns
+from udfs.hub_messages import HubMessages
 from udfs.states import States
-from udfs.stored import StoredEmbeddings
+from udfs.stored_embeddings import StoredEmbeddings
 
 MAX_TEXT_BYTES = 512 * 2**20
 """Memory limit for the texts and embeddings of a model version: about 500,000 texts at a width of 128."""
@@ -199,7 +199,11 @@ class Scorer:
             columns = {"score": named, **columns, "probabilities": probabilities}
             columns["likely"] = likely_column(self.card, scores, missing)
         else:
-            columns = {"score": pa.array(scores, mask=missing), **columns, **open_columns(self.card, scores, missing)}
+            columns = {
+                "score": pa.array(scores, mask=missing),
+                **columns,
+                **certainty_columns(self.card, scores, missing),
+            }
         return pa.StructArray.from_arrays(list(columns.values()), list(columns))
 
     def valid_scores(self, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:

@@ -11,10 +11,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from exporters.sql.certainty import certainty_sql
 from exporters.sql.classes import VALID, boosted_sql, label_steps, probabilities_sql, raw_steps, score_sql
 from exporters.sql.layers import element_sql, linear_sql, norm_steps, sum_sql, twice_relu_sql
 from exporters.sql.network import SqlNetwork
-from exporters.sql.open_columns import open_sql
 from exporters.sql.texts import new_texts_sql
 from relsql.database.names import DEFAULT_SCHEMA
 from relsql.database.queries.sealed import sealed, sealed_expression
@@ -163,7 +163,7 @@ class SqlModel:
         network = replace(network, rows=replace(network.rows, seed_kind="call", indexed=self.indexed))
         fields = [
             *("score: score", "status: status", "evidence: evidence", f"as_of: {AS_OF}", "version: version"),
-            *(f"target: {literal(self.card.task.predicts)}", open_sql(self.card)),
+            *(f"target: {literal(self.card.task.predicts)}", certainty_sql(self.card)),
         ]
         listed = indented(",\n".join(fields))
         result = f"SELECT CASE WHEN _given THEN {{\n{listed}\n}} END AS relsql_result\nFROM scored"

@@ -82,7 +82,7 @@ def measure_parity(
         card: the model's card.
         artifacts: its artefacts.
     """
-    from exporters.modules import load_modules, score_blocks
+    from exporters.torch_modules import load_modules, score_blocks
 
     con.execute(f"CREATE OR REPLACE TEMP TABLE {_SEEDS} AS {sealed(_seeds_sql(catalog, card))}")
     seeds = f"SELECT * FROM temp.{_SEEDS}"

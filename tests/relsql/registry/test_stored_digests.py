@@ -18,7 +18,8 @@ from relsql.cli.inspection import inspect, render_text
 from relsql.database.connections import transaction
 from relsql.database.relsql_tables import TABLES, ensure_table, read_sealed, seal_rows
 from relsql.errors import ArtifactError, ModelError
-from relsql.publishing.publish import publish, selftest
+from relsql.publishing.publish import publish
+from relsql.publishing.selftest import selftest
 from relsql.registry.models import active_card, read_card
 from relsql.registry.promote import promote
 from relsql.registry.row_embeddings import check_embeddings

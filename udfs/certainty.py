@@ -12,7 +12,7 @@ Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 
-def open_columns(card: ModelCard, scores: Floats, missing: Mask) -> dict[str, pa.Array]:
+def certainty_columns(card: ModelCard, scores: Floats, missing: Mask) -> dict[str, pa.Array]:
     """`low`, `high` and `label` of scores, float64 [n]; NULL where a score is missing, or the card has no table."""
     nothing = pa.nulls(len(scores), pa.float64())
     columns = {"low": nothing, "high": nothing}
