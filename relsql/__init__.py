@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from relsql.errors import RelsqlError
     from relsql.evaluation.evaluate import Evaluation, evaluate
     from relsql.evaluation.leaks.leakcheck import LeakCheck, leakcheck
-    from relsql.evaluation.threshold import Threshold, Wish, choose_threshold
+    from relsql.evaluation.threshold import Threshold, ThresholdCriterion, choose_threshold
     from relsql.monitoring.drift import Drift, drift
     from relsql.monitoring.outcomes import Outcomes, outcomes
     from relsql.monitoring.recalibrate import Recalibrated, recalibrate
@@ -70,7 +70,7 @@ _HOME = {
     "Threshold": "relsql.evaluation.threshold",
     "TrainOptions": "relsql.training.options",
     "TrainedModel": "relsql.training.train",
-    "Wish": "relsql.evaluation.threshold",
+    "ThresholdCriterion": "relsql.evaluation.threshold",
     "attach": "udfs.attach",
     "backtest": "relsql.backtests.backtest",
     "choose_threshold": "relsql.evaluation.threshold",
@@ -123,9 +123,9 @@ __all__ = [
     "Table",
     "Task",
     "Threshold",
+    "ThresholdCriterion",
     "TrainOptions",
     "TrainedModel",
-    "Wish",
     "attach",
     "backtest",
     "choose_threshold",
