@@ -30,7 +30,7 @@ def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None, also
     Args:
         con: an open connection; nothing is written.
         catalog: name of the attached database; default: the connection's current one.
-        also: names of tables that the caller asks for; views among them are read although nothing is declared about them.
+        also: names of tables that the caller asks for; views among them are read even without a declaration.
 
     Tables in relsql's own schema and in DuckDB's internal schemas, and temporary tables are left out. For views see
     `relsql.schema.sources.source_views`.

@@ -151,6 +151,6 @@ def _text_fields(layout: BlockLayout) -> list[str]:
 
 
 def _ids(column: pa.StringArray, texts: TextTable) -> pa.Array:
-    told = pa.compute.equal(column, TEXT_OF_CODES).fill_null(False)
-    ids = texts.ids(pa.compute.if_else(told, None, column))
-    return pa.compute.if_else(told, pa.scalar(ID_OF_CODES, pa.int32()), ids)
+    coded = pa.compute.equal(column, TEXT_OF_CODES).fill_null(False)
+    ids = texts.ids(pa.compute.if_else(coded, None, column))
+    return pa.compute.if_else(coded, pa.scalar(ID_OF_CODES, pa.int32()), ids)
