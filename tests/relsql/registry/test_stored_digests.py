@@ -247,9 +247,9 @@ class TestEmbeddings:
             relsql.attach(con)
 
     def test_rows_that_are_looked_up_later_are_checked_then(self, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        from udfs import stored
+        from udfs import stored_embeddings
 
-        monkeypatch.setattr(stored, "PRELOADED", 0)
+        monkeypatch.setattr(stored_embeddings, "PRELOADED", 0)
         damage(shop, "UPDATE EMBEDDINGS SET embedding = list_reverse(embedding::FLOAT[])")
         with relsql.connect(shop) as con, pytest.raises(duckdb.Error, match="row embeddings .* damaged"):
             scores(con)
