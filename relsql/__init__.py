@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from relsql.errors import RelsqlError
     from relsql.evaluation.evaluate import Evaluation, evaluate
     from relsql.evaluation.leaks.leakcheck import LeakCheck, leakcheck
-    from relsql.evaluation.threshold import Threshold, Wish, choose_threshold
+    from relsql.evaluation.threshold import Threshold, ThresholdCriterion, choose_threshold
     from relsql.monitoring.drift import Drift, drift
     from relsql.monitoring.outcomes import Outcomes, outcomes
     from relsql.monitoring.recalibrate import Recalibrated, recalibrate
-    from relsql.publishing.publish import Published, publish, selftest, unpublish
+    from relsql.publishing.publish import Published, publish, unpublish
+    from relsql.publishing.selftest import selftest
     from relsql.registry.promote import Promotion, drop, promote
     from relsql.registry.score_jobs import ScoreJob
     from relsql.reports.material import ReportOptions
@@ -69,7 +70,7 @@ _HOME = {
     "Threshold": "relsql.evaluation.threshold",
     "TrainOptions": "relsql.training.options",
     "TrainedModel": "relsql.training.train",
-    "Wish": "relsql.evaluation.threshold",
+    "ThresholdCriterion": "relsql.evaluation.threshold",
     "attach": "udfs.attach",
     "backtest": "relsql.backtests.backtest",
     "choose_threshold": "relsql.evaluation.threshold",
@@ -92,7 +93,7 @@ _HOME = {
     "report": "relsql.reports.report",
     "schema_report": "relsql.reports.report",
     "score_into": "relsql.scoring.score_table",
-    "selftest": "relsql.publishing.publish",
+    "selftest": "relsql.publishing.selftest",
     "shard_score": "relsql.shards.shard_score",
     "sql": "relsql.statements.sql",
     "train": "relsql.training.train",
@@ -122,9 +123,9 @@ __all__ = [
     "Table",
     "Task",
     "Threshold",
+    "ThresholdCriterion",
     "TrainOptions",
     "TrainedModel",
-    "Wish",
     "attach",
     "backtest",
     "choose_threshold",

@@ -19,7 +19,7 @@ from typing import Any
 TIMEOUT_SECONDS = 600.0
 
 LIBRARIES = (
-    "exporters.modules",
+    "exporters.torch_modules",
     "exporters.onnx.export",
     "exporters.sql.model",
     "exporters.sql.weights",

@@ -34,10 +34,10 @@ from relsql.registry.versions import MODEL_NAME, shared_function, suffix_of
 from relsql.schema.indexes import indexed_columns
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
+from udfs.ambiguous_functions import Ambiguous, ambiguity, find_ambiguous, mark_macro
 from udfs.functions import create_arrow_function, scalar_functions
+from udfs.hub_messages import MESSAGE_SQL_TYPE
 from udfs.macros import model_macros, recommendation_macros, score_parameter
-from udfs.messages import MESSAGE_SQL_TYPE
-from udfs.rivals import Rivals, ambiguity, find_rivals, mark_macro
 from udfs.scorer import Scorer, result_type
 
 _SCORERS: dict[str, Scorer] = {}
@@ -80,7 +80,7 @@ def attach(
     whichever version is active.
 
     A function that the models of two databases would have refuses calls, with an error that names both, until one of
-    them is attached under a prefix or detached: neither database is preferred without a word.
+    them is attached under a prefix or detached: neither database is silently preferred.
 
     Args:
         con: any open connection.
@@ -112,7 +112,7 @@ def _attach(
     """Like `attach`; `start` comes before the names of the models."""
     known = read_models(con, catalog)
     if models is None:
-        # Those whose rows are damaged included: they are refused, rather than taken for models that do not exist.
+        # Models whose rows are damaged are included: they are refused rather than reported as missing.
         models = list(dict.fromkeys(model.name for model in known))
     cards = {text: active_card(con, catalog, text, recommendations=True) for text in models}
     schema = read_schema(con, catalog) if cards else Schema({})
@@ -125,10 +125,10 @@ def _attach(
     _check_distinct(suffixes.values())
     created: list[str] = []
     functions = read_functions(con) if cards else Functions(frozenset(), ())
-    rivals = find_rivals(con, catalog, functions)
+    ambiguous = find_ambiguous(con, catalog, functions)
     for text, card in cards.items():
         created += attach_model(
-            con, catalog, card, suffix=suffixes[text], shared=shared, functions=functions, rivals=rivals
+            con, catalog, card, suffix=suffixes[text], shared=shared, functions=functions, ambiguous=ambiguous
         )
     return tuple(dict.fromkeys(created))
 
@@ -176,7 +176,7 @@ def attach_model(
     suffix: str | None = None,
     shared: bool = False,
     functions: Functions | None = None,
-    rivals: Rivals | None = None,
+    ambiguous: Ambiguous | None = None,
 ) -> list[str]:
     """Create the functions and macros of one model version; returns the names of the macros.
 
@@ -188,7 +188,7 @@ def attach_model(
         suffix: what follows `predict_` in the names of the macros; default: the model's name.
         shared: see `attach`.
         functions: the functions of the connection, if they have already been read.
-        rivals: functions that other databases have too, and that therefore refuse calls.
+        ambiguous: functions that other databases have too, and that therefore refuse calls.
 
     Raises:
         ArtifactError: an artefact is missing or damaged. ModelError: a macro that is not relsql's has one of the names.
@@ -204,7 +204,7 @@ def attach_model(
     here = current_catalog(con)
     require_unclaimed(functions.find_macros({"temp", here}, names), card.name)
     for macro in macros:
-        others = (rivals or {}).get(fold(macro.name), frozenset()) - {tables}
+        others = (ambiguous or {}).get(fold(macro.name), frozenset()) - {tables}
         created = macro.refusing(ambiguity(macro.name, card.name, {*others, tables})) if others else macro
         con.execute(created.statement(shared=shared))
         where = Macro(here if shared else "temp", DEFAULT_SCHEMA, macro.name, macro.is_table)

@@ -28,7 +28,7 @@ from relsql.schema.indexes import Indexed
 from relsql.sql_text import field_sql, ident, indented, literal
 from relsql.tasks.kinds.classes import Classes
 from relsql.text.row_text_sql import row_text_sql
-from udfs.messages import MESSAGE_SQL_TYPE
+from udfs.hub_messages import MESSAGE_SQL_TYPE
 from udfs.scorer import result_type, score_type
 
 _SORTED = "list_sort({}, 'ASC', 'NULLS LAST')"
@@ -71,7 +71,7 @@ class MacroText:
 
 
 _ANY_KEY = f"id1, {''.join(f'id{i} := NULL, ' for i in range(2, 9))}"
-"""The key of a model whose card cannot be read, so the number of its columns is unknown, and its kind is too."""
+"""The key of a model whose card cannot be read, so that the number of key columns and the kind are unknown."""
 
 
 def score_macros(suffix: str, parameters: str, full: str, batch: str, classes: Classes | None) -> list[MacroText]:
@@ -85,7 +85,7 @@ def score_macros(suffix: str, parameters: str, full: str, batch: str, classes: C
 
 
 def refusing_macros(suffix: str, message: str) -> list[MacroText]:
-    """All macros that a model of any kind might have, of one that cannot be called: they raise this message."""
+    """The macros of a model that cannot be called: all that any kind of model has, each raising this message."""
     predict, with_status, of_all = function_names(suffix)
     explain, explain_all = explain_names(suffix)
     described = result_type(None).removesuffix(")") + ", probabilities MAP(VARCHAR, DOUBLE), items VARCHAR[])"
@@ -128,7 +128,7 @@ def model_macros(
 
 
 def recommendation_macros(card: ModelCard, catalog: str, suffix: str | None = None) -> list[MacroText]:
-    """The macros of a recommendation, which need no function of Python. Arguments as in `model_macros`."""
+    """The macros of a recommendation, which call no Python function. Arguments as in `model_macros`."""
     ranking, name = card.ranking, suffix or card.name
     parameters, full = ranking.call_parameters(), sealed_expression(ranking.call_sql(catalog))
     listed = f"struct_extract({ranking.call_sql(catalog)}, 'items')"
@@ -146,10 +146,10 @@ def explanations(card: ModelCard, catalog: str) -> Explanations:
     gather = replace(card.gather(catalog), message_functions=card.left_functions)
 
     def scored(seed_sql: str, kept: Sequence[str]) -> str:
-        looking_away = replace(gather, rows=replace(gather.rows, removals=True))
+        without = replace(gather, rows=replace(gather.rows, removals=True))
         columns = columns_of("seed", (ENTITY, AS_OF, *kept))
-        result = f"{card.left_function}({score_argument(looking_away)}) AS relsql_result"
-        query = looking_away.query(seed_sql, f"{columns}, {result}")
+        result = f"{card.left_function}({score_argument(without)}) AS relsql_result"
+        query = without.query(seed_sql, f"{columns}, {result}")
         scores = ", ".join(f"relsql_result.{name} AS {name}" for name in score_columns(card.classes))
         return f"SELECT * EXCLUDE (relsql_result), {scores}\nFROM (\n{indented(query)}\n)"
 

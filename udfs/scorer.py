@@ -16,13 +16,13 @@ from relsql.registry.cards.card import ModelCard
 from relsql.tasks.kinds.classes import Classes
 from relsql.text.text_table import TextTable
 from relsql.typing import FloatArray
+from udfs.certainty import certainty_columns, likely_column
 from udfs.coded_texts import CodedTexts
 from udfs.components import Component
 from udfs.encoder import RowTextEncoder
-from udfs.messages import HubMessages
-from udfs.open_columns import likely_column, open_columns
+from udfs.hub_messages import HubMessages
 from udfs.states import States
-from udfs.stored import StoredEmbeddings
+from udfs.stored_embeddings import StoredEmbeddings
 
 MAX_TEXT_BYTES = 512 * 2**20
 """Memory limit for the texts and embeddings of a model version: about 500,000 texts at a width of 128."""
@@ -38,7 +38,7 @@ _FIELDS = {
 
 
 def score_type(classes: Classes | None) -> str:
-    """The DuckDB type of a score: DOUBLE, or that of the classes, or a list of these."""
+    """The DuckDB type of a score: DOUBLE, the type of the classes, or a list of that type."""
     if classes is None:
         return "DOUBLE"
     return f"{classes.type}[]" if classes.many else classes.type
@@ -47,8 +47,8 @@ def score_type(classes: Classes | None) -> str:
 def result_type(classes: Classes | None) -> str:
     """The DuckDB type of a result.
 
-    It ends with what a score leaves open: for classes the probabilities of all and the likely ones, for others both
-    ends of its interval, and the answer at the threshold. Lists of classes have no likely ones.
+    It ends with how certain a score is. For classes these are the probabilities of all classes, and the likely ones
+    except for lists of classes; for others both ends of the interval, and the answer at the threshold.
     """
     fields = [f"score {score_type(classes)}", *(f"{name} {sql_type}" for name, (_, sql_type) in _FIELDS.items())]
     if classes:
@@ -199,7 +199,11 @@ class Scorer:
             columns = {"score": named, **columns, "probabilities": probabilities}
             columns["likely"] = likely_column(self.card, scores, missing)
         else:
-            columns = {"score": pa.array(scores, mask=missing), **columns, **open_columns(self.card, scores, missing)}
+            columns = {
+                "score": pa.array(scores, mask=missing),
+                **columns,
+                **certainty_columns(self.card, scores, missing),
+            }
         return pa.StructArray.from_arrays(list(columns.values()), list(columns))
 
     def valid_scores(self, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
@@ -229,7 +233,7 @@ def _class_columns(
     likeliest[~missing] = found.argmax(axis=1)
     keys = pa.array(np.tile(np.arange(len(classes)), len(found)))
     ends = np.concatenate([[0], np.cumsum(np.where(missing, 0, len(classes)))]).astype(np.int32)
-    # A NULL offset says that the map which begins there is NULL.
+    # A NULL offset means that the map which begins there is NULL.
     offsets = pa.array(ends, mask=np.append(missing, False))
     maps = pa.MapArray.from_arrays(offsets, classes.array.take(keys), pa.array(found.ravel()))
     if classes.thresholds is not None:

@@ -16,7 +16,7 @@ from relsql.text.text_table import TextTable
 from relsql.typing import FloatArray, IntArray
 from udfs.coded_texts import CodedTexts
 from udfs.components import Component
-from udfs.messages import HubMessages, Messages
+from udfs.hub_messages import HubMessages, Messages
 
 
 class States:

@@ -25,7 +25,8 @@ from benchmarks.speed.formula1 import train_formula1
 from benchmarks.speed.report import Target, target_lines
 from benchmarks.speed.run import TRAINED_ON, has_formula1, train_model
 from relsql.database.connections import open_database
-from relsql.publishing.publish import copy_database, publish
+from relsql.publishing.database_copy import copy_database
+from relsql.publishing.publish import publish
 from relsql.sql_text import ident, literal
 from udfs.attach import connect
 

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from benchmarks.data.shop import LATEST, Size
+from benchmarks.speed.shop_model import DATA, MODEL, check_scores, connect
 from benchmarks.speed.timing import Work
 from relsql.database.connections import open_database
 from relsql.database.names import current_catalog
@@ -33,22 +34,19 @@ from relsql.schema.reading import read_schema
 from relsql.scoring.score_table import score_into
 from relsql.sql_text import ident, literal
 from relsql.typing import FloatArray
-from udfs.attach import attach_model, load_scorer
 from udfs.attach import connect as connect_and_attach
+from udfs.attach import load_scorer
 from udfs.components import Component
 from udfs.functions import create_arrow_function
 from udfs.macros import score_argument
 from udfs.scorer import Scorer
 
-MODEL = "churn"
 CHUNK = 2_048
 """Number of rows that DuckDB passes to a function at once."""
 
 LOOP_LIMIT = 100_000
 """Number of customers up to which slow rows are measured, and the maximum number for the row `onnxruntime`."""
 
-TOLERANCE = 1e-5
-DATA = "speed_data"
 BY_QUERY = "predict_by_query"
 CALLS_PER_STATEMENT = 250_000
 """A statement keeps the gathered rows of all its calls in memory: a million calls over ten tables need over 19 GB."""
@@ -98,17 +96,6 @@ def own_as_of_query() -> str:
     """A call for each customer, with a different as_of per row."""
     own_as_of = f"as_of := {LATEST} - to_days(CAST(customer_id % 365 AS INTEGER))"
     return f"SELECT count(predict_{MODEL}(customer_id, {own_as_of})) FROM {DATA}.customers"
-
-
-def connect(model: Path, data: Path, threads: int) -> duckdb.DuckDBPyConnection:
-    """A connection on which the macros of the model read the tables of another file."""
-    con = open_database(model, read_only=True)
-    con.execute(f"SET threads = {threads}")
-    con.execute("SET enable_progress_bar = false")
-    con.execute(f"ATTACH {literal(str(data))} AS {DATA} (READ_ONLY)")
-    catalog = current_catalog(con)
-    attach_model(con, catalog, active_card(con, catalog, MODEL), tables_from=DATA)
-    return con
 
 
 def counting(con: duckdb.DuckDBPyConnection, query: str) -> Work:
@@ -286,21 +273,6 @@ def prepare_torch_loop(model: Path, data: Path, threads: int) -> Work:
     from benchmarks.speed.torch_loop import prepare
 
     return prepare(model, data, threads)
-
-
-def check_scores(con: duckdb.DuckDBPyConnection, ids: npt.NDArray[Any], scores: npt.NDArray[Any]) -> None:
-    """Compare scores as of `LATEST` with those of the SQL function.
-
-    Raises:
-        AssertionError: one differs by more than 1e-5.
-    """
-    with closing(con.cursor()) as cursor:
-        catalog = current_catalog(con)
-        attach_model(cursor, catalog, active_card(cursor, catalog, MODEL), tables_from=DATA)
-        cursor.register("found", pa.table({"id": ids, "score": scores.astype(np.float64)}))
-        query = f"SELECT max(abs(score - {ident('predict_' + MODEL)}(id, as_of := {LATEST}))), count(score) FROM found"
-        [(difference, count)] = cursor.execute(query).fetchall()
-    assert count and difference <= TOLERANCE, f"{count} scores, one differs from the SQL function's by {difference}"
 
 
 def _gather_sql(con: duckdb.DuckDBPyConnection, limit: int | None = None, *, messages: bool = True) -> str:

@@ -32,7 +32,8 @@ from benchmarks.data.problems import DEFAULT_CACHE, cache_folder, list_datasets
 from benchmarks.data.shop import CHURN, VARIANTS, Size, create
 from benchmarks.speed.formula1 import DATASET, measure_formula1
 from benchmarks.speed.report import Measured, plot, table, target_lines, targets, threads_table, write_json
-from benchmarks.speed.rows import MODEL, rows
+from benchmarks.speed.rows import rows
+from benchmarks.speed.shop_model import MODEL
 from benchmarks.speed.timing import timed
 from relsql.database.connections import open_database
 from relsql.database.names import current_catalog

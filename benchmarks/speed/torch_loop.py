@@ -18,10 +18,10 @@ from torch_geometric.data import HeteroData
 
 from benchmarks.accuracy.graph.data import MICROSECONDS_PER_DAY, NEVER, edge_types
 from benchmarks.data.shop import LATEST
-from benchmarks.speed.rows import DATA, MODEL, check_scores, connect
+from benchmarks.speed.shop_model import DATA, MODEL, check_scores, connect
 from benchmarks.speed.timing import Work
 from benchmarks.speed.torch_graph import pull_graph
-from exporters.modules import empty_modules
+from exporters.torch_modules import empty_modules
 from relsql.database.names import current_catalog
 from relsql.gather.arrays.graph_inputs import tables_of
 from relsql.gather.layout import layouts_of

@@ -121,7 +121,8 @@ def export_encoder(
 
     The two are compared on row texts: whole and truncated, single and in batches. Random tokens are not a fair test:
     trained attention is so sharp on them that torch itself is 1e-5 away from its result in double precision. If it is
-    that sharp on row texts too, onnxruntime may differ by ten times that distance, because its kernels round elsewhere.
+    that sharp on row texts too, onnxruntime may differ by ten times that distance, because its kernels round at other
+    places.
 
     Args:
         encoder: input_ids, attention_mask -> row embeddings.

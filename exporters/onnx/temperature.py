@@ -1,4 +1,4 @@
-"""The temperature of a stored head: read, and replaced without a change to anything else of the component."""
+"""The temperature of a stored head: read, and replaced without changing anything else in the component."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def temperature_of(component: bytes) -> float:
     """The temperature of a head component.
 
     Raises:
-        ArtifactError: it has none: it is not the head of a classification.
+        ArtifactError: it has none, because it is not the head of a classification.
     """
     return float(onnx.numpy_helper.to_array(_initializer(onnx.load_from_string(component))).item())
 
@@ -24,7 +24,7 @@ def with_temperature(component: bytes, temperature: float) -> bytes:
     """The same head component with another temperature.
 
     Raises:
-        ArtifactError: it has none: it is not the head of a classification.
+        ArtifactError: it has none, because it is not the head of a classification.
     """
     model = onnx.load_from_string(component)
     stored = _initializer(model)

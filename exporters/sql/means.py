@@ -19,7 +19,7 @@ LONG_WINDOW = 8
 
 @dataclass(frozen=True, slots=True)
 class PathRows:
-    """What is known of the rows of a path in the CTE `<path>__hidden`.
+    """What is known about the rows of a path in the CTE `<path>__hidden`.
 
     Attributes:
         path: the path.

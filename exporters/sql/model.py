@@ -11,10 +11,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from exporters.sql.certainty import certainty_sql
 from exporters.sql.classes import VALID, boosted_sql, label_steps, probabilities_sql, raw_steps, score_sql
 from exporters.sql.layers import element_sql, linear_sql, norm_steps, sum_sql, twice_relu_sql
 from exporters.sql.network import SqlNetwork
-from exporters.sql.open_columns import open_sql
 from exporters.sql.texts import new_texts_sql
 from relsql.database.names import DEFAULT_SCHEMA
 from relsql.database.queries.sealed import sealed, sealed_expression
@@ -103,7 +103,7 @@ class SqlModel:
         batch = self.batch_sql()
         scored, full, table = (qualified(DEFAULT_SCHEMA, name) for name in function_names(self.card.name))
         names = (qualified(DEFAULT_SCHEMA, name) for name in explain_names(self.card.name))
-        # What lists of classes are made of is not explained.
+        # Lists of classes are not explained.
         lists = self.card.classes is not None and self.card.classes.many
         explaining = [] if lists else list(zip(names, *self.explanations().functions(query_form), strict=True))
         by_class = qualified(DEFAULT_SCHEMA, classes_name(self.card.name))
@@ -122,7 +122,7 @@ class SqlModel:
         texts = self.text_statements(query_form)
         if texts:
             identity = self.card.identity
-            described[f"TABLE {self._own(texts_table(identity))}"] = "What texts say to rows of a table."
+            described[f"TABLE {self._own(texts_table(identity))}"] = "What texts contribute to the rows of a table."
             described[f"VIEW {self._own(new_texts_view(identity))}"] = "Texts that it lacks."
         needs = (_ATTACH_FIRST, *self.sources) if self.sources else ()
         return [
@@ -163,7 +163,7 @@ class SqlModel:
         network = replace(network, rows=replace(network.rows, seed_kind="call", indexed=self.indexed))
         fields = [
             *("score: score", "status: status", "evidence: evidence", f"as_of: {AS_OF}", "version: version"),
-            *(f"target: {literal(self.card.task.predicts)}", open_sql(self.card)),
+            *(f"target: {literal(self.card.task.predicts)}", certainty_sql(self.card)),
         ]
         listed = indented(",\n".join(fields))
         result = f"SELECT CASE WHEN _given THEN {{\n{listed}\n}} END AS relsql_result\nFROM scored"

@@ -1,4 +1,4 @@
-"""What texts say to rows, in plain SQL: looked up in the table that `exporters.sql.texts` fills."""
+"""The contribution of texts to rows, in plain SQL: looked up in the table that `exporters.sql.texts` fills."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from relsql.tasks.splits import Split
 from relsql.tasks.task import Task
 
 PERFECT = 0.99
-"""Separation, see `relsql.evaluation.screening.separation`, from which on a column is reported."""
+"""Separation, see `relsql.evaluation.screening.separation`, at or above which a column is reported."""
 
 MAX_SEEDS = 4_000
 FEWEST_OF_A_KIND = 10

@@ -1,4 +1,4 @@
-"""What is doubtful about metrics: labels that a model was trained on, and columns that give the labels away."""
+"""What is doubtful about metrics: labels that a model was trained on, and columns that alone predict the labels."""
 
 from __future__ import annotations
 

@@ -353,7 +353,7 @@ def regression_metrics(
 ) -> dict[str, float]:
     """The target's own metric, MAE, RMSE, R2 (if the labels are not all equal), and the means of labels and scores.
 
-    For a mean also `sum_ratio`, the sum of scores by the sum of labels (if that is not 0), and for medians and
+    For a mean also `sum_ratio`, the sum of scores divided by the sum of labels (if that is not 0), and for medians and
     quantiles `coverage`, the share of labels at or below their score.
     """
     error = scores - labels

@@ -29,7 +29,7 @@ class ExplainOptions:
         level: what is left out, one of `relsql.gather.explain.explanations.LEVELS`.
         top: how many contributions to return of each score; None: the function's default.
         counterfactual: only what alone takes the score across the threshold, the smallest first.
-        threshold: the score from which on the answer is yes; default: .5 for a probability.
+        threshold: the score at or above which the answer is yes; default: .5 for a probability.
     """
 
     as_of: datetime.datetime | None = None

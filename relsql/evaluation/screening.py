@@ -11,7 +11,7 @@ import numpy.typing as npt
 Doubles = npt.NDArray[np.float64]
 
 SHARES_PER_CATEGORY = 8
-"""How many values of a category have their shares compared with the labels: the most frequent ones."""
+"""The number of a category's most frequent values whose shares are compared with the labels."""
 
 
 def commonest(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -50,7 +50,7 @@ def correlation(a: Doubles, b: Doubles) -> float:
 
 
 def separation(values: Doubles, labels: Doubles, *, classification: bool) -> float:
-    """How well the order of one column alone gives the labels, from 0.5 (not at all) to 1 (entirely).
+    """How well the order of one column alone predicts the labels, from 0.5 (not at all) to 1 (perfectly).
 
     For classes the ROC-AUC of the column or of its negative; for numbers the same from the rank correlation r,
     (1 + abs(r)) / 2.

@@ -1,4 +1,4 @@
-"""From which probability on the answer is yes: chosen on labels, by what mistakes cost or by what is wanted.
+"""The probability from which the answer is yes, chosen on labels: by the costs of mistakes, or to meet a goal.
 
 A threshold is stored in the card of a version. `predict_<model>_full(..).label` and counterfactuals use it; no score
 depends on it.
@@ -31,7 +31,7 @@ GROUPS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ThresholdCriterion:
     """How to choose a threshold; exactly one of the four.
 
     Attributes:
@@ -47,11 +47,11 @@ class Wish:
     at: float | None = None
 
     def __post_init__(self) -> None:
-        given = [wish for wish in (self.costs, self.precision, self.top, self.at) if wish is not None]
+        given = [criterion for criterion in (self.costs, self.precision, self.top, self.at) if criterion is not None]
         shares = [share for share in (self.precision, self.top, self.at) if share is not None]
         if len(given) != 1 or not all(0 <= share <= 1 for share in shares) or min(self.costs or (0,)) < 0:
             raise TaskError(
-                "a threshold needs one wish",
+                "a threshold needs exactly one criterion",
                 expected="costs of at least 0, or one of precision, top and at, from 0 to 1",
                 fix=command("threshold", "FILE", "MODEL", "--cost-fp", "1", "--cost-fn", "20"),
             )
@@ -64,7 +64,7 @@ class Group:
     Attributes:
         scores: the lowest and the highest score.
         labels, positives: their numbers.
-        lift: the share of positives, by that of all labels.
+        lift: the share of positives, divided by that of all labels.
         gain: the share of all positives in this group and those before.
     """
 
@@ -82,7 +82,7 @@ class Threshold:
     Attributes:
         model, version: the version.
         split: the split.
-        threshold: from this probability on the answer is yes.
+        threshold: the probability at or above which the answer is yes.
         hits, false_alarms, missed, rest: numbers of labels: yes and positive, yes and not, no and positive, no and not.
         groups: the gain table.
     """
@@ -111,7 +111,7 @@ class Threshold:
 def choose_threshold(
     con: duckdb.DuckDBPyConnection,
     model: str,
-    wish: Wish,
+    criterion: ThresholdCriterion,
     split: Split = "val",
     *,
     allow_external: bool = False,
@@ -122,14 +122,14 @@ def choose_threshold(
     Args:
         con: a connection whose current database holds the model.
         model: its name, or a version of it, `dnf@2`.
-        wish: how to choose.
+        criterion: how to choose.
         split: `train`, `val` or `test`.
         allow_external: let the label query read files and other databases, and call any function.
         label_timeout_seconds: stop the label query after this many seconds.
 
     Raises:
         ModelError: unknown model. TaskError: it does not score with one probability, its labels are of one kind, no
-            threshold gives what is wished, or the label query fails. DatabaseError: the database is read-only.
+            threshold reaches the precision, or the label query fails. DatabaseError: the database is read-only.
     """
     catalog = current_catalog(con)
     require_writable(con, catalog, "choosing a threshold")
@@ -148,29 +148,29 @@ def choose_threshold(
             expected="labels of both kinds",
             fix=command("task", "FILE", card.task.name),
         )
-    threshold = wish.at if wish.at is not None else _between(_lowest_yes(wish, labels, scores), scores)
+    threshold = criterion.at if criterion.at is not None else _between(_lowest_yes(criterion, labels, scores), scores)
     with task_cursor(con, catalog) as cursor, transaction(cursor):
         replace_card(cursor, catalog, msgspec.structs.replace(card, threshold=threshold))
     return _described(card, split, threshold, labels, scores)
 
 
-def _lowest_yes(wish: Wish, labels: Floats, scores: Floats) -> float:
+def _lowest_yes(criterion: ThresholdCriterion, labels: Floats, scores: Floats) -> float:
     """The lowest score with the answer yes."""
-    if wish.top is not None:
-        return float(np.quantile(scores, 1 - wish.top, method="higher"))
+    if criterion.top is not None:
+        return float(np.quantile(scores, 1 - criterion.top, method="higher"))
     # Each distinct score is a threshold, from the highest on; the last one of equal scores counts.
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
     last = np.append(ranked[1:] < ranked[:-1], True)
     hits, alarms = np.cumsum(labels[order])[last], np.flatnonzero(last) + 1
-    if wish.costs is not None:
-        false_alarm, miss = wish.costs
+    if criterion.costs is not None:
+        false_alarm, miss = criterion.costs
         costs = false_alarm * (alarms - hits) + miss * (labels.sum() - hits)
         return float(ranked[last][np.argmin(costs)])
-    enough = np.flatnonzero(hits / alarms >= (wish.precision or 0))
+    enough = np.flatnonzero(hits / alarms >= (criterion.precision or 0))
     if not len(enough):
         raise TaskError(
-            f"no threshold has a precision of {wish.precision:g}: the best one has {(hits / alarms).max():.3f}",
+            f"no threshold has a precision of {criterion.precision:g}: the best one has {(hits / alarms).max():.3f}",
             expected="a precision that the scores reach",
         )
     return float(ranked[last][enough[-1]])

@@ -4,12 +4,13 @@ Three methods that need no other model, and that a table of a few numbers expres
 
 * Values: split conformal prediction (Lei et al. 2018, arXiv 1604.04173, section 5.2). A residual is divided by the mean
   absolute residual of scores of its size, and one quantile of these holds for all.
-* Classes: the least probability that the true class of a label has, but for the share that may be missed (Sadinle,
+* Classes: the least probability that the true class of a label has, except for the share that may be missed (Sadinle,
   Lei and Wasserman 2019, arXiv 1609.00451).
 * Probabilities: Venn-Abers prediction (Vovk and Petej 2014, arXiv 1211.0025): the isotonic fit with the label 0 added
-  at the score, and with the label 1. How far they are apart says how much the labels near a score tell.
+  at the score, and with the label 1. The distance between them shows how much the labels near a score tell.
 
-They rest on labels that come as those of validation did. `benchmarks.known_truth.coverage` measures later ones.
+They assume that later labels are distributed as those of validation. `benchmarks.accuracy.coverage` measures later
+ones.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ COVERAGE = 0.9
 """The share of labels that an interval or a set is made for."""
 
 FEWEST_LABELS = 40
-"""Fewer labels say too little about the tails: at 90 %, four of them are beyond."""
+"""Fewer labels say too little about the tails: at 90 %, only four of them lie beyond the interval."""
 
 _LABELS_OF_BAND, _MOST_BANDS = 100, 10
-"""A scale is a mean, so a band of this many labels has it to a few percent."""
+"""A scale is a mean; from a band of this many labels it is accurate to a few percent."""
 
 _LABELS_OF_STEP, _MOST_STEPS = 20, 50
 
@@ -105,7 +106,7 @@ def _with_another(positive: Floats, count: Floats, label: float) -> Floats:
 
 
 def _bounds(scores: Floats, bands: int) -> Floats:
-    """The scores at which bands with about equally many scores begin, but for the first one; ascending."""
+    """The scores at which bands with about equally many scores begin, without the first one; ascending."""
     ends = np.quantile(scores, np.linspace(0, 1, max(bands, 1) + 1)[1:-1])
     bounds: Floats = np.unique(ends[ends > scores.min()])
     return bounds

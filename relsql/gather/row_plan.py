@@ -49,9 +49,10 @@ class RowPlan:
         return [self.schema.table(key) for key in self.inputs]
 
     def relations(self, table: Table, relation: str) -> tuple[str, ...]:
-        """The relations whose texts rows of a table have when they are read.
+        """The relations from which the row texts of a table are made.
 
-        The one given, and for the entity's own row, if columns of its text are hidden, that with these columns empty.
+        These are the given relation and, if columns of the text of the entity's own row are hidden, the same relation
+        with these columns empty.
         """
         hidden = table.key == self.entity.key and {*self.inputs[table.key].text_columns} & {*self.asked.hidden}
         return (relation, emptied_sql(table, relation, self.asked.hidden)) if hidden else (relation,)

@@ -1,6 +1,6 @@
 """Which rows a model of a task could read: the paths from its entity table, and the inputs of the tables on them.
 
-Tables are measured as they were when validation starts, so that nothing later has a say in what is read.
+Tables are measured as they were when validation starts, so nothing later influences what is read.
 """
 
 from __future__ import annotations

@@ -28,9 +28,9 @@ from relsql.registry.versions import ModelRow, parse_reference
 from relsql.schema.declared.declarations import Declarations
 from relsql.tasks.task import Task
 from relsql.training.options import TrainOptions
+from udfs.ambiguous_functions import mark_macro
 from udfs.attach import attach
 from udfs.macros import refusing_macros
-from udfs.rivals import mark_macro
 
 try:
     from dbt.adapters.duckdb.plugins import BasePlugin

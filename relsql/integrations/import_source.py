@@ -26,9 +26,9 @@ from relsql.database.sources.file_kinds import FileKind, file_kind, table_name
 from relsql.errors import DatabaseError, SchemaError
 from relsql.integrations import import_relbench, sqlite_source
 from relsql.integrations.new_database import ImportReport, Progress, built_beside, count_rows, require_free
-from relsql.schema.declared import sqlite_tables
 from relsql.schema.declared.declare import declare_link, declare_table, resolve_link
 from relsql.schema.reading import read_schema
+from relsql.schema.sources import sqlite_tables
 from relsql.sql_text import ident, literal, qualified
 
 READABLE = "a folder or file of CSV, Parquet or JSON, a SQLite or DuckDB file, a postgresql:// URL, a RelBench data set"

@@ -36,7 +36,7 @@ def parent_of_server() -> int | None:
 
 
 def keep_serving(
-    arguments: Sequence[str], environment: Mapping[str, str], show: Callable[[str], None], tell: Callable[[str], None]
+    arguments: Sequence[str], environment: Mapping[str, str], show: Callable[[str], None], note: Callable[[str], None]
 ) -> int:
     """Run a command of relsql that serves, and start it again until it is asked to stop.
 
@@ -46,7 +46,7 @@ def keep_serving(
         arguments: the command and its arguments.
         environment: variables that it gets besides those of this process.
         show: prints the line by which the first process says that it serves.
-        tell: prints notes.
+        note: prints notes.
 
     Returns:
         The exit code of the last process; 1 if a signal ended it.
@@ -67,7 +67,7 @@ def keep_serving(
             if not line or code == 0 or stop.requested:
                 return code if code >= 0 else 1
             if code != RESTART:
-                tell(f"restarting, because the server ended with code {code}; clients have to ATTACH again")
+                note(f"restarting, because the server ended with code {code}; clients have to ATTACH again")
             time.sleep(_PAUSE_SECONDS)
 
 

@@ -15,7 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from relsql.database.names import unique_name
-from relsql.schema.declared.sqlite_tables import SqliteTable
+from relsql.schema.sources.sqlite_tables import SqliteTable
 from relsql.sql_text import ident, literal, qualified
 
 _BATCH_ROWS = 100_000

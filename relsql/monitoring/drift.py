@@ -132,7 +132,7 @@ def drift(
         limits: up to where data count as unchanged.
 
     Raises:
-        ModelError: unknown model. SchemaDriftError: its tables or columns are not there any more.
+        ModelError: unknown model. SchemaDriftError: its tables or columns no longer exist.
         TaskError: the tables have no events.
     """
     catalog, limits = current_catalog(con), limits or Limits()

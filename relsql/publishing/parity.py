@@ -38,7 +38,7 @@ _Score = tuple[float, ...] | None
 """The score; of a multiclass model the probabilities of its classes."""
 
 _Result = tuple[_Score, str, int, bool]
-"""Score, status, evidence, and whether what is named follows from the probabilities (true where there are none)."""
+"""Score, status, evidence, and whether the predicted class follows from the probabilities (true without any)."""
 
 # Seeds are identified by text: Arrow and DuckDB convert a UUID to different Python values, some time types need a
 # library that may not be installed, and Python has no times after the year 9999. The double underscore avoids clashes,
@@ -82,7 +82,7 @@ def measure_parity(
         card: the model's card.
         artifacts: its artefacts.
     """
-    from exporters.modules import load_modules, score_blocks
+    from exporters.torch_modules import load_modules, score_blocks
 
     con.execute(f"CREATE OR REPLACE TEMP TABLE {_SEEDS} AS {sealed(_seeds_sql(catalog, card))}")
     seeds = f"SELECT * FROM temp.{_SEEDS}"

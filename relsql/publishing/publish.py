@@ -7,7 +7,6 @@ Before it is committed, the macros are compared with torch and onnxruntime.
 from __future__ import annotations
 
 import datetime
-import re
 import shlex
 import time
 from collections.abc import Mapping
@@ -21,24 +20,22 @@ import pyarrow as pa
 
 from relsql.database.connections import open_database, require_no_log, require_writable, transaction
 from relsql.database.cursors import task_cursor
-from relsql.database.drafts import complete_draft, draft_path, is_taken, remove_draft
-from relsql.database.engine_errors import first_line
+from relsql.database.drafts import complete_draft, draft_path, remove_draft
 from relsql.database.interrupts import keyboard_interrupts
 from relsql.database.names import DEFAULT_SCHEMA, current_catalog, find_macros, fold
 from relsql.database.relsql_schema import relsql_schema
 from relsql.database.relsql_tables import ensure_table, relsql_table
 from relsql.database.sources.attach_sources import attach_statements
-from relsql.errors import DatabaseError, MissingExtraError, ModelError, ParityError
+from relsql.errors import DatabaseError, MissingExtraError, ParityError
 from relsql.hints import command
+from relsql.publishing.database_copy import copy_database, require_absent
 from relsql.publishing.parity import TOLERANCE, Parity, measure_parity
 from relsql.registry.cards.card import ModelCard
 from relsql.registry.cards.schema_drift import check_drift
 from relsql.registry.function_names import all_names
-from relsql.registry.models import active_card, check_stored, read_artifacts
+from relsql.registry.models import active_card, read_artifacts
 from relsql.registry.publications import (
     PUBLICATION_FORMAT,
-    changed_sql,
-    check_publication,
     record_objects,
     remove_publication,
     require_known_format,
@@ -50,7 +47,6 @@ from relsql.schema.indexes import indexed_columns
 from relsql.schema.reading import read_schema
 from relsql.scoring.refresh import store_embeddings
 from relsql.sql_layout import readable
-from relsql.sql_text import literal
 from relsql.typing import PhaseProgress
 from relsql.version import __version__
 
@@ -117,7 +113,7 @@ def publish(con: duckdb.DuckDBPyConnection, model: str, *, progress: PhaseProgre
             report("write", 1.0, {})
             report("compare", 0.0, {})
             parity = measure_parity(cursor, catalog, card, artifacts)
-            _require_parity(card, parity)
+            require_parity(card, parity)
             _record(cursor, catalog, card, parity)
         report("compare", 1.0, {"seeds": parity.seeds, "difference": parity.largest})
     return Published(card.name, card.version, macros, parity, time.perf_counter() - started)
@@ -171,44 +167,6 @@ def unpublish(con: duckdb.DuckDBPyConnection, model: str) -> None:
         remove_publication(cursor, catalog, name)
 
 
-def selftest(con: duckdb.DuckDBPyConnection, model: str) -> Published:
-    """Check everything that is stored of a published model, and compare its scores with torch and onnxruntime.
-
-    The card, the artefacts, all row embeddings, jobs and the published tables, views and macros are compared with their
-    digests. A component that takes too long is stopped.
-
-    Args:
-        con: a connection whose current database holds the model; it may be read-only.
-        model: its name.
-
-    Raises:
-        ModelError: the model is not published, or one of its objects is missing. SchemaDriftError: the tables changed.
-            ArtifactError: the model is damaged. ParityError: the scores differ. ScoringError: a component takes too
-            long.
-    """
-    started = time.perf_counter()
-    catalog = current_catalog(con)
-    card = active_card(con, catalog, model)
-    artifacts = read_artifacts(con, catalog, card)
-    without_digest = check_stored(con, catalog, card)
-    _, version = require_published(con, catalog, card.name)
-    if version != card.version:
-        raise ModelError(
-            f"model '{model}' is published as version {version}, while version {card.version} is the active one",
-            fix=command("publish", "FILE", model),
-        )
-    check_drift(card, read_schema(con, catalog))
-    without_digest += () if check_publication(con, catalog, card) else ("plain SQL",)
-    with task_cursor(con, catalog) as cursor:
-        try:
-            parity = measure_parity(cursor, catalog, card, artifacts)
-        except (duckdb.CatalogException, duckdb.BinderException) as error:
-            raise changed_sql(model, error) from error
-    _require_parity(card, parity)
-    seconds = time.perf_counter() - started
-    return Published(card.name, version, card.functions, parity, seconds, without_digest)
-
-
 def publish_into(
     source: Path,
     target: Path,
@@ -231,71 +189,17 @@ def publish_into(
             `publish`.
     """
     require_no_log(target)
-    _require_absent(target)
+    require_absent(target)
     draft = draft_path(target)
     try:
         copy_database(source, draft, storage_version)
         with closing(open_database(draft)) as con:
             published = publish(con, model, progress=progress)
-            _require_absent(target)
+            require_absent(target)
             complete_draft(con, draft, target)
     finally:
         remove_draft(draft)
     return published
-
-
-def _require_absent(target: Path) -> None:
-    if is_taken(target):
-        raise DatabaseError(
-            f"file '{target}' exists", expected="a new file", fix=f"--into another file, or rm '{target}'"
-        )
-
-
-def copy_database(source: Path, target: Path, storage_version: str | None = None) -> None:
-    """Copy a DuckDB file into a new one.
-
-    Args:
-        source: the file; it is only read.
-        target: must not exist.
-        storage_version: the oldest DuckDB version that can read the copy: `v1.5.0`; default: DuckDB's own.
-
-    Raises:
-        DatabaseError: source cannot be opened, target exists, or the storage version does not exist.
-    """
-    open_database(source, read_only=True).close()
-    require_no_log(target)
-    _require_absent(target)
-    options = f" (STORAGE_VERSION {literal(storage_version)})" if storage_version else ""
-    try:
-        with duckdb.connect() as con:
-            con.execute(f"ATTACH {literal(str(source))} AS relsql_source (READ_ONLY)")
-            con.execute(f"ATTACH {literal(str(target))} AS relsql_target{options}")
-            con.execute("COPY FROM DATABASE relsql_source TO relsql_target")
-            con.execute("CHECKPOINT relsql_target")
-    except duckdb.Error as error:
-        remove_draft(target)
-        raise DatabaseError(f"file '{source}' cannot be copied to '{target}': {first_line(error)}") from error
-
-
-OLDER_STORAGE = "v1.5.0"
-"""The storage version of copies for clients of DuckDB 1.5."""
-
-
-def newer_storage(con: duckdb.DuckDBPyConnection) -> str | None:
-    """The storage version of the current database, if it is one that DuckDB 1.5 cannot open: `v2.0.0`."""
-    query = "SELECT tags['storage_version'] FROM system.main.duckdb_databases() WHERE database_name = ?"
-    [(text,)] = con.execute(query, [current_catalog(con)]).fetchall()
-    return newer_version(text or "")
-
-
-def newer_version(text: str) -> str | None:
-    """The version that a text such as `v2.0.0+` begins with, if it is newer than `OLDER_STORAGE`."""
-    found = re.match(r"v\d+(\.\d+)*", text)
-    return found.group() if found and _numbers(found.group()) > _numbers(OLDER_STORAGE) else None
-
-
-def _numbers(version: str) -> list[int]:
-    return [int(part) for part in version.removeprefix("v").split(".")]
 
 
 def _write(
@@ -320,9 +224,9 @@ def _plain_sql(
 ) -> tuple[SqlModel, pa.Table]:
     """The SQL of a model version, and its table of weights."""
     try:
-        from exporters.modules import load_modules
         from exporters.sql.model import SqlModel
         from exporters.sql.weights import logarithmic_columns, weights_table
+        from exporters.torch_modules import load_modules
     except ImportError as error:
         raise MissingExtraError.for_extra("train", "publishing") from error
     weights: pa.Table = weights_table(*load_modules(card, artifacts), card.classes)
@@ -331,7 +235,8 @@ def _plain_sql(
     return SqlModel(card, schema, logarithmic_columns(weights), indexed, sources), weights
 
 
-def _require_parity(card: ModelCard, parity: Parity) -> None:
+def require_parity(card: ModelCard, parity: Parity) -> None:
+    """Raise ParityError if the scores of torch, onnxruntime and plain SQL differ by more than the tolerance."""
     if not parity.largest <= TOLERANCE:
         raise ParityError(
             f"model '{card.name}': scores of torch and onnxruntime differ by {parity.torch_onnx:.1e}, of onnxruntime "

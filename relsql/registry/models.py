@@ -154,7 +154,7 @@ def active_card(
         raise ModelError(
             f"model '{card.name}' version {card.version} recommends items of {card.task.item_table}: it has no "
             "network, so it cannot be explained, published, exported, sharded, refreshed, or scored in jobs",
-            expected="a model of another type of task; of this one the functions, relsql evaluate and relsql score",
+            expected="a model of another type of task; this one has its functions, relsql evaluate and relsql score",
             fix=command("sql", "FILE", f"FROM {name}()"),
         )
     return card
@@ -325,7 +325,7 @@ def find_trained(con: duckdb.DuckDBPyConnection, catalog: str, name: str, traine
 def next_version(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> int:
     """One more than the highest version that the model ever had: the numbers of dropped versions are not reused.
 
-    The number of a run that failed is: no version ever had it.
+    The number of a failed run is reused, because no version ever had it.
     """
     numbers = [model.version for model in read_models(con, catalog) if model.name == name and model.version > 0]
     if has_relsql_table(con, catalog, "runs"):

@@ -38,7 +38,7 @@ MEANINGS = {
     "pinball": "loss of the quantile; less is better",
     "mean_label": "mean of the labels",
     "coverage": "share of labels at or below their score",
-    "sum_ratio": "sum of scores by sum of labels; 1 is best",
+    "sum_ratio": "sum of scores divided by sum of labels; 1 is best",
 }
 
 
@@ -176,7 +176,7 @@ def importance_bars(material: Material) -> str:
     by_level = [[each for each in found if each.level == level] for level in ("table", "column")]
     return html.paragraph(
         "By how much the metric is better with a table or a column than without it. The thin lines are 95% intervals. "
-        "Where two tables say the same, either alone brings little."
+        "Where two tables hold the same information, either alone brings little."
     ) + "".join(_bars(level, part) for level, part in zip(("table", "column"), by_level, strict=True) if part)
 
 

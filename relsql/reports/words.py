@@ -72,7 +72,7 @@ def limits(card: ModelCard) -> tuple[str, ...]:
             f"No label from {task.test_timestamp:%Y-%m-%d} on was used in training. The world may have changed since."
         )
     if removed:
-        found.append(f"Columns that it does not read, because they would give the answer away: {', '.join(removed)}.")
+        found.append(f"Columns that it does not read, because they would reveal the answer: {', '.join(removed)}.")
     found.append(
         "A score is a forecast from rows. It does not say what would happen if somebody acted on it, and the model was "
         "not examined for how it treats groups of people."

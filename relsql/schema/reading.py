@@ -17,11 +17,11 @@ from relsql.database.relsql_tables import (
     schema_owner,
 )
 from relsql.errors import SchemaError
+from relsql.schema.sources.source_views import read_views, readable_files, source_views, user_functions
+from relsql.schema.sources.temporary_tables import refuse_temporary_tables
 from relsql.schema.tables import Column, Link, Origin, Schema, Table, table_key
 from relsql.schema.times.row_times import DeclaredTime, RowTimes
 from relsql.schema.value_tables import with_first_times, with_value_tables
-from relsql.schema.views.source_views import read_views, readable_files, source_views, user_functions
-from relsql.schema.views.temporary_tables import refuse_temporary_tables
 
 
 def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None, also: Collection[str] = ()) -> Schema:
@@ -30,10 +30,10 @@ def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None, also
     Args:
         con: an open connection; nothing is written.
         catalog: name of the attached database; default: the connection's current one.
-        also: names of tables that the caller asks for; views among them are read although nothing is declared of them.
+        also: names of tables that the caller asks for; views among them are read even without a declaration.
 
     Tables in relsql's own schema and in DuckDB's internal schemas, and temporary tables are left out. For views see
-    `relsql.schema.views.source_views`.
+    `relsql.schema.sources.source_views`.
 
     Raises:
         DatabaseError: the schema of relsql's tables is the user's own.

@@ -37,7 +37,7 @@ _OTHER_SUFFIXES = frozenset(
         *(".gz", ".zst", ".zip"),
     )
 )
-"""Endings of files that are not written. A table in a schema whose name is one is written in quotes: `x."txt"`."""
+"""Endings of files that cannot be written. A table of such a name is put in quotes: `x."txt"`, in schema x."""
 
 _A_TABLE = "risk or staging.risk, a table of the database; relsql score --output also writes .parquet and .csv files"
 
@@ -146,7 +146,7 @@ def output_table(con: duckdb.DuckDBPyConnection, output: str) -> ObjectName:
     suffix = Path(output).suffix
     if suffix.lower() in _OTHER_SUFFIXES:
         raise DatabaseError(
-            f"'{output}' is the name of a file, and no {suffix} files are written",
+            f"'{output}' is the name of a file, and {suffix} files cannot be written",
             expected=_A_TABLE,
             fix=command("score", "FILE", "MODEL", "--output", f"{output.removesuffix(suffix)}.csv"),
         )

@@ -30,7 +30,7 @@ from relsql.schema.declared.restate import restate, stored_tables
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Table
 from relsql.shards.division import PART, Division, divided_tables, whole_tables
-from relsql.shards.request import ShardRequest
+from relsql.shards.shard_request import ShardRequest
 from relsql.shards.table_files import require_columns
 from relsql.sql_text import ident, literal, qualified
 from udfs.attach import load_scorer, register_functions

@@ -10,7 +10,7 @@ from relsql.database.interrupts import keyboard_interrupts
 from relsql.errors import DatabaseError
 from relsql.schema.entity_keys import key_order_sql
 from relsql.shards.prepare import opened, prepare
-from relsql.shards.request import MARK, ShardRequest
+from relsql.shards.shard_request import MARK, ShardRequest
 from relsql.sql_text import literal
 from udfs.macros import batch_sql
 

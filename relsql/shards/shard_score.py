@@ -25,8 +25,8 @@ from relsql.bundles.folder import open_bundle
 from relsql.database.drafts import remove_draft
 from relsql.errors import DatabaseError, ScoringError
 from relsql.shards.prepare import prepare
-from relsql.shards.request import ShardRequest, identity_of
 from relsql.shards.score_part import score_part
+from relsql.shards.shard_request import ShardRequest, identity_of
 from relsql.shards.table_files import find_files
 from relsql.tasks.kinds.supported import require_any_moment
 from relsql.typing import PhaseProgress

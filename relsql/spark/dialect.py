@@ -114,8 +114,8 @@ def codes_sql(table: Table, inputs: NodeInputs, value: Value, present: str) -> l
     if not inputs.text_columns:
         return codes
     text = text_sql(table, inputs.text_columns, value)
-    told = " AND ".join(f"{codes[position]} > 0" for position in inputs.text_codes)
-    cases = [f"WHEN {told} THEN {literal(TEXT_OF_CODES)}"] if told else []
+    coded = " AND ".join(f"{codes[position]} > 0" for position in inputs.text_codes)
+    cases = [f"WHEN {coded} THEN {literal(TEXT_OF_CODES)}"] if coded else []
     cases += [f"WHEN {present} THEN {text}"] if present != "true" else []
     if not cases:
         return [*codes, text]

@@ -28,7 +28,7 @@ class SparkScores:
         model, version: the model that scored, with the version of the file that it was exported from.
         path: the folder of the scores.
         rows: their number.
-        engine: the version of the engine that computed them, as it says.
+        engine: the version that the engine reports.
     """
 
     model: str
@@ -106,6 +106,6 @@ def _explained() -> Iterator[None]:
         if not type(error).__module__.startswith(("pyspark", "py4j", "grpc")):
             raise
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        # What a Python worker raised comes last.
+        # The error that a Python worker raised comes last.
         raised = [line for line in lines if re.match(r"[\w.]*(Error|Exception): ", line)]
         raise ScoringError(f"Spark failed: {(raised or lines or [type(error).__name__])[-1][:500]}") from error

@@ -5,7 +5,7 @@
     churn = relsql.spark.register(session, "model/", tables={"customers": customers, "orders": orders})
     scores = churn.predict(questions)  # a data frame with the columns of the key, and as_of
 
-Nothing is computed before the data frame is asked for its rows.
+Nothing is computed until the rows of the data frame are requested.
 """
 
 from __future__ import annotations

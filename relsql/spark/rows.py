@@ -4,8 +4,8 @@ The form differs, because what moves between machines costs most here (`docs/dec
 
 * Rows of a path are found by what they point at, the columns `__k0`, `__k1`, ..., and joined to the seeds later, as one
   row for each key.
-* The last k rows come from a window with `rank <= k`, which Spark limits in each task before it shuffles. Counts come
-  apart from them, as sums of sums. So no task holds more than a few k rows of one customer with a million orders.
+* The last k rows come from a window with `rank <= k`, which Spark limits in each task before it shuffles. Counts are
+  computed separately, as sums of sums. So no task holds more than a few k rows of one customer with a million orders.
 
 With one moment for all seeds, `as_of` is a literal, and every row that may be seen is ranked. Seeds that are given are
 read first, and only rows that they reach are ranked.
@@ -46,7 +46,7 @@ def onward_name(column: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Seeds:
-    """What is asked.
+    """The seeds that are asked about.
 
     Attributes:
         as_of: the moment of all seeds, in microseconds; None: each has its own, in the column `__as_of`.
@@ -230,7 +230,7 @@ class SparkRows:
         ]
 
     def _walked(self, path: Path) -> list[Cte]:
-        """The same for rows that are below the latest rows of a children path; first for each of these."""
+        """The same for rows below the latest rows of a children path; they are counted for each of these first."""
         child, link = self.child(path), path.links[1]
         latest, ctes = part_name(child, "latest"), []
         values = [f"child.{ident(name)}" for name in link.parent_columns]
@@ -256,7 +256,7 @@ class SparkRows:
     def _latest(self, path: Path, named: Sequence[str], group: str, origin: str) -> Cte:
         table = self.plan.table(path.table)
         time = (table.time_column,) if table.time_column else ()
-        # By time, then by what tells rows apart, as in DuckDB.
+        # By time, then by the columns that tell rows apart, as in DuckDB.
         order = ", ".join(f"r.{ident(name)} DESC NULLS LAST" for name in dict.fromkeys((*time, *row_key(table))))
         rank = f"row_number() OVER (PARTITION BY {group} ORDER BY {order}) AS {RANK}"
         ranked = f"SELECT {', '.join([*named, columns_of('r', self._columns(path))])},\n    {rank}\n{origin}"

@@ -47,7 +47,7 @@ def require_session(session: SparkSession) -> None:
 
 
 def _require_python(program: str) -> None:
-    """Check that the workers' Python is of this version, and has relsql."""
+    """Check that the workers' Python has this version, and has relsql."""
     mine = f"{sys.version_info.major}.{sys.version_info.minor}"
     code = "import sys; print('%d.%d' % sys.version_info[:2]); import relsql"
     try:
@@ -73,7 +73,7 @@ def open_session(remote: str | None = None) -> Iterator[SparkSession]:
             installed, else Spark on this machine, which needs Java.
 
     Raises:
-        MissingExtraError: there is neither. ScoringError: there is no server at the address, or no Java.
+        MissingExtraError: neither is installed. ScoringError: there is no server at the address, or no Java.
     """
     with needs_extra("spark", "scoring on Spark"):
         from pyspark.sql import SparkSession
@@ -84,7 +84,7 @@ def open_session(remote: str | None = None) -> Iterator[SparkSession]:
 
 @contextmanager
 def _started(sessions: type[SparkSession], remote: str | None) -> Iterator[SparkSession]:
-    """A session that is stopped in the end, with the engine if it was started for it."""
+    """A session that is stopped at the end, with its engine if that was started for the session."""
     server = None
     if remote is None and importlib.util.find_spec("pysail"):
         from pysail.spark import SparkConnectServer

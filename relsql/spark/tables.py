@@ -45,7 +45,7 @@ def find_tables(
         catalog: a catalogue or a schema, such as `lake` or `lake.shop`, that has the other tables under their names.
 
     Raises:
-        SchemaDriftError: a table or column is missing, or has another type. SchemaError: the entity's key is not one.
+        SchemaDriftError: a table or column is missing, or has another type. SchemaError: entity keys are not unique.
     """
     given = {fold(name): frame for name, frame in (tables or {}).items()}
     found, problems = {}, []
@@ -109,7 +109,7 @@ def _frame(session: SparkSession, source: DataFrame | str | None) -> DataFrame |
 def _problems(card: ModelCard, table: Table, frame: DataFrame) -> Iterator[str]:
     """The columns that are missing or have another type."""
     types = {fold(field.name): field.dataType.simpleString() for field in frame.schema.fields}
-    # Of a table that only gives others their times or values, any column may be the one.
+    # If a table is read only for times or values of others, any of its columns may be the one that is needed.
     read = read_columns(card.rows).get(table.key, table.stored_names)
     for column in table.columns:
         if column.computed or column.name not in read or family(column.type) is None:

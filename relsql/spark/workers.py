@@ -33,7 +33,7 @@ class ShippedModel:
     """A model as it travels to the workers.
 
     Attributes:
-        digest: what tells it from other models.
+        digest: identifies the model.
         card: its card as JSON.
         artifacts: its components by name.
         texts, embeddings: row texts and their embeddings, the bytes of float32 [n, width]; others are computed.
@@ -64,7 +64,7 @@ class SendMessages:
     path: str
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Compute the messages of some hubs after another."""
+        """Compute the messages of one batch of hubs after another."""
         scorer = self.model.scorer()
         layout = _layouts(scorer.card)[self.path]
         for batch in _parts(batches):
@@ -91,7 +91,7 @@ class ScoreSeeds:
     columns: tuple[str, ...]
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Score some seeds after another."""
+        """Score one batch of seeds after another."""
         scorer = self.model.scorer()
         layouts = _layouts(scorer.card)
         for batch in _parts(batches):
@@ -151,6 +151,6 @@ def _text_fields(layout: BlockLayout) -> list[str]:
 
 
 def _ids(column: pa.StringArray, texts: TextTable) -> pa.Array:
-    told = pa.compute.equal(column, TEXT_OF_CODES).fill_null(False)
-    ids = texts.ids(pa.compute.if_else(told, None, column))
-    return pa.compute.if_else(told, pa.scalar(ID_OF_CODES, pa.int32()), ids)
+    coded = pa.compute.equal(column, TEXT_OF_CODES).fill_null(False)
+    ids = texts.ids(pa.compute.if_else(coded, None, column))
+    return pa.compute.if_else(coded, pa.scalar(ID_OF_CODES, pa.int32()), ids)

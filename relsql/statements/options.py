@@ -26,18 +26,18 @@ TASK_OPTIONS = (
 TRAIN_OPTIONS = tuple(field.name for field in fields(TrainOptions))
 
 
-def task_and_options(name: str, line: str, said: Mapping[str, Value]) -> tuple[Task, TrainOptions]:
+def task_and_options(name: str, line: str, options: Mapping[str, Value]) -> tuple[Task, TrainOptions]:
     """The task of a line and the options to train with.
 
     Args:
         name: the task's name.
         line: the question.
-        said: the options of WITH; NULL is the default.
+        options: the options of WITH; NULL is the default.
 
     Raises:
         TaskError: there is no such option. TaskError, TrainingError: it has another type or is out of range.
     """
-    unknown = set(said) - {*TASK_OPTIONS, *TRAIN_OPTIONS}
+    unknown = set(options) - {*TASK_OPTIONS, *TRAIN_OPTIONS}
     if unknown:
         option = min(unknown)
         raise TaskError(
@@ -45,6 +45,6 @@ def task_and_options(name: str, line: str, said: Mapping[str, Value]) -> tuple[T
             expected=nearest(option, [*TASK_OPTIONS, *TRAIN_OPTIONS]),
             fix="correct the option, or leave it out for its default",
         )
-    given: dict[str, Any] = {option: value for option, value in said.items() if value is not None}
+    given: dict[str, Any] = {option: value for option, value in options.items() if value is not None}
     task = Task.from_line(line, name, **{option: given[option] for option in given if option in TASK_OPTIONS})
     return task, TrainOptions(**{option: given[option] for option in given if option in TRAIN_OPTIONS})

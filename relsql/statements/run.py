@@ -153,8 +153,8 @@ def _scores(con: duckdb.DuckDBPyConnection, statement: Predict, trainer: Trainer
     """The scores of all entities now, by a model of the line, which is trained if there is none."""
     name = None if statement.options else _answering(con, statement.line)
     if name is None:
-        said = "".join(f"{option}={value!r};" for option, value in sorted(statement.options.items()))
-        asked = " ".join(_words(statement.line)) + said
+        options = "".join(f"{option}={value!r};" for option, value in sorted(statement.options.items()))
+        asked = " ".join(_words(statement.line)) + options
         name = f"question_{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
         if _known(con, name) is None:
             require_no_transaction(con, "a PREDICT that has to train")

@@ -64,7 +64,7 @@ def checked(task_name: object, field_name: str, value: object) -> object:
 
 
 def checked_target(task_name: str, text: str) -> str:
-    """The target of a regression in its one spelling.
+    """The target of a regression in its canonical spelling.
 
     Raises:
         TaskError: the text names no target.

@@ -162,7 +162,7 @@ class _Scan:
                 best, enough = more, found
         if best is not chosen:
             reason = f"one gives {first:.0%} of the labels that are enough, {best.task.num_eval_timestamps} give "
-            reason += "enough" if enough >= 1 else f"{enough:.0%}, as many as the data carry"
+            reason += "enough" if enough >= 1 else f"{enough:.0%}, the most that the data have room for"
             best.reasons[WINDOWS_FIELD] = reason
         return best
 

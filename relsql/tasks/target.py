@@ -38,7 +38,7 @@ _QUANTILE = re.compile(r"quantile\(\s*([0-9.eE+-]+)\s*\)")
 
 
 def read_target(text: str) -> str | None:
-    """The target in its one spelling, `quantile(0.9)` for ` Quantile( .90 )`; None if the text names no target."""
+    """The canonical spelling of a target, `quantile(0.9)` for ` Quantile( .90 )`; None if the text names none."""
     folded = text.strip().lower()
     found = _QUANTILE.fullmatch(folded)
     if found is None:

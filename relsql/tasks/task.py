@@ -225,9 +225,9 @@ class Task:
     def removed(self) -> tuple[tuple[str, str], ...]:
         """The (table, column) pairs of `remove_columns` that are hidden in all rows.
 
-        What completes a column hides those of its own table in the row that is asked about only: in earlier rows they
-        are history. Of a static task also the column that is asked for, if the table has it: the answers of other rows
-        are those of any split.
+        If the task completes a column, those of its own table are hidden only in the row that is asked about: in
+        earlier rows they are history. A static task also hides the column that is asked for, if the table has it: other
+        rows have the answers of all splits.
         """
         if self.is_static:
             return (
@@ -330,8 +330,8 @@ class Task:
 
         Raises:
             TaskError: the line does not fit the schema; or `remove_columns` names a table or column that does not
-                exist, so that the column it was meant to hide would stay visible, or the time of a table, without which
-                every row would be.
+                exist, so that the column it was meant to hide would stay visible, or names the time of a table, without
+                which every row would be visible.
         """
         removed = []
         for name, column in self.remove_columns:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def origin(name: str, options: TrainOptions, version: int) -> dict[str, Any]:
-    """The fields of a card that say what it is of, and how it came about."""
+    """The fields of a card that identify the model and describe how it was trained."""
     return {
         "format": CARD_FORMAT,
         "name": name,
@@ -85,7 +85,7 @@ def _options_of_card(options: TrainOptions) -> dict[str, str | int | float | boo
 def _oldest_evidence_days(plan: Plan, seeds: dict[str, SeedSet]) -> float | None:
     """The largest age, over all training and validation seeds, of a seed's newest linked row that is an event.
 
-    A row of 1900-01-01 may be all that an entity has; it does not make evidence of a hundred years ordinary.
+    A row of 1900-01-01 may be all that an entity has; that does not make evidence of a hundred years ago normal.
     """
     oldest = -np.inf
     for part in seeds.values():

@@ -27,11 +27,13 @@ from relsql.training.options import TrainOptions
 from relsql.training.pretraining.weights import read_manifest
 from relsql.version import __version__
 
-TRAINING_FOLDERS = (
-    *("relsql/schema", "relsql/tasks", "relsql/text", "relsql/gather", "relsql/nn", "relsql/training"),
-    "exporters",
+TRAINING_SOURCES = (
+    *("relsql/schema", "relsql/tasks", "relsql/text", "relsql/gather", "relsql/nn", "relsql/training", "exporters"),
+    *("relsql/evaluation/metrics", "relsql/evaluation/screening.py", "relsql/evaluation/uncertainty.py"),
+    *("relsql/database/queries", "relsql/sql_text.py"),
 )
-"""Folders whose code can change a trained model. An edit elsewhere, such as in the server, causes no retraining."""
+"""Folders and files whose code can change a trained model: the rooms of training, the metrics and statistics by which
+it chooses, and the form of its queries. An edit elsewhere, such as in the server, causes no retraining."""
 
 _PROPOSALS = "relsql/schema/discovery"
 """Excluded: accepted proposals become declarations, which the fingerprint covers as part of the schema."""
@@ -136,7 +138,7 @@ def _names(text: str, name: str) -> bool:
 
 @cache
 def _code_digest() -> str:
-    """SHA-256 of the sources in `TRAINING_FOLDERS`, because two builds between releases share a version number."""
+    """SHA-256 of the `TRAINING_SOURCES`, because two builds between releases share a version number."""
     digest = hashlib.sha256(__version__.encode())
     for path, name in training_sources():
         digest.update(f"{name}\n".encode() + path.read_bytes())
@@ -146,10 +148,10 @@ def _code_digest() -> str:
 def training_sources() -> list[tuple[Path, str]]:
     """The source files that the fingerprint covers, each with its name from the top level, ordered by name."""
     found = []
-    for folder in TRAINING_FOLDERS:
-        package, _, inside = folder.partition("/")
+    for source in TRAINING_SOURCES:
+        package, _, inside = source.partition("/")
         top = Path(str(files(package)))
-        for path in (top / inside).rglob("*.py"):
+        for path in [top / inside] if inside.endswith(".py") else (top / inside).rglob("*.py"):
             name = f"{package}/{path.relative_to(top).as_posix()}"
             if not name.startswith(f"{_PROPOSALS}/"):
                 found.append((path, name))

@@ -99,7 +99,7 @@ def choose_paths(
         inputs: node inputs of every table on a path.
         labels: training labels, sorted: entity, as_of, label.
         max_paths: number of paths to keep, at least 1.
-        task: the task, which says whether rows at as_of itself count, and what of the seed's own row is hidden.
+        task: the task, which decides whether rows at as_of itself count, and what is hidden of the seed's own row.
     """
     sample = labels.take(pa.array(np.unique(np.linspace(0, labels.num_rows - 1, SCREEN_SEEDS).astype(np.int64))))
     found = _screen(con, catalog, schema, candidates, inputs, sample, task)

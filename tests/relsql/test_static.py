@@ -201,7 +201,7 @@ def test_a_query_over_keys_in_a_database_with_times(tmp_path: Path) -> None:
 
 
 BAD = [
-    ({"split": "nowhere"}, "has no column 'nowhere' that says the split"),
+    ({"split": "nowhere"}, "has no column 'nowhere' that names the split"),
     ({"split": "random(x)"}, "has no column 'random"),
     ({"split": "town_id"}, "which is a link"),
     ({"target_col": "town_id"}, "which is a link"),

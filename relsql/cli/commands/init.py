@@ -78,8 +78,8 @@ def init_command(
     """  # noqa: D301
     from relsql.database.connections import open_database
     from relsql.database.names import current_catalog
-    from relsql.schema.declared.attached_tables import parse_source
     from relsql.schema.declared.declarations import Declarations
+    from relsql.schema.sources.attached_tables import parse_source
     from relsql.tasks.labels.label_sandbox import check_definition
     from relsql.tasks.task import Task
 
@@ -113,7 +113,7 @@ def _choose_schema(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> N
 
 def _add_sources(con: duckdb.DuckDBPyConnection, catalog: str, sources: Iterable[Source]) -> None:
     from relsql.database.sources.source_kinds import without_password
-    from relsql.schema.declared.attached_tables import add_source
+    from relsql.schema.sources.attached_tables import add_source
 
     for source in sources:
         for line in add_source(con, catalog, source):

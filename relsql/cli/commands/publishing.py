@@ -69,7 +69,7 @@ def publish_command(
 def _note_storage(file: Path, written: Path, model: str) -> None:
     """Say so where older clients cannot open the file that was written."""
     from relsql.database.connections import open_database
-    from relsql.publishing.publish import OLDER_STORAGE, newer_storage
+    from relsql.publishing.database_copy import OLDER_STORAGE, newer_storage
 
     with closing(open_database(written, read_only=True)) as con:
         version = newer_storage(con)
@@ -110,7 +110,7 @@ def selftest_command(file: Path, model: str, as_json: bool) -> None:
     relsql selftest f1.duckdb dnf
     """  # noqa: D301
     from relsql.database.connections import open_database
-    from relsql.publishing.publish import selftest
+    from relsql.publishing.selftest import selftest
 
     with closing(open_database(file, read_only=True)) as con, train_extra("relsql selftest"):
         _print(selftest(con, model), as_json)

@@ -109,7 +109,7 @@ def drop_command(file: Path, model: str, all_versions: bool, yes: bool) -> None:
         what = ", ".join(f"{version.name}@{version.version}" for version in doomed)
         if not yes and not can_ask():
             raise click.UsageError(f"{what} would be dropped permanently; without a terminal, add --yes.")
-        if not yes and not click.confirm(f"Drop {what} for ever?", err=True):
+        if not yes and not click.confirm(f"Drop {what} permanently?", err=True):
             note("nothing was dropped")
             return
         drop(con, model, all_versions=all_versions)

@@ -35,7 +35,7 @@ Arrays = tuple[npt.NDArray[np.generic], ...]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The seeds that differ, and the largest difference of a number; None if a difference has no size."""
+    """The seeds that differ, and the largest difference of a number; None if one of them has no size."""
 
     changed: int
     largest: float | None

@@ -51,7 +51,7 @@ DEFAULT_SEEDS, QUICK_SEEDS = 200, 32
 _HOW: tuple[How, ...] = ("deleted", "garbled")
 
 ALL = "*"
-"""In place of a table: only several tables together change something."""
+"""Stands for a table if only several tables together change something."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ LEVEL = 0.95
 _DRAWS_AT_ONCE = 100
 
 MOST_RESAMPLED = 10_000
-"""A bootstrap of as many labels takes about a second."""
+"""With this many labels, a bootstrap takes about a second."""
 
 WeightedMetric = Callable[[Floats, Floats, Floats], Floats]
 """(labels [n], scores [n], weights [draws, n]) -> metric [draws]."""
@@ -43,7 +43,7 @@ def weighted_mae(labels: Floats, scores: Floats, weights: Floats) -> Floats:
 def clustered_bootstrap(
     labels: Floats, scores: Floats, cluster: npt.NDArray[np.int64], metric: WeightedMetric, *, draws: int = DRAWS
 ) -> tuple[float, float]:
-    """Percentile interval of the seed-averaged metric over resampled clusters; arguments as of `bootstrap_draws`."""
+    """Percentile interval of the seed-averaged metric over resampled clusters; arguments as in `bootstrap_draws`."""
     return percentile_interval(bootstrap_draws(labels, scores, cluster, metric, draws=draws))
 
 

@@ -9,7 +9,7 @@ from relsql.tasks.kinds.classes import UNKNOWN
 from relsql.typing import IntArray
 
 LEAST_PROBABILITY = 1e-7
-"""The probability of a label is taken as at least this: also of one whose class the model does not know."""
+"""The least probability that a label is given, also if the model does not know its class."""
 
 Probabilities = npt.NDArray[np.floating]
 
@@ -47,7 +47,7 @@ def macro_f1(labels: IntArray, predicted: IntArray) -> float:
 
 
 def one_against_rest(labels: IntArray, probabilities: Probabilities) -> list[float]:
-    """The ROC-AUC of the probability of each class that some of the labels have, and some have not."""
+    """The ROC-AUC of the probability of each class that some labels have and others do not."""
     from sklearn.metrics import roc_auc_score
 
     present = [code for code in np.unique(labels) if code != UNKNOWN and not (labels == code).all()]

@@ -54,7 +54,7 @@ def gain_interval(
 ) -> tuple[float, tuple[float, float]]:
     """By how much the first of two metrics of the same labels is better, and the middle 95 % of that.
 
-    Each resample of the entities holds for both, so what makes labels easy or hard for both is no part of it.
+    Both metrics use the same resamples, so what makes labels easy or hard for both does not widen the interval.
 
     Args:
         metrics: the metrics under weights of the labels.

@@ -1,4 +1,4 @@
-"""How good the probabilities of classes are where a label holds any number of them."""
+"""How good the probabilities of classes are if a label holds any number of classes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def label_metrics(held: Held, probabilities: Probabilities, thresholds: tuple[fl
     Args:
         held: which classes each label holds, bool [labels, classes], n > 0.
         probabilities: [labels, classes].
-        thresholds: the probability from which on each class is predicted.
+        thresholds: the probability at or above which each class is predicted.
     """
     from sklearn.metrics import average_precision_score
 
@@ -42,7 +42,7 @@ def label_metrics(held: Held, probabilities: Probabilities, thresholds: tuple[fl
 def best_thresholds(held: Held, probabilities: Probabilities) -> tuple[float, ...]:
     """The threshold of each class with the best F1; of a class that no label holds, one that no probability reaches.
 
-    Between two neighbouring probabilities their middle is taken, so that rounding decides nothing.
+    It lies halfway between two neighbouring probabilities, so rounding changes no prediction.
     """
     found = []
     for truth, scores in zip(held.T, probabilities.T.astype(np.float64), strict=True):

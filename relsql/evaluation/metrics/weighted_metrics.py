@@ -1,4 +1,4 @@
-"""The metrics of a task under weights of its labels, which their bootstrap intervals are made of.
+"""The metrics of a task under weights of its labels, from which their bootstrap intervals are computed.
 
 Under equal weights each is what `relsql.evaluation.evaluate.task_metrics` returns by the same name.
 """
@@ -22,13 +22,13 @@ Weighted = Callable[[Floats], Floats]
 """weights [draws, labels] -> metric [draws]; NaN where it is not defined."""
 
 MOST_CLASSES = 50
-"""With more classes, there are no intervals of what is a mean over classes: each draw would sort every class."""
+"""With more classes, means over classes get no intervals: each draw would sort every class."""
 
 
 def weighted_metrics(task: Task, labels: npt.NDArray[Any], scores: npt.NDArray[np.float64]) -> dict[str, Weighted]:
     """The metrics of a task on some labels, by name; arguments as in `relsql.evaluation.evaluate.Predictions`.
 
-    There are none of lists of classes.
+    A multilabel task has none.
     """
     if task.is_multilabel:
         return {}
@@ -101,7 +101,7 @@ def _of_classes(codes: npt.NDArray[np.int64], probabilities: npt.NDArray[np.floa
 
 
 def _macro_f1(codes: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], weights: Floats) -> Floats:
-    """The F1 of each class that a draw has among labels or predictions, in the mean."""
+    """The mean F1 of the classes that a draw has among its labels or predictions."""
     total, present = np.zeros(len(weights)), np.zeros(len(weights))
     for code in np.unique([*np.unique(codes), *np.unique(predicted)]):
         true, guessed = codes == code, predicted == code
@@ -112,7 +112,7 @@ def _macro_f1(codes: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], we
 
 
 def _one_against_rest(codes: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64], weights: Floats) -> Floats:
-    """The ROC-AUC of each class that some labels of a draw have, and some have not, in the mean."""
+    """The mean ROC-AUC of the classes that some labels of a draw have and others do not."""
     present = [code for code in np.unique(codes) if code != UNKNOWN and not (codes == code).all()]
     if not present:
         return np.full(len(weights), np.nan)

@@ -1,7 +1,8 @@
-"""Candidates and their numbers, in SQL: which items are ranked for an entity, and by what.
+"""Candidates and their numbers, in SQL: which items are ranked for an entity, and by which numbers.
 
-Candidates are the items that an entity has met, the items that entities with the same items have met, and the items
-that most entities have met lately. All of it is counted from interactions that are visible at the seed's as_of.
+Candidates are the items that an entity has interacted with, the items that entities with the same items have interacted
+with, and the items that are popular lately. All of it is counted from interactions that are visible at the seed's
+as_of.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from relsql.sql_text import Cte
 from relsql.tasks.predict.links import Way
 
 MAX_OF_A_KIND = 60
-"""The maximum number of candidates of each kind: items met before, popular items and similar items."""
+"""The maximum number of candidates of each kind: earlier items, popular items and similar items."""
 
 MAX_RECENT = 30
-"""How many items of an entity, the last ones, count as met together."""
+"""The number of an entity's latest items that count as seen together."""
 
 MAX_COMPARED = 20
-"""How many items of an entity, the last ones, others are compared with."""
+"""The number of an entity's latest items that other items are compared with."""
 
 MAX_SIMILAR = 30
 """How many similar items are kept for each item."""
@@ -86,14 +87,14 @@ class Candidates:
         return [
             Cte("seed", seed_sql, "the entities, each at a moment"),
             Cte("moment", f"SELECT DISTINCT {AS_OF} FROM seed WHERE {AS_OF} IS NOT NULL", "the moments"),
-            Cte("met", met, "which entity has met which item, and when"),
+            Cte("met", met, "which entity interacted with which item, and when"),
             Cte("history", self._history(), "the same, counted at each moment"),
-            Cte("popular", _POPULAR, "how many entities have met each item"),
-            Cte("own", self._own(), "what the entity itself has met, the last first"),
-            Cte("total", _TOTAL, "how much it has met in all"),
+            Cte("popular", _POPULAR, "how many entities interacted with each item"),
+            Cte("own", self._own(), "what the entity itself interacted with, the latest first"),
+            Cte("total", _TOTAL, "how many interactions it has in all"),
             Cte("recent", _RECENT, "the last items of every entity"),
-            Cte("pair", _PAIR, "how many entities have met two items, one of them an item of a seed"),
-            Cte("alike", _ALIKE, "for each item the ones most often met with it, by cosine"),
+            Cte("pair", _PAIR, "how many entities interacted with both of two items, one of them an item of a seed"),
+            Cte("alike", _ALIKE, "for each item the ones most similar to it, by cosine"),
             Cte("near", _NEAR, "items similar to the last items of the entity"),
             Cte("named", _NAMED, "the candidates"),
             Cte("candidate", self._features(), "the candidates with their numbers"),

@@ -1,7 +1,7 @@
 """Interactions: the rows that link an entity to an item, such as a purchase that links a customer to a product.
 
-An interaction is seen when all rows on its way are. Its time is the latest of theirs: of the order, its line, the
-product.
+An interaction is visible when all rows on its way are. Its time is the latest of their times: that of the order, of its
+line, or of the product.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from relsql.tasks.splits import step_sql
 from relsql.tasks.task import Task
 
 MAX_WAYS = 8
-"""At most this many ways are compared, the shortest ones."""
+"""At most this many ways are compared; the shortest ones are chosen."""
 
 
 def interaction_ways(schema: Schema, task: Task, entity: Table, items: Table) -> tuple[Way, ...]:

@@ -15,7 +15,7 @@ MAX_LEAVES = 8
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """One tree. Nodes are questions; a node that is negative, -1 - i, is leaf i. The root is question 0.
+    """One tree. A node is a question or, if its number is negative, -1 - i, leaf i. The root is question 0.
 
     Attributes:
         features: by question, the feature that it reads.
@@ -45,7 +45,7 @@ class Tree:
             yield "a tree of its ranker lacks nodes"
         elif count >= MAX_LEAVES or not {*self.features} <= FEATURES.keys():
             yield "a tree of its ranker is too large, or reads an unknown number"
-        # Later questions only, so that every way ends.
+        # A question may only lead to later ones, so every walk ends.
         elif not all(
             -count - 2 < n < count and (n < 0 or n > i) for s in (self.low, self.high) for i, n in enumerate(s)
         ):

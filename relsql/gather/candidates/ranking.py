@@ -118,7 +118,7 @@ class Ranking:
         )
         ctes = [
             *self.candidates.ctes(catalog, seed_sql),
-            Cte("entity", known, "whether it is known, and how much it has met"),
+            Cte("entity", known, "whether it is known, and how many interactions it has"),
             Cte("scored", f"SELECT c.*, {score} AS score\nFROM candidate c", "the candidates with their score"),
             Cte("ranked", ranked, "the best ones"),
         ]

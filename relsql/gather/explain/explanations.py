@@ -29,7 +29,7 @@ OWN_TOP, BATCH_TOP = 10, 5
 """How many contributions of each score are returned by default: for one entity, and for all."""
 
 DEFAULT_THRESHOLD = 0.5
-"""The probability from which on the answer is yes, if nobody has chosen a threshold."""
+"""The probability at or above which the answer is yes, if nobody has chosen a threshold."""
 
 _TOLD = ("place", "row_key", "row_time", "column_name", "value")
 """Columns that describe what a seed leaves out."""
@@ -63,7 +63,7 @@ class Explanations:
         scored: how seeds are scored.
         logit: contributions are also given on the scale of the logit, because what is explained is a probability.
         by_class: the score is a class, so the probability of this class is explained.
-        threshold: the score from which on the answer is yes, if the model has one.
+        threshold: the score at or above which the answer is yes, if the model has one.
     """
 
     rows: LatestRows
@@ -99,7 +99,7 @@ class Explanations:
 
         Args:
             seed_sql: a query for the columns `_entity` and `_as_of` of the scores to explain.
-            level: leave out everything of this level, one after the other; default: the parameters of a function say.
+            level: leave out everything of this level, one at a time; default: as the function's parameters say.
         """
         ctes = [
             Cte("asked", self._arguments_sql() if level is None else _everything_sql(level), "The arguments."),

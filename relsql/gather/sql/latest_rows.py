@@ -9,9 +9,9 @@ SQL. A `PathColumns` decides which columns are computed from the rows. The form 
 * the rows of groups are found by windows, heaps or cuts, see `relsql.gather.sql.ranking`;
 * hubs are gathered once per distinct (hub, as_of), not once per seed.
 
-What many seeds share, the rows of hubs and the newest event of the data, can also be computed before, for all hubs at
-a moment, and stored as tables that the query then joins (`LatestRows.given`). A query over a part of the entities then
-needs only the rows of these (`docs/decisions/0032-shards.md`).
+What many seeds share, the rows of hubs and the newest event of the data, can also be computed beforehand, for all hubs
+at a moment, and stored as tables that the query then joins (`LatestRows.given`). A query over a part of the entities
+then needs only the rows of these (`docs/decisions/0032-shards.md`).
 
 Training for a database that lags uses *delayed* seeds: their data end at `_until`, at or before `_as_of`. Models for
 such a database read how far it lags: the entity's row carries the age of the newest row of any table.
@@ -156,8 +156,8 @@ class LatestRows:
         return newest_ctes(self.plan, self.source, moments, self.moments, self.end)
 
     def given_cte(self, name: str) -> Cte:
-        """A CTE whose rows were stored before."""
-        return Cte(name, f"SELECT *\nFROM {self.given[name]}", "Stored before, for all hubs and moments.")
+        """A CTE whose rows were stored beforehand."""
+        return Cte(name, f"SELECT *\nFROM {self.given[name]}", "Stored beforehand, for all hubs and moments.")
 
     def select_sql(self, columns: PathColumns, select: str | None = None) -> str:
         """The main SELECT of `query`, over its common table expressions; the arguments are those of `query`."""
@@ -171,7 +171,7 @@ class LatestRows:
         return self.sources.get(table.key) or relation_sql(table, self.catalog, arrays_as_text=True)
 
     def own_source(self) -> str:
-        """The relation to read for the entity's own row: what is hidden in it is empty, as it is when it is asked.
+        """The relation to read for the entity's own row, in which hidden columns are empty.
 
         Other rows of the table are read in full.
         """
@@ -184,7 +184,7 @@ class LatestRows:
         return self.ended_sql(seed_sql, f"{number} AS {SEED}, ")
 
     def ended_sql(self, query: str, first: str = "") -> str:
-        """The rows of a query with `_as_of`, with the end of their data where that differs; `first` comes before."""
+        """A query's rows with `_as_of` and the end of their data where that differs, after the columns `first`."""
         guard = f"\nWHERE {TEXT_KEYS_ARE_EXACT}" if self.plan.has_text_keys() else ""
         columns = "*"
         if self.visible == "before":

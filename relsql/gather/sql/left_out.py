@@ -84,7 +84,7 @@ def left_ctes(plan: RowPlan, reached: Reached, latest: str, counted: str) -> Cte
     Args:
         plan: the plan of rows.
         reached: the rows and their groups. The group's columns are the keys that the rows point at, then the moments,
-            with those of `OUT`, of which `visible` says nothing.
+            with those of `OUT`, which `visible` does not check.
         latest: name of the CTE of the last rows.
         counted: name of the CTE of the counts.
     """

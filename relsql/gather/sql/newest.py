@@ -72,6 +72,6 @@ def _newest_left_ctes(seeds: str, moments: Sequence[str], end: str) -> Ctes:
     return [
         Cte(_WHOLE, _newest_sql(seeds, base, end), "The newest row at each moment if nothing is left out."),
         Cte(_AFFECTED, affected, "The moments whose newest row is left out."),
-        Cte(_LEFT, left, "The newest row that is left at these."),
+        Cte(_LEFT, left, "The newest row that remains at these moments."),
         Cte(NEWEST, newest, "The newest row that may be seen at each moment."),
     ]

@@ -20,11 +20,11 @@ from relsql.gather.layout import DATA_AGE, Segment, counts_name, segments
 from relsql.gather.node_inputs import NodeInputs, NumberInput, category_sql, number_sql, text_sql
 from relsql.gather.paths import Path
 from relsql.gather.row_plan import RowPlan
-from relsql.gather.sql.given import all_hubs_ctes, newest_query
 from relsql.gather.sql.latest_rows import AS_OF, SEED, LatestRows, SeedKind
 from relsql.gather.sql.lookups import pointed_name, readers_of, seen_join_sql, seen_sql
 from relsql.gather.sql.newest import NEWEST
 from relsql.gather.sql.path_columns import Latest, of_hubs
+from relsql.gather.sql.precomputed import all_hubs_ctes, newest_query
 from relsql.gather.sql.ranking import Ctes, columns_of, counts_sql
 from relsql.gather.sql.removals import OUT_COLUMN, shown_value_sql
 from relsql.schema.indexes import Indexed

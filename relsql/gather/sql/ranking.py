@@ -10,7 +10,7 @@ A group is a seed, or a hub at a moment. The cheapest way depends on the groups:
   chunk.
 * A cut orders the rows of each entity or hub once and cuts them at each moment; an ASOF join finds how many rows come
   before a moment. For groups that share rows and differ only in the moment, such as the seeds of training.
-* A window over the groups as they are, from which each group that leaves something out takes what it is left with
+* A window over the groups with nothing left out, from which each group takes the rows that remain for it
   (`relsql.gather.sql.removals`). For many groups that share rows and differ only in what they leave out.
 
 All of them order by time first and break ties by the primary key, so the result does not depend on row order. A row
@@ -47,7 +47,7 @@ class Reached:
         source: the relation of the groups.
         keys: expressions over `source` that the rows point at.
         group: columns of `source` that identify a group.
-        moments: columns of `source` that say what the group may see; the first is its as_of.
+        moments: columns of `source` that determine what the group may see; the first is its as_of.
         end: the one of them that is the end of its data.
         visible: condition on `r` and `source` under which a row counts, starting with AND; empty if all rows count.
         columns: the columns of a row to return in the struct `r`.

@@ -19,13 +19,14 @@ from relsql.schema.tables import Table
 from relsql.sql_text import ident
 
 OUT_TABLE, OUT_ROW, OUT_COLUMN = OUT = ("_out_table", "_out_row", "_out_column")
-"""The columns of a seed: number of the table that a row or all rows are out of, the row's id, number of the column."""
+"""The columns of a seed: the number of the table that a row or all rows are left out of, the row's id, and the number
+of the column."""
 
 NOTHING = -1
-"""In place of the number of a table or a column: nothing is out."""
+"""Stands for the number of a table or a column if nothing is left out."""
 
 ALL_ROWS = 0
-"""In place of a row's id: all rows of the table are out."""
+"""Stands for a row's id if all rows of the table are left out."""
 
 
 def out_sql(table: int = NOTHING, row: str = str(ALL_ROWS), column: int = NOTHING) -> str:
@@ -121,7 +122,7 @@ def _whole_sql(plan: RowPlan, tables: Iterable[Table], source: str) -> str:
 
 
 def shown_sql(plan: RowPlan, tables: Sequence[str], source: str, is_row: str) -> list[str]:
-    """The columns of `OUT` for a select list, without what seeds that read only these tables do not read.
+    """The columns of `OUT` for a select list, reset where they name what seeds that read only these tables do not read.
 
     `is_row` is the condition that they read the row that is out.
     """

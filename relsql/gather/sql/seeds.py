@@ -15,15 +15,15 @@ from relsql.schema.visibility import opaque_sql, visible_sql
 from relsql.sql_text import ident, indented, literal
 
 LATEST_EVENT = "latest event"
-"""The default of `as_of`: a missing argument means the latest event, one that is NULL has no score. DuckDB cannot tell
-the two apart, so the default is a text that cannot be read as a time."""
+"""The default of `as_of`. A missing argument means the latest event, and one that is NULL gives no score. DuckDB cannot
+tell the two apart, so the default is a text that cannot be read as a time."""
 
 ALL_PARAMETERS = f"as_of := {literal(LATEST_EVENT)}"
 """The parameters of a function that scores all entities."""
 
 _IS_MISSING = f"(typeof(as_of) = 'VARCHAR' AND CAST(as_of AS VARCHAR) = {literal(LATEST_EVENT)})"
 _AS_OF_PARTS = f"{_IS_MISSING} AS latest,\n    CASE WHEN NOT {_IS_MISSING} THEN as_of END AS moment"
-"""The argument `as_of` in two parts: whether it is missing, and else its value."""
+"""The argument `as_of` in two parts: whether it is missing, and if not, its value."""
 
 
 def call_parameters(entity: Table) -> str:
@@ -32,7 +32,7 @@ def call_parameters(entity: Table) -> str:
 
 
 def call_seed_sql(entity: Table, rows: LatestRows) -> str:
-    """The seed of a call `f(id, as_of := ...)`; `_given` says whether there are both an id and a moment.
+    """The seed of a call `f(id, as_of := ...)`; `_given` says whether both an id and a moment are given.
 
     A row with a time of its own is asked about as of that time, if it exists at the moment. What comes later, and the
     row itself among others, is never seen.
@@ -59,7 +59,7 @@ def call_seed_sql(entity: Table, rows: LatestRows) -> str:
 
 
 def _has_own_time_sql(entity: Table, row: str, moment: str) -> str:
-    """The condition that a row exists at a moment, at a time that it can be asked about as of."""
+    """The condition that a row exists at a moment, and has a time as of which it can be asked about."""
     return f"{visible_sql(entity, row, moment)} AND isfinite({time_sql(entity, row)})"
 
 
@@ -105,7 +105,8 @@ def _exact_sql(key_type: str, value: str) -> str:
 def all_seeds_sql(entity: Table, rows: LatestRows, moment: str | None = None, where: str | None = None) -> str:
     """The seeds of all entities that are visible at one moment; none if the moment is NULL.
 
-    Rows with a time of their own are asked about as of that time; of what completes a column, those with an empty cell.
+    Rows with a time of their own are asked about as of that time. If the task completes a column, only rows with an
+    empty cell are asked about.
 
     Args:
         entity: the entity table.

@@ -73,10 +73,10 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
         statistics: by path, which statistics the head's trees read: positions in
             `relsql.gather.statistics.path_statistics`.
         classes: the classes of a multiclass task; None for other tasks.
-        uncertainty: how far scores may be off; None if too few labels were left to say it.
-        threshold: from which probability on the answer is yes; None if nobody has chosen one.
+        uncertainty: how far scores may be off; None if there were too few labels to fit it.
+        threshold: the probability at or above which the answer is yes; None if nobody has chosen one.
         ranker: what a recommendation has learned; it has no paths, inputs or artefacts, and its encoder, channels and
-            windows say nothing. None for other tasks.
+            windows are not used. None for other tasks.
     """
 
     format: int

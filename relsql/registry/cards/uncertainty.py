@@ -1,4 +1,4 @@
-"""What a score leaves open: an interval or a set of classes, as a small table that is part of a model's card.
+"""How certain a score is: an interval or a set of classes, as a small table that is part of a model's card.
 
 The table is fitted on validation labels (`relsql.evaluation.uncertainty`). Scores are divided into bands; each has the
 ends of its interval. Both engines read the same table: numpy here, SQL in a published model.

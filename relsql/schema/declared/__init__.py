@@ -1,1 +1,1 @@
-"""Declarations of users: as text, checked against the data, stored, and read from other databases."""
+"""Declarations of users: as text, checked against the data, and stored."""

@@ -191,7 +191,7 @@ def _require_time(table: Table, header: Table, column: Column) -> None:
     if is_number(column.type) or column.type == "BOOLEAN":
         raise SchemaError(
             f"the time of table '{table.key}' is {header.key}.{column.name}, which has type {column.type}",
-            expected="a DATE or TIMESTAMP column of the header, or the time that is declared of it",
+            expected="a DATE or TIMESTAMP column of the header, or the time that is declared for it",
             fix=command(
                 "init",
                 "FILE",

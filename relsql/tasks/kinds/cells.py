@@ -1,4 +1,4 @@
-"""Tasks that answer by a column of the row itself: their label query, and which columns can be asked for."""
+"""Tasks whose answer is a column of the row itself: their label query, and which columns can be asked for."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def answer_column(task: str, table: Table, target: str, schema: Schema) -> Colum
     """The column of a table that a task asks for.
 
     Raises:
-        TaskError: there is none of this name, or it is the key, a link or the time of the table.
+        TaskError: no column has this name, or it is the key, a link or the time of the table.
     """
     found = stored_name(target, table.stored_names)
     if found is None:

@@ -69,8 +69,8 @@ class Classes:
         type: their SQL type: VARCHAR, BOOLEAN, or an integer of up to 64 bits.
         values: the classes as text, in the order of their type.
         counts: the number of training labels of each.
-        thresholds: of a multilabel task, the probability from which on each class is predicted; None for a multiclass
-            task, which predicts the likeliest.
+        thresholds: of a multilabel task, the probability at or above which each class is predicted; None for a
+            multiclass task, which predicts the likeliest.
     """
 
     type: str
@@ -236,7 +236,7 @@ class LabelSets:
         return labels
 
     def coded(self, labels: pa.Table) -> pa.Table:
-        """A label table with codes as labels; it is one of those that the lists are from."""
+        """A label table with codes as labels; it must be one of the tables that the lists come from."""
         codes = {row.tobytes(): code for code, row in enumerate(self.rows)}
         found = [codes[row.tobytes()] for row in self.classes.hits(labels.column("label"))]
         place = labels.column_names.index("label")
@@ -246,7 +246,7 @@ class LabelSets:
 def class_counts(labels: pa.Table) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """The distinct labels of a label table as text, in the order of their type, and the number of each.
 
-    Of lists they are those of their values.
+    Lists are counted by the values in them.
     """
     if pa.types.is_list(labels.column("label").type):
         labels = pa.table({"label": pc.list_flatten(labels.column("label"))})

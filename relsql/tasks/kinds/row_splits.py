@@ -19,7 +19,7 @@ from relsql.tasks.splits import Split, step_sql
 from relsql.tasks.task import Task
 
 TEST_SHARE = 0.1
-"""The share of the labels that a chosen test split has at least; validation has the same share of the rest."""
+"""The minimum share of the labels in a chosen test split; validation gets the same share of the rest."""
 
 Quantile = Callable[[float, datetime.datetime | None, datetime.datetime | None], datetime.datetime | None]
 """(share, after, up to) -> the time up to which that share of the labels in (after, up to] lie."""
@@ -73,7 +73,7 @@ def choose_row_splits(task: Task, quantile: Quantile) -> SplitChoice:
         raise TaskError(
             f"task '{task.name}': its labels are at too few times to be split",
             expected="labels of rows at three times or more",
-            fix=in_manifest("choose rows of more times, or write the split timestamps", "val_timestamp"),
+            fix=in_manifest("select rows of more times, or write the split timestamps", "val_timestamp"),
         )
     if task.val_timestamp >= task.test_timestamp:
         raise TaskError(

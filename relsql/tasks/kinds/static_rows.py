@@ -1,7 +1,7 @@
 """Static tasks, in which time does not matter: their answer and how their rows are split.
 
-Rows are split at random, by a hash of their key: a row stays in its split, whatever is inserted or deleted. Or a column
-of theirs says the split.
+Rows are split at random, by a hash of their key: a row stays in its split, whatever is inserted or deleted.
+Alternatively, one of their columns names the split.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _WORDS: dict[Split, tuple[str, ...]] = {
     "val": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
-"""What a column calls the splits, in any case."""
+"""The names of the splits in such a column, in upper or lower case."""
 
 _RANDOM = re.compile(r"random\s*\(\s*(\d{1,18})\s*\)", re.IGNORECASE)
 
@@ -44,7 +44,7 @@ def random_seed(split: str) -> str | None:
 
 
 def split_column(split: str | None) -> tuple[str, ...]:
-    """The column that says the split, if one does."""
+    """The column that names the split, if there is one."""
     return (split,) if split and random_seed(split) is None else ()
 
 
@@ -52,18 +52,18 @@ def check_static(task: Task) -> None:
     """Check that a task has the fields of static tasks only if it is one.
 
     Raises:
-        TaskError: one is not for a task of this kind.
+        TaskError: a field does not belong to a task of this kind.
     """
     if task.is_static:
         wrong = [name for name in ("timedelta", "time_col") if getattr(task, name)]
     else:
-        # Whether a line about a column is static, the schema says.
+        # The schema decides whether a line about a column is static.
         open_ = task.predict and task.kind == "autocomplete"
         wrong = ["split"] if task.split is not None and not open_ else []
     if wrong:
         raise TaskError(
             f"task '{short(task.name)}' is of kind {task.kind} with {' and '.join(wrong)}",
-            expected="timedelta and time_col in tasks that time matters to, split in those of kind static",
+            expected="timedelta and time_col only in tasks where time matters, split only in those of kind static",
             fix=correct(wrong[0], "kind"),
         )
 
@@ -76,9 +76,9 @@ def static_fields(
     Args:
         task: the task's name, for messages.
         entity: the table, as the task names it.
-        target: the column of the label; if the table has one of this name, no row of it may be read.
+        target: the column of the label; if the table has a column of this name, it is hidden in all rows.
         sql: the label query, or empty.
-        split: `random(N)`, or the column that says the split.
+        split: `random(N)`, or the column that names the split.
         schema: the schema of the database.
         as_number: the task is a regression.
 
@@ -94,7 +94,7 @@ def static_fields(
         stored = stored_name(column, table.stored_names)
         if stored is None:
             raise TaskError(
-                f"task '{task}': table '{table.key}' has no column '{column}' that says the split",
+                f"task '{task}': table '{table.key}' has no column '{column}' that names the split",
                 expected=f"random(N), or a column: {nearest(column, table.stored_names)}",
                 fix=correct("split"),
             )
@@ -121,6 +121,6 @@ def part_sql(entity: Table, split: str, part: Split | None, row: str) -> str:
 def split_reason(entity: str, split: str) -> str:
     """How rows are split, for people."""
     if column := split_column(split):
-        return f"the column {column[0]} of {entity} says the split"
+        return f"the column {column[0]} of {entity} names the split"
     shares = ", ".join(f"{share} % {name}" for name, share in SHARES.items())
     return f"rows of {entity} are split at random, by a hash of their key: {shares}"

@@ -29,7 +29,7 @@ def require_one_number(task: Task, what: str) -> None:
 
 
 def require_no_items(task: Task, what: str) -> None:
-    """Check that a task is no recommendation.
+    """Check that a task is not a recommendation.
 
     Raises:
         TaskError: it is.

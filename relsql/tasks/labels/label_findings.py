@@ -108,7 +108,8 @@ def few_labels(
     if windows <= most:
         answer = f"write num_eval_timestamps: {windows}, or an earlier {split.split}_timestamp,"
     else:
-        answer = f"{windows} timestamps would give enough, and the data carry {most} beside as much time to train on: "
+        answer = f"{windows} timestamps would give enough, but half of the data must remain for training, which leaves "
+        answer += f"room for {most}: "
         answer += f"write num_eval_timestamps: {most}, or " if most > task.num_eval_timestamps else ""
         answer += "write a shorter timedelta"
     yield Finding(
@@ -130,7 +131,7 @@ def _few_rows(task: Task, split: SplitSummary) -> Iterator[Finding]:
             f"{split.labels:,} {split.split} labels, {split.rarer:,} {of_a_kind}, are few (at least {ENOUGH_LABELS} "
             f"and {ENOUGH_OF_A_KIND} are enough): read metrics with their interval; "
             + (
-                in_manifest("let a column say the split", "split")
+                in_manifest("let a column name the split", "split")
                 if task.is_static
                 else in_manifest(f"write an earlier {split.split}_timestamp", f"{split.split}_timestamp")
             ),

@@ -86,8 +86,8 @@ def known_labels(
 ) -> KnownLabels:
     """Run the label query in a sandbox; arguments as in `labels_at`.
 
-    `window` says which labels count of a task whose seeds are rows with a time of their own, `part` which of a static
-    task; None: all.
+    `window` decides which labels count if seeds are rows with a time of their own, `part` which count in a static task;
+    None: all.
     """
     entity = entity_table(schema, task)
     relations = read_relations(cursor, catalog)
@@ -240,7 +240,7 @@ def _keep_rows(
     `time` is the row's own time, an expression, or the one moment of a static task.
 
     Raises:
-        TaskError: the label query says another time.
+        TaskError: the label query returns another time.
     """
     keys = (
         f"SELECT DISTINCT {key_sql(entity, 'r')} AS entity, {time} AS own_time FROM {relation_sql(entity, catalog)} r "

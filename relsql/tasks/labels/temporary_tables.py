@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from relsql.database.queries.sealed import parser
 from relsql.database.queries.syntax_tree import NotOneSelectError, nodes, parse
 from relsql.schema.reading import read_schema
-from relsql.schema.views.temporary_tables import refuse_temporary_tables
+from relsql.schema.sources.temporary_tables import refuse_temporary_tables
 from relsql.sql_text import ident
 
 if TYPE_CHECKING:

@@ -21,10 +21,10 @@ from relsql.tasks.predict.parse import parse_line
 from relsql.tasks.predict.syntax import Line, Name
 
 LINE_FIELDS = ("task_type", "entity_table", "entity_col", "target_col", "time_col", "timedelta", "sql")
-"""The fields of a task that its line says."""
+"""The fields of a task that its line determines."""
 
 RANKED_FIELDS = ("item_table", "k")
-"""Further ones that the line of a recommendation says."""
+"""Further ones that the line of a recommendation determines."""
 
 _BEGINNING = re.compile(r"\s*predict\s+\S", re.IGNORECASE)
 
@@ -35,14 +35,14 @@ def is_line(text: str) -> bool:
 
 
 def with_line(manifest: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """The fields of a manifest and those that its line says, if it has one; `sql` is empty until the line is compiled.
+    """The fields of a manifest and those from its line, if it has one; `sql` is empty until the line is compiled.
 
     Args:
         manifest: the fields.
         name: the task's name, for messages.
 
     Raises:
-        TaskError: the line does not parse, or the manifest has fields that the line says.
+        TaskError: the line does not parse, or the manifest has fields that the line determines.
     """
     text = manifest.get("predict")
     if text is None:
@@ -80,7 +80,7 @@ def _own_fields(text: str) -> dict[str, Any]:
 def compile_line(
     text: str, schema: Schema, visible: VisibilityRule, *, task: str, kind: Kind = "forecast", split: str | None = None
 ) -> dict[str, Any]:
-    """The fields of a task that a line says, with names as the schema has them, and the label query.
+    """The fields of a task that a line determines, with names as the schema has them, and the label query.
 
     Args:
         text: the line.

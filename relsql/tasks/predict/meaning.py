@@ -98,7 +98,7 @@ def ranked_items(bound: BoundLine, schema: Schema) -> str:
     """The table of the items that a line ranks: the one that its column links to.
 
     Raises:
-        TaskError: the column is no link, or one to several tables.
+        TaskError: the column is not a link, or is a link to several tables.
     """
     outcome = bound.outcome
     assert isinstance(outcome, BoundAggregate) and outcome.value is not None

@@ -40,7 +40,7 @@ _FUNCTIONS: dict[str, tuple[Kind, int]] = {
     **dict.fromkeys(("LOWER", "UPPER", "TRIM"), ("text", 1)),
     **dict.fromkeys(("COALESCE", "GREATEST", "LEAST"), ("same", 2)),
 }
-"""Functions of a row or of aggregates: what they take, and at least how many of it."""
+"""Functions of a row or of aggregates: the kind of their arguments, and the minimum number of them."""
 
 _LATER = ("FORECAST",)
 _LIST = "LIST_DISTINCT"
@@ -51,7 +51,7 @@ def parse_line(text: str) -> Line:
     """Read a line.
 
     Raises:
-        TaskError: it does not parse, asks for what is not there yet, or has a window that no label can have.
+        TaskError: it does not parse, asks for something unsupported, or has a window that no label can have.
     """
     try:
         return _Parser(text).line()
@@ -77,7 +77,7 @@ class _Parser:
         return token
 
     def takes(self, *keywords: str) -> Token | None:
-        """The next tokens' first, if they are these words or signs; they are passed over."""
+        """The first of the next tokens if they are these words or signs, which are then consumed."""
         found = [token.keyword for token in self.tokens[self.position : self.position + len(keywords)]]
         if found != [*keywords]:
             return None
@@ -102,7 +102,7 @@ class _Parser:
         self.wants("PREDICT", expected="PREDICT, the first word of a line")
         outcome = self.expression()
         if self.token.keyword in _LATER:
-            raise self.error(self.token.at, f"{self.token.keyword} is not there yet", WORKS)
+            raise self.error(self.token.at, f"{self.token.keyword} is not supported yet", WORKS)
         classify, top = self.form(outcome)
         form = "" if classify or top else ", CLASSIFY, or an operator such as = or AND"
         self.wants("FOR", "EACH", expected=f"FOR EACH{form}")
@@ -135,7 +135,7 @@ class _Parser:
             self.refuse("RANK TOP k, how many items of the list to recommend, or CLASSIFY, which texts it will hold")
         if found and Line("", outcome, ()).is_binary:
             expected = "no CLASSIFY after a condition, or a text or a whole number before it"
-            raise self.error(found.at, "a condition is answered by yes or no, which are no classes", expected)
+            raise self.error(found.at, "a condition is answered by yes or no, which are not classes", expected)
         return found is not None, 0
 
     def check_lists(self, outcome: Expression, *others: Expression | None) -> None:
@@ -150,11 +150,11 @@ class _Parser:
         if isinstance(outcome, Name):
             if part := cohort or assuming:
                 clause = "WHERE" if cohort else "ASSUMING"
-                problem = f"{clause} with a plain column, {outcome}, is not there yet"
+                problem = f"{clause} with a plain column, {outcome}, is not supported yet"
                 raise self.error(part.at, problem, "the end of the line: a column is completed in every row")
             return
         if not any(aggregates(outcome)):
-            raise self.error(outcome.at, "an answer without a window is not there yet", WORKS)
+            raise self.error(outcome.at, "an answer without a window is not supported yet", WORKS)
         for part in (outcome, assuming):
             for found in aggregates(part):
                 window = found.window
@@ -163,14 +163,14 @@ class _Parser:
                     raise self.error(
                         window.at,
                         f"a window of {clause} begins before 0, so it would look at what is known already",
-                        "a start at or after 0; the past belongs into WHERE, after FOR EACH",
+                        "a start at or after 0; the past belongs in WHERE, after FOR EACH",
                     )
         for found in aggregates(cohort):
             if found.window.end > 0:
                 raise self.error(
                     found.window.at,
                     "a window of WHERE ends after 0, so it would look at what is not known yet",
-                    "an end at or before 0; what to assume of the future belongs into ASSUMING, after WHERE",
+                    "an end at or before 0; what to assume of the future belongs in ASSUMING, after WHERE",
                 )
 
     def expression(self) -> Expression:

@@ -133,7 +133,7 @@ class Line:
         cohort: the condition of WHERE.
         assuming: the condition of ASSUMING.
         classify: the answer is a class, `CLASSIFY`.
-        top: the answer is a list of so many items, `RANK TOP k`; 0: it is not.
+        top: the number of items in the answer, `RANK TOP k`; 0 if the answer is not a list of items.
     """
 
     text: str
@@ -154,7 +154,7 @@ class Line:
 
     @property
     def task_type(self) -> str:
-        """The type of the task that the line asks, if the answer is no column of the row itself."""
+        """The type of the task that the line asks, if the answer is not a column of the row itself."""
         if self.top:
             return "recommendation"
         if self.classify:

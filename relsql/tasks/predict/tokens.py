@@ -78,7 +78,7 @@ def tokens_of(line: str) -> list[Token]:
 
 
 def scan(line: str) -> Iterator[Token]:
-    """The tokens of a line one by one, without the `end`: a reader of the first few does not mind what follows them.
+    """The tokens of a line one by one, without the `end`; what follows those that are read is not checked.
 
     Raises:
         TaskError: a character begins nothing.

@@ -178,7 +178,7 @@ def _hash(text: str) -> int:
 
 
 def sample_evenly(texts: Sequence[str], random: np.random.Generator) -> Iterator[str]:
-    """Yield texts for ever, one of each table in turn; a table's texts are shuffled again after each full pass."""
+    """Yield texts endlessly, one of each table in turn; a table's texts are shuffled again after each full pass."""
     tables: dict[str, list[str]] = {}
     for text in texts:
         tables.setdefault(table_of(text), []).append(text)
@@ -278,7 +278,7 @@ class _Trainer:
         return losses
 
     def _training_batches(self, texts: list[str], seed: int) -> Iterator[_Batch]:
-        """Yield batches for ever: draw a pool of rows, sort it by length, split it into batches and shuffle these."""
+        """Yield batches endlessly: draw a pool of rows, sort it by length, split it into batches and shuffle these."""
         random = np.random.default_rng(seed)
         stream = sample_evenly(texts, random)
         while True:

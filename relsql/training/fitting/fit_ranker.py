@@ -39,7 +39,7 @@ SETTINGS: dict[str, Any] = {
     "learning_rate": 0.1,
     "min_data_in_leaf": 50,
     "feature_fraction": 0.7,
-    # Every number has a value, also where a pair has never met.
+    # Every number has a value, even for a pair without interactions.
     "use_missing": False,
     "deterministic": True,
     "force_col_wise": True,
@@ -96,7 +96,7 @@ def ranked_rows(con: duckdb.DuckDBPyConnection, catalog: str, ranking: Ranking, 
     name = unique_name("relsql_labels")
     con.register(name, labels)
     try:
-        # What has been met together is counted at each moment, so all moments at once would take as much more memory.
+        # Items seen together are counted at each moment, so all moments at once would take as much more memory.
         moments = pc.unique(labels.column("as_of")).to_pylist()
         found = pa.concat_tables([_rows_at(con, catalog, ranking, name, moment) for moment in moments])
     finally:
@@ -145,7 +145,7 @@ def fit_ranker(
     if not rows.wanted.any():
         raise TrainingError(
             "no item of the training labels is among the candidates of its entity",
-            expected="labels that name items that their entity, or others, have met before",
+            expected="labels that name items that their entity, or others, interacted with before",
         )
     model = _fit([rows], max(STEPS), k, seed)
     metrics = {n: checked.metrics(model.predict(checked.values, num_iteration=n), k) for n in STEPS}

@@ -16,7 +16,7 @@ from benchmarks.data.shop import LATEST, ORDERS_PER_CUSTOMER, SCHEMAS, Size, cre
 from benchmarks.speed import formula1 as speed_f1
 from benchmarks.speed import rows as speed_rows
 from benchmarks.speed import run as speed
-from benchmarks.speed import timing
+from benchmarks.speed import shop_model, timing
 from benchmarks.speed.report import Measured, plot, table, target_lines, targets, threads_table, write_json
 from benchmarks.speed.run import measure, train_model
 from benchmarks.speed.timing import Timing, Work, peak_bytes, timed
@@ -117,8 +117,8 @@ def test_the_torch_loop_scores_as_the_sql_function_at_any_time(folder: Path) -> 
     from benchmarks.speed.torch_loop import TorchLoop, load_modules, weights_file
 
     model = folder / f"model-{TEN.file_name}"
-    with closing(speed_rows.connect(model, model, 1)) as con:
-        card = active_card(con, "model-ten-table-400", speed_rows.MODEL)
+    with closing(shop_model.connect(model, model, 1)) as con:
+        card = active_card(con, "model-ten-table-400", shop_model.MODEL)
         assert {path.kind for path in card.paths} == {
             *("entity", "parents", "children", "grandchildren", "siblings", "hub")
         }
@@ -126,10 +126,10 @@ def test_the_torch_loop_scores_as_the_sql_function_at_any_time(folder: Path) -> 
         query = f"""
             SELECT customer_id, epoch_us(as_of) AS as_of, predict_churn(customer_id, as_of := as_of) AS score
             FROM (SELECT *, {LATEST} - to_days(CAST(5 * customer_id % 1400 AS INTEGER)) AS as_of
-                  FROM {speed_rows.DATA}.customers) ORDER BY customer_id"""
+                  FROM {shop_model.DATA}.customers) ORDER BY customer_id"""
         expected = con.sql(query).to_arrow_table()
         texts = load_scorer(con, "model-ten-table-400", card).texts
-        graph = pull_graph(con, speed_rows.DATA, card, texts)
+        graph = pull_graph(con, shop_model.DATA, card, texts)
     loop = TorchLoop(graph, card, load_modules(weights_file(model), card), texts.embeddings(np.arange(len(texts) + 1)))
     scores, as_of = np.asarray(expected["score"]), np.asarray(expected["as_of"])
     row_of = {int(key): row for row, key in enumerate(graph["customers"].key)}
@@ -141,7 +141,7 @@ def test_the_torch_loop_scores_as_the_sql_function_at_any_time(folder: Path) -> 
 
 def test_a_function_that_queries_by_itself_scores_as_the_sql_function(folder: Path) -> None:
     model = folder / f"model-{TEN.file_name}"
-    with closing(speed_rows.connect(model, model, 2)) as con:
+    with closing(shop_model.connect(model, model, 2)) as con:
         speed_rows.create_query_function(con)
         ids = "SELECT unnest([5, 5, NULL, 7, -1]) AS id"
         both = f"SELECT {speed_rows.BY_QUERY}(id), predict_churn(id, as_of := {LATEST}) FROM ({ids})"

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pytest
 import torch
 
-from exporters.modules import score_blocks
 from exporters.sql.model import SqlModel
 from exporters.sql.weights import logarithmic_columns, weights_table
+from exporters.torch_modules import score_blocks
 from relsql.gather.arrays.blocks import Block, SeedSet, as_of_days, decode_blocks, existing_seeds
 from relsql.gather.layout import layouts_of
 from relsql.gather.sql.query import Gather

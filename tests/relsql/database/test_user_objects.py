@@ -15,7 +15,7 @@ from relsql.database.connections import transaction
 from relsql.database.relsql_tables import ensure_table
 from relsql.demo.league import create_league
 from relsql.errors import DatabaseError, ModelError
-from relsql.publishing.publish import copy_database
+from relsql.publishing.database_copy import copy_database
 from relsql.registry.publications import comment_start, remove_publication
 from relsql.registry.score_jobs import read_job
 from relsql.schema.declared.declare import declare_table

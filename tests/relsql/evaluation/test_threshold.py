@@ -1,4 +1,4 @@
-"""A threshold does what was wished for on the labels, and answers and counterfactuals follow it."""
+"""A threshold meets its criterion on the labels, and answers and counterfactuals follow it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from relsql.cli import cli
 from relsql.database.names import current_catalog
 from relsql.errors import TaskError
 from relsql.evaluation.evaluate import predict_split
-from relsql.evaluation.threshold import Threshold, Wish, choose_threshold, gain_table
+from relsql.evaluation.threshold import Threshold, ThresholdCriterion, choose_threshold, gain_table
 from relsql.registry.models import active_card
 
 
@@ -31,7 +31,7 @@ def costs(found: Threshold) -> float:
 
 
 def test_no_other_threshold_costs_less(con: duckdb.DuckDBPyConnection) -> None:
-    found = choose_threshold(con, "churn", Wish(costs=(1, 20)))
+    found = choose_threshold(con, "churn", ThresholdCriterion(costs=(1, 20)))
     predictions = predict_split(con, "churn", "val")
     labels, scores = predictions.labels[predictions.scored], predictions.scores[predictions.scored]
     for other in [*np.unique(scores), 2.0]:
@@ -42,20 +42,20 @@ def test_no_other_threshold_costs_less(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def test_alarms_are_as_precise_and_as_many_as_wished(con: duckdb.DuckDBPyConnection) -> None:
-    top = choose_threshold(con, "churn", Wish(top=0.1))
+    top = choose_threshold(con, "churn", ThresholdCriterion(top=0.1))
     count = top.hits + top.false_alarms + top.missed + top.rest
     assert (top.hits + top.false_alarms) / count == pytest.approx(0.1, abs=0.02)
-    precise = choose_threshold(con, "churn", Wish(precision=top.precision))
+    precise = choose_threshold(con, "churn", ThresholdCriterion(precision=top.precision))
     assert precise.precision >= top.precision and precise.recall >= top.recall
-    with pytest.raises(TaskError, match="a threshold needs one wish"):
-        Wish(top=0.1, precision=0.5)
+    with pytest.raises(TaskError, match="a threshold needs exactly one criterion"):
+        ThresholdCriterion(top=0.1, precision=0.5)
 
 
 def test_answers_counterfactuals_and_plain_sql_follow_the_threshold(con: duckdb.DuckDBPyConnection) -> None:
     answers = "SELECT f.score, f.label FROM (SELECT predict_churn_full(customer_id) AS f FROM customers)"
     assert {label for _, label in con.execute(answers).fetchall()} == {None}
     before = con.execute("FROM predict_churn_batch() ORDER BY ALL").fetchall()
-    found = choose_threshold(con, "churn", Wish(top=0.3))
+    found = choose_threshold(con, "churn", ThresholdCriterion(top=0.3))
     relsql.attach(con)
     rows = con.execute(answers).fetchall()
     assert all(label == (score >= found.threshold) for score, label in rows)
@@ -80,7 +80,7 @@ def test_the_command_prints_the_gain_table_and_stores_the_threshold(con: duckdb.
 
     code, table, notes = run("--top", "5%")
     assert code == 0 and len(table.splitlines()) == 12 and table.splitlines()[-1].endswith("100.0%")
-    assert "churn@1 says yes from" in notes
+    assert "churn@1 answers yes at or above" in notes
     found = json.loads(run("--cost-fp", "1", "--cost-fn", "20", "--json")[1])
     with duckdb.connect(file) as other:
         assert active_card(other, current_catalog(other), "churn").threshold == found["threshold"]

@@ -33,7 +33,7 @@ def exaggerate(con: duckdb.DuckDBPyConnection) -> None:
 
 def test_only_the_temperature_changes(kept: Path) -> None:
     with relsql.connect(kept) as con:
-        relsql.choose_threshold(con, "churn", relsql.Wish(top=0.3))
+        relsql.choose_threshold(con, "churn", relsql.ThresholdCriterion(top=0.3))
         relsql.attach(con)
         before, former, answers = logits(con), active_card(con, "shop", "churn"), con.execute(ANSWERS).fetchall()
         texts = con.execute(f"SELECT text, embedding FROM {embeddings_table(con)} ORDER BY text").fetchall()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import relsql
-from relsql.publishing.publish import copy_database
+from relsql.publishing.database_copy import copy_database
 from tests.shop import CUSTOMERS
 
 DUCKDB = Path(sys.executable).with_name("duckdb")

@@ -15,7 +15,7 @@ from exporters.sql import weights as sql_weights
 from relsql.errors import ArtifactError, DatabaseError, ModelError, ParityError, RelsqlError, SchemaDriftError
 from relsql.nn.graph_network import GraphNetwork
 from relsql.nn.head import Head
-from relsql.publishing.publish import selftest
+from relsql.publishing.selftest import selftest
 from relsql.registry.models import active_card
 from relsql.registry.publications import PUBLICATION_FORMAT, new_texts_view, published, texts_table
 from relsql.registry.row_embeddings import stored_sql

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from relsql.cli import cli
-from relsql.publishing.publish import OLDER_STORAGE, newer_storage, newer_version
+from relsql.publishing.database_copy import OLDER_STORAGE, newer_storage, newer_version
 
 
 def test_the_sql_can_be_read_before_it_is_written(shop: Path) -> None:

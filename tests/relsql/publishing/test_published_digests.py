@@ -9,7 +9,8 @@ import duckdb
 import pytest
 
 from relsql.errors import ModelError, ParityError
-from relsql.publishing.publish import publish, selftest
+from relsql.publishing.publish import publish
+from relsql.publishing.selftest import selftest
 from relsql.registry.models import active_card
 from relsql.scoring.refresh import refresh
 from relsql.sql_text import literal

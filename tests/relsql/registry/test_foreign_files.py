@@ -16,7 +16,8 @@ import relsql
 from relsql.cli import cli
 from relsql.database.connections import foreign_database
 from relsql.errors import ArtifactError
-from relsql.publishing.publish import publish, selftest
+from relsql.publishing.publish import publish
+from relsql.publishing.selftest import selftest
 from relsql.registry.cards.card import ModelCard
 from relsql.text.row_text import MARKERS
 from relsql.text.tokenizer import SPECIAL_TOKENS, RowTokenizer

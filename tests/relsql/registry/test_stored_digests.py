@@ -18,7 +18,8 @@ from relsql.cli.inspection import inspect, render_text
 from relsql.database.connections import transaction
 from relsql.database.relsql_tables import TABLES, ensure_table, read_sealed, seal_rows
 from relsql.errors import ArtifactError, ModelError
-from relsql.publishing.publish import publish, selftest
+from relsql.publishing.publish import publish
+from relsql.publishing.selftest import selftest
 from relsql.registry.models import active_card, read_card
 from relsql.registry.promote import promote
 from relsql.registry.row_embeddings import check_embeddings
@@ -246,9 +247,9 @@ class TestEmbeddings:
             relsql.attach(con)
 
     def test_rows_that_are_looked_up_later_are_checked_then(self, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        from udfs import stored
+        from udfs import stored_embeddings
 
-        monkeypatch.setattr(stored, "PRELOADED", 0)
+        monkeypatch.setattr(stored_embeddings, "PRELOADED", 0)
         damage(shop, "UPDATE EMBEDDINGS SET embedding = list_reverse(embedding::FLOAT[])")
         with relsql.connect(shop) as con, pytest.raises(duckdb.Error, match="row embeddings .* damaged"):
             scores(con)

@@ -22,7 +22,7 @@ from relsql.cli import cli
 from relsql.errors import ArtifactError, DatabaseError, RelsqlError, SchemaDriftError, SchemaError, ScoringError
 from relsql.shards import prepare as preparation
 from relsql.shards import shard_score as running
-from relsql.shards.request import ShardRequest
+from relsql.shards.shard_request import ShardRequest
 from tests.relsql.shards.conftest import MOMENTS, Exported
 from tests.relsql.shards.test_shard_score import in_this_process, require_equal, scores
 

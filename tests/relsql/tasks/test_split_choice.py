@@ -179,7 +179,7 @@ def test_a_task_that_names_its_timestamps_keeps_their_number(con: Connection) ->
 def test_data_that_never_give_enough_labels_say_so(con: Connection) -> None:
     choice = chosen_splits(con, "memory", orders(con, [("2024-01-01", 60, 1)], customers=5), TASK)
     assert choice.task.num_eval_timestamps == 2
-    assert "as many as the data carry" in choice.reasons["num_eval_timestamps"]
+    assert "the most that the data have room for" in choice.reasons["num_eval_timestamps"]
 
 
 def test_a_few_labels_more_are_not_worth_decades(con: Connection) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from relsql.schema.declared.declare import declare_link, declare_table
 from relsql.schema.declared.text import parse_link
 from relsql.tasks.task import Task
 from relsql.training import fingerprint
-from relsql.training.fingerprint import label_text, training_fingerprint
+from relsql.training.fingerprint import label_text, training_fingerprint, training_sources
 from relsql.training.options import TrainOptions
 from relsql.training.pretraining.weights import write_weights
 from relsql.training.train import train
@@ -209,6 +210,9 @@ def code_digest(code: Path) -> str:
         ("relsql/nn/head.py", True),
         ("relsql/training/fitting/loop.py", True),
         ("exporters/onnx/export.py", True),
+        ("relsql/evaluation/screening.py", True),
+        ("relsql/database/queries/sealed.py", True),
+        ("relsql/evaluation/leaks/leakcheck.py", False),
         ("relsql/integrations/server.py", False),
         ("relsql/shell/prompt.py", False),
         ("relsql/cli/output.py", False),
@@ -220,6 +224,21 @@ def test_an_edit_retrains_only_where_it_can_change_a_model(code: Path, file: str
     with (code / file).open("a", encoding="utf-8") as source:
         source.write("# an edit\n")
     assert (code_digest(code) != before) == counts
+
+
+ONLY_REPORTED = {"copied_labels", "plain_baselines"}
+"""Modules of evaluation whose results training prints and records, but does not use."""
+
+
+def test_what_training_takes_from_evaluation_counts() -> None:
+    covered = {name for _, name in training_sources()}
+    used = {
+        found.replace(".", "/")
+        for path in (ROOT / "relsql/training").rglob("*.py")
+        for found in re.findall(r"from relsql\.(evaluation[\w.]*) import", path.read_text(encoding="utf-8"))
+    }
+    assert used
+    assert {f"relsql/{each}.py" for each in used if Path(each).name not in ONLY_REPORTED} <= covered
 
 
 VALUES = st.one_of(st.none(), st.integers(-3, 3))

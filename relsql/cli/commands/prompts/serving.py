@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from relsql.integrations.server import Server
 
 _LOOK_SECONDS = 1.0
-"""Interval at which the server looks whether it can go on."""
+"""Interval at which the server checks whether it can continue."""
 
 
 @click.command("serve", short_help="Let other DuckDB clients call the models.")

@@ -32,7 +32,7 @@ def _share(_: click.Context, __: click.Parameter, text: str | None) -> float | N
     return share
 
 
-@click.command("threshold", short_help="Choose from which probability on it is yes.")
+@click.command("threshold", short_help="Choose the probability at which the answer is yes.")
 @click.argument("file", type=DatabasePath())
 @click.argument("model")
 @click.option("--cost-fp", type=click.FloatRange(min=0), help="Cost of a false alarm; with --cost-fn.")
@@ -57,11 +57,11 @@ def threshold_command(
     label_timeout: float,
     memory_limit: str | None,
 ) -> None:
-    """Choose the probability from which on MODEL says yes, on the labels of a split, and store it with the version.
+    """Choose the probability at which the answer of MODEL becomes yes, on labels, and store it with the version.
 
     Say what mistakes cost, how precise alarms have to be, how many entities can be acted on, or the threshold itself.
-    Afterwards predict_MODEL_full(id).label is true from the threshold on, and counterfactuals cross it. The table has
-    tenths of the labels, those with the highest scores first.
+    Afterwards predict_MODEL_full(id).label is true at or above the threshold, and counterfactuals cross it. The table
+    has tenths of the labels, those with the highest scores first.
 
     \b
     relsql threshold f1.duckdb dnf --cost-fp 1 --cost-fn 20
@@ -71,15 +71,15 @@ def threshold_command(
     if (cost_fp is None) != (cost_fn is None):
         raise click.UsageError("--cost-fp and --cost-fn belong together.")
     costs = None if cost_fp is None or cost_fn is None else (cost_fp, cost_fn)
-    if sum(wish is not None for wish in (costs, precision, top, at)) != 1:
+    if sum(criterion is not None for criterion in (costs, precision, top, at)) != 1:
         raise click.UsageError("Give --cost-fp and --cost-fn, or one of --precision, --top and --at.")
     opened = open_for_labels(file, allow_external=allow_external, memory_limit=memory_limit)
     with train_extra("a threshold"), closing(opened) as con:
-        from relsql.evaluation.threshold import Wish, choose_threshold
+        from relsql.evaluation.threshold import ThresholdCriterion, choose_threshold
 
-        wish = Wish(costs, precision, top, at)
+        criterion = ThresholdCriterion(costs, precision, top, at)
         found = choose_threshold(
-            con, model, wish, split, allow_external=allow_external, label_timeout_seconds=label_timeout
+            con, model, criterion, split, allow_external=allow_external, label_timeout_seconds=label_timeout
         )
     if as_json:
         write_json(dataclasses.asdict(found))
@@ -101,7 +101,7 @@ def _write(found: Threshold) -> None:
     ]
     write_table(("group", "scores", "labels", "positive", "lift", "found so far"), rows, right=(2, 3, 4, 5))
     note(
-        f"{found.model}@{found.version} says yes from {number(found.threshold)} on: on {found.split} "
+        f"{found.model}@{found.version} answers yes at or above {number(found.threshold)}: on {found.split} "
         f"{found.hits:,} of {found.hits + found.missed:,} positive labels ({found.recall:.1%}), and "
         f"{found.false_alarms:,} false alarms ({found.precision:.1%} of the alarms are right)"
     )

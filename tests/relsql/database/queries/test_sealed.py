@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from exporters.modules import load_modules
 from exporters.sql.model import SqlModel
 from exporters.sql.weights import logarithmic_columns, weights_table
+from exporters.torch_modules import load_modules
 from relsql.database.names import current_catalog
 from relsql.database.queries.sealed import function_names, parser, sealed, sealed_expression
 from relsql.database.queries.syntax_tree import NotOneSelectError, parse, write

@@ -19,8 +19,8 @@ from relsql.database.sources import extensions
 from relsql.database.sources.allowed_sources import allow, is_allowed, list_path
 from relsql.database.sources.attach_sources import Source
 from relsql.errors import DatabaseError, TaskError
-from relsql.schema.declared.attached_tables import add_source, parse_source
 from relsql.schema.reading import read_schema
+from relsql.schema.sources.attached_tables import add_source, parse_source
 from tests.shop import QUICK, TASK, create_shop
 
 

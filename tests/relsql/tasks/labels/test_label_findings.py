@@ -45,7 +45,7 @@ def test_few_labels_of_an_evaluation_split(con: Connection) -> None:
 def test_few_labels_where_the_data_carry_no_more(con: Connection) -> None:
     found = findings_of(con, orders(con, [("2024-01-01", 60, 1)], customers=5), TASK)
     [val] = [each for each in found if " val labels" in each]
-    assert "and the data carry 2 beside as much time to train on: write a shorter timedelta in the task" in val
+    assert "which leaves room for 2: write a shorter timedelta in the task" in val
     assert "docs/tasks.md#timedelta" in val
 
 

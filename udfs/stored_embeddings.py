@@ -89,7 +89,7 @@ class StoredEmbeddings:
         self._always_look_up = False
 
     def stop_reading_ahead(self) -> None:
-        """Look up all texts from now on, because some that were read are forgotten; nothing is read ahead any more."""
+        """Look up all texts from now on, because some that were read are forgotten; nothing more is read ahead."""
         self._always_look_up = True
         for source in self._sources:
             source.position = source.end

@@ -15,7 +15,7 @@ import pytest
 import relsql
 from relsql.typing import FloatArray
 from tests.shop import embeddings_table
-from udfs import attach, stored
+from udfs import attach, stored_embeddings
 from udfs.encoder import RowTextEncoder
 from udfs.scorer import Scorer
 
@@ -52,8 +52,8 @@ def encoded(expected: FloatArray, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(RowTextEncoder, "encode", counted)
     monkeypatch.setattr(attach, "_SCORERS", {})
-    monkeypatch.setattr(stored, "PRELOADED", PRELOADED)
-    monkeypatch.setattr(stored, "READ_AHEAD", 0)
+    monkeypatch.setattr(stored_embeddings, "PRELOADED", PRELOADED)
+    monkeypatch.setattr(stored_embeddings, "READ_AHEAD", 0)
     return given
 
 
@@ -69,7 +69,7 @@ def test_queries_find_what_attach_did_not_read(shop: Path, expected: FloatArray,
 def test_more_is_read_ahead_until_everything_is_known(
     shop: Path, encoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stored, "READ_AHEAD", 4)
+    monkeypatch.setattr(stored_embeddings, "READ_AHEAD", 4)
     with relsql.connect(shop) as con:
         rows = con.execute(f"SELECT text, embedding FROM {embeddings_table(con)} ORDER BY rowid").fetchall()
         for number, (text, embedding) in enumerate(rows, start=1):
@@ -78,7 +78,7 @@ def test_more_is_read_ahead_until_everything_is_known(
             assert len(scorer().texts) <= PRELOADED + 5 * number
         assert len(scorer().texts) == len(rows) and encoded == []
         # With everything known there is nothing to ask for.
-        monkeypatch.setattr(stored._Source, "lookup", None)
+        monkeypatch.setattr(stored_embeddings._Source, "lookup", None)
         con.execute("SELECT relsql_encode_churn('not stored')")
         assert encoded == ["not stored"]
 
@@ -164,12 +164,12 @@ def test_attaching_again_reads_what_was_stored_since(shop: Path, encoded: list[s
 def test_an_interrupted_look_up_does_not_count_as_failed(
     shop: Path, encoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(source: stored._Source, texts: Sequence[str]) -> stored.Found:
+    def interrupt(source: stored_embeddings._Source, texts: Sequence[str]) -> stored_embeddings.Found:
         raise duckdb.InterruptException("INTERRUPT Error: Interrupted!")
 
     with relsql.connect(shop) as con:
         with monkeypatch.context() as patched, pytest.raises(duckdb.Error, match="INTERRUPT"):
-            patched.setattr(stored._Source, "lookup", interrupt)
+            patched.setattr(stored_embeddings._Source, "lookup", interrupt)
             con.execute(ALL)
         scores(con)
         assert not encoded

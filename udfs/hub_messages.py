@@ -66,7 +66,7 @@ class HubMessages:
         """Compute messages of hubs: from gathered STRUCT(hub, rows, counts) to MESSAGE_SQL_TYPE.
 
         Rows with the same `hub`, a hash of the hub's key and as_of, are the same rows: a scalar call gathers a hub once
-        for each seed that is there. Among the 2,048 of a call, two hubs share a hash once in 10^13 calls.
+        for each seed that shares it. Among the 2,048 rows of a call, two hubs share a hash once in 10^13 calls.
         """
         if isinstance(hubs, pa.ChunkedArray):
             hubs = hubs.combine_chunks()

@@ -22,7 +22,7 @@ from relsql.training.train import train
 from relsql.typing import FloatArray
 from tests.odd_data import CHURN, FAST, create_market
 from udfs.coded_texts import CodedTexts
-from udfs.messages import HubMessages
+from udfs.hub_messages import HubMessages
 
 LAYOUT = BlockLayout("rows", 2, (Segment(NodeInputs("r", (NumberInput("at", "age"),), (), ())),), 1, shared=True)
 TEXTS = TextTable(1)

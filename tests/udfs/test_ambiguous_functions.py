@@ -87,7 +87,7 @@ def test_a_database_that_is_gone_is_no_rival(two: Connection) -> None:
     assert 0 < score(two, "predict_churn(7)") < 1
 
 
-def test_detached_functions_are_no_rivals(two: Connection) -> None:
+def test_detached_functions_are_not_ambiguous(two: Connection) -> None:
     relsql.attach(two, database="north")
     relsql.detach(two)
     relsql.attach(two, database="south")

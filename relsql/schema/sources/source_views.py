@@ -5,7 +5,7 @@ view is read if its files are allowed (`relsql.database.sources.external_access`
 `relsql inspect`. A view that reads no files is then read if it calls only functions of DuckDB whose result depends on
 their arguments: neither a macro of the file nor a function that knows the machine. A view over tables of its own
 database repeats their rows, often summed up over all time, which would leak the future; it is read only if something is
-declared of it.
+declared about it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def source_views(
         catalog: the database that holds the views.
         views: its views.
         tables: the keys of its tables.
-        declared: names of tables of which something is declared.
+        declared: names of tables about which something is declared.
         allowed: the files that the connection may read (`readable_files`).
         macros: the names of functions that are not DuckDB's (`user_functions`).
     """

@@ -12,8 +12,8 @@ from relsql.database.engine_errors import first_line
 from relsql.database.names import DEFAULT_SCHEMA
 from relsql.database.sources.file_kinds import import_command
 from relsql.errors import DatabaseError
-from relsql.schema.declared import sqlite_tables
 from relsql.schema.reading import read_source_schema
+from relsql.schema.sources import sqlite_tables
 from relsql.schema.tables import Link, Schema, Table, table_key
 from relsql.sql_text import literal
 

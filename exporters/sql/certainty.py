@@ -1,6 +1,6 @@
-"""What a score leaves open, in SQL: its interval and the answer at the threshold, or the likely classes.
+"""How certain a score is, in SQL: its interval and the answer at the threshold, or the likely classes.
 
-`udfs.open_columns` computes the same from the same table of the card.
+`udfs.certainty` computes the same from the same table of the card.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from relsql.registry.cards.card import ModelCard
 
 
-def open_sql(card: ModelCard) -> str:
+def certainty_sql(card: ModelCard) -> str:
     """Fields of a struct, over the columns `score` and, of a multiclass model, `probabilities`."""
     if card.classes:
         return f"probabilities: probabilities,\nlikely: {_likely_sql(card)}"

@@ -1,4 +1,4 @@
-"""What a score leaves open, as columns of its result: an interval and an answer, or the likely classes."""
+"""How certain a score is, as columns of its result: an interval and an answer, or the likely classes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 
-def open_columns(card: ModelCard, scores: Floats, missing: Mask) -> dict[str, pa.Array]:
+def certainty_columns(card: ModelCard, scores: Floats, missing: Mask) -> dict[str, pa.Array]:
     """`low`, `high` and `label` of scores, float64 [n]; NULL where a score is missing, or the card has no table."""
     nothing = pa.nulls(len(scores), pa.float64())
     columns = {"low": nothing, "high": nothing}
@@ -26,7 +26,7 @@ def open_columns(card: ModelCard, scores: Floats, missing: Mask) -> dict[str, pa
 
 
 def likely_column(card: ModelCard, probabilities: Floats, missing: Mask) -> pa.Array:
-    """The classes that a label may well be, the likeliest one first; NULL where a score is missing, or without a table.
+    """The classes that a label may have, the likeliest one first; NULL where a score is missing, or without a table.
 
     `probabilities` are float64 [n, classes].
     """

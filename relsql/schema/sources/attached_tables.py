@@ -15,7 +15,7 @@ from relsql.database.sources.attach_sources import Source, attach_source
 from relsql.database.sources.source_kinds import absolute, names_file, source_name, without_password
 from relsql.errors import DatabaseError, SchemaError
 from relsql.schema.declared.declare import declare_link, declare_table
-from relsql.schema.declared.source_schema import read_source
+from relsql.schema.sources.source_schema import read_source
 from relsql.schema.tables import Schema, Table
 from relsql.sql_text import ident, qualified
 

@@ -1,4 +1,4 @@
-"""Functions that the models of several databases would have: nobody can tell which one a call means, so it is refused.
+"""Functions that the models of several databases would have: which one a call means is unknown, so it is refused.
 
 A temporary macro has no schema of its own, so `predict_churn` of one attached file would replace that of another.
 The comment of each macro says which databases it belongs to.
@@ -17,7 +17,7 @@ from relsql.registry.function_names import predict_name
 from relsql.registry.publications import comment_start, is_mark
 from relsql.sql_text import literal
 
-Rivals = Mapping[str, frozenset[str]]
+Ambiguous = Mapping[str, frozenset[str]]
 """By the folded name of a function, the other databases whose models have it."""
 
 _ATTACHED = "attached from "
@@ -36,7 +36,7 @@ def mark_macro(con: duckdb.DuckDBPyConnection, macro: Macro, model: str, databas
     con.execute(f"COMMENT ON {macro.sql} IS {literal(comment)}")
 
 
-def find_rivals(con: duckdb.DuckDBPyConnection, catalog: str, functions: Functions) -> Rivals:
+def find_ambiguous(con: duckdb.DuckDBPyConnection, catalog: str, functions: Functions) -> Ambiguous:
     """The functions of models of other databases than `catalog`, attached or published, that a name alone calls.
 
     Databases that are no longer attached do not count.
