@@ -14,7 +14,7 @@ from relsql.gather.explain.read_rows import ReadRows, key_text_sql
 from relsql.gather.row_plan import RowPlan
 from relsql.gather.sql.latest_rows import AS_OF, ENTITY, SEED, LatestRows
 from relsql.gather.sql.ranking import columns_of
-from relsql.gather.sql.removals import ALL_ROWS, NOTHING, OUT, OUT_COLUMN, OUT_TABLE, hidden_columns, table_number
+from relsql.gather.sql.removals import ALL_ROWS_SQL, NOTHING, OUT, OUT_COLUMN, OUT_TABLE, hidden_columns, table_number
 from relsql.gather.sql.seeds import ALL_PARAMETERS, all_seeds_sql, call_parameters, call_seed_sql
 from relsql.schema.entity_keys import key_columns_sql, output_names
 from relsql.schema.tables import Table
@@ -134,7 +134,7 @@ class Explanations:
         reads = ReadRows.of(self.rows)
         ctes = reads.ctes(seed_sql)
         seed = columns_of("seed", (ENTITY, AS_OF))
-        nothing = f"{NOTHING} AS {OUT[0]}, CAST({ALL_ROWS} AS UBIGINT) AS {OUT[1]}, {NOTHING} AS {OUT[2]}"
+        nothing = f"{NOTHING} AS {OUT[0]}, {ALL_ROWS_SQL} AS {OUT[1]}, {NOTHING} AS {OUT[2]}"
         untold = "NULL AS place, NULL AS row_key, NULL AS row_time, NULL AS column_name, NULL AS value"
         rows = (
             f"SELECT {seed}, read.out_table, read.out_row, {NOTHING},\n"
@@ -164,7 +164,7 @@ class Explanations:
             f"{indented(listed)}\n{self.rows.single_from(self._plan.paths[0])}"
         )
         return (
-            f"SELECT {ENTITY}, {AS_OF}, {NOTHING}, {ALL_ROWS}, hidden.number,\n"
+            f"SELECT {ENTITY}, {AS_OF}, {NOTHING}, {ALL_ROWS_SQL}, hidden.number,\n"
             f"    0, row_key, row_time, hidden.name, hidden.value\n"
             f"FROM (\n{indented(values_of_row)}\n), asked WHERE asked.what IN ('row', 'column')"
         )
@@ -176,7 +176,7 @@ class Explanations:
         first = {key: next(i for i, (_, table) in enumerate(places) if table.key == key) for _, key, _ in numbered}
         values = ", ".join(f"({n}, {first[key]}, {literal(c)})" for n, key, c in numbered)
         return values and (
-            f"SELECT {columns_of('seed', (ENTITY, AS_OF))}, {NOTHING}, {ALL_ROWS}, other.n,\n"
+            f"SELECT {columns_of('seed', (ENTITY, AS_OF))}, {NOTHING}, {ALL_ROWS_SQL}, other.n,\n"
             f"    other.place, NULL, NULL, other.name, NULL\n"
             f"FROM seed, (VALUES {values}) other (n, place, name), asked WHERE asked.what = 'column'"
         )
@@ -187,7 +187,7 @@ class Explanations:
         first = {table.key: i for i, (_, table) in reversed([*enumerate(places)]) if table.key != entity.key}
         values = ", ".join(f"({table_number(self._plan, key)}, {place})" for key, place in sorted(first.items()))
         return values and (
-            f"SELECT {columns_of('seed', (ENTITY, AS_OF))}, other.n, {ALL_ROWS}, {NOTHING},\n"
+            f"SELECT {columns_of('seed', (ENTITY, AS_OF))}, other.n, {ALL_ROWS_SQL}, {NOTHING},\n"
             f"    other.place, NULL, NULL, NULL, NULL\n"
             f"FROM seed, (VALUES {values}) other (n, place), asked WHERE asked.what = 'table'"
         )
