@@ -16,8 +16,7 @@ from relsql.errors import TaskError
 from relsql.evaluation.baseline import entity_columns_scores
 from relsql.evaluation.evaluate import Evaluation, Predictions, judge, split_labels, task_metrics
 from relsql.evaluation.metrics.bootstrap import Floats
-from relsql.evaluation.metrics.intervals import gain_interval, metric_intervals
-from relsql.evaluation.metrics.weighted_metrics import weighted_metrics
+from relsql.evaluation.metrics.intervals import Gain, gain_over, metric_intervals
 from relsql.registry.cards.card import ModelCard
 from relsql.registry.models import active_card
 from relsql.reports.model_card import Card, model_card
@@ -26,7 +25,6 @@ from relsql.schema.tables import Schema
 from relsql.tasks.kinds.supported import require_forecast
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.splits import SPLITS, Split
-from relsql.tasks.target import more_is_better
 from relsql.typing import IntArray
 
 Progress = Callable[[str, float], None]
@@ -62,21 +60,6 @@ class ReportOptions:
         yield
         if self.progress:
             self.progress(what, time.perf_counter() - started)
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """The model and the baseline by the metric that training optimises.
-
-    Attributes:
-        metric: its name.
-        ahead: by how much the model is better.
-        interval: the middle 95 % of that when entities are resampled with all their labels.
-    """
-
-    metric: str
-    ahead: float
-    interval: Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +102,9 @@ class Material:
         """The middle 95 % of each metric that is defined, when entities are resampled."""
         return metric_intervals(self.card.task, self.labels, scores, self.cluster.tolist())
 
-    def comparison(self) -> Comparison | None:
+    def comparison(self) -> Gain | None:
         """The model compared with the baseline; None if the metric is not defined."""
-        name = self.card.task.metric
-        mine, theirs = (
-            weighted_metrics(self.card.task, self.labels, scores).get(name) for scores in (self.scores, self.baseline)
-        )
-        if mine is None or theirs is None:
-            return None
-        gain, interval = gain_interval((mine, theirs), self.cluster, more_is_better=more_is_better(name))
-        return Comparison(name, gain, interval)
+        return gain_over(self.card.task, self.labels, self.scores, self.baseline, self.cluster)
 
 
 def gather_material(con: duckdb.DuckDBPyConnection, model: str, options: ReportOptions) -> Material:

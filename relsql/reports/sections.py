@@ -11,12 +11,13 @@ import pyarrow as pa
 from relsql import html
 from relsql.evaluation.importance import Importance, importance
 from relsql.evaluation.metrics.bootstrap import Floats
+from relsql.evaluation.metrics.intervals import Gain
 from relsql.hints import command, counted
 from relsql.reports.card_pages import card_html
 from relsql.reports.charts import ACCENT, INK, SECOND, Chart, bar, bar_ends
 from relsql.reports.curves import curves
 from relsql.reports.explained import explained_scores
-from relsql.reports.material import IMPORTANCE_SEEDS, Comparison, Interval, Material
+from relsql.reports.material import IMPORTANCE_SEEDS, Interval, Material
 from relsql.reports.model_card import read_tables
 from relsql.reports.tables import read_figure
 from relsql.schema.picture import Picture
@@ -137,12 +138,12 @@ def metrics(material: Material) -> str:
     )
 
 
-def verdict(found: Comparison | None) -> str:
+def verdict(found: Gain | None) -> str:
     """Whether the model is better than the baseline, in one sentence."""
     if found is None:
         return "The labels have one class only, so nothing can be ranked."
-    size = f"{abs(found.ahead):.3g} in {found.metric}"
-    side = "ahead of" if found.ahead >= 0 else "behind"
+    size = f"{abs(found.gain):.3g} in {found.metric}"
+    side = "ahead of" if found.gain >= 0 else "behind"
     low, high = found.interval
     text = f"The model is {size} {side} the baseline; the 95% interval of its lead is {low:.3g} to {high:.3g}"
     return text + ("." if low > 0 or high < 0 else ", so these labels do not show which of them is better.")

@@ -210,8 +210,13 @@ class Task:
 
     @property
     def metric(self) -> str:
-        """The metric of a score that is one number: that of the target of a regression, else `roc_auc`."""
-        return target_metric(self.target) if self.target else "roc_auc"
+        """The metric that training chooses by: that of the target of a regression, `roc_auc`, or `log_loss` of classes.
+
+        A recommendation has metrics of its own, see `relsql.evaluation.metrics.ranking_metrics`.
+        """
+        if self.target:
+            return target_metric(self.target)
+        return "log_loss" if self.has_classes else "roc_auc"
 
     @property
     def asked(self) -> Asked:

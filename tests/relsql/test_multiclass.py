@@ -306,8 +306,19 @@ def test_what_looks_at_scores_over_time_refuses_classes(con: duckdb.DuckDBPyConn
 def test_the_card_says_what_is_asked(con: duckdb.DuckDBPyConnection) -> None:
     card = relsql.model_card(con, "activity")
     assert card.question.startswith("For each row of customers: which class is activity, in the 30 days after")
-    with pytest.raises(TaskError, match="has several classes; importance does not support that"):
-        importance(con, "activity")
+
+
+def test_importance_is_what_log_loss_is_without_it(con: duckdb.DuckDBPyConnection) -> None:
+    whole = evaluate(con, "activity", "val").metrics["log_loss"]
+    found = {(each.table, each.column): each for each in importance(con, "activity")}
+    assert {each.metric for each in found.values()} == {"log_loss"} and ("orders", None) in found
+    for each in found.values():
+        assert each.whole == pytest.approx(whole, abs=1e-6) and each.gain == pytest.approx(each.without - each.whole)
+        assert each.interval[0] <= each.gain <= each.interval[1]
+    con.execute("BEGIN; UPDATE orders SET amount = NULL")
+    without = evaluate(con, "activity", "val").metrics["log_loss"]
+    con.execute("ROLLBACK")
+    assert found["orders", "amount"].without == pytest.approx(without, abs=1e-6)
 
 
 def test_a_line_asks_for_classes(tmp_path: Path) -> None:

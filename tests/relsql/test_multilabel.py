@@ -129,7 +129,7 @@ def test_what_is_about_one_class_is_refused(con: Connection) -> None:
     for query in ("FROM explain_notes(5)", "FROM explain_notes_batch(top := 3)"):
         with pytest.raises(duckdb.Error, match="predicts lists of classes, which are not explained"):
             con.execute(query)
-    with pytest.raises(TaskError, match="has several classes; importance does not support that"):
+    with pytest.raises(TaskError, match="has lists of classes; importance does not support that"):
         importance(con, "notes")
 
 

@@ -36,6 +36,8 @@ _TOLD = ("place", "row_key", "row_time", "column_name", "value")
 
 _CONTRIBUTION = ("contribution", "logit_contribution", "class", "score", "as_of")
 
+_PROBABILITIES = ("probabilities", "probabilities_without")
+
 _ASKED = "relsql_asked_seeds"
 """Stands for the seeds of a function until its query is in its final form."""
 
@@ -100,15 +102,17 @@ class Explanations:
         Args:
             seed_sql: a query for the columns `_entity` and `_as_of` of the scores to explain.
             level: leave out everything of this level, one after the other; default: the parameters of a function say.
+                Where a level is given and scores are classes, each row also has the probabilities of all classes.
         """
+        more = _PROBABILITIES if self.by_class and level is not None else ()
         ctes = [
             Cte("asked", self._arguments_sql() if level is None else _everything_sql(level), "The arguments."),
             Cte("left_out", self._left_out_sql(seed_sql), "The scores as they are, and what to leave out of each."),
             Cte("found", self.scored("SELECT * FROM left_out", [*OUT, *_TOLD]), "The score of each."),
-            Cte("compared", self._compared_sql(), "The difference that each makes."),
+            Cte("compared", self._compared_sql(more), "The difference that each makes."),
             Cte("ranked", self._ranked_sql(), "The order of the differences of each score."),
         ]
-        return with_ctes(ctes, self._result_sql(), materialized=["left_out", "found"])
+        return with_ctes(ctes, self._result_sql(more), materialized=["left_out", "found"])
 
     def _arguments_sql(self) -> str:
         """The arguments under names of their own: DuckDB replaces every bare name that is a parameter's."""
@@ -192,11 +196,13 @@ class Explanations:
             f"FROM seed, (VALUES {values}) other (n, place), asked WHERE asked.what = 'table'"
         )
 
-    def _compared_sql(self) -> str:
-        """The difference between the score with and without each thing."""
+    def _compared_sql(self, more: Sequence[str]) -> str:
+        """The difference between the score with and without each thing; `more` are names for the probabilities."""
         score, without = self._value_sql("whole"), self._value_sql("less")
         logit = f"{_logit_sql(score)} - {_logit_sql(without)}" if self.logit else "CAST(NULL AS DOUBLE)"
         class_ = "    whole.score AS class,\n" if self.by_class else ""
+        if more:
+            class_ += f"    whole.probabilities AS {more[0]}, less.probabilities AS {more[1]},\n"
         nothing = f"{OUT_TABLE} = {NOTHING} AND %s.{OUT_COLUMN} = {NOTHING}"
         return (
             f"SELECT {columns_of('less', (ENTITY, AS_OF, *_TOLD))},\n"
@@ -222,11 +228,11 @@ class Explanations:
             f"FROM compared, asked\nWHERE NOT asked.crossing OR {crossed}"
         )
 
-    def _result_sql(self) -> str:
+    def _result_sql(self, more: Sequence[str]) -> str:
         places = ReadRows.of(self.rows).places()
         tables = f"[{', '.join(literal(table.key) for _, table in places)}]"
         paths = f"[{', '.join(literal(text) for text, _ in places)}]"
-        class_ = "class, " if self.by_class else ""
+        class_ = "".join(f"{name}, " for name in (*(("class",) if self.by_class else ()), *more))
         return (
             f"SELECT {key_columns_sql(self._plan.entity, ENTITY, explained_key(self._plan.entity))}, nth AS rank,\n"
             f"    list_extract({tables}, place + 1) AS table_name,\n"
