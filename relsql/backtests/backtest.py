@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -24,17 +25,24 @@ import pyarrow as pa
 
 from relsql.backtests.ahead import Ahead, ahead_of_baselines
 from relsql.backtests.cutoffs import Cutoffs, Window, find_cutoffs
-from relsql.backtests.store import BacktestRow, store_cutoff, stored_rows
+from relsql.backtests.store import BacktestRow, scores_table, store_cutoff, stored_rows
 from relsql.database.connections import require_writable, use_catalog
 from relsql.database.cursors import task_cursor
 from relsql.database.names import current_catalog, stored_name, unique_name
 from relsql.errors import TaskError, TrainingError
 from relsql.evaluation.copied_labels import MAX_SEEDS, single_columns
-from relsql.evaluation.evaluate import Predictions, predict_labels
+from relsql.evaluation.evaluate import Predictions, score_labels
 from relsql.evaluation.leaks.answers import reader
 from relsql.evaluation.leaks.subject import Subject
-from relsql.evaluation.metrics.intervals import metric_intervals
-from relsql.evaluation.plain_baselines import BestColumn, best_column, constant, entity_means, metric_of, own_columns
+from relsql.evaluation.metrics.intervals import main_value, metric_intervals
+from relsql.evaluation.plain_baselines import (
+    BestColumn,
+    best_column,
+    constant,
+    entity_means,
+    entity_shares,
+    own_columns,
+)
 from relsql.hints import command
 from relsql.registry.cards.card import ModelCard
 from relsql.registry.models import active_card, read_models
@@ -262,7 +270,7 @@ class _Run:
         task = self.cutoffs.task_at(self.task, cutoff, self.window)
         labels = label_table(con, catalog, self.schema, task, "test", limits=self.limits).table
         predicted, card = self._scored(con, catalog, task, labels)
-        known = np.isfinite(predicted.scores)
+        known = predicted.scored
         if not known.any():
             raise TaskError(
                 f"task '{task.name}': no entity of the {len(known)} labels at {cutoff} has a score",
@@ -272,16 +280,16 @@ class _Run:
         values, scores = predicted.labels[known], predicted.scores[known]
         # Each entity has one label at a cutoff.
         low, high = metric_intervals(self.task, values, scores, range(len(values))).get(self.task.metric, (None, None))
-        reached = self._baselines(con, catalog, task, card, labels, known) if self.baselines else _Reached()
+        reached = self._baselines(con, catalog, task, card, labels, values, known) if self.baselines else _Reached()
         row = BacktestRow(
             backtest=request,
             cutoff=cutoff,
             metric=self.task.metric,
-            value=metric_of(task, self.task.metric, values, scores),
+            value=main_value(task, values, scores),
             low=low,
             high=high,
             labels=len(values),
-            positives=int((values > 0).sum()),
+            positives=None if card.classes else int((values > 0).sum()),
             own_columns=reached.own_columns,
             single_column=reached.single_column,
             entity_mean=reached.entity_mean,
@@ -293,8 +301,7 @@ class _Run:
             seconds=round(time.perf_counter() - started, 3),
             created=datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0),
         )
-        columns = {"entity": [str(each) for each in predicted.entities], "score": predicted.scores}
-        return row, pa.table(columns | {"label": predicted.labels})
+        return row, scores_table(predicted, card)
 
     def _baselines(
         self,
@@ -303,19 +310,19 @@ class _Run:
         task: Task,
         card: ModelCard,
         labels: pa.Table,
+        values: npt.NDArray[Any],
         scored: npt.NDArray[np.bool_],
     ) -> _Reached:
-        """The metric of the baselines on the labels of a cutoff that the model has `scored`, bool [labels]."""
-        values = np.asarray(labels.column("label"), dtype=np.float64)[scored]
-        before = self._known_labels(con, catalog, task)
-        means = entity_means(task, before, label_entities(labels))
-        best = self._best_column(con, catalog, task, card, before, labels)
-        own = own_columns(con, catalog, self.schema, task, self.limits)
+        """The metric of the baselines on the labels that the model has `scored`, bool [labels]; `values` are these."""
+        before, entities, classes = self._known_labels(con, catalog, task), label_entities(labels), card.classes
+        means = entity_shares(classes, before, entities) if classes else entity_means(task, before, entities)
+        best = None if classes else self._best_column(con, catalog, task, card, before, labels)
+        own = own_columns(con, catalog, self.schema, task, self.limits, classes)
         return _Reached(
-            metric_of(task, self.task.metric, values, own[scored]) if own is not None else None,
-            metric_of(task, self.task.metric, values, best.scores[scored]) if best else None,
+            main_value(task, values, own[scored]) if own is not None else None,
+            main_value(task, values, best.scores[scored]) if best else None,
             best.name if best else None,
-            metric_of(task, self.task.metric, values, means[scored]),
+            main_value(task, values, means[scored]),
         )
 
     def _scored(
@@ -325,7 +332,7 @@ class _Run:
         if self.card and self.model:
             attach(con, models=[self.model])
             suffix = suffix_of(self.model, self.card.name, self.card.version)
-            return predict_labels(con, suffix, self.card.entity, labels), self.card
+            return score_labels(con, self.card, suffix, labels), self.card
         train(
             con,
             task,
@@ -337,7 +344,7 @@ class _Run:
         )
         attach(con, models=[_MODEL])
         card = active_card(con, catalog, _MODEL)
-        return predict_labels(con, _MODEL, card.entity, labels), card
+        return score_labels(con, card, _MODEL, labels), card
 
     def _known_labels(self, con: duckdb.DuckDBPyConnection, catalog: str, task: Task) -> pa.Table:
         """The training and validation labels of a cutoff: those whose windows are over, oldest first."""

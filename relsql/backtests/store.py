@@ -6,11 +6,15 @@ import datetime
 from dataclasses import astuple, dataclass, fields
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from relsql.database.connections import transaction
 from relsql.database.names import unique_name
 from relsql.database.relsql_tables import ensure_table, has_relsql_table, rows_sql
+from relsql.evaluation.evaluate import Predictions
+from relsql.evaluation.metrics.class_metrics import confidence
+from relsql.registry.cards.card import ModelCard
 from relsql.tasks.target import more_is_better
 
 
@@ -24,7 +28,7 @@ class BacktestRow:
         metric: name of the task's metric.
         value: the model's; None if it is not defined, such as a ROC-AUC of labels of one kind.
         low, high: ends of its 95 % interval, resampled by entity; None if it is not known.
-        labels, positives: number of labels, and of those above 0.
+        labels, positives: number of labels, and of those above 0; None for classes.
         own_columns, single_column, entity_mean: the metric of the baselines, see `relsql.evaluation.plain_baselines`.
         task, model: name of the task; name and version of the model, None where one was trained for each cutoff.
         trained_until: end of the last label window that the model was trained on, or chosen and calibrated by.
@@ -41,7 +45,7 @@ class BacktestRow:
     low: float | None
     high: float | None
     labels: int
-    positives: int
+    positives: int | None
     own_columns: float | None
     single_column: float | None
     entity_mean: float | None
@@ -73,8 +77,23 @@ def stored_rows(con: duckdb.DuckDBPyConnection, catalog: str, backtest: str) -> 
     return [BacktestRow(*row) for row in con.execute(query, [backtest]).fetchall()]
 
 
+def scores_table(predicted: Predictions, card: ModelCard) -> pa.Table:
+    """The scores of a cutoff as rows of `backtest_scores`: entity, score, label, class, label_class."""
+    nothing = pa.nulls(len(predicted.entities), pa.string())
+    score, label, named, happened = predicted.scores, predicted.labels, nothing, nothing
+    if card.classes:
+        score, label = confidence(predicted.labels, predicted.scores)
+        names = card.classes.array.cast(pa.string())
+        likeliest = np.nan_to_num(predicted.scores, nan=-1).argmax(axis=1)
+        named = names.take(pa.array(likeliest, mask=~predicted.scored))
+        happened = predicted.seeds.column("label").cast(pa.string())
+    entity = [str(each) for each in predicted.entities]
+    columns = {"entity": entity, "score": score, "label": label, "class": named, "label_class": happened}
+    return pa.table(columns)
+
+
 def store_cutoff(con: duckdb.DuckDBPyConnection, catalog: str, row: BacktestRow, scores: pa.Table) -> None:
-    """Store a cutoff with its scores (entity, score, label) in one transaction, in place of an earlier result."""
+    """Store a cutoff in one transaction, in place of an earlier result; `scores` are rows of `backtest_scores`."""
     relation = unique_name("relsql_scores")
     con.register(relation, scores)
     try:
@@ -88,8 +107,8 @@ def store_cutoff(con: duckdb.DuckDBPyConnection, catalog: str, row: BacktestRow,
             )
             con.execute(
                 f"""INSERT INTO {ensure_table(con, catalog, "backtest_scores")}
-                    (backtest, cutoff, entity, score, label)
-                    SELECT ?, ?, CAST(entity AS VARCHAR), score, label FROM {relation}""",
+                    (backtest, cutoff, entity, score, label, class, label_class)
+                    SELECT ?, ?, CAST(entity AS VARCHAR), score, label, class, label_class FROM {relation}""",
                 [row.backtest, row.cutoff],
             )
     finally:

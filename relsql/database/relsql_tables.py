@@ -57,7 +57,10 @@ TABLES: dict[str, str] = {
         "positives BIGINT, own_columns DOUBLE, single_column DOUBLE, entity_mean DOUBLE, task VARCHAR, model VARCHAR, "
         "trained_until TIMESTAMP, seen BOOLEAN, single_column_name VARCHAR, seconds DOUBLE, created TIMESTAMP"
     ),
-    "backtest_scores": "backtest VARCHAR, cutoff TIMESTAMP, entity VARCHAR, score DOUBLE, label DOUBLE",
+    "backtest_scores": (
+        "backtest VARCHAR, cutoff TIMESTAMP, entity VARCHAR, score DOUBLE, label DOUBLE, class VARCHAR, "
+        "label_class VARCHAR"
+    ),
     "score_fingerprints": "target VARCHAR, entity VARCHAR, fingerprint UBIGINT",
     "predictions": (
         "model VARCHAR, version INTEGER, entity VARCHAR, as_of TIMESTAMP, score DOUBLE, status VARCHAR, "

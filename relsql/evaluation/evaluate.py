@@ -150,12 +150,13 @@ def _predict(
     with con.cursor() as cursor, scored_tables(cursor, catalog, card, split, regime) as tables:
         if tables != catalog:
             attach_model(cursor, catalog, card, tables_from=tables)
-            return _scored(cursor, card, card.name, labels)
+            return score_labels(cursor, card, card.name, labels)
     attach(con, models=[model])
-    return _scored(con, card, suffix_of(model, card.name, card.version), labels)
+    return score_labels(con, card, suffix_of(model, card.name, card.version), labels)
 
 
-def _scored(con: duckdb.DuckDBPyConnection, card: ModelCard, suffix: str, labels: pa.Table) -> Predictions:
+def score_labels(con: duckdb.DuckDBPyConnection, card: ModelCard, suffix: str, labels: pa.Table) -> Predictions:
+    """Score labels (entity, as_of, label), at least one, by the functions of an attached model."""
     if card.classes:
         return _class_predictions(con, suffix, card.entity, labels, card.classes)
     return predict_labels(con, suffix, card.entity, labels)

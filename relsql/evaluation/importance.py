@@ -109,18 +109,8 @@ def _of_level(explained: ExplainedLabels, level: str) -> Iterator[Importance]:
         cluster = np.unique(entity[chosen], return_inverse=True)[1].astype(np.int64)
         gain = gain_over(task, labels[chosen], whole[chosen], without[chosen], cluster)
         if gain:
-            yield Importance(
-                level,
-                table,
-                path,
-                column,
-                gain.metric,
-                gain.value,
-                gain.other,
-                gain.gain,
-                gain.interval,
-                int(chosen.sum()),
-            )
+            compared = (gain.metric, gain.value, gain.other, gain.gain, gain.interval)
+            yield Importance(level, table, path, column, *compared, int(chosen.sum()))
 
 
 def _scores(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:

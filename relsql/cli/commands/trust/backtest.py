@@ -130,7 +130,8 @@ def _cells(row: BacktestRow) -> tuple[str | None, ...]:
     values = (row.own_columns, row.single_column, row.entity_mean)
     model = None if row.value is None else number(row.value) + (" seen" if row.seen else "")
     others = (None if value is None else number(value) for value in values)
-    return str(row.cutoff), f"{row.labels:,}", f"{row.positives:,}", model, ends, *others
+    positives = None if row.positives is None else f"{row.positives:,}"
+    return str(row.cutoff), f"{row.labels:,}", positives, model, ends, *others
 
 
 def _plots(rows: tuple[BacktestRow, ...]) -> list[str]:
