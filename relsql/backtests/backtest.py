@@ -279,15 +279,16 @@ class _Run:
             )
         values, scores = predicted.labels[known], predicted.scores[known]
         # Each entity has one label at a cutoff.
-        low, high = metric_intervals(self.task, values, scores, range(len(values))).get(self.task.metric, (None, None))
+        metric = task.metric
+        ends = metric_intervals(task, values, scores, range(len(values)), (metric,)).get(metric, (None, None))
         reached = self._baselines(con, catalog, task, card, labels, values, known) if self.baselines else _Reached()
         row = BacktestRow(
             backtest=request,
             cutoff=cutoff,
-            metric=self.task.metric,
+            metric=metric,
             value=main_value(task, values, scores),
-            low=low,
-            high=high,
+            low=ends[0],
+            high=ends[1],
             labels=len(values),
             positives=None if card.classes else int((values > 0).sum()),
             own_columns=reached.own_columns,

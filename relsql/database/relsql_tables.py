@@ -64,7 +64,7 @@ TABLES: dict[str, str] = {
     "score_fingerprints": "target VARCHAR, entity VARCHAR, fingerprint UBIGINT",
     "predictions": (
         "model VARCHAR, version INTEGER, entity VARCHAR, as_of TIMESTAMP, score DOUBLE, status VARCHAR, "
-        "target VARCHAR, scored_at TIMESTAMP"
+        "target VARCHAR, scored_at TIMESTAMP, class VARCHAR, probabilities DOUBLE[]"
     ),
     "outcomes": (
         "model VARCHAR, version INTEGER, task VARCHAR, period_length VARCHAR, period TIMESTAMP, metric VARCHAR, "

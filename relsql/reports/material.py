@@ -22,7 +22,7 @@ from relsql.registry.models import active_card
 from relsql.reports.model_card import Card, model_card
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
-from relsql.tasks.kinds.supported import require_forecast
+from relsql.tasks.kinds.supported import require_any_moment, require_one_number
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.splits import SPLITS, Split
 from relsql.typing import IntArray
@@ -115,7 +115,8 @@ def gather_material(con: duckdb.DuckDBPyConnection, model: str, options: ReportO
     """
     catalog = current_catalog(con)
     card, schema, limits = active_card(con, catalog, model), read_schema(con, catalog), options.limits
-    require_forecast(card.task, "a report")
+    require_one_number(card.task, "a report")
+    require_any_moment(card.task, "a report")
     with options.timed("scores"):
         evaluation, predictions = judge(con, model, options.split, None, limits)
     with options.timed("baseline"):

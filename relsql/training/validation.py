@@ -130,5 +130,5 @@ def metric_ends(
     entities = label_entities(labels) if same else list(range(len(seeds)))
     metric = name.removeprefix("val_")
     values = seeds.labels.astype(np.int64) if task.is_multiclass else seeds.labels
-    found = metric_intervals(task, values, fitted.validation_scores.astype(np.float64), entities).get(metric)
+    found = metric_intervals(task, values, fitted.validation_scores.astype(np.float64), entities, (metric,)).get(metric)
     return {f"{name}_low": found[0], f"{name}_high": found[1]} if found else {}

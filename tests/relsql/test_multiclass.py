@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -298,9 +300,38 @@ def test_a_leak_check_of_classes_passes_and_finds_a_query_that_looks_too_far(con
     assert [(row.check, row.table) for row in leaks] == [("labels, rows after the window deleted", "orders")]
 
 
-def test_what_looks_at_scores_over_time_refuses_classes(con: duckdb.DuckDBPyConnection) -> None:
-    with pytest.raises(TaskError, match="'activity' has several classes; a backtest does not support that"):
-        relsql.backtest(con, asked(HOW_OFTEN))
+def test_a_backtest_of_classes_has_log_loss_baselines_and_what_was_predicted(path: Path, tmp_path: Path) -> None:
+    with duckdb.connect(str(shutil.copy(path, tmp_path / "shop.duckdb"))) as con:
+        found = relsql.backtest(con, asked(HOW_OFTEN), model="activity", cutoffs=2)
+        assert (found.metric, len(found.rows)) == ("log_loss", 2)
+        for row in found.rows:
+            query = "SELECT score, label, class, label_class FROM relsql.backtest_scores WHERE cutoff = ?"
+            scores = con.execute(query, [row.cutoff]).fetchall()
+            assert len(scores) == row.labels == CUSTOMERS and row.positives is None
+            for score, label, named, happened in scores:
+                assert (named == happened) == bool(label) and 1 / 3 <= score <= 1
+            assert row.value is not None and row.low is not None and row.high is not None
+            assert row.low <= row.value <= row.high
+            assert row.own_columns is not None and row.entity_mean is not None and row.single_column is None
+        with pytest.raises(TaskError, match="has several classes; a report does not support that"):
+            relsql.report(con, "activity", tmp_path / "report.html")
+
+
+def test_outcomes_of_classes_are_those_computed_by_hand(path: Path, tmp_path: Path) -> None:
+    happened = f"""SELECT p.probabilities[list_position({CLASSES}, {HOW_OFTEN})], p.score, p.class = {HOW_OFTEN}
+        FROM relsql.predictions p LEFT JOIN orders o ON o.customer_id = p.entity::BIGINT
+            AND o.ordered_at > as_of AND o.ordered_at <= as_of + INTERVAL 30 DAY
+        GROUP BY p.entity, as_of, p.score, p.class, p.probabilities"""
+    with duckdb.connect(str(shutil.copy(path, tmp_path / "shop.duckdb"))) as con:
+        for month in (10, 11):
+            score_into(con, "activity", f"m{month}", as_of=datetime.datetime(2022, month, 1), keep_history=True)
+        whole, *months = relsql.outcomes(con, "activity").outcomes
+        probability, score, right = map(np.array, zip(*con.execute(happened).fetchall(), strict=True))
+        assert (whole.labels, [each.labels for each in months]) == (len(score), [CUSTOMERS, CUSTOMERS])
+        assert whole.metric == "log_loss" and whole.value == pytest.approx(-np.log(probability).mean(), abs=1e-6)
+        assert (whole.mean_score, whole.mean_label) == pytest.approx((score.mean(), right.mean()))
+        assert whole.interval and whole.interval[0] < whole.value < whole.interval[1]
+        assert whole.validation == pytest.approx(active_card(con, "shop", "activity").metrics["val_log_loss"])
 
 
 def test_the_card_says_what_is_asked(con: duckdb.DuckDBPyConnection) -> None:

@@ -16,7 +16,11 @@ from relsql.tasks.task import Task
 
 
 def metric_intervals(
-    task: Task, labels: npt.NDArray[Any], scores: npt.NDArray[np.float64], entities: Sequence[object]
+    task: Task,
+    labels: npt.NDArray[Any],
+    scores: npt.NDArray[np.float64],
+    entities: Sequence[object],
+    names: Sequence[str] | None = None,
 ) -> dict[str, tuple[float, float]]:
     """The middle 95 % of each metric when entities are resampled with all their labels; by the metric's name.
 
@@ -27,11 +31,13 @@ def metric_intervals(
         labels: as in `relsql.evaluation.evaluate.Predictions`, at least one.
         scores: as there.
         entities: the entity of each label.
+        names: the metrics; default: all.
     """
     entity = numbered(entities)
     chosen = sampled(entity)
     cluster = np.unique(entity[chosen], return_inverse=True)[1].astype(np.int64)
-    part = weighted_metrics(task, labels[chosen], scores[chosen])
+    found_metrics = weighted_metrics(task, labels[chosen], scores[chosen])
+    part = {name: metric for name, metric in found_metrics.items() if names is None or name in names}
     draws: dict[str, list[Floats]] = {name: [] for name in part}
     for weights in cluster_weights(cluster):
         for name, metric in part.items():
