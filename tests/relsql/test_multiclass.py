@@ -55,7 +55,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("classes") / "shop.duckdb"
     create_shop(path)
     with duckdb.connect(str(path)) as con:
-        train(con, asked(HOW_OFTEN), name="activity", options=QUICK)
+        train(con, asked(HOW_OFTEN), name="activity", options=dataclasses.replace(QUICK, coverage=0.8))
     return path
 
 
@@ -86,6 +86,8 @@ def test_entities_that_are_not_known_have_no_class(con: duckdb.DuckDBPyConnectio
     [[score, described]] = con.execute("SELECT predict_activity(-1), predict_activity_full(-1)").fetchall()
     assert score is None and described["probabilities"] is None and described["status"] == "unknown_entity"
     assert described["likely"] is None
+    uncertainty = active_card(con, "shop", "activity").uncertainty
+    assert uncertainty is not None and uncertainty.coverage == 0.8
 
 
 def test_all_entities_have_a_row_and_a_row_for_each_class(con: duckdb.DuckDBPyConnection) -> None:
