@@ -15,7 +15,7 @@ import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import duckdb
@@ -43,6 +43,8 @@ from relsql.evaluation.plain_baselines import (
     entity_shares,
     own_columns,
 )
+from relsql.evaluation.recommendations import recommend
+from relsql.gather.candidates.ranker import BASELINES
 from relsql.hints import command
 from relsql.registry.cards.card import ModelCard
 from relsql.registry.models import active_card, read_models
@@ -50,7 +52,7 @@ from relsql.registry.versions import suffix_of
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
 from relsql.sql_text import ident
-from relsql.tasks.kinds.supported import require_forecast
+from relsql.tasks.kinds.supported import require_any_moment, require_no_lists
 from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.labels.label_table import label_entities, label_table
 from relsql.tasks.splits import check_timedelta
@@ -142,9 +144,10 @@ def backtest(
     with task_cursor(con, catalog) as cursor:
         schema = read_schema(cursor, catalog)
         task = (task if isinstance(task, Task) else _find_task(cursor, catalog, task)).resolved(schema)
-        require_forecast(task, "a backtest")
+        require_no_lists(task, "a backtest")
+        require_any_moment(task, "a backtest")
         check_timedelta(cursor, task)
-        card = active_card(cursor, catalog, model) if model else None
+        card = active_card(cursor, catalog, model, recommendations=True) if model else None
         if card:
             _require_same_entity(card, task)
         found = find_cutoffs(cursor, catalog, schema, task, cutoffs, every)
@@ -157,7 +160,7 @@ def _find_task(con: duckdb.DuckDBPyConnection, catalog: str, text: str) -> Task:
     """The task that a text names or states; for the name of a model, the task that it was trained on."""
     models = {model.name for model in read_models(con, catalog)}
     if stored_name(text, read_tasks(con, catalog)) is None and stored_name(text.partition("@")[0], models):
-        return active_card(con, catalog, text).task
+        return active_card(con, catalog, text, recommendations=True).task
     return find_task(con, catalog, text, _MODEL)
 
 
@@ -202,6 +205,9 @@ class _Reached:
     single_column: float | None = None
     single_column_name: str | None = None
     entity_mean: float | None = None
+    popularity: float | None = None
+    past_visits: float | None = None
+    popular_among_similar: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,17 +296,14 @@ class _Run:
             low=ends[0],
             high=ends[1],
             labels=len(values),
-            positives=None if card.classes else int((values > 0).sum()),
-            own_columns=reached.own_columns,
-            single_column=reached.single_column,
-            entity_mean=reached.entity_mean,
+            positives=int((values > 0).sum()) if task.is_binary or task.is_regression else None,
             task=task.name,
             model=f"{card.name}@{card.version}" if self.card else None,
             trained_until=_labels_until(card),
             seen=self.card is not None and _labels_until(card) > cutoff,
-            single_column_name=reached.single_column_name,
             seconds=round(time.perf_counter() - started, 3),
             created=datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0),
+            **asdict(reached),
         )
         return row, scores_table(predicted, card)
 
@@ -315,6 +318,12 @@ class _Run:
         scored: npt.NDArray[np.bool_],
     ) -> _Reached:
         """The metric of the baselines on the labels that the model has `scored`, bool [labels]; `values` are these."""
+        if task.is_recommendation:
+            found = recommend(con, catalog, card, labels.filter(pa.array(scored)), BASELINES)
+            rankings: dict[str, Any] = {
+                name: main_value(task, values, found.hits(name).astype(np.float64)) for name in BASELINES
+            }
+            return replace(_Reached(), **rankings)
         before, entities, classes = self._known_labels(con, catalog, task), label_entities(labels), card.classes
         means = entity_shares(classes, before, entities) if classes else entity_means(task, before, entities)
         best = None if classes else self._best_column(con, catalog, task, card, before, labels)
@@ -344,7 +353,7 @@ class _Run:
             label_timeout_seconds=self.limits.timeout_seconds,
         )
         attach(con, models=[_MODEL])
-        card = active_card(con, catalog, _MODEL)
+        card = active_card(con, catalog, _MODEL, recommendations=True)
         return score_labels(con, card, _MODEL, labels), card
 
     def _known_labels(self, con: duckdb.DuckDBPyConnection, catalog: str, task: Task) -> pa.Table:

@@ -14,8 +14,19 @@ from relsql.database.names import unique_name
 from relsql.database.relsql_tables import ensure_table, has_relsql_table, rows_sql
 from relsql.evaluation.evaluate import Predictions
 from relsql.evaluation.metrics.class_metrics import confidence
+from relsql.evaluation.metrics.ranking_metrics import ranking_values
 from relsql.registry.cards.card import ModelCard
 from relsql.tasks.target import more_is_better
+
+BASELINES = {
+    "own_columns": "own columns",
+    "single_column": "best single column",
+    "entity_mean": "entity's mean label",
+    "popularity": "most popular items",
+    "past_visits": "items that the entity had before",
+    "popular_among_similar": "items of similar entities",
+}
+"""The columns of `backtests` that hold baselines, and the names that people read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +47,7 @@ class BacktestRow:
         single_column_name: the single column, `TABLE(COLUMN)`.
         seconds: time that the cutoff took.
         created: when it was stored, UTC.
+        popularity, past_visits, popular_among_similar: of a recommendation, the metric of rankings without a model.
     """
 
     backtest: str
@@ -56,11 +68,14 @@ class BacktestRow:
     single_column_name: str | None
     seconds: float
     created: datetime.datetime
+    popularity: float | None = None
+    past_visits: float | None = None
+    popular_among_similar: float | None = None
 
     @property
     def best_baseline(self) -> float | None:
         """The value of the best baseline; None without baselines."""
-        known = [x for x in (self.own_columns, self.single_column, self.entity_mean) if x is not None]
+        known: list[float] = [value for name in BASELINES if (value := getattr(self, name)) is not None]
         if not known:
             return None
         return max(known) if more_is_better(self.metric) else min(known)
@@ -87,6 +102,10 @@ def scores_table(predicted: Predictions, card: ModelCard) -> pa.Table:
         likeliest = np.nan_to_num(predicted.scores, nan=-1).argmax(axis=1)
         named = names.take(pa.array(likeliest, mask=~predicted.scored))
         happened = predicted.seeds.column("label").cast(pa.string())
+    if card.ranker:
+        known = np.nan_to_num(predicted.scores) > 0
+        found = ranking_values(known, np.maximum(predicted.labels, 1))
+        score, label = np.where(predicted.scored, found["map"], np.nan), found["recall"]
     entity = [str(each) for each in predicted.entities]
     columns = {"entity": entity, "score": score, "label": label, "class": named, "label_class": happened}
     return pa.table(columns)

@@ -55,7 +55,8 @@ TABLES: dict[str, str] = {
     "backtests": (
         "backtest VARCHAR, cutoff TIMESTAMP, metric VARCHAR, value DOUBLE, low DOUBLE, high DOUBLE, labels BIGINT, "
         "positives BIGINT, own_columns DOUBLE, single_column DOUBLE, entity_mean DOUBLE, task VARCHAR, model VARCHAR, "
-        "trained_until TIMESTAMP, seen BOOLEAN, single_column_name VARCHAR, seconds DOUBLE, created TIMESTAMP"
+        "trained_until TIMESTAMP, seen BOOLEAN, single_column_name VARCHAR, seconds DOUBLE, created TIMESTAMP, "
+        "popularity DOUBLE, past_visits DOUBLE, popular_among_similar DOUBLE"
     ),
     "backtest_scores": (
         "backtest VARCHAR, cutoff TIMESTAMP, entity VARCHAR, score DOUBLE, label DOUBLE, class VARCHAR, "

@@ -210,12 +210,14 @@ class Task:
 
     @property
     def metric(self) -> str:
-        """The metric that training chooses by: that of the target of a regression, `roc_auc`, or `log_loss` of classes.
+        """The metric that models are compared by.
 
-        A recommendation has metrics of its own, see `relsql.evaluation.metrics.ranking_metrics`.
+        That of the target of a regression, `log_loss` of classes, `map` of a recommendation, else `roc_auc`.
         """
         if self.target:
             return target_metric(self.target)
+        if self.is_recommendation:
+            return "map"
         return "log_loss" if self.has_classes else "roc_auc"
 
     @property

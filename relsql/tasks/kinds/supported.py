@@ -34,9 +34,18 @@ def require_one_answer(task: Task, what: str) -> None:
     Raises:
         TaskError: it is a list of classes or items.
     """
-    if task.is_multilabel or task.is_recommendation:
-        kind = "recommends items" if task.is_recommendation else "has lists of classes"
-        raise _unsupported(task, kind, what, "a classification of one class, or a regression")
+    require_no_lists(task, what)
+    require_no_items(task, what)
+
+
+def require_no_lists(task: Task, what: str) -> None:
+    """Check that a score of a task is no list of classes.
+
+    Raises:
+        TaskError: it is.
+    """
+    if task.is_multilabel:
+        raise _unsupported(task, "has lists of classes", what, "a classification of one class, or a regression")
 
 
 def require_no_items(task: Task, what: str) -> None:
