@@ -24,6 +24,7 @@ from relsql.database.names import (
 from relsql.database.relsql_schema import schema_known
 from relsql.errors import DatabaseError, ModelError
 from relsql.gather.layout import layouts_of
+from relsql.gather.sql.left_messages import left_parameter
 from relsql.hints import command
 from relsql.registry.cards.card import ModelCard
 from relsql.registry.cards.schema_drift import check_drift
@@ -269,10 +270,11 @@ def register_functions(con: duckdb.DuckDBPyConnection, scorer: Scorer, *, taken:
     create(card.score_function, scorer.score, [rows], result_type(card.classes))
     create(card.left_function, scorer.score_left, [left], result_type(card.classes))
     create(card.state_function, scorer.embed, [rows], f"FLOAT[{card.channels}]")
-    for layout in layouts_of(card.paths, card.inputs):
+    for path, layout in zip(card.paths, layouts_of(card.paths, card.inputs), strict=True):
         rows = f"STRUCT(hub UBIGINT, rows {layout.arrow_type()}, counts {layout.counts_type()})"
         if layout.shared:
             create(card.message_functions[layout.name], scorer.hubs[layout.name].send, [rows], MESSAGE_SQL_TYPE)
-        elif layout.name in card.left_functions:
-            create(card.left_functions[layout.name], scorer.left_senders[layout.name], [rows], MESSAGE_SQL_TYPE)
+        if layout.name in card.left_functions:
+            keys, sent = left_parameter(card.rows, path, layout), f"{MESSAGE_SQL_TYPE}[]"
+            create(card.left_functions[layout.name], scorer.left_senders[layout.name], [keys], sent)
     create(card.encode_function, scorer.encode_column, ["VARCHAR"], f"FLOAT[{card.encoder.width}]")

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute
 
 from relsql.gather.arrays.blocks import Block, decode_block, newest_row_days
-from relsql.gather.arrays.graph_inputs import graph_feed, graph_inputs
+from relsql.gather.arrays.graph_inputs import GraphInputs, graph_feed, graph_inputs
+from relsql.gather.arrays.left_rows import LeftRows
 from relsql.gather.layout import BlockLayout
 from relsql.text.text_table import TextTable
 from relsql.typing import FloatArray, IntArray
@@ -76,11 +78,23 @@ class HubMessages:
         block = self._coded_texts.resolve(block, self._layout)
         vectors = self._vectors(block) if len(hubs) else self._empty_message[:0]
         newest = newest_row_days(block) if self._timed else np.full(len(hubs), np.inf)
-        packed = pa.py_buffer(np.ascontiguousarray(vectors[position]))
-        messages = pa.Array.from_buffers(pa.binary(4 * vectors.shape[1]), len(position), [None, packed])
-        evidence = pa.array(block.counts[position].astype(np.int32))
-        columns = [messages.cast(pa.binary()), evidence, pa.array(newest[position])]
-        return pa.StructArray.from_arrays(columns, ["message", "evidence", "newest_days"])
+        return _packed(Messages(vectors, block.counts, newest).take(position))
+
+    def send_left(self, rows: LeftRows, keys: pa.Array) -> pa.Array:
+        """Compute messages to groups that leave something out, see `relsql.gather.sql.left_messages`.
+
+        From STRUCT(rows, left_groups), one for each key, to lists of MESSAGE_SQL_TYPE, one for each group.
+        """
+        keys = keys.combine_chunks() if isinstance(keys, pa.ChunkedArray) else keys
+        sent = [
+            Messages(self._computed(batch.inputs), batch.evidence, batch.newest_days)
+            for batch in rows.batches(keys, lambda block: self._coded_texts.resolve(block, self._layout))
+        ]
+        sent = sent or [Messages(self._empty_message[:0], np.zeros(0, dtype=np.int64), np.zeros(0))]
+        parts = ([getattr(batch, name) for batch in sent] for name in ("vectors", "evidence", "newest_days"))
+        groups = pa.compute.list_value_length(keys.field("left_groups")).fill_null(0)
+        ends = np.concatenate([[0], np.cumsum(np.asarray(groups))]).astype(np.int32)
+        return pa.ListArray.from_arrays(ends, _packed(Messages(*map(np.concatenate, parts))))
 
     def receive(self, column: pa.StructArray) -> Messages:
         """The messages to seeds, as `send` made them; NULL, for a seed without hub, is the message of no rows."""
@@ -94,8 +108,19 @@ class HubMessages:
         return Messages(vectors, np.where(no_hub, 0, evidence), np.where(no_hub, np.inf, newest))
 
     def _vectors(self, block: Block) -> FloatArray:
-        inputs = graph_inputs([block], [self._layout], in_order=False)
+        return self._computed(graph_inputs([block], [self._layout], in_order=False))
+
+    def _computed(self, inputs: GraphInputs) -> FloatArray:
         return self._component(graph_feed(inputs, [self._layout], self._texts.embeddings(inputs.text_ids)))
+
+
+def _packed(messages: Messages) -> pa.StructArray:
+    """Messages as MESSAGE_SQL_TYPE."""
+    vectors = np.ascontiguousarray(messages.vectors)
+    width = pa.binary(vectors.itemsize * vectors.shape[1])
+    packed = pa.Array.from_buffers(width, len(vectors), [None, pa.py_buffer(vectors)]).cast(pa.binary())
+    columns = [packed, pa.array(messages.evidence.astype(np.int32)), pa.array(messages.newest_days)]
+    return pa.StructArray.from_arrays(columns, ["message", "evidence", "newest_days"])
 
 
 def _no_rows(layout: BlockLayout) -> Block:

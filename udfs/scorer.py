@@ -12,6 +12,8 @@ import pyarrow as pa
 
 from relsql.gather.arrays.blocks import as_of_days
 from relsql.gather.arrays.graph_inputs import EXPLAINED
+from relsql.gather.arrays.left_rows import LeftRows
+from relsql.gather.layout import layouts_of
 from relsql.registry.cards.card import ModelCard
 from relsql.tasks.kinds.classes import Classes
 from relsql.text.text_table import TextTable
@@ -88,7 +90,12 @@ class Scorer:
         self._states = self._load_states("graph.onnx", card.message_functions)
         self._head = self._component("head.onnx")
         # Made once: a function that is registered again has to be the same object, see `udfs.functions`.
-        self.left_senders = {path: partial(self._send_left, path) for path in card.left_functions}
+        layouts = zip(card.paths, layouts_of(card.paths, card.inputs), strict=True)
+        self.left_senders = {
+            path.name: partial(self._send_left, LeftRows(card.rows, path, layout))
+            for path, layout in layouts
+            if path.name in card.left_functions
+        }
         self._left_lock = threading.Lock()
         self._left: States | None = None
         self._encoder_lock = threading.Lock()
@@ -153,9 +160,9 @@ class Scorer:
         """Like `score`, for seeds that leave something out; the paths of `ModelCard.left_functions` are messages."""
         return self._score(rows.combine_chunks() if isinstance(rows, pa.ChunkedArray) else rows, self.left)
 
-    def _send_left(self, path: str, groups: pa.Array) -> pa.Array:
-        """The messages along a path from the rows that groups of seeds are left with, see `HubMessages.send`."""
-        return self.left.messages[path].send(groups)
+    def _send_left(self, rows: LeftRows, keys: pa.Array) -> pa.Array:
+        """The messages along a path to groups that leave something out, see `HubMessages.send_left`."""
+        return self.left.messages[rows.layout.name].send_left(rows, keys)
 
     def embed(self, rows: pa.Array) -> pa.Array:
         """The states of a batch of seeds, FLOAT[channels]; NULL for an entity that does not exist.

@@ -133,6 +133,10 @@ class SqlNetwork:
         """Always True: states are computed from the rows in this CTE."""
         return True
 
+    def needs_left(self, path: Path) -> bool:
+        """Always True: so are the messages to groups that leave something out."""
+        return True
+
     def common_ctes(self, found: Mapping[str, Latest]) -> Ctes:
         """CTEs for the states of the rows that rows of paths point at, each computed once."""
         ctes: Ctes = []

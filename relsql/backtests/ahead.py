@@ -7,12 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from relsql.backtests.store import BacktestRow
+from relsql.backtests.store import BASELINES, BacktestRow
 from relsql.evaluation.metrics.bootstrap import DRAWS, percentile_interval
 from relsql.tasks.target import more_is_better
-
-BASELINES = {"own_columns": "own columns", "single_column": "best single column", "entity_mean": "entity's mean label"}
-"""The columns of `backtests` that hold baselines, and the names that people read."""
 
 _FEWEST_CUTOFFS = 3
 """With fewer cutoffs, an interval would be meaningless."""

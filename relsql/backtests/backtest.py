@@ -15,7 +15,8 @@ import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -24,17 +25,26 @@ import pyarrow as pa
 
 from relsql.backtests.ahead import Ahead, ahead_of_baselines
 from relsql.backtests.cutoffs import Cutoffs, Window, find_cutoffs
-from relsql.backtests.store import BacktestRow, store_cutoff, stored_rows
+from relsql.backtests.store import BacktestRow, scores_table, store_cutoff, stored_rows
 from relsql.database.connections import require_writable, use_catalog
 from relsql.database.cursors import task_cursor
 from relsql.database.names import current_catalog, stored_name, unique_name
 from relsql.errors import TaskError, TrainingError
 from relsql.evaluation.copied_labels import MAX_SEEDS, single_columns
-from relsql.evaluation.evaluate import Predictions, predict_labels
+from relsql.evaluation.evaluate import Predictions, score_labels
 from relsql.evaluation.leaks.answers import reader
 from relsql.evaluation.leaks.subject import Subject
-from relsql.evaluation.metrics.intervals import metric_intervals
-from relsql.evaluation.plain_baselines import BestColumn, best_column, constant, entity_means, metric_of, own_columns
+from relsql.evaluation.metrics.intervals import main_value, metric_intervals
+from relsql.evaluation.plain_baselines import (
+    BestColumn,
+    best_column,
+    constant,
+    entity_means,
+    entity_shares,
+    own_columns,
+)
+from relsql.evaluation.recommendations import recommend
+from relsql.gather.candidates.ranker import BASELINES
 from relsql.hints import command
 from relsql.registry.cards.card import ModelCard
 from relsql.registry.models import active_card, read_models
@@ -42,7 +52,7 @@ from relsql.registry.versions import suffix_of
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
 from relsql.sql_text import ident
-from relsql.tasks.kinds.supported import require_forecast
+from relsql.tasks.kinds.supported import require_any_moment, require_no_lists
 from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.labels.label_table import label_entities, label_table
 from relsql.tasks.splits import check_timedelta
@@ -134,9 +144,10 @@ def backtest(
     with task_cursor(con, catalog) as cursor:
         schema = read_schema(cursor, catalog)
         task = (task if isinstance(task, Task) else _find_task(cursor, catalog, task)).resolved(schema)
-        require_forecast(task, "a backtest")
+        require_no_lists(task, "a backtest")
+        require_any_moment(task, "a backtest")
         check_timedelta(cursor, task)
-        card = active_card(cursor, catalog, model) if model else None
+        card = active_card(cursor, catalog, model, recommendations=True) if model else None
         if card:
             _require_same_entity(card, task)
         found = find_cutoffs(cursor, catalog, schema, task, cutoffs, every)
@@ -149,7 +160,7 @@ def _find_task(con: duckdb.DuckDBPyConnection, catalog: str, text: str) -> Task:
     """The task that a text names or states; for the name of a model, the task that it was trained on."""
     models = {model.name for model in read_models(con, catalog)}
     if stored_name(text, read_tasks(con, catalog)) is None and stored_name(text.partition("@")[0], models):
-        return active_card(con, catalog, text).task
+        return active_card(con, catalog, text, recommendations=True).task
     return find_task(con, catalog, text, _MODEL)
 
 
@@ -194,6 +205,9 @@ class _Reached:
     single_column: float | None = None
     single_column_name: str | None = None
     entity_mean: float | None = None
+    popularity: float | None = None
+    past_visits: float | None = None
+    popular_among_similar: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +276,7 @@ class _Run:
         task = self.cutoffs.task_at(self.task, cutoff, self.window)
         labels = label_table(con, catalog, self.schema, task, "test", limits=self.limits).table
         predicted, card = self._scored(con, catalog, task, labels)
-        known = np.isfinite(predicted.scores)
+        known = predicted.scored
         if not known.any():
             raise TaskError(
                 f"task '{task.name}': no entity of the {len(known)} labels at {cutoff} has a score",
@@ -271,30 +285,27 @@ class _Run:
             )
         values, scores = predicted.labels[known], predicted.scores[known]
         # Each entity has one label at a cutoff.
-        low, high = metric_intervals(self.task, values, scores, range(len(values))).get(self.task.metric, (None, None))
-        reached = self._baselines(con, catalog, task, card, labels, known) if self.baselines else _Reached()
+        metric = task.metric
+        ends = metric_intervals(task, values, scores, range(len(values)), (metric,)).get(metric, (None, None))
+        reached = self._baselines(con, catalog, task, card, labels, values, known) if self.baselines else _Reached()
         row = BacktestRow(
             backtest=request,
             cutoff=cutoff,
-            metric=self.task.metric,
-            value=metric_of(task, self.task.metric, values, scores),
-            low=low,
-            high=high,
+            metric=metric,
+            value=main_value(task, values, scores),
+            low=ends[0],
+            high=ends[1],
             labels=len(values),
-            positives=int((values > 0).sum()),
-            own_columns=reached.own_columns,
-            single_column=reached.single_column,
-            entity_mean=reached.entity_mean,
+            positives=int((values > 0).sum()) if task.is_binary or task.is_regression else None,
             task=task.name,
             model=f"{card.name}@{card.version}" if self.card else None,
             trained_until=_labels_until(card),
             seen=self.card is not None and _labels_until(card) > cutoff,
-            single_column_name=reached.single_column_name,
             seconds=round(time.perf_counter() - started, 3),
             created=datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0),
+            **asdict(reached),
         )
-        columns = {"entity": [str(each) for each in predicted.entities], "score": predicted.scores}
-        return row, pa.table(columns | {"label": predicted.labels})
+        return row, scores_table(predicted, card)
 
     def _baselines(
         self,
@@ -303,19 +314,25 @@ class _Run:
         task: Task,
         card: ModelCard,
         labels: pa.Table,
+        values: npt.NDArray[Any],
         scored: npt.NDArray[np.bool_],
     ) -> _Reached:
-        """The metric of the baselines on the labels of a cutoff that the model has `scored`, bool [labels]."""
-        values = np.asarray(labels.column("label"), dtype=np.float64)[scored]
-        before = self._known_labels(con, catalog, task)
-        means = entity_means(task, before, label_entities(labels))
-        best = self._best_column(con, catalog, task, card, before, labels)
-        own = own_columns(con, catalog, self.schema, task, self.limits)
+        """The metric of the baselines on the labels that the model has `scored`, bool [labels]; `values` are these."""
+        if task.is_recommendation:
+            found = recommend(con, catalog, card, labels.filter(pa.array(scored)), BASELINES)
+            rankings: dict[str, Any] = {
+                name: main_value(task, values, found.hits(name).astype(np.float64)) for name in BASELINES
+            }
+            return replace(_Reached(), **rankings)
+        before, entities, classes = self._known_labels(con, catalog, task), label_entities(labels), card.classes
+        means = entity_shares(classes, before, entities) if classes else entity_means(task, before, entities)
+        best = None if classes else self._best_column(con, catalog, task, card, before, labels)
+        own = own_columns(con, catalog, self.schema, task, self.limits, classes)
         return _Reached(
-            metric_of(task, self.task.metric, values, own[scored]) if own is not None else None,
-            metric_of(task, self.task.metric, values, best.scores[scored]) if best else None,
+            main_value(task, values, own[scored]) if own is not None else None,
+            main_value(task, values, best.scores[scored]) if best else None,
             best.name if best else None,
-            metric_of(task, self.task.metric, values, means[scored]),
+            main_value(task, values, means[scored]),
         )
 
     def _scored(
@@ -325,7 +342,7 @@ class _Run:
         if self.card and self.model:
             attach(con, models=[self.model])
             suffix = suffix_of(self.model, self.card.name, self.card.version)
-            return predict_labels(con, suffix, self.card.entity, labels), self.card
+            return score_labels(con, self.card, suffix, labels), self.card
         train(
             con,
             task,
@@ -336,8 +353,8 @@ class _Run:
             label_timeout_seconds=self.limits.timeout_seconds,
         )
         attach(con, models=[_MODEL])
-        card = active_card(con, catalog, _MODEL)
-        return predict_labels(con, _MODEL, card.entity, labels), card
+        card = active_card(con, catalog, _MODEL, recommendations=True)
+        return score_labels(con, card, _MODEL, labels), card
 
     def _known_labels(self, con: duckdb.DuckDBPyConnection, catalog: str, task: Task) -> pa.Table:
         """The training and validation labels of a cutoff: those whose windows are over, oldest first."""

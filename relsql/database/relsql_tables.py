@@ -55,13 +55,17 @@ TABLES: dict[str, str] = {
     "backtests": (
         "backtest VARCHAR, cutoff TIMESTAMP, metric VARCHAR, value DOUBLE, low DOUBLE, high DOUBLE, labels BIGINT, "
         "positives BIGINT, own_columns DOUBLE, single_column DOUBLE, entity_mean DOUBLE, task VARCHAR, model VARCHAR, "
-        "trained_until TIMESTAMP, seen BOOLEAN, single_column_name VARCHAR, seconds DOUBLE, created TIMESTAMP"
+        "trained_until TIMESTAMP, seen BOOLEAN, single_column_name VARCHAR, seconds DOUBLE, created TIMESTAMP, "
+        "popularity DOUBLE, past_visits DOUBLE, popular_among_similar DOUBLE"
     ),
-    "backtest_scores": "backtest VARCHAR, cutoff TIMESTAMP, entity VARCHAR, score DOUBLE, label DOUBLE",
+    "backtest_scores": (
+        "backtest VARCHAR, cutoff TIMESTAMP, entity VARCHAR, score DOUBLE, label DOUBLE, class VARCHAR, "
+        "label_class VARCHAR"
+    ),
     "score_fingerprints": "target VARCHAR, entity VARCHAR, fingerprint UBIGINT",
     "predictions": (
         "model VARCHAR, version INTEGER, entity VARCHAR, as_of TIMESTAMP, score DOUBLE, status VARCHAR, "
-        "target VARCHAR, scored_at TIMESTAMP"
+        "target VARCHAR, scored_at TIMESTAMP, class VARCHAR, probabilities DOUBLE[]"
     ),
     "outcomes": (
         "model VARCHAR, version INTEGER, task VARCHAR, period_length VARCHAR, period TIMESTAMP, metric VARCHAR, "

@@ -118,14 +118,31 @@ def class_baselines(
     judged = label_table(con, catalog, schema, task, split, limits=limits)
     labels = classes.codes(judged.table.column("label"))
     shares = class_metrics(labels, np.tile(classes.prior, (len(labels), 1)))
+    probabilities = class_probabilities(con, catalog, schema, task, classes, judged, limits)
+    return {} if probabilities is None else class_metrics(labels, probabilities), shares
+
+
+def class_probabilities(
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    schema: Schema,
+    task: Task,
+    classes: Classes,
+    judged: LabelTable,
+    limits: LabelLimits = DEFAULT_LIMITS,
+) -> NDArray[np.float64] | None:
+    """The probabilities of the classes of a multiclass task by the columns of the entity table.
+
+    float64 [labels, classes], in the order of the labels `judged`; None if there are more than `MAX_CLASSES` classes.
+    """
     if len(classes) > MAX_CLASSES:
-        return {}, shares
+        return None
     train = label_table(con, catalog, schema, task, "train", limits=limits)
     fitted = _fit(con, catalog, schema, task, replace(train, table=classes.coded(classes.known(train.table))))
-    x, y = fitted.read(con, replace(judged, table=classes.coded(judged.table)))
-    probabilities = np.zeros((len(y), len(classes)))
+    x, _ = fitted.read(con, replace(judged, table=classes.coded(judged.table)))
+    probabilities = np.zeros((len(x), len(classes)))
     probabilities[:, fitted.model.classes_.astype(np.int64)] = fitted.model.predict_proba(x)
-    return class_metrics(y.astype(np.int64), probabilities), shares
+    return probabilities
 
 
 def _label_baselines(

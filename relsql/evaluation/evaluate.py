@@ -20,7 +20,7 @@ from relsql.evaluation.explained_labels import scored_tables
 from relsql.evaluation.metrics.class_metrics import LEAST_PROBABILITY, class_metrics
 from relsql.evaluation.metrics.intervals import metric_intervals
 from relsql.evaluation.metrics.label_metrics import label_metrics
-from relsql.evaluation.recommendations import MODEL, recommendation_metrics
+from relsql.evaluation.recommendations import MODEL, recommend, recommendation_metrics
 from relsql.hints import command
 from relsql.registry.cards.card import ModelCard
 from relsql.registry.function_names import full_name, predict_name
@@ -81,7 +81,9 @@ class Predictions:
     """Scores and labels: entity and as_of as Python values, labels and scores float64 [rows], NaN = no score.
 
     For a multiclass task, labels are positions in `ModelCard.classes`, or `UNKNOWN`, int64 [rows]; for a multilabel
-    task they are bool [rows, classes]. Scores are the probabilities of the classes, float64 [rows, classes].
+    task they are bool [rows, classes]. Scores are the probabilities of the classes, float64 [rows, classes]. For a
+    recommendation, labels are the numbers of items, int64 [rows], and scores say which of the first k items were among
+    them, 1 or 0, float64 [rows, k].
     `seeds` is the label table that was scored, in the same order, see `LabelTable`.
     """
 
@@ -150,15 +152,26 @@ def _predict(
     with con.cursor() as cursor, scored_tables(cursor, catalog, card, split, regime) as tables:
         if tables != catalog:
             attach_model(cursor, catalog, card, tables_from=tables)
-            return _scored(cursor, card, card.name, labels)
+            return score_labels(cursor, card, card.name, labels)
     attach(con, models=[model])
-    return _scored(con, card, suffix_of(model, card.name, card.version), labels)
+    return score_labels(con, card, suffix_of(model, card.name, card.version), labels)
 
 
-def _scored(con: duckdb.DuckDBPyConnection, card: ModelCard, suffix: str, labels: pa.Table) -> Predictions:
+def score_labels(con: duckdb.DuckDBPyConnection, card: ModelCard, suffix: str, labels: pa.Table) -> Predictions:
+    """Score labels (entity, as_of, label), at least one, by the functions of an attached model."""
+    if card.ranker:
+        return _hits(con, card, labels)
     if card.classes:
         return _class_predictions(con, suffix, card.entity, labels, card.classes)
     return predict_labels(con, suffix, card.entity, labels)
+
+
+def _hits(con: duckdb.DuckDBPyConnection, card: ModelCard, labels: pa.Table) -> Predictions:
+    """Like `score_labels`, of a recommendation."""
+    found = recommend(con, current_catalog(con), card, labels, (MODEL,))
+    hits, counts = np.full((labels.num_rows, found.k), np.nan), np.zeros(labels.num_rows, dtype=np.int64)
+    hits[found.known], counts[found.known] = found.hits(MODEL), found.counts
+    return Predictions(label_entities(labels), labels.column("as_of").to_pylist(), counts, hits, labels)
 
 
 def predict_labels(con: duckdb.DuckDBPyConnection, suffix: str, entity: Table, labels: pa.Table) -> Predictions:
@@ -280,7 +293,9 @@ def _evaluate_ranking(
             f"task '{card.task.name}' is a recommendation, which is not evaluated in the regime {regime}",
             expected="regime seed-time",
         )
-    metrics, rows = recommendation_metrics(con, catalog, card, labels, split)
+    metrics, found = recommendation_metrics(con, catalog, card, labels, split)
+    rows, entities = len(found.wanted), label_entities(labels.filter(pa.array(found.known)))
+    intervals = metric_intervals(card.task, found.counts, found.hits(MODEL).astype(np.float64), entities)
     recorded = recorded_findings(con, catalog, card.name, card.version)
     return Evaluation(
         card.name,
@@ -292,6 +307,7 @@ def _evaluate_ranking(
         labels.num_rows - rows,
         metrics.pop(MODEL),
         card.task.predicts,
+        intervals,
         findings=(*trained_on(card, split), *recorded),
         baselines=metrics,
     )

@@ -53,7 +53,7 @@ class ExplainedLabels:
     tables: str
     relation: str
 
-    def select(self, level: str, columns: str, rest: str) -> duckdb.DuckDBPyConnection:
+    def select(self, level: str, columns: str, rest: str) -> duckdb.DuckDBPyRelation:
         """Select columns of the explanations `e` and their labels `l`; `rest` is what follows the join."""
         seeds = f"SELECT l.entity AS {ENTITY}, l.as_of AS {AS_OF} FROM {ident(self.relation)} l"
         key = key_sql(self.card.entity, "e", explained_key(self.card.entity))
@@ -62,7 +62,7 @@ class ExplainedLabels:
             FROM ({explanations(self.card, self.tables).query(seeds, level)}) e
             JOIN {ident(self.relation)} l ON l.entity = {key} AND l.as_of = e.as_of
             {rest}"""
-        return self.con.execute(sealed(query))
+        return self.con.sql(sealed(query))
 
 
 @contextmanager

@@ -6,29 +6,23 @@ Unlike a permutation, this asks about rows as the model may meet them, and it gi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 
 from relsql.database.names import current_catalog
 from relsql.evaluation.explained_labels import ExplainedLabels, explained_labels
-from relsql.evaluation.metrics.bootstrap import (
-    Floats,
-    bootstrap_draws,
-    percentile_interval,
-    weighted_mae,
-    weighted_roc_auc,
-)
-from relsql.registry.cards.card import ModelCard
+from relsql.evaluation.metrics.intervals import gain_over
 from relsql.registry.models import active_card
 from relsql.schema.reading import read_schema
-from relsql.tasks.kinds.supported import require_one_number
+from relsql.tasks.kinds.supported import require_one_answer
 from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.splits import Split
-from relsql.tasks.target import more_is_better
-from relsql.typing import IntArray
 from udfs.attach import attach
 
 IMPORTANCE_LEVELS = ("table", "column")
@@ -43,7 +37,7 @@ class Importance:
         table: the table.
         path: where scores meet it first.
         column: the column; None for a table.
-        metric: `roc_auc`, or `mae` for a regression.
+        metric: that of the task, see `relsql.tasks.task.Task.metric`.
         whole: the metric of the scores as they are.
         without: the metric without it.
         gain: how much better the metric is with it.
@@ -86,7 +80,7 @@ def importance(
     """
     catalog = current_catalog(con)
     card = active_card(con, catalog, model)
-    require_one_number(card.task, "importance")
+    require_one_answer(card.task, "importance")
     attach(con, models=[model])
     schema = read_schema(con, catalog).without_columns(card.task.removed)
     limits = LabelLimits(allow_external, label_timeout_seconds)
@@ -96,32 +90,32 @@ def importance(
     return sorted(found, key=lambda each: (each.level != "table", -each.gain))
 
 
-def _of_level(explained: ExplainedLabels, level: str) -> list[Importance]:
-    selected = """e.table_name, e.path, e.column_name, dense_rank() OVER (ORDER BY l.entity ASC) AS entity, l.label,
-                e.score, e.score - e.contribution AS without"""
-    rows = explained.select(level, selected, "ORDER BY l.as_of ASC, l.entity ASC").fetchnumpy()
-    names = list(zip(rows["table_name"], rows["path"], rows["column_name"], strict=True))
-    columns = [None if np.ma.is_masked(name[2]) or name[2] is None else str(name[2]) for name in names]
-    things = [(str(name[0]), str(name[1]), column) for name, column in zip(names, columns, strict=True)]
-    numbers = [np.asarray(rows[name], dtype=np.float64) for name in ("label", "score", "without")]
-    entity = np.asarray(rows["entity"], dtype=np.int64)
-    found = []
+def _of_level(explained: ExplainedLabels, level: str) -> Iterator[Importance]:
+    classes, task = explained.card.classes, explained.card.task
+    scores = "e.score, e.score - e.contribution AS without"
+    if classes:
+        scores = "map_values(e.probabilities) AS score, map_values(e.probabilities_without) AS without"
+    selected = f"""e.table_name, e.path, e.column_name, dense_rank() OVER (ORDER BY l.entity ASC) AS entity, l.label,
+                {scores}"""
+    rows = explained.select(level, selected, "ORDER BY l.as_of ASC, l.entity ASC").to_arrow_table()
+    things = list(zip(*(rows.column(name).to_pylist() for name in ("table_name", "path", "column_name")), strict=True))
+    label = rows.column("label")
+    labels = classes.codes(label) if classes else np.asarray(label, dtype=np.float64)
+    whole, without = (_scores(rows.column(name)) for name in ("score", "without"))
+    entity = np.asarray(rows.column("entity"), dtype=np.int64)
     for thing in dict.fromkeys(things):
+        table, path, column = thing
         chosen = np.array([each == thing for each in things])
-        label, score, without = (values[chosen] for values in numbers)
-        cluster: IntArray = np.unique(entity[chosen], return_inverse=True)[1].astype(np.int64)
-        found.append(_importance(explained.card, level, thing, label, np.stack([score, without]), cluster))
-    return found
+        cluster = np.unique(entity[chosen], return_inverse=True)[1].astype(np.int64)
+        gain = gain_over(task, labels[chosen], whole[chosen], without[chosen], cluster)
+        if gain:
+            compared = (gain.metric, gain.value, gain.other, gain.gain, gain.interval)
+            yield Importance(level, table, path, column, *compared, int(chosen.sum()))
 
 
-def _importance(
-    card: ModelCard, level: str, thing: tuple[str, str, str | None], labels: Floats, scores: Floats, cluster: IntArray
-) -> Importance:
-    name, metric = ("roc_auc", weighted_roc_auc) if card.task.is_classification else ("mae", weighted_mae)
-    sign = 1 if more_is_better(name) else -1
-    once = np.ones((1, len(labels)))
-    whole, without = (float(metric(labels, each, once)[0]) for each in scores)
-    # The draws of both are pairs, see `bootstrap_draws`.
-    drawn = [bootstrap_draws(labels, each[None, :], cluster, metric) for each in scores]
-    interval = percentile_interval(sign * (drawn[0] - drawn[1]))
-    return Importance(level, *thing, name, whole, without, sign * (whole - without), interval, len(labels))
+def _scores(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+    """Scores, float64 [labels], or the probabilities of classes, float64 [labels, classes]."""
+    values = column.combine_chunks()
+    if not pa.types.is_list(values.type):
+        return np.asarray(values, dtype=np.float64)
+    return np.asarray(values.flatten(), dtype=np.float64).reshape(len(values), -1)

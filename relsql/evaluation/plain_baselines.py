@@ -14,14 +14,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from relsql.errors import TaskError
-from relsql.evaluation.baseline import entity_columns_scores
+from relsql.evaluation.baseline import class_probabilities, entity_columns_scores
 from relsql.evaluation.copied_labels import SingleColumn
-from relsql.evaluation.evaluate import task_metrics
 from relsql.evaluation.screening import separation
 from relsql.schema.finding import column_object
 from relsql.schema.tables import Schema
+from relsql.tasks.kinds.classes import UNKNOWN, Classes
 from relsql.tasks.labels.label_sandbox import LabelLimits
-from relsql.tasks.labels.label_table import label_entities
+from relsql.tasks.labels.label_table import label_entities, label_table
 from relsql.tasks.target import constant_of
 from relsql.tasks.task import Task
 
@@ -40,10 +40,21 @@ class BestColumn:
 
 
 def own_columns(
-    con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, task: Task, limits: LabelLimits
+    con: duckdb.DuckDBPyConnection,
+    catalog: str,
+    schema: Schema,
+    task: Task,
+    limits: LabelLimits,
+    classes: Classes | None = None,
 ) -> Floats | None:
-    """The scores of boosted trees on the columns of the entity table, float64 [test labels]; None without columns."""
+    """The scores of boosted trees on the columns of the entity table, float64 [test labels]; None without columns.
+
+    Of a multiclass task they are the probabilities of its classes, float64 [test labels, classes].
+    """
     try:
+        if classes:
+            judged = label_table(con, catalog, schema, task, "test", limits=limits)
+            return class_probabilities(con, catalog, schema, task, classes, judged, limits)
         return entity_columns_scores(con, catalog, schema, task, ("test",), limits=limits)["test"][1]
     except (ValueError, TaskError):
         return None  # Training labels of one kind, or no columns.
@@ -58,6 +69,20 @@ def entity_means(task: Task, known: pa.Table, entities: Sequence[object]) -> Flo
         sums.setdefault(entity, []).append(float(label))
     own = {entity: constant(task, np.array(values)) for entity, values in sums.items()}
     return np.array([own.get(each, overall) for each in entities])
+
+
+def entity_shares(classes: Classes, known: pa.Table, entities: Sequence[object]) -> Floats:
+    """The shares of the classes in each entity's earlier labels, float64 [entities, classes].
+
+    The shares in all training labels count as one more label, so that no class has the probability 0.
+    """
+    sums: dict[object, Floats] = {}
+    for entity, code in zip(label_entities(known), classes.codes(known.column("label")), strict=True):
+        if code != UNKNOWN:
+            sums.setdefault(entity, classes.prior.copy())[code] += 1
+    found = np.array([sums.get(each, classes.prior) for each in entities]).reshape(-1, len(classes))
+    shares: Floats = found / found.sum(axis=1, keepdims=True)
+    return shares
 
 
 def constant(task: Task, labels: Floats) -> float:
@@ -83,11 +108,6 @@ def best_column(task: Task, columns: Iterable[SingleColumn], known: int, labels:
         return None
     name = column_object(column.table, column.name) if column.name else f"number of {column.table}"
     return BestColumn(name, _binned(task, column.values[:known], labels, column.values[known:]))
-
-
-def metric_of(task: Task, metric: str, labels: Floats, scores: Floats) -> float | None:
-    """A metric of scores; None where it is not defined, such as a ROC-AUC of labels of one kind."""
-    return task_metrics(task, labels, scores).get(metric)
 
 
 def _binned(task: Task, train: Floats, labels: Floats, test: Floats) -> Floats:

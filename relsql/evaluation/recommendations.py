@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -26,48 +28,81 @@ from udfs.macros import MacroText
 MODEL = "model"
 
 
-def recommendation_metrics(
-    con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, labels: pa.Table, split: Split
-) -> tuple[dict[str, dict[str, float]], int]:
-    """The metrics of a model and of its baselines on labels.
+@dataclass(frozen=True, slots=True)
+class Recommended:
+    """What rankings recommend for labels.
+
+    Attributes:
+        known: bool [labels], whether the entity of a label is visible at its as_of.
+        items: by ranking, the first k items for each label that is known.
+        wanted: the items of these labels.
+        k: the number of items.
+    """
+
+    known: npt.NDArray[np.bool_]
+    items: dict[str, list[list[object]]]
+    wanted: list[list[object]]
+    k: int
+
+    @property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """The number of items of each label that is known, int64 [known]."""
+        return np.array([len(items) for items in self.wanted], dtype=np.int64)
+
+    def hits(self, ranking: str) -> npt.NDArray[np.bool_]:
+        """Which items are in the label, bool [known, k]."""
+        return hits_of(self.items[ranking], self.wanted, self.k)
+
+
+def recommend(
+    con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, labels: pa.Table, rankings: Iterable[str]
+) -> Recommended:
+    """The items of some rankings, `MODEL` or those of `BASELINES`, for labels.
 
     Args:
         con: a connection to the database; functions are created on a cursor of it.
         catalog: its name.
         card: the model's card.
-        labels: the labels of a split, in the form of `relsql.tasks.labels.label_table.LabelTable.table`.
-        split: its name, for messages.
-
-    Returns:
-        The metrics by ranking, `model` first, and the number of labels that were judged. Labels of entities that are
-        not visible at their as_of are left out.
-
-    Raises:
-        TaskError: no labelled entity is visible at its as_of.
+        labels: in the form of `relsql.tasks.labels.label_table.LabelTable.table`.
+        rankings: the names of the rankings, at least one.
     """
     ranking, k = card.ranking, card.task.k or 0
     scores = {MODEL: ranking.scores["score"], **{name: sql.format("c") for name, sql in BASELINES.items()}}
     with con.cursor() as cursor:
         ranked = {
-            name: _ranked(cursor, catalog, replace(ranking, scores={name: sql}), labels, k)
-            for name, sql in scores.items()
+            name: _ranked(cursor, catalog, replace(ranking, scores={name: scores[name]}), labels, k)
+            for name in rankings
         }
-    known = pc.is_valid(ranked[MODEL])
-    if not pc.any(known).as_py():
+    # All rankings have the same candidates.
+    known = pc.is_valid(next(iter(ranked.values())))
+    items = {name: column.filter(known).to_pylist() for name, column in ranked.items()}
+    return Recommended(np.asarray(known), items, labels.column("label").filter(known).to_pylist(), k)
+
+
+def recommendation_metrics(
+    con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, labels: pa.Table, split: Split
+) -> tuple[dict[str, dict[str, float]], Recommended]:
+    """The metrics of a model and of its baselines on labels, see `recommend`.
+
+    Returns:
+        The metrics by ranking, `model` first, and what was recommended. Labels of entities that are not visible at
+        their as_of are left out.
+
+    Raises:
+        TaskError: no labelled entity is visible at its as_of.
+    """
+    ranked = recommend(con, catalog, card, labels, (MODEL, *BASELINES))
+    if not ranked.known.any():
         raise TaskError(
             f"task '{card.task.name}': no entity of the {labels.num_rows} {split} labels is visible at its timestamp",
             expected="entities dated before their labels",
         )
-    labels = labels.filter(known)
-    wanted = labels.column("label").to_pylist()
-    counts = np.array([len(items) for items in wanted], dtype=np.int64)
-    items = one_row(con, f"SELECT count(*) FROM {relation_sql(ranking.candidates.items, catalog)}")[0]
+    items = one_row(con, f"SELECT count(*) FROM {relation_sql(card.ranking.candidates.items, catalog)}")[0]
     found = {}
-    for name, column in ranked.items():
-        lists = column.filter(known).to_pylist()
+    for name, lists in ranked.items.items():
         coverage = len({item for each in lists for item in each}) / items
-        found[name] = ranking_metrics(hits_of(lists, wanted, k), counts) | {"coverage": coverage}
-    return found, labels.num_rows
+        found[name] = ranking_metrics(ranked.hits(name), ranked.counts) | {"coverage": coverage}
+    return found, ranked
 
 
 def _ranked(

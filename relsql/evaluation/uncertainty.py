@@ -26,10 +26,10 @@ from relsql.tasks.task import Task
 Floats = npt.NDArray[np.float64]
 
 COVERAGE = 0.9
-"""The share of labels that an interval or a set is made for."""
+"""The share of labels that an interval or a set is made for, if nobody asks for another."""
 
-FEWEST_LABELS = 40
-"""Fewer labels say too little about the tails: at 90 %, only four of them lie beyond the interval."""
+FEWEST_LABELS, FEWEST_BEYOND = 40, 4
+"""Fewer labels say too little, and too little about the tails if fewer of them lie beyond the interval."""
 
 _LABELS_OF_BAND, _MOST_BANDS = 100, 10
 """A scale is a mean; from a band of this many labels it is accurate to a few percent."""
@@ -48,7 +48,7 @@ def fit_uncertainty(
         scores: float64 [n], of labels that the model was not fitted on; of a multiclass task [n, classes].
         coverage: the share of labels to cover.
     """
-    if len(labels) < FEWEST_LABELS or not np.isfinite(scores).all():
+    if len(labels) < max(FEWEST_LABELS, round(FEWEST_BEYOND / (1 - coverage))) or not np.isfinite(scores).all():
         return None
     if task.is_multiclass:
         return _of_classes(labels.astype(np.int64), scores.astype(np.float64), coverage)

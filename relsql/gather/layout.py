@@ -120,11 +120,12 @@ class BlockLayout:
         """DuckDB type of the path's counts."""
         return f"STRUCT({', '.join(f'w{i} BIGINT' for i in range(self.counts_width))})"
 
-    def arrow_type(self) -> str:
-        """DuckDB type of the path's column."""
+    def arrow_type(self, *, ids: int = 0) -> str:
+        """DuckDB type of the path's column; `ids` is how many ids of rows that it points at follow in a row."""
         fields = ["rank INTEGER"]
         fields += [f"n{i} FLOAT" for i in range(self.numbers_width)]
         fields += [f"c{i} INTEGER" for i in range(self.codes_width)]
+        fields += [f"h{i} UBIGINT" for i in range(ids)]
         return f"STRUCT({', '.join(fields)})[]"
 
 

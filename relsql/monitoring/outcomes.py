@@ -16,8 +16,8 @@ from relsql.database.cursors import task_cursor
 from relsql.database.names import current_catalog
 from relsql.database.relsql_tables import ensure_table
 from relsql.errors import ModelError
-from relsql.evaluation.evaluate import task_metrics
-from relsql.evaluation.metrics.intervals import metric_intervals
+from relsql.evaluation.metrics.class_metrics import confidence
+from relsql.evaluation.metrics.intervals import main_value, metric_intervals
 from relsql.hints import command
 from relsql.monitoring.realised import Period, Realised, realised_scores
 from relsql.registry.cards.card import ModelCard
@@ -41,12 +41,13 @@ class Outcome:
     Attributes:
         version: the version.
         period: the beginning of the period that as_of is in; None for all periods together.
-        metric: `roc_auc`, or the metric that the task's target minimises.
+        metric: that of the task, see `relsql.tasks.task.Task.metric`.
         value: the metric of the scores that have a label; None without any, or if all labels are of one class.
         interval: its 95 % interval when entities are resampled with all their labels.
         validation: the metric on the validation labels of training.
         labels: scores with a label.
-        mean_score, mean_label: their means, which are equal for a calibrated model, apart from chance.
+        mean_score, mean_label: their means, which are equal for a calibrated model, apart from chance. Of classes they
+            are the mean probability of the predicted class, and the share of predictions that were right.
         unlabelled: scores whose window is closed, but for which the label query returns no row.
         unclosed: scores whose window is still open.
     """
@@ -159,10 +160,11 @@ def _outcome(
     metric = card.task.metric
     judged = chosen & realised.judged
     labels, scores = realised.labels[judged], realised.scores[judged]
-    value, interval = None, None
+    value, interval, score, label = None, None, scores, labels
     if len(labels):
-        value = task_metrics(card.task, labels, scores).get(metric)
-        interval = metric_intervals(card.task, labels, scores, realised.entity[judged].tolist()).get(metric)
+        value = main_value(card.task, labels, scores)
+        interval = metric_intervals(card.task, labels, scores, realised.entity[judged].tolist(), (metric,)).get(metric)
+        score, label = confidence(labels, scores) if card.classes else (scores, labels)
     return Outcome(
         card.version,
         period,
@@ -171,8 +173,8 @@ def _outcome(
         interval,
         card.metrics.get(f"val_{metric}"),
         len(labels),
-        float(scores.mean()) if len(labels) else None,
-        float(labels.mean()) if len(labels) else None,
+        float(score.mean()) if len(labels) else None,
+        float(label.mean()) if len(labels) else None,
         int((chosen & realised.closed & ~judged).sum()),
         int((chosen & ~realised.closed).sum()),
     )

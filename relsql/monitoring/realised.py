@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import duckdb
 import numpy as np
@@ -43,8 +43,9 @@ class Realised:
         as_of: datetime64 [scores].
         period: datetime64 [scores], the beginning of the period that as_of is in.
         entity: int64 [scores], equal for scores of the same entity.
-        scores: float64 [scores].
-        labels: float64 [scores], NaN = no label.
+        scores: float64 [scores]; of classes their probabilities, float64 [scores, classes].
+        labels: float64 [scores], of classes their codes, int64 [scores]; what `judged` leaves out has none.
+        judged: bool [scores], whether a score has a label.
         closed: bool [scores], whether the window of the score is closed. An open one has no label.
     """
 
@@ -53,13 +54,9 @@ class Realised:
     period: npt.NDArray[np.datetime64]
     entity: IntArray
     scores: npt.NDArray[np.float64]
-    labels: npt.NDArray[np.float64]
+    labels: npt.NDArray[Any]
+    judged: npt.NDArray[np.bool_]
     closed: npt.NDArray[np.bool_]
-
-    @property
-    def judged(self) -> npt.NDArray[np.bool_]:
-        """The scores that have a label."""
-        return ~np.isnan(self.labels)
 
     def unseen(self, task: Task) -> npt.NDArray[np.bool_]:
         """The scores with a label that training has not seen: the windows of its labels end at the test timestamp."""
@@ -88,7 +85,7 @@ def realised_scores(
     with task_cursor(con, catalog) as cursor:
         newest = event_span(cursor, catalog, tables_read(cursor, schema, task), task)[1]
         closed = closed_windows(cursor, task, ledger_moments(cursor, catalog, card), newest)
-        happened = f"SELECT NULL::{key_type(card.entity)} AS entity, NULL::TIMESTAMP AS as_of, NULL::DOUBLE AS label"
+        happened = f"SELECT NULL::{key_type(card.entity)} AS entity, NULL::TIMESTAMP AS as_of, NULL AS label"
         if closed:
             relation = unique_name("relsql_labels")
             labels = labels_at(con, catalog, schema, task, closed, end=None, entities_until=None, limits=limits)
@@ -96,20 +93,28 @@ def realised_scores(
             happened = f"SELECT CAST(entity AS {key_type(card.entity)}) AS entity, as_of, label FROM {relation}"
         score = Cte("score", scores_sql(cursor, catalog, card), "Scores of the ledger")
         label = Cte("label", happened, "What happened after the moments whose windows are closed")
+        kind = "VARCHAR" if card.classes else "DOUBLE"
         columns = (
-            f"s.as_of, date_trunc('{by}', s.as_of)::TIMESTAMP AS period, s.score, "
-            "dense_rank() OVER (ORDER BY s.entity ASC) AS entity, coalesce(l.label::DOUBLE, 'nan'::DOUBLE) AS label"
+            f"s.as_of, date_trunc('{by}', s.as_of)::TIMESTAMP AS period, s.score, s.probabilities, "
+            f"dense_rank() OVER (ORDER BY s.entity ASC) AS entity, CAST(l.label AS {kind}) AS label"
         )
         joined = "FROM score s LEFT JOIN label l ON l.entity = s.entity AND l.as_of = s.as_of"
         query = with_ctes([score, label], f"SELECT {columns}\n{joined}\nORDER BY s.as_of ASC, s.entity ASC")
-        found = cursor.execute(sealed(query)).fetchnumpy()
-    as_of = np.asarray(found["as_of"], dtype="datetime64[us]")
+        found = cursor.sql(sealed(query)).to_arrow_table()
+    as_of, label = np.asarray(found["as_of"], dtype="datetime64[us]"), found["label"]
+    if card.classes:
+        labels, judged = card.classes.codes(label), np.asarray(label.is_valid())
+        scores = np.asarray(found["probabilities"].combine_chunks().flatten()).reshape(-1, len(card.classes))
+    else:
+        labels, scores = np.asarray(label.fill_null(np.nan)), np.asarray(found["score"])
+        judged = ~np.isnan(labels)
     return Realised(
         newest,
         as_of,
         np.asarray(found["period"], dtype="datetime64[us]"),
         np.asarray(found["entity"], dtype=np.int64),
-        np.asarray(found["score"], dtype=np.float64),
-        np.asarray(found["label"], dtype=np.float64),
+        scores,
+        labels,
+        judged,
         np.isin(as_of, np.array(closed, dtype="datetime64[us]")),
     )

@@ -20,7 +20,7 @@ from relsql.database.cursors import task_cursor
 from relsql.database.interrupts import keyboard_interrupts
 from relsql.database.names import current_catalog
 from relsql.errors import ModelError
-from relsql.evaluation.uncertainty import fit_uncertainty
+from relsql.evaluation.uncertainty import COVERAGE, fit_uncertainty
 from relsql.hints import command
 from relsql.monitoring.outcomes import few_realised, judged_cards
 from relsql.monitoring.realised import realised_scores
@@ -102,7 +102,8 @@ def recalibrate(
         artifacts[_HEAD] = with_temperature(artifacts[_HEAD], after)
         with task_cursor(con, catalog) as cursor, keyboard_interrupts(), STORING, transaction(cursor):
             new = _recalibrated_card(card, next_version(cursor, catalog, card.name), artifacts[_HEAD], after)
-            table = fit_uncertainty(card.task, labels, 1 / (1 + np.exp(-raw / after)))
+            level = card.uncertainty.coverage if card.uncertainty else COVERAGE
+            table = fit_uncertainty(card.task, labels, 1 / (1 + np.exp(-raw / after)), level)
             new = msgspec.structs.replace(new, uncertainty=table, threshold=_moved(card.threshold, before / after))
             _store(cursor, catalog, card, new, artifacts)
     found = published(con, catalog, card.name)

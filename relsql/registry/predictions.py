@@ -5,6 +5,9 @@ A row is written in the transaction of the chunk that scores it, and never chang
 A key of any type and of any number of columns is one VARCHAR, DuckDB's own text of the value of
 `relsql.schema.entity_keys`, as in fingerprints and bounds of jobs. A cast to the type of the key gives the key back,
 which JSON would not do for a BLOB or a DECIMAL, and one table serves all models.
+
+A model of classes has the likeliest one as `class`, its probability as `score`, and the probabilities of all, in the
+order of the card, as `probabilities`. For other models both are NULL.
 """
 
 from __future__ import annotations
@@ -22,14 +25,20 @@ from relsql.sql_text import literal
 LEDGER = "predictions"
 
 
-def append_predictions(con: duckdb.DuckDBPyConnection, catalog: str, job: ScoreJob, key: str, where: str) -> None:
+def append_predictions(
+    con: duckdb.DuckDBPyConnection, catalog: str, job: ScoreJob, card: ModelCard, key: str, where: str
+) -> None:
     """Append the scores of a job's table that meet a condition on its columns. The caller owns the transaction.
 
     `key` is the entity's key in a row of that table.
     """
     scored_at = literal(datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0))
-    columns = "model, version, entity, as_of, score, status, target, scored_at"
-    values = f"{literal(job.model)}, version, CAST({key} AS VARCHAR), as_of, score, status"
+    columns = "model, version, entity, as_of, score, class, probabilities, status, target, scored_at"
+    score = "score, NULL, NULL"
+    if card.classes:
+        all_of_them = "system.main.map_values(probabilities)"
+        score = f"system.main.list_max({all_of_them}), CAST(score AS VARCHAR), {all_of_them}"
+    values = f"{literal(job.model)}, version, CAST({key} AS VARCHAR), as_of, {score}, status"
     con.execute(
         f"INSERT INTO {ensure_table(con, catalog, LEDGER)} ({columns})\n"
         f"SELECT {values}, {literal(job.target)}, {scored_at}\n"
@@ -54,12 +63,14 @@ def ledger_moments(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard
 
 
 def scores_sql(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> str:
-    """A query for the scores of a model version in the existing ledger: entity (the key itself), as_of, score.
+    """A query for the scores of a model version in the existing ledger.
 
-    An entity that was scored several times for one moment has the score that was written last.
+    Its columns are entity (the key itself), as_of, score and probabilities. An entity that was scored several times for
+    one moment has the score that was written last.
     """
     mine = f"model = {literal(card.name)} AND version = {card.version} AND score IS NOT NULL AND as_of IS NOT NULL"
     return (
         f"SELECT TRY_CAST(entity AS {key_type(card.entity)}) AS entity, as_of, system.main.arg_max(score, scored_at) "
-        f"AS score FROM {rows_sql(con, catalog, LEDGER)} WHERE {mine} GROUP BY ALL"
+        f"AS score, system.main.arg_max(probabilities, scored_at) AS probabilities "
+        f"FROM {rows_sql(con, catalog, LEDGER)} WHERE {mine} GROUP BY ALL"
     )

@@ -6,18 +6,26 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from relsql import html
 from relsql.evaluation.metrics.bootstrap import Floats
 from relsql.reports.charts import ACCENT, INK, LINE, MUTED, SECOND, Chart
-from relsql.reports.material import Material
+from relsql.reports.material import OWN_COLUMNS, Material
 
-MODEL, BASELINE, PERFECT = "model", "own columns only", "perfect"
+MODEL, BASELINE, PERFECT = "model", OWN_COLUMNS, "perfect"
 BINS = 10
+
+MOST_CLASSES = 20
+"""How many classes a table shows."""
+
 CELLS = 32
 
 
 def curves(material: Material) -> Iterator[str]:
     """All charts of a model's scores and the labels."""
     labels = material.labels
+    if material.card.classes:
+        yield _calibration(material)
+        return
     if material.card.task.is_classification:
         if labels.min() < labels.max():
             yield from _ranking(material)
@@ -63,13 +71,15 @@ def _ranking(material: Material) -> Iterator[str]:
 
 def _calibration(material: Material) -> str:
     """Mean label by mean score, in bins with equally many labels."""
-    order = np.argsort(material.scores, kind="stable")
+    labels, ordered = material.single
+    order = np.argsort(ordered, kind="stable")
     parts = [part for part in np.array_split(order, min(BINS, len(order))) if len(part)]
-    scores = np.array([material.scores[part].mean() for part in parts])
-    means = np.array([material.labels[part].mean() for part in parts])
-    errors = np.array([material.labels[part].std() / np.sqrt(len(part)) for part in parts])
+    scores = np.array([ordered[part].mean() for part in parts])
+    means = np.array([labels[part].mean() for part in parts])
+    errors = np.array([labels[part].std() / np.sqrt(len(part)) for part in parts])
     classes = material.card.task.is_classification
-    chart = Chart("calibration", "mean score", "share of positives" if classes else "mean label")
+    happened = "share of right predictions" if material.card.classes else material.label_mean
+    chart = Chart("calibration", "mean probability" if material.card.classes else "mean score", happened)
     ends = np.array([scores.min(), scores.max()])
     chart.curve(ends, ends, PERFECT, MUTED, ":")
     chart.axes.errorbar(
@@ -81,6 +91,24 @@ def _calibration(material: Material) -> str:
         f"{what}: labels in {len(parts)} groups of equal size by their score, with 95% intervals.",
         f"{what}. Mean score to mean label of each group: {pairs}.",
     )
+
+
+def class_table(material: Material) -> str:
+    """Of the commonest classes: how often they happened, were predicted, and both; empty without classes."""
+    classes = material.card.classes
+    if not classes:
+        return ""
+    predicted = material.scores.argmax(axis=1)
+    order = np.argsort(-np.array(classes.counts), kind="stable")[:MOST_CLASSES]
+    rows = []
+    for code in order:
+        happened, named = material.labels == code, predicted == code
+        both, probability = int((happened & named).sum()), material.scores[:, code].mean()
+        shares = (f"{both / count.sum():.1%}" if count.any() else "" for count in (happened, named))
+        rows.append((classes.values[code], f"{happened.sum():,}", f"{named.sum():,}", *shares, f"{probability:.1%}"))
+    caption = f"Classes, the first {len(order)} of {len(classes)}" if len(order) < len(classes) else "Classes"
+    header = ("class", "labels", "predicted", "of the labels found", "of the predictions right", "mean probability")
+    return html.table(caption, header, rows, right=(1, 2, 3, 4, 5))
 
 
 def _gain(material: Material) -> str:

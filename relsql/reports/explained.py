@@ -45,14 +45,25 @@ def explained_scores(material: Material) -> str:
     for place, (title, number) in enumerate(chosen.items()):
         seed = material.seeds.slice(number, 1)
         heading = f"{title}: {keys[place]}, as of {_day(str(seed.column('as_of')[0].as_py()))}"
-        facts = f"Score {material.scores[number]:.4g}, label {material.labels[number]:.4g}."
+        facts = _facts(material, number)
         lines += [html.element("h3", html.text(heading)), html.paragraph(facts), _table(heading, found.get(place, []))]
     return "".join(lines)
 
 
+def _facts(material: Material, number: int) -> str:
+    """A score and its label, in words."""
+    classes = material.card.classes
+    if not classes:
+        return f"Score {material.scores[number]:.4g}, label {material.labels[number]:.4g}."
+    probabilities, label = material.scores[number], material.seeds.column("label")[number].as_py()
+    code = int(probabilities.argmax())
+    return f"Predicted {classes.values[code]}, with probability {probabilities[code]:.4g}. It was {label}."
+
+
 def _chosen(material: Material) -> Mapping[str, int]:
     """The position of a score for each title; no score is shown twice."""
-    scores, errors = material.scores, material.labels - material.scores
+    labels, scores = material.single
+    errors = labels - scores
     order = np.argsort(scores, kind="stable")
     titles = {
         "Highest score": order[::-1],

@@ -6,18 +6,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from relsql.database.names import current_catalog
 from relsql.errors import TaskError
-from relsql.evaluation.baseline import entity_columns_scores
+from relsql.evaluation.baseline import MAX_CLASSES, class_probabilities, entity_columns_scores
 from relsql.evaluation.evaluate import Evaluation, Predictions, judge, split_labels, task_metrics
 from relsql.evaluation.metrics.bootstrap import Floats
-from relsql.evaluation.metrics.intervals import gain_interval, metric_intervals
-from relsql.evaluation.metrics.weighted_metrics import weighted_metrics
+from relsql.evaluation.metrics.class_metrics import confidence
+from relsql.evaluation.metrics.intervals import Gain, gain_over, metric_intervals
 from relsql.registry.cards.card import ModelCard
 from relsql.registry.models import active_card
 from relsql.reports.model_card import Card, model_card
@@ -25,14 +27,16 @@ from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema
 from relsql.tasks.kinds.supported import require_forecast
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
+from relsql.tasks.labels.label_table import label_table
 from relsql.tasks.splits import SPLITS, Split
-from relsql.tasks.target import more_is_better
 from relsql.typing import IntArray
 
 Progress = Callable[[str, float], None]
 """(what was done, seconds that it took)."""
 
 Interval = tuple[float, float]
+
+OWN_COLUMNS, SHARES = "own columns only", "shares of the classes"
 
 IMPORTANCE_SEEDS = 100_000
 """Up to this many scores, a report computes the importance of tables and columns without being asked."""
@@ -65,21 +69,6 @@ class ReportOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """The model and the baseline by the metric that training optimises.
-
-    Attributes:
-        metric: its name.
-        ahead: by how much the model is better.
-        interval: the middle 95 % of that when entities are resampled with all their labels.
-    """
-
-    metric: str
-    ahead: float
-    interval: Interval
-
-
-@dataclass(frozen=True, slots=True)
 class Material:
     """Everything that the sections of a report are written from.
 
@@ -91,10 +80,10 @@ class Material:
         options: what to show.
         evaluation: metrics and findings on the labels of the split.
         seeds: the labels that have a score: `entity`, `as_of`, `label`.
-        labels, scores, baseline: of these labels, float64 [labels]; `baseline` are scores of a model of the entity's
-            own columns.
+        labels, scores, baseline: of these labels, as in `relsql.evaluation.evaluate.Predictions`; `baseline` are scores
+            of a model of the entity's own columns, or the shares of very many classes.
         cluster: int64 [labels], the number of the entity of each label.
-        label_tables: the labels of every split that has any.
+        label_tables: the labels of every split that has any. Of classes, they are 1 for the commonest one, else 0.
     """
 
     con: duckdb.DuckDBPyConnection
@@ -105,30 +94,44 @@ class Material:
     options: ReportOptions
     evaluation: Evaluation
     seeds: pa.Table
-    labels: Floats
+    labels: npt.NDArray[Any]
     scores: Floats
     baseline: Floats
     cluster: IntArray
     label_tables: Mapping[str, pa.Table] = field(default_factory=dict)
 
+    @property
+    def baseline_name(self) -> str:
+        """What the baseline is, for people."""
+        classes = self.card.classes
+        return SHARES if classes and len(classes) > MAX_CLASSES else OWN_COLUMNS
+
+    @property
+    def label_mean(self) -> str:
+        """What a mean of `label_tables` is, for people."""
+        if self.card.classes:
+            return "share of the commonest class"
+        return "share of positives" if self.card.task.is_classification else "mean label"
+
+    @property
+    def single(self) -> tuple[Floats, Floats]:
+        """Labels and scores with one number each: of classes, whether the prediction was right, and its probability."""
+        if not self.card.classes:
+            return self.labels, self.scores
+        sure, right = confidence(self.labels, self.scores)
+        return right, sure
+
     def baseline_metrics(self) -> dict[str, float]:
         """The metrics of the baseline on the same labels."""
-        return task_metrics(self.card.task, self.labels, self.baseline)
+        return task_metrics(self.card.task, self.labels, self.baseline, self.card.classes)
 
     def intervals(self, scores: Floats) -> dict[str, Interval]:
         """The middle 95 % of each metric that is defined, when entities are resampled."""
         return metric_intervals(self.card.task, self.labels, scores, self.cluster.tolist())
 
-    def comparison(self) -> Comparison | None:
+    def comparison(self) -> Gain | None:
         """The model compared with the baseline; None if the metric is not defined."""
-        name = self.card.task.metric
-        mine, theirs = (
-            weighted_metrics(self.card.task, self.labels, scores).get(name) for scores in (self.scores, self.baseline)
-        )
-        if mine is None or theirs is None:
-            return None
-        gain, interval = gain_interval((mine, theirs), self.cluster, more_is_better=more_is_better(name))
-        return Comparison(name, gain, interval)
+        return gain_over(self.card.task, self.labels, self.scores, self.baseline, self.cluster)
 
 
 def gather_material(con: duckdb.DuckDBPyConnection, model: str, options: ReportOptions) -> Material:
@@ -143,11 +146,10 @@ def gather_material(con: duckdb.DuckDBPyConnection, model: str, options: ReportO
     with options.timed("scores"):
         evaluation, predictions = judge(con, model, options.split, None, limits)
     with options.timed("baseline"):
-        scored_splits = entity_columns_scores(con, catalog, schema, card.task, (options.split,), limits=limits)
-    [(_, baseline)] = scored_splits.values()
+        baseline = _baseline(con, catalog, card, schema, options)
     with options.timed("labels"):
         label_tables = dict(_all_labels(con, card, schema, options))
-    scored = np.isfinite(predictions.scores)
+    scored = predictions.scored
     kept = predictions.seeds.filter(pa.array(scored))
     return Material(
         con=con,
@@ -166,6 +168,19 @@ def gather_material(con: duckdb.DuckDBPyConnection, model: str, options: ReportO
     )
 
 
+def _baseline(
+    con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, schema: Schema, options: ReportOptions
+) -> Floats:
+    """The scores of the baseline of all labels of the split."""
+    if not card.classes:
+        scored = entity_columns_scores(con, catalog, schema, card.task, (options.split,), limits=options.limits)
+        return scored[options.split][1]
+    schema = schema.without_columns(card.task.removed)
+    judged = label_table(con, catalog, schema, card.task, options.split, limits=options.limits)
+    found = class_probabilities(con, catalog, schema, card.task, card.classes, judged, options.limits)
+    return np.tile(card.classes.prior, (judged.table.num_rows, 1)) if found is None else found
+
+
 def _clusters(predictions: Predictions, scored: np.ndarray) -> IntArray:
     places: dict[object, int] = {}
     entities = [str(entity) for entity, known in zip(predictions.entities, scored, strict=True) if known]
@@ -177,6 +192,10 @@ def _all_labels(
 ) -> Iterator[tuple[str, pa.Table]]:
     for split in SPLITS:
         try:
-            yield split, split_labels(con, card, schema, split, options.limits)
+            table = split_labels(con, card, schema, split, options.limits)
         except TaskError:
             continue  # A split may have no labels.
+        if card.classes:
+            commonest = card.classes.codes(table.column("label")) == int(np.argmax(card.classes.counts))
+            table = table.set_column(table.column_names.index("label"), "label", pa.array(commonest.astype(np.int64)))
+        yield split, table

@@ -11,12 +11,13 @@ import pyarrow as pa
 from relsql import html
 from relsql.evaluation.importance import Importance, importance
 from relsql.evaluation.metrics.bootstrap import Floats
+from relsql.evaluation.metrics.intervals import Gain
 from relsql.hints import command, counted
 from relsql.reports.card_pages import card_html
 from relsql.reports.charts import ACCENT, INK, SECOND, Chart, bar, bar_ends
-from relsql.reports.curves import curves
+from relsql.reports.curves import class_table, curves
 from relsql.reports.explained import explained_scores
-from relsql.reports.material import IMPORTANCE_SEEDS, Comparison, Interval, Material
+from relsql.reports.material import IMPORTANCE_SEEDS, OWN_COLUMNS, Interval, Material
 from relsql.reports.model_card import read_tables
 from relsql.reports.tables import read_figure
 from relsql.schema.picture import Picture
@@ -30,6 +31,8 @@ MEANINGS = {
     "roc_auc": "how often a positive has a higher score than a negative; .5 is chance",
     "average_precision": "mean precision over all thresholds; chance is the positive rate",
     "log_loss": "mean surprise at the labels; less is better",
+    "accuracy": "share of labels whose class was predicted",
+    "macro_f1": "mean F1 of the classes, however common",
     "positive_rate": "share of labels that are 1",
     "mean_score": "mean of the scores",
     "mae": "mean absolute error; less is better",
@@ -65,8 +68,7 @@ def tables(material: Material) -> str:
 
 def labels_over_time(material: Material) -> str:
     """How many labels there are at each time, and their mean."""
-    classes = material.card.task.is_classification
-    what = "share of positives" if classes else "mean label"
+    what = material.label_mean
     means = Chart("label-means", "time", what, width=10.8, height=2.8)
     counts = Chart("label-counts", "time", "labels at a moment", width=10.8, height=2.2)
     timed = {split: _by_moment(table) for split, table in material.label_tables.items()}
@@ -125,11 +127,10 @@ def metrics(material: Material) -> str:
     evaluation = material.evaluation
     caption = f"{counted(evaluation.rows, 'label')} of {evaluation.split}, {evaluation.regime}"
     caption += f", {evaluation.unscored:,} more without a score" if evaluation.unscored else ""
-    header = ("metric", "model", "95% interval", "own columns only", "95% interval", "what it is")
-    note = (
-        f"The baseline reads only the columns of {material.card.entity.key}, without any linked row. Intervals are "
-        "from resampling entities with all their labels."
-    )
+    header = ("metric", "model", "95% interval", material.baseline_name, "95% interval", "what it is")
+    note = "Intervals are from resampling entities with all their labels."
+    if material.baseline_name == OWN_COLUMNS:
+        note = f"The baseline reads only the columns of {material.card.entity.key}, without any linked row. {note}"
     return (
         html.element("p", html.text(verdict(lead)), class_="lead")
         + html.table(f"Scores against {caption}", header, rows, right=(1, 2, 3, 4))
@@ -137,12 +138,12 @@ def metrics(material: Material) -> str:
     )
 
 
-def verdict(found: Comparison | None) -> str:
+def verdict(found: Gain | None) -> str:
     """Whether the model is better than the baseline, in one sentence."""
     if found is None:
         return "The labels have one class only, so nothing can be ranked."
-    size = f"{abs(found.ahead):.3g} in {found.metric}"
-    side = "ahead of" if found.ahead >= 0 else "behind"
+    size = f"{abs(found.gain):.3g} in {found.metric}"
+    side = "ahead of" if found.gain >= 0 else "behind"
     low, high = found.interval
     text = f"The model is {size} {side} the baseline; the 95% interval of its lead is {low:.3g} to {high:.3g}"
     return text + ("." if low > 0 or high < 0 else ", so these labels do not show which of them is better.")
@@ -154,7 +155,7 @@ def _ends(interval: Interval | None) -> str:
 
 def pictures(material: Material) -> str:
     """Charts of scores and labels."""
-    return html.element("div", *curves(material), class_="grid")
+    return html.element("div", *curves(material), class_="grid") + class_table(material)
 
 
 def importance_bars(material: Material) -> str:

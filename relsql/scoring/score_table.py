@@ -304,7 +304,7 @@ def _insert_scores(
     done = con.execute(f"INSERT INTO {_table_sql(catalog, job.target)} FROM ({query}) ORDER BY {order}")
     if job.keep_history:
         key = key_sql(card.entity, columns=card.score_key)
-        append_predictions(con, catalog, job, key, chosen(key))
+        append_predictions(con, catalog, job, card, key, chosen(key))
     return int(done.fetchall()[0][0])
 
 

@@ -210,8 +210,15 @@ class Task:
 
     @property
     def metric(self) -> str:
-        """The metric of a score that is one number: that of the target of a regression, else `roc_auc`."""
-        return target_metric(self.target) if self.target else "roc_auc"
+        """The metric that models are compared by.
+
+        That of the target of a regression, `log_loss` of classes, `map` of a recommendation, else `roc_auc`.
+        """
+        if self.target:
+            return target_metric(self.target)
+        if self.is_recommendation:
+            return "map"
+        return "log_loss" if self.has_classes else "roc_auc"
 
     @property
     def asked(self) -> Asked:

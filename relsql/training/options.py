@@ -8,6 +8,7 @@ from typing import Annotated, get_type_hints
 import msgspec
 
 from relsql.errors import TrainingError
+from relsql.evaluation.uncertainty import COVERAGE
 from relsql.gather.paths import DEFAULT_FANOUT, MAX_HUB_ROWS, MAX_PATHS
 from relsql.tasks.regime import Regime, check_regime
 
@@ -15,6 +16,7 @@ COMPACT = "compact"
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 CountOrZero = Annotated[int, msgspec.Meta(ge=0)]
+Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class TrainOptions:
         density: training timestamps per horizon.
         refit: finally train on training and validation labels together; the metrics are measured before that.
         trees: mix the network's output with that of boosted trees, see `relsql.training.fitting.fit_trees`.
+        coverage: the share of labels that intervals and sets of likely classes are made for, see
+            `relsql.evaluation.uncertainty`.
         read_scores: also read what models wrote into the tables, see `relsql.training.written_columns`.
         threads: number of torch threads; None: torch's default.
 
@@ -65,6 +69,7 @@ class TrainOptions:
     density: Count = 1
     refit: bool = True
     trees: bool = True
+    coverage: Share = COVERAGE
     read_scores: bool = False
     threads: Count | None = None
 

@@ -11,8 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from relsql.evaluation.copied_labels import MAX_SEEDS, single_columns
-from relsql.evaluation.metrics.intervals import gain_interval, metric_intervals, numbered
-from relsql.evaluation.metrics.weighted_metrics import Weighted, weighted_metrics
+from relsql.evaluation.metrics.intervals import gain_over, main_value, metric_intervals, numbered
 from relsql.evaluation.plain_baselines import best_column, entity_means
 from relsql.gather.arrays.blocks import SeedSet
 from relsql.registry.versions import main_metric
@@ -79,22 +78,17 @@ def lead_on_validation(
     count = min(len(seeds["val"]), MOST_LABELS)
     found, truth = scores[-count:].astype(np.float64), seeds["val"].labels[-count:]
     truth = truth.astype(np.int64 if classes else np.float64)
-    metric = "log_loss" if classes else plan.task.metric
-    mine = weighted_metrics(plan.task, truth, found).get(metric)
-    if mine is None:
+    others = {name: other[-count:] for name, other in _baselines(plan, seeds, labels, classes)}
+    reached = {name: main_value(plan.task, truth, other) for name, other in others.items()}
+    known = {name: value for name, value in reached.items() if value is not None}
+    if not known:
         return None
-    even, sign = np.ones((1, count)), 1 if more_is_better(metric) else -1
-    others = dict(_baselines(plan, seeds, labels, classes))
-    measured = {name: weighted_metrics(plan.task, truth, other[-count:])[metric] for name, other in others.items()}
-    if not measured:
-        return None
-    name = max(measured, key=lambda each: sign * measured[each](even)[0])
+    best = (max if more_is_better(plan.task.metric) else min)(known, key=lambda name: known[name])
     # Entities are known where every label has a seed: those of invisible entities are left out.
     whole = labels["val"].num_rows == len(seeds["val"])
     entity = numbered(label_entities(labels["val"])[-count:]) if whole else np.arange(count)
-    pair: tuple[Weighted, Weighted] = (mine, measured[name])
-    gain, (low, high) = gain_interval(pair, entity, more_is_better=sign > 0)
-    return Lead(name, metric, gain, low, high, count)
+    gain = gain_over(plan.task, truth, found, others[best], entity)
+    return Lead(best, gain.metric, gain.gain, *gain.interval, count) if gain else None
 
 
 def _baselines(
@@ -136,5 +130,5 @@ def metric_ends(
     entities = label_entities(labels) if same else list(range(len(seeds)))
     metric = name.removeprefix("val_")
     values = seeds.labels.astype(np.int64) if task.is_multiclass else seeds.labels
-    found = metric_intervals(task, values, fitted.validation_scores.astype(np.float64), entities).get(metric)
+    found = metric_intervals(task, values, fitted.validation_scores.astype(np.float64), entities, (metric,)).get(metric)
     return {f"{name}_low": found[0], f"{name}_high": found[1]} if found else {}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,13 +13,9 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
-import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
 
 import relsql
-from exporters.onnx.export import export_head
 from relsql.bundles.export_model import export_model
 from relsql.bundles.import_model import import_model
 from relsql.database.connections import open_database
@@ -24,9 +23,6 @@ from relsql.errors import TaskError
 from relsql.evaluation.evaluate import evaluate
 from relsql.evaluation.importance import importance
 from relsql.evaluation.metrics.class_metrics import LEAST_PROBABILITY, class_metrics
-from relsql.nn.boosted_trees import BoostedTrees, Trees
-from relsql.nn.class_head import ClassHead
-from relsql.nn.graph_network import NetworkConfig
 from relsql.publishing.publish import publish
 from relsql.registry.models import active_card
 from relsql.schema.reading import read_schema
@@ -53,7 +49,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("classes") / "shop.duckdb"
     create_shop(path)
     with duckdb.connect(str(path)) as con:
-        train(con, asked(HOW_OFTEN), name="activity", options=QUICK)
+        train(con, asked(HOW_OFTEN), name="activity", options=dataclasses.replace(QUICK, coverage=0.8))
     return path
 
 
@@ -84,6 +80,8 @@ def test_entities_that_are_not_known_have_no_class(con: duckdb.DuckDBPyConnectio
     [[score, described]] = con.execute("SELECT predict_activity(-1), predict_activity_full(-1)").fetchall()
     assert score is None and described["probabilities"] is None and described["status"] == "unknown_entity"
     assert described["likely"] is None
+    uncertainty = active_card(con, "shop", "activity").uncertainty
+    assert uncertainty is not None and uncertainty.coverage == 0.8
 
 
 def test_all_entities_have_a_row_and_a_row_for_each_class(con: duckdb.DuckDBPyConnection) -> None:
@@ -186,51 +184,6 @@ def test_classes_are_in_the_order_of_their_type_and_codes_are_their_places(label
     assert classes.codes(pa.array(["something else"])).tolist() == [UNKNOWN]
 
 
-@given(st.lists(st.integers(1, 40), min_size=2, max_size=30).filter(lambda counts: sorted(counts)[-2] >= FEWEST_LABELS))
-def test_probabilities_of_any_classes_add_up_to_one(counts: list[int]) -> None:
-    classes = Classes("VARCHAR", tuple(f"c{i:02}" for i in range(len(counts))), tuple(counts))
-    head = ClassHead(NetworkConfig(channels=4), classes)
-    raw = torch.randn(5, classes.outputs) * 5
-    found = head.scores(raw)
-    np.testing.assert_allclose(found.sum(1).numpy(), 1, atol=1e-5)
-    labels = torch.randint(len(classes), (5,)).float()
-    of_label = found[torch.arange(5), labels.long()]
-    assert head.log_loss(raw, labels) == pytest.approx(float(-of_label.log().mean()), rel=1e-4, abs=1e-4)
-
-
-def test_calibration_finds_the_temperature() -> None:
-    torch.manual_seed(0)
-    head = ClassHead(NetworkConfig(channels=4), Classes("VARCHAR", ("a", "b", "c"), (20, 20, 20)))
-    raw = torch.randn(4_000, 3) * 2
-    labels = torch.multinomial(torch.softmax(raw / 2.5, 1), 1).squeeze(1).float()
-    before = head.log_loss(raw, labels)
-    head.calibrate(raw, labels)
-    assert float(head.temperature) == pytest.approx(2.5, rel=0.1) and head.log_loss(raw, labels) < before
-
-
-def test_thousands_of_classes_have_one_component_with_parity() -> None:
-    torch.manual_seed(0)
-    counts = (*[30] * 500, *[2] * 3_000)
-    head = ClassHead(NetworkConfig(channels=8), Classes("BIGINT", tuple(map(str, range(3_500))), counts)).eval()
-    assert head.out.out_features == 501
-    content, difference = export_head(head, 8)
-    assert difference <= 1e-5 and len(content) < 1_000_000
-
-
-def test_trees_of_several_outputs_are_those_of_each_output() -> None:
-    random = np.random.default_rng(0)
-    inputs, thresholds, leaves = (
-        random.integers(0, 3, (12, 3)),
-        random.normal(size=(12, 3)),
-        random.normal(size=(12, 4)),
-    )
-    deviations, rows = np.ones(3), torch.from_numpy(random.normal(size=(20, 3))).float()
-    together = BoostedTrees.of(Trees(inputs, thresholds, leaves, 3), deviations)(rows)
-    for output in range(3):
-        alone = BoostedTrees.of(Trees(inputs[output::3], thresholds[output::3], leaves[output::3]), deviations)(rows)
-        torch.testing.assert_close(together[:, output], alone, rtol=1e-5, atol=1e-5)
-
-
 def test_metrics_agree_with_those_of_scikit_learn() -> None:
     random = np.random.default_rng(0)
     labels, probabilities = random.integers(0, 4, 300), random.dirichlet(np.ones(4), 300)
@@ -298,16 +251,68 @@ def test_a_leak_check_of_classes_passes_and_finds_a_query_that_looks_too_far(con
     assert [(row.check, row.table) for row in leaks] == [("labels, rows after the window deleted", "orders")]
 
 
-def test_what_looks_at_scores_over_time_refuses_classes(con: duckdb.DuckDBPyConnection) -> None:
-    with pytest.raises(TaskError, match="'activity' has several classes; a backtest does not support that"):
-        relsql.backtest(con, asked(HOW_OFTEN))
+def test_a_backtest_of_classes_has_log_loss_baselines_and_what_was_predicted(path: Path, tmp_path: Path) -> None:
+    with duckdb.connect(str(shutil.copy(path, tmp_path / "shop.duckdb"))) as con:
+        found = relsql.backtest(con, asked(HOW_OFTEN), model="activity", cutoffs=2)
+        assert (found.metric, len(found.rows)) == ("log_loss", 2)
+        for row in found.rows:
+            query = "SELECT score, label, class, label_class FROM relsql.backtest_scores WHERE cutoff = ?"
+            scores = con.execute(query, [row.cutoff]).fetchall()
+            assert len(scores) == row.labels == CUSTOMERS and row.positives is None
+            for score, label, named, happened in scores:
+                assert (named == happened) == bool(label) and 1 / 3 <= score <= 1
+            assert row.value is not None and row.low is not None and row.high is not None
+            assert row.low <= row.value <= row.high
+            assert row.own_columns is not None and row.entity_mean is not None and row.single_column is None
+
+
+def test_a_report_shows_classes_beside_the_baseline(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    page = relsql.report(con, "activity", tmp_path / "report.html").read_text()
+    value = evaluate(con, "activity", "test").metrics["log_loss"]
+    assert f'<th scope="row">log_loss</th><td class="number">{value:.4g}</td>' in page
+    [(often, labels)] = con.execute(
+        f"""SELECT count(*) FILTER (WHERE predict_activity(customer_id, as_of := TIMESTAMP '2022-11-01') = 'often'),
+            count(*) FILTER (WHERE (SELECT {HOW_OFTEN} FROM orders o WHERE o.customer_id = c.customer_id
+                AND ordered_at > TIMESTAMP '2022-11-01' AND ordered_at <= TIMESTAMP '2022-12-01') = 'often')
+            FROM customers c"""
+    ).fetchall()
+    assert f'<th scope="row">often</th><td class="number">{labels}</td><td class="number">{often}</td>' in page
+    assert re.search(r"Predicted \w+, with probability 0\.\d+\. It was \w+\.", page) and "What matters" in page
+
+
+def test_outcomes_of_classes_are_those_computed_by_hand(path: Path, tmp_path: Path) -> None:
+    happened = f"""SELECT p.probabilities[list_position({CLASSES}, {HOW_OFTEN})], p.score, p.class = {HOW_OFTEN}
+        FROM relsql.predictions p LEFT JOIN orders o ON o.customer_id = p.entity::BIGINT
+            AND o.ordered_at > as_of AND o.ordered_at <= as_of + INTERVAL 30 DAY
+        GROUP BY p.entity, as_of, p.score, p.class, p.probabilities"""
+    with duckdb.connect(str(shutil.copy(path, tmp_path / "shop.duckdb"))) as con:
+        for month in (10, 11):
+            score_into(con, "activity", f"m{month}", as_of=datetime.datetime(2022, month, 1), keep_history=True)
+        whole, *months = relsql.outcomes(con, "activity").outcomes
+        probability, score, right = map(np.array, zip(*con.execute(happened).fetchall(), strict=True))
+        assert (whole.labels, [each.labels for each in months]) == (len(score), [CUSTOMERS, CUSTOMERS])
+        assert whole.metric == "log_loss" and whole.value == pytest.approx(-np.log(probability).mean(), abs=1e-6)
+        assert (whole.mean_score, whole.mean_label) == pytest.approx((score.mean(), right.mean()))
+        assert whole.interval and whole.interval[0] < whole.value < whole.interval[1]
+        assert whole.validation == pytest.approx(active_card(con, "shop", "activity").metrics["val_log_loss"])
 
 
 def test_the_card_says_what_is_asked(con: duckdb.DuckDBPyConnection) -> None:
     card = relsql.model_card(con, "activity")
     assert card.question.startswith("For each row of customers: which class is activity, in the 30 days after")
-    with pytest.raises(TaskError, match="has several classes; importance does not support that"):
-        importance(con, "activity")
+
+
+def test_importance_is_what_log_loss_is_without_it(con: duckdb.DuckDBPyConnection) -> None:
+    whole = evaluate(con, "activity", "val").metrics["log_loss"]
+    found = {(each.table, each.column): each for each in importance(con, "activity")}
+    assert {each.metric for each in found.values()} == {"log_loss"} and ("orders", None) in found
+    for each in found.values():
+        assert each.whole == pytest.approx(whole, abs=1e-6) and each.gain == pytest.approx(each.without - each.whole)
+        assert each.interval[0] <= each.gain <= each.interval[1]
+    con.execute("BEGIN; UPDATE orders SET amount = NULL")
+    without = evaluate(con, "activity", "val").metrics["log_loss"]
+    con.execute("ROLLBACK")
+    assert found["orders", "amount"].without == pytest.approx(without, abs=1e-6)
 
 
 def test_a_line_asks_for_classes(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from sklearn.metrics import average_precision_score, f1_score
 
+import relsql
 from relsql.bundles.export_model import export_model
 from relsql.bundles.import_model import import_model
 from relsql.database.connections import open_database
@@ -129,8 +130,15 @@ def test_what_is_about_one_class_is_refused(con: Connection) -> None:
     for query in ("FROM explain_notes(5)", "FROM explain_notes_batch(top := 3)"):
         with pytest.raises(duckdb.Error, match="predicts lists of classes, which are not explained"):
             con.execute(query)
-    with pytest.raises(TaskError, match="has several classes; importance does not support that"):
+    with pytest.raises(TaskError, match="has lists of classes; importance does not support that"):
         importance(con, "notes")
+
+
+def test_a_leak_check_compares_lists(con: Connection) -> None:
+    found = relsql.leakcheck(con, "notes", seeds=10)
+    assert found.clean and {"scores, later rows deleted", "labels, rows after the window deleted"} <= {
+        row.check for row in found.rows
+    }
 
 
 def test_integers_with_rare_and_unknown_classes(tmp_path: Path) -> None:

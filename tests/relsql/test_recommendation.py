@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -210,6 +211,25 @@ def test_evaluate_compares_with_rankings_without_a_model(con: duckdb.DuckDBPyCon
     assert list(found.metrics) == ["map", "recall", "ndcg", "coverage"]
     assert found.rows > 20 and found.metrics["map"] > found.baselines["popularity"]["map"]
     assert all(0 <= value <= 1 for each in (found.metrics, *found.baselines.values()) for value in each.values())
+
+
+def test_a_backtest_compares_with_rankings_without_a_model(path: Path, tmp_path: Path) -> None:
+    with duckdb.connect(str(shutil.copy(path, tmp_path / "market.duckdb"))) as con:
+        whole = relsql.evaluate(con, "basket")
+        assert whole.intervals.keys() == {"map", "recall", "ndcg"}
+        for name, (low, high) in whole.intervals.items():
+            assert low < whole.metrics[name] < high
+        found = relsql.backtest(con, "basket", model="basket", cutoffs=2)
+        assert found.metric == "map" and len(found.rows) == 2 and found.rows[1].positives is None
+        query = "SELECT avg(score), count(*), min(label), max(label) FROM relsql.backtest_scores WHERE cutoff = ?"
+        for row in found.rows:
+            [(score, count, low, high)] = con.execute(query, [row.cutoff]).fetchall()
+            assert row.value == pytest.approx(score) and row.labels == count and 0 <= low < high <= 1
+            assert row.low is not None and row.high is not None and row.low < score < row.high
+            assert row.best_baseline == max(row.popularity, row.past_visits, row.popular_among_similar)  # type: ignore[type-var]
+            assert row.own_columns is None
+        trained = relsql.backtest(con, "basket", cutoffs=1)
+        assert trained.rows[0].cutoff == found.rows[1].cutoff and not trained.seen and trained.ahead() is not None
 
 
 def test_what_needs_a_network_is_refused(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:

@@ -126,6 +126,17 @@ def test_a_batch_gives_what_single_calls_give(con: Connection) -> None:
     assert (entities, most) == (seen, 5)
 
 
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_size_of_the_batches_that_pass_the_network_changes_nothing(
+    con: Connection, monkeypatch: pytest.MonkeyPatch, level: str
+) -> None:
+    whole = explained(con, 20, level=f"'{level}'")
+    monkeypatch.setattr("relsql.gather.arrays.left_rows.BATCH", 3)
+    parts = explained(con, 20, level=f"'{level}'")
+    assert len(whole) > 5
+    assert {row[:5]: row[5] for row in parts} == pytest.approx({row[:5]: row[5] for row in whole}, abs=1e-6)
+
+
 def test_the_scale_of_the_logit(con: Connection) -> None:
     for *_, contribution, on_logit, whole in explained(con, 3):
         less = whole - contribution

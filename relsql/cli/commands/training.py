@@ -50,6 +50,11 @@ if TYPE_CHECKING:
 @click.option("--density", type=click.IntRange(min=1), help="Training timestamps per horizon.")
 @click.option("--refit/--no-refit", default=None, help="Finally train on validation labels too (default).")
 @click.option("--trees/--no-trees", default=None, help="Mix in boosted trees (default), or the network alone.")
+@click.option(
+    "--coverage",
+    type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
+    help="Share of labels that intervals of scores are made for. Default: 0.9.",
+)
 @click.option("--read-scores", is_flag=True, default=None, help="Also read what models wrote into the tables.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads to use.")
 @click.option("--force", is_flag=True, help="Train even if the same model was already trained.")

@@ -99,5 +99,7 @@ def _by_entity(labels: pa.Table) -> dict[object, Arrays]:
 
 
 def _comparable(label: object) -> npt.NDArray[np.generic]:
-    """A label as an array: a number, or the bytes of the name of a class."""
-    return np.frombuffer(label.encode(), dtype=np.uint8) if isinstance(label, str) else np.array([label], np.float64)
+    """A label as an array: a number, or the bytes of the text of a class or of a list."""
+    if isinstance(label, (str, list)):
+        return np.frombuffer(str(label).encode(), dtype=np.uint8)
+    return np.array([label], np.float64)

@@ -286,7 +286,7 @@ def _near_perfect(
     """The single columns that predict the labels of training or of a later split almost perfectly."""
     labels = label_table(con, catalog, subject.database, subject.task, "train", limits=limits).table
     latest = labels.slice(max(0, labels.num_rows - MAX_SEEDS))
-    if subject.task.is_multiclass:
+    if subject.task.has_classes:
         latest = Classes.of(subject.task, labels).coded(latest)
     gathered = read.gathered(catalog, latest)
     for finding in copied_labels(subject.task, subject.plan.schema, subject.layouts, gathered, "train"):

@@ -12,6 +12,7 @@ LEAST_PROBABILITY = 1e-7
 """The least probability that a label is given, also if the model does not know its class."""
 
 Probabilities = npt.NDArray[np.floating]
+Floats = npt.NDArray[np.float64]
 
 
 def class_metrics(labels: IntArray, probabilities: Probabilities) -> dict[str, float]:
@@ -28,13 +29,21 @@ def class_metrics(labels: IntArray, probabilities: Probabilities) -> dict[str, f
     return means | ({"roc_auc": float(np.mean(areas))} if areas else {})
 
 
-def label_losses(labels: IntArray, probabilities: Probabilities) -> dict[str, npt.NDArray[np.float64]]:
+def label_losses(labels: IntArray, probabilities: Probabilities) -> dict[str, Floats]:
     """The metrics that are means over labels, before the mean, float64 [labels]."""
     of_label = np.where(labels != UNKNOWN, probabilities[np.arange(len(labels)), labels], 0.0)
     return {
         "log_loss": -np.log(np.clip(of_label.astype(np.float64), LEAST_PROBABILITY, 1.0)),
         "accuracy": (probabilities.argmax(axis=1) == labels).astype(np.float64),
     }
+
+
+def confidence(labels: IntArray, probabilities: Probabilities) -> tuple[Floats, Floats]:
+    """The probability of each predicted class, and 1 where the label is that class, else 0; float64 [labels] each.
+
+    Their means are equal for a calibrated model, as those of scores and labels of a binary task are.
+    """
+    return probabilities.max(axis=1).astype(np.float64), label_losses(labels, probabilities)["accuracy"]
 
 
 def macro_f1(labels: IntArray, predicted: IntArray) -> float:

@@ -9,7 +9,12 @@ import numpy.typing as npt
 
 
 def ranking_metrics(hits: npt.NDArray[np.bool_], counts: npt.NDArray[np.int64]) -> dict[str, float]:
-    """Mean average precision, recall and NDCG of the first k items.
+    """Mean average precision, recall and NDCG of the first k items; arguments as of `ranking_values`."""
+    return {name: float(values.mean()) for name, values in ranking_values(hits, counts).items()}
+
+
+def ranking_values(hits: npt.NDArray[np.bool_], counts: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.float64]]:
+    """The metrics of each label, before the mean, float64 [seeds].
 
     Args:
         hits: bool [seeds, k], whether the item at each rank is in the label; False where there is no item.
@@ -21,9 +26,9 @@ def ranking_metrics(hits: npt.NDArray[np.bool_], counts: npt.NDArray[np.int64]) 
     precision = np.cumsum(hits, axis=1) / ranks
     discount = 1 / np.log2(ranks + 1)
     return {
-        "map": float(((precision * hits).sum(axis=1) / most).mean()),
-        "recall": float((hits.sum(axis=1) / counts).mean()),
-        "ndcg": float(((hits * discount).sum(axis=1) / np.cumsum(discount)[most - 1]).mean()),
+        "map": (precision * hits).sum(axis=1) / most,
+        "recall": hits.sum(axis=1) / counts,
+        "ndcg": (hits * discount).sum(axis=1) / np.cumsum(discount)[most - 1],
     }
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from relsql.evaluation.metrics.bootstrap import Floats, weighted_roc_auc
 from relsql.evaluation.metrics.class_metrics import LEAST_PROBABILITY, label_losses
+from relsql.evaluation.metrics.ranking_metrics import ranking_values
 from relsql.tasks.kinds.classes import UNKNOWN
 from relsql.tasks.target import MEAN, MEDIAN, quantile_level, target_metric
 from relsql.tasks.task import Task
@@ -32,6 +33,8 @@ def weighted_metrics(task: Task, labels: npt.NDArray[Any], scores: npt.NDArray[n
     """
     if task.is_multilabel:
         return {}
+    if task.is_recommendation:
+        return {name: _mean(values) for name, values in ranking_values(scores > 0, labels).items()}
     if task.is_multiclass:
         return _of_classes(labels, scores)
     values, found = labels.astype(np.float64), scores.astype(np.float64)

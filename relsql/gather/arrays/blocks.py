@@ -88,7 +88,7 @@ def decode_block(column: pa.Array, layout: BlockLayout, totals: pa.Array | None 
     texts = np.empty((len(rows), layout.texts_width), dtype=np.int64)
     _split_codes(layout, numbers, codes, categories, texts)
     slot = seed * layout.fanout + rank
-    found = _totals(totals, layout, len(counts))
+    found = decode_totals(totals, layout, len(counts))
     # Lists may come in any order. Rows are sorted, so that neither training nor the last bits of a score depend on it.
     if not (slot[1:] > slot[:-1]).all():
         order = np.argsort(slot)
@@ -96,7 +96,8 @@ def decode_block(column: pa.Array, layout: BlockLayout, totals: pa.Array | None 
     return Block(numbers, categories, texts, slot, counts, found)
 
 
-def _totals(column: pa.Array | None, layout: BlockLayout, seeds: int) -> FloatArray:
+def decode_totals(column: pa.Array | None, layout: BlockLayout, seeds: int) -> FloatArray:
+    """Decode a column of counts, STRUCT(w0, ...), see `Block.totals`; zeros without one."""
     found = np.zeros((seeds, layout.counts_width), dtype=np.float32)
     if column is None or not seeds:
         return found

@@ -14,7 +14,7 @@ from relsql.gather.explain.read_rows import ReadRows, key_text_sql
 from relsql.gather.row_plan import RowPlan
 from relsql.gather.sql.latest_rows import AS_OF, ENTITY, SEED, LatestRows
 from relsql.gather.sql.ranking import columns_of
-from relsql.gather.sql.removals import ALL_ROWS, NOTHING, OUT, OUT_COLUMN, OUT_TABLE, hidden_columns, table_number
+from relsql.gather.sql.removals import ALL_ROWS_SQL, NOTHING, OUT, OUT_COLUMN, OUT_TABLE, hidden_columns, table_number
 from relsql.gather.sql.seeds import ALL_PARAMETERS, all_seeds_sql, call_parameters, call_seed_sql
 from relsql.schema.entity_keys import key_columns_sql, output_names
 from relsql.schema.tables import Table
@@ -35,6 +35,8 @@ _TOLD = ("place", "row_key", "row_time", "column_name", "value")
 """Columns that describe what a seed leaves out."""
 
 _CONTRIBUTION = ("contribution", "logit_contribution", "class", "score", "as_of")
+
+_PROBABILITIES = ("probabilities", "probabilities_without")
 
 _ASKED = "relsql_asked_seeds"
 """Stands for the seeds of a function until its query is in its final form."""
@@ -100,15 +102,17 @@ class Explanations:
         Args:
             seed_sql: a query for the columns `_entity` and `_as_of` of the scores to explain.
             level: leave out everything of this level, one at a time; default: as the function's parameters say.
+                Where a level is given and scores are classes, each row also has the probabilities of all classes.
         """
+        more = _PROBABILITIES if self.by_class and level is not None else ()
         ctes = [
             Cte("asked", self._arguments_sql() if level is None else _everything_sql(level), "The arguments."),
             Cte("left_out", self._left_out_sql(seed_sql), "The scores as they are, and what to leave out of each."),
             Cte("found", self.scored("SELECT * FROM left_out", [*OUT, *_TOLD]), "The score of each."),
-            Cte("compared", self._compared_sql(), "The difference that each makes."),
+            Cte("compared", self._compared_sql(more), "The difference that each makes."),
             Cte("ranked", self._ranked_sql(), "The order of the differences of each score."),
         ]
-        return with_ctes(ctes, self._result_sql(), materialized=["left_out", "found"])
+        return with_ctes(ctes, self._result_sql(more), materialized=["left_out", "found"])
 
     def _arguments_sql(self) -> str:
         """The arguments under names of their own: DuckDB replaces every bare name that is a parameter's."""
@@ -134,7 +138,7 @@ class Explanations:
         reads = ReadRows.of(self.rows)
         ctes = reads.ctes(seed_sql)
         seed = columns_of("seed", (ENTITY, AS_OF))
-        nothing = f"{NOTHING} AS {OUT[0]}, CAST({ALL_ROWS} AS UBIGINT) AS {OUT[1]}, {NOTHING} AS {OUT[2]}"
+        nothing = f"{NOTHING} AS {OUT[0]}, {ALL_ROWS_SQL} AS {OUT[1]}, {NOTHING} AS {OUT[2]}"
         untold = "NULL AS place, NULL AS row_key, NULL AS row_time, NULL AS column_name, NULL AS value"
         rows = (
             f"SELECT {seed}, read.out_table, read.out_row, {NOTHING},\n"
@@ -164,7 +168,7 @@ class Explanations:
             f"{indented(listed)}\n{self.rows.single_from(self._plan.paths[0])}"
         )
         return (
-            f"SELECT {ENTITY}, {AS_OF}, {NOTHING}, {ALL_ROWS}, hidden.number,\n"
+            f"SELECT {ENTITY}, {AS_OF}, {NOTHING}, {ALL_ROWS_SQL}, hidden.number,\n"
             f"    0, row_key, row_time, hidden.name, hidden.value\n"
             f"FROM (\n{indented(values_of_row)}\n), asked WHERE asked.what IN ('row', 'column')"
         )
@@ -176,7 +180,7 @@ class Explanations:
         first = {key: next(i for i, (_, table) in enumerate(places) if table.key == key) for _, key, _ in numbered}
         values = ", ".join(f"({n}, {first[key]}, {literal(c)})" for n, key, c in numbered)
         return values and (
-            f"SELECT {columns_of('seed', (ENTITY, AS_OF))}, {NOTHING}, {ALL_ROWS}, other.n,\n"
+            f"SELECT {columns_of('seed', (ENTITY, AS_OF))}, {NOTHING}, {ALL_ROWS_SQL}, other.n,\n"
             f"    other.place, NULL, NULL, other.name, NULL\n"
             f"FROM seed, (VALUES {values}) other (n, place, name), asked WHERE asked.what = 'column'"
         )
@@ -187,16 +191,18 @@ class Explanations:
         first = {table.key: i for i, (_, table) in reversed([*enumerate(places)]) if table.key != entity.key}
         values = ", ".join(f"({table_number(self._plan, key)}, {place})" for key, place in sorted(first.items()))
         return values and (
-            f"SELECT {columns_of('seed', (ENTITY, AS_OF))}, other.n, {ALL_ROWS}, {NOTHING},\n"
+            f"SELECT {columns_of('seed', (ENTITY, AS_OF))}, other.n, {ALL_ROWS_SQL}, {NOTHING},\n"
             f"    other.place, NULL, NULL, NULL, NULL\n"
             f"FROM seed, (VALUES {values}) other (n, place), asked WHERE asked.what = 'table'"
         )
 
-    def _compared_sql(self) -> str:
-        """The difference between the score with and without each thing."""
+    def _compared_sql(self, more: Sequence[str]) -> str:
+        """The difference between the score with and without each thing; `more` are names for the probabilities."""
         score, without = self._value_sql("whole"), self._value_sql("less")
         logit = f"{_logit_sql(score)} - {_logit_sql(without)}" if self.logit else "CAST(NULL AS DOUBLE)"
         class_ = "    whole.score AS class,\n" if self.by_class else ""
+        if more:
+            class_ += f"    whole.probabilities AS {more[0]}, less.probabilities AS {more[1]},\n"
         nothing = f"{OUT_TABLE} = {NOTHING} AND %s.{OUT_COLUMN} = {NOTHING}"
         return (
             f"SELECT {columns_of('less', (ENTITY, AS_OF, *_TOLD))},\n"
@@ -222,11 +228,11 @@ class Explanations:
             f"FROM compared, asked\nWHERE NOT asked.crossing OR {crossed}"
         )
 
-    def _result_sql(self) -> str:
+    def _result_sql(self, more: Sequence[str]) -> str:
         places = ReadRows.of(self.rows).places()
         tables = f"[{', '.join(literal(table.key) for _, table in places)}]"
         paths = f"[{', '.join(literal(text) for text, _ in places)}]"
-        class_ = "class, " if self.by_class else ""
+        class_ = "".join(f"{name}, " for name in (*(("class",) if self.by_class else ()), *more))
         return (
             f"SELECT {key_columns_sql(self._plan.entity, ENTITY, explained_key(self._plan.entity))}, nth AS rank,\n"
             f"    list_extract({tables}, place + 1) AS table_name,\n"

@@ -90,6 +90,10 @@ class ReadRows:
         """Always True: the rows are read from this CTE."""
         return True
 
+    def needs_left(self, path: Path) -> bool:
+        """Always True; here nothing is left out yet."""
+        return True
+
     def common_ctes(self, found: Mapping[str, Latest]) -> Ctes:
         """None."""
         return []

@@ -26,7 +26,7 @@ from typing import Literal
 
 from relsql.gather.paths import Path
 from relsql.gather.row_plan import RowPlan, keyless_view
-from relsql.gather.sql.left_out import left_ctes, reader_ctes
+from relsql.gather.sql.left_out import latest_left_cte, left_ctes, ordered_rows, reader_ctes
 from relsql.gather.sql.newest import NEWEST, newest_ctes
 from relsql.gather.sql.path_columns import Latest, PathColumns, of_hubs
 from relsql.gather.sql.ranking import (
@@ -209,14 +209,14 @@ class LatestRows:
             latest = f"{path.name}__latest"
             return columns.single_ctes(path, latest), Latest(latest, (SEED,))
         if path.shared:
-            return self._hub_ctes(path, known)
+            return self._hub_ctes(columns, path, known)
         source, keys = "self", self._self_values(path.links[0].parent_columns)
         if path.kind == "grandchildren":
             source = f"{self.plan.child_path(path)}__latest"
             keys = [f"{source}.{ident('r.' + c)}" for c in path.links[1].parent_columns]
         ranked, latest = f"{path.name}__ranked", f"{path.name}__latest"
         if self.removals and path.kind == "children":
-            ctes, left = self._left_ctes(path, source, keys)
+            ctes, left = self._left_ctes(columns, path, source, keys)
             if left.hub and self.plan.onward_columns(path):
                 onward = [f"r.{column}" for column in self.plan.onward_columns(path)]
                 spread = self.spread_sql(["rank", *onward], *left.hub, left.rows)
@@ -233,7 +233,7 @@ class LatestRows:
             ctes.append(Cte(latest, f"SELECT *\nFROM {ranked}\nWHERE rank <= {path.fanout}", LATEST_ROWS))
         return ctes, Latest(latest, (SEED,), ranked)
 
-    def _hub_ctes(self, path: Path, known: list[str]) -> tuple[Ctes, Latest]:
+    def _hub_ctes(self, columns: PathColumns, path: Path, known: list[str]) -> tuple[Ctes, Latest]:
         """The CTEs for the latest rows of a shared path's hubs; `known` are the names of CTEs that already exist."""
         ctes: Ctes = []
         source, keys = self._hub(path)
@@ -241,7 +241,7 @@ class LatestRows:
         if source not in known:
             ctes.append(Cte(source, self._hub_sql(path), "The hub of each seed."))
         if self.removals:
-            left, what_is_left = self._left_ctes(path, source, keys)
+            left, what_is_left = self._left_ctes(columns, path, source, keys)
             return [*ctes, *left], what_is_left
         if of_hubs(path) in self.given:
             return ctes, Latest("", (), hub=(source, keys))
@@ -263,7 +263,7 @@ class LatestRows:
         found = time_heap_ctes if found is key_heap_ctes and keyless_view(reached.table) else found
         return found(reached, latest, counted), Latest(latest, group, counted=counted)
 
-    def _left_ctes(self, path: Path, seeds: str, keys: Sequence[str]) -> tuple[Ctes, Latest]:
+    def _left_ctes(self, columns: PathColumns, path: Path, seeds: str, keys: Sequence[str]) -> tuple[Ctes, Latest]:
         """The CTEs for the latest rows of a path whose seeds leave something out; `keys` are what its rows point at."""
         latest, counted, groups = (f"{path.name}__{part}" for part in ("left", "counted", "groups"))
         ctes, reader, keys = reader_ctes(self.plan, path, seeds, keys, self.moments, self.source, SEED)
@@ -272,8 +272,11 @@ class LatestRows:
         ctes.append(Cte(groups, distinct, "Keys, moments and what is left out, each once."))
         as_they_are = replace(self, removals=False)
         reached = as_they_are._reached(path, groups, [f"{groups}.hub{i}" for i in range(len(keys))], group)
-        ctes += left_ctes(self.plan, replace(reached, moments=self.moments), latest, counted)
-        return ctes, Latest(latest, group, counted=counted, hub=(reader, keys))
+        reached = replace(reached, moments=self.moments)
+        ctes += left_ctes(self.plan, reached, counted)
+        if columns.needs_left(path) or self.plan.onward_columns(path):
+            ctes.append(latest_left_cte(reached, latest, counted))
+        return ctes, Latest(latest, group, counted=counted, ordered=ordered_rows(path), hub=(reader, keys))
 
     def spread_sql(self, columns: Iterable[str], source: str, keys: list[str], rows: str) -> str:
         """A query for the columns of each hub, in the CTE `rows`, repeated for every seed of the hub."""

@@ -78,25 +78,34 @@ def reader_ctes(
     )
 
 
-def left_ctes(plan: RowPlan, reached: Reached, latest: str, counted: str) -> Ctes:
-    """The CTE `counted` with each group's `counts`, and the CTE `latest` with its last rows and their ranks.
+def ordered_rows(path: Path) -> str:
+    """Name of the CTE with all rows of a path that may be seen if nothing is left out."""
+    return f"{path.name}__ordered"
+
+
+def kept_columns(columns: Sequence[str]) -> list[str]:
+    """The columns of a group without those that say what it leaves out: groups that share rows have the same ones."""
+    return [column for column in columns if column not in OUT]
+
+
+def left_ctes(plan: RowPlan, reached: Reached, counted: str) -> Ctes:
+    """The CTE of `ordered_rows`, and the CTE `counted` with each group's `counts` and the `ranks` that are out.
 
     Args:
         plan: the plan of rows.
         reached: the rows and their groups. The group's columns are the keys that the rows point at, then the moments,
             with those of `OUT`, which `visible` does not check.
-        latest: name of the CTE of the last rows.
         counted: name of the CTE of the counts.
     """
     name, source = reached.path.name, reached.source
-    ordered, known, gone = f"{name}__ordered", f"{name}__ids", f"{name}__gone"
-    base = [column for column in reached.group if column not in OUT]
+    ordered, known, gone = ordered_rows(reached.path), f"{name}__ids", f"{name}__gone"
+    base = kept_columns(reached.group)
     counts = counts_sql(reached.path, reached.table, f"{ordered}.r", f"{ordered}.{reached.moments[0]}")
     removed = (
         f"SELECT {columns_of(source, reached.group)}, list({ordered}.rank) AS ranks,\n    {counts} AS counts\n"
         f"FROM {source}\n"
-        f"JOIN {known} ON {_equal(known, source, base)} AND {same_row_sql(known, source)}\n"
-        f"JOIN {ordered} ON {_equal(ordered, source, base)} AND {ordered}.rank = {known}.rank\n"
+        f"JOIN {known} ON {equal_sql(known, source, base)} AND {same_row_sql(known, source)}\n"
+        f"JOIN {ordered} ON {equal_sql(ordered, source, base)} AND {ordered}.rank = {known}.rank\n"
         f"GROUP BY {columns_of(source, reached.group)}"
     )
     ids = (
@@ -107,11 +116,11 @@ def left_ctes(plan: RowPlan, reached: Reached, latest: str, counted: str) -> Cte
         Cte(known, ids, "What each of them is."),
         Cte(gone, removed, "Which of them each group leaves out."),
         Cte(counted, _counted_sql(plan, reached, ordered, gone, counts), "How many rows each group is left with."),
-        Cte(latest, _latest_sql(reached, ordered, counted), LATEST_ROWS),
     ]
 
 
-def _equal(left: str, right: str, columns: Sequence[str]) -> str:
+def equal_sql(left: str, right: str, columns: Sequence[str]) -> str:
+    """The condition that two relations have the same values in some columns."""
     return " AND ".join(f"{left}.{column} = {right}.{column}" for column in columns)
 
 
@@ -127,7 +136,7 @@ def _ordered_sql(plan: RowPlan, reached: Reached, base: Sequence[str]) -> str:
 def _counted_sql(plan: RowPlan, reached: Reached, ordered: str, gone: str, counts: str) -> str:
     """What each group is left with: counts, and the ranks of the rows that are out."""
     source, fields = reached.source, [f"w{i}" for i in range(1 + len(reached.path.count_days))]
-    base = [column for column in reached.group if column not in OUT]
+    base = kept_columns(reached.group)
     left = ", ".join(f"{f}: whole.counts.{f} - coalesce({gone}.counts.{f}, 0)" for f in fields)
     whole = (
         f"SELECT {columns_of(ordered, base)}, {counts} AS counts\nFROM {ordered}\nGROUP BY {columns_of(ordered, base)}"
@@ -136,23 +145,23 @@ def _counted_sql(plan: RowPlan, reached: Reached, ordered: str, gone: str, count
         f"SELECT {columns_of(source, reached.group)}, coalesce({gone}.ranks, []) AS ranks,\n"
         f"    {{{left}}} AS counts\n"
         f"FROM {source}\n"
-        f"JOIN (\n{indented(whole)}\n) whole ON {_equal('whole', source, base)}"
+        f"JOIN (\n{indented(whole)}\n) whole ON {equal_sql('whole', source, base)}"
         f"{and_whole_sql(plan, reached.table, source).replace(' AND ', _NEXT_CONDITION, 1)}\n"
-        f"LEFT JOIN {gone} ON {_equal(gone, source, reached.group)}\n"
+        f"LEFT JOIN {gone} ON {equal_sql(gone, source, reached.group)}\n"
         f"WHERE whole.counts.w0 > coalesce({gone}.counts.w0, 0)"
     )
 
 
-def _latest_sql(reached: Reached, ordered: str, counted: str) -> str:
-    """The last rows of each group: for each row that is out, the next one moves up."""
-    base = [column for column in reached.group if column not in OUT]
+def latest_left_cte(reached: Reached, latest: str, counted: str) -> Cte:
+    """The CTE `latest` of the last rows of each group: for each row that is out, the next one moves up."""
+    base, ordered = kept_columns(reached.group), ordered_rows(reached.path)
     onward = "".join(f"{ordered}.{ident('r.' + column)}, " for column in reached.onward)
     newer = f"len(list_filter({counted}.ranks, lambda gone: gone < {ordered}.rank))"
     found = (
         f"SELECT {columns_of(counted, reached.group)}, {ordered}.r, {onward}{ordered}.rank - {newer} AS rank\n"
         f"FROM {counted}\n"
-        f"JOIN {ordered} ON {_equal(ordered, counted, base)}\n"
+        f"JOIN {ordered} ON {equal_sql(ordered, counted, base)}\n"
         f"    AND {ordered}.rank <= {reached.path.fanout} + len({counted}.ranks)\n"
         f"WHERE NOT list_contains({counted}.ranks, {ordered}.rank)"
     )
-    return f"SELECT *\nFROM (\n{indented(found)}\n)\nWHERE rank <= {reached.path.fanout}"
+    return Cte(latest, f"SELECT *\nFROM (\n{indented(found)}\n)\nWHERE rank <= {reached.path.fanout}", LATEST_ROWS)

@@ -25,6 +25,7 @@ class Latest:
         group: the columns that identify a group: a seed's number, or the columns of a hub and its moments.
         ranked: where a window ranks the rows of seeds, a CTE like `rows` with all visible rows; else empty.
         counted: for a shared path, and where rows are cut, the CTE with the group's columns and `counts`; else empty.
+        ordered: where groups leave something out, the CTE of all rows as if nothing were left out; else empty.
         hub: for a shared path, the CTE with each seed's hub, and its columns that hold the hub's key; `group` starts
             with the same key.
     """
@@ -33,6 +34,7 @@ class Latest:
     group: tuple[str, ...]
     ranked: str = ""
     counted: str = ""
+    ordered: str = ""
     hub: tuple[str, list[str]] | None = None
 
 
@@ -53,3 +55,6 @@ class PathColumns(Protocol):
 
     def needs_latest(self, path: Path) -> bool:
         """True if these columns need the last k rows of a seed in a separate CTE."""
+
+    def needs_left(self, path: Path) -> bool:
+        """True if these columns need the last k rows of each group that leaves something out, not only `ordered`."""

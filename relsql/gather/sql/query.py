@@ -21,6 +21,7 @@ from relsql.gather.node_inputs import NodeInputs, NumberInput, category_sql, num
 from relsql.gather.paths import Path
 from relsql.gather.row_plan import RowPlan
 from relsql.gather.sql.latest_rows import AS_OF, SEED, LatestRows, SeedKind
+from relsql.gather.sql.left_messages import left_message_ctes
 from relsql.gather.sql.lookups import pointed_name, readers_of, seen_join_sql, seen_sql
 from relsql.gather.sql.newest import NEWEST
 from relsql.gather.sql.path_columns import Latest, of_hubs
@@ -111,6 +112,8 @@ class Gather:
             return [Cte(ident(path.name), listed, OF_SEEDS)]
         rows = of_hubs(path)
         spread = Cte(ident(path.name), self.rows.spread_sql(self.names(path), *latest.hub, rows), OF_SEEDS)
+        if latest.ordered and not self.needs_left(path):
+            return [*self._left_ctes(path, latest), spread]
         return [self._hubs_cte(path, latest) if latest.rows else self.rows.given_cte(rows), spread]
 
     def _hubs_cte(self, path: Path, latest: Latest) -> Cte:
@@ -223,6 +226,21 @@ class Gather:
         """True if some of the rows that this path's rows point at are read once, see `_is_read_once`."""
         return any(self._is_read_once(path, link) for link in path.lookups)
 
+    def needs_left(self, path: Path) -> bool:
+        """False if a message function is told what each group leaves out of the rows that all of them share."""
+        return path.name not in self.message_functions
+
+    def _left_ctes(self, path: Path, latest: Latest) -> Ctes:
+        """CTEs for the messages to groups that leave something out; the last one holds them."""
+        # As if nothing were left out, and with the rows that a row points at read beside it, as in a call.
+        whole = replace(self, rows=replace(self.rows, removals=False, seed_kind="call"))
+        rows = latest.ordered
+        struct, joins = (
+            whole._row_fields(path, f"{rows}.r", f"{rows}.rank", rows),
+            whole._lookup_joins(path, f"{rows}.r", rows),
+        )
+        return left_message_ctes(self.plan, path, latest, struct, joins, self.message_functions[path.name])
+
     def _inputs_sql(self, table: Table, keys: int, source: str) -> str:
         """Numbers n0, n1, ... and codes c0, c1, ... of rows `p`; for an age, its time as d0, d1, ... instead of n."""
         columns = [f"seen.k{i}" for i in range(keys)]
@@ -237,6 +255,10 @@ class Gather:
         return f"SELECT {indented(COMMA.join(columns)).lstrip()}\n{source}"
 
     def _row_struct(self, path: Path, row: str, rank: str, source: str) -> str:
+        """The fields of `_row_fields` as a struct."""
+        return f"{{{', '.join(self._row_fields(path, row, rank, source))}}}"
+
+    def _row_fields(self, path: Path, row: str, rank: str, source: str) -> list[str]:
         """The network's inputs from a row and from the rows that it points at, which `_lookup_joins` joins.
 
         `source` is the relation with the moments of the row's reader.
@@ -264,8 +286,7 @@ class Gather:
                 codes += self._shown_codes(segment, alias, present, source)
         fields = [f"rank: CAST({rank} AS INTEGER)"]
         fields += [f"n{i}: {number}" for i, number in enumerate(numbers)]
-        fields += [f"c{i}: {code}" for i, code in enumerate(codes)]
-        return "{" + ", ".join(fields) + "}"
+        return fields + [f"c{i}: {code}" for i, code in enumerate(codes)]
 
     def _shown_codes(self, segment: Segment, alias: str, present: str, source: str) -> list[str]:
         """The codes of a row, 0 where a column is hidden; a text is hidden with each of its columns."""

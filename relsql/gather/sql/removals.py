@@ -28,6 +28,9 @@ NOTHING = -1
 ALL_ROWS = 0
 """Stands for a row's id if all rows of the table are left out."""
 
+ALL_ROWS_SQL = f"CAST({ALL_ROWS} AS UBIGINT)"
+"""The same in SQL. Beside an INTEGER, ids would become HUGEINT, which are slow to compare."""
+
 
 def out_sql(table: int = NOTHING, row: str = str(ALL_ROWS), column: int = NOTHING) -> str:
     """The columns of `OUT` for a select list."""
@@ -58,7 +61,7 @@ def row_id_sql(table: Table, row: str) -> str:
 def id_sql(key: Sequence[str]) -> str:
     """The id of the row whose key has these values, which have the types of the key's columns."""
     # The hash of the integer 0 is 0, which means all rows.
-    return f"greatest(hash({', '.join(key)}), 1)"
+    return f"greatest(hash({', '.join(key)}), CAST(1 AS UBIGINT))"
 
 
 def key_names(table: Table) -> list[str]:
@@ -69,7 +72,7 @@ def key_names(table: Table) -> list[str]:
 
 def ids_sql(plan: RowPlan, table: Table, row: str) -> str:
     """Two lists, for a select list: the tables and ids of the rows without which a row cannot be seen, itself first."""
-    numbers, ids = zip(*((table_number(plan, key), row_id) for key, row_id in _ids(plan, table, row)), strict=True)
+    numbers, ids = zip(*numbered_ids(plan, table, row), strict=True)
     return f"{list(numbers)} AS out_tables, [{', '.join(ids)}] AS out_rows"
 
 
@@ -90,8 +93,8 @@ def and_kept_sql(plan: RowPlan, table: Table, row: str, source: str) -> str:
         source: a relation with the columns of `OUT`.
     """
     return "".join(
-        f" AND ({source}.{OUT_TABLE} <> {table_number(plan, key)} OR {source}.{OUT_ROW} NOT IN ({ALL_ROWS}, {row_id}))"
-        for key, row_id in _ids(plan, table, row)
+        f" AND ({source}.{OUT_TABLE} <> {number} OR {source}.{OUT_ROW} NOT IN ({ALL_ROWS}, {row_id}))"
+        for number, row_id in numbered_ids(plan, table, row)
     )
 
 
@@ -104,6 +107,11 @@ def _ids(plan: RowPlan, table: Table, row: str) -> list[tuple[str, str]]:
         typed = [f"CAST({row}.{ident(pointed[c])} AS {header.column(c).type})" for c in row_key(header)]
         ids.append((header.key, id_sql(typed)))
     return ids
+
+
+def numbered_ids(plan: RowPlan, table: Table, row: str) -> list[tuple[int, str]]:
+    """The numbers of tables and the ids of the rows without which a row cannot be seen, itself first."""
+    return [(table_number(plan, key), row_id) for key, row_id in _ids(plan, table, row)]
 
 
 def same_row_sql(rows: str, source: str) -> str:
@@ -133,7 +141,7 @@ def shown_sql(plan: RowPlan, tables: Sequence[str], source: str, is_row: str) ->
         f"CASE WHEN {is_row} THEN {source}.{OUT_TABLE} WHEN {whole} THEN {source}.{OUT_TABLE} "
         f"ELSE {NOTHING} END AS {OUT_TABLE}",
         f"CASE WHEN {is_row} THEN {source}.{OUT_ROW} WHEN {whole} THEN {source}.{OUT_ROW} "
-        f"ELSE CAST({ALL_ROWS} AS UBIGINT) END AS {OUT_ROW}",
+        f"ELSE {ALL_ROWS_SQL} END AS {OUT_ROW}",
         f"CASE WHEN {column} THEN {source}.{OUT_COLUMN} ELSE {NOTHING} END AS {OUT_COLUMN}",
     ]
 

@@ -199,13 +199,14 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
 
     @property
     def left_functions(self) -> dict[str, str]:
-        """`message_functions` of explanations: also of the rows of entities that are left with the same ones.
+        """Names of the SQL functions that send messages to seeds that leave something out, by path.
 
-        Models of earlier builds have no components for these.
+        Models of earlier builds have components for hubs only.
         """
-        own = [path.name for path in self.paths if path.grouped and not path.shared]
-        own = own if EXPLAINED in self.sha256 else []
-        return self.message_functions | {name: f"relsql_left_{self.functions_id}_{i}" for i, name in enumerate(own)}
+        apart = {path.name for path in self.paths if path.shared or (path.grouped and EXPLAINED in self.sha256)}
+        return {
+            path.name: f"relsql_left_{self.functions_id}_{i}" for i, path in enumerate(self.paths) if path.name in apart
+        }
 
     def gather(self, catalog: str) -> Gather:
         """The builder of the scoring query for the database attached as `catalog`."""

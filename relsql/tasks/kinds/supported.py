@@ -8,12 +8,12 @@ from relsql.tasks.task import Task
 
 
 def require_forecast(task: Task, what: str) -> None:
-    """Check that a task forecasts one number of an entity at any moment.
+    """Check that a task forecasts one number or class of an entity at any moment.
 
     Raises:
-        TaskError: it has several classes or lists of items, or is about rows as of their own time.
+        TaskError: it has lists of classes or items, or is about rows as of their own time.
     """
-    require_one_number(task, what)
+    require_one_answer(task, what)
     require_any_moment(task, what)
 
 
@@ -26,6 +26,26 @@ def require_one_number(task: Task, what: str) -> None:
     if not (task.is_binary or task.is_regression):
         kind = "recommends items" if task.is_recommendation else "has several classes"
         raise _unsupported(task, kind, what, "a binary classification or a regression")
+
+
+def require_one_answer(task: Task, what: str) -> None:
+    """Check that a task has one answer: a probability, a value, or one of several classes.
+
+    Raises:
+        TaskError: it is a list of classes or items.
+    """
+    require_no_lists(task, what)
+    require_no_items(task, what)
+
+
+def require_no_lists(task: Task, what: str) -> None:
+    """Check that a score of a task is no list of classes.
+
+    Raises:
+        TaskError: it is.
+    """
+    if task.is_multilabel:
+        raise _unsupported(task, "has lists of classes", what, "a classification of one class, or a regression")
 
 
 def require_no_items(task: Task, what: str) -> None:

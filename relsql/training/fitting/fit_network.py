@@ -111,7 +111,9 @@ def train_network(
     metrics |= {"epochs": found.epochs, "best_epoch": found.best_epoch}
     metrics |= {"trees": boosting.rounds, "tree_share": boosting.share}
     # Of the network that has not seen these labels; with `refit` the final one has.
-    uncertainty = None if lists is not None else fit_uncertainty(plan.task, seeds["val"].labels, scores)
+    uncertainty = None
+    if lists is None:
+        uncertainty = fit_uncertainty(plan.task, seeds["val"].labels, scores, options.coverage)
     return FittedNetwork(network, head, metrics, scores, uncertainty, thresholds)
 
 

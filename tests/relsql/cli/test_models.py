@@ -81,10 +81,12 @@ def test_train_passes_only_the_options_given(league: Path, trained: list[dict[st
 
     result = invoke(
         *("train", league, "driver-dnf", "--name", "dnf", "--seed", 4, "--encoder", "some/bart", "--epochs", 2),
-        *("--fanout", 8, "--learning-rate", 0.01, "--encoder-steps", 0),
+        *("--fanout", 8, "--learning-rate", 0.01, "--encoder-steps", 0, "--coverage", 0.8),
     )
     assert result.exit_code == 0, result.stderr
-    expected = TrainOptions(seed=4, encoder="some/bart", epochs=2, fanout=8, learning_rate=0.01, encoder_steps=0)
+    expected = TrainOptions(
+        seed=4, encoder="some/bart", epochs=2, fanout=8, learning_rate=0.01, encoder_steps=0, coverage=0.8
+    )
     assert (trained[0]["name"], trained[0]["task"].name, trained[0]["options"]) == ("dnf", "driver-dnf", expected)
     invoke("train", league, "driver-dnf", "--name", "dnf")
     assert trained[1]["options"] == TrainOptions()

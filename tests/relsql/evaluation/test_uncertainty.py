@@ -84,6 +84,21 @@ def test_sql_reads_the_table_as_numpy_does() -> None:
             assert con.execute(f"SELECT {low} FROM (SELECT NULL::DOUBLE AS score)").fetchall() == [(None,)]
 
 
+@pytest.mark.parametrize("coverage", [0.5, 0.8, 0.98])
+def test_intervals_cover_as_many_labels_as_they_are_asked_to(coverage: float) -> None:
+    random = np.random.default_rng(2)
+    scores = random.gamma(2, 3, 12_000)
+    labels = random.poisson(scores).astype(np.float64)
+    table = fit_uncertainty(VALUE, labels[:6_000], scores[:6_000], coverage)
+    assert table is not None and table.coverage == coverage
+    low, high = table.ends(scores[6_000:], probability=False)
+    inside = (labels[6_000:] >= low) & (labels[6_000:] <= high)
+    assert inside.mean() == pytest.approx(coverage, abs=0.03)
+    # Four labels have to be beyond.
+    few = round(3 / (1 - coverage)) if coverage > 0.9 else FEWEST_LABELS - 1
+    assert fit_uncertainty(VALUE, labels[:few], scores[:few], coverage) is None
+
+
 def test_few_labels_infinite_scores_and_labels_without_error() -> None:
     few = np.arange(FEWEST_LABELS - 1, dtype=np.float64)
     assert fit_uncertainty(VALUE, few, few) is None

@@ -19,7 +19,8 @@ from relsql import html
 from relsql.cli import cli
 from relsql.errors import DatabaseError
 from relsql.evaluation.importance import Importance
-from relsql.reports.material import Comparison, Material, ReportOptions, gather_material
+from relsql.evaluation.metrics.intervals import Gain
+from relsql.reports.material import Material, ReportOptions, gather_material
 from relsql.reports.page import MARK, Section, page
 from relsql.reports.sections import SECTIONS, _bars, explained_scores, importance_bars, verdict
 from relsql.schema.picture import Picture, schema_svg
@@ -123,8 +124,8 @@ def test_explained_scores_are_those_of_the_function(material: Material) -> None:
 def test_the_interval_of_the_lead_holds_it(material: Material) -> None:
     found = material.comparison()
     assert found is not None and found.interval is not None
-    assert found.interval[0] <= found.ahead <= found.interval[1]
-    assert found.ahead == pytest.approx(material.evaluation.metrics["roc_auc"] - material.baseline_metrics()["roc_auc"])
+    assert found.interval[0] <= found.gain <= found.interval[1]
+    assert found.gain == pytest.approx(material.evaluation.metrics["roc_auc"] - material.baseline_metrics()["roc_auc"])
 
 
 def test_what_would_take_minutes_is_left_out_and_said(material: Material, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,9 +136,9 @@ def test_what_would_take_minutes_is_left_out_and_said(material: Material, monkey
 
 def test_a_verdict_claims_no_more_than_its_interval() -> None:
     assert verdict(None) == "The labels have one class only, so nothing can be ranked."
-    behind = verdict(Comparison("mae", -2.0, (-3.0, -1.0)))
+    behind = verdict(Gain("mae", 5.0, 3.0, -2.0, (-3.0, -1.0)))
     assert behind == "The model is 2 in mae behind the baseline; the 95% interval of its lead is -3 to -1."
-    sure, unsure = (verdict(Comparison("roc_auc", 0.1, (low, 0.2))) for low in (0.01, -0.01))
+    sure, unsure = (verdict(Gain("roc_auc", 0.8, 0.7, 0.1, (low, 0.2))) for low in (0.01, -0.01))
     assert sure.endswith("is 0.01 to 0.2.") and unsure.endswith("do not show which of them is better.")
 
 

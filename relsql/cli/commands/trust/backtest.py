@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,7 +25,10 @@ _DEFAULT_CUTOFFS = 8
 """A copy of `DEFAULT_CUTOFFS`, so that `relsql --help` does not load DuckDB; a test compares the two."""
 
 _PLOT_WIDTH = 32
-_HEADER = ("cutoff", "labels", "positives", "model", "95% interval", "own columns", "single column", "entity's mean")
+_HEADER = ("cutoff", "labels", "positives", "model", "95% interval")
+_BASELINES = {"own_columns": "own columns", "single_column": "single column", "entity_mean": "entity's mean"}
+_RANKINGS = {"popularity": "popular", "past_visits": "had before", "popular_among_similar": "similar entities"}
+"""The columns of baselines by their fields: those of numbers and classes, and those of recommendations."""
 
 
 @click.command("backtest", short_help="Train at moments of the past, and score what came next.")
@@ -114,23 +118,26 @@ def _write(found: Backtest, form: Literal["table", "json", "csv"]) -> None:
     if form == "json":
         write_json(dataclasses.asdict(found))
         return
-    rows = [_cells(row) for row in found.rows]
+    baselines = _RANKINGS if any(row.popularity is not None for row in found.rows) else _BASELINES
+    header = (*_HEADER, *baselines.values())
+    rows = [_cells(row, baselines) for row in found.rows]
     if form == "csv":
-        write_csv(_HEADER, rows)
+        write_csv(header, rows)
         return
     plots = _plots(found.rows)
     shown = [
         (*("-" if cell is None else cell for cell in cells), plot) for cells, plot in zip(rows, plots, strict=True)
     ]
-    write_table((*_HEADER, found.metric), shown, right=(1, 2, 3, 5, 6, 7))
+    write_table((*header, found.metric), shown, right=(1, 2, 3, 5, 6, 7))
 
 
-def _cells(row: BacktestRow) -> tuple[str | None, ...]:
+def _cells(row: BacktestRow, baselines: Iterable[str]) -> tuple[str | None, ...]:
     ends = None if row.low is None else f"{number(row.low)} .. {number(row.high)}"
-    values = (row.own_columns, row.single_column, row.entity_mean)
+    values = (getattr(row, name) for name in baselines)
     model = None if row.value is None else number(row.value) + (" seen" if row.seen else "")
     others = (None if value is None else number(value) for value in values)
-    return str(row.cutoff), f"{row.labels:,}", f"{row.positives:,}", model, ends, *others
+    positives = None if row.positives is None else f"{row.positives:,}"
+    return str(row.cutoff), f"{row.labels:,}", positives, model, ends, *others
 
 
 def _plots(rows: tuple[BacktestRow, ...]) -> list[str]:
