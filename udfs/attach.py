@@ -24,7 +24,7 @@ from relsql.database.names import (
 from relsql.database.relsql_schema import schema_known
 from relsql.errors import DatabaseError, ModelError
 from relsql.gather.layout import layouts_of
-from relsql.gather.sql.left_messages import left_parameter
+from relsql.gather.sql.removals.messages import left_parameter
 from relsql.hints import command
 from relsql.registry.cards.card import ModelCard
 from relsql.registry.cards.schema_drift import check_drift

@@ -81,7 +81,7 @@ class HubMessages:
         return _packed(Messages(vectors, block.counts, newest).take(position))
 
     def send_left(self, rows: LeftRows, keys: pa.Array) -> pa.Array:
-        """Compute messages to groups that leave something out, see `relsql.gather.sql.left_messages`.
+        """Compute messages to groups that leave something out, see `relsql.gather.sql.removals.messages`.
 
         From STRUCT(rows, left_groups), one for each key, to lists of MESSAGE_SQL_TYPE, one for each group.
         """

@@ -8,10 +8,8 @@ weights are a table with one row, which is joined where a layer begins. The CTEs
     "<table> seen", ...       the rows of a table that rows of any path point at, by key; the steps of their encoder:
                               read, texts, scaled, inputs, sum, inverse, state; and "<table> states"
     <path>__pointed<i>        the messages of those rows to the rows of one path
-    <path>__read, ...         the path's rows with the messages of the rows they point at, and the steps of their
-                              encoder
-    <path>__hidden            one vector per row from state, messages and ages, to be averaged; numbers and ages for
-                              statistics
+    <path>__read, ...         the path's rows with the messages of the rows they point at; the steps of their encoder
+    <path>__hidden            one vector per row from state, messages and ages; numbers and ages for statistics
     <path>__rows, ...         the last 1, 4, 16 of them as lists; statistics, means
     <path>__message           the path's message to a seed, or to a hub
 
@@ -46,7 +44,7 @@ from relsql.gather.sql.lookups import pointed_name, readers_of, seen_join_sql, s
 from relsql.gather.sql.newest import NEWEST
 from relsql.gather.sql.path_columns import Latest
 from relsql.gather.sql.ranking import Ctes, columns_of, struct_sql
-from relsql.gather.sql.removals import (
+from relsql.gather.sql.removals.conditions import (
     OUT_COLUMN,
     and_kept_event_sql,
     hidden_of_table_sql,
@@ -130,12 +128,10 @@ class SqlNetwork:
         return [Cte(latest, query, "The one row of each seed.")]
 
     def needs_latest(self, path: Path) -> bool:
-        """Always True: states are computed from the rows in this CTE."""
+        """Always True: states, and messages to groups that leave something out, are computed from the rows."""
         return True
 
-    def needs_left(self, path: Path) -> bool:
-        """Always True: so are the messages to groups that leave something out."""
-        return True
+    needs_left = needs_latest
 
     def common_ctes(self, found: Mapping[str, Latest]) -> Ctes:
         """CTEs for the states of the rows that rows of paths point at, each computed once."""

@@ -2,7 +2,7 @@
 
 Most groups of a key differ in one row. A row that stays as it is is encoded once for all of them, and a group only
 lists its places. A row is encoded again where a group hides one of its columns, or a row that it points at.
-`relsql.gather.sql.left_messages` writes the query.
+`relsql.gather.sql.removals.messages` writes the query.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from relsql.gather.arrays.graph_inputs import GraphInputs, graph_inputs
 from relsql.gather.layout import BlockLayout, category_count
 from relsql.gather.paths import Path
 from relsql.gather.row_plan import RowPlan
-from relsql.gather.sql.left_messages import pointed_ids
-from relsql.gather.sql.removals import ALL_ROWS, OUT, column_numbers
+from relsql.gather.sql.removals.conditions import ALL_ROWS, OUT, column_numbers
+from relsql.gather.sql.removals.messages import pointed_ids
 from relsql.typing import FloatArray, IntArray
 
 BATCH = 2_048

@@ -14,7 +14,15 @@ from relsql.gather.explain.read_rows import ReadRows, key_text_sql
 from relsql.gather.row_plan import RowPlan
 from relsql.gather.sql.latest_rows import AS_OF, ENTITY, SEED, LatestRows
 from relsql.gather.sql.ranking import columns_of
-from relsql.gather.sql.removals import ALL_ROWS_SQL, NOTHING, OUT, OUT_COLUMN, OUT_TABLE, hidden_columns, table_number
+from relsql.gather.sql.removals.conditions import (
+    ALL_ROWS_SQL,
+    NOTHING,
+    OUT,
+    OUT_COLUMN,
+    OUT_TABLE,
+    hidden_columns,
+    table_number,
+)
 from relsql.gather.sql.seeds import ALL_PARAMETERS, all_seeds_sql, call_parameters, call_seed_sql
 from relsql.schema.entity_keys import key_columns_sql, output_names
 from relsql.schema.tables import Table

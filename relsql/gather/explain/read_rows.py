@@ -10,7 +10,7 @@ from relsql.gather.row_plan import RowPlan, row_key
 from relsql.gather.sql.latest_rows import ENTITY, SEED, LatestRows
 from relsql.gather.sql.path_columns import Latest
 from relsql.gather.sql.ranking import Ctes, columns_of, struct_sql
-from relsql.gather.sql.removals import id_sql, row_id_sql, table_number
+from relsql.gather.sql.removals.conditions import id_sql, row_id_sql, table_number
 from relsql.schema.entity_keys import key_parts
 from relsql.schema.tables import Table
 from relsql.schema.times.events import time_sql

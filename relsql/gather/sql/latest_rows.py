@@ -26,7 +26,6 @@ from typing import Literal
 
 from relsql.gather.paths import Path
 from relsql.gather.row_plan import RowPlan, keyless_view
-from relsql.gather.sql.left_out import latest_left_cte, left_ctes, ordered_rows, reader_ctes
 from relsql.gather.sql.newest import NEWEST, newest_ctes
 from relsql.gather.sql.path_columns import Latest, PathColumns, of_hubs
 from relsql.gather.sql.ranking import (
@@ -39,7 +38,8 @@ from relsql.gather.sql.ranking import (
     time_heap_ctes,
     window_sql,
 )
-from relsql.gather.sql.removals import OUT, and_kept_sql
+from relsql.gather.sql.removals.conditions import OUT, and_kept_sql
+from relsql.gather.sql.removals.rows import latest_left_cte, left_ctes, ordered_rows, reader_ctes
 from relsql.schema.entity_keys import is_entity_sql, key_parts
 from relsql.schema.indexes import Indexed
 from relsql.schema.relations import emptied_sql, relation_sql

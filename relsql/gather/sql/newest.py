@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from relsql.gather.row_plan import RowPlan
 from relsql.gather.sql.ranking import Ctes, columns_of
-from relsql.gather.sql.removals import OUT, and_kept_event_sql, ids_sql
+from relsql.gather.sql.removals.conditions import OUT, and_kept_event_sql, ids_sql
 from relsql.schema.tables import Table
 from relsql.schema.times.events import event_times_sql
 from relsql.schema.visibility import asof_visible_sql, visible_time_sql

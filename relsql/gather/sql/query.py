@@ -21,13 +21,13 @@ from relsql.gather.node_inputs import NodeInputs, NumberInput, category_sql, num
 from relsql.gather.paths import Path
 from relsql.gather.row_plan import RowPlan
 from relsql.gather.sql.latest_rows import AS_OF, SEED, LatestRows, SeedKind
-from relsql.gather.sql.left_messages import left_message_ctes
 from relsql.gather.sql.lookups import pointed_name, readers_of, seen_join_sql, seen_sql
 from relsql.gather.sql.newest import NEWEST
 from relsql.gather.sql.path_columns import Latest, of_hubs
 from relsql.gather.sql.precomputed import all_hubs_ctes, newest_query
 from relsql.gather.sql.ranking import Ctes, columns_of, counts_sql
-from relsql.gather.sql.removals import OUT_COLUMN, shown_value_sql
+from relsql.gather.sql.removals.conditions import OUT_COLUMN, shown_value_sql
+from relsql.gather.sql.removals.messages import left_message_ctes
 from relsql.schema.indexes import Indexed
 from relsql.schema.tables import Link, Table
 from relsql.schema.times.events import age_sql, as_timestamp_sql, time_sql

@@ -11,7 +11,7 @@ A group is a seed, or a hub at a moment. The cheapest way depends on the groups:
 * A cut orders the rows of each entity or hub once and cuts them at each moment; an ASOF join finds how many rows come
   before a moment. For groups that share rows and differ only in the moment, such as the seeds of training.
 * A window over the groups with nothing left out, from which each group takes the rows that remain for it
-  (`relsql.gather.sql.removals`). For many groups that share rows and differ only in what they leave out.
+  (`relsql.gather.sql.removals.conditions`). For many groups that share rows and differ only in what they leave out.
 
 All of them order by time first and break ties by the primary key, so the result does not depend on row order. A row
 counts if its time <= the end of the data. In a table with a time column, a row without a time never counts.

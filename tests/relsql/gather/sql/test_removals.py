@@ -10,7 +10,7 @@ import pytest
 
 from relsql.gather.sql.latest_rows import AS_OF, ENTITY
 from relsql.gather.sql.query import Gather
-from relsql.gather.sql.removals import ALL_ROWS, key_names, out_sql, row_id_sql, table_number
+from relsql.gather.sql.removals.conditions import ALL_ROWS, key_names, out_sql, row_id_sql, table_number
 from relsql.schema.visibility import VISIBILITY_RULES, VisibilityRule
 from tests.relsql.gather.sql.answers import ALL_SEEDS, TEXT_LENGTH, answer, planned, run, seeds_sql
 from tests.relsql.gather.sql.random_databases import databases, random_examples

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from relsql.gather.layout import BlockLayout
 from relsql.gather.paths import Path
 from relsql.gather.row_plan import RowPlan
-from relsql.gather.sql.left_out import equal_sql, kept_columns
 from relsql.gather.sql.path_columns import Latest, of_hubs
 from relsql.gather.sql.ranking import Ctes, columns_of
-from relsql.gather.sql.removals import OUT, numbered_ids
+from relsql.gather.sql.removals.conditions import OUT, numbered_ids
+from relsql.gather.sql.removals.rows import equal_sql, kept_columns
 from relsql.sql_text import Cte, ident, indented
 
 _GROUP = (*OUT, "ranks", "counts")

@@ -14,7 +14,7 @@ from dataclasses import replace
 from relsql.gather.paths import Path
 from relsql.gather.row_plan import RowPlan
 from relsql.gather.sql.ranking import LATEST_ROWS, Ctes, Reached, columns_of, counts_sql, window_sql
-from relsql.gather.sql.removals import OUT, and_whole_sql, ids_sql, same_row_sql, shown_sql
+from relsql.gather.sql.removals.conditions import OUT, and_whole_sql, ids_sql, same_row_sql, shown_sql
 from relsql.schema.tables import Table
 from relsql.sql_text import COMMA, Cte, ident, indented
 
