@@ -210,15 +210,10 @@ class Task:
 
     @property
     def metric(self) -> str:
-        """The metric that models are compared by.
-
-        That of the target of a regression, `log_loss` of classes, `map` of a recommendation, else `roc_auc`.
-        """
+        """The metric of comparisons: the target's of a regression, `log_loss`, `map` of a recommendation, `roc_auc`."""
         if self.target:
             return target_metric(self.target)
-        if self.is_recommendation:
-            return "map"
-        return "log_loss" if self.has_classes else "roc_auc"
+        return "log_loss" if self.has_classes else "map" if self.is_recommendation else "roc_auc"
 
     @property
     def asked(self) -> Asked:
