@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from relsql.database.sources.attach_sources import Source
     from relsql.schema.discovery.propose import KeyProposal, LinkProposal, Refusal, SchemaProposal, TimeProposal
+    from relsql.schema.tables import Schema
     from relsql.tasks.task import Task
 
 
@@ -129,6 +130,7 @@ def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: boo
         True if nothing that is sure waits to be stored.
     """
     from relsql.schema.discovery.propose import SURE, apply_proposal, infer_schema
+    from relsql.schema.reading import read_schema
 
     proposal = infer_schema(con, catalog)
     sure, unsure = proposal.split()
@@ -159,7 +161,7 @@ def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: boo
         return done
     left = counted(len(unsure), "proposal")
     note(f"not stored, because the confidence is below {SURE}: {left}; to declare one that is right:")
-    note(command("init", file, *_declaration(unsure)))
+    note(command("init", file, *_declaration(unsure, read_schema(con, catalog))))
     return done
 
 
@@ -179,13 +181,14 @@ def _note_warnings(con: duckdb.DuckDBPyConnection, catalog: str) -> None:
             note(str(finding))
 
 
-def _declaration(proposal: SchemaProposal) -> tuple[str, str]:
+def _declaration(proposal: SchemaProposal, schema: Schema) -> tuple[str, str]:
     """The option that declares the first of some proposals."""
-    from relsql.schema.declared.text import columns_text, link_text
+    from relsql.schema.declared.text import columns_text, link_text, time_text
 
     options = [("--link", link_text(link.link)) for link in proposal.links]
     options += [("--primary-key", columns_text(key.table, *key.columns)) for key in proposal.keys]
-    options += [("--time-column", columns_text(time.table, time.column)) for time in proposal.times if time.column]
+    times = [(each.table, each.column) for each in proposal.times if each.column]
+    options += [("--time-column", time_text(*each, schema.table(each[0]).column_names)) for each in times]
     return options[0]
 
 

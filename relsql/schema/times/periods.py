@@ -18,20 +18,24 @@ _SEASONS = {"spring": 6, "summer": 9, "fall": 12, "autumn": 12, "winter": 15}
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
-def period_readings(column: str) -> Iterator[tuple[str, str]]:
+def period_readings(column: str) -> Iterator[tuple[str, str, str]]:
     """The forms of periods: the pattern that a whole text must match, and the end of its period over the row, in SQL.
 
-    `column` is the column in SQL.
+    The last is the length of the period. `column` is the column in SQL.
     """
     seasons, months = "|".join(_SEASONS), "|".join(_MONTHS)
     word = f"lower(regexp_extract({column}, '[A-Za-z]{{3}}'))"
     term = "( (term|semester|session|quarter))?"
-    yield _either(f"({seasons}){term}"), _end_sql(column, _case_sql(word, {k[:3]: v for k, v in _SEASONS.items()}))
+    yield (
+        _either(f"({seasons}){term}"),
+        _end_sql(column, _case_sql(word, {k[:3]: v for k, v in _SEASONS.items()})),
+        "6 MONTHS",
+    )
     named = {name: i for i, name in enumerate(_MONTHS, start=1)}
-    yield _either(f"({months})[a-z]*[.]?"), _end_sql(column, _case_sql(word, named))
+    yield _either(f"({months})[a-z]*[.]?"), _end_sql(column, _case_sql(word, named)), "1 MONTH"
     quarter = f"CAST(regexp_extract({column}, '[Qq]([1-4])', 1) AS INTEGER)"
-    yield _either("q[1-4]"), _end_sql(column, f"3 * {quarter}")
-    yield f"{_YEAR}[/–-]([0-9]{{2}}|{_YEAR})", _end_sql(column, "24")
+    yield _either("q[1-4]"), _end_sql(column, f"3 * {quarter}"), "3 MONTHS"
+    yield f"{_YEAR}[/–-]([0-9]{{2}}|{_YEAR})", _end_sql(column, "24"), "2 YEARS"
 
 
 def _either(part: str) -> str:

@@ -26,6 +26,7 @@ PLAIN_NUMBER = "a plain number"
 
 YEAR_END = "the end of the year"
 MONTH_END = "YYYYMM, the end of the month"
+_PERIODS = {YEAR_END: "1 YEAR", MONTH_END: "1 MONTH"}
 PARTIAL = "ISO text, the end of the month or year where the day is missing"
 
 MISSING_TEXTS = ("", r"\n", "null", "na", "n/a", "nan", "none", "-", "?")
@@ -35,8 +36,9 @@ MAX_SAMPLED_TEXTS = 2_000
 _DATES = (
     *("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%d/%m/%y"),
     *("%m/%d/%y", "%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%d.%m.%y"),
-    "%y%m%d",
+    *("%y%m%d", "%m%d%Y", "%d%m%Y"),
 )
+_LETTERS = str.maketrans({"%": "", "m": "MM", "d": "DD", "Y": "YYYY"})
 _COMPACT = ("%Y%m%d%H%M%S", "%Y%m%d%H%M", "%Y%m%dT%H%M%S")
 _WRITTEN = (
     *("%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S %Y", "%a, %d %b %Y %H:%M:%S %z", "%a, %d %b %Y %H:%M:%S GMT"),
@@ -47,7 +49,8 @@ _WRITTEN = (
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
 _TIME_WORDS = frozenset(
     (
-        *("time", "date", "day", "ts", "timestamp", "epoch", "at", "on", "when", "created", "updated", "occurred"),
+        *("time", "date", "dt", "day", "ts", "timestamp", "epoch", "at", "on", "when", "created", "updated"),
+        *("occurred", "dte"),
         *("started", "ended", "start", "end", "posted", "logged", "recorded", "seconds", "millis", "unix", "since"),
     )
 )
@@ -72,17 +75,19 @@ class Reading:
         meaning: the reading in words, for messages.
         share: share of the values that have a time by it.
         ambiguous: the rival reading that fits the values equally well; empty if there is none.
+        period: the length of the period whose end it is, as an interval in SQL; empty for a time.
     """
 
     expression: str
     meaning: str
     share: float
     ambiguous: str = ""
+    period: str = ""
 
     @property
     def is_vague(self) -> bool:
         """True if the time itself may lie long before the one that is read."""
-        return self.meaning in (YEAR_END, MONTH_END, PARTIAL, PERIOD_END)
+        return bool(self.period)
 
 
 def is_missing_sql(text: str) -> str:
@@ -128,15 +133,20 @@ def _text_reading(con: duckdb.DuckDBPyConnection, relation: str, name: str, word
     if iso >= MIN_READ * values:
         return _over_rows(con, relation, column, f"try_cast({column} AS TIMESTAMP)", "ISO text")
     if years >= MIN_READ * values and words & _YEAR_WORDS:
-        return _over_rows(con, relation, column, _end_sql(column, "%Y", "YEAR"), YEAR_END)
+        return _over_rows(con, relation, column, _end_sql(column, "%Y", "YEAR"), YEAR_END, "1 YEAR")
     if iso + months > (1 - MIN_READ) * values and iso + months + years >= MIN_READ * values:
         ends = f"{_end_sql(column, '%Y-%m', 'MONTH')}, {_end_sql(column, '%Y', 'YEAR')}"
-        return _over_rows(con, relation, column, f"coalesce(try_cast({column} AS TIMESTAMP), {ends})", PARTIAL)
+        return _over_rows(
+            con, relation, column, f"coalesce(try_cast({column} AS TIMESTAMP), {ends})", PARTIAL, "1 YEAR"
+        )
     period = _period_reading(con, relation, column, sample, values)
     if period or dated < MIN_READ * values:
         return period
     formats = [*(date + time for date in _DATES for time in _TIMES), *_COMPACT, *_WRITTEN]
-    counts = ", ".join(f"count(try_strptime(v, {literal(each)}))" for each in formats)
+    # A year of two digits is no year of the first century.
+    counts = ", ".join(
+        f"count(*) FILTER (WHERE try_strptime(v, {literal(each)}) >= TIMESTAMP '1000-01-01')" for each in formats
+    )
     [found] = con.execute(sealed(f"SELECT {counts} FROM ({sample})")).fetchall()
     best = max(found)
     if best < MIN_READ * values:
@@ -146,7 +156,7 @@ def _text_reading(con: duckdb.DuckDBPyConnection, relation: str, name: str, word
     # The format has a zone, so the value is a moment: in UTC, whatever the zone of the session.
     time = f"make_timestamp(epoch_us({time}))" if "%z" in chosen else time
     reading = _over_rows(con, relation, column, time, f"text as {chosen}")
-    return reading and Reading(reading.expression, reading.meaning, reading.share, ", ".join(rivals))
+    return reading and replace(reading, ambiguous=", ".join(rivals))
 
 
 def _period_reading(
@@ -154,11 +164,11 @@ def _period_reading(
 ) -> Reading | None:
     """The reading of texts that name periods; `sample` is a query for some of them, of which there are `values`."""
     forms = list(period_readings(column))
-    counts = ", ".join(f"count(*) FILTER (regexp_full_match(lower(v), {literal(pattern)}))" for pattern, _ in forms)
+    counts = ", ".join(f"count(*) FILTER (regexp_full_match(lower(v), {literal(pattern)}))" for pattern, *_ in forms)
     [found] = con.execute(sealed(f"SELECT {counts} FROM ({sample})")).fetchall()
     best = max(found)
-    expression = forms[found.index(best)][1]
-    return _over_rows(con, relation, column, expression, PERIOD_END) if best >= MIN_READ * values else None
+    _, expression, period = forms[found.index(best)]
+    return _over_rows(con, relation, column, expression, PERIOD_END, period) if best >= MIN_READ * values else None
 
 
 def _end_sql(text: str, format_: str, unit: str) -> str:
@@ -176,7 +186,7 @@ def _number_reading(
     if low is None:
         return None
     for expression, meaning in _number_readings(name, low, high, bool(whole), words):
-        reading = _over_rows(con, relation, name, expression, meaning)
+        reading = _over_rows(con, relation, name, expression, meaning, _PERIODS.get(meaning, ""))
         if reading:
             # Ids and barcodes may be as large as times are.
             unsure = meaning.startswith("epoch") and not words & _TIME_WORDS
@@ -196,6 +206,9 @@ def _number_readings(
         yield _end_sql(f"try_cast({number} AS VARCHAR)", "%Y%m", "MONTH"), MONTH_END
     if whole and words & _TIME_WORDS and low >= 10101 and high <= 991231:
         yield f"try_strptime(printf('%06d', {number}), '%y%m%d')", "YYMMDD"
+    if whole and words & _TIME_WORDS and low >= 1_01_1500 and high <= 31_12_2299:
+        for format_ in ("%m%d%Y", "%d%m%Y"):
+            yield f"try_strptime(printf('%08d', {number}), {literal(format_)})", format_.translate(_LETTERS)
     if whole and words & _YEAR_WORDS and low >= 1500 and high <= 2200:
         yield f"make_timestamp({number} + 1, 1, 1, 0, 0, 0.0)", YEAR_END
     named = bool(words & _TIME_WORDS)
@@ -211,11 +224,11 @@ def _number_readings(
 
 
 def _over_rows(
-    con: duckdb.DuckDBPyConnection, relation: str, column: str, expression: str, meaning: str
+    con: duckdb.DuckDBPyConnection, relation: str, column: str, expression: str, meaning: str, period: str = ""
 ) -> Reading | None:
     """The reading, if it gives a time for nearly all values of the column."""
     present = f"count(*) FILTER (WHERE NOT {is_missing_sql(f'CAST({column} AS VARCHAR)')})"
     query = f"SELECT {present}, count(TRY({expression})) FROM {relation}"
     [(values, read)] = con.execute(sealed(query)).fetchall()
     share = read / values if values else 0.0
-    return Reading(expression, meaning, share) if share >= 0.9 * MIN_READ else None
+    return Reading(expression, meaning, share, period=period) if share >= 0.9 * MIN_READ else None
