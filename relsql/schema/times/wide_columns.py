@@ -47,8 +47,8 @@ class WideColumns:
 def wide_findings(schema: Schema, table: Table) -> Iterator[Finding]:
     """The measures of a table that are written side by side, with the statements that make rows of them."""
     for wide in find_wide_columns(schema, table):
-        text = f"columns {wide} seem to hold one measure at {len(wide.columns)} moments: a score at an earlier as_of "
-        text += "reads those of later moments, too"
+        text = f"columns {wide} seem to hold one measure side by side, at {len(wide.columns)} moments: a score at an "
+        text += "earlier as_of reads those of later moments, too"
         text += f"; to make a row of each: {_statements(table, wide)}" if not table.is_view else ""
         yield Finding("warning", table.key, text)
 
