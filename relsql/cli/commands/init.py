@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -211,16 +212,27 @@ def _show_refused(refused: tuple[Refusal, ...], file: Path, *, verbose: bool) ->
     """Print what was refused: all of it with --verbose, otherwise what a statement could make possible."""
     shown = [each for each in refused if verbose or each.fix]
     if shown:
-        width = max(len(f"{each.kind} {each}") for each in shown)
+        alike = Counter(map(_numbered_alike, shown))
+        firsts = list({_numbered_alike(each): each for each in reversed(shown)}.values())[::-1]
+        width = max(len(f"{each.kind} {each}") for each in firsts)
         click.echo("looked at and refused")
-        for each in shown:
+        for each in firsts:
             fix = f"; to make it possible: {each.fix}" if each.fix else ""
-            click.echo(f"  {f'{each.kind} {each}'.ljust(width)}  {each.reason}{fix}")
+            more = alike[_numbered_alike(each)] - 1
+            others = f"; {more:,} more columns of such names are refused alike" if more else ""
+            click.echo(f"  {f'{each.kind} {each}'.ljust(width)}  {each.reason}{fix}{others}")
     if len(shown) < len(refused):
         how = command("init", file, "-v")
         kinds = Counter(each.kind for each in refused if each not in shown)
         listed = ", ".join(counted(number, kind) for kind, number in sorted(kinds.items()))
         note(f"looked at and refused: {listed}; to see why: {how}")
+
+
+def _numbered_alike(refused: Refusal) -> tuple[str, str, str, str]:
+    """What refusals have in common whose columns differ in a number only, such as `d_1` and `d_2`."""
+    column = ", ".join(refused.columns)
+    plain = re.sub(r"[0-9]+", "0", column)
+    return refused.kind, refused.table, plain, f"{refused.parent} {refused.reason} {refused.fix}".replace(column, plain)
 
 
 def _proposal_text(proposal: SchemaProposal) -> str:

@@ -23,7 +23,7 @@ from relsql.sql_text import ident
 _VERDICT_WORDS = word_set("churn churned fraud fraudulent defaulted delinquent dropout readmitted")
 """Words of what turns out later, whatever the values look like."""
 
-_CHANGING_WORDS = _VERDICT_WORDS | word_set(
+CHANGING_WORDS = _VERDICT_WORDS | word_set(
     "status state stage outcome resolution cancelled canceled cancellation refunded closed resolved default withdrawn"
 )
 _ADDRESS_WORDS = word_set("addr address city country county postal postcode region store street town zip")
@@ -46,7 +46,7 @@ def changing_columns(
     keys = {*table.primary_key, *(name for link in schema.links_from(table.key) for name in link.child_columns)}
     for column in table.columns:
         parts = set(words(column.name))
-        if column.name in keys or column_object(table.key, column.name) in named or not parts & _CHANGING_WORDS:
+        if column.name in keys or column_object(table.key, column.name) in named or not parts & CHANGING_WORDS:
             continue
         if column.computed or column.type not in (*INTEGER_TYPES, "VARCHAR", "BOOLEAN") or is_place(table, column.name):
             continue

@@ -15,7 +15,7 @@ from relsql.schema.discovery.names import LATER_WORDS, OUTCOME_WORDS, UPDATE_WOR
 from relsql.schema.finding import Finding
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Column, EventRange, Schema, Table
-from relsql.schema.times.changing_columns import changing_columns, is_place
+from relsql.schema.times.changing_columns import CHANGING_WORDS, changing_columns, is_place
 from relsql.schema.times.events import as_timestamp_sql, changed_after_sql, time_sql
 from relsql.schema.times.later_columns import MANY_OPEN, later_columns
 from relsql.schema.times.open_values import judged
@@ -25,6 +25,9 @@ from relsql.schema.times.sentinels import Sentinels, find_sentinels
 from relsql.schema.times.wide_columns import wide_findings
 from relsql.schema.types import TIME_TYPES
 from relsql.sql_text import ident
+
+LONG_WORD = 6
+"""Shorter words end too many others, such as `estate`."""
 
 _LAST_WORDS = word_set("last latest recent")
 
@@ -114,13 +117,20 @@ def _untimed(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table
     """What it means that a table has no time, where others have one; its columns that look like outcomes are named."""
     if table.values_of or not schema.timed_tables or not (schema.links_from(table.key) or schema.links_to(table.key)):
         return
-    outcomes = [name for name in table.stored_names if set(words(name)) & OUTCOME_WORDS and not is_place(table, name)]
+    outcomes = [name for name in table.stored_names if _is_outcome(name) and not is_place(table, name)]
     outcomes += [name for name in _later_dates(con, catalog, table) if name not in outcomes]
     text = "has no time: all its rows count at every as_of, also rows that were added later"
     text += f"; {', '.join(outcomes)} may hold what became known later" if outcomes else ""
     time = command("init", "FILE", "--time-column", columns_text(table.key, "COLUMN"))
     text += f"; declare it: {time}, or {command('init', 'FILE', '--no-time-column', table_text(table.key))}"
     yield Finding("warning" if outcomes or schema.links_from(table.key) else "info", table.key, text)
+
+
+def _is_outcome(name: str) -> bool:
+    """True if a word of a name is that of an outcome; a long one may also end a name in one word: `dischargestatus`."""
+    parts, vocabulary = words(name), OUTCOME_WORDS | CHANGING_WORDS
+    ends = any(part.endswith(word) for part in parts[-1:] for word in vocabulary if len(word) >= LONG_WORD)
+    return ends or bool(set(parts) & vocabulary)
 
 
 def _later_dates(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> list[str]:

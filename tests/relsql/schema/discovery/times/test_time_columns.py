@@ -141,7 +141,7 @@ def test_the_range_of_a_proposed_time_is_that_of_its_events(con: duckdb.DuckDBPy
             "issue",
         ),
         ("day - 9 AS previous_start, day AS start", "start"),
-        ("day - 9 AS applied_on, day AS start", "applied_on"),
+        ("day - 9 AS opened_on, day AS start", "opened_on"),
     ],
     ids=["years before", "months", "by its name", "days before"],
 )
