@@ -88,7 +88,7 @@ def _counters(data: Profiler, table: Table) -> list[tuple[Table, tuple[Column, _
             continue
         low, high = float(profile.low), float(profile.high or 0)
         first = low if units[0].signed else 0.0
-        if low >= (-LONGEST if units[0].signed else 0) and units[0].most_within < high - first <= LONGEST:
+        if low >= (-LONGEST if units[0].signed else 0) and high <= LONGEST and high - first > units[0].most_within:
             main = profile.distinct >= MIN_DENSE * (high - low + 1)
             later = bool(parts & LATER_WORDS)
             found.append((later, _UNITS.index(units[0]), (table, (column, units[0]), profile, main and not later)))

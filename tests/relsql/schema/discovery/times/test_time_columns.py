@@ -162,8 +162,21 @@ def test_what_lies_long_before_is_older_than_its_row(
         ("strftime(day, '%m%d%Y')::BIGINT", "2015-01-01"),
         ("strftime(day, '%d%m%Y')", "2015-01-01"),
         ("month(day) || '/' || day(day) || '/' || right(year(day)::VARCHAR, 2)", "2015-01-01"),
+        ("strftime(day, '%Y%j')::INTEGER", "2015-01-01"),
+        ("strftime(day, '%Y%m%d05')::BIGINT", "2015-01-01"),
+        ("day - DATE '1899-12-30'", "2015-01-01"),
+        ("(epoch(day) + 7)::BIGINT::VARCHAR", "2015-01-01"),
+        ("strftime(day, '%A, %B %d, %Y')", "2015-01-01"),
+        ("strftime(day, '%d/%m/%Y, %H:%M:%S')", "2015-01-01"),
+        ("strftime(day, '%G-W%V')", "2015-01-05"),
+        ("strftime(day, '%m/%Y')", "2015-02-01"),
+        ("strftime(day, '%Y/%m')", "2015-02-01"),
+        ("(year(day)) || '/' || right((year(day) + 1)::VARCHAR, 2)", "2017-01-01"),
     ],
-    ids=["MMDDYYYY", "MMDDYYYY as a number", "DDMMYYYY", "a year of two digits"],
+    ids=[
+        *("MMDDYYYY", "MMDDYYYY as a number", "DDMMYYYY", "a year of two digits", "a day of the year", "an hour"),
+        *("spreadsheets", "epoch as text", "in words", "with a comma", "weeks", "months", "months last", "seasons"),
+    ],
 )
 def test_forms_of_dates(con: duckdb.DuckDBPyConnection, value: str, first: str) -> None:
     con.execute(
