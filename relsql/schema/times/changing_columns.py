@@ -48,7 +48,9 @@ def changing_columns(
         parts = set(words(column.name))
         if column.name in keys or column_object(table.key, column.name) in named or not parts & CHANGING_WORDS:
             continue
-        if column.computed or column.type not in (*INTEGER_TYPES, "VARCHAR", "BOOLEAN") or is_place(table, column.name):
+        if column.computed or column.type not in (*INTEGER_TYPES, "VARCHAR", "BOOLEAN"):
+            continue
+        if is_place(con, catalog, table, column.name):
             continue
         values, newest = _shift(con, catalog, table, column)
         if 1 < values <= MOST_VALUES:
@@ -60,10 +62,15 @@ def changing_columns(
             yield Finding("warning" if sure else "info", column_object(table.key, column.name), text)
 
 
-def is_place(table: Table, name: str) -> bool:
-    """True for the state of a country: it stands beside a city, a zip code or a street."""
-    others = {word for each in table.stored_names for word in words(each)}
-    return "state" in words(name) and bool(others & _ADDRESS_WORDS)
+def is_place(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, name: str) -> bool:
+    """True for the state of a country: it stands beside a city, a zip code or a street, or is two capital letters."""
+    if "state" not in words(name):
+        return False
+    if {word for each in table.stored_names for word in words(each)} & _ADDRESS_WORDS:
+        return True
+    coded = f"regexp_full_match(CAST(r.{ident(name)} AS VARCHAR), '[A-Z]{{2}}')"
+    query = f"SELECT coalesce(bool_and({coded}), false) FROM {relation_sql(table, catalog)} r"
+    return bool(con.execute(sealed(query)).fetchall()[0][0])
 
 
 def _shift(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, column: Column) -> tuple[int, str]:

@@ -117,7 +117,8 @@ def _untimed(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table
     """What it means that a table has no time, where others have one; its columns that look like outcomes are named."""
     if table.values_of or not schema.timed_tables or not (schema.links_from(table.key) or schema.links_to(table.key)):
         return
-    outcomes = [name for name in table.stored_names if _is_outcome(name) and not is_place(table, name)]
+    outcomes = [name for name in table.stored_names if _is_outcome(name)]
+    outcomes = [name for name in outcomes if not is_place(con, catalog, table, name)]
     outcomes += [name for name in _later_dates(con, catalog, table) if name not in outcomes]
     text = "has no time: all its rows count at every as_of, also rows that were added later"
     text += f"; {', '.join(outcomes)} may hold what became known later" if outcomes else ""
