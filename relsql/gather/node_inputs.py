@@ -19,7 +19,7 @@ from relsql.database.queries.sealed import sealed
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Column, Schema, Table
 from relsql.schema.times.events import age_sql, as_timestamp_sql, time_sql
-from relsql.schema.types import INTEGER_TYPES, TIME_OF_DAY_TYPES, TIME_TYPES, ZONED_TYPES, is_number
+from relsql.schema.types import INTEGER_TYPES, TIME_OF_DAY_TYPES, TIME_TYPES, WHOLE_FLOATS, ZONED_TYPES, is_number
 from relsql.schema.visibility import where_visible_sql
 from relsql.sql_text import ident, literal
 from relsql.text.row_text_sql import row_text_sql
@@ -69,7 +69,10 @@ class NumberInput:
 
 @dataclass(frozen=True, slots=True)
 class CategoryInput:
-    """A textual column read as the 1-based position of its value in `values`; 0 = NULL, rare or unseen."""
+    """A column read as the 1-based position of its value, as text, in `values`; 0 = NULL, rare or unseen.
+
+    It is textual, or holds integers that FLOAT cannot tell apart.
+    """
 
     column: str
     values: tuple[str, ...]
@@ -181,9 +184,10 @@ def fit_node_inputs(
         kind = _number_kind(con, source, column)
         values = _category_values(con, source, column)
         if kind:
-            codes = tuple(float(value) for value in values) if column.type in INTEGER_TYPES else ()
+            codes = tuple(map(float, values)) if column.type in INTEGER_TYPES and _are_distinct(values) else ()
             numbers.append(NumberInput(column.name, kind, codes))
-        if values and column.type not in INTEGER_TYPES:
+            values = () if codes else values
+        if values:
             categories.append(CategoryInput(column.name, values))
         if _is_textual(column) or (all_text and _has_fixed_text(column)):
             text.append(column.name)
@@ -240,6 +244,11 @@ def _number_kind(con: duckdb.DuckDBPyConnection, source: str, column: Column) ->
         sealed(f"SELECT count(TRY_CAST({name} AS DOUBLE)), count({name}) FROM {source}")
     ).fetchall()
     return "text_number" if known and numeric >= NUMERIC_TEXT_SHARE * known else None
+
+
+def _are_distinct(integers: tuple[str, ...]) -> bool:
+    """True if integers, as text, are as different as FLOATs: codes of nine digits are not."""
+    return all(abs(int(value)) <= WHOLE_FLOATS for value in integers)
 
 
 def _category_values(con: duckdb.DuckDBPyConnection, source: str, column: Column) -> tuple[str, ...]:

@@ -20,6 +20,10 @@ ROUNDING = (1e-4, 1e-12)
 
 The batch in which a text is encoded changes its contextual part by a relative 1e-6; whitening must not amplify that."""
 
+LEAST_DEVIATION = 1e-3
+"""Statistics of standardised numbers that deviate less are constant up to rounding, which is about 1e-7. Scaled to 1,
+it would differ between torch, ONNX and SQL."""
+
 NARROWEST_BIN = 1e-2
 """In standard deviations: two equal quantiles make a bin of width 0, a step that is too steep for float32."""
 
@@ -56,8 +60,11 @@ class NumberScaling(nn.Module):
         return len(self.center) * (self.bins + 2)
 
     @torch.no_grad()
-    def fit(self, numbers: Tensor, *, logarithmic: bool = False) -> None:
-        """Compute the statistics from training rows, float32 [n, width]; `logarithmic` puts all on the log scale."""
+    def fit(self, numbers: Tensor, *, logarithmic: bool = False, least_deviation: float = 1e-30) -> None:
+        """Compute the statistics from training rows, float32 [n, width]; `logarithmic` puts all on the log scale.
+
+        A number whose standard deviation is below `least_deviation` is constant.
+        """
         for i in range(numbers.shape[1]):
             values = subsample(numbers[:, i])
             values = values[torch.isfinite(values)].double()
@@ -69,7 +76,7 @@ class NumberScaling(nn.Module):
             self.center[i] = values.mean()
             deviation = values.std(unbiased=False)
             # A deviation below the precision of float32 is rounding, and the number is constant.
-            constant = deviation <= 1e-7 * values.abs().max() or deviation < 1e-30
+            constant = deviation <= 1e-7 * values.abs().max() or deviation < least_deviation
             self.scale[i] = 1.0 if constant else deviation
             scaled = torch.clamp((values - self.center[i]) / self.scale[i], -CLIP, CLIP)
             edges = torch.quantile(scaled, torch.linspace(0, 1, self.bins + 1, dtype=torch.float64))

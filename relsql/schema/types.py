@@ -24,6 +24,9 @@ TIME_TYPES: tuple[str, ...] = ("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS
 
 TIME_OF_DAY_TYPES: tuple[str, ...] = ("TIME", "TIME_NS", "TIME WITH TIME ZONE")
 
+WHOLE_FLOATS = 2**24
+"""A FLOAT holds all integers up to this size, and only some of the larger ones."""
+
 WHOLE_DOUBLES = 2**53
 """All whole numbers below this are different DOUBLEs; from here on, neighbours are equal."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from relsql.database.sources.attach_sources import Source
     from relsql.schema.discovery.propose import KeyProposal, LinkProposal, Refusal, SchemaProposal, TimeProposal
+    from relsql.schema.tables import Schema
     from relsql.tasks.task import Task
 
 
@@ -129,6 +131,7 @@ def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: boo
         True if nothing that is sure waits to be stored.
     """
     from relsql.schema.discovery.propose import SURE, apply_proposal, infer_schema
+    from relsql.schema.reading import read_schema
 
     proposal = infer_schema(con, catalog)
     sure, unsure = proposal.split()
@@ -159,7 +162,7 @@ def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: boo
         return done
     left = counted(len(unsure), "proposal")
     note(f"not stored, because the confidence is below {SURE}: {left}; to declare one that is right:")
-    note(command("init", file, *_declaration(unsure)))
+    note(command("init", file, *_declaration(unsure, read_schema(con, catalog))))
     return done
 
 
@@ -179,13 +182,14 @@ def _note_warnings(con: duckdb.DuckDBPyConnection, catalog: str) -> None:
             note(str(finding))
 
 
-def _declaration(proposal: SchemaProposal) -> tuple[str, str]:
+def _declaration(proposal: SchemaProposal, schema: Schema) -> tuple[str, str]:
     """The option that declares the first of some proposals."""
-    from relsql.schema.declared.text import columns_text, link_text
+    from relsql.schema.declared.text import columns_text, link_text, time_text
 
     options = [("--link", link_text(link.link)) for link in proposal.links]
     options += [("--primary-key", columns_text(key.table, *key.columns)) for key in proposal.keys]
-    options += [("--time-column", columns_text(time.table, time.column)) for time in proposal.times if time.column]
+    times = [(each.table, each.column) for each in proposal.times if each.column]
+    options += [("--time-column", time_text(*each, schema.table(each[0]).column_names)) for each in times]
     return options[0]
 
 
@@ -208,16 +212,27 @@ def _show_refused(refused: tuple[Refusal, ...], file: Path, *, verbose: bool) ->
     """Print what was refused: all of it with --verbose, otherwise what a statement could make possible."""
     shown = [each for each in refused if verbose or each.fix]
     if shown:
-        width = max(len(f"{each.kind} {each}") for each in shown)
+        alike = Counter(map(_numbered_alike, shown))
+        firsts = list({_numbered_alike(each): each for each in reversed(shown)}.values())[::-1]
+        width = max(len(f"{each.kind} {each}") for each in firsts)
         click.echo("looked at and refused")
-        for each in shown:
+        for each in firsts:
             fix = f"; to make it possible: {each.fix}" if each.fix else ""
-            click.echo(f"  {f'{each.kind} {each}'.ljust(width)}  {each.reason}{fix}")
+            more = alike[_numbered_alike(each)] - 1
+            others = f"; {more:,} more columns of such names are refused alike" if more else ""
+            click.echo(f"  {f'{each.kind} {each}'.ljust(width)}  {each.reason}{fix}{others}")
     if len(shown) < len(refused):
         how = command("init", file, "-v")
         kinds = Counter(each.kind for each in refused if each not in shown)
         listed = ", ".join(counted(number, kind) for kind, number in sorted(kinds.items()))
         note(f"looked at and refused: {listed}; to see why: {how}")
+
+
+def _numbered_alike(refused: Refusal) -> tuple[str, str, str, str]:
+    """What refusals have in common whose columns differ in a number only, such as `d_1` and `d_2`."""
+    column = ", ".join(refused.columns)
+    plain = re.sub(r"[0-9]+", "0", column)
+    return refused.kind, refused.table, plain, f"{refused.parent} {refused.reason} {refused.fix}".replace(column, plain)
 
 
 def _proposal_text(proposal: SchemaProposal) -> str:

@@ -182,21 +182,24 @@ class Explanations:
         )
 
     def _other_columns_sql(self) -> str:
-        """The columns of other tables; empty if none is read."""
-        entity, places = self._plan.entity, ReadRows.of(self.rows).places()
-        numbered = [(n, key, c) for n, (key, c) in enumerate(hidden_columns(self._plan)) if key != entity.key]
-        first = {key: next(i for i, (_, table) in enumerate(places) if table.key == key) for _, key, _ in numbered}
-        values = ", ".join(f"({n}, {first[key]}, {literal(c)})" for n, key, c in numbered)
+        """The columns of other tables; empty if none is read, as of a table that a path only passes through."""
+        numbered = enumerate(hidden_columns(self._plan))
+        first = self._first_places()
+        values = ", ".join(f"({n}, {first[key]}, {literal(c)})" for n, (key, c) in numbered if key in first)
         return values and (
             f"SELECT {columns_of('seed', (ENTITY, AS_OF))}, {NOTHING}, {ALL_ROWS_SQL}, other.n,\n"
             f"    other.place, NULL, NULL, other.name, NULL\n"
             f"FROM seed, (VALUES {values}) other (n, place, name), asked WHERE asked.what = 'column'"
         )
 
+    def _first_places(self) -> dict[str, int]:
+        """By table the first place where rows of it are read; the entity's own is none."""
+        places = [*enumerate(ReadRows.of(self.rows).places())]
+        return {table.key: place for place, (_, table) in reversed(places) if table.key != self._plan.entity.key}
+
     def _tables_sql(self) -> str:
         """All rows of each table but the entity's own; empty if no other table is read."""
-        entity, places = self._plan.entity, ReadRows.of(self.rows).places()
-        first = {table.key: i for i, (_, table) in reversed([*enumerate(places)]) if table.key != entity.key}
+        first = self._first_places()
         values = ", ".join(f"({table_number(self._plan, key)}, {place})" for key, place in sorted(first.items()))
         return values and (
             f"SELECT {columns_of('seed', (ENTITY, AS_OF))}, other.n, {ALL_ROWS_SQL}, {NOTHING},\n"

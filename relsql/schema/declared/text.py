@@ -81,6 +81,11 @@ def columns_text(table: str, *columns: str) -> str:
     return f"{table_text(table)}({join_columns(columns)})"
 
 
+def time_text(table: str, time: str, columns: Sequence[str]) -> str:
+    """The inverse of `parse_time` for a table with these columns: an expression or a header's time is as it is."""
+    return columns_text(table, time) if time in columns else f"{table_text(table)}({time})"
+
+
 def link_text(link: Link) -> str:
     """The inverse of `parse_link`."""
     return f"{columns_text(link.child, *link.child_columns)} -> {columns_text(link.parent, *link.parent_columns)}"

@@ -15,6 +15,7 @@ from relsql.schema.checks import key_counts
 from relsql.schema.discovery.names import (
     KEY_WORDS,
     LATER_WORDS,
+    has_weak_suffix,
     is_key_name,
     is_row_number,
     name_match,
@@ -43,6 +44,10 @@ ONE_TO_ONE = 0.75
 FIRST = 0.65
 """How much of the doubt is removed if the first column has the name of a key, of whatever table."""
 
+ALONE = 0.67
+"""How much of the doubt is removed if no other unique column of many rows has the name of an id."""
+
+MANY_ROWS = 1_000
 MAX_COMBINATIONS = 60
 QUICK_ROWS = 100_000
 """Columns are tried on this many rows first: most combinations have duplicates there."""
@@ -155,10 +160,13 @@ def single_key(
         columns: its unique columns.
         links: the links of all tables, as far as they are known.
     """
+    columns = list(columns)
+    ids = [unique.column for unique in columns if is_key_name(unique.column) and not has_weak_suffix(unique.column)]
+    alone = ids[0] if len(ids) == 1 and data.rows(table) >= MANY_ROWS else ""
     ranked = [
         (rank, confidence, unique, evidence)
         for unique in columns
-        for rank, confidence, evidence in [_key_confidence(data, table, unique, links)]
+        for rank, confidence, evidence in [_key_confidence(data, table, unique, links, alone)]
         if evidence or data.profiles[table.key][unique.column].spaces <= 0.5
     ]
     if not ranked:
@@ -175,12 +183,13 @@ def single_key(
 
 
 def _key_confidence(
-    data: Profiler, table: Table, unique: UniqueColumn, links: Sequence[Link]
+    data: Profiler, table: Table, unique: UniqueColumn, links: Sequence[Link], alone: str
 ) -> tuple[float, float, str]:
     """The rank of a unique column, how sure it is the key, and what speaks for it besides its name.
 
     Columns that refer to it speak for it most. That it is itself a link makes it sure, but no better than others: with
-    one review per order, `order_reviews(review_id, order_id)` is still known by `review_id`.
+    one review per order, `order_reviews(review_id, order_id)` is still known by `review_id`. `alone` is the only one
+    with the name of an id.
     """
     used = sum((link.parent, link.parent_columns) == (table.key, (unique.column,)) for link in links)
     parents = [link.parent for link in links if (link.child, link.child_columns) == (table.key, (unique.column,))]
@@ -192,6 +201,8 @@ def _key_confidence(
         return name, 1 - (1 - name) * (1 - ONE_TO_ONE), f", one row for each row of {parents[0]}"
     if unique.column == table.column_names[0] and is_key_name(data.plain(table.key, unique.column)):
         return name, 1 - (1 - name) * (1 - FIRST if data.rows(table) >= FEW_ROWS else 1), ", the first column"
+    if unique.column == alone:
+        return name, 1 - (1 - name) * (1 - ALONE), ", the only such column with the name of an id"
     return name, name, ""
 
 

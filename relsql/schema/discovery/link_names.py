@@ -41,7 +41,9 @@ def link_name_match(
     same = same_words(column, key)
     by_table = _by_table(data, column, parent, target)
     by_key = _by_key(data, column, parent, target, by_table)
-    by_both = _by_both(column, data.table_words[parent.key], key, best=best)
+    by_both = max(
+        _by_both(column, data.table_words[parent.key], key, best=best), _by_part(data, child, name, parent, key)
+    )
     by_role = max(agent_match(column, data.table_words[parent.key]), role_match(column, data.table_words[parent.key]))
     if child.key == parent.key:
         roles = _SELF_KEY_WORDS if is_key_name(column) else _SELF_WORDS
@@ -88,6 +90,14 @@ def _by_both(column: str, table: tuple[str, ...], key: str, *, best: bool) -> fl
         return 0.0
     match = name_match(column, (*table, *words_of_key))
     return 0.95 if match == 1 else match if match == 0.9 else 0.0
+
+
+def _by_part(data: Profiler, child: Table, name: str, parent: Table, key: str) -> float:
+    """.95 for the key's own name in a table of parts, by its name, that has it often: the `id` of `sales_by_day`."""
+    mine, theirs = data.table_words[child.key], data.table_words[parent.key]
+    is_part = len(mine) > len(theirs) > 0 and mine[: len(theirs)] == theirs
+    often = is_part and not data.profiles[child.key][name].maybe_unique
+    return 0.95 if often and same_words(data.plain(child.key, name), key) and is_key_name(key) else 0.0
 
 
 def _self_match(data: Profiler, table: Table, name: str, target: UniqueColumn) -> float:

@@ -108,7 +108,7 @@ _ROLES = tuple(
             "staff employee worker person people coach",
         ),
         ("owner assignee assigned creator reporter approver reviewer requester", "user employee staff member person"),
-        ("origin destination departure arrival", "airport station port stop"),
+        ("origin orig destination dest departure dep arrival arr", "airport station port stop"),
         ("pickup dropoff", "zone location place station stop"),
     )
 )

@@ -157,6 +157,11 @@ class Profiler:
         (rows,) = self.one(f"SELECT count(*) FROM {table} WHERE {mine} = {theirs}")
         return rows > 0
 
+    def share_of(self, table: Table, condition: str) -> float:
+        """The share of a table's rows for which a condition holds, of those for which it is not NULL."""
+        share = f"coalesce(avg(CASE WHEN {condition} THEN 1.0 WHEN NOT ({condition}) THEN 0.0 END), 0.0)"
+        return float(self.one(f"SELECT {share} FROM {table.sql(self.catalog)}")[0])
+
     def are_flags(self, table: str, column: str) -> bool:
         """True if all texts of a column are those of a flag, such as `Y` and `N`."""
         value = f"lower(CAST({ident(column)} AS VARCHAR))"

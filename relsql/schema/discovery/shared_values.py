@@ -1,5 +1,7 @@
 """Entities that no table lists: columns that hold the same names, such as the teams of games, or ids such as users'.
 
+In a table without any link, so are codes without the name of an id, such as `CAMIS`: questions need an entity.
+
 They are hints and never stored: only the user knows whether the names are what questions are about.
 """
 
@@ -13,6 +15,7 @@ from relsql.schema.discovery.names import PLAIN_WORDS, named_entity, words
 from relsql.schema.discovery.profile import Profiler, may_refer
 from relsql.schema.tables import Column, Link, Schema, Table
 from relsql.schema.times.readings import find_reading
+from relsql.sql_text import ident
 
 FEWEST_NAMES = 5
 """Fewer different names are codes, such as sizes or grades."""
@@ -25,6 +28,12 @@ SAME = 0.8
 
 FEWEST_IDS = 20
 """Fewer different ids are those of kinds."""
+
+CODED = 0.9
+"""At least this share of codes has a digit, and no space."""
+
+NUMERIC = 0.8
+"""If more than this share of texts is numbers, they are measures rather than names."""
 
 MAX_HINTS = 3
 
@@ -69,6 +78,12 @@ def shared_values(data: Profiler, removed: tuple[Link, ...] = ()) -> tuple[Share
         ids.setdefault(named_entity(column), []).append((table, column))
         often |= {named_entity(column): None} if repeated else {}
     found += [SharedValues(_entity_name(data.schema, name), _alike(data, ids[name])) for name in often]
+    named = {table for each in found for table, _ in each.columns}
+    found += [
+        SharedValues(_entity_name(data.schema, words(column)[-1]), ((table, column),))
+        for table, column in _codes(data)
+        if table not in named
+    ]
     return tuple(sorted(found, key=lambda each: -len(each.columns))[:MAX_HINTS])
 
 
@@ -81,7 +96,7 @@ def _names(data: Profiler, linked: set[tuple[str, str]]) -> Iterator[tuple[str, 
             free = (table.key, column.name) not in linked and table.primary_key != (column.name,)
             often = profile.values >= ROWS_PER_NAME * profile.distinct
             named = bool(parts) and parts[-1] not in PLAIN_WORDS
-            if names and free and often and named and not _is_time(data, table, column):
+            if names and free and often and named and not _is_measured(data, table, column):
                 yield table.key, column.name
 
 
@@ -94,6 +109,29 @@ def _ids(data: Profiler, linked: set[tuple[str, str]]) -> Iterator[tuple[str, st
             often = profile.values >= ROWS_PER_NAME * profile.distinct >= ROWS_PER_NAME * FEWEST_IDS
             if named and free and may_refer(column.type, profile):
                 yield table.key, column.name, often
+
+
+def _codes(data: Profiler) -> Iterator[tuple[str, str]]:
+    """The texts of tables without any link that are codes by their values, each of which occurs again and again."""
+    for table in data.schema.tables.values():
+        if data.schema.links_from(table.key) or data.schema.links_to(table.key):
+            continue
+        for column in table.columns:
+            profile, parts = data.profiles[table.key][column.name], words(column.name)
+            often = profile.values >= ROWS_PER_NAME * profile.distinct >= ROWS_PER_NAME * FEWEST_IDS
+            named = bool(parts) and parts[-1] not in PLAIN_WORDS and table.primary_key != (column.name,)
+            if column.type != "VARCHAR" or not often or not named or _is_time(data, table, column):
+                continue
+            # A number of few digits is a measure.
+            coded = f"regexp_matches({ident(column.name)}, '^[^ ]*[0-9][^ ]*[0-9][^ ]*[0-9][^ ]*$')"
+            if data.share_of(table, coded) >= CODED:
+                yield table.key, column.name
+
+
+def _is_measured(data: Profiler, table: Table, column: Column) -> bool:
+    """True for text that reads as numbers or as a time."""
+    number = f"TRY_CAST({ident(column.name)} AS DOUBLE) IS NOT NULL"
+    return data.share_of(table, number) > NUMERIC or _is_time(data, table, column)
 
 
 def _is_time(data: Profiler, table: Table, column: Column) -> bool:

@@ -9,21 +9,26 @@ from typing import Literal
 import duckdb
 
 from relsql.database.queries.sealed import sealed
-from relsql.hints import command, counted
+from relsql.hints import FIELDS_PAGE, command, counted
 from relsql.schema.declared.text import columns_text, table_text
 from relsql.schema.discovery.names import LATER_WORDS, OUTCOME_WORDS, UPDATE_WORDS, word_set, words
 from relsql.schema.finding import Finding
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Column, EventRange, Schema, Table
+from relsql.schema.times.changing_columns import CHANGING_WORDS, changing_columns, is_place
 from relsql.schema.times.events import as_timestamp_sql, changed_after_sql, time_sql
 from relsql.schema.times.later_columns import MANY_OPEN, later_columns
 from relsql.schema.times.open_values import judged
+from relsql.schema.times.relative_times import options_of, relative_times
 from relsql.schema.times.running_totals import running_totals
 from relsql.schema.times.sentinels import Sentinels, find_sentinels
+from relsql.schema.times.wide_columns import wide_findings
 from relsql.schema.types import TIME_TYPES
 from relsql.sql_text import ident
 
-_ADDRESS_WORDS = word_set("city town zip postal postcode street address country county")
+LONG_WORD = 6
+"""Shorter words end too many others, such as `estate`."""
+
 _LAST_WORDS = word_set("last latest recent")
 
 MIN_CHANGED = 0.01
@@ -43,10 +48,13 @@ def time_findings(
         yield from _sentinels(table, found)
         yield from _changed_later(con, catalog, table)
         ranged = replace(table, events=found.events if found else EventRange())
-        yield from later_columns(con, catalog, schema, ranged)
+        later = list(later_columns(con, catalog, schema, ranged))
+        yield from later
+        yield from changing_columns(con, catalog, schema, table, {finding.object for finding in later})
     elif table.key not in untimed:
         yield from _untimed(con, catalog, schema, table)
     yield from running_totals(con, catalog, schema, table)
+    yield from wide_findings(schema, table)
     yield from _other_sentinels(con, catalog, table)
 
 
@@ -109,7 +117,8 @@ def _untimed(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table
     """What it means that a table has no time, where others have one; its columns that look like outcomes are named."""
     if table.values_of or not schema.timed_tables or not (schema.links_from(table.key) or schema.links_to(table.key)):
         return
-    outcomes = [name for name in table.stored_names if set(words(name)) & OUTCOME_WORDS and not _is_place(table, name)]
+    outcomes = [name for name in table.stored_names if _is_outcome(name)]
+    outcomes = [name for name in outcomes if not is_place(con, catalog, table, name)]
     outcomes += [name for name in _later_dates(con, catalog, table) if name not in outcomes]
     text = "has no time: all its rows count at every as_of, also rows that were added later"
     text += f"; {', '.join(outcomes)} may hold what became known later" if outcomes else ""
@@ -118,10 +127,11 @@ def _untimed(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table
     yield Finding("warning" if outcomes or schema.links_from(table.key) else "info", table.key, text)
 
 
-def _is_place(table: Table, name: str) -> bool:
-    """True for the state of a country: it stands beside a city, a zip code or a street."""
-    others = {word for each in table.stored_names for word in words(each)}
-    return "state" in words(name) and bool(others & _ADDRESS_WORDS)
+def _is_outcome(name: str) -> bool:
+    """True if a word of a name is that of an outcome; a long one may also end a name in one word: `dischargestatus`."""
+    parts, vocabulary = words(name), OUTCOME_WORDS | CHANGING_WORDS
+    ends = any(part.endswith(word) for part in parts[-1:] for word in vocabulary if len(word) >= LONG_WORD)
+    return ends or bool(set(parts) & vocabulary)
 
 
 def _later_dates(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> list[str]:
@@ -149,18 +159,32 @@ def no_times(schema: Schema, untimed: Set[str]) -> Iterator[Finding]:
     """What it means that no table has a time; `untimed` as in `time_findings`."""
     if not schema.tables or schema.timed_tables:
         return
-    text = "none has a time: all rows count at every as_of, so no task about the future can be trained; declare when "
+    text = "none has a time: all rows count at every as_of, so no task about the future can be trained, but static "
+    text += f"ones ({FIELDS_PAGE}#rows-without-a-time)"
+    relative = list(relative_times(schema))
+    if relative and not any(_is_date(column) for table in schema.tables.values() for column in table.columns):
+        text += (
+            f"; {', '.join(map(str, relative))} may count from a start: then as_of means so long after it, whoever's "
+        )
+        text += "start it is, if you declare that, with to_hours, to_days, .. by the unit"
     severity: Literal["warning", "info"] = "info" if untimed >= schema.tables.keys() else "warning"
-    yield Finding(severity, ALL_TABLES, f"{text}rows appear: {declare_a_time(schema)}")
+    yield Finding(severity, ALL_TABLES, f"{text}; declare when rows appear: {declare_a_time(schema)}")
 
 
 def declare_a_time(schema: Schema) -> str:
-    """The command that gives the first time to a schema without any: that of a date, if a table has one."""
+    """The command that gives the first time to a schema without any: that of a date, if a table has one.
+
+    Otherwise those of numbers that count from a start, if there are any.
+    """
     found = (
         (table.key, column.name) for table in schema.tables.values() for column in table.columns if _is_date(column)
     )
-    dated = next(found, None)
-    return command("init", "FILE", "--time-column", columns_text(*dated) if dated else "TABLE(COLUMN OR EXPRESSION)")
+    dated, relative = next(found, None), list(relative_times(schema))
+    if dated:
+        return command("init", "FILE", "--time-column", columns_text(*dated))
+    if relative:
+        return command("init", "FILE", *options_of(schema, relative))
+    return command("init", "FILE", "--time-column", "TABLE(COLUMN OR EXPRESSION)")
 
 
 def _is_date(column: Column) -> bool:

@@ -85,10 +85,13 @@ def judged(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, column: C
     if not _may_be_time(con, catalog, table, column):
         return Judged(column)
     reading = find_reading(con, catalog, table, column, frozenset(words(column.name)))
-    # A plain number may be an id, and a row is known long before its year ends.
-    if reading is None or reading.ambiguous == PLAIN_NUMBER or reading.is_vague:
+    # A plain number may be an id.
+    if reading is None or reading.ambiguous == PLAIN_NUMBER:
         return Judged(column)
     time = f"TRY_CAST(TRY({sealed_expression(reading.expression)}) AS TIMESTAMP)"
+    if reading.period:
+        # A row is known long before its year ends: its date is certainly later only if the year begins later.
+        time = f"({time} - INTERVAL {reading.period})"
     return Judged(column, _ordinary(con, catalog, table, time))
 
 

@@ -18,25 +18,42 @@ _SEASONS = {"spring": 6, "summer": 9, "fall": 12, "autumn": 12, "winter": 15}
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
-def period_readings(column: str) -> Iterator[tuple[str, str]]:
-    """The forms of periods: the pattern that a whole text must match, and the end of its period over the row, in SQL.
+def period_readings(column: str) -> Iterator[tuple[str, str, str]]:
+    """The forms of periods: the condition that a text `v` has it, the end of its period over the row, both in SQL.
 
-    `column` is the column in SQL.
+    The last is the length of the period. `column` is the column in SQL. Of forms that fit alike the first counts.
     """
     seasons, months = "|".join(_SEASONS), "|".join(_MONTHS)
     word = f"lower(regexp_extract({column}, '[A-Za-z]{{3}}'))"
     term = "( (term|semester|session|quarter))?"
-    yield _either(f"({seasons}){term}"), _end_sql(column, _case_sql(word, {k[:3]: v for k, v in _SEASONS.items()}))
+    yield (
+        _either(f"({seasons}){term}"),
+        _end_sql(column, _case_sql(word, {k[:3]: v for k, v in _SEASONS.items()})),
+        "6 MONTHS",
+    )
     named = {name: i for i, name in enumerate(_MONTHS, start=1)}
-    yield _either(f"({months})[a-z]*[.]?"), _end_sql(column, _case_sql(word, named))
+    yield _either(f"({months})[a-z]*[.]?"), _end_sql(column, _case_sql(word, named)), "1 MONTH"
     quarter = f"CAST(regexp_extract({column}, '[Qq]([1-4])', 1) AS INTEGER)"
-    yield _either("q[1-4]"), _end_sql(column, f"3 * {quarter}")
-    yield f"{_YEAR}[/–-]([0-9]{{2}}|{_YEAR})", _end_sql(column, "24")
+    yield _either("q[1-4]"), _end_sql(column, f"3 * {quarter}"), "3 MONTHS"
+    # 2014/15 is a season, 2014/11 a month.
+    two = f"{_YEAR}[/–-]([0-9]{{2}}|{_YEAR})"
+    follows = "CAST(right(v, 2) AS INTEGER) = (CAST(left(v, 4) AS INTEGER) + 1) % 100"
+    yield f"CASE WHEN {_matches(two)} THEN {follows} ELSE false END", _end_sql(column, "24"), "2 YEARS"
+    for form, group in ((f"{_YEAR}[/.](0[1-9]|1[0-2])", 2), (f"(0?[1-9]|1[0-2])[/.-]{_YEAR}", 1)):
+        number = f"CAST(regexp_extract({column}, {literal(form)}, {group}) AS INTEGER)"
+        yield _matches(form), _end_sql(column, number), "1 MONTH"
+    week = f"try_strptime(upper({column}) || '-7', '%G-W%V-%u') + INTERVAL 1 DAY"
+    yield _matches(f"{_YEAR}-w[0-5][0-9]"), week, "7 DAYS"
+
+
+def _matches(pattern: str) -> str:
+    """The condition that a whole text `v` matches a pattern of lower-case letters."""
+    return f"regexp_full_match(lower(v), {literal(pattern)})"
 
 
 def _either(part: str) -> str:
-    """The pattern of a part before or after a year."""
-    return f"{part}[ ,/_-]*{_YEAR}|{_YEAR}[ ,/_-]*{part}"
+    """The condition that a text is a part before or after a year."""
+    return _matches(f"{part}[ ,/_-]*{_YEAR}|{_YEAR}[ ,/_-]*{part}")
 
 
 def _case_sql(word: str, months: dict[str, int]) -> str:

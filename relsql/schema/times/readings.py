@@ -26,31 +26,39 @@ PLAIN_NUMBER = "a plain number"
 
 YEAR_END = "the end of the year"
 MONTH_END = "YYYYMM, the end of the month"
+_PERIODS = {YEAR_END: "1 YEAR", MONTH_END: "1 MONTH"}
 PARTIAL = "ISO text, the end of the month or year where the day is missing"
 
 MISSING_TEXTS = ("", r"\n", "null", "na", "n/a", "nan", "none", "-", "?")
 """Texts, in lower case, that stand for a missing value."""
 
 MAX_SAMPLED_TEXTS = 2_000
+_EARLIEST = "TIMESTAMP '1000-01-01'"
+"""A year of two digits is no year of the first century."""
+
 _DATES = (
     *("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%d/%m/%y"),
     *("%m/%d/%y", "%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%d.%m.%y"),
-    "%y%m%d",
+    *("%y/%m/%d", "%y-%m-%d"),
+    *("%y%m%d", "%m%d%Y", "%d%m%Y"),
 )
+_LETTERS = str.maketrans({"%": "", "m": "MM", "d": "DD", "Y": "YYYY"})
 _COMPACT = ("%Y%m%d%H%M%S", "%Y%m%d%H%M", "%Y%m%dT%H%M%S")
 _WRITTEN = (
     *("%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S %Y", "%a, %d %b %Y %H:%M:%S %z", "%a, %d %b %Y %H:%M:%S GMT"),
-    "%d/%b/%Y:%H:%M:%S %z",
+    *("%d/%b/%Y:%H:%M:%S %z", "%A, %B %d, %Y"),
 )
 """Formats of mails, logs and C's ctime."""
 
-_TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
+_TIMES = ("", ", %H:%M:%S", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
 _TIME_WORDS = frozenset(
     (
-        *("time", "date", "day", "ts", "timestamp", "epoch", "at", "on", "when", "created", "updated", "occurred"),
+        *("time", "date", "dt", "day", "ts", "timestamp", "epoch", "at", "on", "when", "created", "updated"),
+        *("occurred", "dte"),
         *("started", "ended", "start", "end", "posted", "logged", "recorded", "seconds", "millis", "unix", "since"),
     )
 )
+_SERIAL_WORDS = frozenset(("date", "dt", "datetime"))
 _YEAR_WORDS = frozenset(("year", "yr", "season"))
 _MONTH_WORDS = frozenset(("month", "period", "yearmonth", "yyyymm", "ym")) | _TIME_WORDS
 _NUMBER_WORDS = frozenset(
@@ -72,17 +80,19 @@ class Reading:
         meaning: the reading in words, for messages.
         share: share of the values that have a time by it.
         ambiguous: the rival reading that fits the values equally well; empty if there is none.
+        period: the length of the period whose end it is, as an interval in SQL; empty for a time.
     """
 
     expression: str
     meaning: str
     share: float
     ambiguous: str = ""
+    period: str = ""
 
     @property
     def is_vague(self) -> bool:
         """True if the time itself may lie long before the one that is read."""
-        return self.meaning in (YEAR_END, MONTH_END, PARTIAL, PERIOD_END)
+        return bool(self.period)
 
 
 def is_missing_sql(text: str) -> str:
@@ -104,49 +114,56 @@ def find_reading(
     """
     relation = table.sql(catalog)
     if column.type == "VARCHAR":
-        return _text_reading(con, relation, column.name, words)
+        return _text_reading(con, relation, column, words)
     if column.type in (*INTEGER_TYPES, *FLOAT_TYPES) or is_decimal(column.type):
         return _number_reading(con, relation, column, words)
     return None
 
 
-def _text_reading(con: duckdb.DuckDBPyConnection, relation: str, name: str, words: frozenset[str]) -> Reading | None:
-    column = ident(name)
+def _text_reading(
+    con: duckdb.DuckDBPyConnection, relation: str, stored: Column, words: frozenset[str]
+) -> Reading | None:
+    column = ident(stored.name)
     sample = (
         f"SELECT DISTINCT trim({column}) AS v FROM {relation} WHERE NOT {is_missing_sql(column)} "
         f"ORDER BY hash(v) ASC, v ASC LIMIT {MAX_SAMPLED_TEXTS}"
     )
-    digits = "regexp_matches(v, '^[0-9]') OR regexp_matches(v, '^[A-Za-z]{3,9}[ .,]+([A-Za-z]{3} +)?[0-9]')"
-    query = f"""SELECT count(*), count(*) FILTER (WHERE ({digits}) AND length(v) BETWEEN 6 AND 40),
-                       count(TRY_CAST(v AS TIMESTAMP)),
+    begins = "regexp_matches(v, '^[0-9]') OR regexp_matches(v, '^[A-Za-z]{3,9}[ .,]+([A-Za-z]{3} +)?[0-9]')"
+    begins += " OR regexp_matches(v, '^[A-Z][a-z]+, [A-Z][a-z]+ [0-9]')"
+    query = f"""SELECT count(*), count(*) FILTER (WHERE ({begins}) AND length(v) BETWEEN 6 AND 40),
+                       count(*) FILTER (WHERE TRY_CAST(v AS TIMESTAMP) >= {_EARLIEST}),
+                       count(*) FILTER (WHERE regexp_full_match(v, '[0-9]{{9,}}')),
                        count(*) FILTER (WHERE regexp_full_match(v, '(1[5-9]|2[01])[0-9]{{2}}')),
                        count(*) FILTER (WHERE regexp_full_match(v, '(1[5-9]|2[01])[0-9]{{2}}-(0[1-9]|1[0-2])'))
                 FROM ({sample})"""
-    [(values, dated, iso, years, months)] = con.execute(sealed(query)).fetchall()
+    [(values, dated, iso, digits, years, months)] = con.execute(sealed(query)).fetchall()
     if not values:
         return None
     if iso >= MIN_READ * values:
         return _over_rows(con, relation, column, f"try_cast({column} AS TIMESTAMP)", "ISO text")
     if years >= MIN_READ * values and words & _YEAR_WORDS:
-        return _over_rows(con, relation, column, _end_sql(column, "%Y", "YEAR"), YEAR_END)
+        return _over_rows(con, relation, column, _end_sql(column, "%Y", "YEAR"), YEAR_END, "1 YEAR")
     if iso + months > (1 - MIN_READ) * values and iso + months + years >= MIN_READ * values:
         ends = f"{_end_sql(column, '%Y-%m', 'MONTH')}, {_end_sql(column, '%Y', 'YEAR')}"
-        return _over_rows(con, relation, column, f"coalesce(try_cast({column} AS TIMESTAMP), {ends})", PARTIAL)
+        return _over_rows(
+            con, relation, column, f"coalesce(try_cast({column} AS TIMESTAMP), {ends})", PARTIAL, "1 YEAR"
+        )
     period = _period_reading(con, relation, column, sample, values)
     if period or dated < MIN_READ * values:
         return period
     formats = [*(date + time for date in _DATES for time in _TIMES), *_COMPACT, *_WRITTEN]
-    counts = ", ".join(f"count(try_strptime(v, {literal(each)}))" for each in formats)
+    counts = ", ".join(f"count(*) FILTER (WHERE try_strptime(v, {literal(each)}) >= {_EARLIEST})" for each in formats)
     [found] = con.execute(sealed(f"SELECT {counts} FROM ({sample})")).fetchall()
     best = max(found)
     if best < MIN_READ * values:
-        return None
+        # Epoch seconds may be text, too.
+        return _number_reading(con, relation, stored, words) if digits >= MIN_READ * values else None
     chosen, *rivals = [each for each, count in zip(formats, found, strict=True) if count == best]
     time = f"try_strptime({column}, {literal(chosen)})"
     # The format has a zone, so the value is a moment: in UTC, whatever the zone of the session.
     time = f"make_timestamp(epoch_us({time}))" if "%z" in chosen else time
     reading = _over_rows(con, relation, column, time, f"text as {chosen}")
-    return reading and Reading(reading.expression, reading.meaning, reading.share, ", ".join(rivals))
+    return reading and replace(reading, ambiguous=", ".join(rivals))
 
 
 def _period_reading(
@@ -154,11 +171,11 @@ def _period_reading(
 ) -> Reading | None:
     """The reading of texts that name periods; `sample` is a query for some of them, of which there are `values`."""
     forms = list(period_readings(column))
-    counts = ", ".join(f"count(*) FILTER (regexp_full_match(lower(v), {literal(pattern)}))" for pattern, _ in forms)
+    counts = ", ".join(f"count(*) FILTER ({condition})" for condition, *_ in forms)
     [found] = con.execute(sealed(f"SELECT {counts} FROM ({sample})")).fetchall()
     best = max(found)
-    expression = forms[found.index(best)][1]
-    return _over_rows(con, relation, column, expression, PERIOD_END) if best >= MIN_READ * values else None
+    _, expression, period = forms[found.index(best)]
+    return _over_rows(con, relation, column, expression, PERIOD_END, period) if best >= MIN_READ * values else None
 
 
 def _end_sql(text: str, format_: str, unit: str) -> str:
@@ -176,7 +193,7 @@ def _number_reading(
     if low is None:
         return None
     for expression, meaning in _number_readings(name, low, high, bool(whole), words):
-        reading = _over_rows(con, relation, name, expression, meaning)
+        reading = _over_rows(con, relation, name, expression, meaning, _PERIODS.get(meaning, ""))
         if reading:
             # Ids and barcodes may be as large as times are.
             unsure = meaning.startswith("epoch") and not words & _TIME_WORDS
@@ -196,6 +213,15 @@ def _number_readings(
         yield _end_sql(f"try_cast({number} AS VARCHAR)", "%Y%m", "MONTH"), MONTH_END
     if whole and words & _TIME_WORDS and low >= 10101 and high <= 991231:
         yield f"try_strptime(printf('%06d', {number}), '%y%m%d')", "YYMMDD"
+    if whole and words & _TIME_WORDS and low >= 1500_001 and high <= 2299_366:
+        yield f"try_strptime(try_cast({number} AS VARCHAR), '%Y%j')", "a year and its day, YYYYDDD"
+    if whole and words & _TIME_WORDS and low >= 1500_01_01_00 and high <= 2299_12_31_23:
+        yield f"try_strptime(try_cast({number} AS VARCHAR), '%Y%m%d%H')", "YYYYMMDDHH"
+    if whole and words & _SERIAL_WORDS and low >= 25_569 and high <= 54_789:
+        yield f"DATE '1899-12-30' + try_cast({number} AS INTEGER)", "days since 1899-12-30, as in spreadsheets"
+    if whole and words & _TIME_WORDS and all(1500 <= each % 10_000 <= 2299 for each in (low, high)):
+        for format_ in ("%m%d%Y", "%d%m%Y"):
+            yield f"try_strptime(printf('%08d', {number}), {literal(format_)})", format_.translate(_LETTERS)
     if whole and words & _YEAR_WORDS and low >= 1500 and high <= 2200:
         yield f"make_timestamp({number} + 1, 1, 1, 0, 0, 0.0)", YEAR_END
     named = bool(words & _TIME_WORDS)
@@ -211,11 +237,11 @@ def _number_readings(
 
 
 def _over_rows(
-    con: duckdb.DuckDBPyConnection, relation: str, column: str, expression: str, meaning: str
+    con: duckdb.DuckDBPyConnection, relation: str, column: str, expression: str, meaning: str, period: str = ""
 ) -> Reading | None:
     """The reading, if it gives a time for nearly all values of the column."""
     present = f"count(*) FILTER (WHERE NOT {is_missing_sql(f'CAST({column} AS VARCHAR)')})"
     query = f"SELECT {present}, count(TRY({expression})) FROM {relation}"
     [(values, read)] = con.execute(sealed(query)).fetchall()
     share = read / values if values else 0.0
-    return Reading(expression, meaning, share) if share >= 0.9 * MIN_READ else None
+    return Reading(expression, meaning, share, period=period) if share >= 0.9 * MIN_READ else None

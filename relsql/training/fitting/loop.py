@@ -22,6 +22,7 @@ from relsql.gather.layout import BlockLayout
 from relsql.nn.class_head import ClassHead
 from relsql.nn.graph_network import GraphNetwork, GraphTensors, graph_tensors
 from relsql.nn.head import Head
+from relsql.nn.scaling import LEAST_DEVIATION
 from relsql.nn.temperature import best_temperature
 from relsql.tasks.target import regression_loss, target_metric
 from relsql.typing import FloatArray, IntArray
@@ -125,7 +126,7 @@ def fit_scaling(network: GraphNetwork, train: Batches) -> None:
     for position, path in enumerate(train.inputs.paths):
         network.path(position).age_scaling.fit(torch.from_numpy(path.ages), logarithmic=True)
     for position, parts in enumerate(zip(*_statistics(network, train), strict=True)):
-        network.path(position).statistic_scaling.fit(torch.cat(parts))
+        network.path(position).statistic_scaling.fit(torch.cat(parts), least_deviation=LEAST_DEVIATION)
 
 
 @torch.no_grad()

@@ -202,6 +202,16 @@ def test_categories_are_frequent_values_most_frequent_first(con: duckdb.DuckDBPy
     assert codes == {"'B'": 1, "'it''s'": 2, "'rare'": 0, "'unseen'": 0, "''": 0, "NULL": 0}
 
 
+def test_integers_that_float_cannot_tell_apart_are_coded_as_text(con: duckdb.DuckDBPyConnection) -> None:
+    """In FLOAT all of these codes are one or two numbers, which the network's runtimes would look up differently."""
+    con.execute("CREATE TABLE items AS SELECT i AS id, 185000001 + i % 3 AS code, i % 3 AS kind FROM range(60) r(i)")
+    inputs = fit(con, "items")
+    numbers = {number.column: number.categories for number in inputs.numbers}
+    assert numbers["code"] == () and set(numbers["kind"]) == {0.0, 1.0, 2.0}
+    [coded] = inputs.categories
+    assert coded.column == "code" and set(coded.values) == {"185000001", "185000002", "185000003"}
+
+
 def test_categories_with_odd_characters(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, w VARCHAR)")
     words = ["", "a\nb", "😀", "nul\0", "sep\x1f"]

@@ -6,7 +6,16 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from relsql.nn.scaling import BINS, CLIP, MAX_SAMPLE, NumberScaling, TextScaling, is_heavy_tailed, signed_log  # noqa: E402
+from relsql.nn.scaling import (  # noqa: E402
+    BINS,
+    CLIP,
+    LEAST_DEVIATION,
+    MAX_SAMPLE,
+    NumberScaling,
+    TextScaling,
+    is_heavy_tailed,
+    signed_log,
+)
 
 
 def fitted(values: torch.Tensor, *, logarithmic: bool = False) -> NumberScaling:
@@ -118,6 +127,14 @@ def test_tiny_columns_are_standardised_and_constant_ones_are_not() -> None:
     assert float(fitted(tiny).standardised(tiny[:, None]).std()) == pytest.approx(1.0, abs=0.01)
     # Beyond the digits of float32, a difference is noise.
     assert fitted(torch.tensor([1e9, 1e9 + 64] * 50)).scale.item() == 1.0
+
+
+def test_rounding_of_constant_statistics_is_not_an_input() -> None:
+    """Measured every six hours, and asked about at eight: the mean age of the rows is 0 on the standardised scale."""
+    noise = 1e-7 * (torch.rand(1000, generator=torch.Generator().manual_seed(0)) - 0.5)
+    scaling = NumberScaling(1)
+    scaling.fit(noise[:, None], least_deviation=LEAST_DEVIATION)
+    assert scaling(noise[:, None]).std(0).max() < 1e-5
 
 
 def test_gradients_of_extreme_numbers_are_finite() -> None:

@@ -15,7 +15,9 @@ _TIME_OF_DAY = word_set("time at start started kickoff kick off tipoff ko clock 
 _HOUR = word_set("hour hr hh")
 _TIME_OF_DAY = _TIME_OF_DAY | _HOUR
 _DAY = word_set("date day ymd yyyymmdd")
-_DURATION = word_set("duration lap elapsed fastest runtime length total")
+_OTHERS = word_set("duration lap elapsed fastest runtime length total year yr")
+"""Words of durations and years, whose numbers may read as HHMM."""
+
 
 MIN_READ = 0.9
 """At least this share of the values are times of day; the rest are typing errors and placeholders."""
@@ -34,7 +36,7 @@ def find_clocks(data: Profiler, table: Table) -> list[Clock]:
     found = []
     for column in table.columns:
         parts = set(words(column.name))
-        if column.computed or parts & _DURATION or not (parts & _TIME_OF_DAY or column.type == TIME_OF_DAY_TYPES[0]):
+        if column.computed or parts & _OTHERS or not (parts & _TIME_OF_DAY or column.type == TIME_OF_DAY_TYPES[0]):
             continue
         expression = next((each for each in _readings(column) if _reads(data, table, column, each)), None)
         found += [Clock(column.name, expression)] if expression else []

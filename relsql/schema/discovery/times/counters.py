@@ -1,4 +1,4 @@
-"""Days and weeks that are numbered, in data without any date: day 5 is read as five days after an arbitrary day.
+"""Days, weeks and steps that are numbered, in data without any date: day 5 is five days after an arbitrary day.
 
 Only where no table has another time: beside dates, nobody could say which day is day 0. The differences between times
 are right, and that is all that windows, ages and orders need.
@@ -37,15 +37,25 @@ MIN_FILLED = 0.95
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    """A unit that is numbered: its word, the largest number within a longer unit, and its end in days, in SQL."""
+    """A unit that is numbered: its word, the largest number within a longer unit, and the time since day 0, in SQL.
+
+    Numbers of a `signed` one may lie before day 0.
+    """
 
     word: str
     most_within: int
-    days: str
+    interval: str
+    signed: bool = False
 
 
-_UNITS = (_Unit("day", 366, "{}"), _Unit("week", 53, "7 * {} + 1"))
-"""A day is read as its beginning, as dates are; a week as its end."""
+_UNITS = (
+    _Unit("day", 366, "to_days({})"),
+    _Unit("date", 31, "to_days({})", signed=True),
+    _Unit("week", 53, "to_days(7 * {} + 1)"),
+    _Unit("hour", 24, "to_hours({} + 1)"),
+    _Unit("step", 30, "to_days({})"),
+)
+"""A day is read as its beginning, as dates are; a week and an hour as its end. Of a step the length is not known."""
 
 
 def counter_proposals(data: Profiler, tables: Sequence[Table]) -> Iterator[TimeProposal]:
@@ -60,7 +70,9 @@ def counter_proposals(data: Profiler, tables: Sequence[Table]) -> Iterator[TimeP
         if own:
             _, (column, unit), profile, _ = own[0]
             time = _time_sql(data, table, column, unit)
-            evidence = f"read as the number of a {unit.word}, with {BEGIN} as day 0, because no table has a date; "
+            counted = "a day, by its name a date" if unit.signed else f"a {unit.word}"
+            counted += " of a day each" if unit.word == "step" else ""
+            evidence = f"read as the number of {counted}, with {BEGIN} as day 0, because no table has a date; "
             evidence += f"from {profile.low} to {profile.high} in {profile.rows:,} rows"
             yield TimeProposal(table.key, time, evidence, SURE)
 
@@ -75,7 +87,8 @@ def _counters(data: Profiler, table: Table) -> list[tuple[Table, tuple[Column, _
         if len(units) != 1 or not filled or column.type not in INTEGER_TYPES or profile.low is None:
             continue
         low, high = float(profile.low), float(profile.high or 0)
-        if low >= 0 and units[0].most_within < high <= LONGEST:
+        first = low if units[0].signed else 0.0
+        if low >= (-LONGEST if units[0].signed else 0) and high <= LONGEST and high - first > units[0].most_within:
             main = profile.distinct >= MIN_DENSE * (high - low + 1)
             later = bool(parts & LATER_WORDS)
             found.append((later, _UNITS.index(units[0]), (table, (column, units[0]), profile, main and not later)))
@@ -88,4 +101,4 @@ def _time_sql(data: Profiler, table: Table, column: Column, unit: _Unit) -> str:
     clock = time_of_day(column, find_clocks(data, table), alone=True) if unit.word == "day" else None
     if clock:
         return f"DATE '{BEGIN}' + {number} + {clock}"
-    return f"TIMESTAMP '{BEGIN}' + to_days({unit.days.format(number)})"
+    return f"TIMESTAMP '{BEGIN}' + {unit.interval.format(number)}"

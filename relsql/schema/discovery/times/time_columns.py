@@ -20,6 +20,7 @@ from relsql.schema.discovery.profile import Profile, Profiler
 from relsql.schema.discovery.proposals import TimeProposal
 from relsql.schema.discovery.times.clocks import Clock, find_clocks, time_of_day
 from relsql.schema.discovery.times.counters import counter_proposals
+from relsql.schema.discovery.times.date_parts import find_date_parts
 from relsql.schema.discovery.times.epoch_numbers import is_only_time
 from relsql.schema.discovery.times.first_events import MIN_ENTITIES, disagreement, first_event_lag
 from relsql.schema.discovery.times.headers import comes_with_header, header_proposals
@@ -44,6 +45,10 @@ CLOSE = 0.1
 MIN_FIRST = 0.95
 """Minimum share of rows in which this time comes first, for it to count as the start of the event."""
 
+HISTORY = 0.5
+"""If this time lies before the others by more than this share of their range, as a rule, it is older than its row: the
+first credit line of somebody who asks for a loan."""
+
 FEW = 0.02
 """Up to this share of dates without an end are taken for mistakes."""
 
@@ -53,8 +58,9 @@ MIDNIGHT = " 00:00:00"
 _BIRTH = word_set("dob born birth birthday birthdate death died deceased dod")
 _EVENT = word_set(
     "date time timestamp ts datetime occurred event happened start started begin began from since posted published "
-    "recorded observed registered signup joined hired opened placed"
+    "recorded observed registered signup joined hired opened placed issued issue"
 )
+_BEFORE = word_set("earliest oldest previous prior prev")
 _CREATED = word_set("created creation inserted")
 _RECORDED = _CREATED | word_set("recorded observed registered posted published reported")
 
@@ -213,13 +219,36 @@ def _starts_first(data: Profiler, table: Table, candidates: list[_Candidate]) ->
     Where a name says that a row was recorded then, the order of times does not matter.
     """
     likely = [each for each in candidates if each.score > candidates[0].score - CLOSE and not each.later]
-    if len(likely) < 2 or any(_RECORDED & set(words(each.column)) for each in likely):
-        return candidates
-    times = [f"TRY({each.time if each.computed else ident(each.time)})::TIMESTAMP" for each in likely]
+    while len(likely) > 1 and not any(_RECORDED & set(words(each.column)) for each in likely):
+        first = _first(data, table, likely)
+        if first is None or not _is_history(data, table, first, [each for each in likely if each is not first]):
+            first = first or likely[0]
+            return [first, *(each for each in candidates if each is not first)]
+        likely.remove(first)
+        candidates = [*likely, *(each for each in candidates if each not in likely)]
+    return candidates
+
+
+def _sql(candidate: _Candidate) -> str:
+    return f"TRY({candidate.time if candidate.computed else ident(candidate.time)})::TIMESTAMP"
+
+
+def _first(data: Profiler, table: Table, likely: list[_Candidate]) -> _Candidate | None:
+    """The earliest of some times in nearly all rows; None if none is."""
+    times = [_sql(each) for each in likely]
     shares = ", ".join(f"avg(CASE WHEN {time} <= least({', '.join(times)}) THEN 1.0 ELSE 0.0 END)" for time in times)
     [found] = data.con.execute(sealed(f"SELECT {shares} FROM {table.sql(data.catalog)}")).fetchall()
-    first = next((each for each, share in zip(likely, found, strict=True) if share and share >= MIN_FIRST), likely[0])
-    return [first, *(each for each in candidates if each is not first)]
+    return next((each for each, share in zip(likely, found, strict=True) if share and share >= MIN_FIRST), None)
+
+
+def _is_history(data: Profiler, table: Table, first: _Candidate, others: list[_Candidate]) -> bool:
+    """True if a time lies so long before the next one that it is older than its row."""
+    following = f"least({', '.join(f'epoch({_sql(each)})' for each in others)})"
+    query = f"""SELECT median({following} - epoch({_sql(first)})),
+                       quantile_cont({following}, 0.98) - quantile_cont({following}, 0.02)
+                FROM {table.sql(data.catalog)}"""
+    [(lag, span)] = data.con.execute(sealed(query)).fetchall()
+    return lag is not None and lag > HISTORY * span > 0
 
 
 def _dates(data: Profiler, table: Table, clocks: list[Clock]) -> Iterator[_Dated]:
@@ -238,15 +267,19 @@ def _read_dates(data: Profiler, table: Table, clocks: list[Clock]) -> Iterator[_
     # A year may be part of a key of several columns, but a key of one column is not a time.
     keys = [table.primary_key, *(link.child_columns for link in data.schema.links_from(table.key))]
     alone = {columns[0] for columns in keys if len(columns) == 1}
+    parted = list(find_date_parts(data, table))
+    parts = {column.name for each in parted for column in each.columns}
+    read = [(each.columns[0], each.reading) for each in parted]
     for column in table.columns:
-        if column.computed or column.type in TIME_TYPES or column.name in alone:
+        if column.computed or column.type in TIME_TYPES or column.name in {*alone, *parts}:
             continue
         found = find_reading(data.con, data.catalog, table, column, frozenset(words(column.name)))
-        if found:
-            time, clock = found.expression, time_of_day(column, clocks, alone=True)
-            if clock and not found.is_vague and _is_midnight(data, table, time):
-                time = f"CAST({time} AS DATE) + {clock}"
-            yield column, time, _profile(data, table, time), found
+        read += [(column, found)] if found else []
+    for column, reading in read:
+        time, clock = reading.expression, time_of_day(column, clocks, alone=True)
+        if clock and not reading.is_vague and _is_midnight(data, table, time):
+            time = f"CAST({time} AS DATE) + {clock}"
+        yield column, time, _profile(data, table, time), reading
 
 
 def _is_midnight(data: Profiler, table: Table, time: str) -> bool:
@@ -291,6 +324,7 @@ def _name_score(table: Table, column: str) -> float:
     parts = set(words(column))
     score = 0.2 if parts & _EVENT else 0.1 if parts & _CREATED else 0.0
     score += 0.2 if parts & set(table_words(table.name)) else 0.0
+    score -= 0.5 if parts & _BEFORE else 0.0
     return score - (0.5 if _later_words(table, column) and not parts & {"from", "start"} else 0.0)
 
 

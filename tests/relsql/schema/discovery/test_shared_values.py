@@ -80,3 +80,16 @@ def test_a_hint_that_was_not_taken_is_shown_again_on_demand_only(tmp_path: Path)
         con.execute(GAMES)
     shown = [CliRunner().invoke(cli, ["init", str(path), *options]).stderr for options in (["--yes"], [], ["-v"])]
     assert ["hint:" in text for text in shown] == [True, False, True]
+
+
+def test_codes_of_a_table_without_links_are_an_entity(con: duckdb.DuckDBPyConnection) -> None:
+    """Numbers as text are measures, and codes of a linked table need no hint: questions have another entity there."""
+    inspections = """
+        CREATE TABLE inspections AS SELECT DATE '2024-01-01' + (i // 40)::INTEGER AS day, (3000700 + i % 40) AS nr,
+            (3000700 + i % 40)::VARCHAR AS "CAMIS", CASE WHEN i % 9 = 0 THEN 'NA' ELSE (i % 25)::VARCHAR END AS points,
+            CASE WHEN i % 8 = 0 THEN 'NA' ELSE (i % 25)::VARCHAR END AS old_points FROM range(800) r(i);"""
+    con.execute(inspections)
+    assert [found.declaration for found in infer_schema(con).entities] == ["camiss=inspections(CAMIS)"]
+    con.execute("CREATE TABLE places AS SELECT 3000700 + i AS place_nr, 'place ' || i AS name FROM range(40) r(i)")
+    con.execute("ALTER TABLE inspections RENAME nr TO place_nr")
+    assert infer_schema(con).entities == ()

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from relsql.cli import cli
 from relsql.schema.checks import check_schema
 from relsql.schema.declared.declarations import Declarations
+from relsql.schema.discovery.propose import apply_proposal, infer_schema
 from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
 
@@ -251,3 +252,15 @@ def test_a_flag_that_comes_with_a_date_is_as_sure_as_the_date(con: Connection) -
     )
     Declarations.parse(time_columns=["stays(arrived)"]).store(con, "memory")
     assert findings(con)["stays(expire_flag)"].severity == "warning"
+
+
+def test_the_end_of_a_month_is_later_if_the_month_begins_later(con: Connection) -> None:
+    """Loans of a month, and the months in which they were paid last and applied for."""
+    month = "strftime(DATE '2015-01-01' + to_months((i // 10)::INTEGER + {}), '%b-%Y')"
+    con.execute(
+        f"""CREATE TABLE loans AS SELECT i AS id, {month.format(0)} AS issued, {month.format("1 + i % 9")} AS last_paid,
+                {month.format("0")} AS approved FROM range(600) r(i)"""
+    )
+    apply_proposal(con, "memory", infer_schema(con).split()[0])
+    assert read_schema(con).table("loans").time_column
+    assert "loans(last_paid)" in findings(con) and "loans(approved)" not in findings(con)

@@ -53,3 +53,20 @@ def test_other_numbers_are_no_times(con: duckdb.DuckDBPyConnection, statement: s
     con.execute(BASKETS + statement)
     found = [each for each in infer_schema(con).times if each.column and each.confidence >= SURE]
     assert not [each for each in found if each.table != "holidays"]
+
+
+def test_days_that_are_called_dates_may_lie_before_day_0(con: duckdb.DuckDBPyConnection) -> None:
+    """Days since a course began: students register and look around before."""
+    con.execute(
+        "CREATE TABLE clicks AS SELECT i % 30 AS student_id, i // 10 - 20 AS date, i % 7 AS n FROM range(2400) r(i)"
+    )
+    assert bounds(con, "clicks") == ("1999-12-12 00:00:00", "2000-08-07 00:00:00")
+
+
+def test_numbered_steps_and_hours_are_times(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(
+        """CREATE TABLE transfers AS SELECT 1 + i // 5 AS step, i % 7 AS amount FROM range(700) r(i);
+           CREATE TABLE loads AS SELECT i // 2 AS hour, i % 7 AS amount FROM range(960) r(i)"""
+    )
+    assert bounds(con, "transfers") == ("2000-01-02 00:00:00", "2000-05-20 00:00:00")
+    assert bounds(con, "loads") == ("2000-01-01 01:00:00", "2000-01-21 00:00:00")

@@ -6,7 +6,7 @@ import duckdb
 import pytest
 
 from relsql.schema.declared.declarations import Declarations
-from relsql.schema.discovery.propose import infer_schema
+from relsql.schema.discovery.propose import SURE, infer_schema
 
 
 def time_of(con: duckdb.DuckDBPyConnection, table: str) -> str | None:
@@ -130,3 +130,59 @@ def test_the_range_of_a_proposed_time_is_that_of_its_events(con: duckdb.DuckDBPy
     con.execute("INSERT INTO visits VALUES (100, DATE '9999-12-31'), (101, DATE '1900-01-01')")
     [proposed] = infer_schema(con).times
     assert "from 2024-01-01 to 2024-04-09 and far from these 1900-01-01 in 1 row" in proposed.evidence
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ("DATE '1990-01-01' + i::INTEGER AS first_credit, day AS issued", "issued"),
+        (
+            "strftime(DATE '1990-01-01' + i::INTEGER, '%b-%Y') AS credit_since, strftime(day, '%b-%Y') AS issue_d",
+            "issue",
+        ),
+        ("day - 9 AS previous_start, day AS start", "start"),
+        ("day - 9 AS opened_on, day AS start", "opened_on"),
+    ],
+    ids=["years before", "months", "by its name", "days before"],
+)
+def test_what_lies_long_before_is_older_than_its_row(
+    con: duckdb.DuckDBPyConnection, columns: str, expected: str
+) -> None:
+    con.execute(
+        f"CREATE TABLE loans AS SELECT i AS loan_id, {columns} "
+        "FROM (SELECT i, DATE '2015-01-01' + (3 * i)::INTEGER AS day FROM range(600) r(i))"
+    )
+    assert expected in str(time_of(con, "loans"))
+
+
+@pytest.mark.parametrize(
+    ("value", "first"),
+    [
+        ("strftime(day, '%m%d%Y')", "2015-01-01"),
+        ("strftime(day, '%m%d%Y')::BIGINT", "2015-01-01"),
+        ("strftime(day, '%d%m%Y')", "2015-01-01"),
+        ("month(day) || '/' || day(day) || '/' || right(year(day)::VARCHAR, 2)", "2015-01-01"),
+        ("strftime(day, '%Y%j')::INTEGER", "2015-01-01"),
+        ("strftime(day, '%Y%m%d05')::BIGINT", "2015-01-01"),
+        ("day - DATE '1899-12-30'", "2015-01-01"),
+        ("(epoch(day) + 7)::BIGINT::VARCHAR", "2015-01-01"),
+        ("strftime(day, '%A, %B %d, %Y')", "2015-01-01"),
+        ("strftime(day, '%d/%m/%Y, %H:%M:%S')", "2015-01-01"),
+        ("strftime(day, '%G-W%V')", "2015-01-05"),
+        ("strftime(day, '%m/%Y')", "2015-02-01"),
+        ("strftime(day, '%Y/%m')", "2015-02-01"),
+        ("(year(day)) || '/' || right((year(day) + 1)::VARCHAR, 2)", "2017-01-01"),
+    ],
+    ids=[
+        *("MMDDYYYY", "MMDDYYYY as a number", "DDMMYYYY", "a year of two digits", "a day of the year", "an hour"),
+        *("spreadsheets", "epoch as text", "in words", "with a comma", "weeks", "months", "months last", "seasons"),
+    ],
+)
+def test_forms_of_dates(con: duckdb.DuckDBPyConnection, value: str, first: str) -> None:
+    con.execute(
+        f"CREATE TABLE gifts AS SELECT i AS gift_id, {value} AS gift_dt "
+        "FROM (SELECT i, DATE '2015-01-01' + i::INTEGER AS day FROM range(600) r(i))"
+    )
+    [found] = [each for each in infer_schema(con).times if each.table == "gifts"]
+    assert found.confidence >= SURE
+    assert con.execute(f"SELECT min({found.column})::DATE::VARCHAR FROM gifts").fetchall() == [(first,)]
