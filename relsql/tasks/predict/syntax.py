@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from relsql.tasks.predict.tokens import quoted_name
@@ -34,6 +34,9 @@ AGGREGATES = ("COUNT", "SUM", "AVG", "MIN", "MAX", "FIRST", "LAST", "COUNT_DISTI
 
 MAX_TOP = 1_000
 """The largest k of `RANK TOP k`."""
+
+MAX_STEPS = 100
+"""The largest n of `FORECAST n TIMEFRAMES`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,8 @@ class Line:
         assuming: the condition of ASSUMING.
         classify: the answer is a class, `CLASSIFY`.
         top: the answer is a list of so many items, `RANK TOP k`; 0: it is not.
+        steps: the answer is a number for each of so many windows, one after another, `FORECAST n TIMEFRAMES`; 0: for
+            one window.
     """
 
     text: str
@@ -143,6 +148,7 @@ class Line:
     assuming: Expression | None = None
     classify: bool = False
     top: int = 0
+    steps: int = 0
 
     @property
     def is_binary(self) -> bool:
@@ -172,6 +178,9 @@ class Line:
         """The latest end of a window after as_of, as a DuckDB interval; empty if there is none."""
         if self.asks_cell:
             return ""
+        if self.steps:
+            first = next(aggregates(self.outcome)).window
+            return replace(first, end=self.steps * first.end).horizon
         ahead = [found.window for part in (self.outcome, self.assuming) for found in aggregates(part)]
         return max(ahead, key=lambda window: window.seconds).horizon
 
