@@ -64,7 +64,7 @@ def batch_query(con: duckdb.DuckDBPyConnection, model: str, as_of: datetime.date
     suffix = suffix_of(model, found.name, found.version)
     moment = "" if as_of is None else f"as_of := {literal(as_of)}"
     card = read_card(con, current_catalog(con), found.name, found.version)
-    order = key_order_sql(card.score_key) + (', "rank" ASC' if card.ranker else "")
+    order = key_order_sql(card.score_key) + (', "rank" ASC' if card.ranker else ", step ASC" if card.task.steps else "")
     return f"FROM {ident(batch_name(suffix))}({moment}) ORDER BY {order}"
 
 

@@ -300,7 +300,7 @@ def _insert_scores(
         return job.range_sql(key, key_type(card.entity)) + (f" AND {key} IN ({among})" if among else "")
 
     query = batch_sql(card, catalog, moment=job.moment_sql, where=chosen(_entity_key(card)[0]))
-    order = key_order_sql(card.score_key)
+    order = key_order_sql(card.score_key) + (", step ASC" if card.task.steps else "")
     done = con.execute(f"INSERT INTO {_table_sql(catalog, job.target)} FROM ({query}) ORDER BY {order}")
     if job.keep_history:
         key = key_sql(card.entity, columns=card.score_key)

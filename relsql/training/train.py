@@ -17,8 +17,6 @@ from relsql.database.connections import require_writable, transaction
 from relsql.database.cursors import task_cursor
 from relsql.database.interrupts import keyboard_interrupts
 from relsql.database.names import current_catalog, find_macros
-from relsql.errors import TaskError
-from relsql.hints import correct
 from relsql.registry.cards.card import EncoderCard, ModelCard
 from relsql.registry.function_names import all_names
 from relsql.registry.models import STORING, activate, find_trained, read_models
@@ -132,9 +130,6 @@ def train(
             with run.phase("data") as metrics:
                 task = task.resolved(read_schema(cursor, catalog))
                 check_regime(options.regime, task)
-                if task.steps:
-                    problem = f"task '{task.name}' forecasts {task.steps} windows, which no model learns yet"
-                    raise TaskError(problem, expected="one window", fix=correct("steps"))
                 fingerprint = training_fingerprint(cursor, catalog, task, options)
                 metrics.update(tables=fingerprint.tables, rows=fingerprint.rows)
                 found = None if force else find_trained(cursor, catalog, name, fingerprint.sha256)

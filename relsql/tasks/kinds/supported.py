@@ -21,11 +21,22 @@ def require_one_number(task: Task, what: str) -> None:
     """Check that a score of a task is one number, a probability or a value.
 
     Raises:
-        TaskError: it is one of several classes, or a list of items.
+        TaskError: it is one of several classes, or a list of items or of windows.
     """
+    require_one_window(task, what)
     if not (task.is_binary or task.is_regression):
         kind = "recommends items" if task.is_recommendation else "has several classes"
         raise _unsupported(task, kind, what, "a binary classification or a regression")
+
+
+def require_one_window(task: Task, what: str) -> None:
+    """Check that a task does not forecast in steps.
+
+    Raises:
+        TaskError: it does.
+    """
+    if task.steps:
+        raise _unsupported(task, f"forecasts {task.steps} windows", what, "a forecast of one window, without steps")
 
 
 def require_no_items(task: Task, what: str) -> None:

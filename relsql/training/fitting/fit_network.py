@@ -111,7 +111,8 @@ def train_network(
     metrics |= {"epochs": found.epochs, "best_epoch": found.best_epoch}
     metrics |= {"trees": boosting.rounds, "tree_share": boosting.share}
     # Of the network that has not seen these labels; with `refit` the final one has.
-    uncertainty = None if lists is not None else fit_uncertainty(plan.task, seeds["val"].labels, scores)
+    several = lists is not None or plan.task.steps
+    uncertainty = None if several else fit_uncertainty(plan.task, seeds["val"].labels, scores)
     return FittedNetwork(network, head, metrics, scores, uncertainty, thresholds)
 
 
@@ -151,6 +152,4 @@ def new_modules(
         network = GraphNetwork(plan.layouts, config)
         if options.pretrained:
             start_from(network, read_weights(options.pretrained))
-        task = plan.task
-        head = new_head(config, classification=task.is_classification, target=task.target, classes=classes, lists=lists)
-        return network, head
+        return network, new_head(config, plan.task, classes, lists)
