@@ -164,7 +164,7 @@ def explain_macros(card: ModelCard, catalog: str, suffix: str) -> list[MacroText
     """The table macros that explain scores: of one entity, and of all; lists of classes or steps are not explained."""
     if not card.is_explained:
         lists = "lists of classes" if card.classes else "several windows"
-        message = f"model '{card.name}' predicts {lists}, which are not explained"
+        message = f"model '{card.name}' predicts {lists}, which are not explained. Expected: one number or class"
         one, of_all = explain_names(suffix)
         given = f"{ALL_PARAMETERS}, {explain_parameters(OWN_TOP)}"
         called = MacroText(one, f"{_ANY_KEY}{given}", "", "")

@@ -20,6 +20,7 @@ from relsql.gather.sql.query import Gather
 from relsql.gather.sql.results import batch_key
 from relsql.registry.cards.uncertainty import Uncertainty
 from relsql.registry.function_names import classes_name, encode_name, function_names
+from relsql.schema.entity_keys import key_order_sql
 from relsql.schema.tables import Schema, Table
 from relsql.tasks.kinds.classes import Classes
 from relsql.tasks.kinds.items import item_table
@@ -194,6 +195,12 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
     def score_key(self) -> tuple[str, ...]:
         """The names of the key's columns in `predict_<model>_batch`, and in tables and files of its rows."""
         return self.ranking.key_names if self.ranker else batch_key(self.entity, self.classes, self.task.steps)
+
+    @property
+    def score_order(self) -> str:
+        """The order of the rows of `predict_<model>_batch`, in tables and files of them."""
+        more = ', "rank" ASC' if self.ranker else ", step ASC" if self.task.steps else ""
+        return key_order_sql(self.score_key) + more
 
     @property
     def rows(self) -> RowPlan:

@@ -16,6 +16,7 @@ from relsql.schema.tables import Schema
 from relsql.tasks.labels.label_table import labels_at
 from relsql.tasks.predict.parse import parse_line
 from relsql.tasks.splits import check_timedelta, train_timestamps
+from relsql.tasks.stored_tasks import read_task, save_task
 from relsql.tasks.task import Task
 from tests.relsql.tasks.predict.reference import START, Tables, load, shops
 from tests.shop import SPEND_TASK
@@ -138,6 +139,13 @@ def test_steps_of_a_manifest(fields: dict[str, Any], message: str) -> None:
     values.pop("target", None)
     with pytest.raises(TaskError, match=message):
         Task.from_manifest(values)
+
+
+def test_stored_tasks_keep_their_steps(con: duckdb.DuckDBPyConnection) -> None:
+    tasks = [steps_task(), Task.from_line("PREDICT SUM(o.a, 0, 7, days) FORECAST 4 TIMEFRAMES FOR EACH c.id", "line")]
+    for task in tasks:
+        save_task(con, "memory", task)
+    assert [read_task(con, "memory", task.name) for task in tasks] == tasks
 
 
 def test_a_horizon_is_a_whole_number_of_windows(con: duckdb.DuckDBPyConnection) -> None:
