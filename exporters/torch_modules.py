@@ -54,8 +54,7 @@ def empty_modules(card: ModelCard, weights: Mapping[str, Tensor]) -> tuple[Graph
     config = NetworkConfig(card.channels, (card.encoder.width,), windows=card.windows)
     network = GraphNetwork(layouts_of(card.paths, card.inputs), config)
     network.choose_statistics(card.statistics)
-    task = card.task
-    head = new_head(config, classification=task.is_classification, target=task.target, classes=card.classes)
+    head = new_head(config, card.task, card.classes)
     if card.statistics:
         shares, pairs = (weights.get(f"head.trees.{name}", torch.zeros(0)) for name in ("input", "left"))
         head.trees = BoostedTrees(len(shares), len(pairs), head.out.out_features)

@@ -267,8 +267,9 @@ def register_functions(con: duckdb.DuckDBPyConnection, scorer: Scorer, *, taken:
     create = partial(create_arrow_function, con, taken=scalar_functions(con) if taken is None else taken)
     create(card.text_function, scorer.texts.ids, ["VARCHAR"], "INTEGER")
     rows, left = (score_parameter(card, apart) for apart in (card.message_functions, card.left_functions))
-    create(card.score_function, scorer.score, [rows], result_type(card.classes))
-    create(card.left_function, scorer.score_left, [left], result_type(card.classes))
+    result = result_type(card.classes, card.task.steps)
+    create(card.score_function, scorer.score, [rows], result)
+    create(card.left_function, scorer.score_left, [left], result)
     create(card.state_function, scorer.embed, [rows], f"FLOAT[{card.channels}]")
     for path, layout in zip(card.paths, layouts_of(card.paths, card.inputs), strict=True):
         rows = f"STRUCT(hub UBIGINT, rows {layout.arrow_type()}, counts {layout.counts_type()})"

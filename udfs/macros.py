@@ -12,8 +12,8 @@ from relsql.gather.layout import counts_name, layouts_of
 from relsql.gather.sql.latest_rows import AS_OF, ENTITY
 from relsql.gather.sql.query import Gather
 from relsql.gather.sql.ranking import columns_of
-from relsql.gather.sql.results import batch_columns, classes_sql, score_columns
-from relsql.gather.sql.seeds import ALL_PARAMETERS, all_seeds_sql, call_parameters, call_seed_sql
+from relsql.gather.sql.results import batch_columns, classes_sql, score_columns, step_score_sql, steps_sql
+from relsql.gather.sql.seeds import ALL_PARAMETERS, STEP_PARAMETER, all_seeds_sql, call_parameters, call_seed_sql
 from relsql.registry.cards.card import ModelCard
 from relsql.registry.function_names import (
     classes_name,
@@ -26,7 +26,6 @@ from relsql.registry.function_names import (
 from relsql.schema.entity_keys import key_columns_sql
 from relsql.schema.indexes import Indexed
 from relsql.sql_text import field_sql, ident, indented, literal
-from relsql.tasks.kinds.classes import Classes
 from relsql.text.row_text_sql import row_text_sql
 from udfs.hub_messages import MESSAGE_SQL_TYPE
 from udfs.scorer import result_type, score_type
@@ -74,12 +73,17 @@ _ANY_KEY = f"id1, {''.join(f'id{i} := NULL, ' for i in range(2, 9))}"
 """The key of a model whose card cannot be read, so that the number of key columns and the kind are unknown."""
 
 
-def score_macros(suffix: str, parameters: str, full: str, batch: str, classes: Classes | None) -> list[MacroText]:
+def score_macros(card: ModelCard, suffix: str, full: str, batch: str) -> list[MacroText]:
     """The macros that score: `full` is the expression for the result of one entity, `batch` the query for all."""
     name, with_status, of_all = function_names(suffix)
+    parameters, steps = call_parameters(card.entity), card.task.steps
+    score = MacroText(name, parameters, field_sql(full, "score"), score_type(card.classes))
+    if steps:
+        of_step = sealed_expression(step_score_sql(full, steps))
+        score = MacroText(name, call_parameters(card.entity, STEP_PARAMETER), of_step, score_type(None))
     return [
-        MacroText(with_status, parameters, full, result_type(classes)),
-        MacroText(name, parameters, field_sql(full, "score"), score_type(classes)),
+        MacroText(with_status, parameters, full, result_type(card.classes, steps)),
+        score,
         MacroText(of_all, ALL_PARAMETERS, batch, ""),
     ]
 
@@ -90,7 +94,7 @@ def refusing_macros(suffix: str, message: str) -> list[MacroText]:
     explain, explain_all = explain_names(suffix)
     described = result_type(None).removesuffix(")") + ", probabilities MAP(VARCHAR, DOUBLE), items VARCHAR[])"
     macros = [
-        MacroText(predict, f"{_ANY_KEY}{OPTIONS}", "", score_type(None)),
+        MacroText(predict, f"{_ANY_KEY}{OPTIONS}, {STEP_PARAMETER}", "", score_type(None)),
         MacroText(with_status, f"{_ANY_KEY}{OPTIONS}", "", described),
         MacroText(embed_name(suffix), f"{_ANY_KEY}{ALL_PARAMETERS}", "", "FLOAT[]"),
         MacroText(of_all, OPTIONS, "", ""),
@@ -112,7 +116,7 @@ def model_macros(
     """
     suffix = suffix or card.name
     full, batch = scalar_sql(card, catalog, indexed), batch_sql(card, catalog)
-    macros = score_macros(suffix, call_parameters(card.entity), full, batch, card.classes)
+    macros = score_macros(card, suffix, full, batch)
     if card.classes:
         by_class = sealed(classes_sql(card.entity, card.classes, batch))
         macros.append(MacroText(classes_name(suffix), ALL_PARAMETERS, by_class, ""))
@@ -157,9 +161,10 @@ def explanations(card: ModelCard, catalog: str) -> Explanations:
 
 
 def explain_macros(card: ModelCard, catalog: str, suffix: str) -> list[MacroText]:
-    """The table macros that explain scores: of one entity, and of all; lists of classes are not explained."""
-    if card.classes and card.classes.many:
-        message = f"model '{card.name}' predicts lists of classes, which are not explained"
+    """The table macros that explain scores: of one entity, and of all; lists of classes or steps are not explained."""
+    if not card.is_explained:
+        lists = "lists of classes" if card.classes else "several windows"
+        message = f"model '{card.name}' predicts {lists}, which are not explained. Expected: one number or class"
         one, of_all = explain_names(suffix)
         given = f"{ALL_PARAMETERS}, {explain_parameters(OWN_TOP)}"
         called = MacroText(one, f"{_ANY_KEY}{given}", "", "")
@@ -209,7 +214,10 @@ def batch_sql(
     query = gather.query(all_seeds_sql(card.entity, gather.rows, moment, where), select=select)
     columns = ",\n    ".join(f"relsql_result.{name} AS {name}" for name in batch_columns(card.classes))
     keys = key_columns_sql(card.entity, ENTITY, card.score_key)
-    return sealed(f"SELECT {keys},\n    {columns}\nFROM (\n{indented(query)}\n)")
+    scored = f"SELECT {keys},\n    {columns}\nFROM (\n{indented(query)}\n)"
+    if card.task.steps:
+        scored = steps_sql(card.score_key, card.task.timedelta, card.task.steps, scored)
+    return sealed(scored)
 
 
 def fingerprint_sql(card: ModelCard, catalog: str, *, moment: str, where: str) -> str:

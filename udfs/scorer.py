@@ -39,23 +39,24 @@ _FIELDS = {
 """The fields of every result after the score, with their types in Arrow and in DuckDB."""
 
 
-def score_type(classes: Classes | None) -> str:
-    """The DuckDB type of a score: DOUBLE, the type of the classes, or a list of that type."""
+def score_type(classes: Classes | None, steps: int | None = None) -> str:
+    """The DuckDB type of a score: DOUBLE, the type of the classes, a list of that type, or for steps a list of DOUBLE."""
     if classes is None:
-        return "DOUBLE"
+        return "DOUBLE[]" if steps else "DOUBLE"
     return f"{classes.type}[]" if classes.many else classes.type
 
 
-def result_type(classes: Classes | None) -> str:
+def result_type(classes: Classes | None, steps: int | None = None) -> str:
     """The DuckDB type of a result.
 
     It ends with how certain a score is. For classes these are the probabilities of all classes, and the likely ones
-    except for lists of classes; for others both ends of the interval, and the answer at the threshold.
+    except for lists of classes; for others both ends of the interval, and the answer at the threshold. A forecast in
+    steps has none of these.
     """
-    fields = [f"score {score_type(classes)}", *(f"{name} {sql_type}" for name, (_, sql_type) in _FIELDS.items())]
+    fields = [f"score {score_type(classes, steps)}", *(f"{name} {sql_type}" for name, (_, sql_type) in _FIELDS.items())]
     if classes:
         fields += [f"probabilities MAP({classes.type}, DOUBLE)", f"likely {classes.type}[]"]
-    else:
+    elif not steps:
         fields += ["low DOUBLE", "high DOUBLE", "label BOOLEAN"]
     return f"STRUCT({', '.join(fields)})"
 
@@ -187,7 +188,7 @@ class Scorer:
         """Like `score`, but in the given order of the seeds."""
         blocks, known = of.blocks(rows)
         as_of = rows.field("as_of").cast(pa.timestamp("us"))
-        shape = (len(rows), len(self.card.classes)) if self.card.classes else (len(rows),)
+        shape = (len(rows),) if self.card.outputs is None else (len(rows), self.card.outputs)
         scores = np.full(shape, np.nan)
         evidence = np.zeros(len(rows), dtype=np.int32)
         status = np.full(len(rows), "unknown_entity", dtype=object)
@@ -205,6 +206,8 @@ class Scorer:
             named, probabilities = _class_columns(self.card.classes, scores, missing)
             columns = {"score": named, **columns, "probabilities": probabilities}
             columns["likely"] = likely_column(self.card, scores, missing)
+        elif self.card.task.steps:
+            columns = {"score": _lists(scores, missing), **columns}
         else:
             columns = {
                 "score": pa.array(scores, mask=missing),
@@ -217,15 +220,20 @@ class Scorer:
         """Which scores are valid: finite, and from 0 to 1 for a classification. bool [n].
 
         Args:
-            scores: float64 [n]; of a multiclass task [n, classes], all of which must be valid.
+            scores: float64 [n]; of a task with classes or steps [n, outputs], all of which must be valid.
         """
-        if not self.card.task.is_classification:
-            return np.isfinite(scores)
-        valid = (scores >= 0) & (scores <= 1)
+        valid = (scores >= 0) & (scores <= 1) if self.card.task.is_classification else np.isfinite(scores)
         return valid if valid.ndim == 1 else np.logical_and.reduce(valid, axis=1)
 
     def _component(self, name: str) -> Component:
         return Component(self.card, self._artifacts, name, threads=self._threads)
+
+
+def _lists(scores: npt.NDArray[np.float64], missing: npt.NDArray[np.bool_]) -> pa.Array:
+    """The scores of all steps [n, steps] as lists, NULL where missing."""
+    ends = np.concatenate([[0], np.cumsum(np.where(missing, 0, scores.shape[1]))]).astype(np.int32)
+    offsets = pa.array(ends, mask=np.append(missing, False))
+    return pa.ListArray.from_arrays(offsets, pa.array(scores[~missing].ravel()))
 
 
 def _class_columns(

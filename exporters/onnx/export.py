@@ -198,8 +198,9 @@ def export_head(head: Head, state_width: int) -> tuple[bytes, float]:
         days = first + (torch.rand(seeds, generator=generator) * 1.5 - 0.25) * (last - first)
         return [state, days]
 
-    classes = len(head.output) if isinstance(head, ClassHead) else None
-    signature = head_signature(state_width, classes)
+    is_class = isinstance(head, ClassHead)
+    outputs = len(head.output) if isinstance(head, ClassHead) else head.steps
+    signature = head_signature(state_width, outputs, probabilities=is_class)
     content, names = head_component(head, signature), [tensor.name for tensor in signature.inputs]
     cases = [sample(seeds) for seeds in (3, 1, 2, 100)]
     # A value near 0 may be the difference of two numbers as large as the labels' deviation.

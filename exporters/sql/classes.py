@@ -46,19 +46,26 @@ def label_steps() -> list[Cte]:
     ]
 
 
+def mixed_outputs(*, trees: bool) -> tuple[list[Cte], str, str]:
+    """All outputs of a head as an expression, the CTE that it reads, and the CTEs before: mixed with trees, if any."""
+    linear = linear_sql("head.out", "hidden")
+    if not trees:
+        return [], linear, "hidden"
+    network, boosted = element_sql("o", 1), element_sql("o", 2)
+    mixed = f"{network} + tree_share * ({boosted} - {network})"
+    first = f"SELECT *, head.constants.tree_share AS tree_share,\n    {linear} AS network\nFROM boosted"
+    outputs = f"list_transform(list_zip(network, boosted), lambda o: {mixed})"
+    return [Cte("network", first, "The network's outputs.")], outputs, "network"
+
+
 def raw_steps(*, trees: bool) -> list[Cte]:
     """CTEs from the hidden layer, or from `boosted` if there are trees, to the probabilities: `raw`, column `raw`."""
-    outputs, source = linear_sql("head.out", "hidden"), "hidden"
-    if trees:
-        network, boosted = element_sql("o", 1), element_sql("o", 2)
-        mixed = f"{network} + tree_share * ({boosted} - {network})"
-        outputs, source = f"list_transform(list_zip(network, boosted), lambda o: {mixed})", "network"
+    network, outputs, source = mixed_outputs(trees=trees)
     power = "exp((v - largest) / temperature)"
     class_output, share = element_sql("c", 1), element_sql("c", 2)
     of_class = f"{element_sql('powers', class_output)} / total * {share}"
-    first = f"SELECT *, head.constants.tree_share AS tree_share,\n    {linear_sql('head.out', 'hidden')} AS network\n"
     return [
-        *([Cte("network", f"{first}FROM boosted", "The network's outputs.")] if trees else []),
+        *network,
         Cte(
             "outputs",
             f"SELECT {SEED}, head, head.constants.temperature AS temperature,\n    {outputs} AS outputs\nFROM {source}",

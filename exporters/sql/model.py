@@ -15,13 +15,14 @@ from exporters.sql.certainty import certainty_sql
 from exporters.sql.classes import VALID, boosted_sql, label_steps, probabilities_sql, raw_steps, score_sql
 from exporters.sql.layers import element_sql, linear_sql, norm_steps, sum_sql, twice_relu_sql
 from exporters.sql.network import SqlNetwork
+from exporters.sql.step_values import VALID_VALUES, value_steps
 from exporters.sql.texts import new_texts_sql
 from relsql.database.names import DEFAULT_SCHEMA
 from relsql.database.queries.sealed import sealed, sealed_expression
 from relsql.gather.explain.explanations import Explanations
 from relsql.gather.sql.latest_rows import AS_OF, ENTITY, SEED, LatestRows
-from relsql.gather.sql.results import batch_columns, classes_sql, score_columns
-from relsql.gather.sql.seeds import ALL_PARAMETERS, all_seeds_sql, call_parameters, call_seed_sql
+from relsql.gather.sql.results import batch_columns, classes_sql, score_columns, step_score_sql, steps_sql
+from relsql.gather.sql.seeds import ALL_PARAMETERS, STEP_PARAMETER, all_seeds_sql, call_parameters, call_seed_sql
 from relsql.hints import command
 from relsql.nn.head import DAYS_PER_YEAR, LARGEST_LOG
 from relsql.registry.cards.card import ModelCard
@@ -38,7 +39,6 @@ from relsql.tasks.target import MEAN
 
 FARTHEST_DAY = 106_751_991.0
 """Days from 1970 to the ends of TIMESTAMP; used for infinite times."""
-
 
 _EXPLAINED = ("What the score of one entity is made of.", "What the scores of all entities are made of.")
 """Comments on the functions of `explain_names`."""
@@ -103,9 +103,9 @@ class SqlModel:
         batch = self.batch_sql()
         scored, full, table = (qualified(DEFAULT_SCHEMA, name) for name in function_names(self.card.name))
         names = (qualified(DEFAULT_SCHEMA, name) for name in explain_names(self.card.name))
-        # Lists of classes are not explained.
-        lists = self.card.classes is not None and self.card.classes.many
-        explaining = [] if lists else list(zip(names, *self.explanations().functions(query_form), strict=True))
+        explaining: list[tuple[str, str, str]] = []
+        if self.card.is_explained:
+            explaining = list(zip(names, *self.explanations().functions(query_form), strict=True))
         by_class = qualified(DEFAULT_SCHEMA, classes_name(self.card.name))
         of_classes = classes_sql(self.card.entity, self.card.classes, batch) if self.card.classes else ""
         described = {
@@ -129,12 +129,20 @@ class SqlModel:
             *(f"CREATE OR REPLACE VIEW {self._own(view)} AS\n{query}" for view, query in views),
             *texts,
             f"CREATE MACRO {full}({call_parameters(self.card.entity)}) AS (\n{indented(call)}\n)",
-            f"CREATE MACRO {scored}({call_parameters(self.card.entity)}) AS (\n{indented(field_sql(call, 'score'))}\n)",
+            self._score_macro(scored, call, seal=seal),
             *(f"CREATE MACRO {name}({given}) AS TABLE\n{query}" for name, given, query in explaining),
             f"CREATE MACRO {table}({ALL_PARAMETERS}) AS TABLE\n{query_form(batch)}",
             *([f"CREATE MACRO {by_class}({ALL_PARAMETERS}) AS TABLE\n{query_form(of_classes)}"] if of_classes else []),
             *(comment_sql(what, f"{self.comment()}. {text}", *needs) for what, text in described.items()),
         ]
+
+    def _score_macro(self, name: str, call: str, *, seal: bool) -> str:
+        """The statement that creates `predict_<model>`; of a forecast in steps it has an argument for the window."""
+        score, more = field_sql(call, "score"), tuple[str, ...]()
+        if steps := self.card.task.steps:
+            score, more = step_score_sql(call, steps), (STEP_PARAMETER,)
+            score = sealed_expression(score) if seal else score
+        return f"CREATE MACRO {name}({call_parameters(self.card.entity, *more)}) AS (\n{indented(score)}\n)"
 
     def text_statements(self, query_form: Callable[[str], str]) -> list[str]:
         """Statements that create and fill the table of texts, and the view of texts that it lacks."""
@@ -163,7 +171,8 @@ class SqlModel:
         network = replace(network, rows=replace(network.rows, seed_kind="call", indexed=self.indexed))
         fields = [
             *("score: score", "status: status", "evidence: evidence", f"as_of: {AS_OF}", "version: version"),
-            *(f"target: {literal(self.card.task.predicts)}", certainty_sql(self.card)),
+            f"target: {literal(self.card.task.predicts)}",
+            *(() if self.card.task.steps else (certainty_sql(self.card),)),
         ]
         listed = indented(",\n".join(fields))
         result = f"SELECT CASE WHEN _given THEN {{\n{listed}\n}} END AS relsql_result\nFROM scored"
@@ -177,7 +186,8 @@ class SqlModel:
         key = key_columns_sql(self.card.entity, ENTITY, self.card.score_key)
         names = [f"{AS_OF} AS as_of" if name == "as_of" else name for name in batch_columns(self.card.classes)]
         result = f"SELECT {key}, {', '.join(names)}\nFROM scored"
-        return self._query(network, all_seeds_sql(self.card.entity, network.rows), [], result)
+        batch, task = self._query(network, all_seeds_sql(self.card.entity, network.rows), [], result), self.card.task
+        return steps_sql(self.card.score_key, task.timedelta, task.steps, batch) if task.steps else batch
 
     def explanations(self) -> Explanations:
         """The builder of `explain_<model>` and `explain_<model>_batch`."""
@@ -288,6 +298,8 @@ class SqlModel:
             return label_steps()
         if self.card.classes:
             return raw_steps(trees=bool(self.card.statistics))
+        if self.card.task.steps:
+            return value_steps(self._value_sql("v", "constants"), trees=bool(self.card.statistics))
         return [Cte("raw", self._raw_sql(), "The head's output, before calibration.")]
 
     def _tree_steps(self) -> list[Cte]:
@@ -313,7 +325,7 @@ class SqlModel:
             ),
             Cte(
                 "boosted",
-                boosted_sql(paired) if self.card.classes else boosted_query,
+                boosted_sql(paired) if self.card.outputs else boosted_query,
                 "The sum of all trees: weights of shares and of pairs of shares.",
             ),
         ]
@@ -329,7 +341,7 @@ class SqlModel:
         stale, classes, score = self.card.stale_after_days, self.card.classes, self._score_sql()
         # DuckDB orders NaN above every number, so NaN is not valid either.
         valid = f"{score} BETWEEN " + ("0 AND 1" if self.card.task.is_classification else "-1e308 AND 1e308")
-        more = ""
+        valid, more = VALID_VALUES if self.card.task.steps else valid, ""
         if classes:
             valid, more = VALID, f",\n    CASE WHEN {VALID} THEN {probabilities_sql(classes)} END AS probabilities"
         status = [
@@ -353,14 +365,20 @@ class SqlModel:
         """The calibrated score, see `relsql.nn.head.Head.scores`, or the likeliest class."""
         if self.card.classes:
             return score_sql(self.card.classes)
+        if self.card.task.steps:
+            return "raw.raw"
         if self.card.task.is_classification:
             return "1 / (1 + exp(-raw.raw / raw.constants.temperature))"
-        value = "(raw.raw * raw.constants.label_scale + raw.constants.label_center)"
+        return self._value_sql("raw.raw", "raw.constants")
+
+    def _value_sql(self, raw: str, constants: str) -> str:
+        """An output of a regression in the unit of the labels."""
+        value = f"({raw} * {constants}.label_scale + {constants}.label_center)"
         bounded = f"least(abs({value}), {LARGEST_LOG})"
         unlogged = f"sign({value}) * (exp({bounded}) - 1)"
         if self.card.task.target == MEAN:
             unlogged = f"exp(sign({value}) * {bounded})"
-        return f"CASE WHEN raw.constants.label_logarithmic > 0.5 THEN {unlogged} ELSE {value} END"
+        return f"CASE WHEN {constants}.label_logarithmic > 0.5 THEN {unlogged} ELSE {value} END"
 
     def _tables(self) -> list[Table]:
         return [self.card.schema.table(key) for key in self.card.schema.tables]

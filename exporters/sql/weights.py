@@ -168,7 +168,7 @@ def _head_columns(network: GraphNetwork, head: Head, classes: Classes | None) ->
     scalars = {name: float(getattr(head, name)) for name in names}
     if head.trees is not None:
         scalars["tree_share"] = float(head.trees.tree_share)
-        scalars |= {} if classes else {"tree_constant": float(head.trees.constant)}
+        scalars |= {} if head.out.out_features > 1 else {"tree_constant": float(head.trees.constant)}
     norm, channels = fold_norm(network.norm), network.config.channels
     hidden = _array(head.hidden.weight)
     hidden = _beside(norm.after(hidden[:, :channels]), hidden[:, channels:], _array(head.hidden.bias)[:, None])

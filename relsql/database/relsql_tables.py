@@ -30,7 +30,7 @@ TABLES: dict[str, str] = {
         "time_col VARCHAR, timedelta VARCHAR, num_eval_timestamps INTEGER, sql VARCHAR, description VARCHAR, "
         "remove_columns VARCHAR[][], val_timestamp TIMESTAMP, test_timestamp TIMESTAMP, visible VARCHAR, "
         "target VARCHAR, predict VARCHAR, positive VARCHAR, kind VARCHAR, "
-        "item_table VARCHAR, k INTEGER, split VARCHAR"
+        "item_table VARCHAR, k INTEGER, split VARCHAR, steps INTEGER"
     ),
     "models": (
         "name VARCHAR, version INTEGER, status VARCHAR, task VARCHAR, task_type VARCHAR, created TIMESTAMP, "

@@ -51,7 +51,7 @@ def copied_labels(
 ) -> tuple[Finding, ...]:
     """The findings about columns that predict the labels of seeds of a split almost perfectly."""
     rows = np.arange(max(0, len(seeds) - MAX_SEEDS), len(seeds))
-    labels = seeds.labels[rows].astype(np.float64)
+    labels = seeds.one_label[rows].astype(np.float64)
     groups = [group for group in _groups(seeds.as_of_days[rows]) if _is_judged(labels[group])]
     best: dict[tuple[str, str | None], float] = {}
     for column in single_columns(schema, layouts, seeds, rows):

@@ -21,6 +21,7 @@ from relsql.evaluation.metrics.class_metrics import LEAST_PROBABILITY, class_met
 from relsql.evaluation.metrics.intervals import metric_intervals
 from relsql.evaluation.metrics.label_metrics import label_metrics
 from relsql.evaluation.recommendations import MODEL, recommend, recommendation_metrics
+from relsql.evaluation.step_forecasts import judge_steps
 from relsql.hints import command
 from relsql.registry.cards.card import ModelCard
 from relsql.registry.function_names import full_name, predict_name
@@ -33,6 +34,7 @@ from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema, Table
 from relsql.sql_text import ident
 from relsql.tasks.kinds.classes import Classes, shown_classes
+from relsql.tasks.kinds.steps import step_values
 from relsql.tasks.labels.label_findings import few_labels
 from relsql.tasks.labels.label_sandbox import LABEL_TIMEOUT_SECONDS, LabelLimits
 from relsql.tasks.labels.label_table import label_entities, label_table
@@ -59,7 +61,7 @@ class Evaluation:
         target: what a score is, see `Task.predicts`.
         intervals: by metric, both ends of its bootstrap interval.
         findings: what is doubtful: about these labels, and what training found.
-        baselines: of a recommendation, the metrics of rankings without a model, by name.
+        baselines: of a recommendation or a forecast in steps, the metrics of what needs no model, by name.
     """
 
     model: str
@@ -83,7 +85,7 @@ class Predictions:
     For a multiclass task, labels are positions in `ModelCard.classes`, or `UNKNOWN`, int64 [rows]; for a multilabel
     task they are bool [rows, classes]. Scores are the probabilities of the classes, float64 [rows, classes]. For a
     recommendation, labels are the numbers of items, int64 [rows], and scores say which of the first k items were among
-    them, 1 or 0, float64 [rows, k].
+    them, 1 or 0, float64 [rows, k]. For a forecast in steps, labels and scores are float64 [rows, steps].
     `seeds` is the label table that was scored, in the same order, see `LabelTable`.
     """
 
@@ -163,6 +165,8 @@ def score_labels(con: duckdb.DuckDBPyConnection, card: ModelCard, suffix: str, l
         return _hits(con, card, labels)
     if card.classes:
         return _class_predictions(con, suffix, card.entity, labels, card.classes)
+    if card.task.steps:
+        return _step_predictions(con, suffix, card.entity, labels, card.task.steps)
     return predict_labels(con, suffix, card.entity, labels)
 
 
@@ -205,11 +209,25 @@ def _class_predictions(
 ) -> Predictions:
     """Like `predict_labels`, of a multiclass task."""
     score = f"{ident(full_name(suffix))}({_arguments(entity)})"
-    scores = _answers(con, f"map_values({score}.probabilities)", labels)
-    found = np.full((len(scores), len(classes)), np.nan)
-    found[np.asarray(scores.is_valid())] = np.asarray(scores.flatten()).reshape(-1, len(classes))
+    found = _rows(_answers(con, f"map_values({score}.probabilities)", labels), len(classes))
     codes = classes.hits(labels.column("label")) if classes.many else classes.codes(labels.column("label"))
     return Predictions(label_entities(labels), labels.column("as_of").to_pylist(), codes, found, labels)
+
+
+def _step_predictions(
+    con: duckdb.DuckDBPyConnection, suffix: str, entity: Table, labels: pa.Table, steps: int
+) -> Predictions:
+    """Like `predict_labels`, of a forecast in steps."""
+    found = _rows(_answers(con, f"{ident(full_name(suffix))}({_arguments(entity)}).score", labels), steps)
+    values = step_values(labels.column("label"))
+    return Predictions(label_entities(labels), labels.column("as_of").to_pylist(), values, found, labels)
+
+
+def _rows(lists: pa.Array, width: int) -> npt.NDArray[np.float64]:
+    """Lists of equal length as an array [rows, width]; NaN where one is NULL."""
+    found = np.full((len(lists), width), np.nan)
+    found[np.asarray(lists.is_valid())] = np.asarray(lists.flatten()).reshape(-1, width)
+    return found
 
 
 def evaluate(
@@ -255,9 +273,13 @@ def judge(
             f"task '{card.task.name}': no entity of the {len(scored)} {split} labels is visible at its timestamp",
             expected="entities dated before their labels",
         )
-    metrics, unscored = task_metrics(card.task, labels, scores, card.classes), int((~scored).sum())
     # The table and the predictions have the same order.
-    summary = summarize_labels(split, table.select(["as_of", "label"]).filter(pa.array(scored)), card.task)
+    judged, baselines = table.filter(pa.array(scored)), dict[str, dict[str, float]]()
+    if card.task.steps:
+        metrics, baselines = judge_steps(con, catalog, schema, card.task, judged, scores, limits)
+    else:
+        metrics = task_metrics(card.task, labels, scores, card.classes)
+    summary = summarize_labels(split, judged.select(["as_of", "label"]), card.task)
     few = tuple(few_labels(con, catalog, schema, card.task, summary))
     entities = [entity for entity, known in zip(predictions.entities, scored, strict=True) if known]
     found_ends = metric_intervals(card.task, labels, scores, entities)
@@ -275,11 +297,12 @@ def judge(
         split,
         regime,
         len(labels),
-        unscored,
+        int((~scored).sum()),
         metrics,
         card.task.predicts,
         intervals,
         tuple(found),
+        baselines,
     )
     return evaluation, predictions
 

@@ -1,4 +1,4 @@
-"""The heads of tasks with classes map an entity state and a prediction time to the probabilities of all classes."""
+"""The heads with several outputs: the probabilities of all classes, or the values of all windows."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from relsql.nn.graph_network import NetworkConfig
 from relsql.nn.head import Head
 from relsql.tasks.kinds.classes import Classes
+from relsql.tasks.task import Task
 
 HOTTEST = 10.0
 """Temperatures are from 1 / HOTTEST to HOTTEST."""
@@ -113,11 +114,30 @@ class LabelsHead(ClassHead):
         return float(self.losses(raw / self.temperature, self.targets(labels)).double().mean())
 
 
+class StepsHead(Head):
+    """The head of a forecast in steps: each output is the value of one window, float32 [seeds, steps], as labels are.
+
+    All steps share the scale of their labels, so each weighs as much as its errors in the label's unit.
+    """
+
+    @property
+    def steps(self) -> int:
+        """The number of windows."""
+        return self.out.out_features
+
+    @torch.no_grad()
+    def fit_labels(self, labels: Tensor) -> None:
+        """Compute the label statistics from the labels of all steps, float32 [seeds, steps]."""
+        super().fit_labels(labels.flatten())
+
+    def losses(self, raw: Tensor, targets: Tensor) -> Tensor:
+        """The loss of each seed, the mean over the steps, float32 [seeds]."""
+        return super().losses(raw, targets).mean(dim=1)
+
+
 def new_head(
     config: NetworkConfig,
-    *,
-    classification: bool,
-    target: str | None = None,
+    task: Task,
     classes: Classes | None = None,
     lists: npt.NDArray[np.bool_] | None = None,
 ) -> Head:
@@ -126,4 +146,6 @@ def new_head(
         return LabelsHead(config, classes, lists)
     if classes is not None:
         return ClassHead(config, classes)
-    return Head(config, classification=classification, target=target)
+    if task.steps:
+        return StepsHead(config, classification=False, target=task.target, outputs=task.steps)
+    return Head(config, classification=task.is_classification, target=task.target)

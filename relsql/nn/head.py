@@ -90,6 +90,11 @@ class Head(nn.Module):
         self.label_scale.copy_(_deviation(values))
 
     @property
+    def steps(self) -> int | None:
+        """The number of windows of a forecast in steps; None for other tasks."""
+        return None
+
+    @property
     def has_log_link(self) -> bool:
         """True if the score is `exp` of the output: a mean of labels that are skewed and never negative."""
         return self.level is None and bool(self.label_logarithmic > 0.5)

@@ -35,7 +35,7 @@ RUN_SECONDS = 60.0
 """Time limit of one run of an ONNX component; a batch usually takes a few hundredths of a second."""
 
 _Score = tuple[float, ...] | None
-"""The score; of a multiclass model the probabilities of its classes."""
+"""The score; of a model of several classes their probabilities, of a forecast in steps all of them."""
 
 _Result = tuple[_Score, str, int, bool]
 """Score, status, evidence, and whether the predicted class follows from the probabilities (true without any)."""
@@ -133,8 +133,15 @@ def _defaults_hold(con: duckdb.DuckDBPyConnection, card: ModelCard, seeds: str, 
                 {full}({ids}, as_of := NULL) AS missing
             FROM (SELECT DISTINCT {ENTITY} AS {key} FROM ({seeds})), (SELECT ({sealed(latest)}) AS seed__latest)
         )"""
+
+    def first(score: Any) -> Any:
+        return score[0] if card.task.steps and score is not None else score
+
     return all(
-        no_moment and described == described_by_default and _is_close(plain, given) and _is_close(by_default, given)
+        no_moment
+        and described == described_by_default
+        and _is_close(plain, first(given))
+        and _is_close(first(by_default), first(given))
         for no_moment, plain, described, given, described_by_default, by_default in con.execute(query).fetchall()
     )
 
@@ -180,6 +187,8 @@ def _result(
 ) -> _Result:
     if score is None:
         return None, status, evidence, True
+    if isinstance(score, list) and classes is None:
+        return tuple(score), status, evidence, True
     if probabilities is None:
         return (score,), status, evidence, True
     if classes and classes.thresholds is not None:

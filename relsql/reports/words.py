@@ -22,7 +22,10 @@ def question(task: Task) -> str:
 
 def _when(task: Task) -> str:
     """When the answer lies."""
-    return task.moment if task.kind != "forecast" else f"in the {task.timedelta} after the moment of the question"
+    if task.kind != "forecast":
+        return task.moment
+    within = f"in each of the {task.steps} equal parts of the" if task.steps else "in the"
+    return f"{within} {task.timedelta} after the moment of the question"
 
 
 def intended_use(card: ModelCard) -> tuple[str, ...]:

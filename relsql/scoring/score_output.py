@@ -24,7 +24,6 @@ from relsql.registry.function_names import batch_name
 from relsql.registry.models import find_model, read_card
 from relsql.registry.score_jobs import forget_job, is_scores, mark_scores
 from relsql.registry.versions import suffix_of
-from relsql.schema.entity_keys import key_order_sql
 from relsql.sql_text import ident, literal
 from udfs.attach import attach
 
@@ -64,8 +63,7 @@ def batch_query(con: duckdb.DuckDBPyConnection, model: str, as_of: datetime.date
     suffix = suffix_of(model, found.name, found.version)
     moment = "" if as_of is None else f"as_of := {literal(as_of)}"
     card = read_card(con, current_catalog(con), found.name, found.version)
-    order = key_order_sql(card.score_key) + (', "rank" ASC' if card.ranker else "")
-    return f"FROM {ident(batch_name(suffix))}({moment}) ORDER BY {order}"
+    return f"FROM {ident(batch_name(suffix))}({moment}) ORDER BY {card.score_order}"
 
 
 def score_to(

@@ -36,7 +36,7 @@ from relsql.registry.score_jobs import (
     save_job,
     table_of,
 )
-from relsql.schema.entity_keys import is_entity_sql, key_known_sql, key_order_sql, key_sql, key_type
+from relsql.schema.entity_keys import is_entity_sql, key_known_sql, key_sql, key_type
 from relsql.schema.relations import relation_sql
 from relsql.scoring.score_output import drop_old_scores, output_table, require_replaceable
 from relsql.sql_text import literal
@@ -300,8 +300,7 @@ def _insert_scores(
         return job.range_sql(key, key_type(card.entity)) + (f" AND {key} IN ({among})" if among else "")
 
     query = batch_sql(card, catalog, moment=job.moment_sql, where=chosen(_entity_key(card)[0]))
-    order = key_order_sql(card.score_key)
-    done = con.execute(f"INSERT INTO {_table_sql(catalog, job.target)} FROM ({query}) ORDER BY {order}")
+    done = con.execute(f"INSERT INTO {_table_sql(catalog, job.target)} FROM ({query}) ORDER BY {card.score_order}")
     if job.keep_history:
         key = key_sql(card.entity, columns=card.score_key)
         append_predictions(con, catalog, job, card, key, chosen(key))

@@ -8,7 +8,6 @@ from relsql.database.drafts import draft_path, remove_draft
 from relsql.database.engine_errors import first_line
 from relsql.database.interrupts import keyboard_interrupts
 from relsql.errors import DatabaseError
-from relsql.schema.entity_keys import key_order_sql
 from relsql.shards.prepare import opened, prepare
 from relsql.shards.shard_request import MARK, ShardRequest
 from relsql.sql_text import literal
@@ -39,8 +38,9 @@ def score_part(request: ShardRequest, part: int, threads: int | None = None) -> 
                 gather=prepared.gather(part),
             )
             options = f"FORMAT parquet, KV_METADATA {{{MARK}: {literal(request.identity)}}}"
-            order = key_order_sql(prepared.card.score_key)
-            con.execute(f"COPY (FROM ({query}) ORDER BY {order}) TO {literal(str(draft))} ({options})")
+            con.execute(
+                f"COPY (FROM ({query}) ORDER BY {prepared.card.score_order}) TO {literal(str(draft))} ({options})"
+            )
         draft.replace(target)
     except (duckdb.IOException, OSError) as error:
         raise DatabaseError(

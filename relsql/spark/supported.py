@@ -9,7 +9,7 @@ from relsql.registry.cards.card import ModelCard
 from relsql.schema.tables import Table
 from relsql.schema.types import INTEGER_TYPES, TIME_TYPES, ZONED_TYPES, is_decimal
 from relsql.spark.relations import read_columns
-from relsql.tasks.kinds.supported import require_any_moment
+from relsql.tasks.kinds.supported import require_any_moment, require_one_window
 
 _TEXT_TYPES = ("VARCHAR", "BOOLEAN", *INTEGER_TYPES)
 """Types whose text is the same in both engines."""
@@ -29,8 +29,8 @@ def require_supported(card: ModelCard) -> None:
     """Check that Spark's SQL can read what a model reads.
 
     Raises:
-        TaskError: it recommends items, or asks about rows as of their own time. ScoringError: a time is computed by an
-            expression, or a column has a type that is written or read differently.
+        TaskError: it recommends items, forecasts in steps, or asks about rows as of their own time. ScoringError: a
+            time is computed by an expression, or a column has a type that is written or read differently.
     """
     if card.task.is_recommendation:
         raise TaskError(
@@ -39,6 +39,7 @@ def require_supported(card: ModelCard) -> None:
             fix="relsql score FILE MODEL",
         )
     require_any_moment(card.task, "scoring on Spark")
+    require_one_window(card.task, "scoring on Spark")
     problems = [f"its classes are {card.classes.type}"] if card.classes and card.classes.type not in CLASS_TYPES else []
     problems += [
         f"the key has a time, {name}" for name in card.entity.primary_key if card.entity.column(name).type in TIME_TYPES

@@ -28,7 +28,7 @@ _BEGINNINGS = (
     ("DESCRIBE", "MODEL"),
     ("DROP", "MODEL"),
 )
-KEYWORDS = RESERVED | {"MODEL", "MODELS", *AGGREGATES}
+KEYWORDS = RESERVED | {"MODEL", "MODELS", "CLASSIFY", "RANK", "FORECAST", "TIMEFRAMES", *AGGREGATES}
 """Words that shells complete and highlight in addition to those of DuckDB."""
 
 _LONGEST_NUMBER = 18

@@ -13,6 +13,7 @@ from relsql.errors import TaskError
 from relsql.hints import correct, in_manifest
 from relsql.schema.visibility import VISIBILITY_RULES, VisibilityRule
 from relsql.tasks.kinds.asked import KINDS, REQUIRED, Kind
+from relsql.tasks.predict.syntax import MAX_STEPS
 from relsql.tasks.target import METRIC_TARGETS, TARGETS, read_target
 
 MAX_EVAL_TIMESTAMPS = 1_000_000
@@ -33,6 +34,7 @@ _TYPES: dict[str, tuple[Any, str]] = {
     "kind": (Kind, " or ".join(KINDS)),
     "item_table": (str | None, "text"),
     "split": (str | None, "random(N) with a whole number N, or a column of entity_table"),
+    "steps": (Annotated[int, msgspec.Meta(ge=2, le=MAX_STEPS)] | None, f">= 2 and <= {MAX_STEPS}, a whole number"),
     "k": (Annotated[int, msgspec.Meta(ge=1, le=MAX_K)] | None, f">= 1 and <= {MAX_K:,}, a whole number"),
 }
 """Type of each field except the times, and its description for messages."""

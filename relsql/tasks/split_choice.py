@@ -329,6 +329,7 @@ def too_long(task: Task, first: datetime.datetime, last: datetime.datetime) -> T
     """The error for a horizon that does not fit into the data."""
     needed = 2 * task.num_eval_timestamps + 1
     fewer = " or fewer num_eval_timestamps" if task.num_eval_timestamps > 1 else ""
+    fewer = f", or fewer than {task.steps} windows" if task.steps else fewer
     return TaskError(
         f"task '{task.name}': its horizon, timedelta '{task.timedelta}', is too long for the data: the events are from "
         f"{first} to {last}",

@@ -21,6 +21,7 @@ from relsql.schema.times.findings import declare_a_time
 from relsql.schema.times.sentinels import with_event_ranges
 from relsql.schema.visibility import visible_time_sql
 from relsql.sql_text import literal
+from relsql.tasks.kinds.steps import is_whole_sql, windows_end_sql
 from relsql.tasks.task import Task
 
 Split = Literal["train", "val", "test"]
@@ -58,8 +59,13 @@ def step_sql(task: Task) -> str:
     return f"CAST({literal(task.timedelta)} AS INTERVAL)"
 
 
+def stride_sql(task: Task) -> str:
+    """The time between training timestamps: the horizon, or one window of a forecast in steps; of type INTERVAL."""
+    return f"({windows_end_sql(task.timedelta, task.steps, 1)})" if task.steps else step_sql(task)
+
+
 def check_timedelta(cursor: duckdb.DuckDBPyConnection, task: Task) -> None:
-    """Raise TaskError unless the task's horizon is a positive length of time."""
+    """Raise TaskError unless the task's horizon is a positive length of time, of as many windows as it has steps."""
     start = "TIMESTAMP '2000-01-01'"
     limits = f"{start} + INTERVAL '1 microsecond' AND {start} + INTERVAL '100 years'"
     try:
@@ -67,6 +73,12 @@ def check_timedelta(cursor: duckdb.DuckDBPyConnection, task: Task) -> None:
     except (duckdb.ConversionException, duckdb.OutOfRangeException):
         usable = False
     # A bare number is ambiguous: DuckDB reads it as seconds, pandas as nanoseconds.
+    if usable and task.steps and not one_row(cursor, f"SELECT {is_whole_sql(task.timedelta, task.steps)}")[0]:
+        raise TaskError(
+            f"task '{task.name}': timedelta '{task.timedelta}' is not {task.steps} windows of equal length",
+            expected=f"{task.steps} times the length of a window, such as '{task.steps * 30} days'",
+            fix=correct("timedelta", "steps"),
+        )
     if not usable or task.timedelta.replace(".", "").strip().isdigit():
         raise TaskError(
             f"task '{task.name}': timedelta '{task.timedelta}' is not a length of time",
@@ -129,8 +141,8 @@ def timestamps_of(
     - val: `num_eval_timestamps` from `val_timestamp` on; the last one at least one timedelta before `test_timestamp`.
     - test: `num_eval_timestamps` from `test_timestamp` on; the last one at least one timedelta before the last event.
 
-    With `density` n, training timestamps are 1/n of a timedelta apart, so the windows of their labels overlap; see
-    `train_timestamps` for few of them.
+    With `density` n, training timestamps are 1/n of a timedelta apart, so the windows of their labels overlap; those of
+    a forecast in steps are one window apart, or 1/n of it. See `train_timestamps` for few of them.
 
     Raises:
         TaskError: no table has a time column, or the data do not cover the split.
@@ -142,7 +154,7 @@ def timestamps_of(
     step, val, test = step_sql(task), literal(task.val_timestamp), literal(task.test_timestamp)
     evaluation = f"{task.num_eval_timestamps - 1} * {step}"
     if split == "train":
-        start, stop, stride = f"{val} - {step}", literal(first), f"-1 * {step}"
+        start, stop, stride = f"{val} - {step}", literal(first), f"-1 * {stride_sql(task)}"
     elif split == "val":
         start, stop, stride = val, f"least({val} + {evaluation}, {test} - {step})", step
     else:
@@ -195,11 +207,12 @@ def train_timestamps(
 ) -> list[datetime.datetime]:
     """The training timestamps of a task, oldest first, from `first` on (inclusive) to one horizon before `val`.
 
-    They are 1/`density` of a horizon apart; 1/`DENSE` where whole horizons give fewer than `MIN_TRAIN_TIMESTAMPS`.
+    They are 1/`density` of a horizon apart, or of a window of a forecast in steps; 1/`DENSE` where whole horizons give
+    fewer than `MIN_TRAIN_TIMESTAMPS`.
     """
-    step = step_sql(task)
-    shift = f"to_microseconds((i * epoch({step}) * 1e6 / {density})::BIGINT)"
-    series = f"unnest(generate_series({literal(val)} - {step} - {shift}, {literal(first)}, -1 * {step})) AS t"
+    step, stride = step_sql(task), stride_sql(task)
+    shift = f"to_microseconds((i * epoch({stride}) * 1e6 / {density})::BIGINT)"
+    series = f"unnest(generate_series({literal(val)} - {step} - {shift}, {literal(first)}, -1 * {stride})) AS t"
     # DISTINCT: rounded shifts can be equal, and series of calendar months can meet at the end of a short month.
     query = f"SELECT DISTINCT t FROM (SELECT {series} FROM range({density}) shifts(i)) ORDER BY t ASC"
     timestamps = [t for (t,) in cursor.execute(sealed(query)).fetchall()]

@@ -14,6 +14,7 @@ import pyarrow.compute
 from relsql.errors import TaskError
 from relsql.schema.tables import Schema
 from relsql.tasks.kinds.classes import class_counts, shown_classes
+from relsql.tasks.kinds.steps import step_values
 from relsql.tasks.labels.label_sandbox import DEFAULT_LIMITS, LabelLimits
 from relsql.tasks.labels.label_table import chosen_splits, label_entities, label_table
 from relsql.tasks.splits import SPLITS, Split
@@ -40,9 +41,10 @@ class SplitSummary:
         rarer: number of labels of the rarer class; of other tasks, of labels that differ from the commonest one; in a
             recommendation or multilabel classification, of all labels.
         mean: share of positives; in a regression, mean label; in a multiclass classification, share of the commonest
-            class; of lists, mean number of their values.
+            class; of lists, mean number of their values, of a forecast in steps mean label of all windows.
         silent: the number of timestamps, from the oldest on, at which all labels are the same one, and not by chance.
         classes: of a multiclass classification, the classes as text with the number of labels of each, in their order.
+        steps: of a forecast in steps, the mean label of each window.
     """
 
     split: Split
@@ -52,6 +54,7 @@ class SplitSummary:
     mean: float
     silent: int = 0
     classes: tuple[tuple[str, int], ...] = ()
+    steps: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +115,16 @@ def summarize_labels(split: Split, labels: pa.Table, task: Task) -> SplitSummary
         float(counts.max() / len(values)) if task.is_multiclass else float(values.mean()),
         0 if lists else _silent(np.asarray(labels.column("as_of")), values),
         tuple(zip(*class_counts(labels), strict=True)) if task.has_classes else (),
+        tuple(step_values(labels.column("label")).mean(axis=0).tolist()) if task.steps else (),
     )
 
 
 def _numbers(labels: pa.Table) -> NDArray[np.float64]:
-    """The labels as numbers, different ones for different labels; of lists of items their lengths."""
+    """The labels as numbers, different ones for different labels; of lists of items their lengths, of numbers means."""
     column = labels.column("label")
+    if pa.types.is_list(column.type) and pa.types.is_floating(column.type.value_type):
+        means: NDArray[np.float64] = step_values(column).mean(axis=1)
+        return means
     if pa.types.is_list(column.type):
         column = pa.compute.list_value_length(column)
     if pa.types.is_string(column.type):
@@ -156,6 +163,7 @@ def split_lines(task: Task, splits: Iterable[SplitSummary], reasons: Mapping[str
         else:
             rate = f"{split.mean:.1%} positive" if task.is_binary else f"mean {split.mean:.4g}"
             rate += " items" if task.is_recommendation else ""
+            rate += f", by step {', '.join(f'{mean:.4g}' for mean in split.steps)}" if split.steps else ""
         first, last, count = split.timestamps[0], split.timestamps[-1], len(split.timestamps)
         at = f"at {count:,} times, {first} to {last}" if count > 1 else f"at {first}"
         lines.append(f"{split.split:<5}  {split.labels:,} labels, {rate}{'' if task.is_static else f', {at}'}")

@@ -25,8 +25,9 @@ from relsql.tasks.fields import checked, checked_target, short, target_of_metric
 from relsql.tasks.kinds.asked import KINDS, OWN_TIME, REQUIRED, Asked, Kind
 from relsql.tasks.kinds.cells import cell_fields, require_own_times
 from relsql.tasks.kinds.static_rows import AT_RANDOM, check_static, split_column, static_fields
+from relsql.tasks.kinds.steps import check_steps
 from relsql.tasks.manifest import read_manifest
-from relsql.tasks.predict.compile import LINE_FIELDS, RANKED_FIELDS, compile_line, with_line
+from relsql.tasks.predict.compile import FORM_FIELDS, LINE_FIELDS, compile_line, with_line
 from relsql.tasks.target import CLASS, CLASSES, ITEMS, MEDIAN, PROBABILITY, target_metric
 
 TaskType = Literal[
@@ -80,6 +81,7 @@ class Task:
         k: of a recommendation, how many items it is judged by.
         kind: see `relsql.tasks.kinds.asked`. Rows with a time of their own are asked about with `visible: before`.
         split: of a static task, `random(N)`, by a hash of the key, or a column of the entity table that says the split.
+        steps: of a forecast in steps, the number of windows in `timedelta`, see `relsql.tasks.kinds.steps`.
     """
 
     name: str
@@ -103,6 +105,7 @@ class Task:
     item_table: str | None = None
     k: int | None = None
     split: str | None = None
+    steps: int | None = None
 
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(self)):
@@ -114,6 +117,7 @@ class Task:
                 fix=correct("task_type"),
             )
         self._check_items()
+        check_steps(self)
         if not self.is_regression and self.target is not None:
             raise TaskError(
                 f"task '{short(self.name)}' is a {self.task_type.split('_')[-1]} with target {self.target}",
@@ -246,6 +250,7 @@ class Task:
         if self.is_static:
             return "at any time"
         ahead = f"{self.timedelta} ahead" if self.timedelta else ""
+        ahead += f", in {self.steps} steps" if self.steps else ""
         return ahead if self.kind == "forecast" else "at the row's own time" + (f", {ahead}" if ahead else "")
 
     @property
@@ -280,7 +285,7 @@ class Task:
         Raises:
             TaskError: a field is missing, or the manifest is of a kind that relsql does not train.
         """
-        raw = source if isinstance(source, Mapping) else _read_file(source)
+        raw = source if isinstance(source, Mapping) else read_manifest(Path(source))
         name = raw.get("name") or "unnamed"
         kind = raw.get("kind", "forecast")
         if kind not in KINDS:
@@ -380,7 +385,7 @@ class Task:
 
     def to_manifest(self) -> dict[str, Any]:
         """The task as a manifest: that of RelBench 3 with the split timestamps when they are set, or a line."""
-        line = (*LINE_FIELDS, *RANKED_FIELDS, *(() if self.is_static else ("kind",)))
+        line = (*LINE_FIELDS, *FORM_FIELDS, *(() if self.is_static else ("kind",)))
         said = line if self.predict else ("entity_col", "sql") if self.kind == "autocomplete" else ()
         values = {key: value for key, value in asdict(self).items() if value not in (None, (), "") and key not in said}
         values["remove_columns"] = [list(pair) for pair in self.remove_columns]
@@ -392,7 +397,3 @@ class Task:
         for name, given in RELBENCH_NAMES.items() if self.is_recommendation and not self.predict else ():
             values[given] = values.pop(name)
         return values if self.predict else {"kind": self.kind, **values}
-
-
-def _read_file(path: str | Path) -> dict[str, object]:
-    return read_manifest(Path(path))

@@ -163,7 +163,7 @@ def _screen(
             at = read.index(i)
             block = seeds.blocks[at]
             signal = _signal(
-                block, layouts[at], seeds.labels, seeds.as_of_days.astype(np.float64), entities, task.has_classes
+                block, layouts[at], seeds.one_label, seeds.as_of_days.astype(np.float64), entities, task.has_classes
             )
             coverage, rows = (float(np.mean(block.counts > 0)), float(np.mean(block.counts))) if len(seeds) else (0, 0)
             evidence[i] = PathEvidence(candidates[i].describe(), coverage, rows, signal)

@@ -73,7 +73,7 @@ def lead_on_validation(
         scores: of the seeds of `val`, by a model that has not seen their labels.
         classes: the classes of a multiclass task.
     """
-    if plan.task.is_multilabel:
+    if plan.task.is_multilabel or plan.task.steps:
         return None
     count = min(len(seeds["val"]), MOST_LABELS)
     found, truth = scores[-count:].astype(np.float64), seeds["val"].labels[-count:]

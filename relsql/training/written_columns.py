@@ -115,8 +115,8 @@ def _recent_cards(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) 
                 card = read_card(con, catalog, name, version)
             except RelsqlError:
                 continue
-            # The score of a multiclass model is a class, which many columns of the user's may hold.
-            if schema.find(card.task.entity_table) and not card.classes and not card.ranker:
+            # The score of a multiclass model is a class, which many columns of the user's may hold, in steps a list.
+            if schema.find(card.task.entity_table) and not (card.classes or card.ranker or card.task.steps):
                 yield card
 
 

@@ -54,7 +54,8 @@ def evaluate_command(
 
     Each label is scored as of its own time: with all rows up to that time (regime seed-time), or with a copy of the
     database in memory that ends where the split starts (regime frozen). The model is compared with a baseline that
-    reads only the columns of the entity table, and a model of several classes also with their shares in training.
+    reads only the columns of the entity table, and a model of several classes also with their shares in training. A
+    forecast in steps is compared with the last value, and with the values of one horizon earlier.
     """
     from relsql.tasks.labels.label_sandbox import LabelLimits
 

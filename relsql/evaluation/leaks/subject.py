@@ -24,7 +24,7 @@ from relsql.registry.models import active_card, read_models
 from relsql.schema.reading import read_schema
 from relsql.schema.tables import Schema, Table
 from relsql.sql_text import literal
-from relsql.tasks.kinds.supported import require_any_moment, require_no_items
+from relsql.tasks.kinds.supported import require_any_moment, require_no_items, require_one_window
 from relsql.tasks.labels.label_sandbox import LabelLimits
 from relsql.tasks.labels.label_table import chosen_splits
 from relsql.tasks.splits import Split, step_sql, timestamps_of
@@ -97,12 +97,14 @@ def find_subject(con: duckdb.DuckDBPyConnection, catalog: str, text: str | Task,
     models = {model.name for model in read_models(con, catalog)}
     if isinstance(text, str) and stored_name(text.partition("@")[0], models):
         card = active_card(con, catalog, text)
+        require_one_window(card.task, "a leak check")
         require_any_moment(card.task, "a leak check")
         check_drift(card, database)
         return Subject(card.task, database, database.without_columns(card.task.removed), card.rows, card)
     task = text if isinstance(text, Task) else find_task(con, catalog, text, "leakcheck")
     task = task.resolved(database)
     require_no_items(task, "a leak check")
+    require_one_window(task, "a leak check")
     require_any_moment(task, "a leak check")
     task = chosen_splits(con, catalog, database, task, limits).task
     schema = database.without_columns(task.removed)

@@ -38,6 +38,10 @@ def weighted_metrics(task: Task, labels: npt.NDArray[Any], scores: npt.NDArray[n
     if task.is_multiclass:
         return _of_classes(labels, scores)
     values, found = labels.astype(np.float64), scores.astype(np.float64)
+    if task.steps:
+        error = np.abs(values - found)
+        by_step = {f"mae_{step}": _mean(each) for step, each in enumerate(error.T, start=1)}
+        return {"mae": _mean(error.mean(axis=1)), **by_step}
     if task.target is None:
         return _of_probabilities(values, found)
     return _of_values(values, found, task.target)

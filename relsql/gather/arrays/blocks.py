@@ -237,7 +237,7 @@ class SeedSet:
     Attributes:
         blocks: one per path, in layout order; seeds in the same order in all of them.
         as_of_days: float32 [seeds], prediction time in days since 1970-01-01.
-        labels: float32 [seeds]; empty when there are none.
+        labels: float32 [seeds], of a forecast in steps [seeds, steps]; empty when there are none.
     """
 
     blocks: tuple[Block, ...]
@@ -246,6 +246,12 @@ class SeedSet:
 
     def __len__(self) -> int:
         return len(self.as_of_days)
+
+    @property
+    def one_label(self) -> FloatArray:
+        """A number for each label, float32 [seeds]: of a forecast in steps the mean of all windows."""
+        labels: FloatArray = self.labels if self.labels.ndim == 1 else self.labels.mean(axis=1)
+        return labels
 
     def joined(self, other: SeedSet, layouts: tuple[BlockLayout, ...]) -> SeedSet:
         """These seeds, then those of `other`."""

@@ -14,6 +14,7 @@ from relsql.gather.arrays.blocks import SeedSet, as_of_days, concat_blocks, deco
 from relsql.gather.layout import BlockLayout
 from relsql.gather.sql.latest_rows import AS_OF, ENTITY, UNTIL
 from relsql.gather.sql.query import Gather
+from relsql.tasks.kinds.steps import step_values
 
 SEEDS_PER_QUERY = 8_192
 FEW_MOMENTS = 4
@@ -71,5 +72,6 @@ def _gather_part(
     order = np.argsort(np.asarray(gathered.column("_position")))
     gathered = gathered.take(pa.array(order))
     blocks, known = existing_seeds(decode_blocks(gathered.column, layouts), layouts)
-    values = np.asarray(labels.column("label")).astype(np.float32)[known]
-    return SeedSet(tuple(blocks), as_of_days(labels.column("as_of"))[known], values)
+    column = labels.column("label")
+    values = step_values(column) if pa.types.is_list(column.type) else np.asarray(column)
+    return SeedSet(tuple(blocks), as_of_days(labels.column("as_of"))[known], values.astype(np.float32)[known])

@@ -26,9 +26,13 @@ _AS_OF_PARTS = f"{_IS_MISSING} AS latest,\n    CASE WHEN NOT {_IS_MISSING} THEN 
 """The argument `as_of` in two parts: whether it is missing, and if not, its value."""
 
 
-def call_parameters(entity: Table) -> str:
-    """The parameters of a function that scores one entity."""
-    return ", ".join([*entity_parameters(entity), ALL_PARAMETERS])
+STEP_PARAMETER = "step := 1"
+"""The parameter that chooses a window of a forecast in steps."""
+
+
+def call_parameters(entity: Table, *more: str) -> str:
+    """The parameters of a function that scores one entity; `more` come after them."""
+    return ", ".join([*entity_parameters(entity), ALL_PARAMETERS, *more])
 
 
 def call_seed_sql(entity: Table, rows: LatestRows) -> str:

@@ -20,6 +20,7 @@ from relsql.gather.sql.query import Gather
 from relsql.gather.sql.results import batch_key
 from relsql.registry.cards.uncertainty import Uncertainty
 from relsql.registry.function_names import classes_name, encode_name, function_names
+from relsql.schema.entity_keys import key_order_sql
 from relsql.schema.tables import Schema, Table
 from relsql.tasks.kinds.classes import Classes
 from relsql.tasks.kinds.items import item_table
@@ -172,6 +173,16 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
         return self.schema.table(self.task.entity_table)
 
     @property
+    def outputs(self) -> int | None:
+        """The number of values that the head computes for a seed: of all classes or windows; None for one value."""
+        return len(self.classes) if self.classes else self.task.steps
+
+    @property
+    def is_explained(self) -> bool:
+        """True if explanations take a score apart: there is one, of a seed or of its likeliest class."""
+        return not (self.task.steps or (self.classes and self.classes.many))
+
+    @property
     def ranking(self) -> Ranking:
         """The builder of the queries of a recommendation."""
         assert self.ranker is not None
@@ -183,7 +194,13 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
     @property
     def score_key(self) -> tuple[str, ...]:
         """The names of the key's columns in `predict_<model>_batch`, and in tables and files of its rows."""
-        return self.ranking.key_names if self.ranker else batch_key(self.entity, self.classes)
+        return self.ranking.key_names if self.ranker else batch_key(self.entity, self.classes, self.task.steps)
+
+    @property
+    def score_order(self) -> str:
+        """The order of the rows of `predict_<model>_batch`, in tables and files of them."""
+        more = ', "rank" ASC' if self.ranker else ", step ASC" if self.task.steps else ""
+        return key_order_sql(self.score_key) + more
 
     @property
     def rows(self) -> RowPlan:

@@ -185,7 +185,7 @@ def signature_of(card: ModelCard, name: str) -> Signature | None:
     if name == "encoder.onnx":
         return encoder_signature(width)
     if name == "head.onnx":
-        return head_signature(state, len(card.classes) if card.classes else None)
+        return head_signature(state, card.outputs, probabilities=card.classes is not None)
     apart = [x for x in layouts if (x.shared if name == "graph.onnx" else x.grouped)]
     graph = graph_inputs_of(layouts, width, {x.name: card.message_width(x.name) for x in apart})
     if name in ("graph.onnx", EXPLAINED):
@@ -202,12 +202,11 @@ def encoder_signature(width: int) -> Signature:
     return Signature(tokens, Tensor("row_embedding", FLOAT, (None, width)))
 
 
-def head_signature(state_width: int, classes: int | None = None) -> Signature:
-    """The signature of a head that reads states of a width; `classes` is the number of classes of a multiclass task."""
+def head_signature(state_width: int, outputs: int | None = None, *, probabilities: bool = False) -> Signature:
+    """The signature of a head that reads states of a width, see `ModelCard.outputs`."""
     inputs = (Tensor("state", FLOAT, (None, state_width)), Tensor("as_of_days", FLOAT, (None,)))
-    if classes is not None:
-        return Signature(inputs, Tensor("probabilities", FLOAT, (None, classes)))
-    return Signature(inputs, Tensor("score", FLOAT, (None,)))
+    shape = (None,) if outputs is None else (None, outputs)
+    return Signature(inputs, Tensor("probabilities" if probabilities else "score", FLOAT, shape))
 
 
 def graph_inputs_of(

@@ -21,8 +21,9 @@ def require_one_number(task: Task, what: str) -> None:
     """Check that a score of a task is one number, a probability or a value.
 
     Raises:
-        TaskError: it is one of several classes, or a list of items.
+        TaskError: it is one of several classes, or a list of items or of windows.
     """
+    require_one_window(task, what)
     if not (task.is_binary or task.is_regression):
         kind = "recommends items" if task.is_recommendation else "has several classes"
         raise _unsupported(task, kind, what, "a binary classification or a regression")
@@ -32,10 +33,11 @@ def require_one_answer(task: Task, what: str) -> None:
     """Check that a task has one answer: a probability, a value, or one of several classes.
 
     Raises:
-        TaskError: it is a list of classes or items.
+        TaskError: it is a list of classes or items, or a value for each of several windows.
     """
     require_no_lists(task, what)
     require_no_items(task, what)
+    require_one_window(task, what)
 
 
 def require_no_lists(task: Task, what: str) -> None:
@@ -46,6 +48,16 @@ def require_no_lists(task: Task, what: str) -> None:
     """
     if task.is_multilabel:
         raise _unsupported(task, "has lists of classes", what, "a classification of one class, or a regression")
+
+
+def require_one_window(task: Task, what: str) -> None:
+    """Check that a task does not forecast in steps.
+
+    Raises:
+        TaskError: it does.
+    """
+    if task.steps:
+        raise _unsupported(task, f"forecasts {task.steps} windows", what, "a forecast of one window, without steps")
 
 
 def require_no_items(task: Task, what: str) -> None:

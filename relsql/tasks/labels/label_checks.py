@@ -34,6 +34,9 @@ def check_types(task: Task, time_type: str, label_type: str) -> None:
         )
     if task.is_recommendation:
         usable, expected = label_type.endswith("[]"), f"a list of keys of {task.item_table}: list(DISTINCT ...)"
+    elif task.steps:
+        usable = label_type.endswith("[]") and is_number(label_type.removesuffix("[]"))
+        expected = f"a list of {task.steps} numbers, one for each window: list(value ORDER BY step)"
     elif task.is_multilabel:
         usable = label_type.endswith("[]") and is_class_type(label_type.removesuffix("[]"))
         expected = "a list of texts, integers, BOOLEAN or ENUM: list(DISTINCT ...)"
@@ -64,6 +67,8 @@ def label_value_sql(cursor: duckdb.DuckDBPyConnection, task: Task, relation: str
     if task.is_multilabel:
         of_class = class_sql("c", label_type.removesuffix("[]"))
         return f"list_sort(list_distinct(list_transform({label}, lambda c: {of_class})), 'ASC', 'NULLS LAST')"
+    if task.steps:
+        return _steps_sql(cursor, task, relation, label)
     named = label_type == "VARCHAR" or label_type.startswith("ENUM")
     if not task.is_binary or not (named or task.positive is not None):
         return label
@@ -86,6 +91,23 @@ def label_value_sql(cursor: duckdb.DuckDBPyConnection, task: Task, relation: str
             fix=in_manifest(f"write positive: {next(iter(found))}", "positive"),
         )
     return f"CAST(CAST({text} AS BOOLEAN) AS BIGINT)"
+
+
+def _steps_sql(cursor: duckdb.DuckDBPyConnection, task: Task, relation: str, label: str) -> str:
+    """The numbers of all windows; NULL if one of them is missing.
+
+    Raises:
+        TaskError: a list has more or fewer numbers than the task has steps.
+    """
+    query = f"SELECT any_value(len({label})) FROM {relation} AS r WHERE len({label}) <> {task.steps}"
+    [other] = one_row(cursor, sealed(query))
+    if other is not None:
+        raise TaskError(
+            f"task '{task.name}': '{task.target_col}' holds a list of {other} values",
+            expected=f"lists of {task.steps} numbers, one for each window",
+            fix=correct("sql", "steps"),
+        )
+    return f"CASE WHEN list_aggregate({label}, 'count') = {task.steps} THEN CAST({label} AS DOUBLE[]) END"
 
 
 def check_timestamps(cursor: duckdb.DuckDBPyConnection, task: Task, labels: str, seeds: str) -> int:
@@ -126,6 +148,10 @@ def check_labels(cursor: duckdb.DuckDBPyConnection, entity: Table, task: Task, s
     value, wrong = "CAST(label AS DOUBLE)", f"NOT abs(CAST(label AS DOUBLE)) <= {literal(LARGEST_LABEL)}"
     if task.has_classes or task.is_recommendation:
         value, wrong = "CAST(label AS VARCHAR)", "false"
+    elif task.steps:
+        # The largest of a list, and NaN is larger than every number.
+        value = "list_aggregate(list_transform(label, lambda v: abs(v)), 'max')"
+        wrong = f"{value} > {literal(LARGEST_LABEL)}"
     elif task.is_binary:
         wrong = f"{value} NOT IN (0, 1)"
     nulls, distinct, only, example, first, last = one_row(

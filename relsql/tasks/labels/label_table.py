@@ -63,7 +63,8 @@ class LabelTable:
         table: the columns `entity` (type of the entity table's key), `as_of` (timestamp[us], UTC if zoned) and
             `label`, sorted by (as_of, entity). Labels are int64 0 or 1 for binary classification, float64 for
             regression, for multiclass classification the class: text, bool or an integer, for multilabel classification
-            a sorted list of classes, for a recommendation the sorted list of items.
+            a sorted list of classes, for a recommendation the sorted list of items, for a forecast in steps a list of
+            float64.
         split: `train`, `val` or `test`.
         dropped_dangling: label rows left out because their entity is not in the entity table.
         dropped_null: label rows left out because their label is NULL.
@@ -285,7 +286,8 @@ def _label_counts(
 
 def _sorted_labels(cursor: duckdb.DuckDBPyConnection, task: Task, known: str, at_most: int | None = None) -> pa.Table:
     as_it_is = task.has_classes or task.is_recommendation
-    label = "label" if as_it_is else f"CAST(label AS {'BIGINT' if task.is_binary else 'DOUBLE'})"
+    number = "BIGINT" if task.is_binary else "DOUBLE[]" if task.steps else "DOUBLE"
+    label = "label" if as_it_is else f"CAST(label AS {number})"
     drawn = f"SELECT * FROM {known} WHERE label IS NOT NULL"
     if at_most is not None:
         drawn = drawn_labels_sql(cursor, known, at_most)

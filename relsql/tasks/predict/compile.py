@@ -23,8 +23,8 @@ from relsql.tasks.predict.syntax import Line, Name
 LINE_FIELDS = ("task_type", "entity_table", "entity_col", "target_col", "time_col", "timedelta", "sql")
 """The fields of a task that its line determines."""
 
-RANKED_FIELDS = ("item_table", "k")
-"""Further ones that the line of a recommendation determines."""
+FORM_FIELDS = ("item_table", "k", "steps")
+"""Further ones that the line of a recommendation, or of a forecast in steps, determines."""
 
 _BEGINNING = re.compile(r"\s*predict\s+\S", re.IGNORECASE)
 
@@ -47,7 +47,7 @@ def with_line(manifest: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     text = manifest.get("predict")
     if text is None:
         return manifest
-    both = [key for key in (*LINE_FIELDS, *RANKED_FIELDS) if manifest.get(key) is not None]
+    both = [key for key in (*LINE_FIELDS, *FORM_FIELDS) if manifest.get(key) is not None]
     if both:
         raise TaskError(
             f"task '{name}' has predict and {', '.join(both)}",
@@ -74,7 +74,8 @@ def _own_fields(text: str) -> dict[str, Any]:
     columns = join_columns([name.column for name in line.entity])
     time, label = ("", line.outcome.column) if isinstance(line.outcome, Name) else ("timestamp", "label")
     fields = _fields(line, join_name(*line.entity[0].parts), columns, time, label, "")
-    return {**fields, "kind": "autocomplete" if line.asks_cell else "forecast", **({"k": line.top} if line.top else {})}
+    form = {name: value for name, value in (("k", line.top), ("steps", line.steps)) if value}
+    return {**fields, "kind": "autocomplete" if line.asks_cell else "forecast", **form}
 
 
 def compile_line(
@@ -113,8 +114,9 @@ def compile_line(
     time, label = label_columns(bound.entity)
     key = bound.entity.primary_key
     columns = join_columns(key) if len(key) > 1 else key[0]
-    ranked = {"k": line.top, "item_table": ranked_items(bound, schema)} if line.top else {}
-    return {**_fields(line, bound.entity.key, columns, time, label, label_sql(bound, schema, visible)), **ranked}
+    form: dict[str, Any] = {"k": line.top, "item_table": ranked_items(bound, schema)} if line.top else {}
+    form |= {"steps": line.steps} if line.steps else {}
+    return {**_fields(line, bound.entity.key, columns, time, label, label_sql(bound, schema, visible)), **form}
 
 
 def _fields(line: Line, table: str, columns: str, time: str, label: str, sql: str) -> dict[str, str]:

@@ -19,7 +19,7 @@ from relsql.sql_layout import readable
 from relsql.sql_text import Cte, ident, with_ctes
 from relsql.tasks.predict.links import meets_rows_twice
 from relsql.tasks.predict.meaning import ENTITY, ROW, Bound, BoundAggregate, BoundColumn, BoundLine
-from relsql.tasks.predict.syntax import ATOM, Constant
+from relsql.tasks.predict.syntax import ATOM, Constant, aggregates
 from relsql.tasks.predict.tokens import line_error
 
 _EMPTY = {"COUNT": "0", "SUM": "0", "COUNT_DISTINCT": "0", "EXISTS": "false"}
@@ -64,23 +64,59 @@ class _Writer:
     aggregates: dict[str, str] = field(default_factory=dict)
     """Names of the CTEs of aggregates by their query, so that none is computed twice."""
     ctes: list[Cte] = field(default_factory=list)
+    frames: str = ""
+    """The CTE with the windows of `FORECAST`, once it is written: what follows has a value for each of them."""
 
     def query(self) -> str:
         bound, source = self.bound, self.name("seeds")
         self.carried.update(dict.fromkeys(bound.entity.primary_key))
         if bound.cohort:
-            part = _Part(self, source, past=True)
-            condition = part.sql(bound.cohort)
-            query = f"SELECT {ENTITY}.*\n{part.from_sql()}\nWHERE {condition}"
-            source = self.name("cohort")
-            self.ctes.append(Cte(source, query, "the entities that WHERE keeps, by what is known at the timestamp"))
-        part, (_, label) = _Part(self, source, past=False), label_columns(bound.entity)
-        value = part.sql(bound.outcome)
-        where = f"\nWHERE {part.sql(bound.assuming)}" if bound.assuming else ""
-        body = f"SELECT {self.keys(ENTITY)}, {value} AS {ident(label)}\n{part.from_sql()}{where}"
+            kept = "the entities that WHERE keeps, by what is known at the timestamp"
+            source = self.kept("cohort", bound.cohort, _Part(self, source, past=True), kept)
+        body = self.in_steps(source) if bound.line.steps else self.in_one(source)
         comment = f"{_one_line(bound.entity.key)} at each timestamp"
         comment += ", from their own time on" if bound.entity.time_column else ""
         return readable(with_ctes([Cte(self.name("seeds"), self.seeds(), comment), *self.ctes], body))
+
+    def kept(self, stem: str, condition: Bound, part: _Part, comment: str) -> str:
+        """The name of a CTE with the rows of a part that meet a condition."""
+        met = part.sql(condition)
+        self.ctes.append(Cte(self.name(stem), f"SELECT {ENTITY}.*\n{part.from_sql()}\nWHERE {met}", comment))
+        return self.name(stem)
+
+    def in_one(self, source: str) -> str:
+        """The label of each row of `source`, over one window."""
+        part, (_, label) = _Part(self, source, past=False), label_columns(self.bound.entity)
+        value = part.sql(self.bound.outcome)
+        where = f"\nWHERE {part.sql(self.bound.assuming)}" if self.bound.assuming else ""
+        return f"SELECT {self.keys(ENTITY)}, {value} AS {ident(label)}\n{part.from_sql()}{where}"
+
+    def in_steps(self, source: str) -> str:
+        """The label of each row of `source`: a list with the value of each window, in their order."""
+        line, (_, label) = self.bound.line, label_columns(self.bound.entity)
+        if self.bound.assuming:
+            kept = "the entities that ASSUMING keeps, by what happens after the timestamp"
+            source = self.kept("assumed", self.bound.assuming, _Part(self, source, past=False), kept)
+        keys, (step, begins, ends) = self.keys(ENTITY), self.step_columns
+        length, as_of = f"INTERVAL '{next(aggregates(line.outcome)).window.horizon}'", f"{ENTITY}.{self.time}"
+        windows = (
+            f"SELECT {ENTITY}.*, {step},\n"
+            f"    {as_of} + ({step} - 1) * {length} AS {begins}, {as_of} + {step} * {length} AS {ends}\n"
+            f"FROM {source} {ENTITY}\nCROSS JOIN (SELECT unnest(range(1, {line.steps + 1})) AS {step}) steps"
+        )
+        frames = self.name("frames")
+        self.ctes.append(Cte(frames, windows, f"the {line.steps} windows of each of them, one after another"))
+        self.frames = frames
+        part = _Part(self, frames, past=False)
+        value = f"list({part.sql(self.bound.outcome)} ORDER BY {ENTITY}.{step} ASC)"
+        return f"SELECT {keys}, {value} AS {ident(label)}\n{part.from_sql()}\nGROUP BY ALL"
+
+    @property
+    def step_columns(self) -> tuple[str, str, str]:
+        """The columns of a window of `FORECAST`: its number from 1 on, its beginning and its end."""
+        taken = {*map(fold, self.bound.entity.column_names)}
+        step, begins, ends = (_unused(name, taken) for name in ("step", "begins", "ends"))
+        return step, begins, ends
 
     def seeds(self) -> str:
         """The entities that exist at each timestamp, with the columns that other parts read."""
@@ -106,9 +142,10 @@ class _Writer:
         return ident(_unused("value", {*map(fold, self.bound.entity.column_names)}))
 
     def keys(self, alias: str = "") -> str:
-        """The columns that identify a label: timestamp and key."""
-        prefix = f"{alias}." if alias else ""
-        return ", ".join(f"{prefix}{name}" for name in (self.time, *map(ident, self.bound.entity.primary_key)))
+        """The columns that identify a value: timestamp and key, and the window of `FORECAST`."""
+        prefix, step = f"{alias}." if alias else "", self.step_columns[:1] if self.frames else ()
+        names = (self.time, *map(ident, self.bound.entity.primary_key), *step)
+        return ", ".join(f"{prefix}{name}" for name in names)
 
     def name(self, stem: str) -> str:
         """The name of a CTE, which no table has."""
@@ -231,6 +268,9 @@ def _now(writer: _Writer) -> str:
 
 def _window(writer: _Writer, found: BoundAggregate, time: str, *, past: bool) -> str:
     window, as_of = found.written.window, f"{ENTITY}.{writer.time}"
+    if writer.frames:
+        _, begins, ends = writer.step_columns
+        return within_sql(time, f"{ENTITY}.{begins}", f"{ENTITY}.{ends}")
 
     def moment(amount: int) -> str:
         interval = f"INTERVAL '{abs(amount)} {window.unit}{'' if abs(amount) == 1 else 's'}'"

@@ -7,9 +7,11 @@ from typing import NoReturn
 
 from relsql.errors import nearest
 from relsql.sql_text import literal
+from relsql.tasks.predict.step_windows import LONGEST, check_steps
 from relsql.tasks.predict.syntax import (
     AGGREGATES,
     ATOM,
+    MAX_STEPS,
     MAX_TOP,
     UNITS,
     Aggregate,
@@ -28,6 +30,7 @@ WORKS = (
     f"a condition (yes or no), a number, or a class (CLASSIFY) over {', '.join(AGGREGATES[:-1])}, "
     "as in PREDICT COUNT(orders.*, 0, 30, days) = 0 FOR EACH customers.customer_id; "
     "a list of items, as in PREDICT LIST_DISTINCT(orders.product_id, 0, 30, days) RANK TOP 10; "
+    "a number for each of n windows, as in PREDICT SUM(orders.amount, 0, 30, days) FORECAST 6 TIMEFRAMES; "
     "or a column of the row itself, as in PREDICT orders.amount FOR EACH orders.order_id"
 )
 """What a line can ask today."""
@@ -42,9 +45,7 @@ _FUNCTIONS: dict[str, tuple[Kind, int]] = {
 }
 """Functions of a row or of aggregates: the kind of their arguments, and the minimum number of them."""
 
-_LATER = ("FORECAST",)
 _LIST = "LIST_DISTINCT"
-_LONGEST = 100 * UNITS["year"]
 
 
 def parse_line(text: str) -> Line:
@@ -101,10 +102,9 @@ class _Parser:
     def line(self) -> Line:
         self.wants("PREDICT", expected="PREDICT, the first word of a line")
         outcome = self.expression()
-        if self.token.keyword in _LATER:
-            raise self.error(self.token.at, f"{self.token.keyword} is not supported yet", WORKS)
         classify, top = self.form(outcome)
-        form = "" if classify or top else ", CLASSIFY, or an operator such as = or AND"
+        steps = self.steps(outcome, classify or top > 0)
+        form = "" if classify or top or steps else ", CLASSIFY, FORECAST, or an operator such as = or AND"
         self.wants("FOR", "EACH", expected=f"FOR EACH{form}")
         entity = [self.name("the key of a table, as in customers.customer_id", with_table=True)]
         while self.takes(","):
@@ -117,7 +117,9 @@ class _Parser:
             self.refuse(f"{open_}or the end of the line")
         self.check_windows(outcome, cohort, assuming)
         self.check_lists(outcome, cohort, assuming)
-        return Line(self.text, outcome, tuple(entity), cohort, assuming, classify, top)
+        if steps:
+            check_steps(self.text, steps, outcome, assuming)
+        return Line(self.text, outcome, tuple(entity), cohort, assuming, classify, top, steps)
 
     def form(self, outcome: Expression) -> tuple[bool, int]:
         """`CLASSIFY` or `RANK TOP k`: whether the answer is a class, and how many items it is."""
@@ -137,6 +139,24 @@ class _Parser:
             expected = "no CLASSIFY after a condition, or a text or a whole number before it"
             raise self.error(found.at, "a condition is answered by yes or no, which are not classes", expected)
         return found is not None, 0
+
+    def steps(self, outcome: Expression, has_form: bool) -> int:
+        """`FORECAST n TIMEFRAMES`: the number of windows, 0 without it."""
+        found = self.takes("FORECAST")
+        if found is None:
+            return 0
+        if has_form or isinstance(outcome, Name) or Line("", outcome, ()).is_binary:
+            problem = "only a number can be forecast in several windows"
+            raise self.error(found.at, problem, "FORECAST after SUM, COUNT, AVG, .. or arithmetic of them")
+        at, count = self.token.at, self.amount("FORECAST n TIMEFRAMES") or 0
+        if not 2 <= count <= MAX_STEPS:
+            one = "; one window needs no FORECAST" if count == 1 else ""
+            raise self.error(at, f"FORECAST {count} TIMEFRAMES is not possible", f"2 to {MAX_STEPS} windows{one}")
+        if not (self.takes("TIMEFRAMES") or self.takes("TIMEFRAME")):
+            self.refuse("TIMEFRAMES, after their number")
+        if self.token.keyword in ("CLASSIFY", "RANK"):
+            self.refuse("FOR EACH: only a number can be forecast in several windows")
+        return count
 
     def check_lists(self, outcome: Expression, *others: Expression | None) -> None:
         """Refuse lists within expressions."""
@@ -319,7 +339,7 @@ class _Parser:
         if start is not None and end <= start:
             problem = f"the window ends at {end}, and it starts at {start}"
             raise self.error(end_at, problem, f"an end after the start: {start}, {start + 1}, {unit}s")
-        if abs(end) * UNITS[unit] > _LONGEST or abs(start or 0) * UNITS[unit] > _LONGEST:
+        if abs(end) * UNITS[unit] > LONGEST or abs(start or 0) * UNITS[unit] > LONGEST:
             raise self.error(at, "the window is longer than 100 years", "at most 100 years")
         return Window(at, start, end, unit)
 

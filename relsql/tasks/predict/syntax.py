@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from relsql.tasks.predict.tokens import quoted_name
@@ -34,6 +34,9 @@ AGGREGATES = ("COUNT", "SUM", "AVG", "MIN", "MAX", "FIRST", "LAST", "COUNT_DISTI
 
 MAX_TOP = 1_000
 """The largest k of `RANK TOP k`."""
+
+MAX_STEPS = 100
+"""The largest n of `FORECAST n TIMEFRAMES`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,7 @@ class Line:
         assuming: the condition of ASSUMING.
         classify: the answer is a class, `CLASSIFY`.
         top: the number of items in the answer, `RANK TOP k`; 0 if the answer is not a list of items.
+        steps: the number of windows, one after another, with a number each, `FORECAST n TIMEFRAMES`; 0 for one window.
     """
 
     text: str
@@ -143,6 +147,7 @@ class Line:
     assuming: Expression | None = None
     classify: bool = False
     top: int = 0
+    steps: int = 0
 
     @property
     def is_binary(self) -> bool:
@@ -172,6 +177,9 @@ class Line:
         """The latest end of a window after as_of, as a DuckDB interval; empty if there is none."""
         if self.asks_cell:
             return ""
+        if self.steps:
+            first = next(aggregates(self.outcome)).window
+            return replace(first, end=self.steps * first.end).horizon
         ahead = [found.window for part in (self.outcome, self.assuming) for found in aggregates(part)]
         return max(ahead, key=lambda window: window.seconds).horizon
 

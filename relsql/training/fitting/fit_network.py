@@ -111,8 +111,9 @@ def train_network(
     metrics |= {"epochs": found.epochs, "best_epoch": found.best_epoch}
     metrics |= {"trees": boosting.rounds, "tree_share": boosting.share}
     # Of the network that has not seen these labels; with `refit` the final one has.
+    several = lists is not None or plan.task.steps
     uncertainty = None
-    if lists is None:
+    if not several:
         uncertainty = fit_uncertainty(plan.task, seeds["val"].labels, scores, options.coverage)
     return FittedNetwork(network, head, metrics, scores, uncertainty, thresholds)
 
@@ -153,6 +154,4 @@ def new_modules(
         network = GraphNetwork(plan.layouts, config)
         if options.pretrained:
             start_from(network, read_weights(options.pretrained))
-        task = plan.task
-        head = new_head(config, classification=task.is_classification, target=task.target, classes=classes, lists=lists)
-        return network, head
+        return network, new_head(config, plan.task, classes, lists)

@@ -47,7 +47,7 @@ SETTINGS: dict[str, Any] = {
 }
 
 MAX_TREE_OUTPUTS = 20
-"""With more classes the network is alone: every class needs a tree of its own in every round.
+"""With more classes or windows the network is alone: each needs a tree of its own in every round.
 
 It is alone in multilabel tasks too, which LightGBM has no objective for."""
 
@@ -73,7 +73,7 @@ class TreeInputs:
     Attributes:
         seeds: int64 [seeds], positions among the labelled seeds.
         values: float32 [seeds, inputs], all statistics of all paths, then the head's times.
-        targets: float32 [seeds], see `Head.targets`.
+        targets: float32 [seeds], of a forecast in steps [seeds, steps], see `Head.targets`.
         weights: float32 [seeds].
     """
 
@@ -139,25 +139,40 @@ def choose_trees(train: TreeInputs, validation: TreeInputs, head: Head, seed: in
 
     They are those that `fit_trees` fits in as many rounds.
     """
-    lgb = load_lightgbm()
-    data = lgb.Dataset(train.values, train.targets, weight=train.weights)
-    model = lgb.train(
-        {**_parameters(head, seed), **_metric(head, validation)},
-        data,
-        MAX_ROUNDS,
-        valid_sets=[data.create_valid(validation.values, validation.targets)],
-        callbacks=[lgb.early_stopping(PATIENCE, verbose=False)],
-    )
-    rounds = int(model.best_iteration)
+    lgb, models, curves = load_lightgbm(), [], []
+    for known, checked in zip(_columns(train.targets), _columns(validation.targets), strict=True):
+        data, curve = lgb.Dataset(train.values, known, weight=train.weights), dict[str, Any]()
+        model = lgb.train(
+            {**_parameters(head, seed), **_metric(head, validation)},
+            data,
+            MAX_ROUNDS,
+            valid_sets=[data.create_valid(validation.values, checked)],
+            callbacks=[lgb.early_stopping(PATIENCE, verbose=False), lgb.record_evaluation(curve)],
+        )
+        models.append(model)
+        curves += [losses for by_metric in curve.values() for losses in by_metric.values()]
+    rounds = int(models[0].best_iteration) if len(models) == 1 else _common_rounds(curves)
     # A model whose first trees have no split predicts a constant.
-    return _soft_trees(model, rounds, train), rounds if model.feature_importance().any() else 0
+    used = any(model.feature_importance().any() for model in models)
+    return _soft_trees(models, rounds, train), rounds if used else 0
+
+
+def _columns(targets: FloatArray) -> list[FloatArray]:
+    """The targets of each LightGBM model: one for all classes, and one for each window of a forecast in steps."""
+    return [targets] if targets.ndim == 1 else [np.ascontiguousarray(column) for column in targets.T]
+
+
+def _common_rounds(curves: list[list[float]]) -> int:
+    """The number of rounds with the least mean loss over all models."""
+    length = min(map(len, curves))
+    return int(np.argmin(np.mean([curve[:length] for curve in curves], axis=0))) + 1
 
 
 def fit_trees(inputs: TreeInputs, head: Head, rounds: int, seed: int) -> BoostedTrees:
     """A fixed number of trees over all inputs."""
-    lgb = load_lightgbm()
-    data = lgb.Dataset(inputs.values, inputs.targets, weight=inputs.weights)
-    return _soft_trees(lgb.train(_parameters(head, seed), data, rounds), rounds, inputs)
+    lgb, parameters = load_lightgbm(), _parameters(head, seed)
+    datasets = (lgb.Dataset(inputs.values, each, weight=inputs.weights) for each in _columns(inputs.targets))
+    return _soft_trees([lgb.train(parameters, data, rounds) for data in datasets], rounds, inputs)
 
 
 def choose_share(head: Head, network_raw: FloatArray, tree_raw: FloatArray, targets: FloatArray) -> float:
@@ -222,7 +237,7 @@ def load_lightgbm() -> ModuleType:
 def _parameters(head: Head, seed: int) -> dict[str, Any]:
     """LightGBM's parameters; the objective matches what the head predicts, on the scale of `Head.targets`."""
     objective: dict[str, Any]
-    if head.out.out_features > 1:
+    if head.classification and head.out.out_features > 1:
         objective = {"objective": "multiclass", "num_class": head.out.out_features}
     elif head.classification:
         objective = {"objective": "binary"}
@@ -243,9 +258,27 @@ def _metric(head: Head, validation: TreeInputs) -> dict[str, str]:
     return {"metric": "auc"} if both else {}
 
 
-def _soft_trees(model: Any, rounds: int, inputs: TreeInputs) -> BoostedTrees:
-    """The first trees of a model, with soft thresholds by the deviations of the inputs."""
-    return BoostedTrees.of(_complete(model, rounds), inputs.values.std(0, dtype=np.float64))
+def _soft_trees(models: list[Any], rounds: int, inputs: TreeInputs) -> BoostedTrees:
+    """The first trees of models, with soft thresholds by the deviations of the inputs; each model is an output."""
+    found = [_complete(model, rounds) for model in models]
+    trees = found[0] if len(found) == 1 else _interleaved(found, rounds)
+    return BoostedTrees.of(trees, inputs.values.std(0, dtype=np.float64))
+
+
+def _interleaved(models: list[Trees], rounds: int) -> Trees:
+    """The trees of all models, round by round; a model that found nothing to split has fewer, and gets empty ones."""
+
+    def together(parts: list[npt.NDArray[Any]], empty: float) -> npt.NDArray[Any]:
+        missing = [((0, rounds - len(part)), (0, 0)) for part in parts]
+        padded = [np.pad(part, pad, constant_values=empty) for part, pad in zip(parts, missing, strict=True)]
+        return np.stack(padded, axis=1).reshape(rounds * len(parts), -1)
+
+    return Trees(
+        together([each.inputs for each in models], 0),
+        together([each.thresholds for each in models], np.inf),
+        together([each.leaves for each in models], 0.0),
+        len(models),
+    )
 
 
 def _complete(model: Any, rounds: int) -> Trees:
