@@ -40,7 +40,7 @@ _FIELDS = {
 
 
 def score_type(classes: Classes | None, steps: int | None = None) -> str:
-    """The DuckDB type of a score: DOUBLE, the type of the classes, a list of that type, or for steps a list of DOUBLE."""
+    """The DuckDB type of a score: DOUBLE, the type of the classes, or a list of that type; for steps DOUBLE[]."""
     if classes is None:
         return "DOUBLE[]" if steps else "DOUBLE"
     return f"{classes.type}[]" if classes.many else classes.type

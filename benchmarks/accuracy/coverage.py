@@ -22,7 +22,7 @@ import numpy.typing as npt
 import relsql
 from benchmarks.data.problems import DEFAULT_CACHE, database_file, list_datasets
 from relsql.database.names import current_catalog
-from relsql.evaluation.evaluate import Predictions, predict_split
+from relsql.evaluation.predictions import Predictions, predict_split
 from relsql.registry.cards.card import ModelCard
 from relsql.registry.cards.uncertainty import Uncertainty
 from relsql.registry.models import active_card

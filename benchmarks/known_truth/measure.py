@@ -85,7 +85,7 @@ def train_relsql(con: duckdb.DuckDBPyConnection, task: str) -> FloatArray:
         ScoringError: a label row has no score.
     """
     import relsql
-    from relsql.evaluation.evaluate import predict_split
+    from relsql.evaluation.predictions import predict_split
 
     relsql.train(con, task, name=MODEL)
     scores = predict_split(con, MODEL, "test").scores

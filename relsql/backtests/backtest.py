@@ -31,7 +31,6 @@ from relsql.database.cursors import task_cursor
 from relsql.database.names import current_catalog, stored_name, unique_name
 from relsql.errors import TaskError, TrainingError
 from relsql.evaluation.copied_labels import MAX_SEEDS, single_columns
-from relsql.evaluation.evaluate import Predictions, score_labels
 from relsql.evaluation.leaks.answers import reader
 from relsql.evaluation.leaks.subject import Subject
 from relsql.evaluation.metrics.intervals import main_value, metric_intervals
@@ -43,6 +42,7 @@ from relsql.evaluation.plain_baselines import (
     entity_shares,
     own_columns,
 )
+from relsql.evaluation.predictions import Predictions, score_labels
 from relsql.evaluation.recommendations import recommend
 from relsql.gather.candidates.ranker import BASELINES
 from relsql.hints import command

@@ -12,9 +12,9 @@ import pyarrow as pa
 from relsql.database.connections import transaction
 from relsql.database.names import unique_name
 from relsql.database.relsql_tables import ensure_table, has_relsql_table, rows_sql
-from relsql.evaluation.evaluate import Predictions
 from relsql.evaluation.metrics.class_metrics import confidence
 from relsql.evaluation.metrics.ranking_metrics import ranking_values
+from relsql.evaluation.predictions import Predictions
 from relsql.registry.cards.card import ModelCard
 from relsql.tasks.target import more_is_better
 

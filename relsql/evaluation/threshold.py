@@ -17,7 +17,7 @@ from relsql.database.connections import require_writable, transaction
 from relsql.database.cursors import task_cursor
 from relsql.database.names import current_catalog
 from relsql.errors import TaskError
-from relsql.evaluation.evaluate import predict_split
+from relsql.evaluation.predictions import predict_split
 from relsql.hints import command
 from relsql.registry.cards.card import ModelCard
 from relsql.registry.models import active_card, replace_card

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from relsql import html
-from relsql.evaluation.explained_labels import explained_labels
+from relsql.evaluation.explanations.explained_labels import explained_labels
 from relsql.reports.charts import bar, bar_ends
 from relsql.reports.material import Material
 from udfs.attach import attach

@@ -16,10 +16,11 @@ import pyarrow as pa
 from relsql.database.names import current_catalog
 from relsql.errors import TaskError
 from relsql.evaluation.baseline import MAX_CLASSES, class_probabilities, entity_columns_scores
-from relsql.evaluation.evaluate import Evaluation, Predictions, judge, split_labels, task_metrics
+from relsql.evaluation.evaluate import Evaluation, judge, task_metrics
 from relsql.evaluation.metrics.bootstrap import Floats
 from relsql.evaluation.metrics.class_metrics import confidence
 from relsql.evaluation.metrics.intervals import Gain, gain_over, metric_intervals
+from relsql.evaluation.predictions import Predictions, split_labels
 from relsql.registry.cards.card import ModelCard
 from relsql.registry.models import active_card
 from relsql.reports.model_card import Card, model_card

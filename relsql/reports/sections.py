@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from relsql import html
-from relsql.evaluation.importance import Importance, importance
+from relsql.evaluation.explanations.importance import Importance, importance
 from relsql.evaluation.metrics.bootstrap import Floats
 from relsql.evaluation.metrics.intervals import Gain
 from relsql.hints import command, counted

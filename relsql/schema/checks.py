@@ -19,7 +19,7 @@ from relsql.schema.relations import relation_sql
 from relsql.schema.sources.source_views import read_views, reads_files
 from relsql.schema.tables import Column, Link, Schema, Table
 from relsql.schema.tables import table_key as schema_table_key
-from relsql.schema.times.findings import no_times, time_findings
+from relsql.schema.times.findings.time_findings import no_times, time_findings
 from relsql.schema.times.row_times import NO_TIME_COLUMN
 from relsql.schema.types import TIME_TYPES, WHOLE_DOUBLES, type_family
 from relsql.sql_text import ident, qualified

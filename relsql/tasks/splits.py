@@ -17,7 +17,7 @@ from relsql.hints import correct, in_manifest
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Schema
 from relsql.schema.times.events import event_times_sql
-from relsql.schema.times.findings import declare_a_time
+from relsql.schema.times.findings.time_findings import declare_a_time
 from relsql.schema.times.sentinels import with_event_ranges
 from relsql.schema.visibility import visible_time_sql
 from relsql.sql_text import literal

@@ -19,7 +19,8 @@ from relsql.database.connections import transaction
 from relsql.database.names import current_catalog
 from relsql.errors import RelsqlError
 from relsql.evaluation.baseline import entity_columns_auc
-from relsql.evaluation.evaluate import evaluate, predict_split
+from relsql.evaluation.evaluate import evaluate
+from relsql.evaluation.predictions import predict_split
 from relsql.gather.sql.seeds import LATEST_EVENT
 from relsql.registry.models import active_card
 from relsql.schema.declared.declare import declare_link, declare_table

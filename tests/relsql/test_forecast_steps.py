@@ -20,9 +20,10 @@ from relsql.bundles.import_model import import_model
 from relsql.cli import cli
 from relsql.database.connections import open_database
 from relsql.errors import RelsqlError, TaskError
-from relsql.evaluation.evaluate import evaluate, predict_split
-from relsql.evaluation.importance import importance
+from relsql.evaluation.evaluate import evaluate
+from relsql.evaluation.explanations.importance import importance
 from relsql.evaluation.leaks.leakcheck import leakcheck
+from relsql.evaluation.predictions import predict_split
 from relsql.evaluation.step_forecasts import step_metrics
 from relsql.publishing.publish import publish
 from relsql.registry.models import active_card

@@ -21,7 +21,7 @@ from relsql.bundles.import_model import import_model
 from relsql.database.connections import open_database
 from relsql.errors import TaskError
 from relsql.evaluation.evaluate import evaluate
-from relsql.evaluation.importance import importance
+from relsql.evaluation.explanations.importance import importance
 from relsql.evaluation.metrics.class_metrics import LEAST_PROBABILITY, class_metrics
 from relsql.publishing.publish import publish
 from relsql.registry.models import active_card

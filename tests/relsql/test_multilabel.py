@@ -20,7 +20,7 @@ from relsql.database.names import current_catalog
 from relsql.errors import RelsqlError, TaskError
 from relsql.evaluation.baseline import class_baselines
 from relsql.evaluation.evaluate import evaluate
-from relsql.evaluation.importance import importance
+from relsql.evaluation.explanations.importance import importance
 from relsql.evaluation.metrics.label_metrics import best_thresholds, label_metrics
 from relsql.publishing.publish import publish
 from relsql.registry.models import active_card

@@ -22,7 +22,7 @@ from relsql.database.connections import transaction
 from relsql.database.names import current_catalog
 from relsql.errors import ModelError, RelsqlError, TaskError
 from relsql.evaluation.evaluate import evaluate
-from relsql.evaluation.importance import importance
+from relsql.evaluation.explanations.importance import importance
 from relsql.evaluation.metrics.ranking_metrics import hits_of, ranking_metrics
 from relsql.gather.candidates.features import Candidates
 from relsql.gather.candidates.ranker import Ranker, Tree

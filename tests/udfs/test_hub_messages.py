@@ -12,7 +12,7 @@ import pytest
 
 import relsql
 from relsql.database.names import current_catalog
-from relsql.evaluation.evaluate import predict_split
+from relsql.evaluation.predictions import predict_split
 from relsql.gather.layout import BlockLayout, Segment
 from relsql.gather.node_inputs import NodeInputs, NumberInput
 from relsql.registry.models import active_card

@@ -21,7 +21,7 @@ import pytest
 import relsql
 from relsql.database.names import current_catalog
 from relsql.errors import RelsqlError
-from relsql.evaluation.evaluate import predict_split
+from relsql.evaluation.predictions import predict_split
 from relsql.registry.models import read_card
 from relsql.schema.declared.declare import declare_table
 from relsql.schema.reading import read_schema

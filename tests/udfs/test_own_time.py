@@ -14,7 +14,7 @@ import pytest
 
 import relsql
 from relsql.database.names import current_catalog
-from relsql.evaluation.importance import importance
+from relsql.evaluation.explanations.importance import importance
 from relsql.registry.models import read_card
 from relsql.sql_text import literal
 from relsql.tasks.task import Task

@@ -15,7 +15,7 @@ from benchmarks.accuracy.rows import Scores
 from benchmarks.data.problems import Problem
 from relsql.database.connections import open_database
 from relsql.errors import TrainingError
-from relsql.evaluation.evaluate import predict_split
+from relsql.evaluation.predictions import predict_split
 from relsql.training.options import TrainOptions
 from relsql.training.train import train
 

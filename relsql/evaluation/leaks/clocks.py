@@ -24,8 +24,8 @@ from relsql.schema.finding import Finding, column_object
 from relsql.schema.relations import STORED
 from relsql.schema.tables import RowTime, Schema, Table
 from relsql.schema.times.events import as_timestamp_sql
-from relsql.schema.times.later_columns import later_columns
-from relsql.schema.times.open_values import judged
+from relsql.schema.times.findings.later_columns import later_columns
+from relsql.schema.times.findings.open_values import judged
 from relsql.schema.times.row_times import DeclaredTime, RowTimes, with_row_time
 from relsql.schema.times.sentinels import with_event_ranges
 from relsql.schema.types import TIME_TYPES

@@ -15,7 +15,7 @@ import relsql
 from relsql.cli import cli
 from relsql.database.names import current_catalog
 from relsql.errors import TaskError
-from relsql.evaluation.evaluate import predict_split
+from relsql.evaluation.predictions import predict_split
 from relsql.evaluation.threshold import Threshold, ThresholdCriterion, choose_threshold, gain_table
 from relsql.registry.models import active_card
 

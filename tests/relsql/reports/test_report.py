@@ -18,7 +18,7 @@ import relsql
 from relsql import html
 from relsql.cli import cli
 from relsql.errors import DatabaseError
-from relsql.evaluation.importance import Importance
+from relsql.evaluation.explanations.importance import Importance
 from relsql.evaluation.metrics.intervals import Gain
 from relsql.reports.material import Material, ReportOptions, gather_material
 from relsql.reports.page import MARK, Section, page

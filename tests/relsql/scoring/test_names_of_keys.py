@@ -9,8 +9,8 @@ import duckdb
 import pytest
 
 import relsql
-from relsql.evaluation.explain import explain_query
-from relsql.evaluation.importance import importance
+from relsql.evaluation.explanations.explain import explain_query
+from relsql.evaluation.explanations.importance import importance
 from relsql.registry.models import active_card
 from relsql.registry.predictions import scores_sql
 from tests.shop import CUSTOMERS, rewrite_card

@@ -18,7 +18,8 @@ import pytest
 import relsql
 from relsql.database.names import current_catalog
 from relsql.errors import TaskError
-from relsql.evaluation.evaluate import evaluate, predict_split
+from relsql.evaluation.evaluate import evaluate
+from relsql.evaluation.predictions import predict_split
 from relsql.registry.models import find_model, read_card
 from relsql.schema.tables import Column, Schema, Table
 from relsql.tasks.labels.frozen_database import frozen_database

@@ -15,8 +15,9 @@ import relsql
 from relsql.database.connections import transaction
 from relsql.database.names import current_catalog
 from relsql.errors import DatabaseError, ModelError, SchemaError, TaskError
-from relsql.evaluation.evaluate import evaluate, predict_split, task_metrics
+from relsql.evaluation.evaluate import evaluate, task_metrics
 from relsql.evaluation.plain_baselines import entity_means
+from relsql.evaluation.predictions import predict_split
 from relsql.nn.lexicon import MAX_DIRECTIONS
 from relsql.registry.cards.reading import read_card_text
 from relsql.registry.models import find_model, read_card, read_models

@@ -67,7 +67,7 @@ def explain_command(
     relsql explain f1.duckdb dnf 42 --counterfactual --threshold 0.8
     """  # noqa: D301
     from relsql.database.connections import open_database
-    from relsql.evaluation.explain import ExplainOptions, explain_query
+    from relsql.evaluation.explanations.explain import ExplainOptions, explain_query
 
     with closing(open_database(file, read_only=True)) as con:
         query = explain_query(con, model, id, ExplainOptions(as_of, level, top, counterfactual, threshold))
@@ -99,7 +99,7 @@ def importance_command(
     """
     opened = open_for_labels(file, read_only=True, allow_external=allow_external, memory_limit=memory_limit)
     with closing(opened) as con:
-        from relsql.evaluation.importance import importance
+        from relsql.evaluation.explanations.importance import importance
 
         found = importance(con, model, split, allow_external=allow_external, label_timeout_seconds=label_timeout)
     if as_json:

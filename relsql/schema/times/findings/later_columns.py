@@ -18,9 +18,9 @@ from relsql.schema.declared.text import columns_text
 from relsql.schema.discovery.names import INTERVAL_END_WORDS, PLANNED_WORDS, UPDATE_WORDS, words
 from relsql.schema.finding import Finding, column_object
 from relsql.schema.tables import Column, Schema, Table
-from relsql.schema.times.later_counts import Dated, Filled, count_dates, count_filled, empty_with
-from relsql.schema.times.open_values import Judged, judged
-from relsql.schema.times.scheduled import scheduled_rows
+from relsql.schema.times.findings.later_counts import Dated, Filled, count_dates, count_filled, empty_with
+from relsql.schema.times.findings.open_values import Judged, judged
+from relsql.schema.times.findings.scheduled import scheduled_rows
 from relsql.schema.types import TIME_TYPES
 
 MANY_OPEN = 0.05

@@ -15,14 +15,14 @@ from relsql.schema.discovery.names import LATER_WORDS, OUTCOME_WORDS, UPDATE_WOR
 from relsql.schema.finding import Finding
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Column, EventRange, Schema, Table
-from relsql.schema.times.changing_columns import CHANGING_WORDS, changing_columns, is_place
 from relsql.schema.times.events import as_timestamp_sql, changed_after_sql, time_sql
-from relsql.schema.times.later_columns import MANY_OPEN, later_columns
-from relsql.schema.times.open_values import judged
-from relsql.schema.times.relative_times import options_of, relative_times
-from relsql.schema.times.running_totals import running_totals
+from relsql.schema.times.findings.changing_columns import CHANGING_WORDS, changing_columns, is_place
+from relsql.schema.times.findings.later_columns import MANY_OPEN, later_columns
+from relsql.schema.times.findings.open_values import judged
+from relsql.schema.times.findings.relative_times import options_of, relative_times
+from relsql.schema.times.findings.running_totals import running_totals
+from relsql.schema.times.findings.wide_columns import wide_findings
 from relsql.schema.times.sentinels import Sentinels, find_sentinels
-from relsql.schema.times.wide_columns import wide_findings
 from relsql.schema.types import TIME_TYPES
 from relsql.sql_text import ident
 

@@ -1,4 +1,4 @@
-"""Tests of relsql.schema.times.relative_times: numbers that count from a start which is not in the data."""
+"""Tests of relsql.schema.times.findings.relative_times: numbers that count from a start which is not in the data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of relsql.schema.times.scheduled: planned rows, which move the default as_of."""
+"""Tests of relsql.schema.times.findings.scheduled: planned rows, which move the default as_of."""
 
 from __future__ import annotations
 

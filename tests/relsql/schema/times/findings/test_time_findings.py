@@ -13,7 +13,7 @@ from relsql.schema.declared.declarations import Declarations
 from relsql.schema.discovery.propose import infer_schema
 from relsql.schema.finding import Finding
 from relsql.schema.reading import read_schema
-from relsql.schema.times.findings import ALL_TABLES
+from relsql.schema.times.findings.time_findings import ALL_TABLES
 from relsql.tasks.labels.label_table import chosen_splits
 from tests.shop import TASK
 

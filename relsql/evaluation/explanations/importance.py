@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from relsql.database.names import current_catalog
-from relsql.evaluation.explained_labels import ExplainedLabels, explained_labels
+from relsql.evaluation.explanations.explained_labels import ExplainedLabels, explained_labels
 from relsql.evaluation.metrics.intervals import gain_over
 from relsql.registry.models import active_card
 from relsql.schema.reading import read_schema

@@ -1,4 +1,4 @@
-"""Tests of relsql.schema.times.wide_columns: one measure in a column for each moment."""
+"""Tests of relsql.schema.times.findings.wide_columns: one measure in a column for each moment."""
 
 from __future__ import annotations
 

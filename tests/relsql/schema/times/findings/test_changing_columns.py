@@ -1,4 +1,4 @@
-"""Tests of relsql.schema.times.changing_columns: states that are updated in place."""
+"""Tests of relsql.schema.times.findings.changing_columns: states that are updated in place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of relsql.schema.times.running_totals: columns that count the rows of another table."""
+"""Tests of relsql.schema.times.findings.running_totals: columns that count the rows of another table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of relsql.schema.times.later_columns: what is filled in after its row appears."""
+"""Tests of relsql.schema.times.findings.later_columns: what is filled in after its row appears."""
 
 from __future__ import annotations
 

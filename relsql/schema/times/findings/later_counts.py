@@ -12,7 +12,7 @@ from relsql.database.queries.sealed import sealed
 from relsql.schema.relations import relation_sql
 from relsql.schema.tables import Table
 from relsql.schema.times.events import changed_after_sql, time_sql
-from relsql.schema.times.open_values import NEWEST, Judged, is_open
+from relsql.schema.times.findings.open_values import NEWEST, Judged, is_open
 from relsql.schema.visibility import known_time_sql, since_sql
 from relsql.sql_text import ident
 
