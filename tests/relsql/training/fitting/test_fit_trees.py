@@ -20,6 +20,8 @@ from relsql.training.fitting.fit_trees import (  # noqa: E402
     EQUAL_SHARE,
     TREE_SHARES,
     TreeInputs,
+    _common_rounds,
+    _interleaved,
     attach_trees,
     choose_share,
     choose_trees,
@@ -119,3 +121,16 @@ def test_without_clear_evidence_network_and_trees_have_equal_parts() -> None:
     assert choose_share(head, wrong, noisy[0], labels) == TREE_SHARES[-1]
     assert choose_share(head, noisy[0], wrong, labels) == 0.0
     assert choose_share(head, noisy[0][:1], wrong[:1], labels[:1]) == EQUAL_SHARE
+
+
+def test_the_trees_of_windows_are_those_of_each_model_in_turn() -> None:
+    random = np.random.default_rng(5)
+    models = [
+        Trees(random.integers(0, 3, (count, 3)), random.normal(size=(count, 3)), random.normal(size=(count, 4)))
+        for count in (4, 2, 4)
+    ]
+    inputs, deviations = torch.from_numpy(random.normal(size=(9, 3)).astype(np.float32)), np.ones(3)
+    together = BoostedTrees.of(_interleaved(models, 4), deviations)(inputs)
+    for output, model in enumerate(models):
+        torch.testing.assert_close(together[:, output], BoostedTrees.of(model, deviations)(inputs))
+    assert _common_rounds([[3.0, 1.0, 2.0, 0.0], [3.0, 4.0, 1.0]]) == 3
