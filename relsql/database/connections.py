@@ -36,9 +36,9 @@ def open_database(
         path: the file.
         read_only: open without a write lock; several readers may share the file.
         must_exist: refuse to create a new file.
-        external: let statements read and write other files, and load extensions automatically. Otherwise they
-            read the files that views of the database name, and no others.
-        new_sources: names of sources that the caller attaches now.
+        external: let statements read and write other files, and load extensions automatically. Otherwise statements
+            can only read the files that the database's views name.
+        new_sources: names of sources that are not attached here, because the caller attaches them.
 
     Raises:
         DatabaseError: the file is missing, locked by another process, read-only, or not a DuckDB database, or one of
@@ -56,7 +56,7 @@ def open_database(
     try:
         attach_sources(con, except_for=new_sources)
         if not external:
-            # Afterwards, because sources are other files.
+            # Only after the sources are attached, because they are other files.
             close_external_access(con, view_files(con))
     except BaseException:
         con.close()
@@ -107,7 +107,8 @@ def foreign_database(path: str | Path) -> Iterator[tuple[duckdb.DuckDBPyConnecti
     """Attach a DuckDB file read-only so that nothing in it can run; yield a connection and the database's name.
 
     The current database is an empty one, so that a function name in a query means DuckDB's own function, never a macro
-    of the file. Queries cannot read other files or load extensions; the sources are attached before.
+    of the file. Queries cannot read other files or load extensions, because access is closed once the sources are
+    attached.
 
     Raises:
         DatabaseError: the file cannot be opened.
@@ -196,7 +197,7 @@ def require_no_transaction(con: duckdb.DuckDBPyConnection, doing: str) -> None:
     """Check that no transaction is open on a connection.
 
     Raises:
-        DatabaseError: one is; what is done has transactions of its own, which a ROLLBACK would not undo.
+        DatabaseError: one is open. The operation runs in transactions of its own, which a ROLLBACK would not undo.
     """
     if _in_transaction(con):
         raise DatabaseError(
@@ -207,7 +208,10 @@ def require_no_transaction(con: duckdb.DuckDBPyConnection, doing: str) -> None:
 
 
 def _in_transaction(con: duckdb.DuckDBPyConnection) -> bool:
-    """True if a transaction is open. Two queries are asked for theirs, because a BEGIN that fails would abort it."""
+    """True if a transaction is open, because two queries then have the same transaction id.
+
+    A BEGIN would not be a safe test: if it fails, it aborts the open transaction.
+    """
     query = "SELECT system.main.txid_current()"
     try:
         return con.execute(query).fetchall() == con.execute(query).fetchall()

@@ -47,7 +47,7 @@ def embedding_digests(owner: str, text_keys: Digests, embeddings: FloatArray) ->
 
 def sum_digests(digests: Digests) -> int:
     """One digest of many rows in any order; the sums of parts can be added and subtracted, modulo 2^64."""
-    # A row's digest is linear: two rows that swapped their texts would have the same plain sum.
+    # Row digests are linear, so a plain sum would not change if two rows swapped their texts. Mixing prevents that.
     return int(_mixed(digests).sum(dtype=np.uint64))
 
 

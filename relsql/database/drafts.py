@@ -1,4 +1,4 @@
-"""Write a file or a folder as a draft beside it and rename it at the end, so that only complete ones appear."""
+"""Write a file or folder as a draft beside its target. The draft is renamed at the end, so a target is complete."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from relsql.errors import DatabaseError
 
 
 def draft_path(target: Path) -> Path:
-    """The path of a file or folder until it is complete and renamed: a hidden one of this process beside it."""
+    """The path of a target's draft: a hidden name beside the target, with the id of this process."""
     return target.with_name(f".{target.name}.{os.getpid()}.tmp")
 
 
 def is_taken(target: Path) -> bool:
-    """True if something has this path, also a symbolic link that leads nowhere: a rename would replace it."""
+    """True if anything exists at this path. A broken symbolic link counts, because a rename would replace it."""
     return target.exists() or target.is_symlink()
 
 
@@ -63,8 +63,8 @@ def remove_draft(draft: Path) -> None:
 def drafted_folder(folder: Path, require_free: Callable[[], None]) -> Iterator[Path]:
     """A draft of a folder, which gets its name when the block ends; on any error it is removed.
 
-    An existing folder is replaced. One that holds files cannot be renamed over, so it moves aside first, and comes back
-    if the draft cannot take its place.
+    An existing folder is replaced. A rename cannot replace a folder that holds files, so the old folder is moved aside
+    first, and moved back if the draft cannot take its place.
 
     Args:
         folder: the folder to write.
@@ -75,7 +75,7 @@ def drafted_folder(folder: Path, require_free: Callable[[], None]) -> Iterator[P
     """
     draft, old = draft_path(folder), draft_path(folder.with_name(f"{folder.name}.old"))
     try:
-        # What a killed process of the same number has left.
+        # Remove what a killed process with the same id has left.
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir()
         yield draft
@@ -93,7 +93,7 @@ def drafted_folder(folder: Path, require_free: Callable[[], None]) -> Iterator[P
 
 
 def _sync_folder(path: Path) -> None:
-    """Put the names of a folder's files on the disk, where the system can open folders."""
+    """Flush the names of a folder's files to the disk, on systems that can open folders."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     number = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

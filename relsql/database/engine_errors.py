@@ -61,7 +61,10 @@ def database_error(error: BaseException, *, writing: bool = False) -> DatabaseEr
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message that is not blank, without DuckDB's alarm; suggestions come after it."""
+    """The first non-blank line of an error's message, without DuckDB's prefix `FATAL Error:` or `INTERNAL Error:`.
+
+    DuckDB's suggestions are in the lines after it.
+    """
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     return _ALARM.sub("", line)
 

@@ -33,7 +33,7 @@ def fold(name: str) -> str:
 
 
 def fold_sql(name: str) -> str:
-    """The same in SQL, of an expression; `lower()` would also fold letters that DuckDB distinguishes."""
+    """`fold` in SQL, for the expression `name`; `lower()` would also fold letters that DuckDB distinguishes."""
     return f"system.main.translate({name}, '{string.ascii_uppercase}', '{string.ascii_lowercase}')"
 
 

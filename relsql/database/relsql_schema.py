@@ -1,8 +1,8 @@
 """Which schema of a database holds relsql's own tables. No other module knows its name.
 
 It is `relsql`, unless the file itself marks another one, because a user may have a schema `relsql` of their own. The
-mark is a view in the schema. It stays in it through COPY FROM DATABASE and EXPORT DATABASE, goes with it in a DROP, and
-depends neither on the name of the file nor on the name that the file is attached as. See
+mark is a view in the schema. COPY FROM DATABASE and EXPORT DATABASE keep the view in the schema, a DROP of the schema
+removes it, and it depends neither on the name of the file nor on the name that the file is attached as. See
 `docs/decisions/0013-names-and-outputs.md`.
 """
 
@@ -30,8 +30,8 @@ _known: ContextVar[Mapping[tuple[int, str], str]] = ContextVar("known_schemas")
 def relsql_schema(con: duckdb.DuckDBPyConnection, catalog: str) -> str:
     """The schema of relsql's own tables in an attached database, whether or not it exists.
 
-    Whether an unmarked schema `relsql` is relsql's or the user's is the question of
-    `relsql.database.relsql_tables.require_own_schema`.
+    This function does not check whether an unmarked schema `relsql` is relsql's or the user's;
+    `relsql.database.relsql_tables.require_own_schema` does.
 
     Raises:
         DatabaseError: several schemas are marked.

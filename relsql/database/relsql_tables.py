@@ -1,4 +1,4 @@
-"""relsql's own tables in the user's file. A table is created by the first write; reading never assumes it."""
+"""relsql's own tables in the user's file. The first write creates a table, so reading never assumes that it exists."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ SEALED = {
 
 
 Owner = Literal["nobody", "own", "user"]
-"""The owner of a schema: the user if relsql made none of its tables and views, nobody if it has none."""
+"""The owner of a schema: `user` if relsql made none of its tables and views, `nobody` if the schema is empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +270,7 @@ def _columns(con: duckdb.DuckDBPyConnection, catalog: str, schema: str) -> dict[
 
 
 def _is_ours(name: str, known: dict[str, str]) -> bool:
-    """True for the columns of a table of `TABLES`: an older relsql wrote fewer, a newer one may have written more."""
+    """True if the columns are those of a table of `TABLES`; an older relsql wrote fewer, a newer one may write more."""
     ours = dict(column.split(" ", 1) for column in TABLES[name].split(", "))
     extends = known.keys() <= ours.keys() or ours.keys() <= known.keys()
     same_types = all(known[column] == type_ for column, type_ in ours.items() if column in known)

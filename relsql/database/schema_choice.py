@@ -17,7 +17,7 @@ def choose_schema(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> bo
     Args:
         con: a connection without an open transaction.
         catalog: the database.
-        name: the new schema, as it is: dots and quotes are part of the name.
+        name: the name of the new schema, taken literally: dots and quotes are part of it.
 
     Returns:
         False if relsql's tables are in this schema already, or would be without a choice.

@@ -56,7 +56,7 @@ class ClassHead(Head):
 
     @torch.no_grad()
     def log_loss(self, raw: Tensor, labels: Tensor) -> float:
-        """The mean log loss of the calibrated probabilities; it needs no array of all classes."""
+        """The mean log loss of the calibrated probabilities, computed without an array over all classes."""
         of_outputs = self.losses(raw / self.temperature, self.targets(labels))
         return float((of_outputs - torch.log(self.share[labels.long()])).double().mean())
 
@@ -117,7 +117,7 @@ class LabelsHead(ClassHead):
 class StepsHead(Head):
     """The head of a forecast in steps: each output is the value of one window, float32 [seeds, steps], as labels are.
 
-    All steps share the scale of their labels, so each weighs as much as its errors in the label's unit.
+    All steps share one label scale, so a step has weight in proportion to its errors in the label's unit.
     """
 
     @property
@@ -141,7 +141,7 @@ def new_head(
     classes: Classes | None = None,
     lists: npt.NDArray[np.bool_] | None = None,
 ) -> Head:
-    """The untrained head of a task; `classes` are those of a task that has some, `lists` those of `LabelSets`."""
+    """The untrained head of a task; `classes` are the task's, if it has any, and `lists` those of `LabelSets`."""
     if classes is not None and classes.many:
         return LabelsHead(config, classes, lists)
     if classes is not None:

@@ -124,7 +124,7 @@ class Head(nn.Module):
     def remove_bias(self, raw: Tensor, labels: Tensor) -> None:
         """Move the centre so that the scores of seeds add up to their labels; only for the mean.
 
-        With the log link this multiplies all scores. Nothing changes if no label is above 0 there.
+        With the log link this multiplies all scores, and nothing changes if no label is above 0.
         """
         scores, labels = self.scores(raw).double(), labels.double()
         if self.has_log_link:

@@ -49,7 +49,8 @@ class RowEncoder(nn.Module):
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Encode token ids int64 [B, T] with mask int64 [B, T] to float32 [B, d]; padding is ignored."""
-        # Attention misreads a mask whose type is not that of the weights: double, when the export measures rounding.
+        # The mask must have the type of the weights, or attention misreads it. The weights are double when the export
+        # measures rounding.
         precision = self.encoder.embed_tokens.weight.dtype
         real = attention_mask.to(precision)
         # An additive mask: every attention kernel accepts one, and exporters/onnx/encoder.py writes the same.

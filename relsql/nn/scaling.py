@@ -21,8 +21,8 @@ ROUNDING = (1e-4, 1e-12)
 The batch in which a text is encoded changes its contextual part by a relative 1e-6; whitening must not amplify that."""
 
 LEAST_DEVIATION = 1e-3
-"""Statistics of standardised numbers that deviate less are constant up to rounding, which is about 1e-7. Scaled to 1,
-it would differ between torch, ONNX and SQL."""
+"""Statistics of standardised numbers that deviate less are constant up to rounding, which is about 1e-7. If this
+rounding were scaled to 1, the statistic would differ between torch, ONNX and SQL."""
 
 NARROWEST_BIN = 1e-2
 """In standard deviations: two equal quantiles make a bin of width 0, a step that is too steep for float32."""
@@ -63,7 +63,7 @@ class NumberScaling(nn.Module):
     def fit(self, numbers: Tensor, *, logarithmic: bool = False, least_deviation: float = 1e-30) -> None:
         """Compute the statistics from training rows, float32 [n, width]; `logarithmic` puts all on the log scale.
 
-        A number whose standard deviation is below `least_deviation` is constant.
+        A number whose standard deviation is below `least_deviation` counts as constant.
         """
         for i in range(numbers.shape[1]):
             values = subsample(numbers[:, i])

@@ -48,17 +48,17 @@ def explain_names(suffix: str) -> tuple[str, str]:
 
 
 def all_names(suffix: str) -> tuple[str, ...]:
-    """All functions that a model has, or another version of it may have: no other model has one of them."""
+    """The names of all functions that any version of a model may have. No other model may have one of these names."""
     return (*function_names(suffix), classes_name(suffix), *explain_names(suffix))
 
 
 def is_score_name(function: str) -> bool:
-    """True for a possible name of one of `all_names`; the case must be that of the stored name."""
+    """True if this may be the name of a function that scores (`predict_...`), in the case of the stored name."""
     return function.startswith(_SCORE)
 
 
 def is_table_name(function: str) -> bool:
-    """True for a possible name of a function that returns a table: of the scores of all entities, or an explanation."""
+    """True if this may be the name of a table function: one that scores all entities, or one that explains scores."""
     return (is_score_name(function) and function.endswith((_BATCH, _CLASSES))) or function.startswith(_EXPLAIN)
 
 

@@ -44,14 +44,15 @@ from relsql.typing import FloatArray
 
 STORING = threading.Lock()
 """Held while a version gets its number and is stored. Only one process writes to a file, but its threads may train or
-import at the same time: two of them would read the same highest number, or one would undo the other's changes."""
+import at the same time. Without the lock, two threads could read the same highest number, or one could undo the other's
+changes."""
 
 
 def read_models(con: duckdb.DuckDBPyConnection, catalog: str) -> tuple[ModelRow, ...]:
     """All model versions, by name and version."""
     if not has_relsql_table(con, catalog, "models"):
         return ()
-    # Of cards that an earlier build wrote, regressions have no target: they predict medians.
+    # A regression card that an earlier build wrote has no target; such a model predicts medians.
     target = f"""CASE task_type WHEN 'regression' THEN CASE WHEN system.main.json_valid(card)
                  THEN coalesce(system.main.json_extract_string(card, '$.task.target'), '{MEDIAN}') END
                  WHEN 'binary_classification' THEN '{PROBABILITY}'
@@ -308,7 +309,7 @@ def check_stored(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) 
 
 
 def find_trained(con: duckdb.DuckDBPyConnection, catalog: str, name: str, trained_from: str) -> ModelRow | None:
-    """The version of a model with a training fingerprint: the active one if it has it, else the newest such version.
+    """The version of a model that has this training fingerprint: the active one if it matches, else the newest match.
 
     Versions with a damaged card or damaged artefacts are ignored, because training again is what repairs them.
     """
@@ -375,7 +376,7 @@ def save_model(
 
 
 def replace_card(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard) -> None:
-    """Write the card of a version anew, whose artefacts are the same. The caller owns the transaction."""
+    """Replace the card of a version; its artefacts stay the same. The caller owns the transaction."""
     models, version = ensure_table(con, catalog, "models"), [card.name, card.version]
     con.execute(f"UPDATE {models} SET card = ? WHERE name = ? AND version = ?", [card.to_json(), *version])
     seal_rows(con, catalog, "models", "name = ? AND version = ?", version)
@@ -385,7 +386,7 @@ def activate(con: duckdb.DuckDBPyConnection, catalog: str, name: str, version: i
     """Make a version the active one of its model, and retire all others. The caller owns the transaction."""
     models = ensure_table(con, catalog, "models")
     [(latest,)] = con.execute(f"SELECT system.main.max(activated) FROM {models} WHERE name = ?", [name]).fetchall()
-    # Always later than the version that it follows, whatever the clock says, because the order of these times matters.
+    # Always later than the last activation, whatever the clock says, because the order of these times matters.
     now = datetime.now(UTC).replace(tzinfo=None)
     moment = max(now, latest + timedelta(microseconds=1)) if latest else now
     others = "name = ? AND version <> ? AND status IS DISTINCT FROM ?"

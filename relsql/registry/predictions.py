@@ -2,12 +2,12 @@
 
 A row is written in the transaction of the chunk that scores it, and never changed or removed afterwards.
 
-A key of any type and of any number of columns is one VARCHAR, DuckDB's own text of the value of
-`relsql.schema.entity_keys`, as in fingerprints and bounds of jobs. A cast to the type of the key gives the key back,
-which JSON would not do for a BLOB or a DECIMAL, and one table serves all models.
+A key of any type, with any number of columns, is stored as one VARCHAR: DuckDB's own text of the value that
+`relsql.schema.entity_keys` describes, as in the fingerprints and bounds of jobs. So one table serves all models. A cast
+to the type of the key restores the key, which JSON would not do for a BLOB or a DECIMAL.
 
-A model of classes has the likeliest one as `class`, its probability as `score`, and the probabilities of all, in the
-order of the card, as `probabilities`. For other models both are NULL.
+For a model of classes, `class` is the likeliest class, `score` is its probability, and `probabilities` are those of all
+classes in the order of the card. For other models `class` and `probabilities` are NULL.
 """
 
 from __future__ import annotations

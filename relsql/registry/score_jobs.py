@@ -80,7 +80,7 @@ class ScoreJob:
         conditions = [f"{key} >= CAST({literal(start)} AS {key_type})"] if start is not None else []
         conditions += [f"{key} < CAST({literal(end)} AS {key_type})"] if end is not None else []
         if key_type.startswith("STRUCT("):
-            # DuckDB 2.0.0 makes BETWEEN of the two, which it then cannot evaluate for a STRUCT.
+            # DuckDB 2.0.0 merges the two conditions into a BETWEEN, which it then cannot evaluate for a STRUCT.
             conditions = [opaque_sql(condition) for condition in conditions]
         return " AND ".join(conditions) or "true"
 
@@ -104,7 +104,7 @@ def read_job(
         return None
     if not damaged_too:
         check_job_row(rows[0])
-    # Not among the sealed columns, because jobs of earlier builds have a digest without it.
+    # `keep_history` is not a sealed column, because the digests of earlier builds' jobs do not cover it.
     query = f"SELECT coalesce(keep_history, false) FROM {rows_sql(con, catalog, 'score_jobs')} WHERE target = ?"
     [(keep_history,), *_] = con.execute(query, [target]).fetchall()
     values = rows[0].values

@@ -80,7 +80,7 @@ def suffix_of(text: str, name: str, version: int) -> str:
 
 
 def model_name(name: str, models: Iterable[str]) -> str:
-    """The name of a model that is to be trained; that of an existing model, where it differs in case alone.
+    """The name of a model to train: the name of an existing model if it differs in case alone, else `name` itself.
 
     Raises:
         ModelError: it cannot be part of a function name, or another model has one of its functions.
@@ -231,6 +231,6 @@ class ModelRow:
 
 
 def shared_function(suffix: str, other: str) -> str | None:
-    """A function name that two models would share, or None: that of `churn` and `Churn`, or of `dnf_full` and `dnf`."""
+    """A function name that two models would share, or None: `churn` and `Churn` share one, `dnf_full` and `dnf` too."""
     theirs = set(map(fold, all_names(other)))
     return next((name for name in all_names(suffix) if fold(name) in theirs), None)

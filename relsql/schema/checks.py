@@ -1,4 +1,4 @@
-"""Check keys, times and links against the data: counts, and findings that the user should know."""
+"""Check keys, times and links against the data. The results are counts, and findings for the user."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class KeyCounts:
 
 @dataclass(frozen=True, slots=True)
 class LinkCounts:
-    """Counts of a link's child rows: all, those without a key, and those whose key no parent row has (dangling)."""
+    """Counts of a link's child rows: all, those with a NULL key, and those whose key has no parent row (dangling)."""
 
     rows: int
     null_keys: int
@@ -116,7 +116,7 @@ def check_link(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, lin
 
 
 def _cast(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, column: str, type_: str) -> str | None:
-    """The statement that gives a column of a table another type; None if not all of its values allow that."""
+    """The statement that changes a column's type; None if a value cannot be converted or the table is a view."""
     name = ident(column)
     query = f"SELECT system.main.count({name}), system.main.count(TRY_CAST({name} AS {type_}))"
     try:
@@ -128,7 +128,7 @@ def _cast(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, column: st
 
 
 def _require_exact(con: duckdb.DuckDBPyConnection, catalog: str, link: Link, *ends: tuple[Table, Column]) -> None:
-    """Raise SchemaError if one of two columns holds numbers that cannot be told apart once compared as DOUBLE."""
+    """Raise SchemaError if a column holds numbers so large that different ones would be equal as DOUBLE."""
     [(double_table, double)] = [end for end in ends if end[1].type == "DOUBLE"]
     [integer_type] = [column.type for _, column in ends if column is not double]
     for table, column in ends:
@@ -220,7 +220,7 @@ def _undeclared_tables(schema: Schema, declared: set[str]) -> Iterator[Finding]:
 
 
 def _left_out_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> Iterator[Finding]:
-    """Tables whose `Table.key` is also that of another table: a table `"a.b"` and a table b in schema a share one."""
+    """Tables left out because another table has the same `Table.key`, as `"a.b"` and table b of schema a do."""
     query = """SELECT schema_name, table_name FROM system.main.duckdb_tables()
                WHERE database_name = ? AND NOT internal AND NOT temporary ORDER BY ALL ASC"""
     for schema_name, name in con.execute(query, [catalog]).fetchall():
@@ -234,7 +234,7 @@ def _left_out_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schem
 
 
 def _unread_views(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> dict[str, str]:
-    """The definitions of the views that are not tables of the schema, by the key that they would have."""
+    """The definitions of the views that the schema does not include, by the `Table.key` that each would have."""
     views = read_views(con, catalog, relsql_schema(con, catalog))
     keyed = {schema_table_key(*name): sql for name, sql in views.items()}
     return {key: sql for key, sql in keyed.items() if schema.find(key) is None}
@@ -269,12 +269,12 @@ def _table_findings(
         text = "is linked to no other table, so no model reads it"
         text += f"; keys within {', '.join(fields)} cannot be linked; to make columns of them: " if fields else ""
         text += "; ".join(fields.values())
-        # A table with a time is a record of events, which are what questions are about.
+        # A table with a time records events. Questions are about events, so leaving it out deserves a warning.
         yield Finding("warning" if table.time_column else "info", table.key, text)
 
 
 def _key_fields(con: duckdb.DuckDBPyConnection, table: Table) -> dict[str, str]:
-    """By column of a STRUCT with the field of a key the statements that make a column of that field."""
+    """For each STRUCT column that contains a key field, the statements that copy that field to its own column."""
     found = {}
     for column in () if table.is_view else table.columns:
         if column.type.startswith("STRUCT(") and not column.type.endswith("]"):

@@ -1,4 +1,4 @@
-"""What a table holds, as a few numbers that change when a row does."""
+"""A digest of a table's content: a few numbers that change when any row changes."""
 
 from __future__ import annotations
 

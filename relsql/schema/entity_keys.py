@@ -17,7 +17,8 @@ from relsql.sql_text import ident, literal
 def entity_parameters(entity: Table) -> tuple[str, ...]:
     """The parameters of a scoring function that take the key: `id`, or `id1`, `id2`, ... for a key of several columns.
 
-    They do not have the columns' names: DuckDB pastes arguments over every bare name in the function's body.
+    They cannot have the columns' names, because DuckDB replaces every unqualified name in a macro's body that is also
+    the name of a parameter.
     """
     count = len(entity.primary_key)
     return ("id",) if count == 1 else tuple(f"id{i}" for i in range(1, count + 1))
@@ -39,7 +40,7 @@ def key_from_parts(entity: Table, parts: Sequence[str]) -> str:
 
 
 def key_sql(entity: Table, alias: str = "", columns: Sequence[str] | None = None) -> str:
-    """The key in a row.
+    """The key that a row holds, as an expression.
 
     Args:
         entity: the entity table.
@@ -55,21 +56,21 @@ def key_known_sql(entity: Table, alias: str = "", columns: Sequence[str] | None 
 
 
 def key_parts(entity: Table, key: str) -> Mapping[str, str]:
-    """By column, the expression for the column's part of the key, which is the expression `key`."""
+    """For each key column, the expression that takes its value from the expression `key`."""
     if len(entity.primary_key) == 1:
         return {entity.primary_key[0]: key}
     return {name: f"struct_extract({key}, {literal(name)})" for name in entity.primary_key}
 
 
 def key_arguments_sql(entity: Table, key: str) -> str:
-    """The parts of the key `key` as the arguments of a function of a model."""
+    """The parts of the expression `key`, as the arguments of a model's SQL function."""
     return ", ".join(key_parts(entity, key).values())
 
 
 def output_names(entity: Table, others: Collection[str]) -> tuple[str, ...]:
-    """The names of the key's columns in a result that has the columns `others`, too.
+    """The names of the key's columns in a result that also has the columns `others`.
 
-    A column with the name of one of these is preceded by the name of its table: `races_as_of`.
+    If a key column has the name of one of `others`, it gets the table's name as a prefix: `races_as_of`.
     """
     taken = {fold(name) for name in (*others, *entity.primary_key)}
     found = []
@@ -83,7 +84,7 @@ def output_names(entity: Table, others: Collection[str]) -> tuple[str, ...]:
 
 
 def key_columns_sql(entity: Table, key: str, names: Sequence[str]) -> str:
-    """The parts of the key `key` under the names that a result has for them, for a select list."""
+    """The parts of the expression `key` as a select list, under the given names."""
     parts = zip(names, key_parts(entity, key).values(), strict=True)
     return ", ".join(f"{part} AS {ident(name)}" for name, part in parts)
 

@@ -13,7 +13,8 @@ _END_OF_FACT = re.compile(r"[:;] ")
 class Finding:
     """Something about the schema that the user should know; an `error` makes training impossible.
 
-    `inspected` says that `relsql inspect` finds it, too: it is about the schema as a whole, not about one task.
+    `inspected` is true if `relsql inspect` also reports it, because it is about the schema as a whole and not about one
+    task.
     """
 
     severity: Literal["error", "warning", "info"]
@@ -23,7 +24,7 @@ class Finding:
 
     @property
     def short(self) -> str:
-        """The finding without its reasons and answers."""
+        """The fact alone: the message up to its first colon or semicolon, without reasons and remedies."""
         return f"{self.severity}: {self.object}: {_END_OF_FACT.split(self.message, maxsplit=1)[0]}"
 
     def __str__(self) -> str:

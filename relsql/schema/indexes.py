@@ -8,7 +8,7 @@ from relsql.schema.tables import Schema, Table
 from relsql.sql_text import ident
 
 SCANNED_ROWS = 122_880
-"""Up to this many rows, one row group of DuckDB, a table is read as fast without an index."""
+"""A table with at most this many rows (one row group of DuckDB) is read just as fast without an index."""
 
 Indexed = frozenset[tuple[str, str]]
 """Pairs of a table's key and a column's name."""

@@ -1,7 +1,8 @@
 """A schema as a picture: tables as boxes, links as lines from the foreign key to the row that it points at.
 
-Tables stand in columns by their distance from the one in the centre, so that a link joins neighbouring columns or two
-tables of one column. Colours are variables of the page, see `STYLE`, so that the picture follows its light or dark.
+Tables are placed in columns by their distance from the central table, counted in links. A link therefore joins
+neighbouring columns, or two tables of one column. Colours are CSS variables of the page (see `STYLE`), so the picture
+follows the light or dark mode of the page.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 WIDTH, LINE, PAD = 190, 17, 8
 GAP_X, GAP_Y = 80, 22
 BEND, ROOM = 38, 34
-"""How far lines leave a box before they turn, and the space at the right for those between tables of one column."""
+"""How far a line runs from a box before it turns, and the space at the right for lines within one column."""
 
 LONGEST = 23
 """Characters of a name that fit into a box."""
@@ -97,7 +98,7 @@ def schema_svg(picture: Picture) -> str:
 
 
 def schema_html(schema: Schema) -> str:
-    """The picture with its style and the links as text, for a place that has neither, such as a notebook."""
+    """The picture with its style sheet, for a page that does not have the style sheet, such as a notebook."""
     style = html.element("style", f"{html.colours('.schema')}{STYLE}")
     return style + schema_svg(Picture(schema))
 
@@ -121,7 +122,10 @@ def _busiest(schema: Schema) -> str | None:
 
 
 def _columns(schema: Schema, centre: str | None) -> list[list[str]]:
-    """The tables by their distance from the centre; those that no link joins to it come last, in rows of their own."""
+    """The tables by their distance from the centre.
+
+    Tables that no path of links joins to the centre are spread over the columns, below the others.
+    """
     near: dict[str, set[str]] = {key: set() for key in schema.tables}
     for link in schema.links:
         if link.child in near and link.parent in near:
@@ -132,7 +136,7 @@ def _columns(schema: Schema, centre: str | None) -> list[list[str]]:
         columns.append(waiting)
         before = {key: place for place, key in enumerate(waiting)}
         found = {key for each in waiting for key in near[each]} - seen
-        # Near the tables that they are linked to, so that few lines cross.
+        # Each table is placed near the tables that it is linked to, because then few lines cross.
         waiting = sorted(found, key=lambda key: (_mean([before[each] for each in near[key] if each in before]), key))
         seen |= found
     rest = [key for key in schema.tables if key not in seen]

@@ -46,7 +46,7 @@ def read_schema(con: duckdb.DuckDBPyConnection, catalog: str | None = None, also
 def read_source_schema(con: duckdb.DuckDBPyConnection, catalog: str) -> Schema:
     """Read the schema of a database that is attached for its data; relsql's tables may be missing from it.
 
-    So a schema `relsql` that is the user's own is read like any other.
+    Therefore a schema `relsql` that belongs to the user is read like any other schema.
 
     Args:
         con: an open connection; nothing is written.
@@ -79,7 +79,7 @@ def _read_schema(con: duckdb.DuckDBPyConnection, catalog: str, own: str | None, 
             columns = _stored_columns(table, declared.primary_key)
             tables[table.key] = replace(table, primary_key=columns, key_origin=declared.origin)
     times = declared_times(Schema(tables), declared_tables)
-    # First, since declared links may lead to a table of values.
+    # Tables of values are added first, because declared links may point at them.
     schema = with_value_tables(con, catalog, Schema(tables)) if own else Schema(tables)
     removed = [_stored_link(schema, link) for link in removed_links]
     merged = list(schema.links)
@@ -134,7 +134,7 @@ def _read_tables(con: duckdb.DuckDBPyConnection, catalog: str, declared: set[str
             continue
         parsed = tuple(Column(c, t) for c, t in zip(columns, types, strict=True))
         key = table_key(schema_name, name)
-        # Links and tasks would use one name for `"a.b"` and for `b` in schema a: the latter gets it.
+        # The table `"a.b"` and the table `b` of schema a have the same key: only the table of schema a is kept.
         if key not in tables or schema_name != DEFAULT_SCHEMA:
             tables[key] = Table(name, parsed, schema_name=schema_name, is_view=is_view)
     return tables
@@ -168,7 +168,7 @@ def _read_constraints(
 
 @dataclass(frozen=True, slots=True)
 class DeclaredTable:
-    """The declaration of a table: its primary key, empty if unknown, and its time, which None leaves undecided."""
+    """The declaration of a table: its primary key (empty if unknown), and its time (None in it means undecided)."""
 
     primary_key: tuple[str, ...]
     time: DeclaredTime

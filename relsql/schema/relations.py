@@ -30,8 +30,8 @@ def relation_sql(
         arrays_as_text: cast ARRAY values to text, for rows that are put into lists. DuckDB 2.0.0 reads invalid memory
             where lists of structs hold ARRAY values (`docs/decisions/0001`). A model uses only the text of such a
             column.
-        with_rowid: rows of a table without a key also have their rowid. A label query cannot ask for it, because it
-            reads a view that ends at a moment.
+        with_rowid: include `rowid` for a table without a key. A label query passes False, because it reads a view that
+            ends at a moment, and a view has no rowid.
     """
     if table.values_of:
         return _values_sql(table, catalog)
@@ -51,14 +51,14 @@ def relation_sql(
 
 
 def emptied_sql(table: Table, relation: str, columns: Collection[str]) -> str:
-    """A relation of a table with some columns empty in every row, as it stands in FROM; columns it lacks are ignored.
+    """A relation of a table in which some columns are NULL in every row, for a FROM clause; unknown ones are ignored.
 
     Args:
         table: the table.
         relation: the relation to read for it.
         columns: the columns.
     """
-    # The type of the column is kept without being written, which an ENUM or ARRAY would make long.
+    # This keeps the column's type without spelling it out, which would be long for an ENUM or ARRAY.
     empty = [
         f"CASE WHEN false THEN {STORED}.{ident(name)} END AS {ident(name)}"
         for name in table.column_names
@@ -68,7 +68,7 @@ def emptied_sql(table: Table, relation: str, columns: Collection[str]) -> str:
 
 
 def _values_sql(table: Table, catalog: str | None) -> str:
-    """The distinct values of the columns that a table stands for, and when each first appears."""
+    """The rows of a table of values: the distinct values of its columns, and the time at which each first appears."""
     key, timed = ident(table.columns[0].name), table.time_column is not None
     parts = []
     for each in table.values_of:
@@ -87,7 +87,7 @@ def _row_time_sql(row_time: RowTime) -> str:
 
 
 def _header_join(row_time: RowTime, catalog: str | None) -> str:
-    """The join to the row that a row belongs to; a row without one has no time."""
+    """The join from a row to its header; a row without a header has no time."""
     if row_time.header is None or row_time.link is None:
         return ""
     header = relation_sql(row_time.header, catalog, with_rowid=False)

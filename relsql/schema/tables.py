@@ -1,8 +1,8 @@
 """The relational schema that relsql reads: tables, primary keys, time columns and links.
 
-`read_schema` merges three sources, of which later ones take precedence: DuckDB's own constraints, the rows of
-`relsql.schema_tables` / `relsql.schema_links` (declared or confirmed by the user), and the arguments of
-`Schema` methods in Python. `relsql.schema.discovery.propose` infers keys that are not declared.
+`read_schema` merges two sources, of which the second takes precedence: DuckDB's own constraints, and the rows of
+`relsql.schema_tables` / `relsql.schema_links`, which the user has declared or confirmed.
+`relsql.schema.discovery.propose` infers keys that are not declared.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class RowTime:
-    """How the time of a row is computed, where that takes more than one column of its table.
+    """How the time of a row is computed, if it is not simply the value of one of its columns.
 
     Attributes:
-        text: as people declare it: `orders.order_date`, or `strptime(day, '%d.%m.%Y')`.
+        text: the declaration as the user writes it: `orders.order_date`, or `strptime(day, '%d.%m.%Y')`.
         expression: a sealed TIMESTAMP expression over the table's row, called `stored`; empty if the row has the time
             of its header.
         header: the table of the row that a row belongs to, such as the order of an order line.
         link: the foreign key to that table.
-        known: a sealed TIMESTAMP expression over `stored`: when the row became known; empty if that is its time.
+        known: a sealed TIMESTAMP expression over `stored`: when the row became known; empty if it is known at its time.
     """
 
     text: str
@@ -64,7 +64,7 @@ class RowTime:
 
 @dataclass(frozen=True, slots=True)
 class EventRange:
-    """The range of a table's event times, both exclusive; None where it has no end. Times outside are sentinels."""
+    """The range of a table's event times. Both ends are exclusive; None means no limit. Times outside are sentinels."""
 
     after: datetime.datetime | None = None
     before: datetime.datetime | None = None
@@ -77,8 +77,9 @@ class Table:
     `primary_key` is empty when there is none. Rows are visible to a seed when `time_column <= as_of`; a table
     without time column is always visible. If `row_time` is set, the time column is computed from it. A view has no
     `rowid` by which DuckDB identifies its rows. Times outside of `events` do not count as events, see
-    `relsql.schema.times.sentinels`; it is None until sentinels have been looked for. If `values_of` is set there is no
-    such table: its rows are the distinct values of these columns, each from the time of the first row that has it.
+    `relsql.schema.times.sentinels`; `events` is None until sentinels have been searched for. If `values_of` is set, the
+    table is not stored: its rows are the distinct values of these columns. Each value has the time of the first row
+    that contains it.
     """
 
     name: str
@@ -113,7 +114,7 @@ class Table:
         return self.row_time.text if self.row_time else self.time_column
 
     def column(self, name: str) -> Column:
-        """Return the column that `name` refers to, in any case of its letters.
+        """Return the column that `name` refers to, in upper or lower case.
 
         Raises:
             SchemaError: there is no such column.
@@ -160,7 +161,7 @@ class Link:
         return self._pairs() == other._pairs()
 
     def is_part_of(self, other: Link) -> bool:
-        """True if `other` joins the same tables by these columns and more."""
+        """True if `other` joins the same tables by these columns and at least one more."""
         mine, theirs = self._pairs(), other._pairs()
         return mine[:2] == theirs[:2] and {*mine[2]} < {*theirs[2]}
 
@@ -181,7 +182,7 @@ class Schema:
         return schema_html(self)
 
     def find(self, name: str) -> Table | None:
-        """Return the table that `name` refers to: its key, or any other way to write it, `Main."Results"`."""
+        """Return the table that `name` refers to; `name` is its key or another spelling, such as `Main."Results"`."""
         if name in self.tables:
             return self.tables[name]
         key = stored_name(name, self.tables) or stored_name(_key_of(name), self.tables)
@@ -214,7 +215,7 @@ class Schema:
         return tuple(table for table in self.tables.values() if table.time_column)
 
     def read_for(self, tables: Iterable[str]) -> Schema:
-        """The part of the schema that is read for some tables: with the tables of their headers and of their values."""
+        """The part of the schema that is read for some tables: these, their headers, and the tables of their values."""
         found, waiting = set[str](), list(tables)
         while waiting:
             table = self.table(waiting.pop())
@@ -287,7 +288,7 @@ def used_schema(schema: Schema, tables: Sequence[str], columns: Mapping[str, Seq
         needed = {*table.primary_key, table.time_column, *columns.get(key, ())}
         needed |= {c for link in links if link.child == key for c in link.child_columns}
         needed |= {c for link in links if link.parent == key for c in link.parent_columns}
-        # A view without a key is ordered by all its columns.
+        # A view without a key is ordered by all its columns, because it has no rowid either.
         needed |= set(table.column_names) if table.is_view and not table.primary_key else set()
         chosen[key] = replace(table, columns=tuple(c for c in table.columns if c.name in needed))
     return Schema(chosen, links)

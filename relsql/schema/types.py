@@ -28,7 +28,7 @@ WHOLE_FLOATS = 2**24
 """A FLOAT holds all integers up to this size, and only some of the larger ones."""
 
 WHOLE_DOUBLES = 2**53
-"""All whole numbers below this are different DOUBLEs; from here on, neighbours are equal."""
+"""All whole numbers below this are different as DOUBLE; from here on, neighbouring numbers can be equal."""
 
 _DECIMAL = re.compile(r"DECIMAL\(\d+,\d+\)")
 
@@ -46,8 +46,8 @@ def is_number(type_: str) -> bool:
 def type_family(type_: str) -> str:
     """Name the types whose values can be compared as keys: all integers are one family, all texts another.
 
-    DOUBLE belongs to the integers, because pandas turns integers into it where some are missing. DuckDB compares both
-    as DOUBLE, which is exact below `WHOLE_DOUBLES`. FLOAT is less exact and a family of its own.
+    DOUBLE belongs to the integers, because pandas stores an integer column with missing values as DOUBLE. DuckDB
+    compares both as DOUBLE, which is exact below `WHOLE_DOUBLES`. FLOAT is less exact and a family of its own.
     UHUGEINT is a family of its own, because DuckDB compares it with a signed integer as the signed type, and fails for
     values that do not fit.
     """
@@ -57,16 +57,17 @@ def type_family(type_: str) -> str:
 
 
 def decimal_places(type_: str) -> int | None:
-    """How many decimals a number of this type keeps, others are rounded: 0 for integers; None for all other types."""
+    """The number of decimals that a type keeps (further ones are rounded): 0 for integers, None without a scale."""
     if type_ in INTEGER_TYPES:
         return 0
     return int(type_.removesuffix(")").split(",")[1]) if is_decimal(type_) else None
 
 
 def id_types(key_type: str) -> tuple[str, ...]:
-    """The types of values that can be ids of rows with a key of this type; one that ends with `(` has parameters.
+    """The types of values that may be passed as an id for a key of this type; `DECIMAL(` and `ENUM(` are prefixes.
 
-    Any number is an id for a number, any text for a text. A key of another type has a text form, which literals have.
+    Any number is accepted for a numeric key, and any text for a text key. For a key of another type text is accepted
+    too, because literals of that type are written as text.
     """
     if is_number(key_type):
         return (*INTEGER_TYPES, BIGNUM, *FLOAT_TYPES, "DECIMAL(")

@@ -1,8 +1,8 @@
-"""Entities that are only values of columns, such as a team that is a name in `games`: a table without rows of its own.
+"""Entities that exist only as values of columns, such as a team that is just a name in `games`.
 
 `relsql init --entity 'teams=games(home_team),games(away_team)'` declares the table `teams` with the key `team`. Its
-rows are the distinct values of the columns, each of which is a link to it. It is stored in `relsql.value_tables`;
-nothing is created in the user's schemas.
+rows are the distinct values of these columns, and each of the columns is a foreign key to it. The declaration is stored
+in `relsql.value_tables`; nothing is created in the user's schemas.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Declared = tuple[str, tuple[tuple[str, str], ...]]
 
 
 def key_column(name: str) -> str:
-    """The key of a table of values: the last word of its name, as a singular."""
+    """The name of the key column of a table of values: the last word of the table's name, in the singular."""
     found = words(name)
     return found[-1] if found else "value"
 
@@ -91,9 +91,10 @@ def with_value_tables(con: duckdb.DuckDBPyConnection, catalog: str, schema: Sche
 
 
 def with_first_times(schema: Schema) -> Schema:
-    """The schema with the times of its tables of values, once the tables that have these values have theirs.
+    """Add times to the tables of values, after the tables that contain the values have got theirs.
 
-    A value is known from the first row that contains it, if all tables of its values have a time.
+    A value is visible from the first row that contains it. A table of values gets a time only if all tables that
+    contain its values have one.
     """
     tables = dict(schema.tables)
     for key, table in schema.tables.items():

@@ -1,11 +1,11 @@
 """Which rows are visible at a moment. This is the only module that compares the time of a row with that moment.
 
 The data that a reader may use end at a moment, inclusive: the as_of of a score, or earlier where a database lags
-behind. A row is visible if its time is at or before that end. A task may ask for rows strictly before as_of; times have
-microseconds, so its data end one microsecond earlier. So
+behind. A row is visible if its time is at or before that end. A task may ask for rows strictly before as_of. Times have
+a resolution of microseconds, so the data of such a task end one microsecond earlier. It follows that
 
-* a row whose time is NULL, in a table that has times, is never visible, because it is unknown when the row was known;
-* a row at minus infinity is always visible, one at infinity only to a reader whose data never end;
+* a row whose time is NULL, in a table that has times, is never visible, because nobody knows when it became known;
+* a row at minus infinity is always visible, and a row at infinity only to a reader whose data have no end;
 * zoned times are compared as UTC, whatever the session's time zone;
 * rows of a table without a time column are always visible;
 * the entity's own row is visible at as_of itself under both rules, because without it there is nothing to ask about.
@@ -31,7 +31,7 @@ VISIBILITY_RULES: tuple[VisibilityRule, ...] = ("at-or-before", "before")
 
 
 def end_before_sql(end: str) -> str:
-    """The moment at which data end that lie strictly before a moment, an expression of type TIMESTAMP."""
+    """The end of data that lie strictly before the moment `end`, an expression of type TIMESTAMP."""
     return f"{end} - to_microseconds(1)"
 
 
@@ -64,10 +64,10 @@ def where_visible_sql(table: Table, row: str, end: datetime.datetime) -> str:
 
 
 def and_at_own_time_sql(table: Table, row: str, moment: str) -> str:
-    """The condition that a moment is the row's own time, to append to that of a join.
+    """The condition that `moment` is the row's own time, to append to the condition of a join.
 
-    A row that is asked about as of its own time may not be among the rows that are read beside it, so it is found at
-    that moment only.
+    If seeds are rows as of their own time, the visibility rule may exclude the seed's own row, which has that time. So
+    the row is found by this condition instead, and only at that moment.
     """
     return f" AND {time_sql(table, row)} = {moment}"
 

@@ -35,7 +35,7 @@ def row_text_sql(table: Table, columns: tuple[str, ...], row: str) -> str:
 
 
 def row_text(table: Table, columns: Sequence[str], values: Sequence[str]) -> str:
-    """The same text as the expression of `row_text_sql`, from values as text, none of which is NULL."""
+    """The same text as that of the expression of `row_text_sql`, from values that are text and not NULL."""
     parts = [TABLE_MARKER + _clean(table.name)]
     for name, value in zip(columns, values, strict=True):
         parts += [ATTRIBUTE_MARKER, _clean(name), VALUE_MARKER, _clean(value[:MAX_VALUE_CHARACTERS])]

@@ -75,7 +75,7 @@ def network_card(
 
 
 def _options_of_card(options: TrainOptions) -> dict[str, str | int | float | bool | None]:
-    """The options that have no field of their own, and which pre-trained weights the folder held."""
+    """The options that have no field of their own, and the digest of the pre-trained weights."""
     found = {key: value for key, value in asdict(options).items() if key not in ("seed", "regime")}
     if options.pretrained:
         found["pretrained_digest"] = read_manifest(options.pretrained).digest

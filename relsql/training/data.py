@@ -39,8 +39,8 @@ def training_labels(
 ) -> dict[str, pa.Table]:
     """The labels to train on: `train`, `val` and, in the frozen regime, `closing`, the validation labels for `refit`.
 
-    Of many labels some are drawn, see `relsql.tasks.labels.label_cut`. A label may occur several times, with different
-    ends of its data; see `summaries`.
+    If there are too many labels, a sample is drawn, see `relsql.tasks.labels.label_cut`. A label may occur several
+    times, with different ends of its data; see `summaries`.
 
     Args:
         con: connection to the data.

@@ -1,4 +1,4 @@
-"""The examples of a training run: the rows that are planned for it, its labels, and what their seeds read."""
+"""The examples of a training run: the plan of what the model reads, the labels, and the rows that their seeds read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from relsql.training.training_run import TrainingRun
 class Examples:
     """What a network is trained on: the plan, the labels, the rows of their seeds, and doubts about all of them.
 
-    `classes` are those of a task that has some; the labels of its seeds are their codes, or those of `sets` of them.
+    `classes` are the classes of the task, if it has any. The labels of the seeds are then codes of classes or, in a
+    multilabel task, of the lists of classes in `sets`.
     """
 
     plan: Plan

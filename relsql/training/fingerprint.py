@@ -32,8 +32,8 @@ TRAINING_SOURCES = (
     *("relsql/evaluation/metrics", "relsql/evaluation/screening.py", "relsql/evaluation/uncertainty.py"),
     *("relsql/database/queries", "relsql/sql_text.py"),
 )
-"""Folders and files whose code can change a trained model: the rooms of training, the metrics and statistics by which
-it chooses, and the form of its queries. An edit elsewhere, such as in the server, causes no retraining."""
+"""Folders and files whose code can change a trained model: the code of training, the metrics and statistics by which it
+chooses, and the code that writes its queries. An edit elsewhere, such as in the server, causes no retraining."""
 
 _PROPOSALS = "relsql/schema/discovery"
 """Excluded: accepted proposals become declarations, which the fingerprint covers as part of the schema."""
@@ -61,8 +61,8 @@ def training_fingerprint(
         con: a connection to the database.
         catalog: its name.
         task: the task.
-        options: the training options; all of them count except `threads`. Of pre-trained weights the content counts,
-            not the folder.
+        options: the training options; all of them count except `threads`. For pre-trained weights, their content counts
+            and not the path of their folder.
 
     Raises:
         RelsqlError: there are no such pre-trained weights, or they are damaged.

@@ -86,10 +86,11 @@ def choose_paths(
 ) -> PathChoice:
     """Keep the `max_paths` best of a larger number of candidates.
 
-    Paths along which any seed sees a row come first, ordered by signal; then those with a time, because without any the
-    default as_of would be no event; then by coverage, then by planning order. The entity's own row, the first
-    candidate, is always read. A path that goes through children of the entity needs the path of these children as
-    well; if there is no room for both, the path is skipped.
+    Paths along which any seed sees a row come before the others. Within both groups the larger signal comes first.
+    Among equal signals, paths with a time come first, because the default as_of is the latest event and needs a table
+    with a time; then coverage decides, then planning order. The entity's own row, the first candidate, is always read.
+    A path that goes through children of the entity needs the path of these children as well; if there is no room for
+    both, the path is skipped.
 
     Args:
         con: connection to the data.
@@ -189,7 +190,7 @@ def _signal(
     targets = [centred(ranks(kind.astype(np.float64)), group) for kind in kinds]
     columns = [centred(ranks(column), group) for column in _columns(block, layout.fanout)]
     found = [correlation(column, target) for column in columns for target in targets]
-    # The labels of one entity at several times are much alike, so an entity counts as one observation.
+    # The labels of one entity at several times are very similar, so an entity counts as one observation.
     chance = math.sqrt(2 * math.log(2 * max(1, len(found))) / min(free, entities))
     return max(0.0, max(found, default=0.0) - chance)
 

@@ -32,7 +32,7 @@ _LEARNED: tuple[Split, ...] = ("train", "val")
 
 @dataclass(frozen=True, slots=True)
 class TrainedRanker:
-    """The outcome.
+    """The outcome of training a ranker.
 
     Attributes:
         task: the task, with both split timestamps.
@@ -58,7 +58,7 @@ def train_ranker(
         con: a cursor on the data, whose settings are not those of the user's session.
         catalog: database that holds the tables.
         task: the task; split timestamps that it lacks are chosen.
-        options: `density` and `seed` count, the others are about networks.
+        options: only `density`, `seed` and `regime` are read, because the other options are about networks.
         limits: what the label query may do.
         run: the phases of this run.
 

@@ -64,7 +64,7 @@ class TrainedModel:
         network, head: the torch modules that were exported.
         splits: lines about the labels and timestamps of the training and validation splits, and why they were chosen.
         findings: what is doubtful about labels and columns, also of a version that is reused.
-        lead: how far it is ahead of plain baselines on the validation labels; None if that cannot be said.
+        lead: its lead over the best plain baseline on the validation labels; None if there is nothing to compare.
         left_out: link paths that it does not read: those beyond `max_paths`, with the evidence about them, the best
             first, and those beyond `max_hub_rows`.
         reused: True if the version existed already and nothing was trained; then `validation_scores`, `network` and
@@ -106,7 +106,7 @@ def train(
     Args:
         con: an open connection; its transaction state and settings are not changed.
         task: a question in one line, `PREDICT ... FOR EACH ...`; the name of a task in `relsql.tasks`; or a task.
-        name: name of the model, and of the task of a line: `dnf` gives `predict_dnf`.
+        name: name of the model, and of the task if `task` is a question in one line: `dnf` gives `predict_dnf`.
         options: see `TrainOptions`.
         force: train even if such a version exists.
         progress: called with the progress of every phase.
@@ -164,7 +164,7 @@ def _reuse(con: duckdb.DuckDBPyConnection, catalog: str, found: ModelRow, run: R
 
 
 def _train_in_torch(training: TrainingRun) -> TrainedModel:
-    """Train with torch's settings for the run; a library that is missing is named before any work is done."""
+    """Train with torch's settings for the run; if LightGBM is missing, an error says so before any work is done."""
     from relsql.training.fitting.fit_network import torch_settings
     from relsql.training.fitting.fit_trees import load_lightgbm
 
@@ -223,7 +223,7 @@ def _train(training: TrainingRun) -> TrainedModel:
 
 
 def _train_recommendation(training: TrainingRun) -> TrainedModel:
-    """Train a recommendation, which has a ranker in its card and nothing else."""
+    """Train a recommendation, whose model consists only of the ranker in its card."""
     from relsql.training.recommendation import train_ranker
 
     options, run = training.options, training.run

@@ -1,4 +1,7 @@
-"""A training run that is needed, because no version has its fingerprint; and how it stores what it has trained."""
+"""What a training run works with, and how it stores the trained version.
+
+There is a run only if no version with the same fingerprint exists, or if training is forced.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ class TrainingRun:
         options: the options of training.
         limits: what the label query may do.
         run: the record of the run, with its phases.
-        fingerprint: of data, task, options and code when the run began.
+        fingerprint: the fingerprint of data, task, options and code when the run began.
     """
 
     con: duckdb.DuckDBPyConnection
@@ -49,7 +52,11 @@ class TrainingRun:
         texts: list[str],
         embeddings: FloatArray,
     ) -> tuple[int, dict[str, float]]:
-        """Write a version in one transaction, with the card of its number; returns the number, and seconds by phase."""
+        """Write a version in one transaction; `card_of` returns its card for its number.
+
+        Returns:
+            The version's number, and seconds by phase.
+        """
         con, catalog, run = self.con, self.catalog, self.run
         with run.phase("store"), STORING:
             version = run.version = next_version(con, catalog, self.name)

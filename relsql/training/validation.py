@@ -25,7 +25,7 @@ from relsql.training.fitting.fit_network import FittedNetwork
 from relsql.training.plan import Plan
 
 MOST_LABELS = 10_000
-"""More validation labels are not compared, only the latest ones: the line is for people who wait for it."""
+"""At most this many validation labels are compared, the latest ones, because the user waits for the result."""
 
 SHARES, ENTITY_MEAN = "shares of the classes", "entity's mean label"
 
@@ -64,7 +64,9 @@ def lead_on_validation(
     scores: npt.NDArray[Any],
     classes: Classes | None = None,
 ) -> Lead | None:
-    """The lead of scores of the validation labels; None if there is none to compare by.
+    """The lead of a model's scores on the validation labels.
+
+    None for multilabel tasks and forecasts in steps, and if no baseline can be computed.
 
     Args:
         plan: what the model reads.
@@ -84,7 +86,7 @@ def lead_on_validation(
     if not known:
         return None
     best = (max if more_is_better(plan.task.metric) else min)(known, key=lambda name: known[name])
-    # Entities are known where every label has a seed: those of invisible entities are left out.
+    # Labels of invisible entities have no seeds, so the seeds' entities are known only if every label has a seed.
     whole = labels["val"].num_rows == len(seeds["val"])
     entity = numbered(label_entities(labels["val"])[-count:]) if whole else np.arange(count)
     gain = gain_over(plan.task, truth, found, others[best], entity)
@@ -110,7 +112,7 @@ def _baselines(
 
 
 def _latest(seeds: SeedSet, plan: Plan) -> SeedSet:
-    """The latest seeds, as many as are looked at for single columns."""
+    """The latest seeds, at most `MAX_SEEDS`, because no more are used to compare single columns."""
     rows = np.arange(max(0, len(seeds) - MAX_SEEDS), len(seeds))
     blocks = zip(seeds.blocks, plan.layouts, strict=True)
     taken = tuple(block.take(rows, block.row_starts(), layout.fanout) for block, layout in blocks)

@@ -5,7 +5,7 @@ happened. These are detected:
 
 * tables that relsql wrote scores to, which have a comment that says so;
 * columns of an entity's table, or of its children, whose values are the scores of a stored version for the entity: as
-  of now, or as of a batch job. Scores are compared for a sample of entities.
+  of the latest event, or as of a batch job. Scores are compared for a sample of entities.
 """
 
 from __future__ import annotations
@@ -42,10 +42,11 @@ SAMPLE = 200
 FEWEST_VALUES = 5
 EQUAL_SHARE = 0.9
 TOLERANCE = 1e-5
-"""Scores of one version agree to this on all engines; a column may hold FLOATs or rounded numbers beyond it."""
+"""The scores of one version agree to within this on all engines. A column may hold them as FLOAT, or rounded to no less
+than this precision."""
 
 FOLLOWS = 0.99
-"""Separation from which on a column that a model does not read follows its scores too closely for chance."""
+"""From this separation on, a column that a model does not read follows its scores too closely for chance."""
 
 _VERSIONS = 3
 _JOB_TIMES = 2
@@ -61,7 +62,7 @@ class Written:
 
 
 def find_written(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> Written:
-    """Find what models wrote into the tables of a database. Models that cannot score any more are passed over."""
+    """Find what models wrote into the tables of a database. Models that can no longer score are skipped."""
     columns: list[tuple[str, str]] = []
     findings: list[Finding] = []
     for table in schema.tables.values():
@@ -115,7 +116,8 @@ def _recent_cards(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) 
                 card = read_card(con, catalog, name, version)
             except RelsqlError:
                 continue
-            # The score of a multiclass model is a class, which many columns of the user's may hold, in steps a list.
+            # The score of a multiclass model is a class, which many of the user's columns may hold. The score of a
+            # forecast in steps is a list.
             if schema.find(card.task.entity_table) and not (card.classes or card.ranker or card.task.steps):
                 yield card
 

@@ -1,9 +1,10 @@
-"""Write the access to fields and slices as calls of functions, in the syntax tree of a query.
+"""Rewrite field accesses and slices in the syntax tree of a query as function calls.
 
-DuckDB looks up a function for `r.id`, `(call).score` and `l[1:2]` too, by its bare name: after `CREATE MACRO
-struct_extract(..)` they fail. As calls they can be named in full. `x[1]` and `x['k']` stay, because the function
-depends on the type of x, which a tree does not tell: after `CREATE MACRO array_extract(..)` such a query still fails.
-relsql's own SQL therefore calls `array_extract` where it reads an element; expressions that users declare may not.
+DuckDB also looks up a function for `r.id`, `(call).score` and `l[1:2]`, by its unqualified name. After `CREATE MACRO
+struct_extract(..)` they therefore fail. Written as calls, they can name the function in full. `x[1]` and `x['k']` are
+left as they are, because their function depends on the type of x, which the tree does not contain: after `CREATE MACRO
+array_extract(..)` such a query still fails. relsql's own SQL therefore calls `array_extract` to read an element;
+expressions that users declare may still contain `x[1]`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def call_accesses(tree: Tree, parse: Parse) -> None:
 
 
 class _Calls:
-    """Makes nodes of calls, out of those of example queries: versions of DuckDB write them differently."""
+    """Builds the nodes of calls from those of example queries, because DuckDB versions write such nodes differently."""
 
     def __init__(self, parse: Parse) -> None:
         self._parse = parse
@@ -51,7 +52,7 @@ class _Calls:
 
 
 def _visit(part: Any, relations: frozenset[str], calls: _Calls) -> None:
-    """Change a part of a tree in which the aliases `relations` can be named."""
+    """Rewrite the accesses in a part of a tree where the aliases `relations` are in scope."""
     if isinstance(part, list):
         for each in part:
             _visit(each, relations, calls)

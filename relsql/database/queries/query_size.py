@@ -1,8 +1,8 @@
-"""Limits on the size of queries of others, which DuckDB has to parse and plan before anything can be interrupted.
+"""Limits on the size of queries from others, because DuckDB cannot be interrupted while it parses and plans a query.
 
-A query of a few kilobytes is enough to keep DuckDB busy for hours, or to end the process: 2,000 nested joins take 5
-seconds to parse and 400 joins a minute to plan, 20,000 comments within each other take 10 seconds to skip, and a name
-of 60,000 parts ends the process (DuckDB 1.5.5 and 2.0.0).
+A query of a few kilobytes is enough to keep DuckDB busy for hours, or to crash the process: 2,000 nested joins take 5
+seconds to parse and 400 joins a minute to plan, 20,000 nested comments take 10 seconds to skip, and a name
+of 60,000 parts crashes the process (DuckDB 1.5.5 and 2.0.0).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 
 MAX_NESTING = 200
-"""Brackets within each other."""
+"""The greatest depth of nested brackets."""
 
 MAX_COMMENTS = 1000
 MAX_NAME_PARTS = 16
@@ -28,7 +28,7 @@ _OPENING, _CLOSING = frozenset(b"([{"), frozenset(b")]}")
 
 def text_excess(sql: str) -> str | None:
     """Why a query is too large to be parsed: `it has more than 1,000 comments`; None if it is not."""
-    # Counted first, because finding the end of comments that are within each other is what takes long.
+    # Counted first, because finding the end of nested comments is the slow part.
     if sql.count("/*") > MAX_COMMENTS:
         return f"it has more than {MAX_COMMENTS:,} comments"
     text = sql.encode(errors="replace")

@@ -1,8 +1,8 @@
 """Check a user's expression over one row, and write it so that its meaning is fixed.
 
 Declarations hold such expressions, for example `strptime(day, '%d.%m.%Y')` as the time of a row. The same row must
-always give the same value, for every caller. So an expression reads its row only, and calls DuckDB's own scalar
-functions whose results depend on their arguments alone.
+always give the same value, for every caller. So an expression may read only its row, and may call only those of
+DuckDB's own scalar functions whose results depend on nothing but their arguments.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def row_expression(text: str, table: str, columns: Sequence[str], alias: str) ->
 
 
 def _is_plain(node: Tree) -> bool:
-    """True if a SELECT has nothing but a select list."""
+    """True if a SELECT consists of a select list only."""
     empty = node.get("from_table", {}).get("type") == "EMPTY"
     clauses = ("where_clause", "having", "qualify", "sample")
     return empty and not node["modifiers"] and not any(node.get(clause) for clause in clauses)

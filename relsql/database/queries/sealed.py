@@ -21,7 +21,7 @@ from relsql.database.queries.field_access import call_accesses
 from relsql.database.queries.syntax_tree import Tree, nodes, parse, write
 
 _CACHED_QUERIES = 256
-"""The macros of a model are about ten queries, and every connection that is attached seals the same ones."""
+"""The macros of a model consist of about ten queries, and every connection that is attached seals the same ones."""
 
 _FUNCTION_CLASSES = ("FUNCTION", "WINDOW")
 _WINDOW_MARK = "relsql_sealed_window_"

@@ -1,7 +1,7 @@
 """Which servers and lakes this user has allowed relsql to connect to: a list in the user's configuration folder.
 
 A database file names its sources, and a file may come from somebody else. Attaching a source that is not a local file
-may call a server, and hand it a password of the environment. So such a source is attached only on machines where the
+may call a server, and send it a password from the environment. So such a source is attached only on machines where the
 user has named it to `relsql init --attach`.
 """
 
@@ -14,7 +14,7 @@ from relsql.errors import DatabaseError
 
 
 def list_path() -> Path:
-    """The file that lists allowed locations, one in a line."""
+    """The file that lists allowed locations, one per line."""
     folder = Path(os.environ.get("XDG_CONFIG_HOME", ""))
     if not folder.is_absolute():
         folder = Path.home() / ".config"
@@ -22,7 +22,7 @@ def list_path() -> Path:
 
 
 def is_allowed(location: str) -> bool:
-    """True if the user has allowed this location, which has no password."""
+    """True if the user has allowed this location; `location` must not contain its password."""
     try:
         return location in list_path().read_text(encoding="utf-8").splitlines()
     except (FileNotFoundError, NotADirectoryError):
@@ -34,7 +34,7 @@ def is_allowed(location: str) -> bool:
 
 
 def allow(location: str) -> None:
-    """Allow a location, which has no password, on this machine.
+    """Allow a location on this machine; `location` must not contain its password.
 
     Raises:
         DatabaseError: the list cannot be written.

@@ -1,8 +1,8 @@
-"""Databases that hold the data of a file that only holds models: relsql's table `sources`.
+"""Databases that hold the data for a file that holds only models. They are listed in relsql's table `sources`.
 
-Where the data's file is read-only or belongs to somebody else, or is not a DuckDB file, the models live in a file of
-their own. It names its sources, has a view for each of their tables, and every connection that relsql opens attaches
-them read-only. Passwords are never stored (`relsql.database.sources.source_kinds`).
+If the file with the data is read-only, belongs to somebody else or is not a DuckDB file, the models are stored in a
+file of their own. This file names its sources and has a view for each of their tables, and every connection that relsql
+opens attaches the sources read-only. Passwords are never stored (`relsql.database.sources.source_kinds`).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def read_sources(con: duckdb.DuckDBPyConnection, catalog: str) -> list[Source]:
     try:
         return [Source(*row) for row in con.execute(query).fetchall()]
     except duckdb.BinderException:
-        return []  # The schema is the user's own, which is refused where it is read.
+        return []  # The schema is the user's own; the code that needs relsql's tables refuses it.
 
 
 def attach_statements(con: duckdb.DuckDBPyConnection, catalog: str) -> tuple[str, ...]:
@@ -72,7 +72,7 @@ def attach_sources(
     Args:
         con: an open connection.
         catalog: the database.
-        except_for: names of sources that the caller attaches.
+        except_for: names of sources that the caller attaches itself.
 
     Raises:
         DatabaseError: one of them cannot be attached.
@@ -90,8 +90,9 @@ def attach_source(con: duckdb.DuckDBPyConnection, catalog: str, source: Source, 
         con: an open connection.
         catalog: the database that names the source.
         source: the source.
-        asked: the user named it in this call. A source that only a file names, which may be somebody else's, is
-            attached if it is a file on this machine, or allowed there (`relsql.database.sources.allowed_sources`).
+        asked: the user named the source in this call. Otherwise only the database file names it, and that file may come
+            from somebody else. Such a source is attached only if it is a file on this machine, or if the user has
+            allowed it on this machine (`relsql.database.sources.allowed_sources`).
 
     Raises:
         DatabaseError: it cannot be attached, is not allowed, has the name of the database that names it or of one of
@@ -145,7 +146,7 @@ def _kind(source: Source, location: str) -> SourceKind:
 
 
 def _load(con: duckdb.DuckDBPyConnection, source: Source, location: str, kind: SourceKind, extension: str) -> None:
-    """Load an extension that is installed; nothing is downloaded, since a file may name a source."""
+    """Load an installed extension. Nothing is downloaded, because a file of somebody else may name the source."""
     try:
         load_extension(con, extension)
     except duckdb.Error as error:
@@ -163,7 +164,7 @@ def _again(source: Source, location: str = "LOCATION") -> str:
 
 
 def _location(con: duckdb.DuckDBPyConnection, catalog: str, location: str) -> str:
-    """Where a source is now: a file that moved together with the file that names it is found beside it."""
+    """The current location of a source; if its file moved together with the database file, it is found beside it."""
     if not names_file(location):
         return location
     query = "SELECT path FROM system.main.duckdb_databases() WHERE database_name = ?"

@@ -23,11 +23,11 @@ def close_external_access(con: duckdb.DuckDBPyConnection, files: Iterable[str] =
 
     Args:
         con: a connection with all databases attached that it needs.
-        files: paths, and patterns of them, that may be accessed all the same. A pattern stands for the files that it
-            matches now. The data of attached lakes may be accessed, too.
+        files: paths and glob patterns that remain accessible. A pattern stands for the files that it matches now. The
+            data of attached DuckLakes remain accessible too.
     """
     if has_external_access(con):
-        # Once it is closed, nothing can be added.
+        # The list is completed first: once access is closed, no path can be added.
         paths = [path for file in files for path in (file, *_matches(con, file))]
         con.execute(f"SET allowed_paths = {_list_sql(paths)}")
         con.execute(f"SET allowed_directories = {_list_sql(_lakes(con))}")
@@ -37,7 +37,7 @@ def close_external_access(con: duckdb.DuckDBPyConnection, files: Iterable[str] =
 
 
 def allowed_files(con: duckdb.DuckDBPyConnection) -> Collection[str]:
-    """The paths and patterns that `close_external_access` has allowed, without the current folder's."""
+    """The paths and patterns that `close_external_access` has allowed, without the folders of attached lakes."""
     [(paths,)] = con.execute("SELECT system.main.current_setting('allowed_paths')").fetchall()
     return frozenset(paths or ())
 
@@ -48,7 +48,7 @@ def absolute_file(path: str) -> str:
 
 
 def _list_sql(paths: Iterable[str]) -> str:
-    """A list of paths. `[..]` would call a macro `list_value` of the database, which could name other paths."""
+    """A list of paths in SQL. `[..]` could call a macro `list_value` of the database, which could name other paths."""
     return f"system.main.list_value({', '.join(map(literal, paths))})"
 
 

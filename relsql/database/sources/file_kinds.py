@@ -46,5 +46,5 @@ def _without_compression(path: Path) -> str:
 
 
 def import_command(path: Path) -> str:
-    """The command that makes a DuckDB file of a file or folder."""
+    """The command that imports a file or folder into a DuckDB file."""
     return command("import", path, f"{table_name(path)}.duckdb")

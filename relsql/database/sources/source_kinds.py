@@ -24,7 +24,8 @@ _POSTGRES_PAIRS = re.compile(r"postgres:(?!//)", re.IGNORECASE)
 _PATH = re.compile(r"(?P<prefix>(?:ducklake:)?(?:sqlite:|duckdb:)?)(?P<path>.+)", re.IGNORECASE | re.DOTALL)
 
 _URL = re.compile(r"(?:\w+:)+//")
-"""A URL, also behind names of extensions; values of pairs may hold `://` anywhere."""
+"""A URL, possibly after prefixes such as `ducklake:`. It must be matched at the start of a location, because the values
+of `key=value` pairs may contain `://`."""
 
 _USER_PASSWORD = re.compile(r"(//[^:@/]*):[^?]*@")
 _URL_OPTION = re.compile(r"\b(?:ssl)?password=[^&]*&?", re.IGNORECASE)
@@ -39,7 +40,7 @@ class SourceKind:
         name: what people call it.
         extensions: DuckDB's extensions that read it.
         type_option: the TYPE option that ATTACH needs.
-        local: it is one file on this machine. Whatever else a source names may call a server, or read other files.
+        local: the source is one file on this machine. Any other source may call a server or read other files.
         alternative: what to do where the extensions are missing.
     """
 
@@ -54,7 +55,7 @@ DUCKDB = SourceKind("DuckDB file", local=True)
 SQLITE = SourceKind("SQLite file", ("sqlite_scanner",), "sqlite", local=True)
 POSTGRES = SourceKind("Postgres database", ("postgres_scanner",), "postgres")
 _LAKE_CATALOGS = {name: f"{name}_scanner" for name in ("sqlite", "postgres", "mysql")}
-"""By prefix of the location, the extension for a catalog that is not a DuckDB file."""
+"""The extension for a lake's catalog that is not a DuckDB file, by the prefix of its location."""
 
 
 def source_kind(location: str) -> SourceKind | None:
@@ -85,7 +86,7 @@ def attach_sql(name: str, location: str, kind: SourceKind) -> str:
 
 
 def source_name(location: str) -> str:
-    """The name of a source that is given none: of its file, or of its database on the server."""
+    """The default name of a source: the name of its file, or of its database on the server."""
     if _POSTGRES_URL.match(location):
         return urlsplit(location).path.strip("/")
     if pair := re.search(r"\bdbname\s*=\s*'?([^\s']+)", location):

@@ -1,8 +1,8 @@
 """The files that views read: `SELECT * FROM 'orders.parquet'`, `read_csv(['a.csv', 'b.csv'])`.
 
-A view names its files in the schema of the database, so reading them was decided there. That holds for files on this
-machine that the text of the view names, read as tables: a name that is computed, an address of a server, or the text
-of a file are not covered, and stay with `--allow-external`.
+A view is part of the database, so whoever created it decided that its files are read. This covers only files on this
+machine that the text of the view names and that are read as tables. A computed name, the address of a server, or
+reading a file as plain text is not covered and needs `--allow-external`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def view_files(con: duckdb.DuckDBPyConnection) -> list[str]:
 def scanned_files(node: Tree) -> list[str]:
     """The file of this machine that a query reads by its name, as in `FROM 'orders.parquet'`.
 
-    If there is a relation of that name, it is read instead, which the caller has to know.
+    DuckDB reads a relation of that name instead if there is one; the caller has to check this.
     """
     name = node.get("table_name") or ""
     named_alone = node.get("type") == "BASE_TABLE" and not node.get("schema_name") and not node.get("catalog_name")
@@ -66,7 +66,7 @@ def scanned_files(node: Tree) -> list[str]:
 
 
 def reader_files(function: Tree) -> list[str]:
-    """The files of this machine that a call of a table function reads as a table; none if they are not written out."""
+    """The files of this machine that a call of a table function reads as a table; none unless they are constants."""
     if fold(function["function_name"]) not in _READERS or fold(function.get("schema") or "main") != "main":
         return []
     return _constant_files(function)

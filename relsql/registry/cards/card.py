@@ -121,7 +121,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
 
     @cached_property
     def functions_id(self) -> str:
-        """12 hex digits that end the names of SQL functions: a digest of all that they depend on, and of the file.
+        """The 12 hex digits at the end of SQL function names: a digest of all that they depend on, and of the file.
 
         The file is included because copies of a file may hold other row embeddings, while all databases of a process
         share its functions.
@@ -140,7 +140,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
 
     @property
     def left_function(self) -> str:
-        """Name of the SQL function that scores gathered rows of seeds that leave something out."""
+        """Name of the SQL function that scores the gathered rows of seeds from which something is left out."""
         return f"relsql_score_left_{self.functions_id}"
 
     @property
@@ -179,7 +179,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
 
     @property
     def is_explained(self) -> bool:
-        """True if explanations take a score apart: there is one, of a seed or of its likeliest class."""
+        """True if scores can be explained: a seed has a single score, or a single likeliest class."""
         return not (self.task.steps or (self.classes and self.classes.many))
 
     @property
@@ -198,7 +198,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
 
     @property
     def score_order(self) -> str:
-        """The order of the rows of `predict_<model>_batch`, in tables and files of them."""
+        """The order of the rows of `predict_<model>_batch`, and of tables and files that hold them."""
         more = ', "rank" ASC' if self.ranker else ", step ASC" if self.task.steps else ""
         return key_order_sql(self.score_key) + more
 
@@ -216,7 +216,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
 
     @property
     def left_functions(self) -> dict[str, str]:
-        """Names of the SQL functions that send messages to seeds that leave something out, by path.
+        """Names of the SQL functions that send messages to seeds from which something is left out, by path.
 
         Models of earlier builds have components for hubs only.
         """
@@ -227,7 +227,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
 
     def gather(self, catalog: str) -> Gather:
         """The builder of the scoring query for the database attached as `catalog`."""
-        # Rows with a time of their own are nearly all asked about at other moments.
+        # If rows are asked about as of their own time, nearly every seed has a different as_of.
         kind: SeedKind = "moments" if self.task.asked.own_time else "batch"
         rows = LatestRows(self.rows, catalog, visible=self.task.visible, seed_kind=kind)
         return Gather(rows, self.text_function, coded_texts=True, message_functions=self.message_functions)

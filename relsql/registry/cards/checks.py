@@ -79,7 +79,7 @@ def _problems(card: ModelCard) -> Iterator[str]:
 
 
 def _uncertainty_problems(card: ModelCard) -> Iterator[str]:
-    """Check that what a card says beside a score fits its kind of task."""
+    """Check that the uncertainty and the threshold of a card fit its type of task."""
     if card.uncertainty:
         yield from card.uncertainty.problems()
         if card.task.is_multiclass != (card.uncertainty.least is not None):
@@ -147,7 +147,7 @@ def _path_problems(card: ModelCard) -> Iterator[str]:
 
 
 def _ranker_problems(card: ModelCard, ranker: Ranker) -> Iterator[str]:
-    """Check that the way of a ranker goes from the entities to the items, along known links, and its trees."""
+    """Check the trees of a ranker, and that its way leads from the entities to the items along known links."""
     yield from ranker.problems()
     if card.paths or card.inputs or card.sha256 or card.statistics:
         yield "it has a ranker, and paths, inputs or artefacts"

@@ -1,4 +1,4 @@
-"""Whether the tables that a model reads are those of its training."""
+"""Check whether the tables that a model reads still match those of its training."""
 
 from __future__ import annotations
 

@@ -27,10 +27,10 @@ class Uncertainty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         coverage: the share of labels that lie between the ends, or in the set of classes.
         labels: number of validation labels that it was fitted on.
         bounds: the scores at which the bands after the first one begin.
-        low, high: both ends of each band: of a value relative to the score, of a probability as they are; empty for
-            classes.
+        low, high: both ends of the interval of each band: for a value relative to the score, for a probability
+            absolute; empty for classes.
         floor: no interval goes below this value; None if any value may be.
-        least: of a multiclass task, classes of at least this probability are in the set, and the likeliest one.
+        least: for a multiclass task, the set holds the classes of at least this probability, and the likeliest class.
     """
 
     coverage: float
@@ -42,14 +42,14 @@ class Uncertainty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     least: float | None = None
 
     def ends(self, scores: Floats, *, probability: bool) -> tuple[Floats, Floats]:
-        """Both ends of the interval of each score, float64 [n]; NaN where the score is."""
+        """Both ends of the interval of each score, float64 [n]; NaN where the score is NaN."""
         band = np.searchsorted(np.array(self.bounds), np.nan_to_num(scores), side="right")
         start = np.where(np.isnan(scores), np.nan, 0.0 if probability else scores)
         low, high = start + np.array(self.low)[band], start + np.array(self.high)[band]
         return (low, high) if self.floor is None else (np.fmax(low, self.floor), np.fmax(high, self.floor))
 
     def ends_sql(self, score: str, *, probability: bool) -> tuple[str, str]:
-        """The same, as expressions over a score; NULL where the score is."""
+        """Both ends as SQL expressions over a score; NULL where the score is NULL."""
         bounds = f"CAST([{', '.join(map(repr, self.bounds))}] AS DOUBLE[])"
         band = f"1 + len(list_filter({bounds}, lambda bound: bound <= {score}))"
         start = "" if probability else f"{score} + "

@@ -1,4 +1,4 @@
-"""onnxruntime without telemetry. All modules take it from here.
+"""onnxruntime without telemetry. All modules import it from here.
 
 onnxruntime 1.32 for Linux records its sessions in a database in the user's cache, for upload over the network. relsql
 works offline and reports nothing about the data or the models of its users. The variable is read when the library is

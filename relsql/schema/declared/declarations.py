@@ -94,7 +94,7 @@ class Declarations:
 
 
 def _store_times(con: duckdb.DuckDBPyConnection, catalog: str, times: Iterable[tuple[str, str]]) -> list[str]:
-    """Declare time columns in any order: a line's time can be checked once its header has one."""
+    """Declare time columns given in any order; the time of a line is checked after its header has got a time."""
     waiting, done = list(times), []
     while waiting:
         refused: list[tuple[tuple[str, str], SchemaError]] = []
@@ -117,7 +117,7 @@ def _time_line(con: duckdb.DuckDBPyConnection, catalog: str, name: str) -> str:
 
 
 def _meant(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, link: Link) -> Link:
-    """The stored or proposed link that a text without parent columns means; the text's own if there is no such one."""
+    """The stored or proposed link that a text without parent columns refers to; `link` itself if there is none."""
 
     def is_meant(other: Link) -> bool:
         names = fold(other.child), fold(other.parent), *map(fold, other.child_columns)

@@ -84,7 +84,7 @@ def declare_table(
 
 
 def _with_reading(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, time: str) -> str:
-    """A declared time; a column that is not a DATE or TIMESTAMP becomes the reading that its values support."""
+    """A declared time; a column that is neither DATE nor TIMESTAMP becomes an expression that reads its values."""
     name = stored_name(time, table.stored_names)
     if name is None or table.column(name).type in TIME_TYPES:
         return time

@@ -1,7 +1,7 @@
-"""Declare a schema that another database has, for the same tables here: keys, times, links and tables of values.
+"""Repeat the declarations of another database for the same tables here: keys, times, links and tables of values.
 
-No row is read, because the declarations were checked where they were made. What does not fit the tables is found when
-the schema is read: `relsql.bundles.fitted_schema` compares it with the one that was meant.
+No row is read, because the declarations were checked where they were made. Declarations that do not fit the tables here
+are found when the schema is read: `relsql.bundles.fitted_schema` compares it with the original.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from relsql.database.relsql_tables import ensure_table
 from relsql.schema.tables import Link, Schema, Table
 
 _KNOWN = ", known "
-"""Stands between the two clocks in `RowTime.text`."""
+"""Separates the two clocks in `RowTime.text`."""
 
 
 def stored_tables(schema: Schema) -> dict[str, Table]:
-    """The tables with rows of their own that a schema needs, by key: also those whose times or values others take."""
+    """The stored tables that a schema needs, by key, including those from which others take their times or values."""
     found: dict[str, Table] = {}
     for table in schema.tables.values():
         found |= {each.key: each for each in _behind(table) if each.key not in schema.tables}

@@ -82,7 +82,7 @@ def columns_text(table: str, *columns: str) -> str:
 
 
 def time_text(table: str, time: str, columns: Sequence[str]) -> str:
-    """The inverse of `parse_time` for a table with these columns: an expression or a header's time is as it is."""
+    """The inverse of `parse_time` for a table with these columns; expressions and headers' times do not change."""
     return columns_text(table, time) if time in columns else f"{table_text(table)}({time})"
 
 

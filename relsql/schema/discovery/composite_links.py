@@ -1,4 +1,4 @@
-"""Links to keys of several columns, by equal names and the values."""
+"""Propose links to keys of several columns, by equal names and by the values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def composite_links(
 ) -> tuple[list[LinkProposal], list[Refusal]]:
     """Links to keys of several columns: the child has columns of the same names, and its values are found there.
 
-    None is proposed that the user has removed, or beside one of its parts that is `known` from before.
+    A link is not proposed if the user has removed it, or if a link over some of its columns is `known` already.
     """
     proposals, refused = [], []
     for link in _composite_links(data):
@@ -35,9 +35,10 @@ def composite_links(
 
 
 def parts_of_links(data: Profiler, links: Iterable[Link]) -> list[tuple[Link, Refusal]]:
-    """The links that say no more than one of more columns, each with the reason to refuse it.
+    """The links that are part of another link with more columns, each with the reason to refuse it.
 
-    That their key is unique by itself is chance then, as for teams whose names differ in all leagues so far.
+    It is then a coincidence that fewer columns identify the parent, such as team names that differ in all leagues so
+    far.
     """
     found = [(link, whole) for link in links for whole in data.schema.links if link.is_part_of(whole)]
     reason = "the link by ({}) says it already"
@@ -54,7 +55,7 @@ def _composite_links(data: Profiler) -> Iterator[Link]:
 
 
 def _is_one_to_one(data: Profiler, child: Table, columns: Iterable[str], parent: Table) -> bool:
-    """True if the columns are also the child's own key, and the parent has no more rows: then the child may be it."""
+    """True if the columns are also the child's own key and the parent has no more rows: the child may be the parent."""
     return set(columns) == set(child.primary_key) and data.rows(parent) <= data.rows(child)
 
 

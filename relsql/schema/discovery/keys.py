@@ -1,7 +1,7 @@
 """Columns that identify the rows of a table: the candidates, the chosen one, and keys of several columns.
 
-A key is unique and never NULL. Many columns are, so its name counts, and whether columns of other tables refer to it:
-in `patients(row_id, subject_id)` only `subject_id` is used elsewhere.
+A key is unique and never NULL. Many columns satisfy this, so a column's name counts too, and whether columns of other
+tables refer to it: in `patients(row_id, subject_id)` only `subject_id` is used elsewhere.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ ONE_TO_ONE = 0.75
 """How much of the doubt is removed if the column is a link, so that each row belongs to one row of another table."""
 
 FIRST = 0.65
-"""How much of the doubt is removed if the first column has the name of a key, of whatever table."""
+"""How much of the doubt is removed if it is the first column and has the name of a key, whatever the table."""
 
 ALONE = 0.67
-"""How much of the doubt is removed if no other unique column of many rows has the name of an id."""
+"""How much of the doubt is removed, in a table with many rows, if no other unique column has the name of an id."""
 
 MANY_ROWS = 1_000
 MAX_COMBINATIONS = 60
@@ -53,7 +53,8 @@ QUICK_ROWS = 100_000
 """Columns are tried on this many rows first: most combinations have duplicates there."""
 
 MIN_COLLISIONS = 10
-"""A combination is a key by its values if at least this many pairs of rows would be equal in independent columns."""
+"""The values support a combination as a key if, were its columns independent, at least this many pairs of rows would
+be equal."""
 
 _COUNTERS = word_set(
     "line seq sequence sequential position index order ordering ordinal step version stint item year season month "
@@ -65,7 +66,8 @@ _COUNTERS = word_set(
 class UniqueColumn:
     """A column without duplicates and NULLs; `name_score` in (0, 1) is how well its name fits a key.
 
-    `named` is false for a first number such as `A1`, which only links by the name of its table make a key.
+    `named` is false for a first column of row numbers with a name such as `A1`: it becomes a key only if links refer to
+    it by the name of its table.
     """
 
     table: str
@@ -76,7 +78,7 @@ class UniqueColumn:
 
 
 def unique_columns(data: Profiler) -> dict[str, list[UniqueColumn]]:
-    """By table the columns that may be its key or the parent of links, those with the best name first."""
+    """For each table, the columns that may be its key or that links may point at, best name first."""
     found = {table.key: _unique_columns(data, table) for table in data.schema.tables.values()}
     counters = _shared_counters(data, found)
     return {
@@ -97,7 +99,7 @@ def _unique_columns(data: Profiler, table: Table) -> list[UniqueColumn]:
             # A number without the name of a key is a measure. Texts are not unique by chance.
             named = score >= MIN_KEY_CONFIDENCE or type_family(column.type) in ("text", "UUID")
             serial = _is_serial(profile)
-            # A weak name, such as `MatrNr`, is that of a key if another table has it, too, unless it counts the rows.
+            # A weak name such as `MatrNr` marks a key if another table also has it, unless it just counts the rows.
             shared = position == 0 and not serial and is_key_name(column.name)
             named = named or (shared and _is_shared(data, table, column.name))
             possible = named or (position == 0 and profile.rows >= FEW_ROWS and serial)
@@ -112,7 +114,10 @@ def _is_serial(profile: Profile) -> bool:
 
 
 def _shared_counters(data: Profiler, found: Mapping[str, list[UniqueColumn]]) -> dict[str, set[str]]:
-    """By table the numbers that count its rows: columns of one name, unique in at least three tables and in all."""
+    """For each table, the columns that only count its rows.
+
+    Columns of the same name count the rows of at least three tables, and of every table that has such a column.
+    """
     counters: dict[str, set[str]] = {}
     numbers = [u for columns in found.values() for u in columns if _counts_rows(data, u)]
     for unique in numbers:
@@ -152,7 +157,7 @@ def key_name_score(data: Profiler, table: Table, column: str, position: int) -> 
 def single_key(
     data: Profiler, table: Table, columns: Iterable[UniqueColumn], links: Sequence[Link]
 ) -> KeyProposal | Refusal | None:
-    """The most plausible of the unique columns of a table, or why none is; None if it has no unique column.
+    """The most plausible of the unique columns of a table, or why none is plausible; None without a unique column.
 
     Args:
         data: the profiles.
@@ -185,11 +190,11 @@ def single_key(
 def _key_confidence(
     data: Profiler, table: Table, unique: UniqueColumn, links: Sequence[Link], alone: str
 ) -> tuple[float, float, str]:
-    """The rank of a unique column, how sure it is the key, and what speaks for it besides its name.
+    """The rank of a unique column, the confidence that it is the key, and the evidence besides its name.
 
-    Columns that refer to it speak for it most. That it is itself a link makes it sure, but no better than others: with
-    one review per order, `order_reviews(review_id, order_id)` is still known by `review_id`. `alone` is the only one
-    with the name of an id.
+    Columns that refer to it are the strongest evidence. If it is itself a link, its confidence rises, but not its rank:
+    with one review per order, the key of `order_reviews(review_id, order_id)` is still `review_id`. `alone` is the only
+    unique column with the name of an id, or empty.
     """
     used = sum((link.parent, link.parent_columns) == (table.key, (unique.column,)) for link in links)
     parents = [link.parent for link in links if (link.child, link.child_columns) == (table.key, (unique.column,))]
@@ -219,7 +224,7 @@ def composite_key(data: Profiler, table: Table) -> KeyProposal | None:
     linked = {c for link in data.schema.links_from(table.key) for c in link.child_columns}
     found: list[KeyProposal] = []
     for columns in _combinations(data, table, linked):
-        # What is unique stays unique with further columns.
+        # A set that contains a unique set is unique as well, so it is skipped.
         if not any(set(key.columns) <= set(columns) for key in found) and _identifies(data, table, columns):
             found.append(
                 _composite_proposal(
@@ -235,7 +240,8 @@ def _combinations(data: Profiler, table: Table, linked: set[str]) -> list[tuple[
     stored = [c for c in table.columns if not c.computed]
     typed = [c.name for c in stored if c.type in TIME_TYPES or may_refer(c.type, profiles[c.name])]
     columns = [name for name in typed if profiles[name].complete and profiles[name].distinct > 1]
-    # With a column that is unique by itself, a set is not the smallest; tables that join others are known by all links.
+    # A set with a column that is unique by itself is not minimal. Links are kept all the same, because the key of a
+    # table that joins others may consist of all its links.
     columns = [name for name in columns if name in linked or not _is_unique(data, table, name)]
     strong = [name for name in columns if name in linked or _is_shared(data, table, name)]
     weak = [name for name in columns if name not in strong and _may_number_rows(data, table, name)]
@@ -246,14 +252,14 @@ def _combinations(data: Profiler, table: Table, linked: set[str]) -> list[tuple[
 
 
 def _is_unique(data: Profiler, table: Table, column: str) -> bool:
-    """True if hardly two rows are equal in a column without NULLs; of days, which repeat by chance, not even two."""
+    """True if a column without NULLs has hardly any duplicates; a DATE has none at all, as days repeat by chance."""
     days = table.column(column).type == "DATE"
     repeated = days and data.has_duplicates(table, (column,), data.rows(table))
     return data.profiles[table.key][column].maybe_unique and not repeated
 
 
 def _is_shared(data: Profiler, table: Table, column: str) -> bool:
-    """True for a column with the name of a key, a time or a text, which another table has under the same name, too."""
+    """True for a text, a time, a year or a column with the name of a key, if another table has a column of its name."""
     type_ = table.column(column).type
     if not (is_key_name(column) or type_ in TIME_TYPES or words(column)[-1:] == ("year",) or type_ == "VARCHAR"):
         return False
@@ -265,7 +271,7 @@ def _may_number_rows(data: Profiler, table: Table, column: str) -> bool:
     """True for columns that can distinguish the rows of one parent: dates, line numbers, years, parts of a key."""
     type_, parts = table.column(column).type, words(data.plain(table.key, column))
     if type_ in TIME_TYPES or is_key_name(column):
-        # An end may still change, so a row is known by its start.
+        # An end may still change, so a start may be part of a key, but not an end.
         return type_ not in TIME_TYPES or not set(parts) & LATER_WORDS
     counts = bool({*parts} & _COUNTERS) or any(parts[-1:] and parts[-1].endswith(word) for word in ("number", "seq"))
     return type_ in INTEGER_TYPES and counts
@@ -286,7 +292,7 @@ def _identifies(data: Profiler, table: Table, columns: tuple[str, ...]) -> bool:
 def _composite_proposal(data: Profiler, table: Table, columns: tuple[str, ...], *, smallest: bool) -> KeyProposal:
     """The proposal of a set that identifies the rows; `smallest` says that no other such set is known.
 
-    A table that joins others may be known by all its links, unless a link and a time suffice.
+    The key of a table that joins others may consist of all its links, unless a link and a time are enough.
     """
     links = data.schema.links_from(table.key)
     linked = {c for link in links for c in link.child_columns}

@@ -56,7 +56,8 @@ def link_name_match(
     # Counts and car numbers are small integers, which are found in every column of row numbers.
     if MEASURE_WORDS & set(words(column)) or (has_weak_suffix(column) and not has_weak_suffix(key)):
         return 0.0
-    # A text with the whole name of the best key is one, as `parentTconst` of `tconst`; a city is not a customer's key.
+    # A text with the whole name of the best key refers to it, as `parentTconst` does to `tconst`. A text `ship_city`
+    # does not refer to a customer, because `city` is not the best key of customers.
     least = 0.85 if best and by_key == score and child.column(name).type == "VARCHAR" else 0.9
     if not is_key_name(column) and (score < least or is_plural(column)):
         return 0.0
@@ -64,14 +65,14 @@ def link_name_match(
 
 
 def _by_table(data: Profiler, column: str, parent: Table, target: UniqueColumn) -> float:
-    """How well a column has the name of the parent table."""
+    """How well a column's name matches the name of the parent table."""
     table = data.table_words[parent.key]
     found = max(name_match(column, table), synonym_match(column, table), abbreviation_match(column, table))
     return min(found, 0.75) if is_row_number(data.plain(parent.key, target.column)) and not target.declared else found
 
 
 def _by_key(data: Profiler, column: str, parent: Table, target: UniqueColumn, by_table: float) -> float:
-    """How well a column has the name of the parent's key, where that says what it is a key of."""
+    """How well a column's name matches the parent's key, if the name of the key says what it is a key of."""
     key = data.plain(parent.key, target.column)
     if set(stem(key)) <= PLAIN_WORDS or not target.named:
         return 0.0
@@ -81,9 +82,9 @@ def _by_key(data: Profiler, column: str, parent: Table, target: UniqueColumn, by
 
 
 def _by_both(column: str, table: tuple[str, ...], key: str, *, best: bool) -> float:
-    """How well a column has the names of parent and key, one after the other: `item_sku` and the `sku` of items.
+    """How well a column's name matches parent and key, one after the other: `item_sku` and the `sku` of items.
 
-    `customer_name` rather repeats the name than refers to it, unless a customer has no better key.
+    `customer_name` more likely repeats the name than refers to it, unless customers have no better key.
     """
     words_of_key = words(key)[:1] if is_row_number(key) else stem(key) or words(key)
     if not table or not words_of_key or not best or words_of_key[: len(table)] == table:
@@ -93,7 +94,10 @@ def _by_both(column: str, table: tuple[str, ...], key: str, *, best: bool) -> fl
 
 
 def _by_part(data: Profiler, child: Table, name: str, parent: Table, key: str) -> float:
-    """.95 for the key's own name in a table of parts, by its name, that has it often: the `id` of `sales_by_day`."""
+    """.95 for a column with the key's own name whose values repeat in a table of parts; otherwise 0.
+
+    A table of parts has the parent's name and more words: the `id` of `sales_by_day` refers to `sales`.
+    """
     mine, theirs = data.table_words[child.key], data.table_words[parent.key]
     is_part = len(mine) > len(theirs) > 0 and mine[: len(theirs)] == theirs
     often = is_part and not data.profiles[child.key][name].maybe_unique
@@ -101,6 +105,6 @@ def _by_part(data: Profiler, child: Table, name: str, parent: Table, key: str) -
 
 
 def _self_match(data: Profiler, table: Table, name: str, target: UniqueColumn) -> float:
-    """How strongly a column such as `reports_to` suggests a link to its own table. No row may link to itself."""
+    """How strongly a column such as `reports_to` suggests a link to its own table; less if a row points at itself."""
     link = Link(table.key, (name,), table.key, (target.column,), "inferred")
     return 0.85 if data.comparable(link) and not data.points_at_itself(link) else 0.75

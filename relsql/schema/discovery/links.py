@@ -1,8 +1,8 @@
 """Links by the names of columns and the spread of their values.
 
-That the values of a column are found in another says little about numbers: row numbers from 1 to n are contained in all
-longer ones. So a link needs a name that suggests its parent, and its values make it more or less sure. Only texts and
-scattered numbers speak for themselves.
+That the values of a column are found in another column means little for numbers: row numbers from 1 to n are contained
+in every longer series of row numbers. So a link needs a name that suggests its parent, and its values then raise or
+lower the confidence. Only texts and scattered numbers are evidence by themselves.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ SHORT = 0.75
 """How much a name agrees with one that it abbreviates."""
 
 DOUBTFUL = 0.6
-"""The confidence of a link whose column may as well mean another parent, or another thing than the parent."""
+"""The confidence of a link whose column may just as well refer to another parent, or to something else."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A possible link; `tie` decides between equals: how well the names of parent and key fit, then its rows.
+    """A possible link. `tie` decides between equals: the match with the parent's name and key, then the parent's rows.
 
-    `name` is how well its own name agrees with table or key.
+    `name` is how well the name of the column matches the parent table or its key.
     """
 
     link: Link
@@ -64,7 +64,7 @@ class Claim:
 
     @property
     def rank(self) -> tuple[float, tuple[float, float, int]]:
-        """By this the claims of one column are compared."""
+        """The value by which the claims of one column are compared."""
         return round(self.confidence, 2), self.tie
 
     def proposal(self) -> LinkProposal:
@@ -106,11 +106,11 @@ def _likelihood(data: Profiler, link: Link, name: float) -> tuple[float, float]:
 
 
 def _best(data: Profiler, claims: list[Claim]) -> Claim:
-    """The claim of the highest rank; not sure if only an abbreviation speaks for it, as for a rival."""
+    """The claim of the highest rank; its confidence is lowered if a rival's name fits as well, by an abbreviation."""
     best = max(claims, key=lambda claim: claim.rank)
     rivals = [each for each in claims if each.link.parent != best.link.parent and each.name >= best.name]
     mine = stem(data.plain(best.link.child, best.link.child_columns[0]))
-    # A whole word abbreviates nothing: a title is that of title_basics rather than of title_crew.
+    # A whole word is not an abbreviation: `title` refers to title_basics although `title_crew` fits as well.
     if best.name > SHORT or not rivals or data.table_words[best.link.parent][: len(mine)] == mine:
         return best
     evidence = f"{best.evidence}; {', '.join(each.link.parent for each in rivals)} would fit as well"
@@ -147,7 +147,7 @@ def _loses_to_reverse(claim: Claim, claims: list[Claim]) -> bool:
 
 
 def _standing(claim: Claim, claims: list[Claim]) -> tuple[tuple[float, tuple[float, float, int]], int, str]:
-    """The direction of a link between tables with one row each: more tables refer to the main one."""
+    """The value by which two opposite links over the same columns are compared; more tables refer to the main one."""
     target = claim.link.parent, claim.link.parent_columns
     return claim.rank, sum((each.link.parent, each.link.parent_columns) == target for each in claims), claim.link.parent
 
@@ -155,7 +155,7 @@ def _standing(claim: Claim, claims: list[Claim]) -> tuple[tuple[float, tuple[flo
 def _named_links(
     data: Profiler, unique: Mapping[str, list[UniqueColumn]], child: Table, name: str
 ) -> Iterator[tuple[Link, float, bool]]:
-    """Links of one column that its name suggests, with how strongly it does, and whether to its table's best key."""
+    """The links that a column's name suggests, how strongly it does, and whether they lead to the parent's best key."""
     profile, plain = data.profiles[child.key][name], data.plain(child.key, name)
     if is_row_number(plain) or not (profile.values or not profile.rows):
         return
@@ -167,8 +167,8 @@ def _named_links(
                 continue
             table, key = data.table_words[parent.key], data.plain(parent.key, target.column)
             other = max(name_match(plain, table), role_match(plain, table))
-            # A unique column is rather the key of its own table, unless it has the name of another one; tables of one
-            # name in two schemas are copies.
+            # A unique column is more likely the key of its own table, unless another table's name matches it better.
+            # Tables of one name in two schemas are copies.
             if own is not None and (own > other or (own == other and (own > 0 or not same_words(plain, key)))):
                 continue
             best = target == unique[parent.key][0]
@@ -182,9 +182,10 @@ def _may_be_own_key(unique: Mapping[str, list[UniqueColumn]], child: Table, name
 
 
 def _named_claim(data: Profiler, link: Link, name: float, best: bool) -> Claim | Refusal:
-    """The claim of a link whose names agree to `name`; a weaker name needs nearly all values to be found.
+    """The claim of a link whose name match is `name`, or why it is refused.
 
-    So does a link to a column that is not the `best` key of its table by name.
+    Nearly all values must be found if the match is weak, or if the link leads to a column that is not the `best` key of
+    the parent by name.
     """
     if not data.comparable(link):
         return _incomparable(data, link)
@@ -215,7 +216,7 @@ def _named_claim(data: Profiler, link: Link, name: float, best: bool) -> Claim |
 
 
 def _incomparable(data: Profiler, link: Link) -> Refusal:
-    """Why a link whose name fits cannot be one: the types differ. Where the values would be found, with a way out."""
+    """Why a link whose name fits is refused: its values cannot be compared. If a cast would help, it is the fix."""
     table, column = data.schema.table(link.child), data.schema.table(link.child).column(link.child_columns[0])
     key = data.schema.table(link.parent).column(link.parent_columns[0])
     if type_family(column.type) == type_family(key.type):
@@ -234,7 +235,7 @@ def _confidence(name: float, strength: float) -> float:
 
 
 def _strength(data: Profiler, link: Link) -> float:
-    """How strongly found values suggest a link: many texts, scattered numbers, most of all keys."""
+    """How strongly found values suggest a link: many texts do, and numbers that are scattered or cover most keys."""
     child, parent = (
         data.profiles[table][columns[0]]
         for table, columns in ((link.child, link.child_columns), (link.parent, link.parent_columns))
@@ -256,7 +257,7 @@ def _found_by_chance(data: Profiler, link: Link) -> bool:
     child, parent = data.profiles[link.child][column], data.profiles[link.parent][key]
     keys = data.rows(data.schema.table(link.parent))
     if type_family(data.schema.table(link.child).column(column).type) in ("text", "UUID"):
-        # A flag may be kept as text, too.
+        # A flag may also be stored as text.
         return keys > 2 and child.distinct <= 2 and data.are_flags(link.child, column)
     if child.low in ("0", "1") and child.high in ("0", "1"):
         return keys > 2
@@ -319,7 +320,7 @@ def _unlinked(data: Profiler, table: Table, column: str, found: list[Claim]) -> 
 def _possible_links(
     data: Profiler, unique: Mapping[str, list[UniqueColumn]], child: Table, name: str
 ) -> Iterator[Link]:
-    """Links of one column to the keys of one column of all other tables, or what may be their key."""
+    """The links of a column to the key of every other table, or to what may be its key, if it is a single column."""
     column = child.column(name)
     if may_refer(column.type, data.profiles[child.key][name]):
         for parent in data.schema.tables.values():

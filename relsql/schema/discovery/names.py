@@ -52,7 +52,7 @@ PLANNED_WORDS = word_set(
 """Words of dates that lie ahead, and are set when the row appears."""
 
 INTERVAL_END_WORDS = word_set("to until till thru through end ended expiry expire expired expiration")
-"""Words of dates at which a row stops to be true; until then it is the current one."""
+"""Words of dates at which a row stops being true; until then it is the current one."""
 
 UPDATE_WORDS = word_set("updated update modified modification changed change edited")
 """Words of dates on which a row was last changed."""
@@ -90,7 +90,7 @@ _SYNONYMS = tuple(
 
 _OCCASIONS = word_set("order purchase film movie")
 LASTING_WORDS = frozenset().union(*_SYNONYMS) - _OCCASIONS | word_set("account player device machine sensor household")
-"""Words of people and things that last, as orders and visits do not."""
+"""Words for people and things that last, unlike orders and visits."""
 
 _AGENT_WORDS = word_set("by via")
 """Words after a verb that name who does it."""
@@ -112,7 +112,7 @@ _ROLES = tuple(
         ("pickup dropoff", "zone location place station stop"),
     )
 )
-"""Roles and the tables of those that have them: a `captain` is found among players, a `manager_id` among the staff."""
+"""Roles, and the tables that list who has them: a `captain` is found among players, a `manager_id` among the staff."""
 
 _TABLE_PREFIXES = word_set("tbl dim fact fct stg src raw t d f tb source staging base ref lkp lookup vw")
 _TABLE_SUFFIXES = word_set("tbl dim fact fct stg raw lkp lookup")
@@ -199,10 +199,10 @@ def without_prefix(columns: Sequence[str]) -> dict[str, str]:
 
 
 def words_of_tables(names: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """By key the words of each table's name, without those that all tables begin or end with.
+    """The words of each table's name, by key, without a word that all tables begin or end with.
 
-    `olist_orders_dataset`, `olist_sellers_dataset`, .. -> `order`, `seller`, ..; with fewer than three tables that is
-    no rule.
+    `olist_orders_dataset`, `olist_sellers_dataset`, .. -> `order`, `seller`, ..; with fewer than three tables nothing
+    is removed, because a common word may be a coincidence.
     """
     found = {key: table_words(name) for key, name in names.items()}
     for cut, end in ((slice(1, None), 0), (slice(None, -1), -1)):
@@ -258,15 +258,16 @@ def name_match(column: str, target: tuple[str, ...]) -> float:
 
 
 def _without_key_ending(column: str) -> str:
-    """The words of a column as one, without what marks it as a key: `driverid`, `driver_id` -> `driver`."""
+    """The words of a column joined into one, without a key ending: `driverid`, `driver_id` -> `driver`."""
     return re.sub(f"({'|'.join(KEY_WORDS)})$", "", "".join(words(column)))
 
 
 def abbreviation_match(column: str, target: tuple[str, ...]) -> float:
     """How well a column abbreviates a table: .75 for `dept_id` and `departments`, .6 for `pid` and `people`; or 0.
 
-    Letters are left out in the middle or at the end. A vowel stays with the letter before it, so that `cat` is no
-    contract. The initials of several words count like letters of one: `po_id` and `purchase_orders`.
+    Letters are left out in the middle or at the end. A vowel stays with the letter before it, so `cat` does not
+    abbreviate `contract`. The initials of several words count like the letters of one word: `po_id` and
+    `purchase_orders`.
     """
     last, long = words(column)[-1:], "".join(target)
     short = "".join(stem(column)) if {*last} & {*KEY_WORDS} else _without_key_ending(column)
@@ -282,7 +283,7 @@ def abbreviation_match(column: str, target: tuple[str, ...]) -> float:
 
 
 def role_match(column: str, target: tuple[str, ...]) -> float:
-    """.85 if a column is the role of what a table holds: `captain`, `home_manager_id`; otherwise 0."""
+    """.85 if a column names a role of what a table holds: `captain`, `home_manager_id`; otherwise 0."""
     mine = stem(column)
     if not mine or not target:
         return 0.0

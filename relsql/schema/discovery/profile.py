@@ -65,7 +65,7 @@ class Profile:
 
 @dataclass
 class Profiler:
-    """The database under inspection: its column profiles, and the schema as known so far."""
+    """The database under inspection: its column profiles, and the schema as far as it is known."""
 
     con: duckdb.DuckDBPyConnection
     catalog: str
@@ -73,7 +73,7 @@ class Profiler:
     profiles: dict[str, dict[str, Profile]] = field(init=False)
     plain_names: dict[str, dict[str, str]] = field(init=False)
     table_words: dict[str, tuple[str, ...]] = field(init=False)
-    """By table the words of its name, without those that all tables share."""
+    """The words of each table's name, by key, without those that all tables share."""
     _found: dict[Link, tuple[int, int]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -87,7 +87,7 @@ class Profiler:
         return self.plain_names[table][column]
 
     def column_like(self, table: Table, plain: str) -> str | None:
-        """The column of a table that has a name, apart from shared prefixes and spelling; None if none has."""
+        """The column of a table with this name, ignoring shared prefixes and spelling; None if there is no such one."""
         return next((c.name for c in table.columns if same_words(self.plain(table.key, c.name), plain)), None)
 
     def rows(self, table: Table) -> int:
@@ -127,7 +127,7 @@ class Profiler:
     def found_after_cast(self, link: Link) -> bool:
         """True if at least half of the child's values are found among the parent's once they have its type.
 
-        False without a look unless one is a text and the other a text, number or UUID.
+        The values are only read if one column is a text and the other a text, number or UUID; otherwise False.
         """
         child, parent = self.schema.table(link.child), self.schema.table(link.parent)
         mine, key = ident(link.child_columns[0]), ident(link.parent_columns[0])
@@ -158,7 +158,7 @@ class Profiler:
         return rows > 0
 
     def share_of(self, table: Table, condition: str) -> float:
-        """The share of a table's rows for which a condition holds, of those for which it is not NULL."""
+        """The share of a table's rows for which a condition holds, among the rows where it is not NULL."""
         share = f"coalesce(avg(CASE WHEN {condition} THEN 1.0 WHEN NOT ({condition}) THEN 0.0 END), 0.0)"
         return float(self.one(f"SELECT {share} FROM {table.sql(self.catalog)}")[0])
 

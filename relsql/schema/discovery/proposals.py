@@ -10,7 +10,7 @@ from relsql.schema.discovery.shared_values import SharedValues
 from relsql.schema.tables import Link
 
 SURE = 0.8
-"""Proposals of less confidence are stored only when somebody has confirmed them."""
+"""Proposals with a lower confidence are stored only after the user has confirmed them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,10 @@ class TimeProposal:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A key, a link or a time that was looked at and is not proposed.
+    """A key, a link or a time that was considered and is not proposed.
 
-    `columns` are empty for a time; `parent` is, except for links whose parent is known. `fix` is a statement that would
-    make it possible, if there is one.
+    `columns` is empty for a time. `parent` is empty except for links whose parent is known. `fix` is a statement that
+    would make the key, link or time possible, or empty.
     """
 
     kind: Literal["key", "link", "time"]

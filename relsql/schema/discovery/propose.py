@@ -66,7 +66,7 @@ def infer_schema(
 
 
 def apply_proposal(con: duckdb.DuckDBPyConnection, catalog: str, proposal: SchemaProposal) -> None:
-    """Store a proposal as declarations of origin `inferred`, in one transaction: all of it, however sure.
+    """Store a proposal as declarations of origin `inferred`, in one transaction: all of it, whatever the confidence.
 
     A table for which no time column is proposed stays undecided, because later rows may provide evidence.
 
@@ -88,7 +88,7 @@ def apply_proposal(con: duckdb.DuckDBPyConnection, catalog: str, proposal: Schem
 def _keys_and_links(
     data: Profiler, removed: tuple[Link, ...]
 ) -> tuple[list[KeyProposal], list[LinkProposal], list[Refusal]]:
-    """Everything but times; `data` learns what is found."""
+    """Propose keys and links; what is found is added to the schema of `data`."""
     known, unique = data.schema.links, unique_columns(data)
     claims, refused = named_claims(data, unique, removed)
     keys, _ = _single_keys(data, unique, claims)
@@ -115,7 +115,7 @@ def _unkeyed(data: Profiler) -> list[Table]:
 def _single_keys(
     data: Profiler, unique: dict[str, list[UniqueColumn]], claims: list[Claim]
 ) -> tuple[list[KeyProposal], list[Refusal]]:
-    """A key of one column per table, if one is plausible and the table does more than join others; `data` learns it."""
+    """A key of one column per table, if one is plausible and the table does more than join others; added to `data`."""
     links = [claim.link for claim in claims if claim.confidence >= SURE]
     found = [
         single_key(data, table, unique[table.key], links)

@@ -1,8 +1,9 @@
-"""Entities that no table lists: columns that hold the same names, such as the teams of games, or ids such as users'.
+"""Find entities that no table lists: columns that hold the same names, such as the teams of games, or ids of users.
 
-In a table without any link, so are codes without the name of an id, such as `CAMIS`: questions need an entity.
+In a table without any link, codes such as `CAMIS` count too, although their name is not that of an id, because every
+question needs an entity.
 
-They are hints and never stored: only the user knows whether the names are what questions are about.
+The results are hints and never stored, because only the user knows whether questions are about these names.
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ from relsql.schema.times.readings import find_reading
 from relsql.sql_text import ident
 
 FEWEST_NAMES = 5
-"""Fewer different names are codes, such as sizes or grades."""
+"""A column with fewer distinct names holds codes, such as sizes or grades."""
 
 ROWS_PER_NAME = 3
-"""Names that occur less often are rather texts, or those of the rows themselves."""
+"""Names that occur less often are more likely free texts, or the names of the rows themselves."""
 
 SAME = 0.8
-"""The share of a column's names that the others must have, too."""
+"""At least this share of a column's names must be found in the main column of its group."""
 
 FEWEST_IDS = 20
-"""Fewer different ids are those of kinds."""
+"""A column with fewer distinct ids identifies kinds of things, not the things themselves."""
 
 CODED = 0.9
-"""At least this share of codes has a digit, and no space."""
+"""In a column of codes, at least this share of the values has three or more digits, and no space."""
 
 NUMERIC = 0.8
 """If more than this share of texts is numbers, they are measures rather than names."""
@@ -40,7 +41,7 @@ MAX_HINTS = 3
 
 @dataclass(frozen=True, slots=True)
 class SharedValues:
-    """Columns, as (table, column), that hold the same names or ids, and a name for the entity that they are."""
+    """Columns, as (table, column), that hold the same names or ids, and a name for the entity that they identify."""
 
     name: str
     columns: tuple[tuple[str, str], ...]
@@ -55,9 +56,9 @@ class SharedValues:
 
 
 def shared_values(data: Profiler, removed: tuple[Link, ...] = ()) -> tuple[SharedValues, ...]:
-    """The groups of columns without a link that hold the same names, or ids, those of most columns first.
+    """The groups of columns without a link that hold the same names or ids, the largest group first.
 
-    One column of ids is a group, too: its name says that there is something with an id.
+    A single column of ids is a group too, because its name says that there is something with an id.
 
     Args:
         data: the profiles of the tables.
@@ -88,7 +89,7 @@ def shared_values(data: Profiler, removed: tuple[Link, ...] = ()) -> tuple[Share
 
 
 def _names(data: Profiler, linked: set[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """The text columns that may name an entity: without a link, and with names that occur again and again."""
+    """The text columns that may name an entity: they have no link, and their names occur again and again."""
     for table in data.schema.tables.values():
         for column in table.columns:
             profile, parts = data.profiles[table.key][column.name], words(column.name)
@@ -101,7 +102,7 @@ def _names(data: Profiler, linked: set[tuple[str, str]]) -> Iterator[tuple[str, 
 
 
 def _ids(data: Profiler, linked: set[tuple[str, str]]) -> Iterator[tuple[str, str, bool]]:
-    """The columns that hold ids by their name, without a link, and whether each id occurs again and again."""
+    """The columns without a link that hold ids according to their name, and whether the ids occur again and again."""
     for table in data.schema.tables.values():
         for column in table.columns:
             profile, named = data.profiles[table.key][column.name], named_entity(column.name)
@@ -112,7 +113,7 @@ def _ids(data: Profiler, linked: set[tuple[str, str]]) -> Iterator[tuple[str, st
 
 
 def _codes(data: Profiler) -> Iterator[tuple[str, str]]:
-    """The texts of tables without any link that are codes by their values, each of which occurs again and again."""
+    """The text columns, in tables without any link, whose values look like codes and occur again and again."""
     for table in data.schema.tables.values():
         if data.schema.links_from(table.key) or data.schema.links_to(table.key):
             continue
@@ -122,7 +123,7 @@ def _codes(data: Profiler) -> Iterator[tuple[str, str]]:
             named = bool(parts) and parts[-1] not in PLAIN_WORDS and table.primary_key != (column.name,)
             if column.type != "VARCHAR" or not often or not named or _is_time(data, table, column):
                 continue
-            # A number of few digits is a measure.
+            # A text with fewer digits is a measure.
             coded = f"regexp_matches({ident(column.name)}, '^[^ ]*[0-9][^ ]*[0-9][^ ]*[0-9][^ ]*$')"
             if data.share_of(table, coded) >= CODED:
                 yield table.key, column.name
@@ -140,7 +141,7 @@ def _is_time(data: Profiler, table: Table, column: Column) -> bool:
 
 
 def _alike(data: Profiler, group: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """The most columns of a group whose names are found in one of them, and that one."""
+    """The largest part of a group whose names are found in one of its columns, including that main column."""
 
     def is_like(other: tuple[str, str], main: tuple[str, str]) -> bool:
         values, found = data.values_found(Link(other[0], (other[1],), main[0], (main[1],), "inferred"))

@@ -39,8 +39,8 @@ def parse_source(text: str) -> Source:
 def add_source(con: duckdb.DuckDBPyConnection, catalog: str, source: Source) -> list[str]:
     """Attach a database, remember it, and create a view for each of its tables; returns a line about each.
 
-    Keys and links that the source declares become declarations, where the data allow them; a line says where not. A
-    table that has a view already is left as it is. The password of a location is used, and not stored.
+    Keys and links that the source declares become declarations if the data allow them; otherwise a line says so. A
+    table that already has a view is left as it is. The password of a location is used but not stored.
 
     Raises:
         DatabaseError: the source cannot be attached, a relation of the name of one of its tables exists, or a table is
@@ -63,7 +63,7 @@ def add_source(con: duckdb.DuckDBPyConnection, catalog: str, source: Source) -> 
 
 
 def _view_name(catalog: str, table: Table) -> ObjectName:
-    """The view of a table: in the schema of the same name, and Postgres's `public` is the default schema here."""
+    """The view of a table, in the schema of the same name; Postgres's `public` becomes the default schema."""
     schema_name = DEFAULT_SCHEMA if table.schema_name == _POSTGRES_DEFAULT else table.schema_name
     return ObjectName(catalog, schema_name, table.name)
 

@@ -34,7 +34,7 @@ _POSTGRES_VIEWS = """
 
 
 def read_source(con: duckdb.DuckDBPyConnection, name: str) -> Schema:
-    """The schema of an attached database. Its links may lack the columns of the parent, which are then its key.
+    """The schema of an attached database. A link without parent columns refers to the parent's primary key.
 
     Views of a Postgres database are left out: DuckDB shows them as tables, and they repeat the rows of others.
 
@@ -56,7 +56,7 @@ def read_source(con: duckdb.DuckDBPyConnection, name: str) -> Schema:
 
 
 def _require_readable(con: duckdb.DuckDBPyConnection, name: str, table: Table, path: str) -> None:
-    """Read all values once: SQLite keeps values of any type, and DuckDB refuses those that the column does not have."""
+    """Read all values once, because SQLite stores values of any type and DuckDB refuses those of another type."""
     try:
         con.execute(f"SELECT system.main.count(COLUMNS(*)) FROM {table.sql(name)}").fetchall()
     except duckdb.Error as error:

@@ -1,11 +1,12 @@
 """Which views are read as tables: those that bring in data, not those that report on the tables of the same database.
 
-A view over files or over another database is the only way to its rows. Where the connection is closed to other files, a
-view is read if its files are allowed (`relsql.database.sources.external_access`): those that it names are, except in
-`relsql inspect`. A view that reads no files is then read if it calls only functions of DuckDB whose result depends on
-their arguments: neither a macro of the file nor a function that knows the machine. A view over tables of its own
-database repeats their rows, often summed up over all time, which would leak the future; it is read only if something is
-declared about it.
+A view over files or over another database is the only way to its rows, so it is read. If the connection has no access
+to other files, a view is read only if its files are allowed (`relsql.database.sources.external_access`). Those that a
+view names are allowed, except in `relsql inspect`. On such a connection, a view that reads no files is read only if the
+functions that it calls are DuckDB's own and their results depend on nothing but their arguments: it must not call a
+macro of the file, or a function that reveals something about the machine. A view over tables of its own database
+repeats their rows, often summed up over all time, which would leak the future. It is read only if something is declared
+about it.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ _LAST_EVENTS = {
     "TIMESTAMP WITH TIME ZONE": "< TIMESTAMPTZ 'infinity'",
     "DATE": "<= DATE '294247-01-10'",
 }
-"""For each type of time column, the condition that a value is no later than an event can be, without a range."""
+"""For each type of time column, the condition that a value is not later than an event can be, if no range is known."""
 
 
 def event_times_sql(

@@ -13,15 +13,16 @@ PERIOD_END = "text, the end of the period that it names"
 
 _YEAR = "(19|20)[0-9]{2}"
 _SEASONS = {"spring": 6, "summer": 9, "fall": 12, "autumn": 12, "winter": 15}
-"""Months from the begin of the year to the end of a season. A winter may begin in the year that it is named after."""
+"""Months from the beginning of a year to the end of a season. A winter may begin in the year that it is named after."""
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
 def period_readings(column: str) -> Iterator[tuple[str, str, str]]:
-    """The forms of periods: the condition that a text `v` has it, the end of its period over the row, both in SQL.
+    """The forms of periods, each as the condition that a text `v` has the form, the end of the period, and its length.
 
-    The last is the length of the period. `column` is the column in SQL. Of forms that fit alike the first counts.
+    The condition and the end are SQL; the end is an expression over the row, and `column` is the column in it. If
+    several forms fit equally well, the first one counts.
     """
     seasons, months = "|".join(_SEASONS), "|".join(_MONTHS)
     word = f"lower(regexp_extract({column}, '[A-Za-z]{{3}}'))"

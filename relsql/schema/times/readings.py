@@ -1,8 +1,8 @@
 """How to read a time that is stored as something else: text, epoch seconds, YYYYMMDD, YYMMDD, a month, a year.
 
 A reading is an expression over the row, found by the values of the column: it must read nearly all of them. A number
-without the name of a time must also be whole and in a narrower range, and it stays doubtful, because ids can look like
-it. A month or a year is read as its end, because a row of a year is certainly known when the year is over.
+without the name of a time must also be whole and in a narrower range, and it stays doubtful, because ids can look the
+same. A month or a year is read as its end, because a row of a year is certainly known when the year is over.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MISSING_TEXTS = ("", r"\n", "null", "na", "n/a", "nan", "none", "-", "?")
 
 MAX_SAMPLED_TEXTS = 2_000
 _EARLIEST = "TIMESTAMP '1000-01-01'"
-"""A year of two digits is no year of the first century."""
+"""Earlier times are not accepted, because a year of two digits does not mean a year of the first century."""
 
 _DATES = (
     *("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%d/%m/%y"),
@@ -78,9 +78,9 @@ class Reading:
     Attributes:
         expression: SQL over the row, which gives a TIMESTAMP or DATE, or NULL.
         meaning: the reading in words, for messages.
-        share: share of the values that have a time by it.
+        share: share of the values that it reads as a time.
         ambiguous: the rival reading that fits the values equally well; empty if there is none.
-        period: the length of the period whose end it is, as an interval in SQL; empty for a time.
+        period: the length of the period whose end it reads, as an interval in SQL; empty for a time.
     """
 
     expression: str
@@ -169,7 +169,7 @@ def _text_reading(
 def _period_reading(
     con: duckdb.DuckDBPyConnection, relation: str, column: str, sample: str, values: int
 ) -> Reading | None:
-    """The reading of texts that name periods; `sample` is a query for some of them, of which there are `values`."""
+    """The reading of texts that name periods; `sample` is a query for some of the texts, `values` their number."""
     forms = list(period_readings(column))
     counts = ", ".join(f"count(*) FILTER ({condition})" for condition, *_ in forms)
     [found] = con.execute(sealed(f"SELECT {counts} FROM ({sample})")).fetchall()

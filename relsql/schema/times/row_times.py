@@ -57,7 +57,11 @@ class RowTimes:
         self._waiting: list[str] = []
 
     def schema(self) -> Schema:
-        """The schema with all times. A time that no longer fits is a column that does not exist, which is a finding."""
+        """The schema with all times.
+
+        A declared time that no longer fits becomes the name of a column that does not exist, which `check_schema`
+        reports.
+        """
         tables = {}
         for key, table in self._schema.tables.items():
             try:
@@ -125,7 +129,7 @@ class RowTimes:
                 fix=f"{command('init', 'FILE')}, which proposes a reading, or "
                 + command("init", "FILE", "--time-column", columns_text(table.key, "EXPRESSION")),
             )
-        # A value that an expression cannot read is unknown; it must not stop the query that meets it.
+        # A value that the expression cannot read becomes NULL; it must not make the whole query fail.
         value = sql if column else f"TRY({sql})"
         return value_as_timestamp_sql(value, type_)
 

@@ -30,10 +30,11 @@ MIN_GAP_DAYS = 730
 """Times closer than this to the others are ordinary: bookings are made a year ahead."""
 
 MAX_STRAY_SHARE, MAX_STRAYS = 0.01, 3
-"""So few rows, or one, may have a wrong year: they are far from the rest after a gap that is only unusual."""
+"""At most this share and this number of rows (but always one) may have a wrong year. To set so few rows apart from the
+rest, a gap only has to be unusual."""
 
 UNUSUAL = 5
-"""A gap is unusual if it is longer than two years and than so many times the longest other one."""
+"""A gap is unusual if it is longer than two years, and longer than this many times the longest other gap."""
 
 MIN_USUAL = 20
 """With fewer distinct days it is unclear which gaps are usual."""
@@ -45,12 +46,12 @@ MIN_CALENDAR = 12
 """A shorter table of regular days may be something else."""
 
 SAME_STEP = 1.11
-"""Months have 28 to 31 days, so that is by how much the steps of a calendar may differ."""
+"""The longest step of a calendar may be this many times its shortest, because months have 28 to 31 days."""
 
 _DATE_PARTS = word_set("calendar date year quarter month moy week weekday dow holiday")
 
 MAX_LISTED = 6
-"""So many sentinels of a column are named."""
+"""At most this many sentinels of a column are named."""
 
 MIN_DAYS = 5
 """With fewer distinct days it is unclear which of them are the ordinary ones."""
@@ -109,7 +110,7 @@ class _Times:
 
     @property
     def last(self) -> int | None:
-        """The last ordinary day; None without any."""
+        """The last ordinary day; None if there is none."""
         return self.days[self.high][1] if self.days else None
 
     def events(self) -> EventRange:
@@ -133,11 +134,12 @@ class _Times:
 
 
 def with_event_ranges(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema) -> Schema:
-    """The schema with the range of event times of each timed table; a range that is known is not looked for again.
+    """The schema with the range of event times of each timed table; a range that is known already is kept.
 
-    A range ends at the latest as long after the newest event of all tables as the events of its table span, at least
-    `MIN_YEARS_AHEAD` years after it, and before the next day that programs use for a missing date. That of a calendar
-    ends with the newest event of the other tables.
+    Every range has a latest end, so that it also applies to events that arrive later. The end lies as far after the
+    newest event of all tables as the events of the table span, but at least `MIN_YEARS_AHEAD` years. It lies earlier,
+    but not within these years, if there is a day before it that programs use for a missing date. The range of a
+    calendar ends with the newest event of the other tables.
     """
     found = {table.key: _times(con, catalog, table) for table in schema.timed_tables if table.events is None}
     calendars = {key for key in _may_be_calendars(schema) & found.keys() if found[key].is_regular}
@@ -179,9 +181,9 @@ def _limit(last: int, span: int) -> datetime.datetime | None:
 def find_sentinels(
     con: duckdb.DuckDBPyConnection, catalog: str, table: Table, time: str | None = None
 ) -> Sentinels | None:
-    """The sentinels among the times of a table; None without any. Nothing is written.
+    """The sentinels among the times of a table; None if there are none. Nothing is written.
 
-    `time` is another time of its rows, a TIMESTAMP over the row `r`.
+    `time`, a TIMESTAMP expression over the row `r`, is examined instead of the table's own time.
     """
     times = _times(con, catalog, table, time)
     odd = [(text, rows) for text, _, rows in (*times.days[: times.low], *times.days[times.high + 1 :])]
@@ -205,7 +207,7 @@ def _times(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, time: str
 def event_bounds(
     con: duckdb.DuckDBPyConnection, catalog: str, table: Table, found: Sentinels | None
 ) -> tuple[str | None, str | None]:
-    """The first and the last time of a table without its sentinels, which were `found`; None if no event has one."""
+    """The first and the last time of a table without its sentinels, which were `found`; None if there are no events."""
     timed = replace(table, events=found.events if found else EventRange())
     times = event_times_sql([timed], lambda each: relation_sql(each, catalog))
     [(first, last)] = con.execute(sealed(f"SELECT min(t)::VARCHAR, max(t)::VARCHAR FROM ({times})")).fetchall()
@@ -234,9 +236,10 @@ def _ordinary(found: list[tuple[str, int, int]]) -> tuple[int, int]:
 
 
 def _usual_gap(found: list[tuple[str, int, int]], first: int, end: int) -> float:
-    """The longest gap that leaves the days `first` to `end` beyond it ordinary, if so few rows may be mistakes.
+    """The longest gap before the days `first` to `end` at which they still count as ordinary.
 
-    Of the days on this side of the gap, the twentieth that is farthest from it is not looked at.
+    It is infinite if they are too many days or rows to be mistakes, or if there are too few other days to know which
+    gaps are usual. Of the other days, the twentieth that is farthest from the gap is ignored.
     """
     if end - first > MAX_STRAYS or len(found) - (end - first) < MIN_USUAL:
         return math.inf
@@ -253,9 +256,9 @@ def _all_known(days: list[str]) -> bool:
 
 
 def _allowed_gap(span: int, next_day: str, *, alone: bool) -> float:
-    """The longest gap, in days, before the next day that leaves that day ordinary.
+    """The longest gap, in days, at which `next_day` beyond the gap still counts as ordinary.
 
-    `alone` says that only days which programs use for a missing date lie beyond it.
+    `alone`: all days beyond `next_day` are days that programs use for a missing date.
     """
     known = alone and _all_known([next_day])
     return max(MIN_GAP_DAYS / 2, 0.1 * span) if known else max(MIN_GAP_DAYS, span)

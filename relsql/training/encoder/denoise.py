@@ -30,14 +30,15 @@ POOL_BATCHES = 16
 """Batches that are drawn and sorted by length together: a larger pool needs less padding, a smaller one mixes more."""
 
 CHECKS = 20
-"""The loss on held-out texts is looked at this often in a whole run."""
+"""The loss on held-out texts is computed this often in a whole run."""
 
 CHECKED_TEXTS = 128
 STALLED_CHECKS, STALLED_FALL = 3, 0.015
 """A run ends early when the loss has fallen by less than this share of itself over this many checks."""
 
 LAST_CHECK = 0.7
-"""Share of the steps after which a run is not ended early: the falling rate alone flattens the loss there."""
+"""Share of the steps after which a run is not ended early, because the falling learning rate alone flattens the loss
+from there on."""
 
 IGNORED = -100
 """Label of padding positions, which the cross-entropy ignores."""
@@ -124,7 +125,8 @@ def train_denoising(
         seed: seed of masks, sampling and dropout.
         max_tokens: longer texts are truncated.
         stop_when_stalled: end early when the loss on held-out texts has stopped falling; the learning rate then falls
-            to zero within a twentieth of `max_steps`. A run that is not ended early is the same as without it.
+            to zero within a twentieth of `max_steps`. A run that does not end early gives the same result as without
+            this option.
         progress: called about a hundred times with the finished fraction and the metrics `step` and `loss`.
 
     Raises:
@@ -342,7 +344,7 @@ class _Plan:
         return self._stalled is None and step % self._interval == 0 and step <= LAST_CHECK * self._max_steps
 
     def check(self, step: int, loss: float) -> None:
-        """Take note of the loss on held-out texts after a step, and end the run soon if it has stalled."""
+        """Record the loss on held-out texts after a step, and end the run soon if the loss has stalled."""
         self._losses.append(loss)
         if len(self._losses) <= STALLED_CHECKS:
             return

@@ -88,7 +88,7 @@ def _start(texts: list[str], options: TrainOptions) -> tuple[BartForConditionalG
 
 
 def _steps(texts: int, options: TrainOptions) -> int:
-    """Steps of denoising; half of them are enough for weights that know how rows are written."""
+    """Steps of denoising; half of them are enough for pre-trained weights, which already know the form of row texts."""
     steps = min(300, max(60, texts // 4))
     return steps // 2 if options.pretrained else steps
 

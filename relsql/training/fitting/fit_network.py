@@ -71,7 +71,8 @@ def train_network(
 ) -> FittedNetwork:
     """Choose the epoch on the validation split, then train on all labels; the metrics are those on validation.
 
-    `classes` are those of a task that has some, whose codes are the labels of the seeds; `lists` those of `LabelSets`.
+    `classes` are the classes of the task, if it has any; the labels of the seeds are then their codes. `lists` are the
+    lists of classes of `LabelSets`, whose positions are the labels in a multilabel task.
     """
     batches = {split: Batches(seeds[split], plan.layouts, embeddings) for split in ("train", "val")}
     config = fit_config(len(seeds["train"]), plan.task, options)
@@ -96,7 +97,7 @@ def train_network(
         refit(network, head, batches["all"], config, found, lambda f, v: report(f, v, share))
         boost(network, head, batches["all"], config, boosting)
         if plan.task.target == MEAN:
-            # The bias of `found` is that of labels before validation, which this network has seen.
+            # The bias of the first network does not apply, because this network has also seen the validation labels.
             calibrate(head, predict(network, head, batches["val"]), seeds["val"].labels)
     metrics = {f"val_{found.metric_name}": found.validation_metric, "temperature": found.temperature}
     thresholds = None
@@ -110,7 +111,7 @@ def train_network(
         metrics |= {f"val_{name}": found_metrics[name] for name in ("accuracy", "macro_f1")}
     metrics |= {"epochs": found.epochs, "best_epoch": found.best_epoch}
     metrics |= {"trees": boosting.rounds, "tree_share": boosting.share}
-    # Of the network that has not seen these labels; with `refit` the final one has.
+    # `scores` are those of the network that has not seen these labels; with `refit`, the final network has seen them.
     several = lists is not None or plan.task.steps
     uncertainty = None
     if not several:

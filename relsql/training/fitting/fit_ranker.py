@@ -82,7 +82,7 @@ class RankedRows:
 
 @dataclass(frozen=True, slots=True)
 class FittedRanker:
-    """A ranker of all labels, the metrics of one that has not seen those of validation, and its distance from SQL."""
+    """A ranker fitted on all labels, the metrics of one fitted on the training labels, and its difference from SQL."""
 
     ranker: Ranker
     metrics: dict[str, float]
@@ -96,7 +96,7 @@ def ranked_rows(con: duckdb.DuckDBPyConnection, catalog: str, ranking: Ranking, 
     name = unique_name("relsql_labels")
     con.register(name, labels)
     try:
-        # Items seen together are counted at each moment, so all moments at once would take as much more memory.
+        # Items seen together are counted for each moment, so all moments at once would multiply the memory.
         moments = pc.unique(labels.column("as_of")).to_pylist()
         found = pa.concat_tables([_rows_at(con, catalog, ranking, name, moment) for moment in moments])
     finally:

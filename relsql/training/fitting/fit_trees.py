@@ -47,9 +47,9 @@ SETTINGS: dict[str, Any] = {
 }
 
 MAX_TREE_OUTPUTS = 20
-"""With more classes or windows the network is alone: each needs a tree of its own in every round.
+"""With more classes or windows there are no trees, because each of them would need its own tree in every round.
 
-It is alone in multilabel tasks too, which LightGBM has no objective for."""
+Multilabel tasks have no trees either, because LightGBM has no objective for them."""
 
 TREE_SHARES = (0.0, 0.25, 0.5, 0.75)
 """The network always takes part: trees alone ignore small changes of a row, and give many seeds the same score."""
@@ -137,7 +137,7 @@ def _values(
 def choose_trees(train: TreeInputs, validation: TreeInputs, head: Head, seed: int) -> tuple[BoostedTrees, int]:
     """The trees with the best metric on validation, and their number; 0 if no tree improves it.
 
-    They are those that `fit_trees` fits in as many rounds.
+    `fit_trees` fits the same trees in that number of rounds.
     """
     lgb, models, curves = load_lightgbm(), [], []
     for known, checked in zip(_columns(train.targets), _columns(validation.targets), strict=True):

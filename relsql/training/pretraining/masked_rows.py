@@ -48,7 +48,7 @@ MAX_TABLES = 12
 
 SEEDS_PER_TABLE = 2_000
 MOMENTS = 16
-"""Moments, evenly spread over the events, at which rows without a time are asked about."""
+"""Moments, evenly spread over the events, that are the as_of of rows without a time."""
 
 ALWAYS = datetime.datetime.max
 _TEXT_FUNCTION = "relsql_pretraining_text"

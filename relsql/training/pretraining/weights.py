@@ -186,7 +186,7 @@ def _holds_only_weights(folder: Path) -> bool:
 
 
 def write_weights(folder: Path, weights: Weights, *, overwrite: bool = False) -> Manifest:
-    """Write weights beside a folder and give it their name at the end; the digests of the manifest are filled in.
+    """Write weights to a draft beside the folder and rename it at the end; the digests of the manifest are filled in.
 
     Raises:
         TrainingError: as `require_free_folder`, or the disk cannot be written.

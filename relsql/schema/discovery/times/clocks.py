@@ -64,7 +64,7 @@ def _readings(column: Column) -> Iterator[str]:
 def _reads(data: Profiler, table: Table, column: Column, expression: str) -> bool:
     """True if a reading gives a time of day for nearly all values, unless they are full timestamps or small numbers.
 
-    Minutes and ratings read as HHMM, too, but then it is never later than ten.
+    Minutes and ratings can be read as HHMM too, but then no time is later than ten o'clock.
     """
     if column.type == TIME_OF_DAY_TYPES[0]:
         return True

@@ -1,7 +1,7 @@
 """Days, weeks and steps that are numbered, in data without any date: day 5 is five days after an arbitrary day.
 
-Only where no table has another time: beside dates, nobody could say which day is day 0. The differences between times
-are right, and that is all that windows, ages and orders need.
+This applies only if no table has another time, because next to dates it would matter which day is day 0. Without dates
+it does not: the differences between times are right, and windows, ages and orders depend on nothing else.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from relsql.schema.types import INTEGER_TYPES
 from relsql.sql_text import ident
 
 _PART_WORDS = word_set("of month year quarter")
-"""Words of numbers that begin anew, such as the day of a month."""
+"""Words of numbers that start again at 1, such as the day of a month."""
 
 SURE = 0.8
-"""The confidence of such a time. Without it, all rows would count at every moment."""
+"""The confidence of such a time. It is high, because without a time all rows would be visible at every as_of."""
 
 BEGIN = "2000-01-01"
-"""Day 0, so that the times of all tables fit together."""
+"""Day 0. It is the same for all tables, so that their times fit together."""
 
 LONGEST = 20_000
-"""A larger number is something else."""
+"""A column with a larger number counts something else."""
 
 MIN_DENSE = 0.5
-"""Of the numbers between the smallest and the largest, at least this share occurs in one of the tables."""
+"""At least this share of the numbers between the smallest and the largest must occur in one of the tables."""
 
 MIN_FILLED = 0.95
 
@@ -39,7 +39,7 @@ MIN_FILLED = 0.95
 class _Unit:
     """A unit that is numbered: its word, the largest number within a longer unit, and the time since day 0, in SQL.
 
-    Numbers of a `signed` one may lie before day 0.
+    The numbers of a `signed` unit may lie before day 0.
     """
 
     word: str
@@ -55,7 +55,8 @@ _UNITS = (
     _Unit("hour", 24, "to_hours({} + 1)"),
     _Unit("step", 30, "to_days({})"),
 )
-"""A day is read as its beginning, as dates are; a week and an hour as its end. Of a step the length is not known."""
+"""A day is read as its beginning, as dates are; a week and an hour as their end. The length of a step is unknown, so it
+is read like a day."""
 
 
 def counter_proposals(data: Profiler, tables: Sequence[Table]) -> Iterator[TimeProposal]:

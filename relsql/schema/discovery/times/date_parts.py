@@ -1,6 +1,6 @@
 """Find dates whose parts are columns of their own: `Year, Month, DayofMonth`, or `arrival_date_year` and so on.
 
-The parts of one date have the same name but for the part: `start_year` does not go with `end_month`. Where the day is
+The columns of one date have the same name except for the part: `start_year` does not go with `end_month`. If the day is
 missing, the date is read as the end of its month.
 """
 
@@ -25,15 +25,16 @@ _PARTS = {
     "month": (("month",), ("mon",), ("mo",), ("mm",)),
     "year": (("year",), ("yr",), ("yyyy",)),
 }
-"""For each part of a date the words that name it, the longest first: `DayofMonth` is no month."""
+"""For each part of a date the words that name it, the longest first, because `DayofMonth` is not a month."""
 
 _LEAST_ENDING = 3
-"""Shorter words end too many others: `iyear` is a year, `address` no `ss`."""
+"""Shorter words are not looked for at the end of a name, because they end too many other words. `iyear` is a year, but
+`address` is not `ss`."""
 
 
 @dataclass(frozen=True, slots=True)
 class DateParts:
-    """A date of several columns: these, and how they are read."""
+    """A date in several columns: the columns, and how they are read."""
 
     columns: tuple[Column, ...]
     reading: Reading
@@ -67,7 +68,7 @@ def _part(name: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
 
 
 def _reading(data: Profiler, table: Table, parts: dict[str, Column]) -> Reading | None:
-    """The reading of the parts as a date, or else as the end of a month; None if the values are no such parts."""
+    """The reading of the parts as a date, or else as the end of a month; None if the values do not form dates."""
     year, month = _number(parts["year"]), _number(parts["month"])
     if parts["month"].type == "VARCHAR":
         by_name = f"month(try_strptime(left(trim({ident(parts['month'].name)}), 3), '%b'))"

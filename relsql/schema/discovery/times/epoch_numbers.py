@@ -16,7 +16,7 @@ MAX_DENSITY = 0.05
 """The most values per second: serial numbers leave no gaps."""
 
 TEN_DIGITS = "2001-09-09 01:46:40"
-"""When seconds got their tenth digit. Before it they look like all the numbers of nine digits."""
+"""When epoch seconds reached ten digits. Earlier ones look like any other number of nine digits."""
 
 
 def is_only_time(profile: Profile, readings: Sequence[Reading | None]) -> bool:
@@ -24,7 +24,8 @@ def is_only_time(profile: Profile, readings: Sequence[Reading | None]) -> bool:
 
     Args:
         profile: the profile of the moments that the numbers are read as.
-        readings: those of all times of the table, None for a column that is a time: none of them may be certain.
+        readings: the readings of all times of the table, None for a column that is a time. If any of these times is
+            certain, the result is False.
     """
     if not all(reading and reading.ambiguous == PLAIN_NUMBER for reading in readings):
         return False

@@ -1,10 +1,11 @@
 """Find the header of lines: the row, such as an order, whose time is also that of the rows that belong to it.
 
 A row cannot appear before the rows that it points at, so a line takes the time of the latest of them. A table is taken
-for lines if it has no time of its own, and a row of it never stands alone: its foreign key is always filled, and it is
-part of the table's key, or in the table's name, or nothing with a time of its own points at the table. A dimension,
-such as a customer with a sales representative, is none of these. And people and things that last are no headers of
-what they do: a student's enrolments come over the years.
+for lines if it has no time of its own and its rows never stand alone. For that, its foreign key must be almost always
+filled, and one of three conditions must hold: the foreign key is part of the table's key, or the parent's name is part
+of the table's name, or no table with a time points at the table. None of the three holds for a dimension, such as a
+customer with a sales representative. People and things that last are not headers of what they do, because a student's
+enrolments are spread over years.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ MIN_FOUND = 0.95
 """At least this share of the lines must have their header; the others are never visible."""
 
 MAX_ROWS_OF_LASTING = 1.5
-"""More rows than this for each person or thing are not written when it appears, but over its life."""
+"""If a person or thing has more rows than this on average, they are written over its life, not when it appears."""
 
 MIN_COVERED = 0.9
 MAX_LAG = 0.1
-"""Bounds of `comes_with_header`: share of headers that have rows, and the rows' delay as a share of their span."""
+"""Bounds of `comes_with_header`: least share of headers with rows, and longest delay as a share of the rows' span."""
 
 
 def header_proposals(
@@ -69,9 +70,9 @@ def header_proposals(
 def comes_with_header(data: Profiler, table: Table, link: Link, timed: Mapping[str, Table]) -> bool:
     """True if the rows of a table with a time of its own appear together with the rows that they point at.
 
-    Nearly all headers have rows, and the rows' own times follow soon: half of them within a tenth of the time that the
-    table spans. So it is with the deliveries of an order's lines. Refunds belong to few orders, and a user pays for
-    years.
+    This is the case if nearly all headers have rows and the rows' own times follow soon: half of them within a tenth of
+    the time that the table spans. The deliveries of an order's lines meet both conditions. Refunds do not, because few
+    orders have one, and the payments of a user do not, because they go on for years.
     """
     header = timed[link.parent]
     own, theirs = time_sql(table, "r"), time_sql(header, "h")
@@ -101,7 +102,7 @@ def _header(
     reasons = {link: reason for link in links if (reason := _belongs(data, table, link, timed))}
     if not reasons:
         return None
-    # Of several links to one table, the first that does not mean a later moment, such as a shipping date.
+    # Of several links to one table, take the first whose name does not mean a later moment, such as a shipping date.
     named = sorted(reasons, key=lambda each: bool(LATER_WORDS & set(words(each.child_columns[0]))))
     options = list({each.parent: each for each in reversed(named)}.values())
     latest = {link: _share_latest(data, table, link, options, timed) for link in options}
@@ -129,7 +130,7 @@ def _is_part_of_row(data: Profiler, link: Link) -> bool:
 
 
 def _is_of_lasting(data: Profiler, link: Link) -> bool:
-    """True if the rows are several of one person or thing, by the name of its table."""
+    """True if several rows belong to one person or thing that lasts, judged by the name of the parent table."""
     parent = table_words(link.parent.rpartition(".")[2])
     if not parent or parent[-1] not in LASTING_WORDS:
         return False

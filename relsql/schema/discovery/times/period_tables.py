@@ -1,4 +1,4 @@
-"""Tables of one kind, one for each month, quarter or year, whose rows have the time that the name of the table says.
+"""Find tables of one kind, one per month, quarter or year. Their rows have the time that the name of the table states.
 
 What a month's table holds, such as the usage of each customer, is certainly known when the month is over.
 """
@@ -14,13 +14,13 @@ from relsql.schema.tables import Table
 from relsql.sql_text import literal
 
 SURE = 0.8
-"""The confidence of such a time. Without it, all of the rows would count at every moment."""
+"""The confidence of such a time. It is high, because without a time all rows would be visible at every as_of."""
 
 _PERIOD = re.compile(r"(?<!\d)((?:19|20)\d\d)(?:[_-]?(?:q([1-4])|(0[1-9]|1[0-2])))?(?!\d)", re.IGNORECASE)
 
 
 def period_proposals(tables: list[Table]) -> list[TimeProposal]:
-    """The times of those tables whose names differ in a period only, and that have the same columns."""
+    """The times of the tables that have the same columns and whose names differ only in a period."""
     named = [(table, match) for table in tables if (match := _PERIOD.search(table.name))]
 
     def kind(each: tuple[Table, re.Match[str]]) -> tuple[str, ...]:

@@ -3,9 +3,9 @@
 The best of a table's dates is chosen by names and counts. Text and numbers that read as times count as dates, see
 `relsql.schema.times.readings`. In a table that others point at, the choice is then compared with the first event of
 each of its rows, see `relsql.schema.discovery.times.first_events`.
-Tables that have no date may have that of their header, see `relsql.schema.discovery.times.headers`, or that of the
-period in their name, see `relsql.schema.discovery.times.period_tables`. Where there is no date at all, days may be
-numbered, see `relsql.schema.discovery.times.counters`.
+A table without a date may have the time of its header, see `relsql.schema.discovery.times.headers`, or of the period in
+its name, see `relsql.schema.discovery.times.period_tables`. If no table has a date, days may be numbered, see
+`relsql.schema.discovery.times.counters`.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from relsql.schema.types import TIME_TYPES
 from relsql.sql_text import ident
 
 WEAK = 0.5
-"""The confidence of a date that only has the name of something later is below this."""
+"""If the name of a date only suggests something later, its confidence is below this."""
 
 SAFE = 0.8
-"""The confidence of such a date where it is the only time of rows that nothing points at. Without a time, all of them
-count at every moment; with one that is too late, they are only seen later."""
+"""The confidence of such a date if it is the only time of rows that nothing points at. Without a time, all of them
+would be visible at every as_of; with a time that is too late, they only become visible later."""
 
 CLOSE = 0.1
 """Candidates whose scores differ by less are equally likely."""
@@ -46,14 +46,14 @@ MIN_FIRST = 0.95
 """Minimum share of rows in which this time comes first, for it to count as the start of the event."""
 
 HISTORY = 0.5
-"""If this time lies before the others by more than this share of their range, as a rule, it is older than its row: the
+"""If a time typically precedes the others by more than this share of their range, it is older than its row, as is the
 first credit line of somebody who asks for a loan."""
 
 FEW = 0.02
-"""Up to this share of dates without an end are taken for mistakes."""
+"""If at most this share of the dates means that there is no end, these dates are taken for mistakes."""
 
 MIDNIGHT = " 00:00:00"
-"""How the text of a day ends; a range of days is printed without it."""
+"""The end of the text of a midnight timestamp; a range of days is printed without it."""
 
 _BIRTH = word_set("dob born birth birthday birthdate death died deceased dod")
 _EVENT = word_set(
@@ -95,7 +95,7 @@ class _Candidate:
 def infer_times(data: Profiler, decided: set[str], unsure: tuple[Link, ...] = ()) -> list[TimeProposal]:
     """Propose a time for each table that has dates or a header, is not in `decided` and has no time yet.
 
-    A header is not looked for along links that are `unsure`.
+    Links in `unsure` are not used to find headers.
     """
     rejected: dict[str, list[str]] = {}
     candidates: dict[str, list[_Candidate]] = {}
@@ -154,7 +154,7 @@ def _with_headers(
 
 
 def _safe(data: Profiler, proposal: TimeProposal) -> TimeProposal:
-    """The proposal, surer if it is the only time of rows that nothing points at."""
+    """The proposal, with a higher confidence if it is the only time of rows that nothing points at."""
     weak = proposal.column is not None and proposal.confidence < WEAK
     if not weak or data.schema.links_to(proposal.table) or not data.rows(data.schema.tables[proposal.table]):
         return proposal
@@ -216,7 +216,7 @@ def _filled(data: Profiler, timed: Table, profile: Profile, fill: float) -> str:
 def _starts_first(data: Profiler, table: Table, candidates: list[_Candidate]) -> list[_Candidate]:
     """Among equally likely times, prefer the earliest in nearly all rows, such as the admission of a hospital stay.
 
-    Where a name says that a row was recorded then, the order of times does not matter.
+    If a name says that the row was recorded at that time, the order of the times does not matter.
     """
     likely = [each for each in candidates if each.score > candidates[0].score - CLOSE and not each.later]
     while len(likely) > 1 and not any(_RECORDED & set(words(each.column)) for each in likely):
@@ -234,7 +234,7 @@ def _sql(candidate: _Candidate) -> str:
 
 
 def _first(data: Profiler, table: Table, likely: list[_Candidate]) -> _Candidate | None:
-    """The earliest of some times in nearly all rows; None if none is."""
+    """The time that is the earliest in nearly all rows; None if no time is."""
     times = [_sql(each) for each in likely]
     shares = ", ".join(f"avg(CASE WHEN {time} <= least({', '.join(times)}) THEN 1.0 ELSE 0.0 END)" for time in times)
     [found] = data.con.execute(sealed(f"SELECT {shares} FROM {table.sql(data.catalog)}")).fetchall()
@@ -329,7 +329,7 @@ def _name_score(table: Table, column: str) -> float:
 
 
 def _later_words(table: Table, column: str) -> set[str]:
-    """The words of something later in a column's name: a receipt is, but not in a table of receipts."""
+    """The words of something later in a column's name, such as `receipt`, unless it is a table of receipts."""
     parts = {*words(column), *(part.removesuffix("date") for part in words(column))}
     return (parts & LATER_WORDS) - set(table_words(table.name))
 
@@ -371,6 +371,6 @@ def _confidence(candidate: _Candidate, candidates: list[_Candidate], confirmed: 
     close = any(other is not candidate and other.score > candidate.score - CLOSE for other in candidates)
     if candidate.doubtful:
         return SAFE if candidate.number else 0.6
-    # Of two events that are equally likely, either is better than no time: then every row would count at any moment.
+    # If two events are equally likely, either is better than no time, with which every row would be visible always.
     confidence = 0.4 if candidate.later else 0.8 if close else 0.85
     return confidence + (0.1 if confirmed else 0.0)

@@ -21,7 +21,7 @@ from relsql.schema.types import INTEGER_TYPES
 from relsql.sql_text import ident
 
 _VERDICT_WORDS = word_set("churn churned fraud fraudulent defaulted delinquent dropout readmitted")
-"""Words of what turns out later, whatever the values look like."""
+"""Words of outcomes that are only known later, whatever the values look like."""
 
 CHANGING_WORDS = _VERDICT_WORDS | word_set(
     "status state stage outcome resolution cancelled canceled cancellation refunded closed resolved default withdrawn"
@@ -29,14 +29,14 @@ CHANGING_WORDS = _VERDICT_WORDS | word_set(
 _ADDRESS_WORDS = word_set("addr address city country county postal postcode region store street town zip")
 
 MOST_VALUES = 50
-"""A column with more values is no status."""
+"""A column with more distinct values is not a status."""
 
 FEWEST_ROWS = 200
 NEWEST = 0.1
-"""The share of the rows that are the newest ones."""
+"""The share of the rows that count as the newest ones."""
 
 LEAST_SHIFT = 0.2
-"""This share of the newest rows has to have another value than the rows before would suggest."""
+"""At least this share of the newest rows must have another value than the older rows would suggest."""
 
 
 def changing_columns(
@@ -63,7 +63,7 @@ def changing_columns(
 
 
 def is_place(con: duckdb.DuckDBPyConnection, catalog: str, table: Table, name: str) -> bool:
-    """True for the state of a country: it stands beside a city, a zip code or a street, or is two capital letters."""
+    """True if a column `state` is a part of a country: it is beside address columns, or its values are two capitals."""
     if "state" not in words(name):
         return False
     if {word for each in table.stored_names for word in words(each)} & _ADDRESS_WORDS:

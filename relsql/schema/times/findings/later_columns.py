@@ -57,7 +57,10 @@ def later_columns(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, 
 
 
 def _keys_of_timed_rows(schema: Schema, table: Table) -> set[str]:
-    """Foreign keys to rows with a time, such as days of a calendar: no score reads a key, or such a row too early."""
+    """Foreign keys to rows with a time, such as the days of a calendar.
+
+    They cannot leak the future: a score does not read the key itself, and reads the row only from its own time on.
+    """
     links = [link for link in schema.links_from(table.key) if schema.table(link.parent).time_column]
     return {name for link in links for name in link.child_columns}
 
@@ -92,17 +95,20 @@ def _not_yet(filled: Filled) -> str:
 
 
 def _is(value: str | None) -> str:
-    """How a column looks that is not filled in: empty, or with a value that stands for empty."""
+    """What the finding says about an unfilled column: it is empty, or has a value that stands for empty."""
     return f"is '{value}'" if value else "is empty"
 
 
 def _is_planned(each: Judged) -> bool:
-    """True for a date that lies ahead by its name; a flag such as `hospital_expire_flag` is set when it happens."""
+    """True for a date whose name says that it lies ahead.
+
+    Other columns are excluded, because a flag such as `hospital_expire_flag` is only set when the event happens.
+    """
     return bool(each.time) and bool(set(words(each.name)) & PLANNED_WORDS)
 
 
 def _finding(table: Table, each: Judged, text: str, counts: Dated | None, *, planned: bool = False) -> Finding:
-    """The finding about a column, and what to do. `counts`: those of a date; `planned`: it comes with a planned one."""
+    """The finding about a column, with advice. `counts`: those of a date; `planned`: filled in with a planned date."""
     planned = planned or _is_planned(each)
     text = f"{text}: it seems to be filled in later, and a score at an earlier as_of reads it too early; to leave it "
     text += f"out, {remove_column(table.key, each.name)}"

@@ -23,7 +23,7 @@ FEWEST_ROWS = 5
 """Fewer rows, or fewer times of rows, are too few to judge by."""
 
 CHANCE = 1e-4
-"""Columns are empty for a reason if chance would leave the same rows empty with a smaller probability than this."""
+"""If chance leaves the same rows empty with a probability below this, it does not explain why they are empty."""
 
 _TIME, _FILLED = ident("time of row"), ident("is filled")
 
@@ -49,7 +49,7 @@ class Dated:
 
     @property
     def is_constant(self) -> bool:
-        """True if all dates are equal, such as that of a load, which says nothing about a row."""
+        """True if all dates are equal, such as the date of a load, which says nothing about a row."""
         return self.dated >= FEWEST_ROWS and self.same
 
     @property

@@ -1,7 +1,8 @@
-"""Numbers that count from a start, such as `labresultoffset` or `DAYS_CREDIT`: times only once somebody says so.
+"""Numbers that count from a start, such as `labresultoffset` or `DAYS_CREDIT`. The user has to declare them as times.
 
 Neither their unit nor their start is in the data. If they count from one moment, or from the start of each entity, such
-as the admission of a patient, then an arbitrary day 0 makes them times: as_of is so long after the start.
+as the admission of a patient, they become times once an arbitrary day is chosen as day 0. An as_of then says how long
+after the start a question is asked.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from relsql.schema.types import is_number
 from relsql.sql_text import ident
 
 BEGIN = "make_date(2000, 1, 1)"
-"""Day 0, so that the times of all tables fit together, in SQL."""
+"""Day 0, in SQL. It is the same for all tables, so that their times fit together."""
 
 _UNITS = (
     ("second", "to_seconds(CAST({} AS BIGINT))"),

@@ -22,13 +22,14 @@ _COUNT_WORDS = frozenset(("count", "number", "num", "total", "n", "no", "cnt"))
 """Words of columns that count something; the word for what is counted may stand alone, as in `answers`."""
 
 MIN_EQUAL = 0.8
-"""At least this share of the rows that have any must have the exact number; the rest were deleted or not counted."""
+"""Of the rows that have child rows, at least this share must hold their exact number. For the rest, child rows may have
+been deleted or not counted."""
 
 FEWEST_ROWS = 10
 
 
 def running_totals(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table: Table) -> Iterator[Finding]:
-    """The columns of a table that count the rows of a timed table that point at a row. Nothing is written."""
+    """Findings about the columns that hold the number of a row's child rows in a timed table. Nothing is written."""
     links = [link for link in schema.links_to(table.key) if schema.table(link.child).time_column]
     columns = [column for column in table.columns if _may_count(schema, table, column, links)]
     named: set[str] = set()
@@ -51,7 +52,7 @@ def _may_count(schema: Schema, table: Table, column: Column, links: list[Link]) 
 def _equal(
     con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, link: Link, columns: list[Column]
 ) -> Iterator[Column]:
-    """Those of the columns that are the number of the rows that point at a row by a link."""
+    """The columns whose value is the number of child rows that point at the row by a link."""
     if not columns:
         return
     keys = ", ".join(f"c.{ident(name)}" for name in link.child_columns)

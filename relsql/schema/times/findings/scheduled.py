@@ -27,9 +27,9 @@ def scheduled_rows(
 ) -> Iterator[Finding]:
     """The finding about rows of a table with a time that are planned.
 
-    They certainly are if their time is still to come. They may be if the rows of all other tables end before them, and
-    columns that are filled in earlier rows are empty in them, or there are no earlier rows. The days of a calendar are
-    not events.
+    Rows are certainly planned if their time is still to come. They may be planned if the rows of all other tables end
+    before them, and if either there are no earlier rows of this table, or columns that are filled in earlier rows are
+    empty in them. The days of a calendar are not reported, because they are not events.
 
     Args:
         con: connection to the data; nothing is written.

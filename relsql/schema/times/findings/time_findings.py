@@ -27,12 +27,12 @@ from relsql.schema.types import TIME_TYPES
 from relsql.sql_text import ident
 
 LONG_WORD = 6
-"""Shorter words end too many others, such as `estate`."""
+"""Shorter words are not looked for at the end of a name, because they end too many other words, such as `estate`."""
 
 _LAST_WORDS = word_set("last latest recent")
 
 MIN_CHANGED = 0.01
-"""Fewer rows than this share that were changed later are corrections."""
+"""If less than this share of rows was changed later, the changes are taken for corrections."""
 
 
 def time_findings(
@@ -114,7 +114,7 @@ def _changed_later(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -
 
 
 def _untimed(con: duckdb.DuckDBPyConnection, catalog: str, schema: Schema, table: Table) -> Iterator[Finding]:
-    """What it means that a table has no time, where others have one; its columns that look like outcomes are named."""
+    """The consequence for a table without a time if others have one; it names the columns that look like outcomes."""
     if table.values_of or not schema.timed_tables or not (schema.links_from(table.key) or schema.links_to(table.key)):
         return
     outcomes = [name for name in table.stored_names if _is_outcome(name)]
@@ -137,7 +137,7 @@ def _is_outcome(name: str) -> bool:
 def _later_dates(con: duckdb.DuckDBPyConnection, catalog: str, table: Table) -> list[str]:
     """The dates that many rows lack, such as that of a cancellation: they are written when it happens.
 
-    Also the dates of something last, such as a visit: they are written again and again.
+    The dates of a last event, such as the last visit, are included too, because they are written again and again.
     """
     stored = [column for column in table.columns if column.name in table.stored_names]
     stored = [column for column in stored if not set(words(column.name)) & UPDATE_WORDS]
@@ -156,7 +156,7 @@ ALL_TABLES = "all tables"
 
 
 def no_times(schema: Schema, untimed: Set[str]) -> Iterator[Finding]:
-    """What it means that no table has a time; `untimed` as in `time_findings`."""
+    """The consequence if no table has a time; `untimed` as in `time_findings`."""
     if not schema.tables or schema.timed_tables:
         return
     text = "none has a time: all rows count at every as_of, so no task about the future can be trained, but static "
@@ -172,9 +172,9 @@ def no_times(schema: Schema, untimed: Set[str]) -> Iterator[Finding]:
 
 
 def declare_a_time(schema: Schema) -> str:
-    """The command that gives the first time to a schema without any: that of a date, if a table has one.
+    """The command that declares the first time of a schema without any: a date, if a table has one.
 
-    Otherwise those of numbers that count from a start, if there are any.
+    Otherwise it declares numbers that count from a start, if there are any.
     """
     found = (
         (table.key, column.name) for table in schema.tables.values() for column in table.columns if _is_date(column)

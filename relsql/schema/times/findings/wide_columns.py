@@ -1,7 +1,7 @@
 """Find measures that are written side by side, a column for each moment: `d_1`, `d_2`, .. or `1/22/20`, `1/23/20`, ..
 
 A row with such columns has one time at most, so a score at an earlier `as_of` reads all of them, also those of later
-moments. A row for each moment has its own time.
+moments. If every moment has a row of its own, every value has its own time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _DATED = [re.compile(f"([A-Za-z_ ]*?)({each})([A-Za-z_ ]*)", re.IGNORECASE) for 
 
 @dataclass(frozen=True, slots=True)
 class WideColumns:
-    """Columns of one measure, in the order of the table, and the name of the column that their names would be in."""
+    """Columns of one measure, in the order of the table, and the name of the column that would hold their names."""
 
     columns: tuple[Column, ...]
     moment: str
