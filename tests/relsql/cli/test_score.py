@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -95,7 +96,10 @@ def test_ctrl_c_keeps_finished_chunks_and_says_how_to_continue(shop: Path) -> No
     with relsql.connect(shop) as con:
         con.execute("INSERT INTO customers SELECT 1000 + i, 'x', NULL, 1 FROM range(200) t(i)")
     wal = shop.with_name("shop.duckdb.wal")
-    running = subprocess.Popen([*command, "--chunk-rows", "2"], stderr=subprocess.PIPE, text=True)
+    # A shell starts what runs in the background with Ctrl-C ignored, and tests may run there.
+    heeds = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    small = [*command, "--chunk-rows", "2"]
+    running = subprocess.Popen(small, stderr=subprocess.PIPE, text=True, preexec_fn=heeds)
     deadline = time.monotonic() + 60
     # The first commits: the job has started.
     while not (wal.exists() and wal.stat().st_size > 4096) and time.monotonic() < deadline:
