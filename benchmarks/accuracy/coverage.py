@@ -2,9 +2,9 @@
 
 Each task of the data sets is trained as `relsql train` does, and its test labels, which come after everything that the
 model has seen, are scored. Of values and classes, the share of labels within the interval or the set is printed, for
-all labels and by year. An interval of a probability is no statement about a label: beside the mean of its ends stands
-the share of positive labels, and in how many of ten groups by score that share is within the mean ends, give or take
-1.64 standard errors.
+all labels and by year. An interval of a probability says nothing about a single label. So the share of positive labels
+is printed beside the mean ends of the intervals, and in how many of ten groups by score that share is within the mean
+ends, give or take 1.64 standard errors.
 """
 
 from __future__ import annotations

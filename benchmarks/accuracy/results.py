@@ -162,8 +162,8 @@ class Store:
     def has(self, key: Key, seed: int) -> bool:
         """True if the run is stored, with its scores.
 
-        A run of relsql's row by other code is not: what is measured is the code as it is now. Runs of baselines take
-        hours and count, whatever code made them; the report names those that are mixed.
+        A run of relsql's own row by other code does not count, because the current code is measured. Runs of baselines
+        take hours, so they count whatever code made them; the report names the rows whose runs are mixed.
         """
         run = next((run for run in self.results.runs if run.key == key and run.seed == seed), None)
         if run is None or not _scores_file(self.path, key, seed).exists():
@@ -184,7 +184,7 @@ class Store:
         run = Run(problem.dataset, problem.task.name, problem.regime, row, name, seed, seconds, val, test, build)
         self._keep_labels(problem, run.key[:3])
         _save(_scores_file(self.path, run.key, seed), val=scores["val"], test=scores["test"])
-        # Runs of relsql's row by other code end here: their seeds are not averaged with those of this code.
+        # Runs of relsql's row by other code are dropped, so that their seeds are not averaged with those of this code.
         self.results.runs = [r for r in self.results.runs if r.key != run.key or self._stays(r, run)] + [run]
         self.results.summaries = [s for s in self.results.summaries if s.key != run.key] + [
             self._summary(problem, run.key)
@@ -193,7 +193,7 @@ class Store:
         return run
 
     def _stays(self, stored: Run, run: Run) -> bool:
-        """True if a stored run of the same row and problem goes on beside a new one."""
+        """True if a stored run of the same row and problem is kept beside a new one."""
         return stored.seed != run.seed and self.has(stored.key, stored.seed)
 
     def _keep_labels(self, problem: Problem, key: ProblemKey) -> None:

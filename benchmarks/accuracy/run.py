@@ -134,7 +134,7 @@ def _run_problem(
             take_spared_seconds()
             start = time.perf_counter()
             scores = row.scores(problem, seed)
-            # What the run would take by itself, whichever run has read its features.
+            # The time that the run would take on its own, even if an earlier run has read its features.
             seconds = time.perf_counter() - start + take_spared_seconds()
             run = store.add(problem, judge, name, row.name, seed, seconds, scores)
         except Exception:

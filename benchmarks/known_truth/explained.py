@@ -2,11 +2,12 @@
 
     python -m benchmarks.known_truth.explained [--accounts 600] [--seed 1]
 
-Accounts have a plan, a region that says nothing, and events of six kinds. In each period of 30 days an account cancels
-with probability .9 if one of its events of the 30 days before is an outage, .6 if its plan is a trial, and else .1.
-Planted are the one outage in that time, and the value `trial`. A planted thing moves a score if the score without it
-differs by more than .1. The command prints how many scores it moves, and the share of them in which it is among the
-three largest contributions; and the same share of all scores whose true probability it moves by more than .1.
+Accounts have a plan, a region without any effect, and events of six kinds. In each period of 30 days an account cancels
+with probability .9 if one of its events of the 30 days before is an outage, .6 if its plan is a trial, and else .1. Two
+things are planted: an outage that is the only one in that time, and the value `trial`. A planted thing moves a score if
+the score without it differs by more than .1. The command prints how many scores it moves, and the share of them in
+which it is among the three largest contributions; and the same share of all scores whose true probability it moves by
+more than .1.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ _PLANTED = """
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Of one planted thing: scores that have it, that it moves, and in which it is among the first then and of all."""
+    """Numbers of scores: with a planted thing, moved by it, and in which it is among the first, of these and of all."""
 
     what: str
     scores: int

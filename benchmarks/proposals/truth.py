@@ -1,8 +1,9 @@
 """Schemas whose keys, links and time columns are known, as databases without any of them.
 
 Generated schemas are SQL files in `benchmarks/data/schemas`, with the truth in comments: `key:`, `link:` and `time:`,
-where alternatives are separated by `or`; `also:` is right as well, but nothing that has to be found. The folder
-`held_out` holds those that nobody looked at while the proposals were written. RelBench data sets bring a manifest.
+where alternatives are separated by `or`; `also:` marks proposals that are right but need not be found. The folder
+`held_out` holds schemas that nobody looked at while the rules for proposals were written. The truth of RelBench data
+sets is in their manifests.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _TRUTH = re.compile(r"^-- (key|link|time|also): (.+)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Truth:
-    """What a schema holds, as texts such as `a(b)` and `a(b) -> c(d)`; of alternatives one has to be found."""
+    """What a schema holds, as texts such as `a(b)` and `a(b) -> c(d)`; one of several alternatives has to be found."""
 
     name: str
     expected: dict[str, tuple[tuple[str, ...], ...]]

@@ -1,7 +1,7 @@
 """Measure what scores in parts cost: `python -m benchmarks.scale.shards`.
 
 The database is the variant hub: customers with 20 orders each, and one shop with 100,000 of them. CPU seconds are those
-of whole processes on one DuckDB thread, with their start, which the row *start* has alone:
+of whole processes on one DuckDB thread. They include the start, which the row *start* measures alone:
 
     start              imports, reading the model, attaching it
     one process        all customers of the database by predict_churn_batch

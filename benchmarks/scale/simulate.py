@@ -1,7 +1,7 @@
 """What moves between machines when a table is scored on Spark: `python -m benchmarks.scale.simulate`.
 
-Rows of customers lie in files by time, so each task reads some rows of many customers. Customers differ in size by a
-Zipf law, and hubs do so more. Three ways to find the last k rows of each are compared:
+Rows of customers lie in files by time, so each task reads some rows of many customers. The sizes of customers follow a
+Zipf law, and those of hubs a steeper one. Three ways to find the last k rows of each are compared:
 
     all rows           rows move to the task of their key, which ranks them
     last k             each task keeps k rows of a key before it sends them (`relsql/spark/rows.py`), and sums counts

@@ -27,7 +27,7 @@ ALL = f"SELECT count(predict_{MODEL}(driverId)) FROM drivers"
 BATCH = f"SELECT count(score) FROM predict_{MODEL}_batch()"
 ONE = f"SELECT count(predict_{MODEL}(1))"
 SEEDS = f'SELECT DISTINCT driverId AS {ENTITY}, CAST("date" AS TIMESTAMP) AS {AS_OF} FROM results'
-"""Every driver at the date of each of his races."""
+"""Every driver at the date of each of their races."""
 
 
 def train_formula1(folder: Path, options: TrainOptions | None = None) -> Path:

@@ -37,7 +37,7 @@ class Timing:
 
 
 ENOUGH_SECONDS = 60.0
-"""Work is not repeated any more after this time."""
+"""Work is no longer repeated after this time."""
 
 Result = TypeVar("Result")
 

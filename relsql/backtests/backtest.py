@@ -93,7 +93,7 @@ class Backtest:
 
     @property
     def seen(self) -> tuple[BacktestRow, ...]:
-        """The cutoffs before the end of the labels that the model was trained on: they prove nothing."""
+        """The cutoffs before the end of the labels that the model was trained on. Their metrics are too good."""
         return tuple(row for row in self.rows if row.seen)
 
     def ahead(self) -> Ahead | None:
@@ -186,8 +186,8 @@ def _request(
 ) -> str:
     """16 hex digits: a digest of data, task, options and code, of the window, and of the model that scores.
 
-    The number of cutoffs and their distance do not count, because each cutoff is computed on its own; but the windows
-    of all cutoffs are as long as that of the first, if they slide.
+    The number of cutoffs and the distance between them are left out, because each cutoff is computed on its own. The
+    length of a sliding window is included: it follows from the first cutoff and is the same at all of them.
     """
     # The split timestamps of a task are those of a cutoff.
     asked = replace(task, val_timestamp=None, test_timestamp=None, num_eval_timestamps=1)

@@ -1,4 +1,4 @@
-"""Read a bundle whole: its card, and components that have passed the checks of those in a file from elsewhere."""
+"""Read a whole bundle: its card and its components, which must pass the checks for files from elsewhere."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def read_bundle(path: Path) -> Bundle:
     """Read a bundle and check all of it except the values of its row embeddings; no database is needed.
 
     Raises:
-        DatabaseError: there is no bundle. ArtifactError: it is damaged or of a newer relsql, or a component has more
-            in it than relsql writes.
+        DatabaseError: there is no bundle. ArtifactError: it is damaged or was written by a newer relsql, or a component
+            contains more than relsql writes.
     """
     folder = open_bundle(path)
     names = folder.manifest.files.keys()

@@ -42,7 +42,8 @@ def join_card(files: dict[str, bytes], folder: Path) -> ModelCard:
     except UnicodeError as error:
         raise damaged(folder, f"its card is not UTF-8: {error}") from error
     except ArtifactError as error:
-        # A card of another format is not damaged; its fix is right, unless it is to train in this file.
+        # A card of a newer format is not damaged, and the fix in its error, to upgrade relsql, is right. The other fix,
+        # to train again, does not help: the model was trained in another file.
         if error.fix and error.fix.startswith("pip"):
             raise
         raise damaged(folder, error.problem) from error

@@ -1,7 +1,7 @@
 """Row embeddings as a Parquet file with the columns `text` and `embedding`, in the order in which they are stored.
 
-The file is neither compressed nor has it dictionaries. Embeddings would hardly get smaller, and so a file from
-somebody else needs no more memory than it has bytes.
+The file has neither compression nor dictionaries. They would hardly make embeddings smaller, and without them a file
+from somebody else needs no more memory than its size on disk.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def read_embeddings(folder: BundleFolder, width: int) -> Iterator[tuple[list[str
         if problem:
             raise damaged(folder.path, f"its file '{EMBEDDINGS}' {problem}")
         for batch in parquet.iter_batches(BATCH_ROWS):
-            # Arrow does not look at the bytes of texts before it is asked to.
+            # Arrow checks that texts are valid UTF-8 only when it is asked to.
             batch.validate(full=True)
             texts, vectors = batch.column("text"), batch.column("embedding")
             embeddings = np.asarray(vectors.flatten(), dtype=np.float32).reshape(-1, width)
@@ -61,7 +61,7 @@ def read_embeddings(folder: BundleFolder, width: int) -> Iterator[tuple[list[str
 
 
 def _problem(parquet: pq.ParquetFile, folder: BundleFolder, width: int) -> str | None:
-    """What is wrong with the description of the file, by which its size in memory is known."""
+    """What is wrong with the metadata of the file, which determine how much memory it needs."""
     found, stored = parquet.metadata, parquet.schema_arrow
     if not stored.equals(_schema(width)):
         return "has other columns than text and embedding, or another width than the card says"

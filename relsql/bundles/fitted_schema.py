@@ -1,8 +1,8 @@
 """Whether the tables of a file are those that an imported model reads, and the model's schema over them.
 
-Tables, columns, types, keys, links and times have to be as they were at training. What a file alone decides is taken
-from it: whether a table is a view, which of its times are not events, and the SQL by which a time is computed. SQL that
-came with a bundle is only compared, and never run.
+Tables, columns, types, keys, links and times have to be as they were at training. What depends only on the file is
+taken from it: whether a table is a view, which of its times are not events, and the SQL by which a time is computed.
+SQL that came with a bundle is only compared, and never run.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _declared_differently(trained: Schema, schema: Schema) -> Iterator[_Problem]
         if not _same_time(table, found):
             text = f"the time of {key} is {found.time_text or 'none'}, was {table.time_text or 'none'}"
             option = ("--time-column", columns_text(key, table.time_text)) if table.time_text else None
-            # What a second clock says is only seen in the whole declaration.
+            # The text of a time does not name its second clock, so an option made from it would not restore both.
             known = table.row_time is not None and bool(table.row_time.known)
             yield text, () if known else option or ("--no-time-column", key)
         if not _same_values(table, found):

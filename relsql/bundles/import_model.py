@@ -91,7 +91,7 @@ def store_bundle(con: duckdb.DuckDBPyConnection, catalog: str, bundle: Bundle, n
 
 
 def _free_name(con: duckdb.DuckDBPyConnection, catalog: str, bundle: Bundle, name: str) -> str:
-    """The name of the model in this file; that of an existing model, where it differs in case alone."""
+    """The name of the model in this file, in the spelling of an existing model whose name differs only in case."""
     try:
         name = model_name(name, {model.name for model in read_models(con, catalog)})
         require_unclaimed(find_macros(con, [catalog], all_names(name)), name)
@@ -114,13 +114,13 @@ def _card_here(card: ModelCard, name: str, version: int, schema: Schema) -> Mode
 
 
 def _metrics_elsewhere(metrics: Mapping[str, float]) -> dict[str, float]:
-    """The metrics of training, so named that no version of this file is compared with them as the better one."""
+    """The metrics of training, renamed so that no version of this file is compared with them."""
     return {f"{ELSEWHERE}{key}" if key.startswith("val_") else key: value for key, value in metrics.items()}
 
 
 def _store(con: duckdb.DuckDBPyConnection, catalog: str, card: ModelCard, bundle: Bundle) -> int:
     """Write the version and its row embeddings; returns their number. The caller owns the transaction."""
-    # The record keeps the number of the version, which is not given again if the version is dropped.
+    # The record keeps the number of the version, so that it is not reused after the version is dropped.
     run = Run(card.name, card.task.name, version=card.version)
     with run.phase("store") as metrics:
         save_model(con, catalog, card, bundle.artifacts, [], np.zeros((0, card.encoder.width), dtype=np.float32))

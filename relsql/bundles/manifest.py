@@ -1,7 +1,7 @@
 """The manifest of a bundle: the version of its format, and the size and digest of each of its files.
 
-A bundle may come from somebody else. Names of files are therefore matched against a pattern that knows no folders,
-and sizes are limited, before any other file is opened. See `docs/decisions/0031-bundles.md`.
+A bundle may come from somebody else. So before any other file is opened, the names of files are matched against a
+pattern that allows no folders, and their sizes are limited. See `docs/decisions/0031-bundles.md`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAX_MANIFEST_BYTES = 1_000_000
 """A model with a hundred paths has a manifest of 20 KB."""
 
 MAX_EMBEDDING_BYTES = 2**40
-"""Row embeddings are read in parts, so their limit only finds sizes that are a mistake."""
+"""Row embeddings are read in parts, so their limit only has to catch sizes that must be a mistake."""
 
 _FILE_NAME = re.compile(r"[a-z0-9_]{1,80}( [a-z0-9_]{1,80})?\.(json|onnx|parquet)")
 """Lower case only, so that no two files are one where the file system ignores case."""
@@ -96,7 +96,7 @@ def read_manifest(content: bytes, folder: Path) -> Manifest:
             raise damaged(folder, f"its {MANIFEST} names the file {name!r}, which no bundle has")
         if not 0 <= entry.bytes <= max_bytes(name):
             raise damaged(folder, f"its file '{name}' has {entry.bytes:,} bytes", f"at most {max_bytes(name):,}")
-    # The text counts, not only what it says: a changed byte is damage, wherever it is.
+    # The digest covers the text, not only the values in it, because any changed byte is damage.
     if manifest.digest != _digest(manifest) or manifest.encoded() != content:
         raise damaged(folder, f"its {MANIFEST} is not as relsql wrote it")
     return manifest
@@ -110,7 +110,7 @@ def max_bytes(name: str) -> int:
 
 def damaged(folder: Path, problem: str, expected: str = "the bundle as relsql export wrote it") -> ArtifactError:
     """The error for a bundle that cannot be used."""
-    # Not FILE, which the command line replaces by the file that the bundle would be imported into.
+    # The message does not say FILE: the command line would replace it with the database to import into.
     again = command("export", "ORIGINAL.duckdb", "MODEL", "--output", folder, "--overwrite")
     return ArtifactError(f"bundle '{folder}' is damaged: {problem}", expected=expected, fix=again)
 

@@ -52,7 +52,7 @@ def reported(ctx: click.Context) -> Iterator[None]:
 
 
 def _outside_message(error: Exception) -> str | None:
-    """The message for an error from outside relsql; None for a bug, and if the reader of stdout has closed it."""
+    """The message for an error from outside relsql; None for a bug, or if the reader of stdout has closed it."""
     if isinstance(error, BrokenPipeError):
         return None  # For example `| head` closes the pipe; click then exits without a message.
     if isinstance(error, UnicodeEncodeError):
@@ -71,7 +71,7 @@ def _outside_message(error: Exception) -> str | None:
 
 
 def on_interrupt(message: str) -> None:
-    """Set the message for Ctrl-C from here on; before the first call it is that nothing was changed."""
+    """Set the message that Ctrl-C prints from now on. Until the first call, it says that nothing was changed."""
     click.get_current_context().find_root().meta[_INTERRUPTED_KEY] = message
 
 

@@ -25,7 +25,7 @@ from relsql.tasks.stored_tasks import read_tasks
 
 @dataclass(frozen=True, slots=True)
 class TableInfo:
-    """A table; times are ISO strings, those of its first and last event, `columns` are (name, type)."""
+    """A table. The times of its first and last event are ISO strings; `columns` holds (name, type) pairs."""
 
     name: str
     rows: int

@@ -42,7 +42,7 @@ class DatabasePath(click.Path):
 
 
 def with_path(message: str) -> str:
-    """A message whose commands name the FILE that this command was given, if there is one."""
+    """The message, whose commands name the path of FILE instead of `FILE`, if this command was given one."""
     ctx = click.get_current_context(silent=True)
     file = ctx.meta.get(_FILE) if ctx else None
     return message if file is None else with_file(message, file)

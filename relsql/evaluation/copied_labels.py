@@ -4,7 +4,7 @@ The columns are those that the model reads, as of each seed's time: of the entit
 each path, means and shares over its rows, and numbers of rows. A column that was filled in once agrees with the labels
 of one time only, so the labels of each of the latest times are also compared on their own.
 
-The time of a table is not among them: an entity that is active because it was active lately is not a copied answer.
+The times of rows are left out: recent activity often predicts further activity, which is not a copied answer.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def single_columns(
 
 
 def say_the_same(one: Finding, other: Finding) -> bool:
-    """True for two findings of `copied_labels` about one column, if about the labels of different splits."""
+    """True if two findings of `copied_labels` name the same column, whichever split their labels belong to."""
     return one.object == other.object and _ALONE in one.message and _ALONE in other.message
 
 

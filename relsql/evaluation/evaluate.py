@@ -128,7 +128,7 @@ def judge(
     coded = card.classes.coded(card.classes.known(table)) if card.classes else table
     copied = copied_in_split(con, catalog, card, coded, split, regime)
     found = [*trained_on(card, split), *_unknown_classes(card, summary), *few, *copied]
-    # Training reports the same about the validation labels, and perhaps about a column and other labels.
+    # Training has stored findings too. Those that repeat one above, perhaps about other labels, are left out.
     found += [each for each in recorded if each not in few and not any(say_the_same(each, other) for other in copied)]
     evaluation = Evaluation(
         card.name,

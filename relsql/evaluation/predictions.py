@@ -124,7 +124,7 @@ def score_labels(con: duckdb.DuckDBPyConnection, card: ModelCard, suffix: str, l
 
 
 def _hits(con: duckdb.DuckDBPyConnection, card: ModelCard, labels: pa.Table) -> Predictions:
-    """Like `score_labels`, of a recommendation."""
+    """Like `score_labels`, for a recommendation."""
     found = recommend(con, current_catalog(con), card, labels, (MODEL,))
     hits, counts = np.full((labels.num_rows, found.k), np.nan), np.zeros(labels.num_rows, dtype=np.int64)
     hits[found.known], counts[found.known] = found.hits(MODEL), found.counts
@@ -160,7 +160,7 @@ def _answers(con: duckdb.DuckDBPyConnection, expression: str, labels: pa.Table) 
 def _class_predictions(
     con: duckdb.DuckDBPyConnection, suffix: str, entity: Table, labels: pa.Table, classes: Classes
 ) -> Predictions:
-    """Like `predict_labels`, of a multiclass task."""
+    """Like `predict_labels`, for a multiclass task."""
     score = f"{ident(full_name(suffix))}({_arguments(entity)})"
     found = _rows(_answers(con, f"map_values({score}.probabilities)", labels), len(classes))
     codes = classes.hits(labels.column("label")) if classes.many else classes.codes(labels.column("label"))
@@ -170,7 +170,7 @@ def _class_predictions(
 def _step_predictions(
     con: duckdb.DuckDBPyConnection, suffix: str, entity: Table, labels: pa.Table, steps: int
 ) -> Predictions:
-    """Like `predict_labels`, of a forecast in steps."""
+    """Like `predict_labels`, for a forecast in steps."""
     found = _rows(_answers(con, f"{ident(full_name(suffix))}({_arguments(entity)}).score", labels), steps)
     values = step_values(labels.column("label"))
     return Predictions(label_entities(labels), labels.column("as_of").to_pylist(), values, found, labels)

@@ -1,8 +1,8 @@
 """How good a forecast in steps is: the errors of each window, beside forecasts that need no model.
 
 The mean absolute scaled error of a window is its mean absolute error, divided by the mean absolute change from one
-window to the next in the training labels (Hyndman and Koehler 2006, doi.org/10.1016/j.ijforecast.2006.03.001). Below 1
-it is better than the last known value is one window ahead.
+window to the next in the training labels (Hyndman and Koehler 2006, doi.org/10.1016/j.ijforecast.2006.03.001). A value
+below 1 is better than repeating the last known value for one window ahead.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def step_metrics(task: Task, labels: Floats, scores: Floats, change: float) -> d
         task: the task.
         labels: [labels, steps], at least one.
         scores: likewise.
-        change: by what MASE divides errors; there is none if it is 0.
+        change: the divisor of errors in MASE; if it is 0, MASE is left out.
     """
     assert task.target is not None
     error = np.abs(scores - labels)
@@ -88,7 +88,7 @@ def _baselines(
     constant = np.array([constant_of(task.target, values) for values in known.T])
     as_of = judged.column("as_of").to_pylist()
     begins = _horizon_before(con, catalog, task, sorted(set(as_of)))
-    # The windows of a label that is asked for one horizon earlier end at as_of.
+    # If a label is computed as of one horizon earlier, its windows end at as_of.
     earlier = labels_at(
         con, catalog, schema, task, sorted(set(begins.values())), end=None, entities_until=None, limits=limits
     )

@@ -4,13 +4,14 @@ Three methods that need no other model, and that a table of a few numbers expres
 
 * Values: split conformal prediction (Lei et al. 2018, arXiv 1604.04173, section 5.2). A residual is divided by the mean
   absolute residual of scores of its size, and one quantile of these holds for all.
-* Classes: the least probability that the true class of a label has, except for the share that may be missed (Sadinle,
-  Lei and Wasserman 2019, arXiv 1609.00451).
+* Classes: the least probability of a class in the set. The probability of the true class is below it only for the share
+  of labels that may be missed (Sadinle, Lei and Wasserman 2019, arXiv 1609.00451).
 * Probabilities: Venn-Abers prediction (Vovk and Petej 2014, arXiv 1211.0025): the isotonic fit with the label 0 added
-  at the score, and with the label 1. The distance between them shows how much the labels near a score tell.
+  at the score, and with the label 1. The wider the distance between the two, the less the labels near a score say about
+  its probability.
 
-They assume that later labels are distributed as those of validation. `benchmarks.accuracy.coverage` measures later
-ones.
+All three assume that later labels are distributed like those of validation. `benchmarks.accuracy.coverage` measures how
+many later labels are covered.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from relsql.tasks.task import Task
 Floats = npt.NDArray[np.float64]
 
 COVERAGE = 0.9
-"""The share of labels that an interval or a set is made for, if nobody asks for another."""
+"""The default share of labels that an interval or a set has to cover."""
 
 FEWEST_LABELS, FEWEST_BEYOND = 40, 4
 """Fewer labels say too little, and too little about the tails if fewer of them lie beyond the interval."""
@@ -55,7 +56,7 @@ def fit_uncertainty(
     fit = _of_probabilities if task.is_classification else _of_values
     with np.errstate(over="ignore", invalid="ignore"):
         found = fit(labels.astype(np.float64), scores.astype(np.float64), coverage)
-    # Labels of the size of the largest numbers have residuals beyond them.
+    # With labels near the largest DOUBLE, residuals overflow.
     return None if any(found.problems()) else found
 
 
@@ -64,7 +65,8 @@ def _of_values(labels: Floats, scores: Floats, coverage: float) -> Uncertainty:
     band, residuals = np.searchsorted(bounds, scores, side="right"), np.abs(labels - scores)
     count = np.bincount(band, minlength=len(bounds) + 1)
     scales = np.bincount(band, residuals, len(bounds) + 1) / np.maximum(count, 1)
-    # A band without any error would make every error of another one infinitely large.
+    # Residuals are divided by the scale of their band. A scale of 0 would make later errors in the band infinitely
+    # large.
     scales = np.maximum(scales, 1e-3 * residuals.mean())
     quantile = _upper(
         np.divide(residuals, scales[band], out=np.zeros_like(residuals), where=scales[band] > 0), coverage

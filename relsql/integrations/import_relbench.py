@@ -309,5 +309,5 @@ def _task_manifest(dataset: RelBenchDataset, name: str) -> dict[str, Any]:
         raise
     except Exception as error:
         if isinstance(error, OSError) and file == local:
-            raise  # The disk fails: this is not about the task, and the import must not go on without it.
+            raise  # A failing disk is not a problem of the task, so the import must stop instead of skipping the task.
         raise TaskError(f"task '{name}' has no readable manifest: {error}") from error

@@ -83,7 +83,7 @@ def _silent(table: str, done: int, tables: int) -> None:
 
 
 def _may_be_hub_name(source: str) -> bool:
-    """True for what can name a data set of the hub: `rel-f1`, `org/repo/name`; no file of a known kind."""
+    """True if a text can be the name of a data set on the hub: `rel-f1`, `org/repo/name`, without a file suffix."""
     return re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*){0,2}", source) is not None and not Path(source).suffix
 
 
@@ -91,7 +91,7 @@ def _kind_of(path: Path) -> FileKind | None:
     """The kind of a file; None for a folder.
 
     Raises:
-        DatabaseError: it does not exist, or is nothing that can be read.
+        DatabaseError: it does not exist, cannot be read, or is of no kind that can be imported.
     """
     if not path.exists():
         raise DatabaseError(f"'{path}' does not exist", expected=READABLE, fix="relsql import SOURCE NEW.duckdb")
@@ -110,7 +110,7 @@ def _parts(path: Path) -> _Parts:
     """The tables that a file or a folder of files becomes.
 
     Raises:
-        DatabaseError: there are no files, two would be one table, or a folder within has files of several kinds.
+        DatabaseError: there are no files, two would become the same table, or a subfolder has files of several kinds.
     """
     found: _Parts = {}
     for entry in sorted(path.iterdir()) if path.is_dir() else [path]:
@@ -188,7 +188,7 @@ def _declare_keys(
 def _import_duckdb(source: Path, path: Path, progress: Progress) -> ImportReport:
     """Copy a database whole: its schemas, constraints, views, macros, and the models in it."""
     with foreign_database(source):
-        pass  # Says what is wrong with a file that cannot be opened.
+        pass  # Raises an error that explains why, if the file cannot be opened.
     with built_beside(path) as con:
         catalog, other = current_catalog(con), "relsql_source"
         con.execute(f"ATTACH {literal(str(source))} AS {other} (READ_ONLY)")

@@ -54,8 +54,8 @@ class Server:
     database: str
     functions: tuple[str, ...]
     memory: int
-    """What all statements together may allocate, in bytes. DuckDB holds half of it for its buffers; the rest is for the
-    owner of the process to hold, see `relsql.integrations.server_memory.limit_process`."""
+    """What all statements together may allocate, in bytes. DuckDB limits its buffers to half of it. Whoever owns the
+    process has to enforce the rest, see `relsql.integrations.server_memory.limit_process`."""
     watched_seconds: int | None
     """Time limit of a statement if DuckDB cannot interrupt it; None if DuckDB does."""
 
@@ -65,7 +65,7 @@ class Server:
         return f"ATTACH {literal(self.uri)} AS r (TOKEN {literal(self.token)});"
 
     def reason_to_restart(self) -> str | None:
-        """Why only another process can go on to serve; None if this one can.
+        """Why another process has to take over; None if this one can go on serving.
 
         Either a statement exceeds the time limit and cannot be interrupted, or DuckDB has closed the database, which it
         does after an internal error of any statement.
@@ -80,7 +80,7 @@ class Server:
         except duckdb.FatalException:
             return "DuckDB closed the database after an internal error"
         except (duckdb.Error, MemoryError):
-            return None  # Something else takes all memory at this moment, and may end.
+            return None  # Another statement takes all memory now, and may end.
         return f"a statement has run for {self.watched_seconds} seconds: {overdue[0][0][:200]!r}" if overdue else None
 
 
@@ -274,7 +274,7 @@ def _await_answer(host: str, port: int) -> None:
         OSError: it does not answer.
     """
     connection = http.client.HTTPConnection(host, port, timeout=_ANSWER_SECONDS)
-    with closing(connection), suppress(http.client.HTTPException):  # Any answer is one.
+    with closing(connection), suppress(http.client.HTTPException):  # Any answer will do.
         connection.request("GET", "/")
         connection.getresponse()
 

@@ -1,4 +1,4 @@
-"""Run the server in a process of its own, and start another one when that ends.
+"""Run the server in a process of its own, and start another one when that process ends.
 
 A statement can end DuckDB in ways that no check foresees: an internal error closes the database for everybody, a lack
 of memory may abort the process, and DuckDB 1.5 cannot interrupt a statement of quack. Clients then ATTACH again.
@@ -23,8 +23,8 @@ RESTART = 75
 
 _PAUSE_SECONDS = 1.0
 _ALLOCATOR = {"DUCKDB_JE_MALLOC_CONF": "retain:false,dirty_decay_ms:0,muzzy_decay_ms:0"}
-"""DuckDB's allocator keeps the address space of what was freed. Within the limit of the process, one statement that
-took much would leave nothing for anybody else."""
+"""By default, DuckDB's allocator keeps the address space of memory that it frees. It counts towards the limit of the
+process, so one statement that used much memory would leave nothing for other clients."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -72,7 +72,7 @@ def keep_serving(
 
 
 class _Stop:
-    """Passes the signals that ask to stop on to the process that serves, and remembers that there was one."""
+    """Forwards the signals that ask to stop to the process that serves, and remembers that one has arrived."""
 
     def __init__(self) -> None:
         self.requested = False

@@ -1,7 +1,7 @@
 """Read a SQLite file with Python's own sqlite3: no extension of DuckDB is needed.
 
 A SQLite column holds values of any type, whatever its declaration says. The type of a column is therefore that of its
-values, and the declaration tells times and booleans apart. A column whose values fit no one type is text, and blank
+values, and the declaration tells times and booleans apart. A column whose values fit no single type is text, and blank
 texts in a column that otherwise holds numbers or times are NULL; both are reported.
 """
 
@@ -123,7 +123,7 @@ def _batches(
 
 
 def _value_sql(name: str, type_: str) -> str:
-    """A value as it is read: blank texts of numbers and times are NULL."""
+    """SQL that reads a value; in columns of numbers and times, blank texts become NULL."""
     if type_ == "VARCHAR":
         return f"CAST({name} AS TEXT)"
     if type_ == "DOUBLE":

@@ -43,9 +43,9 @@ _UNSAFE = _words(
     nextval parse_duckdb_log_message printf range repeat reservoir_quantile rpad setseed setval stats write_log
     """
 )
-"""Functions that DuckDB may declare consistent, but that reveal something about the process, make a very large value
-of a small one, or end with an internal error, which closes the database (`reservoir_quantile(1.0, [])`). What else
-grows is held by `relsql.integrations.server_memory`."""
+"""Functions that DuckDB may declare consistent, but that reveal something about the process, make a very large value of
+a small one, or end with an internal error, which closes the database (`reservoir_quantile(1.0, [])`). Other functions
+that use much memory are limited by `relsql.integrations.server_memory`."""
 
 _CATALOG_FUNCTIONS = frozenset(["duckdb_columns", "duckdb_schemas", "duckdb_tables", "duckdb_views"])
 """Table functions that clients use to list tables and columns."""

@@ -1,4 +1,4 @@
-"""The values of a column then and now, counted in bins that the values then determine. Queries only."""
+"""The values of a column at two times, then and now, counted in bins that the values then determine. Queries only."""
 
 from __future__ import annotations
 

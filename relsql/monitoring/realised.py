@@ -59,7 +59,7 @@ class Realised:
     closed: npt.NDArray[np.bool_]
 
     def unseen(self, task: Task) -> npt.NDArray[np.bool_]:
-        """The scores with a label that training has not seen: the windows of its labels end at the test timestamp."""
+        """The scores with a label that training has not seen; its own labels end at the test timestamp."""
         return self.judged & (self.as_of >= np.datetime64(task.test_timestamp, "us"))
 
 

@@ -1,7 +1,7 @@
 """A new version of a model whose temperature is refitted on what happened.
 
-The intervals of its probabilities are those of the same labels, and its threshold divides entities as before. Nothing
-else of the model changes.
+The intervals of its probabilities are fitted again on the same labels, and its threshold moves so that the same
+entities are above it as before. Nothing else in the model changes.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def _logits(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _moved(threshold: float | None, stretch: float) -> float | None:
-    """The threshold that the same entities are above when logits are multiplied."""
+    """The threshold that the same entities are above after all logits are multiplied by `stretch`."""
     if threshold is None or not 0 < threshold < 1:
         return threshold
     return float(1 / (1 + ((1 - threshold) / threshold) ** stretch))

@@ -117,7 +117,7 @@ class Chart:
 
 
 def bar(value: float, interval: tuple[float, float] | None, ends: tuple[float, float]) -> html.Markup:
-    """A bar from 0 to a value for a cell of a table, which gives the number in another cell; hidden from readers.
+    """A bar from 0 to a value in a table cell, hidden from screen readers because another cell gives the number.
 
     Args:
         value: where it ends.
@@ -144,5 +144,5 @@ def bar(value: float, interval: tuple[float, float] | None, ends: tuple[float, f
 
 
 def bar_ends(values: Sequence[float]) -> tuple[float, float]:
-    """The ends of the cells of bars with these values, among them those of intervals."""
+    """The values at the left and right of cells with bars for these values, which include the ends of intervals."""
     return min(0.0, *values), max(0.0, *values)

@@ -40,7 +40,7 @@ Interval = tuple[float, float]
 OWN_COLUMNS, SHARES = "own columns only", "shares of the classes"
 
 IMPORTANCE_SEEDS = 100_000
-"""Up to this many scores, a report computes the importance of tables and columns without being asked."""
+"""Up to this many scores, a report computes the importance of tables and columns by default."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ def question(task: Task) -> str:
 
 
 def _when(task: Task) -> str:
-    """When the answer lies."""
+    """The moment or the window that the answer is about."""
     if task.kind != "forecast":
         return task.moment
     within = f"in each of the {task.steps} equal parts of the" if task.steps else "in the"

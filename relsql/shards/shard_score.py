@@ -80,9 +80,9 @@ def shard_score(
         progress: called as phases advance.
 
     Raises:
-        DatabaseError: files are missing, cannot be read or written, or are of another run. ArtifactError: the bundle is
-            damaged. SchemaDriftError, SchemaError: the files are not the tables of the model. ScoringError: a process
-            ended.
+        DatabaseError: files are missing, cannot be read or written, or belong to another run. ArtifactError: the bundle
+            is damaged. SchemaDriftError, SchemaError: the files are not the tables of the model. ScoringError: a
+            process ended.
     """
     request = shard_request(Path(bundle), Path(tables), Path(into), as_of, shards)
     if shard is not None and not 1 <= shard <= shards:

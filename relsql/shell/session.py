@@ -125,7 +125,7 @@ class Session:
             names = dict.fromkeys(model.name for model in read_models(self.con, catalog))
             cards = [active_card(self.con, catalog, name, recommendations=True) for name in names]
         except duckdb.Error:
-            return  # An aborted transaction cannot read.
+            return  # Nothing can be read in an aborted transaction.
         for card in cards:
             check_drift(card, schema)
 

@@ -38,7 +38,8 @@ _CONSTANTS: dict[str, Value] = {"TRUE": True, "FALSE": False, "NULL": None}
 def is_ours(text: str) -> bool:
     """True if a text begins like a statement about models.
 
-    No statement of DuckDB does, except `SHOW MODELS`; `SHOW "models"` is left to DuckDB and describes a table.
+    No DuckDB statement begins in this way, except `SHOW MODELS`. `SHOW "models"` is left to DuckDB and describes a
+    table.
     """
     try:
         words = tuple(token.keyword for token in islice(scan(text), max(map(len, _BEGINNINGS))))
@@ -51,7 +52,7 @@ def parse_statement(text: str) -> Statement | None:
     """Read a statement about models, which may end with `;`; None if the text begins otherwise.
 
     Raises:
-        TaskError: it begins like one and goes on otherwise, or the line in it does not parse.
+        TaskError: the text begins like one but continues differently, or the line in it does not parse.
     """
     return _Statement(text).read() if is_ours(text) else None
 

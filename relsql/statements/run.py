@@ -170,7 +170,7 @@ def _named(name: str, statement: Predict) -> tuple[Task, str, TrainOptions]:
 
 
 def _answering(con: duckdb.DuckDBPyConnection, line: str) -> str | None:
-    """The model whose active version answers the line with default options; the last one that was trained."""
+    """The model whose active version answers the line with default options; of several, the one trained last."""
     catalog, asked = current_catalog(con), _words(line)
     asks, options = task_and_options("question", line, {})
     plain = asks.resolved(read_schema(con, catalog))
@@ -185,7 +185,7 @@ def _answering(con: duckdb.DuckDBPyConnection, line: str) -> str | None:
 
 
 def _words(line: str) -> list[str]:
-    """The tokens of a line, without its spaces and the case of its words."""
+    """The tokens of a line, ignoring spaces and the case of words."""
     return [fold(token.text) if token.kind == "word" else token.text for token in scan(line) if token.text != ";"]
 
 

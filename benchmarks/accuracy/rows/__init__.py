@@ -46,7 +46,7 @@ DEFAULT = "relsql"
 """The row that is compared with the others, which are its baselines."""
 
 PRETRAINED = "relsql-pretrained"
-"""The same with pre-training across databases: no baseline of `DEFAULT`."""
+"""The same with pre-training across databases. It does not count as a baseline of `DEFAULT`."""
 
 ROWS: dict[str, Callable[[], Row]] = {
     "entity-mean": _row("simple", "EntityMean"),

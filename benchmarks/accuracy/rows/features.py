@@ -52,7 +52,7 @@ class OncePerProblem(Generic[_Found]):
         if self._latest is None or self._latest[0] is not problem:
             start, before = time.perf_counter(), len(_spared)
             found = self._compute(problem)
-            # What it was computed from may have been remembered; by itself it would have taken that time too.
+            # Its inputs may have been remembered. A run on its own would have needed the time for them too.
             self._latest = (problem, found, time.perf_counter() - start + sum(_spared[before:]))
         else:
             _spared.append(self._latest[2])
@@ -63,7 +63,7 @@ _spared: list[float] = []
 
 
 def take_spared_seconds() -> float:
-    """The seconds that results of earlier runs have spared since the last call; a run by itself would take them too."""
+    """The seconds saved by results of earlier runs since the last call; a run on its own would need them too."""
     total = sum(_spared)
     _spared.clear()
     return total

@@ -35,7 +35,7 @@ WEIGHT_DECAY = 0.01
 MEMBERS = 8
 BLOCKS = {"n_blocks": 2, "d_block": 128, "dropout": 0.2}
 CLIP = 3.0
-"""Normalised numbers are clipped to this absolute value: the ends of a quantile transform are far out."""
+"""Normalised numbers are clipped to this absolute value, because the ends of a quantile transform are far out."""
 
 Inputs = tuple[Tensor, Tensor | None]
 """Numbers float32 [labels, numbers], and codes int64 [labels, categories] if there are categories."""
@@ -105,7 +105,7 @@ def _numbers(features: Features) -> Floats:
 
 
 def normalised(train: Floats, scored: Floats) -> tuple[FloatArray, FloatArray]:
-    """Numbers as normal quantiles of the training labels, 0 where missing, then flags of those that miss sometimes.
+    """Numbers as normal quantiles of the training labels, 0 where missing, then flags for those sometimes missing.
 
     Numbers that are the same for all training labels become 0.
 

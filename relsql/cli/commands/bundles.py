@@ -45,7 +45,7 @@ def export_command(file: Path, model: str, output: Path, overwrite: bool, as_jso
 
 
 def add_model(bundle: Path, file: Path, name: str | None, as_json: bool) -> None:
-    """Put an exported model into a file, and say what became of it."""
+    """Import an exported model into a database file, and print the result."""
     from relsql.bundles.import_model import import_model
     from relsql.database.connections import open_database
 

@@ -137,7 +137,7 @@ def _infer(con: duckdb.DuckDBPyConnection, catalog: str, file: Path, *, yes: boo
     sure, unsure = proposal.split()
     click.echo(_proposal_text(proposal), nl=False)
     _show_refused(proposal.every_refusal, file, verbose=verbose)
-    # Once something is stored, the schema has been looked at, so hints that were not taken are not repeated.
+    # Once something is stored, the user has reviewed the schema, so hints that they did not follow are not repeated.
     for each in proposal.entities if verbose or not _has_declarations(con, catalog) else ():
         how = command("init", file, "--entity", each.declaration)
         note(f"hint: no table lists the values of {each}; to ask about them: {how}")
@@ -194,7 +194,7 @@ def _declaration(proposal: SchemaProposal, schema: Schema) -> tuple[str, str]:
 
 
 def _correction(proposal: SchemaProposal) -> tuple[str, str]:
-    """The option that refuses the least sure of some proposals: a link or a time, or else replaces a key."""
+    """The option that refuses the least certain link, or else the least certain time, or else replaces a key."""
     from relsql.schema.declared.text import link_text, table_text
 
     def confidence(each: KeyProposal | LinkProposal | TimeProposal) -> float:
@@ -229,7 +229,7 @@ def _show_refused(refused: tuple[Refusal, ...], file: Path, *, verbose: bool) ->
 
 
 def _numbered_alike(refused: Refusal) -> tuple[str, str, str, str]:
-    """What refusals have in common whose columns differ in a number only, such as `d_1` and `d_2`."""
+    """The common form of refusals whose columns differ only in a number, such as `d_1` and `d_2`."""
     column = ", ".join(refused.columns)
     plain = re.sub(r"[0-9]+", "0", column)
     return refused.kind, refused.table, plain, f"{refused.parent} {refused.reason} {refused.fix}".replace(column, plain)

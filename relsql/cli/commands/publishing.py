@@ -67,7 +67,7 @@ def publish_command(
 
 
 def _note_storage(file: Path, written: Path, model: str) -> None:
-    """Say so where older clients cannot open the file that was written."""
+    """Print a note if older clients cannot open the file that was written."""
     from relsql.database.connections import open_database
     from relsql.publishing.database_copy import OLDER_STORAGE, newer_storage
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 LINE = "line"
-"""What the task of a line is called as long as it is not stored."""
+"""The name of a task that was given as a line and is not stored."""
 
 
 @click.command("task", short_help="Show the labels of each split of a task.")

@@ -19,7 +19,7 @@ from relsql.hints import command
 from relsql.tasks.regime import REGIMES
 
 MOST_CHECKED_ROWS = 1_000_000
-"""The quick leak check after training copies the rows, in memory; more rows take too long for it."""
+"""The quick leak check after training copies the rows into memory, which takes too long for more rows than this."""
 
 if TYPE_CHECKING:
     import duckdb
@@ -107,7 +107,7 @@ def train_command(
 
 
 def _check_quickly(con: duckdb.DuckDBPyConnection, catalog: str, model: TrainedModel, limits: LabelLimits) -> None:
-    """Say what the quick form of `relsql leakcheck` finds, where it takes about a second."""
+    """Print what the quick form of `relsql leakcheck` finds, unless the database is too large for it."""
     import duckdb
 
     from relsql.evaluation.leaks.leakcheck import leakcheck
@@ -126,7 +126,8 @@ def _check_quickly(con: duckdb.DuckDBPyConnection, catalog: str, model: TrainedM
     try:
         found = leakcheck(con, model.name, quick=True, allow_external=external, label_timeout_seconds=seconds)
     except (RelsqlError, duckdb.Error) as error:
-        # The model is stored; a check that fails, for want of memory perhaps, does not undo that.
+        # The model is already stored, so the command must not fail because the check does, for example for lack of
+        # memory.
         note(f"not checked for leaks: {str(error).splitlines()[0]}; {full} tries again")
         return
     for row in found.rows:
@@ -254,7 +255,7 @@ def example_line(con: duckdb.DuckDBPyConnection, catalog: str, task: Task, name:
 
     table = entity_table(read_schema(con, catalog), task)
     if table.values_of or task.is_recommendation:
-        # No table lists the values; and items are ranked faster for all entities than for one after the other.
+        # No table lists the values of a column, and items are ranked faster for all entities at once than one by one.
         query = f"FROM {_plain(con, batch_name(name))}()"
     else:
         key = ", ".join(_plain(con, name) for name in table.primary_key)

@@ -28,7 +28,7 @@ class ExplainOptions:
         as_of: explain the scores of this time (inclusive, zone-less); None: of the latest event.
         level: what is left out, one of `relsql.gather.explain.explanations.LEVELS`.
         top: how many contributions to return of each score; None: the function's default.
-        counterfactual: only what alone takes the score across the threshold, the smallest first.
+        counterfactual: only contributions that each move the score across the threshold alone, the smallest first.
         threshold: the score at or above which the answer is yes; default: .5 for a probability.
     """
 

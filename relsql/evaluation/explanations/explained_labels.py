@@ -38,7 +38,7 @@ def scored_tables(
     if check_regime(regime or card.regime, card.task) == "seed-time" or end is None:
         yield catalog
         return
-    # With all columns: the time of a row may be computed from one that the model does not read.
+    # All columns are copied, because the time of a row may be computed from one that the model does not read.
     tables = read_schema(con, catalog).read_for(card.schema.tables)
     with frozen_database(con, catalog, tables, end) as frozen:
         yield frozen

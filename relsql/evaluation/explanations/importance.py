@@ -1,7 +1,8 @@
 """What a model is worth without a table or a column: its metric on labels, with and without it.
 
-The scores without are those of `explain_<model>`: the rows of a table are out, or the values of a column are missing.
-Unlike a permutation, this asks about rows as the model may meet them, and it gives the same numbers in every run.
+The scores without it come from `explain_<model>`: the rows of a table are left out, or the values of a column are
+missing. Unlike a permutation, this asks about rows as the model may meet them, and it gives the same numbers in every
+run.
 """
 
 from __future__ import annotations

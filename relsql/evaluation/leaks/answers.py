@@ -102,7 +102,7 @@ def reader(cursor: duckdb.DuckDBPyConnection, subject: Subject) -> Iterator[Read
 
 
 def compare(before: Mapping[Any, Arrays], after: Mapping[Any, Arrays]) -> Difference:
-    """Which seeds are not equal to the bit."""
+    """The seeds whose arrays are not equal to the bit."""
     sizes: list[float | None] = []
     for seed in before.keys() | after.keys():
         one, other = before.get(seed), after.get(seed)

@@ -1,4 +1,4 @@
-"""Times that nobody declared, and columns that are filled in after their row; by these, more rows may be later.
+"""Times that nobody declared, and columns that are filled in after their row. By these, more rows may lie after as_of.
 
 * A table without a time may have one after all: the proposal of `relsql init`.
 * A row may become known later than it happened: a second clock, which the caller names.

@@ -51,7 +51,7 @@ DEFAULT_SEEDS, QUICK_SEEDS = 200, 32
 _HOW: tuple[How, ...] = ("deleted", "garbled")
 
 ALL = "*"
-"""Stands for a table if only several tables together change something."""
+"""Stands in place of a table if something changes only when several tables are changed together."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ from relsql.tasks.task import Task
 _LATER_SPLITS: tuple[Split, ...] = ("val", "test")
 
 _CANDIDATES = 6
-"""How many moments of each group are tried: in a closed season a moment has no labels."""
+"""How many moments of each group are tried, because a moment out of season may have no labels."""
 
 
 VALIDATION = slice(2, 3)

@@ -9,7 +9,7 @@ from relsql.tasks.kinds.classes import UNKNOWN
 from relsql.typing import IntArray
 
 LEAST_PROBABILITY = 1e-7
-"""The least probability that a label is given, also if the model does not know its class."""
+"""The least probability that a label gets, even if the model does not know its class."""
 
 Probabilities = npt.NDArray[np.floating]
 Floats = npt.NDArray[np.float64]

@@ -32,10 +32,10 @@ class Statement:
     """A statement.
 
     Attributes:
-        text: as it is written.
-        reads: it only reads.
-        selects: it can be a subquery in FROM.
-        ours: what it says, if it is about models.
+        text: the statement as written.
+        reads: whether it only reads.
+        selects: whether it can be a subquery in FROM.
+        ours: the parsed statement, if it is about models.
     """
 
     text: str

@@ -98,7 +98,7 @@ def serve_command(
 def _serve_until_stopped(opened: AbstractContextManager[Server], parent: int, file: Path, access: str) -> None:
     """Serve in this process, which `parent` started, until either is asked to stop.
 
-    It ends with an exit code that asks for another process if it cannot go on.
+    If this process cannot go on, its exit code asks the parent to start another one.
     """
     from relsql.integrations.server_memory import limit_process
     from relsql.integrations.server_process import RESTART

@@ -85,7 +85,7 @@ def outcomes_command(
 
 
 def _open(file: Path, writes: bool, *, allow_external: bool, memory_limit: str | None) -> duckdb.DuckDBPyConnection:
-    """Open FILE for writing, or for reading if it cannot be written and does not have to be."""
+    """Open FILE for writing; if it is read-only and nothing has to be written, open it for reading."""
     from relsql.errors import DatabaseError
 
     try:
