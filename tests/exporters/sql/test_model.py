@@ -104,6 +104,7 @@ def sql_scores(
             steps=None,
         ),
         is_explained=True,
+        outputs=None,
         classes=None,
         uncertainty=None,
         threshold=None,
