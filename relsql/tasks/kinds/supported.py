@@ -17,18 +17,6 @@ def require_forecast(task: Task, what: str) -> None:
     require_any_moment(task, what)
 
 
-def require_one_number(task: Task, what: str) -> None:
-    """Check that a score of a task is one number, a probability or a value.
-
-    Raises:
-        TaskError: it is one of several classes, or a list of items or of windows.
-    """
-    require_one_window(task, what)
-    if not (task.is_binary or task.is_regression):
-        kind = "recommends items" if task.is_recommendation else "has several classes"
-        raise _unsupported(task, kind, what, "a binary classification or a regression")
-
-
 def require_one_answer(task: Task, what: str) -> None:
     """Check that a task has one answer: a probability, a value, or one of several classes.
 
@@ -37,15 +25,15 @@ def require_one_answer(task: Task, what: str) -> None:
     """
     require_no_lists(task, what)
     require_no_items(task, what)
-    require_one_window(task, what)
 
 
 def require_no_lists(task: Task, what: str) -> None:
-    """Check that a score of a task is no list of classes.
+    """Check that a score of a task is neither a list of classes nor a value for each of several windows.
 
     Raises:
         TaskError: it is.
     """
+    require_one_window(task, what)
     if task.is_multilabel:
         raise _unsupported(task, "has lists of classes", what, "a classification of one class, or a regression")
 

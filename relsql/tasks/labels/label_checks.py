@@ -36,7 +36,7 @@ def check_types(task: Task, time_type: str, label_type: str) -> None:
         usable, expected = label_type.endswith("[]"), f"a list of keys of {task.item_table}: list(DISTINCT ...)"
     elif task.steps:
         usable = label_type.endswith("[]") and is_number(label_type.removesuffix("[]"))
-        expected = f"a list of {task.steps} numbers, one for each window: list(value ORDER BY step)"
+        expected = f"a list of {task.steps} numbers, one for each window: list(value ORDER BY step ASC)"
     elif task.is_multilabel:
         usable = label_type.endswith("[]") and is_class_type(label_type.removesuffix("[]"))
         expected = "a list of texts, integers, BOOLEAN or ENUM: list(DISTINCT ...)"
