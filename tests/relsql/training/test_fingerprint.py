@@ -153,7 +153,8 @@ def test_every_option_but_threads_counts(con: Connection, name: str, tmp_path: P
         write_weights(tmp_path / "weightsx", weights({}, QUICK.channels))
         value = str(tmp_path / "weights")
     other: Any = f"{value}x" if isinstance(value, str) else 1 + (value or 0)
-    other = {"regime": "frozen", "learning_rate": QUICK.learning_rate / 2}.get(name, other)
+    valid = {"regime": "frozen", "learning_rate": QUICK.learning_rate / 2, "coverage": 0.8}
+    other = valid.get(name, other)
     other = not value if isinstance(value, bool) else other
     assert (sha256(con, options=replace(QUICK, **{name: other})) == sha256(con)) == (name == "threads")
 
