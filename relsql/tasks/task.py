@@ -388,12 +388,13 @@ class Task:
         line = (*LINE_FIELDS, *FORM_FIELDS, *(() if self.is_static else ("kind",)))
         said = line if self.predict else ("entity_col", "sql") if self.kind == "autocomplete" else ()
         values = {key: value for key, value in asdict(self).items() if value not in (None, (), "") and key not in said}
-        values["remove_columns"] = [list(pair) for pair in self.remove_columns]
+        # An empty text is a missing field, but it may be the positive label.
+        values |= {"positive": ""} if self.positive == "" else {}
+        if self.remove_columns:
+            values["remove_columns"] = [list(pair) for pair in self.remove_columns]
         for key in ("val_timestamp", "test_timestamp"):
             if key in values:
                 values[key] = values[key].isoformat(sep=" ")
-        if not self.remove_columns:
-            del values["remove_columns"]
         for name, given in RELBENCH_NAMES.items() if self.is_recommendation and not self.predict else ():
             values[given] = values.pop(name)
         return values if self.predict else {"kind": self.kind, **values}

@@ -198,6 +198,11 @@ YAML_VALUES = st.recursive(
 """Any value that a YAML file can contain."""
 
 
+def test_an_empty_positive_label_is_kept() -> None:
+    task = replace(FULL, positive="")
+    assert Task.from_manifest(task.to_manifest()) == task
+
+
 @pytest.mark.parametrize("name", [field.name for field in fields(Task)])
 @given(value=YAML_VALUES)
 @settings(max_examples=30, deadline=None)
