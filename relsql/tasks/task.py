@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -387,9 +387,9 @@ class Task:
         """The task as a manifest: that of RelBench 3 with the split timestamps when they are set, or a line."""
         line = (*LINE_FIELDS, *FORM_FIELDS, *(() if self.is_static else ("kind",)))
         said = line if self.predict else ("entity_col", "sql") if self.kind == "autocomplete" else ()
-        values = {key: value for key, value in asdict(self).items() if value not in (None, (), "") and key not in said}
-        # An empty text is a missing field, but it may be the positive label.
-        values |= {"positive": ""} if self.positive == "" else {}
+        # An empty text says that a required field is missing; the positive label, for example, may be one.
+        empty = {field.name: "" if field.default is MISSING else None for field in fields(self)}
+        values = {k: v for k, v in asdict(self).items() if v not in (None, (), empty[k]) and k not in said}
         if self.remove_columns:
             values["remove_columns"] = [list(pair) for pair in self.remove_columns]
         for key in ("val_timestamp", "test_timestamp"):

@@ -198,8 +198,9 @@ YAML_VALUES = st.recursive(
 """Any value that a YAML file can contain."""
 
 
-def test_an_empty_positive_label_is_kept() -> None:
-    task = replace(FULL, positive="")
+@pytest.mark.parametrize("name", ["positive", "description"])
+def test_an_empty_text_is_kept(name: str) -> None:
+    task = replace(FULL, **{name: ""})
     assert Task.from_manifest(task.to_manifest()) == task
 
 
