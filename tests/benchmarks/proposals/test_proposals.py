@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import duckdb
 import pytest
 from click.testing import CliRunner
@@ -36,6 +38,10 @@ def test_the_truth_agrees_with_the_data(con: duckdb.DuckDBPyConnection, name: st
         declare_table(con, "memory", table, time_column=text)
 
 
+scored = cache(score_schema)
+"""The score of a schema; each takes a second or two, and two tests need all."""
+
+
 def _depends_on_a_header(time: str) -> bool:
     text = parse_time(time)[1]
     return "." in text or ("_" in text and "(" not in text)
@@ -44,7 +50,7 @@ def _depends_on_a_header(time: str) -> bool:
 @pytest.mark.parametrize(("names", "precision", "recall"), [(TUNED, 1.0, 0.99), (HELD_OUT, 1.0, 0.94)])
 def test_keys_and_links_of_generated_schemas(names: tuple[str, ...], precision: float, recall: float) -> None:
     assert len(TUNED) >= 10 and len(HELD_OUT) >= 3
-    total = add_scores(score_schema(load_generated, name, SURE) for name in names)
+    total = add_scores(scored(load_generated, name, SURE) for name in names)
     for kind in ("key", "link"):
         assert total[kind].precision >= precision, total[kind].wrong
         assert total[kind].recall >= recall, total[kind].missed
@@ -68,7 +74,8 @@ def test_alternatives_and_what_is_right_as_well() -> None:
     assert wrong.precision == wrong.recall == 0.0 and wrong.wrong == ("s: a(x, y) -> b(q, p)",)
 
 
-def test_the_command_prints_a_line_per_schema_and_the_faults() -> None:
+def test_the_command_prints_a_line_per_schema_and_the_faults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.proposals.__main__.score_schema", scored)
     result = CliRunner().invoke(main, ["--no-datasets", "--no-held-out", "--details"])
     assert result.exit_code == 0
     assert all(f"| {name} |" in result.stdout for name in TUNED) and "**all generated**" in result.stdout
