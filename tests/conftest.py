@@ -48,6 +48,17 @@ def shop_with_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def published_shop(shop_with_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shop with `churn` in plain SQL too; copy it before writing to it."""
+    from relsql.publishing.publish import publish
+
+    path = Path(shutil.copy(shop_with_model, tmp_path_factory.mktemp("published") / "shop.duckdb"))
+    with duckdb.connect(str(path)) as connection:
+        publish(connection, "churn")
+    return path
+
+
 @pytest.fixture
 def shop(shop_with_model: Path, tmp_path: Path) -> Path:
     """A copy of the shop with a trained model, for a single test."""

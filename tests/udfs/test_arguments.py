@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,15 +18,6 @@ Connection = duckdb.DuckDBPyConnection
 
 NULLS = ("NULL", "NULL::TIMESTAMP", "NULL::DATE", "NULL::TIMESTAMPTZ", "NULL::VARCHAR", "NULL::TIMESTAMP_NS")
 EARLY = datetime.datetime(2022, 3, 1)
-
-
-@pytest.fixture(scope="module")
-def published_shop(shop_with_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the shop whose model is published."""
-    path = Path(shutil.copy(shop_with_model, tmp_path_factory.mktemp("arguments") / "shop.duckdb"))
-    with duckdb.connect(str(path)) as connection:
-        relsql.publish(connection, "churn")
-    return path
 
 
 @pytest.fixture(params=["attached", "published"])

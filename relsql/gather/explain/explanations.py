@@ -182,7 +182,7 @@ class Explanations:
         )
 
     def _other_columns_sql(self) -> str:
-        """The columns of other tables; empty if none is read, as of a table that a path only passes through."""
+        """The columns of other tables; empty if the only ones are in tables that a path only passes through."""
         numbered = enumerate(hidden_columns(self._plan))
         first = self._first_places()
         values = ", ".join(f"({n}, {first[key]}, {literal(c)})" for n, (key, c) in numbered if key in first)
@@ -193,7 +193,7 @@ class Explanations:
         )
 
     def _first_places(self) -> dict[str, int]:
-        """By table the first place where rows of it are read; the entity's own is none."""
+        """For each table, the first place where its rows are read; the row of the entity itself does not count."""
         places = [*enumerate(ReadRows.of(self.rows).places())]
         return {table.key: place for place, (_, table) in reversed(places) if table.key != self._plan.entity.key}
 

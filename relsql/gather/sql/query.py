@@ -227,7 +227,7 @@ class Gather:
         return any(self._is_read_once(path, link) for link in path.lookups)
 
     def needs_left(self, path: Path) -> bool:
-        """False if a message function is told what each group leaves out of the rows that all of them share."""
+        """False if a message function receives the rows that groups share, and what each group leaves out."""
         return path.name not in self.message_functions
 
     def _left_ctes(self, path: Path, latest: Latest) -> Ctes:

@@ -87,7 +87,7 @@ class Profiler:
         return self.plain_names[table][column]
 
     def column_like(self, table: Table, plain: str) -> str | None:
-        """The column of a table with this name, ignoring shared prefixes and spelling; None if there is no such one."""
+        """The column of a table with this name, ignoring shared prefixes and spelling; None if it has none."""
         return next((c.name for c in table.columns if same_words(self.plain(table.key, c.name), plain)), None)
 
     def rows(self, table: Table) -> int:

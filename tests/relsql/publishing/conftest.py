@@ -11,19 +11,9 @@ import msgspec
 import numpy as np
 import pytest
 
-import relsql
 from relsql.database.connections import transaction
 from relsql.registry.models import active_card, read_artifacts, save_model
 from relsql.registry.row_embeddings import stored_sql
-
-
-@pytest.fixture(scope="module")
-def published_shop(shop_with_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shop with `churn` published; copy it before writing to it."""
-    path = Path(shutil.copy(shop_with_model, tmp_path_factory.mktemp("published") / "shop.duckdb"))
-    with duckdb.connect(str(path)) as con:
-        relsql.publish(con, "churn")
-    return path
 
 
 @pytest.fixture

@@ -89,15 +89,6 @@ def test_only_a_query_can_be_sealed(text: str) -> None:
 # Scores under macros and settings of a user.
 
 
-@pytest.fixture(scope="module")
-def published_shop(shop_with_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shop with its model in plain SQL too."""
-    path = Path(shutil.copy(shop_with_model, tmp_path_factory.mktemp("published") / "shop.duckdb"))
-    with duckdb.connect(str(path)) as con:
-        publish(con, "churn")
-    return path
-
-
 @contextmanager
 def opened(path: Path, tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to a copy of the published shop."""
